@@ -1,0 +1,1 @@
+//! From mel spectrograms to embeddings: the networks, their weights, devices and pooling.

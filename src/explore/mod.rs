@@ -1,0 +1,1 @@
+//! The shape of a collection: clusters, map, paths, playlists, duplicates, outliers.

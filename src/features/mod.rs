@@ -1,0 +1,1 @@
+//! From samples to mel spectrograms: windows, STFT, mel bands, decibels. Pure mathematics.

@@ -1,0 +1,1 @@
+//! Genre: labels, neighbours that vote, the trained head, their fusion and calibration.

@@ -1,0 +1,1 @@
+//! Nearest-neighbour search over track vectors: exact scan and HNSW. A cache of the library.

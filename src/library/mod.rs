@@ -1,0 +1,1 @@
+//! The SQLite catalogue: tracks, files, tags, vectors, failures. The source of truth.

@@ -1,0 +1,27 @@
+//! The two identities of a track: its key inside one library, and the digest of its audio.
+
+use serde::{Deserialize, Serialize};
+
+/// Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TrackId(pub i64);
+
+impl std::fmt::Display for TrackId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Identity of a recording: BLAKE3 of its compressed packets.
+///
+/// Tags, cover art and the file's name do not enter it, so a file that is moved, renamed or retagged
+/// keeps its vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentId(pub [u8; 32]);
+
+impl std::fmt::Display for ContentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
