@@ -113,6 +113,10 @@ impl Encoder {
         if mels.len() != expected {
             return Err(EncoderError::WrongInput { windows: n, expected, found: mels.len() });
         }
+        // ReLU turns NaN into 0: it would pass unnoticed.
+        if let Some(at) = mels.iter().position(|x| !x.is_finite()) {
+            return Err(EncoderError::NotFinite { window: at / (n_mels * n_frames) });
+        }
         let mut whole =
             Pass { embeddings: Vec::with_capacity(n * self.manifest.dimension), logits: Vec::new() };
         for batch in mels.chunks(self.batch * n_mels * n_frames) {
