@@ -15,6 +15,7 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+pub mod conv;
 mod device;
 mod embedding;
 mod error;
