@@ -71,7 +71,7 @@ impl Device {
     fn cpu(note: Option<String>) -> Self {
         let threads = rayon::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
-        let description = format!("CPU, {threads} thread{plural}, {}", super::isa_name());
+        let description = format!("CPU, {threads} thread{plural}, {}", super::conv::isa());
         Self { inner: candle_core::Device::Cpu, description, note: note.map(|why| format!("no GPU: {why}")) }
     }
 

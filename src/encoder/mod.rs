@@ -15,6 +15,7 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+pub mod conv;
 mod device;
 mod embedding;
 mod error;
@@ -32,8 +33,3 @@ pub use manifest::{Architecture, ModelManifest};
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{Encoder, Tagged};
 pub use weights::{WeightTensor, Weights};
-
-/// Name of the instruction set that the CPU path uses.
-pub(crate) fn isa_name() -> &'static str {
-    "portable"
-}

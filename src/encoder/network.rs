@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use super::models::Found;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
-use super::{musicnn, openl3};
+use super::{conv, musicnn, openl3};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -29,6 +29,7 @@ pub struct Tagged {
 
 /// Who computes.
 enum Backend {
+    OpenL3Fast(conv::FastOpenL3),
     OpenL3Candle(openl3::OpenL3),
     MusicnnCandle(musicnn::Musicnn),
 }
@@ -57,10 +58,11 @@ impl Encoder {
         weights.check(manifest.architecture)?;
         let variables = weights.var_builder(device.candle())?;
         let backend = match manifest.architecture {
-            Architecture::OpenL3 => Backend::OpenL3Candle(openl3::OpenL3::new(&variables)?),
+            Architecture::OpenL3 if device.is_gpu() => Backend::OpenL3Candle(openl3::OpenL3::new(&variables)?),
+            Architecture::OpenL3 => Backend::OpenL3Fast(conv::FastOpenL3::new(&openl3::fast_weights(weights)?)),
             Architecture::Musicnn => Backend::MusicnnCandle(musicnn::Musicnn::new(&variables)?),
         };
-        let batch = if device.is_gpu() { 64 } else { 1 };
+        let batch = if device.is_gpu() { 64 } else { 8 };
         Ok(Self { manifest, device: device.clone(), backend, batch })
     }
 
@@ -121,9 +123,16 @@ impl Encoder {
             Pass { embeddings: Vec::with_capacity(n * self.manifest.dimension), logits: Vec::new() };
         for batch in mels.chunks(self.batch * n_mels * n_frames) {
             let count = batch.len() / (n_mels * n_frames);
+            if let Backend::OpenL3Fast(network) = &self.backend {
+                let start = whole.embeddings.len();
+                whole.embeddings.resize(start + count * self.manifest.dimension, 0.0);
+                network.forward(batch, count, &mut whole.embeddings[start..]);
+                continue;
+            }
             let input =
                 candle_core::Tensor::from_slice(batch, (count, 1, n_mels, n_frames), self.device.candle())?;
             match &self.backend {
+                Backend::OpenL3Fast(_) => unreachable!(),
                 Backend::OpenL3Candle(network) => {
                     whole.embeddings.extend(network.forward(&input)?.flatten_all()?.to_vec1::<f32>()?);
                 }
