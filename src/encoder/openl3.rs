@@ -18,8 +18,9 @@ pub(crate) const EPSILON: f64 = 1e-3;
 
 /// The same tensors as the fast path wants them.
 pub(crate) fn fast_weights(weights: &Weights) -> std::result::Result<OpenL3Weights, EncoderError> {
-    OpenL3Weights::from_named(|name| weights.tensor(name).map(|tensor| tensor.values.clone()))
-        .map_err(|error| EncoderError::BadWeights { origin: weights.origin().to_owned(), reason: error.to_string() })
+    OpenL3Weights::from_named(|name| weights.tensor(name).map(|tensor| tensor.values.clone())).map_err(
+        |error| EncoderError::BadWeights { origin: weights.origin().to_owned(), reason: error.to_string() },
+    )
 }
 
 /// Convolution, batch norm, ReLU.
