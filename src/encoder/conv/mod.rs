@@ -13,7 +13,7 @@ mod isa;
 mod kernels;
 mod layer;
 mod net;
-mod simd;
+pub(in crate::encoder) mod simd;
 mod weights;
 
 pub use isa::{Isa, isa};
