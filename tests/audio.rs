@@ -71,3 +71,103 @@ fn every_golden_file_decodes_as_ffmpeg_has_it() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Windows as each path gives them.
+fn windows(
+    path: &Path,
+    info: &AudioInfo,
+    rate: u32,
+    starts: &[i64],
+    length: usize,
+    how: DecodePath,
+) -> Vec<Vec<f32>> {
+    let mut windows = Vec::new();
+    audio::read_windows_with(path, info, rate, starts, length, how, &mut |i, window| {
+        assert_eq!((i, window.len()), (windows.len(), length));
+        windows.push(window.to_vec());
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(windows.len(), starts.len());
+    windows
+}
+
+fn same(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
+    a.iter().flatten().map(|sample| sample.to_bits()).eq(b.iter().flatten().map(|sample| sample.to_bits()))
+}
+
+/// Ascending starts from a small generator of its own, some before the track and some past its end.
+fn some_starts(seed: u64, n: usize, length: i64, window: i64) -> Vec<i64> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut starts: Vec<i64> = (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as i64 % (length + 3 * window) - 2 * window
+        })
+        .collect();
+    starts.sort_unstable();
+    starts
+}
+
+fn windows_equal_a_full_decode(path: &Path, seeds: std::ops::Range<u64>, seconds: f64) {
+    let info = audio::probe(path).unwrap_or_else(|error| panic!("{error}"));
+    for rate in [info.sample_rate, 48_000, 16_000] {
+        let length = (f64::from(rate) * seconds) as usize;
+        let (whole, _) = audio::read_all(path, rate).unwrap_or_else(|error| panic!("{error}"));
+        for seed in seeds.clone() {
+            let n = 1 + (seed % 7) as usize;
+            let starts = some_starts(seed, n, whole.samples.len() as i64, length as i64);
+            let meant: Vec<Vec<f32>> = starts
+                .iter()
+                .map(|&start| {
+                    (start..start + length as i64)
+                        .map(|at| {
+                            usize::try_from(at)
+                                .ok()
+                                .and_then(|at| whole.samples.get(at))
+                                .copied()
+                                .unwrap_or(0.0)
+                        })
+                        .collect()
+                })
+                .collect();
+            for how in [DecodePath::Auto, DecodePath::Full, DecodePath::Windows] {
+                let got = windows(path, &info, rate, &starts, length, how);
+                assert!(same(&got, &meant), "{} at {rate} Hz, {how:?}, starts {starts:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_are_bit_for_bit_those_of_a_full_decode() {
+    for name in references().keys() {
+        windows_equal_a_full_decode(&data().join(name), 0..8, 0.03);
+    }
+}
+
+/// Real MP3s, where the development data is at hand.
+fn development_music() -> Vec<PathBuf> {
+    let root =
+        std::env::var_os("VOISIN_DEV_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let mut files: Vec<PathBuf> = ["classical", "electronic", "pop", "rock"]
+        .iter()
+        .filter_map(|genre| std::fs::read_dir(root.join("emotify-dev").join(genre)).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "mp3"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        println!("skipped: no development music at {}", root.display());
+    }
+    files
+}
+
+#[test]
+fn real_music_gives_the_same_windows_either_way() {
+    for path in development_music().iter().step_by(25) {
+        windows_equal_a_full_decode(path, 3..5, 1.0);
+    }
+}
