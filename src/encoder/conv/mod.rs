@@ -15,7 +15,7 @@ mod isa;
 mod kernels;
 mod layer;
 mod net;
-mod simd;
+pub(in crate::encoder) mod simd;
 mod train;
 mod train_kernels;
 mod weight_grad;
