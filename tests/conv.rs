@@ -363,3 +363,64 @@ fn weights_are_checked_by_name_and_length() {
     });
     assert!(short.unwrap_err().to_string().contains("expected 16 values, found 15"));
 }
+
+#[test]
+fn bf16_backward_only_rounds() {
+    if !Precision::Bf16.is_available(Isa::Avx512) {
+        eprintln!("skipped: this processor has no bf16 products");
+        return;
+    }
+    // Odd numbers of tiles, so that pairs of tiles meet a window's end.
+    let (h, w, n) = (36, 44, 3);
+    let weights = OpenL3Weights::seeded(51, &[32, 16, 48, 64, 144, 128, 160, 96]);
+    let mels = mels(16, n * h * w);
+    let target = random(17, n * 96);
+    let run = |backward: Precision| {
+        let mut train = OpenL3Train::with_input(&weights, h, w, Isa::Avx512, Precision::F32, backward);
+        train.forward(&mels, n);
+        train.backward(&target);
+        let layout = train.layout().to_vec();
+        (layout, train.gradients().to_vec())
+    };
+    let ((layout, full), (_, half)) = (run(Precision::F32), run(Precision::Bf16));
+    for parameter in layout.iter().filter(|p| p.decays) {
+        let (a, b) = (&full[parameter.range.clone()], &half[parameter.range.clone()]);
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        assert!(cosine > 0.998, "{}: {cosine}", parameter.name);
+    }
+    assert_ne!(full, half);
+}
+
+/// A whole training step against Candle's own operations: `cargo test --release --test conv -- --ignored
+/// --nocapture training_speed`.
+#[test]
+#[ignore = "a measurement, half a minute on a quiet machine"]
+fn training_speed_against_candle() -> Result<()> {
+    let weights = OpenL3Weights::seeded(61, &OPENL3_WIDTHS);
+    let n = 4;
+    let mels = mels(18, n * WINDOW);
+    let vars = Vars::new(&weights);
+    let x = Tensor::from_slice(&mels[..WINDOW], (1, 1, 128, 199), &Device::Cpu)?;
+    let mut trains =
+        [Precision::F32, Precision::Bf16].map(|p| OpenL3Train::with_input(&weights, 128, 199, isa(), p, p));
+    let d = vec![0.01; n * 512];
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        vars.forward(&x, true)?.sum_all()?.backward()?;
+        let candle = start.elapsed().as_secs_f64();
+        let ours = trains.each_mut().map(|train| {
+            let start = std::time::Instant::now();
+            train.forward(&mels, n);
+            train.backward(&d);
+            start.elapsed().as_secs_f64() / n as f64
+        });
+        println!("seconds a window: Candle {candle:.3}, f32 {:.4}, bf16 {:.4}", ours[0], ours[1]);
+        ratios.push(candle / ours[0]);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("f32: {:.1} × Candle (median)", ratios[1]);
+    assert!(ratios[1] > 5.0, "{ratios:?}");
+    Ok(())
+}
