@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use voisin::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
 use voisin::explore::TrackMeta;
-use voisin::explore::playlist::formats::{self, Format, PathStyle};
+use voisin::explore::playlist::{self, Format, PathStyle};
 use voisin::index::SearchMode;
 use voisin::library::{Track, TrackFilter, stored_path};
 use voisin::track::TrackId;
@@ -172,7 +172,7 @@ fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOutput) -> an
 pub(crate) fn print_playlist(tracks: &[TrackMeta], relative_to: Option<&Path>) -> anyhow::Result<()> {
     let style = relative_to.map_or(PathStyle::Absolute, |folder| PathStyle::Relative(stored_path(folder)));
     let tracks: Vec<&TrackMeta> = tracks.iter().collect();
-    render::print(formats::write(&tracks, "voisin", Format::M3u8, &style)?)
+    render::print(playlist::write(&tracks, "voisin", Format::M3u8, &style)?)
 }
 
 /// What playlists and pictures show of a track.

@@ -11,7 +11,7 @@ use voisin::track::TrackId;
 use super::Ending;
 use super::args::{FailedArgs, ListFormat, RemoveArgs, ReportFormat, StatusArgs};
 use super::context::Context;
-use super::render::{self, Align, Table, count, grouped};
+use super::render::{self, count, grouped};
 use super::similar::{lossy, print_playlist};
 
 /// The documented JSON of `status`.

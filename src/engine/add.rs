@@ -219,12 +219,9 @@ fn run(
             };
             let (sender, next, broken) = (sender.clone(), &next, &broken);
             scope.spawn(move || {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build().ok();
-                let work = || worker.work(jobs, next, &[stop, broken], &sender);
-                match &pool {
-                    Some(pool) => pool.install(work),
-                    None => work(),
-                }
+                // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
+                let _pool = rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
+                worker.work(jobs, next, &[stop, broken], &sender);
             });
         }
         drop(sender);

@@ -56,7 +56,6 @@ impl FileEmbedding {
 }
 
 /// A model with its front end, ready to listen to files from any number of threads.
-#[derive(Debug)]
 pub struct Embedder {
     encoder: Encoder,
     front_end: MelFrontEnd,

@@ -132,7 +132,7 @@ struct CsvOutput {
 
 impl CsvOutput {
     fn row<S: AsRef<str>, const N: usize>(&mut self, cells: [S; N]) -> Result<(), EngineError> {
-        let safe = cells.iter().map(|cell| spreadsheet_safe(cell.as_ref()));
+        let safe = cells.iter().map(|cell| spreadsheet_safe(cell.as_ref()).into_owned());
         self.writer
             .write_record(safe.collect::<Vec<_>>())
             .map_err(|source| EngineError::Write { path: self.path.clone(), source: source.into() })

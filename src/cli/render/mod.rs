@@ -106,7 +106,7 @@ pub(crate) fn print_csv<const N: usize>(
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(header)?;
     for row in rows {
-        writer.write_record(row.iter().map(|cell| voisin::engine::spreadsheet_safe(cell)))?;
+        writer.write_record(row.iter().map(|cell| voisin::engine::spreadsheet_safe(cell).into_owned()))?;
     }
     print(writer.into_inner()?)
 }

@@ -22,7 +22,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(columns: &[(&str, Align)]) -> Self {
         let mut inner = comfy_table::Table::new();
-        inner.load_preset(presets::NOTHING).set_truncation_indicator("…");
+        inner.load_style(presets::NOTHING).set_truncation_indicator("…");
         if io::stdout().is_terminal() {
             inner.set_content_arrangement(ContentArrangement::Dynamic);
         }

@@ -1,0 +1,3 @@
+//! tmp
+use super::Ending; use super::args::*; use super::context::Context;
+pub(crate) fn run(_: &Context, _: &GenresArgs) -> anyhow::Result<Ending> { Ok(Ending::Fine) }
