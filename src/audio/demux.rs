@@ -173,6 +173,8 @@ impl Demuxer {
         match (self.container(), self.params.codec) {
             (_, codec::CODEC_ID_OPUS) => Counting::Opus,
             (_, codec::CODEC_ID_AAC) => Counting::Constant(1024),
+            // FFmpeg's packet tables count the last, shorter packet as a whole one.
+            ("caf", codec::CODEC_ID_ALAC) => Counting::Decoding,
             ("mkv" | "matroska" | "webm", _) if bytes.is_none() => Counting::Decoding,
             (_, codec::CODEC_ID_MP3 | codec::CODEC_ID_VORBIS) if self.container() == "isomp4" => {
                 Counting::Decoding

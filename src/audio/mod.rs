@@ -18,6 +18,7 @@ mod decoder;
 mod demux;
 mod error;
 mod guard;
+mod mkv;
 mod mp4;
 mod opus;
 mod probe;

@@ -15,9 +15,11 @@
 //! # Ok::<(), voisin::features::FeaturesError>(())
 //! ```
 
+mod compress;
 mod config;
 mod front_end;
 mod mel;
+mod stft;
 pub mod windows;
 
 pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};

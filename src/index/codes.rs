@@ -92,11 +92,6 @@ pub(crate) struct Query {
 }
 
 impl Codec {
-    /// Words of sign bits per vector.
-    pub(crate) fn words(&self) -> usize {
-        self.width / 64
-    }
-
     pub(crate) fn with_mean(mean: Vec<f32>) -> Self {
         let dimension = mean.len();
         let mean_norm2 = mean.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
@@ -242,6 +237,18 @@ impl Codes {
 
     pub(crate) fn len(&self) -> usize {
         self.meta.len()
+    }
+
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.hi, Plane::Mapped(..))
+    }
+
+    /// Asks for the rows that a 16-bit product reads.
+    #[inline]
+    pub(crate) fn prefetch_low(&self, slot: usize) {
+        for line in (0..self.width).step_by(64) {
+            Isa::prefetch(&self.lo, slot * self.width + line);
+        }
     }
 
     pub(crate) fn hi_row(&self, slot: usize) -> &[u8] {

@@ -59,6 +59,8 @@ macro_rules! dispatch {
     };
 }
 
+pub(super) use dispatch;
+
 /// Positions of the Winograd domain.
 pub(super) const POS: usize = 36;
 

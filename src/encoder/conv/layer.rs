@@ -10,6 +10,7 @@ use super::act::{Shape, c16};
 use super::arena::{Buf, Shared};
 use super::isa::Isa;
 use super::kernels::{self, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
+use super::train_kernels;
 
 thread_local! {
     /// A task's V and M.
@@ -56,6 +57,12 @@ impl Filters {
         filters
     }
 
+    /// Filters of zeros, for [`Filters::refresh`].
+    pub(super) fn empty(isa: Isa, k: usize, n: usize) -> Self {
+        assert!(k % 16 == 0 && n % 16 == 0, "channels are multiples of 16");
+        Self { isa, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: vec![0.0; n] }
+    }
+
     /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
     pub(super) fn set(
         &mut self,
@@ -83,6 +90,41 @@ impl Filters {
                 for (pos, value) in transform_filter(&g).into_iter().enumerate() {
                     // SAFETY: every (o, i, pos) has its own slot in U's POS · k · n floats.
                     unsafe { *u.at(base + pos * k * group_n + i * panel_n) = value };
+                }
+            }
+        });
+    }
+
+    /// As [`Filters::set`] in f32 and vectorised, for weights that change at every training step.
+    pub(super) fn refresh(
+        &mut self,
+        weight: &[f32],
+        cin: usize,
+        cout: usize,
+        index: impl Fn(usize, usize, usize) -> usize + Sync,
+    ) {
+        let (k, n, group, isa) = (self.k, self.n, self.group, self.isa);
+        assert!(cin == k && cout == n, "channels are multiples of 16");
+        let u = Shared(self.u.as_mut_ptr());
+        let width = kernels::panel_width(isa);
+        (0..n / 16).into_par_iter().with_max_len(1).for_each(|block| {
+            let mut taps = [[0.0f32; 16]; 9];
+            for i in 0..k {
+                for o in 0..16 {
+                    for (tap, taps) in taps.iter_mut().enumerate() {
+                        taps[o] = weight[index(block * 16 + o, i, tap)];
+                    }
+                }
+                // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
+                let o = block * 16;
+                let (b, in_block) = (o / group, o % group);
+                let group_n = group.min(n - b * group);
+                let panel = in_block / width;
+                let panel_n = width.min(group_n - panel * width);
+                let base = POS * k * group * b + panel * k * width + in_block % width + i * panel_n;
+                // SAFETY: the 16 outputs' slots of U, which no other task writes.
+                unsafe {
+                    train_kernels::filter(isa, &taps, u.at(base), k * group_n, k * width, panel_n);
                 }
             }
         });
@@ -208,9 +250,18 @@ pub(super) fn block_scratch(filters: &Filters, tiles: usize) -> (usize, usize, u
 }
 
 /// Transform, products and inverse of each block of about `block` tiles in one task.
-pub(super) fn fused(filters: &Filters, plan: &Plan, src: &Buf, dst: &mut Buf, n: usize, block: usize) {
+pub(super) fn fused(
+    filters: &Filters,
+    plan: &Plan,
+    src: &Buf,
+    dst: &mut Buf,
+    n: usize,
+    block: usize,
+    stats: Option<&mut Sums>,
+) {
     let blocks = plan.tiles.len().div_ceil(block);
     let (source, target) = (Shared(src.as_ptr().cast_mut()), Shared(dst.as_mut_ptr()));
+    let sums = stats.map(|sums| sums.start(n * blocks, plan.to.c));
     (0..n * blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let (window, part_index) = (task / blocks, task % blocks);
         let (start, end) = part(plan.tiles.len(), blocks, part_index);
@@ -233,9 +284,77 @@ pub(super) fn fused(filters: &Filters, plan: &Plan, src: &Buf, dst: &mut Buf, n:
                 kernels::input(filters.isa, &input);
                 let dst = target.at(window * plan.to.len());
                 finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);
+                if let Some(sums) = sums {
+                    let out = sums.at(task * 2 * plan.to.c);
+                    train_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
+                }
             }
         });
     });
+}
+
+/// Sums over tasks, kept apart so that they are added in a fixed order: `[task][2][c]`.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    values: Vec<f32>,
+    used: usize,
+    c: usize,
+}
+
+impl Sums {
+    /// Forgets all and makes room for `tasks` tasks of `c` channels.
+    pub(super) fn start(&mut self, tasks: usize, c: usize) -> Shared {
+        self.clear();
+        self.extend(tasks, c)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Makes room for `tasks` tasks in all.
+    pub(super) fn room(&mut self, tasks: usize, c: usize) {
+        if self.values.len() < tasks * 2 * c {
+            self.values.resize(tasks * 2 * c, 0.0);
+        }
+    }
+
+    /// Room for `tasks` more.
+    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> Shared {
+        let start = self.used;
+        self.c = c;
+        self.used += tasks * 2 * c;
+        if self.values.len() < self.used {
+            self.values.resize(self.used, 0.0);
+        }
+        Shared(self.values[start..].as_mut_ptr())
+    }
+
+    /// The two totals of every channel.
+    pub(super) fn totals(&self) -> (Vec<f64>, Vec<f64>) {
+        let (mut first, mut second) = (vec![0.0; self.c], vec![0.0; self.c]);
+        for task in self.values[..self.used].chunks_exact(2 * self.c) {
+            let (a, b) = task.split_at(self.c);
+            for i in 0..self.c {
+                first[i] += f64::from(a[i]);
+                second[i] += f64::from(b[i]);
+            }
+        }
+        (first, second)
+    }
+}
+
+/// Padded activations, from a window on.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) buf: &'a Buf,
+    pub(super) first: usize,
+}
+
+/// Tasks of the phased form per window and step: enough that any number of threads has work, few
+/// enough that starting them costs little.
+pub(super) fn phased_parts(plan: &Plan) -> usize {
+    plan.tiles.len().div_ceil(8)
 }
 
 /// Where the phased form leaves its result.
@@ -251,10 +370,11 @@ pub(super) enum Target<'a> {
 pub(super) fn phased(
     filters: &Filters,
     plan: &Plan,
-    src: &Buf,
+    src: Source<'_>,
     target: Target<'_>,
     n: usize,
     work: &mut Buf,
+    stats: Option<&mut Sums>,
 ) {
     let per_window = plan.tiles.len();
     let total = per_window * n;
@@ -265,16 +385,15 @@ pub(super) fn phased(
     work.reserve(POS * (v_stride + m_stride * channel_groups));
     let v = Shared(work.as_mut_ptr());
     let m = Shared(v.0.wrapping_add(POS * v_stride));
-    let source = Shared(src.as_ptr().cast_mut());
-    // Enough tasks that any number of threads has work, few enough that starting them costs little.
-    let parts = per_window.div_ceil(8);
+    let source = Shared(src.buf.as_ptr().cast_mut());
+    let parts = phased_parts(plan);
     (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
         let (window, index) = (task / parts, task % parts);
         let (start, end) = part(per_window, parts, index);
         // SAFETY: each task writes the V of its own tiles.
         unsafe {
             let input = Input {
-                src: source.at(window * plan.from.len()),
+                src: source.at((src.first + window) * plan.from.len()),
                 row: plan.from.row(),
                 c: plan.from.c,
                 tiles: &plan.tiles[start..end],
@@ -326,6 +445,7 @@ pub(super) fn phased(
     match target {
         Target::Act(dst, at) => {
             let dst = Shared(dst.as_mut_ptr());
+            let sums = stats.map(|sums| sums.extend(n * parts, plan.to.c));
             (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
                 let (window, index) = (task / parts, task % parts);
                 for b in 0..channel_groups {
@@ -333,6 +453,16 @@ pub(super) fn phased(
                     unsafe {
                         let dst = dst.at((at + window) * plan.to.len() + filters.channel_group(b).0);
                         kernels::output(filters.isa, &output(b, window, part(per_window, parts, index), dst));
+                    }
+                }
+                if let Some(sums) = sums {
+                    let (start, end) = part(per_window, parts, index);
+                    // SAFETY: reads the tiles that this task wrote; each task has its own sums.
+                    unsafe {
+                        let dst = dst.at((at + window) * plan.to.len());
+                        let out = sums.at(task * 2 * plan.to.c);
+                        let tiles = &plan.tiles[start..end];
+                        train_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
                     }
                 }
             });

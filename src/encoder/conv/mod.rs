@@ -13,9 +13,13 @@ mod isa;
 mod kernels;
 mod layer;
 mod net;
-mod simd;
+pub(in crate::encoder) mod simd;
+mod train;
+mod train_kernels;
+mod weight_grad;
 mod weights;
 
 pub use isa::{Isa, isa};
 pub use net::{FRAMES, FastOpenL3, MELS, WINDOW};
+pub use train::{OpenL3Train, Parameter};
 pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};

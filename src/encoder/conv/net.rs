@@ -10,7 +10,7 @@ use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
 use super::isa::{Isa, isa};
 use super::kernels::{self, Epilogue, First, Groups, Input, Tile};
-use super::layer::{self, Filters, Plan, Target, with_scratch};
+use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
 use super::weights::OpenL3Weights;
 
 /// Mel bands of a window.
@@ -204,18 +204,35 @@ impl FastOpenL3 {
                 let (before, after) = acts.split_at_mut(i);
                 let (src, dst) = (&before[i - 1].buf, &mut after[0].buf);
                 if i < 3 {
-                    layer::fused(&self.filters[i], &self.plans[i], src, dst, count, 28);
+                    layer::fused(&self.filters[i], &self.plans[i], src, dst, count, 28, None);
                 } else {
                     let at = if i == 4 { start } else { 0 };
                     let target = Target::Act(dst, at);
-                    layer::phased(&self.filters[i], &self.plans[i], src, target, count, work);
+                    let src = Source { buf: src, first: 0 };
+                    layer::phased(&self.filters[i], &self.plans[i], src, target, count, work, None);
                 }
             }
         }
         let (before, after) = acts.split_at_mut(5);
         let target = Target::Act(&mut after[0].buf, 0);
-        layer::phased(&self.filters[5], &self.plans[5], &before[4].buf, target, n, work);
-        layer::phased(&self.filters[6], &self.plans[6], &after[0].buf, Target::GlobalMax(out), n, work);
+        layer::phased(
+            &self.filters[5],
+            &self.plans[5],
+            Source { buf: &before[4].buf, first: 0 },
+            target,
+            n,
+            work,
+            None,
+        );
+        layer::phased(
+            &self.filters[6],
+            &self.plans[6],
+            Source { buf: &after[0].buf, first: 0 },
+            Target::GlobalMax(out),
+            n,
+            work,
+            None,
+        );
     }
 
     /// The input batch norm, into images with a border of zeros (the convolution pads after it).

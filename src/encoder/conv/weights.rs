@@ -117,7 +117,7 @@ impl fmt::Debug for OpenL3Weights {
     }
 }
 
-fn conv_name(i: usize) -> String {
+pub(super) fn conv_name(i: usize) -> String {
     if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
 }
 
