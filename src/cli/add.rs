@@ -111,7 +111,7 @@ pub(crate) fn add_files(
     progress.finish();
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if !run.dry_run && (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
-        let refresh = engine.refresh_index()?;
+        let refresh = engine.maintain_index()?;
         console.detail(&refresh.to_string());
     }
     match run.format {

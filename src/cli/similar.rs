@@ -103,7 +103,7 @@ pub(crate) fn filter(args: &FilterArgs) -> TrackFilter {
     }
 }
 
-fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOutput) -> anyhow::Result<()> {
+pub(crate) fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOutput) -> anyhow::Result<()> {
     match output.format {
         ListFormat::Table => {
             let mut table = Table::new(&[

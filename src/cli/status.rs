@@ -160,7 +160,7 @@ pub(crate) fn remove(context: &Context, args: &RemoveArgs) -> anyhow::Result<End
         engine.library_mut().remove_paths(&paths)?
     };
     if removed.tracks > 0 && engine.library().status()?.vectors > 0 {
-        engine.refresh_index()?;
+        engine.maintain_index()?;
     }
     let nothing = removed.files == 0 && removed.failures == 0;
     if nothing {

@@ -88,6 +88,29 @@ impl Engine {
         self.library.model()?.ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })
     }
 
+    /// [`refresh_index`](Self::refresh_index), and builds the index anew if too much has changed since it was built.
+    ///
+    /// For the end of a run that adds or removes; a search does not wait for it.
+    pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
+        let refresh = self.refresh_index()?;
+        if !self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
+            return Ok(refresh);
+        }
+        let model = self.model()?;
+        let stamp =
+            IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
+        self.build_index("much has changed since it was built".to_owned(), stamp)
+    }
+
+    fn build_index(&mut self, reason: String, stamp: IndexStamp) -> Result<IndexRefresh, EngineError> {
+        let vectors = self.library.vectors()?;
+        let index = VectorIndex::build(&vectors.ids, vectors.values.view(), &IndexOptions::default())?;
+        // The index is a cache: where it cannot be kept it is made again next time.
+        let _ = index.save(&self.index_path(), &IndexStamp { generation: vectors.generation, ..stamp });
+        self.index = Some(index);
+        Ok(IndexRefresh::Built { reason })
+    }
+
     /// Loads the index, brings it up to date with the library, and keeps it on disk.
     ///
     /// A library that cannot be written is searched all the same: its index then lives in memory only.
@@ -98,22 +121,58 @@ impl Engine {
             IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
         let (index, generation, refresh) = match self.load_and_catch_up(&path, &expected) {
             Ok(loaded) => loaded,
-            Err(EngineError::Index(reason)) => {
-                let vectors = self.library.vectors()?;
-                let index = VectorIndex::build(&vectors.ids, vectors.values.view(), &IndexOptions::default())?;
-                (index, vectors.generation, IndexRefresh::Built { reason: reason.to_string() })
-            }
+            Err(EngineError::Index(reason)) => return self.build_index(reason.to_string(), expected),
             Err(error) => return Err(error),
         };
         if refresh != IndexRefresh::Loaded {
-            // The index is a cache: where it cannot be kept it is made again next time.
-            let _ = (generation, &expected);
+            let _ = index.save(&path, &IndexStamp { generation, ..expected });
         }
         self.index = Some(index);
         Ok(refresh)
     }
 
-    fn load_and_catch_up(&self, _p: &Path, _e: &IndexStamp) -> Result<(VectorIndex, u64, IndexRefresh), EngineError> { Err(IndexError::SubsetOutdated.into()) }
+    fn load_and_catch_up(
+        &self,
+        path: &Path,
+        expected: &IndexStamp,
+    ) -> Result<(VectorIndex, u64, IndexRefresh), EngineError> {
+        let (mut index, stamp) = VectorIndex::open(path)?;
+        Self::check_stamp(path, &stamp, expected)?;
+        let Some(changes) = self.library.changes_since(stamp.generation)? else {
+            let (expected, actual) = (self.library.generation()?, stamp.generation);
+            return Err(IndexError::Stale { path: path.to_owned(), expected, actual }.into());
+        };
+        if changes.generation == stamp.generation {
+            return Ok((index, stamp.generation, IndexRefresh::Loaded));
+        }
+        let mut removed = 0;
+        for &track in &changes.removed {
+            removed += usize::from(index.remove(track));
+        }
+        let mut added = 0;
+        for &track in &changes.added {
+            if let Some(vector) = self.library.vector(track)? {
+                index.remove(track);
+                index.insert(track, &vector)?;
+                added += 1;
+            }
+        }
+        Ok((index, changes.generation, IndexRefresh::Updated { added, removed }))
+    }
+
+    fn check_stamp(path: &Path, found: &IndexStamp, expected: &IndexStamp) -> Result<(), IndexError> {
+        if found.model_fingerprint != expected.model_fingerprint {
+            return Err(IndexError::OtherModel {
+                path: path.to_owned(),
+                expected: expected.model_fingerprint.clone(),
+                actual: found.model_fingerprint.clone(),
+            });
+        }
+        if found.dimension != expected.dimension {
+            return Err(IndexError::Dimension { expected: expected.dimension, actual: found.dimension });
+        }
+        Ok(())
+    }
 
     /// The index; loaded and brought up to date at its first use.
     pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {

@@ -173,7 +173,7 @@ impl Engine {
             filter: filter.as_ref().map(|filter| filter as &(dyn Fn(TrackId) -> bool + Sync)),
             ..SearchParams::default()
         };
-        if mode == SearchMode::Hnsw && true {
+        if mode == SearchMode::Hnsw && index.stats().layers == 0 {
             // A small library has no graph; one that is asked for is built for the occasion.
             let (ids, vectors) = index.vectors();
             let options = IndexOptions { graph_from: 0, ..IndexOptions::default() };
