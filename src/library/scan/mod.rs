@@ -3,6 +3,8 @@
 //! What is wrong with one path is reported and does not stop the rest. Nothing is opened but playlists.
 
 pub mod playlist;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::io::Read;
