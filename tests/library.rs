@@ -1,6 +1,8 @@
 //! The catalogue as its callers see it: what goes in comes out, and nothing committed is lost, with real
 //! processes, real kills and real damage.
 
+#![allow(clippy::unwrap_used)] // A helper that cannot go on ends its test, as unwrap in the test would.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -493,7 +495,7 @@ fn words_ids_and_paths_lead_to_tracks() {
     }
     assert_eq!(library.search_words("bjo", 1).unwrap(), vec![joga]);
     // As many words as anyone likes.
-    let many: String = (0..5000).map(|n| format!("w{n} ")).collect();
+    let many = (0..5000).map(|n| format!("w{n} ")).collect::<Vec<_>>().concat();
     assert_eq!(resolve(&many), Resolution::Nothing);
 }
 
@@ -877,7 +879,6 @@ fn kill_inserters(kills: u64) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = inserter(dir.path(), round * 100_000, 100_000);
         let patience = Duration::from_micros(20_000 + (random >> 33) % 60_000);
-        let pid = child.id();
         let reader = std::thread::spawn({
             let lines = acknowledged(&mut child);
             move || lines.collect::<Vec<u64>>()
@@ -885,7 +886,6 @@ fn kill_inserters(kills: u64) {
         std::thread::sleep(patience);
         child.kill().unwrap();
         child.wait().unwrap();
-        let _ = pid;
         promised.extend(reader.join().unwrap());
 
         let library = open(dir.path());

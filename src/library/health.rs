@@ -227,7 +227,9 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
     if !norm.is_normal() {
         return None;
     }
-    vector.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+    for value in &mut vector {
+        *value = (f64::from(*value) / norm) as f32;
+    }
     Some(vector)
 }
 

@@ -1,6 +1,5 @@
 //! Opening a library: creation, checks, migrations.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -224,9 +223,7 @@ fn is_unwritable(error: &rusqlite::Error) -> bool {
 }
 
 fn log_is_empty(path: &Path) -> bool {
-    let mut log = OsString::from(path);
-    log.push("-wal");
-    std::fs::metadata(log)
+    std::fs::metadata(paths::with_suffix(path, "-wal"))
         .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |log| log.len() == 0)
 }
 
@@ -252,16 +249,7 @@ fn immutable_uri(path: &Path) -> Result<String> {
 
 /// A name for the backup of schema `version` that is not taken.
 fn free_name(path: &Path, version: i64) -> PathBuf {
-    let name = |suffix: String| {
-        let mut name = OsString::from(path);
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let first = name(format!(".backup-v{version}"));
-    if !first.exists() {
-        return first;
-    }
-    (2..).map(|n| name(format!(".backup-v{version}-{n}"))).find(|path| !path.exists()).unwrap_or(first)
+    paths::free_name(path, &format!(".backup-v{version}"))
 }
 
 /// A consistent copy, written under another name, flushed and renamed: `target` is whole or not there.

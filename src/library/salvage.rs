@@ -1,13 +1,12 @@
 //! Reading what is left of a damaged database into a new one.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::{DATABASE, Library, LibraryError, OpenMode, Result, SCHEMA_VERSION, WriterLock};
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, SCHEMA_VERSION, WriterLock, paths};
 
 /// The outcome of [`salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +56,11 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
         .tempdir_in(dir)
         .map_err(|source| io("write into", dir, source))?;
 
-    let mut report = SalvageReport { damaged: free_name(&path), rows: Vec::new(), incomplete: Vec::new() };
+    let mut report = SalvageReport {
+        damaged: paths::free_name(&path, ".damaged"),
+        rows: Vec::new(),
+        incomplete: Vec::new(),
+    };
     {
         // Read-only, so that closing it moves nothing from the log into the damaged file.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -250,30 +253,17 @@ fn value(row: &Row<'_>, at: usize) -> rusqlite::Result<Value> {
     })
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn free_name(path: &Path) -> PathBuf {
-    (1..)
-        .map(|n| with_suffix(path, &format!(".damaged-{n}")))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| with_suffix(path, ".damaged"))
-}
-
 /// Keeps the damaged file under another name and renames the new one over it. The log goes with the
 /// damaged file: beside the new one it would be replayed into it.
 fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> {
     if fs::hard_link(path, damaged).is_err() {
         fs::copy(path, damaged)?;
     }
-    let log = with_suffix(path, "-wal");
+    let log = paths::with_suffix(path, "-wal");
     if log.exists() {
-        fs::rename(&log, with_suffix(damaged, "-wal"))?;
+        fs::rename(&log, paths::with_suffix(damaged, "-wal"))?;
     }
-    let _ = fs::remove_file(with_suffix(path, "-shm"));
+    let _ = fs::remove_file(paths::with_suffix(path, "-shm"));
     fs::File::options().write(true).open(new)?.sync_all()?;
     fs::rename(new, path)?;
     path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())

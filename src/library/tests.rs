@@ -222,7 +222,7 @@ fn measure() {
                 start.elapsed()
             })
             .collect();
-        let cpu = (cpu_time() - cpu) / 500;
+        let cpu = cpu_time().saturating_sub(cpu) / 500;
         times.sort_unstable();
         println!("{name}: median {:?}, 99 % {:?}, on the processor {cpu:?}", times[250], times[495]);
     };
@@ -231,7 +231,7 @@ fn measure() {
     let mut flushes: Vec<Duration> = (0..200)
         .map(|_| {
             let start = Instant::now();
-            std::io::Write::write_all(&mut file, &[1; 150_000]).unwrap();
+            std::io::Write::write_all(&mut file, &vec![1; 150_000]).unwrap();
             file.sync_data().unwrap();
             start.elapsed()
         })

@@ -287,13 +287,13 @@ proptest! {
     #[test]
     fn names_survive_every_format(names in prop::collection::vec("[a-zA-Z0-9é %&<>;=.-]{0,12}[a-z]", 1..8)) {
         let expected: Vec<_> = names.iter().map(|name| path(&format!("/m/{name}"))).collect();
-        let m3u: String = names.iter().map(|name| format!("/m/{name}\n")).collect();
+        let m3u = names.iter().map(|name| format!("/m/{name}\n")).collect::<Vec<_>>().concat();
         prop_assert_eq!(&parse(m3u.as_bytes(), PlaylistKind::M3u), &expected);
-        let pls: String = names.iter().enumerate().map(|(n, name)| format!("File{}=/m/{name}\n", n + 1)).collect();
+        let pls = names.iter().enumerate().map(|(n, name)| format!("File{}=/m/{name}\n", n + 1)).collect::<Vec<_>>().concat();
         prop_assert_eq!(&parse(pls.as_bytes(), PlaylistKind::Pls), &expected);
-        let escaped = |name: &str| name.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-        let xspf: String =
-            names.iter().map(|name| format!("<track><location>file:///m/{}</location></track>", escaped(name))).collect();
+        let escaped = |name: &str| name.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
+        let xspf =
+            names.iter().map(|name| format!("<track><location>file:///m/{}</location></track>", escaped(name))).collect::<Vec<_>>().concat();
         prop_assert_eq!(&parse(xspf.as_bytes(), PlaylistKind::Xspf), &expected);
     }
 }
