@@ -199,7 +199,7 @@ impl FastMusicnn {
         assert!(input.len() >= (FRAMES + 2 * BORDER) * stride && out.len() >= FRAMES * layer.outputs);
         let job = Rows {
             stride,
-            bias_rows: self.packed.bias_rows.as_ptr(),
+            bias_row: self.packed.bias_rows.as_ptr(),
             residual: residual.map_or(std::ptr::null(), |(rows, _)| rows.as_ptr()),
             residual_width: residual.map_or(0, |(_, width)| width),
             count: FRAMES,
@@ -215,9 +215,9 @@ impl FastMusicnn {
             input: input.as_ptr(),
             stride: 0,
             inner: layer.inner,
-            matrix: layer.matrix.as_slice().as_ptr(),
+            matrix: layer.values.as_slice().as_ptr(),
             bias: layer.bias.as_slice().as_ptr(),
-            bias_rows: NO_BORDER.as_ptr(),
+            bias_row: NO_BORDER.as_ptr(),
             scale: layer.scale.as_slice().as_ptr(),
             shift: layer.shift.as_slice().as_ptr(),
             residual: std::ptr::null(),
