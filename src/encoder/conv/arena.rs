@@ -1,6 +1,7 @@
 //! Zeroed, page-aligned f32 buffers that ask the kernel for huge pages and only ever grow.
 
 #![allow(unsafe_code, reason = "f32 views of an anonymous mapping, and pointers shared by disjoint tasks")]
+#![allow(clippy::cast_ptr_alignment, reason = "mappings are page aligned")]
 
 use memmap2::MmapMut;
 

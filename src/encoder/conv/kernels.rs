@@ -297,6 +297,7 @@ unsafe fn micro_any<S: Simd, const NV: usize>(
 ) {
     macro_rules! pick {
         ($($n:literal)*) => {
+            #[allow(clippy::collapsible_match, reason = "the bound is known at compile time, so larger tiles are not instantiated")]
             match mr {
                 // SAFETY: passed on from the caller.
                 $($n => if $n <= S::MR { unsafe { micro::<S, $n, NV>(k, v, u, m) } },)*
@@ -310,7 +311,7 @@ unsafe fn micro_any<S: Simd, const NV: usize>(
 #[inline(always)]
 unsafe fn gemm_generic<S: Simd>(a: &Gemm) {
     let width = S::NV * S::LANES;
-    let (panels, half) = (a.n / width, a.n % width != 0);
+    let (panels, half) = (a.n / width, !a.n.is_multiple_of(width));
     for pos in a.pos.0..a.pos.1 {
         // SAFETY: positions, panels and groups stay inside V, U and M as laid out above.
         unsafe {

@@ -59,7 +59,7 @@ impl Filters {
 
     /// Filters of zeros, for [`Filters::refresh`].
     pub(super) fn empty(isa: Isa, k: usize, n: usize) -> Self {
-        assert!(k % 16 == 0 && n % 16 == 0, "channels are multiples of 16");
+        assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
         Self { isa, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: vec![0.0; n] }
     }
 

@@ -39,7 +39,7 @@ pub struct FastOpenL3 {
     strips: Strips,
     filters: Vec<Filters>,
     plans: Vec<Plan>,
-    pool: Mutex<Vec<Box<Workspace>>>,
+    pool: Mutex<Vec<Workspace>>,
 }
 
 /// How the second layer's tiles are cut into strips, each of which computes its own part of the
@@ -172,7 +172,7 @@ impl FastOpenL3 {
         assert!(mels.len() >= n * WINDOW, "expected {n} windows of {WINDOW} values, found {}", mels.len());
         assert!(out.len() >= n * dimension, "expected room for {n} embeddings, found {}", out.len());
         let pooled = self.pool.lock().ok().and_then(|mut pool| pool.pop());
-        let mut work = pooled.unwrap_or_else(|| Box::new(self.workspace()));
+        let mut work = pooled.unwrap_or_else(|| self.workspace());
         for start in (0..n).step_by(GROUP) {
             let count = GROUP.min(n - start);
             let mels = &mels[start * WINDOW..(start + count) * WINDOW];

@@ -35,9 +35,6 @@ pub(in crate::encoder) trait Simd: Copy + 'static {
     unsafe fn keep_gt(a: Self::V, b: Self::V, v: Self::V) -> Self::V;
     /// Lanes of `v` where `a == b`, else `w`.
     unsafe fn select_eq(a: Self::V, b: Self::V, v: Self::V, w: Self::V) -> Self::V;
-    /// Asks for a cache line ahead of use.
-    #[inline(always)]
-    unsafe fn prefetch(_p: *const f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -97,10 +94,6 @@ mod x86 {
         unsafe fn select_eq(a: __m512, b: __m512, v: __m512, w: __m512) -> __m512 {
             unsafe { _mm512_mask_mov_ps(w, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), v) }
         }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-        }
     }
 
     /// 8 lanes, 16 registers.
@@ -154,10 +147,6 @@ mod x86 {
         #[inline(always)]
         unsafe fn select_eq(a: __m256, b: __m256, v: __m256, w: __m256) -> __m256 {
             unsafe { _mm256_blendv_ps(w, v, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)) }
-        }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
     }
 }

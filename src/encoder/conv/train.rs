@@ -135,15 +135,14 @@ impl OpenL3Train {
             layout.push(Parameter { name, decays: shape.len() == 4, shape, range: range.clone() });
             range
         };
-        let mut norm =
-            |i: usize, norm: &NormWeights, add: &mut dyn FnMut(String, Vec<usize>, &[f32]) -> _| {
-                let name = format!("batch_normalization_{i}");
-                let shape = vec![norm.weight.len()];
-                (
-                    add(format!("{name}.weight"), shape.clone(), &norm.weight),
-                    add(format!("{name}.bias"), shape, &norm.bias),
-                )
-            };
+        let norm = |i: usize, norm: &NormWeights, add: &mut dyn FnMut(String, Vec<usize>, &[f32]) -> _| {
+            let name = format!("batch_normalization_{i}");
+            let shape = vec![norm.weight.len()];
+            (
+                add(format!("{name}.weight"), shape.clone(), &norm.weight),
+                add(format!("{name}.bias"), shape, &norm.bias),
+            )
+        };
         let input_norm = norm(1, &weights.input_norm, &mut add);
         let mut ranges = Vec::with_capacity(8);
         for (i, conv) in weights.convs.iter().enumerate() {
@@ -720,7 +719,7 @@ fn set_stats(
 /// # Safety
 /// As for [`tk::tile_sums`].
 unsafe fn row_sums(isa: Isa, y: *const f32, shape: Shape, row: usize, start: bool, out: *mut f32) {
-    let mut row_out = [0.0f32; 2 * 4096];
+    let mut row_out = vec![0.0f32; 2 * shape.c];
     let tile =
         |x: usize, cols: usize| Tile { src: 0, dst: shape.at(row, x) as u32, rows: 1, cols: cols as u8 };
     // SAFETY: the row's pixels exist; `out` and `row_out` take 2 · c floats.
@@ -731,7 +730,7 @@ unsafe fn row_sums(isa: Isa, y: *const f32, shape: Shape, row: usize, start: boo
         for x in (0..shape.w).step_by(255) {
             let tiles = [tile(x, (shape.w - x).min(255))];
             tk::tile_sums(isa, y, &tiles, shape.row(), shape.c, row_out.as_mut_ptr());
-            for (i, value) in row_out[..2 * shape.c].iter().enumerate() {
+            for (i, value) in row_out.iter().enumerate() {
                 *out.add(i) += value;
             }
         }

@@ -55,11 +55,12 @@ unsafe impl Send for Norm {}
 
 /// Rows of pixels: `y` before batch norm, `a` after batch norm, ReLU and maybe pooling.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_field_names, reason = "rows and row lengths")]
 pub(super) struct Rows {
     /// First pixel of the first row; floats between rows.
     pub(super) y: *const f32,
     pub(super) y_row: usize,
-    /// Rows and pixels of `y`. With pooling `rows` is 2 or, for a last odd row, 1.
+    /// Rows of `y` and pixels in each. With pooling `rows` is 2 or, for a last odd row, 1.
     pub(super) rows: usize,
     pub(super) cols: usize,
     pub(super) c: usize,

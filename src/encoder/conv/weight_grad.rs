@@ -92,7 +92,7 @@ impl WeightGrad {
                     let first = window * per_window + range.0;
                     // SAFETY: each task writes the slots of its own tiles.
                     unsafe {
-                        transform(isa, plan, start + window, range, a, dy, first, total, v.at(0), y.at(0))
+                        transform(isa, plan, start + window, range, a, dy, first, total, v.at(0), y.at(0));
                     };
                 });
                 (0..POS).into_par_iter().with_max_len(1).for_each(|pos| {
