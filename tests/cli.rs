@@ -95,7 +95,8 @@ fn every_track_finds_itself_first_however_it_is_searched() {
     for mode in ["auto", "exact", "scan", "hnsw"] {
         for id in 1..=6 {
             let id = format!("id:{id}");
-            let found = json(&sandbox.run(["similar", &id, "--include-seed", "--search", mode, "--format", "json"]));
+            let found =
+                json(&sandbox.run(["similar", &id, "--include-seed", "--search", mode, "--format", "json"]));
             let first = &found["neighbours"][0];
             assert_eq!(format!("id:{}", first["id"]), id, "{mode}");
             assert!(first["similarity"].as_f64().unwrap() > 0.9999, "{mode}");
@@ -143,7 +144,8 @@ fn one_bad_file_never_stops_a_run() {
     fs::write(music.join("empty.mp3"), b"").unwrap();
     let random: Vec<u8> = (0..50_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     fs::write(music.join("random.mp3"), random).unwrap();
-    fs::write(music.join("picture.flac"), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0").unwrap();
+    fs::write(music.join("picture.flac"), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0")
+        .unwrap();
     fs::write(music.join("truncated.mp3"), &whole[..whole.len() / 3]).unwrap();
     fs::write(music.join("silent.wav"), tone_wav(16_000, 600.0, 0.0, 0.0)).unwrap();
     let mut liar = noise_wav(22_050, 8.0, 7);
@@ -165,7 +167,11 @@ fn one_bad_file_never_stops_a_run() {
         fs::write(&locked, &whole[..whole.len() - 1000]).unwrap();
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
         // Root may read everything; then the file is simply added.
-        if fs::read(&locked).is_err() { failing.push("locked.mp3") } else { handled.push("locked.mp3") };
+        if fs::read(&locked).is_err() {
+            failing.push("locked.mp3")
+        } else {
+            handled.push("locked.mp3")
+        };
     }
     let added = sandbox.run(["add", "--format", "json", music.to_str().unwrap()]);
     assert_eq!(code(&added), 1, "{}", text(&added.stderr));
@@ -182,7 +188,8 @@ fn one_bad_file_never_stops_a_run() {
         ("silent.wav", "silent throughout"),
         ("short.wav", "at least"),
     ] {
-        let line = failed.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name} in:\n{failed}"));
+        let line =
+            failed.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name} in:\n{failed}"));
         assert!(line.contains(reason), "{line}");
     }
     // Known failures are skipped until they change; then the run is fine.
@@ -207,11 +214,15 @@ fn moved_retagged_copied_and_removed_files() {
     fs::rename(music.join("metal/muldjord-chaos-god.mp3"), music.join("ambient/renamed.mp3")).unwrap();
     fs::copy(music.join("ambient/maxstack-nebula.ogg"), music.join("metal/copy.ogg")).unwrap();
     let summary = json(&sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
-    assert_eq!((&summary["moved"], &summary["updated"], &summary["added"]), (&1.into(), &1.into(), &0.into()));
+    assert_eq!(
+        (&summary["moved"], &summary["updated"], &summary["added"]),
+        (&1.into(), &1.into(), &0.into())
+    );
     assert_eq!(sandbox.vectors(), before, "moving and copying change no vector");
 
     // The copy is an exact duplicate: it is not its own neighbour.
-    let found = json(&sandbox.run(["similar", music.join("metal/copy.ogg").to_str().unwrap(), "--format", "json"]));
+    let found =
+        json(&sandbox.run(["similar", music.join("metal/copy.ogg").to_str().unwrap(), "--format", "json"]));
     assert!(found["neighbours"].as_array().unwrap().iter().all(|n| n["title"] != "Nebula"));
 
     fs::remove_file(music.join("ambient/renamed.mp3")).unwrap();
@@ -220,7 +231,8 @@ fn moved_retagged_copied_and_removed_files() {
     assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["tracks"], 6);
     assert_eq!(code(&sandbox.run(["remove", "--missing"])), 0);
     assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["tracks"], 5);
-    let left = json(&sandbox.run(["similar", "nebula", "--include-seed", "--limit", "100", "--format", "json"]));
+    let left =
+        json(&sandbox.run(["similar", "nebula", "--include-seed", "--limit", "100", "--format", "json"]));
     assert_eq!(left["neighbours"].as_array().unwrap().len(), 5, "no ghosts");
     assert!(!text(&sandbox.run(["similar", "nebula", "--limit", "100"]).stdout).contains("Chaos God"));
     assert_eq!(code(&sandbox.run(["remove", music.join("metal").to_str().unwrap()])), 0);
@@ -240,7 +252,8 @@ fn formats_for_programs() {
     let playlist = text(&sandbox.run(["similar", "nebula", "--format", "m3u8"]).stdout);
     assert!(playlist.starts_with("#EXTM3U\n"));
     assert_eq!(playlist.lines().filter(|line| line.starts_with("#EXTINF:14,")).count(), 5);
-    let relative = sandbox.run(["similar", "nebula", "--format", "m3u8", "--relative-to", music.to_str().unwrap()]);
+    let relative =
+        sandbox.run(["similar", "nebula", "--format", "m3u8", "--relative-to", music.to_str().unwrap()]);
     assert!(text(&relative.stdout).lines().any(|line| line == "metal/muldjord-armygeddon.m4a"));
 
     let csv = text(&sandbox.run(["similar", "nebula", "--format", "csv"]).stdout);
@@ -268,7 +281,8 @@ fn formats_for_programs() {
         sandbox.run(["embed", file.to_str().unwrap(), "--hop", "1", "--output", embedded.to_str().unwrap()]);
     assert_eq!(code(&done), 0, "{}", text(&done.stderr));
     let mut npz =
-        ndarray_npy::NpzReader::new(fs::File::open(embedded.join("muldjord-chaos-god.npz")).unwrap()).unwrap();
+        ndarray_npy::NpzReader::new(fs::File::open(embedded.join("muldjord-chaos-god.npz")).unwrap())
+            .unwrap();
     let embedding: ndarray::Array2<f32> = npz.by_name("embedding").unwrap();
     let timestamps: ndarray::Array1<f64> = npz.by_name("timestamps").unwrap();
     assert_eq!((embedding.nrows(), embedding.ncols()), (timestamps.len(), 200));
@@ -359,7 +373,11 @@ fn a_list_on_standard_input() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let list = format!("{}\n{}\n", music.join("metal").display(), music.join("ambient/maxstack-nebula.ogg").display());
+    let list = format!(
+        "{}\n{}\n",
+        music.join("metal").display(),
+        music.join("ambient/maxstack-nebula.ogg").display()
+    );
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), list.as_bytes()).unwrap();
     assert_eq!(json(&child.wait_with_output().unwrap())["added"], 4);
 }

@@ -21,7 +21,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     let mut paths = Vec::new();
     for path in args.paths {
         if path.as_os_str() == "-" {
-            paths.extend(scan::read_list(std::io::stdin().lock()).context("cannot read the list on standard input")?);
+            paths.extend(
+                scan::read_list(std::io::stdin().lock()).context("cannot read the list on standard input")?,
+            );
         } else {
             paths.push(path);
         }
@@ -33,7 +35,10 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     for folder in &found.skipped_folders {
         context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
     }
-    let mut engine = Engine::open(&context.library_dir(), if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create })?;
+    let mut engine = Engine::open(
+        &context.library_dir(),
+        if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create },
+    )?;
     if let Some(count) = args.windows {
         let plan = match count {
             WindowCount::All => WindowPlan::All,
@@ -41,7 +46,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         };
         let before = engine.windows_setting()?;
         if before != plan && engine.library().status()?.tracks > 0 && !args.force {
-            context.console.note("tracks that are in the library keep the windows they were added with; --force listens again");
+            context.console.note(
+                "tracks that are in the library keep the windows they were added with; --force listens again",
+            );
         }
         if !args.dry_run {
             engine.set_windows_setting(plan)?;
@@ -127,7 +134,12 @@ pub(crate) fn add_files(
     })
 }
 
-fn say_summary(console: Console, summary: &AddSummary, reasons: &[String], dry_run: bool) -> anyhow::Result<()> {
+fn say_summary(
+    console: Console,
+    summary: &AddSummary,
+    reasons: &[String],
+    dry_run: bool,
+) -> anyhow::Result<()> {
     if dry_run {
         return render::print_line(&format!(
             "would look at {}; {} unchanged, {} failed before",
@@ -231,7 +243,10 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 bar.inc(1);
-                bar.set_message(render::terminal_safe(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned());
+                bar.set_message(
+                    render::terminal_safe(&path.file_name().unwrap_or_default().to_string_lossy())
+                        .into_owned(),
+                );
             }
             // A log that grows by a line per file helps nobody; a line per hundred tells that it lives.
             None if self.dry_run || self.done.is_multiple_of(100) || self.done == self.total => {

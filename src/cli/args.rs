@@ -222,7 +222,8 @@ impl std::str::FromStr for YearSpan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected a year or a span such as 1970-1979, 1990- or -1965, found \"{text}\"");
+        let wrong =
+            || format!("expected a year or a span such as 1970-1979, 1990- or -1965, found \"{text}\"");
         let year = |part: &str| part.trim().parse::<i32>().map_err(|_| wrong());
         let (first, last) = match text.split_once('-') {
             None => (year(text)?, year(text)?),
@@ -281,7 +282,9 @@ pub(crate) enum TableFormat {
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its
 /// evidence: who voted, and how near they are. A track never votes for itself.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv")]
+#[command(
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv"
+)]
 pub(crate) struct ClassifyArgs {
     /// Files, `id:NUMBER`, or words that match artist and title
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "TRACK")]
@@ -388,7 +391,9 @@ pub(crate) struct RemoveArgs {
 /// vectors.npy (float32 [tracks, dimension]), windows.npy (float16 [windows, dimension]) with windows.csv, and
 /// tracks.csv in the same row order.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\"")]
+#[command(
+    after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
+)]
 pub(crate) struct ExportArgs {
     /// Folder to write into
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -429,7 +434,9 @@ pub(crate) enum ModelCommand {
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin")]
+#[command(
+    after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
+)]
 pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,

@@ -69,13 +69,18 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         answers.push(engine.classify(seed, &labels, &options)?);
     }
     print(&answers, args)?;
-    Ok(if failed > 0 || answers.iter().any(|answer| answer.genre.is_none()) { Ending::Partial } else { Ending::Fine })
+    Ok(if failed > 0 || answers.iter().any(|answer| answer.genre.is_none()) {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 fn print(answers: &[Classification], args: &ClassifyArgs) -> anyhow::Result<()> {
     match args.format {
         TableFormat::Table if args.all => {
-            let mut table = Table::new(&[("genre", Align::Left), ("share", Align::Right), ("path", Align::Left)]);
+            let mut table =
+                Table::new(&[("genre", Align::Left), ("share", Align::Right), ("path", Align::Left)]);
             for answer in answers {
                 table.row([genre_name(answer), percent(answer.probability), lossy(&answer.seed.path)]);
             }

@@ -43,7 +43,8 @@ impl Context {
 
     /// The same surroundings, with another library.
     pub(crate) fn with_library(&self, dir: &Path) -> anyhow::Result<Self> {
-        let global = Global { library: Some(dir.to_owned()), threads: None, trace: None, ..self.global.clone() };
+        let global =
+            Global { library: Some(dir.to_owned()), threads: None, trace: None, ..self.global.clone() };
         Self::new(global)
     }
 

@@ -110,6 +110,9 @@ fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo"));
     match places.iter().find(|place| place.join("library").is_dir()) {
         Some(place) => Ok(place.clone()),
-        None => bail!("the demo's music was not found (looked for {}): name its folder with --data", places[0].display()),
+        None => bail!(
+            "the demo's music was not found (looked for {}): name its folder with --data",
+            places[0].display()
+        ),
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         bail!("--hop is {}, expected at least 0.001 seconds", args.hop);
     }
     let embedder = context.embedder(None)?;
-    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make the folder {}", args.output.display()))?;
+    std::fs::create_dir_all(&args.output)
+        .with_context(|| format!("cannot make the folder {}", args.output.display()))?;
     let mut failed = 0;
     for file in &args.files {
         match embed(&embedder, file, args) {
@@ -42,7 +43,8 @@ fn embed(embedder: &Arc<Embedder>, file: &Path, args: &EmbedArgs) -> anyhow::Res
     let center = !args.no_center;
     let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;
     // openl3 counts from the middle of the first window when that is centred, from its start when not.
-    let timestamps: Array1<f64> = (0..embedding.windows.nrows()).map(|i| i as f64 * hop as f64 / rate).collect();
+    let timestamps: Array1<f64> =
+        (0..embedding.windows.nrows()).map(|i| i as f64 * hop as f64 / rate).collect();
     let mut name = file.file_stem().unwrap_or_default().to_owned();
     name.push(".npz");
     let target = args.output.join(name);

@@ -60,7 +60,10 @@ pub(crate) fn main() -> ExitCode {
             render::print_error(&error);
             let nothing_found = error.downcast_ref::<voisin::engine::EngineError>().is_some_and(|error| {
                 use voisin::engine::EngineError as E;
-                matches!(error, E::Ambiguous { .. } | E::NoSuchTrack { .. } | E::EmptyLibrary { .. } | E::NoLabels)
+                matches!(
+                    error,
+                    E::Ambiguous { .. } | E::NoSuchTrack { .. } | E::EmptyLibrary { .. } | E::NoLabels
+                )
             });
             ExitCode::from(if nothing_found { 1 } else { 2 })
         }

@@ -69,8 +69,13 @@ pub(crate) fn seeds(context: &Context, engine: &Engine, named: &[OsString]) -> a
     for text in named {
         if text == "-" {
             let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read the list on standard input")?;
-            texts.extend(voisin::library::scan::split_list(&bytes).into_iter().map(std::path::PathBuf::into_os_string));
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .context("cannot read the list on standard input")?;
+            texts.extend(
+                voisin::library::scan::split_list(&bytes).into_iter().map(std::path::PathBuf::into_os_string),
+            );
         } else {
             texts.push(text.clone());
         }

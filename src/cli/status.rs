@@ -60,7 +60,10 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
         ("failed", grouped(json.failed)),
     ];
     if let Some(model) = &status.model {
-        lines.push(("model", format!("{} ({} dimensions, {})", model.name, model.dimension, model.fingerprint)));
+        lines.push((
+            "model",
+            format!("{} ({} dimensions, {})", model.name, model.dimension, model.fingerprint),
+        ));
     }
     lines.push(("index", format!("generation {}, {}", json.index_generation, megabytes(json.index_bytes))));
     lines.push(("database", format!("schema {}, {}", json.schema, megabytes(json.database_bytes))));
@@ -111,7 +114,9 @@ pub(crate) fn failed(context: &Context, args: &FailedArgs) -> anyhow::Result<End
         }
         ListFormat::Csv => render::print_csv(
             ["path", "reason", "attempts"],
-            failures.iter().map(|failure| [lossy(&failure.path), failure.reason.clone(), failure.attempts.to_string()]),
+            failures
+                .iter()
+                .map(|failure| [lossy(&failure.path), failure.reason.clone(), failure.attempts.to_string()]),
         )?,
         ListFormat::M3u8 => {
             let tracks: Vec<TrackMeta> =
@@ -153,7 +158,8 @@ pub(crate) fn remove(context: &Context, args: &RemoveArgs) -> anyhow::Result<End
         if args.dry_run {
             let tracks = engine.library().tracks()?;
             let files = tracks.iter().flat_map(|track| &track.files).map(|file| file.record.path.as_path());
-            let below: Vec<_> = files.filter(|file| paths.iter().any(|path| file.starts_with(path))).collect();
+            let below: Vec<_> =
+                files.filter(|file| paths.iter().any(|path| file.starts_with(path))).collect();
             render::print_paths(below.iter().copied(), false)?;
             return Ok(if below.is_empty() { Ending::Partial } else { Ending::Fine });
         }

@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use crate::audio::{self, AudioInfo};
 use crate::library::{
-    Attached, AudioFacts, Failure, FileRecord, FileState, Library, LibraryError, NewTrack, OpenMode, StoredModel,
-    TrackTags, TrackWindows,
+    Attached, AudioFacts, Failure, FileRecord, FileState, Library, LibraryError, NewTrack, OpenMode,
+    StoredModel, TrackTags, TrackWindows,
 };
 use crate::track::{ContentId, TrackId};
 
@@ -114,12 +114,25 @@ struct Job {
 
 enum Finding {
     /// New audio, or known audio to be listened to again.
-    Embedded { info: AudioInfo, tags: TrackTags, embedding: Box<FileEmbedding> },
+    Embedded {
+        info: AudioInfo,
+        tags: TrackTags,
+        embedding: Box<FileEmbedding>,
+    },
     /// Audio that the library has.
-    Known { track: TrackId, tags: TrackTags },
+    Known {
+        track: TrackId,
+        tags: TrackTags,
+    },
     /// Audio that another worker has in hand.
-    InHand { content: ContentId, tags: TrackTags },
-    Failed { content: Option<ContentId>, error: EngineError },
+    InHand {
+        content: ContentId,
+        tags: TrackTags,
+    },
+    Failed {
+        content: Option<ContentId>,
+        error: EngineError,
+    },
 }
 
 /// Adds files to a library, or brings what it knows of them up to date.
@@ -220,7 +233,8 @@ fn run(
             let (sender, next, broken) = (sender.clone(), &next, &broken);
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
-                let _pool = rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
+                let _pool =
+                    rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
                 worker.work(jobs, next, &[stop, broken], &sender);
             });
         }
@@ -254,7 +268,10 @@ impl Worker<'_> {
                     .cloned()
                     .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                     .unwrap_or_default();
-                Finding::Failed { content: None, error: EngineError::Fault { path: job.file.path.clone(), message } }
+                Finding::Failed {
+                    content: None,
+                    error: EngineError::Fault { path: job.file.path.clone(), message },
+                }
             });
             if sender.send((i as u32, finding)).is_err() {
                 return;
@@ -289,7 +306,8 @@ impl Worker<'_> {
 }
 
 fn track_tags(tags: audio::tags::Tags) -> TrackTags {
-    let audio::tags::Tags { title, artist, album, album_artist, genres, year, track_number, disc_number } = tags;
+    let audio::tags::Tags { title, artist, album, album_artist, genres, year, track_number, disc_number } =
+        tags;
     TrackTags { title, artist, album, album_artist, genres, year, track_number, disc_number }
 }
 
@@ -346,7 +364,9 @@ impl Writer<'_> {
             Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
             // Another process was faster.
             Err(LibraryError::DuplicateContent { track }) => self.attach(track, &new.file, &new.tags)?,
-            Err(error @ LibraryError::BadVector { .. }) => self.fail(&new.file, error.into(), Some(info.content))?,
+            Err(error @ LibraryError::BadVector { .. }) => {
+                self.fail(&new.file, error.into(), Some(info.content))?
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -363,7 +383,12 @@ impl Writer<'_> {
     }
 
     /// Notes a failure; the run goes on.
-    fn fail(&mut self, file: &FileRecord, error: EngineError, content: Option<ContentId>) -> Result<(), EngineError> {
+    fn fail(
+        &mut self,
+        file: &FileRecord,
+        error: EngineError,
+        content: Option<ContentId>,
+    ) -> Result<(), EngineError> {
         if let EngineError::Library(error) = error {
             // The catalogue itself is in trouble: no file will fare better.
             return Err(error.into());

@@ -24,7 +24,11 @@ pub struct ClassifyOptions {
 
 impl Default for ClassifyOptions {
     fn default() -> Self {
-        Self { vote: VoteOptions { k: 15, ..VoteOptions::default() }, other_artists: false, mode: SearchMode::Auto }
+        Self {
+            vote: VoteOptions { k: 15, ..VoteOptions::default() },
+            other_artists: false,
+            mode: SearchMode::Auto,
+        }
     }
 }
 
@@ -108,7 +112,8 @@ impl Engine {
             }
             Ok(())
         })?;
-        labels.priors = Priors::from_labels(labels.tracks.values().map(|labelled| labelled.genres.as_slice()));
+        labels.priors =
+            Priors::from_labels(labels.tracks.values().map(|labelled| labelled.genres.as_slice()));
         Ok(labels)
     }
 

@@ -139,7 +139,11 @@ impl Embedder {
             return Err(error);
         }
         if report.decoded_share < LEAST_DECODED {
-            return Err(audio::AudioError::MostlyDamaged { path: path.to_owned(), share: report.decoded_share }.into());
+            return Err(audio::AudioError::MostlyDamaged {
+                path: path.to_owned(),
+                share: report.decoded_share,
+            }
+            .into());
         }
         if kept.is_empty() {
             return Err(EngineError::Silent { path: path.to_owned() });

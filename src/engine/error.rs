@@ -78,7 +78,9 @@ pub enum EngineError {
         candidates: Vec<String>,
     },
     /// A seed that is neither a file nor anything in the library.
-    #[error("\"{text}\" is neither a file nor a track of this library: give a path, id:NUMBER, or words of artist and title")]
+    #[error(
+        "\"{text}\" is neither a file nor a track of this library: give a path, id:NUMBER, or words of artist and title"
+    )]
     NoSuchTrack {
         /// What was asked for.
         text: String,

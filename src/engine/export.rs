@@ -19,8 +19,20 @@ pub struct ExportSummary {
     pub dimension: usize,
 }
 
-const TRACK_COLUMNS: [&str; 12] =
-    ["row", "id", "path", "artist", "title", "album", "album_artist", "genres", "year", "seconds", "codec", "content"];
+const TRACK_COLUMNS: [&str; 12] = [
+    "row",
+    "id",
+    "path",
+    "artist",
+    "title",
+    "album",
+    "album_artist",
+    "genres",
+    "year",
+    "seconds",
+    "codec",
+    "content",
+];
 
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, unit norm), `tracks.csv` in the same row order and, if asked
 /// for, `windows.npy` (float16 `[windows, dimension]`) with `windows.csv`. Several genres are joined by `;`.
@@ -114,7 +126,10 @@ impl Output {
         Ok(Self { path, writer: BufWriter::new(file) })
     }
 
-    fn finish(mut self, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<(), EngineError> {
+    fn finish(
+        mut self,
+        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> Result<(), EngineError> {
         write(&mut self.writer)
             .and_then(|()| self.writer.flush())
             .map_err(|source| EngineError::Write { path: self.path, source })

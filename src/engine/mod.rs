@@ -49,7 +49,9 @@ impl std::fmt::Display for IndexRefresh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Loaded => f.write_str("index up to date"),
-            Self::Updated { added, removed } => write!(f, "index brought up to date: {added} added, {removed} removed"),
+            Self::Updated { added, removed } => {
+                write!(f, "index brought up to date: {added} added, {removed} removed")
+            }
             Self::Built { reason } => write!(f, "index built: {reason}"),
         }
     }

@@ -68,7 +68,11 @@ impl Engine {
     /// Turns what a user names into a seed: a file of the library or any other, `id:NUMBER`, or words.
     ///
     /// - `embedder`: makes the model ready, for a file that is not in the library; it must be the library's model
-    pub fn seed<E>(&self, text: &OsStr, mut embedder: impl FnMut() -> Result<E, EngineError>) -> Result<Seed, EngineError>
+    pub fn seed<E>(
+        &self,
+        text: &OsStr,
+        mut embedder: impl FnMut() -> Result<E, EngineError>,
+    ) -> Result<Seed, EngineError>
     where
         E: std::ops::Deref<Target = Embedder>,
     {
@@ -99,7 +103,9 @@ impl Engine {
                 text: text.to_string_lossy().into_owned(),
                 candidates: tracks.iter().map(Self::candidate).collect(),
             }),
-            Resolution::Nothing => Err(EngineError::NoSuchTrack { text: text.to_string_lossy().into_owned() }),
+            Resolution::Nothing => {
+                Err(EngineError::NoSuchTrack { text: text.to_string_lossy().into_owned() })
+            }
         }
     }
 
@@ -113,7 +119,11 @@ impl Engine {
     ///
     /// Filters act inside the search: the list is full whenever enough tracks pass them. The seeds and their exact
     /// duplicates are left out unless asked for.
-    pub fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> Result<Vec<SimilarTrack>, EngineError> {
+    pub fn similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Vec<SimilarTrack>, EngineError> {
         let query = mean(seeds)?;
         let allowed =
             if options.filter.is_empty() { None } else { Some(self.library.matching(&options.filter)?) };
@@ -125,10 +135,12 @@ impl Engine {
             if options.min_similarity.is_some_and(|least| neighbor.similarity < least) {
                 return false;
             }
-            if !options.include_seed && engine.is_seed(seeds, neighbor.track).unwrap_or_else(|error| {
-                fault.get_or_insert(error);
-                false
-            }) {
+            if !options.include_seed
+                && engine.is_seed(seeds, neighbor.track).unwrap_or_else(|error| {
+                    fault.get_or_insert(error);
+                    false
+                })
+            {
                 return false;
             }
             let Some(most) = options.max_per_artist else { return true };
@@ -145,14 +157,18 @@ impl Engine {
                 }
             }
         };
-        let found = engine.search_until(query.as_slice(), options.limit, options.mode, allowed.as_ref(), accept)?;
+        let found =
+            engine.search_until(query.as_slice(), options.limit, options.mode, allowed.as_ref(), accept)?;
         if let Some(error) = fault {
             return Err(error);
         }
         found
             .into_iter()
             .map(|neighbor| {
-                Ok(SimilarTrack { track: self.library.track(neighbor.track)?, similarity: neighbor.similarity })
+                Ok(SimilarTrack {
+                    track: self.library.track(neighbor.track)?,
+                    similarity: neighbor.similarity,
+                })
             })
             .collect()
     }
@@ -166,7 +182,10 @@ impl Engine {
         allowed: Option<&TrackSet>,
         accept: impl FnMut(&Neighbor) -> bool,
     ) -> Result<Vec<Neighbor>, EngineError> {
-        let index = self.index.as_ref().ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })?;
+        let index = self
+            .index
+            .as_ref()
+            .ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })?;
         let filter = allowed.map(|set| move |track: TrackId| set.contains(track));
         let params = SearchParams {
             mode,
@@ -258,7 +277,10 @@ mod tests {
 
     #[test]
     fn opposite_seeds_are_refused() {
-        assert!(matches!(mean(&[seed(vec![1.0, 0.0]), seed(vec![-1.0, 0.0])]), Err(EngineError::SeedsCancel)));
+        assert!(matches!(
+            mean(&[seed(vec![1.0, 0.0]), seed(vec![-1.0, 0.0])]),
+            Err(EngineError::SeedsCancel)
+        ));
         assert!(matches!(mean(&[]), Err(EngineError::SeedsCancel)));
     }
 }

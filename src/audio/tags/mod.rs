@@ -56,8 +56,29 @@ pub enum WriteOutcome {
 
 /// Reads a file's tags; a file without tags gives [`Tags::default`]. Never panics. Cover art is not loaded.
 pub fn read_tags(path: &Path) -> Result<Tags, AudioError> {
-    let _ = path;
-    unimplemented!()
+    use lofty::file::TaggedFileExt as _;
+    use lofty::tag::ItemKey;
+    let file = lofty::probe::Probe::open(path)
+        .and_then(|probe| {
+            let options = lofty::config::ParseOptions::new().read_cover_art(false).read_properties(false);
+            probe.options(options).guess_file_type().map_err(Into::into)
+        })
+        .and_then(lofty::probe::Probe::read);
+    let Ok(file) = file else { return Ok(Tags::default()) };
+    let Some(tag) = file.primary_tag().or_else(|| file.first_tag()) else { return Ok(Tags::default()) };
+    let text =
+        |key: ItemKey| tag.get_string(key).map(|t| t.replace('\0', "")).filter(|t| !t.trim().is_empty());
+    Ok(Tags {
+        title: text(ItemKey::TrackTitle),
+        artist: text(ItemKey::TrackArtist),
+        album: text(ItemKey::AlbumTitle),
+        album_artist: text(ItemKey::AlbumArtist),
+        genres: tag.get_strings(ItemKey::Genre).map(str::to_owned).collect(),
+        year: text(ItemKey::RecordingDate)
+            .or_else(|| text(ItemKey::Year))
+            .and_then(|t| t.get(..4)?.parse().ok()),
+        ..Tags::default()
+    })
 }
 
 /// Writes one GENRE value per entry to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file.
