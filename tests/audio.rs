@@ -57,7 +57,7 @@ fn every_golden_file_decodes_as_ffmpeg_has_it() {
             "{name}: {} {} frames {} ({shift:+}), {snr:.1} dB",
             info.container, info.codec, info.n_frames
         );
-        // Noise substitution is free to differ; opus-decoder gives 16 bits.
+        // Noise substitution is free to differ.
         let least = if name == "adts.aac" {
             30.0
         } else if name.contains("opus") {
