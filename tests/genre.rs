@@ -144,14 +144,25 @@ fn explore() {
     let started = Instant::now();
     let model = data.fit();
     println!(
-        "fit {:.2?}\n{:#?}\n{:?}\n{:?}",
+        "fit {:.2?}\n{:?}\n{:?}\n{:?}",
         started.elapsed(),
         model.settings(),
         model.fusion(),
         model.quality()
     );
+    let model = data.without(6).fit();
+    let metal = data.subset(&(0..n).filter(|&i| data.classes[i] == 6).collect::<Vec<_>>());
+    let p = model.probabilities(&metal.queries()).unwrap();
+    println!("metal novelty {:.1?}", p.novelty);
+    for (name, p) in [("head", &p.head), ("vote", &p.vote), ("fused", &p.fused)] {
+        let rock = p.outer_iter().filter(|r| model.genres()[argmax(*r)].name() == "rock").count();
+        println!("metal to rock by {name}: {rock}/{}", metal.classes.len());
+    }
     let classes: Vec<Vec<usize>> = data.classes.iter().map(|c| vec![*c]).collect();
-    for seed in 0..2 {
+    let seeds: u64 = std::env::var("SEEDS").map_or(6, |s| s.parse().unwrap());
+    let mut total = [0.0; 3];
+    let mut mixes = [0usize; 6];
+    for seed in 0..seeds {
         let folds = grouped_folds(&classes, 10, &data.groups, 5, 100 + seed);
         let mut right = [0usize; 3];
         let mut sure = Vec::new();
@@ -166,34 +177,41 @@ fn explore() {
                 for (j, p) in [&p.head, &p.vote, &p.fused].into_iter().enumerate() {
                     right[j] += usize::from(argmax(p.row(i)) == class);
                 }
+                for (m, w) in
+                    mixes.iter_mut().zip([0.3f32, 0.5, 0.7, 0.3, 0.5, 0.7]).enumerate().map(|(k, (m, w))| {
+                        let _ = k;
+                        (m, w)
+                    })
+                {
+                    let mix = ndarray::Array1::from_shape_fn(10, |c| {
+                        w * p.head[[i, c]].max(1e-6).ln() + (1.0 - w) * (p.vote[[i, c]] * 0.95 + 0.005).ln()
+                    });
+                    *m += usize::from(argmax(mix.view()) == class);
+                }
                 let best = argmax(p.fused.row(i));
                 sure.push((f64::from(p.fused[[i, best]]), best == class));
             }
-            if seed == 0 {
+            if seed == 0 && std::env::var_os("NOVELTY").is_some() {
                 for out in 0..10 {
                     let model = train.without(out).fit();
                     let p = model.probabilities(&test.queries()).unwrap();
                     for (i, &class) in test.classes.iter().enumerate() {
                         novelty[out].push((p.novelty[i], class == out));
-                        if out == 6 && class == 6 {
-                            let (f, h, v) =
-                                (argmax(p.fused.row(i)), argmax(p.head.row(i)), argmax(p.vote.row(i)));
-                            print!("{}/{}/{} ", model.genres()[f], model.genres()[h], model.genres()[v]);
-                        }
                     }
                 }
             }
         }
         let a = |r: usize| 100.0 * r as f64 / n as f64;
+        (0..3).for_each(|j| total[j] += a(right[j]) / seeds as f64);
         println!(
-            "\nseed {seed}: head {:.1} vote {:.1} fused {:.1}, ECE {:.3}, {:.1?}",
+            "seed {seed}: head {:.1} vote {:.1} fused {:.1}, ECE {:.3}, {:.1?}",
             a(right[0]),
             a(right[1]),
             a(right[2]),
             voisin::eval::metrics::expected_calibration_error(&sure, 10),
             started.elapsed()
         );
-        if seed == 0 {
+        if seed == 0 && std::env::var_os("NOVELTY").is_some() {
             let aucs: Vec<f64> = novelty
                 .iter()
                 .map(|list| {
@@ -204,4 +222,6 @@ fn explore() {
             println!("novelty AUROC {:.3} {aucs:.2?}", aucs.iter().sum::<f64>() / 10.0);
         }
     }
+    println!("mixes .3 .5 .7: {:.2?}", mixes.map(|m| 100.0 * m as f64 / n as f64 / seeds as f64));
+    println!("MEAN head {:.2} vote {:.2} fused {:.2}", total[0], total[1], total[2]);
 }
