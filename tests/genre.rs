@@ -129,6 +129,62 @@ fn argmax(row: ndarray::ArrayView1<f32>) -> usize {
 
 #[test]
 #[ignore = "development"]
+fn flips() {
+    use rand::{Rng, SeedableRng};
+    let Some(data) = Taggrams::load("train") else { return };
+    let n = data.classes.len();
+    let (mut aps, mut aucs) = (Vec::new(), Vec::new());
+    for seed in 0..5 {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+        let mut classes = data.classes.clone();
+        let mut flipped = vec![false; n];
+        while flipped.iter().filter(|f| **f).count() < n * 5 / 100 {
+            let i = rng.random_range(0..n);
+            if !flipped[i] {
+                flipped[i] = true;
+                classes[i] = (classes[i] + rng.random_range(1..10)) % 10;
+            }
+        }
+        let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
+        let labels: Vec<Vec<Genre>> = classes.iter().map(|&c| vec![Genre::plain(GENRES[c])]).collect();
+        let set = TrainingSet {
+            ids: &ids,
+            vectors: data.vectors.view(),
+            labels: &labels,
+            groups: &data.groups,
+            windows: Some(WindowSet { vectors: data.windows.view(), owner: &data.owner }),
+        };
+        for two in [false, true] {
+        let found = if two { voisin::genre::suspects(&set, &FitOptions::default()).unwrap() } else {
+            voisin::genre::rank_suspects(&GenreModel::fit(&set, &FitOptions::default()).unwrap().1, &labels) };
+        let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
+        let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
+        let mut hits = 0.0;
+        let mut ap = 0.0;
+        for (i, &t) in truth.iter().enumerate() { if t { hits += 1.0; ap += hits / (i + 1) as f64; } }
+        ap /= hits;
+        let auc = voisin::eval::metrics::auc(&scores, &truth).unwrap();
+        let c = found.iter().filter(|s| s.confident).count();
+        println!("seed {seed} two {two}: AP {ap:.3} AUC {auc:.3} {c} confident, of them flipped {}", found.iter().filter(|s| s.confident && flipped[s.row]).count());
+        if two { aps.push(ap); aucs.push(auc); }
+        }
+    }
+    println!("AP {:.3} AUC {:.3}", aps.iter().sum::<f64>() / 5.0, aucs.iter().sum::<f64>() / 5.0);
+    let model = data.fit();
+    let (mut worst, mut right): (Vec<_>, usize) = (Vec::new(), 0);
+    let _ = (&model, &mut worst as &mut Vec<usize>, &mut right);
+    let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
+    let labels: Vec<Vec<Genre>> = data.classes.iter().map(|&c| vec![Genre::plain(GENRES[c])]).collect();
+    let set = TrainingSet { ids: &ids, vectors: data.vectors.view(), labels: &labels, groups: &data.groups, windows: None };
+    let kin = voisin::genre::kinship(&set, &Default::default()).unwrap();
+    for g in &kin.genres {
+        println!("{} {} {:.2} {:?}", g.genre, g.tracks, g.cohesion, g.nearest.iter().take(3).map(|k| format!("{} {:.2} [{:.2} {:.2}] {:.2} {:.2} {:.2}", k.genre, k.distance, k.low, k.high, k.centroid, k.neighbourhood, k.votes)).collect::<Vec<_>>());
+    }
+    println!("{:?}", kin.leaf_order().iter().map(|&i| kin.genres[i].genre.name()).collect::<Vec<_>>());
+}
+
+#[test]
+#[ignore = "development"]
 fn timing() {
     let Some(data) = Taggrams::load("train") else { return };
     let started = Instant::now();
