@@ -1,0 +1,79 @@
+//! How much two divisions of the same tracks agree.
+
+use std::collections::HashMap;
+
+/// Cells of the contingency table and its two margins.
+struct Table {
+    cells: HashMap<(u32, u32), f64>,
+    rows: HashMap<u32, f64>,
+    columns: HashMap<u32, f64>,
+    n: f64,
+}
+
+fn table(a: &[u32], b: &[u32]) -> Table {
+    let mut table = Table { cells: HashMap::new(), rows: HashMap::new(), columns: HashMap::new(), n: 0.0 };
+    for (&x, &y) in a.iter().zip(b) {
+        *table.cells.entry((x, y)).or_default() += 1.0;
+        *table.rows.entry(x).or_default() += 1.0;
+        *table.columns.entry(y).or_default() += 1.0;
+        table.n += 1.0;
+    }
+    table
+}
+
+/// Normalised mutual information of two labellings (arithmetic mean of the entropies, as scikit-learn's
+/// `normalized_mutual_info_score`): 0 is independent, 1 identical up to names.
+pub fn normalised_mutual_information(a: &[u32], b: &[u32]) -> f64 {
+    let table = table(a, b);
+    let entropy = |margin: &HashMap<u32, f64>| -> f64 {
+        sorted(margin.values()).into_iter().map(|c| -(c / table.n) * (c / table.n).ln()).sum()
+    };
+    let (ha, hb) = (entropy(&table.rows), entropy(&table.columns));
+    if ha + hb == 0.0 {
+        return 1.0;
+    }
+    let mut cells: Vec<_> = table.cells.iter().collect();
+    cells.sort_unstable_by_key(|(key, _)| **key);
+    let information: f64 = cells
+        .into_iter()
+        .map(|((x, y), &c)| c / table.n * (c * table.n / (table.rows[x] * table.columns[y])).ln())
+        .sum();
+    (2.0 * information / (ha + hb)).clamp(0.0, 1.0)
+}
+
+/// Adjusted Rand index (Hubert and Arabie, 1985): 0 is what chance gives, 1 identical up to names.
+pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> f64 {
+    let table = table(a, b);
+    let pairs = |c: f64| c * (c - 1.0) / 2.0;
+    let sum = |values: Vec<f64>| -> f64 { values.into_iter().map(pairs).sum() };
+    let index = sum(sorted(table.cells.values()));
+    let (rows, columns) = (sum(sorted(table.rows.values())), sum(sorted(table.columns.values())));
+    let all = pairs(table.n);
+    let expected = if all > 0.0 { rows * columns / all } else { 0.0 };
+    let most = f64::midpoint(rows, columns);
+    if most - expected == 0.0 { 1.0 } else { (index - expected) / (most - expected) }
+}
+
+/// In ascending order, so that sums do not depend on the map's order.
+fn sorted<'a>(values: impl Iterator<Item = &'a f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.copied().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_scikit_learn() {
+        // scikit-learn 1.9.1: normalized_mutual_info_score and adjusted_rand_score of the same lists.
+        let a = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2];
+        let b = [0, 0, 1, 1, 1, 1, 2, 2, 0, 2];
+        assert!((normalised_mutual_information(&a, &b) - 0.618_065_646_3).abs() < 1e-9);
+        assert!((adjusted_rand_index(&a, &b) - 0.431_818_181_8).abs() < 1e-9);
+        assert!((normalised_mutual_information(&a, &a) - 1.0).abs() < 1e-12);
+        assert!((adjusted_rand_index(&a, &a) - 1.0).abs() < 1e-12);
+        assert!(adjusted_rand_index(&a, &[0; 10]).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,205 @@
+//! What a cluster is: centre, medoid, labels, name, neighbours.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use ndarray::{Array2, ArrayView2};
+
+use super::super::TrackMeta;
+use super::{Cluster, NearCluster, Share};
+
+/// Mean vector of each group: `[groups, dim]`, not normalised.
+pub(super) fn centres(
+    vectors: ArrayView2<'_, f32>,
+    groups: usize,
+    group_of: impl Fn(usize) -> Option<usize>,
+) -> Array2<f32> {
+    let mut sums = Array2::<f64>::zeros((groups, vectors.ncols()));
+    let mut sizes = vec![0.0_f64; groups];
+    for (row, vector) in vectors.rows().into_iter().enumerate() {
+        if let Some(group) = group_of(row) {
+            sizes[group] += 1.0;
+            sums.row_mut(group).zip_mut_with(&vector, |sum, &x| *sum += f64::from(x));
+        }
+    }
+    for (mut sum, size) in sums.rows_mut().into_iter().zip(sizes) {
+        sum /= size.max(1.0);
+    }
+    sums.mapv(|x| x as f32)
+}
+
+/// Describes the clusters of an assignment (0 is noise), largest first.
+pub(super) fn describe(
+    vectors: ArrayView2<'_, f32>,
+    meta: &[&TrackMeta],
+    assignment: &[u32],
+) -> Vec<Cluster> {
+    let mut rows_of: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (row, &id) in assignment.iter().enumerate().filter(|&(_, &id)| id != 0) {
+        rows_of.entry(id).or_default().push(row);
+    }
+    let mut order: Vec<(u32, Vec<usize>)> = rows_of.into_iter().collect();
+    order.sort_by_key(|(id, rows)| (std::cmp::Reverse(rows.len()), *id));
+    let position: HashMap<u32, usize> = order.iter().enumerate().map(|(i, (id, _))| (*id, i)).collect();
+    let means = centres(vectors, order.len(), |row| position.get(&assignment[row]).copied());
+
+    let all: Vec<usize> = (0..meta.len()).collect();
+    let kinds: [fn(&TrackMeta) -> Vec<&str>; 3] = [
+        genres,
+        |t| t.tags.iter().map(String::as_str).collect(),
+        |t| t.artist.as_deref().map(str::trim).filter(|a| !a.is_empty()).into_iter().collect(),
+    ];
+    let collection = kinds.map(|kind| counts(meta, &all, kind));
+
+    let mut clusters: Vec<Cluster> = Vec::with_capacity(order.len());
+    for (i, (id, mut rows)) in order.into_iter().enumerate() {
+        let centre = means.row(i);
+        let closeness: HashMap<usize, f32> =
+            rows.iter().map(|&row| (row, vectors.row(row).dot(&centre))).collect();
+        rows.sort_by(|a, b| closeness[b].total_cmp(&closeness[a]).then(a.cmp(b)));
+        let [mut genres, mut tags, mut artists] =
+            [0, 1, 2].map(|kind| shares(meta, &rows, kinds[kind], &collection[kind]));
+        let name = name(&genres, &tags, &artists);
+        genres.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.label.cmp(&b.label)));
+        tags.truncate(12);
+        artists.truncate(12);
+        clusters.push(Cluster {
+            id,
+            name,
+            members: rows.iter().map(|&row| meta[row].id).collect(),
+            // For unit vectors the mean similarity to all members is the product with their mean.
+            medoid: meta[rows[0]].id,
+            cohesion: centre.dot(&centre).sqrt().min(1.0),
+            genres,
+            tags,
+            artists,
+            nearest: Vec::new(),
+        });
+        if clusters[i].name.is_empty() {
+            clusters[i].name = format!("like {}", meta[rows[0]].display());
+        }
+    }
+    make_names_unique(&mut clusters, meta);
+    for i in 0..clusters.len() {
+        let mut nearest: Vec<NearCluster> = (0..clusters.len())
+            .filter(|&j| j != i)
+            .map(|j| {
+                let norms = clusters[i].cohesion * clusters[j].cohesion;
+                let similarity = means.row(i).dot(&means.row(j)) / norms.max(f32::MIN_POSITIVE);
+                NearCluster {
+                    id: clusters[j].id,
+                    name: clusters[j].name.clone(),
+                    similarity: similarity.clamp(-1.0, 1.0),
+                }
+            })
+            .collect();
+        nearest.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.id.cmp(&b.id)));
+        nearest.truncate(5);
+        clusters[i].nearest = nearest;
+    }
+    clusters
+}
+
+/// Genres of a track: the tags', or the predicted one where there are none.
+fn genres(track: &TrackMeta) -> Vec<&str> {
+    if track.genres.is_empty() {
+        track.predicted_genre.as_deref().into_iter().collect()
+    } else {
+        track.genres.iter().map(String::as_str).collect()
+    }
+}
+
+/// Tracks per label (folded case), with the label as most of them spell it.
+fn counts<'a>(
+    meta: &[&'a TrackMeta],
+    rows: &[usize],
+    labels: fn(&'a TrackMeta) -> Vec<&'a str>,
+) -> BTreeMap<String, (usize, &'a str)> {
+    let mut spellings: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
+    for &row in rows {
+        let mut seen = HashSet::new();
+        for label in labels(meta[row]) {
+            let key = label.to_lowercase();
+            if seen.insert(key.clone()) {
+                *spellings.entry(key).or_default().entry(label).or_default() += 1;
+            }
+        }
+    }
+    let most = |spelt: BTreeMap<&'a str, usize>| {
+        let total = spelt.values().sum();
+        let best = spelt.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)));
+        (total, best.map_or("", |(label, _)| label))
+    };
+    spellings.into_iter().map(|(key, spelt)| (key, most(spelt))).collect()
+}
+
+/// Labels of some rows, most distinctive first: by share times the logarithm of the lift (the label's part of
+/// the information that the cluster gives about it).
+fn shares<'a>(
+    meta: &[&'a TrackMeta],
+    rows: &[usize],
+    labels: fn(&'a TrackMeta) -> Vec<&'a str>,
+    collection: &BTreeMap<String, (usize, &'a str)>,
+) -> Vec<Share> {
+    let mut shares: Vec<Share> = counts(meta, rows, labels)
+        .into_iter()
+        .map(|(key, (tracks, _))| {
+            let (all, label) = collection[&key];
+            let share = tracks as f32 / rows.len() as f32;
+            Share { label: label.to_owned(), tracks, share, lift: share / (all as f32 / meta.len() as f32) }
+        })
+        .collect();
+    shares.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then_with(|| a.label.cmp(&b.label)));
+    shares
+}
+
+fn weight(share: &Share) -> f32 {
+    share.share * share.lift.ln()
+}
+
+/// Up to two genres, two tags that say something new, and an artist, as far as they are distinctive.
+fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
+    let distinctive = |share: &&Share, least: f32, lift: f32| {
+        share.tracks >= 2 && share.share >= least && share.lift >= lift
+    };
+    let mut words: Vec<&str> =
+        genres.iter().filter(|g| distinctive(g, 0.2, 1.2)).take(2).map(|g| g.label.as_str()).collect();
+    if words.is_empty() {
+        // Nothing stands out: the commonest genre says what there is.
+        let common = genres.iter().filter(|g| g.share >= 0.3).max_by(|a, b| a.tracks.cmp(&b.tracks));
+        words.extend(common.map(|g| g.label.as_str()));
+    }
+    let said: HashSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
+    let new_tags =
+        tags.iter().filter(|t| distinctive(t, 0.3, 1.3) && !said.contains(&t.label.to_lowercase()));
+    words.extend(new_tags.take(2).map(|t| t.label.as_str()));
+    let artist = artists.iter().find(|a| distinctive(a, 0.3, 2.0)).map(|a| a.label.as_str());
+    let mut name = words.join(", ");
+    if let Some(artist) = artist {
+        name = if name.is_empty() { artist.to_owned() } else { format!("{name} · {artist}") };
+    }
+    name
+}
+
+/// Names that occur twice get their most distinctive artist that the others do not have, or the medoid.
+fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
+    let title: HashMap<_, _> = meta.iter().map(|track| (track.id, track.display())).collect();
+    for pass in 0..3 {
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        for cluster in clusters.iter() {
+            *seen.entry(cluster.name.clone()).or_default() += 1;
+        }
+        let mut round: HashSet<String> = HashSet::new();
+        for cluster in clusters.iter_mut().filter(|cluster| seen[&cluster.name] > 1) {
+            let artist = cluster.artists.iter().find(|a| a.tracks >= 2 && !cluster.name.contains(&a.label));
+            cluster.name = match (pass, artist) {
+                (0, Some(artist)) => format!("{} · {}", cluster.name, artist.label),
+                (0 | 1, _) => format!("{} · like {}", cluster.name, title[&cluster.medoid]),
+                _ => format!("{} #{}", cluster.name, cluster.id),
+            };
+            round.insert(cluster.name.clone());
+        }
+        if round.is_empty() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Leiden on the neighbour graph: resolution, number of clusters, noise.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig, Partition, QualityType};
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+use super::super::{ExploreError, KnnGraph, Result};
+use super::{ClusterOptions, Detail, NEIGHBOURS};
+
+/// A division before ids and names.
+pub(super) struct Division {
+    /// Group of each row, from 0, without gaps; `None` is noise.
+    pub(super) labels: Vec<Option<usize>>,
+    pub(super) modularity: f64,
+    pub(super) resolution: f64,
+}
+
+/// A cold division replaces the one grown from the previous clustering only if its quality is better by
+/// this much: below, a better score is not worth unfamiliar clusters.
+const WORTH_A_CHANGE: f64 = 0.02;
+
+/// Divisions that vote on each edge; fewer for large collections, whose divisions agree more.
+const CONSENSUS_RUNS: u64 = 24;
+
+impl From<leiden_rs::LeidenError> for ExploreError {
+    fn from(error: leiden_rs::LeidenError) -> Self {
+        Self::Leiden(error.to_string())
+    }
+}
+
+/// Undirected weighted edges of the graph: 2 where both name each other, 1 where one does.
+pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<(usize, usize, f64)> {
+    let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(graph.len() * NEIGHBOURS);
+    for i in (0..graph.len()).filter(|&i| !noise[i]) {
+        let neighbours = graph.row(i).take(NEIGHBOURS).filter(|&(j, _)| !noise[j]);
+        pairs.extend(neighbours.map(|(j, _)| (i.min(j) as u32, i.max(j) as u32)));
+    }
+    pairs.sort_unstable();
+    let mut edges: Vec<(usize, usize, f64)> = Vec::with_capacity(pairs.len());
+    for (a, b) in pairs {
+        match edges.last_mut() {
+            Some(last) if (last.0, last.1) == (a as usize, b as usize) => last.2 += 1.0,
+            _ => edges.push((a as usize, b as usize, 1.0)),
+        }
+    }
+    edges
+}
+
+/// Divides the graph.
+///
+/// - `noise`: rows left out from the start
+/// - `min_size`: smaller groups become noise
+/// - `start`: group of each row in the previous clustering, if there was one
+pub(super) fn divide(
+    vectors: ArrayView2<'_, f32>,
+    graph: &KnnGraph,
+    noise: &[bool],
+    min_size: usize,
+    options: &ClusterOptions,
+    start: Option<Vec<Option<u32>>>,
+) -> Result<Division> {
+    let edges = edges(graph, noise);
+    let mut builder = GraphDataBuilder::new(graph.len());
+    for &(a, b, weight) in &edges {
+        builder.add_edge(a, b, weight)?;
+    }
+    let data = builder.build()?;
+    let search = Search { data: &data, edges: &edges, noise, min_size, seed: options.seed };
+    let (mut labels, resolution) = match options.count {
+        Some(count) => search.with_count(vectors, count, start.as_deref())?,
+        None => (search.best(options.detail.resolution(), start.as_deref())?, options.detail.resolution()),
+    };
+    compact(&mut labels);
+    let modularity = modularity(&edges, &labels, 1.0);
+    Ok(Division { labels, modularity, resolution })
+}
+
+struct Search<'a> {
+    data: &'a GraphData,
+    edges: &'a [(usize, usize, f64)],
+    noise: &'a [bool],
+    min_size: usize,
+    seed: u64,
+}
+
+impl Search<'_> {
+    /// Leiden until it no longer improves, from `start` or from single tracks.
+    fn leiden(
+        &self,
+        data: &GraphData,
+        resolution: f64,
+        seed: u64,
+        start: Option<Vec<usize>>,
+    ) -> Result<(Vec<usize>, f64)> {
+        let leiden = Leiden::new(LeidenConfig {
+            resolution,
+            seed: Some(seed),
+            quality: QualityType::Modularity,
+            // Sequential moves only: the result must not depend on the machine.
+            parallel_local_moving_threshold: Some(usize::MAX),
+            parallel_aggregation_threshold: Some(usize::MAX),
+            ..LeidenConfig::default()
+        });
+        let mut output = match start {
+            Some(start) => leiden.run_with_initial_partition(data, Partition::from_membership(start))?,
+            None => leiden.run(data)?,
+        };
+        for _ in 0..10 {
+            let next = leiden.run_with_initial_partition(data, output.partition.clone())?;
+            if next.quality <= output.quality + 1e-9 {
+                break;
+            }
+            output = next;
+        }
+        Ok((output.partition.as_slice().to_vec(), output.quality))
+    }
+
+    /// What many near-optimal divisions agree on, preferring what grew from `start`.
+    ///
+    /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.
+    /// Each edge is weighted by the share of runs that keep its ends together, and Leiden divides that graph
+    /// (Lancichinetti and Fortunato, "Consensus clustering in complex networks", 2012).
+    fn best(&self, resolution: f64, start: Option<&[Option<u32>]>) -> Result<Vec<Option<usize>>> {
+        let runs = if self.noise.len() <= 20_000 { CONSENSUS_RUNS } else { 4 };
+        let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let found: Vec<Vec<usize>> = (0..runs)
+            .into_par_iter()
+            .map(|run| Ok(self.leiden(self.data, resolution, seed.wrapping_add(run), None)?.0))
+            .collect::<Result<_>>()?;
+        let mut builder = GraphDataBuilder::new(self.noise.len());
+        for &(a, b, weight) in self.edges {
+            let together = found.iter().filter(|labels| labels[a] == labels[b]).count();
+            if 2 * together >= found.len() {
+                builder.add_edge(a, b, weight * together as f64 / found.len() as f64)?;
+            }
+        }
+        let agreed = builder.build()?;
+        let (mut labels, _) = self.leiden(&agreed, resolution, seed, None)?;
+        if let Some(start) = start.filter(|start| start.iter().any(Option::is_some)) {
+            let warm = self.leiden(self.data, resolution, seed, Some(from_previous(start)))?.0;
+            let quality = |labels: &[usize]| {
+                modularity(self.edges, &labels.iter().copied().map(Some).collect::<Vec<_>>(), resolution)
+            };
+            if quality(&labels) < quality(&warm) + WORTH_A_CHANGE {
+                labels = warm;
+            }
+        }
+        Ok(self.without_crumbs(&labels))
+    }
+
+    /// Groups below the least size become noise.
+    fn without_crumbs(&self, labels: &[usize]) -> Vec<Option<usize>> {
+        let mut sizes: HashMap<usize, usize> = HashMap::new();
+        for (label, _) in labels.iter().zip(self.noise).filter(|&(_, &noise)| !noise) {
+            *sizes.entry(*label).or_default() += 1;
+        }
+        let kept =
+            |(label, &noise): (&usize, &bool)| (!noise && sizes[label] >= self.min_size).then_some(*label);
+        labels.iter().zip(self.noise).map(kept).collect()
+    }
+
+    /// Exactly `count` groups: the resolution is bisected until it gives at least as many, then the best
+    /// connected ones are joined.
+    fn with_count(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        count: usize,
+        start: Option<&[Option<u32>]>,
+    ) -> Result<(Vec<Option<usize>>, f64)> {
+        let usable = self.noise.iter().filter(|&&noise| !noise).count();
+        if count == 0 || count * self.min_size > usable {
+            return Err(ExploreError::Parameter {
+                name: "number of clusters",
+                found: count.to_string(),
+                expected: "from 1 to the number of tracks divided by the least size of a cluster",
+            });
+        }
+        let too_many = || ExploreError::Parameter {
+            name: "number of clusters",
+            found: count.to_string(),
+            expected: "fewer: the collection does not fall into so many groups of the least size",
+        };
+        // Where does a single run begin to give enough groups? Most requests are near what Leiden alone gives.
+        // Below the coarse level Leiden swallows all that hangs together; joining by Ward keeps groups even.
+        let (mut low, mut high) = (Detail::Coarse.resolution().ln(), 200.0_f64.ln());
+        for step in 0..10 {
+            let middle = if step == 0 { 0.0 } else { f64::midpoint(low, high) };
+            let (labels, _) = self.leiden(self.data, middle.exp(), self.seed, None)?;
+            match groups(&self.without_crumbs(&labels)).cmp(&count) {
+                Ordering::Less => low = middle,
+                Ordering::Equal => {
+                    high = middle;
+                    break;
+                }
+                Ordering::Greater => high = middle,
+            }
+        }
+        let mut resolution = high.exp();
+        let mut labels = self.best(resolution, start)?;
+        while groups(&labels) < count {
+            resolution *= 1.25;
+            if resolution > 500.0 {
+                return Err(too_many());
+            }
+            labels = self.best(resolution, start)?;
+        }
+        join_down_to(vectors, self.edges, &mut labels, count);
+        Ok((labels, resolution))
+    }
+}
+
+/// Groups of the previous clustering as a start; tracks without one start alone.
+fn from_previous(start: &[Option<u32>]) -> Vec<usize> {
+    let mut numbers: HashMap<u32, usize> = HashMap::new();
+    let mut next = 0;
+    start
+        .iter()
+        .map(|label| {
+            let fresh = match label {
+                Some(id) => numbers.get(id).copied(),
+                None => None,
+            };
+            fresh.unwrap_or_else(|| {
+                if let Some(id) = label {
+                    numbers.insert(*id, next);
+                }
+                next += 1;
+                next - 1
+            })
+        })
+        .collect()
+}
+
+/// How many different groups there are.
+fn groups(labels: &[Option<usize>]) -> usize {
+    labels.iter().flatten().collect::<std::collections::HashSet<_>>().len()
+}
+
+/// Joins groups pairwise, the pair first that gains most modularity, then, where no pair gains, the pair that
+/// adds least to the squared distances from centres (Ward, 1963), until `count` are left.
+fn join_down_to(
+    vectors: ArrayView2<'_, f32>,
+    edges: &[(usize, usize, f64)],
+    labels: &mut [Option<usize>],
+    count: usize,
+) {
+    let n = compact(labels);
+    let mut centres = super::describe::centres(vectors, n, |row| labels[row]);
+    let mut sizes = vec![0.0_f32; n];
+    for &label in labels.iter().flatten() {
+        sizes[label] += 1.0;
+    }
+    let mut between = Array2::<f64>::zeros((n, n));
+    let mut volume = vec![0.0; n];
+    for &(a, b, weight) in edges {
+        if let (Some(a), Some(b)) = (labels[a], labels[b]) {
+            volume[a] += weight;
+            volume[b] += weight;
+            between[[a, b]] += weight;
+            between[[b, a]] += weight;
+        }
+    }
+    let total: f64 = volume.iter().sum();
+    let mut alive: Vec<usize> = (0..n).collect();
+    let mut joined_into: Vec<usize> = (0..n).collect();
+    while alive.len() > count {
+        let pairs =
+            || alive.iter().enumerate().flat_map(|(i, &a)| alive[i + 1..].iter().map(move |&b| (a, b)));
+        let gain = |(a, b): (usize, usize)| between[[a, b]] - volume[a] * volume[b] / total;
+        let cost = |(a, b): (usize, usize)| {
+            let squared: f32 = centres.row(a).iter().zip(centres.row(b)).map(|(x, y)| (x - y).powi(2)).sum();
+            sizes[a] * sizes[b] / (sizes[a] + sizes[b]) * squared
+        };
+        let best = pairs().max_by(|&x, &y| gain(x).total_cmp(&gain(y)).then_with(|| y.cmp(&x)));
+        let (a, b) = match best {
+            Some(pair) if total > 0.0 && gain(pair) > 0.0 => pair,
+            _ => pairs().min_by(|&x, &y| cost(x).total_cmp(&cost(y)).then(x.cmp(&y))).expect("two are left"),
+        };
+        let (size_a, size_b) = (sizes[a], sizes[b]);
+        let moved = centres.row(b).to_owned();
+        centres.row_mut(a).zip_mut_with(&moved, |x, &y| *x = (*x * size_a + y * size_b) / (size_a + size_b));
+        sizes[a] += size_b;
+        volume[a] += volume[b];
+        for &c in &alive {
+            let weight = between[[a, c]] + between[[b, c]];
+            between[[a, c]] = weight;
+            between[[c, a]] = weight;
+        }
+        alive.retain(|&c| c != b);
+        joined_into.iter_mut().filter(|into| **into == b).for_each(|into| *into = a);
+    }
+    for label in labels.iter_mut().flatten() {
+        *label = joined_into[*label];
+    }
+}
+
+/// Renumbers groups from 0 by first occurrence; returns how many there are.
+fn compact(labels: &mut [Option<usize>]) -> usize {
+    let mut numbers: HashMap<usize, usize> = HashMap::new();
+    for label in labels.iter_mut().flatten() {
+        let next = numbers.len();
+        *label = *numbers.entry(*label).or_insert(next);
+    }
+    numbers.len()
+}
+
+/// Newman's modularity of the labelled part of the graph.
+fn modularity(edges: &[(usize, usize, f64)], labels: &[Option<usize>], resolution: f64) -> f64 {
+    let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
+    let (mut inside, mut volume, mut total) = (0.0, vec![0.0; groups], 0.0);
+    for &(a, b, weight) in edges {
+        let (Some(a), Some(b)) = (labels[a], labels[b]) else { continue };
+        volume[a] += weight;
+        volume[b] += weight;
+        total += weight;
+        if a == b {
+            inside += weight;
+        }
+    }
+    if total == 0.0 {
+        return 0.0;
+    }
+    inside / total - resolution * volume.iter().map(|v| (v / (2.0 * total)).powi(2)).sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modularity_of_two_triangles_and_a_bridge() {
+        let edges: Vec<(usize, usize, f64)> =
+            [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5), (2, 3)].map(|(a, b)| (a, b, 1.0)).to_vec();
+        let labels: Vec<Option<usize>> = [0, 0, 0, 1, 1, 1].map(Some).to_vec();
+        // 6/7 inside; each side has 7 of 14 edge ends.
+        assert!((modularity(&edges, &labels, 1.0) - (6.0 / 7.0 - 0.5)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn joining_takes_the_best_connected() {
+        let edges = vec![(0, 1, 5.0), (1, 2, 0.5), (2, 3, 5.0), (1, 3, 0.1), (0, 4, 3.0)];
+        let mut labels: Vec<Option<usize>> = [0, 1, 2, 2, 0].map(Some).to_vec();
+        join_down_to(ndarray::Array2::zeros((5, 1)).view(), &edges, &mut labels, 2);
+        assert_eq!(labels, [0, 0, 2, 2, 0].map(Some));
+    }
+
+    #[test]
+    fn previous_groups_become_a_start() {
+        assert_eq!(from_previous(&[Some(7), None, Some(3), Some(7), None]), [0, 1, 2, 0, 3]);
+    }
+}

@@ -1,0 +1,209 @@
+//! The k-nearest-neighbour graph that clusters, maps and paths walk on.
+
+use ndarray::{Array2, ArrayView2, s};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{ExploreError, Result};
+
+/// Marks an absent neighbour in [`KnnGraph::neighbours`].
+pub const NONE: u32 = u32::MAX;
+
+/// Each track's `k` nearest others by cosine similarity.
+///
+/// Row `i` lists the neighbours of row `i` of the vectors, nearest first, never `i` itself. Rows of tracks
+/// that have fewer than `k` others end in [`NONE`] with similarity −1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnnGraph {
+    /// Neighbours per row.
+    pub k: usize,
+    /// `[n, k]` row numbers.
+    pub neighbours: Array2<u32>,
+    /// `[n, k]` cosine similarities, descending.
+    pub similarities: Array2<f32>,
+}
+
+/// Rows of queries multiplied at once: a block of 256 × 512 floats stays in L2.
+const QUERY_BLOCK: usize = 128;
+/// Rows of the base multiplied at once.
+const BASE_BLOCK: usize = 2048;
+
+impl KnnGraph {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.neighbours.nrows()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.neighbours.nrows() == 0
+    }
+
+    /// The exact graph, by blocked matrix products over all pairs: O(n² · dim).
+    ///
+    /// - `vectors`: `[n, dim]` unit vectors
+    /// - `k`: neighbours per track; fewer are listed where there are fewer tracks
+    ///
+    /// Ties are broken by row number, so the result does not depend on the number of threads.
+    pub fn exact(vectors: ArrayView2<'_, f32>, k: usize) -> Result<Self> {
+        let (n, dim) = vectors.dim();
+        check_unit(vectors)?;
+        let mut neighbours = Array2::from_elem((n, k), NONE);
+        let mut similarities = Array2::from_elem((n, k), -1.0_f32);
+        if n == 0 || k == 0 || dim == 0 {
+            return Ok(Self { k, neighbours, similarities });
+        }
+        let ids = neighbours.as_slice_mut().expect("made here in standard layout");
+        let sims = similarities.as_slice_mut().expect("made here in standard layout");
+        ids.par_chunks_mut(QUERY_BLOCK * k).zip(sims.par_chunks_mut(QUERY_BLOCK * k)).enumerate().for_each(
+            |(block, (ids, sims))| {
+                let first = block * QUERY_BLOCK;
+                let rows = ids.len() / k;
+                let queries = vectors.slice(s![first..first + rows, ..]);
+                let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::with_capacity(2 * k + 1); rows];
+                let mut floor = vec![f32::NEG_INFINITY; rows];
+                for start in (0..n).step_by(BASE_BLOCK) {
+                    let end = (start + BASE_BLOCK).min(n);
+                    let products: Array2<f32> = queries.dot(&vectors.slice(s![start..end, ..]).t());
+                    for (r, row) in products.rows().into_iter().enumerate() {
+                        let candidates = &mut best[r];
+                        for (offset, &similarity) in row.iter().enumerate() {
+                            let id = (start + offset) as u32;
+                            if similarity > floor[r] && id as usize != first + r {
+                                candidates.push((similarity, id));
+                                if candidates.len() > 2 * k {
+                                    candidates.select_nth_unstable_by(k - 1, nearest_first);
+                                    candidates.truncate(k);
+                                    floor[r] = candidates[k - 1].0;
+                                }
+                            }
+                        }
+                    }
+                }
+                for (r, candidates) in best.iter_mut().enumerate() {
+                    candidates.sort_unstable_by(nearest_first);
+                    for (j, &(similarity, id)) in candidates.iter().take(k).enumerate() {
+                        ids[r * k + j] = id;
+                        sims[r * k + j] = similarity.clamp(-1.0, 1.0);
+                    }
+                }
+            },
+        );
+        Ok(Self { k, neighbours, similarities })
+    }
+
+    /// The graph of a subset: neighbours outside `rows` are dropped, so rows may get shorter. Use
+    /// [`KnnGraph::exact`] on the subset's vectors where it is small.
+    ///
+    /// - `rows`: ascending row numbers; row `j` of the result is row `rows[j]` here
+    pub fn induced(&self, rows: &[usize]) -> Self {
+        let mut new_row = vec![NONE; self.len()];
+        for (new, &old) in rows.iter().enumerate() {
+            new_row[old] = new as u32;
+        }
+        let mut neighbours = Array2::from_elem((rows.len(), self.k), NONE);
+        let mut similarities = Array2::from_elem((rows.len(), self.k), -1.0);
+        for (new, &old) in rows.iter().enumerate() {
+            let kept = self.row(old).filter(|&(j, _)| new_row[j] != NONE);
+            for (slot, (j, similarity)) in kept.enumerate() {
+                neighbours[[new, slot]] = new_row[j];
+                similarities[[new, slot]] = similarity;
+            }
+        }
+        Self { k: self.k, neighbours, similarities }
+    }
+
+    /// Neighbours of row `i`, nearest first, with their similarity.
+    pub fn row(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+        self.neighbours
+            .row(i)
+            .into_iter()
+            .copied()
+            .zip(self.similarities.row(i).into_iter().copied())
+            .take_while(|&(j, _)| j != NONE)
+            .map(|(j, similarity)| (j as usize, similarity))
+    }
+
+    /// Checks shapes and row numbers, for graphs that come from elsewhere.
+    pub fn check(&self) -> Result<()> {
+        let n = self.len();
+        super::same_length("similarities of the graph", n, self.similarities.nrows())?;
+        for name in [self.neighbours.ncols(), self.similarities.ncols()] {
+            super::same_length("columns of the graph", self.k, name)?;
+        }
+        for (i, row) in self.neighbours.rows().into_iter().enumerate() {
+            if let Some(&bad) = row.iter().find(|&&j| j != NONE && (j as usize >= n || j as usize == i)) {
+                return Err(ExploreError::Row { row: bad as usize, rows: n });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Higher similarity first, then the lower row number.
+fn nearest_first(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// Refuses vectors that are not of unit length (to 1 in 100) or not finite.
+pub(crate) fn check_unit(vectors: ArrayView2<'_, f32>) -> Result<()> {
+    for (row, vector) in vectors.rows().into_iter().enumerate() {
+        let norm = vector.dot(&vector).sqrt();
+        if !(0.99..=1.01).contains(&norm) {
+            return Err(ExploreError::NotUnit { row, norm });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::unit_vectors;
+    use super::*;
+    use ndarray::Axis;
+
+    #[test]
+    fn exact_equals_a_plain_scan() {
+        let vectors = unit_vectors(300, 24, 3);
+        let graph = KnnGraph::exact(vectors.view(), 7).expect("unit vectors");
+        graph.check().expect("well formed");
+        for i in 0..300 {
+            let mut plain: Vec<(f32, u32)> = (0..300)
+                .filter(|&j| j != i)
+                .map(|j| (vectors.row(i).dot(&vectors.row(j)), j as u32))
+                .collect();
+            plain.sort_unstable_by(nearest_first);
+            for (slot, (j, similarity)) in graph.row(i).enumerate() {
+                assert!((plain[slot].0 - similarity).abs() < 1e-5);
+                assert!(plain[slot].1 == j as u32 || (plain[slot].0 - similarity).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn small_collections_end_in_none() {
+        let graph = KnnGraph::exact(unit_vectors(3, 8, 1).view(), 5).expect("unit vectors");
+        assert_eq!(graph.row(0).count(), 2);
+        assert_eq!(graph.neighbours[[0, 2]], NONE);
+    }
+
+    #[test]
+    fn induced_keeps_order_and_renumbers() {
+        let vectors = unit_vectors(50, 8, 2);
+        let graph = KnnGraph::exact(vectors.view(), 49).expect("unit vectors");
+        let rows = [3, 10, 11, 40];
+        let induced = graph.induced(&rows);
+        let direct = KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 3).expect("unit vectors");
+        for i in 0..4 {
+            let a: Vec<usize> = induced.row(i).map(|(j, _)| j).collect();
+            let b: Vec<usize> = direct.row(i).map(|(j, _)| j).collect();
+            assert_eq!(a, b);
+        }
+    }
+
+    #[test]
+    fn refuses_vectors_without_unit_norm() {
+        let error = KnnGraph::exact(ndarray::arr2(&[[1.0, 0.0], [2.0, 0.0]]).view(), 1).expect_err("norm 2");
+        assert_eq!(error.to_string(), "vector of row 1 has norm 2, expected 1: run \"voisin verify\"");
+    }
+}
