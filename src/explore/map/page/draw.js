@@ -93,7 +93,7 @@ function paint() {
   redraw();
 }
 
-function pointRadius() { return Math.min(9, Math.max(1.4, 1.1 * Math.sqrt(view.scale * (raw.bounds[2] - raw.bounds[0]) / Math.sqrt(N)) * .8)); }
+function pointRadius() { return Math.min(8, Math.max(1.4, .62 * Math.sqrt(view.scale * (raw.bounds[2] - raw.bounds[0]) / Math.sqrt(N)))); }
 
 function glRenderer() {
   const gl = pointCanvas.getContext("webgl", { antialias: false, alpha: true, premultipliedAlpha: true });
