@@ -1,1 +1,3 @@
+//! The `voisin` command. Everything it does is in the library; this file only hands over.
+
 fn main() {}

@@ -1,1 +1,190 @@
 //! From a file to mono samples: decoding, resampling, tags.
+//!
+//! What it is for: [`probe`] says what a file is and how long, [`read_windows`] and [`read_all`] give samples
+//! at the rate a model wants, [`tags`] reads and writes what people wrote about the music. Symphonia,
+//! opus-decoder, rubato and lofty live here and nowhere else. What it is not for: anything that knows
+//! what the samples mean.
+//!
+//! # Conventions
+//! - Samples are mono `f32`; full scale is ±1. Lossy decoders may overshoot a little; nothing is clipped.
+//! - Downmix: the mean of the channels (as openl3 does); low-frequency-effects channels are left out.
+//! - Position 0 is the first sample that is meant to be heard: encoder delay and padding are cut where the
+//!   container states them (LAME header, Vorbis and Opus granules, MP4 edit list or `iTunSMPB`, Matroska).
+//! - A damaged packet becomes silence of its own duration: what follows stays where it was.
+//! - Every sample is a function of the file alone. Which windows are asked for, in what batches, and whether
+//!   the rest of the file is decoded or skipped never changes a bit of them.
+
+mod decoder;
+mod demux;
+mod error;
+mod guard;
+mod mkv;
+mod mp4;
+mod opus;
+mod probe;
+mod resample;
+mod source;
+mod stream;
+pub mod tags;
+mod windows;
+
+use std::path::Path;
+
+pub use error::AudioError;
+pub use guard::is_guarded;
+
+use crate::track::ContentId;
+
+/// Mono samples with their rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waveform {
+    /// Mono samples, full scale ±1.
+    pub samples: Vec<f32>,
+    /// Hz.
+    pub sample_rate: u32,
+}
+
+impl Waveform {
+    /// Length in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.samples.len() as f64 / f64::from(self.sample_rate)
+    }
+}
+
+/// What [`probe`] found out about a file without decoding it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AudioInfo {
+    /// BLAKE3 of the audio track's compressed packets: the same after retagging, renaming or moving.
+    pub content: ContentId,
+    /// Container, in lower case: `mp3`, `flac`, `ogg`, `isomp4`, `wave`, `aiff`, `caf`, `mkv`, `aac` (ADTS).
+    pub container: String,
+    /// Codec, in lower case: `mp3`, `aac`, `alac`, `flac`, `vorbis`, `opus`, `pcm_s16le` …
+    pub codec: String,
+    /// Native sample rate, Hz.
+    pub sample_rate: u32,
+    /// Native number of channels.
+    pub channels: u16,
+    /// Frames at the native rate, after cutting encoder delay and padding.
+    pub n_frames: u64,
+    /// Compressed packets of the audio track.
+    pub packets: u64,
+    /// Where the audible part lies among the decoded frames.
+    pub timeline: Timeline,
+}
+
+impl AudioInfo {
+    /// Length in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.n_frames as f64 / f64::from(self.sample_rate.max(1))
+    }
+}
+
+/// How positions in a file follow from its packets. Made by [`probe`]; opaque to everyone else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// Decoded frames before the first audible one.
+    pub(crate) skip: u64,
+    /// Timestamps of the container agree with the running count of frames, so that one may seek.
+    pub(crate) regular: bool,
+}
+
+/// What decoding met on its way.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DecodeReport {
+    /// Packets given to the decoder.
+    pub packets: u64,
+    /// Packets among them that did not decode and were replaced by silence.
+    pub damaged_packets: u64,
+    /// Share of the frames asked of the decoder that it gave, 0 to 1.
+    pub decoded_share: f64,
+    /// Largest absolute sample handed out.
+    pub peak: f32,
+    /// How much of the file was decoded.
+    pub path: DecodePath,
+}
+
+/// How much of a file [`read_windows_with`] decodes. The samples are the same whichever is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DecodePath {
+    /// Whichever is cheaper for these windows and exact for this format.
+    #[default]
+    Auto,
+    /// Every packet up to the end of the last window.
+    Full,
+    /// Only the packets the windows need, where that is exact for the format; otherwise `Full`.
+    Windows,
+}
+
+/// Reads a file once, without decoding more than its beginning: what it is, how long, and its content's digest.
+///
+/// The contents decide what the file is, never its name. Memory is bounded whatever the file's length.
+pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
+    probe::probe(path)
+}
+
+/// Calls `sink(i, window)` for each start, in order.
+///
+/// - `info`: what [`probe`] gave for this file
+/// - `rate`: Hz of the windows
+/// - `starts`: sample positions at `rate`, ascending; may be negative, run past the end (zeros there) or overlap
+/// - `length`: samples per window
+///
+/// On an error, windows already handed out must be discarded.
+pub fn read_windows(
+    path: &Path,
+    info: &AudioInfo,
+    rate: u32,
+    starts: &[i64],
+    length: usize,
+    sink: &mut dyn FnMut(usize, &[f32]),
+) -> Result<DecodeReport, AudioError> {
+    read_windows_with(path, info, rate, starts, length, DecodePath::Auto, sink)
+}
+
+/// [`read_windows`] with a say in how much is decoded.
+pub fn read_windows_with(
+    path: &Path,
+    info: &AudioInfo,
+    rate: u32,
+    starts: &[i64],
+    length: usize,
+    how: DecodePath,
+    sink: &mut dyn FnMut(usize, &[f32]),
+) -> Result<DecodeReport, AudioError> {
+    windows::read(path, info, windows::Request { rate, starts, length, how }, sink)
+}
+
+/// Samples of the whole file at `rate` Hz: `n_frames · rate / native`, rounded up.
+pub fn resampled_len(info: &AudioInfo, rate: u32) -> u64 {
+    resample::resampled(info.n_frames, info.sample_rate, rate)
+}
+
+/// The whole file in memory at `rate` Hz. For short files and for reference: a library uses [`read_windows`].
+pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), AudioError> {
+    let info = probe(path)?;
+    let length = resampled_len(&info, rate);
+    let mut samples = Vec::new();
+    // Pieces of 2^16 samples: the length a header claims is not allocated before it has been decoded.
+    let piece = 1 << 16;
+    let starts: Vec<i64> = (0..length).step_by(piece).map(|start| start as i64).collect();
+    let mut report =
+        read_windows_with(path, &info, rate, &starts, piece, DecodePath::Full, &mut |_, window| {
+            samples.extend_from_slice(window);
+        })?;
+    samples.truncate(length as usize);
+    report.path = DecodePath::Full;
+    Ok((Waveform { samples, sample_rate: rate }, report))
+}
+
+/// Whether a folder scan should look at this file: by extension, in any case. Contents decide later.
+pub fn is_audio_candidate(path: &Path) -> bool {
+    const EXTENSIONS: &[&str] = &[
+        "mp3", "mp2", "mp1", "mpga", "aac", "adts", "m4a", "m4b", "m4r", "mp4", "mov", "alac", "flac", "fla",
+        "ogg", "oga", "ogx", "spx", "opus", "wav", "wave", "rf64", "bwf", "w64", "aif", "aiff", "aifc",
+        "caf", "mka", "mkv", "webm", "weba",
+    ];
+    path.extension().is_some_and(|extension| {
+        let extension = extension.to_string_lossy().to_ascii_lowercase();
+        EXTENSIONS.contains(&extension.as_str())
+    })
+}

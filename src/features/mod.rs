@@ -1,1 +1,46 @@
 //! From samples to mel spectrograms: windows, STFT, mel bands, decibels. Pure mathematics.
+//!
+//! Not here: decoding and resampling (`audio`), and anything that has weights (`encoder`).
+//!
+//! ```
+//! use voisin::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+//!
+//! let config = MelConfig::openl3(OpenL3Variant::Original);
+//! let front_end = MelFrontEnd::new(config)?;
+//! let track: Vec<f32> = (0..96_000).map(|i| (i as f32 * 0.05).sin()).collect(); // 2 s at 48 kHz
+//! for start in windows::spread(track.len() as u64, front_end.config().window_samples(), 2) {
+//!     let mel = front_end.compute(&track[start as usize..]);
+//!     assert_eq!(mel.values.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
+//! }
+//! # Ok::<(), voisin::features::FeaturesError>(())
+//! ```
+
+mod compress;
+mod config;
+mod front_end;
+mod mel;
+mod stft;
+pub mod windows;
+
+pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
+pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
+pub use mel::filter_bank;
+
+/// What is wrong with a front end's numbers.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeaturesError {
+    /// A number of the configuration is outside what the front end can compute.
+    #[error("front end: {field} is {found}, expected {expected}")]
+    Config {
+        /// Which number.
+        field: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A variant name that is not one of the three.
+    #[error("unknown OpenL3 spectrogram variant {0:?}: expected original, kapre04 or essentia")]
+    Variant(String),
+}

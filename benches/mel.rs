@@ -1,0 +1,64 @@
+//! Windows a second of the mel front ends, one thread.
+//!
+//! `cargo bench --bench mel` prints them; `scripts/bench_mel.py` starts this with `--serve` and compares it with
+//! librosa, taking turns: it writes `NAME COUNT` a line, and reads back the seconds that COUNT windows took.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::hint::black_box;
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use voisin::features::{MelConfig, MelFrontEnd, OpenL3Variant};
+
+fn config(name: &str) -> MelConfig {
+    if name == "musicnn" {
+        MelConfig::musicnn()
+    } else {
+        MelConfig::openl3(name.parse().expect("original, kapre04, essentia or musicnn"))
+    }
+}
+
+/// Ten windows of noise that falls off with frequency, like music does.
+fn samples(config: &MelConfig) -> Vec<f32> {
+    let (mut state, mut slow) = (1u64, 0f32);
+    (0..10 * config.window_samples())
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let x = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
+            slow += 0.1 * (x - slow);
+            slow
+        })
+        .collect()
+}
+
+fn seconds(name: &str, count: usize) -> f64 {
+    let front_end = MelFrontEnd::new(config(name)).expect("a built-in configuration");
+    let length = front_end.config().window_samples();
+    let samples = samples(front_end.config());
+    let (mut scratch, mut out) = (front_end.scratch(), vec![0.0; front_end.config().cells()]);
+    front_end.compute_into(&samples, &mut scratch, &mut out);
+    let start = Instant::now();
+    for i in 0..count {
+        front_end.compute_into(black_box(&samples[i % 9 * length..]), &mut scratch, &mut out);
+        black_box(&out);
+    }
+    start.elapsed().as_secs_f64()
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--serve") {
+        for line in std::io::stdin().lock().lines() {
+            let line = line.expect("a line");
+            let (name, count) = line.split_once(' ').expect("NAME COUNT");
+            println!("{}", seconds(name, count.parse().expect("a number")));
+            std::io::stdout().flush().expect("a reader");
+        }
+        return;
+    }
+    let variants = [OpenL3Variant::Original, OpenL3Variant::Kapre04, OpenL3Variant::Essentia];
+    for name in variants.map(|v| v.to_string()).iter().map(String::as_str).chain(["musicnn"]) {
+        let mut runs: Vec<f64> = (0..7).map(|_| 500.0 / seconds(name, 500)).collect();
+        runs.sort_by(f64::total_cmp);
+        println!("{name:9} {:7.0} windows/s (median of 7 runs, {:.0} to {:.0})", runs[3], runs[0], runs[6]);
+    }
+}

@@ -1,0 +1,478 @@
+//! A file's audio track as packets with their exact places, counted in decoded frames from the first.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known as codec;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::Timestamp;
+
+use super::AudioError;
+use super::decoder::{Decoder, Format, plain};
+use super::guard::guard;
+use super::opus;
+use super::source::{Source, known_stranger};
+
+/// Packets tried until one decodes and tells the true rate and channels.
+const TRIES: usize = 256;
+/// Faults of the container in a row before the rest is given up.
+const PATIENCE: u32 = 100;
+/// Holes in the timestamps that are believed: shorter ones are sloppy muxers, longer ones nonsense.
+const SHORTEST_HOLE: i64 = 64;
+const LONGEST_HOLE_SECONDS: i64 = 60;
+/// Sample rates outside this range are damage, not music (Hz).
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=1_000_000;
+
+/// How many frames a packet decodes to, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    /// The container's durations are in frames and right.
+    Duration,
+    /// Always the same number.
+    Constant(u64),
+    /// The packet's own table of contents.
+    Opus,
+    /// Bytes of a frame.
+    Pcm(u64),
+    /// Only a decoder can tell.
+    Decoding,
+}
+
+/// A packet and its place.
+pub(super) struct Piece {
+    pub packet: Packet,
+    /// Number of the packet in its track, from 0 (as long as there was no seek).
+    pub index: u64,
+    /// Frame number of its first decoded frame, counted from the track's first packet.
+    pub start: u64,
+    /// Frames it decodes to, where that can be told without decoding.
+    pub frames: Option<u64>,
+    /// Frames missing from the stream just before it.
+    pub hole: u64,
+    /// It begins another stream chained to the last; a new decoder is needed.
+    pub fresh: bool,
+}
+
+/// What the whole track adds up to, once all packets have been seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    /// Frames its packets decode to.
+    pub frames: u64,
+    /// The container's own sum of durations, in its time base.
+    pub ticks: u64,
+    /// Frames that the last packets are to be cut by.
+    pub trailing_trim: u64,
+    /// Bytes in packets.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// The timestamps never contradicted the count.
+    pub regular: bool,
+}
+
+/// Reads the packets of a file's first decodable audio track.
+pub(super) struct Demuxer {
+    path: PathBuf,
+    format: Box<dyn FormatReader>,
+    track: u32,
+    params: AudioCodecParameters,
+    counting: Counting,
+    /// Timestamps are worth comparing with the count.
+    timed: bool,
+    actual: Format,
+    ahead: VecDeque<Packet>,
+    /// Timestamp minus frame number; set by the first packet.
+    offset: Option<i64>,
+    totals: Totals,
+    trim_start: u64,
+    faults: u32,
+    fresh: bool,
+    ended: bool,
+    bytes_in_source: u64,
+}
+
+impl Demuxer {
+    pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
+        let mut source = Source::open(path)?;
+        let head = source.head().map_err(|error| AudioError::from_io(path, error))?;
+        if let Some(what) = known_stranger(&head) {
+            return Err(AudioError::NotAudio { path: path.to_owned(), reason: what.to_owned() });
+        }
+        let bytes_in_source = source.len();
+        let format = guard(path, || {
+            let stream = MediaSourceStream::new(Box::new(source), Default::default());
+            symphonia::default::get_probe().probe(
+                &Hint::new(),
+                stream,
+                FormatOptions::default(),
+                MetadataOptions::default(),
+            )
+        })?
+        .map_err(|error| unreadable(path, error))?;
+        let (track, params) = choose(path, format.as_ref())?;
+        let actual = Format { rate: params.sample_rate.unwrap_or(0), channels: 0 };
+        let mut demuxer = Self {
+            path: path.to_owned(),
+            format,
+            track,
+            params,
+            counting: Counting::Decoding,
+            timed: false,
+            actual,
+            ahead: VecDeque::new(),
+            offset: None,
+            totals: Totals { regular: true, ..Totals::default() },
+            trim_start: 0,
+            faults: 0,
+            fresh: false,
+            ended: false,
+            bytes_in_source,
+        };
+        demuxer.look_ahead()?;
+        demuxer.counting = demuxer.choose_counting();
+        demuxer.timed =
+            matches!(demuxer.container(), "flac" | "ogg") && demuxer.counting != Counting::Decoding;
+        Ok(demuxer)
+    }
+
+    /// Decodes the first packet that can be, to learn the rate and channels that the codec really has.
+    fn look_ahead(&mut self) -> Result<(), AudioError> {
+        let mut decoder = self.decoder()?;
+        let mut mono = Vec::new();
+        for _ in 0..TRIES {
+            let Some(packet) = self.next_packet()? else { break };
+            let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono))?;
+            self.ahead.push_back(packet);
+            if let Ok(format) = decoded {
+                if !RATES.contains(&format.rate) {
+                    let reason = format!("a sample rate of {} Hz", format.rate);
+                    return Err(AudioError::NotAudio { path: self.path.clone(), reason });
+                }
+                self.actual = format;
+                return Ok(());
+            }
+        }
+        if self.ahead.is_empty() {
+            return Err(AudioError::NoFrames { path: self.path.clone() });
+        }
+        Err(AudioError::MostlyDamaged { path: self.path.clone(), share: 0.0 })
+    }
+
+    fn choose_counting(&self) -> Counting {
+        let in_frames =
+            self.time_base().is_some_and(|(numer, denom)| numer == 1 && denom == self.actual.rate);
+        let bytes = pcm_bytes(self.params.codec).map(|bytes| bytes * u64::from(self.actual.channels.max(1)));
+        match (self.container(), self.params.codec) {
+            (_, codec::CODEC_ID_OPUS) => Counting::Opus,
+            (_, codec::CODEC_ID_AAC) => Counting::Constant(1024),
+            // FFmpeg's packet tables count the last, shorter packet as a whole one.
+            ("caf", codec::CODEC_ID_ALAC) => Counting::Decoding,
+            ("mkv" | "matroska" | "webm", _) if bytes.is_none() => Counting::Decoding,
+            (_, codec::CODEC_ID_MP3 | codec::CODEC_ID_VORBIS) if self.container() == "isomp4" => {
+                Counting::Decoding
+            }
+            _ => match bytes {
+                Some(bytes) => Counting::Pcm(bytes),
+                None if in_frames => Counting::Duration,
+                None => Counting::Decoding,
+            },
+        }
+    }
+
+    /// A decoder for this track.
+    pub(super) fn decoder(&self) -> Result<Decoder, AudioError> {
+        guard(&self.path, || Decoder::new(&self.params))?
+            .map_err(|codec| AudioError::UnsupportedCodec { path: self.path.clone(), codec })
+    }
+
+    pub(super) fn container(&self) -> &'static str {
+        self.format.format_info().short_name
+    }
+
+    pub(super) fn codec(&self) -> AudioCodecId {
+        self.params.codec
+    }
+
+    pub(super) fn params(&self) -> &AudioCodecParameters {
+        &self.params
+    }
+
+    pub(super) fn track_id(&self) -> u32 {
+        self.track
+    }
+
+    /// Rate and channels as the decoder gives them.
+    pub(super) fn actual(&self) -> Format {
+        self.actual
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Bytes of the file without tags around it.
+    pub(super) fn bytes_in_source(&self) -> u64 {
+        self.bytes_in_source
+    }
+
+    /// Timestamp of the first packet, in its time base.
+    pub(super) fn first_timestamp(&self) -> i64 {
+        self.offset.unwrap_or(0)
+    }
+
+    /// Frames the container wants cut from the first packet.
+    pub(super) fn trim_start(&self) -> u64 {
+        self.trim_start
+    }
+
+    /// What the container says of the track: delay, padding and frames between them.
+    pub(super) fn declared(&self) -> (Option<u32>, Option<u32>, Option<u64>) {
+        let track = self.format.tracks().iter().find(|track| track.id == self.track);
+        track.map_or((None, None, None), |track| (track.delay, track.padding, track.num_frames))
+    }
+
+    /// Seconds per tick as a fraction.
+    pub(super) fn time_base(&self) -> Option<(u32, u32)> {
+        let track = self.format.tracks().iter().find(|track| track.id == self.track)?;
+        let base = track.time_base?;
+        Some((base.numer.get(), base.denom.get()))
+    }
+
+    /// Whether packets know their frames before they are decoded, so that some may be left out.
+    pub(super) fn countable(&self) -> bool {
+        self.counting != Counting::Decoding
+    }
+
+    /// Whether the codec is uncompressed.
+    pub(super) fn is_pcm(&self) -> bool {
+        matches!(self.counting, Counting::Pcm(_))
+    }
+
+    /// Frame number at which the next packet starts, if nothing is missing.
+    pub(super) fn position(&self) -> u64 {
+        self.totals.frames
+    }
+
+    /// The next packet of the track; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, AudioError> {
+        let packet = match self.ahead.pop_front() {
+            Some(packet) => packet,
+            None => match self.next_packet()? {
+                Some(packet) => packet,
+                None => return Ok(None),
+            },
+        };
+        let frames = match self.counting {
+            Counting::Duration => Some(self.block(&packet)),
+            Counting::Constant(frames) => Some(frames),
+            Counting::Opus => Some(opus::packet_samples(&packet.data)),
+            Counting::Pcm(bytes) => Some(packet.data.len() as u64 / bytes),
+            Counting::Decoding => None,
+        };
+        if matches!(self.counting, Counting::Pcm(_)) && frames == Some(0) {
+            self.ended = true;
+            return Ok(None);
+        }
+        let hole = self.hole_before(&packet);
+        let totals = &mut self.totals;
+        totals.frames += hole;
+        let start = totals.frames;
+        totals.frames = totals.frames.saturating_add(frames.unwrap_or(0));
+        totals.ticks = totals.ticks.saturating_add(packet.dur.get());
+        totals.bytes += packet.data.len() as u64;
+        let index = totals.packets;
+        totals.packets += 1;
+        let trim = packet.trim_end.get();
+        totals.trailing_trim = if trim > 0 { totals.trailing_trim.saturating_add(trim) } else { 0 };
+        Ok(Some(Piece { packet, index, start, frames, hole, fresh: std::mem::take(&mut self.fresh) }))
+    }
+
+    /// Tells how many frames the last packet held, where only decoding could.
+    pub(super) fn count_decoded(&mut self, frames: u64) {
+        if self.counting == Counting::Decoding {
+            self.totals.frames = self.totals.frames.saturating_add(frames);
+        }
+    }
+
+    /// Goes to a packet at or before a frame. Only for containers whose `regular` timestamps are in frames.
+    pub(super) fn seek(&mut self, frame: u64) -> Result<(), AudioError> {
+        let offset = self.offset.unwrap_or(0);
+        let to = SeekTo::Timestamp { ts: Timestamp::new(offset + frame as i64), track_id: self.track };
+        let format = &mut self.format;
+        let seeked = guard(&self.path, || format.seek(SeekMode::Accurate, to))?
+            .map_err(|error| unreadable(&self.path, error))?;
+        self.ahead.clear();
+        self.ended = false;
+        self.totals.frames = seeked.actual_ts.get().saturating_sub(offset).max(0) as u64;
+        Ok(())
+    }
+
+    /// Frames of a packet before any trimming.
+    fn block(&self, packet: &Packet) -> u64 {
+        // Symphonia's MPEG reader gives the whole duration besides the trims, the others what is left of it.
+        if self.container().starts_with("mp") { packet.dur.get() } else { packet.block_dur().get() }
+    }
+
+    fn hole_before(&mut self, packet: &Packet) -> u64 {
+        let timestamp = packet.pts.get();
+        let counted = self.totals.frames as i64;
+        let Some(offset) = self.offset else {
+            self.offset = Some(timestamp);
+            self.trim_start = packet.trim_start.get();
+            return 0;
+        };
+        if !self.timed {
+            return 0;
+        }
+        let hole = timestamp.saturating_sub(offset).saturating_sub(counted);
+        if hole == 0 {
+            return 0;
+        }
+        self.totals.regular = false;
+        if (SHORTEST_HOLE..=LONGEST_HOLE_SECONDS * i64::from(self.actual.rate)).contains(&hole) {
+            return hole as u64;
+        }
+        self.offset = Some(offset.saturating_add(hole));
+        0
+    }
+
+    fn next_packet(&mut self) -> Result<Option<Packet>, AudioError> {
+        let mut empty = 0;
+        while !self.ended {
+            let format = &mut self.format;
+            match guard(&self.path, || format.next_packet())? {
+                Ok(Some(packet)) if packet.track_id != self.track => {}
+                Ok(Some(packet)) if packet.data.is_empty() => {
+                    empty += 1;
+                    self.ended = empty > PATIENCE;
+                }
+                Ok(Some(packet)) => {
+                    self.faults = 0;
+                    return Ok(Some(packet));
+                }
+                Ok(None) => self.ended = true,
+                Err(Error::ResetRequired) => self.ended = !self.rejoin(),
+                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => self.ended = true,
+                Err(Error::IoError(error)) => return Err(AudioError::from_io(&self.path, error)),
+                Err(_) => {
+                    self.faults += 1;
+                    self.totals.regular = false;
+                    self.ended = self.faults > PATIENCE;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on with the next of several chained streams, if it is of the same kind.
+    fn rejoin(&mut self) -> bool {
+        let Ok((track, params)) = choose(&self.path, self.format.as_ref()) else { return false };
+        if params.codec != self.params.codec || params.sample_rate != self.params.sample_rate {
+            return false;
+        }
+        self.track = track;
+        self.params = params;
+        self.fresh = true;
+        self.totals.regular = false;
+        true
+    }
+}
+
+/// The first audio track with a decoder.
+fn choose(path: &Path, format: &dyn FormatReader) -> Result<(u32, AudioCodecParameters), AudioError> {
+    let mut refused = None;
+    for track in format.tracks() {
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else { continue };
+        match guard(path, || Decoder::new(params))? {
+            Ok(_) => return Ok((track.id, params.clone())),
+            Err(why) => {
+                refused.get_or_insert_with(|| match codec_name(params.codec) {
+                    Some(name) if why.starts_with(name) => why,
+                    Some(name) if why.starts_with("core") => name.to_owned(),
+                    Some(name) => format!("{name}: {why}"),
+                    None => why,
+                });
+            }
+        }
+    }
+    let path = path.to_owned();
+    Err(match refused {
+        Some(codec) => AudioError::UnsupportedCodec { path, codec },
+        None => AudioError::NotAudio { path, reason: "it has no audio track of a known codec".to_owned() },
+    })
+}
+
+fn unreadable(path: &Path, error: Error) -> AudioError {
+    match error {
+        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            AudioError::NotAudio { path: path.to_owned(), reason: "it ends within its header".to_owned() }
+        }
+        Error::IoError(error) => AudioError::from_io(path, error),
+        Error::Unsupported(what) if what.contains("no suitable format") => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: "no known format in its contents".to_owned(),
+        },
+        error => AudioError::NotAudio { path: path.to_owned(), reason: plain(&error) },
+    }
+}
+
+/// Bytes per sample of uncompressed codecs.
+fn pcm_bytes(id: AudioCodecId) -> Option<u64> {
+    match id {
+        codec::CODEC_ID_PCM_S8
+        | codec::CODEC_ID_PCM_U8
+        | codec::CODEC_ID_PCM_ALAW
+        | codec::CODEC_ID_PCM_MULAW => Some(1),
+        codec::CODEC_ID_PCM_S16LE
+        | codec::CODEC_ID_PCM_S16BE
+        | codec::CODEC_ID_PCM_U16LE
+        | codec::CODEC_ID_PCM_U16BE => Some(2),
+        codec::CODEC_ID_PCM_S24LE
+        | codec::CODEC_ID_PCM_S24BE
+        | codec::CODEC_ID_PCM_U24LE
+        | codec::CODEC_ID_PCM_U24BE => Some(3),
+        codec::CODEC_ID_PCM_S32LE
+        | codec::CODEC_ID_PCM_S32BE
+        | codec::CODEC_ID_PCM_U32LE
+        | codec::CODEC_ID_PCM_U32BE
+        | codec::CODEC_ID_PCM_F32LE
+        | codec::CODEC_ID_PCM_F32BE => Some(4),
+        codec::CODEC_ID_PCM_F64LE | codec::CODEC_ID_PCM_F64BE => Some(8),
+        _ => None,
+    }
+}
+
+/// Names of codecs that voisin decodes or can at least name in an error.
+pub(super) fn codec_name(id: AudioCodecId) -> Option<&'static str> {
+    let known = match id {
+        codec::CODEC_ID_OPUS => "opus",
+        codec::CODEC_ID_SPEEX => "speex",
+        codec::CODEC_ID_MUSEPACK => "musepack",
+        codec::CODEC_ID_MP1 => "mp1",
+        codec::CODEC_ID_MP2 => "mp2",
+        codec::CODEC_ID_AAC => "aac",
+        codec::CODEC_ID_AC3 => "ac3",
+        codec::CODEC_ID_EAC3 => "eac3",
+        codec::CODEC_ID_AC4 => "ac4",
+        codec::CODEC_ID_DCA => "dts",
+        codec::CODEC_ID_WMA => "wma",
+        codec::CODEC_ID_WAVPACK => "wavpack",
+        codec::CODEC_ID_MONKEYS_AUDIO => "monkey's audio",
+        codec::CODEC_ID_TTA => "true audio",
+        codec::CODEC_ID_TRUEHD => "truehd",
+        _ => {
+            return symphonia::default::get_codecs()
+                .get_audio_decoder(id)
+                .map(|found| found.codec.info.short_name);
+        }
+    };
+    Some(known)
+}

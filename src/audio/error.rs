@@ -1,0 +1,116 @@
+//! What can go wrong between a path and its samples.
+
+use std::path::{Path, PathBuf};
+
+/// Why a file gave no audio, or its tags could not be written.
+///
+/// Each variant is something a caller may treat differently; every message is one line that names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AudioError {
+    /// There is no file at the path (any more).
+    #[error("{}: no such file", path.display())]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file may not be read.
+    #[error("{}: permission denied", path.display())]
+    PermissionDenied {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The path is a folder, a socket, a device: anything but a regular file.
+    #[error("{}: not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file has no bytes.
+    #[error("{}: the file is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing in the file's contents is audio that voisin knows, whatever its name says.
+    #[error("{}: not an audio file voisin can read ({reason})", path.display())]
+    NotAudio {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead, in lower case.
+        reason: String,
+    },
+    /// The container is understood, its audio codec is not.
+    #[error("{}: unsupported audio codec ({codec})", path.display())]
+    UnsupportedCodec {
+        /// The file.
+        path: PathBuf,
+        /// The codec or the variant of it.
+        codec: String,
+    },
+    /// The container holds an audio track without a single frame of audio.
+    #[error("{}: holds no audio frames", path.display())]
+    NoFrames {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Less than half of what was to be decoded could be.
+    #[error("{}: damaged: only {:.0} % of the audio decodes", path.display(), 100.0 * share)]
+    MostlyDamaged {
+        /// The file.
+        path: PathBuf,
+        /// Share of the audio that decoded, 0 to 1.
+        share: f64,
+    },
+    /// The file is not the one that was probed: it has changed since.
+    #[error("{}: changed while it was being read; add it again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A decoder panicked; the panic was caught and the file given up.
+    #[error("{}: the decoder failed ({message})", path.display())]
+    Panicked {
+        /// The file.
+        path: PathBuf,
+        /// The panic's own message.
+        message: String,
+    },
+    /// A sample rate that cannot be converted.
+    #[error("cannot resample from {from} Hz to {to} Hz")]
+    Rate {
+        /// Native rate, Hz.
+        from: u32,
+        /// Rate asked for, Hz.
+        to: u32,
+    },
+    /// The format takes no tags, or not of the kind asked for.
+    #[error("{}: cannot write tags: {reason}", path.display())]
+    TagsUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Any other failure of the file system.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+}
+
+impl AudioError {
+    /// The variant that fits an operating system's error.
+    pub(crate) fn from_io(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => Self::NotFound { path },
+            std::io::ErrorKind::PermissionDenied => Self::PermissionDenied { path },
+            std::io::ErrorKind::IsADirectory => Self::NotAFile { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}

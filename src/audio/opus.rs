@@ -1,0 +1,306 @@
+//! Opus packets (RFC 6716) as laid out by RFC 7845 and its kin, through opus-decoder.
+
+use opus_decoder::OpusDecoder;
+
+/// Samples a packet can hold per channel: 120 ms at 48 kHz.
+const LONGEST: usize = 5_760;
+/// Bytes that opus-decoder takes at once.
+const LARGEST: usize = 1_500;
+
+/// The identification header, wherever it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Head {
+    pub channels: u8,
+    /// Samples at 48 kHz before the first audible one.
+    pub pre_skip: u16,
+    /// Factor for every sample.
+    gain: f32,
+    layout: Option<Layout>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Layout {
+    streams: u8,
+    coupled: u8,
+    mapping: Vec<u8>,
+    /// The last channel carries low-frequency effects.
+    bass: bool,
+}
+
+impl Head {
+    /// Reads `OpusHead`, little-endian as in Ogg and Matroska (version 1) or big-endian as in MP4 (version 0).
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let short = || "opus: identification header too short".to_owned();
+        let body = bytes.strip_prefix(b"OpusHead").ok_or("opus: no identification header")?;
+        let fixed: &[u8; 11] = body.first_chunk().ok_or_else(short)?;
+        let word = |at: usize| {
+            let pair = [fixed[at], fixed[at + 1]];
+            if fixed[0] == 0 { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+        };
+        let channels = fixed[1];
+        let gain = 10f32.powf(f32::from(word(8) as i16) / (20.0 * 256.0));
+        let layout = match fixed[10] {
+            0 if matches!(channels, 1 | 2) => None,
+            1 | 255 if channels > 0 => {
+                let table = body.get(11..13 + usize::from(channels)).ok_or_else(short)?;
+                // In the Vorbis order of mapping family 1, 5.1, 6.1 and 7.1 end with the bass channel.
+                let bass = fixed[10] == 1 && (6..=8).contains(&channels);
+                Some(Layout { streams: table[0], coupled: table[1], mapping: table[2..].to_vec(), bass })
+            }
+            0 => return Err(format!("opus: {channels} channels without a mapping")),
+            family => return Err(format!("opus: channel mapping family {family}")),
+        };
+        Ok(Self { channels, pre_skip: word(2), gain, layout })
+    }
+}
+
+/// Samples at 48 kHz in a packet, by its table of contents (RFC 6716, section 3.1); 0 for a broken one.
+pub(super) fn packet_samples(packet: &[u8]) -> u64 {
+    let Some(&toc) = packet.first() else { return 0 };
+    let config = toc >> 3;
+    let frame = match config {
+        0..12 => [480, 960, 1920, 2880][usize::from(config & 3)],
+        12..16 => [480, 960][usize::from(config & 1)],
+        _ => [120, 240, 480, 960][usize::from(config & 3)],
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => packet.get(1).map_or(0, |count| u64::from(count & 0x3f)),
+    };
+    let samples = frame * frames;
+    if samples > LONGEST as u64 { 0 } else { samples }
+}
+
+/// The frames of a packet and the bytes it takes (RFC 6716, section 3.2; appendix B where self-delimited).
+///
+/// `None` for a broken packet. At most 48 frames.
+fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
+    let (&toc, mut rest) = packet.split_first()?;
+    let mut padding = 0;
+    let sizes: Vec<Option<usize>> = match toc & 3 {
+        0 => vec![None],
+        1 => vec![None; 2],
+        2 => vec![Some(size(&mut rest)?), None],
+        _ => {
+            let count = byte(&mut rest)?;
+            if count & 0x40 != 0 {
+                loop {
+                    let more = usize::from(byte(&mut rest)?);
+                    padding += if more == 255 { 254 } else { more };
+                    if more != 255 {
+                        break;
+                    }
+                }
+            }
+            let n = usize::from(count & 0x3f);
+            if !(1..=48).contains(&n) {
+                return None;
+            }
+            if count & 0x80 == 0 {
+                vec![None; n]
+            } else {
+                let mut sizes = (1..n).map(|_| size(&mut rest).map(Some)).collect::<Option<Vec<_>>>()?;
+                sizes.push(None);
+                sizes
+            }
+        }
+    };
+    // The frames without a size of their own share one: stated if self-delimited, else what is left.
+    let stated: usize = sizes.iter().flatten().sum();
+    let unstated = sizes.iter().filter(|size| size.is_none()).count();
+    let shared = if self_delimited {
+        size(&mut rest)?
+    } else {
+        let left = rest.len().checked_sub(stated + padding)?;
+        if left % unstated != 0 {
+            return None;
+        }
+        left / unstated
+    };
+    let mut frames = Vec::with_capacity(sizes.len());
+    for size in sizes {
+        let (frame, after) = rest.split_at_checked(size.unwrap_or(shared))?;
+        frames.push(frame);
+        rest = after;
+    }
+    let used = packet.len() - rest.len().checked_sub(padding)?;
+    Some((frames, used))
+}
+
+fn byte(rest: &mut &[u8]) -> Option<u8> {
+    let (&first, after) = rest.split_first()?;
+    *rest = after;
+    Some(first)
+}
+
+/// A frame's length in one or two bytes.
+fn size(rest: &mut &[u8]) -> Option<usize> {
+    let first = usize::from(byte(rest)?);
+    if first < 252 { Some(first) } else { Some(first + 4 * usize::from(byte(rest)?)) }
+}
+
+/// One of the elementary streams of a track.
+struct Elementary {
+    decoder: OpusDecoder,
+    channels: usize,
+    /// What each of its channels adds to the mono mix.
+    weights: [f32; 2],
+}
+
+/// A decoder of one Opus track to mono at 48 kHz.
+///
+/// opus-decoder takes one elementary stream; the packets of several streams are taken apart here, and long
+/// packets given frame by frame, which is the same to the codec.
+pub(super) struct Opus {
+    streams: Vec<Elementary>,
+    channels: u8,
+    pcm: Vec<f32>,
+    single: Vec<u8>,
+}
+
+impl Opus {
+    pub(super) fn new(head: &[u8]) -> Result<Self, String> {
+        let head = Head::parse(head)?;
+        let channels = usize::from(head.channels);
+        let (streams, coupled, mapping, bass) = match head.layout {
+            None => (1, channels - 1, (0..head.channels).collect(), false),
+            Some(Layout { streams, coupled, mapping, bass }) => {
+                (usize::from(streams), usize::from(coupled), mapping, bass)
+            }
+        };
+        if streams == 0 || coupled > streams {
+            return Err(format!("opus: {coupled} coupled of {streams} streams"));
+        }
+        let audible = &mapping[..channels - usize::from(bass)];
+        let weight = head.gain / audible.len() as f32;
+        // 255 stands for a silent channel.
+        let slots = streams + coupled;
+        if audible.iter().any(|&slot| slot != 255 && usize::from(slot) >= slots) {
+            return Err("opus: mapping to a stream that is not there".to_owned());
+        }
+        let share =
+            |slot: usize| weight * audible.iter().filter(|&&to| usize::from(to) == slot).count() as f32;
+        let streams = (0..streams)
+            .map(|i| {
+                let channels = 1 + usize::from(i < coupled);
+                let first = if i < coupled { 2 * i } else { coupled + i };
+                let decoder = OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
+                Ok(Elementary { decoder, channels, weights: [share(first), share(first + 1)] })
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        Ok(Self { streams, channels: head.channels, pcm: vec![0.0; 2 * LONGEST], single: Vec::new() })
+    }
+
+    pub(super) fn channels(&self) -> u16 {
+        u16::from(self.channels)
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.decoder.reset());
+    }
+
+    /// Decodes a packet into `mono`, which is empty.
+    pub(super) fn decode(&mut self, mut packet: &[u8], mono: &mut Vec<f32>) -> Result<(), String> {
+        let broken = || "opus: broken packet".to_owned();
+        let samples = packet_samples(packet) as usize;
+        // An empty packet would ask for concealment of a lost one.
+        if samples == 0 {
+            return Err(broken());
+        }
+        mono.resize(samples, 0.0);
+        let last = self.streams.len() - 1;
+        for (i, stream) in self.streams.iter_mut().enumerate() {
+            if packet_samples(packet) as usize != samples {
+                return Err(broken());
+            }
+            if last == 0 && packet.len() <= LARGEST {
+                let n = stream.decoder.decode_float(packet, &mut self.pcm, false);
+                let n = n.map_err(|error| format!("opus: {error}"))?;
+                stream.add(&self.pcm, mono, 0, n);
+                continue;
+            }
+            let toc = packet[0] & !3;
+            let (frames, used) = frames(packet, i < last).ok_or_else(broken)?;
+            let mut at = 0;
+            for frame in frames {
+                self.single.clear();
+                self.single.push(toc);
+                self.single.extend_from_slice(frame);
+                let n = stream.decoder.decode_float(&self.single, &mut self.pcm, false);
+                let n = n.map_err(|error| format!("opus: {error}"))?;
+                stream.add(&self.pcm, mono, at, n);
+                at += n;
+            }
+            packet = &packet[used..];
+        }
+        Ok(())
+    }
+}
+
+impl Elementary {
+    /// Adds `n` decoded frames to the mix from position `at` on; the channels of one frame are added first.
+    fn add(&self, pcm: &[f32], mono: &mut [f32], at: usize, n: usize) {
+        let [left, right] = self.weights;
+        let mono = mono.iter_mut().skip(at).take(n);
+        if self.channels == 1 {
+            mono.zip(pcm).for_each(|(sum, &sample)| *sum += left * sample);
+        } else {
+            mono.zip(pcm.chunks_exact(2)).for_each(|(sum, frame)| *sum += left * frame[0] + right * frame[1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_byte_orders_of_the_header_agree() {
+        let ogg = Head::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\x00\x01\x00").expect("a header of Ogg");
+        let mp4 = Head::parse(b"OpusHead\x00\x02\x01\x38\0\0\xbb\x80\x01\x00\x00").expect("a header of MP4");
+        assert_eq!(ogg, mp4);
+        assert_eq!(ogg.pre_skip, 312);
+        // 256 in Q7.8 is one decibel.
+        assert!((ogg.gain - 1.122_018).abs() < 1e-5);
+    }
+
+    #[test]
+    fn unknown_mappings_are_named() {
+        let error = Head::parse(b"OpusHead\x01\x04\x38\x01\x80\xbb\0\0\0\0\x02").expect_err("ambisonics");
+        assert_eq!(error, "opus: channel mapping family 2");
+        assert!(Head::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\x00").is_err());
+    }
+
+    #[test]
+    fn packets_come_apart_as_the_rfc_has_it() {
+        let apart = |packet: &[u8], delimited| {
+            frames(packet, delimited)
+                .map(|(frames, used)| (frames.iter().map(|frame| frame.to_vec()).collect::<Vec<_>>(), used))
+        };
+        let (a, b) = (vec![1, 2], vec![3, 4]);
+        assert_eq!(apart(&[0xf8, 1, 2], false), Some((vec![a.clone()], 3)));
+        assert_eq!(apart(&[0xf8, 2, 1, 2, 99], true), Some((vec![a.clone()], 4)));
+        assert_eq!(apart(&[0xf9, 1, 2, 3, 4], false), Some((vec![a.clone(), b.clone()], 5)));
+        assert_eq!(apart(&[0xf9, 2, 1, 2, 3, 4, 99], true), Some((vec![a.clone(), b.clone()], 6)));
+        assert_eq!(apart(&[0xfa, 1, 9, 3, 4], false), Some((vec![vec![9], b.clone()], 5)));
+        assert_eq!(apart(&[0xfa, 1, 2, 9, 3, 4, 99], true), Some((vec![vec![9], b.clone()], 6)));
+        // Three equal frames with two bytes of padding; then sizes of their own.
+        assert_eq!(apart(&[0xfb, 0x43, 2, 7, 8, 9, 0, 0], false), Some((vec![vec![7], vec![8], vec![9]], 8)));
+        assert_eq!(apart(&[0xfb, 0x82, 1, 9, 3, 4], false), Some((vec![vec![9], b.clone()], 6)));
+        assert_eq!(apart(&[0xfb, 0x82, 1, 2, 9, 3, 4, 99], true), Some((vec![vec![9], b], 7)));
+        for broken in [&[][..], &[0xf9, 1, 2, 3], &[0xfa, 5, 1], &[0xfb], &[0xfb, 0], &[0xfb, 0x43, 255, 9]] {
+            assert_eq!(apart(broken, false), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn packet_lengths_follow_the_table_of_contents() {
+        assert_eq!(packet_samples(&[]), 0);
+        assert_eq!(packet_samples(&[31 << 3]), 960);
+        assert_eq!(packet_samples(&[3 << 3 | 1]), 5_760);
+        assert_eq!(packet_samples(&[16 << 3 | 3, 48]), 5_760);
+        assert_eq!(packet_samples(&[31 << 3 | 3, 63]), 0, "more than 120 ms is not allowed");
+        assert_eq!(packet_samples(&[31 << 3 | 3]), 0);
+    }
+}

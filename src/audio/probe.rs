@@ -1,0 +1,136 @@
+//! What a file is, told without decoding it.
+
+use std::path::Path;
+
+use symphonia::core::codecs::audio::well_known as codec;
+
+use super::demux::{Demuxer, codec_name};
+use super::source::Source;
+use super::stream::Stream;
+use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
+use crate::track::ContentId;
+
+/// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
+const LEAST_SHARE: f64 = 0.5;
+
+pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
+    let mut demuxer = Demuxer::open(path)?;
+    let actual = demuxer.actual();
+    let codec = codec_name(demuxer.codec()).unwrap_or("unknown").to_owned();
+    let mut hasher = blake3::Hasher::new();
+    // The same bytes mean different audio under another codec or layout.
+    hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
+    while let Some(piece) = demuxer.next()? {
+        hasher.update(&piece.packet.data);
+    }
+    let totals = demuxer.totals();
+    let container = demuxer.container();
+    if matches!(container, "mp3" | "aac")
+        && (totals.bytes as f64) < LEAST_SHARE * demuxer.bytes_in_source() as f64
+    {
+        let reason = "a few of its bytes look like audio by chance, most do not".to_owned();
+        return Err(AudioError::NotAudio { path: path.to_owned(), reason });
+    }
+    let (decoded, first) = if demuxer.countable() { (totals.frames, 0) } else { count_by_decoding(path)? };
+    let (skip, n_frames) = audible(path, &demuxer, decoded, first)?;
+    if n_frames == 0 {
+        return Err(AudioError::NoFrames { path: path.to_owned() });
+    }
+    Ok(AudioInfo {
+        content: ContentId(*hasher.finalize().as_bytes()),
+        container: if container == "matroska" { "mkv" } else { container }.to_owned(),
+        codec,
+        sample_rate: actual.rate,
+        channels: actual.channels,
+        n_frames,
+        packets: totals.packets,
+        timeline: Timeline { skip, regular: totals.regular },
+    })
+}
+
+/// Frames of the whole track and of its first packet.
+fn count_by_decoding(path: &Path) -> Result<(u64, u64), AudioError> {
+    let mut stream = Stream::open(path, false, false)?;
+    let mut first = None;
+    while let Some(chunk) = stream.next(0)? {
+        first.get_or_insert(chunk.samples.len() as u64);
+    }
+    Ok((stream.demuxer().totals().frames, first.unwrap_or(0)))
+}
+
+/// Frames before the audible part, and its length.
+fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(u64, u64), AudioError> {
+    let totals = demuxer.totals();
+    let before_zero = demuxer.first_timestamp().saturating_neg().max(0) as u64;
+    let (delay, padding, declared) = demuxer.declared();
+    let all = |skip: u64| (skip, decoded.saturating_sub(skip));
+    let opus_head = || opus::Head::parse(demuxer.params().extra_data.as_deref().unwrap_or_default());
+    let pre_skip = || opus_head().map_or(0, |head| u64::from(head.pre_skip));
+    Ok(match demuxer.container() {
+        "mp3" => {
+            let Some(delay) = delay.map(u64::from) else { return Ok(all(0)) };
+            let (skip, length) = all(delay);
+            // A joined or cut file no longer ends where its first header says.
+            let stated =
+                declared.unwrap_or(0).saturating_add(delay).saturating_add(padding.unwrap_or(0).into());
+            let last = totals.ticks.checked_div(totals.packets).unwrap_or(0);
+            if declared.is_some() && stated.abs_diff(decoded) <= 2 * last {
+                (skip, length.min(declared.unwrap_or(length)))
+            } else {
+                (skip, length)
+            }
+        }
+        "ogg" => {
+            let skip = match demuxer.codec() {
+                codec::CODEC_ID_OPUS => pre_skip() + before_zero,
+                _ => before_zero.max(demuxer.trim_start()),
+            };
+            let (skip, length) = all(skip);
+            (skip, length.saturating_sub(totals.trailing_trim))
+        }
+        "isomp4" => in_movie(path, demuxer, decoded, pre_skip())?,
+        "caf" => {
+            let (skip, length) = all(delay.unwrap_or(0).into());
+            let length = length.saturating_sub(padding.unwrap_or(0).into());
+            (skip, length.min(declared.filter(|&frames| frames > 0).unwrap_or(length)))
+        }
+        "mkv" | "matroska" => {
+            let stated = mkv::gapless(&mut Source::open(path)?, u64::from(demuxer.track_id()));
+            let rate = f64::from(demuxer.actual().rate);
+            let frames = |nanoseconds: u64| (nanoseconds as f64 * 1e-9 * rate).round() as u64;
+            let skip = match demuxer.codec() {
+                codec::CODEC_ID_OPUS => pre_skip(),
+                // The first block only primes the overlap.
+                codec::CODEC_ID_VORBIS => first.max(frames(stated.codec_delay)),
+                _ => frames(stated.codec_delay),
+            };
+            let (skip, length) = all(skip);
+            (skip, length.saturating_sub(frames(stated.discard_padding)))
+        }
+        _ => all(0),
+    })
+}
+
+fn in_movie(path: &Path, demuxer: &Demuxer, decoded: u64, pre_skip: u64) -> Result<(u64, u64), AudioError> {
+    let mut source = Source::open(path)?;
+    let gapless = mp4::gapless(&mut source, demuxer.track_id());
+    let rate = u128::from(demuxer.actual().rate);
+    let (numer, denom) = demuxer.time_base().unwrap_or((1, demuxer.actual().rate));
+    let frames = |ticks: u64| {
+        (u128::from(ticks) * rate * u128::from(numer) / u128::from(denom.max(1))).min(u128::from(u64::MAX))
+            as u64
+    };
+    let skip = match frames(gapless.skip) {
+        0 => pre_skip,
+        skip => skip,
+    };
+    // The last sample's duration is often cut short in the table, which is exact to the frame.
+    let listed = frames(demuxer.totals().ticks);
+    let end = if listed < decoded && decoded - listed < 4096 { listed } else { decoded };
+    let length = end.saturating_sub(skip);
+    Ok(match gapless.length.map(frames) {
+        // An edit list counts in ticks of the movie's clock, often a millisecond: not worth more than that.
+        Some(stated) if length > stated.saturating_add(frames(gapless.tick)) => (skip, stated),
+        _ => (skip, length),
+    })
+}

@@ -1,0 +1,251 @@
+//! Native rate to the rate a model wants, in blocks at fixed places.
+//!
+//! rubato's synchronous FFT resampler works on blocks: a block of input gives a block of output that overlaps
+//! into the next. Blocks always begin at multiples of the block size, counted from the start of the track, so
+//! block `b` of the output is a function of input blocks `b - 1` and `b` alone: a window read on its own comes
+//! out bit for bit as in a full run.
+
+use audioadapter_buffers::direct::SequentialSlice;
+use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
+
+use super::AudioError;
+
+/// Frames that an FFT block should have at the lower of the two rates: long enough that the transition band is
+/// 1 % of the band, short enough to stay in cache.
+const BLOCK: usize = 1024;
+
+/// Converts blocks of mono samples from one rate to another.
+pub(super) struct Resampler {
+    inner: Option<Fft<f32>>,
+    block_in: usize,
+    block_out: usize,
+    output: Vec<f32>,
+}
+
+impl Resampler {
+    /// Any pair of rates that are not zero. Equal rates pass samples through untouched.
+    pub(super) fn new(from: u32, to: u32) -> Result<Self, AudioError> {
+        let error = || AudioError::Rate { from, to };
+        if from == 0 || to == 0 {
+            return Err(error());
+        }
+        if from == to {
+            return Ok(Self { inner: None, block_in: BLOCK, block_out: BLOCK, output: vec![0.0; BLOCK] });
+        }
+        let (from, to) = (from as usize, to as usize);
+        let gcd = gcd(from, to);
+        let (unit_in, unit_out) = (from / gcd, to / gcd);
+        // Even sizes: the filter is centred on half a block, which must be a whole sample at both rates.
+        let step = if unit_in % 2 == 1 || unit_out % 2 == 1 { 2 } else { 1 };
+        let blocks = BLOCK.div_ceil(unit_in.min(unit_out)).next_multiple_of(step);
+        let inner = Fft::new_custom(
+            from,
+            to,
+            blocks * unit_in,
+            1,
+            1,
+            WindowFunction::BlackmanHarris2,
+            FixedSync::Both,
+        )
+        .map_err(|_| error())?;
+        let (block_in, block_out) = (inner.fft_size_in(), inner.fft_size_out());
+        Ok(Self { inner: Some(inner), block_in, block_out, output: vec![0.0; block_out] })
+    }
+
+    /// Frames of a block at the native rate.
+    pub(super) fn block_in(&self) -> usize {
+        self.block_in
+    }
+
+    /// Samples of a block at the new rate.
+    pub(super) fn block_out(&self) -> usize {
+        self.block_out
+    }
+
+    /// Samples at the new rate by which the output lags behind the input.
+    pub(super) fn delay(&self) -> usize {
+        if self.inner.is_some() { self.block_out / 2 } else { 0 }
+    }
+
+    /// Input blocks before the first wanted one that must be fed for its output to be right.
+    pub(super) fn warm_up(&self) -> u64 {
+        u64::from(self.inner.is_some())
+    }
+
+    /// Forgets the overlap of the last block.
+    pub(super) fn reset(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.reset();
+        }
+    }
+
+    /// Feeds one block of `block_in` frames, gives one of `block_out` samples.
+    pub(super) fn block(&mut self, input: &[f32]) -> &[f32] {
+        match &mut self.inner {
+            None => self.output.copy_from_slice(input),
+            Some(inner) => {
+                let from = SequentialSlice::new(input, 1, self.block_in).expect("input is a whole block");
+                let mut to = SequentialSlice::new_mut(&mut self.output, 1, self.block_out)
+                    .expect("output was made one block long");
+                inner
+                    .process_into_buffer(&from, &mut to, None)
+                    .expect("both buffers have the sizes asked for");
+            }
+        }
+        &self.output
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Samples that `frames` at one rate become at another: the time of the last frame is covered.
+pub(super) fn resampled(frames: u64, from: u32, to: u32) -> u64 {
+    (u128::from(frames) * u128::from(to)).div_ceil(u128::from(from.max(1))) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use super::*;
+
+    /// The whole of `input` at the new rate, delay cut, as the windows reader does it.
+    fn whole(input: &[f32], from: u32, to: u32) -> Vec<f32> {
+        let mut resampler = Resampler::new(from, to).expect("a valid pair");
+        let length = resampled(input.len() as u64, from, to) as usize;
+        let (size, delay) = (resampler.block_in(), resampler.delay());
+        let mut output = Vec::new();
+        let mut padded = input.to_vec();
+        while output.len() < length + delay {
+            padded.resize(padded.len().next_multiple_of(size) + size, 0.0);
+            let block = output.len() / resampler.block_out();
+            output.extend_from_slice(resampler.block(&padded[block * size..(block + 1) * size]));
+        }
+        output[delay..delay + length].to_vec()
+    }
+
+    fn tone(hz: f64, rate: u32, seconds: f64, phase: f64) -> Vec<f32> {
+        (0..(seconds * f64::from(rate)) as usize)
+            .map(|i| (0.5 * (TAU * hz * i as f64 / f64::from(rate) + phase).sin()) as f32)
+            .collect()
+    }
+
+    /// The middle half, where no edge of the signal is near.
+    fn middle(samples: &[f32]) -> &[f32] {
+        &samples[samples.len() / 4..3 * samples.len() / 4]
+    }
+
+    fn decibels(samples: &[f32]) -> f64 {
+        let power = samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64;
+        10.0 * power.max(1e-30).log10()
+    }
+
+    const NATIVE: [u32; 12] =
+        [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000];
+
+    #[test]
+    fn tones_in_the_band_arrive_in_time_and_in_tune() {
+        for from in NATIVE {
+            for to in [48_000, 16_000] {
+                let nyquist = 0.5 * f64::from(from.min(to));
+                for part in [0.013, 0.11, 0.5, 0.9] {
+                    let hz = part * nyquist;
+                    let made = whole(&tone(hz, from, 1.0, 0.3), from, to);
+                    let meant = tone(hz, to, 1.0, 0.3);
+                    assert_eq!(made.len(), to as usize, "{from} to {to}");
+                    let error: Vec<f32> =
+                        middle(&made).iter().zip(middle(&meant)).map(|(a, b)| a - b).collect();
+                    let below = decibels(middle(&meant)) - decibels(&error);
+                    assert!(below >= 90.0, "{from} to {to}, {hz:.0} Hz: {below:.1} dB");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_from_above_the_new_band_is_left() {
+        for from in [22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000] {
+            for to in [16_000, 48_000] {
+                if from <= to {
+                    continue;
+                }
+                let (low, high) = (0.5 * f64::from(to), 0.5 * f64::from(from));
+                for part in [0.02, 0.2, 0.5, 0.9] {
+                    let hz = low + part * (high - low);
+                    let made = whole(&tone(hz, from, 1.0, 0.3), from, to);
+                    let left = decibels(middle(&made)) - decibels(&tone(hz, from, 1.0, 0.3));
+                    assert!(left <= -90.0, "{from} to {to}, {hz:.0} Hz: {left:.1} dB");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_mirrored_above_the_old_band() {
+        for from in [8_000, 11_025, 16_000, 22_050, 32_000, 44_100] {
+            for part in [0.3, 0.9] {
+                let hz = part * 0.5 * f64::from(from);
+                let made = whole(&tone(hz, from, 1.0, 0.3), from, 48_000);
+                // The first image of the tone lies at rate - hz.
+                let image = f64::from(from) - hz;
+                if image > 23_900.0 {
+                    continue;
+                }
+                let (mut re, mut im) = (0.0, 0.0);
+                let part = middle(&made);
+                for (i, &s) in part.iter().enumerate() {
+                    let angle = TAU * image * i as f64 / 48_000.0;
+                    let hann = 0.5 - 0.5 * (TAU * i as f64 / part.len() as f64).cos();
+                    re += f64::from(s) * angle.cos() * hann;
+                    im += f64::from(s) * angle.sin() * hann;
+                }
+                let level = 20.0 * (4.0 * re.hypot(im) / part.len() as f64 / 0.5).max(1e-12).log10();
+                assert!(level <= -90.0, "{from}: image of {hz:.0} Hz at {level:.1} dB");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_rates_pass_bit_for_bit() {
+        let input = tone(440.0, 44_100, 0.3, 0.0);
+        let output = whole(&input, 44_100, 44_100);
+        assert!(input.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert_eq!(input.len(), output.len());
+    }
+
+    #[test]
+    fn an_impulse_stays_where_it_was() {
+        for from in NATIVE {
+            for to in [48_000, 16_000] {
+                let at = from as usize / 2;
+                let mut input = vec![0.0; from as usize];
+                input[at] = 1.0;
+                let made = whole(&input, from, to);
+                let peak = (0..made.len()).max_by(|&a, &b| made[a].abs().total_cmp(&made[b].abs()));
+                let meant = (at as f64 * f64::from(to) / f64::from(from)).round() as usize;
+                assert_eq!(peak, Some(meant), "{from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_cover_the_last_frame() {
+        assert_eq!(resampled(44_100, 44_100, 48_000), 48_000);
+        assert_eq!(resampled(1, 44_100, 48_000), 2);
+        assert_eq!(resampled(0, 44_100, 48_000), 0);
+        assert_eq!(resampled(4_294_967_295_000, 192_000, 16_000), 357_913_941_250);
+    }
+
+    #[test]
+    fn odd_rates_work_and_zero_is_refused() {
+        for from in [7_350, 44_056, 47_952, 44_101] {
+            let made = whole(&tone(1_000.0, from, 0.5, 0.0), from, 48_000);
+            let meant = tone(1_000.0, 48_000, 0.5, 0.0);
+            let error: Vec<f32> = middle(&made).iter().zip(middle(&meant)).map(|(a, b)| a - b).collect();
+            assert!(decibels(&error) < -80.0, "{from}: {:.1}", decibels(&error));
+        }
+        assert!(matches!(Resampler::new(0, 48_000), Err(AudioError::Rate { from: 0, to: 48_000 })));
+    }
+}

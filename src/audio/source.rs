@@ -1,0 +1,277 @@
+//! A file as Symphonia should see it: without tags around raw streams, and with WAV headers that tell the truth.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use symphonia::core::io::MediaSource;
+
+use super::AudioError;
+
+/// A part of a file, some of its header bytes replaced.
+///
+/// Tags before and after a raw MP3 or AAC stream are left out: cover art is then neither loaded nor mistaken
+/// for audio, and retagging cannot change the packets.
+#[derive(Debug)]
+pub(super) struct Source {
+    file: File,
+    /// First byte of the file that is seen.
+    start: u64,
+    /// Bytes seen.
+    length: u64,
+    /// Position within the part.
+    position: u64,
+    /// `(position within the part, its four bytes)`.
+    patches: Vec<(u64, [u8; 4])>,
+}
+
+impl Source {
+    /// Opens a regular, non-empty file.
+    pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
+        let error = |source| AudioError::from_io(path, source);
+        let metadata = std::fs::metadata(path).map_err(error)?;
+        if !metadata.is_file() {
+            return Err(AudioError::NotAFile { path: path.to_owned() });
+        }
+        let mut file = File::open(path).map_err(error)?;
+        if metadata.len() == 0 {
+            return Err(AudioError::Empty { path: path.to_owned() });
+        }
+        let start = leading_tags(&mut file, metadata.len()).map_err(error)?;
+        let end = trailing_tags(&mut file, start, metadata.len()).map_err(error)?;
+        let mut source = Self { file, start, length: end - start, position: 0, patches: Vec::new() };
+        source.repair_riff().map_err(error)?;
+        source.seek(SeekFrom::Start(0)).map_err(error)?;
+        Ok(source)
+    }
+
+    /// Bytes without the tags around them.
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// The first bytes, as many as there are up to 16.
+    pub(super) fn head(&mut self) -> io::Result<Vec<u8>> {
+        let mut head = vec![0; 16];
+        self.seek(SeekFrom::Start(0))?;
+        let n = read_up_to(self, &mut head)?;
+        head.truncate(n);
+        self.seek(SeekFrom::Start(0))?;
+        Ok(head)
+    }
+
+    /// Makes a WAVE header agree with the bytes that are there.
+    ///
+    /// Streaming writers leave sizes at 0 or 2^32 - 1, hostile ones claim anything, RF64 keeps its sizes
+    /// elsewhere. The outer size is always taken as unknown; the data chunk ends where it says or where the
+    /// file does, whichever comes first, and so does what is seen of the file.
+    fn repair_riff(&mut self) -> io::Result<()> {
+        let mut head = [0; 12];
+        self.seek(SeekFrom::Start(0))?;
+        if read_up_to(self, &mut head)? < 12 || &head[8..12] != b"WAVE" {
+            return Ok(());
+        }
+        let long = matches!(&head[0..4], b"RF64" | b"BW64");
+        if !long && &head[0..4] != b"RIFF" {
+            return Ok(());
+        }
+        let mut patches = vec![(0, *b"RIFF"), (4, [0xff; 4])];
+        let mut data64 = None;
+        let mut position = 12;
+        // A real file has a handful of chunks before its data; the bound keeps a hostile one short.
+        for _ in 0..1024 {
+            let mut chunk = [0; 8];
+            self.seek(SeekFrom::Start(position))?;
+            if read_up_to(self, &mut chunk)? < 8 {
+                return Ok(());
+            }
+            let size = u64::from(u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]));
+            if long && &chunk[0..4] == b"ds64" {
+                let mut sizes = [0; 16];
+                if read_up_to(self, &mut sizes)? == 16 {
+                    data64 = sizes[8..16].try_into().ok().map(u64::from_le_bytes);
+                }
+            }
+            if &chunk[0..4] == b"data" {
+                let body = position + 8;
+                let available = self.length.saturating_sub(body);
+                let claimed = match data64 {
+                    Some(data) if size == u64::from(u32::MAX) => data,
+                    _ if size == 0 || size == u64::from(u32::MAX) => available,
+                    _ => size,
+                };
+                let length = claimed.min(available);
+                self.length = body + length;
+                let stated = u32::try_from(length).unwrap_or(u32::MAX);
+                patches.push((position + 4, stated.to_le_bytes()));
+                self.patches = patches;
+                return Ok(());
+            }
+            position += 8 + size + (size & 1);
+        }
+        Ok(())
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.length.saturating_sub(self.position);
+        let wanted = left.min(buffer.len() as u64) as usize;
+        let n = self.file.read(&mut buffer[..wanted])?;
+        for &(at, bytes) in &self.patches {
+            for (i, byte) in bytes.into_iter().enumerate() {
+                if let Some(offset) = (at + i as u64).checked_sub(self.position)
+                    && offset < n as u64
+                {
+                    buffer[offset as usize] = byte;
+                }
+            }
+        }
+        self.position += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Source {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        let target = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let absolute =
+            self.start.checked_add(target).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.file.seek(SeekFrom::Start(absolute))?;
+        self.position = target;
+        Ok(target)
+    }
+}
+
+impl MediaSource for Source {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.length)
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Where the audio begins after any ID3v2 tags.
+fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
+    let mut start = 0;
+    loop {
+        let mut header = [0; 10];
+        file.seek(SeekFrom::Start(start))?;
+        if read_up_to(file, &mut header)? < 10 || &header[0..3] != b"ID3" || header[3] == 0xff {
+            return Ok(start);
+        }
+        // 28 bits in four bytes; a set top bit means that this is no tag.
+        if header[6..10].iter().any(|&byte| byte & 0x80 != 0) {
+            return Ok(start);
+        }
+        let size = header[6..10].iter().fold(0, |size, &byte| size << 7 | u64::from(byte));
+        let footer = if header[5] & 0x10 != 0 { 10 } else { 0 };
+        let end = start + 10 + size + footer;
+        if end >= length {
+            return Ok(start);
+        }
+        start = end;
+    }
+}
+
+/// Where the audio ends before any ID3v1, Lyrics3v2 and APE tags.
+fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    // Each kind once, in any order.
+    for _ in 0..4 {
+        let before = end;
+        if let Some(candidate) = end.checked_sub(128).filter(|&at| at > start)
+            && read_at(file, candidate, 3)? == b"TAG"
+        {
+            end = candidate;
+        }
+        if let Some(candidate) = end.checked_sub(32).filter(|&at| at > start) {
+            let footer = read_at(file, candidate, 32)?;
+            if footer.starts_with(b"APETAGEX") && footer.len() == 32 {
+                let size = u64::from(u32::from_le_bytes([footer[12], footer[13], footer[14], footer[15]]));
+                let header = if footer[23] & 0x80 != 0 { 32 } else { 0 };
+                if let Some(at) = end.checked_sub(size + header).filter(|&at| at > start) {
+                    end = at;
+                }
+            }
+        }
+        if let Some(candidate) = end.checked_sub(15).filter(|&at| at > start) {
+            let trailer = read_at(file, candidate, 15)?;
+            if trailer.ends_with(b"LYRICS200") {
+                let digits =
+                    std::str::from_utf8(&trailer[0..6]).ok().and_then(|digits| digits.parse::<u64>().ok());
+                if let Some(at) = digits.and_then(|size| candidate.checked_sub(size)).filter(|&at| at > start)
+                {
+                    end = at;
+                }
+            }
+        }
+        if end == before {
+            break;
+        }
+    }
+    Ok(end)
+}
+
+fn read_at(file: &mut File, position: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(position))?;
+    let n = read_up_to(file, &mut bytes)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+/// What a file is that is certainly no audio, told by its first bytes.
+pub(super) fn known_stranger(head: &[u8]) -> Option<&'static str> {
+    const STRANGERS: &[(&[u8], &str)] = &[
+        (b"\x89PNG\r\n\x1a\n", "it is a PNG picture"),
+        (b"\xff\xd8\xff", "it is a JPEG picture"),
+        (b"GIF8", "it is a GIF picture"),
+        (b"%PDF", "it is a PDF document"),
+        (b"PK\x03\x04", "it is a ZIP archive"),
+        (b"\x1f\x8b\x08", "it is a gzip archive"),
+        (b"7z\xbc\xaf\x27\x1c", "it is a 7-Zip archive"),
+        (b"Rar!\x1a\x07", "it is a RAR archive"),
+        (b"\x7fELF", "it is a program"),
+        (b"SQLite format 3\0", "it is an SQLite database"),
+        (b"<!DOCTYPE", "it is an HTML page"),
+        (b"<!doctype", "it is an HTML page"),
+        (b"<html", "it is an HTML page"),
+        (b"<?xml", "it is an XML document"),
+        (b"#EXTM3U", "it is a playlist"),
+        (b"MThd", "it is a MIDI file"),
+        (b"wvpk", "it is a WavPack file"),
+        (b"MAC ", "it is a Monkey's Audio file"),
+        (b"MPCK", "it is a Musepack file"),
+        (b"MP+", "it is a Musepack file"),
+        (b"TTA1", "it is a True Audio file"),
+        (b"DSD ", "it is a DSD file"),
+        (b"FRM8", "it is a DSD file"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "it is a Windows Media file"),
+    ];
+    if head.starts_with(b"RIFF") && head.len() >= 12 && &head[8..12] != b"WAVE" {
+        return Some("it is a RIFF file of another kind than WAVE");
+    }
+    STRANGERS.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, what)| what)
+}

@@ -1,0 +1,276 @@
+//! The decoded track as a line of frames, of which parts can be left out without changing the rest.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use symphonia::core::codecs::audio::well_known as codec;
+use symphonia::core::packet::Packet;
+
+use super::AudioError;
+use super::decoder::Decoder;
+use super::demux::{Demuxer, Piece};
+use super::guard::guard;
+
+/// Frames worth a jump: below this, reading on is cheaper than a seek.
+const SEEK_AT_LEAST_SECONDS: u64 = 2;
+/// Bytes an MP3 frame may borrow from earlier ones (ISO/IEC 11172-3: `main_data_begin` has nine bits).
+const RESERVOIR: usize = 511;
+/// The most an MP3 frame's header, checksum and side information take.
+const MP3_OVERHEAD: usize = 4 + 2 + 32;
+/// Packets and full reservoirs kept before an MP3 frame; one and one would do in a sound stream.
+const MP3_PACKETS: usize = 6;
+const MP3_RESERVOIRS: usize = 3;
+/// Packets of AAC decoded by one decoder: 0.7 s. One packet in 33 is decoded twice for it.
+const AAC_SEGMENT: u64 = 32;
+
+/// What a decoder must have seen before a packet so that the packet decodes as in a full run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// Packets stand alone.
+    None,
+    /// This many packets.
+    Packets(usize),
+    /// A full bit reservoir and more: an underflow upsets some frames after it.
+    Mp3,
+    /// The packet before its segment of this many, and its segment up to it.
+    ///
+    /// Decoders whose state never fades (AAC's noise generator) are started anew at every segment, in a full
+    /// run too: a packet then depends on nothing before its segment but the overlap of one packet.
+    Segment(u64),
+    /// Everything: nothing may be left out.
+    All,
+}
+
+/// A stretch of consecutive frames; silence where a packet was damaged or lost.
+pub(super) struct Chunk<'a> {
+    /// Frame number of the first, counted from the track's first decoded frame.
+    pub start: u64,
+    pub samples: &'a [f32],
+}
+
+/// Decodes a track front to back, leaving out what is not asked for.
+pub(super) struct Stream {
+    path: PathBuf,
+    demuxer: Demuxer,
+    decoder: Decoder,
+    memory: Memory,
+    sparse: bool,
+    seekable: bool,
+    /// Packets passed over since the last one decoded; the latest only, if `forgotten`.
+    passed: VecDeque<Piece>,
+    forgotten: bool,
+    held: Option<Piece>,
+    /// The packet before the next one, kept for the overlap at the start of a segment.
+    before: Option<Packet>,
+    mono: Vec<f32>,
+    last_frames: u64,
+    counts: Counts,
+}
+
+/// What has been decoded so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub packets: u64,
+    pub damaged: u64,
+    pub good_frames: u64,
+    pub lost_frames: u64,
+}
+
+impl Stream {
+    /// - `sparse`: packets that are not asked for may be left out, where that changes nothing
+    /// - `regular`: what the probe found: the timestamps can be trusted for seeking
+    pub(super) fn open(path: &Path, sparse: bool, regular: bool) -> Result<Self, AudioError> {
+        let demuxer = Demuxer::open(path)?;
+        let decoder = demuxer.decoder()?;
+        let memory = memory_of(&demuxer);
+        let sparse = sparse && demuxer.countable() && memory != Memory::All;
+        let in_frames = matches!(demuxer.container(), "wave" | "aiff" | "flac");
+        let seekable = sparse && regular && in_frames && memory == Memory::None;
+        Ok(Self {
+            path: path.to_owned(),
+            demuxer,
+            decoder,
+            memory,
+            sparse,
+            seekable,
+            passed: VecDeque::new(),
+            forgotten: false,
+            held: None,
+            before: None,
+            mono: Vec::new(),
+            last_frames: 0,
+            counts: Counts::default(),
+        })
+    }
+
+    pub(super) fn demuxer(&self) -> &Demuxer {
+        &self.demuxer
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The next stretch that ends after frame `from`; `None` at the end of the track.
+    ///
+    /// `from` never goes down from call to call.
+    pub(super) fn next(&mut self, from: u64) -> Result<Option<Chunk<'_>>, AudioError> {
+        loop {
+            let piece = match self.held.take() {
+                Some(piece) => piece,
+                None => {
+                    self.jump(from)?;
+                    match self.demuxer.next()? {
+                        Some(piece) => piece,
+                        None => return Ok(None),
+                    }
+                }
+            };
+            if piece.hole > 0 {
+                return Ok(Some(self.silence_before(piece)));
+            }
+            if self.may_pass(&piece, from) {
+                self.pass(piece);
+                continue;
+            }
+            if piece.fresh {
+                self.decoder = self.demuxer.decoder()?;
+                self.passed.clear();
+                self.forgotten = false;
+            }
+            self.catch_up()?;
+            let start = piece.start;
+            self.decode(piece)?;
+            return Ok(Some(Chunk { start, samples: &self.mono }));
+        }
+    }
+
+    fn jump(&mut self, from: u64) -> Result<(), AudioError> {
+        let far = SEEK_AT_LEAST_SECONDS * u64::from(self.demuxer.actual().rate);
+        if self.seekable && from > self.demuxer.position() + far {
+            self.demuxer.seek(from)?;
+            self.forgotten = true;
+            self.passed.clear();
+        }
+        Ok(())
+    }
+
+    fn silence_before(&mut self, mut piece: Piece) -> Chunk<'_> {
+        let hole = std::mem::take(&mut piece.hole);
+        let start = piece.start - hole;
+        self.held = Some(piece);
+        self.counts.damaged += 1;
+        self.counts.lost_frames += hole;
+        self.mono.clear();
+        self.mono.resize(hole as usize, 0.0);
+        Chunk { start, samples: &self.mono }
+    }
+
+    fn may_pass(&self, piece: &Piece, from: u64) -> bool {
+        self.sparse
+            && !piece.fresh
+            && piece.frames.is_some_and(|frames| piece.start.saturating_add(frames) <= from)
+    }
+
+    /// Keeps a packet that is not decoded for as long as a later one may need it.
+    fn pass(&mut self, piece: Piece) {
+        self.passed.push_back(piece);
+        while self.passed.len() > self.needed() {
+            self.passed.pop_front();
+            self.forgotten = true;
+        }
+    }
+
+    /// How many of the packets passed over must be kept.
+    fn needed(&self) -> usize {
+        match self.memory {
+            Memory::None => 0,
+            Memory::Packets(n) => n,
+            Memory::All => usize::MAX,
+            Memory::Segment(size) => {
+                self.passed.back().map_or(0, |last| ((last.index + 1) % size) as usize + 1)
+            }
+            Memory::Mp3 => {
+                // The newest packet must decode right itself, for its overlap: the reservoir is that of the others.
+                let mut bytes = 0;
+                for (kept, piece) in self.passed.iter().rev().enumerate() {
+                    if kept >= MP3_PACKETS && bytes >= MP3_RESERVOIRS * RESERVOIR {
+                        return kept;
+                    }
+                    if kept > 0 {
+                        bytes += piece.packet.data.len().saturating_sub(MP3_OVERHEAD);
+                    }
+                }
+                usize::MAX
+            }
+        }
+    }
+
+    /// Brings the decoder to the state it would have had.
+    fn catch_up(&mut self) -> Result<(), AudioError> {
+        if self.forgotten {
+            self.decoder.reset();
+            self.forgotten = false;
+        }
+        while let Some(piece) = self.passed.pop_front() {
+            // Whether it is damaged matters to nobody: it was not asked for.
+            let _ = self.feed(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a packet to the decoder: the rate of what came out, or nothing if it was damaged.
+    fn feed(&mut self, piece: Piece) -> Result<Option<u32>, AudioError> {
+        let Memory::Segment(size) = self.memory else {
+            return self.run(&piece.packet);
+        };
+        if piece.index % size == 0 {
+            self.decoder = self.demuxer.decoder()?;
+            if let Some(before) = self.before.take() {
+                let _ = self.run(&before)?;
+            }
+        }
+        let decoded = self.run(&piece.packet);
+        self.before = Some(piece.packet);
+        decoded
+    }
+
+    fn run(&mut self, packet: &Packet) -> Result<Option<u32>, AudioError> {
+        let (decoder, mono) = (&mut self.decoder, &mut self.mono);
+        let decoded = guard(&self.path, || decoder.decode(packet, mono))?;
+        Ok(decoded.ok().map(|format| format.rate))
+    }
+
+    fn decode(&mut self, piece: Piece) -> Result<(), AudioError> {
+        let counted = piece.frames;
+        let good = self.feed(piece)? == Some(self.demuxer.actual().rate);
+        self.counts.packets += 1;
+        let frames = counted.unwrap_or(if good { self.mono.len() as u64 } else { self.last_frames });
+        if good {
+            self.last_frames = frames;
+            self.counts.good_frames += frames;
+        } else {
+            self.mono.clear();
+            self.counts.damaged += 1;
+            self.counts.lost_frames += frames;
+        }
+        self.mono.resize(frames as usize, 0.0);
+        self.demuxer.count_decoded(frames);
+        Ok(())
+    }
+}
+
+fn memory_of(demuxer: &Demuxer) -> Memory {
+    match demuxer.codec() {
+        codec::CODEC_ID_MP3 => Memory::Mp3,
+        codec::CODEC_ID_VORBIS => Memory::Packets(2),
+        codec::CODEC_ID_FLAC
+        | codec::CODEC_ID_ALAC
+        | codec::CODEC_ID_ADPCM_MS
+        | codec::CODEC_ID_ADPCM_IMA_WAV => Memory::None,
+        codec::CODEC_ID_AAC => Memory::Segment(AAC_SEGMENT),
+        _ if demuxer.is_pcm() => Memory::None,
+        // Opus, whose predictions fade but never end, and whatever else may come.
+        _ => Memory::All,
+    }
+}

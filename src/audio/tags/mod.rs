@@ -1,0 +1,74 @@
+//! What people wrote about the music: tags read from, and genres written to, audio files.
+
+use std::path::Path;
+
+use super::AudioError;
+
+/// The tags voisin uses. Missing ones are `None` or empty; strings are as the file has them, without NULs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// Title of the track.
+    pub title: Option<String>,
+    /// Artist of the track.
+    pub artist: Option<String>,
+    /// Album.
+    pub album: Option<String>,
+    /// Artist of the album.
+    pub album_artist: Option<String>,
+    /// Each GENRE value as written, in order: `Rock/Pop` and `(17)` stay whole, splitting is not done here.
+    pub genres: Vec<String>,
+    /// Year of release or recording.
+    pub year: Option<i32>,
+    /// Number of the track on its disc.
+    pub track_number: Option<u32>,
+    /// Number of the disc.
+    pub disc_number: Option<u32>,
+}
+
+/// How [`write_genres`] goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Replace genres the file already has; without it such a file is left alone.
+    pub overwrite: bool,
+    /// Keep the file's modification time.
+    pub keep_mtime: bool,
+    /// Find out what would happen, and change nothing.
+    pub dry_run: bool,
+}
+
+impl Default for WriteOptions {
+    /// Never over existing genres, modification time kept, for real.
+    fn default() -> Self {
+        Self { overwrite: false, keep_mtime: true, dry_run: false }
+    }
+}
+
+/// What [`write_genres`] did (or, in a dry run, would do).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The genres were written.
+    Written,
+    /// The file has exactly these genres already.
+    Unchanged,
+    /// The file has other genres, and they were not to be replaced.
+    KeptExisting(Vec<String>),
+}
+
+/// Reads a file's tags; a file without tags gives [`Tags::default`]. Never panics. Cover art is not loaded.
+pub fn read_tags(path: &Path) -> Result<Tags, AudioError> {
+    let _ = path;
+    unimplemented!()
+}
+
+/// Writes one GENRE value per entry to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file.
+///
+/// A temporary copy beside the file is changed, flushed and renamed over it: a crash at any moment leaves
+/// the old file or the new one, whole. The audio is untouched, so its [`crate::track::ContentId`] stays.
+pub fn write_genres(
+    path: &Path,
+    genres: &[String],
+    options: WriteOptions,
+) -> Result<WriteOutcome, AudioError> {
+    let _ = (path, genres, options);
+    unimplemented!()
+}

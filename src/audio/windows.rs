@@ -1,0 +1,278 @@
+//! Windows of a track at a model's rate: which blocks they need, and how to get at them.
+
+use std::path::Path;
+
+use super::resample::{Resampler, resampled};
+use super::stream::Stream;
+use super::{AudioError, AudioInfo, DecodePath, DecodeReport};
+
+/// Above this share of the track, reading everything is as quick as leaving parts out.
+const SPARSE_BELOW: f64 = 0.9;
+
+/// Windows to be cut from a track.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub rate: u32,
+    pub starts: &'a [i64],
+    pub length: usize,
+    pub how: DecodePath,
+}
+
+pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, &[f32]);
+
+pub(super) fn read(
+    path: &Path,
+    info: &AudioInfo,
+    request: Request<'_>,
+    sink: Sink<'_>,
+) -> Result<DecodeReport, AudioError> {
+    let mut report = DecodeReport::default();
+    let mut lost = 0;
+    let mut good = 0;
+    let mut first = 0;
+    // Ascending runs, each in one pass; callers give one.
+    for run in request.starts.chunk_by(|a, b| a <= b) {
+        let request = Request { starts: run, ..request };
+        let mut numbered = |i: usize, window: &[f32]| sink(first + i, window);
+        let part = Pass::new(info, request)?.run(path, &mut numbered)?;
+        first += run.len();
+        report.packets += part.counts.packets;
+        report.damaged_packets += part.counts.damaged;
+        report.peak = report.peak.max(part.peak);
+        report.path = part.how;
+        good += part.counts.good_frames;
+        lost += part.counts.lost_frames;
+    }
+    report.decoded_share = if good + lost == 0 { 1.0 } else { good as f64 / (good + lost) as f64 };
+    if report.decoded_share < 0.5 {
+        return Err(AudioError::MostlyDamaged { path: path.to_owned(), share: report.decoded_share });
+    }
+    Ok(report)
+}
+
+/// Blocks `first..end` of the resampler, in one go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    first: u64,
+    end: u64,
+}
+
+/// One pass over a file.
+struct Pass<'a> {
+    info: &'a AudioInfo,
+    request: Request<'a>,
+    resampler: Resampler,
+    /// Samples of the track at the rate asked for.
+    total: u64,
+    spans: Vec<Span>,
+    how: DecodePath,
+    cutter: Cutter<'a>,
+}
+
+struct Passed {
+    counts: super::stream::Counts,
+    peak: f32,
+    how: DecodePath,
+}
+
+impl<'a> Pass<'a> {
+    fn new(info: &'a AudioInfo, request: Request<'a>) -> Result<Self, AudioError> {
+        let resampler = Resampler::new(info.sample_rate, request.rate)?;
+        let total = resampled(info.n_frames, info.sample_rate, request.rate);
+        let mut spans = spans(&resampler, request, total);
+        let blocks = |spans: &[Span]| {
+            spans.iter().map(|span| span.end - span.first + resampler.warm_up()).sum::<u64>()
+        };
+        let all = info.n_frames.div_ceil(resampler.block_in() as u64).max(1);
+        let how = match request.how {
+            DecodePath::Auto if blocks(&spans) as f64 > SPARSE_BELOW * all as f64 => DecodePath::Full,
+            DecodePath::Auto => DecodePath::Windows,
+            how => how,
+        };
+        if how == DecodePath::Full
+            && let Some(last) = spans.last()
+        {
+            spans = vec![Span { first: 0, end: last.end }];
+        }
+        let cutter = Cutter::new(request, total);
+        Ok(Self { info, request, resampler, total, spans, how, cutter })
+    }
+
+    fn run(mut self, path: &Path, sink: Sink<'_>) -> Result<Passed, AudioError> {
+        let mut counts = super::stream::Counts::default();
+        if !self.spans.is_empty() && self.request.length > 0 {
+            let sparse = self.how == DecodePath::Windows;
+            let mut frames = Frames::open(path, self.info, sparse)?;
+            for span in std::mem::take(&mut self.spans) {
+                self.span(span, &mut frames, sink)?;
+            }
+            counts = frames.stream.counts();
+        }
+        self.cutter.finish(sink);
+        Ok(Passed { counts, peak: self.cutter.peak, how: self.how })
+    }
+
+    fn span(&mut self, span: Span, frames: &mut Frames<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
+        let (size_in, size_out) = (self.resampler.block_in() as u64, self.resampler.block_out() as u64);
+        let delay = self.resampler.delay() as i64;
+        let mut input = vec![0.0; size_in as usize];
+        self.resampler.reset();
+        for block in span.first.saturating_sub(self.resampler.warm_up())..span.end {
+            frames.read(block * size_in, &mut input)?;
+            let output = self.resampler.block(&input);
+            if block < span.first {
+                continue;
+            }
+            let start = (block * size_out) as i64 - delay;
+            let from = start.max(0);
+            let to = (start + size_out as i64).min(self.total as i64);
+            if from < to {
+                self.cutter.push(from, &output[(from - start) as usize..(to - start) as usize], sink);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The blocks that the windows need, neighbouring ones joined.
+fn spans(resampler: &Resampler, request: Request<'_>, total: u64) -> Vec<Span> {
+    let size = resampler.block_out() as u64;
+    let delay = resampler.delay() as u64;
+    let mut spans: Vec<Span> = Vec::new();
+    for &start in request.starts {
+        let from = start.clamp(0, total as i64) as u64;
+        let to = start.saturating_add(request.length as i64).clamp(0, total as i64) as u64;
+        if from >= to {
+            continue;
+        }
+        let span = Span { first: (from + delay) / size, end: (to - 1 + delay) / size + 1 };
+        match spans.last_mut() {
+            Some(last) if span.first <= last.end + resampler.warm_up() => last.end = last.end.max(span.end),
+            _ => spans.push(span),
+        }
+    }
+    spans
+}
+
+/// The audible frames of a track at its own rate, front to back.
+struct Frames<'a> {
+    stream: Stream,
+    info: &'a AudioInfo,
+    /// Decoded frames not yet handed out: from `at` of this chunk, which starts at audible frame `start`.
+    chunk: Vec<f32>,
+    start: i64,
+    ended: bool,
+}
+
+impl<'a> Frames<'a> {
+    fn open(path: &Path, info: &'a AudioInfo, sparse: bool) -> Result<Self, AudioError> {
+        let stream = Stream::open(path, sparse, info.timeline.regular)?;
+        if stream.demuxer().actual().rate != info.sample_rate {
+            return Err(AudioError::Changed { path: path.to_owned() });
+        }
+        Ok(Self { stream, info, chunk: Vec::new(), start: 0, ended: false })
+    }
+
+    /// Fills `output` with the frames from `from` on; silence past the end. `from` never goes down.
+    fn read(&mut self, from: u64, output: &mut [f32]) -> Result<(), AudioError> {
+        output.fill(0.0);
+        let end = (from + output.len() as u64).min(self.info.n_frames);
+        let mut next = from;
+        while next < end {
+            let chunk_end = self.start + self.chunk.len() as i64;
+            if (next as i64) < chunk_end {
+                // A chunk that begins later leaves silence before it.
+                let begin = (next as i64).max(self.start) as u64;
+                let stop = end.min(chunk_end as u64);
+                if begin < stop {
+                    let taken = &self.chunk
+                        [(begin as i64 - self.start) as usize..(stop as i64 - self.start) as usize];
+                    output[(begin - from) as usize..(stop - from) as usize].copy_from_slice(taken);
+                }
+                next = stop;
+                continue;
+            }
+            if self.ended {
+                break;
+            }
+            let skip = self.info.timeline.skip;
+            match self.stream.next(next + skip)? {
+                Some(chunk) => {
+                    self.start = chunk.start as i64 - skip as i64;
+                    self.chunk.clear();
+                    self.chunk.extend_from_slice(chunk.samples);
+                }
+                None => self.ended = true,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Cuts windows out of samples that come in order.
+struct Cutter<'a> {
+    request: Request<'a>,
+    total: u64,
+    /// The window to be handed out next.
+    next: usize,
+    /// Samples from `start` on that some window still needs.
+    buffer: Vec<f32>,
+    start: i64,
+    window: Vec<f32>,
+    peak: f32,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(request: Request<'a>, total: u64) -> Self {
+        let window = vec![0.0; request.length];
+        Self { request, total, next: 0, buffer: Vec::new(), start: 0, window, peak: 0.0 }
+    }
+
+    /// Takes the samples from position `from` on.
+    fn push(&mut self, from: i64, samples: &[f32], sink: Sink<'_>) {
+        if self.start + self.buffer.len() as i64 != from {
+            self.buffer.clear();
+            self.start = from;
+        }
+        self.buffer.extend_from_slice(samples);
+        let end = self.start + self.buffer.len() as i64;
+        while let Some(&start) = self.request.starts.get(self.next) {
+            let needed = start.saturating_add(self.request.length as i64).min(self.total as i64);
+            if needed > end {
+                break;
+            }
+            self.cut(start, sink);
+        }
+        let keep = self.request.starts.get(self.next).map_or(end, |&start| start.clamp(self.start, end));
+        self.buffer.drain(..(keep - self.start) as usize);
+        self.start = keep;
+    }
+
+    /// Hands out the windows that are left: they lie where there are no samples.
+    fn finish(&mut self, sink: Sink<'_>) {
+        while let Some(&start) = self.request.starts.get(self.next) {
+            self.cut(start, sink);
+        }
+    }
+
+    fn cut(&mut self, start: i64, sink: Sink<'_>) {
+        let end = start.saturating_add(self.request.length as i64);
+        let from = start.max(self.start);
+        let to = end.min(self.start + self.buffer.len() as i64);
+        let present =
+            (from < to).then(|| &self.buffer[(from - self.start) as usize..(to - self.start) as usize]);
+        let window = match present {
+            Some(whole) if from == start && to == end => whole,
+            part => {
+                self.window.fill(0.0);
+                if let Some(part) = part {
+                    self.window[(from - start) as usize..(to - start) as usize].copy_from_slice(part);
+                }
+                &self.window
+            }
+        };
+        self.peak = window.iter().fold(self.peak, |peak, sample| peak.max(sample.abs()));
+        sink(self.next, window);
+        self.next += 1;
+    }
+}

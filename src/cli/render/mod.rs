@@ -1,0 +1,163 @@
+//! What people and programs read: tables, JSON, CSV, playlists, paths. The only place that prints.
+//!
+//! Results go to standard output, everything else to standard error. Text that comes from files (names, tags) is
+//! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
+
+mod safe;
+mod table;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+
+pub(crate) use safe::{spreadsheet_safe, terminal_safe};
+pub(crate) use table::{Align, Table};
+
+/// Where messages go, and how many of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Console {
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Console {
+    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
+        Self { quiet, verbose }
+    }
+
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
+    /// Progress bars only make sense for eyes.
+    pub(crate) fn shows_progress_bar(self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Says something besides the results.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+
+    /// Says something that only --verbose asks for.
+    pub(crate) fn detail(self, text: &str) {
+        if self.verbose {
+            say(text);
+        }
+    }
+
+    /// Says something that must be heard.
+    pub(crate) fn warn(self, text: &str) {
+        say(&format!("voisin: {text}"));
+    }
+}
+
+fn say(text: &str) {
+    // A closed standard error is no reason to stop.
+    let _ = writeln!(io::stderr().lock(), "{}", terminal_safe(text));
+}
+
+/// Prints an error with its causes, each once, on one line.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    say(&format!("voisin: {text}"));
+}
+
+/// Writes results to standard output.
+///
+/// A reader that went away (`| head`) ends the program quietly, as other tools do.
+pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes one line of results; text from files must have been made safe.
+pub(crate) fn print_line(text: &str) -> anyhow::Result<()> {
+    print(format!("{text}\n"))
+}
+
+/// Writes a value as indented JSON.
+pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(text)
+}
+
+/// Writes rows as CSV with a header; text cells are made safe for spreadsheets.
+pub(crate) fn print_csv<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> anyhow::Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header)?;
+    for row in rows {
+        writer.write_record(row.iter().map(|cell| spreadsheet_safe(cell)))?;
+    }
+    print(writer.into_inner()?)
+}
+
+/// Writes paths as they are, byte for byte, each followed by a newline or NUL.
+pub(crate) fn print_paths<'a>(paths: impl IntoIterator<Item = &'a Path>, null: bool) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    for path in paths {
+        bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        bytes.push(if null { 0 } else { b'\n' });
+    }
+    print(bytes)
+}
+
+/// Seconds as people write them: `3:07`, `1:02:45`.
+pub(crate) fn clock(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// `1 track`, `2 tracks`, `12 345 tracks`.
+pub(crate) fn count(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
+/// A number with thin groups of three digits.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_and_counts_read_as_people_write_them() {
+        assert_eq!(clock(59.4), "0:59");
+        assert_eq!(clock(59.6), "1:00");
+        assert_eq!(clock(3765.0), "1:02:45");
+        assert_eq!(clock(f64::NAN), "0:00");
+        assert_eq!(count(1, "track"), "1 track");
+        assert_eq!(count(0, "track"), "0 tracks");
+        assert_eq!(count(1_234_567, "track"), "1 234 567 tracks");
+    }
+}

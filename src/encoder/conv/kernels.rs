@@ -1,0 +1,636 @@
+//! The arithmetic of Winograd F(4×4, 3×3), one source for every instruction set.
+//!
+//! With interpolation points 0, ±1, ±2, ∞ (Lavin and Gray, "Fast Algorithms for Convolutional Neural
+//! Networks", CVPR 2016): `Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`, where a 6×6 patch `d` gives 4×4 outputs.
+//! The ⊙ summed over input channels is 36 matrix products, one per position.
+//!
+//! Layouts (floats; `c16` = channels rounded up to 16):
+//! - activations: `[row][column][c16]` with a halo of zeros (see [`super::act`]);
+//! - `V`, transformed input: `[36][group][c16 / 16][tile of group][16]`, so that the microkernel reads
+//!   one stream with constant offsets; a group holds at most `Simd::MR` tiles;
+//! - `U`, transformed filters: `[36][panel][input channel][panel width]`;
+//! - `M`, the products: `[36][panel][tile][panel width]`.
+
+#![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
+
+use super::isa::Isa;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::simd::{Portable, Simd};
+
+/// Defines `pub(super) unsafe fn $name(isa, args…)` that runs `$generic::<S>` compiled for `isa`.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $name:ident => $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// `isa.is_available()`, and every pointer in the arguments is valid for the extents they state.
+        #[allow(clippy::too_many_arguments, reason = "the generic kernel's own arguments")]
+        pub(super) unsafe fn $name(isa: Isa, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
+            unsafe fn avx512($($arg: $ty),*) {
+                // SAFETY: the features are enabled here; the pointers are the caller's duty.
+                unsafe { $generic::<$crate::encoder::conv::simd::Avx512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
+            unsafe fn avx2($($arg: $ty),*) {
+                // SAFETY: as above.
+                unsafe { $generic::<$crate::encoder::conv::simd::Avx2>($($arg),*) }
+            }
+            // SAFETY: the caller checked that the processor has `isa`.
+            unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => avx2($($arg),*),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => $generic::<$crate::encoder::conv::simd::Neon>($($arg),*),
+                    _ => $generic::<$crate::encoder::conv::simd::Portable>($($arg),*),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use dispatch;
+
+/// Positions of the Winograd domain.
+pub(super) const POS: usize = 36;
+
+/// Tiles that a microkernel takes at most.
+pub(super) fn mr(isa: Isa) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => Avx512::MR,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Avx2::MR,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Neon::MR,
+        _ => Portable::MR,
+    }
+}
+
+/// Output channels side by side in a microkernel's panel.
+pub(super) fn panel_width(isa: Isa) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => Avx512::NV * Avx512::LANES,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Avx2::NV * Avx2::LANES,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Neon::NV * Neon::LANES,
+        _ => Portable::NV * Portable::LANES,
+    }
+}
+
+/// How a block of tiles is split into microkernel groups: as evenly as can be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Groups {
+    pub(super) tiles: usize,
+    pub(super) count: usize,
+    base: usize,
+    extra: usize,
+}
+
+impl Groups {
+    pub(super) fn new(tiles: usize, mr: usize) -> Self {
+        let count = tiles.div_ceil(mr).max(1);
+        Self { tiles, count, base: tiles / count, extra: tiles % count }
+    }
+
+    /// First tile and number of tiles of group `g`.
+    #[inline(always)]
+    pub(super) fn get(&self, g: usize) -> (usize, usize) {
+        (g * self.base + g.min(self.extra), self.base + usize::from(g < self.extra))
+    }
+
+    /// The group that holds tile `t`: (its first tile, its size).
+    pub(super) fn of(&self, t: usize) -> (usize, usize) {
+        let big = self.extra * (self.base + 1);
+        if t < big { self.get(t / (self.base + 1)) } else { self.get(self.extra + (t - big) / self.base) }
+    }
+}
+
+/// Where one tile reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    /// Offset of its 6×6 patch's corner in a window's padded input.
+    pub(super) src: u32,
+    /// Offset of its first output (pooled output) in a window's padded output.
+    pub(super) dst: u32,
+    /// Output rows and columns (pooled ones when pooling) that exist.
+    pub(super) rows: u8,
+    pub(super) cols: u8,
+}
+
+/// One-dimensional input transform, Bᵀ d.
+#[inline(always)]
+pub(super) unsafe fn bt<S: Simd>(d: [S::V; 6]) -> [S::V; 6] {
+    // SAFETY: the caller runs with S's features.
+    unsafe {
+        let (two, four, five) = (S::splat(2.0), S::splat(4.0), S::splat(5.0));
+        let p = S::fnma(four, d[2], d[4]);
+        let q = S::fnma(four, d[1], d[3]);
+        let r = S::sub(d[4], d[2]);
+        let s = S::sub(d[3], d[1]);
+        [
+            S::fma(four, d[0], S::fnma(five, d[2], d[4])),
+            S::add(p, q),
+            S::sub(p, q),
+            S::fma(two, s, r),
+            S::fnma(two, s, r),
+            S::fma(four, d[1], S::fnma(five, d[3], d[5])),
+        ]
+    }
+}
+
+/// One-dimensional output transform, Aᵀ m.
+#[inline(always)]
+pub(super) unsafe fn at<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
+    // SAFETY: the caller runs with S's features.
+    unsafe {
+        let (two, four, eight) = (S::splat(2.0), S::splat(4.0), S::splat(8.0));
+        let p = S::add(m[1], m[2]);
+        let q = S::sub(m[1], m[2]);
+        let r = S::add(m[3], m[4]);
+        let s = S::sub(m[3], m[4]);
+        [S::add(S::add(m[0], p), r), S::fma(two, s, q), S::fma(four, r, p), S::fma(eight, s, S::add(q, m[5]))]
+    }
+}
+
+/// Transforms the patches of a run of tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    /// Padded activation of the window (floats).
+    pub(super) src: *const f32,
+    /// Floats from one row of `src` to the next.
+    pub(super) row: usize,
+    /// Input channels, a multiple of 16.
+    pub(super) c: usize,
+    /// The tiles to transform.
+    pub(super) tiles: &'a [Tile],
+    /// Index of the first of them in the block.
+    pub(super) first: usize,
+    /// How the block is split.
+    pub(super) groups: Groups,
+    /// The block's `V`, and floats from one position to the next.
+    pub(super) v: *mut f32,
+    pub(super) v_stride: usize,
+}
+
+#[inline(always)]
+unsafe fn input_generic<S: Simd>(a: &Input<'_>) {
+    let blocks = a.c / 16;
+    for (i, tile) in a.tiles.iter().enumerate() {
+        let t = a.first + i;
+        let (start, len) = a.groups.of(t);
+        // SAFETY: a 6×6 patch lies inside the padded activation and its V slots inside the block.
+        unsafe {
+            let src = a.src.add(tile.src as usize);
+            let out = a.v.add(start * a.c + (t - start) * 16);
+            for block in 0..blocks {
+                let mut lane = 0;
+                while lane < 16 {
+                    let p = src.add(block * 16 + lane);
+                    let q = out.add(block * len * 16 + lane);
+                    let mut rows = [[S::splat(0.0); 6]; 6];
+                    for x in 0..6 {
+                        let column = [
+                            S::load(p.add(x * a.c)),
+                            S::load(p.add(a.row + x * a.c)),
+                            S::load(p.add(2 * a.row + x * a.c)),
+                            S::load(p.add(3 * a.row + x * a.c)),
+                            S::load(p.add(4 * a.row + x * a.c)),
+                            S::load(p.add(5 * a.row + x * a.c)),
+                        ];
+                        let column = bt::<S>(column);
+                        for y in 0..6 {
+                            rows[y][x] = column[y];
+                        }
+                    }
+                    for (y, row) in rows.into_iter().enumerate() {
+                        for (x, value) in bt::<S>(row).into_iter().enumerate() {
+                            S::store(q.add((y * 6 + x) * a.v_stride), value);
+                        }
+                    }
+                    lane += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// Bᵀ d B of every tile and channel of `a`.
+    input => input_generic(a: &Input<'_>)
+}
+
+/// The matrix products of some positions: `M[p] = V[p] · U[p]`.
+#[derive(Clone, Copy)]
+pub(super) struct Gemm {
+    /// Input channels (multiple of 16) and output channels (multiple of 16) of this call.
+    pub(super) k: usize,
+    pub(super) n: usize,
+    pub(super) groups: Groups,
+    /// Positions `pos.0 .. pos.1`.
+    pub(super) pos: (usize, usize),
+    pub(super) v: *const f32,
+    pub(super) v_stride: usize,
+    /// Filters, floats from one position to the next.
+    pub(super) u: *const f32,
+    pub(super) u_stride: usize,
+    pub(super) m: *mut f32,
+    pub(super) m_stride: usize,
+}
+
+/// `MR` tiles × `NV` registers of output channels, over all `k` input channels.
+#[inline(always)]
+unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(
+    k: usize,
+    mut v: *const f32,
+    mut u: *const f32,
+    m: *mut f32,
+) {
+    // SAFETY: v holds k × MR floats, u holds k panels of NV registers, m takes MR panels.
+    unsafe {
+        let mut acc = [[S::splat(0.0); NV]; MR];
+        for _ in 0..k / 16 {
+            for quarter in 0..4 {
+                for kk in 0..4 {
+                    let mut b = [S::splat(0.0); NV];
+                    for j in 0..NV {
+                        b[j] = S::load(u.add((kk * NV + j) * S::LANES));
+                    }
+                    for i in 0..MR {
+                        let a = S::splat(*v.add(i * 16 + quarter * 4 + kk));
+                        for j in 0..NV {
+                            acc[i][j] = S::fma(a, b[j], acc[i][j]);
+                        }
+                    }
+                }
+                u = u.add(4 * NV * S::LANES);
+            }
+            v = v.add(MR * 16);
+        }
+        for i in 0..MR {
+            for j in 0..NV {
+                S::store(m.add((i * NV + j) * S::LANES), acc[i][j]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn micro_any<S: Simd, const NV: usize>(
+    mr: usize,
+    k: usize,
+    v: *const f32,
+    u: *const f32,
+    m: *mut f32,
+) {
+    macro_rules! pick {
+        ($($n:literal)*) => {
+            #[allow(clippy::collapsible_match, reason = "the bound is known at compile time, so larger tiles are not instantiated")]
+            match mr {
+                // SAFETY: passed on from the caller.
+                $($n => if $n <= S::MR { unsafe { micro::<S, $n, NV>(k, v, u, m) } },)*
+                _ => {}
+            }
+        };
+    }
+    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+#[inline(always)]
+unsafe fn gemm_generic<S: Simd>(a: &Gemm) {
+    let width = S::NV * S::LANES;
+    let (panels, half) = (a.n / width, !a.n.is_multiple_of(width));
+    for pos in a.pos.0..a.pos.1 {
+        // SAFETY: positions, panels and groups stay inside V, U and M as laid out above.
+        unsafe {
+            let (v, u, m) = (a.v.add(pos * a.v_stride), a.u.add(pos * a.u_stride), a.m.add(pos * a.m_stride));
+            for panel in 0..panels {
+                let u = u.add(panel * a.k * width);
+                let m = m.add(panel * a.groups.tiles * width);
+                for g in 0..a.groups.count {
+                    let (start, len) = a.groups.get(g);
+                    // (S::NV, written as a literal because a trait constant can not be a const argument)
+                    micro_any::<S, 2>(len, a.k, v.add(start * a.k), u, m.add(start * width));
+                }
+            }
+            if half {
+                let u = u.add(panels * a.k * width);
+                let m = m.add(panels * a.groups.tiles * width);
+                for g in 0..a.groups.count {
+                    let (start, len) = a.groups.get(g);
+                    micro_any::<S, 1>(len, a.k, v.add(start * a.k), u, m.add(start * S::LANES));
+                }
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// All products of `a`. Each output is one chain of fused multiply-adds over ascending input
+    /// channels, so results do not depend on how tiles are grouped.
+    gemm => gemm_generic(a: &Gemm)
+}
+
+/// What becomes of a tile's 4×4 outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Epilogue {
+    /// Bias, then store.
+    Linear,
+    /// Bias, ReLU, store.
+    Relu,
+    /// Bias, ReLU, 2×2 max pool, store.
+    ReluPool,
+}
+
+/// Inverse transform of a run of tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Output<'a> {
+    pub(super) m: *const f32,
+    pub(super) m_stride: usize,
+    /// Output channels in this `M` (multiple of 16).
+    pub(super) n: usize,
+    pub(super) groups: Groups,
+    /// The tiles, and the index of the first of them in the block.
+    pub(super) tiles: &'a [Tile],
+    pub(super) first: usize,
+    /// `n` biases.
+    pub(super) bias: *const f32,
+    /// The window's padded output, at this `M`'s first channel.
+    pub(super) dst: *mut f32,
+    pub(super) row: usize,
+    /// Channels of the output (floats from one column to the next).
+    pub(super) c: usize,
+    pub(super) epilogue: Epilogue,
+}
+
+/// Aᵀ m A for the register at `m`.
+#[inline(always)]
+pub(super) unsafe fn inverse<S: Simd>(m: *const f32, stride: usize) -> [[S::V; 4]; 4] {
+    // SAFETY: the 36 positions lie `stride` apart inside M.
+    unsafe {
+        let mut rows = [[S::splat(0.0); 6]; 4];
+        for x in 0..6 {
+            let column = at::<S>([
+                S::load(m.add(x * stride)),
+                S::load(m.add((6 + x) * stride)),
+                S::load(m.add((12 + x) * stride)),
+                S::load(m.add((18 + x) * stride)),
+                S::load(m.add((24 + x) * stride)),
+                S::load(m.add((30 + x) * stride)),
+            ]);
+            for y in 0..4 {
+                rows[y][x] = column[y];
+            }
+        }
+        [at::<S>(rows[0]), at::<S>(rows[1]), at::<S>(rows[2]), at::<S>(rows[3])]
+    }
+}
+
+/// Calls `$body` with the channel offset and `M`'s address of each register of `$n` channels.
+macro_rules! each_register {
+    ($s:ident, $n:expr, $groups:expr, $t:expr, |$channel:ident, $offset:ident| $body:expr) => {
+        let width = $s::NV * $s::LANES;
+        let mut $channel = 0;
+        while $channel < $n {
+            let panel = $channel / width;
+            let rest = $n - panel * width;
+            let panel_width = if rest < width { rest } else { width };
+            let $offset = panel * $groups.tiles * width + $t * panel_width + ($channel - panel * width);
+            $body
+            $channel += $s::LANES;
+        }
+    };
+}
+
+#[inline(always)]
+unsafe fn output_tiles<S: Simd, const RELU: bool, const POOL: bool>(a: &Output<'_>) {
+    for (i, tile) in a.tiles.iter().enumerate() {
+        let t = a.first + i;
+        // SAFETY: a tile's existing rows and columns lie inside the padded output.
+        unsafe {
+            let dst = a.dst.add(tile.dst as usize);
+            each_register!(S, a.n, a.groups, t, |channel, offset| {
+                let mut y = inverse::<S>(a.m.add(offset), a.m_stride);
+                let bias = S::load(a.bias.add(channel));
+                let zero = S::splat(0.0);
+                let dst = dst.add(channel);
+                if POOL {
+                    for r in 0..2 {
+                        for c in 0..2 {
+                            let top = S::max(y[2 * r][2 * c], y[2 * r][2 * c + 1]);
+                            let low = S::max(y[2 * r + 1][2 * c], y[2 * r + 1][2 * c + 1]);
+                            let mut z = S::add(S::max(top, low), bias);
+                            if RELU {
+                                z = S::max(z, zero);
+                            }
+                            y[r][c] = z;
+                        }
+                    }
+                    if tile.rows == 2 && tile.cols == 2 {
+                        S::store(dst, y[0][0]);
+                        S::store(dst.add(a.c), y[0][1]);
+                        S::store(dst.add(a.row), y[1][0]);
+                        S::store(dst.add(a.row + a.c), y[1][1]);
+                    } else {
+                        for r in 0..tile.rows as usize {
+                            for c in 0..tile.cols as usize {
+                                S::store(dst.add(r * a.row + c * a.c), y[r][c]);
+                            }
+                        }
+                    }
+                } else {
+                    for row in &mut y {
+                        for z in row {
+                            *z = S::add(*z, bias);
+                            if RELU {
+                                *z = S::max(*z, zero);
+                            }
+                        }
+                    }
+                    if tile.rows == 4 && tile.cols == 4 {
+                        for r in 0..4 {
+                            for c in 0..4 {
+                                S::store(dst.add(r * a.row + c * a.c), y[r][c]);
+                            }
+                        }
+                    } else {
+                        for r in 0..tile.rows as usize {
+                            for c in 0..tile.cols as usize {
+                                S::store(dst.add(r * a.row + c * a.c), y[r][c]);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn output_generic<S: Simd>(a: &Output<'_>) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match a.epilogue {
+            Epilogue::Linear => output_tiles::<S, false, false>(a),
+            Epilogue::Relu => output_tiles::<S, true, false>(a),
+            Epilogue::ReluPool => output_tiles::<S, true, true>(a),
+        }
+    }
+}
+
+dispatch! {
+    /// Aᵀ M A and the epilogue for every tile and channel of `a`.
+    output => output_generic(a: &Output<'_>)
+}
+
+#[inline(always)]
+unsafe fn global_max_generic<S: Simd>(a: &Output<'_>, from: usize, to: usize) {
+    let width = S::NV * S::LANES;
+    let mut channel = from;
+    while channel < to {
+        let panel = channel / width;
+        let panel_width = width.min(a.n - panel * width);
+        // SAFETY: as in `output_tiles`; dst takes `n` floats.
+        unsafe {
+            let mut best = S::splat(f32::NEG_INFINITY);
+            for (i, tile) in a.tiles.iter().enumerate() {
+                let offset =
+                    panel * a.groups.tiles * width + (a.first + i) * panel_width + (channel - panel * width);
+                let y = inverse::<S>(a.m.add(offset), a.m_stride);
+                if tile.rows == 4 && tile.cols == 4 {
+                    for row in y {
+                        let left = S::max(row[0], row[1]);
+                        best = S::max(best, S::max(left, S::max(row[2], row[3])));
+                    }
+                } else {
+                    for row in y.iter().take(tile.rows as usize) {
+                        for z in row.iter().take(tile.cols as usize) {
+                            best = S::max(best, *z);
+                        }
+                    }
+                }
+            }
+            S::store(a.dst.add(channel), S::add(best, S::load(a.bias.add(channel))));
+        }
+        channel += S::LANES;
+    }
+}
+
+dispatch! {
+    /// The maximum over all outputs of `a`'s tiles plus bias, for channels `from .. to` (multiples of
+    /// 16), stored at `dst[channel]`.
+    global_max => global_max_generic(a: &Output<'_>, from: usize, to: usize)
+}
+
+/// Direct 3×3 convolution of a one-channel image, with bias and ReLU.
+#[derive(Clone, Copy)]
+pub(super) struct First {
+    /// Padded image, at the corner of the first output's 3×3 patch, and its row length.
+    pub(super) src: *const f32,
+    pub(super) src_row: usize,
+    /// Output pixels `[rows][cols][c]` and floats between its rows.
+    pub(super) dst: *mut f32,
+    pub(super) dst_row: usize,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// Output channels, a multiple of 16.
+    pub(super) c: usize,
+    /// `[9][c]`.
+    pub(super) weight: *const f32,
+    pub(super) bias: *const f32,
+    pub(super) relu: bool,
+}
+
+/// `PX` neighbouring pixels × `NV` registers.
+#[inline(always)]
+unsafe fn first_pixels<S: Simd, const PX: usize, const NV: usize>(
+    a: &First,
+    w: &[[S::V; NV]; 9],
+    bias: &[S::V; NV],
+    src: *const f32,
+    dst: *mut f32,
+) {
+    // SAFETY: 3 rows of PX + 2 floats at src, PX pixels at dst.
+    unsafe {
+        let mut acc = [*bias; PX];
+        for dy in 0..3 {
+            for dx in 0..3 {
+                for x in 0..PX {
+                    let s = S::splat(*src.add(dy * a.src_row + dx + x));
+                    for j in 0..NV {
+                        acc[x][j] = S::fma(s, w[dy * 3 + dx][j], acc[x][j]);
+                    }
+                }
+            }
+        }
+        let zero = S::splat(0.0);
+        for (x, pixel) in acc.into_iter().enumerate() {
+            for (j, z) in pixel.into_iter().enumerate() {
+                S::store(dst.add(x * a.c + j * S::LANES), if a.relu { S::max(z, zero) } else { z });
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn first_panel<S: Simd, const NV: usize>(a: &First, channel: usize) {
+    // SAFETY: `channel + NV · LANES <= c`.
+    unsafe {
+        let mut w = [[S::splat(0.0); NV]; 9];
+        let mut bias = [S::splat(0.0); NV];
+        for j in 0..NV {
+            bias[j] = S::load(a.bias.add(channel + j * S::LANES));
+            for (tap, w) in w.iter_mut().enumerate() {
+                w[j] = S::load(a.weight.add(tap * a.c + channel + j * S::LANES));
+            }
+        }
+        for row in 0..a.rows {
+            let src = a.src.add(row * a.src_row);
+            let dst = a.dst.add(row * a.dst_row + channel);
+            let mut x = 0;
+            while x + 4 <= a.cols {
+                first_pixels::<S, 4, NV>(a, &w, &bias, src.add(x), dst.add(x * a.c));
+                x += 4;
+            }
+            while x < a.cols {
+                first_pixels::<S, 1, NV>(a, &w, &bias, src.add(x), dst.add(x * a.c));
+                x += 1;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn first_generic<S: Simd>(a: &First) {
+    let mut channel = 0;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if S::LANES == 16 {
+            while channel + 32 <= a.c {
+                first_panel::<S, 2>(a, channel);
+                channel += 32;
+            }
+        }
+        while channel < a.c {
+            first_panel::<S, 1>(a, channel);
+            channel += S::LANES;
+        }
+    }
+}
+
+dispatch! {
+    /// The first layer: one input channel, direct.
+    first => first_generic(a: &First)
+}

@@ -1,0 +1,162 @@
+//! Where the network runs, and saying so.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::EncoderError;
+
+/// What the user asked for with `--device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The first GPU if there is a usable one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU with this ordinal; an error if it is not there.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = EncoderError;
+
+    fn from_str(text: &str) -> Result<Self, EncoderError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            other => other
+                .strip_prefix("cuda:")
+                .and_then(|ordinal| ordinal.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| EncoderError::UnknownDevice(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device.
+    ///
+    /// `Auto` falls back to the CPU and says why in [`Device::note`]; `Cuda` never falls back. Call it inside
+    /// the rayon pool that will encode: the CPU's description names that pool's number of threads.
+    pub fn resolve(self) -> Result<Device, EncoderError> {
+        match self {
+            Self::Cpu => Ok(Device::cpu(None)),
+            Self::Cuda(ordinal) => Device::cuda(ordinal)
+                .map_err(|reason| EncoderError::Device { device: self.to_string(), reason }),
+            Self::Auto => Ok(Device::cuda(0).unwrap_or_else(|reason| Device::cpu(Some(reason)))),
+        }
+    }
+}
+
+/// An open device.
+#[derive(Debug, Clone)]
+pub struct Device {
+    inner: candle_core::Device,
+    description: String,
+    note: Option<String>,
+}
+
+impl Device {
+    fn cpu(note: Option<String>) -> Self {
+        let threads = rayon::current_num_threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        let description = format!("CPU, {threads} thread{plural}, {}", super::conv::isa());
+        Self { inner: candle_core::Device::Cpu, description, note: note.map(|why| format!("no GPU: {why}")) }
+    }
+
+    /// `Device::cuda_if_available` of Candle is an error without a GPU, so the device itself is tried.
+    #[cfg(feature = "cuda")]
+    fn cuda(ordinal: usize) -> Result<Self, String> {
+        // Without a driver cudarc panics while it loads the library; that must not end the process.
+        let opened = std::panic::catch_unwind(|| candle_core::Device::new_cuda(ordinal));
+        match opened {
+            Ok(Ok(inner)) => Ok(Self { description: format!("CUDA GPU {ordinal}"), inner, note: None }),
+            Ok(Err(error)) => Err(format!("CUDA did not start: {error}")),
+            Err(_) => Err("the CUDA driver library could not be loaded".to_owned()),
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn cuda(_ordinal: usize) -> Result<Self, String> {
+        Err("this voisin was built without the feature \"cuda\"".to_owned())
+    }
+
+    /// What runs the network, for people: `CPU, 2 threads, AVX-512`, `CUDA GPU 0`.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Why the GPU is not used, where that is worth saying.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Whether the network runs on a GPU.
+    pub fn is_gpu(&self) -> bool {
+        self.inner.is_cuda()
+    }
+
+    /// Free memory of the GPU in bytes; `None` for the CPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.is_gpu().then(|| {
+            // Less than this no card that CUDA 13 drives has.
+            candle_core::cuda::cudarc::driver::result::mem_get_info().map_or(2 << 30, |(free, _)| free as u64)
+        })
+    }
+
+    /// Free memory of the GPU in bytes; `None` for the CPU.
+    #[cfg(not(feature = "cuda"))]
+    #[allow(clippy::unused_self, reason = "the GPU's version reads it")]
+    pub(crate) fn memory(&self) -> Option<u64> {
+        None
+    }
+
+    pub(crate) fn candle(&self) -> &candle_core::Device {
+        &self.inner
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_round_trip() {
+        for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
+        for bad in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
+            assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn a_missing_gpu_is_said_and_never_silently_replaced() {
+        let auto = DeviceChoice::Auto.resolve().unwrap();
+        assert!(auto.note().is_some_and(|note| note.contains("built without")), "{:?}", auto.note());
+        let asked = DeviceChoice::Cuda(0).resolve().unwrap_err().to_string();
+        assert!(asked.contains("cuda:0") && asked.contains("feature"), "{asked}");
+        assert_eq!(DeviceChoice::Cpu.resolve().unwrap().note(), None);
+    }
+
+    #[test]
+    fn the_cpu_is_described_with_its_threads() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let device = pool.install(|| DeviceChoice::Cpu.resolve()).unwrap();
+        assert!(device.description().starts_with("CPU, 3 threads, "), "{}", device.description());
+    }
+}

@@ -1,0 +1,116 @@
+//! The unit vector that stands for a track, and how window embeddings become one.
+
+use ndarray::ArrayView2;
+
+use super::EncoderError;
+
+/// A vector of unit norm. Similarity of two embeddings is their dot product.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding(Vec<f32>);
+
+impl Embedding {
+    /// Scales `values` to unit norm.
+    ///
+    /// Refuses an empty vector, a zero vector, and values that are not finite.
+    pub fn new(mut values: Vec<f32>) -> Result<Self, EncoderError> {
+        if values.is_empty() {
+            return Err(EncoderError::BadVector("it has no dimensions"));
+        }
+        if values.iter().any(|x| !x.is_finite()) {
+            return Err(EncoderError::BadVector("a value is not finite"));
+        }
+        // f64, so that neither large values overflow nor small ones vanish when squared.
+        let norm = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+        if norm == 0.0 {
+            return Err(EncoderError::BadVector("all values are zero"));
+        }
+        for x in &mut values {
+            *x = (f64::from(*x) / norm) as f32;
+        }
+        Ok(Self(values))
+    }
+
+    /// The values, in the model's order of dimensions.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.0
+    }
+
+    /// The values.
+    pub fn into_vec(self) -> Vec<f32> {
+        self.0
+    }
+
+    /// Number of dimensions.
+    pub fn dimension(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Cosine similarity in [-1, 1]; higher is nearer. `None` if the dimensions differ.
+    pub fn cosine(&self, other: &Self) -> Option<f32> {
+        (self.0.len() == other.0.len()).then(|| {
+            let dot: f64 = self.0.iter().zip(&other.0).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            dot.clamp(-1.0, 1.0) as f32
+        })
+    }
+}
+
+/// Pools window embeddings into one track embedding: their mean, then unit norm.
+///
+/// - `windows`: `[n_windows, dimension]`, raw network outputs (not normalised)
+///
+/// Sums run in f64 in the order given, so the result depends on nothing but the rows. An error if there is
+/// no row, a value is not finite, or the mean is zero.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a view is a pointer and two lengths; callers write `x.view()`"
+)]
+pub fn pool(windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
+    if windows.nrows() == 0 {
+        return Err(EncoderError::BadVector("there is no window to pool"));
+    }
+    let mut sum = vec![0.0_f64; windows.ncols()];
+    for row in windows.rows() {
+        for (total, &x) in sum.iter_mut().zip(row) {
+            *total += f64::from(x);
+        }
+    }
+    let scale = 1.0 / windows.nrows() as f64;
+    Embedding::new(sum.into_iter().map(|x| (x * scale) as f32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn refuses_what_has_no_direction() {
+        for bad in [vec![], vec![0.0, 0.0], vec![1.0, f32::NAN], vec![f32::INFINITY]] {
+            assert!(Embedding::new(bad.clone()).is_err(), "{bad:?}");
+        }
+        assert!(pool(Array2::zeros((0, 3)).view()).is_err());
+        assert!(pool(array![[1.0_f32, 0.0], [-1.0, 0.0]].view()).is_err());
+    }
+
+    #[test]
+    fn pooling_is_the_direction_of_the_mean() {
+        let pooled = pool(array![[3.0_f32, 0.0], [3.0, 8.0]].view()).unwrap();
+        assert_eq!(pooled.as_slice(), [0.6, 0.8]);
+        let other = Embedding::new(vec![0.0, 2.0]).unwrap();
+        assert!((pooled.cosine(&other).unwrap() - 0.8).abs() < 1e-7);
+        assert_eq!(pooled.cosine(&Embedding::new(vec![1.0]).unwrap()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn norm_is_one(values in prop::collection::vec(-1e30_f32..1e30, 1..300), tiny in prop::bool::ANY) {
+            let scaled: Vec<f32> = values.iter().map(|x| if tiny { x * 1e-35 } else { *x }).collect();
+            if let Ok(e) = Embedding::new(scaled) {
+                let norm: f64 = e.as_slice().iter().map(|&x| f64::from(x).powi(2)).sum();
+                prop_assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What can go wrong between a weights file and an embedding.
+
+use std::path::PathBuf;
+
+/// An error of the encoder; variants are what a caller can do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncoderError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No built-in model and no manifest on disk has this name.
+    #[error(
+        "no model named \"{name}\": known are {known}; give a manifest (.json) or weights file, \
+         or run \"voisin model list\""
+    )]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// Comma-separated names that exist.
+        known: String,
+    },
+    /// A manifest is not valid JSON, or its fields contradict each other.
+    #[error("{path}: not a model manifest: {reason}", path = path.display())]
+    BadManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The weights do not have the digest that the manifest states.
+    #[error(
+        "{path}: weights are damaged or were replaced: expected SHA-256 {expected}, found {found}; \
+         fetch the model again or correct its manifest",
+        path = path.display()
+    )]
+    WrongDigest {
+        /// The weights file.
+        path: PathBuf,
+        /// Digest in the manifest.
+        expected: String,
+        /// Digest of the file.
+        found: String,
+    },
+    /// The weights file cannot be read as what its name or contents say.
+    #[error("{origin}: not a weights file voisin reads: {reason}")]
+    BadWeights {
+        /// File or model name.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor that the architecture needs is not in the weights.
+    #[error("{origin}: tensor \"{tensor}\" is missing: the weights are not of architecture {architecture}")]
+    MissingTensor {
+        /// File or model name.
+        origin: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// The architecture looked for.
+        architecture: String,
+    },
+    /// A tensor has another shape than the architecture wants.
+    #[error("{origin}: tensor \"{tensor}\" has shape {found:?}, expected {expected:?}")]
+    WrongShape {
+        /// File or model name.
+        origin: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// Shape the architecture wants.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        found: Vec<usize>,
+    },
+    /// A weights file was given without a manifest, and its contents fit no known architecture.
+    #[error("{origin}: the tensors fit no architecture voisin knows (OpenL3 mel128/512, MusiCNN)")]
+    UnknownArchitecture {
+        /// File or model name.
+        origin: String,
+    },
+    /// The device asked for is not there.
+    #[error("device {device} is not available: {reason}")]
+    Device {
+        /// As asked for.
+        device: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A device that is not one of `auto`, `cpu`, `cuda`, `cuda:N`.
+    #[error("unknown device \"{0}\": expected auto, cpu, cuda or cuda:N")]
+    UnknownDevice(String),
+    /// The number of spectrogram values is not a whole number of windows.
+    #[error("expected {expected} mel values for {windows} windows, found {found}")]
+    WrongInput {
+        /// Windows announced.
+        windows: usize,
+        /// `windows * n_mels * n_frames`.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// Tag logits were asked of a model that has no tags.
+    #[error("model {0} has no tags")]
+    NoTags(String),
+    /// A vector that cannot be an embedding: empty, zero, or with a value that is not finite.
+    #[error("not an embedding: {0}")]
+    BadVector(&'static str),
+    /// The network produced a value that is not finite.
+    #[error(
+        "the network's output for window {window} is not finite: the weights or the spectrogram are damaged"
+    )]
+    NotFinite {
+        /// Index of the window in the batch.
+        window: usize,
+    },
+    /// Candle failed.
+    #[error("tensor computation: {0}")]
+    Candle(#[from] candle_core::Error),
+}
+
+impl EncoderError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

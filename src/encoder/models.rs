@@ -1,0 +1,266 @@
+//! Finding a model: built in, in the models folder, or at a path.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::manifest::sha256_hex;
+use super::{EncoderError, ModelManifest, Weights};
+
+/// The model used when none is named.
+pub const DEFAULT_MODEL: &str = "musicnn-msd";
+
+/// A model that is part of the binary.
+struct BuiltIn {
+    manifest: &'static str,
+    weights: &'static [u8],
+}
+
+const BUILT_IN: [BuiltIn; 1] = [BuiltIn {
+    manifest: include_str!("../../models/musicnn-msd.json"),
+    weights: include_bytes!("../../models/musicnn-msd.safetensors"),
+}];
+
+/// How a user names a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelRef {
+    /// A built-in model, or one in the models folder.
+    Name(String),
+    /// A manifest; the weights lie beside it.
+    Manifest(PathBuf),
+    /// A weights file; the manifest of the same stem beside it is used if there is one, else the architecture
+    /// is judged by the tensors.
+    Weights(PathBuf),
+}
+
+impl Default for ModelRef {
+    fn default() -> Self {
+        Self::Name(DEFAULT_MODEL.to_owned())
+    }
+}
+
+impl From<&Path> for ModelRef {
+    fn from(path: &Path) -> Self {
+        let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        if is_json { Self::Manifest(path.to_owned()) } else { Self::Weights(path.to_owned()) }
+    }
+}
+
+impl FromStr for ModelRef {
+    type Err = std::convert::Infallible;
+
+    /// A path if it has a folder or a known extension, else a name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = Path::new(text);
+        let known = ["json", "safetensors", "pth", "pt", "tar", "h5", "hdf5", "pb", "onnx", "npz"];
+        let is_file = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| known.contains(&e.to_ascii_lowercase().as_str()));
+        Ok(if is_file || path.components().count() > 1 || path.is_absolute() {
+            Self::from(path)
+        } else {
+            Self::Name(text.to_owned())
+        })
+    }
+}
+
+impl fmt::Display for ModelRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Manifest(path) | Self::Weights(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Where a listed model lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelLocation {
+    /// In the binary.
+    BuiltIn,
+    /// Its manifest on disk.
+    File(PathBuf),
+}
+
+/// A model that can be named.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelEntry {
+    /// Its card.
+    pub manifest: ModelManifest,
+    /// Where it lies.
+    pub location: ModelLocation,
+}
+
+/// Folder of the user's own models: `VOISIN_MODELS`, else `voisin/models` in the XDG data folder.
+///
+/// `None` where neither that variable nor a home folder is known.
+pub fn models_dir() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("VOISIN_MODELS").or_else(|| {
+        set("XDG_DATA_HOME")
+            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+            .map(|data| data.join("voisin/models"))
+    })
+}
+
+/// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read becomes an
+/// error of its own and does not hide the others.
+pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
+    let mut list: Vec<_> = BUILT_IN
+        .iter()
+        .map(|model| Ok(ModelEntry { manifest: built_in_manifest(model)?, location: ModelLocation::BuiltIn }))
+        .collect();
+    let Some(dir) = dir else { return list };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return list,
+        Err(error) => {
+            list.push(Err(EncoderError::io(dir)(error)));
+            return list;
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    paths.sort();
+    list.extend(paths.into_iter().map(|path| {
+        let manifest = read_manifest(&path)?;
+        Ok(ModelEntry { manifest, location: ModelLocation::File(path) })
+    }));
+    list
+}
+
+/// A model found, with its weights read and their digest checked.
+pub(crate) struct Found {
+    pub(crate) manifest: ModelManifest,
+    pub(crate) weights: Weights,
+}
+
+impl ModelRef {
+    /// Reads the card without reading the weights, where there is a card.
+    ///
+    /// For a weights file without one, the file is read and a card is made up for it.
+    pub fn manifest(&self) -> Result<ModelManifest, EncoderError> {
+        match self {
+            Self::Name(name) => find_by_name(name).map(|entry| entry.manifest),
+            Self::Manifest(path) => read_manifest(path),
+            Self::Weights(path) => match manifest_beside(path)? {
+                Some(manifest) => Ok(manifest),
+                None => Ok(read_bare_weights(path)?.manifest),
+            },
+        }
+    }
+
+    /// Finds the model, reads its weights and compares their digest with the manifest's.
+    pub(crate) fn find(&self) -> Result<Found, EncoderError> {
+        match self {
+            Self::Name(name) => {
+                let entry = find_by_name(name)?;
+                match entry.location {
+                    ModelLocation::File(path) => read_model(entry.manifest, &path),
+                    ModelLocation::BuiltIn => {
+                        let bytes = BUILT_IN
+                            .iter()
+                            .find(|model| {
+                                built_in_manifest(model).is_ok_and(|m| m.name == entry.manifest.name)
+                            })
+                            .map(|model| Cow::Borrowed(model.weights))
+                            .expect("a listed built-in model is in the list");
+                        checked(entry.manifest, &bytes, Path::new(name))
+                    }
+                }
+            }
+            Self::Manifest(path) => read_model(read_manifest(path)?, path),
+            Self::Weights(path) => match manifest_beside(path)? {
+                Some(manifest) => checked(manifest, &read(path)?, path),
+                None => read_bare_weights(path),
+            },
+        }
+    }
+}
+
+fn built_in_manifest(model: &BuiltIn) -> Result<ModelManifest, EncoderError> {
+    ModelManifest::parse(model.manifest, Path::new("built-in model"))
+}
+
+fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
+    // A user's model of the same name comes before a built-in one.
+    let entries: Vec<ModelEntry> =
+        models(models_dir().as_deref()).into_iter().filter_map(Result::ok).collect();
+    entries.iter().rev().find(|entry| entry.manifest.name == name).cloned().ok_or_else(|| {
+        EncoderError::UnknownModel {
+            name: name.to_owned(),
+            known: entries.iter().map(|entry| entry.manifest.name.as_str()).collect::<Vec<_>>().join(", "),
+        }
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, EncoderError> {
+    std::fs::read(path).map_err(EncoderError::io(path))
+}
+
+fn read_manifest(path: &Path) -> Result<ModelManifest, EncoderError> {
+    let text = std::fs::read_to_string(path).map_err(EncoderError::io(path))?;
+    ModelManifest::parse(&text, path)
+}
+
+/// The manifest of the same stem in the same folder, if it is this file's.
+fn manifest_beside(weights: &Path) -> Result<Option<ModelManifest>, EncoderError> {
+    let path = weights.with_extension("json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let manifest = read_manifest(&path)?;
+    Ok((weights.file_name() == Some(std::ffi::OsStr::new(&manifest.weights))).then_some(manifest))
+}
+
+fn read_model(manifest: ModelManifest, manifest_path: &Path) -> Result<Found, EncoderError> {
+    let path = manifest_path.with_file_name(&manifest.weights);
+    checked(manifest, &read(&path)?, &path)
+}
+
+/// Compares the digest, then parses.
+fn checked(manifest: ModelManifest, bytes: &[u8], path: &Path) -> Result<Found, EncoderError> {
+    let found = sha256_hex(bytes);
+    if found != manifest.weights_sha256 {
+        return Err(EncoderError::WrongDigest {
+            path: path.to_owned(),
+            expected: manifest.weights_sha256,
+            found,
+        });
+    }
+    let weights = parse(bytes, path)?;
+    weights.check(manifest.architecture)?;
+    Ok(Found { manifest, weights })
+}
+
+/// Makes up a card for weights that have none.
+fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
+    let bytes = read(path)?;
+    let weights = parse(&bytes, path)?;
+    let architecture = weights.architecture()?;
+    weights.check(architecture)?;
+    let file = path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = ModelManifest {
+        format: ModelManifest::FORMAT,
+        name: file.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("weights").to_owned(),
+        description: format!("{architecture} weights read from {file}"),
+        architecture,
+        front_end: architecture.front_end(),
+        dimension: architecture.dimension(),
+        licence: "unknown".to_owned(),
+        provenance: format!("weights file {file}, given without a manifest"),
+        weights: file,
+        weights_sha256: sha256_hex(&bytes),
+        tags: None,
+    };
+    Ok(Found { manifest, weights })
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
+    Weights::from_safetensors(bytes, &path.display().to_string())
+}

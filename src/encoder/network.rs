@@ -1,0 +1,256 @@
+//! The encoder: a model on a device.
+
+use candle_core::{DType, Tensor};
+use ndarray::Array2;
+
+use super::models::Found;
+use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
+use super::{conv, musicnn, openl3};
+
+/// A loaded model on a device: mel windows in, embeddings out, in order.
+///
+/// On a CPU every window is computed on its own, with the same operations in the same order whatever else is in
+/// the batch and however many threads there are: its embedding is the same to the last bit. The current rayon
+/// pool is used; no thread is started here. On a GPU the last bits may depend on the batch.
+pub struct Encoder {
+    manifest: ModelManifest,
+    device: Device,
+    backend: Box<dyn Backend>,
+    batch: usize,
+}
+
+/// Who computes on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// voisin's own kernels.
+    #[default]
+    Fast,
+    /// Candle, layer by layer: slow, and what the fast kernels are tested against.
+    Candle,
+}
+
+/// Settings that change speed, and results by no more than rounding.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EncoderOptions {
+    /// Who computes; a GPU always runs Candle.
+    pub engine: Engine,
+    /// Windows that go through the network at once; by default what suits the device.
+    pub batch: Option<usize>,
+}
+
+/// Embeddings with the tag logits of the same pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tagged {
+    /// `[n, dimension]`, as [`Encoder::encode`] gives them.
+    pub embeddings: Array2<f32>,
+    /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`].
+    pub logits: Array2<f32>,
+}
+
+/// What a pass gives, window after window.
+#[derive(Default)]
+struct Pass {
+    embeddings: Vec<f32>,
+    /// Empty where the network has no tags.
+    logits: Vec<f32>,
+}
+
+/// A network on a device.
+trait Backend: Send + Sync {
+    /// `mels` holds `n` whole windows.
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
+}
+
+impl Backend for conv::FastOpenL3 {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let mut embeddings = vec![0.0; n * self.dimension()];
+        self.forward(mels, n, &mut embeddings);
+        Ok(Pass { embeddings, logits: Vec::new() })
+    }
+}
+
+impl Backend for musicnn::FastMusicnn {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let outputs = self.forward(mels, n);
+        Ok(Pass { embeddings: outputs.penultimate, logits: outputs.logits })
+    }
+}
+
+/// A network in Candle.
+struct InCandle<N> {
+    network: N,
+    device: candle_core::Device,
+    shape: [usize; 2],
+}
+
+impl<N> InCandle<N> {
+    fn input(&self, mels: &[f32], n: usize) -> Result<Tensor, EncoderError> {
+        Ok(Tensor::from_slice(mels, (n, 1, self.shape[0], self.shape[1]), &self.device)?)
+    }
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+impl Backend for InCandle<openl3::OpenL3> {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let embeddings = values(&self.network.forward(&self.input(mels, n)?)?)?;
+        Ok(Pass { embeddings, logits: Vec::new() })
+    }
+}
+
+impl Backend for InCandle<musicnn::Musicnn> {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
+        Ok(Pass { embeddings: values(&penultimate)?, logits: values(&logits)? })
+    }
+}
+
+impl Encoder {
+    /// Finds the model, checks its weights against its manifest, and prepares the network on `device`.
+    pub fn load(model: &ModelRef, device: &Device) -> Result<Self, EncoderError> {
+        Self::load_with(model, device, &EncoderOptions::default())
+    }
+
+    /// As [`Encoder::load`], with settings.
+    pub fn load_with(
+        model: &ModelRef,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
+        let Found { manifest, weights } = model.find()?;
+        Self::new(manifest, &weights, device, options)
+    }
+
+    /// A network with seeded random weights: for benchmarks and tests. Its vectors mean nothing.
+    pub fn random(architecture: Architecture, seed: u64, device: &Device) -> Result<Self, EncoderError> {
+        let manifest = ModelManifest::random(architecture, seed);
+        Self::new(manifest, &Weights::random(architecture, seed), device, &EncoderOptions::default())
+    }
+
+    /// The network of `manifest` with `weights`, which must be finite and of the architecture's shapes.
+    pub fn new(
+        manifest: ModelManifest,
+        weights: &Weights,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
+        let architecture = manifest.architecture;
+        weights.check(architecture)?;
+        let candle = device.is_gpu() || options.engine == Engine::Candle;
+        let backend: Box<dyn Backend> = if candle {
+            let variables = weights.var_builder(device.candle())?;
+            let (device, shape) = (device.candle().clone(), architecture.input_shape());
+            match architecture {
+                Architecture::OpenL3 => {
+                    Box::new(InCandle { network: openl3::OpenL3::new(&variables)?, device, shape })
+                }
+                Architecture::Musicnn => {
+                    Box::new(InCandle { network: musicnn::Musicnn::new(&variables)?, device, shape })
+                }
+            }
+        } else {
+            match architecture {
+                Architecture::OpenL3 => Box::new(conv::FastOpenL3::new(&openl3::fast_weights(weights)?)),
+                Architecture::Musicnn => Box::new(musicnn::FastMusicnn::new(weights)?),
+            }
+        };
+        let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
+        Ok(Self { manifest, device: device.clone(), backend, batch })
+    }
+
+    /// The model's card.
+    pub fn manifest(&self) -> &ModelManifest {
+        &self.manifest
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Length of an embedding.
+    pub fn dimension(&self) -> usize {
+        self.manifest.dimension
+    }
+
+    /// Number of windows that are worth handing over at once; more are cut into batches of this size.
+    pub fn preferred_batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Embeds `n` windows.
+    ///
+    /// - `mels`: `n` spectrograms one after the other, each `[n_mels][n_frames]` row-major, as
+    ///   [`MelFrontEnd::compute_into`](crate::features::MelFrontEnd::compute_into) writes them
+    /// - returns: `[n, dimension]`, raw: not normalised, may be negative
+    ///
+    /// A value that is not finite, in the input or the output, is an error.
+    pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
+        let pass = self.pass(mels, n)?;
+        rows(pass.embeddings, n, self.manifest.dimension)
+    }
+
+    /// Embeds `n` windows and gives their tag logits; an error for a model without tags.
+    pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
+        let tags = match self.manifest.architecture {
+            Architecture::Musicnn => musicnn::TAGS,
+            Architecture::OpenL3 => return Err(EncoderError::NoTags(self.manifest.name.clone())),
+        };
+        let pass = self.pass(mels, n)?;
+        Ok(Tagged {
+            embeddings: rows(pass.embeddings, n, self.manifest.dimension)?,
+            logits: rows(pass.logits, n, tags)?,
+        })
+    }
+
+    fn pass(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let [n_mels, n_frames] = self.manifest.architecture.input_shape();
+        let cells = n_mels * n_frames;
+        if mels.len() != n * cells {
+            return Err(EncoderError::WrongInput { windows: n, expected: n * cells, found: mels.len() });
+        }
+        // ReLU turns NaN into 0: it would pass unnoticed.
+        if let Some(at) = mels.iter().position(|x| !x.is_finite()) {
+            return Err(EncoderError::NotFinite { window: at / cells });
+        }
+        let mut whole = Pass::default();
+        for batch in mels.chunks(self.batch * cells) {
+            let pass = self.backend.forward(batch, batch.len() / cells)?;
+            whole.embeddings.extend(pass.embeddings);
+            whole.logits.extend(pass.logits);
+        }
+        Ok(whole)
+    }
+}
+
+/// Windows that go through the network at once.
+fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> usize {
+    // Activations that Candle holds at the widest place: the first convolution's columns (9 or 266 per output),
+    // its outputs, and as many again for batch norm and ReLU, in f32.
+    let per_window: u64 = match architecture {
+        Architecture::OpenL3 => 128 * 199 * 64 * (9 + 4) * 4,
+        Architecture::Musicnn => 187 * (59 * 7 * 38 + 30 * 7 * 67 + 5 * 204 * 96) * 4,
+    };
+    match device.memory() {
+        // A third of what is free: the CUDA allocator keeps what it once had.
+        Some(free) => (free / 3 / per_window).clamp(1, 256) as usize,
+        // Candle's products depend on the batch in their last bits; one window at a time does not.
+        None if candle => 1,
+        None => 32,
+    }
+}
+
+/// Shapes the values and refuses any that is not finite.
+fn rows(values: Vec<f32>, n: usize, width: usize) -> Result<Array2<f32>, EncoderError> {
+    if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+        return Err(EncoderError::NotFinite { window: at / width });
+    }
+    let found = values.len();
+    Array2::from_shape_vec((n, width), values).map_err(|_| EncoderError::WrongInput {
+        windows: n,
+        expected: n * width,
+        found,
+    })
+}

@@ -1,0 +1,248 @@
+//! Named tensors, whatever file they came from.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_nn::VarBuilder;
+use safetensors::{Dtype, SafeTensors};
+
+use super::{Architecture, EncoderError};
+
+/// One tensor, row-major, widened to f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightTensor {
+    /// Length of each axis.
+    pub shape: Vec<usize>,
+    /// Values, the last axis running fastest.
+    pub values: Vec<f32>,
+}
+
+/// The tensors of a model under the names that the architecture uses.
+///
+/// What every reader (safetensors here, the other formats in the importers) produces and every network
+/// consumes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    origin: String,
+    tensors: BTreeMap<String, WeightTensor>,
+}
+
+impl Weights {
+    /// Wraps tensors; `origin` is the file or model that messages name.
+    pub fn new(origin: impl Into<String>, tensors: BTreeMap<String, WeightTensor>) -> Self {
+        Self { origin: origin.into(), tensors }
+    }
+
+    /// Parses a safetensors file (f16, bf16, f32 or f64; tensors of other types are left out).
+    pub fn from_safetensors(bytes: &[u8], origin: &str) -> Result<Self, EncoderError> {
+        let bad = |reason: String| EncoderError::BadWeights { origin: origin.to_owned(), reason };
+        let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            let data = view.data();
+            let values: Vec<f32> = match view.dtype() {
+                Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+                Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+                Dtype::F16 => {
+                    data.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
+                }
+                Dtype::BF16 => {
+                    data.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
+                }
+                _ => continue,
+            };
+            tensors.insert(name, WeightTensor { shape: view.shape().to_vec(), values });
+        }
+        Ok(Self::new(origin, tensors))
+    }
+
+    /// Writes a safetensors file in f32.
+    pub fn to_safetensors(&self, path: &Path) -> Result<(), EncoderError> {
+        let bytes: Vec<Vec<u8>> =
+            self.tensors.values().map(|t| t.values.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+        let bad = |error: safetensors::SafeTensorError| EncoderError::BadWeights {
+            origin: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let views = self
+            .tensors
+            .iter()
+            .zip(&bytes)
+            .map(|((name, tensor), data)| {
+                safetensors::tensor::TensorView::new(Dtype::F32, tensor.shape.clone(), data)
+                    .map(|view| (name, view))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(bad)?;
+        let file = safetensors::serialize(views, None).map_err(bad)?;
+        std::fs::write(path, file).map_err(EncoderError::io(path))
+    }
+
+    /// The file or model that the tensors come from.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Names and tensors, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &WeightTensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The tensor of this name, if there is one.
+    pub fn tensor(&self, name: &str) -> Option<&WeightTensor> {
+        self.tensors.get(name)
+    }
+
+    /// Values of the tensor `name`, which must have `shape`.
+    pub fn values(
+        &self,
+        name: &str,
+        shape: &[usize],
+        architecture: Architecture,
+    ) -> Result<&[f32], EncoderError> {
+        let tensor = self.tensors.get(name).ok_or_else(|| EncoderError::MissingTensor {
+            origin: self.origin.clone(),
+            tensor: name.to_owned(),
+            architecture: architecture.to_string(),
+        })?;
+        if tensor.shape != shape {
+            return Err(EncoderError::WrongShape {
+                origin: self.origin.clone(),
+                tensor: name.to_owned(),
+                expected: shape.to_vec(),
+                found: tensor.shape.clone(),
+            });
+        }
+        Ok(&tensor.values)
+    }
+
+    /// The architecture whose tensors these are, judged by a tensor that only it has.
+    pub fn architecture(&self) -> Result<Architecture, EncoderError> {
+        if self.tensors.contains_key("audio_embedding_layer.weight") {
+            Ok(Architecture::OpenL3)
+        } else if self.tensors.contains_key("conv2d_5.weight") && self.tensors.contains_key("dense_1.weight")
+        {
+            Ok(Architecture::Musicnn)
+        } else {
+            Err(EncoderError::UnknownArchitecture { origin: self.origin.clone() })
+        }
+    }
+
+    /// Checks that every tensor of `architecture` is there, in its shape, and finite.
+    pub fn check(&self, architecture: Architecture) -> Result<(), EncoderError> {
+        for (name, shape) in architecture.tensors() {
+            if self.values(&name, &shape, architecture)?.iter().any(|x| !x.is_finite()) {
+                return Err(EncoderError::BadWeights {
+                    origin: self.origin.clone(),
+                    reason: format!("tensor \"{name}\" has values that are not finite"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
+    /// statistics that are not trivial, so that a test sees a mistake in any of them.
+    ///
+    /// The numbers come from a formula that other languages can repeat exactly (`uniform`); the golden tests'
+    /// generator does.
+    pub fn random(architecture: Architecture, seed: u64) -> Self {
+        let tensors = architecture
+            .tensors()
+            .into_iter()
+            .map(|(name, shape)| {
+                let count = shape.iter().product();
+                let (low, high) = match name.rsplit_once('.').map_or("", |(_, field)| field) {
+                    "running_var" => (0.5, 1.5),
+                    "running_mean" => (-0.2, 0.2),
+                    "weight" if shape.len() == 1 => (0.75, 1.25),
+                    "weight" => {
+                        let bound = (6.0 / (count / shape[0]) as f64).sqrt();
+                        (-bound, bound)
+                    }
+                    _ => (-0.1, 0.1),
+                };
+                let values = uniform(&name, seed, count).map(|u| (low + (high - low) * u) as f32).collect();
+                (name, WeightTensor { shape, values })
+            })
+            .collect();
+        Self::new(format!("random {architecture} weights (seed {seed})"), tensors)
+    }
+
+    /// The tensors as Candle's variables on `device`.
+    pub(crate) fn var_builder(
+        &self,
+        device: &candle_core::Device,
+    ) -> Result<VarBuilder<'static>, EncoderError> {
+        let tensors = self
+            .tensors
+            .iter()
+            .map(|(name, t)| {
+                candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)
+                    .map(|t| (name.clone(), t))
+            })
+            .collect::<Result<HashMap<_, _>, _>>()?;
+        Ok(VarBuilder::from_tensors(tensors, candle_core::DType::F32, device))
+    }
+}
+
+/// `count` numbers in [0, 1) for the tensor `name`: `SplitMix64` (Steele, Lea and Flood, 2014) started at
+/// FNV-1a of the name plus the seed, the upper 24 bits of each output over 2^24.
+pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item = f64> {
+    let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut state = fnv.wrapping_add(seed);
+    (0..count).map(move |_| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
+    })
+}
+
+impl Architecture {
+    /// Name and shape of every tensor of the architecture.
+    pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
+        let mut list = Vec::new();
+        let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
+        let norms: Vec<(String, usize)> = match self {
+            Self::OpenL3 => {
+                let channels = super::openl3::CHANNELS;
+                for (i, pair) in channels.windows(2).enumerate() {
+                    let name = if i + 2 == channels.len() {
+                        "audio_embedding_layer".into()
+                    } else {
+                        format!("conv2d_{}", i + 1)
+                    };
+                    add(format!("{name}.weight"), &[pair[1], pair[0], 3, 3]);
+                    add(format!("{name}.bias"), &[pair[1]]);
+                }
+                channels[..8]
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))
+                    .collect()
+            }
+            Self::Musicnn => {
+                for layer in &super::musicnn::CONVOLUTIONS {
+                    add(format!("{}.weight", layer.name), layer.shape);
+                    add(format!("{}.bias", layer.name), &layer.shape[..1]);
+                }
+                for (name, outputs, inputs) in super::musicnn::DENSE {
+                    add(format!("{name}.weight"), &[outputs, inputs]);
+                    add(format!("{name}.bias"), &[outputs]);
+                }
+                super::musicnn::NORMS.iter().map(|&(name, c)| (name.to_owned(), c)).collect()
+            }
+        };
+        for (name, channels) in norms {
+            for field in ["weight", "bias", "running_mean", "running_var"] {
+                add(format!("{name}.{field}"), &[channels]);
+            }
+        }
+        list
+    }
+}

@@ -1,0 +1,156 @@
+//! One file in, its vectors out: probe, decode, mel spectrogram, encoder, pooling.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use half::f16;
+use ndarray::Array2;
+
+use super::EngineError;
+use crate::audio::{self, AudioInfo, DecodeReport};
+use crate::encoder::{Embedding, Encoder, pool};
+use crate::features::{MelFrontEnd, windows};
+
+/// Spectrograms that are encoded together; bounds the memory of a file with many windows.
+const BATCH: usize = 64;
+
+/// Less than this share of the asked-for audio must not be missing.
+const LEAST_DECODED: f64 = 0.5;
+
+/// Which windows of a track are listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowPlan {
+    /// This many, spread evenly over the whole track.
+    Spread(usize),
+    /// One every second.
+    All,
+    /// Windows every `hop` samples at the model's rate, as the openl3 tool places them; `center` puts the middle of
+    /// the first one on the first sample.
+    Reference {
+        /// Samples from one start to the next.
+        hop: usize,
+        /// Half a window of zeros before the start.
+        center: bool,
+    },
+}
+
+/// What listening to a file gave.
+#[derive(Debug, Clone)]
+pub struct FileEmbedding {
+    /// Mean of the windows, unit norm.
+    pub vector: Embedding,
+    /// `[windows, dimension]`, as the encoder gave them.
+    pub windows: Array2<f32>,
+    /// Start of each window, in seconds. Negative where centring put it before the first sample.
+    pub starts: Vec<f32>,
+    /// How decoding went.
+    pub report: DecodeReport,
+}
+
+impl FileEmbedding {
+    /// The windows in half precision, as the library keeps them; values beyond its range are cut.
+    pub fn half_windows(&self) -> Array2<f16> {
+        let largest = f32::from(f16::MAX);
+        self.windows.mapv(|value| f16::from_f32(value.clamp(-largest, largest)))
+    }
+}
+
+/// A model with its front end, ready to listen to files from any number of threads.
+#[derive(Debug)]
+pub struct Embedder {
+    encoder: Encoder,
+    front_end: MelFrontEnd,
+}
+
+impl Embedder {
+    /// Joins a model with the front end that its manifest names.
+    pub fn new(encoder: Encoder) -> Result<Self, EngineError> {
+        let front_end = MelFrontEnd::new(encoder.manifest().front_end.clone())?;
+        Ok(Self { encoder, front_end })
+    }
+
+    /// The model.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// Listens to a file.
+    ///
+    /// Near-silent windows do not count, except with [`WindowPlan::Reference`], which keeps every row in its place.
+    /// Memory is bounded whatever the file's length, but for the resulting vectors.
+    ///
+    /// - `info`: what [`audio::probe`] said of the file
+    /// - `stop`: when it becomes true, the file is given up with [`EngineError::Interrupted`]
+    pub fn embed(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+        stop: Option<&AtomicBool>,
+    ) -> Result<FileEmbedding, EngineError> {
+        let config = self.front_end.config();
+        let rate = config.sample_rate();
+        let length = config.window_samples();
+        let samples = audio::resampled_len(info, rate);
+        let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
+        if samples < length as u64 && !keeps_silence {
+            return Err(EngineError::TooShort {
+                path: path.to_owned(),
+                seconds: info.seconds(),
+                least: length as f64 / f64::from(rate),
+            });
+        }
+        let starts = match plan {
+            WindowPlan::Spread(n) => windows::spread(samples, length, n),
+            WindowPlan::All => windows::hop_1s(samples, length, rate),
+            WindowPlan::Reference { hop, center } => windows::reference(samples, length, hop, center),
+        };
+
+        let cells = config.cells();
+        let mut scratch = self.front_end.scratch();
+        let mut batch = Vec::with_capacity(cells * starts.len().min(BATCH));
+        let mut kept = Vec::with_capacity(starts.len());
+        let mut rows: Vec<f32> = Vec::new();
+        let mut fault = None;
+        let flush = |batch: &mut Vec<f32>, rows: &mut Vec<f32>| -> Result<(), EngineError> {
+            let encoded = self.encoder.encode(batch, batch.len() / cells)?;
+            rows.extend(encoded.iter());
+            batch.clear();
+            Ok(())
+        };
+        let report = audio::read_windows(path, info, rate, &starts, length, &mut |i, window| {
+            let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+            if stopped && fault.is_none() {
+                fault = Some(EngineError::Interrupted);
+            }
+            if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
+                return;
+            }
+            let filled = batch.len();
+            batch.resize(filled + cells, 0.0);
+            self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
+            kept.push(starts[i] as f32 / rate as f32);
+            if batch.len() == BATCH * cells
+                && let Err(error) = flush(&mut batch, &mut rows)
+            {
+                fault = Some(error);
+            }
+        })?;
+        if let Some(error) = fault {
+            return Err(error);
+        }
+        if report.decoded_share < LEAST_DECODED {
+            return Err(audio::AudioError::MostlyDamaged { path: path.to_owned(), share: report.decoded_share }.into());
+        }
+        if kept.is_empty() {
+            return Err(EngineError::Silent { path: path.to_owned() });
+        }
+        if !batch.is_empty() {
+            flush(&mut batch, &mut rows)?;
+        }
+        let windows = Array2::from_shape_vec((kept.len(), self.encoder.manifest().dimension), rows)
+            .map_err(|_| EngineError::Shape)?;
+        let vector = pool(windows.view())?;
+        Ok(FileEmbedding { vector, windows, starts: kept, report })
+    }
+}

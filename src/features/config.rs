@@ -1,0 +1,327 @@
+//! Every number of a front end, and its identity.
+
+use serde::{Deserialize, Serialize};
+
+use super::FeaturesError;
+
+/// Which of the three published spectrograms of OpenL3 a set of weights expects.
+///
+/// Embeddings differ between them (cosine about 0.976 on the reference clip), so the variant is part of a model's
+/// identity. Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More", ICASSP 2019.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenL3Variant {
+    /// The training of the published weights, openl3 up to 0.3.1, torchopenl3: 982 zeros on either side, power
+    /// spectrum, HTK mel scale with Slaney's area norm, square root.
+    Original,
+    /// openl3 from 0.4 (kapre 0.3): zeros only at the end, magnitudes, Slaney's scale and norm.
+    Kapre04,
+    /// Essentia's OpenL3 models: frames centred on their time (1024 zeros before), magnitudes, Slaney's scale,
+    /// triangles of unit area.
+    Essentia,
+}
+
+impl std::fmt::Display for OpenL3Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Original => "original",
+            Self::Kapre04 => "kapre04",
+            Self::Essentia => "essentia",
+        })
+    }
+}
+
+impl std::str::FromStr for OpenL3Variant {
+    type Err = FeaturesError;
+
+    fn from_str(name: &str) -> Result<Self, FeaturesError> {
+        match name {
+            "original" => Ok(Self::Original),
+            "kapre04" => Ok(Self::Kapre04),
+            "essentia" => Ok(Self::Essentia),
+            _ => Err(FeaturesError::Variant(name.to_owned())),
+        }
+    }
+}
+
+/// Shape of the analysis window, as long as the FFT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hann {
+    /// `0.5 - 0.5 cos(2πn / N)`.
+    Periodic,
+    /// `0.5 - 0.5 cos(2πn / (N - 1))`.
+    Symmetric,
+}
+
+/// What of each FFT bin enters the mel bands, and what leaves them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spectrum {
+    /// |X| in, sum out.
+    Magnitude,
+    /// |X|² in, sum out.
+    Power,
+    /// |X|² in, square root of the sum out.
+    RootOfPower,
+}
+
+/// Frequency warping of the mel bands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MelScale {
+    /// `2595 log10(1 + f / 700)`.
+    Htk,
+    /// Linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels for a factor of 6.4). Slaney, Auditory
+    /// Toolbox, 1998.
+    Slaney,
+}
+
+/// Height of each triangle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MelNorm {
+    /// Unit area over frequency in Hz: height `2 / (upper - lower)`.
+    Slaney,
+    /// Essentia's `unit_tri`; the same height, kept apart because the name is part of a model's description.
+    UnitTri,
+    /// Height 1.
+    Peak,
+}
+
+/// From mel bands to what the network sees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// `max(10 log10(max(x, amin)) - window's maximum, -range_db)`: 0 at the loudest cell of the window. Level
+    /// does not matter. A window of silence is 0 everywhere.
+    Decibel {
+        /// Smallest value before the logarithm.
+        amin: f64,
+        /// Depth of the floor below the maximum, dB.
+        range_db: f64,
+    },
+    /// `log10(scale · half(x) + 1)`, `half` a round trip through 16-bit floats.
+    LogHalf {
+        /// Factor before the logarithm.
+        scale: f64,
+    },
+}
+
+/// Every number that decides what a mel spectrogram is.
+///
+/// A frame `i` covers samples `[i · hop - pad_left, i · hop - pad_left + n_fft)` of its window; samples outside the
+/// window are zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MelConfig {
+    // The order of the fields is part of the fingerprint.
+    /// Hz.
+    pub(crate) sample_rate: u32,
+    /// Samples of a window.
+    pub(crate) window_samples: usize,
+    /// Samples of a frame, and of its FFT.
+    pub(crate) n_fft: usize,
+    /// Samples between frames.
+    pub(crate) hop: usize,
+    /// Frames of a window.
+    pub(crate) n_frames: usize,
+    /// Zeros before the window's first sample.
+    pub(crate) pad_left: usize,
+    pub(crate) hann: Hann,
+    pub(crate) spectrum: Spectrum,
+    /// Mel bands.
+    pub(crate) n_mels: usize,
+    /// Lower edge of the lowest band, Hz.
+    pub(crate) f_min: f64,
+    /// Upper edge of the highest band, Hz.
+    pub(crate) f_max: f64,
+    pub(crate) mel_scale: MelScale,
+    pub(crate) mel_norm: MelNorm,
+    pub(crate) compression: Compression,
+}
+
+impl MelConfig {
+    /// OpenL3's 128 bands × 199 frames of one second at 48 kHz.
+    pub fn openl3(variant: OpenL3Variant) -> Self {
+        let (pad_left, spectrum, mel_scale, mel_norm) = match variant {
+            OpenL3Variant::Original => (982, Spectrum::RootOfPower, MelScale::Htk, MelNorm::Slaney),
+            OpenL3Variant::Kapre04 => (0, Spectrum::Magnitude, MelScale::Slaney, MelNorm::Slaney),
+            OpenL3Variant::Essentia => (1024, Spectrum::Magnitude, MelScale::Slaney, MelNorm::UnitTri),
+        };
+        Self {
+            sample_rate: 48_000,
+            window_samples: 48_000,
+            n_fft: 2048,
+            hop: 242,
+            n_frames: 199,
+            pad_left,
+            hann: Hann::Periodic,
+            spectrum,
+            n_mels: 128,
+            f_min: 0.0,
+            f_max: 24_000.0,
+            mel_scale,
+            mel_norm,
+            compression: Compression::Decibel { amin: 1e-10, range_db: 80.0 },
+        }
+    }
+
+    /// MusiCNN's 96 bands × 187 frames of about three seconds at 16 kHz.
+    ///
+    /// Frames are not padded: a window is `186 · 256 + 512 = 48 128` samples. Pons, Serra, "musicnn: Pre-trained
+    /// convolutional neural networks for music audio tagging", 2019.
+    pub fn musicnn() -> Self {
+        Self {
+            sample_rate: 16_000,
+            window_samples: 48_128,
+            n_fft: 512,
+            hop: 256,
+            n_frames: 187,
+            pad_left: 0,
+            hann: Hann::Periodic,
+            spectrum: Spectrum::Power,
+            n_mels: 96,
+            f_min: 0.0,
+            f_max: 8000.0,
+            mel_scale: MelScale::Slaney,
+            mel_norm: MelNorm::Slaney,
+            compression: Compression::LogHalf { scale: 10_000.0 },
+        }
+    }
+
+    /// Hz that samples must have.
+    pub fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    /// Samples of one window.
+    pub fn window_samples(&self) -> usize {
+        self.window_samples
+    }
+
+    /// Mel bands: rows of a spectrogram.
+    pub fn n_mels(&self) -> usize {
+        self.n_mels
+    }
+
+    /// Frames of a window: columns of a spectrogram.
+    pub fn n_frames(&self) -> usize {
+        self.n_frames
+    }
+
+    /// Numbers of one spectrogram, `n_mels · n_frames`.
+    pub fn cells(&self) -> usize {
+        self.n_mels * self.n_frames
+    }
+
+    /// Sixteen hex digits that change whenever any number does: BLAKE3 of the configuration as compact JSON, fields in
+    /// declared order.
+    pub fn fingerprint(&self) -> String {
+        let text = serde_json::to_string(self).expect("a struct of numbers and names is always valid JSON");
+        let mut hasher = blake3::Hasher::new_derive_key("voisin mel front end 1");
+        hasher.update(text.as_bytes());
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+
+    /// Checks that every number is one that [`MelFrontEnd`](super::MelFrontEnd) can compute with; a configuration may
+    /// come from a manifest that somebody wrote by hand.
+    pub fn validate(&self) -> Result<(), FeaturesError> {
+        let within = |field, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(FeaturesError::Config {
+                    field,
+                    found: value.to_string(),
+                    expected: format!("{low} to {high}"),
+                })
+            }
+        };
+        within("sample_rate", self.sample_rate as usize, 1000, 768_000)?;
+        within("window_samples", self.window_samples, 1, 1 << 24)?;
+        within("n_fft", self.n_fft, 16, 1 << 16)?;
+        if !self.n_fft.is_multiple_of(2) {
+            return Err(FeaturesError::Config {
+                field: "n_fft",
+                found: self.n_fft.to_string(),
+                expected: "an even number".to_owned(),
+            });
+        }
+        within("hop", self.hop, 1, 1 << 16)?;
+        within("n_frames", self.n_frames, 1, 1 << 14)?;
+        within("pad_left", self.pad_left, 0, self.n_fft)?;
+        within("n_mels", self.n_mels, 1, 1 << 10)?;
+        let positive = |field, value: f64, low: f64, high: f64| {
+            if value >= low && value <= high {
+                Ok(())
+            } else {
+                Err(FeaturesError::Config {
+                    field,
+                    found: value.to_string(),
+                    expected: format!("{low} to {high}"),
+                })
+            }
+        };
+        let nyquist = f64::from(self.sample_rate) / 2.0;
+        positive("f_max", self.f_max, 1.0, nyquist)?;
+        positive("f_min", self.f_min, 0.0, self.f_max - 1.0)?;
+        match self.compression {
+            Compression::Decibel { amin, range_db } => {
+                positive("amin", amin, 1e-15, 1.0)?;
+                positive("range_db", range_db, 1.0, 1000.0)
+            }
+            Compression::LogHalf { scale } => positive("scale", scale, 1e-3, 1e9),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_never_change() {
+        // These are stored with the vectors of users' libraries.
+        let all = [
+            MelConfig::openl3(OpenL3Variant::Original),
+            MelConfig::openl3(OpenL3Variant::Kapre04),
+            MelConfig::openl3(OpenL3Variant::Essentia),
+            MelConfig::musicnn(),
+        ];
+        let found: Vec<String> = all.iter().map(MelConfig::fingerprint).collect();
+        assert_eq!(found, ["dd3bac09d3a8fbd1", "fd80c6e5c660359f", "a48df1b010ea7261", "035077ba6c367d5f"]);
+    }
+
+    #[test]
+    fn json_round_trip_and_unknown_fields() {
+        let config = MelConfig::musicnn();
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<MelConfig>(&text).unwrap(), config);
+        let more = text.replacen('{', r#"{"preemphasis":0.97,"#, 1);
+        assert!(serde_json::from_str::<MelConfig>(&more).is_err());
+    }
+
+    #[test]
+    fn frames_lie_where_the_facts_say() {
+        for variant in [OpenL3Variant::Original, OpenL3Variant::Kapre04, OpenL3Variant::Essentia] {
+            let c = MelConfig::openl3(variant);
+            assert_eq!((c.n_frames - 1) * c.hop, 47_916);
+            assert_eq!(variant.to_string().parse::<OpenL3Variant>().unwrap(), variant);
+        }
+        let c = MelConfig::musicnn();
+        assert_eq!((c.n_frames - 1) * c.hop + c.n_fft, c.window_samples);
+        assert!("slaney".parse::<OpenL3Variant>().is_err());
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let mut config = MelConfig::musicnn();
+        config.f_max = f64::NAN;
+        let message = config.validate().unwrap_err().to_string();
+        assert_eq!(message, "front end: f_max is NaN, expected 1 to 8000");
+        let mut config = MelConfig::musicnn();
+        config.n_fft = 1 << 40;
+        assert!(config.validate().is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! Which windows of a track are analysed, and which are too quiet to count.
+//!
+//! All positions are in samples at the model's rate. A start may be negative, and a window may run past the end: there
+//! are zeros there.
+
+/// Level below which a window is near-silent, dB relative to full scale (RMS).
+pub const SILENCE_DBFS: f32 = -70.0;
+
+/// openl3's own windows: every `hop` samples, covering everything.
+///
+/// - `len`: samples of the track; an empty track has no windows
+/// - `center`: half a window of zeros before the first sample, so that window `i` is centred on `i · hop`
+/// - returns: `1 + ceil((len + pad - window) / hop)` starts, at least one; zeros follow the end of the track
+pub fn reference(len: u64, window: usize, hop: usize, center: bool) -> Vec<i64> {
+    if len == 0 {
+        return Vec::new();
+    }
+    let (window, hop) = (window as u64, hop.max(1) as u64);
+    let pad = if center { window / 2 } else { 0 };
+    let count = 1 + (len + pad).saturating_sub(window).div_ceil(hop);
+    (0..count).map(|i| (i * hop) as i64 - pad as i64).collect()
+}
+
+/// `n` windows spread evenly over the whole track: the track is cut into `n` equal parts, and each part's middle is a
+/// window's middle.
+///
+/// Windows never overlap and never reach outside the track: one that is too short for `n` gets as many as fit
+/// (`len / window`), spread in the same way; one shorter than a window gets a single window from its first sample,
+/// followed by zeros. An empty track, or `n = 0`, has none.
+pub fn spread(len: u64, window: usize, n: usize) -> Vec<i64> {
+    if len == 0 || n == 0 {
+        return Vec::new();
+    }
+    let window = window.max(1) as u64;
+    let n = (n as u64).min(len / window);
+    if n == 0 {
+        return vec![0];
+    }
+    (0..n)
+        .map(|i| {
+            let middle = u128::from(len) * u128::from(2 * i + 1) / u128::from(2 * n);
+            (middle as u64).saturating_sub(window / 2).min(len - window) as i64
+        })
+        .collect()
+}
+
+/// Everything at a hop of one second: starts at 0, `rate`, `2 · rate`, … as long as the window fits, then one more
+/// that ends with the track if something is left.
+///
+/// A track shorter than a window gets a single one from its first sample, followed by zeros; an empty track none.
+pub fn hop_1s(len: u64, window: usize, rate: u32) -> Vec<i64> {
+    if len == 0 {
+        return Vec::new();
+    }
+    let Some(last) = len.checked_sub(window as u64) else {
+        return vec![0];
+    };
+    let hop = u64::from(rate.max(1));
+    let mut starts: Vec<i64> = (0..=last / hop).map(|i| (i * hop) as i64).collect();
+    if !last.is_multiple_of(hop) {
+        starts.push(last as i64);
+    }
+    starts
+}
+
+/// Whether a window is too quiet to say anything: RMS about its mean below [`SILENCE_DBFS`].
+///
+/// A constant offset is silence too. Samples that are not finite count as zero; an empty window is silent.
+pub fn is_near_silent(samples: &[f32]) -> bool {
+    if samples.is_empty() {
+        return true;
+    }
+    let (mut sum, mut squares) = (0.0f64, 0.0f64);
+    for chunk in samples.chunks(256) {
+        // A chunk in f32 is fast, and too short to lose precision that matters at -70 dB.
+        let (mut s, mut q) = ([0f32; 8], [0f32; 8]);
+        for (i, &x) in chunk.iter().enumerate() {
+            let x = if x.is_finite() { x } else { 0.0 };
+            s[i % 8] += x;
+            q[i % 8] += x * x;
+        }
+        sum += f64::from(s.iter().sum::<f32>());
+        squares += f64::from(q.iter().sum::<f32>());
+    }
+    let n = samples.len() as f64;
+    let variance = squares / n - (sum / n).powi(2);
+    variance < 10f64.powf(f64::from(SILENCE_DBFS) / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_windows_are_openl3s() {
+        // n = 1 + ceil((len + 24000 - 48000) / hop), timestamp i * hop.
+        let starts = reference(480_000, 48_000, 4800, true);
+        assert_eq!(starts.len(), 1 + (480_000 + 24_000 - 48_000) / 4800);
+        assert_eq!(&starts[..3], &[-24_000, -19_200, -14_400]);
+        assert_eq!(reference(480_001, 48_000, 4800, true).len(), starts.len() + 1);
+        assert_eq!(reference(48_000, 48_000, 4800, false), [0]);
+        assert_eq!(reference(48_001, 48_000, 4800, false), [0, 4800]);
+        assert_eq!(reference(10, 48_000, 4800, true), [-24_000]);
+        assert!(reference(0, 48_000, 4800, true).is_empty());
+    }
+
+    #[test]
+    fn spread_is_even_and_inside() {
+        assert_eq!(spread(400, 10, 4), [45, 145, 245, 345]);
+        assert_eq!(spread(40, 10, 4), [0, 10, 20, 30]);
+        assert_eq!(spread(39, 10, 4), [1, 14, 27]); // only three fit
+        assert_eq!(spread(10, 10, 4), [0]);
+        assert_eq!(spread(9, 10, 4), [0]);
+        assert!(spread(0, 10, 4).is_empty());
+        assert!(spread(100, 10, 0).is_empty());
+    }
+
+    #[test]
+    fn one_second_hop_covers_everything() {
+        assert_eq!(hop_1s(100, 30, 20), [0, 20, 40, 60, 70]);
+        assert_eq!(hop_1s(90, 30, 20), [0, 20, 40, 60]);
+        assert_eq!(hop_1s(29, 30, 20), [0]);
+        assert!(hop_1s(0, 30, 20).is_empty());
+    }
+
+    #[test]
+    fn silence_is_judged_about_the_mean() {
+        let tone = |amplitude: f32, offset: f32| -> Vec<f32> {
+            (0..48_000).map(|i| amplitude * (i as f32 * 0.1).sin() + offset).collect()
+        };
+        // RMS of a sine is 3.01 dB below its amplitude.
+        assert!(!is_near_silent(&tone(10f32.powf(-66.5 / 20.0), 0.0)));
+        assert!(is_near_silent(&tone(10f32.powf(-67.5 / 20.0), 0.0)));
+        assert!(is_near_silent(&tone(1e-5, 0.25)));
+        assert!(!is_near_silent(&tone(1e-2, 0.25)));
+        assert!(is_near_silent(&[]));
+        assert!(is_near_silent(&[f32::NAN; 100]));
+    }
+}

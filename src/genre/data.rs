@@ -1,0 +1,205 @@
+//! Labelled vectors: what the engine learns from, and what it is asked about.
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::{Genre, GenreError, Spellings};
+use crate::track::TrackId;
+
+/// Window vectors and the track each belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowSet<'a> {
+    /// `[windows, dimension]`.
+    pub vectors: ArrayView2<'a, f32>,
+    /// Row of the track in the track vectors, one per window.
+    pub owner: &'a [usize],
+}
+
+/// Labelled tracks.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingSet<'a> {
+    /// Who they are, one per row.
+    pub ids: &'a [TrackId],
+    /// Track vectors, `[tracks, dimension]`.
+    pub vectors: ArrayView2<'a, f32>,
+    /// Genres of each track; tracks without any are left out of training.
+    pub labels: &'a [Vec<Genre>],
+    /// Artist (or whatever must not be on both sides of a split) of each track, as a number.
+    pub groups: &'a [usize],
+    /// Window vectors, where they are kept.
+    pub windows: Option<WindowSet<'a>>,
+}
+
+/// Tracks whose genre is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Queries<'a> {
+    /// Track vectors, `[queries, dimension]`.
+    pub vectors: ArrayView2<'a, f32>,
+    /// Window vectors; `owner` counts rows of `vectors`.
+    pub windows: Option<WindowSet<'a>>,
+    /// Their ids where they have one (empty: none has): a track never votes for itself.
+    pub ids: &'a [Option<TrackId>],
+    /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
+    pub exclude_groups: &'a [Option<usize>],
+}
+
+impl<'a> Queries<'a> {
+    /// Queries that are not in the training set.
+    pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
+        Self { vectors, windows: None, ids: &[], exclude_groups: &[] }
+    }
+}
+
+/// Checks that every number is finite.
+pub(super) fn check_finite(what: &'static str, vectors: ArrayView2<f32>) -> Result<(), GenreError> {
+    for (row, vector) in vectors.outer_iter().enumerate() {
+        if !vector.iter().all(|v| v.is_finite()) {
+            return Err(GenreError::NotFinite { what, row });
+        }
+    }
+    Ok(())
+}
+
+fn same_rows(what: &'static str, expected: usize, found: usize) -> Result<(), GenreError> {
+    if expected == found { Ok(()) } else { Err(GenreError::Rows { what, expected, found }) }
+}
+
+impl Queries<'_> {
+    pub(super) fn check(&self, dimension: usize) -> Result<(), GenreError> {
+        let n = self.vectors.nrows();
+        check_vectors("vectors", self.vectors, dimension)?;
+        if !self.ids.is_empty() {
+            same_rows("ids", n, self.ids.len())?;
+        }
+        if !self.exclude_groups.is_empty() {
+            same_rows("groups left out", n, self.exclude_groups.len())?;
+        }
+        check_windows(self.windows.as_ref(), n, dimension)
+    }
+}
+
+fn check_vectors(what: &'static str, vectors: ArrayView2<f32>, dimension: usize) -> Result<(), GenreError> {
+    if vectors.ncols() != dimension {
+        return Err(GenreError::Dimension { what, expected: dimension, found: vectors.ncols() });
+    }
+    check_finite(what, vectors)
+}
+
+fn check_windows(windows: Option<&WindowSet>, tracks: usize, dimension: usize) -> Result<(), GenreError> {
+    let Some(windows) = windows else { return Ok(()) };
+    same_rows("owners of windows", windows.vectors.nrows(), windows.owner.len())?;
+    if let Some(&owner) = windows.owner.iter().find(|o| **o >= tracks) {
+        return Err(GenreError::Rows { what: "owners of windows", expected: tracks, found: owner + 1 });
+    }
+    check_vectors("window vectors", windows.vectors, dimension)
+}
+
+/// The training set as numbers: rows with at least one genre, soft targets, groups.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    pub(super) ids: Vec<TrackId>,
+    /// `[n, d]`
+    pub(super) x: Array2<f32>,
+    /// Classes of each row.
+    pub(super) classes: Vec<Vec<usize>>,
+    /// What the classes are.
+    pub(super) genres: Vec<Genre>,
+    pub(super) groups: Vec<usize>,
+    /// Windows and their owners (rows of `x`), if any.
+    pub(super) windows: Option<(Array2<f32>, Vec<usize>)>,
+    /// Row in the caller's set.
+    pub(super) origin: Vec<usize>,
+}
+
+impl Problem {
+    /// Checks the set and keeps its labelled rows.
+    pub(super) fn new(set: &TrainingSet) -> Result<Self, GenreError> {
+        let n = set.vectors.nrows();
+        same_rows("ids", n, set.ids.len())?;
+        same_rows("labels", n, set.labels.len())?;
+        same_rows("groups", n, set.groups.len())?;
+        check_finite("vectors", set.vectors)?;
+        check_windows(set.windows.as_ref(), n, set.vectors.ncols())?;
+        let genres = Spellings::count(set.labels.iter().flatten()).genres();
+        let classes: Vec<Vec<usize>> = set
+            .labels
+            .iter()
+            .map(|labels| {
+                let mut c: Vec<usize> = labels.iter().filter_map(|g| genres.binary_search(g).ok()).collect();
+                c.sort_unstable();
+                c.dedup();
+                c
+            })
+            .collect();
+        let whole = Self {
+            ids: set.ids.to_vec(),
+            x: set.vectors.to_owned(),
+            classes,
+            genres,
+            groups: set.groups.to_vec(),
+            windows: set.windows.map(|w| (w.vectors.to_owned(), w.owner.to_vec())),
+            origin: (0..n).collect(),
+        };
+        let rows: Vec<usize> = (0..n).filter(|&i| !whole.classes[i].is_empty()).collect();
+        if rows.len() < 4 || whole.genres.len() < 2 {
+            return Err(GenreError::TooFew {
+                tracks: rows.len(),
+                genres: whole.genres.len(),
+                needed: "4 tracks and 2 genres",
+            });
+        }
+        Ok(if rows.len() == n { whole } else { whole.subset(&rows) })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.x.nrows()
+    }
+
+    pub(super) fn n_classes(&self) -> usize {
+        self.genres.len()
+    }
+
+    /// Soft targets, `[n, classes]`: a track's genres share 1.
+    pub(super) fn targets(&self) -> Array2<f32> {
+        targets(&self.classes, self.n_classes())
+    }
+
+    /// The rows named, in that order, with their windows.
+    pub(super) fn subset(&self, rows: &[usize]) -> Self {
+        let mut place = vec![usize::MAX; self.len()];
+        for (new, &old) in rows.iter().enumerate() {
+            place[old] = new;
+        }
+        let windows = self.windows.as_ref().map(|(vectors, owner)| {
+            let keep: Vec<usize> = (0..owner.len()).filter(|&w| place[owner[w]] != usize::MAX).collect();
+            (vectors.select(Axis(0), &keep), keep.iter().map(|&w| place[owner[w]]).collect())
+        });
+        Self {
+            ids: rows.iter().map(|&r| self.ids[r]).collect(),
+            x: self.x.select(Axis(0), rows),
+            classes: rows.iter().map(|&r| self.classes[r].clone()).collect(),
+            genres: self.genres.clone(),
+            groups: rows.iter().map(|&r| self.groups[r]).collect(),
+            windows,
+            origin: rows.iter().map(|&r| self.origin[r]).collect(),
+        }
+    }
+
+    /// Tracks per class, a track of several genres counted in each.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.n_classes()];
+        for &class in self.classes.iter().flatten() {
+            counts[class] += 1;
+        }
+        counts
+    }
+}
+
+pub(super) fn targets(classes: &[Vec<usize>], n_classes: usize) -> Array2<f32> {
+    let mut targets = Array2::zeros((classes.len(), n_classes));
+    for (i, of_track) in classes.iter().enumerate() {
+        for &class in of_track {
+            targets[[i, class]] = 1.0 / of_track.len() as f32;
+        }
+    }
+    targets
+}

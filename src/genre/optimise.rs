@@ -1,0 +1,114 @@
+//! Limited-memory BFGS.
+
+use std::collections::VecDeque;
+
+/// Where the minimiser stopped.
+#[derive(Debug, Clone)]
+pub(super) struct Minimum {
+    pub(super) x: Vec<f64>,
+    pub(super) iterations: usize,
+}
+
+/// Minimises a smooth function.
+///
+/// - `f(x)`: value and gradient; - `each(iteration, x)`: called after every step, `false` stops
+///
+/// Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 7.5, with backtracking to the sufficient
+/// decrease condition; steps that show no positive curvature do not enter the memory. Deterministic.
+pub(super) fn lbfgs<E>(
+    start: Vec<f64>,
+    max_iterations: usize,
+    mut f: impl FnMut(&[f64]) -> Result<(f64, Vec<f64>), E>,
+    mut each: impl FnMut(usize, &[f64]) -> Result<bool, E>,
+) -> Result<Minimum, E> {
+    const MEMORY: usize = 8;
+    let mut x = start;
+    let (mut value, mut gradient) = f(&x)?;
+    let mut memory: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
+    let mut iterations = 0;
+    while iterations < max_iterations {
+        let slope_norm = dot(&gradient, &gradient).sqrt();
+        if slope_norm < 1e-6 || !value.is_finite() {
+            break;
+        }
+        let mut direction = two_loops(&gradient, &memory);
+        let mut slope = dot(&direction, &gradient);
+        if slope >= 0.0 {
+            memory.clear();
+            direction = gradient.iter().map(|g| -g).collect();
+            slope = -slope_norm * slope_norm;
+        }
+        let mut step = if memory.is_empty() { (1.0 / slope_norm).min(1.0) } else { 1.0 };
+        let mut taken = None;
+        for _ in 0..20 {
+            let candidate: Vec<f64> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+            let (v, g) = f(&candidate)?;
+            if v.is_finite() && v <= value + 1e-4 * step * slope {
+                taken = Some((candidate, v, g));
+                break;
+            }
+            step *= 0.5;
+        }
+        let Some((candidate, v, g)) = taken else { break };
+        let s: Vec<f64> = candidate.iter().zip(&x).map(|(a, b)| a - b).collect();
+        let y: Vec<f64> = g.iter().zip(&gradient).map(|(a, b)| a - b).collect();
+        let curvature = dot(&s, &y);
+        if curvature > 1e-12 * dot(&y, &y) {
+            if memory.len() == MEMORY {
+                memory.pop_front();
+            }
+            memory.push_back((s, y, 1.0 / curvature));
+        }
+        let gain = value - v;
+        (x, value, gradient) = (candidate, v, g);
+        iterations += 1;
+        if !each(iterations, &x)? || gain <= 1e-7 * value.abs().max(1e-3) {
+            break;
+        }
+    }
+    Ok(Minimum { x, iterations })
+}
+
+/// The quasi-Newton direction.
+fn two_loops(gradient: &[f64], memory: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) -> Vec<f64> {
+    let mut q: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    let mut factors = Vec::with_capacity(memory.len());
+    for (s, y, rho) in memory.iter().rev() {
+        let a = rho * dot(s, &q);
+        q.iter_mut().zip(y).for_each(|(q, y)| *q -= a * y);
+        factors.push(a);
+    }
+    if let Some((_, y, rho)) = memory.back() {
+        let scale = 1.0 / (rho * dot(y, y));
+        q.iter_mut().for_each(|q| *q *= scale);
+    }
+    for ((s, y, rho), a) in memory.iter().zip(factors.into_iter().rev()) {
+        let b = rho * dot(y, &q);
+        q.iter_mut().zip(s).for_each(|(q, s)| *q += (a - b) * s);
+    }
+    q
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn finds_rosenbrocks_minimum() {
+        let f = |x: &[f64]| -> Result<_, Infallible> {
+            let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
+            Ok((a * a + 100.0 * b * b, vec![-2.0 * a - 400.0 * x[0] * b, 200.0 * b]))
+        };
+        let Ok(minimum) = lbfgs(vec![-1.2, 1.0], 200, f, |_, _| Ok(true));
+        assert!((minimum.x[0] - 1.0).abs() < 1e-3 && (minimum.x[1] - 1.0).abs() < 1e-3, "{minimum:?}");
+        assert!(minimum.iterations < 80);
+        let Ok(stopped) = lbfgs(vec![-1.2, 1.0], 200, f, |i, _| Ok(i < 3));
+        assert_eq!(stopped.iterations, 3);
+    }
+}

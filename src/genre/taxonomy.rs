@@ -1,0 +1,373 @@
+//! From what tags say to labels.
+//!
+//! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared: `Hip-Hop`, `hip hop`
+//! and `HIPHOP` are one genre. There are no parents: kinship is measured ([`super::kinship`]), never listed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{Hash, Hasher},
+    path::Path,
+    sync::Arc,
+};
+
+use serde::{Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization;
+
+use super::{GenreError, id3};
+
+/// A genre label: compared by key, shown as its user spells it.
+///
+/// Serialises as its name.
+#[derive(Debug, Clone)]
+pub struct Genre {
+    name: Arc<str>,
+    key: Arc<str>,
+}
+
+impl Genre {
+    /// A genre from its stored parts, with no look at synonyms (see [`Taxonomy::genre`]).
+    pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), key: key.into() }
+    }
+
+    /// A genre as spelt, without synonyms.
+    pub fn plain(name: &str) -> Self {
+        let name = clean(name);
+        Self { key: fold(&name).into(), name: name.into() }
+    }
+
+    /// The spelling to show.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What spellings are compared by: letters and digits only, folded case, no accents.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl PartialEq for Genre {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+impl Eq for Genre {}
+impl PartialOrd for Genre {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Genre {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+impl Hash for Genre {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+impl std::fmt::Display for Genre {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.name)
+    }
+}
+impl Serialize for Genre {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
+}
+
+/// Reads genre strings: separators, ID3 numbers, synonyms.
+#[derive(Debug, Clone)]
+pub struct Taxonomy {
+    /// Folded spelling → what it means.
+    synonyms: HashMap<String, Meaning>,
+}
+
+#[derive(Debug, Clone)]
+enum Meaning {
+    Genre(String),
+    Nothing,
+}
+
+impl Default for Taxonomy {
+    /// The synonyms shipped with the program (`data/genre-synonyms.tsv`).
+    fn default() -> Self {
+        Self::from_tsv(include_str!("../../data/genre-synonyms.tsv"), Path::new("data/genre-synonyms.tsv"))
+            .expect("the shipped file is read in the tests")
+    }
+}
+
+impl Taxonomy {
+    /// No synonyms at all: only case, accents, spaces and punctuation are folded.
+    pub fn without_synonyms() -> Self {
+        Self { synonyms: HashMap::new() }
+    }
+
+    /// Reads a synonym file's text: `spelling<TAB>genre` a line, `#` comments, `-` for "no genre".
+    ///
+    /// `path` is named in errors only.
+    pub fn from_tsv(text: &str, path: &Path) -> Result<Self, GenreError> {
+        let mut taxonomy = Self::without_synonyms();
+        taxonomy.extend_from_tsv(text, path)?;
+        Ok(taxonomy)
+    }
+
+    /// Adds a user's synonyms to the shipped ones; the user's lines win.
+    pub fn with_user_file(mut self, path: &Path) -> Result<Self, GenreError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
+        self.extend_from_tsv(&text, path)?;
+        Ok(self)
+    }
+
+    /// As [`Self::with_user_file`], from text.
+    pub fn extend_from_tsv(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
+            let [spelling, genre] = fields[..] else {
+                return Err(GenreError::SynonymLine {
+                    path: path.to_owned(),
+                    line: index + 1,
+                    columns: fields.len(),
+                });
+            };
+            if spelling.is_empty() || genre.is_empty() {
+                return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
+            }
+            let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(fold(genre)) };
+            self.synonyms.insert(fold(spelling), meaning);
+        }
+        Ok(())
+    }
+
+    /// One string taken whole as one genre: no splitting, no numbers. `None` when it names no genre.
+    pub fn genre(&self, spelling: &str) -> Option<Genre> {
+        let name = clean(spelling);
+        let mut key = fold(&name);
+        if key.is_empty() {
+            return None;
+        }
+        // a user's synonym may lead to a shipped one; a circle ends at the hop limit
+        for _ in 0..4 {
+            match self.synonyms.get(&key) {
+                Some(Meaning::Nothing) => return None,
+                Some(Meaning::Genre(meant)) if *meant != key => key.clone_from(meant),
+                _ => break,
+            }
+        }
+        Some(Genre::from_parts(name, key))
+    }
+
+    /// The genres that a tag's strings name, in order, each once.
+    ///
+    /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/` and `,` unless the whole is a known name;
+    /// reads `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is both, the text first).
+    /// Strings that name no genre (`Unknown`, `(12)` = Other, `255`) give nothing.
+    pub fn parse<S: AsRef<str>>(&self, tags: &[S]) -> Vec<Genre> {
+        let mut genres: Vec<Genre> = Vec::new();
+        let mut push = |genre: Option<Genre>| {
+            if let Some(genre) = genre
+                && !genres.contains(&genre)
+            {
+                genres.push(genre);
+            }
+        };
+        for tag in tags {
+            for part in tag.as_ref().split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}']) {
+                let (numbers, text) = id3_references(part.trim());
+                if !text.is_empty() {
+                    if self.synonyms.contains_key(&fold(text)) {
+                        push(self.genre(text));
+                    } else {
+                        for piece in text.split(['/', ',']) {
+                            push(self.genre(numbered(piece).unwrap_or(piece)));
+                        }
+                    }
+                }
+                for name in numbers {
+                    push(self.genre(name));
+                }
+            }
+        }
+        genres
+    }
+}
+
+/// Chooses one spelling per genre: the one used most, then the alphabetically first.
+#[derive(Debug, Clone, Default)]
+pub struct Spellings {
+    counts: BTreeMap<String, BTreeMap<String, usize>>,
+}
+
+impl Spellings {
+    /// Counts the spellings in use.
+    pub fn count<'a>(genres: impl IntoIterator<Item = &'a Genre>) -> Self {
+        let mut spellings = Self::default();
+        for genre in genres {
+            *spellings
+                .counts
+                .entry(genre.key.to_string())
+                .or_default()
+                .entry(genre.name.to_string())
+                .or_default() += 1;
+        }
+        spellings
+    }
+
+    /// Every genre met, in its commonest spelling, ordered by key.
+    pub fn genres(&self) -> Vec<Genre> {
+        self.counts
+            .iter()
+            .filter_map(|(key, names)| {
+                let (name, _) = names.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
+                Some(Genre::from_parts(name.as_str(), key.as_str()))
+            })
+            .collect()
+    }
+}
+
+/// Leading `(n)` references of ID3v2.3, and the text after them. `((` escapes a parenthesis.
+fn id3_references(text: &str) -> (Vec<&'static str>, &str) {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(inner) = rest.strip_prefix('(') {
+        if inner.starts_with('(') {
+            return (names, inner);
+        }
+        let Some((reference, after)) = inner.split_once(')') else { break };
+        match reference.trim() {
+            "RX" => names.push("Remix"),
+            "CR" => names.push("Cover"),
+            "255" => {}
+            digits => match digits.parse().ok().and_then(id3::name) {
+                Some(name) => names.push(name),
+                None => break,
+            },
+        }
+        rest = after.trim_start();
+    }
+    (names, numbered(rest).unwrap_or(rest))
+}
+
+/// The name of a bare ID3 number; `255` (none) is an empty one.
+fn numbered(text: &str) -> Option<&'static str> {
+    match text.trim().parse::<u32>().ok()? {
+        255 => Some(""),
+        number => id3::name(number),
+    }
+}
+
+/// Trims, drops control characters, and makes every run of white space one space.
+fn clean(text: &str) -> String {
+    let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The key of a spelling: NFKD without Latin accents, lower case, `&` and `+` read "and", letters and digits only.
+///
+/// A string without letters or digits is its own key in lower case.
+fn fold(text: &str) -> String {
+    let mut key = String::with_capacity(text.len());
+    for c in text.nfkd() {
+        match c {
+            '\u{300}'..='\u{36f}' => {}
+            '&' | '+' => key.push_str("and"),
+            'ß' => key.push_str("ss"),
+            'ø' | 'Ø' => key.push('o'),
+            'ł' | 'Ł' => key.push('l'),
+            'æ' | 'Æ' => key.push_str("ae"),
+            'œ' | 'Œ' => key.push_str("oe"),
+            c if c.is_alphanumeric() || unicode_normalization::char::is_combining_mark(c) => {
+                key.extend(c.to_lowercase());
+            }
+            _ => {}
+        }
+    }
+    // composed again, so that marks outside Latin (kana, Devanagari …) stay as they are written
+    let key: String = key.nfc().collect();
+    if key.is_empty() { clean(text).to_lowercase() } else { key }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names(tags: &[&str]) -> Vec<String> {
+        Taxonomy::default().parse(tags).iter().map(|g| g.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn tags_split_and_numbers_are_read() {
+        assert_eq!(names(&["Rock; Punk"]), ["Rock", "Punk"]);
+        assert_eq!(names(&["Hip-Hop/Rap"]), ["Hip-Hop", "Rap"]);
+        assert_eq!(names(&["Rock\\\\Punk"]), ["Rock", "Punk"]);
+        assert_eq!(names(&["Rock\0Punk\0"]), ["Rock", "Punk"]);
+        assert_eq!(names(&["(17)"]), ["Rock"]);
+        assert_eq!(names(&["17"]), ["Rock"]);
+        assert_eq!(names(&["(17)Rock"]), ["Rock"]);
+        assert_eq!(names(&["(4)Eurodisco"]), ["Eurodisco", "Disco"]);
+        assert_eq!(names(&["(17)(13)"]), ["Rock", "Pop"]);
+        assert_eq!(names(&["(RX)(191)"]), ["Remix", "Psybient"]);
+        assert_eq!(names(&["((Odd) name"]), ["(Odd) name"]);
+        assert_eq!(names(&["(Neo) Soul"]), ["(Neo) Soul"]);
+        assert_eq!(names(&["80s", "192"]), ["80s", "192"]);
+        assert_eq!(names(&["255", "(255)", "(12)", "Unknown", " ", "n/a", ""]), Vec::<String>::new());
+        assert_eq!(names(&["Singer/Songwriter"]), ["Singer/Songwriter"]);
+        assert_eq!(names(&["Folk, World, & Country"]), ["Folk, World, & Country"]);
+        assert_eq!(names(&["Pop, Rock", "rock", "ROCK"]), ["Pop", "Rock"]);
+        assert_eq!(names(&["AC/17"]), ["AC", "Rock"]);
+    }
+
+    #[test]
+    fn spellings_of_one_genre_are_equal() {
+        let taxonomy = Taxonomy::default();
+        let same = |a: &str, b: &str| taxonomy.genre(a) == taxonomy.genre(b);
+        assert!(same("Hip-Hop", "hip hop") && same("HIPHOP", "Hip‐Hop"));
+        assert!(same("R&B", "Rhythm and Blues") && same("RnB", "R'n'B"));
+        assert!(same("Drum & Bass", "drum and bass") && same("DnB", "drum'n'bass"));
+        assert!(same("Électronique", "electronique") && same("Música", "musica"));
+        assert!(same("Ｒｏｃｋ", "rock"));
+        assert!(!same("ロック", "ロツク") && !same("がが", "かか"));
+        assert!(!same("Rock", "Punk") && !same("Rap", "Hip-Hop"));
+        assert_eq!(taxonomy.genre("  Hip   Hop ").map(|g| g.to_string()), Some("Hip Hop".into()));
+        assert_eq!(taxonomy.genre("!!!").map(|g| g.key().to_owned()), Some("!!!".into()));
+    }
+
+    #[test]
+    fn the_commonest_spelling_is_shown() {
+        let genres = ["Hip-Hop", "hip hop", "Hip-Hop", "Rock"].map(Genre::plain);
+        let chosen = Spellings::count(&genres).genres();
+        assert_eq!(chosen.iter().map(Genre::name).collect::<Vec<_>>(), ["Hip-Hop", "Rock"]);
+    }
+
+    #[test]
+    fn a_users_file_wins_and_bad_lines_are_named() {
+        let mut taxonomy = Taxonomy::default();
+        taxonomy.extend_from_tsv("Rap\tHip-Hop\nOther\tOther\n", Path::new("mine.tsv")).unwrap();
+        assert_eq!(taxonomy.genre("rap"), taxonomy.genre("Hip-Hop"));
+        assert_eq!(taxonomy.genre("other").map(|g| g.to_string()), Some("other".into()));
+        let error = taxonomy.extend_from_tsv("\nRock Punk\n", Path::new("mine.tsv")).unwrap_err().to_string();
+        assert!(error.contains("mine.tsv") && error.contains("line 2"), "{error}");
+        // a circle of synonyms ends
+        taxonomy.extend_from_tsv("a\tb\nb\ta\n", Path::new("mine.tsv")).unwrap();
+        assert!(taxonomy.genre("a").is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn any_string_is_read(tag in ".{0,40}") {
+            for genre in Taxonomy::default().parse(&[tag]) {
+                prop_assert!(!genre.name().is_empty() && !genre.key().is_empty());
+                prop_assert_eq!(fold(genre.name()).is_empty(), false);
+            }
+        }
+    }
+}

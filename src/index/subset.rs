@@ -1,0 +1,94 @@
+//! Which slots a search may return.
+
+use crate::track::TrackId;
+
+/// One bit per slot of a segment; eight slots a byte.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bitmap {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: usize,
+}
+
+impl Bitmap {
+    pub(crate) fn full(n: usize) -> Self {
+        let mut bytes = vec![0xff; n.div_ceil(8)];
+        if let Some(last) = bytes.last_mut()
+            && !n.is_multiple_of(8)
+        {
+            *last = (1 << (n % 8)) - 1;
+        }
+        Self { bytes, count: n }
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, slot: usize) -> bool {
+        self.bytes[slot / 8] >> (slot % 8) & 1 == 1
+    }
+
+    pub(crate) fn push_set(&mut self, slot: usize) {
+        if slot / 8 == self.bytes.len() {
+            self.bytes.push(0);
+        }
+        self.bytes[slot / 8] |= 1 << (slot % 8);
+        self.count += 1;
+    }
+
+    pub(crate) fn unset(&mut self, slot: usize) {
+        if self.contains(slot) {
+            self.bytes[slot / 8] &= !(1 << (slot % 8));
+            self.count -= 1;
+        }
+    }
+
+    /// The set slots of `self` whose id passes.
+    pub(crate) fn restrict(&self, ids: &[TrackId], pass: &(dyn Fn(TrackId) -> bool + Sync)) -> Self {
+        let mut count = 0;
+        let bytes = ids.chunks(8).zip(&self.bytes).map(|(ids, &byte)| {
+            let mut kept = 0_u8;
+            if byte != 0 {
+                for (lane, &id) in ids.iter().enumerate() {
+                    kept |= u8::from(byte >> lane & 1 == 1 && pass(id)) << lane;
+                }
+            }
+            count += kept.count_ones() as usize;
+            kept
+        });
+        let bytes = bytes.collect();
+        Self { bytes, count }
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.bytes.iter().enumerate().flat_map(|(i, &byte)| {
+            let mut left = byte;
+            std::iter::from_fn(move || {
+                (left != 0).then(|| {
+                    let lane = left.trailing_zeros();
+                    left &= left - 1;
+                    i as u32 * 8 + lane
+                })
+            })
+        })
+    }
+}
+
+/// Tracks that pass a filter, found once for many searches: see
+/// [`VectorIndex::subset`](super::VectorIndex::subset).
+#[derive(Debug, Clone)]
+pub struct Subset {
+    pub(crate) base: Bitmap,
+    pub(crate) tail: Bitmap,
+    /// The state of the index it was made for.
+    pub(crate) version: u64,
+}
+
+impl Subset {
+    /// Number of tracks.
+    pub fn len(&self) -> usize {
+        self.base.count + self.tail.count
+    }
+
+    /// Whether no track passed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,53 @@
+//! The best of a stream of results.
+
+use crate::track::TrackId;
+
+use super::types::Neighbor;
+
+/// Keeps the `k` nearest of what is pushed: highest similarity first, then lowest id.
+#[derive(Debug, Clone)]
+pub(crate) struct Top {
+    k: usize,
+    found: Vec<Neighbor>,
+    worst: f32,
+}
+
+impl Top {
+    pub(crate) fn new(k: usize) -> Self {
+        Self { k, found: Vec::with_capacity(2 * k.min(1 << 16)), worst: f32::NEG_INFINITY }
+    }
+
+    /// What is below this similarity cannot be among the best.
+    #[inline]
+    pub(crate) fn worst(&self) -> f32 {
+        self.worst
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, similarity: f32, track: TrackId) {
+        if self.k == 0 || similarity < self.worst {
+            return;
+        }
+        self.found.push(Neighbor { track, similarity });
+        if self.found.len() >= 2 * self.k {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        self.found.select_nth_unstable_by(self.k - 1, nearer);
+        self.found.truncate(self.k);
+        self.worst = self.found[self.k - 1].similarity;
+    }
+
+    pub(crate) fn into_sorted(mut self) -> Vec<Neighbor> {
+        self.found.sort_unstable_by(nearer);
+        self.found.truncate(self.k);
+        self.found
+    }
+}
+
+/// The order of results: nearest first, equals by id.
+pub(crate) fn nearer(a: &Neighbor, b: &Neighbor) -> std::cmp::Ordering {
+    b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track))
+}

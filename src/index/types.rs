@@ -1,0 +1,175 @@
+//! What goes into a search and what comes out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::track::TrackId;
+
+use super::subset::Subset;
+
+/// A track near the query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbor {
+    /// The track.
+    pub track: TrackId,
+    /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 2e-5 of 64-bit arithmetic.
+    pub similarity: f32,
+}
+
+/// How to search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SearchMode {
+    /// The graph where there is one and it is faster, else the scan.
+    #[default]
+    Auto,
+    /// Every vector at full precision: the oracle.
+    Exact,
+    /// Every vector at 1 bit per dimension, the best of them at 8 bits, the best of those at full precision.
+    Scan,
+    /// The HNSW graph at 8 bits, the best at full precision.
+    Hnsw,
+}
+
+impl SearchMode {
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Exact => "exact",
+            Self::Scan => "scan",
+            Self::Hnsw => "hnsw",
+        }
+    }
+}
+
+impl std::fmt::Display for SearchMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for SearchMode {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        [Self::Auto, Self::Exact, Self::Scan, Self::Hnsw]
+            .into_iter()
+            .find(|mode| mode.name() == s)
+            .ok_or_else(|| format!("unknown search mode \"{s}\": expected auto, exact, scan or hnsw"))
+    }
+}
+
+/// Settings of one search.
+#[derive(Clone, Copy, Default)]
+pub struct SearchParams<'a> {
+    /// How to search.
+    pub mode: SearchMode,
+    /// Width of the graph search; `None`: what the build measured to be enough. Higher is slower and more complete.
+    pub ef: Option<usize>,
+    /// Only tracks for which this is true are returned. Called up to once per track and search.
+    pub filter: Option<&'a (dyn Fn(TrackId) -> bool + Sync)>,
+    /// Only tracks of this prepared subset are returned: cheaper than `filter` when many searches share it.
+    pub subset: Option<&'a Subset>,
+    /// Order by similarity corrected for hubs, if the index was built with [`IndexOptions::hubness`].
+    /// [`Neighbor::similarity`] stays the plain cosine.
+    pub correct_hubs: bool,
+}
+
+impl std::fmt::Debug for SearchParams<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SearchParams")
+            .field("mode", &self.mode)
+            .field("ef", &self.ef)
+            .field("filter", &self.filter.map(|_| "fn"))
+            .field("subset", &self.subset.is_some())
+            .field("correct_hubs", &self.correct_hubs)
+            .finish()
+    }
+}
+
+/// A correction against hubs: tracks that are among the neighbours of far more tracks than chance explains.
+///
+/// Schnitzer, Flexer, Schedl and Widmer, "Local and Global Scaling Reduce Hubs in Space", JMLR 13, 2012.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hubness {
+    /// NICDM: a distance divided by the geometric mean of both ends' mean distance to their `k` nearest.
+    LocalScaling {
+        /// Neighbours that make up the local scale; 1 to 100.
+        k: usize,
+    },
+    /// Mutual proximity with independent normal distributions of distances.
+    MutualProximity,
+}
+
+/// How an index is built.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct IndexOptions {
+    /// Links of a point in the upper layers; twice as many in the lowest. 4 to 32.
+    pub m: usize,
+    /// Width of the search for a new point's neighbours. 16 to 2 000.
+    pub ef_construction: usize,
+    /// A graph is built from this many tracks on; below, the scan is as fast and exact.
+    pub graph_from: usize,
+    /// Recall@10 against the exact search that the default width of a search is chosen for.
+    pub target_recall: f64,
+    /// Order of insertion. With one thread the same seed gives the same index.
+    pub seed: u64,
+    /// Correction against hubs to prepare.
+    pub hubness: Option<Hubness>,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self { m: 16, ef_construction: 200, graph_from: 20_000, target_recall: 0.999, seed: 1, hubness: None }
+    }
+}
+
+/// Which state of which library an index file belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexStamp {
+    /// The library's generation: it grows with each change of vectors.
+    pub generation: u64,
+    /// The fingerprint of the model that made the vectors.
+    pub model_fingerprint: String,
+    /// Dimensions of the vectors.
+    pub dimension: usize,
+}
+
+/// Figures of an index, for `status`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexStats {
+    /// Tracks that a search can return.
+    pub tracks: usize,
+    /// Dimensions.
+    pub dimension: usize,
+    /// How [`SearchMode::Auto`] searches now: [`SearchMode::Scan`] or [`SearchMode::Hnsw`].
+    pub mode: SearchMode,
+    /// Default width of a graph search for ten neighbours.
+    pub ef: usize,
+    /// Tracks added since the last build: scanned beside the graph.
+    pub tail: usize,
+    /// Removed tracks that still take up room.
+    pub tombstones: usize,
+    /// Links in the graph.
+    pub links: usize,
+    /// Layers of the graph.
+    pub layers: usize,
+    /// Bytes of the index in memory or mapped from its file.
+    pub bytes: usize,
+    /// Instruction set of the kernels: "AVX-512", "AVX2", "NEON" or "portable".
+    pub isa: &'static str,
+    /// Whether the vectors are mapped from a file.
+    pub mapped: bool,
+}
+
+/// What [`VectorIndex::self_check`](super::VectorIndex::self_check) found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SelfCheck {
+    /// Tracks searched by their own vector.
+    pub tracks: usize,
+    /// Tracks that did not find themselves among their nearest (an equal similarity counts as found).
+    pub lost: Vec<TrackId>,
+    /// Tracks whose neighbours were compared with the exact search.
+    pub sample: usize,
+    /// Mean share of the ten exact neighbours that the default search returns.
+    pub recall_at_10: f64,
+}

@@ -1,0 +1,321 @@
+//! Checking what the catalogue holds, and mending it without losing what cannot be made again.
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::store::{NORM_TOLERANCE, f32_bytes, is_gone, norm};
+use super::{Library, Result, paths, read};
+use crate::track::TrackId;
+
+/// Something that is wrong with a library.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// SQLite finds its own structure broken.
+    Database(String),
+    /// Rows that refer to rows that are not there.
+    Dangling {
+        /// The table they are in.
+        table: String,
+        /// How many.
+        rows: u64,
+    },
+    /// A vector with a component that is not finite.
+    NotFinite(TrackId),
+    /// A vector whose norm is not 1.
+    NotUnit {
+        /// Whose vector.
+        track: TrackId,
+        /// Its norm.
+        norm: f64,
+    },
+    /// A vector of another length than the model's.
+    WrongDimension {
+        /// Whose vector.
+        track: TrackId,
+        /// Its length.
+        found: usize,
+    },
+    /// Window vectors that are not finite, or of which number, starts and size disagree.
+    BadWindows(TrackId),
+    /// A counter that differs from what it counts.
+    Counter {
+        /// Which one.
+        name: &'static str,
+        /// Its value.
+        stored: u64,
+        /// What there is.
+        actual: u64,
+    },
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(message) => write!(f, "database: {message}"),
+            Self::Dangling { table, rows } => write!(f, "{rows} rows of {table} belong to nothing"),
+            Self::NotFinite(track) => write!(f, "the vector of track {track} is not finite"),
+            Self::NotUnit { track, norm } => {
+                write!(f, "the vector of track {track} has norm {norm}, expected 1")
+            }
+            Self::WrongDimension { track, found } => {
+                write!(f, "the vector of track {track} has dimension {found}, not the model's")
+            }
+            Self::BadWindows(track) => write!(f, "the window vectors of track {track} are damaged"),
+            Self::Counter { name, stored, actual } => {
+                write!(f, "the count of {name} is {stored}, there are {actual}")
+            }
+        }
+    }
+}
+
+/// The outcome of [`Library::check`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Health {
+    /// Vectors looked at.
+    pub vectors: u64,
+    /// What is wrong; empty for a sound library.
+    pub findings: Vec<Finding>,
+    /// Tracks that the next `add` will embed again. Not wrong, only not done.
+    pub without_vector: u64,
+    /// Tracks left without a file by an interrupted `add`; the next one takes them out.
+    pub without_file: u64,
+}
+
+/// The outcome of [`Library::repair`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RepairReport {
+    /// Vectors that were scaled to norm 1.
+    pub renormalised: u64,
+    /// Vectors that were made again from their windows.
+    pub repooled: u64,
+    /// Vectors that were taken out because their file is there to be embedded again: run `add`.
+    pub to_embed: u64,
+    /// Rows that belonged to nothing.
+    pub dangling_rows: u64,
+    /// Counters that were set right.
+    pub counters: u64,
+    /// Whether the database's own indices were rebuilt.
+    pub reindexed: bool,
+    /// What is still wrong and cannot be mended without losing something.
+    pub remaining: Vec<Finding>,
+}
+
+const COUNTERS: [(&str, &str); 5] = [
+    ("tracks", "SELECT count(*) FROM audio"),
+    ("files", "SELECT count(*) FROM files"),
+    ("vectors", "SELECT count(*) FROM vectors"),
+    ("windows", "SELECT coalesce(sum(count), 0) FROM windows"),
+    ("failures", "SELECT count(*) FROM failures"),
+];
+
+/// Tables whose rows belong to a row of another, children first.
+const CHILDREN: [(&str, &str); 5] = [
+    ("genres", "file NOT IN (SELECT id FROM files)"),
+    ("tags", "file NOT IN (SELECT id FROM files)"),
+    ("windows", "track NOT IN (SELECT id FROM audio)"),
+    ("vectors", "track NOT IN (SELECT id FROM audio)"),
+    ("files", "track NOT IN (SELECT id FROM audio)"),
+];
+
+impl Library {
+    /// Looks at every row. `thorough` also compares the database's indices with their tables, which
+    /// takes several times as long.
+    pub fn check(&self, thorough: bool) -> Result<Health> {
+        let _snapshot = self.snapshot()?;
+        let dimension = self.model()?.map(|model| model.dimension);
+        self.sql(check(&self.connection, dimension, thorough))
+    }
+
+    /// Mends what can be mended, in one transaction.
+    ///
+    /// A damaged vector is scaled, or pooled again from its windows; only where neither works and its file
+    /// is on disk is it taken out, for the next `add` to embed it again. Rows that belong to nothing go:
+    /// their files are new to the next `add`. Nothing else is deleted.
+    pub fn repair(&mut self) -> Result<RepairReport> {
+        let dimension = self.model()?.map(|model| model.dimension);
+        self.write(|tx, _| repair(tx, dimension))
+    }
+}
+
+fn check(connection: &Connection, dimension: Option<usize>, thorough: bool) -> rusqlite::Result<Health> {
+    let mut health = Health::default();
+    let pragma = if thorough { "PRAGMA integrity_check(20)" } else { "PRAGMA quick_check(20)" };
+    let messages: Vec<String> =
+        connection.prepare(pragma)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    health.findings.extend(messages.into_iter().filter(|message| message != "ok").map(Finding::Database));
+
+    for (table, condition) in CHILDREN {
+        let rows = count(connection, &format!("SELECT count(*) FROM {table} WHERE {condition}"))?;
+        if rows > 0 {
+            health.findings.push(Finding::Dangling { table: table.to_owned(), rows });
+        }
+    }
+    for (name, sql) in COUNTERS {
+        let stored = count(connection, &format!("SELECT {name} FROM state"))?;
+        let actual = count(connection, sql)?;
+        if stored != actual {
+            health.findings.push(Finding::Counter { name, stored, actual });
+        }
+    }
+
+    let mut statement = connection.prepare("SELECT track, vector FROM vectors ORDER BY track")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        health.vectors += 1;
+        let track = TrackId(row.get(0)?);
+        health.findings.extend(vector_finding(
+            track,
+            &read::f32_values(row.get_ref(1)?.as_blob()?),
+            dimension,
+        ));
+    }
+    let mut statement =
+        connection.prepare("SELECT track, count, starts, vectors FROM windows ORDER BY track")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if window_mean(row, dimension)?.is_none() {
+            health.findings.push(Finding::BadWindows(TrackId(row.get(0)?)));
+        }
+    }
+    health.without_vector =
+        count(connection, "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors)")?;
+    health.without_file =
+        count(connection, "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM files)")?;
+    Ok(health)
+}
+
+fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64)
+}
+
+fn vector_finding(track: TrackId, vector: &[f32], dimension: Option<usize>) -> Option<Finding> {
+    if Some(vector.len()) != dimension {
+        return Some(Finding::WrongDimension { track, found: vector.len() });
+    }
+    if !vector.iter().all(|value| value.is_finite()) {
+        return Some(Finding::NotFinite(track));
+    }
+    let norm = norm(vector);
+    ((norm - 1.0).abs() > NORM_TOLERANCE).then_some(Finding::NotUnit { track, norm })
+}
+
+/// Mean of the windows of a row (count, starts, vectors at 1, 2, 3); `None` if they are damaged, empty
+/// if there are none.
+fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::Result<Option<Vec<f32>>> {
+    let (count, starts, vectors) =
+        (row.get::<_, i64>(1)?, row.get_ref(2)?.as_blob()?, row.get_ref(3)?.as_blob()?);
+    let Some(dimension) = dimension else { return Ok((count == 0).then(Vec::new)) };
+    if count < 0 || starts.len() as i64 != count * 4 || vectors.len() as i64 != count * dimension as i64 * 2 {
+        return Ok(None);
+    }
+    if count == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    let mut sum = vec![0.0_f64; dimension];
+    for window in vectors.chunks_exact(dimension * 2) {
+        for (sum, bytes) in sum.iter_mut().zip(window.as_chunks::<2>().0) {
+            *sum += half::f16::from_le_bytes(*bytes).to_f64();
+        }
+    }
+    let finite =
+        sum.iter().all(|value| value.is_finite()) && read::f32_values(starts).iter().all(|s| s.is_finite());
+    Ok(finite.then(|| sum.into_iter().map(|sum| (sum / count as f64) as f32).collect()))
+}
+
+fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
+    let norm = norm(&vector);
+    if !norm.is_normal() {
+        return None;
+    }
+    for value in &mut vector {
+        *value = (f64::from(*value) / norm) as f32;
+    }
+    Some(vector)
+}
+
+fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<RepairReport> {
+    let mut report = RepairReport::default();
+    let health = check(tx, dimension, true)?;
+    if health.findings.iter().any(|finding| matches!(finding, Finding::Database(_))) {
+        tx.execute_batch("REINDEX")?;
+        report.reindexed = true;
+    }
+    // Files first: their tags and genres become dangling with them.
+    for (table, condition) in CHILDREN.iter().rev() {
+        report.dangling_rows += tx.execute(&format!("DELETE FROM {table} WHERE {condition}"), [])? as u64;
+    }
+    for finding in &health.findings {
+        match *finding {
+            Finding::NotUnit { track, .. }
+            | Finding::NotFinite(track)
+            | Finding::WrongDimension { track, .. } => {
+                mend_vector(tx, track, dimension, &mut report)?;
+            }
+            Finding::BadWindows(track) if has_file(tx, track)? => {
+                tx.execute("DELETE FROM windows WHERE track = ?1", [track.0])?;
+                report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+            }
+            _ => {}
+        }
+    }
+    for (name, sql) in COUNTERS {
+        let changed =
+            tx.execute(&format!("UPDATE state SET {name} = ({sql}) WHERE {name} <> ({sql})"), [])?;
+        report.counters += changed as u64;
+    }
+    report.remaining = check(tx, dimension, true)?.findings;
+    Ok(report)
+}
+
+fn mend_vector(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    dimension: Option<usize>,
+    report: &mut RepairReport,
+) -> rusqlite::Result<()> {
+    let held = tx
+        .query_row("SELECT vector FROM vectors WHERE track = ?1", [track.0], |row| {
+            Ok(read::f32_values(row.get_ref(0)?.as_blob()?))
+        })
+        .optional()?;
+    // It belonged to nothing and is gone already.
+    let Some(held) = held else { return Ok(()) };
+    let pooled = {
+        let mut statement =
+            tx.prepare_cached("SELECT track, count, starts, vectors FROM windows WHERE track = ?1")?;
+        let mut rows = statement.query([track.0])?;
+        match rows.next()? {
+            Some(row) => window_mean(row, dimension)?.filter(|mean| !mean.is_empty()).and_then(unit),
+            None => None,
+        }
+    };
+    let put = |vector: Vec<f32>| {
+        tx.execute("UPDATE vectors SET vector = ?2 WHERE track = ?1", (track.0, f32_bytes(&vector))).map(drop)
+    };
+    // Windows are half precision, but a norm that is off says that some component is, too.
+    if let Some(pooled) = pooled {
+        report.repooled += 1;
+        return put(pooled);
+    }
+    let scaled = (Some(held.len()) == dimension).then(|| unit(held)).flatten();
+    if let Some(scaled) = scaled {
+        report.renormalised += 1;
+        return put(scaled);
+    }
+    if has_file(tx, track)? {
+        report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+    }
+    Ok(())
+}
+
+/// Whether some file of the track is on disk.
+fn has_file(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<bool> {
+    let mut statement = tx.prepare_cached("SELECT path FROM files WHERE track = ?1")?;
+    let mut rows = statement.query([track.0])?;
+    while let Some(row) = rows.next()? {
+        if !is_gone(&paths::from_bytes(row.get_ref(0)?.as_blob()?)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,63 @@
+//! The advisory lock of a library's folder: one long run of changes at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::LibraryError;
+
+const LOCK_FILE: &str = "voisin.lock";
+
+/// Held by the process that is adding to a library. The system releases it when the process ends.
+#[derive(Debug)]
+pub struct WriterLock {
+    _file: Option<File>,
+}
+
+impl WriterLock {
+    /// Takes the lock of `dir`, or says who has it.
+    pub(super) fn try_take(dir: &Path) -> Result<Self, LibraryError> {
+        let path = dir.join(LOCK_FILE);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.map_err(|source| match source.kind() {
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                LibraryError::ReadOnly { path: path.clone() }
+            }
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                LibraryError::DiskFull { path: path.clone() }
+            }
+            _ => LibraryError::Io { action: "open", path: path.clone(), source },
+        })?;
+        match file.try_lock() {
+            Ok(()) => {
+                // Who holds it is a courtesy; a full disk must not keep anyone from removing tracks.
+                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+                Ok(Self { _file: Some(file) })
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
+                Err(LibraryError::WriterBusy { dir: dir.to_path_buf(), pid: text.trim().parse().ok() })
+            }
+            // A file system without locks: SQLite's own remain.
+            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
+                Ok(Self { _file: None })
+            }
+            Err(TryLockError::Error(source)) => Err(LibraryError::Io { action: "lock", path, source }),
+        }
+    }
+
+    /// Takes the lock of `dir`, waiting for it up to `patience`.
+    pub(super) fn take(dir: &Path, patience: Duration) -> Result<Self, LibraryError> {
+        let start = Instant::now();
+        loop {
+            match Self::try_take(dir) {
+                Err(LibraryError::WriterBusy { .. }) if start.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                result => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Filters over tags, as a set of tracks.
+
+use rusqlite::types::Value;
+
+use super::{Library, Result, TrackFilter, TrackSet, fold, store};
+use crate::track::TrackId;
+
+impl Library {
+    /// The tracks that fit a filter. Names from the filter are bound, never written into the query.
+    pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
+        let (sql, values) = to_sql(filter)?;
+        let set = self.connection.prepare(&sql).and_then(|mut statement| {
+            let rows =
+                statement.query_map(rusqlite::params_from_iter(values), |row| row.get(0).map(TrackId))?;
+            rows.collect()
+        });
+        self.sql(set)
+    }
+}
+
+fn to_sql(filter: &TrackFilter) -> Result<(String, Vec<Value>)> {
+    let mut sql = String::from(
+        "SELECT f.track FROM files f JOIN audio a ON a.id = f.track LEFT JOIN tags t ON t.file = f.id WHERE 1",
+    );
+    let mut values: Vec<Value> = Vec::new();
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    let list = |names: &[String], bind: &mut dyn FnMut(Value) -> String| {
+        names.iter().map(|name| bind(Value::Text(fold(name)))).collect::<Vec<_>>().join(", ")
+    };
+    let mut and = |condition: String| {
+        sql.push_str(" AND ");
+        sql.push_str(&condition);
+    };
+    if !filter.genres.is_empty() {
+        let names = list(&filter.genres, &mut bind);
+        and(format!("EXISTS (SELECT 1 FROM genres g WHERE g.file = f.id AND g.genre_key IN ({names}))"));
+    }
+    if !filter.artists.is_empty() {
+        let names = list(&filter.artists, &mut bind);
+        and(format!("(t.artist_key IN ({names}) OR t.album_artist_key IN ({names}))"));
+    }
+    if !filter.exclude_artists.is_empty() {
+        let names = list(&filter.exclude_artists, &mut bind);
+        and(format!(
+            "f.track NOT IN (SELECT x.track FROM tags y JOIN files x ON x.id = y.file
+             WHERE y.artist_key IN ({names}) OR y.album_artist_key IN ({names}))"
+        ));
+    }
+    let bounds = [
+        ("t.year >=", filter.year_from.map(|year| Value::Integer(year.into()))),
+        ("t.year <=", filter.year_to.map(|year| Value::Integer(year.into()))),
+        ("a.seconds >=", filter.seconds_from.map(Value::Real)),
+        ("a.seconds <=", filter.seconds_to.map(Value::Real)),
+    ];
+    for (comparison, bound) in bounds {
+        if let Some(bound) = bound {
+            and(format!("{comparison} {}", bind(bound)));
+        }
+    }
+    if !filter.folders.is_empty() {
+        let mut ranges = Vec::new();
+        for folder in &filter.folders {
+            let (exact, from, to) = store::below(folder)?;
+            let (exact, from, to) =
+                (bind(Value::Blob(exact)), bind(Value::Blob(from)), bind(Value::Blob(to)));
+            ranges.push(format!("f.path = {exact} OR (f.path >= {from} AND f.path < {to})"));
+        }
+        and(format!("({})", ranges.join(" OR ")));
+    }
+    Ok((sql, values))
+}

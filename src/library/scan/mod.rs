@@ -1,0 +1,216 @@
+//! From what a user names to the audio files meant: folders, playlists, single files, lists.
+//!
+//! What is wrong with one path is reported and does not stop the rest. Nothing is opened but playlists.
+
+pub mod playlist;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::paths;
+use super::{FileRecord, mtime_ns, stored_path};
+pub use playlist::{PlaylistEntry, PlaylistKind};
+
+/// A playlist larger than this is refused: 64 MiB hold half a million paths.
+const LARGEST_PLAYLIST: u64 = 64 << 20;
+
+/// Files of these names keep a folder, and all below it, out of the library.
+const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
+
+/// What a scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Files to add, each once, in the order of the arguments and sorted by name within a folder.
+    pub files: Vec<FileRecord>,
+    /// What could not be followed.
+    pub problems: Vec<ScanProblem>,
+    /// Folders left out because of `.notmusic` or `.nomedia`.
+    pub skipped_folders: Vec<PathBuf>,
+    /// The folders that were walked, in stored form: what the library knows below them and this scan
+    /// does not name is missing or left out.
+    pub roots: Vec<PathBuf>,
+}
+
+/// A path that could not be followed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanProblem {
+    /// As it was given, or as a playlist names it.
+    pub path: PathBuf,
+    /// In one line.
+    pub reason: String,
+}
+
+/// Finds the audio files that `arguments` stand for.
+///
+/// - A folder is walked with all below it; links are followed, no folder twice; hidden files and folders
+///   are left out, and folders with a `.notmusic` or `.nomedia`. Of its files those are taken that
+///   `is_audio` accepts by name.
+/// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
+/// - Any other file is taken, whatever its name: it was named.
+///
+/// A file reached by several ways is taken once.
+pub fn scan(arguments: &[PathBuf], is_audio: &dyn Fn(&Path) -> bool) -> Scan {
+    let mut scanner =
+        Scanner { scan: Scan::default(), files: HashSet::new(), folders: HashSet::new(), is_audio };
+    for argument in arguments {
+        scanner.argument(argument);
+    }
+    scanner.scan
+}
+
+/// Reads a list of paths, as from standard input: NUL-separated if there is any NUL, else one per line.
+pub fn read_list(mut reader: impl Read) -> std::io::Result<Vec<PathBuf>> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes)?;
+    Ok(split_list(&bytes))
+}
+
+/// Splits a list of paths: at NULs if there is any, else at line ends (`\n` or `\r\n`). Empty ones go.
+pub fn split_list(bytes: &[u8]) -> Vec<PathBuf> {
+    let separator = if bytes.contains(&0) { 0 } else { b'\n' };
+    bytes
+        .split(|&byte| byte == separator)
+        .map(|line| if separator == 0 { line } else { line.strip_suffix(b"\r").unwrap_or(line) })
+        .filter(|line| !line.is_empty())
+        .map(paths::from_bytes)
+        .collect()
+}
+
+struct Scanner<'a> {
+    scan: Scan,
+    /// Canonical paths of the files taken.
+    files: HashSet<PathBuf>,
+    /// Canonical paths of the folders walked.
+    folders: HashSet<PathBuf>,
+    is_audio: &'a dyn Fn(&Path) -> bool,
+}
+
+impl Scanner<'_> {
+    fn argument(&mut self, path: &Path) {
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => self.folder(path),
+            Ok(metadata) if metadata.is_file() => match PlaylistKind::of(path) {
+                Some(kind) => self.playlist(path, kind),
+                None => self.file(path, &metadata),
+            },
+            Ok(_) => self.problem(path, &"is neither a file nor a folder"),
+            Err(error) => self.problem(path, &error),
+        }
+    }
+
+    fn problem(&mut self, path: &Path, reason: &dyn std::fmt::Display) {
+        self.scan.problems.push(ScanProblem { path: path.to_path_buf(), reason: reason.to_string() });
+    }
+
+    fn file(&mut self, path: &Path, metadata: &std::fs::Metadata) {
+        self.take(stored_path(path), path.is_symlink(), metadata);
+    }
+
+    /// Takes a file under its stored path, unless it was taken under another name.
+    fn take(&mut self, stored: PathBuf, is_link: bool, metadata: &std::fs::Metadata) {
+        // Only a link leads elsewhere: the folder of a stored path is canonical.
+        let canonical = if is_link {
+            std::fs::canonicalize(&stored).unwrap_or_else(|_| stored.clone())
+        } else {
+            stored.clone()
+        };
+        if self.files.insert(canonical) {
+            let (size, mtime_ns) = (metadata.len(), mtime_ns(metadata));
+            self.scan.files.push(FileRecord { path: stored, size, mtime_ns });
+        }
+    }
+
+    fn folder(&mut self, path: &Path) {
+        let root = match std::fs::canonicalize(path) {
+            Ok(root) => root,
+            Err(error) => return self.problem(path, &error),
+        };
+        // Two folder sets, because the closure below borrows one while files are being taken.
+        let mut visited = std::mem::take(&mut self.folders);
+        let mut skipped = Vec::new();
+        let mut walk = WalkDir::new(&root).follow_links(true).sort_by_file_name().into_iter();
+        let mut parent = (PathBuf::new(), PathBuf::new());
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    // A link that leads back up is no mistake of the user's.
+                    if error.loop_ancestor().is_none() {
+                        let path = error.path().unwrap_or(&root).to_path_buf();
+                        let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                        self.problem(&path, &reason);
+                    }
+                    continue;
+                }
+            };
+            if entry.depth() > 0 && is_hidden(&entry) {
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                }
+            } else if entry.file_type().is_dir() {
+                if MARKERS.iter().any(|marker| entry.path().join(marker).symlink_metadata().is_ok()) {
+                    skipped.push(entry.into_path());
+                    walk.skip_current_dir();
+                } else if std::fs::canonicalize(entry.path()).is_ok_and(|folder| !visited.insert(folder)) {
+                    walk.skip_current_dir();
+                }
+            } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
+                match entry.metadata() {
+                    Ok(metadata) => {
+                        let folder = entry.path().parent().unwrap_or(&root);
+                        if parent.0 != folder {
+                            let canonical =
+                                std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
+                            parent = (folder.to_path_buf(), canonical);
+                        }
+                        self.take(parent.1.join(entry.file_name()), entry.path_is_symlink(), &metadata);
+                    }
+                    Err(error) => {
+                        let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                        self.problem(entry.path(), &reason);
+                    }
+                }
+            }
+        }
+        self.folders = visited;
+        self.scan.skipped_folders.extend(skipped);
+        if !self.scan.roots.contains(&root) {
+            self.scan.roots.push(root);
+        }
+    }
+
+    fn playlist(&mut self, path: &Path, kind: PlaylistKind) {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path)
+            .and_then(|file| file.take(LARGEST_PLAYLIST + 1).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            return self.problem(path, &error);
+        }
+        if bytes.len() as u64 > LARGEST_PLAYLIST {
+            return self.problem(path, &"playlist is larger than 64 MiB");
+        }
+        let base = path.parent().unwrap_or(Path::new(""));
+        for entry in playlist::parse(&bytes, kind) {
+            match playlist::resolve(&entry, base, &|path| path.is_file()) {
+                Ok(file) => match std::fs::metadata(&file) {
+                    Ok(_) if PlaylistKind::of(&file).is_some() => {
+                        self.problem(&file, &"playlists inside playlists are not followed");
+                    }
+                    Ok(metadata) if metadata.is_file() => self.file(&file, &metadata),
+                    Ok(_) => self.problem(&file, &"is not a file"),
+                    Err(error) => self.problem(&file, &error),
+                },
+                Err(remote) => self.problem(Path::new(&remote), &"is not a local file"),
+            }
+        }
+    }
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
+}

@@ -1,0 +1,408 @@
+//! What changes the catalogue. Every call is one transaction.
+
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::read::FILE_COLUMNS;
+use super::{
+    Attached, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode, Removed, Result,
+    StoredFile, TrackTags, TrackWindows, fold, now, paths, read,
+};
+use crate::track::TrackId;
+
+/// How far the norm of a stored vector may be from 1.
+pub(super) const NORM_TOLERANCE: f64 = 1e-3;
+
+impl Library {
+    /// Adds a recording with its file, tags and vectors.
+    ///
+    /// A file that was known under this path with other audio now belongs to the new track; the old one
+    /// stays, without a file, until [`Library::remove_orphans`]: the file may turn up elsewhere in the
+    /// same run, as when two files change names. A failure noted for the path is forgotten.
+    ///
+    /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that
+    /// is there already ([`LibraryError::DuplicateContent`], see [`Library::attach_file`]).
+    pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
+        let path = paths::to_bytes(&new.file.path)?;
+        self.write(|tx, _| {
+            if let Err(error) = check_vectors(tx, &new.vector, &new.windows)? {
+                return Ok(Err(error));
+            }
+            let audio = &new.audio;
+            let same = tx
+                .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
+                .query_row([&audio.content.0[..]], |row| row.get(0).map(TrackId))
+                .optional()?;
+            if let Some(track) = same {
+                return Ok(Err(LibraryError::DuplicateContent { track }));
+            }
+            tx.prepare_cached(
+                "INSERT INTO audio (content, seconds, sample_rate, channels, container, codec, packets,
+                 damaged_packets, added_at, last_path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                &audio.content.0[..],
+                audio.seconds,
+                audio.sample_rate,
+                audio.channels,
+                audio.container,
+                audio.codec,
+                audio.packets as i64,
+                audio.damaged_packets as i64,
+                now(),
+                path
+            ])?;
+            let track = TrackId(tx.last_insert_rowid());
+            put_vectors(tx, track, &new.vector, &new.windows)?;
+            put_file(tx, track, path, &new.file, &new.tags)?;
+            Ok(Ok(track))
+        })?
+    }
+
+    /// Notes that a file holds audio that is in the library already: it was moved, retagged or copied.
+    ///
+    /// If the track has a file that no longer exists on disk, the new path takes its place.
+    pub fn attach_file(&mut self, track: TrackId, file: &FileRecord, tags: &TrackTags) -> Result<Attached> {
+        let path = paths::to_bytes(&file.path)?;
+        self.write(|tx, _| {
+            let others: Vec<(i64, Vec<u8>)> = tx
+                .prepare_cached("SELECT id, path FROM files WHERE track = ?1 ORDER BY id")?
+                .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let known: bool = tx
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
+                .query_row([track.0], |row| row.get(0))?;
+            if !known {
+                return Ok(Err(LibraryError::UnknownTrack(track)));
+            }
+            let attached = if others.iter().any(|(_, other)| other == path) {
+                Attached::Retagged
+            } else if let Some((id, from)) = others
+                .iter()
+                .map(|(id, other)| (id, paths::from_bytes(other)))
+                .find(|(_, other)| is_gone(other))
+            {
+                tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])?;
+                tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?.execute((id, path))?;
+                Attached::Moved { from }
+            } else {
+                Attached::Duplicate
+            };
+            put_file(tx, track, path, file, tags)?;
+            Ok(Ok(attached))
+        })?
+    }
+
+    /// Replaces the vectors of a track, as when it was embedded again.
+    pub fn replace_vectors(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
+        self.write(|tx, _| {
+            if let Err(error) = check_vectors(tx, vector, windows)? {
+                return Ok(Err(error));
+            }
+            let known: bool =
+                tx.query_row("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)", [track.0], |row| {
+                    row.get(0)
+                })?;
+            if !known {
+                return Ok(Err(LibraryError::UnknownTrack(track)));
+            }
+            put_vectors(tx, track, vector, windows)?;
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Notes that these files were seen just now.
+    pub fn mark_seen(&mut self, files: &[PathBuf]) -> Result<()> {
+        let seen_at = now();
+        let files = files.iter().map(|path| paths::to_bytes(path)).collect::<Result<Vec<_>>>()?;
+        self.write(|tx, _| {
+            let mut update = tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?;
+            files.iter().try_for_each(|path| update.execute((path, seen_at)).map(drop))
+        })
+    }
+
+    /// Notes that a file could not be added; its attempts are counted.
+    pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
+        let path = paths::to_bytes(&failure.path)?;
+        self.write(|tx, _| {
+            tx.prepare_cached(
+                "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)
+                 ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+                 reason = excluded.reason, transient = excluded.transient, attempts = attempts + 1,
+                 failed_at = excluded.failed_at",
+            )?
+            .execute(params![
+                path,
+                failure.size.map(|size| size as i64),
+                failure.mtime_ns,
+                failure.reason,
+                failure.transient,
+                now()
+            ])
+            .map(drop)
+        })
+    }
+
+    /// Forgets failures so that the next `add` tries again: all, or those of these files and folders.
+    /// Returns how many.
+    pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
+        let ranges =
+            only.map(|paths| paths.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()).transpose()?;
+        self.write(|tx, _| match ranges {
+            None => tx.execute("DELETE FROM failures", []).map(|n| n as u64),
+            Some(ranges) => delete_below(tx, "failures", &ranges),
+        })
+    }
+
+    /// Takes files, or whole folders, out of the catalogue, and the tracks whose last file goes with
+    /// their vectors. Nothing on disk is touched.
+    pub fn remove_paths(&mut self, given: &[PathBuf]) -> Result<Removed> {
+        let ranges = given.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()?;
+        self.write(|tx, _| {
+            Ok(Removed {
+                files: delete_below(tx, "files", &ranges)?,
+                tracks: delete_orphans(tx)?,
+                failures: delete_below(tx, "failures", &ranges)?,
+            })
+        })
+    }
+
+    /// Takes tracks out of the catalogue with all their files and vectors. Unknown ids are no error.
+    pub fn remove_tracks(&mut self, tracks: &[TrackId]) -> Result<Removed> {
+        self.write(|tx, _| {
+            let mut removed = Removed::default();
+            for track in tracks {
+                removed.files +=
+                    tx.prepare_cached("DELETE FROM files WHERE track = ?1")?.execute([track.0])? as u64;
+                removed.tracks += delete_track(tx, *track)?;
+            }
+            Ok(removed)
+        })
+    }
+
+    /// Takes out the entries of files that are not on disk, and the tracks that have no other.
+    ///
+    /// `missing` comes from [`Library::missing_files`]; each is looked at again.
+    pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
+        self.write(|tx, _| {
+            let mut files = 0;
+            for entry in missing {
+                let Ok(path) = paths::to_bytes(&entry.file.record.path) else { continue };
+                if is_gone(&entry.file.record.path) {
+                    files += tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
+                }
+            }
+            Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
+        })
+    }
+
+    /// Takes out tracks that no file holds any more: the end of a run of [`Library::insert_track`] and
+    /// [`Library::attach_file`]. Returns how many.
+    pub fn remove_orphans(&mut self) -> Result<u64> {
+        if self.mode != OpenMode::ReadOnly && !self.sql(has_orphans(&self.connection))? {
+            return Ok(0);
+        }
+        self.write(|tx, _| delete_orphans(tx))
+    }
+
+    /// Files of the catalogue, below `folder` if given, that are not on disk. A file that cannot be looked
+    /// at for another reason, such as missing rights, is not missing.
+    pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
+        let missing = |file: StoredFile| {
+            let path = &file.record.path;
+            let folder_exists = path.parent().is_none_or(Path::exists);
+            is_gone(path).then_some(MissingFile { file, folder_exists })
+        };
+        let (exact, from, to) = match folder {
+            Some(folder) => below(folder)?,
+            None => (Vec::new(), Vec::new(), vec![0xff; 1]),
+        };
+        let sql = format!(
+            "SELECT {FILE_COLUMNS} FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3) OR ?4 ORDER BY path"
+        );
+        let rows = self.connection.prepare(&sql).and_then(|mut statement| {
+            let rows = statement.query_map(params![exact, from, to, folder.is_none()], read::stored_file)?;
+            rows.filter_map(|file| file.map(missing).transpose()).collect()
+        });
+        self.sql(rows)
+    }
+}
+
+/// The path itself, and the half-open range of the paths below it.
+pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let stored = super::stored_path(path);
+    let exact = paths::to_bytes(&stored)?.to_vec();
+    let separator = std::path::MAIN_SEPARATOR as u8;
+    let mut from = exact.clone();
+    if from.last() != Some(&separator) {
+        from.push(separator);
+    }
+    let mut to = from.clone();
+    if let Some(last) = to.last_mut() {
+        *last += 1;
+    }
+    Ok((exact, from, to))
+}
+
+/// Whether there is certainly no file of this name.
+pub(super) fn is_gone(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
+fn delete_below(
+    tx: &Transaction<'_>,
+    table: &str,
+    ranges: &[(Vec<u8>, Vec<u8>, Vec<u8>)],
+) -> rusqlite::Result<u64> {
+    let sql = format!("DELETE FROM {table} WHERE path = ?1 OR (path >= ?2 AND path < ?3)");
+    let mut delete = tx.prepare_cached(&sql)?;
+    ranges.iter().try_fold(0, |n, range| Ok(n + delete.execute((&range.0, &range.1, &range.2))? as u64))
+}
+
+const ORPHANS: &str = "SELECT id FROM audio WHERE NOT EXISTS (SELECT 1 FROM files WHERE track = audio.id)";
+
+fn has_orphans(connection: &rusqlite::Connection) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("SELECT EXISTS ({ORPHANS})"), [], |row| row.get(0))
+}
+
+fn delete_orphans(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let orphans: Vec<i64> =
+        tx.prepare(ORPHANS)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    orphans.into_iter().try_fold(0, |n, id| Ok(n + delete_track(tx, TrackId(id))?))
+}
+
+/// Deletes a track that has no files. Vectors and windows go with it, and their triggers count.
+fn delete_track(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<u64> {
+    tx.prepare_cached("DELETE FROM audio WHERE id = ?1")?.execute([track.0]).map(|n| n as u64)
+}
+
+/// Stores the file under its path, whichever track had it before, and its tags. Forgets its failure.
+fn put_file(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    path: &[u8],
+    file: &FileRecord,
+    tags: &TrackTags,
+) -> rusqlite::Result<()> {
+    let id: i64 = tx
+        .prepare_cached(
+            "INSERT INTO files (track, path, size, mtime_ns, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
+             mtime_ns = excluded.mtime_ns, seen_at = excluded.seen_at RETURNING id",
+        )?
+        .query_row(params![track.0, path, file.size as i64, file.mtime_ns, now()], |row| row.get(0))?;
+    tx.prepare_cached("UPDATE audio SET last_path = ?2 WHERE id = ?1 AND last_path <> ?2")?
+        .execute((track.0, path))?;
+    tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([path])?;
+
+    let key = |text: &Option<String>| text.as_deref().map(fold);
+    let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());
+    let mut search = String::from(" ");
+    for text in [&tags.artist, &tags.title, &tags.album, &tags.album_artist].into_iter().flatten() {
+        search.push_str(&fold(text));
+        search.push(' ');
+    }
+    if let Some(stem) = stem {
+        search.push_str(&fold(&stem));
+        search.push(' ');
+    }
+    tx.prepare_cached(
+        "INSERT INTO tags (file, title, artist, album, album_artist, year, track_number, disc_number, artist_key,
+         album_artist_key, search) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT (file) DO UPDATE SET title = excluded.title, artist = excluded.artist, album = excluded.album,
+         album_artist = excluded.album_artist, year = excluded.year, track_number = excluded.track_number,
+         disc_number = excluded.disc_number, artist_key = excluded.artist_key,
+         album_artist_key = excluded.album_artist_key, search = excluded.search",
+    )?
+    .execute(params![
+        id,
+        tags.title,
+        tags.artist,
+        tags.album,
+        tags.album_artist,
+        tags.year,
+        tags.track_number,
+        tags.disc_number,
+        key(&tags.artist),
+        key(&tags.album_artist),
+        search
+    ])?;
+    tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?.execute([id])?;
+    let mut insert =
+        tx.prepare_cached("INSERT INTO genres (file, position, genre, genre_key) VALUES (?1, ?2, ?3, ?4)")?;
+    for (position, genre) in tags.genres.iter().enumerate() {
+        insert.execute(params![id, position as i64, genre, fold(genre)])?;
+    }
+    Ok(())
+}
+
+fn put_vectors(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    vector: &[f32],
+    windows: &TrackWindows,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO vectors (track, vector) VALUES (?1, ?2) ON CONFLICT (track) DO UPDATE SET vector = excluded.vector",
+    )?
+    .execute((track.0, f32_bytes(vector)))?;
+    tx.prepare_cached(
+        "INSERT INTO windows (track, count, starts, vectors) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (track) DO UPDATE SET count = excluded.count, starts = excluded.starts,
+         vectors = excluded.vectors",
+    )?
+    .execute((track.0, windows.starts.len() as i64, f32_bytes(&windows.starts), f16_bytes(windows)))
+    .map(drop)
+}
+
+pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn f16_bytes(windows: &TrackWindows) -> Vec<u8> {
+    windows.vectors.iter().copied().flat_map(f16::to_le_bytes).collect()
+}
+
+/// Refuses what must never enter the database.
+fn check_vectors(
+    tx: &Transaction<'_>,
+    vector: &[f32],
+    windows: &TrackWindows,
+) -> rusqlite::Result<Result<(), LibraryError>> {
+    let dimension = tx
+        .prepare_cached("SELECT dimension FROM model")?
+        .query_row([], |row| row.get::<_, i64>(0))
+        .optional()?
+        .map(|dimension| dimension as usize);
+    let Some(expected) = dimension else { return Ok(Err(LibraryError::NoModel)) };
+    let refused = |reason: String| Ok(Err(LibraryError::BadVector { reason }));
+    if vector.len() != expected {
+        return Ok(Err(LibraryError::Dimension { expected, found: vector.len() }));
+    }
+    let norm = norm(vector);
+    if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
+        return refused(format!("norm {norm}, expected 1"));
+    }
+    let (rows, columns) = windows.vectors.dim();
+    if rows != windows.starts.len() {
+        return refused(format!("{rows} windows with {} starts", windows.starts.len()));
+    }
+    if rows > 0 && columns != expected {
+        return Ok(Err(LibraryError::Dimension { expected, found: columns }));
+    }
+    if !windows.vectors.iter().all(|value| value.is_finite())
+        || !windows.starts.iter().all(|start| start.is_finite())
+    {
+        return refused("a window is not finite".into());
+    }
+    Ok(Ok(()))
+}
+
+/// Euclidean norm in double precision.
+pub(super) fn norm(vector: &[f32]) -> f64 {
+    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+}

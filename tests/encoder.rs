@@ -1,0 +1,175 @@
+//! The networks against PyTorch and TensorFlow, models on disk, and results that depend on nothing but the window.
+
+use std::path::Path;
+
+use ndarray::{Array2, ArrayView1, s};
+use voisin::encoder::{Architecture, Device, DeviceChoice, Encoder, EncoderError, ModelRef, Weights, models};
+
+fn cpu() -> Device {
+    DeviceChoice::Cpu.resolve().unwrap()
+}
+
+fn golden(name: &str) -> Array2<f32> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/encoder").join(name);
+    ndarray_npy::read_npy(path).unwrap()
+}
+
+/// `formulas.uniform`: SplitMix64 started at FNV-1a of a name.
+fn uniform(name: &str, count: usize) -> Vec<f64> {
+    let mut state = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
+        })
+        .collect()
+}
+
+/// `formulas.spectrograms`: `scale · cell · band · frame`; the last window is constant.
+fn spectrograms(n: usize, bands: usize, frames: usize, scale: f64) -> Vec<f32> {
+    let (cell, band, frame) =
+        (uniform("cell", n * bands * frames), uniform("band", n * bands), uniform("frame", n * frames));
+    let mut mels = Vec::with_capacity(n * bands * frames);
+    for i in 0..n {
+        for b in 0..bands {
+            for t in 0..frames {
+                let x =
+                    scale * cell[(i * bands + b) * frames + t] * band[i * bands + b] * frame[i * frames + t];
+                mels.push(if i + 1 == n { scale * 0.25 } else { x } as f32);
+            }
+        }
+    }
+    mels
+}
+
+/// Largest difference over the largest magnitude of the reference.
+fn relative_error(found: ArrayView1<f32>, expected: ArrayView1<f32>) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+    found.iter().zip(expected).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
+}
+
+#[test]
+fn openl3_agrees_with_torchopenl3() {
+    let expected = golden("openl3.npy");
+    let encoder = Encoder::random(Architecture::OpenL3, 7, &cpu()).unwrap();
+    let mels = spectrograms(5, 128, 199, -80.0);
+    let batch = encoder.encode(&mels, 5).unwrap();
+    for (i, row) in batch.rows().into_iter().enumerate() {
+        let error = relative_error(row, expected.row(i));
+        assert!(error <= 1e-4, "window {i} of the batch: {error}");
+        let alone = encoder.encode(&mels[i * 128 * 199..(i + 1) * 128 * 199], 1).unwrap();
+        let error = relative_error(alone.row(0), expected.row(i));
+        assert!(error <= 1e-4, "window {i} alone: {error}");
+    }
+}
+
+#[test]
+fn musicnn_agrees_with_the_wheels_own_graph() {
+    let expected = golden("musicnn.npy");
+    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    let tagged = encoder.encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5).unwrap();
+    for i in 0..5 {
+        let error = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..200]));
+        assert!(error <= 1e-4, "penultimate layer of window {i}: {error}");
+        let error = relative_error(tagged.logits.row(i), expected.slice(s![i, 200..]));
+        assert!(error <= 1e-4, "logits of window {i}: {error}");
+    }
+}
+
+#[test]
+fn the_shipped_model_is_described_truly() {
+    let entry = models(None).remove(0).unwrap().manifest;
+    assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("musicnn-msd", 200, "ISC"));
+    assert_eq!(entry.front_end, Architecture::Musicnn.front_end());
+    let tags = entry.tags.as_ref().unwrap();
+    assert_eq!((tags.len(), tags[0].as_str(), tags[49].as_str()), (50, "rock", "happy"));
+    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    assert_eq!(encoder.manifest().fingerprint(), entry.fingerprint());
+}
+
+/// A window's embedding is the same to the last bit alone, in any batch, and with any number of threads.
+#[test]
+fn batches_and_threads_change_no_bit() {
+    for (architecture, n, bands, frames, scale) in
+        [(Architecture::Musicnn, 32, 96, 187, 7.0), (Architecture::OpenL3, 3, 128, 199, -80.0)]
+    {
+        let mels = spectrograms(n, bands, frames, scale);
+        let encoder = Encoder::random(architecture, 1, &cpu()).unwrap();
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let one = pool(1).install(|| encoder.encode(&mels, n)).unwrap();
+        assert_eq!(one, pool(2).install(|| encoder.encode(&mels, n)).unwrap(), "{architecture}: threads");
+        for i in [0, n / 2, n - 1] {
+            let window = &mels[i * bands * frames..(i + 1) * bands * frames];
+            let alone = encoder.encode(window, 1).unwrap();
+            assert_eq!(alone.row(0), one.row(i), "{architecture}: window {i} alone");
+        }
+    }
+}
+
+#[test]
+fn wrong_input_is_refused() {
+    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    assert!(matches!(
+        encoder.encode(&[0.0; 100], 1),
+        Err(EncoderError::WrongInput { windows: 1, expected: 17_952, found: 100 })
+    ));
+    assert_eq!(encoder.encode(&[], 0).unwrap().dim(), (0, 200));
+    let mut mels = vec![1.0; 2 * 96 * 187];
+    mels[96 * 187 + 5] = f32::NAN;
+    assert!(matches!(encoder.encode(&mels, 2), Err(EncoderError::NotFinite { window: 1 })));
+    let openl3 = Encoder::random(Architecture::OpenL3, 1, &cpu()).unwrap();
+    assert!(matches!(openl3.encode_with_tags(&[], 0), Err(EncoderError::NoTags(_))));
+}
+
+/// A model of one's own: found by name, by manifest and by weights; damage is noticed.
+#[test]
+fn models_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights_path = dir.path().join("mine.safetensors");
+    Weights::random(Architecture::Musicnn, 3).to_safetensors(&weights_path).unwrap();
+
+    // Without a manifest the tensors tell.
+    let by_weights = ModelRef::from(weights_path.as_path());
+    let mut manifest = by_weights.manifest().unwrap();
+    assert_eq!((manifest.architecture, manifest.name.as_str()), (Architecture::Musicnn, "mine"));
+    let mels = spectrograms(2, 96, 187, 7.0);
+    let expected = Encoder::load(&by_weights, &cpu()).unwrap().encode(&mels, 2).unwrap();
+    let random = Encoder::random(Architecture::Musicnn, 3, &cpu()).unwrap().encode(&mels, 2).unwrap();
+    assert_eq!(expected, random);
+
+    // With one, it is used from either side.
+    manifest.name = "my-model".to_owned();
+    let manifest_path = dir.path().join("mine.json");
+    std::fs::write(&manifest_path, serde_json::to_string(&manifest).unwrap()).unwrap();
+    for reference in [by_weights.clone(), ModelRef::from(manifest_path.as_path())] {
+        let encoder = Encoder::load(&reference, &cpu()).unwrap();
+        assert_eq!(encoder.manifest().name, "my-model");
+        assert_eq!(encoder.encode(&mels, 2).unwrap(), expected);
+    }
+    let names: Vec<_> = models(Some(dir.path())).into_iter().map(|m| m.unwrap().manifest.name).collect();
+    assert_eq!(names, ["musicnn-msd", "my-model"]);
+
+    // A flipped bit, a cut file, a broken manifest.
+    let mut bytes = std::fs::read(&weights_path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights_path, &bytes).unwrap();
+    let damaged = Encoder::load(&by_weights, &cpu()).err().unwrap();
+    assert!(matches!(damaged, EncoderError::WrongDigest { .. }), "{damaged}");
+    std::fs::remove_file(&manifest_path).unwrap();
+    std::fs::write(&weights_path, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = Encoder::load(&by_weights, &cpu()).err().unwrap();
+    assert!(matches!(cut, EncoderError::BadWeights { .. }), "{cut}");
+    std::fs::write(&manifest_path, "{}").unwrap();
+    let listed = models(Some(dir.path()));
+    assert!(listed[0].is_ok() && matches!(listed[1], Err(EncoderError::BadManifest { .. })));
+
+    let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu()).err().unwrap().to_string();
+    assert!(unknown.contains("musicnn-msd"), "{unknown}");
+}

@@ -1,0 +1,113 @@
+//! The front end against librosa's filter banks and against spectrograms written out in NumPy.
+
+#![allow(missing_docs)]
+
+use std::f64::consts::TAU;
+use std::path::PathBuf;
+
+use ndarray::Array2;
+use voisin::features::{MelConfig, MelFrontEnd, OpenL3Variant, filter_bank};
+
+fn golden<T: ndarray_npy::ReadableElement>(name: &str) -> Array2<T> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/features").join(name);
+    ndarray_npy::read_npy(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn configs() -> [(&'static str, &'static str, MelConfig); 4] {
+    [
+        ("original", "htk", MelConfig::openl3(OpenL3Variant::Original)),
+        ("kapre04", "slaney", MelConfig::openl3(OpenL3Variant::Kapre04)),
+        ("essentia", "slaney", MelConfig::openl3(OpenL3Variant::Essentia)),
+        ("musicnn", "musicnn", MelConfig::musicnn()),
+    ]
+}
+
+/// SplitMix64, upper 24 bits, in [-1, 1).
+fn noise(n: usize, mut seed: u64) -> impl Iterator<Item = f64> {
+    (0..n).map(move |_| {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        (z >> 40) as f64 / f64::from(1 << 23) - 1.0
+    })
+}
+
+/// The signals of `generate.py`.
+fn signal(name: &str, rate: f64, n: usize) -> Vec<f32> {
+    let t = |i: usize| i as f64 / rate;
+    let sine = |hz: f64, t: f64| (TAU * hz * t).sin();
+    let samples: Vec<f64> = match name {
+        "noise" => noise(n, 1).map(|x| 0.25 * x).collect(),
+        "chirp" => noise(n, 2)
+            .enumerate()
+            .map(|(i, x)| {
+                let t = t(i);
+                0.5 * (TAU * (40.0 * t + 0.2 * rate * t * t * rate / n as f64)).sin() + 1e-4 * x
+            })
+            .collect(),
+        "tones" => (0..n)
+            .map(|i| {
+                let t = t(i);
+                0.4 * sine(220.0, t) + 0.2 * sine(1234.5, t) + 0.01 * sine(6000.0, t)
+            })
+            .collect(),
+        "click" => {
+            let mut samples = vec![0.0; n];
+            samples[2 * n / 3] = 0.5;
+            samples[2 * n / 3 + 1] = -0.25;
+            samples
+        }
+        "decay" => (0..n)
+            .map(|i| {
+                let t = t(i);
+                (-3.0 * t).exp()
+                    * (1..40).map(|k| sine(110.0 * f64::from(k), t) / f64::from(k * k)).sum::<f64>()
+            })
+            .collect(),
+        _ => unreachable!(),
+    };
+    samples.into_iter().map(|x| x as f32).collect()
+}
+
+#[test]
+fn filter_banks_equal_librosas() {
+    for (name, file, config) in configs() {
+        let expected: Array2<f64> = golden(&format!("filters_{file}.npy"));
+        let mut bank = filter_bank(&config);
+        assert_eq!(bank.dim(), (config.n_mels(), if name == "musicnn" { 257 } else { 1025 }));
+        let scale = bank.iter().copied().fold(0.0, f64::max);
+        for row in expected.outer_iter() {
+            let weight = &mut bank[(row[0] as usize, row[1] as usize)];
+            assert!((*weight - row[2]).abs() < 1e-9 * scale, "{name}: {row} found {weight}");
+            *weight = 0.0;
+        }
+        // What librosa left out is zero.
+        assert!(bank.iter().all(|&weight| weight < 1e-9 * scale), "{name}");
+    }
+}
+
+#[test]
+fn spectrograms_equal_those_written_out_in_double_precision() {
+    for (config_name, _, config) in configs() {
+        let front_end = MelFrontEnd::new(config).unwrap();
+        let config = front_end.config();
+        for name in ["noise", "chirp", "tones", "click", "decay"] {
+            let expected: Array2<f32> = golden(&format!("{name}_{config_name}.npy"));
+            let samples = signal(name, f64::from(config.sample_rate()), config.window_samples());
+            let found = front_end.compute(&samples).values;
+            let step = if name == "chirp" { 1 } else { 4 };
+            let found = found.slice(ndarray::s![.., ..;step]);
+            assert_eq!(found.dim(), expected.dim());
+            // MusiCNN's cells are log10: tenths of dB.
+            let unit = if config_name == "musicnn" { 10.0 } else { 1.0 };
+            let errors = || found.iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs()) * unit);
+            let (worst, mean) = (errors().fold(0.0, f64::max), errors().sum::<f64>() / expected.len() as f64);
+            println!("{config_name:9} {name:6} worst {worst:.6} dB, mean {mean:.7} dB");
+            assert!(worst < 0.01 && mean < 1e-4, "{config_name} {name}: worst {worst} dB, mean {mean} dB");
+            // A golden answer of nothing but floor would prove nothing.
+            assert!(expected.iter().any(|&x| x != expected[(0, 0)]));
+        }
+    }
+}
