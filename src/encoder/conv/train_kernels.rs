@@ -152,45 +152,60 @@ unsafe fn route<S: Simd>(z: [S::V; 4], da: S::V) -> [S::V; 4] {
     }
 }
 
+/// Pixels that [`norm_sums`] goes over channel by channel, so that they stay in the first cache.
+const RUN: usize = 32;
+
 #[inline(always)]
 unsafe fn norm_sums_generic<S: Simd>(p: &Rows) {
-    let mut ch = 0;
-    while ch < p.c {
-        // SAFETY: as in `norm_forward_generic`; `sums` has 2 · c floats.
-        unsafe {
-            let (scale, shift) = (S::load(p.norm.scale.add(ch)), S::load(p.norm.shift.add(ch)));
-            let mean = S::load(p.norm.mean.add(ch));
-            let zero = S::splat(0.0);
-            let (mut s1, mut s2) = ([zero; 2], [zero; 2]);
-            if p.pool {
-                if p.rows >= 2 {
-                    for x in 0..p.cols / 2 {
-                        let y = p.y.add(2 * x * p.c + ch);
-                        let z = four::<S>(y, p, scale, shift);
-                        let dz = route::<S>(z, S::load(p.a.add(x * p.c + ch)));
-                        let at = [0, p.c, p.y_row, p.y_row + p.c];
-                        for i in 0..4 {
-                            s1[i & 1] = S::add(s1[i & 1], dz[i]);
-                            s2[i & 1] = S::fma(dz[i], S::sub(S::load(y.add(at[i])), mean), s2[i & 1]);
-                        }
-                    }
-                }
-            } else {
-                for r in 0..p.rows {
-                    for x in 0..p.cols {
-                        let y = S::load(p.y.add(r * p.y_row + x * p.c + ch));
-                        let da = S::load(p.a.add(r * p.a_row + x * p.c + ch));
-                        let dz = S::keep_gt(S::fma(y, scale, shift), zero, da);
-                        s1[x & 1] = S::add(s1[x & 1], dz);
-                        s2[x & 1] = S::fma(dz, S::sub(y, mean), s2[x & 1]);
-                    }
+    // With pooling a call has two rows, which count as one of pooled pixels.
+    let (rows, cols) = match (p.pool, p.rows) {
+        (false, rows) => (rows, p.cols),
+        (true, 2) => (1, p.cols / 2),
+        (true, _) => (0, 0),
+    };
+    for r in 0..rows {
+        for start in (0..cols).step_by(RUN) {
+            let run = start..cols.min(start + RUN);
+            for ch in (0..p.c).step_by(S::LANES) {
+                // SAFETY: as in `norm_forward_generic`; `sums` has 2 · c floats.
+                unsafe { sum_run::<S>(p, r, run.clone(), ch) };
+            }
+        }
+    }
+}
+
+/// The sums of one register of channels over a run of pixels.
+#[inline(always)]
+unsafe fn sum_run<S: Simd>(p: &Rows, r: usize, run: std::ops::Range<usize>, ch: usize) {
+    // SAFETY: the run's pixels exist.
+    unsafe {
+        let (scale, shift) = (S::load(p.norm.scale.add(ch)), S::load(p.norm.shift.add(ch)));
+        let mean = S::load(p.norm.mean.add(ch));
+        let zero = S::splat(0.0);
+        let (mut s1, mut s2) = ([zero; 2], [zero; 2]);
+        if p.pool {
+            for x in run {
+                let y = p.y.add(2 * x * p.c + ch);
+                let z = four::<S>(y, p, scale, shift);
+                let dz = route::<S>(z, S::load(p.a.add(x * p.c + ch)));
+                let at = [0, p.c, p.y_row, p.y_row + p.c];
+                for i in 0..4 {
+                    s1[i & 1] = S::add(s1[i & 1], dz[i]);
+                    s2[i & 1] = S::fma(dz[i], S::sub(S::load(y.add(at[i])), mean), s2[i & 1]);
                 }
             }
-            let (first, second) = (p.sums.add(ch), p.sums.add(p.c + ch));
-            S::store(first, S::add(S::load(first), S::add(s1[0], s1[1])));
-            S::store(second, S::add(S::load(second), S::add(s2[0], s2[1])));
+        } else {
+            for x in run {
+                let y = S::load(p.y.add(r * p.y_row + x * p.c + ch));
+                let da = S::load(p.a.add(r * p.a_row + x * p.c + ch));
+                let dz = S::keep_gt(S::fma(y, scale, shift), zero, da);
+                s1[x & 1] = S::add(s1[x & 1], dz);
+                s2[x & 1] = S::fma(dz, S::sub(y, mean), s2[x & 1]);
+            }
         }
-        ch += S::LANES;
+        let (first, second) = (p.sums.add(ch), p.sums.add(p.c + ch));
+        S::store(first, S::add(S::load(first), S::add(s1[0], s1[1])));
+        S::store(second, S::add(S::load(second), S::add(s2[0], s2[1])));
     }
 }
 
