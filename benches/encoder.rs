@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench encoder` prints a table. `--weights FILE.safetensors` (torchopenl3's names)
 //! replaces the seeded random weights, `--threads N` sets the threads (default 2), `--train` times a
-//! training step too. `--serve` reads commands from standard input, for interleaved runs by
+//! training step too, `--precision bf16` rounds the products' factors. `--serve` reads commands from standard input, for interleaved runs by
 //! `scripts/bench_encoder.py`: `time BATCH REPEATS` prints the median seconds of a batch,
 //! `embed FILE N` prints the embeddings of N windows of raw f32 in FILE.
 
@@ -12,22 +12,28 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin::encoder::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin::encoder::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW, isa};
 
 struct Options {
     weights: Option<String>,
+    precision: Precision,
     threads: usize,
     train: bool,
     serve: bool,
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { weights: None, threads: 2, train: false, serve: false };
+    let mut options =
+        Options { weights: None, precision: Precision::F32, threads: 2, train: false, serve: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--weights" => options.weights = Some(args.next().context("--weights needs a file")?),
             "--threads" => options.threads = args.next().context("--threads needs a number")?.parse()?,
+            "--precision" => {
+                let name = args.next().context("--precision needs f32 or bf16")?;
+                options.precision = name.parse().map_err(anyhow::Error::msg)?;
+            }
             "--train" => options.train = true,
             "--serve" => options.serve = true,
             "--bench" => {}
@@ -103,11 +109,14 @@ fn main() -> Result<()> {
         Some(path) => load(path)?,
         None => OpenL3Weights::seeded(1, &OPENL3_WIDTHS),
     };
-    let net = FastOpenL3::new(&weights);
+    if !options.precision.is_available(isa()) {
+        bail!("this processor has no {} products", options.precision);
+    }
+    let net = FastOpenL3::with_precision(&weights, isa(), options.precision);
     if options.serve {
         return serve(&net);
     }
-    println!("OpenL3 mel128/512, f32, {}, {} threads", net.isa(), options.threads);
+    println!("OpenL3 mel128/512, {}, {}, {} threads", net.precision(), net.isa(), options.threads);
     println!("{:>6} {:>12}", "batch", "windows/s");
     for (batch, repeats) in [(1, 30), (8, 6), (32, 3)] {
         println!("{batch:>6} {:>12.1}", batch as f64 / time(&net, batch, repeats));

@@ -30,7 +30,7 @@ fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let device = DeviceChoice::Cpu.resolve()?;
     println!("{architecture}, {}", device.description());
 
-    let slow = EncoderOptions { engine: Engine::Candle, batch: Some(8) };
+    let slow = EncoderOptions { engine: Engine::Candle, batch: Some(8), ..EncoderOptions::default() };
     let mut sides = Vec::new();
     if architecture == Architecture::Musicnn {
         sides.push(("shipped, fast", Encoder::load(&ModelRef::default(), &device)?, 32));

@@ -2,7 +2,8 @@
 
 use candle_core::{D, Device, Result, Tensor, Var};
 use voisin::encoder::conv::{
-    Activation, Conv3x3, FastOpenL3, Isa, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW, conv3x3,
+    Activation, Conv3x3, FastOpenL3, Isa, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW,
+    conv3x3,
 };
 
 /// Uniform numbers in [-1, 1), the same on every machine.
@@ -204,6 +205,35 @@ fn fast_openl3_at_full_width_equals_candle() -> Result<()> {
 }
 
 #[test]
+fn bf16_products_keep_the_vectors_direction() {
+    if !Precision::Bf16.is_available(Isa::Avx512) {
+        eprintln!("skipped: this processor has no bf16 products");
+        return;
+    }
+    let weights = OpenL3Weights::seeded(5, &[16, 16, 48, 32, 80, 64, 96, 128]);
+    let n = 9;
+    let mels = mels(15, n * WINDOW);
+    let run = |precision: Precision, batch: usize| {
+        let net = FastOpenL3::with_precision(&weights, Isa::Avx512, precision);
+        assert_eq!(net.precision(), precision);
+        let mut out = vec![0.0; n * net.dimension()];
+        for start in (0..n).step_by(batch) {
+            let to = start * net.dimension();
+            net.forward(&mels[start * WINDOW..], batch.min(n - start), &mut out[to..]);
+        }
+        out
+    };
+    let (full, half) = (run(Precision::F32, n), run(Precision::Bf16, n));
+    assert_ne!(full, half);
+    assert_eq!(half, run(Precision::Bf16, 1), "the same bits whatever the batch");
+    for (a, b) in full.chunks_exact(128).zip(half.chunks_exact(128)) {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        assert!(cosine > 0.999, "{cosine}");
+    }
+}
+
+#[test]
 fn results_are_the_same_bits_whatever_batch_and_threads() {
     let weights = OpenL3Weights::seeded(11, &[16, 32, 32, 64, 48, 128, 64, 64]);
     let net = FastOpenL3::new(&weights);
@@ -231,7 +261,7 @@ fn results_are_the_same_bits_whatever_batch_and_threads() {
 fn training_gradients_equal_candles_autograd() -> Result<()> {
     for (isa, (h, w, n)) in instruction_sets().into_iter().zip([(24, 35, 3), (16, 24, 2), (17, 16, 4)]) {
         let weights = OpenL3Weights::seeded(21, &[16, 32, 48, 16, 32, 48, 144, 64]);
-        let mut train = OpenL3Train::with_input(&weights, h, w, isa);
+        let mut train = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
         let mels = mels(9, n * h * w);
         let embeddings = train.forward(&mels, n);
         let target = random(10, embeddings.len());
@@ -274,7 +304,7 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut train = OpenL3Train::with_input(&weights, h, w, voisin::encoder::conv::isa());
+            let mut train = OpenL3Train::with_input(&weights, h, w, isa(), Precision::F32, Precision::F32);
             let mut losses = Vec::new();
             for _ in 0..8 {
                 let out = train.forward(&mels, n);

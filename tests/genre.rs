@@ -129,6 +129,62 @@ fn argmax(row: ndarray::ArrayView1<f32>) -> usize {
 
 #[test]
 #[ignore = "development"]
+fn flips() {
+    use rand::{Rng, SeedableRng};
+    let Some(data) = Taggrams::load("train") else { return };
+    let n = data.classes.len();
+    let (mut aps, mut aucs) = (Vec::new(), Vec::new());
+    for seed in 0..5 {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+        let mut classes = data.classes.clone();
+        let mut flipped = vec![false; n];
+        while flipped.iter().filter(|f| **f).count() < n * 5 / 100 {
+            let i = rng.random_range(0..n);
+            if !flipped[i] {
+                flipped[i] = true;
+                classes[i] = (classes[i] + rng.random_range(1..10)) % 10;
+            }
+        }
+        let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
+        let labels: Vec<Vec<Genre>> = classes.iter().map(|&c| vec![Genre::plain(GENRES[c])]).collect();
+        let set = TrainingSet {
+            ids: &ids,
+            vectors: data.vectors.view(),
+            labels: &labels,
+            groups: &data.groups,
+            windows: Some(WindowSet { vectors: data.windows.view(), owner: &data.owner }),
+        };
+        for two in [false, true] {
+        let found = if two { voisin::genre::suspects(&set, &FitOptions::default()).unwrap() } else {
+            voisin::genre::rank_suspects(&GenreModel::fit(&set, &FitOptions::default()).unwrap().1, &labels) };
+        let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
+        let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
+        let mut hits = 0.0;
+        let mut ap = 0.0;
+        for (i, &t) in truth.iter().enumerate() { if t { hits += 1.0; ap += hits / (i + 1) as f64; } }
+        ap /= hits;
+        let auc = voisin::eval::metrics::auc(&scores, &truth).unwrap();
+        let c = found.iter().filter(|s| s.confident).count();
+        println!("seed {seed} two {two}: AP {ap:.3} AUC {auc:.3} {c} confident, of them flipped {}", found.iter().filter(|s| s.confident && flipped[s.row]).count());
+        if two { aps.push(ap); aucs.push(auc); }
+        }
+    }
+    println!("AP {:.3} AUC {:.3}", aps.iter().sum::<f64>() / 5.0, aucs.iter().sum::<f64>() / 5.0);
+    let model = data.fit();
+    let (mut worst, mut right): (Vec<_>, usize) = (Vec::new(), 0);
+    let _ = (&model, &mut worst as &mut Vec<usize>, &mut right);
+    let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
+    let labels: Vec<Vec<Genre>> = data.classes.iter().map(|&c| vec![Genre::plain(GENRES[c])]).collect();
+    let set = TrainingSet { ids: &ids, vectors: data.vectors.view(), labels: &labels, groups: &data.groups, windows: None };
+    let kin = voisin::genre::kinship(&set, &Default::default()).unwrap();
+    for g in &kin.genres {
+        println!("{} {} {:.2} {:?}", g.genre, g.tracks, g.cohesion, g.nearest.iter().take(3).map(|k| format!("{} {:.2} [{:.2} {:.2}] {:.2} {:.2} {:.2}", k.genre, k.distance, k.low, k.high, k.centroid, k.neighbourhood, k.votes)).collect::<Vec<_>>());
+    }
+    println!("{:?}", kin.leaf_order().iter().map(|&i| kin.genres[i].genre.name()).collect::<Vec<_>>());
+}
+
+#[test]
+#[ignore = "development"]
 fn timing() {
     let Some(data) = Taggrams::load("train") else { return };
     let started = Instant::now();
@@ -144,14 +200,25 @@ fn explore() {
     let started = Instant::now();
     let model = data.fit();
     println!(
-        "fit {:.2?}\n{:#?}\n{:?}\n{:?}",
+        "fit {:.2?}\n{:?}\n{:?}\n{:?}",
         started.elapsed(),
         model.settings(),
         model.fusion(),
         model.quality()
     );
+    let model = data.without(6).fit();
+    let metal = data.subset(&(0..n).filter(|&i| data.classes[i] == 6).collect::<Vec<_>>());
+    let p = model.probabilities(&metal.queries()).unwrap();
+    println!("metal novelty {:.1?}", p.novelty);
+    for (name, p) in [("head", &p.head), ("vote", &p.vote), ("fused", &p.fused)] {
+        let rock = p.outer_iter().filter(|r| model.genres()[argmax(*r)].name() == "rock").count();
+        println!("metal to rock by {name}: {rock}/{}", metal.classes.len());
+    }
     let classes: Vec<Vec<usize>> = data.classes.iter().map(|c| vec![*c]).collect();
-    for seed in 0..2 {
+    let seeds: u64 = std::env::var("SEEDS").map_or(6, |s| s.parse().unwrap());
+    let mut total = [0.0; 3];
+    let mut mixes = [0usize; 6];
+    for seed in 0..seeds {
         let folds = grouped_folds(&classes, 10, &data.groups, 5, 100 + seed);
         let mut right = [0usize; 3];
         let mut sure = Vec::new();
@@ -166,34 +233,41 @@ fn explore() {
                 for (j, p) in [&p.head, &p.vote, &p.fused].into_iter().enumerate() {
                     right[j] += usize::from(argmax(p.row(i)) == class);
                 }
+                for (m, w) in
+                    mixes.iter_mut().zip([0.3f32, 0.5, 0.7, 0.3, 0.5, 0.7]).enumerate().map(|(k, (m, w))| {
+                        let _ = k;
+                        (m, w)
+                    })
+                {
+                    let mix = ndarray::Array1::from_shape_fn(10, |c| {
+                        w * p.head[[i, c]].max(1e-6).ln() + (1.0 - w) * (p.vote[[i, c]] * 0.95 + 0.005).ln()
+                    });
+                    *m += usize::from(argmax(mix.view()) == class);
+                }
                 let best = argmax(p.fused.row(i));
                 sure.push((f64::from(p.fused[[i, best]]), best == class));
             }
-            if seed == 0 {
+            if seed == 0 && std::env::var_os("NOVELTY").is_some() {
                 for out in 0..10 {
                     let model = train.without(out).fit();
                     let p = model.probabilities(&test.queries()).unwrap();
                     for (i, &class) in test.classes.iter().enumerate() {
                         novelty[out].push((p.novelty[i], class == out));
-                        if out == 6 && class == 6 {
-                            let (f, h, v) =
-                                (argmax(p.fused.row(i)), argmax(p.head.row(i)), argmax(p.vote.row(i)));
-                            print!("{}/{}/{} ", model.genres()[f], model.genres()[h], model.genres()[v]);
-                        }
                     }
                 }
             }
         }
         let a = |r: usize| 100.0 * r as f64 / n as f64;
+        (0..3).for_each(|j| total[j] += a(right[j]) / seeds as f64);
         println!(
-            "\nseed {seed}: head {:.1} vote {:.1} fused {:.1}, ECE {:.3}, {:.1?}",
+            "seed {seed}: head {:.1} vote {:.1} fused {:.1}, ECE {:.3}, {:.1?}",
             a(right[0]),
             a(right[1]),
             a(right[2]),
             voisin::eval::metrics::expected_calibration_error(&sure, 10),
             started.elapsed()
         );
-        if seed == 0 {
+        if seed == 0 && std::env::var_os("NOVELTY").is_some() {
             let aucs: Vec<f64> = novelty
                 .iter()
                 .map(|list| {
@@ -204,4 +278,6 @@ fn explore() {
             println!("novelty AUROC {:.3} {aucs:.2?}", aucs.iter().sum::<f64>() / 10.0);
         }
     }
+    println!("mixes .3 .5 .7: {:.2?}", mixes.map(|m| 100.0 * m as f64 / n as f64 / seeds as f64));
+    println!("MEAN head {:.2} vote {:.2} fused {:.2}", total[0], total[1], total[2]);
 }

@@ -26,6 +26,7 @@ mod network;
 mod openl3;
 mod weights;
 
+pub use conv::Precision;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;

@@ -174,16 +174,17 @@ impl Weights {
     pub(crate) fn var_builder(
         &self,
         device: &candle_core::Device,
+        dtype: candle_core::DType,
     ) -> Result<VarBuilder<'static>, EncoderError> {
         let tensors = self
             .tensors
             .iter()
             .map(|(name, t)| {
-                candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)
-                    .map(|t| (name.clone(), t))
+                let tensor = candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)?;
+                Ok::<_, candle_core::Error>((name.clone(), tensor.to_dtype(dtype)?))
             })
             .collect::<Result<HashMap<_, _>, _>>()?;
-        Ok(VarBuilder::from_tensors(tensors, candle_core::DType::F32, device))
+        Ok(VarBuilder::from_tensors(tensors, dtype, device))
     }
 }
 

@@ -1,3 +1,1 @@
-//! Evaluation: metrics, reports, plots.
-
-pub mod metrics;
+//! Evaluation: metrics, cross-validation of the genre engine beside its rivals, reports and plots.

@@ -24,13 +24,17 @@ const GRID_NEIGHBOURS: [usize; 4] = [5, 10, 20, 40];
 const GRID_TEMPERATURES: [f32; 4] = [0.05, 0.1, 0.2, 0.4];
 const GRID_PRIORS: [f32; 3] = [0.0, 0.5, 1.0];
 /// Whitening tried after the transform is chosen.
-const GRID_SHRINKAGE: [f32; 3] = [0.1, 0.7, 1.0];
+const GRID_SHRINKAGE: [f32; 1] = [1.0];
 const FIRST_SHRINKAGE: f32 = 0.3;
 /// Steps past the best held-out loss after which a fit ends.
-const PATIENCE: usize = 10;
+const PATIENCE: usize = 25;
 /// A further head must lower the loss by this share.
 const WORTH: f64 = 0.004;
-const MEMBERS: usize = 3;
+const MEMBERS: usize = 5;
+/// Heads on other transforms join if their loss is within this factor of the best.
+const NEAR_BEST: f64 = 1.1;
+/// Later steps are preferred while the loss is within this factor of the best.
+const SETTLED: f64 = 1.05;
 
 /// Rows of training and test of each fold.
 pub(super) struct Splits {
@@ -226,39 +230,48 @@ fn choose_heads(
             .min_by(|a, b| a.loss.total_cmp(&b.loss))
             .map_or((Transform::Identity, base.l2), |t| (t.settings.transform, t.settings.head.l2))
     };
-    for &transform in transforms {
-        run(Unit::Track, transform, None, base.l2, &mut trials)?;
-    }
-    let (transform, _) = best_of(&trials);
-    for l2 in [base.l2 / 4.0, base.l2 * 4.0] {
-        run(Unit::Track, transform, None, l2, &mut trials)?;
+    // the weight of the squares first, then every transform with it
+    for l2 in [base.l2, base.l2 / 3.0, base.l2 * 3.0] {
+        run(Unit::Track, vote.transform, None, l2, &mut trials)?;
     }
     let (_, l2) = best_of(&trials);
+    for &transform in transforms.iter().filter(|t| **t != vote.transform) {
+        run(Unit::Track, transform, None, l2, &mut trials)?;
+    }
+    let (transform, _) = best_of(&trials);
     run(Unit::Track, transform, Some(64), l2, &mut trials)?;
     if problem.windows.is_some() {
-        for l2 in [l2, l2 / 4.0] {
-            run(Unit::Window, transform, None, l2, &mut trials)?;
-        }
+        run(Unit::Window, transform, None, l2, &mut trials)?;
     }
 
-    // greedy: the best head, then whichever lowers the loss of the average most
-    let mut chosen: Vec<usize> = Vec::new();
-    let mut loss = f64::INFINITY;
+    // an average errs less than a choice: all transforms that are near the best, then whatever else still helps
+    let best = trials.iter().map(|t| t.loss).fold(f64::INFINITY, f64::min);
+    let mut chosen: Vec<usize> = (0..trials.len())
+        .filter(|&i| {
+            let h = &trials[i].settings;
+            h.unit == Unit::Track
+                && h.head.hidden.is_none()
+                && h.head.l2 == l2
+                && trials[i].loss < best * NEAR_BEST
+        })
+        .collect();
+    let average = |members: &[usize]| {
+        let mut mean = Array2::<f32>::zeros(targets.dim());
+        members.iter().for_each(|&m| mean += &trials[m].log);
+        scaled_loss(&(mean / members.len().max(1) as f32), &targets)
+    };
+    let mut loss = if chosen.is_empty() { f64::INFINITY } else { average(&chosen) };
     while chosen.len() < MEMBERS {
-        let candidates: Vec<(f64, usize)> = (0..trials.len())
-            .filter(|i| !chosen.contains(i))
-            .map(|i| {
-                let mut mean = trials[i].log.clone();
-                chosen.iter().for_each(|&c| mean += &trials[c].log);
-                mean /= (chosen.len() + 1) as f32;
-                (scaled_loss(&mean, &targets), i)
-            })
-            .collect();
-        let Some(&(best, at)) = candidates.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
-        if best > loss * (1.0 - WORTH) {
+        let candidates = (0..trials.len()).filter(|i| !chosen.contains(i)).map(|i| {
+            let mut with = chosen.clone();
+            with.push(i);
+            (average(&with), i)
+        });
+        let Some((l, at)) = candidates.min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+        if l > loss * (1.0 - WORTH) {
             break;
         }
-        loss = best;
+        loss = l;
         chosen.push(at);
     }
     Ok(chosen.iter().map(|&i| trials[i].settings.clone()).collect())
@@ -331,6 +344,9 @@ fn try_head(
             (loss, best) = (l, step);
         }
     }
+    // the last step that is about as good: a settled fit varies less from fold to fold than one cut short
+    let best =
+        (best..steps).rev().find(|&s| scaled_loss(&at_step(s), targets) <= loss * SETTLED).unwrap_or(best);
     let mut settings = settings.clone();
     settings.head.max_iterations = best + 1;
     Ok(Trial { settings, loss, log: at_step(best) })

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::halves::Parts;
 
+/// Share of unknown genres among the tracks asked about that novelty is judged with.
+const UNKNOWN: f64 = 0.05;
+/// Pull of the weights' proportions towards equal voices near the training data and neighbours far from it, in
+/// tracks. Their common scale, the temperature, is free.
+const RIDGE: f64 = 40.0;
+
 /// How head and vote are joined.
 ///
 /// `log p = head·((1 - s)·near + s·far) + vote·(likewise) + wide vote·(likewise) + constant`, where `s` in (0, 1) says how much the track looks like
@@ -35,7 +41,7 @@ pub struct Novelty {
     pub mean: [f64; 2],
     /// Their standard deviations.
     pub deviation: [f64; 2],
-    /// Novelty at which a track is as likely of an unknown genre as of a known one (were both equally common).
+    /// Novelty at which a track is as likely of an unknown genre as of a known one, were 5 % unknown.
     pub middle: f64,
     /// Change of novelty that multiplies those odds by e.
     pub width: f64,
@@ -63,6 +69,7 @@ impl Novelty {
         if !strange.is_empty() {
             let outside: Vec<f64> = strange.iter().map(|d| novelty.score(d)).collect();
             (novelty.middle, novelty.width) = boundary(&scores, &outside);
+            novelty.middle += novelty.width * (1.0 / UNKNOWN - 1.0).ln();
         }
         novelty
     }
@@ -141,9 +148,9 @@ pub(super) struct Evidence<'a> {
 impl Fusion {
     /// Fits the weights by maximum likelihood under `weight ≥ 0`; the problem is convex.
     pub(super) fn fit(novelty: Novelty, evidence: &[Evidence]) -> Self {
-        const RIDGE: f64 = 2e-3;
-        const START: [f64; N] = [0.5, 0.2, 0.4, 0.3, 0.1, 0.5];
+        const START: [f64; N] = [0.5, 0.1, 0.5, 0.2, 0.05, 0.7];
         const N: usize = 6;
+        let ridge = RIDGE / evidence.first().map_or(1.0, |e| e.targets.nrows().max(1) as f64);
         let features = |parts: &Parts, row: usize, s: f64, class: usize| -> [f64; N] {
             let [h, v, w] = [&parts.head, &parts.vote, &parts.wide].map(|p| f64::from(p[[row, class]]));
             [(1.0 - s) * h, s * h, (1.0 - s) * v, s * v, (1.0 - s) * w, s * w]
@@ -172,9 +179,16 @@ impl Fusion {
                     }
                 }
             }
-            for i in 0..N {
-                loss += RIDGE * (w[i] - START[i]).powi(2);
-                gradient[i] += 2.0 * RIDGE * (w[i] - START[i]);
+            // the part of the weights that is not a mere scaling of the start, near and far each
+            for side in 0..2 {
+                let mine = [side, side + 2, side + 4];
+                let along = mine.iter().map(|&i| w[i] * START[i]).sum::<f64>()
+                    / mine.iter().map(|&i| START[i] * START[i]).sum::<f64>();
+                for i in mine {
+                    let across = w[i] - along * START[i];
+                    loss += ridge * across * across;
+                    gradient[i] += 2.0 * ridge * across;
+                }
             }
             (loss, gradient)
         };

@@ -157,7 +157,7 @@ impl GenreModel {
                 parts: &s.parts,
                 targets: &s.targets,
                 absent: &s.absent,
-                weight: 0.3 * s.parts.novelty.len() as f64 / total.max(1) as f64,
+                weight: STRANGE_WEIGHT * s.parts.novelty.len() as f64 / total.max(1) as f64,
             });
         }
         let fusion = Fusion::fit(novelty, &evidence);
@@ -451,6 +451,9 @@ struct LeftOut {
     targets: Array2<f32>,
     absent: Vec<Option<usize>>,
 }
+
+/// Weight of tracks of left-out genres, all together, against all others.
+const STRANGE_WEIGHT: f64 = 0.15;
 
 /// Leaves each genre out in turn, as if nobody had ever labelled it.
 ///

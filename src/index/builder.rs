@@ -47,8 +47,10 @@ impl Source<'_> {
 ///
 /// With one thread the same vectors, options and seed give the same graph.
 pub(crate) fn build(source: Source<'_>, options: &IndexOptions) -> Graph {
+    let (width, limit) = (options.ef_construction, 2 * options.m);
     let mut graph = insert_all(source, options);
-    graph = refine(source, &graph, options);
+    graph = refine(source, &graph, width, limit);
+    refine_upper(source, &mut graph, width, limit);
     repair(source, &mut graph);
     graph
 }
@@ -87,7 +89,7 @@ fn freeze(hnsw: &Hnsw<'_, u32, SlotDistance<'_>>, n: usize, m: usize) -> Graph {
     }
     let stride = 2 * m + SPARE;
     let mut links = vec![NONE; n * stride];
-    let mut upper: Vec<Vec<u32>> = sizes[1..].iter().map(|&size| vec![NONE; size * m]).collect();
+    let mut upper: Vec<Vec<u32>> = sizes[1..].iter().map(|&size| vec![NONE; size * 2 * m]).collect();
     let neighbourhoods: Vec<_> = points.par_iter().map(|point| point.get_neighborhood_id()).collect();
     for (rank, (point, neighbourhood)) in points.iter().zip(&neighbourhoods).enumerate() {
         let slot = point.get_origin_id();
@@ -105,22 +107,21 @@ fn freeze(hnsw: &Hnsw<'_, u32, SlotDistance<'_>>, n: usize, m: usize) -> Graph {
                     *link = points[other as usize].get_origin_id() as u32;
                 });
             } else {
-                let row = &mut upper[layer - 1][rank * m..][..m];
+                let row = &mut upper[layer - 1][rank * 2 * m..][..m];
                 row.iter_mut().zip(kept).for_each(|(link, other)| *link = other);
             }
         }
     }
     let slot_at = |rank: usize| points.get(rank).map_or(0, |point| point.get_origin_id() as u32);
     let ranked = (0..sizes.get(1).copied().unwrap_or(0)).map(slot_at).collect();
-    Graph { stride, links, entry: slot_at(0), ranked, upper_stride: m, upper }
+    Graph { stride, links, entry: slot_at(0), ranked, upper_stride: 2 * m, upper }
 }
 
 /// Chooses all links of the lowest layer again, from the `ef_construction` nearest that the graph finds.
 ///
 /// Every row is computed from the old graph alone: the result does not depend on the number of threads.
-fn refine(source: Source<'_>, old: &Graph, options: &IndexOptions) -> Graph {
+fn refine(source: Source<'_>, old: &Graph, width: usize, limit: usize) -> Graph {
     let n = source.codes.len();
-    let (width, limit) = (options.ef_construction, 2 * options.m);
     let forward: Vec<Vec<Candidate>> = (0..n as u32)
         .into_par_iter()
         .map(|slot| {
@@ -158,6 +159,20 @@ fn refine(source: Source<'_>, old: &Graph, options: &IndexOptions) -> Graph {
         },
     );
     Graph { links, ..old.clone() }
+}
+
+/// Chooses the links of the upper layers again, each layer as a graph of its own.
+fn refine_upper(source: Source<'_>, graph: &mut Graph, width: usize, limit: usize) {
+    for layer in &mut graph.upper {
+        let size = layer.len() / graph.upper_stride;
+        let mut codes = Codes::empty(source.codes.width);
+        for &slot in &graph.ranked[..size] {
+            let slot = slot as usize;
+            codes.push_row(source.codes.hi_row(slot), source.codes.lo_row(slot), source.codes.meta[slot]);
+        }
+        let alone = Graph { stride: graph.upper_stride, links: std::mem::take(layer), ..Graph::default() };
+        *layer = refine(Source { codes: &codes, ..source }, &alone, width, limit).links;
+    }
 }
 
 fn order(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {

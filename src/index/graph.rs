@@ -77,7 +77,7 @@ impl Graph {
         query: &Query,
         ef: usize,
         skip: Option<u32>,
-        then: impl FnOnce(&[Candidate]) -> R,
+        then: impl FnOnce(&mut [Candidate]) -> R,
     ) -> R {
         WALK.with_borrow_mut(|walk| {
             walk.pool.clear();
@@ -85,7 +85,7 @@ impl Graph {
                 let entry = self.descend(isa, codes, query, walk);
                 self.spread(isa, codes, query, ef.max(1), entry, skip, walk);
             }
-            then(&walk.pool)
+            then(&mut walk.pool)
         })
     }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::act::{Shape, c16};
 use super::arena::Buf;
-use super::isa::{Isa, isa};
+use super::isa::{Isa, Precision, isa};
 use super::kernels::Epilogue;
 use super::layer::{self, Filters, Plan, Source, Target};
 use super::weight_grad::WeightGrad;
@@ -65,7 +65,7 @@ impl Conv3x3 {
             Activation::Relu => Epilogue::Relu,
             Activation::ReluPool => Epilogue::ReluPool,
         };
-        Self { filters: Filters::new(isa, weight, bias, cin, cout), cin, cout, epilogue }
+        Self { filters: Filters::new(isa, Precision::F32, weight, bias, cin, cout), cin, cout, epilogue }
     }
 
     /// `[n][in][h][w]` → `[n][out][h][w]`, or `[n][out][h / 2][w / 2]` when pooling.
@@ -183,7 +183,7 @@ impl CustomOp3 for Trainable {
         let a = pad(&x.flatten_all()?.to_vec1::<f32>()?, n, cin, h, w);
         let plan = Plan::new(Shape { h, w, c: c16(cin) }, c16(cout), Epilogue::Linear);
         let mut padded = vec![0.0; plan.from.c * plan.to.c * 9];
-        WeightGrad::default().run(self.0, &plan, &a, &dy, n, &mut padded);
+        WeightGrad::default().run(self.0, Precision::F32, &plan, &a, &dy, n, &mut padded);
         let mut dw = Vec::with_capacity(weights.len());
         for o in 0..cout {
             dw.extend_from_slice(&padded[o * plan.from.c * 9..][..cin * 9]);

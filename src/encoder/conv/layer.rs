@@ -4,12 +4,13 @@
 
 use std::cell::RefCell;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use super::act::{Shape, c16};
 use super::arena::{Buf, Shared};
-use super::isa::Isa;
-use super::kernels::{self, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
+use super::isa::{Isa, Precision};
+use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use super::train_kernels;
 
 thread_local! {
@@ -37,6 +38,8 @@ pub(super) fn stride(len: usize) -> usize {
 #[derive(Debug)]
 pub(super) struct Filters {
     pub(super) isa: Isa,
+    /// Whether U, and so V, is in bf16 (pairs of input channels side by side).
+    pub(super) half: bool,
     /// Input and output channels, rounded up to 16.
     pub(super) k: usize,
     pub(super) n: usize,
@@ -48,19 +51,29 @@ pub(super) struct Filters {
 
 impl Filters {
     /// From `[out][in][3][3]` weights and `out` biases.
-    pub(super) fn new(isa: Isa, weight: &[f32], bias: &[f32], cin: usize, cout: usize) -> Self {
+    pub(super) fn new(
+        isa: Isa,
+        precision: Precision,
+        weight: &[f32],
+        bias: &[f32],
+        cin: usize,
+        cout: usize,
+    ) -> Self {
+        let half = precision == Precision::Bf16 && precision.is_available(isa);
         let (k, n) = (c16(cin), c16(cout));
         let mut padded = bias.to_vec();
         padded.resize(n, 0.0);
-        let mut filters = Self { isa, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: padded };
+        let mut filters =
+            Self { isa, half, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: padded };
         filters.set(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
         filters
     }
 
     /// Filters of zeros, for [`Filters::refresh`].
-    pub(super) fn empty(isa: Isa, k: usize, n: usize) -> Self {
+    pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
+        let half = precision == Precision::Bf16 && precision.is_available(isa);
         assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
-        Self { isa, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: vec![0.0; n] }
+        Self { isa, half, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: vec![0.0; n] }
     }
 
     /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
@@ -71,15 +84,15 @@ impl Filters {
         cout: usize,
         index: impl Fn(usize, usize, usize) -> usize + Sync,
     ) {
-        let (k, n, group, isa) = (self.k, self.n, self.group, self.isa);
+        let (k, depth, n, group, half) = (self.k, self.depth(), self.n, self.group, self.half);
         let u = Shared(self.u.as_mut_ptr());
-        let width = kernels::panel_width(isa);
+        let width = kernels::panel_width(self.isa);
         (0..n).into_par_iter().for_each(|o| {
             let (block, in_block) = (o / group, o % group);
             let group_n = group.min(n - block * group);
             let panel = in_block / width;
             let panel_n = width.min(group_n - panel * width);
-            let base = POS * k * group * block + panel * k * width + in_block % width;
+            let base = POS * depth * group * block + panel * depth * width + in_block % width;
             for i in 0..k {
                 let mut g = [0.0f32; 9];
                 if o < cout && i < cin {
@@ -88,8 +101,15 @@ impl Filters {
                     }
                 }
                 for (pos, value) in transform_filter(&g).into_iter().enumerate() {
-                    // SAFETY: every (o, i, pos) has its own slot in U's POS · k · n floats.
-                    unsafe { *u.at(base + pos * k * group_n + i * panel_n) = value };
+                    // SAFETY: every (o, i, pos) has its own slot in U's POS · depth · n floats.
+                    unsafe {
+                        if half {
+                            let slot = u.at(base + pos * depth * group_n + i / 2 * panel_n).cast::<bf16>();
+                            *slot.add(i % 2) = bf16::from_f32(value);
+                        } else {
+                            *u.at(base + pos * depth * group_n + i * panel_n) = value;
+                        }
+                    }
                 }
             }
         });
@@ -103,31 +123,42 @@ impl Filters {
         cout: usize,
         index: impl Fn(usize, usize, usize) -> usize + Sync,
     ) {
-        let (k, n, group, isa) = (self.k, self.n, self.group, self.isa);
+        let (k, n, group, isa, half) = (self.k, self.n, self.group, self.isa, self.half);
+        let depth = self.depth();
         assert!(cin == k && cout == n, "channels are multiples of 16");
         let u = Shared(self.u.as_mut_ptr());
         let width = kernels::panel_width(isa);
         (0..n / 16).into_par_iter().with_max_len(1).for_each(|block| {
-            let mut taps = [[0.0f32; 16]; 9];
+            // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
+            let o = block * 16;
+            let (b, in_block) = (o / group, o % group);
+            let group_n = group.min(n - b * group);
+            let panel = in_block / width;
+            let panel_n = width.min(group_n - panel * width);
+            let base = POS * depth * group * b + panel * depth * width + in_block % width;
+            let mut taps = [[[0.0f32; 16]; 9]; 2];
             for i in 0..k {
                 for o in 0..16 {
-                    for (tap, taps) in taps.iter_mut().enumerate() {
+                    for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
                         taps[o] = weight[index(block * 16 + o, i, tap)];
                     }
                 }
-                // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
-                let o = block * 16;
-                let (b, in_block) = (o / group, o % group);
-                let group_n = group.min(n - b * group);
-                let panel = in_block / width;
-                let panel_n = width.min(group_n - panel * width);
-                let base = POS * k * group * b + panel * k * width + in_block % width + i * panel_n;
                 // SAFETY: the 16 outputs' slots of U, which no other task writes.
                 unsafe {
-                    train_kernels::filter(isa, &taps, u.at(base), k * group_n, k * width, panel_n);
+                    if !half {
+                        let u = u.at(base + i * panel_n);
+                        train_kernels::filter(isa, &taps[i % 2], u, k * group_n, k * width, panel_n);
+                    } else if i % 2 == 1 {
+                        train_kernels::filter_pair(&taps, u.at(base + i / 2 * panel_n), depth * group_n);
+                    }
                 }
             }
         });
+    }
+
+    /// Floats that a tile's input channels take in V (and an output channel's in U).
+    pub(super) fn depth(&self) -> usize {
+        if self.half { self.k / 2 } else { self.k }
     }
 
     fn groups_of_channels(&self) -> usize {
@@ -137,21 +168,19 @@ impl Filters {
     /// First channel, number of channels and filters of channel group `b`.
     fn channel_group(&self, b: usize) -> (usize, usize, *const f32) {
         let n = self.group.min(self.n - b * self.group);
-        (b * self.group, n, self.u.as_slice()[POS * self.k * self.group * b..].as_ptr())
+        (b * self.group, n, self.u.as_slice()[POS * self.depth() * self.group * b..].as_ptr())
     }
 }
 
 /// G g Gᵀ in f64, rounded once.
 fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
     fn rows(g: [f64; 3]) -> [f64; 6] {
-        [
-            g[0] / 4.0,
-            -(g[0] + g[1] + g[2]) / 6.0,
-            -(g[0] - g[1] + g[2]) / 6.0,
-            (g[0] + 2.0 * g[1] + 4.0 * g[2]) / 24.0,
-            (g[0] - 2.0 * g[1] + 4.0 * g[2]) / 24.0,
-            g[2],
-        ]
+        let (a, b) = (f64::from(A), f64::from(B));
+        let (a2, b2) = (a * a, b * b);
+        let (na, nb) = (2.0 * a2 * (a2 - b2), 2.0 * b2 * (b2 - a2));
+        let (p, r) = (g[0] + a2 * g[2], g[0] + b2 * g[2]);
+        let (q, s) = (a * g[1], b * g[1]);
+        [g[0] / (a2 * b2), (p + q) / na, (p - q) / na, (r + s) / nb, (r - s) / nb, g[2]]
     }
     let mut half = [[0.0; 3]; 6];
     for x in 0..3 {
@@ -213,16 +242,17 @@ pub(super) unsafe fn finish_block(
         // SAFETY: as the caller promises.
         unsafe {
             let gemm = Gemm {
-                k: filters.k,
+                k: filters.depth(),
                 n,
                 groups,
                 pos: (0, POS),
                 v,
                 v_stride,
                 u,
-                u_stride: filters.k * n,
+                u_stride: filters.depth() * n,
                 m,
                 m_stride,
+                half: filters.half,
             };
             kernels::gemm(filters.isa, &gemm);
             let output = Output {
@@ -245,7 +275,7 @@ pub(super) unsafe fn finish_block(
 
 /// Floats of scratch that a block of `tiles` needs: (V's stride, V's floats, M's floats).
 pub(super) fn block_scratch(filters: &Filters, tiles: usize) -> (usize, usize, usize) {
-    let v_stride = stride(tiles * filters.k);
+    let v_stride = stride(tiles * filters.depth());
     (v_stride, POS * v_stride, POS * stride(tiles * filters.group))
 }
 
@@ -280,6 +310,7 @@ pub(super) fn fused(
                     groups,
                     v,
                     v_stride,
+                    half: filters.half,
                 };
                 kernels::input(filters.isa, &input);
                 let dst = target.at(window * plan.to.len());
@@ -379,7 +410,7 @@ pub(super) fn phased(
     let per_window = plan.tiles.len();
     let total = per_window * n;
     let groups = Groups::new(total, kernels::mr(filters.isa));
-    let v_stride = stride(total * filters.k);
+    let v_stride = stride(total * filters.depth());
     let m_stride = stride(total * filters.group);
     let channel_groups = filters.groups_of_channels();
     work.reserve(POS * (v_stride + m_stride * channel_groups));
@@ -401,6 +432,7 @@ pub(super) fn phased(
                 groups,
                 v: v.at(0),
                 v_stride,
+                half: filters.half,
             };
             kernels::input(filters.isa, &input);
         }
@@ -411,16 +443,17 @@ pub(super) fn phased(
         // SAFETY: each task writes its own position and channel group of M.
         unsafe {
             let gemm = Gemm {
-                k: filters.k,
+                k: filters.depth(),
                 n: width,
                 groups,
                 pos: (pos, pos + 1),
                 v: v.at(0),
                 v_stride,
                 u,
-                u_stride: filters.k * width,
+                u_stride: filters.depth() * width,
                 m: m.at(POS * m_stride * b),
                 m_stride,
+                half: filters.half,
             };
             kernels::gemm(filters.isa, &gemm);
         }

@@ -22,7 +22,7 @@ mod weight_grad;
 mod weights;
 
 pub use candle_op::{Activation, Conv3x3, conv3x3};
-pub use isa::{Isa, isa};
+pub use isa::{Isa, Precision, isa};
 pub use net::{FRAMES, FastOpenL3, MELS, WINDOW};
 pub use train::{OpenL3Train, Parameter};
 pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
-use super::isa::{Isa, isa};
+use super::isa::{Isa, Precision, isa};
 use super::kernels::{self, Epilogue, First, Groups, Input, Tile};
 use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
 use super::weights::OpenL3Weights;
@@ -107,6 +107,11 @@ impl FastOpenL3 {
 
     /// As [`FastOpenL3::new`], for a given instruction set (the best one if this processor lacks it).
     pub fn with_isa(weights: &OpenL3Weights, isa: Isa) -> Self {
+        Self::with_precision(weights, isa, Precision::F32)
+    }
+
+    /// As [`FastOpenL3::with_isa`], with products in a given precision (f32 where the processor lacks it).
+    pub fn with_precision(weights: &OpenL3Weights, isa: Isa, precision: Precision) -> Self {
         let isa = if isa.is_available() { isa } else { Isa::best() };
         let (scale, shift) = weights.input_norm.affine();
         let folded: Vec<_> = weights
@@ -136,7 +141,7 @@ impl FastOpenL3 {
         }
         let filters = folded[1..]
             .iter()
-            .map(|conv| Filters::new(isa, &conv.weight, &conv.bias, conv.cin, conv.cout))
+            .map(|conv| Filters::new(isa, precision, &conv.weight, &conv.bias, conv.cin, conv.cout))
             .collect();
         Self {
             isa,
@@ -154,6 +159,11 @@ impl FastOpenL3 {
     /// The instruction set that the kernels use.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// The precision of the products.
+    pub fn precision(&self) -> Precision {
+        if self.filters.iter().any(|f| f.half) { Precision::Bf16 } else { Precision::F32 }
     }
 
     /// Length of a window's embedding (512 for OpenL3).
@@ -293,7 +303,17 @@ impl FastOpenL3 {
                     };
                     kernels::first(self.isa, &first);
                     let v = pixels.add(6 * cols * c);
-                    let input = Input { src: pixels, row: cols * c, c, tiles, first: 0, groups, v, v_stride };
+                    let input = Input {
+                        src: pixels,
+                        row: cols * c,
+                        c,
+                        tiles,
+                        first: 0,
+                        groups,
+                        v,
+                        v_stride,
+                        half: filters.half,
+                    };
                     kernels::input(self.isa, &input);
                     let dst = target.at(window * plan.to.len());
                     layer::finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);

@@ -31,6 +31,21 @@ pub(in crate::encoder) trait Simd: Copy + 'static {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// c − a·b
     unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Stores `v` rounded to bf16. Only where [`super::Precision::Bf16`] is available.
+    #[inline(always)]
+    unsafe fn store_half(_p: *mut u16, _v: Self::V) {
+        unreachable!("bf16 kernels run only on processors that have them");
+    }
+    /// Pairs of bf16, `lo` and `hi` of each lane. Only where bf16 is available.
+    #[inline(always)]
+    unsafe fn pack2(_lo: Self::V, _hi: Self::V) -> Self::V {
+        unreachable!("bf16 kernels run only on processors that have them");
+    }
+    /// a and b hold pairs of bf16: a₀·b₀ + a₁·b₁ + c. Only where bf16 is available.
+    #[inline(always)]
+    unsafe fn dot2(_a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
+        unreachable!("bf16 kernels run only on processors that have them");
+    }
     /// Lanes of `v` where `a > b`, else 0.
     unsafe fn keep_gt(a: Self::V, b: Self::V, v: Self::V) -> Self::V;
     /// Lanes of `v` where `a == b`, else `w`.
@@ -85,6 +100,34 @@ mod x86 {
         #[inline(always)]
         unsafe fn fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
             unsafe { _mm512_fnmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn store_half(p: *mut u16, v: __m512) {
+            unsafe {
+                _mm256_storeu_si256(
+                    p.cast(),
+                    std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v)),
+                );
+            }
+        }
+        #[inline(always)]
+        unsafe fn pack2(lo: __m512, hi: __m512) -> __m512 {
+            // SAFETY: registers of the same size; only their reading as numbers changes.
+            unsafe {
+                let lo = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(lo));
+                let hi = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(hi));
+                let hi = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(hi));
+                _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(lo), hi))
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot2(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: registers of 512 bits both; only their reading as numbers changes.
+            unsafe {
+                let (a, b) =
+                    (std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b));
+                _mm512_dpbf16_ps(c, a, b)
+            }
         }
         #[inline(always)]
         unsafe fn keep_gt(a: __m512, b: __m512, v: __m512) -> __m512 {

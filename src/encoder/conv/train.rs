@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
-use super::isa::{Isa, isa};
+use super::isa::{Isa, Precision, isa};
 use super::kernels::{self, Epilogue, First, Tile};
 use super::layer::{self, Filters, Plan, Sums, Target};
 use super::net::{FRAMES, MELS};
@@ -77,6 +77,8 @@ impl Stats {
 #[derive(Debug)]
 pub struct OpenL3Train {
     isa: Isa,
+    /// Of the products towards the filters.
+    backward: Precision,
     /// Mel bands and frames of the input.
     input: (usize, usize),
     widths: Vec<usize>,
@@ -116,15 +118,24 @@ pub struct OpenL3Train {
 impl OpenL3Train {
     /// A trainer that starts from `weights`, for windows of 128 × 199.
     pub fn new(weights: &OpenL3Weights) -> Self {
-        Self::with_input(weights, MELS, FRAMES, isa())
+        Self::with_input(weights, MELS, FRAMES, isa(), Precision::F32, Precision::F32)
     }
 
-    /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8) and a given
-    /// instruction set.
+    /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8), a given instruction
+    /// set, and the precision of the products forward and backward (bf16 counts as f32 where the
+    /// processor lacks it). Parameters, activations, batch norm and sums are always f32. Bf16 forward
+    /// may move a window's maximum to another pixel and so its gradient; bf16 backward only rounds.
     ///
     /// # Panics
     /// If a window is smaller than 8 × 8.
-    pub fn with_input(weights: &OpenL3Weights, mels: usize, frames: usize, isa: Isa) -> Self {
+    pub fn with_input(
+        weights: &OpenL3Weights,
+        mels: usize,
+        frames: usize,
+        isa: Isa,
+        forward: Precision,
+        backward: Precision,
+    ) -> Self {
         assert!(mels >= 8 && frames >= 8, "three 2×2 pools need windows of 8 × 8 or more");
         let isa = if isa.is_available() { isa } else { Isa::best() };
         let widths = weights.widths();
@@ -173,10 +184,10 @@ impl OpenL3Train {
             let y = plan.to;
             if i < 7 {
                 backward_plans.push(Plan::new(y, cin, Epilogue::Linear));
-                backward_filters.push(Filters::empty(isa, cout, cin));
+                backward_filters.push(Filters::empty(isa, backward, cout, cin));
             }
             forward_plans.push(plan);
-            forward_filters.push(Filters::empty(isa, cin, cout));
+            forward_filters.push(Filters::empty(isa, forward, cin, cout));
             ys.push(Act::new(y, 0));
             shape = if matches!(i, 1 | 3 | 5) { y.pooled(cout) } else { y };
             activations.push(Act::new(shape, 0));
@@ -188,6 +199,7 @@ impl OpenL3Train {
         }
         Self {
             isa,
+            backward,
             input: (mels, frames),
             layout,
             input_norm,
@@ -492,7 +504,15 @@ impl OpenL3Train {
             let dy = &self.dys[resolution].buf;
             let plan = &self.forward_plans[i - 1];
             let grads = &mut self.grads[self.ranges[i].weight.clone()];
-            self.weight_grad.run(self.isa, plan, &self.activations[i - 1].buf, dy, self.n, grads);
+            self.weight_grad.run(
+                self.isa,
+                self.backward,
+                plan,
+                &self.activations[i - 1].buf,
+                dy,
+                self.n,
+                grads,
+            );
             let (filters, plan) = (&self.backward_filters[i - 1], &self.backward_plans[i - 1]);
             if i < 4 {
                 layer::fused(filters, plan, dy, &mut self.da, self.n, 28, None);

@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
 
 use super::isa::Isa;
-use super::kernels::{POS, Tile, dispatch};
+use super::kernels::{self, A, B, POS, Tile, dispatch, dispatch_half};
 use super::simd::Simd;
 
 #[inline(always)]
@@ -152,45 +152,60 @@ unsafe fn route<S: Simd>(z: [S::V; 4], da: S::V) -> [S::V; 4] {
     }
 }
 
+/// Pixels that [`norm_sums`] goes over channel by channel, so that they stay in the first cache.
+const RUN: usize = 32;
+
 #[inline(always)]
 unsafe fn norm_sums_generic<S: Simd>(p: &Rows) {
-    let mut ch = 0;
-    while ch < p.c {
-        // SAFETY: as in `norm_forward_generic`; `sums` has 2 · c floats.
-        unsafe {
-            let (scale, shift) = (S::load(p.norm.scale.add(ch)), S::load(p.norm.shift.add(ch)));
-            let mean = S::load(p.norm.mean.add(ch));
-            let zero = S::splat(0.0);
-            let (mut s1, mut s2) = ([zero; 2], [zero; 2]);
-            if p.pool {
-                if p.rows >= 2 {
-                    for x in 0..p.cols / 2 {
-                        let y = p.y.add(2 * x * p.c + ch);
-                        let z = four::<S>(y, p, scale, shift);
-                        let dz = route::<S>(z, S::load(p.a.add(x * p.c + ch)));
-                        let at = [0, p.c, p.y_row, p.y_row + p.c];
-                        for i in 0..4 {
-                            s1[i & 1] = S::add(s1[i & 1], dz[i]);
-                            s2[i & 1] = S::fma(dz[i], S::sub(S::load(y.add(at[i])), mean), s2[i & 1]);
-                        }
-                    }
-                }
-            } else {
-                for r in 0..p.rows {
-                    for x in 0..p.cols {
-                        let y = S::load(p.y.add(r * p.y_row + x * p.c + ch));
-                        let da = S::load(p.a.add(r * p.a_row + x * p.c + ch));
-                        let dz = S::keep_gt(S::fma(y, scale, shift), zero, da);
-                        s1[x & 1] = S::add(s1[x & 1], dz);
-                        s2[x & 1] = S::fma(dz, S::sub(y, mean), s2[x & 1]);
-                    }
+    // With pooling a call has two rows, which count as one of pooled pixels.
+    let (rows, cols) = match (p.pool, p.rows) {
+        (false, rows) => (rows, p.cols),
+        (true, 2) => (1, p.cols / 2),
+        (true, _) => (0, 0),
+    };
+    for r in 0..rows {
+        for start in (0..cols).step_by(RUN) {
+            let run = start..cols.min(start + RUN);
+            for ch in (0..p.c).step_by(S::LANES) {
+                // SAFETY: as in `norm_forward_generic`; `sums` has 2 · c floats.
+                unsafe { sum_run::<S>(p, r, run.clone(), ch) };
+            }
+        }
+    }
+}
+
+/// The sums of one register of channels over a run of pixels.
+#[inline(always)]
+unsafe fn sum_run<S: Simd>(p: &Rows, r: usize, run: std::ops::Range<usize>, ch: usize) {
+    // SAFETY: the run's pixels exist.
+    unsafe {
+        let (scale, shift) = (S::load(p.norm.scale.add(ch)), S::load(p.norm.shift.add(ch)));
+        let mean = S::load(p.norm.mean.add(ch));
+        let zero = S::splat(0.0);
+        let (mut s1, mut s2) = ([zero; 2], [zero; 2]);
+        if p.pool {
+            for x in run {
+                let y = p.y.add(2 * x * p.c + ch);
+                let z = four::<S>(y, p, scale, shift);
+                let dz = route::<S>(z, S::load(p.a.add(x * p.c + ch)));
+                let at = [0, p.c, p.y_row, p.y_row + p.c];
+                for i in 0..4 {
+                    s1[i & 1] = S::add(s1[i & 1], dz[i]);
+                    s2[i & 1] = S::fma(dz[i], S::sub(S::load(y.add(at[i])), mean), s2[i & 1]);
                 }
             }
-            let (first, second) = (p.sums.add(ch), p.sums.add(p.c + ch));
-            S::store(first, S::add(S::load(first), S::add(s1[0], s1[1])));
-            S::store(second, S::add(S::load(second), S::add(s2[0], s2[1])));
+        } else {
+            for x in run {
+                let y = S::load(p.y.add(r * p.y_row + x * p.c + ch));
+                let da = S::load(p.a.add(r * p.a_row + x * p.c + ch));
+                let dz = S::keep_gt(S::fma(y, scale, shift), zero, da);
+                s1[x & 1] = S::add(s1[x & 1], dz);
+                s2[x & 1] = S::fma(dz, S::sub(y, mean), s2[x & 1]);
+            }
         }
-        ch += S::LANES;
+        let (first, second) = (p.sums.add(ch), p.sums.add(p.c + ch));
+        S::store(first, S::add(S::load(first), S::add(s1[0], s1[1])));
+        S::store(second, S::add(S::load(second), S::add(s2[0], s2[1])));
     }
 }
 
@@ -249,17 +264,42 @@ dispatch! {
     norm_backward => norm_backward_generic(p: &Rows)
 }
 
+/// The filter transform's divisors at ±a and ±b, inverted.
+const NA: f32 = 1.0 / (2.0 * A * A * (A * A - B * B));
+const NB: f32 = 1.0 / (2.0 * B * B * (B * B - A * A));
+
 /// One-dimensional transform of an output gradient, A d.
 #[inline(always)]
 unsafe fn a4<S: Simd>(d: [S::V; 4]) -> [S::V; 6] {
     // SAFETY: the caller runs with S's features.
     unsafe {
-        let (two, four) = (S::splat(2.0), S::splat(4.0));
-        let p = S::add(d[0], d[2]);
-        let q = S::add(d[1], d[3]);
-        let r = S::fma(four, d[2], d[0]);
-        let s = S::mul(two, S::fma(four, d[3], d[1]));
+        let (a2, b2) = (S::splat(A * A), S::splat(B * B));
+        let p = S::fma(a2, d[2], d[0]);
+        let q = S::mul(S::splat(A), S::fma(a2, d[3], d[1]));
+        let r = S::fma(b2, d[2], d[0]);
+        let s = S::mul(S::splat(B), S::fma(b2, d[3], d[1]));
         [d[0], S::add(p, q), S::sub(p, q), S::add(r, s), S::sub(r, s), d[3]]
+    }
+}
+
+/// The columns' half of A dy Aᵀ for the 4×4 pixels at `dy`.
+#[inline(always)]
+unsafe fn dy_patch<S: Simd>(dy: *const f32, row: usize, c: usize) -> [[S::V; 4]; 6] {
+    // SAFETY: the pixels lie inside the padded window.
+    unsafe {
+        let mut rows = [[S::splat(0.0); 4]; 6];
+        for x in 0..4 {
+            let column = a4::<S>([
+                S::load(dy.add(x * c)),
+                S::load(dy.add(row + x * c)),
+                S::load(dy.add(2 * row + x * c)),
+                S::load(dy.add(3 * row + x * c)),
+            ]);
+            for r in 0..6 {
+                rows[r][x] = column[r];
+            }
+        }
+        rows
     }
 }
 
@@ -288,18 +328,7 @@ unsafe fn out_grad_generic<S: Simd>(p: &OutGrad<'_>) {
             while ch < p.c {
                 let dy = dy.add(ch);
                 let out = p.out.add((ch / 16 * p.total + p.first + i) * 16 + ch % 16);
-                let mut rows = [[S::splat(0.0); 4]; 6];
-                for x in 0..4 {
-                    let column = a4::<S>([
-                        S::load(dy.add(x * p.c)),
-                        S::load(dy.add(p.row + x * p.c)),
-                        S::load(dy.add(2 * p.row + x * p.c)),
-                        S::load(dy.add(3 * p.row + x * p.c)),
-                    ]);
-                    for r in 0..6 {
-                        rows[r][x] = column[r];
-                    }
-                }
+                let rows = dy_patch::<S>(dy, p.row, p.c);
                 for (r, row) in rows.into_iter().enumerate() {
                     for (x, value) in a4::<S>(row).into_iter().enumerate() {
                         S::store(out.add((r * 6 + x) * p.stride), value);
@@ -323,20 +352,22 @@ pub(super) struct WeightGemm {
     pub(super) n: usize,
     pub(super) tiles: usize,
     pub(super) pos: (usize, usize),
-    /// `[36][k / 16][tile][16]`
+    /// `[36][k / 16][tile][16]`, or with `half` `[36][k / 16][pair of tiles][16][2]` in bf16; `tiles` then
+    /// counts pairs.
     pub(super) v: *const f32,
     pub(super) v_stride: usize,
-    /// `[36][n / 16][tile][16]`
+    /// `[36][n / 16][tile][16]`, or in pairs.
     pub(super) y: *const f32,
     pub(super) y_stride: usize,
     /// `[36][k][n]`
     pub(super) du: *mut f32,
     /// Whether `du` holds nothing yet.
     pub(super) fresh: bool,
+    pub(super) half: bool,
 }
 
 #[inline(always)]
-unsafe fn weight_micro<S: Simd, const MR: usize, const NV: usize>(
+unsafe fn weight_micro<S: Simd, const HALF: bool, const MR: usize, const NV: usize>(
     tiles: usize,
     v: *const f32,
     y: [*const f32; NV],
@@ -355,7 +386,7 @@ unsafe fn weight_micro<S: Simd, const MR: usize, const NV: usize>(
             for i in 0..MR {
                 let a = S::splat(*v.add(t * 16 + i));
                 for j in 0..NV {
-                    acc[i][j] = S::fma(a, b[j], acc[i][j]);
+                    acc[i][j] = if HALF { S::dot2(a, b[j], acc[i][j]) } else { S::fma(a, b[j], acc[i][j]) };
                 }
             }
         }
@@ -369,7 +400,7 @@ unsafe fn weight_micro<S: Simd, const MR: usize, const NV: usize>(
 }
 
 #[inline(always)]
-unsafe fn weight_rows<S: Simd, const MR: usize>(p: &WeightGemm) {
+unsafe fn weight_rows<S: Simd, const HALF: bool, const MR: usize>(p: &WeightGemm) {
     for pos in p.pos.0..p.pos.1 {
         // SAFETY: channels and positions stay inside V, Y and dU.
         unsafe {
@@ -382,11 +413,18 @@ unsafe fn weight_rows<S: Simd, const MR: usize>(p: &WeightGemm) {
                 let mut ch = 0;
                 while ch + 2 * S::LANES <= p.n {
                     let y = [line(y, ch), line(y, ch + S::LANES)];
-                    weight_micro::<S, MR, 2>(p.tiles, v, y, du.add(k * p.n + ch), p.n, p.fresh);
+                    weight_micro::<S, HALF, MR, 2>(p.tiles, v, y, du.add(k * p.n + ch), p.n, p.fresh);
                     ch += 2 * S::LANES;
                 }
                 while ch < p.n {
-                    weight_micro::<S, MR, 1>(p.tiles, v, [line(y, ch)], du.add(k * p.n + ch), p.n, p.fresh);
+                    weight_micro::<S, HALF, MR, 1>(
+                        p.tiles,
+                        v,
+                        [line(y, ch)],
+                        du.add(k * p.n + ch),
+                        p.n,
+                        p.fresh,
+                    );
                     ch += S::LANES;
                 }
                 k += MR;
@@ -396,20 +434,109 @@ unsafe fn weight_rows<S: Simd, const MR: usize>(p: &WeightGemm) {
 }
 
 #[inline(always)]
-unsafe fn weight_gemm_generic<S: Simd>(p: &WeightGemm) {
+unsafe fn weight_gemm_generic<S: Simd, const HALF: bool>(p: &WeightGemm) {
     // SAFETY: passed on from the caller.
     unsafe {
         if S::MR > 8 {
-            weight_rows::<S, 8>(p);
+            weight_rows::<S, HALF, 8>(p);
         } else {
-            weight_rows::<S, 4>(p);
+            weight_rows::<S, HALF, 4>(p);
         }
     }
 }
 
+#[inline(always)]
+unsafe fn weight_gemm_full<S: Simd>(p: &WeightGemm) {
+    // SAFETY: passed on from the caller.
+    unsafe { weight_gemm_generic::<S, false>(p) }
+}
+
 dispatch! {
-    /// The products of `p`; tiles are summed in ascending order.
-    weight_gemm => weight_gemm_generic(p: &WeightGemm)
+    /// The products of `p` in f32.
+    weight_gemm_f32 => weight_gemm_full(p: &WeightGemm)
+}
+
+dispatch_half! {
+    /// The products of `p` in bf16, summed in f32.
+    weight_gemm_half => weight_gemm_generic(p: &WeightGemm)
+}
+
+/// The products of `p`; tiles are summed in ascending order.
+///
+/// # Safety
+/// As for [`weight_gemm_f32`]; with `half`, as for [`weight_gemm_half`] too.
+pub(super) unsafe fn weight_gemm(isa: Isa, p: &WeightGemm) {
+    // SAFETY: passed on from the caller.
+    unsafe { if p.half { weight_gemm_half(p) } else { weight_gemm_f32(isa, p) } }
+}
+
+/// Bᵀ d B of tiles in pairs, as bf16: `[36][c / 16][pair][16][2]`.
+#[derive(Clone, Copy)]
+pub(super) struct Pairs<'a> {
+    /// A padded window: input, or gradient of the output.
+    pub(super) src: *const f32,
+    pub(super) row: usize,
+    pub(super) c: usize,
+    pub(super) tiles: &'a [Tile],
+    /// Index of the first pair, and pairs of the block.
+    pub(super) first: usize,
+    pub(super) total: usize,
+    pub(super) out: *mut f32,
+    pub(super) stride: usize,
+}
+
+#[inline(always)]
+unsafe fn input_pairs_generic<S: Simd, const HALF: bool>(p: &Pairs<'_>) {
+    for (i, pair) in p.tiles.chunks(2).enumerate() {
+        for ch in (0..p.c).step_by(S::LANES) {
+            // SAFETY: patches lie inside the padded window, slots inside the block.
+            unsafe {
+                let out = p.out.add((ch / 16 * p.total + p.first + i) * 16 + ch % 16);
+                let mut values = [[S::splat(0.0); POS]; 2];
+                for (tile, values) in pair.iter().zip(&mut values) {
+                    let rows = kernels::patch::<S>(p.src.add(tile.src as usize + ch), p.row, p.c);
+                    for (y, row) in rows.into_iter().enumerate() {
+                        values[y * 6..y * 6 + 6].copy_from_slice(&kernels::bt::<S>(row));
+                    }
+                }
+                for pos in 0..POS {
+                    S::store(out.add(pos * p.stride), S::pack2(values[0][pos], values[1][pos]));
+                }
+            }
+        }
+    }
+}
+
+dispatch_half! {
+    /// Bᵀ d B of `p`'s tiles in pairs.
+    input_pairs => input_pairs_generic(p: &Pairs<'_>)
+}
+
+#[inline(always)]
+unsafe fn out_grad_pairs_generic<S: Simd, const HALF: bool>(p: &Pairs<'_>) {
+    for (i, pair) in p.tiles.chunks(2).enumerate() {
+        for ch in (0..p.c).step_by(S::LANES) {
+            // SAFETY: as in `input_pairs_generic`.
+            unsafe {
+                let out = p.out.add((ch / 16 * p.total + p.first + i) * 16 + ch % 16);
+                let mut values = [[S::splat(0.0); POS]; 2];
+                for (tile, values) in pair.iter().zip(&mut values) {
+                    let rows = dy_patch::<S>(p.src.add(tile.dst as usize + ch), p.row, p.c);
+                    for (y, row) in rows.into_iter().enumerate() {
+                        values[y * 6..y * 6 + 6].copy_from_slice(&a4::<S>(row));
+                    }
+                }
+                for pos in 0..POS {
+                    S::store(out.add(pos * p.stride), S::pack2(values[0][pos], values[1][pos]));
+                }
+            }
+        }
+    }
+}
+
+dispatch_half! {
+    /// A dy Aᵀ of `p`'s tiles in pairs.
+    out_grad_pairs => out_grad_pairs_generic(p: &Pairs<'_>)
 }
 
 /// Gᵀ d (6 → 3).
@@ -417,13 +544,12 @@ dispatch! {
 unsafe fn gt<S: Simd>(d: [S::V; 6]) -> [S::V; 3] {
     // SAFETY: the caller runs with S's features.
     unsafe {
-        let (quarter, sixth) = (S::splat(0.25), S::splat(1.0 / 6.0));
-        let p = S::mul(sixth, S::add(d[1], d[2]));
-        let q = S::mul(sixth, S::sub(d[2], d[1]));
-        let r = S::mul(S::splat(1.0 / 24.0), S::add(d[3], d[4]));
-        let s = S::mul(S::splat(1.0 / 12.0), S::sub(d[3], d[4]));
-        let t = S::sub(S::fma(S::splat(4.0), r, d[5]), p);
-        [S::fma(quarter, d[0], S::sub(r, p)), S::add(q, s), t]
+        let p = S::mul(S::splat(NA), S::add(d[1], d[2]));
+        let q = S::mul(S::splat(NA * A), S::sub(d[1], d[2]));
+        let r = S::mul(S::splat(NB), S::add(d[3], d[4]));
+        let s = S::mul(S::splat(NB * B), S::sub(d[3], d[4]));
+        let last = S::fma(S::splat(A * A), p, S::fma(S::splat(B * B), r, d[5]));
+        [S::fma(S::splat(1.0 / (A * A * B * B)), d[0], S::add(p, r)), S::add(q, s), last]
     }
 }
 
@@ -468,14 +594,14 @@ dispatch! {
 unsafe fn g3<S: Simd>(d: [S::V; 3]) -> [S::V; 6] {
     // SAFETY: the caller runs with S's features.
     unsafe {
-        let sixth = S::splat(-1.0 / 6.0);
-        let p = S::add(d[0], d[2]);
-        let r = S::mul(S::splat(1.0 / 24.0), S::fma(S::splat(4.0), d[2], d[0]));
-        let s = S::mul(S::splat(1.0 / 12.0), d[1]);
+        let p = S::mul(S::splat(NA), S::fma(S::splat(A * A), d[2], d[0]));
+        let q = S::mul(S::splat(NA * A), d[1]);
+        let r = S::mul(S::splat(NB), S::fma(S::splat(B * B), d[2], d[0]));
+        let s = S::mul(S::splat(NB * B), d[1]);
         [
-            S::mul(S::splat(0.25), d[0]),
-            S::mul(sixth, S::add(p, d[1])),
-            S::mul(sixth, S::sub(p, d[1])),
+            S::mul(S::splat(1.0 / (A * A * B * B)), d[0]),
+            S::add(p, q),
+            S::sub(p, q),
             S::add(r, s),
             S::sub(r, s),
             d[2],
@@ -520,6 +646,44 @@ unsafe fn filter_generic<S: Simd>(
 dispatch! {
     /// G g Gᵀ of 16 output channels, into U.
     filter => filter_generic(taps: &[[f32; 16]; 9], u: *mut f32, stride: usize, next_panel: usize, panel: usize)
+}
+
+#[inline(always)]
+unsafe fn filter_pair_generic<S: Simd, const HALF: bool>(
+    taps: &[[[f32; 16]; 9]; 2],
+    u: *mut f32,
+    stride: usize,
+) {
+    for lane in (0..16).step_by(S::LANES) {
+        // SAFETY: the slots of 16 output channels and a pair of input channels at 36 positions.
+        unsafe {
+            let mut values = [[S::splat(0.0); POS]; 2];
+            for (taps, values) in taps.iter().zip(&mut values) {
+                let mut rows = [[S::splat(0.0); 3]; 6];
+                for x in 0..3 {
+                    let column = g3::<S>([
+                        S::load(taps[x].as_ptr().add(lane)),
+                        S::load(taps[3 + x].as_ptr().add(lane)),
+                        S::load(taps[6 + x].as_ptr().add(lane)),
+                    ]);
+                    for r in 0..6 {
+                        rows[r][x] = column[r];
+                    }
+                }
+                for (r, row) in rows.into_iter().enumerate() {
+                    values[r * 6..r * 6 + 6].copy_from_slice(&g3::<S>(row));
+                }
+            }
+            for pos in 0..POS {
+                S::store(u.add(lane + pos * stride), S::pack2(values[0][pos], values[1][pos]));
+            }
+        }
+    }
+}
+
+dispatch_half! {
+    /// G g Gᵀ of 16 output channels and two input channels, as bf16 pairs into U.
+    filter_pair => filter_pair_generic(taps: &[[[f32; 16]; 9]; 2], u: *mut f32, stride: usize)
 }
 
 #[inline(always)]

@@ -5,10 +5,10 @@
 use rayon::prelude::*;
 
 use super::arena::{Buf, Shared};
-use super::isa::Isa;
+use super::isa::{Isa, Precision};
 use super::kernels::{self, Groups, Input, POS};
 use super::layer::{Plan, part, stride, with_scratch};
-use super::train_kernels::{self as tk, OutGrad, WeightGemm};
+use super::train_kernels::{self as tk, OutGrad, Pairs, WeightGemm};
 
 /// Partial sums that are kept apart while filters are small: a fixed number, so that the order of
 /// summation does not depend on the number of threads.
@@ -30,7 +30,20 @@ pub(super) struct WeightGrad {
 impl WeightGrad {
     /// Writes the gradient of the filters of `plan`'s convolution to `grads`, `[out][in][3][3]`, from
     /// its input `a` and the gradient `dy` of its output (both padded, `dy` zero where no output is).
-    pub(super) fn run(&mut self, isa: Isa, plan: &Plan, a: &Buf, dy: &Buf, n: usize, grads: &mut [f32]) {
+    pub(super) fn run(
+        &mut self,
+        isa: Isa,
+        precision: Precision,
+        plan: &Plan,
+        a: &Buf,
+        dy: &Buf,
+        n: usize,
+        grads: &mut [f32],
+    ) {
+        let half = precision == Precision::Bf16 && precision.is_available(isa);
+        // Tiles are counted in slots: with bf16 two tiles share one.
+        let per_slot = if half { 2 } else { 1 };
+        let slots = plan.tiles.len().div_ceil(per_slot);
         let (k, cout) = (plan.from.c, plan.to.c);
         let size = POS * k * cout;
         let lanes = if k * cout <= LANE_FILTERS { LANES } else { 1 };
@@ -38,20 +51,20 @@ impl WeightGrad {
         let du = Shared(self.du.as_mut_ptr());
         let (a, dy) = (Shared(a.as_ptr().cast_mut()), Shared(dy.as_ptr().cast_mut()));
         if lanes > 1 {
-            let parts = plan.tiles.len().div_ceil(LANE_TILES);
+            let parts = slots.div_ceil(LANE_TILES);
             let used = lanes.min(n * parts);
             (0..used).into_par_iter().with_max_len(1).for_each(|lane| {
                 let (start, end) = part(n * parts, used, lane);
-                let longest = plan.tiles.len().div_ceil(parts);
+                let longest = slots.div_ceil(parts);
                 let (vs, ys) = (POS * stride(longest * k), POS * stride(longest * cout));
                 with_scratch(vs + ys, |v| {
                     for block in start..end {
-                        let (window, range) = (block / parts, part(plan.tiles.len(), parts, block % parts));
+                        let (window, range) = (block / parts, part(slots, parts, block % parts));
                         let tiles = range.1 - range.0;
                         // SAFETY: the scratch is this thread's, dU this lane's.
                         unsafe {
                             let y = v.add(vs);
-                            transform(isa, plan, window, range, a, dy, 0, tiles, v, y);
+                            transform(isa, half, plan, window, range, a, dy, 0, tiles, v, y);
                             let gemm = WeightGemm {
                                 k,
                                 n: cout,
@@ -63,6 +76,7 @@ impl WeightGrad {
                                 y_stride: stride(tiles * cout),
                                 du: du.at(lane * size),
                                 fresh: block == start,
+                                half,
                             };
                             tk::weight_gemm(isa, &gemm);
                         }
@@ -77,7 +91,7 @@ impl WeightGrad {
                 }
             });
         } else {
-            let per_window = plan.tiles.len();
+            let per_window = slots;
             let windows = (BLOCK_TILES / per_window).clamp(1, n);
             let (vs, ys) = (stride(windows * per_window * k), stride(windows * per_window * cout));
             self.work.reserve(POS * (vs + ys));
@@ -92,7 +106,19 @@ impl WeightGrad {
                     let first = window * per_window + range.0;
                     // SAFETY: each task writes the slots of its own tiles.
                     unsafe {
-                        transform(isa, plan, start + window, range, a, dy, first, total, v.at(0), y.at(0));
+                        transform(
+                            isa,
+                            half,
+                            plan,
+                            start + window,
+                            range,
+                            a,
+                            dy,
+                            first,
+                            total,
+                            v.at(0),
+                            y.at(0),
+                        );
                     };
                 });
                 (0..POS).into_par_iter().with_max_len(1).for_each(|pos| {
@@ -109,6 +135,7 @@ impl WeightGrad {
                             y_stride: stride(total * cout),
                             du: du.at(0),
                             fresh: start == 0,
+                            half,
                         };
                         tk::weight_gemm(isa, &gemm);
                     }
@@ -134,12 +161,13 @@ impl WeightGrad {
     }
 }
 
-/// V and Y of some tiles of a window, into a block of `total` tiles at `first`.
+/// V and Y of some tiles (pairs of tiles with `half`) of a window, into a block of `total` tiles at `first`.
 ///
 /// # Safety
 /// `v` and `y` hold the block; nobody else writes these tiles' slots.
 unsafe fn transform(
     isa: Isa,
+    half: bool,
     plan: &Plan,
     window: usize,
     range: (usize, usize),
@@ -150,6 +178,33 @@ unsafe fn transform(
     v: *mut f32,
     y: *mut f32,
 ) {
+    if half {
+        let tiles = &plan.tiles[2 * range.0..(2 * range.1).min(plan.tiles.len())];
+        // SAFETY: as the caller promises.
+        unsafe {
+            let input = Pairs {
+                src: a.at(window * plan.from.len()),
+                row: plan.from.row(),
+                c: plan.from.c,
+                tiles,
+                first,
+                total,
+                out: v,
+                stride: stride(total * plan.from.c),
+            };
+            tk::input_pairs(&input);
+            let out = Pairs {
+                src: dy.at(window * plan.to.len()),
+                row: plan.to.row(),
+                c: plan.to.c,
+                out: y,
+                stride: stride(total * plan.to.c),
+                ..input
+            };
+            tk::out_grad_pairs(&out);
+        }
+        return;
+    }
     let tiles = &plan.tiles[range.0..range.1];
     // SAFETY: as the caller promises; the padded windows hold every tile's patch.
     unsafe {
@@ -162,6 +217,7 @@ unsafe fn transform(
             groups: Groups::new(total, total),
             v,
             v_stride: stride(total * plan.from.c),
+            half: false,
         };
         kernels::input(isa, &input);
         let out = OutGrad {

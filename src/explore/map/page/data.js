@@ -40,7 +40,10 @@ function addressOf(i) {
   if (path.startsWith("/")) return "file://" + parts.join("/");
   return "./" + parts.join("/");
 }
-function clock(s) { const t = Math.round(s), m = Math.floor(t / 60); return m + ":" + String(t % 60).padStart(2, "0"); }
+function clock(s) {
+  const t = Math.round(s), two = n => String(n).padStart(2, "0"), h = Math.floor(t / 3600), m = Math.floor(t / 60) % 60;
+  return (h ? h + ":" + two(m) : m) + ":" + two(t % 60);
+}
 
 // The text that search looks through, in lower case without accents.
 const plain = text => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();

@@ -6,7 +6,7 @@ const ink = overlay.getContext("2d");
 // three shapes tell apart what shares a colour.
 const PALETTE = {
   light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a1f5c", "#4d4d4d"],
-  dark: ["#56b4e9", "#e69f00", "#00b88a", "#ff9ccb", "#f0e442", "#d55e00", "#3d8fd1", "#e0e0e0"]
+  dark: ["#56b4e9", "#e69f00", "#00b88a", "#ff9ccb", "#f0e442", "#d55e00", "#9a6a3a", "#e0e0e0"]
 };
 const SHAPES = 3, SLOTS = 24, OTHER = SLOTS, MISSING = SLOTS + 1;
 const GREY = { light: "#b9b9c2", dark: "#50505c" };
@@ -93,7 +93,7 @@ function paint() {
   redraw();
 }
 
-function pointRadius() { return Math.min(9, Math.max(1.4, 1.1 * Math.sqrt(view.scale * (raw.bounds[2] - raw.bounds[0]) / Math.sqrt(N)) * .8)); }
+function pointRadius() { return Math.min(8, Math.max(1.4, .62 * Math.sqrt(view.scale * (raw.bounds[2] - raw.bounds[0]) / Math.sqrt(N)))); }
 
 function glRenderer() {
   const gl = pointCanvas.getContext("webgl", { antialias: false, alpha: true, premultipliedAlpha: true });

@@ -173,7 +173,7 @@ function save() {
 }
 
 // ---- view
-function fitScale() { const [x0, y0, x1, y1] = raw.bounds; return .92 * Math.min(width / ((x1 - x0) || 1), height / ((y1 - y0) || 1)); }
+function fitScale() { const [x0, y0, x1, y1] = raw.bounds; return .88 * Math.min((width - 60) / ((x1 - x0) || 1), height / ((y1 - y0) || 1)); }
 function fit() { const [x0, y0, x1, y1] = raw.bounds; glide((x0 + x1) / 2, (y0 + y1) / 2, fitScale()); }
 let flight = 0;
 function glide(x, y, scale) {
