@@ -1,1 +1,6 @@
 //! Evaluation: metrics, cross-validation of the genre engine beside its rivals, reports and plots.
+
+mod error;
+pub mod metrics;
+
+pub use error::EvalError;
