@@ -45,7 +45,7 @@ def main():
     answers = re.findall(r"held-out/([^:]+): (.+?) \(\d+ %", section)
     if len(answers) != 2:
         fail(f"expected two classified tracks, found {answers}")
-    metal = dict(answers).get("middlefinger-widelands-03.mp3")
+    metal = dict(answers).get("sectoid-war-of-freedom.mp3")
     if metal != "Metal":
         fail(f"the held-out metal track was called {metal}")
     print("demo check: neighbours, genres, evidence and kinship are there")

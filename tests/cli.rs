@@ -31,7 +31,10 @@ fn code(output: &Output) -> i32 {
 fn small_library(sandbox: &Sandbox) -> PathBuf {
     let music = sandbox.path("music");
     for (genre, names) in [
-        ("metal", ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-vermocsar.opus"]),
+        (
+            "metal",
+            ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-wings-of-cruelty.opus"],
+        ),
         ("ambient", ["maxstack-nebula.ogg", "nikola-whallon-ambient-2.mp3", "askyel-ambient-4.wav"]),
     ] {
         fs::create_dir_all(music.join(genre)).unwrap();
@@ -77,7 +80,7 @@ fn the_main_job() {
     assert!(similar["seeds"][0]["path"].as_str().unwrap().ends_with("muldjord-chaos-god.mp3"));
 
     // A file that is not in the library, classified with its evidence.
-    let file = format!("{DEMO}/held-out/middlefinger-widelands-03.mp3");
+    let file = format!("{DEMO}/held-out/sectoid-war-of-freedom.mp3");
     let answer = json(&sandbox.run(["classify", &file, "--format", "json"]));
     let answer = &answer[0];
     assert_eq!(answer["path"], file.as_str());

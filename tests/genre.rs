@@ -155,18 +155,35 @@ fn flips() {
             windows: Some(WindowSet { vectors: data.windows.view(), owner: &data.owner }),
         };
         for two in [false, true] {
-        let found = if two { voisin::genre::suspects(&set, &FitOptions::default()).unwrap() } else {
-            voisin::genre::rank_suspects(&GenreModel::fit(&set, &FitOptions::default()).unwrap().1, &labels) };
-        let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
-        let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
-        let mut hits = 0.0;
-        let mut ap = 0.0;
-        for (i, &t) in truth.iter().enumerate() { if t { hits += 1.0; ap += hits / (i + 1) as f64; } }
-        ap /= hits;
-        let auc = voisin::eval::metrics::auc(&scores, &truth).unwrap();
-        let c = found.iter().filter(|s| s.confident).count();
-        println!("seed {seed} two {two}: AP {ap:.3} AUC {auc:.3} {c} confident, of them flipped {}", found.iter().filter(|s| s.confident && flipped[s.row]).count());
-        if two { aps.push(ap); aucs.push(auc); }
+            let found = if two {
+                voisin::genre::suspects(&set, &FitOptions::default()).unwrap()
+            } else {
+                voisin::genre::rank_suspects(
+                    &GenreModel::fit(&set, &FitOptions::default()).unwrap().1,
+                    &labels,
+                )
+            };
+            let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
+            let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
+            let mut hits = 0.0;
+            let mut ap = 0.0;
+            for (i, &t) in truth.iter().enumerate() {
+                if t {
+                    hits += 1.0;
+                    ap += hits / (i + 1) as f64;
+                }
+            }
+            ap /= hits;
+            let auc = voisin::eval::metrics::auc(&scores, &truth).unwrap();
+            let c = found.iter().filter(|s| s.confident).count();
+            println!(
+                "seed {seed} two {two}: AP {ap:.3} AUC {auc:.3} {c} confident, of them flipped {}",
+                found.iter().filter(|s| s.confident && flipped[s.row]).count()
+            );
+            if two {
+                aps.push(ap);
+                aucs.push(auc);
+            }
         }
     }
     println!("AP {:.3} AUC {:.3}", aps.iter().sum::<f64>() / 5.0, aucs.iter().sum::<f64>() / 5.0);
@@ -175,10 +192,29 @@ fn flips() {
     let _ = (&model, &mut worst as &mut Vec<usize>, &mut right);
     let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
     let labels: Vec<Vec<Genre>> = data.classes.iter().map(|&c| vec![Genre::plain(GENRES[c])]).collect();
-    let set = TrainingSet { ids: &ids, vectors: data.vectors.view(), labels: &labels, groups: &data.groups, windows: None };
+    let set = TrainingSet {
+        ids: &ids,
+        vectors: data.vectors.view(),
+        labels: &labels,
+        groups: &data.groups,
+        windows: None,
+    };
     let kin = voisin::genre::kinship(&set, &Default::default()).unwrap();
     for g in &kin.genres {
-        println!("{} {} {:.2} {:?}", g.genre, g.tracks, g.cohesion, g.nearest.iter().take(3).map(|k| format!("{} {:.2} [{:.2} {:.2}] {:.2} {:.2} {:.2}", k.genre, k.distance, k.low, k.high, k.centroid, k.neighbourhood, k.votes)).collect::<Vec<_>>());
+        println!(
+            "{} {} {:.2} {:?}",
+            g.genre,
+            g.tracks,
+            g.cohesion,
+            g.nearest
+                .iter()
+                .take(3)
+                .map(|k| format!(
+                    "{} {:.2} [{:.2} {:.2}] {:.2} {:.2} {:.2}",
+                    k.genre, k.distance, k.low, k.high, k.centroid, k.neighbourhood, k.votes
+                ))
+                .collect::<Vec<_>>()
+        );
     }
     println!("{:?}", kin.leaf_order().iter().map(|&i| kin.genres[i].genre.name()).collect::<Vec<_>>());
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         bail!("no demo music in {}: expected the folders library and held-out", data.display());
     }
     say(&format!(
-        "voisin listens to {} of free music in seven styles (authors and licences: {}).",
+        "voisin listens to {} of free music in six styles (authors and licences: {}).",
         count(library.len() as u64, "excerpt"),
         data.join("ATTRIBUTION.md").display()
     ))?;
@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     }
 
     say("\n3. How near do the genres lie to each other? For each, the nearest others:")?;
-    genres::overview(&mut engine)?;
+    genres::overview(&engine)?;
 
     say("\nNow on your own music:")?;
     for (command, what) in [

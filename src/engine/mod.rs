@@ -8,6 +8,7 @@ mod classify;
 mod embedder;
 mod error;
 mod export;
+mod genres;
 mod search;
 
 use std::path::{Path, PathBuf};
