@@ -1,1 +1,3 @@
 //! Evaluation: metrics, reports, plots.
+
+pub mod metrics;

@@ -3,13 +3,19 @@
 //! Everything here works on vectors, labels and groups; it knows neither audio nor the database. What it is not
 //! for: reading tags (`audio`), measuring quality ([`crate::eval`]).
 
+mod choose;
 mod data;
 mod error;
 mod folds;
+mod fusion;
+mod halves;
 mod head;
 mod id3;
+mod model;
 mod nearest;
 mod optimise;
+mod parallel;
+mod prediction;
 mod space;
 mod taxonomy;
 mod vote;
@@ -17,8 +23,12 @@ mod vote;
 pub use data::{Queries, TrainingSet, WindowSet};
 pub use error::GenreError;
 pub use folds::grouped_folds;
-pub use head::{Head, HeadFit, HeadOptions};
+pub use fusion::{Fusion, Novelty};
+pub use halves::{MemberSettings, Settings, Unit, VoteSettings};
+pub use head::{Head, HeadFit, HeadOptions, HeldOut};
+pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality};
 pub use nearest::{Near, nearest};
+pub use prediction::{Agreement, Confidence, GenrePrediction, UnknownReason};
 pub use space::{Space, Transform};
 pub use taxonomy::{Genre, Spellings, Taxonomy};
 pub use vote::{GenreShare, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
