@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
 use super::models::Found;
+use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
 use super::{conv, musicnn, openl3};
 
@@ -16,6 +17,7 @@ pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
     backend: Box<dyn Backend>,
+    projection: Projection,
     batch: usize,
 }
 
@@ -49,10 +51,10 @@ pub struct Tagged {
 
 /// What a pass gives, window after window.
 #[derive(Default)]
-struct Pass {
-    embeddings: Vec<f32>,
+pub(super) struct Pass {
+    pub(super) embeddings: Vec<f32>,
     /// Empty where the network has no tags.
-    logits: Vec<f32>,
+    pub(super) logits: Vec<f32>,
 }
 
 /// A network on a device.
@@ -138,6 +140,7 @@ impl Encoder {
     ) -> Result<Self, EncoderError> {
         let architecture = manifest.architecture;
         weights.check(architecture)?;
+        let projection = Projection::read(weights, manifest.dimension)?;
         let candle = device.is_gpu() || options.engine == Engine::Candle;
         let backend: Box<dyn Backend> = if candle {
             let variables = weights.var_builder(device.candle())?;
@@ -157,7 +160,7 @@ impl Encoder {
             }
         };
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
-        Ok(Self { manifest, device: device.clone(), backend, batch })
+        Ok(Self { manifest, device: device.clone(), backend, projection, batch })
     }
 
     /// The model's card.
@@ -196,8 +199,11 @@ impl Encoder {
     pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
         let tags = match self.manifest.architecture {
             Architecture::Musicnn => musicnn::TAGS,
-            Architecture::OpenL3 => return Err(EncoderError::NoTags(self.manifest.name.clone())),
+            Architecture::OpenL3 => self.projection.tags(),
         };
+        if tags == 0 {
+            return Err(EncoderError::NoTags(self.manifest.name.clone()));
+        }
         let pass = self.pass(mels, n)?;
         Ok(Tagged {
             embeddings: rows(pass.embeddings, n, self.manifest.dimension)?,
@@ -217,7 +223,8 @@ impl Encoder {
         }
         let mut whole = Pass::default();
         for batch in mels.chunks(self.batch * cells) {
-            let pass = self.backend.forward(batch, batch.len() / cells)?;
+            let mut pass = self.backend.forward(batch, batch.len() / cells)?;
+            self.projection.apply(&mut pass);
             whole.embeddings.extend(pass.embeddings);
             whole.logits.extend(pass.logits);
         }

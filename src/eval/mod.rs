@@ -1,3 +1,4 @@
 //! Evaluation: metrics, reports, plots.
 
 pub mod metrics;
+pub mod retrieval;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::cache::{PENULTIMATE, TAGS, TARGETS, write_safetensors};
 use super::{Checkpoint, TrainError, widen};
 use crate::encoder::conv::OPENL3_WIDTHS;
-use crate::encoder::{Architecture, ModelManifest};
+use crate::encoder::{Architecture, ModelManifest, ModelRef};
 
 /// What a model is called and said to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +110,11 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         ),
         weights: file,
         weights_sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
-        tags: None,
+        tags: run
+            .teachers
+            .first()
+            .and_then(|teacher| ModelRef::Name(teacher.clone()).manifest().ok())
+            .and_then(|teacher| teacher.tags),
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;

@@ -226,9 +226,13 @@ impl<'a> Worker<'a> {
         let starts: Vec<i64> = (0..count)
             .map(|i| {
                 let middle = room.max(0.0) * (i as f64 + random.unit()) / count as f64;
-                // The patch stays inside the track where it can.
-                let most = (length as f64 - size as f64).max(0.0);
-                (middle - before).clamp(0.0, most).floor() as i64
+                // The patch stays inside the track where it can, and around a shorter one.
+                let most = length as f64 - size as f64;
+                if most < 0.0 {
+                    (most / 2.0).floor() as i64
+                } else {
+                    (middle - before).clamp(0.0, most) as i64
+                }
             })
             .collect();
         let variants = 1 + options.degraded;
@@ -294,7 +298,7 @@ fn low_pass() -> Vec<f32> {
         .map(|i| {
             let t = i as f64 - REACH as f64;
             let x = std::f64::consts::PI * edge * t;
-            let sinc = if t == 0.0 { 1.0 } else { x.sin() / x };
+            let sinc = if i == REACH { 1.0 } else { x.sin() / x };
             let turn = std::f64::consts::PI * t / (REACH + 1) as f64;
             // Blackman's window.
             sinc * (0.42 + 0.5 * turn.cos() + 0.08 * (2.0 * turn).cos())

@@ -15,7 +15,7 @@ use super::optimiser::{self, AdamW, AdamWOptions};
 use super::random::Random;
 use super::validate::{self, Validation};
 use super::{Head, TrainError, widen};
-use crate::encoder::conv::{FRAMES, MELS, OpenL3Train, OpenL3Weights, WINDOW, isa};
+use crate::encoder::conv::{OpenL3Train, OpenL3Weights, WINDOW};
 
 /// What a run begins with when its folder has no checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -239,7 +239,7 @@ impl<'a> Trainer<'a> {
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let net = OpenL3Train::with_input(&state.network, MELS, FRAMES, isa());
+        let net = OpenL3Train::new(&state.network);
         let mut decay = vec![0.0; net.parameters().len()];
         for parameter in net.layout().iter().filter(|parameter| parameter.decays) {
             decay[parameter.range.clone()].fill(options.weight_decay);
