@@ -24,6 +24,7 @@ mod models;
 mod musicnn;
 mod network;
 mod openl3;
+mod projection;
 mod weights;
 
 pub use conv::Precision;

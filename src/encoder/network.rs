@@ -5,6 +5,7 @@ use ndarray::Array2;
 
 use super::conv::Precision;
 use super::models::Found;
+use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
 use super::{conv, musicnn, openl3};
 
@@ -17,6 +18,7 @@ pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
     backend: Box<dyn Backend>,
+    projection: Projection,
     batch: usize,
 }
 
@@ -53,10 +55,10 @@ pub struct Tagged {
 
 /// What a pass gives, window after window.
 #[derive(Default)]
-struct Pass {
-    embeddings: Vec<f32>,
+pub(super) struct Pass {
+    pub(super) embeddings: Vec<f32>,
     /// Empty where the network has no tags.
-    logits: Vec<f32>,
+    pub(super) logits: Vec<f32>,
 }
 
 /// A network on a device.
@@ -169,6 +171,7 @@ impl Encoder {
     ) -> Result<Self, EncoderError> {
         let architecture = manifest.architecture;
         weights.check(architecture)?;
+        let projection = Projection::read(weights, manifest.dimension)?;
         let candle = device.is_gpu() || options.engine == Engine::Candle;
         let backend: Box<dyn Backend> = if candle {
             // Candle's products on a CPU know no bf16.
@@ -197,7 +200,7 @@ impl Encoder {
             }
         };
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
-        Ok(Self { manifest, device: device.clone(), backend, batch })
+        Ok(Self { manifest, device: device.clone(), backend, projection, batch })
     }
 
     /// The model's card.
@@ -241,8 +244,11 @@ impl Encoder {
     pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
         let tags = match self.manifest.architecture {
             Architecture::Musicnn => musicnn::TAGS,
-            Architecture::OpenL3 => return Err(EncoderError::NoTags(self.manifest.name.clone())),
+            Architecture::OpenL3 => self.projection.tags(),
         };
+        if tags == 0 {
+            return Err(EncoderError::NoTags(self.manifest.name.clone()));
+        }
         let pass = self.pass(mels, n)?;
         Ok(Tagged {
             embeddings: rows(pass.embeddings, n, self.manifest.dimension)?,
@@ -262,7 +268,8 @@ impl Encoder {
         }
         let mut whole = Pass::default();
         for batch in mels.chunks(self.batch * cells) {
-            let pass = self.backend.forward(batch, batch.len() / cells)?;
+            let mut pass = self.backend.forward(batch, batch.len() / cells)?;
+            self.projection.apply(&mut pass);
             whole.embeddings.extend(pass.embeddings);
             whole.logits.extend(pass.logits);
         }

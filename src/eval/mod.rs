@@ -2,5 +2,6 @@
 
 mod error;
 pub mod metrics;
+pub mod retrieval;
 
 pub use error::EvalError;
