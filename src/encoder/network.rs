@@ -42,6 +42,8 @@ pub struct EncoderOptions {
     /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for every network on
     /// a GPU; elsewhere asking for it changes nothing, as [`Encoder::precision`] tells.
     pub precision: Precision,
+    /// Leave out the linear layer behind the network, where the weights have one: the network's own output.
+    pub raw: bool,
 }
 
 /// Embeddings with the tag logits of the same pass.
@@ -171,7 +173,8 @@ impl Encoder {
     ) -> Result<Self, EncoderError> {
         let architecture = manifest.architecture;
         weights.check(architecture)?;
-        let projection = Projection::read(weights, manifest.dimension)?;
+        let projection =
+            if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };
         let candle = device.is_gpu() || options.engine == Engine::Candle;
         let backend: Box<dyn Backend> = if candle {
             // Candle's products on a CPU know no bf16.

@@ -6,11 +6,47 @@ use super::{EncoderError, Weights};
 /// `projection.{weight, bias}`, dimension × dimension, turns an embedding into the search vector;
 /// `tags.{weight, bias}`, tags × dimension, gives tag logits from the same embedding. Either may be missing.
 ///
-/// Both are linear, so they commute with the mean over a track's windows.
-#[derive(Debug)]
+/// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1 over the music that it
+/// was fitted on: `(x - mean) * scale`. All are affine, so they commute with the mean over a track's windows.
+#[derive(Debug, Default)]
 pub(super) struct Projection {
     vector: Option<Linear>,
     tags: Option<Linear>,
+    standardise: Option<Standardise>,
+}
+
+#[derive(Debug)]
+struct Standardise {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+}
+
+impl Standardise {
+    fn read(weights: &Weights, dimension: usize) -> Result<Option<Self>, EncoderError> {
+        let (mean, scale) = match (weights.tensor("standardise.mean"), weights.tensor("standardise.scale")) {
+            (None, None) => return Ok(None),
+            (Some(mean), Some(scale)) => (mean, scale),
+            _ => return Err(bad(weights, "standardise has a mean or a scale, expected both or none")),
+        };
+        for tensor in [mean, scale] {
+            if tensor.shape != [dimension] {
+                let reason = format!("standardise is {:?}, expected [{dimension}]", tensor.shape);
+                return Err(bad(weights, &reason));
+            }
+            if tensor.values.iter().any(|x| !x.is_finite()) {
+                return Err(bad(weights, "standardise has values that are not finite"));
+            }
+        }
+        Ok(Some(Self { mean: mean.values.clone(), scale: scale.values.clone() }))
+    }
+
+    fn apply(&self, embeddings: &mut [f32]) {
+        for row in embeddings.chunks_exact_mut(self.mean.len()) {
+            for ((value, mean), scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
+                *value = (*value - mean) * scale;
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -28,7 +64,8 @@ impl Projection {
         if let Some(found) = vector.as_ref().map(|linear| linear.bias.len()).filter(|&n| n != dimension) {
             return Err(bad(weights, &format!("projection has {found} outputs, expected {dimension}")));
         }
-        Ok(Self { vector, tags: Linear::read(weights, "tags", dimension)? })
+        let tags = Linear::read(weights, "tags", dimension)?;
+        Ok(Self { vector, tags, standardise: Standardise::read(weights, dimension)? })
     }
 
     /// Number of tag logits that it gives; 0 without tags.
@@ -43,6 +80,9 @@ impl Projection {
         }
         if let Some(vector) = &self.vector {
             pass.embeddings = vector.forward(&pass.embeddings);
+        }
+        if let Some(standardise) = &self.standardise {
+            standardise.apply(&mut pass.embeddings);
         }
     }
 }
@@ -121,6 +161,24 @@ mod tests {
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [12.0, 22.0, 15.0, 26.0]);
         assert_eq!(pass.logits, [-0.5, -1.5]);
+    }
+
+    #[test]
+    fn standardising_comes_last() {
+        let file = weights(&[
+            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
+            ("projection.bias", &[2], vec![10.0, 20.0]),
+            ("standardise.mean", &[2], vec![12.0, 20.0]),
+            ("standardise.scale", &[2], vec![3.0, 0.5]),
+        ]);
+        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
+        Projection::read(&file, 2).unwrap().apply(&mut pass);
+        assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
+        let half = weights(&[("standardise.mean", &[2], vec![0.0; 2])]);
+        assert!(Projection::read(&half, 2).unwrap_err().to_string().contains("both or none"));
+        let long =
+            weights(&[("standardise.mean", &[3], vec![0.0; 3]), ("standardise.scale", &[3], vec![0.0; 3])]);
+        assert!(Projection::read(&long, 2).unwrap_err().to_string().contains("expected [2]"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Embedder {
             });
         }
         let starts = match plan {
-            WindowPlan::Spread(n) => windows::spread(samples, length, n),
+            WindowPlan::Spread(n) => windows::spread(samples, length, n, rate as usize),
             WindowPlan::All => windows::hop_1s(samples, length, rate),
             WindowPlan::Reference { hop, center } => windows::reference(samples, length, hop, center),
         };
