@@ -540,10 +540,8 @@ fn a_truncated_file_gives_what_is_there() {
         let path = written(&folder, name, &bytes[..bytes.len() * 3 / 4]);
         let cut = match audio::probe(&path) {
             Ok(cut) => cut,
-            // FFmpeg puts an MP4's tables at its end, and these short FLACs are one or two frames.
-            Err(AudioError::NotAudio { .. } | AudioError::NoFrames { .. }) if name.contains("m4a") => {
-                continue;
-            }
+            // FFmpeg puts an MP4's tables at its end, and the audio of these short Ogg files is one page.
+            Err(AudioError::NotAudio { .. }) if !name.contains("mp3") => continue,
             Err(error) => panic!("{error}"),
         };
         assert!(cut.n_frames <= info.n_frames, "{name}");
