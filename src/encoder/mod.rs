@@ -19,6 +19,7 @@ pub mod conv;
 mod device;
 mod embedding;
 mod error;
+pub mod import;
 mod manifest;
 mod models;
 mod musicnn;
