@@ -135,7 +135,7 @@ fn refine(source: Source<'_>, old: &Graph, width: usize, limit: usize) -> Graph 
                         candidates.push((source.similarity(slot, other), other));
                     }
                 }
-                candidates.sort_unstable_by(order);
+                sort(&mut candidates);
                 select(source, &candidates, limit)
             })
         })
@@ -152,7 +152,7 @@ fn refine(source: Source<'_>, old: &Graph, width: usize, limit: usize) -> Graph 
             back.retain(|candidate| !chosen.iter().any(|other| other.1 == candidate.1));
             chosen.append(&mut back);
             if chosen.len() > limit {
-                chosen.sort_unstable_by(order);
+                sort(&mut chosen);
                 chosen = select(source, &chosen, limit);
             }
             row.iter_mut().zip(chosen).for_each(|(link, (_, other))| *link = other);
@@ -175,8 +175,9 @@ fn refine_upper(source: Source<'_>, graph: &mut Graph, width: usize, limit: usiz
     }
 }
 
-fn order(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+/// Nearest first, equals by slot.
+fn sort(candidates: &mut [Candidate]) {
+    candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
 }
 
 /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is

@@ -25,6 +25,13 @@ pub(crate) struct Meta {
     pub(crate) offset: f32,
 }
 
+impl Meta {
+    /// Whether these can be a unit vector's; for what is read from a file.
+    pub(crate) fn is_sane(self) -> bool {
+        (0. ..=1.).contains(&self.scale) && self.offset.abs() <= 2.
+    }
+}
+
 /// Bytes, owned or mapped from a file.
 pub(crate) enum Plane {
     /// Anonymous memory at the start of a page, huge pages asked for.
@@ -117,15 +124,19 @@ impl Codec {
 
     /// Quantises `vector`, made exactly unit, into `width` signed bytes each; returns scale and `⟨x, μ⟩`.
     fn quantise(&self, vector: &[f32], hi: &mut [i8], lo: &mut [i8]) -> (f32, f64) {
-        let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt().max(1e-30);
-        let unit = || vector.iter().zip(&self.mean).map(|(&x, &mean)| (f64::from(x) / norm, f64::from(mean)));
+        let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+        let to_unit = 1. / norm.max(1e-30);
+        let unit =
+            || vector.iter().zip(&self.mean).map(|(&x, &mean)| (f64::from(x) * to_unit, f64::from(mean)));
         let centred = || unit().map(|(x, mean)| x - mean);
         let peak = centred().fold(0_f64, |peak, x| peak.max(x.abs()));
         let scale = ((peak / 127.) as f32).max(f32::MIN_POSITIVE);
         let step = 254. / f64::from(scale);
         for ((hi, lo), x) in hi.iter_mut().zip(lo.iter_mut()).zip(centred()) {
-            let value = ((x * step).round() as i32).clamp(-127 * 254, 127 * 254);
-            let high = (f64::from(value) / 254.).round() as i32;
+            // Rounding by hand: without SSE4.1 `round` is a function call.
+            let scaled = x * step;
+            let value = ((scaled + 0.5_f64.copysign(scaled)) as i32).clamp(-127 * 254, 127 * 254);
+            let high = (value + 127 * value.signum()) / 254;
             *hi = high as i8;
             *lo = (value - 254 * high) as i8;
         }

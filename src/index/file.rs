@@ -357,8 +357,7 @@ fn parse(
     let mean = floats(&body[sections.mean.clone()]);
     damage.check(mean.iter().all(|x| x.abs() <= 1.01), "mean out of range")?;
     let meta = pairs(&body[sections.meta.clone()], |scale, offset| Meta { scale, offset });
-    let sane = |meta: &Meta| (0. ..=1.).contains(&meta.scale) && meta.offset.abs() <= 2.;
-    damage.check(meta.iter().all(sane), "scales out of range")?;
+    damage.check(meta.iter().all(|meta| meta.is_sane()), "scales out of range")?;
     let ids = body[sections.ids.clone()].chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id))));
     let ids: Vec<TrackId> = ids.collect();
     damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;

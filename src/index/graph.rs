@@ -82,106 +82,127 @@ impl Graph {
         WALK.with_borrow_mut(|walk| {
             walk.pool.clear();
             if self.len() > 0 {
-                let entry = self.descend(isa, codes, query, walk);
-                self.spread(isa, codes, query, ef.max(1), entry, skip, walk);
+                let mut search = Search { graph: self, isa, codes, query, ef: ef.max(1), next: 0, walk };
+                search.start(skip);
+                search.descend();
+                search.spread(skip);
             }
             then(&mut walk.pool)
         })
     }
+}
 
-    /// Goes to the nearest point of each upper layer in turn.
-    fn descend(&self, isa: Isa, codes: &Codes, query: &Query, walk: &mut Walk) -> u32 {
-        let Some(&first) = self.ranked.first() else {
-            return self.entry;
+/// One search of a graph.
+struct Search<'a> {
+    graph: &'a Graph,
+    isa: Isa,
+    codes: &'a Codes,
+    query: &'a Query,
+    ef: usize,
+    /// Everything before it in the pool was followed.
+    next: usize,
+    walk: &'a mut Walk,
+}
+
+impl Search<'_> {
+    fn start(&mut self, skip: Option<u32>) {
+        self.walk.visited.clear();
+        self.walk.visited.resize(self.graph.len().div_ceil(64), 0);
+        if let Some(skip) = skip {
+            self.walk.visited[skip as usize / 64] |= 1 << (skip % 64);
+        }
+        self.walk.slots.clear();
+    }
+
+    /// Compares the query with those of `walk.slots` that are new, and puts them into the pool.
+    fn compare(&mut self) {
+        let Walk { visited, pool, slots, products, similarities } = &mut *self.walk;
+        slots.retain(|&slot| {
+            let (word, bit) = (&mut visited[slot as usize / 64], 1_u64 << (slot % 64));
+            let new = *word & bit == 0;
+            *word |= bit;
+            new
+        });
+        self.codes.similarities8(self.isa, self.query, slots, products, similarities);
+        for (&slot, &similarity) in slots.iter().zip(similarities.iter()) {
+            if pool.len() == self.ef {
+                if similarity <= pool[self.ef - 1].0 {
+                    continue;
+                }
+                pool.pop();
+            }
+            let at = pool.partition_point(|candidate| candidate.0 >= similarity);
+            pool.insert(at, (similarity, slot));
+            self.next = self.next.min(at);
+        }
+    }
+
+    /// Goes to the nearest point of each upper layer in turn. All that is met on the way is in the pool.
+    fn descend(&mut self) {
+        let graph = self.graph;
+        let Some(&first) = graph.ranked.first() else {
+            return self.visit(graph.entry);
         };
+        self.visit(first);
+        let mut best = self.walk.similarities.first().copied().unwrap_or(f32::NEG_INFINITY);
         let mut rank = 0_u32;
-        codes.similarities8(isa, query, &[first], &mut walk.products, &mut walk.similarities);
-        let mut best = walk.similarities[0];
-        for layer in self.upper.iter().rev() {
+        for layer in graph.upper.iter().rev() {
             loop {
-                let row = &layer[rank as usize * self.upper_stride..][..self.upper_stride];
-                walk.slots.clear();
-                let linked = row.iter().take_while(|&&link| link != NONE);
-                walk.slots.extend(linked.map(|&link| self.ranked[link as usize]));
-                codes.similarities8(isa, query, &walk.slots, &mut walk.products, &mut walk.similarities);
-                let mut next = rank;
-                for (&link, &similarity) in row.iter().zip(&walk.similarities) {
-                    if similarity > best {
-                        (best, next) = (similarity, link);
-                    }
-                }
-                if next == rank {
+                let row = &layer[rank as usize * graph.upper_stride..][..graph.upper_stride];
+                let linked = row.iter().copied().take_while(|&link| link != NONE);
+                self.walk.slots.clear();
+                self.walk.slots.extend(linked.clone().map(|link| graph.ranked[link as usize]));
+                self.compare();
+                // Of those that are new; the others were no nearer than the point that they were met from.
+                let found = self.walk.slots.iter().zip(&self.walk.similarities);
+                let nearest = found.max_by(|a, b| a.1.total_cmp(b.1)).filter(|found| *found.1 > best);
+                let Some((&slot, &similarity)) = nearest else { break };
+                let Some(link) = linked.clone().find(|&link| graph.ranked[link as usize] == slot) else {
                     break;
-                }
-                rank = next;
+                };
+                (best, rank) = (similarity, link);
             }
         }
-        self.ranked[rank as usize]
+    }
+
+    fn visit(&mut self, slot: u32) {
+        self.walk.slots.clear();
+        self.walk.slots.push(slot);
+        self.compare();
     }
 
     /// Best-first search of the lowest layer with one sorted pool of `ef` candidates.
-    #[allow(clippy::too_many_arguments)]
-    fn spread(
-        &self,
-        isa: Isa,
-        codes: &Codes,
-        query: &Query,
-        ef: usize,
-        entry: u32,
-        skip: Option<u32>,
-        walk: &mut Walk,
-    ) {
-        let Walk { visited, pool, slots, products, similarities } = walk;
-        visited.clear();
-        visited.resize(self.len().div_ceil(64), 0);
-        if let Some(skip) = skip {
-            visited[skip as usize / 64] |= 1 << (skip % 64);
+    fn spread(&mut self, skip: Option<u32>) {
+        let graph = self.graph;
+        if let Some(skip) = skip.filter(|_| self.walk.pool.is_empty()) {
+            // The start itself is to be skipped: from its neighbours, then.
+            self.walk.slots.clear();
+            self.walk.slots.extend_from_slice(graph.linked(skip as usize));
+            self.compare();
         }
-        slots.clear();
-        if skip == Some(entry) {
-            slots.extend(self.linked(entry as usize));
-        } else {
-            slots.push(entry);
-        }
-        let mut next = 0;
         loop {
-            slots.retain(|&slot| {
-                let (word, bit) = (&mut visited[slot as usize / 64], 1_u64 << (slot % 64));
-                let new = *word & bit == 0;
-                *word |= bit;
-                new
-            });
-            codes.similarities8(isa, query, slots, products, similarities);
-            for (&slot, &similarity) in slots.iter().zip(similarities.iter()) {
-                if pool.len() == ef {
-                    if similarity <= pool[ef - 1].0 {
-                        continue;
-                    }
-                    pool.pop();
-                }
-                let at = pool.partition_point(|candidate| candidate.0 >= similarity);
-                pool.insert(at, (similarity, slot));
-                next = next.min(at);
+            let pool = &mut self.walk.pool;
+            while self.next < pool.len() && pool[self.next].1 & FOLLOWED != 0 {
+                self.next += 1;
             }
-            while next < pool.len() && pool[next].1 & FOLLOWED != 0 {
-                next += 1;
-            }
-            let Some(candidate) = pool.get_mut(next) else {
+            let Some(candidate) = pool.get_mut(self.next) else {
                 break;
             };
             let slot = candidate.1 as usize;
             candidate.1 |= FOLLOWED;
-            next += 1;
-            slots.clear();
-            slots.extend(self.row(slot).iter().take_while(|&&link| link != NONE));
-            if let Some(&(_, after)) = pool[next..].iter().find(|candidate| candidate.1 & FOLLOWED == 0) {
-                let row = after as usize * self.stride;
-                Isa::prefetch(&self.links, row);
-                Isa::prefetch(&self.links, row + 16);
-                Isa::prefetch(&self.links, row + 32);
+            self.next += 1;
+            self.walk.slots.clear();
+            self.walk.slots.extend(graph.row(slot).iter().take_while(|&&link| link != NONE));
+            if let Some(&(_, after)) = pool[self.next..].iter().find(|candidate| candidate.1 & FOLLOWED == 0)
+            {
+                let row = after as usize * graph.stride;
+                Isa::prefetch(&graph.links, row);
+                Isa::prefetch(&graph.links, row + 16);
+                Isa::prefetch(&graph.links, row + 32);
             }
+            self.compare();
         }
-        for candidate in pool {
+        for candidate in &mut self.walk.pool {
             candidate.1 &= !FOLLOWED;
         }
     }

@@ -108,6 +108,7 @@ impl VectorIndex {
     ///
     /// Below [`IndexOptions::graph_from`] tracks no graph is built. With a pool of one thread the result depends
     /// only on the vectors and the options.
+    #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],
         vectors: ArrayView2<'_, f32>,
@@ -307,6 +308,7 @@ impl VectorIndex {
     }
 
     /// Searches for each row of `queries`, in parallel on rayon's current pool.
+    #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn search_batch(
         &self,
         queries: ArrayView2<'_, f32>,

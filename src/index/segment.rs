@@ -266,9 +266,9 @@ pub(crate) fn rerank(
         chance
     };
     if near.iter().all(&mut offer) {
-        far.iter().for_each(|candidate| {
+        for candidate in far.iter() {
             offer(candidate);
-        });
+        }
     }
     last
 }

@@ -19,9 +19,7 @@ const WIDTHS: [usize; 16] = [16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 384
 /// Share of the true neighbours whose signs are within the first limit of the cascade.
 const FIRST_SHARE: f64 = 0.97;
 /// Share of the true neighbours that a stage of the cascade has to hand on.
-const HANDED_ON: f64 = 0.9998;
-/// What is measured on a sample is widened by this.
-const MARGIN: f32 = 1.1;
+const HANDED_ON: f64 = 0.9995;
 /// True neighbours that are looked at.
 const DEPTH: usize = 100;
 
@@ -142,7 +140,7 @@ fn measure_cascade(source: Source<'_>, base: &Segment, trials: &[Trial], tuning:
     let beyond = |of: fn(&Errors) -> &Vec<f32>| {
         let mut all: Vec<f32> = errors.iter().flat_map(|one| of(one).iter().copied()).collect();
         all.sort_unstable_by(f32::total_cmp);
-        all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize].max(0.) * MARGIN
+        all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize].max(0.)
     };
     tuning.sign_error = beyond(|one| &one.signs).min(100.);
     tuning.error8 = beyond(|one| &one.error8).min(2.);
