@@ -81,7 +81,8 @@ impl Conv3x3 {
         let plan = Plan::new(Shape { h, w, c: self.filters.k }, self.filters.n, self.epilogue);
         let mut dst = Buf::zeroed(plan.to.len() * n);
         if self.filters.k * self.filters.n <= 128 * 128 {
-            layer::fused(&self.filters, &plan, src, &mut dst, n, BLOCK, None);
+            let src = Source { buf: src, first: 0 };
+            layer::fused(&self.filters, &plan, src, &mut dst, 0, n, BLOCK, None);
         } else {
             let mut work = Buf::default();
             for first in (0..n).step_by(PHASED) {
@@ -183,7 +184,9 @@ impl CustomOp3 for Trainable {
         let a = pad(&x.flatten_all()?.to_vec1::<f32>()?, n, cin, h, w);
         let plan = Plan::new(Shape { h, w, c: c16(cin) }, c16(cout), Epilogue::Linear);
         let mut padded = vec![0.0; plan.from.c * plan.to.c * 9];
-        WeightGrad::default().run(self.0, Precision::F32, &plan, &a, &dy, n, &mut padded);
+        let mut sum = WeightGrad::new(self.0, Precision::F32);
+        sum.add(&plan, Source { buf: &a, first: 0 }, Source { buf: &dy, first: 0 }, n);
+        sum.finish(&plan, &mut padded);
         let mut dw = Vec::with_capacity(weights.len());
         for o in 0..cout {
             dw.extend_from_slice(&padded[o * plan.from.c * 9..][..cin * 9]);

@@ -279,19 +279,21 @@ pub(super) fn block_scratch(filters: &Filters, tiles: usize) -> (usize, usize, u
     (v_stride, POS * v_stride, POS * stride(tiles * filters.group))
 }
 
-/// Transform, products and inverse of each block of about `block` tiles in one task.
+/// Transform, products and inverse of each block of about `block` tiles in one task, for `n` windows
+/// of `src`, into `dst` from window `at` on.
 pub(super) fn fused(
     filters: &Filters,
     plan: &Plan,
-    src: &Buf,
+    src: Source<'_>,
     dst: &mut Buf,
+    at: usize,
     n: usize,
     block: usize,
     stats: Option<&mut Sums>,
 ) {
     let blocks = plan.tiles.len().div_ceil(block);
-    let (source, target) = (Shared(src.as_ptr().cast_mut()), Shared(dst.as_mut_ptr()));
-    let sums = stats.map(|sums| sums.start(n * blocks, plan.to.c));
+    let (source, target) = (Shared(src.buf.as_ptr().cast_mut()), Shared(dst.as_mut_ptr()));
+    let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
     (0..n * blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let (window, part_index) = (task / blocks, task % blocks);
         let (start, end) = part(plan.tiles.len(), blocks, part_index);
@@ -302,7 +304,7 @@ pub(super) fn fused(
             // SAFETY: the scratch is this thread's; each task writes its own tiles of its window.
             unsafe {
                 let input = Input {
-                    src: source.at(window * plan.from.len()),
+                    src: source.at((src.first + window) * plan.from.len()),
                     row: plan.from.row(),
                     c: plan.from.c,
                     tiles,
@@ -313,7 +315,7 @@ pub(super) fn fused(
                     half: filters.half,
                 };
                 kernels::input(filters.isa, &input);
-                let dst = target.at(window * plan.to.len());
+                let dst = target.at((at + window) * plan.to.len());
                 finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);
                 if let Some(sums) = sums {
                     let out = sums.at(task * 2 * plan.to.c);
@@ -333,12 +335,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Forgets all and makes room for `tasks` tasks of `c` channels.
-    pub(super) fn start(&mut self, tasks: usize, c: usize) -> Shared {
-        self.clear();
-        self.extend(tasks, c)
-    }
-
+    /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.used = 0;
     }
@@ -350,7 +347,7 @@ impl Sums {
         }
     }
 
-    /// Room for `tasks` more.
+    /// Room for `tasks` more. Pointers from before stay valid only if [`Sums::room`] had been made.
     pub(super) fn extend(&mut self, tasks: usize, c: usize) -> Shared {
         let start = self.used;
         self.c = c;

@@ -214,7 +214,8 @@ impl FastOpenL3 {
                 let (before, after) = acts.split_at_mut(i);
                 let (src, dst) = (&before[i - 1].buf, &mut after[0].buf);
                 if i < 3 {
-                    layer::fused(&self.filters[i], &self.plans[i], src, dst, count, 28, None);
+                    let src = Source { buf: src, first: 0 };
+                    layer::fused(&self.filters[i], &self.plans[i], src, dst, 0, count, 28, None);
                 } else {
                     let at = if i == 4 { start } else { 0 };
                     let target = Target::Act(dst, at);

@@ -15,7 +15,7 @@ use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
 use super::isa::{Isa, Precision, isa};
 use super::kernels::{self, Epilogue, First, Tile};
-use super::layer::{self, Filters, Plan, Sums, Target};
+use super::layer::{self, Filters, Plan, Source, Sums, Target};
 use super::net::{FRAMES, MELS};
 use super::train_kernels::{self as tk, Norm, Rows};
 use super::weight_grad::WeightGrad;
@@ -77,8 +77,6 @@ impl Stats {
 #[derive(Debug)]
 pub struct OpenL3Train {
     isa: Isa,
-    /// Of the products towards the filters.
-    backward: Precision,
     /// Mel bands and frames of the input.
     input: (usize, usize),
     widths: Vec<usize>,
@@ -105,9 +103,10 @@ pub struct OpenL3Train {
     /// Convolution outputs, and what follows batch norm, ReLU and pooling.
     ys: Vec<Act>,
     activations: Vec<Act>,
-    /// Gradients of outputs, one buffer per resolution, and of activations.
+    /// Gradients of outputs, a few windows at a time and one buffer per resolution, and of activations, of
+    /// one layer and the layer before it.
     dys: Vec<Act>,
-    da: Buf,
+    da: [Buf; 2],
     /// Where each window's maximum lies: offset of the pixel in the last layer's padded output.
     argmax: Vec<u32>,
     work: Buf,
@@ -199,7 +198,6 @@ impl OpenL3Train {
         }
         Self {
             isa,
-            backward,
             input: (mels, frames),
             layout,
             input_norm,
@@ -220,11 +218,11 @@ impl OpenL3Train {
             ys,
             activations,
             dys,
-            da: Buf::default(),
+            da: [Buf::default(), Buf::default()],
             argmax: Vec::new(),
             work: Buf::default(),
             sums: Sums::default(),
-            weight_grad: WeightGrad::default(),
+            weight_grad: WeightGrad::new(isa, backward),
         }
     }
 
@@ -288,10 +286,16 @@ impl OpenL3Train {
         let image = n * (self.input.0 + 2) * (self.input.1 + 2);
         self.hat.reserve(image);
         self.image.reserve(image);
-        for act in self.ys.iter_mut().chain(&mut self.activations).chain(&mut self.dys) {
+        for act in self.ys.iter_mut().chain(&mut self.activations) {
             act.reserve(n);
         }
-        self.da.reserve(n * self.activations.iter().map(|a| a.shape.len()).max().unwrap_or(0));
+        for dy in &mut self.dys {
+            dy.reserve(n.min(chunk(7)));
+        }
+        let longest = self.activations.iter().map(|a| a.shape.len()).max().unwrap_or(0);
+        for da in &mut self.da {
+            da.reserve(n * longest);
+        }
         self.argmax.resize(n * self.dimension(), 0);
     }
 
@@ -329,14 +333,17 @@ impl OpenL3Train {
         self.first();
         for i in 0..7 {
             self.finish_stats(i);
-            self.normalise(i);
-            let (filters, plan) = (&self.forward_filters[i], &self.forward_plans[i]);
-            let (src, dst) = (&self.activations[i].buf, &mut self.ys[i + 1].buf);
-            let sums = (i < 6).then_some(&mut self.sums);
-            if i < 3 {
-                layer::fused(filters, plan, src, dst, n, 28, sums);
-            } else {
-                phased_all(filters, plan, src, dst, n, &mut self.work, sums);
+            let plan = &self.forward_plans[i];
+            let blocks = plan.tiles.len().div_ceil(BLOCK).max(layer::phased_parts(plan));
+            self.sums.clear();
+            self.sums.room(n * blocks, plan.to.c);
+            for (first, count) in chunks(i, n) {
+                self.normalise(i, first, count);
+                let (filters, plan) = (&self.forward_filters[i], &self.forward_plans[i]);
+                let src = Source { buf: &self.activations[i].buf, first };
+                let sums = (i < 6).then_some(&mut self.sums);
+                let dst = &mut self.ys[i + 1].buf;
+                convolve(filters, plan, src, dst, first, count, &mut self.work, sums);
             }
         }
         self.global_max()
@@ -380,7 +387,8 @@ impl OpenL3Train {
         let parts = h.div_ceil(ROWS);
         let y = Shared(self.ys[0].buf.as_mut_ptr());
         let image = Shared(self.image.as_mut_ptr());
-        let sums = self.sums.start(self.n * parts, shape.c);
+        self.sums.clear();
+        let sums = self.sums.extend(self.n * parts, shape.c);
         let bias = &self.params[self.ranges[0].bias.clone()];
         let (isa, weight) = (self.isa, &self.first_weight);
         (0..self.n * parts).into_par_iter().with_max_len(1).for_each(|task| {
@@ -420,8 +428,9 @@ impl OpenL3Train {
         set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta, self.momentum);
     }
 
-    /// Rows of layer `i` for the element-wise passes, and how many tasks a window is.
-    fn rows(&mut self, i: usize) -> (usize, impl Fn(usize) -> Rows + Sync + use<>) {
+    /// Rows of layer `i` from window `first` on for the element-wise passes, and how many tasks a window
+    /// is.
+    fn rows(&mut self, i: usize, first: usize) -> (usize, impl Fn(usize) -> Rows + Sync + use<>) {
         let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
         let parts = ys.h.div_ceil(ROWS);
         let pool = matches!(i, 1 | 3 | 5);
@@ -429,7 +438,7 @@ impl OpenL3Train {
         let a = Shared(self.activations[i].buf.as_mut_ptr());
         let norm = self.stats[i + 1].norm();
         let rows = move |task: usize| {
-            let (window, top) = (task / parts, task % parts * ROWS);
+            let (window, top) = (first + task / parts, task % parts * ROWS);
             Rows {
                 // SAFETY: inside the padded buffers.
                 y: unsafe { y.at(window * ys.len() + ys.at(top, 0)) },
@@ -450,10 +459,10 @@ impl OpenL3Train {
     }
 
     /// Batch norm, ReLU and pooling of convolution `i`'s output.
-    fn normalise(&mut self, i: usize) {
-        let (parts, rows) = self.rows(i);
+    fn normalise(&mut self, i: usize, first: usize, count: usize) {
+        let (parts, rows) = self.rows(i, first);
         let isa = self.isa;
-        (0..self.n * parts).into_par_iter().with_max_len(1).for_each(|task| {
+        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
             // SAFETY: each task has its own rows.
             unsafe { each_part(&rows(task), |part| tk::norm_forward(isa, part)) };
         });
@@ -490,36 +499,41 @@ impl OpenL3Train {
     /// If `d_embeddings` has another length than those.
     pub fn backward(&mut self, d_embeddings: &[f32]) {
         assert_eq!(d_embeddings.len(), self.n * self.dimension(), "one gradient per embedding value");
+        let n = self.n;
         self.last_backward(d_embeddings);
+        self.sums.clear();
+        self.norm_sums(6, 0, n, 0);
+        let mut first_parts = vec![0.0f32; n * 18 * self.widths[0]];
         let mut resolution = self.dys.len();
+        // The gradient of activation i lies in da[side].
+        let mut side = 0;
         for i in (0..7).rev() {
             while resolution == self.dys.len() || self.dys[resolution].shape != self.ys[i].shape {
                 resolution -= 1;
             }
-            self.norm_backward(i, resolution);
-            if i == 0 {
-                self.first_backward(resolution);
-                return;
+            self.finish_norm_sums(i);
+            self.sums.clear();
+            for (first, count) in chunks(i, n) {
+                self.norm_backward(i, resolution, first, count, side);
+                if i == 0 {
+                    self.first_backward(resolution, first, count, &mut first_parts);
+                    continue;
+                }
+                let dy = Source { buf: &self.dys[resolution].buf, first: 0 };
+                let a = Source { buf: &self.activations[i - 1].buf, first };
+                self.weight_grad.add(&self.forward_plans[i - 1], a, dy, count);
+                let (filters, plan) = (&self.backward_filters[i - 1], &self.backward_plans[i - 1]);
+                let da = &mut self.da[1 - side];
+                convolve(filters, plan, dy, da, first, count, &mut self.work, None);
+                self.norm_sums(i - 1, first, count, 1 - side);
             }
-            let dy = &self.dys[resolution].buf;
-            let plan = &self.forward_plans[i - 1];
-            let grads = &mut self.grads[self.ranges[i].weight.clone()];
-            self.weight_grad.run(
-                self.isa,
-                self.backward,
-                plan,
-                &self.activations[i - 1].buf,
-                dy,
-                self.n,
-                grads,
-            );
-            let (filters, plan) = (&self.backward_filters[i - 1], &self.backward_plans[i - 1]);
-            if i < 4 {
-                layer::fused(filters, plan, dy, &mut self.da, self.n, 28, None);
-            } else {
-                phased_all(filters, plan, dy, &mut self.da, self.n, &mut self.work, None);
+            if i > 0 {
+                let grads = &mut self.grads[self.ranges[i].weight.clone()];
+                self.weight_grad.finish(&self.forward_plans[i - 1], grads);
             }
+            side = 1 - side;
         }
+        self.finish_first(&first_parts);
     }
 
     /// The last layer: its gradient is one pixel per window and channel.
@@ -566,7 +580,7 @@ impl OpenL3Train {
             }
         });
         let turned = Shared(self.work.as_mut_ptr());
-        let da = Shared(self.da.as_mut_ptr());
+        let da = Shared(self.da[0].as_mut_ptr());
         (0..n).into_par_iter().with_max_len(1).for_each(|window| {
             // SAFETY: each task writes its own window.
             unsafe {
@@ -583,36 +597,32 @@ impl OpenL3Train {
         });
     }
 
-    /// From the gradient of activation `i` to that of convolution output `i` and of its batch norm.
-    fn norm_backward(&mut self, i: usize, resolution: usize) {
-        let (isa, n) = (self.isa, self.n);
-        let (parts, rows) = self.rows(i);
-        let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
-        let da = Shared(self.da.as_mut_ptr());
-        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
-        let sums = self.sums.start(n * parts, ys.c);
-        let pool = matches!(i, 1 | 3 | 5);
-        let rows_of = |task: usize| {
-            let (window, top) = (task / parts, task % parts * ROWS);
-            let mut rows = rows(task);
-            // SAFETY: inside the buffers, as in `rows`.
+    /// What the batch norm of convolution `i` needs to know of all windows, from the gradient of its
+    /// activation.
+    fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
+        let isa = self.isa;
+        let (parts, rows) = self.rows(i, first);
+        let (c, acts) = (self.ys[i].shape.c, self.activations[i].shape);
+        let da = Shared(self.da[side].as_mut_ptr());
+        self.sums.room(self.n * parts, c);
+        let sums = self.sums.extend(count * parts, c);
+        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            // SAFETY: inside the buffers, as in `rows`; each task has its own sums.
             unsafe {
-                rows.a = da.at(window * acts.len() + acts.at(if pool { top / 2 } else { top }, 0));
-                rows.dy = dy.at(window * ys.len() + ys.at(top, 0));
-                rows.sums = sums.at(task * 2 * ys.c);
-            }
-            rows
-        };
-        (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let rows = rows_of(task);
-            // SAFETY: each task has its own sums.
-            unsafe {
-                rows.sums.write_bytes(0, 2 * ys.c);
+                let sums = sums.at(task * 2 * c);
+                sums.write_bytes(0, 2 * c);
+                let a = da.at((first + task / parts) * acts.len() + acts.at(top_of(i, task % parts), 0));
+                let rows = Rows { a, sums, ..rows(task) };
                 each_part(&rows, |part| tk::norm_sums(isa, part));
             }
         });
+    }
+
+    /// Gradients of a batch norm's parameters, and what its backward subtracts, from its sums.
+    fn finish_norm_sums(&mut self, i: usize) {
+        let ys = self.ys[i].shape;
         let (s1, s2) = self.sums.totals();
-        let count = (n * ys.h * ys.w) as f64;
+        let count = (self.n * ys.h * ys.w) as f64;
         let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
         let stats = &mut self.stats[i + 1];
         stats.c0.resize(ys.c, 0.0);
@@ -627,17 +637,31 @@ impl OpenL3Train {
         }
         // Batch norm takes out any constant, so a bias before it has no gradient.
         self.grads[self.ranges[i].bias.clone()].fill(0.0);
-        let norm = self.stats[i + 1].norm();
-        (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let rows = Rows { norm, ..rows_of(task) };
-            // SAFETY: each task writes its own rows of dy.
-            unsafe { each_part(&rows, |part| tk::norm_backward(isa, part)) };
+    }
+
+    /// From the gradient of activation `i` to that of convolution output `i`, for `count` windows; they
+    /// lie at the start of the resolution's `dys`.
+    fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
+        let isa = self.isa;
+        let (parts, rows) = self.rows(i, first);
+        let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
+        let da = Shared(self.da[side].as_mut_ptr());
+        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
+        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, part) = (task / parts, task % parts);
+            // SAFETY: inside the buffers, as in `rows`; each task writes its own rows of dy.
+            unsafe {
+                let a = da.at((first + window) * acts.len() + acts.at(top_of(i, part), 0));
+                let dy = dy.at(window * ys.len() + ys.at(part * ROWS, 0));
+                let rows = Rows { a, dy, ..rows(task) };
+                each_part(&rows, |part| tk::norm_backward(isa, part));
+            }
         });
     }
 
-    /// Gradients of the first convolution and of the input's batch norm.
-    fn first_backward(&mut self, resolution: usize) {
-        let (n, isa, (h, w)) = (self.n, self.isa, self.input);
+    /// Each window's part of the first convolution's gradient: from the normalised input, and from ones.
+    fn first_backward(&mut self, resolution: usize, first: usize, count: usize, parts: &mut [f32]) {
+        let (isa, (h, w)) = (self.isa, self.input);
         let shape = self.ys[0].shape;
         let c = shape.c;
         let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
@@ -646,19 +670,27 @@ impl OpenL3Train {
         for row in 1..=h {
             ones[row * (w + 2) + 1..row * (w + 2) + 1 + w].fill(1.0);
         }
-        let mut parts = vec![0.0f32; n * 18 * c];
-        parts.par_chunks_exact_mut(18 * c).enumerate().for_each(|(window, part)| {
+        let parts = &mut parts[first * 18 * c..(first + count) * 18 * c];
+        parts.par_chunks_exact_mut(9 * c).with_max_len(1).enumerate().for_each(|(task, part)| {
+            let (window, of_ones) = (task / 2, task % 2 == 1);
             for y in 0..h {
-                // SAFETY: rows inside the padded buffers; `part` holds 2 × 9 · c floats.
+                // SAFETY: rows inside the padded buffers; `part` holds 9 · c floats.
                 unsafe {
                     let dy = dy.at(window * shape.len() + shape.at(y, 0));
-                    let hat = hat.at(window * (h + 2) * (w + 2) + y * (w + 2));
-                    tk::first_grad(isa, dy, w, c, hat, w + 2, part.as_mut_ptr());
-                    let ones = ones[y * (w + 2)..].as_ptr();
-                    tk::first_grad(isa, dy, w, c, ones, w + 2, part[9 * c..].as_mut_ptr());
+                    let image = if of_ones {
+                        ones[y * (w + 2)..].as_ptr()
+                    } else {
+                        hat.at((first + window) * (h + 2) * (w + 2) + y * (w + 2))
+                    };
+                    tk::first_grad(isa, dy, w, c, image, w + 2, part.as_mut_ptr());
                 }
             }
         });
+    }
+
+    /// Gradients of the first convolution and of the input's batch norm, from every window's part.
+    fn finish_first(&mut self, parts: &[f32]) {
+        let c = self.widths[0];
         let mut totals = vec![0.0f64; 18 * c];
         for part in parts.chunks_exact(18 * c) {
             for (total, value) in totals.iter_mut().zip(part) {
@@ -682,26 +714,47 @@ impl OpenL3Train {
     }
 }
 
-/// Windows that the phased convolution takes at a time.
-const PHASED: usize = 4;
+/// Tiles of a fused block.
+const BLOCK: usize = 28;
+/// Filters (k · n) up to which a convolution is fused rather than phased.
+const FUSED: usize = 128 * 128;
 
-fn phased_all(
+/// First rows of the activation of part `part` of a window of layer `i`.
+fn top_of(i: usize, part: usize) -> usize {
+    if matches!(i, 1 | 3 | 5) { part * ROWS / 2 } else { part * ROWS }
+}
+
+/// Windows of layer `i` that go through its steps together, so that what one step writes is still in
+/// cache when the next one reads it.
+fn chunk(i: usize) -> usize {
+    match i {
+        0 | 1 => 2,
+        2 | 3 => 4,
+        _ => 8,
+    }
+}
+
+/// (first, count) of those groups of windows.
+fn chunks(i: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
+    let size = chunk(i);
+    (0..n).step_by(size).map(move |first| (first, size.min(n - first)))
+}
+
+/// `count` windows of `src` into `dst` from window `at` on.
+fn convolve(
     filters: &Filters,
     plan: &Plan,
-    src: &Buf,
+    src: Source<'_>,
     dst: &mut Buf,
-    n: usize,
+    at: usize,
+    count: usize,
     work: &mut Buf,
-    mut sums: Option<&mut Sums>,
+    sums: Option<&mut Sums>,
 ) {
-    if let Some(sums) = sums.as_deref_mut() {
-        sums.clear();
-        sums.room(n * layer::phased_parts(plan), plan.to.c);
-    }
-    for start in (0..n).step_by(PHASED) {
-        let count = PHASED.min(n - start);
-        let source = layer::Source { buf: src, first: start };
-        layer::phased(filters, plan, source, Target::Act(dst, start), count, work, sums.as_deref_mut());
+    if filters.k * filters.n <= FUSED {
+        layer::fused(filters, plan, src, dst, at, count, BLOCK, sums);
+    } else {
+        layer::phased(filters, plan, src, Target::Act(dst, at), count, work, sums);
     }
 }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::arena::{Buf, Shared};
 use super::isa::{Isa, Precision};
 use super::kernels::{self, Groups, Input, POS};
-use super::layer::{Plan, part, stride, with_scratch};
+use super::layer::{Plan, Source, part, stride, with_scratch};
 use super::train_kernels::{self as tk, OutGrad, Pairs, WeightGemm};
 
 /// Partial sums that are kept apart while filters are small: a fixed number, so that the order of
@@ -20,27 +20,27 @@ const LANE_FILTERS: usize = 128 * 128;
 /// Tiles of a block when positions are what is shared out.
 const BLOCK_TILES: usize = 400;
 
-/// Reused memory.
-#[derive(Debug, Default)]
+/// A running sum of filter gradients, with memory that is reused.
+#[derive(Debug)]
 pub(super) struct WeightGrad {
+    isa: Isa,
+    half: bool,
     du: Buf,
     work: Buf,
+    /// Lanes that hold a sum; none before the first windows.
+    used: usize,
 }
 
 impl WeightGrad {
-    /// Writes the gradient of the filters of `plan`'s convolution to `grads`, `[out][in][3][3]`, from
-    /// its input `a` and the gradient `dy` of its output (both padded, `dy` zero where no output is).
-    pub(super) fn run(
-        &mut self,
-        isa: Isa,
-        precision: Precision,
-        plan: &Plan,
-        a: &Buf,
-        dy: &Buf,
-        n: usize,
-        grads: &mut [f32],
-    ) {
+    pub(super) fn new(isa: Isa, precision: Precision) -> Self {
         let half = precision == Precision::Bf16 && precision.is_available(isa);
+        Self { isa, half, du: Buf::default(), work: Buf::default(), used: 0 }
+    }
+
+    /// Adds what `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the gradient of its
+    /// output, give (both padded, `dy` zero where no output is).
+    pub(super) fn add(&mut self, plan: &Plan, a: Source<'_>, dy: Source<'_>, n: usize) {
+        let (isa, half) = (self.isa, self.half);
         // Tiles are counted in slots: with bf16 two tiles share one.
         let per_slot = if half { 2 } else { 1 };
         let slots = plan.tiles.len().div_ceil(per_slot);
@@ -49,7 +49,14 @@ impl WeightGrad {
         let lanes = if k * cout <= LANE_FILTERS { LANES } else { 1 };
         self.du.reserve(lanes * size);
         let du = Shared(self.du.as_mut_ptr());
-        let (a, dy) = (Shared(a.as_ptr().cast_mut()), Shared(dy.as_ptr().cast_mut()));
+        let old = self.used;
+        // SAFETY: whole windows of the buffers.
+        let (a, dy) = unsafe {
+            (
+                Shared(a.buf.as_ptr().cast_mut().add(a.first * plan.from.len())),
+                Shared(dy.buf.as_ptr().cast_mut().add(dy.first * plan.to.len())),
+            )
+        };
         if lanes > 1 {
             let parts = slots.div_ceil(LANE_TILES);
             let used = lanes.min(n * parts);
@@ -75,7 +82,7 @@ impl WeightGrad {
                                 y,
                                 y_stride: stride(tiles * cout),
                                 du: du.at(lane * size),
-                                fresh: block == start,
+                                fresh: block == start && lane >= old,
                                 half,
                             };
                             tk::weight_gemm(isa, &gemm);
@@ -83,13 +90,7 @@ impl WeightGrad {
                     }
                 });
             });
-            (0..POS).into_par_iter().for_each(|pos| {
-                let len = k * cout;
-                for lane in 1..used {
-                    // SAFETY: each task adds up its own position.
-                    unsafe { tk::axpy(isa, len, 1.0, du.at(lane * size + pos * len), du.at(pos * len)) };
-                }
-            });
+            self.used = old.max(used);
         } else {
             let per_window = slots;
             let windows = (BLOCK_TILES / per_window).clamp(1, n);
@@ -134,14 +135,31 @@ impl WeightGrad {
                             y: y.at(0),
                             y_stride: stride(total * cout),
                             du: du.at(0),
-                            fresh: start == 0,
+                            fresh: start == 0 && old == 0,
                             half,
                         };
                         tk::weight_gemm(isa, &gemm);
                     }
                 });
             }
+            self.used = 1;
         }
+    }
+
+    /// Writes the sum to `grads`, `[out][in][3][3]`, and forgets it.
+    pub(super) fn finish(&mut self, plan: &Plan, grads: &mut [f32]) {
+        let (isa, used) = (self.isa, std::mem::take(&mut self.used));
+        let (k, cout) = (plan.from.c, plan.to.c);
+        let size = POS * k * cout;
+        assert!(used > 0 && self.du.as_slice().len() >= used * size, "windows were added for this plan");
+        let du = Shared(self.du.as_mut_ptr());
+        (0..POS).into_par_iter().for_each(|pos| {
+            let len = k * cout;
+            for lane in 1..used {
+                // SAFETY: each task adds up its own position.
+                unsafe { tk::axpy(isa, len, 1.0, du.at(lane * size + pos * len), du.at(pos * len)) };
+            }
+        });
         assert_eq!(grads.len(), cout * k * 9, "one gradient per weight");
         let grads = Shared(grads.as_mut_ptr());
         (0..cout / 16).into_par_iter().with_max_len(1).for_each(|block| {
