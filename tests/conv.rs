@@ -304,7 +304,14 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut train = OpenL3Train::with_input(&weights, h, w, isa(), Precision::F32, Precision::F32);
+            let mut train = OpenL3Train::with_input(
+                &weights,
+                h,
+                w,
+                voisin::encoder::conv::isa(),
+                Precision::F32,
+                Precision::F32,
+            );
             let mut losses = Vec::new();
             for _ in 0..8 {
                 let out = train.forward(&mels, n);
