@@ -1,6 +1,6 @@
-//! Opus packets (RFC 6716) as laid out by RFC 7845 and its kin, through opus-decoder.
+//! Opus packets (RFC 6716) as laid out by RFC 7845 and its kin, through opus-pure.
 
-use opus_decoder::{OpusDecoder, OpusMultistreamDecoder};
+use opus_pure::OpusDecoder;
 
 /// Samples a packet can hold per channel: 120 ms at 48 kHz.
 const LONGEST: usize = 5_760;
@@ -70,72 +70,185 @@ pub(super) fn packet_samples(packet: &[u8]) -> u64 {
     if samples > LONGEST as u64 { 0 } else { samples }
 }
 
-enum Inner {
-    Plain(Box<OpusDecoder>),
-    Multi(Box<OpusMultistreamDecoder>),
+/// The frames of a packet and the bytes it takes (RFC 6716, section 3.2; appendix B where self-delimited).
+///
+/// `None` for a broken packet. At most 48 frames.
+fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
+    let (&toc, mut rest) = packet.split_first()?;
+    let mut padding = 0;
+    let sizes: Vec<Option<usize>> = match toc & 3 {
+        0 => vec![None],
+        1 => vec![None; 2],
+        2 => vec![Some(size(&mut rest)?), None],
+        _ => {
+            let count = byte(&mut rest)?;
+            if count & 0x40 != 0 {
+                loop {
+                    let more = usize::from(byte(&mut rest)?);
+                    padding += if more == 255 { 254 } else { more };
+                    if more != 255 {
+                        break;
+                    }
+                }
+            }
+            let n = usize::from(count & 0x3f);
+            if !(1..=48).contains(&n) {
+                return None;
+            }
+            if count & 0x80 == 0 {
+                vec![None; n]
+            } else {
+                let mut sizes = (1..n).map(|_| size(&mut rest).map(Some)).collect::<Option<Vec<_>>>()?;
+                sizes.push(None);
+                sizes
+            }
+        }
+    };
+    // The frames without a size of their own share one: stated if self-delimited, else what is left.
+    let stated: usize = sizes.iter().flatten().sum();
+    let unstated = sizes.iter().filter(|size| size.is_none()).count();
+    let shared = if self_delimited {
+        size(&mut rest)?
+    } else {
+        let left = rest.len().checked_sub(stated + padding)?;
+        if left % unstated != 0 {
+            return None;
+        }
+        left / unstated
+    };
+    let mut frames = Vec::with_capacity(sizes.len());
+    for size in sizes {
+        let (frame, after) = rest.split_at_checked(size.unwrap_or(shared))?;
+        frames.push(frame);
+        rest = after;
+    }
+    let used = packet.len() - rest.len().checked_sub(padding)?;
+    Some((frames, used))
 }
 
-/// A decoder of one Opus stream to mono at 48 kHz.
-pub(super) struct Opus {
-    inner: Inner,
-    head: Head,
-    /// Channels that are averaged.
-    audible: Vec<usize>,
+fn byte(rest: &mut &[u8]) -> Option<u8> {
+    let (&first, after) = rest.split_first()?;
+    *rest = after;
+    Some(first)
+}
+
+/// A frame's length in one or two bytes.
+fn size(rest: &mut &[u8]) -> Option<usize> {
+    let first = usize::from(byte(rest)?);
+    if first < 252 { Some(first) } else { Some(first + 4 * usize::from(byte(rest)?)) }
+}
+
+/// One of the elementary streams of a track.
+struct Elementary {
+    decoder: OpusDecoder,
+    channels: usize,
+    /// What each of its channels adds to the mono mix.
+    weights: [f32; 2],
     pcm: Vec<f32>,
+}
+
+/// A decoder of one Opus track to mono at 48 kHz.
+///
+/// opus-pure is given one elementary stream at a time; the packets of several streams are taken apart here and
+/// their frames given one by one, which is the same to the codec.
+pub(super) struct Opus {
+    streams: Vec<Elementary>,
+    channels: u8,
+    single: Vec<u8>,
 }
 
 impl Opus {
     pub(super) fn new(head: &[u8]) -> Result<Self, String> {
         let head = Head::parse(head)?;
         let channels = usize::from(head.channels);
-        let inner = match &head.layout {
-            None => OpusDecoder::new(48_000, channels).map(|decoder| Inner::Plain(Box::new(decoder))),
-            Some(Layout { streams, coupled, mapping, .. }) => OpusMultistreamDecoder::new(
-                48_000,
-                channels,
-                usize::from(*streams),
-                usize::from(*coupled),
-                mapping,
-            )
-            .map(|decoder| Inner::Multi(Box::new(decoder))),
+        let (streams, coupled, mapping, bass) = match head.layout {
+            None => (1, channels - 1, (0..head.channels).collect(), false),
+            Some(Layout { streams, coupled, mapping, bass }) => {
+                (usize::from(streams), usize::from(coupled), mapping, bass)
+            }
         };
-        let inner = inner.map_err(|error| format!("opus: {error}"))?;
-        let last =
-            if head.layout.as_ref().is_some_and(|layout| layout.bass) { channels - 1 } else { channels };
-        let pcm = vec![0.0; LONGEST * channels];
-        Ok(Self { inner, head, audible: (0..last).collect(), pcm })
+        if streams == 0 || coupled > streams {
+            return Err(format!("opus: {coupled} coupled of {streams} streams"));
+        }
+        let audible = &mapping[..channels - usize::from(bass)];
+        let weight = head.gain / audible.len() as f32;
+        // 255 stands for a silent channel.
+        let slots = streams + coupled;
+        if audible.iter().any(|&slot| slot != 255 && usize::from(slot) >= slots) {
+            return Err("opus: mapping to a stream that is not there".to_owned());
+        }
+        let share =
+            |slot: usize| weight * audible.iter().filter(|&&to| usize::from(to) == slot).count() as f32;
+        let streams = (0..streams)
+            .map(|i| {
+                let channels = 1 + usize::from(i < coupled);
+                let first = if i < coupled { 2 * i } else { coupled + i };
+                let decoder = OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
+                let pcm = vec![0.0; LONGEST * channels];
+                Ok(Elementary { decoder, channels, weights: [share(first), share(first + 1)], pcm })
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        Ok(Self { streams, channels: head.channels, single: Vec::new() })
     }
 
     pub(super) fn channels(&self) -> u16 {
-        u16::from(self.head.channels)
+        u16::from(self.channels)
     }
 
     pub(super) fn reset(&mut self) {
-        match &mut self.inner {
-            Inner::Plain(decoder) => decoder.reset(),
-            Inner::Multi(decoder) => decoder.reset(),
+        for stream in &mut self.streams {
+            // It fails for rates and channels that `new` would have refused.
+            let _ = stream.decoder.reset_state();
         }
     }
 
-    pub(super) fn decode(&mut self, packet: &[u8], mono: &mut Vec<f32>) -> Result<(), String> {
+    /// Decodes a packet into `mono`, which is empty.
+    pub(super) fn decode(&mut self, mut packet: &[u8], mono: &mut Vec<f32>) -> Result<(), String> {
+        let broken = || "opus: broken packet".to_owned();
+        let samples = packet_samples(packet) as usize;
         // An empty packet would ask for concealment of a lost one.
-        if packet_samples(packet) == 0 {
-            return Err("opus: broken packet".to_owned());
+        if samples == 0 {
+            return Err(broken());
         }
-        let frames = match &mut self.inner {
-            Inner::Plain(decoder) => decoder.decode_float(packet, &mut self.pcm, false),
-            Inner::Multi(decoder) => decoder.decode_float(packet, &mut self.pcm, false),
-        };
-        let frames = frames.map_err(|error| format!("opus: {error}"))?;
-        let channels = usize::from(self.head.channels);
-        let scale = self.head.gain / self.audible.len() as f32;
-        mono.extend(
-            self.pcm
-                .chunks_exact(channels)
-                .take(frames)
-                .map(|frame| scale * self.audible.iter().map(|&channel| frame[channel]).sum::<f32>()),
-        );
+        mono.resize(samples, 0.0);
+        let last = self.streams.len() - 1;
+        for (i, stream) in self.streams.iter_mut().enumerate() {
+            if packet_samples(packet) as usize != samples {
+                return Err(broken());
+            }
+            if last == 0 {
+                stream.add(packet, mono, 0)?;
+                continue;
+            }
+            let toc = packet[0] & !3;
+            let (frames, used) = frames(packet, i < last).ok_or_else(broken)?;
+            let mut at = 0;
+            for frame in frames {
+                self.single.clear();
+                self.single.push(toc);
+                self.single.extend_from_slice(frame);
+                at += stream.add(&self.single, mono, at)?;
+            }
+            packet = &packet[used..];
+        }
         Ok(())
+    }
+}
+
+impl Elementary {
+    /// Decodes a packet and adds it to the mix from position `at` on; gives its length.
+    fn add(&mut self, packet: &[u8], mono: &mut [f32], at: usize) -> Result<usize, String> {
+        let decoded = self.decoder.decode(packet, LONGEST, &mut self.pcm);
+        let n = decoded.map_err(|error| format!("opus: {error}"))?;
+        let pcm = &self.pcm[..n * self.channels];
+        let [left, right] = self.weights;
+        let sums = mono.iter_mut().skip(at);
+        if self.channels == 1 {
+            sums.zip(pcm).for_each(|(sum, &sample)| *sum += left * sample);
+        } else {
+            sums.zip(pcm.chunks_exact(2)).for_each(|(sum, frame)| *sum += left * frame[0] + right * frame[1]);
+        }
+        Ok(n)
     }
 }
 
@@ -158,6 +271,28 @@ mod tests {
         let error = Head::parse(b"OpusHead\x01\x04\x38\x01\x80\xbb\0\0\0\0\x02").expect_err("ambisonics");
         assert_eq!(error, "opus: channel mapping family 2");
         assert!(Head::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\x00").is_err());
+    }
+
+    #[test]
+    fn packets_come_apart_as_the_rfc_has_it() {
+        let apart = |packet: &[u8], delimited| {
+            frames(packet, delimited)
+                .map(|(frames, used)| (frames.iter().map(|frame| frame.to_vec()).collect::<Vec<_>>(), used))
+        };
+        let (a, b) = (vec![1, 2], vec![3, 4]);
+        assert_eq!(apart(&[0xf8, 1, 2], false), Some((vec![a.clone()], 3)));
+        assert_eq!(apart(&[0xf8, 2, 1, 2, 99], true), Some((vec![a.clone()], 4)));
+        assert_eq!(apart(&[0xf9, 1, 2, 3, 4], false), Some((vec![a.clone(), b.clone()], 5)));
+        assert_eq!(apart(&[0xf9, 2, 1, 2, 3, 4, 99], true), Some((vec![a.clone(), b.clone()], 6)));
+        assert_eq!(apart(&[0xfa, 1, 9, 3, 4], false), Some((vec![vec![9], b.clone()], 5)));
+        assert_eq!(apart(&[0xfa, 1, 2, 9, 3, 4, 99], true), Some((vec![vec![9], b.clone()], 6)));
+        // Three equal frames with two bytes of padding; then sizes of their own.
+        assert_eq!(apart(&[0xfb, 0x43, 2, 7, 8, 9, 0, 0], false), Some((vec![vec![7], vec![8], vec![9]], 8)));
+        assert_eq!(apart(&[0xfb, 0x82, 1, 9, 3, 4], false), Some((vec![vec![9], b.clone()], 6)));
+        assert_eq!(apart(&[0xfb, 0x82, 1, 2, 9, 3, 4, 99], true), Some((vec![vec![9], b], 7)));
+        for broken in [&[][..], &[0xf9, 1, 2, 3], &[0xfa, 5, 1], &[0xfb], &[0xfb, 0], &[0xfb, 0x43, 255, 9]] {
+            assert_eq!(apart(broken, false), None, "{broken:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use symphonia::core::codecs::audio::well_known as codec;
 use super::demux::{Demuxer, codec_name};
 use super::source::Source;
 use super::stream::Stream;
-use super::{AudioError, AudioInfo, Timeline, mp4, opus};
+use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
 use crate::track::ContentId;
 
 /// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
@@ -91,29 +91,24 @@ fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(
         "isomp4" => in_movie(path, demuxer, decoded, pre_skip())?,
         "caf" => {
             let (skip, length) = all(delay.unwrap_or(0).into());
-            (skip, length.saturating_sub(padding.unwrap_or(0).into()))
+            let length = length.saturating_sub(padding.unwrap_or(0).into());
+            (skip, length.min(declared.filter(|&frames| frames > 0).unwrap_or(length)))
         }
-        "mkv" | "matroska" => all(match demuxer.codec() {
-            codec::CODEC_ID_OPUS => pre_skip(),
-            // The first block only primes the overlap.
-            codec::CODEC_ID_VORBIS => first,
-            codec::CODEC_ID_AAC | codec::CODEC_ID_MP3 => in_milliseconds(demuxer, before_zero),
-            _ => 0,
-        }),
+        "mkv" | "matroska" => {
+            let stated = mkv::gapless(&mut Source::open(path)?, u64::from(demuxer.track_id()));
+            let rate = f64::from(demuxer.actual().rate);
+            let frames = |nanoseconds: u64| (nanoseconds as f64 * 1e-9 * rate).round() as u64;
+            let skip = match demuxer.codec() {
+                codec::CODEC_ID_OPUS => pre_skip(),
+                // The first block only primes the overlap.
+                codec::CODEC_ID_VORBIS => first.max(frames(stated.codec_delay)),
+                _ => frames(stated.codec_delay),
+            };
+            let (skip, length) = all(skip);
+            (skip, length.saturating_sub(frames(stated.discard_padding)))
+        }
         _ => all(0),
     })
-}
-
-/// Matroska's rounded codec delay in frames: AAC's customary 1 024 where it is within the rounding.
-fn in_milliseconds(demuxer: &Demuxer, ticks: u64) -> u64 {
-    let Some((numer, denom)) = demuxer.time_base() else { return 0 };
-    let rate = f64::from(demuxer.actual().rate);
-    let tick = rate * f64::from(numer) / f64::from(denom.max(1));
-    let frames = tick * ticks as f64;
-    if demuxer.codec() == codec::CODEC_ID_AAC && (frames - 1024.0).abs() <= tick {
-        return 1024;
-    }
-    frames.round() as u64
 }
 
 fn in_movie(path: &Path, demuxer: &Demuxer, decoded: u64, pre_skip: u64) -> Result<(u64, u64), AudioError> {

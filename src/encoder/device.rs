@@ -71,7 +71,7 @@ impl Device {
     fn cpu(note: Option<String>) -> Self {
         let threads = rayon::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
-        let description = format!("CPU, {threads} thread{plural}, {}", super::isa_name());
+        let description = format!("CPU, {threads} thread{plural}, {}", super::conv::isa());
         Self { inner: candle_core::Device::Cpu, description, note: note.map(|why| format!("no GPU: {why}")) }
     }
 
@@ -105,6 +105,22 @@ impl Device {
     /// Whether the network runs on a GPU.
     pub fn is_gpu(&self) -> bool {
         self.inner.is_cuda()
+    }
+
+    /// Free memory of the GPU in bytes; `None` for the CPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.is_gpu().then(|| {
+            // Less than this no card that CUDA 13 drives has.
+            candle_core::cuda::cudarc::driver::result::mem_get_info().map_or(2 << 30, |(free, _)| free as u64)
+        })
+    }
+
+    /// Free memory of the GPU in bytes; `None` for the CPU.
+    #[cfg(not(feature = "cuda"))]
+    #[allow(clippy::unused_self, reason = "the GPU's version reads it")]
+    pub(crate) fn memory(&self) -> Option<u64> {
+        None
     }
 
     pub(crate) fn candle(&self) -> &candle_core::Device {

@@ -25,17 +25,14 @@ mod models;
 mod musicnn;
 mod network;
 mod openl3;
+mod projection;
 mod weights;
 
+pub use conv::Precision;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
 pub use manifest::{Architecture, ModelManifest};
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
-pub use network::{Encoder, Tagged};
+pub use network::{Encoder, EncoderOptions, Engine, Tagged};
 pub use weights::{WeightTensor, Weights};
-
-/// Name of the instruction set that the CPU path uses.
-pub(crate) fn isa_name() -> &'static str {
-    "portable"
-}

@@ -1,10 +1,13 @@
 //! The encoder: a model on a device.
 
+use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
+use super::conv::Precision;
 use super::models::Found;
+use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
-use super::{musicnn, openl3};
+use super::{conv, musicnn, openl3};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -14,8 +17,33 @@ use super::{musicnn, openl3};
 pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
-    backend: Backend,
+    backend: Box<dyn Backend>,
+    projection: Projection,
     batch: usize,
+}
+
+/// Who computes on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// voisin's own kernels.
+    #[default]
+    Fast,
+    /// Candle, layer by layer: slow, and what the fast kernels are tested against.
+    Candle,
+}
+
+/// Settings that change speed, and results by no more than rounding.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EncoderOptions {
+    /// Who computes; a GPU always runs Candle.
+    pub engine: Engine,
+    /// Windows that go through the network at once; by default what suits the device.
+    pub batch: Option<usize>,
+    /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for every network on
+    /// a GPU; elsewhere asking for it changes nothing, as [`Encoder::precision`] tells.
+    pub precision: Precision,
+    /// Leave out the linear layer behind the network, where the weights have one: the network's own output.
+    pub raw: bool,
 }
 
 /// Embeddings with the tag logits of the same pass.
@@ -27,41 +55,155 @@ pub struct Tagged {
     pub logits: Array2<f32>,
 }
 
-/// Who computes.
-enum Backend {
-    OpenL3Candle(openl3::OpenL3),
-    MusicnnCandle(musicnn::Musicnn),
+/// What a pass gives, window after window.
+#[derive(Default)]
+pub(super) struct Pass {
+    pub(super) embeddings: Vec<f32>,
+    /// Empty where the network has no tags.
+    pub(super) logits: Vec<f32>,
 }
 
-/// What a pass gives: embeddings, and tag logits where the network has them.
-struct Pass {
-    embeddings: Vec<f32>,
-    logits: Vec<f32>,
+/// A network on a device.
+trait Backend: Send + Sync {
+    /// `mels` holds `n` whole windows.
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
+
+    /// Precision of its products.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
+}
+
+impl Backend for conv::FastOpenL3 {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let mut embeddings = vec![0.0; n * self.dimension()];
+        self.forward(mels, n, &mut embeddings);
+        Ok(Pass { embeddings, logits: Vec::new() })
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision()
+    }
+}
+
+impl Backend for musicnn::FastMusicnn {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let outputs = self.forward(mels, n);
+        Ok(Pass { embeddings: outputs.penultimate, logits: outputs.logits })
+    }
+}
+
+/// A network in Candle.
+struct InCandle<N> {
+    network: N,
+    device: candle_core::Device,
+    shape: [usize; 2],
+    precision: Precision,
+}
+
+/// The type of Candle's tensors.
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    }
+}
+
+impl<N> InCandle<N> {
+    fn input(&self, mels: &[f32], n: usize) -> Result<Tensor, EncoderError> {
+        let input = Tensor::from_slice(mels, (n, 1, self.shape[0], self.shape[1]), &self.device)?;
+        Ok(input.to_dtype(dtype(self.precision))?)
+    }
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+impl Backend for InCandle<openl3::OpenL3> {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let embeddings = values(&self.network.forward(&self.input(mels, n)?)?)?;
+        Ok(Pass { embeddings, logits: Vec::new() })
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+}
+
+impl Backend for InCandle<musicnn::Musicnn> {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
+        Ok(Pass { embeddings: values(&penultimate)?, logits: values(&logits)? })
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
 }
 
 impl Encoder {
     /// Finds the model, checks its weights against its manifest, and prepares the network on `device`.
     pub fn load(model: &ModelRef, device: &Device) -> Result<Self, EncoderError> {
+        Self::load_with(model, device, &EncoderOptions::default())
+    }
+
+    /// As [`Encoder::load`], with settings.
+    pub fn load_with(
+        model: &ModelRef,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
         let Found { manifest, weights } = model.find()?;
-        Self::new(manifest, &weights, device)
+        Self::new(manifest, &weights, device, options)
     }
 
     /// A network with seeded random weights: for benchmarks and tests. Its vectors mean nothing.
     pub fn random(architecture: Architecture, seed: u64, device: &Device) -> Result<Self, EncoderError> {
         let manifest = ModelManifest::random(architecture, seed);
-        Self::new(manifest, &Weights::random(architecture, seed), device)
+        Self::new(manifest, &Weights::random(architecture, seed), device, &EncoderOptions::default())
     }
 
     /// The network of `manifest` with `weights`, which must be finite and of the architecture's shapes.
-    pub fn new(manifest: ModelManifest, weights: &Weights, device: &Device) -> Result<Self, EncoderError> {
-        weights.check(manifest.architecture)?;
-        let variables = weights.var_builder(device.candle())?;
-        let backend = match manifest.architecture {
-            Architecture::OpenL3 => Backend::OpenL3Candle(openl3::OpenL3::new(&variables)?),
-            Architecture::Musicnn => Backend::MusicnnCandle(musicnn::Musicnn::new(&variables)?),
+    pub fn new(
+        manifest: ModelManifest,
+        weights: &Weights,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
+        let architecture = manifest.architecture;
+        weights.check(architecture)?;
+        let projection =
+            if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };
+        let candle = device.is_gpu() || options.engine == Engine::Candle;
+        let backend: Box<dyn Backend> = if candle {
+            // Candle's products on a CPU know no bf16.
+            let precision = if device.is_gpu() { options.precision } else { Precision::F32 };
+            let variables = weights.var_builder(device.candle(), dtype(precision))?;
+            let (device, shape) = (device.candle().clone(), architecture.input_shape());
+            match architecture {
+                Architecture::OpenL3 => {
+                    Box::new(InCandle { network: openl3::OpenL3::new(&variables)?, device, shape, precision })
+                }
+                Architecture::Musicnn => Box::new(InCandle {
+                    network: musicnn::Musicnn::new(&variables)?,
+                    device,
+                    shape,
+                    precision,
+                }),
+            }
+        } else {
+            match architecture {
+                Architecture::OpenL3 => Box::new(conv::FastOpenL3::with_precision(
+                    &openl3::fast_weights(weights)?,
+                    conv::isa(),
+                    options.precision,
+                )),
+                Architecture::Musicnn => Box::new(musicnn::FastMusicnn::new(weights)?),
+            }
         };
-        let batch = if device.is_gpu() { 64 } else { 1 };
-        Ok(Self { manifest, device: device.clone(), backend, batch })
+        let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
+        Ok(Self { manifest, device: device.clone(), backend, projection, batch })
     }
 
     /// The model's card.
@@ -79,7 +221,12 @@ impl Encoder {
         self.manifest.dimension
     }
 
-    /// Number of windows that are worth handing over at once.
+    /// Precision of the network's products.
+    pub fn precision(&self) -> Precision {
+        self.backend.precision()
+    }
+
+    /// Number of windows that are worth handing over at once; more are cut into batches of this size.
     pub fn preferred_batch(&self) -> usize {
         self.batch
     }
@@ -89,64 +236,76 @@ impl Encoder {
     /// - `mels`: `n` spectrograms one after the other, each `[n_mels][n_frames]` row-major, as
     ///   [`MelFrontEnd::compute_into`](crate::features::MelFrontEnd::compute_into) writes them
     /// - returns: `[n, dimension]`, raw: not normalised, may be negative
+    ///
+    /// A value that is not finite, in the input or the output, is an error.
     pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
         let pass = self.pass(mels, n)?;
-        self.rows(pass.embeddings, n, self.manifest.dimension)
+        rows(pass.embeddings, n, self.manifest.dimension)
     }
 
     /// Embeds `n` windows and gives their tag logits; an error for a model without tags.
     pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
         let tags = match self.manifest.architecture {
             Architecture::Musicnn => musicnn::TAGS,
-            Architecture::OpenL3 => return Err(EncoderError::NoTags(self.manifest.name.clone())),
+            Architecture::OpenL3 => self.projection.tags(),
         };
+        if tags == 0 {
+            return Err(EncoderError::NoTags(self.manifest.name.clone()));
+        }
         let pass = self.pass(mels, n)?;
         Ok(Tagged {
-            embeddings: self.rows(pass.embeddings, n, self.manifest.dimension)?,
-            logits: self.rows(pass.logits, n, tags)?,
+            embeddings: rows(pass.embeddings, n, self.manifest.dimension)?,
+            logits: rows(pass.logits, n, tags)?,
         })
     }
 
     fn pass(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let [n_mels, n_frames] = self.manifest.architecture.input_shape();
-        let expected = n * n_mels * n_frames;
-        if mels.len() != expected {
-            return Err(EncoderError::WrongInput { windows: n, expected, found: mels.len() });
+        let cells = n_mels * n_frames;
+        if mels.len() != n * cells {
+            return Err(EncoderError::WrongInput { windows: n, expected: n * cells, found: mels.len() });
         }
         // ReLU turns NaN into 0: it would pass unnoticed.
         if let Some(at) = mels.iter().position(|x| !x.is_finite()) {
-            return Err(EncoderError::NotFinite { window: at / (n_mels * n_frames) });
+            return Err(EncoderError::NotFinite { window: at / cells });
         }
-        let mut whole =
-            Pass { embeddings: Vec::with_capacity(n * self.manifest.dimension), logits: Vec::new() };
-        for batch in mels.chunks(self.batch * n_mels * n_frames) {
-            let count = batch.len() / (n_mels * n_frames);
-            let input =
-                candle_core::Tensor::from_slice(batch, (count, 1, n_mels, n_frames), self.device.candle())?;
-            match &self.backend {
-                Backend::OpenL3Candle(network) => {
-                    whole.embeddings.extend(network.forward(&input)?.flatten_all()?.to_vec1::<f32>()?);
-                }
-                Backend::MusicnnCandle(network) => {
-                    let (penultimate, logits) = network.forward(&input)?;
-                    whole.embeddings.extend(penultimate.flatten_all()?.to_vec1::<f32>()?);
-                    whole.logits.extend(logits.flatten_all()?.to_vec1::<f32>()?);
-                }
-            }
+        let mut whole = Pass::default();
+        for batch in mels.chunks(self.batch * cells) {
+            let mut pass = self.backend.forward(batch, batch.len() / cells)?;
+            self.projection.apply(&mut pass);
+            whole.embeddings.extend(pass.embeddings);
+            whole.logits.extend(pass.logits);
         }
         Ok(whole)
     }
+}
 
-    /// Shapes the values and refuses any that is not finite.
-    fn rows(&self, values: Vec<f32>, n: usize, width: usize) -> Result<Array2<f32>, EncoderError> {
-        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-            return Err(EncoderError::NotFinite { window: at / width });
-        }
-        let found = values.len();
-        Array2::from_shape_vec((n, width), values).map_err(|_| EncoderError::WrongInput {
-            windows: n,
-            expected: n * width,
-            found,
-        })
+/// Windows that go through the network at once.
+fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> usize {
+    // Activations that Candle holds at the widest place: the first convolution's columns (9 or 266 per output),
+    // its outputs, and as many again for batch norm and ReLU, in f32.
+    let per_window: u64 = match architecture {
+        Architecture::OpenL3 => 128 * 199 * 64 * (9 + 4) * 4,
+        Architecture::Musicnn => 187 * (59 * 7 * 38 + 30 * 7 * 67 + 5 * 204 * 96) * 4,
+    };
+    match device.memory() {
+        // A third of what is free: the CUDA allocator keeps what it once had.
+        Some(free) => (free / 3 / per_window).clamp(1, 256) as usize,
+        // Candle's products depend on the batch in their last bits; one window at a time does not.
+        None if candle => 1,
+        None => 32,
     }
+}
+
+/// Shapes the values and refuses any that is not finite.
+fn rows(values: Vec<f32>, n: usize, width: usize) -> Result<Array2<f32>, EncoderError> {
+    if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+        return Err(EncoderError::NotFinite { window: at / width });
+    }
+    let found = values.len();
+    Array2::from_shape_vec((n, width), values).map_err(|_| EncoderError::WrongInput {
+        windows: n,
+        expected: n * width,
+        found,
+    })
 }

@@ -7,11 +7,21 @@ use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
 use candle_transformers::models::with_tracing::{Conv2d, conv2d};
 
+use super::conv::OpenL3Weights;
+use super::{EncoderError, Weights};
+
 /// Channels before and after each of the eight convolutions.
 pub(crate) const CHANNELS: [usize; 9] = [1, 64, 64, 128, 128, 256, 256, 512, 512];
 
 /// Epsilon of every batch norm (Keras' default).
 pub(crate) const EPSILON: f64 = 1e-3;
+
+/// The same tensors as the fast path wants them.
+pub(crate) fn fast_weights(weights: &Weights) -> std::result::Result<OpenL3Weights, EncoderError> {
+    OpenL3Weights::from_named(|name| weights.tensor(name).map(|tensor| tensor.values.clone())).map_err(
+        |error| EncoderError::BadWeights { origin: weights.origin().to_owned(), reason: error.to_string() },
+    )
+}
 
 /// Convolution, batch norm, ReLU.
 struct Block {

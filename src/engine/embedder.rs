@@ -56,7 +56,6 @@ impl FileEmbedding {
 }
 
 /// A model with its front end, ready to listen to files from any number of threads.
-#[derive(Debug)]
 pub struct Embedder {
     encoder: Encoder,
     front_end: MelFrontEnd,
@@ -101,7 +100,7 @@ impl Embedder {
             });
         }
         let starts = match plan {
-            WindowPlan::Spread(n) => windows::spread(samples, length, n),
+            WindowPlan::Spread(n) => windows::spread(samples, length, n, rate as usize),
             WindowPlan::All => windows::hop_1s(samples, length, rate),
             WindowPlan::Reference { hop, center } => windows::reference(samples, length, hop, center),
         };
@@ -140,7 +139,11 @@ impl Embedder {
             return Err(error);
         }
         if report.decoded_share < LEAST_DECODED {
-            return Err(audio::AudioError::MostlyDamaged { path: path.to_owned(), share: report.decoded_share }.into());
+            return Err(audio::AudioError::MostlyDamaged {
+                path: path.to_owned(),
+                share: report.decoded_share,
+            }
+            .into());
         }
         if kept.is_empty() {
             return Err(EngineError::Silent { path: path.to_owned() });

@@ -28,29 +28,43 @@
 //! # Ok::<(), voisin::index::IndexError>(())
 //! ```
 
+mod builder;
+mod check;
 mod codes;
 mod error;
+mod file;
+mod graph;
+mod hubs;
 mod kernel;
+mod persist;
 mod segment;
 mod subset;
+mod tail_file;
 mod top;
+mod tuning;
 mod types;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use crate::track::TrackId;
 
+use builder::Source;
 use codes::{Codec, Codes, Query};
+use graph::Graph;
+use hubs::{HubScale, Hubs};
 use kernel::Isa;
-use segment::{Budget, Segment};
+use segment::Segment;
 use subset::Bitmap;
 use top::Top;
+use tuning::Tuning;
 
 pub use error::IndexError;
+pub use hubs::k_occurrence_skewness;
 pub use subset::Subset;
 pub use types::{
     Hubness, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck,
@@ -58,8 +72,12 @@ pub use types::{
 
 /// How far from 1 a vector's norm may be.
 const NORM_TOLERANCE: f64 = 1e-3;
+/// A walk costs about as much per candidate as scanning this many allowed vectors.
+const WALK_COST: usize = 60;
 /// Slots are numbered by 31 bits.
 const MAX_VECTORS: usize = 1 << 31;
+/// Sums of products stay within 32 bits.
+const MAX_DIMENSION: usize = 16_384;
 
 /// An index of unit vectors by track.
 ///
@@ -70,11 +88,19 @@ pub struct VectorIndex {
     codec: Codec,
     /// Sorted by id.
     base: Segment,
+    /// Over the base, if it is large enough.
+    graph: Option<Graph>,
+    tuning: Tuning,
+    hubs: Option<Hubs>,
+    /// Hub scales of the tail's slots.
+    tail_hubs: Vec<HubScale>,
     tail: Segment,
     /// Slots of the tail's live tracks.
     tail_slots: HashMap<TrackId, u32>,
     /// Grows with each change.
     version: u64,
+    /// Digest of the file that the base was last written to or read from.
+    saved: Mutex<Option<[u8; 32]>>,
 }
 
 impl VectorIndex {
@@ -82,6 +108,7 @@ impl VectorIndex {
     ///
     /// Below [`IndexOptions::graph_from`] tracks no graph is built. With a pool of one thread the result depends
     /// only on the vectors and the options.
+    #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],
         vectors: ArrayView2<'_, f32>,
@@ -110,13 +137,54 @@ impl VectorIndex {
         let codec = Codec::fit(dimension, order.iter().map(|&i| row(i)));
         let codes = Codes::encode(&codec, n, |slot| row(order[slot]));
         let ids = order.iter().map(|&i| ids[i]).collect();
-        Ok(Self::assemble(*options, codec, Segment::new(ids, codes)))
+        Ok(Self::finish(*options, codec, Segment::new(ids, codes)))
     }
 
-    fn assemble(options: IndexOptions, codec: Codec, base: Segment) -> Self {
-        let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
+    /// Builds the graph and measures widths.
+    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Self {
         let isa = Isa::detect();
-        Self { options, isa, codec, base, tail, tail_slots: HashMap::new(), version: 0 }
+        let source = Source { isa, codec: &codec, codes: &base.codes };
+        let graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
+        let tuning = tuning::measure(source, &base, graph.as_ref(), options.target_recall);
+        let mut index = Self::assemble(options, codec, base, graph, tuning, None);
+        index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
+        index
+    }
+
+    fn assemble(
+        options: IndexOptions,
+        codec: Codec,
+        base: Segment,
+        graph: Option<Graph>,
+        tuning: Tuning,
+        hubs: Option<Hubs>,
+    ) -> Self {
+        let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
+        Self {
+            options,
+            isa: Isa::detect(),
+            codec,
+            base,
+            graph,
+            tuning,
+            hubs,
+            tail_hubs: Vec::new(),
+            tail,
+            tail_slots: HashMap::new(),
+            version: 0,
+            saved: Mutex::new(None),
+        }
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { isa: self.isa, codec: &self.codec, codes: &self.base.codes }
+    }
+
+    fn measure_hubs(&self, kind: Hubness) -> Hubs {
+        Hubs::measure(kind, self.source(), &self.base, |slot, k| {
+            let found = self.search_track(self.base.ids[slot], k, &SearchParams::default());
+            found.unwrap_or_default()
+        })
     }
 
     /// Number of tracks.
@@ -175,6 +243,11 @@ impl VectorIndex {
         let slot = self.tail.len();
         if self.base.len() + slot >= MAX_VECTORS {
             return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: self.base.len() + slot + 1 });
+        }
+        if let Some(hubs) = &self.hubs {
+            let query = self.codec.query(vector);
+            let nearest = self.search_query(&query, 100, &SearchParams::default())?;
+            self.tail_hubs.push(hubs.of_query(self.source(), &self.base, &query, &nearest));
         }
         self.tail.push(track, &self.codec, vector);
         self.tail_slots.insert(track, slot as u32);
@@ -235,6 +308,7 @@ impl VectorIndex {
     }
 
     /// Searches for each row of `queries`, in parallel on rayon's current pool.
+    #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn search_batch(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -311,23 +385,101 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        let mut top = Top::new(k.min(self.len()));
-        let [base, tail] = self.allowed(params)?;
-        let sides = [(&self.base, base), (&self.tail, tail)];
-        for (segment, allowed) in sides {
-            match params.mode {
-                SearchMode::Exact => segment.exact(self.isa, &self.codec, query, &allowed, &mut top),
-                _ => segment.scan(
-                    self.isa,
-                    &self.codec,
-                    query,
-                    &allowed,
-                    Budget { bits: 1000.max(20 * k), rerank: 30 + 2 * k },
-                    &mut top,
-                ),
-            }
+        let Some(hubs) = self.hubs.as_ref().filter(|_| params.correct_hubs) else {
+            return self.search_plain(query, k, params);
+        };
+        // The query's own scale is measured without its filter; the corrected order is that of a wider list.
+        let plain = SearchParams { mode: params.mode, ..SearchParams::default() };
+        let nearest = self.search_plain(query, 101, &plain)?;
+        let others = nearest.iter().position(|first| first.similarity < 1. - 1e-6).unwrap_or(nearest.len());
+        let own = hubs.of_query(self.source(), &self.base, query, &nearest[others..]);
+        let wide = self.search_plain(query, k.saturating_mul(4).saturating_add(50), params)?;
+        let score = |found: &Neighbor| {
+            let scale = match self.tail_slots.get(&found.track) {
+                Some(&slot) => self.tail_hubs.get(slot as usize).copied(),
+                None => self.base.ids.binary_search(&found.track).ok().map(|slot| hubs.scales[slot]),
+            };
+            hubs.score(own, scale.unwrap_or_default(), found.similarity)
+        };
+        Ok(hubs::reorder(wide, k, score))
+    }
+
+    fn search_plain(
+        &self,
+        query: &Query,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        if params.mode == SearchMode::Hnsw && self.graph.is_none() {
+            return Err(IndexError::NoGraph { tracks: self.len(), graph_from: self.options.graph_from });
         }
+        let k = k.min(self.len());
+        let mut top = Top::new(k);
+        let [base, tail] = self.allowed(params)?;
+        match (params.mode, &self.graph) {
+            (SearchMode::Exact, _) => {
+                self.base.exact(self.isa, &self.codec, query, &base, &mut top);
+                self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
+                return Ok(top.into_sorted());
+            }
+            (SearchMode::Auto | SearchMode::Hnsw, Some(graph)) => {
+                self.search_graph(graph, query, k, params, &base, &mut top);
+            }
+            _ => self.scan(&self.base, query, &base, k, &mut top),
+        }
+        self.scan(&self.tail, query, &tail, k, &mut top);
         Ok(top.into_sorted())
+    }
+
+    fn scan(&self, segment: &Segment, query: &Query, allowed: &Bitmap, k: usize, top: &mut Top) {
+        segment.scan(self.isa, &self.codec, query, allowed, self.tuning.budget(k), top);
+    }
+
+    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that cannot be trusted.
+    fn search_graph(
+        &self,
+        graph: &Graph,
+        query: &Query,
+        k: usize,
+        params: &SearchParams<'_>,
+        allowed: &Bitmap,
+        top: &mut Top,
+    ) {
+        let n = self.base.len();
+        let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
+        // Of the candidates that a walk ends with, about the share that is allowed will be.
+        let ef = (wanted as f64 * n as f64 / allowed.count.max(1) as f64).ceil() as usize;
+        if allowed.count == 0 || allowed.count < WALK_COST * ef && params.ef.is_none() {
+            return self.scan(&self.base, query, allowed, k, top);
+        }
+        let enough = graph.walk(self.isa, &self.base.codes, query, ef.min(n), None, |pool| {
+            // Where the k-th allowed candidate is: without a filter, would a walk as wide as this have found all up
+            // to there? Not if the filter leaves out what is near the query: another cluster, say.
+            let mut passing = Vec::new();
+            let mut last = None;
+            for (at, &(similarity, slot)) in pool.iter().enumerate() {
+                if allowed.count == n || allowed.contains(slot as usize) {
+                    passing.push((similarity, slot));
+                    if passing.len() == k.min(allowed.count).max(1) {
+                        last = Some(at);
+                    }
+                }
+            }
+            for &(_, slot) in passing.iter().take(2 * k) {
+                self.base.codes.prefetch_low(slot as usize);
+            }
+            segment::rerank(&mut passing, self.tuning.error8, top, |slot| {
+                (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot])
+            });
+            match (last, params.ef) {
+                (Some(at), None) => allowed.count == n || self.tuning.ef(at + 1) <= ef,
+                (found, _) => found.is_some(),
+            }
+        });
+        if !enough {
+            *top = Top::new(k);
+            self.scan(&self.base, query, allowed, k, top);
+        }
     }
 
     /// All vectors as the index holds them, with their tracks in ascending order.
@@ -371,4 +523,31 @@ fn check_vector(track: Option<TrackId>, vector: &[f32], dimension: usize) -> Res
         return Err(IndexError::Norm { track, norm, tolerance: NORM_TOLERANCE });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn every_instruction_set_returns_the_same_results() {
+        let mut rng = StdRng::seed_from_u64(6);
+        let mut vectors = Array2::from_shape_simple_fn((3000, 200), || rng.random::<f32>() - 0.3);
+        for mut row in vectors.outer_iter_mut() {
+            row /= row.dot(&row).sqrt();
+        }
+        let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
+        let options = IndexOptions { graph_from: 0, ef_construction: 50, ..IndexOptions::default() };
+        let mut index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
+        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw] {
+            let params = SearchParams { mode, ..SearchParams::default() };
+            let mut answers = Isa::available().into_iter().map(|isa| {
+                index.isa = isa;
+                index.search_batch(vectors.slice(ndarray::s![..40, ..]), 10, &params).unwrap()
+            });
+            let first = answers.next().unwrap();
+            assert!(answers.all(|other| other == first), "{mode}");
+        }
+    }
 }

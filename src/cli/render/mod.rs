@@ -9,7 +9,7 @@ mod table;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-pub(crate) use safe::{spreadsheet_safe, terminal_safe};
+pub(crate) use safe::terminal_safe;
 pub(crate) use table::{Align, Table};
 
 /// Where messages go, and how many of them.
@@ -106,7 +106,7 @@ pub(crate) fn print_csv<const N: usize>(
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(header)?;
     for row in rows {
-        writer.write_record(row.iter().map(|cell| spreadsheet_safe(cell)))?;
+        writer.write_record(row.iter().map(|cell| voisin::engine::spreadsheet_safe(cell).into_owned()))?;
     }
     print(writer.into_inner()?)
 }

@@ -1,6 +1,7 @@
 //! Zeroed, page-aligned f32 buffers that ask the kernel for huge pages and only ever grow.
 
 #![allow(unsafe_code, reason = "f32 views of an anonymous mapping, and pointers shared by disjoint tasks")]
+#![allow(clippy::cast_ptr_alignment, reason = "mappings are page aligned")]
 
 use memmap2::MmapMut;
 
@@ -8,8 +9,13 @@ use memmap2::MmapMut;
 #[derive(Debug, Default)]
 pub(super) struct Buf {
     map: Option<MmapMut>,
+    /// Floats before the first used one (aligns it to a huge page), and used floats.
+    start: usize,
     len: usize,
 }
+
+/// A huge page of x86-64 and most `AArch64` systems.
+const HUGE: usize = 1 << 21;
 
 impl Buf {
     /// A buffer of `len` zeros.
@@ -27,13 +33,16 @@ impl Buf {
         }
         self.map = None;
         // Rounded up so that a buffer which grows a little at a time is not mapped anew each time.
-        let bytes = (len * 4).next_multiple_of(if len > 1 << 18 { 1 << 21 } else { 1 << 12 });
-        let map = MmapMut::map_anon(bytes).expect("the system has memory for the network's activations");
+        let huge = len * 4 > HUGE / 4;
+        let bytes = (len * 4).next_multiple_of(if huge { HUGE } else { 1 << 12 });
+        let map = MmapMut::map_anon(bytes + if huge { HUGE } else { 0 })
+            .expect("the system has memory for the network's activations");
         #[cfg(target_os = "linux")]
-        if bytes >= 1 << 21 {
+        if huge {
             // Only a hint: without huge pages all works, a little slower.
             let _ = map.advise(memmap2::Advice::HugePage);
         }
+        self.start = if huge { map.as_ptr().align_offset(HUGE) / 4 } else { 0 };
         self.len = bytes / 4;
         self.map = Some(map);
         true
@@ -41,8 +50,10 @@ impl Buf {
 
     pub(super) fn as_slice(&self) -> &[f32] {
         match &self.map {
-            // SAFETY: the mapping holds `len` initialised (zero or written) f32 and is page aligned.
-            Some(map) => unsafe { std::slice::from_raw_parts(map.as_ptr().cast(), self.len) },
+            // SAFETY: the mapping holds `start + len` initialised (zero or written) f32, page aligned.
+            Some(map) => unsafe {
+                std::slice::from_raw_parts(map.as_ptr().cast::<f32>().add(self.start), self.len)
+            },
             None => &[],
         }
     }
@@ -50,7 +61,9 @@ impl Buf {
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
         match &mut self.map {
             // SAFETY: as in `as_slice`, and `&mut self` makes the view unique.
-            Some(map) => unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), self.len) },
+            Some(map) => unsafe {
+                std::slice::from_raw_parts_mut(map.as_mut_ptr().cast::<f32>().add(self.start), self.len)
+            },
             None => &mut [],
         }
     }

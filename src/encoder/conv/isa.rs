@@ -80,6 +80,50 @@ impl FromStr for Isa {
     }
 }
 
+/// The precision of the products inside a convolution. Sums, transforms and activations are f32 in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// f32.
+    #[default]
+    F32,
+    /// Factors rounded to bf16, products summed in f32 (AVX-512 BF16).
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this processor has it with `isa`.
+    pub fn is_available(self, isa: Isa) -> bool {
+        match self {
+            Self::F32 => isa.is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Bf16 => isa == Isa::Avx512 && isa.is_available() && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Bf16 => false,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s.trim().to_ascii_lowercase().as_str() {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(format!("unknown precision {s:?}: expected f32 or bf16")),
+        }
+    }
+}
+
 /// The instruction set in use: the best one, or what `VOISIN_ISA` (avx512, avx2, neon, portable)
 /// names if this processor has it. Read once per process.
 pub fn isa() -> Isa {

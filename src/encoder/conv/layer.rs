@@ -4,12 +4,14 @@
 
 use std::cell::RefCell;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use super::act::{Shape, c16};
 use super::arena::{Buf, Shared};
-use super::isa::Isa;
-use super::kernels::{self, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
+use super::isa::{Isa, Precision};
+use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
+use super::train_kernels;
 
 thread_local! {
     /// A task's V and M.
@@ -36,6 +38,8 @@ pub(super) fn stride(len: usize) -> usize {
 #[derive(Debug)]
 pub(super) struct Filters {
     pub(super) isa: Isa,
+    /// Whether U, and so V, is in bf16 (pairs of input channels side by side).
+    pub(super) half: bool,
     /// Input and output channels, rounded up to 16.
     pub(super) k: usize,
     pub(super) n: usize,
@@ -47,13 +51,29 @@ pub(super) struct Filters {
 
 impl Filters {
     /// From `[out][in][3][3]` weights and `out` biases.
-    pub(super) fn new(isa: Isa, weight: &[f32], bias: &[f32], cin: usize, cout: usize) -> Self {
+    pub(super) fn new(
+        isa: Isa,
+        precision: Precision,
+        weight: &[f32],
+        bias: &[f32],
+        cin: usize,
+        cout: usize,
+    ) -> Self {
+        let half = precision == Precision::Bf16 && precision.is_available(isa);
         let (k, n) = (c16(cin), c16(cout));
         let mut padded = bias.to_vec();
         padded.resize(n, 0.0);
-        let mut filters = Self { isa, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: padded };
+        let mut filters =
+            Self { isa, half, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: padded };
         filters.set(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
         filters
+    }
+
+    /// Filters of zeros, for [`Filters::refresh`].
+    pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
+        let half = precision == Precision::Bf16 && precision.is_available(isa);
+        assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
+        Self { isa, half, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: vec![0.0; n] }
     }
 
     /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
@@ -64,15 +84,15 @@ impl Filters {
         cout: usize,
         index: impl Fn(usize, usize, usize) -> usize + Sync,
     ) {
-        let (k, n, group, isa) = (self.k, self.n, self.group, self.isa);
+        let (k, depth, n, group, half) = (self.k, self.depth(), self.n, self.group, self.half);
         let u = Shared(self.u.as_mut_ptr());
-        let width = kernels::panel_width(isa);
+        let width = kernels::panel_width(self.isa);
         (0..n).into_par_iter().for_each(|o| {
             let (block, in_block) = (o / group, o % group);
             let group_n = group.min(n - block * group);
             let panel = in_block / width;
             let panel_n = width.min(group_n - panel * width);
-            let base = POS * k * group * block + panel * k * width + in_block % width;
+            let base = POS * depth * group * block + panel * depth * width + in_block % width;
             for i in 0..k {
                 let mut g = [0.0f32; 9];
                 if o < cout && i < cin {
@@ -81,11 +101,64 @@ impl Filters {
                     }
                 }
                 for (pos, value) in transform_filter(&g).into_iter().enumerate() {
-                    // SAFETY: every (o, i, pos) has its own slot in U's POS · k · n floats.
-                    unsafe { *u.at(base + pos * k * group_n + i * panel_n) = value };
+                    // SAFETY: every (o, i, pos) has its own slot in U's POS · depth · n floats.
+                    unsafe {
+                        if half {
+                            let slot = u.at(base + pos * depth * group_n + i / 2 * panel_n).cast::<bf16>();
+                            *slot.add(i % 2) = bf16::from_f32(value);
+                        } else {
+                            *u.at(base + pos * depth * group_n + i * panel_n) = value;
+                        }
+                    }
                 }
             }
         });
+    }
+
+    /// As [`Filters::set`] in f32 and vectorised, for weights that change at every training step.
+    pub(super) fn refresh(
+        &mut self,
+        weight: &[f32],
+        cin: usize,
+        cout: usize,
+        index: impl Fn(usize, usize, usize) -> usize + Sync,
+    ) {
+        let (k, n, group, isa, half) = (self.k, self.n, self.group, self.isa, self.half);
+        let depth = self.depth();
+        assert!(cin == k && cout == n, "channels are multiples of 16");
+        let u = Shared(self.u.as_mut_ptr());
+        let width = kernels::panel_width(isa);
+        (0..n / 16).into_par_iter().with_max_len(1).for_each(|block| {
+            // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
+            let o = block * 16;
+            let (b, in_block) = (o / group, o % group);
+            let group_n = group.min(n - b * group);
+            let panel = in_block / width;
+            let panel_n = width.min(group_n - panel * width);
+            let base = POS * depth * group * b + panel * depth * width + in_block % width;
+            let mut taps = [[[0.0f32; 16]; 9]; 2];
+            for i in 0..k {
+                for o in 0..16 {
+                    for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
+                        taps[o] = weight[index(block * 16 + o, i, tap)];
+                    }
+                }
+                // SAFETY: the 16 outputs' slots of U, which no other task writes.
+                unsafe {
+                    if !half {
+                        let u = u.at(base + i * panel_n);
+                        train_kernels::filter(isa, &taps[i % 2], u, k * group_n, k * width, panel_n);
+                    } else if i % 2 == 1 {
+                        train_kernels::filter_pair(&taps, u.at(base + i / 2 * panel_n), depth * group_n);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Floats that a tile's input channels take in V (and an output channel's in U).
+    pub(super) fn depth(&self) -> usize {
+        if self.half { self.k / 2 } else { self.k }
     }
 
     fn groups_of_channels(&self) -> usize {
@@ -95,21 +168,19 @@ impl Filters {
     /// First channel, number of channels and filters of channel group `b`.
     fn channel_group(&self, b: usize) -> (usize, usize, *const f32) {
         let n = self.group.min(self.n - b * self.group);
-        (b * self.group, n, self.u.as_slice()[POS * self.k * self.group * b..].as_ptr())
+        (b * self.group, n, self.u.as_slice()[POS * self.depth() * self.group * b..].as_ptr())
     }
 }
 
 /// G g Gᵀ in f64, rounded once.
 fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
     fn rows(g: [f64; 3]) -> [f64; 6] {
-        [
-            g[0] / 4.0,
-            -(g[0] + g[1] + g[2]) / 6.0,
-            -(g[0] - g[1] + g[2]) / 6.0,
-            (g[0] + 2.0 * g[1] + 4.0 * g[2]) / 24.0,
-            (g[0] - 2.0 * g[1] + 4.0 * g[2]) / 24.0,
-            g[2],
-        ]
+        let (a, b) = (f64::from(A), f64::from(B));
+        let (a2, b2) = (a * a, b * b);
+        let (na, nb) = (2.0 * a2 * (a2 - b2), 2.0 * b2 * (b2 - a2));
+        let (p, r) = (g[0] + a2 * g[2], g[0] + b2 * g[2]);
+        let (q, s) = (a * g[1], b * g[1]);
+        [g[0] / (a2 * b2), (p + q) / na, (p - q) / na, (r + s) / nb, (r - s) / nb, g[2]]
     }
     let mut half = [[0.0; 3]; 6];
     for x in 0..3 {
@@ -171,16 +242,17 @@ pub(super) unsafe fn finish_block(
         // SAFETY: as the caller promises.
         unsafe {
             let gemm = Gemm {
-                k: filters.k,
+                k: filters.depth(),
                 n,
                 groups,
                 pos: (0, POS),
                 v,
                 v_stride,
                 u,
-                u_stride: filters.k * n,
+                u_stride: filters.depth() * n,
                 m,
                 m_stride,
+                half: filters.half,
             };
             kernels::gemm(filters.isa, &gemm);
             let output = Output {
@@ -203,14 +275,25 @@ pub(super) unsafe fn finish_block(
 
 /// Floats of scratch that a block of `tiles` needs: (V's stride, V's floats, M's floats).
 pub(super) fn block_scratch(filters: &Filters, tiles: usize) -> (usize, usize, usize) {
-    let v_stride = stride(tiles * filters.k);
+    let v_stride = stride(tiles * filters.depth());
     (v_stride, POS * v_stride, POS * stride(tiles * filters.group))
 }
 
-/// Transform, products and inverse of each block of about `block` tiles in one task.
-pub(super) fn fused(filters: &Filters, plan: &Plan, src: &Buf, dst: &mut Buf, n: usize, block: usize) {
+/// Transform, products and inverse of each block of about `block` tiles in one task, for `n` windows
+/// of `src`, into `dst` from window `at` on.
+pub(super) fn fused(
+    filters: &Filters,
+    plan: &Plan,
+    src: Source<'_>,
+    dst: &mut Buf,
+    at: usize,
+    n: usize,
+    block: usize,
+    stats: Option<&mut Sums>,
+) {
     let blocks = plan.tiles.len().div_ceil(block);
-    let (source, target) = (Shared(src.as_ptr().cast_mut()), Shared(dst.as_mut_ptr()));
+    let (source, target) = (Shared(src.buf.as_ptr().cast_mut()), Shared(dst.as_mut_ptr()));
+    let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
     (0..n * blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let (window, part_index) = (task / blocks, task % blocks);
         let (start, end) = part(plan.tiles.len(), blocks, part_index);
@@ -221,7 +304,7 @@ pub(super) fn fused(filters: &Filters, plan: &Plan, src: &Buf, dst: &mut Buf, n:
             // SAFETY: the scratch is this thread's; each task writes its own tiles of its window.
             unsafe {
                 let input = Input {
-                    src: source.at(window * plan.from.len()),
+                    src: source.at((src.first + window) * plan.from.len()),
                     row: plan.from.row(),
                     c: plan.from.c,
                     tiles,
@@ -229,13 +312,77 @@ pub(super) fn fused(filters: &Filters, plan: &Plan, src: &Buf, dst: &mut Buf, n:
                     groups,
                     v,
                     v_stride,
+                    half: filters.half,
                 };
                 kernels::input(filters.isa, &input);
-                let dst = target.at(window * plan.to.len());
+                let dst = target.at((at + window) * plan.to.len());
                 finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);
+                if let Some(sums) = sums {
+                    let out = sums.at(task * 2 * plan.to.c);
+                    train_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
+                }
             }
         });
     });
+}
+
+/// Sums over tasks, kept apart so that they are added in a fixed order: `[task][2][c]`.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    values: Vec<f32>,
+    used: usize,
+    c: usize,
+}
+
+impl Sums {
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Makes room for `tasks` tasks in all.
+    pub(super) fn room(&mut self, tasks: usize, c: usize) {
+        if self.values.len() < tasks * 2 * c {
+            self.values.resize(tasks * 2 * c, 0.0);
+        }
+    }
+
+    /// Room for `tasks` more. Pointers from before stay valid only if [`Sums::room`] had been made.
+    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> Shared {
+        let start = self.used;
+        self.c = c;
+        self.used += tasks * 2 * c;
+        if self.values.len() < self.used {
+            self.values.resize(self.used, 0.0);
+        }
+        Shared(self.values[start..].as_mut_ptr())
+    }
+
+    /// The two totals of every channel.
+    pub(super) fn totals(&self) -> (Vec<f64>, Vec<f64>) {
+        let (mut first, mut second) = (vec![0.0; self.c], vec![0.0; self.c]);
+        for task in self.values[..self.used].chunks_exact(2 * self.c) {
+            let (a, b) = task.split_at(self.c);
+            for i in 0..self.c {
+                first[i] += f64::from(a[i]);
+                second[i] += f64::from(b[i]);
+            }
+        }
+        (first, second)
+    }
+}
+
+/// Padded activations, from a window on.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) buf: &'a Buf,
+    pub(super) first: usize,
+}
+
+/// Tasks of the phased form per window and step: enough that any number of threads has work, few
+/// enough that starting them costs little.
+pub(super) fn phased_parts(plan: &Plan) -> usize {
+    plan.tiles.len().div_ceil(8)
 }
 
 /// Where the phased form leaves its result.
@@ -251,30 +398,30 @@ pub(super) enum Target<'a> {
 pub(super) fn phased(
     filters: &Filters,
     plan: &Plan,
-    src: &Buf,
+    src: Source<'_>,
     target: Target<'_>,
     n: usize,
     work: &mut Buf,
+    stats: Option<&mut Sums>,
 ) {
     let per_window = plan.tiles.len();
     let total = per_window * n;
     let groups = Groups::new(total, kernels::mr(filters.isa));
-    let v_stride = stride(total * filters.k);
+    let v_stride = stride(total * filters.depth());
     let m_stride = stride(total * filters.group);
     let channel_groups = filters.groups_of_channels();
     work.reserve(POS * (v_stride + m_stride * channel_groups));
     let v = Shared(work.as_mut_ptr());
     let m = Shared(v.0.wrapping_add(POS * v_stride));
-    let source = Shared(src.as_ptr().cast_mut());
-    // Enough tasks that any number of threads has work, few enough that starting them costs little.
-    let parts = per_window.div_ceil(8);
+    let source = Shared(src.buf.as_ptr().cast_mut());
+    let parts = phased_parts(plan);
     (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
         let (window, index) = (task / parts, task % parts);
         let (start, end) = part(per_window, parts, index);
         // SAFETY: each task writes the V of its own tiles.
         unsafe {
             let input = Input {
-                src: source.at(window * plan.from.len()),
+                src: source.at((src.first + window) * plan.from.len()),
                 row: plan.from.row(),
                 c: plan.from.c,
                 tiles: &plan.tiles[start..end],
@@ -282,6 +429,7 @@ pub(super) fn phased(
                 groups,
                 v: v.at(0),
                 v_stride,
+                half: filters.half,
             };
             kernels::input(filters.isa, &input);
         }
@@ -292,16 +440,17 @@ pub(super) fn phased(
         // SAFETY: each task writes its own position and channel group of M.
         unsafe {
             let gemm = Gemm {
-                k: filters.k,
+                k: filters.depth(),
                 n: width,
                 groups,
                 pos: (pos, pos + 1),
                 v: v.at(0),
                 v_stride,
                 u,
-                u_stride: filters.k * width,
+                u_stride: filters.depth() * width,
                 m: m.at(POS * m_stride * b),
                 m_stride,
+                half: filters.half,
             };
             kernels::gemm(filters.isa, &gemm);
         }
@@ -326,6 +475,7 @@ pub(super) fn phased(
     match target {
         Target::Act(dst, at) => {
             let dst = Shared(dst.as_mut_ptr());
+            let sums = stats.map(|sums| sums.extend(n * parts, plan.to.c));
             (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
                 let (window, index) = (task / parts, task % parts);
                 for b in 0..channel_groups {
@@ -333,6 +483,16 @@ pub(super) fn phased(
                     unsafe {
                         let dst = dst.at((at + window) * plan.to.len() + filters.channel_group(b).0);
                         kernels::output(filters.isa, &output(b, window, part(per_window, parts, index), dst));
+                    }
+                }
+                if let Some(sums) = sums {
+                    let (start, end) = part(per_window, parts, index);
+                    // SAFETY: reads the tiles that this task wrote; each task has its own sums.
+                    unsafe {
+                        let dst = dst.at((at + window) * plan.to.len());
+                        let out = sums.at(task * 2 * plan.to.c);
+                        let tiles = &plan.tiles[start..end];
+                        train_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
                     }
                 }
             });

@@ -5,17 +5,24 @@
     reason = "kernels must be inlined into the function that enables their features"
 )]
 #![allow(clippy::needless_range_loop, reason = "register tiles are indexed by row and column")]
+#![allow(clippy::too_many_arguments, reason = "kernels and blocks of a convolution have that many")]
 #![allow(clippy::wildcard_imports, reason = "std::arch intrinsics")]
 
 mod act;
 mod arena;
+mod candle_op;
 mod isa;
 mod kernels;
 mod layer;
 mod net;
-mod simd;
+pub(in crate::encoder) mod simd;
+mod train;
+mod train_kernels;
+mod weight_grad;
 mod weights;
 
-pub use isa::{Isa, isa};
+pub use candle_op::{Activation, Conv3x3, conv3x3};
+pub use isa::{Isa, Precision, isa};
 pub use net::{FRAMES, FastOpenL3, MELS, WINDOW};
+pub use train::{OpenL3Train, Parameter};
 pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
-use super::isa::{Isa, isa};
+use super::isa::{Isa, Precision, isa};
 use super::kernels::{self, Epilogue, First, Groups, Input, Tile};
-use super::layer::{self, Filters, Plan, Target, with_scratch};
+use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
 use super::weights::OpenL3Weights;
 
 /// Mel bands of a window.
@@ -39,7 +39,7 @@ pub struct FastOpenL3 {
     strips: Strips,
     filters: Vec<Filters>,
     plans: Vec<Plan>,
-    pool: Mutex<Vec<Box<Workspace>>>,
+    pool: Mutex<Vec<Workspace>>,
 }
 
 /// How the second layer's tiles are cut into strips, each of which computes its own part of the
@@ -107,6 +107,11 @@ impl FastOpenL3 {
 
     /// As [`FastOpenL3::new`], for a given instruction set (the best one if this processor lacks it).
     pub fn with_isa(weights: &OpenL3Weights, isa: Isa) -> Self {
+        Self::with_precision(weights, isa, Precision::F32)
+    }
+
+    /// As [`FastOpenL3::with_isa`], with products in a given precision (f32 where the processor lacks it).
+    pub fn with_precision(weights: &OpenL3Weights, isa: Isa, precision: Precision) -> Self {
         let isa = if isa.is_available() { isa } else { Isa::best() };
         let (scale, shift) = weights.input_norm.affine();
         let folded: Vec<_> = weights
@@ -136,7 +141,7 @@ impl FastOpenL3 {
         }
         let filters = folded[1..]
             .iter()
-            .map(|conv| Filters::new(isa, &conv.weight, &conv.bias, conv.cin, conv.cout))
+            .map(|conv| Filters::new(isa, precision, &conv.weight, &conv.bias, conv.cin, conv.cout))
             .collect();
         Self {
             isa,
@@ -156,6 +161,11 @@ impl FastOpenL3 {
         self.isa
     }
 
+    /// The precision of the products.
+    pub fn precision(&self) -> Precision {
+        if self.filters.iter().any(|f| f.half) { Precision::Bf16 } else { Precision::F32 }
+    }
+
     /// Length of a window's embedding (512 for OpenL3).
     pub fn dimension(&self) -> usize {
         self.filters.last().map_or(0, |f| f.n)
@@ -172,7 +182,7 @@ impl FastOpenL3 {
         assert!(mels.len() >= n * WINDOW, "expected {n} windows of {WINDOW} values, found {}", mels.len());
         assert!(out.len() >= n * dimension, "expected room for {n} embeddings, found {}", out.len());
         let pooled = self.pool.lock().ok().and_then(|mut pool| pool.pop());
-        let mut work = pooled.unwrap_or_else(|| Box::new(self.workspace()));
+        let mut work = pooled.unwrap_or_else(|| self.workspace());
         for start in (0..n).step_by(GROUP) {
             let count = GROUP.min(n - start);
             let mels = &mels[start * WINDOW..(start + count) * WINDOW];
@@ -204,18 +214,36 @@ impl FastOpenL3 {
                 let (before, after) = acts.split_at_mut(i);
                 let (src, dst) = (&before[i - 1].buf, &mut after[0].buf);
                 if i < 3 {
-                    layer::fused(&self.filters[i], &self.plans[i], src, dst, count, 28);
+                    let src = Source { buf: src, first: 0 };
+                    layer::fused(&self.filters[i], &self.plans[i], src, dst, 0, count, 28, None);
                 } else {
                     let at = if i == 4 { start } else { 0 };
                     let target = Target::Act(dst, at);
-                    layer::phased(&self.filters[i], &self.plans[i], src, target, count, work);
+                    let src = Source { buf: src, first: 0 };
+                    layer::phased(&self.filters[i], &self.plans[i], src, target, count, work, None);
                 }
             }
         }
         let (before, after) = acts.split_at_mut(5);
         let target = Target::Act(&mut after[0].buf, 0);
-        layer::phased(&self.filters[5], &self.plans[5], &before[4].buf, target, n, work);
-        layer::phased(&self.filters[6], &self.plans[6], &after[0].buf, Target::GlobalMax(out), n, work);
+        layer::phased(
+            &self.filters[5],
+            &self.plans[5],
+            Source { buf: &before[4].buf, first: 0 },
+            target,
+            n,
+            work,
+            None,
+        );
+        layer::phased(
+            &self.filters[6],
+            &self.plans[6],
+            Source { buf: &after[0].buf, first: 0 },
+            Target::GlobalMax(out),
+            n,
+            work,
+            None,
+        );
     }
 
     /// The input batch norm, into images with a border of zeros (the convolution pads after it).
@@ -276,7 +304,17 @@ impl FastOpenL3 {
                     };
                     kernels::first(self.isa, &first);
                     let v = pixels.add(6 * cols * c);
-                    let input = Input { src: pixels, row: cols * c, c, tiles, first: 0, groups, v, v_stride };
+                    let input = Input {
+                        src: pixels,
+                        row: cols * c,
+                        c,
+                        tiles,
+                        first: 0,
+                        groups,
+                        v,
+                        v_stride,
+                        half: filters.half,
+                    };
                     kernels::input(self.isa, &input);
                     let dst = target.at(window * plan.to.len());
                     layer::finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);

@@ -11,7 +11,7 @@
 /// # Safety
 /// Methods may be called only when the processor has the instruction set; pointers must be valid
 /// for `LANES` floats (no alignment needed).
-pub(super) trait Simd: Copy + 'static {
+pub(in crate::encoder) trait Simd: Copy + 'static {
     /// The vector register.
     type V: Copy;
     /// Floats in a register.
@@ -31,13 +31,25 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// c − a·b
     unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Stores `v` rounded to bf16. Only where [`super::Precision::Bf16`] is available.
+    #[inline(always)]
+    unsafe fn store_half(_p: *mut u16, _v: Self::V) {
+        unreachable!("bf16 kernels run only on processors that have them");
+    }
+    /// Pairs of bf16, `lo` and `hi` of each lane. Only where bf16 is available.
+    #[inline(always)]
+    unsafe fn pack2(_lo: Self::V, _hi: Self::V) -> Self::V {
+        unreachable!("bf16 kernels run only on processors that have them");
+    }
+    /// a and b hold pairs of bf16: a₀·b₀ + a₁·b₁ + c. Only where bf16 is available.
+    #[inline(always)]
+    unsafe fn dot2(_a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
+        unreachable!("bf16 kernels run only on processors that have them");
+    }
     /// Lanes of `v` where `a > b`, else 0.
     unsafe fn keep_gt(a: Self::V, b: Self::V, v: Self::V) -> Self::V;
     /// Lanes of `v` where `a == b`, else `w`.
     unsafe fn select_eq(a: Self::V, b: Self::V, v: Self::V, w: Self::V) -> Self::V;
-    /// Asks for a cache line ahead of use.
-    #[inline(always)]
-    unsafe fn prefetch(_p: *const f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -47,7 +59,7 @@ mod x86 {
 
     /// 16 lanes, 32 registers.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx512;
+    pub(in crate::encoder) struct Avx512;
 
     impl Simd for Avx512 {
         type V = __m512;
@@ -90,6 +102,34 @@ mod x86 {
             unsafe { _mm512_fnmadd_ps(a, b, c) }
         }
         #[inline(always)]
+        unsafe fn store_half(p: *mut u16, v: __m512) {
+            unsafe {
+                _mm256_storeu_si256(
+                    p.cast(),
+                    std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v)),
+                );
+            }
+        }
+        #[inline(always)]
+        unsafe fn pack2(lo: __m512, hi: __m512) -> __m512 {
+            // SAFETY: registers of the same size; only their reading as numbers changes.
+            unsafe {
+                let lo = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(lo));
+                let hi = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(hi));
+                let hi = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(hi));
+                _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(lo), hi))
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot2(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: registers of 512 bits both; only their reading as numbers changes.
+            unsafe {
+                let (a, b) =
+                    (std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b));
+                _mm512_dpbf16_ps(c, a, b)
+            }
+        }
+        #[inline(always)]
         unsafe fn keep_gt(a: __m512, b: __m512, v: __m512) -> __m512 {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), v) }
         }
@@ -97,15 +137,11 @@ mod x86 {
         unsafe fn select_eq(a: __m512, b: __m512, v: __m512, w: __m512) -> __m512 {
             unsafe { _mm512_mask_mov_ps(w, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), v) }
         }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-        }
     }
 
     /// 8 lanes, 16 registers.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx2;
+    pub(in crate::encoder) struct Avx2;
 
     impl Simd for Avx2 {
         type V = __m256;
@@ -155,14 +191,10 @@ mod x86 {
         unsafe fn select_eq(a: __m256, b: __m256, v: __m256, w: __m256) -> __m256 {
             unsafe { _mm256_blendv_ps(w, v, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)) }
         }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-        }
     }
 }
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(in crate::encoder) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "aarch64")]
 mod arm {
@@ -171,7 +203,7 @@ mod arm {
 
     /// 4 lanes, 32 registers.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Neon;
+    pub(in crate::encoder) struct Neon;
 
     impl Simd for Neon {
         type V = float32x4_t;
@@ -224,11 +256,11 @@ mod arm {
     }
 }
 #[cfg(target_arch = "aarch64")]
-pub(super) use arm::Neon;
+pub(in crate::encoder) use arm::Neon;
 
 /// Four lanes of plain Rust.
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+pub(in crate::encoder) struct Portable;
 
 #[inline(always)]
 fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {

@@ -90,6 +90,7 @@ pub struct ConvWeights {
 
 impl ConvWeights {
     /// Weights and biases with the batch norm that follows folded in.
+    #[must_use]
     pub fn folded(&self, norm: &NormWeights) -> Self {
         let (scale, shift) = norm.affine();
         let per_out = self.cin * 9;
@@ -117,7 +118,7 @@ impl fmt::Debug for OpenL3Weights {
     }
 }
 
-fn conv_name(i: usize) -> String {
+pub(super) fn conv_name(i: usize) -> String {
     if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
 }
 
@@ -210,7 +211,7 @@ impl OpenL3Weights {
 
     /// Calls `visit(name, shape, values)` for every tensor, in network order.
     pub fn for_each(&self, mut visit: impl FnMut(&str, &[usize], &[f32])) {
-        let norm = |i: usize, norm: &NormWeights, visit: &mut dyn FnMut(&str, &[usize], &[f32])| {
+        fn norm(i: usize, norm: &NormWeights, visit: &mut impl FnMut(&str, &[usize], &[f32])) {
             for (part, values) in [
                 ("weight", &norm.weight),
                 ("bias", &norm.bias),
@@ -219,7 +220,7 @@ impl OpenL3Weights {
             ] {
                 visit(&format!("batch_normalization_{i}.{part}"), &[values.len()], values);
             }
-        };
+        }
         norm(1, &self.input_norm, &mut visit);
         for (i, conv) in self.convs.iter().enumerate() {
             let name = conv_name(i);

@@ -1,19 +1,29 @@
 //! A 2-D layout that keeps neighbours together.
 //!
-//! UMAP (McInnes, Healy, Melville, arXiv 1802.03426) on the k-NN graph, with its own optimiser: the one in
-//! `umap-rs` draws from an unseeded generator, so that no two maps are the same.
+//! UMAP (McInnes, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection", arXiv 1802.03426)
+//! on the k-NN graph. The optimiser is voisin's own: the one in `umap-rs` 0.4 draws from an unseeded
+//! generator (no two maps are the same) and cannot place new points. Here one thread draws from one
+//! seeded generator.
+
+mod curve;
+mod fuzzy;
+mod optimise;
+mod quality;
+mod start;
+
+pub use quality::{Quality, quality};
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::{KnnGraph, Result};
+use super::{ExploreError, KnnGraph, Result, same_length};
 
 /// How to lay out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayoutOptions {
     /// Same seed, same map.
     pub seed: u64,
-    /// Least distance between points that lie together, in units of `spread` = 1.
+    /// Least distance between points that lie together, from 0 to 0.99; the scale of the map is 1.
     pub min_dist: f32,
     /// Rounds of optimisation; `None`: 500 up to 10 000 tracks, 200 above.
     pub epochs: Option<usize>,
@@ -21,14 +31,48 @@ pub struct LayoutOptions {
     pub negative_samples: usize,
 }
 
-/// Positions of all rows of `graph`: `[n, 2]`.
+impl Default for LayoutOptions {
+    fn default() -> Self {
+        Self { seed: 0, min_dist: 0.1, epochs: None, negative_samples: 5 }
+    }
+}
+
+impl LayoutOptions {
+    fn epochs(&self, n: usize) -> usize {
+        self.epochs.unwrap_or(if n <= 10_000 { 500 } else { 200 })
+    }
+
+    fn check(&self) -> Result<()> {
+        if (0.0..=0.99).contains(&self.min_dist) {
+            return Ok(());
+        }
+        Err(ExploreError::Parameter {
+            name: "least distance on the map",
+            found: self.min_dist.to_string(),
+            expected: "0 to 0.99",
+        })
+    }
+}
+
+/// Positions of all rows of `graph`.
+///
+/// - `vectors`: `[n, dim]` unit vectors: their principal components are where the layout starts
+/// - returns: `[n, 2]`, no unit
 pub fn layout(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
     options: &LayoutOptions,
 ) -> Result<Array2<f32>> {
-    let _ = (vectors, graph, options);
-    todo!()
+    options.check()?;
+    same_length("neighbour graph", vectors.nrows(), graph.len())?;
+    let n = graph.len();
+    let edges = fuzzy::fuzzy(graph);
+    let mut positions = start::start(vectors, &edges, options.seed);
+    if n > 2 {
+        let moving = vec![true; n];
+        optimise::optimise(&mut positions, &edges, &moving, options.epochs(n), options);
+    }
+    Ok(Array2::from_shape_fn((n, 2), |(i, d)| positions[i][d]))
 }
 
 /// Places new rows without moving the old ones.
@@ -40,6 +84,75 @@ pub fn place_new(
     known: &[Option<[f32; 2]>],
     options: &LayoutOptions,
 ) -> Result<Array2<f32>> {
-    let _ = (graph, known, options);
-    todo!()
+    options.check()?;
+    same_length("known positions", graph.len(), known.len())?;
+    let edges = fuzzy::fuzzy(graph);
+    let moving: Vec<bool> = known.iter().map(Option::is_none).collect();
+    let mut positions = start::among_known(&edges, known, options.seed);
+    if moving.contains(&true) && graph.len() > 2 {
+        optimise::optimise(&mut positions, &edges, &moving, options.epochs(graph.len()) / 3, options);
+    }
+    Ok(Array2::from_shape_fn((graph.len(), 2), |(i, d)| positions[i][d]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::grouped;
+    use super::*;
+
+    fn spread_of(positions: &Array2<f32>, labels: &[usize]) -> f32 {
+        // Share of tracks whose nearest track on the map is of the same group.
+        let nearest = |i: usize| {
+            (0..labels.len())
+                .filter(|&j| j != i)
+                .min_by(|&a, &b| {
+                    let d = |j: usize| {
+                        (positions[[i, 0]] - positions[[j, 0]]).powi(2)
+                            + (positions[[i, 1]] - positions[[j, 1]]).powi(2)
+                    };
+                    d(a).total_cmp(&d(b))
+                })
+                .expect("more than one")
+        };
+        (0..labels.len()).filter(|&i| labels[nearest(i)] == labels[i]).count() as f32 / labels.len() as f32
+    }
+
+    #[test]
+    fn groups_stay_together_and_a_seed_gives_one_map() {
+        let (vectors, labels) = grouped(5, 60, 32, 0.6, 3);
+        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
+        let options = LayoutOptions { seed: 7, ..LayoutOptions::default() };
+        let a = layout(vectors.view(), &graph, &options).expect("same rows");
+        assert!(a.iter().all(|x| x.is_finite()));
+        assert!(spread_of(&a, &labels) > 0.97);
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+        let b = one_thread.install(|| layout(vectors.view(), &graph, &options)).expect("same rows");
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn new_tracks_find_their_group_and_old_ones_stay() {
+        let (vectors, labels) = grouped(5, 60, 32, 0.6, 3);
+        let old = 270;
+        let part = vectors.slice(ndarray::s![..old, ..]);
+        let options = LayoutOptions::default();
+        let before =
+            layout(part, &KnnGraph::exact(part, 15).expect("unit vectors"), &options).expect("same rows");
+        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
+        let known: Vec<Option<[f32; 2]>> =
+            (0..300).map(|i| (i < old).then(|| [before[[i, 0]], before[[i, 1]]])).collect();
+        let after = place_new(&graph, &known, &options).expect("same rows");
+        assert_eq!(after.slice(ndarray::s![..old, ..]), before);
+        assert!(spread_of(&after, &labels) > 0.97);
+    }
+
+    #[test]
+    fn tiny_collections_have_a_map() {
+        for n in 0..4 {
+            let (vectors, _) = grouped(1, n, 8, 0.5, 1);
+            let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
+            let map = layout(vectors.view(), &graph, &LayoutOptions::default()).expect("same rows");
+            assert!(map.nrows() == n && map.iter().all(|x| x.is_finite()));
+        }
+    }
 }

@@ -1,0 +1,831 @@
+//! Training OpenL3 on a CPU: forward with train-mode batch norm, backward by hand.
+//!
+//! Convolutions are Winograd F(4×4, 3×3) in all three directions. Towards the input it is the same
+//! kernel with flipped, transposed filters; towards the filters it is the transposed bilinear
+//! algorithm, `dg = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A dy Aᵀ) ] G`. The last layer's maximum over the window
+//! makes its gradient sparse (one pixel per channel), so its backward needs no convolution at all.
+
+#![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::act::{Act, Shape};
+use super::arena::{Buf, Shared};
+use super::isa::{Isa, Precision, isa};
+use super::kernels::{self, Epilogue, First, Tile};
+use super::layer::{self, Filters, Plan, Source, Sums, Target};
+use super::net::{FRAMES, MELS};
+use super::train_kernels::{self as tk, Norm, Rows};
+use super::weight_grad::WeightGrad;
+use super::weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OpenL3Weights};
+
+/// A tensor's place in the flat parameter and gradient vectors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// torchopenl3's name, such as `conv2d_3.weight`.
+    pub name: String,
+    /// Its shape; `[out, in, 3, 3]` for filters.
+    pub shape: Vec<usize>,
+    /// Where it lies in [`OpenL3Train::parameters`] and [`OpenL3Train::gradients`].
+    pub range: Range<usize>,
+    /// Whether it is a filter bank, to which weight decay applies (biases and batch norms are not).
+    pub decays: bool,
+}
+
+/// Rows of pixels that one task of an element-wise pass takes (even, for pooling).
+const ROWS: usize = 8;
+
+/// Where a layer's tensors lie in the flat vectors.
+#[derive(Clone, Debug)]
+struct Ranges {
+    weight: Range<usize>,
+    bias: Range<usize>,
+    /// Batch norm's γ and β (all layers but the last).
+    norm: Option<(Range<usize>, Range<usize>)>,
+}
+
+/// Batch statistics of a layer and what follows from them.
+#[derive(Clone, Debug, Default)]
+struct Stats {
+    mean: Vec<f32>,
+    inv_std: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    c0: Vec<f32>,
+    c1: Vec<f32>,
+    running_mean: Vec<f32>,
+    running_var: Vec<f32>,
+}
+
+impl Stats {
+    fn norm(&self) -> Norm {
+        Norm {
+            scale: self.scale.as_ptr(),
+            shift: self.shift.as_ptr(),
+            mean: self.mean.as_ptr(),
+            c0: self.c0.as_ptr(),
+            c1: self.c1.as_ptr(),
+        }
+    }
+}
+
+/// An OpenL3-shaped network in training. [`forward`](Self::forward) keeps what
+/// [`backward`](Self::backward) needs; all buffers are reused from step to step. Gradients are the same
+/// bits whatever the number of threads. Runs on rayon's current pool.
+#[derive(Debug)]
+pub struct OpenL3Train {
+    isa: Isa,
+    /// Mel bands and frames of the input.
+    input: (usize, usize),
+    widths: Vec<usize>,
+    layout: Vec<Parameter>,
+    input_norm: (Range<usize>, Range<usize>),
+    ranges: Vec<Ranges>,
+    params: Vec<f32>,
+    grads: Vec<f32>,
+    /// Share of a new batch in the running statistics (0.1).
+    momentum: f32,
+    /// `[0]` is the input's; `[i + 1]` follows convolution i.
+    stats: Vec<Stats>,
+    /// Convolutions 1 to 7 (0 is direct): forward, and 1 to 6 backward towards the input.
+    forward_filters: Vec<Filters>,
+    backward_filters: Vec<Filters>,
+    forward_plans: Vec<Plan>,
+    backward_plans: Vec<Plan>,
+    /// The first layer's filters, `[9][c]`.
+    first_weight: Vec<f32>,
+    n: usize,
+    /// Normalised input, before and after γ and β, and ones; all with a border of zeros.
+    hat: Buf,
+    image: Buf,
+    /// Convolution outputs, and what follows batch norm, ReLU and pooling.
+    ys: Vec<Act>,
+    activations: Vec<Act>,
+    /// Gradients of outputs, a few windows at a time and one buffer per resolution, and of activations, of
+    /// one layer and the layer before it.
+    dys: Vec<Act>,
+    da: [Buf; 2],
+    /// Where each window's maximum lies: offset of the pixel in the last layer's padded output.
+    argmax: Vec<u32>,
+    work: Buf,
+    sums: Sums,
+    weight_grad: WeightGrad,
+}
+
+impl OpenL3Train {
+    /// A trainer that starts from `weights`, for windows of 128 × 199.
+    pub fn new(weights: &OpenL3Weights) -> Self {
+        Self::with_input(weights, MELS, FRAMES, isa(), Precision::F32, Precision::F32)
+    }
+
+    /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8), a given instruction
+    /// set, and the precision of the products forward and backward (bf16 counts as f32 where the
+    /// processor lacks it). Parameters, activations, batch norm and sums are always f32. Bf16 forward
+    /// may move a window's maximum to another pixel and so its gradient; bf16 backward only rounds.
+    ///
+    /// # Panics
+    /// If a window is smaller than 8 × 8.
+    pub fn with_input(
+        weights: &OpenL3Weights,
+        mels: usize,
+        frames: usize,
+        isa: Isa,
+        forward: Precision,
+        backward: Precision,
+    ) -> Self {
+        assert!(mels >= 8 && frames >= 8, "three 2×2 pools need windows of 8 × 8 or more");
+        let isa = if isa.is_available() { isa } else { Isa::best() };
+        let widths = weights.widths();
+        let (mut layout, mut params) = (Vec::new(), Vec::new());
+        let mut add = |name: String, shape: Vec<usize>, values: &[f32]| {
+            let range = params.len()..params.len() + values.len();
+            params.extend_from_slice(values);
+            layout.push(Parameter { name, decays: shape.len() == 4, shape, range: range.clone() });
+            range
+        };
+        let norm = |i: usize, norm: &NormWeights, add: &mut dyn FnMut(String, Vec<usize>, &[f32]) -> _| {
+            let name = format!("batch_normalization_{i}");
+            let shape = vec![norm.weight.len()];
+            (
+                add(format!("{name}.weight"), shape.clone(), &norm.weight),
+                add(format!("{name}.bias"), shape, &norm.bias),
+            )
+        };
+        let input_norm = norm(1, &weights.input_norm, &mut add);
+        let mut ranges = Vec::with_capacity(8);
+        for (i, conv) in weights.convs.iter().enumerate() {
+            let name = super::weights::conv_name(i);
+            ranges.push(Ranges {
+                weight: add(format!("{name}.weight"), vec![conv.cout, conv.cin, 3, 3], &conv.weight),
+                bias: add(format!("{name}.bias"), vec![conv.cout], &conv.bias),
+                norm: weights.norms.get(i).map(|n| norm(i + 2, n, &mut add)),
+            });
+        }
+        let stats = std::iter::once(&weights.input_norm)
+            .chain(&weights.norms)
+            .map(|norm| Stats {
+                running_mean: norm.running_mean.clone(),
+                running_var: norm.running_var.clone(),
+                ..Stats::default()
+            })
+            .collect();
+
+        let mut shape = Shape { h: mels, w: frames, c: widths[0] };
+        let (mut ys, mut activations, mut dys) = (vec![Act::new(shape, 0)], Vec::new(), Vec::new());
+        let (mut forward_plans, mut backward_plans) = (Vec::new(), Vec::new());
+        let (mut forward_filters, mut backward_filters) = (Vec::new(), Vec::new());
+        activations.push(Act::new(shape, 0));
+        for i in 1..8 {
+            let (cin, cout) = (widths[i - 1], widths[i]);
+            let plan = Plan::new(shape, cout, Epilogue::Linear);
+            let y = plan.to;
+            if i < 7 {
+                backward_plans.push(Plan::new(y, cin, Epilogue::Linear));
+                backward_filters.push(Filters::empty(isa, backward, cout, cin));
+            }
+            forward_plans.push(plan);
+            forward_filters.push(Filters::empty(isa, forward, cin, cout));
+            ys.push(Act::new(y, 0));
+            shape = if matches!(i, 1 | 3 | 5) { y.pooled(cout) } else { y };
+            activations.push(Act::new(shape, 0));
+        }
+        for y in &ys[..7] {
+            if dys.last().is_none_or(|last: &Act| last.shape != y.shape) {
+                dys.push(Act::new(y.shape, 0));
+            }
+        }
+        Self {
+            isa,
+            input: (mels, frames),
+            layout,
+            input_norm,
+            ranges,
+            grads: vec![0.0; params.len()],
+            params,
+            momentum: 0.1,
+            stats,
+            forward_filters,
+            backward_filters,
+            forward_plans,
+            backward_plans,
+            first_weight: vec![0.0; 9 * widths[0]],
+            widths,
+            n: 0,
+            hat: Buf::default(),
+            image: Buf::default(),
+            ys,
+            activations,
+            dys,
+            da: [Buf::default(), Buf::default()],
+            argmax: Vec::new(),
+            work: Buf::default(),
+            sums: Sums::default(),
+            weight_grad: WeightGrad::new(isa, backward),
+        }
+    }
+
+    /// Every trainable tensor and its place in the flat vectors.
+    pub fn layout(&self) -> &[Parameter] {
+        &self.layout
+    }
+
+    /// All trainable parameters, one after the other.
+    pub fn parameters(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// The same, to be changed by an optimiser; the next [`forward`](Self::forward) uses them.
+    pub fn parameters_mut(&mut self) -> &mut [f32] {
+        &mut self.params
+    }
+
+    /// Gradients from the last [`backward`](Self::backward), laid out like the parameters.
+    pub fn gradients(&self) -> &[f32] {
+        &self.grads
+    }
+
+    /// Parameters to change and gradients to read, for an optimiser.
+    pub fn parameters_and_gradients(&mut self) -> (&mut [f32], &[f32]) {
+        (&mut self.params, &self.grads)
+    }
+
+    /// Share of a new batch in the running mean and variance (PyTorch's convention; 0.1 unless set).
+    pub fn set_momentum(&mut self, momentum: f32) {
+        self.momentum = momentum;
+    }
+
+    /// Length of an embedding.
+    pub fn dimension(&self) -> usize {
+        self.widths[7]
+    }
+
+    /// The parameters and running statistics as they are now.
+    pub fn weights(&self) -> OpenL3Weights {
+        let take = |range: &Range<usize>| self.params[range.clone()].to_vec();
+        let norm = |(weight, bias): &(Range<usize>, Range<usize>), stats: &Stats| NormWeights {
+            weight: take(weight),
+            bias: take(bias),
+            running_mean: stats.running_mean.clone(),
+            running_var: stats.running_var.clone(),
+        };
+        let mut cin = 1;
+        let mut convs = Vec::with_capacity(8);
+        for (ranges, &cout) in self.ranges.iter().zip(&self.widths) {
+            convs.push(ConvWeights { weight: take(&ranges.weight), bias: take(&ranges.bias), cin, cout });
+            cin = cout;
+        }
+        let norms =
+            self.ranges.iter().zip(&self.stats[1..]).filter_map(|(r, s)| Some(norm(r.norm.as_ref()?, s)));
+        OpenL3Weights { input_norm: norm(&self.input_norm, &self.stats[0]), norms: norms.collect(), convs }
+    }
+
+    fn reserve(&mut self, n: usize) {
+        self.n = n;
+        let image = n * (self.input.0 + 2) * (self.input.1 + 2);
+        self.hat.reserve(image);
+        self.image.reserve(image);
+        for act in self.ys.iter_mut().chain(&mut self.activations) {
+            act.reserve(n);
+        }
+        for dy in &mut self.dys {
+            dy.reserve(n.min(chunk(7)));
+        }
+        let longest = self.activations.iter().map(|a| a.shape.len()).max().unwrap_or(0);
+        for da in &mut self.da {
+            da.reserve(n * longest);
+        }
+        self.argmax.resize(n * self.dimension(), 0);
+    }
+
+    /// Transforms the filters of the parameters as they are now.
+    fn refresh(&mut self) {
+        let c = self.widths[0];
+        for (i, w) in self.params[self.ranges[0].weight.clone()].iter().enumerate() {
+            self.first_weight[i % 9 * c + i / 9] = *w;
+        }
+        for i in 1..8 {
+            let (cin, cout) = (self.widths[i - 1], self.widths[i]);
+            let weight = &self.params[self.ranges[i].weight.clone()];
+            let filters = &mut self.forward_filters[i - 1];
+            filters.refresh(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
+            filters.bias.copy_from_slice(&self.params[self.ranges[i].bias.clone()]);
+            if i < 7 {
+                // Towards the input: in and out swapped, the kernel turned by 180°.
+                self.backward_filters[i - 1]
+                    .refresh(weight, cout, cin, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
+            }
+        }
+    }
+
+    /// Embeddings of `n` windows (`[window][mel][frame]`, dB) with batch statistics, which also move
+    /// the running ones. Returns n · [`dimension`](Self::dimension) values.
+    ///
+    /// # Panics
+    /// If `mels` is shorter than stated, or `n` is 0.
+    pub fn forward(&mut self, mels: &[f32], n: usize) -> Vec<f32> {
+        let (h, w) = self.input;
+        assert!(n > 0 && mels.len() >= n * h * w, "expected {n} windows of {h} × {w}, found {}", mels.len());
+        self.reserve(n);
+        self.refresh();
+        self.normalise_input(&mels[..n * h * w]);
+        self.first();
+        for i in 0..7 {
+            self.finish_stats(i);
+            let plan = &self.forward_plans[i];
+            let blocks = plan.tiles.len().div_ceil(BLOCK).max(layer::phased_parts(plan));
+            self.sums.clear();
+            self.sums.room(n * blocks, plan.to.c);
+            for (first, count) in chunks(i, n) {
+                self.normalise(i, first, count);
+                let (filters, plan) = (&self.forward_filters[i], &self.forward_plans[i]);
+                let src = Source { buf: &self.activations[i].buf, first };
+                let sums = (i < 6).then_some(&mut self.sums);
+                let dst = &mut self.ys[i + 1].buf;
+                convolve(filters, plan, src, dst, first, count, &mut self.work, sums);
+            }
+        }
+        self.global_max()
+    }
+
+    fn normalise_input(&mut self, mels: &[f32]) {
+        let (h, w) = self.input;
+        let count = mels.len() as f64;
+        let parts: Vec<(f64, f64)> = mels
+            .par_chunks(h * w)
+            .map(|window| {
+                window.iter().fold((0.0, 0.0), |(s, q), &x| {
+                    let x = f64::from(x);
+                    (s + x, q + x * x)
+                })
+            })
+            .collect();
+        let (sum, square) = parts.iter().fold((0.0, 0.0), |(s, q), p| (s + p.0, q + p.1));
+        let (gamma, beta) = (self.params[self.input_norm.0.start], self.params[self.input_norm.1.start]);
+        set_stats(&mut self.stats[0], &[sum], &[square], count, &[gamma], &[beta], self.momentum);
+        let (mean, inv_std) = (self.stats[0].mean[0], self.stats[0].inv_std[0]);
+        let padded = (h + 2) * (w + 2);
+        let hats = self.hat.as_mut_slice().par_chunks_exact_mut(padded);
+        let images = self.image.as_mut_slice().par_chunks_exact_mut(padded);
+        mels.par_chunks_exact(h * w).zip(hats.zip(images)).for_each(|(window, (hat, image))| {
+            for (y, row) in window.chunks_exact(w).enumerate() {
+                let at = (y + 1) * (w + 2) + 1;
+                for (x, value) in row.iter().enumerate() {
+                    let normal = (value - mean) * inv_std;
+                    hat[at + x] = normal;
+                    image[at + x] = normal * gamma + beta;
+                }
+            }
+        });
+    }
+
+    /// The first convolution and its sums.
+    fn first(&mut self) {
+        let (h, w) = self.input;
+        let shape = self.ys[0].shape;
+        let parts = h.div_ceil(ROWS);
+        let y = Shared(self.ys[0].buf.as_mut_ptr());
+        let image = Shared(self.image.as_mut_ptr());
+        self.sums.clear();
+        let sums = self.sums.extend(self.n * parts, shape.c);
+        let bias = &self.params[self.ranges[0].bias.clone()];
+        let (isa, weight) = (self.isa, &self.first_weight);
+        (0..self.n * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, top) = (task / parts, task % parts * ROWS);
+            let rows = ROWS.min(h - top);
+            // SAFETY: each task writes its own rows and sums; the image has a border.
+            unsafe {
+                let y = y.at(window * shape.len());
+                let first = First {
+                    src: image.at(window * (h + 2) * (w + 2) + top * (w + 2)),
+                    src_row: w + 2,
+                    dst: y.add(shape.at(top, 0)),
+                    dst_row: shape.row(),
+                    rows,
+                    cols: w,
+                    c: shape.c,
+                    weight: weight.as_ptr(),
+                    bias: bias.as_ptr(),
+                    relu: false,
+                };
+                kernels::first(isa, &first);
+                for r in 0..rows {
+                    let out = sums.at(task * 2 * shape.c);
+                    row_sums(isa, y, shape, top + r, r == 0, out);
+                }
+            }
+        });
+    }
+
+    /// Batch statistics of convolution `i` from its sums.
+    fn finish_stats(&mut self, i: usize) {
+        let shape = self.ys[i].shape;
+        let (sum, square) = self.sums.totals();
+        let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
+        let count = (self.n * shape.h * shape.w) as f64;
+        let (gamma, beta) = (&self.params[gamma], &self.params[beta]);
+        set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta, self.momentum);
+    }
+
+    /// Rows of layer `i` from window `first` on for the element-wise passes, and how many tasks a window
+    /// is.
+    fn rows(&mut self, i: usize, first: usize) -> (usize, impl Fn(usize) -> Rows + Sync + use<>) {
+        let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
+        let parts = ys.h.div_ceil(ROWS);
+        let pool = matches!(i, 1 | 3 | 5);
+        let y = Shared(self.ys[i].buf.as_mut_ptr());
+        let a = Shared(self.activations[i].buf.as_mut_ptr());
+        let norm = self.stats[i + 1].norm();
+        let rows = move |task: usize| {
+            let (window, top) = (first + task / parts, task % parts * ROWS);
+            Rows {
+                // SAFETY: inside the padded buffers.
+                y: unsafe { y.at(window * ys.len() + ys.at(top, 0)) },
+                y_row: ys.row(),
+                rows: ROWS.min(ys.h - top),
+                cols: ys.w,
+                c: ys.c,
+                // SAFETY: as above (pooled rows may start at the halo when none is left; then unused).
+                a: unsafe { a.at(window * acts.len() + acts.at(if pool { top / 2 } else { top }, 0)) },
+                a_row: acts.row(),
+                dy: std::ptr::null_mut(),
+                pool,
+                norm,
+                sums: std::ptr::null_mut(),
+            }
+        };
+        (parts, rows)
+    }
+
+    /// Batch norm, ReLU and pooling of convolution `i`'s output.
+    fn normalise(&mut self, i: usize, first: usize, count: usize) {
+        let (parts, rows) = self.rows(i, first);
+        let isa = self.isa;
+        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            // SAFETY: each task has its own rows.
+            unsafe { each_part(&rows(task), |part| tk::norm_forward(isa, part)) };
+        });
+    }
+
+    fn global_max(&mut self) -> Vec<f32> {
+        let (shape, dimension) = (self.ys[7].shape, self.dimension());
+        let mut out = vec![f32::NEG_INFINITY; self.n * dimension];
+        let windows = self.ys[7].buf.as_slice().par_chunks_exact(shape.len());
+        let out_windows = out.par_chunks_exact_mut(dimension);
+        windows.zip(out_windows.zip(self.argmax.par_chunks_exact_mut(dimension))).for_each(
+            |(y, (out, argmax))| {
+                for r in 0..shape.h {
+                    for x in 0..shape.w {
+                        let at = shape.at(r, x);
+                        for ((&z, best), arg) in y[at..at + dimension].iter().zip(&mut *out).zip(&mut *argmax)
+                        {
+                            if z > *best {
+                                *best = z;
+                                *arg = at as u32;
+                            }
+                        }
+                    }
+                }
+            },
+        );
+        out
+    }
+
+    /// Gradients of all parameters from the gradient of the embeddings that the last
+    /// [`forward`](Self::forward) returned; read them with [`gradients`](Self::gradients).
+    ///
+    /// # Panics
+    /// If `d_embeddings` has another length than those.
+    pub fn backward(&mut self, d_embeddings: &[f32]) {
+        assert_eq!(d_embeddings.len(), self.n * self.dimension(), "one gradient per embedding value");
+        let n = self.n;
+        self.last_backward(d_embeddings);
+        self.sums.clear();
+        self.norm_sums(6, 0, n, 0);
+        let mut first_parts = vec![0.0f32; n * 18 * self.widths[0]];
+        let mut resolution = self.dys.len();
+        // The gradient of activation i lies in da[side].
+        let mut side = 0;
+        for i in (0..7).rev() {
+            while resolution == self.dys.len() || self.dys[resolution].shape != self.ys[i].shape {
+                resolution -= 1;
+            }
+            self.finish_norm_sums(i);
+            self.sums.clear();
+            for (first, count) in chunks(i, n) {
+                self.norm_backward(i, resolution, first, count, side);
+                if i == 0 {
+                    self.first_backward(resolution, first, count, &mut first_parts);
+                    continue;
+                }
+                let dy = Source { buf: &self.dys[resolution].buf, first: 0 };
+                let a = Source { buf: &self.activations[i - 1].buf, first };
+                self.weight_grad.add(&self.forward_plans[i - 1], a, dy, count);
+                let (filters, plan) = (&self.backward_filters[i - 1], &self.backward_plans[i - 1]);
+                let da = &mut self.da[1 - side];
+                convolve(filters, plan, dy, da, first, count, &mut self.work, None);
+                self.norm_sums(i - 1, first, count, 1 - side);
+            }
+            if i > 0 {
+                let grads = &mut self.grads[self.ranges[i].weight.clone()];
+                self.weight_grad.finish(&self.forward_plans[i - 1], grads);
+            }
+            side = 1 - side;
+        }
+        self.finish_first(&first_parts);
+    }
+
+    /// The last layer: its gradient is one pixel per window and channel.
+    fn last_backward(&mut self, d: &[f32]) {
+        let (n, isa) = (self.n, self.isa);
+        let (shape, y) = (self.activations[6].shape, self.ys[7].shape);
+        let (cin, cout) = (shape.c, y.c);
+        let ranges = self.ranges[7].clone();
+        for (o, bias) in self.grads[ranges.bias.clone()].iter_mut().enumerate() {
+            *bias = (0..n).map(|window| d[window * cout + o]).sum();
+        }
+        // A pixel's offset in the padded output → the corner of its 3×3 patch in the padded input.
+        let corner = |offset: u32| {
+            let (row, col) = (offset as usize / y.row(), offset as usize % y.row() / cout);
+            (row - 1) * shape.row() + (col - 1) * cin
+        };
+        let a = Shared(self.activations[6].buf.as_mut_ptr());
+        let argmax = &self.argmax;
+        self.grads[ranges.weight.clone()].par_chunks_exact_mut(cin * 9).enumerate().for_each(|(o, grad)| {
+            layer::with_scratch(9 * cin, |taps| {
+                // SAFETY: the scratch holds 9 · cin floats; a patch lies inside the padded window.
+                unsafe {
+                    taps.write_bytes(0, 9 * cin);
+                    for window in 0..n {
+                        let at = corner(argmax[window * cout + o]);
+                        for tap in 0..9 {
+                            let patch = window * shape.len() + at + tap / 3 * shape.row() + tap % 3 * cin;
+                            tk::axpy(isa, cin, d[window * cout + o], a.at(patch), taps.add(tap * cin));
+                        }
+                    }
+                    for (i, value) in grad.iter_mut().enumerate() {
+                        *value = *taps.add(i % 9 * cin + i / 9);
+                    }
+                }
+            });
+        });
+        // Filters as [out][tap][in], then scattered to each maximum's patch.
+        self.work.reserve(cout * 9 * cin);
+        let weight = &self.params[ranges.weight];
+        let turned = &mut self.work.as_mut_slice()[..cout * 9 * cin];
+        turned.par_chunks_exact_mut(9 * cin).zip(weight.par_chunks_exact(9 * cin)).for_each(|(to, from)| {
+            for (i, value) in from.iter().enumerate() {
+                to[i % 9 * cin + i / 9] = *value;
+            }
+        });
+        let turned = Shared(self.work.as_mut_ptr());
+        let da = Shared(self.da[0].as_mut_ptr());
+        (0..n).into_par_iter().with_max_len(1).for_each(|window| {
+            // SAFETY: each task writes its own window.
+            unsafe {
+                let da = da.at(window * shape.len());
+                da.write_bytes(0, shape.len());
+                for o in 0..cout {
+                    let at = corner(argmax[window * cout + o]);
+                    for tap in 0..9 {
+                        let patch = da.add(at + tap / 3 * shape.row() + tap % 3 * cin);
+                        tk::axpy(isa, cin, d[window * cout + o], turned.at((o * 9 + tap) * cin), patch);
+                    }
+                }
+            }
+        });
+    }
+
+    /// What the batch norm of convolution `i` needs to know of all windows, from the gradient of its
+    /// activation.
+    fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
+        let isa = self.isa;
+        let (parts, rows) = self.rows(i, first);
+        let (c, acts) = (self.ys[i].shape.c, self.activations[i].shape);
+        let da = Shared(self.da[side].as_mut_ptr());
+        self.sums.room(self.n * parts, c);
+        let sums = self.sums.extend(count * parts, c);
+        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            // SAFETY: inside the buffers, as in `rows`; each task has its own sums.
+            unsafe {
+                let sums = sums.at(task * 2 * c);
+                sums.write_bytes(0, 2 * c);
+                let a = da.at((first + task / parts) * acts.len() + acts.at(top_of(i, task % parts), 0));
+                let rows = Rows { a, sums, ..rows(task) };
+                each_part(&rows, |part| tk::norm_sums(isa, part));
+            }
+        });
+    }
+
+    /// Gradients of a batch norm's parameters, and what its backward subtracts, from its sums.
+    fn finish_norm_sums(&mut self, i: usize) {
+        let ys = self.ys[i].shape;
+        let (s1, s2) = self.sums.totals();
+        let count = (self.n * ys.h * ys.w) as f64;
+        let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
+        let stats = &mut self.stats[i + 1];
+        stats.c0.resize(ys.c, 0.0);
+        stats.c1.resize(ys.c, 0.0);
+        for ch in 0..ys.c {
+            let (scale, inv_std) = (f64::from(stats.scale[ch]), f64::from(stats.inv_std[ch]));
+            let xhat = s2[ch] * inv_std;
+            self.grads[gamma.start + ch] = xhat as f32;
+            self.grads[beta.start + ch] = s1[ch] as f32;
+            stats.c0[ch] = (scale * s1[ch] / count) as f32;
+            stats.c1[ch] = (scale * inv_std * xhat / count) as f32;
+        }
+        // Batch norm takes out any constant, so a bias before it has no gradient.
+        self.grads[self.ranges[i].bias.clone()].fill(0.0);
+    }
+
+    /// From the gradient of activation `i` to that of convolution output `i`, for `count` windows; they
+    /// lie at the start of the resolution's `dys`.
+    fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
+        let isa = self.isa;
+        let (parts, rows) = self.rows(i, first);
+        let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
+        let da = Shared(self.da[side].as_mut_ptr());
+        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
+        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, part) = (task / parts, task % parts);
+            // SAFETY: inside the buffers, as in `rows`; each task writes its own rows of dy.
+            unsafe {
+                let a = da.at((first + window) * acts.len() + acts.at(top_of(i, part), 0));
+                let dy = dy.at(window * ys.len() + ys.at(part * ROWS, 0));
+                let rows = Rows { a, dy, ..rows(task) };
+                each_part(&rows, |part| tk::norm_backward(isa, part));
+            }
+        });
+    }
+
+    /// Each window's part of the first convolution's gradient: from the normalised input, and from ones.
+    fn first_backward(&mut self, resolution: usize, first: usize, count: usize, parts: &mut [f32]) {
+        let (isa, (h, w)) = (self.isa, self.input);
+        let shape = self.ys[0].shape;
+        let c = shape.c;
+        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
+        let hat = Shared(self.hat.as_mut_ptr());
+        let mut ones = vec![0.0f32; (h + 2) * (w + 2)];
+        for row in 1..=h {
+            ones[row * (w + 2) + 1..row * (w + 2) + 1 + w].fill(1.0);
+        }
+        let parts = &mut parts[first * 18 * c..(first + count) * 18 * c];
+        parts.par_chunks_exact_mut(9 * c).with_max_len(1).enumerate().for_each(|(task, part)| {
+            let (window, of_ones) = (task / 2, task % 2 == 1);
+            for y in 0..h {
+                // SAFETY: rows inside the padded buffers; `part` holds 9 · c floats.
+                unsafe {
+                    let dy = dy.at(window * shape.len() + shape.at(y, 0));
+                    let image = if of_ones {
+                        ones[y * (w + 2)..].as_ptr()
+                    } else {
+                        hat.at((first + window) * (h + 2) * (w + 2) + y * (w + 2))
+                    };
+                    tk::first_grad(isa, dy, w, c, image, w + 2, part.as_mut_ptr());
+                }
+            }
+        });
+    }
+
+    /// Gradients of the first convolution and of the input's batch norm, from every window's part.
+    fn finish_first(&mut self, parts: &[f32]) {
+        let c = self.widths[0];
+        let mut totals = vec![0.0f64; 18 * c];
+        for part in parts.chunks_exact(18 * c) {
+            for (total, value) in totals.iter_mut().zip(part) {
+                *total += f64::from(*value);
+            }
+        }
+        let (gamma, beta) = (self.input_norm.0.start, self.input_norm.1.start);
+        let (g, b) = (f64::from(self.params[gamma]), f64::from(self.params[beta]));
+        let (mut dg, mut db) = (0.0, 0.0);
+        for o in 0..c {
+            for tap in 0..9 {
+                let index = self.ranges[0].weight.start + o * 9 + tap;
+                let (p, q) = (totals[tap * c + o], totals[(9 + tap) * c + o]);
+                self.grads[index] = (g * p + b * q) as f32;
+                dg += f64::from(self.params[index]) * p;
+                db += f64::from(self.params[index]) * q;
+            }
+        }
+        self.grads[gamma] = dg as f32;
+        self.grads[beta] = db as f32;
+    }
+}
+
+/// Tiles of a fused block.
+const BLOCK: usize = 28;
+/// Filters (k · n) up to which a convolution is fused rather than phased.
+const FUSED: usize = 128 * 128;
+
+/// First rows of the activation of part `part` of a window of layer `i`.
+fn top_of(i: usize, part: usize) -> usize {
+    if matches!(i, 1 | 3 | 5) { part * ROWS / 2 } else { part * ROWS }
+}
+
+/// Windows of layer `i` that go through its steps together, so that what one step writes is still in
+/// cache when the next one reads it.
+fn chunk(i: usize) -> usize {
+    match i {
+        0 | 1 => 2,
+        2 | 3 => 4,
+        _ => 8,
+    }
+}
+
+/// (first, count) of those groups of windows.
+fn chunks(i: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
+    let size = chunk(i);
+    (0..n).step_by(size).map(move |first| (first, size.min(n - first)))
+}
+
+/// `count` windows of `src` into `dst` from window `at` on.
+fn convolve(
+    filters: &Filters,
+    plan: &Plan,
+    src: Source<'_>,
+    dst: &mut Buf,
+    at: usize,
+    count: usize,
+    work: &mut Buf,
+    sums: Option<&mut Sums>,
+) {
+    if filters.k * filters.n <= FUSED {
+        layer::fused(filters, plan, src, dst, at, count, BLOCK, sums);
+    } else {
+        layer::phased(filters, plan, src, Target::Act(dst, at), count, work, sums);
+    }
+}
+
+/// Mean, deviation and affine map from sums, and the running statistics.
+fn set_stats(
+    stats: &mut Stats,
+    sum: &[f64],
+    square: &[f64],
+    count: f64,
+    gamma: &[f32],
+    beta: &[f32],
+    momentum: f32,
+) {
+    let c = sum.len();
+    for part in [&mut stats.mean, &mut stats.inv_std, &mut stats.scale, &mut stats.shift] {
+        part.resize(c, 0.0);
+    }
+    for i in 0..c {
+        let mean = sum[i] / count;
+        let var = (square[i] / count - mean * mean).max(0.0);
+        let inv_std = 1.0 / (var + f64::from(BATCH_NORM_EPS)).sqrt();
+        let scale = f64::from(gamma[i]) * inv_std;
+        stats.mean[i] = mean as f32;
+        stats.inv_std[i] = inv_std as f32;
+        stats.scale[i] = scale as f32;
+        stats.shift[i] = (f64::from(beta[i]) - mean * scale) as f32;
+        let unbiased = var * count / (count - 1.0).max(1.0);
+        stats.running_mean[i] += momentum * (mean as f32 - stats.running_mean[i]);
+        stats.running_var[i] += momentum * (unbiased as f32 - stats.running_var[i]);
+    }
+}
+
+/// Adds the sums of row `y` of a padded window to `out` (or starts them).
+///
+/// # Safety
+/// As for [`tk::tile_sums`].
+unsafe fn row_sums(isa: Isa, y: *const f32, shape: Shape, row: usize, start: bool, out: *mut f32) {
+    let mut row_out = vec![0.0f32; 2 * shape.c];
+    let tile =
+        |x: usize, cols: usize| Tile { src: 0, dst: shape.at(row, x) as u32, rows: 1, cols: cols as u8 };
+    // SAFETY: the row's pixels exist; `out` and `row_out` take 2 · c floats.
+    unsafe {
+        if start {
+            out.write_bytes(0, 2 * shape.c);
+        }
+        for x in (0..shape.w).step_by(255) {
+            let tiles = [tile(x, (shape.w - x).min(255))];
+            tk::tile_sums(isa, y, &tiles, shape.row(), shape.c, row_out.as_mut_ptr());
+            for (i, value) in row_out.iter().enumerate() {
+                *out.add(i) += value;
+            }
+        }
+    }
+}
+
+/// Calls `run` with the rows, two at a time when pooling.
+fn each_part(rows: &Rows, run: impl Fn(&Rows)) {
+    if !rows.pool {
+        run(rows);
+        return;
+    }
+    for r in (0..rows.rows).step_by(2) {
+        let count = 2.min(rows.rows - r);
+        let y = r * rows.y_row;
+        let part = Rows {
+            y: rows.y.wrapping_add(y),
+            dy: if rows.dy.is_null() { rows.dy } else { rows.dy.wrapping_add(y) },
+            a: rows.a.wrapping_add(r / 2 * rows.a_row),
+            rows: count,
+            ..*rows
+        };
+        run(&part);
+    }
+}

@@ -1,0 +1,130 @@
+//! The fuzzy neighbour graph: how strongly each pair of tracks attracts.
+
+use super::super::KnnGraph;
+
+/// Symmetric weighted graph in compressed rows.
+#[derive(Debug, Clone)]
+pub(super) struct Edges {
+    /// Where each row's entries begin; one more than there are rows.
+    pub(super) offsets: Vec<usize>,
+    /// Other end of each entry; ascending within a row.
+    pub(super) ends: Vec<u32>,
+    /// Strength of each entry, from above 0 to 1.
+    pub(super) weights: Vec<f32>,
+}
+
+impl Edges {
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Entries of row `i`.
+    pub(super) fn row(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let range = self.offsets[i]..self.offsets[i + 1];
+        self.ends[range.clone()].iter().map(|&j| j as usize).zip(self.weights[range].iter().copied())
+    }
+}
+
+/// Local distances made comparable and joined by fuzzy union (sections 3.1 and 3.2 of the paper).
+///
+/// In each row the nearest neighbour has strength 1 and the strengths sum to log2(k + 1), as in umap-learn,
+/// which counts the point itself among its neighbours.
+pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
+    let n = graph.len();
+    let mut directed: Vec<(u32, u32, f32)> = Vec::with_capacity(n * graph.k);
+    let mut distances: Vec<f32> = Vec::with_capacity(graph.k);
+    for i in 0..n {
+        distances.clear();
+        distances.extend(graph.row(i).map(|(_, similarity)| (1.0 - similarity).max(0.0)));
+        let (nearest, width) = smooth(&distances);
+        directed.extend(graph.row(i).zip(&distances).map(|((j, _), &d)| {
+            let strength = if d <= nearest { 1.0 } else { (-(d - nearest) / width).exp() };
+            (i as u32, j as u32, strength)
+        }));
+    }
+    // Both directions next to each other: (low, high, strength as seen from low or high).
+    let mut pairs: Vec<(u32, u32, f32)> =
+        directed.into_iter().map(|(i, j, w)| (i.min(j), i.max(j), w)).collect();
+    pairs.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
+    let mut union: Vec<(u32, u32, f32)> = Vec::with_capacity(pairs.len());
+    for (a, b, w) in pairs {
+        match union.last_mut() {
+            Some(last) if (last.0, last.1) == (a, b) => last.2 = last.2 + w - last.2 * w,
+            _ => union.push((a, b, w)),
+        }
+    }
+    union.retain(|edge| edge.2 > 0.0);
+    let mut offsets = vec![0; n + 1];
+    for &(a, b, _) in &union {
+        offsets[a as usize + 1] += 1;
+        offsets[b as usize + 1] += 1;
+    }
+    for i in 0..n {
+        offsets[i + 1] += offsets[i];
+    }
+    let mut next = offsets.clone();
+    let (mut ends, mut weights) = (vec![0; 2 * union.len()], vec![0.0; 2 * union.len()]);
+    // First the lower ends, then the higher ones: rows come out ascending.
+    for lower in [true, false] {
+        for &(a, b, w) in &union {
+            let (row, end) = if lower { (b, a) } else { (a, b) };
+            ends[next[row as usize]] = end;
+            weights[next[row as usize]] = w;
+            next[row as usize] += 1;
+        }
+    }
+    Edges { offsets, ends, weights }
+}
+
+/// Distance to the nearest neighbour that is not at the same place, and the width that makes the strengths
+/// sum to log2(k + 1), by bisection.
+fn smooth(distances: &[f32]) -> (f32, f32) {
+    let target = (distances.len() as f32 + 1.0).log2();
+    let nearest = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
+    let (mut low, mut high, mut width) = (0.0_f32, f32::INFINITY, 1.0_f32);
+    for _ in 0..64 {
+        let sum: f32 =
+            distances.iter().map(|&d| if d <= nearest { 1.0 } else { (-(d - nearest) / width).exp() }).sum();
+        if (sum - target).abs() < 1e-5 {
+            break;
+        }
+        if sum > target {
+            high = width;
+            width = f32::midpoint(low, high);
+        } else {
+            low = width;
+            width = if high.is_infinite() { width * 2.0 } else { f32::midpoint(low, high) };
+        }
+    }
+    let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
+    (nearest, width.max(1e-3 * mean).max(f32::MIN_POSITIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::unit_vectors;
+    use super::*;
+
+    #[test]
+    fn strengths_sum_to_the_logarithm_of_k() {
+        let distances = [0.1, 0.2, 0.25, 0.3, 0.5, 0.9, 1.0];
+        let (nearest, width) = smooth(&distances);
+        let sum: f32 = distances.iter().map(|d| (-(d - nearest).max(0.0) / width).exp()).sum();
+        assert!((nearest - 0.1).abs() < 1e-7 && (sum - 3.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn the_graph_is_symmetric_and_sorted() {
+        let vectors = unit_vectors(80, 8, 5);
+        let edges = fuzzy(&KnnGraph::exact(vectors.view(), 10).expect("unit vectors"));
+        for i in 0..80 {
+            let row: Vec<_> = edges.row(i).collect();
+            assert!(row.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            for (j, w) in row {
+                assert!(w > 0.0 && w <= 1.0);
+                assert!(edges.row(j).any(|(back, same)| back == i && (same - w).abs() < 1e-7));
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Saving, loading and building again.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::codes::{Codec, Codes};
+use super::segment::Segment;
+use super::{IndexError, IndexOptions, IndexStamp, SearchParams, VectorIndex, file, tail_file};
+
+/// A tail of more than this share of the tracks is built in.
+const TAIL_SHARE: f64 = 0.04;
+/// A tail of up to this many tracks is never too long.
+const TAIL_FREE: usize = 1000;
+/// More removed tracks than this share are thrown out.
+const TOMBSTONE_SHARE: f64 = 0.2;
+
+impl VectorIndex {
+    /// Saves the index to `path`, and what changed since its base was written to `path` + `.tail`.
+    ///
+    /// Each file is written under a temporary name, flushed, and renamed: a reader, or a crash at any moment,
+    /// finds the old state or the new one. A base that is at `path` already is not written again.
+    pub fn save(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
+        if stamp.dimension != self.dimension() {
+            return Err(IndexError::Dimension { expected: self.dimension(), actual: stamp.dimension });
+        }
+        let mut saved = self.saved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let changed = self.base.live.count < self.base.len() || !self.tail_slots.is_empty();
+        if let Some(root) = saved.filter(|root| file::root_at(path) == Some(*root)) {
+            return tail_file::save(path, root, stamp, &self.base, &self.tail);
+        }
+        let parts = file::BaseParts {
+            stamp,
+            complete: !changed,
+            options: &self.options,
+            tuning: self.tuning,
+            codec: &self.codec,
+            base: &self.base,
+            graph: self.graph.as_ref(),
+            hubs: self.hubs.as_ref(),
+        };
+        let root = file::save(path, parts)?;
+        *saved = Some(root);
+        if changed {
+            return tail_file::save(path, root, stamp, &self.base, &self.tail);
+        }
+        // The tail of the base that was here before means nothing beside the new one.
+        match std::fs::remove_file(tail_file::path_of(path)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(IndexError::Io { path: tail_file::path_of(path), doing: "removing", source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the index at `path` if it belongs to `expected`.
+    ///
+    /// Every byte is checked first. Errors: [`IndexError::Damaged`], [`IndexError::Version`],
+    /// [`IndexError::OtherModel`], [`IndexError::Stale`], [`IndexError::Dimension`], [`IndexError::Io`].
+    pub fn load(path: &Path, expected: &IndexStamp) -> Result<Self, IndexError> {
+        let (index, stamp) = Self::open(path)?;
+        if stamp.model_fingerprint != expected.model_fingerprint {
+            return Err(IndexError::OtherModel {
+                path: path.to_owned(),
+                expected: expected.model_fingerprint.clone(),
+                actual: stamp.model_fingerprint,
+            });
+        }
+        if stamp.dimension != expected.dimension {
+            return Err(IndexError::Dimension { expected: stamp.dimension, actual: expected.dimension });
+        }
+        if stamp.generation != expected.generation {
+            let (expected, actual) = (expected.generation, stamp.generation);
+            return Err(IndexError::Stale { path: path.to_owned(), expected, actual });
+        }
+        Ok(index)
+    }
+
+    /// Opens the index at `path` whatever it belongs to, and says what that is: an older generation can be brought
+    /// up to date with [`insert`](Self::insert) and [`remove`](Self::remove).
+    pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
+        let loaded = file::load(path)?;
+        let mut stamp = loaded.stamp;
+        let mut index = Self::assemble(
+            loaded.options,
+            loaded.codec,
+            loaded.base,
+            loaded.graph,
+            loaded.tuning,
+            loaded.hubs,
+        );
+        index.saved = std::sync::Mutex::new(Some(loaded.root));
+        let damage = file::Damage(tail_file::path_of(path));
+        match tail_file::load(path, loaded.root, index.base.len(), index.codec.width)? {
+            None if loaded.complete => {}
+            None => return Err(damage.error("missing: the base was written with a tail")),
+            Some(changes) => {
+                stamp.generation = changes.generation;
+                for slot in changes.removed {
+                    index.base.live.unset(slot as usize);
+                }
+                let width = index.codec.width;
+                let rows = changes.hi.chunks_exact(width).zip(changes.lo.chunks_exact(width));
+                for ((&track, &meta), (hi, lo)) in changes.ids.iter().zip(&changes.meta).zip(rows) {
+                    if index.contains(track) {
+                        return Err(damage.error(format!("track {track} twice")));
+                    }
+                    index.tail_slots.insert(track, index.tail.len() as u32);
+                    index.tail.codes.push_row(hi, lo, meta);
+                    index.tail.pushed(track);
+                }
+                index.measure_tail_hubs()?;
+            }
+        }
+        Ok((index, stamp))
+    }
+
+    fn measure_tail_hubs(&mut self) -> Result<(), IndexError> {
+        if let Some(hubs) = &self.hubs {
+            let scale = |slot: usize| {
+                let query = self.codec.query_at(&self.tail.codes, slot);
+                let mut nearest = self.search_plain(&query, 101, &SearchParams::default())?;
+                nearest.retain(|found| found.track != self.tail.ids[slot]);
+                Ok(hubs.of_query(self.source(), &self.base, &query, &nearest))
+            };
+            let scales =
+                (0..self.tail.len()).into_par_iter().map(scale).collect::<Result<_, IndexError>>()?;
+            self.tail_hubs = scales;
+        }
+        Ok(())
+    }
+
+    /// Whether building again would make searches cheaper: the tail or the removed tracks have become too many,
+    /// or there are enough tracks for a graph.
+    pub fn needs_rebuild(&self) -> bool {
+        let base = self.base.len() as f64;
+        let tail = self.tail.len();
+        let removed = base - self.base.live.count as f64;
+        let wants_graph = self.graph.is_none() && self.len() >= self.options.graph_from.max(2);
+        wants_graph
+            || removed > (TOMBSTONE_SHARE * base).max(TAIL_FREE as f64)
+            || tail > TAIL_FREE && tail as f64 > if self.graph.is_some() { TAIL_SHARE * base } else { base }
+    }
+
+    /// A new index of the same tracks without tail or removed ones, in parallel on rayon's current pool.
+    ///
+    /// Leaves this one as it is, so that it can be searched meanwhile. The vectors are those that the index holds;
+    /// [`build`](Self::build) from the library's is more exact by a hair.
+    pub fn rebuilt(&self, options: &IndexOptions) -> Result<Self, IndexError> {
+        super::check_options(options)?;
+        let tracks = self.tracks();
+        let dimension = self.dimension();
+        let mut rows = vec![0_f32; tracks.len() * dimension];
+        rows.par_chunks_exact_mut(dimension).zip(&tracks).for_each(|(row, &track)| {
+            if let Some((segment, slot)) = self.slot(track) {
+                self.codec.decode(&segment.codes, slot, row);
+            }
+        });
+        let row = |slot: usize| &rows[slot * dimension..][..dimension];
+        let codec = Codec::fit(dimension, (0..tracks.len()).map(row));
+        let codes = Codes::encode(&codec, tracks.len(), row);
+        Ok(Self::finish(*options, codec, Segment::new(tracks, codes)))
+    }
+}

@@ -1,0 +1,146 @@
+//! What changed since the base was written: a small file beside it, rewritten at each save.
+//!
+//! ```text
+//! magic 8 · version u32 · header length u32 · header (JSON)
+//! removed slots u32 · ids i64 · scale, offset f32 · hi u8 [n, width] · lo u8 [n, width] · BLAKE3 of all before 32
+//! ```
+//!
+//! It names the base it belongs to by digest: beside any other base it means nothing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::track::TrackId;
+
+use super::codes::Meta;
+use super::file::{Damage, VERSION, array, pairs, replace, words};
+use super::segment::Segment;
+use super::{IndexError, IndexStamp};
+
+const MAGIC: &[u8; 8] = b"voisinTL";
+const PREFIX: usize = 16;
+const DIGEST: usize = 32;
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    base: [u8; DIGEST],
+    generation: u64,
+    removed: usize,
+    added: usize,
+}
+
+/// Changes read back.
+pub(crate) struct Changes {
+    pub(crate) generation: u64,
+    pub(crate) removed: Vec<u32>,
+    pub(crate) ids: Vec<TrackId>,
+    pub(crate) meta: Vec<Meta>,
+    pub(crate) hi: Vec<u8>,
+    pub(crate) lo: Vec<u8>,
+}
+
+/// Where the changes of the base at `path` are kept.
+pub(crate) fn path_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tail");
+    name.into()
+}
+
+pub(crate) fn save(
+    path: &Path,
+    root: [u8; DIGEST],
+    stamp: &IndexStamp,
+    base: &Segment,
+    tail: &Segment,
+) -> Result<(), IndexError> {
+    let removed: Vec<u32> =
+        (0..base.len() as u32).filter(|&slot| !base.live.contains(slot as usize)).collect();
+    let added: Vec<usize> = tail.live.slots().map(|slot| slot as usize).collect();
+    let header =
+        Header { base: root, generation: stamp.generation, removed: removed.len(), added: added.len() };
+    replace(&path_of(path), |file| {
+        let header = serde_json::to_vec(&header)?;
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&header);
+        bytes.extend(removed.iter().flat_map(|slot| slot.to_le_bytes()));
+        bytes.extend(added.iter().flat_map(|&slot| tail.ids[slot].0.to_le_bytes()));
+        for &slot in &added {
+            bytes.extend_from_slice(&tail.codes.meta[slot].scale.to_le_bytes());
+            bytes.extend_from_slice(&tail.codes.meta[slot].offset.to_le_bytes());
+        }
+        bytes.extend(added.iter().flat_map(|&slot| tail.codes.hi_row(slot)));
+        bytes.extend(added.iter().flat_map(|&slot| tail.codes.lo_row(slot)));
+        let digest = blake3::hash(&bytes);
+        bytes.extend_from_slice(digest.as_bytes());
+        file.write_all(&bytes)
+    })
+}
+
+/// The changes of the base with digest `root`; `None` if there are none or they belong to another base.
+pub(crate) fn load(
+    path: &Path,
+    root: [u8; DIGEST],
+    n: usize,
+    width: usize,
+) -> Result<Option<Changes>, IndexError> {
+    let path = path_of(path);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(IndexError::Io { path, doing: "reading", source }),
+    };
+    let damage = Damage(path);
+    let short = || damage.error("shorter than its head");
+    let body_end = bytes.len().checked_sub(DIGEST).filter(|&end| end >= PREFIX).ok_or_else(short)?;
+    if &bytes[..8] != MAGIC {
+        return Err(damage.error("not the tail of an index"));
+    }
+    let version = u32::from_le_bytes(array(&bytes[8..12]));
+    if version != VERSION {
+        return Err(IndexError::Version { path: damage.0, expected: VERSION, actual: version });
+    }
+    if blake3::hash(&bytes[..body_end]).as_bytes() != &bytes[body_end..] {
+        return Err(damage.error("checksum"));
+    }
+    let body_start = PREFIX + u32::from_le_bytes(array(&bytes[12..16])) as usize;
+    let header = bytes.get(PREFIX..body_start).filter(|_| body_start <= body_end).ok_or_else(short)?;
+    let header: Header =
+        serde_json::from_slice(header).map_err(|error| damage.error(format!("header: {error}")))?;
+    if header.base != root {
+        return Ok(None);
+    }
+    let mut rest = &bytes[body_start..body_end];
+    let mut take = |count: usize, size: usize| {
+        let (taken, left) = rest.split_at_checked(count.checked_mul(size)?)?;
+        rest = left;
+        Some(taken)
+    };
+    let mut sections = || {
+        Some((
+            take(header.removed, 4)?,
+            take(header.added, 8)?,
+            take(header.added, 8)?,
+            take(header.added, width)?,
+            take(header.added, width)?,
+        ))
+    };
+    let (removed, ids, meta, hi, lo) = sections().ok_or_else(|| damage.error("cut"))?;
+    if !rest.is_empty() {
+        return Err(damage.error("longer than its header says"));
+    }
+    let removed = words(removed);
+    if removed.iter().any(|&slot| slot as usize >= n) {
+        return Err(damage.error("removed slot out of range"));
+    }
+    let ids: Vec<TrackId> = ids.chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id)))).collect();
+    let meta = pairs(meta, |scale, offset| Meta { scale, offset });
+    if !meta.iter().all(|meta| meta.is_sane()) {
+        return Err(damage.error("scales out of range"));
+    }
+    Ok(Some(Changes { generation: header.generation, removed, ids, meta, hi: hi.to_vec(), lo: lo.to_vec() }))
+}

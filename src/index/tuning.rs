@@ -1,0 +1,164 @@
+//! How wide a search has to be, measured on the vectors themselves against the exact search.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::track::TrackId;
+
+use super::builder::Source;
+use super::graph::Graph;
+use super::segment::{Budget, Segment, SignModel, rerank};
+use super::top::Top;
+
+/// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
+const AT: [usize; 2] = [10, 100];
+/// Vectors that are searched for.
+const SAMPLE: usize = 400;
+/// Widths tried.
+const WIDTHS: [usize; 16] = [16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 2048];
+/// Share of the true neighbours whose signs are within the first limit of the cascade.
+const FIRST_SHARE: f64 = 0.97;
+/// Share of the true neighbours that a stage of the cascade has to hand on.
+const HANDED_ON: f64 = 0.9995;
+/// True neighbours that are looked at.
+const DEPTH: usize = 100;
+
+/// Widths for [`AT`] neighbours each.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tuning {
+    /// Candidates of a graph search.
+    pub(crate) ef: [usize; 2],
+    /// Candidates by sign.
+    pub(crate) bits: [usize; 2],
+    /// How far beyond its expectation the number of differing signs may be, in standard deviations.
+    pub(crate) sign_error: f32,
+    /// How far a similarity at 8 bits may be from the one at 16.
+    pub(crate) error8: f32,
+}
+
+impl Default for Tuning {
+    /// For indexes too small to measure: close to exact.
+    fn default() -> Self {
+        Self { ef: [200, 400], bits: [2000, 4000], sign_error: 6., error8: 0.03 }
+    }
+}
+
+impl Tuning {
+    pub(crate) fn ef(&self, k: usize) -> usize {
+        line(self.ef, k)
+    }
+
+    /// Whether these can be widths at all; for what is read from a file.
+    pub(crate) fn is_sane(&self) -> bool {
+        [self.ef, self.bits].as_flattened().iter().all(|&width| width <= 1 << 31)
+            && (0. ..=100.).contains(&self.sign_error)
+            && (0. ..=2.).contains(&self.error8)
+    }
+
+    pub(crate) fn budget(&self, k: usize) -> Budget {
+        Budget { bits: line(self.bits, k), sign_error: self.sign_error, error8: self.error8 }
+    }
+}
+
+fn line([low, high]: [usize; 2], k: usize) -> usize {
+    let slope = high.saturating_sub(low) as f64 / (AT[1] - AT[0]) as f64;
+    let width = low as f64 + slope.max(1.) * k.saturating_sub(AT[0]) as f64;
+    (width.ceil() as usize).max(k)
+}
+
+/// One vector of the sample and its true neighbours, itself left out.
+struct Trial {
+    slot: u32,
+    nearest: Vec<u32>,
+}
+
+/// Measures on every n-th vector, which is hidden from the searches for it: as if it were not in the index.
+pub(crate) fn measure(source: Source<'_>, base: &Segment, graph: Option<&Graph>, target: f64) -> Tuning {
+    let mut tuning = Tuning::default();
+    if base.len() < 10 * DEPTH {
+        return tuning;
+    }
+    let step = base.len().div_ceil(SAMPLE);
+    let trials: Vec<Trial> =
+        (0..base.len()).into_par_iter().step_by(step).map(|slot| trial(source, base, slot)).collect();
+    measure_cascade(source, base, &trials, &mut tuning);
+    let error8 = tuning.error8;
+    if let Some(graph) = graph {
+        for (at, k) in AT.into_iter().enumerate() {
+            let target = if k == AT[0] { target } else { target.min(0.99) };
+            let enough =
+                |&width: &usize| width >= k && recall(source, graph, &trials, k, width, error8) >= target;
+            tuning.ef[at] = WIDTHS.iter().copied().find(enough).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
+        }
+    }
+    tuning
+}
+
+fn trial(source: Source<'_>, base: &Segment, slot: usize) -> Trial {
+    let query = source.codec.query_at(source.codes, slot);
+    let mut top = Top::new(DEPTH + 1);
+    base.exact(source.isa, source.codec, &query, &base.live, &mut top);
+    let slots = top.into_sorted().into_iter().filter_map(|found| base.ids.binary_search(&found.track).ok());
+    Trial { slot: slot as u32, nearest: slots.map(|s| s as u32).filter(|&s| s as usize != slot).collect() }
+}
+
+/// What one trial says about the stages of the cascade.
+#[derive(Default)]
+struct Errors {
+    /// Rank by sign of each of the nearest.
+    ranks: Vec<usize>,
+    /// Differing signs beyond expectation, in standard deviations.
+    signs: Vec<f32>,
+    /// Similarity at 16 bits beyond the one at 8.
+    error8: Vec<f32>,
+}
+
+fn measure_cascade(source: Source<'_>, base: &Segment, trials: &[Trial], tuning: &mut Tuning) {
+    let errors = |trial: &Trial| {
+        let query = source.codec.query_at(source.codes, trial.slot as usize);
+        let nearest = &trial.nearest[..AT[1]];
+        let (mut products, mut similarities) = (Vec::new(), Vec::new());
+        source.codes.similarities8(source.isa, &query, nearest, &mut products, &mut similarities);
+        let mut errors = Errors::default();
+        let signs = base.sign_ranks(source.isa, &query, nearest);
+        for ((&slot, (rank, distance)), estimate) in nearest.iter().zip(signs).zip(similarities) {
+            let similarity = source.codes.similarity(source.isa, &query, slot as usize);
+            let model = SignModel::new(source.codec, &query, source.codes.meta[slot as usize], similarity);
+            errors.ranks.push(rank);
+            errors.signs.push((distance as f32 - model.mean) / model.deviation.max(1.));
+            errors.error8.push(similarity - estimate);
+        }
+        errors
+    };
+    let errors: Vec<Errors> = trials.par_iter().map(errors).collect();
+    for (at, k) in AT.into_iter().enumerate() {
+        let mut ranks: Vec<usize> = errors.iter().flat_map(|one| one.ranks[..k].iter().copied()).collect();
+        ranks.sort_unstable();
+        // Where this is too few, the limit of signs is raised during the search.
+        tuning.bits[at] = ranks[((ranks.len() - 1) as f64 * FIRST_SHARE) as usize].max(4 * k);
+    }
+    let beyond = |of: fn(&Errors) -> &Vec<f32>| {
+        let mut all: Vec<f32> = errors.iter().flat_map(|one| of(one).iter().copied()).collect();
+        all.sort_unstable_by(f32::total_cmp);
+        all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize].max(0.)
+    };
+    tuning.sign_error = beyond(|one| &one.signs).min(100.);
+    tuning.error8 = beyond(|one| &one.error8).min(2.);
+}
+
+/// Mean share of the true `k` neighbours that a graph search of width `ef` returns.
+fn recall(source: Source<'_>, graph: &Graph, trials: &[Trial], k: usize, ef: usize, error8: f32) -> f64 {
+    let one = |trial: &Trial| {
+        let query = source.codec.query_at(source.codes, trial.slot as usize);
+        let mut top = Top::new(k);
+        graph.walk(source.isa, source.codes, &query, ef, Some(trial.slot), |pool| {
+            rerank(pool, error8, &mut top, |slot| {
+                (source.codes.similarity(source.isa, &query, slot), TrackId(slot as i64))
+            });
+        });
+        let found = top.into_sorted();
+        found.iter().filter(|found| trial.nearest[..k].contains(&(found.track.0 as u32))).count()
+    };
+    let found: usize = trials.par_iter().map(one).sum();
+    found as f64 / (trials.len() * k) as f64
+}

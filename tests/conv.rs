@@ -1,0 +1,372 @@
+//! The convolution kernels against Candle's own, on every instruction set this processor has.
+
+use candle_core::{D, Device, Result, Tensor, Var};
+use voisin::encoder::conv::{
+    Activation, Conv3x3, FastOpenL3, Isa, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW,
+    conv3x3,
+};
+
+/// Uniform numbers in [-1, 1), the same on every machine.
+fn random(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Mel spectrograms in dB.
+fn mels(seed: u64, len: usize) -> Vec<f32> {
+    random(seed, len).into_iter().map(|x| 40.0 * (x - 1.0)).collect()
+}
+
+/// Largest difference over the largest magnitude.
+fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(1e-20f32, |a, b| a.max(b.abs()));
+    assert!(found.iter().all(|x| x.is_finite()));
+    found.iter().zip(expected).fold(0f32, |a, (x, y)| a.max((x - y).abs())) / scale
+}
+
+fn instruction_sets() -> Vec<Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+}
+
+fn flat(x: &Tensor) -> Result<Vec<f32>> {
+    x.flatten_all()?.to_vec1()
+}
+
+#[test]
+fn winograd_equals_candles_conv2d_for_every_shape() -> Result<()> {
+    let device = Device::Cpu;
+    // (batch, in, out, rows, columns): odd sizes, one channel, sizes below a tile, large batches.
+    let shapes = [
+        (1, 1, 1, 1, 1),
+        (1, 1, 64, 13, 7),
+        (2, 3, 5, 4, 4),
+        (1, 16, 16, 5, 9),
+        (3, 17, 33, 6, 2),
+        (1, 64, 64, 21, 30),
+        (2, 48, 80, 9, 11),
+        (1, 130, 144, 8, 13),
+        (5, 32, 16, 1, 17),
+        (33, 8, 24, 7, 5),
+        (4, 96, 112, 3, 3),
+        (1, 256, 128, 12, 10),
+        (17, 20, 20, 15, 4),
+    ];
+    for (case, (n, cin, cout, h, w)) in shapes.into_iter().enumerate() {
+        let seed = case as u64 * 10 + 1;
+        let (x, bias) = (random(seed, n * cin * h * w), random(seed + 1, cout));
+        let weight = random(seed + 2, cout * cin * 9);
+        let tx = Tensor::from_slice(&x, (n, cin, h, w), &device)?;
+        let tw = Tensor::from_slice(&weight, (cout, cin, 3, 3), &device)?;
+        let tb = Tensor::from_slice(&bias, (1, cout, 1, 1), &device)?;
+        let linear = tx.conv2d(&tw, 1, 1, 1, 1)?.broadcast_add(&tb)?;
+        let relu = linear.relu()?;
+        for isa in instruction_sets() {
+            for (activation, expected) in [
+                (Activation::Linear, flat(&linear)?),
+                (Activation::Relu, flat(&relu)?),
+                (Activation::ReluPool, if h > 1 && w > 1 { flat(&relu.max_pool2d(2)?)? } else { Vec::new() }),
+            ] {
+                let conv = Conv3x3::with_isa(&weight, &bias, cin, cout, activation, isa);
+                let found = conv.forward_slice(&x, n, h, w);
+                let error = relative_error(&found, &expected);
+                assert!(error < 1e-4, "{isa} {activation:?} {n}×{cin}→{cout} {h}×{w}: {error:e}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn tensor_forms_take_any_layout() -> Result<()> {
+    let device = Device::Cpu;
+    let (weight, bias) = (random(1, 24 * 12 * 9), random(2, 24));
+    let x = Tensor::from_vec(random(3, 2 * 9 * 12 * 10), (2, 9, 12, 10), &device)?.transpose(1, 2)?;
+    let tw = Tensor::from_slice(&weight, (24, 12, 3, 3), &device)?;
+    let tb = Tensor::from_slice(&bias, 24, &device)?;
+    let expected = x.contiguous()?.conv2d(&tw, 1, 1, 1, 1)?.broadcast_add(&tb.reshape((1, 24, 1, 1))?)?;
+    let fixed = Conv3x3::new(&weight, &bias, 12, 24, Activation::Linear).forward(&x)?;
+    assert!(relative_error(&flat(&fixed)?, &flat(&expected)?) < 1e-5);
+    assert!(relative_error(&flat(&conv3x3(&x, &tw, &tb)?)?, &flat(&expected)?) < 1e-5);
+    assert!(Conv3x3::new(&weight, &bias, 12, 24, Activation::Linear).forward(&x.narrow(1, 0, 5)?).is_err());
+    assert!(conv3x3(&x.narrow(1, 0, 5)?, &tw, &tb).is_err());
+    Ok(())
+}
+
+#[test]
+fn conv3x3_gradients_equal_candles_autograd() -> Result<()> {
+    let device = Device::Cpu;
+    for (n, cin, cout, h, w) in [(1, 1, 1, 3, 5), (2, 16, 32, 9, 10), (3, 5, 18, 7, 4), (2, 144, 160, 6, 5)] {
+        let x = Var::from_vec(random(1, n * cin * h * w), (n, cin, h, w), &device)?;
+        let weight = Var::from_vec(random(2, cout * cin * 9), (cout, cin, 3, 3), &device)?;
+        let bias = Var::from_vec(random(3, cout), cout, &device)?;
+        let target = Tensor::from_vec(random(4, n * cout * h * w), (n, cout, h, w), &device)?;
+        let candle = x.conv2d(&weight, 1, 1, 1, 1)?.broadcast_add(&bias.reshape((1, cout, 1, 1))?)?;
+        let expected = (candle.sqr()? * &target)?.sum_all()?.backward()?;
+        let found = (conv3x3(&x, &weight, &bias)?.sqr()? * &target)?.sum_all()?.backward()?;
+        for (name, var) in [("x", &x), ("weight", &weight), ("bias", &bias)] {
+            let (found, expected) = (found.get(var).unwrap(), expected.get(var).unwrap());
+            let error = relative_error(&flat(found)?, &flat(expected)?);
+            assert!(error < 1e-4, "{name} of {n}×{cin}→{cout} {h}×{w}: {error:e}");
+        }
+    }
+    Ok(())
+}
+
+/// A parameter as a Candle variable, under its name.
+struct Vars(Vec<(String, Var)>);
+
+impl Vars {
+    fn new(weights: &OpenL3Weights) -> Self {
+        let mut vars = Vec::new();
+        weights.for_each(|name, shape, values| {
+            let tensor = Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+            vars.push((name.to_owned(), Var::from_tensor(&tensor).unwrap()));
+        });
+        Self(vars)
+    }
+    fn get(&self, name: &str) -> &Tensor {
+        self.0.iter().find(|(n, _)| n == name).map_or_else(|| panic!("{name}"), |(_, var)| var.as_tensor())
+    }
+    fn channels(&self, name: &str) -> Result<Tensor> {
+        let x = self.get(name);
+        x.reshape((1, x.elem_count(), 1, 1))
+    }
+    fn norm(&self, i: usize, x: &Tensor, train: bool) -> Result<Tensor> {
+        let name = |part: &str| format!("batch_normalization_{i}.{part}");
+        let (mean, var) = if train {
+            let mean = x.mean_keepdim((0, 2, 3))?;
+            let var = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
+            (mean, var)
+        } else {
+            (self.channels(&name("running_mean"))?, self.channels(&name("running_var"))?)
+        };
+        let hat = x.broadcast_sub(&mean)?.broadcast_div(&(var + 1e-3)?.sqrt()?)?;
+        hat.broadcast_mul(&self.channels(&name("weight"))?)?.broadcast_add(&self.channels(&name("bias"))?)
+    }
+    /// The network as its paper has it, with Candle's operations only.
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.norm(1, x, train)?;
+        for i in 1..=8 {
+            let name = if i == 8 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{i}") };
+            x = x
+                .conv2d(self.get(&format!("{name}.weight")), 1, 1, 1, 1)?
+                .broadcast_add(&self.channels(&format!("{name}.bias"))?)?;
+            if i < 8 {
+                x = self.norm(i + 1, &x, train)?.relu()?;
+            }
+            if matches!(i, 2 | 4 | 6) {
+                // Not max_pool2d: Candle's gradient of it is a quarter of what it should be.
+                let (n, c, h, w) = x.dims4()?;
+                let even = x.narrow(2, 0, h / 2 * 2)?.narrow(3, 0, w / 2 * 2)?.contiguous()?;
+                let split = even.reshape((n, c, h / 2, 2, w / 2 * 2))?.max(3)?;
+                x = split.reshape((n, c, h / 2, w / 2, 2))?.max(D::Minus1)?;
+            }
+        }
+        x.flatten_from(2)?.max(D::Minus1)
+    }
+}
+
+#[test]
+fn fast_openl3_equals_the_network_in_candle_on_every_instruction_set() -> Result<()> {
+    let weights = OpenL3Weights::seeded(7, &[16, 16, 32, 48, 32, 64, 80, 96]);
+    let n = 2;
+    let mels = mels(5, n * WINDOW);
+    let x = Tensor::from_slice(&mels, (n, 1, 128, 199), &Device::Cpu)?;
+    let expected = flat(&Vars::new(&weights).forward(&x, false)?)?;
+    for isa in instruction_sets() {
+        let net = FastOpenL3::with_isa(&weights, isa);
+        let mut out = vec![0.0; n * net.dimension()];
+        net.forward(&mels, n, &mut out);
+        let error = relative_error(&out, &expected);
+        assert!(error < 1e-4, "{isa}: {error:e}");
+    }
+    Ok(())
+}
+
+#[test]
+fn fast_openl3_at_full_width_equals_candle() -> Result<()> {
+    let weights = OpenL3Weights::seeded(3, &OPENL3_WIDTHS);
+    let mels = mels(6, WINDOW);
+    let x = Tensor::from_slice(&mels, (1, 1, 128, 199), &Device::Cpu)?;
+    let expected = flat(&Vars::new(&weights).forward(&x, false)?)?;
+    let net = FastOpenL3::new(&weights);
+    let mut out = vec![0.0; 512];
+    net.forward(&mels, 1, &mut out);
+    let error = relative_error(&out, &expected);
+    assert!(error < 1e-4, "{error:e}");
+    Ok(())
+}
+
+#[test]
+fn bf16_products_keep_the_vectors_direction() {
+    if !Precision::Bf16.is_available(Isa::Avx512) {
+        eprintln!("skipped: this processor has no bf16 products");
+        return;
+    }
+    let weights = OpenL3Weights::seeded(5, &[16, 16, 48, 32, 80, 64, 96, 128]);
+    let n = 9;
+    let mels = mels(15, n * WINDOW);
+    let run = |precision: Precision, batch: usize| {
+        let net = FastOpenL3::with_precision(&weights, Isa::Avx512, precision);
+        assert_eq!(net.precision(), precision);
+        let mut out = vec![0.0; n * net.dimension()];
+        for start in (0..n).step_by(batch) {
+            let to = start * net.dimension();
+            net.forward(&mels[start * WINDOW..], batch.min(n - start), &mut out[to..]);
+        }
+        out
+    };
+    let (full, half) = (run(Precision::F32, n), run(Precision::Bf16, n));
+    assert_ne!(full, half);
+    assert_eq!(half, run(Precision::Bf16, 1), "the same bits whatever the batch");
+    for (a, b) in full.chunks_exact(128).zip(half.chunks_exact(128)) {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        assert!(cosine > 0.999, "{cosine}");
+    }
+}
+
+#[test]
+fn results_are_the_same_bits_whatever_batch_and_threads() {
+    let weights = OpenL3Weights::seeded(11, &[16, 32, 32, 64, 48, 128, 64, 64]);
+    let net = FastOpenL3::new(&weights);
+    let n = 19;
+    let mels = mels(8, n * WINDOW);
+    let run = |threads: usize, batch: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut out = vec![0.0; n * net.dimension()];
+        pool.install(|| {
+            for start in (0..n).step_by(batch) {
+                let count = batch.min(n - start);
+                let to = start * net.dimension();
+                net.forward(&mels[start * WINDOW..], count, &mut out[to..]);
+            }
+        });
+        out
+    };
+    let expected = run(1, 1);
+    for (threads, batch) in [(1, 19), (2, 1), (3, 5), (4, 19), (5, 8)] {
+        assert_eq!(run(threads, batch), expected, "{threads} threads, batches of {batch}");
+    }
+}
+
+#[test]
+fn training_gradients_equal_candles_autograd() -> Result<()> {
+    for (isa, (h, w, n)) in instruction_sets().into_iter().zip([(24, 35, 3), (16, 24, 2), (17, 16, 4)]) {
+        let weights = OpenL3Weights::seeded(21, &[16, 32, 48, 16, 32, 48, 144, 64]);
+        let mut train = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
+        let mels = mels(9, n * h * w);
+        let embeddings = train.forward(&mels, n);
+        let target = random(10, embeddings.len());
+        train.backward(&target);
+
+        let vars = Vars::new(&weights);
+        let x = Tensor::from_slice(&mels, (n, 1, h, w), &Device::Cpu)?;
+        let expected = vars.forward(&x, true)?;
+        let error = relative_error(&embeddings, &flat(&expected)?);
+        assert!(error < 1e-4, "{isa}: embeddings {error:e}");
+        let target = Tensor::from_slice(&target, expected.dims(), &Device::Cpu)?;
+        let grads = (expected * target)?.sum_all()?.backward()?;
+        for parameter in train.layout() {
+            let found = &train.gradients()[parameter.range.clone()];
+            let expected = flat(grads.get(vars.get(&parameter.name)).unwrap())?;
+            if parameter.name.starts_with("conv2d") && parameter.name.ends_with("bias") {
+                // Batch norm removes it: rounding noise there, exactly 0 here.
+                assert!(expected.iter().all(|g| g.abs() < 0.05) && found.iter().all(|&g| g == 0.0));
+                continue;
+            }
+            let mut error = relative_error(found, &expected);
+            if parameter.name == "batch_normalization_1.weight" {
+                // The next batch norm takes out the input's scale, so this one value is what is left of
+                // large terms that cancel: measured against its sibling's.
+                let sibling = flat(grads.get(vars.get("batch_normalization_1.bias")).unwrap())?;
+                error *= (expected[0] / sibling[0]).abs().min(1.0);
+            }
+            assert!(error < 1e-3, "{isa} {}: {error:e}", parameter.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn training_is_the_same_bits_whatever_the_threads_and_learns() {
+    let weights = OpenL3Weights::seeded(31, &[16, 16, 32, 32, 32, 32, 48, 32]);
+    let (h, w, n) = (24, 40, 6);
+    let mels = mels(12, n * h * w);
+    let target = random(13, n * 32);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut train = OpenL3Train::with_input(
+                &weights,
+                h,
+                w,
+                voisin::encoder::conv::isa(),
+                Precision::F32,
+                Precision::F32,
+            );
+            let mut losses = Vec::new();
+            for _ in 0..8 {
+                let out = train.forward(&mels, n);
+                let d: Vec<f32> = out.iter().zip(&target).map(|(a, b)| a - b).collect();
+                losses.push(d.iter().map(|x| x * x).sum::<f32>());
+                train.backward(&d);
+                let (parameters, gradients) = train.parameters_and_gradients();
+                for (p, g) in parameters.iter_mut().zip(gradients) {
+                    *p -= 1e-4 * g;
+                }
+            }
+            (losses, train.weights())
+        })
+    };
+    let (losses, after) = run(1);
+    assert!(losses[7] < 0.7 * losses[0], "{losses:?}");
+    assert_ne!(after.norms[3].running_mean, weights.norms[3].running_mean);
+    let (again, after_again) = run(3);
+    assert_eq!(losses, again);
+    assert!(after == after_again);
+}
+
+#[test]
+fn running_statistics_follow_batches_and_serve_inference() {
+    // With momentum 1 the running statistics are the batch's, so inference gives nearly what training gave
+    // (the running variance is the unbiased one).
+    let weights = OpenL3Weights::seeded(41, &[16, 16, 16, 16, 32, 32, 32, 48]);
+    let n = 3;
+    let mels = mels(14, n * WINDOW);
+    let mut train = OpenL3Train::new(&weights);
+    train.set_momentum(1.0);
+    let expected = train.forward(&mels, n);
+    let net = FastOpenL3::new(&train.weights());
+    let mut out = vec![0.0; n * net.dimension()];
+    net.forward(&mels, n, &mut out);
+    let error = relative_error(&out, &expected);
+    assert!(error < 3e-3, "{error:e}");
+}
+
+#[test]
+fn weights_are_checked_by_name_and_length() {
+    let weights = OpenL3Weights::seeded(1, &[16; 8]);
+    let mut named = std::collections::BTreeMap::new();
+    weights.for_each(|name, _, values| {
+        named.insert(name.to_owned(), values.to_vec());
+    });
+    assert_eq!(named.len(), 16 + 32);
+    assert!(OpenL3Weights::from_named(|name| named.get(name).cloned()).unwrap() == weights);
+    let missing =
+        OpenL3Weights::from_named(|name| named.get(name).filter(|_| name != "conv2d_4.weight").cloned());
+    assert!(missing.unwrap_err().to_string().contains("conv2d_4.weight"));
+    let short = OpenL3Weights::from_named(|name| {
+        named
+            .get(name)
+            .map(|v| if name == "batch_normalization_8.bias" { v[1..].to_vec() } else { v.clone() })
+    });
+    assert!(short.unwrap_err().to_string().contains("expected 16 values, found 15"));
+}
