@@ -189,8 +189,7 @@ fn lfe_planes(channels: &Channels) -> u64 {
 
 fn sanitise(mono: &mut [f32]) {
     for sample in mono {
-        // NaN compares false and goes the same way as what is too loud.
-        if !(sample.abs() <= LOUDEST) {
+        if sample.is_nan() || sample.abs() > LOUDEST {
             *sample = if sample.is_finite() { LOUDEST.copysign(*sample) } else { 0.0 };
         }
     }

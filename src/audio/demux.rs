@@ -10,7 +10,7 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::{MetadataOptions, StandardTag};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
@@ -108,7 +108,7 @@ impl Demuxer {
         }
         let bytes_in_source = source.len();
         let format = guard(path, || {
-            let stream = MediaSourceStream::new(Box::new(source), Default::default());
+            let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
             symphonia::default::get_probe().probe(
                 &Hint::new(),
                 stream,

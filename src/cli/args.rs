@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Folder of the library [default: $XDG_DATA_HOME/voisin]
+    /// Folder of the library [default: $`XDG_DATA_HOME/voisin`]
     #[arg(long, global = true, env = "VOISIN_LIBRARY", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) library: Option<PathBuf>,
     /// Model: a name from `voisin model list`, a manifest, or a weights file
