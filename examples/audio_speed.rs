@@ -67,7 +67,7 @@ fn measure(path: &Path) -> Result<(), AudioError> {
         let read = |rate, starts: &[i64], length, how| {
             let mut sum = 0.0;
             audio::read_windows_with(path, &info, rate, starts, length, how, &mut |_, samples| {
-                sum += samples[0]
+                sum += samples[0];
             })?;
             std::hint::black_box(sum);
             Ok(())

@@ -99,9 +99,9 @@ impl State {
             ["open", path] => {
                 let dimension = self.queries.ncols();
                 self.index = None;
-                let start = Instant::now();
+                let (start, cpu) = (Instant::now(), cpu_seconds());
                 self.index = Some(VectorIndex::load(path.as_ref(), &stamp(dimension))?);
-                json!({ "seconds": start.elapsed().as_secs_f64() })
+                json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
             ["search", mode, ef, k, out] => {
                 let ef: usize = ef.parse()?;

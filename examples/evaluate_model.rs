@@ -65,7 +65,7 @@ fn main() -> Result<()> {
             .par_iter()
             .map(|track| embed(&folder.join(&track.file), &encoder, &front_end, count))
             .collect::<Result<Vec<_>>>()?;
-        let views: Vec<_> = rows.iter().map(ndarray::Array2::view).collect();
+        let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
         let vectors = concatenate(Axis(0), &views)?;
         for (name, labels) in [("all labels", &labels), ("pop and rock joined", &joined)] {
             for standardise in [false, true] {
@@ -90,16 +90,16 @@ fn main() -> Result<()> {
 fn embed(path: &Path, encoder: &Encoder, front_end: &MelFrontEnd, count: usize) -> Result<Array2<f32>> {
     let config = front_end.config();
     let info = audio::probe(path)?;
-    let length = audio::resampled_len(&info, config.sample_rate);
-    let starts = windows::spread(length, config.window_samples, count, config.sample_rate as usize);
+    let length = audio::resampled_len(&info, config.sample_rate());
+    let starts = windows::spread(length, config.window_samples(), count, config.sample_rate() as usize);
     let mut scratch = front_end.scratch();
     let mut mels = Vec::with_capacity(starts.len() * config.cells());
     audio::read_windows(
         path,
         &info,
-        config.sample_rate,
+        config.sample_rate(),
         &starts,
-        config.window_samples,
+        config.window_samples(),
         &mut |_, window| {
             if !windows::is_near_silent(window) {
                 let at = mels.len();

@@ -16,6 +16,8 @@ parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--batches", default="1,8,32")
 parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
 parser.add_argument("--only", default="onnx,eager,channels_last,traced,bf16")
+parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
+                    help="cpu: CPU seconds of each process, for a machine that others use (take --threads 1)")
 parser.add_argument("--bench", help="the bench executable (default: the newest in target/release/deps)")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
@@ -116,6 +118,30 @@ def ask(name, line):
     return process.stdout.readline()
 
 
+def cpu_seconds(pid="self"):
+    total = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        total += int(open(path).read().split()[0])
+    return total / 1e9
+
+
+def seconds_of(name, x, batch, repeats):
+    """Median wall seconds of a batch, or mean CPU seconds (one unmeasured batch comes first in both)."""
+    if name in serving:
+        before = cpu_seconds(serving[name][0].pid)
+        wall = float(ask(name, f"time {batch} {repeats}"))
+        used = cpu_seconds(serving[name][0].pid) - before
+        return wall if args.clock == "wall" else used / (repeats + 1)
+    samples = []
+    before = cpu_seconds()
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        engines[name](x)
+        samples.append(time.perf_counter() - start)
+    used = cpu_seconds() - before
+    return statistics.median(samples[1:]) if args.clock == "wall" else used / (repeats + 1)
+
+
 cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
 print(f"{cpu}, {args.threads} threads; onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, "
       f"voisin {', '.join(f'{n} ({isa})' for n, (_, isa) in serving.items())}")
@@ -139,19 +165,11 @@ with torch.no_grad():
         for _ in range(args.rounds):
             for name in names:
                 repeats = max(1, int(args.seconds / guess[name]))
-                if name in serving:
-                    seconds = float(ask(name, f"time {batch} {repeats}"))
-                else:
-                    samples = []
-                    engines[name](x)
-                    for _ in range(repeats):
-                        start = time.perf_counter()
-                        engines[name](x)
-                        samples.append(time.perf_counter() - start)
-                    seconds = statistics.median(samples)
+                seconds = seconds_of(name, x, batch, repeats)
                 guess[name] = seconds
                 rates[name].append(batch / seconds)
-        print(f"batch {batch}: windows/s, and ratio to onnx")
+        unit = "windows/s" if args.clock == "wall" else "windows per CPU second"
+        print(f"batch {batch}: {unit}, and ratio to onnx")
         for name in names:
             ratio = ""
             if "onnx" in rates:

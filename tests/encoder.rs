@@ -1,5 +1,8 @@
 //! The networks against PyTorch and TensorFlow, models on disk, and results that depend on nothing but the window.
 
+// A test may fail by a panic, and says so when it skips.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, s};
@@ -17,7 +20,7 @@ fn golden(name: &str) -> Array2<f32> {
     ndarray_npy::read_npy(path).unwrap()
 }
 
-/// `formulas.uniform`: SplitMix64 started at FNV-1a of a name.
+/// `formulas.uniform`: `SplitMix64` started at FNV-1a of a name.
 fn uniform(name: &str, count: usize) -> Vec<f64> {
     let mut state = name
         .bytes()

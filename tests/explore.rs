@@ -1,6 +1,9 @@
 //! Exploration on real vectors, and the map in a real browser. Tests that need data or a browser which is not
 //! there say so and pass.
 
+// A test may fail by a panic, and says so when it skips.
+#![allow(clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Axis};
@@ -168,10 +171,13 @@ fn write_page(path: &Path, n: usize) {
         identity: voisin::explore::clusters::Identity::default(),
     };
     let with_clusters = if n < 10_000 {
-        let vectors = Array2::from_shape_fn((n, groups), |(i, d)| {
-            let x = if i % groups == d { 1.0 } else { 0.3 * scatter(i, d) };
-            x as f32
-        });
+        let vectors =
+            Array2::from_shape_fn(
+                (n, groups),
+                |(i, d)| {
+                    if i % groups == d { 1.0 } else { 0.3 * scatter(i, d) }
+                },
+            );
         let unit = Array2::from_shape_fn((n, groups), |(i, d)| {
             vectors[[i, d]] / vectors.row(i).dot(&vectors.row(i)).sqrt()
         });

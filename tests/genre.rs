@@ -1,5 +1,8 @@
 //! The genre engine on real labelled vectors, and its metrics against scikit-learn.
 
+// A test may fail by a panic, and says so when it skips.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::{io::Read, path::PathBuf, time::Instant};
 
 use ndarray::{Array2, Axis};
@@ -199,7 +202,7 @@ fn flips() {
         groups: &data.groups,
         windows: None,
     };
-    let kin = voisin::genre::kinship(&set, &Default::default()).unwrap();
+    let kin = voisin::genre::kinship(&set, &voisin::genre::KinshipOptions::default()).unwrap();
     for g in &kin.genres {
         println!(
             "{} {} {:.2} {:?}",

@@ -2,6 +2,8 @@
 //! answers. The files have a sixteenth of the network's width; `VOISIN_IMPORT_FILES` names a folder of full-size ones.
 
 #![allow(missing_docs)]
+// A test may fail where it stands.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
@@ -61,7 +63,9 @@ fn forward(weights: &Weights, window: &[f32]) -> Vec<f64> {
         for (c, plane) in x.chunks_mut(cells).enumerate() {
             let scale = f64::from(field("weight")[c]) / (f64::from(field("running_var")[c]) + 1e-3).sqrt();
             let (mean, bias) = (f64::from(field("running_mean")[c]), f64::from(field("bias")[c]));
-            plane.iter_mut().for_each(|x| *x = (*x - mean) * scale + bias);
+            for x in plane {
+                *x = (*x - mean) * scale + bias;
+            }
         }
     };
     let (mut h, mut w) = (128, 199);
@@ -92,7 +96,9 @@ fn forward(weights: &Weights, window: &[f32]) -> Vec<f64> {
             return x.chunks(h * w).map(|plane| plane.iter().copied().fold(f64::MIN, f64::max)).collect();
         }
         norm(&mut x, layer + 1);
-        x.iter_mut().for_each(|x| *x = x.max(0.0));
+        for x in &mut x {
+            *x = x.max(0.0);
+        }
         if layer % 2 == 0 {
             let (down, across) = (h / 2, w / 2);
             x = (0..outputs * down * across)
@@ -288,7 +294,7 @@ fn mutated(name: &str, changes: &[(u32, u8)], keep: u32) -> Vec<u8> {
         };
         bytes[at] = value;
     }
-    if keep % 4 == 0 {
+    if keep.is_multiple_of(4) {
         bytes.truncate(keep as usize / 4 % bytes.len());
     }
     bytes

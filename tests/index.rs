@@ -1,6 +1,7 @@
 //! `VectorIndex` as its users see it: against brute force, by properties, and with damaged files.
 
-#![allow(clippy::float_cmp)] // a recall of 1 is a ratio of equal numbers
+// A recall of 1 is a ratio of equal numbers; helpers of tests unwrap as tests do; rows are numbers and indices.
+#![allow(clippy::float_cmp, clippy::unwrap_used, clippy::needless_range_loop, clippy::needless_pass_by_value)]
 
 use std::path::Path;
 

@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             engine.set_windows_setting(plan)?;
         }
     }
-    let options = Run { force: args.force, dry_run: args.dry_run, format: args.format };
+    let options = RunOptions { force: args.force, dry_run: args.dry_run, format: args.format };
     let ending = add_files(context, &mut engine, &found.files, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);
@@ -84,12 +84,12 @@ pub(crate) fn retry(context: &Context, args: &RetryArgs) -> anyhow::Result<Endin
     if !again.is_empty() {
         engine.library_mut().clear_failures(Some(&again))?;
     }
-    add_files(context, &mut engine, &files, Run { force: false, dry_run: false, format: args.format })
+    add_files(context, &mut engine, &files, RunOptions { force: false, dry_run: false, format: args.format })
 }
 
 /// How a run goes about it.
 #[derive(Clone, Copy)]
-pub(crate) struct Run {
+pub(crate) struct RunOptions {
     pub(crate) force: bool,
     pub(crate) dry_run: bool,
     pub(crate) format: ReportFormat,
@@ -100,7 +100,7 @@ pub(crate) fn add_files(
     context: &Context,
     engine: &mut Engine,
     files: &[FileRecord],
-    run: Run,
+    run: RunOptions,
 ) -> anyhow::Result<Ending> {
     let console = context.console;
     let _lock = if run.dry_run { None } else { Some(engine.library().lock_for_writing()?) };

@@ -9,7 +9,7 @@ use voisin::engine::{ClassifyOptions, Engine, SimilarOptions};
 use voisin::genre::Taxonomy;
 use voisin::library::{OpenMode, scan};
 
-use super::add::{Run, add_files};
+use super::add::{RunOptions, add_files};
 use super::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
 use super::context::Context;
 use super::render::{self, count};
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         data.join("ATTRIBUTION.md").display()
     ))?;
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
-    let run = Run { force: false, dry_run: false, format: ReportFormat::Table };
+    let run = RunOptions { force: false, dry_run: false, format: ReportFormat::Table };
     let ending = add_files(context, &mut engine, &library, run)?;
     if ending != Ending::Fine {
         return Ok(ending);

@@ -4,10 +4,13 @@
 
 mod add;
 mod args;
+mod bench;
+mod check;
 mod classify;
 mod context;
 mod demo;
 mod embed;
+mod explore;
 mod export;
 mod genres;
 mod model;
@@ -78,12 +81,22 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Similar(args) => similar::run(&context, &args),
         Command::Classify(args) => classify::run(&context, &args),
         Command::Genres(args) => genres::run(&context, &args),
+        Command::Clusters(args) => explore::clusters(&context, &args),
+        Command::Map(args) => explore::map(&context, &args),
+        Command::Path(args) => explore::walk(&context, &args),
+        Command::Playlist(args) => explore::make_playlist(&context, &args),
+        Command::Artists(args) => explore::near_artists(&context, &args),
+        Command::Duplicates(args) => explore::find_copies(&context, &args),
+        Command::Outliers(args) => explore::find_outliers(&context, &args),
         Command::Embed(args) => embed::run(&context, &args),
         Command::Status(args) => status::status(&context, &args),
         Command::Failed(args) => status::failed(&context, &args),
         Command::Retry(args) => add::retry(&context, &args),
         Command::Remove(args) => status::remove(&context, &args),
+        Command::Verify(args) => check::verify(&context, &args),
+        Command::Repair(_) => check::repair(&context),
         Command::Export(args) => export::run(&context, &args),
+        Command::Bench(args) => bench::run(&context, &args),
         Command::Model(args) => model::run(&context, &args.command),
         Command::Completions(args) => shell::completions(&mut Cli::command(), args.shell),
         Command::Man(args) => shell::man(Cli::command(), args.output.as_deref()),

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use voisin::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
+use voisin::engine::{Engine, Seed, SimilarOptions, SimilarTrack, meta};
 use voisin::explore::TrackMeta;
 use voisin::explore::playlist::{self, Format, PathStyle};
+use voisin::genre::Taxonomy;
 use voisin::index::SearchMode;
 use voisin::library::{Track, TrackFilter, stored_path};
 use voisin::track::TrackId;
@@ -164,7 +165,8 @@ pub(crate) fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOu
             }),
         ),
         ListFormat::M3u8 => {
-            let metas: Vec<TrackMeta> = neighbours.iter().map(|found| meta(&found.track)).collect();
+            let metas: Vec<TrackMeta> =
+                neighbours.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
             print_playlist(&metas, output.relative_to.as_deref())
         }
         ListFormat::Paths => {
@@ -178,23 +180,6 @@ pub(crate) fn print_playlist(tracks: &[TrackMeta], relative_to: Option<&Path>) -
     let style = relative_to.map_or(PathStyle::Absolute, |folder| PathStyle::Relative(stored_path(folder)));
     let tracks: Vec<&TrackMeta> = tracks.iter().collect();
     render::print(playlist::write(&tracks, "voisin", Format::M3u8, &style)?)
-}
-
-/// What playlists and pictures show of a track.
-pub(crate) fn meta(track: &Track) -> TrackMeta {
-    TrackMeta {
-        title: track.tags.title.clone().unwrap_or_default(),
-        artist: track.tags.artist.clone(),
-        album: track.tags.album.clone(),
-        genres: track.tags.genres.clone(),
-        year: track.tags.year,
-        seconds: track.audio.seconds,
-        bytes: track.files.first().map_or(0, |file| file.record.size),
-        codec: track.audio.codec.clone(),
-        sample_rate: track.audio.sample_rate,
-        channels: track.audio.channels,
-        ..TrackMeta::new(track.id, lossy(&track.path))
-    }
 }
 
 /// The title, or the file's name without its extension.

@@ -365,7 +365,7 @@ impl Writer<'_> {
             // Another process was faster.
             Err(LibraryError::DuplicateContent { track }) => self.attach(track, &new.file, &new.tags)?,
             Err(error @ LibraryError::BadVector { .. }) => {
-                self.fail(&new.file, error.into(), Some(info.content))?
+                self.fail(&new.file, error.into(), Some(info.content))?;
             }
             Err(error) => return Err(error.into()),
         }

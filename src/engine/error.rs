@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::audio::AudioError;
 use crate::encoder::EncoderError;
+use crate::explore::ExploreError;
 use crate::features::FeaturesError;
 use crate::genre::GenreError;
 use crate::index::IndexError;
@@ -31,6 +32,15 @@ pub enum EngineError {
     /// Labels and votes.
     #[error(transparent)]
     Genre(#[from] GenreError),
+    /// Clusters, maps, paths, playlists.
+    #[error(transparent)]
+    Explore(#[from] ExploreError),
+    /// A seed that must be a track of the library is not one.
+    #[error("{}: not in the library: run \"voisin add\" on it first", path.display())]
+    NotInLibrary {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file is shorter than one window of the model.
     #[error("{}: {seconds:.2} s of audio, at least {least:.2} s are needed", path.display())]
     TooShort {

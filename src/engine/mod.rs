@@ -5,6 +5,7 @@
 
 mod add;
 mod classify;
+mod collection;
 mod embedder;
 mod error;
 mod export;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use classify::{Classification, ClassifyOptions, Evidence, Labels};
+pub use collection::{Collection, meta, window_set};
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
@@ -99,10 +101,15 @@ impl Engine {
         if !self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
             return Ok(refresh);
         }
+        self.rebuild_index("much has changed since it was built")
+    }
+
+    /// Builds the index from the library, whatever is there.
+    pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
         let stamp =
             IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
-        self.build_index("much has changed since it was built".to_owned(), stamp)
+        self.build_index(reason.to_owned(), stamp)
     }
 
     fn build_index(&mut self, reason: String, stamp: IndexStamp) -> Result<IndexRefresh, EngineError> {

@@ -275,7 +275,7 @@ mod tests {
         // 2: equally near 1 and 3 (both a): a a | a b -> 0, AP 1/4, wrong.
         // 3: b a | a b -> 1/2, AP (1/2 + 2/3) / 2, wrong.   4: a b | ... -> order 3 (a), 2 (b): 1/2, AP 1/2, a nearer: wrong.
         assert!((r.precision.mean - 2.0 / 5.0).abs() < 1e-9, "{r:?}");
-        let expected = (0.5 + 0.5 + 0.25 + (0.5 + 2.0 / 3.0) / 2.0 + 0.5) / 5.0;
+        let expected = (0.5 + 0.5 + 0.25 + f64::midpoint(0.5, 2.0 / 3.0) + 0.5) / 5.0;
         assert!((r.average_precision.mean - expected).abs() < 1e-9, "{r:?}");
         assert!(r.knn_accuracy.mean.abs() < 1e-9);
         assert!((r.chance - (1.0 / 3.0 + 1.0 / 3.0 + 0.25 + 0.5 + 0.25) / 5.0).abs() < 1e-9);

@@ -212,7 +212,10 @@ mod tests {
         let (a, b) = (front_end.compute(&loud).values, plain.compute(&at).values);
         let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(off < 2e-3, "-20 dB RMS is 0.1: {off}");
-        assert!(front_end.compute(&[0.0; 48_128]).values.iter().all(|v| *v == 0.0), "silence stays silence");
+        assert!(
+            front_end.compute(&vec![0.0; 48_128]).values.iter().all(|v| *v == 0.0),
+            "silence stays silence"
+        );
     }
 
     fn all() -> [MelConfig; 4] {

@@ -16,6 +16,8 @@ const SPARE: usize = 4;
 const MAX_LAYERS: usize = 16;
 /// Width of `hnsw_rs`'s own insertion, at most: its links only have to lead the wide search that follows.
 const FIRST_WIDTH: usize = 40;
+/// Width of the searches that the first repair is for: narrow, so that it is thorough.
+const FIRST_REPAIR: usize = 32;
 /// Passes of links for points that do not find themselves.
 const REPAIRS: usize = 8;
 
@@ -51,7 +53,7 @@ pub(crate) fn build(source: Source<'_>, options: &IndexOptions) -> Graph {
     let mut graph = insert_all(source, options);
     graph = refine(source, &graph, width, limit);
     refine_upper(source, &mut graph, width, limit);
-    repair(source, &mut graph);
+    repair(source, &mut graph, FIRST_REPAIR);
     graph
 }
 
@@ -195,10 +197,10 @@ fn select(source: Source<'_>, candidates: &[Candidate], limit: usize) -> Vec<Can
     kept
 }
 
-/// Links points that a search for their own vector does not find to where that search ends.
-fn repair(source: Source<'_>, graph: &mut Graph) {
+/// Links points that a search of width `ef` for their own vector does not find to where that search ends.
+pub(crate) fn repair(source: Source<'_>, graph: &mut Graph, ef: usize) {
     for pass in 0..REPAIRS {
-        let lost = lost(source, graph, 32);
+        let lost = lost(source, graph, ef);
         if lost.is_empty() {
             return;
         }
@@ -222,7 +224,7 @@ fn repair(source: Source<'_>, graph: &mut Graph) {
 }
 
 /// Slots that are not found by their own vector with a search of width `ef`, and what was found instead.
-pub(crate) fn lost(source: Source<'_>, graph: &Graph, ef: usize) -> Vec<(u32, Vec<Candidate>)> {
+fn lost(source: Source<'_>, graph: &Graph, ef: usize) -> Vec<(u32, Vec<Candidate>)> {
     let search = |slot: u32| {
         let query = source.codec.query_at(source.codes, slot as usize);
         graph.walk(source.isa, source.codes, &query, ef, None, |pool| {

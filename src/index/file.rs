@@ -15,7 +15,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -312,9 +312,10 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let damage = Damage(path.to_owned());
     damage.check(length >= PAGE as u64, "shorter than its head")?;
     #[allow(unsafe_code)]
+    // All of it is read at once for its checksums: mapping every page now saves a fault for each.
     // SAFETY: voisin never writes into an index file: it replaces it by renaming, which leaves this mapping's
     // file as it was. Another program that truncated it in place could fault this process, as with any mapping.
-    let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io("mapping"))?);
+    let map = Arc::new(unsafe { MmapOptions::new().populate().map(&file) }.map_err(io("mapping"))?);
     damage.check(&map[..8] == MAGIC, "not an index file")?;
     let version = u32::from_le_bytes(array(&map[8..12]));
     if version != VERSION {

@@ -7,6 +7,8 @@ use super::kernel::Isa;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;
+/// Candidates are followed until this many new slots are to be compared.
+const TOGETHER: usize = 24;
 /// Marks a candidate whose links were followed; slots have 31 bits.
 const FOLLOWED: u32 = 1 << 31;
 
@@ -114,15 +116,26 @@ impl Search<'_> {
         self.walk.slots.clear();
     }
 
-    /// Compares the query with those of `walk.slots` that are new, and puts them into the pool.
-    fn compare(&mut self) {
-        let Walk { visited, pool, slots, products, similarities } = &mut *self.walk;
-        slots.retain(|&slot| {
+    /// Adds those of `linked`, up to the first [`NONE`], that are new to `walk.slots`.
+    #[inline]
+    fn gather(&mut self, linked: impl Iterator<Item = u32>) {
+        let Walk { visited, slots, .. } = &mut *self.walk;
+        for slot in linked {
+            if slot == NONE {
+                break;
+            }
             let (word, bit) = (&mut visited[slot as usize / 64], 1_u64 << (slot % 64));
-            let new = *word & bit == 0;
-            *word |= bit;
-            new
-        });
+            if *word & bit == 0 {
+                *word |= bit;
+                Isa::prefetch(&self.codes.meta, slot as usize);
+                slots.push(slot);
+            }
+        }
+    }
+
+    /// Compares the query with `walk.slots` and puts them into the pool.
+    fn compare(&mut self) {
+        let Walk { pool, slots, products, similarities, .. } = &mut *self.walk;
         self.codes.similarities8(self.isa, self.query, slots, products, similarities);
         for (&slot, &similarity) in slots.iter().zip(similarities.iter()) {
             if pool.len() == self.ef {
@@ -131,6 +144,10 @@ impl Search<'_> {
                 }
                 pool.pop();
             }
+            // It may be followed next.
+            let row = slot as usize * self.graph.stride;
+            Isa::prefetch(&self.graph.links, row);
+            Isa::prefetch(&self.graph.links, row + 16);
             let at = pool.partition_point(|candidate| candidate.0 >= similarity);
             pool.insert(at, (similarity, slot));
             self.next = self.next.min(at);
@@ -149,17 +166,17 @@ impl Search<'_> {
         for layer in graph.upper.iter().rev() {
             loop {
                 let row = &layer[rank as usize * graph.upper_stride..][..graph.upper_stride];
-                let linked = row.iter().copied().take_while(|&link| link != NONE);
                 self.walk.slots.clear();
-                self.walk.slots.extend(linked.clone().map(|link| graph.ranked[link as usize]));
+                self.gather(
+                    row.iter().take_while(|&&link| link != NONE).map(|&link| graph.ranked[link as usize]),
+                );
                 self.compare();
                 // Of those that are new; the others were no nearer than the point that they were met from.
                 let found = self.walk.slots.iter().zip(&self.walk.similarities);
                 let nearest = found.max_by(|a, b| a.1.total_cmp(b.1)).filter(|found| *found.1 > best);
                 let Some((&slot, &similarity)) = nearest else { break };
-                let Some(link) = linked.clone().find(|&link| graph.ranked[link as usize] == slot) else {
-                    break;
-                };
+                let at = row.iter().find(|&&link| graph.ranked.get(link as usize) == Some(&slot));
+                let Some(&link) = at else { break };
                 (best, rank) = (similarity, link);
             }
         }
@@ -167,7 +184,7 @@ impl Search<'_> {
 
     fn visit(&mut self, slot: u32) {
         self.walk.slots.clear();
-        self.walk.slots.push(slot);
+        self.gather(std::iter::once(slot));
         self.compare();
     }
 
@@ -177,28 +194,28 @@ impl Search<'_> {
         if let Some(skip) = skip.filter(|_| self.walk.pool.is_empty()) {
             // The start itself is to be skipped: from its neighbours, then.
             self.walk.slots.clear();
-            self.walk.slots.extend_from_slice(graph.linked(skip as usize));
+            self.gather(graph.row(skip as usize).iter().copied());
             self.compare();
         }
         loop {
-            let pool = &mut self.walk.pool;
-            while self.next < pool.len() && pool[self.next].1 & FOLLOWED != 0 {
-                self.next += 1;
-            }
-            let Some(candidate) = pool.get_mut(self.next) else {
-                break;
-            };
-            let slot = candidate.1 as usize;
-            candidate.1 |= FOLLOWED;
-            self.next += 1;
+            // Links of several candidates are compared together: while one row of a vector comes from memory, the
+            // next are on their way.
             self.walk.slots.clear();
-            self.walk.slots.extend(graph.row(slot).iter().take_while(|&&link| link != NONE));
-            if let Some(&(_, after)) = pool[self.next..].iter().find(|candidate| candidate.1 & FOLLOWED == 0)
-            {
-                let row = after as usize * graph.stride;
-                Isa::prefetch(&graph.links, row);
-                Isa::prefetch(&graph.links, row + 16);
-                Isa::prefetch(&graph.links, row + 32);
+            while self.walk.slots.len() < TOGETHER {
+                let pool = &mut self.walk.pool;
+                while self.next < pool.len() && pool[self.next].1 & FOLLOWED != 0 {
+                    self.next += 1;
+                }
+                let Some(candidate) = pool.get_mut(self.next) else {
+                    break;
+                };
+                let slot = candidate.1 as usize;
+                candidate.1 |= FOLLOWED;
+                self.next += 1;
+                self.gather(graph.row(slot).iter().copied());
+            }
+            if self.walk.slots.is_empty() {
+                break;
             }
             self.compare();
         }

@@ -144,8 +144,12 @@ impl VectorIndex {
     fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Self {
         let isa = Isa::detect();
         let source = Source { isa, codec: &codec, codes: &base.codes };
-        let graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
+        let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
         let tuning = tuning::measure(source, &base, graph.as_ref(), options.target_recall);
+        if let Some(graph) = &mut graph {
+            // Every vector has to be found by the search that is the default.
+            builder::repair(source, graph, tuning.ef(10));
+        }
         let mut index = Self::assemble(options, codec, base, graph, tuning, None);
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
         index

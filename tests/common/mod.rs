@@ -8,21 +8,21 @@ use std::process::{Command, Output};
 use voisin::library::{Library, OpenMode};
 
 /// A folder of its own, with a library in it, gone at the end of the test.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
 }
 
 impl Sandbox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         // Canonical, as the library stores paths.
         self.folder.path().canonicalize().expect("it exists").join(name)
     }
 
-    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_voisin"));
         command
             .args(arguments)
@@ -34,12 +34,12 @@ impl Sandbox {
         command
     }
 
-    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
         self.command(arguments).output().expect("the program starts")
     }
 
     /// Every track's content and the bits of its vector and windows.
-    pub fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
+    pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
         let mut all = BTreeMap::new();
         for track in library.tracks().expect("tracks") {
@@ -69,14 +69,14 @@ fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8>
 }
 
 /// A mono 16-bit WAV file of a sine.
-pub fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude: f64) -> Vec<u8> {
+pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude: f64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as u32;
     let step = std::f64::consts::TAU * frequency / f64::from(sample_rate);
     wav(sample_rate, (0..n).map(|i| amplitude * (step * f64::from(i)).sin()))
 }
 
 /// A mono 16-bit WAV file of pulsed, coloured noise; every seed sounds different.
-pub fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
+pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as usize;
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let (colour, pulse) = (0.2 + 0.7 * (seed % 10) as f64 / 10.0, 1.0 + (seed % 7) as f64);

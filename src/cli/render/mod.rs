@@ -34,7 +34,6 @@ impl Console {
     }
 
     /// Says something besides the results.
-    #[allow(clippy::unused_self)]
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
             say(text);
@@ -138,7 +137,7 @@ pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);

@@ -64,7 +64,7 @@ impl Default for StaticOptions {
 /// Family that viewers of the SVG know, and under which the font for measuring and for PNG is registered.
 const FAMILY: &str = "sans-serif";
 
-/// DejaVu Sans, Latin, Greek and Cyrillic (see `font/README.md`): text looks the same on machines without fonts.
+/// `DejaVu` Sans, Latin, Greek and Cyrillic (see `font/README.md`): text looks the same on machines without fonts.
 fn with_font() -> Result<()> {
     static REGISTER: Once = Once::new();
     let mut failed = false;
