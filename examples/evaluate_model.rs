@@ -65,7 +65,7 @@ fn main() -> Result<()> {
             .par_iter()
             .map(|track| embed(&folder.join(&track.file), &encoder, &front_end, count))
             .collect::<Result<Vec<_>>>()?;
-        let views: Vec<_> = rows.iter().map(ndarray::Array2::view).collect();
+        let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
         let vectors = concatenate(Axis(0), &views)?;
         for (name, labels) in [("all labels", &labels), ("pop and rock joined", &joined)] {
             for standardise in [false, true] {
