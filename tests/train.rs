@@ -170,6 +170,7 @@ fn prepares_trains_resumes_and_exports() {
     grown.widths = [16, 32, 16, 16, 32, 16, 16, 32];
     grown.windows = 8;
     grown.losses.contrast = 0.3;
+    grown.losses.temperature = 1.0;
     grown.losses.tags_bce = 0.5;
     grown.losses.penultimate_cosine = 0.5;
     let mut first = None;
