@@ -46,7 +46,10 @@ pub(crate) struct Global {
     /// Say more: each file, the device, the index
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
-    /// Write a Chrome trace of the network's layers to FILE
+    /// Who computes on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
+    #[arg(long, global = true, value_enum, default_value_t = EngineKind::Fast)]
+    pub(crate) engine: EngineKind,
+    /// Write a Chrome trace of the run to FILE (with --engine candle, layer by layer)
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
 }
@@ -434,6 +437,18 @@ pub(crate) enum ModelCommand {
         #[arg(value_name = "MODEL")]
         name: Option<String>,
     },
+    /// Take in OpenL3 weights of another program: Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors
+    Import {
+        /// The weights file; its contents say what it is
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Name to give the model
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Spectrogram to feed it [default: what the file's publisher uses]
+        #[arg(long, value_enum)]
+        variant: Option<VariantKind>,
+    },
     /// Verify a model's weights against its manifest and run it once
     Check {
         /// A model's name, manifest or weights file
@@ -733,4 +748,17 @@ pub(crate) enum BenchKind {
 pub(crate) enum NetworkKind {
     Openl3,
     Musicnn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineKind {
+    Fast,
+    Candle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VariantKind {
+    Original,
+    Kapre04,
+    Essentia,
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
-use voisin::encoder::{Encoder, ModelRef, models_dir};
+use voisin::encoder::{Encoder, EncoderOptions, ModelRef, models_dir};
 use voisin::engine::{Embedder, Engine, EngineError};
 use voisin::library::{Library, OpenMode, default_dir};
 
-use super::args::Global;
+use super::args::{EngineKind, Global};
 use super::render::Console;
 
 /// The program's surroundings, as the global options describe them.
@@ -83,7 +83,14 @@ impl Context {
             (None, None) => ModelRef::default(),
         };
         let device = self.global.device.resolve()?;
-        let encoder = Encoder::load(&model, &device).with_context(|| {
+        let options = EncoderOptions {
+            engine: match self.global.engine {
+                EngineKind::Fast => voisin::encoder::Engine::Fast,
+                EngineKind::Candle => voisin::encoder::Engine::Candle,
+            },
+            ..EncoderOptions::default()
+        };
+        let encoder = Encoder::load_with(&model, &device, &options).with_context(|| {
             held.as_ref().filter(|_| self.global.model.is_none()).map_or_else(
                 || format!("cannot load the model {model}"),
                 |held| format!("this library's model {} cannot be loaded", held.name),
@@ -155,11 +162,16 @@ pub(crate) fn models_dir_for_display() -> String {
 }
 
 fn start_trace(path: &Path) -> anyhow::Result<tracing_chrome::FlushGuard> {
+    use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
     // The trace's own writer would panic at a path that cannot be written.
     let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new().writer(file).include_args(true).build();
+    // Spans only: other crates' log lines are no part of a timeline. (The method itself is not general enough in its
+    // lifetime for the layer's bounds.)
+    #[allow(clippy::redundant_closure_for_method_calls)]
+    let layer = layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.is_span()));
     tracing_subscriber::registry().with(layer).try_init().context("cannot start the trace")?;
     Ok(guard)
 }

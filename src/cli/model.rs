@@ -1,10 +1,12 @@
 //! `voisin model list|show|check`.
 
+use anyhow::Context as _;
 use serde::Serialize;
-use voisin::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
+use voisin::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, import_model, models, models_dir};
+use voisin::features::OpenL3Variant;
 
 use super::Ending;
-use super::args::{ModelCommand, ReportFormat};
+use super::args::{ModelCommand, ReportFormat, VariantKind};
 use super::context::{Context, models_dir_for_display, parse_model};
 use super::render::{self, Align, Table};
 
@@ -23,6 +25,26 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
     match command {
         ModelCommand::List { format } => list(context, *format),
         ModelCommand::Show { name } => show(&chosen(context, name.as_deref())),
+        ModelCommand::Import { file, name, variant } => {
+            let variant = variant.map(|variant| match variant {
+                VariantKind::Original => OpenL3Variant::Original,
+                VariantKind::Kapre04 => OpenL3Variant::Kapre04,
+                VariantKind::Essentia => OpenL3Variant::Essentia,
+            });
+            let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
+            let (manifest, notes) = import_model(file, name, variant, &folder)?;
+            for note in notes {
+                context.console.note(&note);
+            }
+            render::print_line(&render::terminal_safe(&format!(
+                "{}: in {}, licence {}; use it with --model {}",
+                manifest.name,
+                folder.display(),
+                manifest.licence,
+                manifest.name
+            )))?;
+            Ok(Ending::Fine)
+        }
         ModelCommand::Check { name } => check(context, &chosen(context, name.as_deref())),
     }
 }

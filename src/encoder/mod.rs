@@ -33,6 +33,6 @@ pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
 pub use manifest::{Architecture, ModelManifest};
-pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
+pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, models, models_dir};
 pub use network::{Encoder, EncoderOptions, Engine, Tagged};
 pub use weights::{WeightTensor, Weights};

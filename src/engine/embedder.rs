@@ -87,6 +87,7 @@ impl Embedder {
         plan: WindowPlan,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
+        let _span = tracing::info_span!("embed").entered();
         let config = self.front_end.config();
         let rate = config.sample_rate();
         let length = config.window_samples();
@@ -112,6 +113,7 @@ impl Embedder {
         let mut rows: Vec<f32> = Vec::new();
         let mut fault = None;
         let flush = |batch: &mut Vec<f32>, rows: &mut Vec<f32>| -> Result<(), EngineError> {
+            let _span = tracing::info_span!("encode").entered();
             let encoded = self.encoder.encode(batch, batch.len() / cells)?;
             rows.extend(encoded.iter());
             batch.clear();
@@ -127,6 +129,7 @@ impl Embedder {
             }
             let filled = batch.len();
             batch.resize(filled + cells, 0.0);
+            let _span = tracing::info_span!("mel").entered();
             self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
             kept.push(starts[i] as f32 / rate as f32);
             if batch.len() == BATCH * cells
