@@ -6,7 +6,7 @@
 use candle_core::{D, Device, Result, Tensor, Var};
 use voisin::encoder::conv::{
     Activation, Conv3x3, FastOpenL3, Isa, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW,
-    conv3x3,
+    conv3x3, isa,
 };
 
 /// Uniform numbers in [-1, 1), the same on every machine.

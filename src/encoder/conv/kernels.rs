@@ -13,79 +13,13 @@
 
 #![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
 
+use super::dispatch::{dispatch, dispatch_half};
 use super::isa::Isa;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
-
-/// Defines `pub(super) unsafe fn $name(isa, args…)` that runs `$generic::<S>` compiled for `isa`.
-macro_rules! dispatch {
-    ($(#[$doc:meta])* $name:ident => $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// `isa.is_available()`, and every pointer in the arguments is valid for the extents they state.
-        #[allow(clippy::too_many_arguments, reason = "the generic kernel's own arguments")]
-        pub(super) unsafe fn $name(isa: Isa, $($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            #[allow(clippy::too_many_arguments, reason = "as above")]
-            unsafe fn avx512($($arg: $ty),*) {
-                // SAFETY: the features are enabled here; the pointers are the caller's duty.
-                unsafe { $generic::<$crate::encoder::conv::simd::Avx512>($($arg),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            #[allow(clippy::too_many_arguments, reason = "as above")]
-            unsafe fn avx2($($arg: $ty),*) {
-                // SAFETY: as above.
-                unsafe { $generic::<$crate::encoder::conv::simd::Avx2>($($arg),*) }
-            }
-            // SAFETY: the caller checked that the processor has `isa`.
-            unsafe {
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => avx512($($arg),*),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => avx2($($arg),*),
-                    #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => $generic::<$crate::encoder::conv::simd::Neon>($($arg),*),
-                    _ => $generic::<$crate::encoder::conv::simd::Portable>($($arg),*),
-                }
-            }
-        }
-    };
-}
-
-pub(super) use dispatch;
-
-/// As `dispatch!`, for kernels that exist only where [`super::Precision::Bf16`] is available.
-macro_rules! dispatch_half {
-    ($(#[$doc:meta])* $name:ident => $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// `Precision::Bf16.is_available(Isa::Avx512)`, and every pointer is valid for the extents stated.
-        pub(super) unsafe fn $name($($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-            unsafe fn avx512($($arg: $ty),*) {
-                // SAFETY: the features are enabled here; the pointers are the caller's duty.
-                unsafe { $generic::<$crate::encoder::conv::simd::Avx512, true>($($arg),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the caller checked that the processor has these features.
-            unsafe {
-                avx512($($arg),*);
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            let _ = ($($arg),*);
-        }
-    };
-}
-pub(super) use dispatch_half;
 
 /// The interpolation points ±a and ±b. Near-reciprocal points keep the transforms' coefficients even:
 /// in simulation 11/16 and 3/2 gave 0.45 times the error of the usual 1 and 2, with bf16 factors and f32
@@ -632,105 +566,4 @@ dispatch! {
     /// The maximum over all outputs of `a`'s tiles plus bias, for channels `from .. to` (multiples of
     /// 16), stored at `dst[channel]`.
     global_max => global_max_generic(a: &Output<'_>, from: usize, to: usize)
-}
-
-/// Direct 3×3 convolution of a one-channel image, with bias and ReLU.
-#[derive(Clone, Copy)]
-pub(super) struct First {
-    /// Padded image, at the corner of the first output's 3×3 patch, and its row length.
-    pub(super) src: *const f32,
-    pub(super) src_row: usize,
-    /// Output pixels `[rows][cols][c]` and floats between its rows.
-    pub(super) dst: *mut f32,
-    pub(super) dst_row: usize,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
-    /// Output channels, a multiple of 16.
-    pub(super) c: usize,
-    /// `[9][c]`.
-    pub(super) weight: *const f32,
-    pub(super) bias: *const f32,
-    pub(super) relu: bool,
-}
-
-/// `PX` neighbouring pixels × `NV` registers.
-#[inline(always)]
-unsafe fn first_pixels<S: Simd, const PX: usize, const NV: usize>(
-    a: &First,
-    w: &[[S::V; NV]; 9],
-    bias: &[S::V; NV],
-    src: *const f32,
-    dst: *mut f32,
-) {
-    // SAFETY: 3 rows of PX + 2 floats at src, PX pixels at dst.
-    unsafe {
-        let mut acc = [*bias; PX];
-        for dy in 0..3 {
-            for dx in 0..3 {
-                for x in 0..PX {
-                    let s = S::splat(*src.add(dy * a.src_row + dx + x));
-                    for j in 0..NV {
-                        acc[x][j] = S::fma(s, w[dy * 3 + dx][j], acc[x][j]);
-                    }
-                }
-            }
-        }
-        let zero = S::splat(0.0);
-        for (x, pixel) in acc.into_iter().enumerate() {
-            for (j, z) in pixel.into_iter().enumerate() {
-                S::store(dst.add(x * a.c + j * S::LANES), if a.relu { S::max(z, zero) } else { z });
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn first_panel<S: Simd, const NV: usize>(a: &First, channel: usize) {
-    // SAFETY: `channel + NV · LANES <= c`.
-    unsafe {
-        let mut w = [[S::splat(0.0); NV]; 9];
-        let mut bias = [S::splat(0.0); NV];
-        for j in 0..NV {
-            bias[j] = S::load(a.bias.add(channel + j * S::LANES));
-            for (tap, w) in w.iter_mut().enumerate() {
-                w[j] = S::load(a.weight.add(tap * a.c + channel + j * S::LANES));
-            }
-        }
-        for row in 0..a.rows {
-            let src = a.src.add(row * a.src_row);
-            let dst = a.dst.add(row * a.dst_row + channel);
-            let mut x = 0;
-            while x + 4 <= a.cols {
-                first_pixels::<S, 4, NV>(a, &w, &bias, src.add(x), dst.add(x * a.c));
-                x += 4;
-            }
-            while x < a.cols {
-                first_pixels::<S, 1, NV>(a, &w, &bias, src.add(x), dst.add(x * a.c));
-                x += 1;
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn first_generic<S: Simd>(a: &First) {
-    let mut channel = 0;
-    // SAFETY: passed on from the caller.
-    unsafe {
-        if S::LANES == 16 {
-            while channel + 32 <= a.c {
-                first_panel::<S, 2>(a, channel);
-                channel += 32;
-            }
-        }
-        while channel < a.c {
-            first_panel::<S, 1>(a, channel);
-            channel += S::LANES;
-        }
-    }
-}
-
-dispatch! {
-    /// The first layer: one input channel, direct.
-    first => first_generic(a: &First)
 }

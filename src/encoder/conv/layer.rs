@@ -9,9 +9,10 @@ use rayon::prelude::*;
 
 use super::act::{Shape, c16};
 use super::arena::{Buf, Shared};
+use super::grad_kernels;
 use super::isa::{Isa, Precision};
 use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
-use super::train_kernels;
+use super::norm_kernels;
 
 thread_local! {
     /// A task's V and M.
@@ -147,9 +148,9 @@ impl Filters {
                 unsafe {
                     if !half {
                         let u = u.at(base + i * panel_n);
-                        train_kernels::filter(isa, &taps[i % 2], u, k * group_n, k * width, panel_n);
+                        grad_kernels::filter(isa, &taps[i % 2], u, k * group_n, k * width, panel_n);
                     } else if i % 2 == 1 {
-                        train_kernels::filter_pair(&taps, u.at(base + i / 2 * panel_n), depth * group_n);
+                        grad_kernels::filter_pair(&taps, u.at(base + i / 2 * panel_n), depth * group_n);
                     }
                 }
             }
@@ -319,7 +320,7 @@ pub(super) fn fused(
                 finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);
                 if let Some(sums) = sums {
                     let out = sums.at(task * 2 * plan.to.c);
-                    train_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
+                    norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
                 }
             }
         });
@@ -492,7 +493,7 @@ pub(super) fn phased(
                         let dst = dst.at((at + window) * plan.to.len());
                         let out = sums.at(task * 2 * plan.to.c);
                         let tiles = &plan.tiles[start..end];
-                        train_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
+                        norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
                     }
                 }
             });

@@ -10,14 +10,18 @@
 
 mod act;
 mod arena;
+mod backward;
 mod candle_op;
+mod dispatch;
+mod first;
+mod grad_kernels;
 mod isa;
 mod kernels;
 mod layer;
 mod net;
+mod norm_kernels;
 pub(in crate::encoder) mod simd;
 mod train;
-mod train_kernels;
 mod weight_grad;
 mod weights;
 

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 
 use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
+use super::first::{self, First};
 use super::isa::{Isa, Precision, isa};
-use super::kernels::{self, Epilogue, First, Groups, Input, Tile};
+use super::kernels::{self, Epilogue, Groups, Input, Tile};
 use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
 use super::weights::OpenL3Weights;
 
@@ -302,7 +303,7 @@ impl FastOpenL3 {
                         bias: self.first_bias.as_ptr(),
                         relu: true,
                     };
-                    kernels::first(self.isa, &first);
+                    first::first(self.isa, &first);
                     let v = pixels.add(6 * cols * c);
                     let input = Input {
                         src: pixels,

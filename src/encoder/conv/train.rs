@@ -13,11 +13,12 @@ use rayon::prelude::*;
 
 use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
+use super::first::{self, First};
 use super::isa::{Isa, Precision, isa};
-use super::kernels::{self, Epilogue, First, Tile};
+use super::kernels::{Epilogue, Tile};
 use super::layer::{self, Filters, Plan, Source, Sums, Target};
 use super::net::{FRAMES, MELS};
-use super::train_kernels::{self as tk, Norm, Rows};
+use super::norm_kernels::{self as nk, Norm, Rows};
 use super::weight_grad::WeightGrad;
 use super::weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OpenL3Weights};
 
@@ -35,28 +36,28 @@ pub struct Parameter {
 }
 
 /// Rows of pixels that one task of an element-wise pass takes (even, for pooling).
-const ROWS: usize = 8;
+pub(super) const ROWS: usize = 8;
 
 /// Where a layer's tensors lie in the flat vectors.
 #[derive(Clone, Debug)]
-struct Ranges {
-    weight: Range<usize>,
-    bias: Range<usize>,
+pub(super) struct Ranges {
+    pub(super) weight: Range<usize>,
+    pub(super) bias: Range<usize>,
     /// Batch norm's γ and β (all layers but the last).
-    norm: Option<(Range<usize>, Range<usize>)>,
+    pub(super) norm: Option<(Range<usize>, Range<usize>)>,
 }
 
 /// Batch statistics of a layer and what follows from them.
 #[derive(Clone, Debug, Default)]
-struct Stats {
-    mean: Vec<f32>,
-    inv_std: Vec<f32>,
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-    c0: Vec<f32>,
-    c1: Vec<f32>,
-    running_mean: Vec<f32>,
-    running_var: Vec<f32>,
+pub(super) struct Stats {
+    pub(super) mean: Vec<f32>,
+    pub(super) inv_std: Vec<f32>,
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
+    pub(super) c0: Vec<f32>,
+    pub(super) c1: Vec<f32>,
+    pub(super) running_mean: Vec<f32>,
+    pub(super) running_var: Vec<f32>,
 }
 
 impl Stats {
@@ -76,42 +77,42 @@ impl Stats {
 /// bits whatever the number of threads. Runs on rayon's current pool.
 #[derive(Debug)]
 pub struct OpenL3Train {
-    isa: Isa,
+    pub(super) isa: Isa,
     /// Mel bands and frames of the input.
-    input: (usize, usize),
-    widths: Vec<usize>,
-    layout: Vec<Parameter>,
-    input_norm: (Range<usize>, Range<usize>),
-    ranges: Vec<Ranges>,
-    params: Vec<f32>,
-    grads: Vec<f32>,
+    pub(super) input: (usize, usize),
+    pub(super) widths: Vec<usize>,
+    pub(super) layout: Vec<Parameter>,
+    pub(super) input_norm: (Range<usize>, Range<usize>),
+    pub(super) ranges: Vec<Ranges>,
+    pub(super) params: Vec<f32>,
+    pub(super) grads: Vec<f32>,
     /// Share of a new batch in the running statistics (0.1).
-    momentum: f32,
+    pub(super) momentum: f32,
     /// `[0]` is the input's; `[i + 1]` follows convolution i.
-    stats: Vec<Stats>,
+    pub(super) stats: Vec<Stats>,
     /// Convolutions 1 to 7 (0 is direct): forward, and 1 to 6 backward towards the input.
-    forward_filters: Vec<Filters>,
-    backward_filters: Vec<Filters>,
-    forward_plans: Vec<Plan>,
-    backward_plans: Vec<Plan>,
+    pub(super) forward_filters: Vec<Filters>,
+    pub(super) backward_filters: Vec<Filters>,
+    pub(super) forward_plans: Vec<Plan>,
+    pub(super) backward_plans: Vec<Plan>,
     /// The first layer's filters, `[9][c]`.
-    first_weight: Vec<f32>,
-    n: usize,
+    pub(super) first_weight: Vec<f32>,
+    pub(super) n: usize,
     /// Normalised input, before and after γ and β, and ones; all with a border of zeros.
-    hat: Buf,
-    image: Buf,
+    pub(super) hat: Buf,
+    pub(super) image: Buf,
     /// Convolution outputs, and what follows batch norm, ReLU and pooling.
-    ys: Vec<Act>,
-    activations: Vec<Act>,
+    pub(super) ys: Vec<Act>,
+    pub(super) activations: Vec<Act>,
     /// Gradients of outputs, a few windows at a time and one buffer per resolution, and of activations, of
     /// one layer and the layer before it.
-    dys: Vec<Act>,
-    da: [Buf; 2],
+    pub(super) dys: Vec<Act>,
+    pub(super) da: [Buf; 2],
     /// Where each window's maximum lies: offset of the pixel in the last layer's padded output.
-    argmax: Vec<u32>,
-    work: Buf,
-    sums: Sums,
-    weight_grad: WeightGrad,
+    pub(super) argmax: Vec<u32>,
+    pub(super) work: Buf,
+    pub(super) sums: Sums,
+    pub(super) weight_grad: WeightGrad,
 }
 
 impl OpenL3Train {
@@ -409,7 +410,7 @@ impl OpenL3Train {
                     bias: bias.as_ptr(),
                     relu: false,
                 };
-                kernels::first(isa, &first);
+                first::first(isa, &first);
                 for r in 0..rows {
                     let out = sums.at(task * 2 * shape.c);
                     row_sums(isa, y, shape, top + r, r == 0, out);
@@ -430,7 +431,7 @@ impl OpenL3Train {
 
     /// Rows of layer `i` from window `first` on for the element-wise passes, and how many tasks a window
     /// is.
-    fn rows(&mut self, i: usize, first: usize) -> (usize, impl Fn(usize) -> Rows + Sync + use<>) {
+    pub(super) fn rows(&mut self, i: usize, first: usize) -> (usize, impl Fn(usize) -> Rows + Sync + use<>) {
         let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
         let parts = ys.h.div_ceil(ROWS);
         let pool = matches!(i, 1 | 3 | 5);
@@ -464,7 +465,7 @@ impl OpenL3Train {
         let isa = self.isa;
         (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
             // SAFETY: each task has its own rows.
-            unsafe { each_part(&rows(task), |part| tk::norm_forward(isa, part)) };
+            unsafe { each_part(&rows(task), |part| nk::norm_forward(isa, part)) };
         });
     }
 
@@ -491,238 +492,12 @@ impl OpenL3Train {
         );
         out
     }
-
-    /// Gradients of all parameters from the gradient of the embeddings that the last
-    /// [`forward`](Self::forward) returned; read them with [`gradients`](Self::gradients).
-    ///
-    /// # Panics
-    /// If `d_embeddings` has another length than those.
-    pub fn backward(&mut self, d_embeddings: &[f32]) {
-        assert_eq!(d_embeddings.len(), self.n * self.dimension(), "one gradient per embedding value");
-        let n = self.n;
-        self.last_backward(d_embeddings);
-        self.sums.clear();
-        self.norm_sums(6, 0, n, 0);
-        let mut first_parts = vec![0.0f32; n * 18 * self.widths[0]];
-        let mut resolution = self.dys.len();
-        // The gradient of activation i lies in da[side].
-        let mut side = 0;
-        for i in (0..7).rev() {
-            while resolution == self.dys.len() || self.dys[resolution].shape != self.ys[i].shape {
-                resolution -= 1;
-            }
-            self.finish_norm_sums(i);
-            self.sums.clear();
-            for (first, count) in chunks(i, n) {
-                self.norm_backward(i, resolution, first, count, side);
-                if i == 0 {
-                    self.first_backward(resolution, first, count, &mut first_parts);
-                    continue;
-                }
-                let dy = Source { buf: &self.dys[resolution].buf, first: 0 };
-                let a = Source { buf: &self.activations[i - 1].buf, first };
-                self.weight_grad.add(&self.forward_plans[i - 1], a, dy, count);
-                let (filters, plan) = (&self.backward_filters[i - 1], &self.backward_plans[i - 1]);
-                let da = &mut self.da[1 - side];
-                convolve(filters, plan, dy, da, first, count, &mut self.work, None);
-                self.norm_sums(i - 1, first, count, 1 - side);
-            }
-            if i > 0 {
-                let grads = &mut self.grads[self.ranges[i].weight.clone()];
-                self.weight_grad.finish(&self.forward_plans[i - 1], grads);
-            }
-            side = 1 - side;
-        }
-        self.finish_first(&first_parts);
-    }
-
-    /// The last layer: its gradient is one pixel per window and channel.
-    fn last_backward(&mut self, d: &[f32]) {
-        let (n, isa) = (self.n, self.isa);
-        let (shape, y) = (self.activations[6].shape, self.ys[7].shape);
-        let (cin, cout) = (shape.c, y.c);
-        let ranges = self.ranges[7].clone();
-        for (o, bias) in self.grads[ranges.bias.clone()].iter_mut().enumerate() {
-            *bias = (0..n).map(|window| d[window * cout + o]).sum();
-        }
-        // A pixel's offset in the padded output → the corner of its 3×3 patch in the padded input.
-        let corner = |offset: u32| {
-            let (row, col) = (offset as usize / y.row(), offset as usize % y.row() / cout);
-            (row - 1) * shape.row() + (col - 1) * cin
-        };
-        let a = Shared(self.activations[6].buf.as_mut_ptr());
-        let argmax = &self.argmax;
-        self.grads[ranges.weight.clone()].par_chunks_exact_mut(cin * 9).enumerate().for_each(|(o, grad)| {
-            layer::with_scratch(9 * cin, |taps| {
-                // SAFETY: the scratch holds 9 · cin floats; a patch lies inside the padded window.
-                unsafe {
-                    taps.write_bytes(0, 9 * cin);
-                    for window in 0..n {
-                        let at = corner(argmax[window * cout + o]);
-                        for tap in 0..9 {
-                            let patch = window * shape.len() + at + tap / 3 * shape.row() + tap % 3 * cin;
-                            tk::axpy(isa, cin, d[window * cout + o], a.at(patch), taps.add(tap * cin));
-                        }
-                    }
-                    for (i, value) in grad.iter_mut().enumerate() {
-                        *value = *taps.add(i % 9 * cin + i / 9);
-                    }
-                }
-            });
-        });
-        // Filters as [out][tap][in], then scattered to each maximum's patch.
-        self.work.reserve(cout * 9 * cin);
-        let weight = &self.params[ranges.weight];
-        let turned = &mut self.work.as_mut_slice()[..cout * 9 * cin];
-        turned.par_chunks_exact_mut(9 * cin).zip(weight.par_chunks_exact(9 * cin)).for_each(|(to, from)| {
-            for (i, value) in from.iter().enumerate() {
-                to[i % 9 * cin + i / 9] = *value;
-            }
-        });
-        let turned = Shared(self.work.as_mut_ptr());
-        let da = Shared(self.da[0].as_mut_ptr());
-        (0..n).into_par_iter().with_max_len(1).for_each(|window| {
-            // SAFETY: each task writes its own window.
-            unsafe {
-                let da = da.at(window * shape.len());
-                da.write_bytes(0, shape.len());
-                for o in 0..cout {
-                    let at = corner(argmax[window * cout + o]);
-                    for tap in 0..9 {
-                        let patch = da.add(at + tap / 3 * shape.row() + tap % 3 * cin);
-                        tk::axpy(isa, cin, d[window * cout + o], turned.at((o * 9 + tap) * cin), patch);
-                    }
-                }
-            }
-        });
-    }
-
-    /// What the batch norm of convolution `i` needs to know of all windows, from the gradient of its
-    /// activation.
-    fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
-        let isa = self.isa;
-        let (parts, rows) = self.rows(i, first);
-        let (c, acts) = (self.ys[i].shape.c, self.activations[i].shape);
-        let da = Shared(self.da[side].as_mut_ptr());
-        self.sums.room(self.n * parts, c);
-        let sums = self.sums.extend(count * parts, c);
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            // SAFETY: inside the buffers, as in `rows`; each task has its own sums.
-            unsafe {
-                let sums = sums.at(task * 2 * c);
-                sums.write_bytes(0, 2 * c);
-                let a = da.at((first + task / parts) * acts.len() + acts.at(top_of(i, task % parts), 0));
-                let rows = Rows { a, sums, ..rows(task) };
-                each_part(&rows, |part| tk::norm_sums(isa, part));
-            }
-        });
-    }
-
-    /// Gradients of a batch norm's parameters, and what its backward subtracts, from its sums.
-    fn finish_norm_sums(&mut self, i: usize) {
-        let ys = self.ys[i].shape;
-        let (s1, s2) = self.sums.totals();
-        let count = (self.n * ys.h * ys.w) as f64;
-        let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
-        let stats = &mut self.stats[i + 1];
-        stats.c0.resize(ys.c, 0.0);
-        stats.c1.resize(ys.c, 0.0);
-        for ch in 0..ys.c {
-            let (scale, inv_std) = (f64::from(stats.scale[ch]), f64::from(stats.inv_std[ch]));
-            let xhat = s2[ch] * inv_std;
-            self.grads[gamma.start + ch] = xhat as f32;
-            self.grads[beta.start + ch] = s1[ch] as f32;
-            stats.c0[ch] = (scale * s1[ch] / count) as f32;
-            stats.c1[ch] = (scale * inv_std * xhat / count) as f32;
-        }
-        // Batch norm takes out any constant, so a bias before it has no gradient.
-        self.grads[self.ranges[i].bias.clone()].fill(0.0);
-    }
-
-    /// From the gradient of activation `i` to that of convolution output `i`, for `count` windows; they
-    /// lie at the start of the resolution's `dys`.
-    fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
-        let isa = self.isa;
-        let (parts, rows) = self.rows(i, first);
-        let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
-        let da = Shared(self.da[side].as_mut_ptr());
-        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (task / parts, task % parts);
-            // SAFETY: inside the buffers, as in `rows`; each task writes its own rows of dy.
-            unsafe {
-                let a = da.at((first + window) * acts.len() + acts.at(top_of(i, part), 0));
-                let dy = dy.at(window * ys.len() + ys.at(part * ROWS, 0));
-                let rows = Rows { a, dy, ..rows(task) };
-                each_part(&rows, |part| tk::norm_backward(isa, part));
-            }
-        });
-    }
-
-    /// Each window's part of the first convolution's gradient: from the normalised input, and from ones.
-    fn first_backward(&mut self, resolution: usize, first: usize, count: usize, parts: &mut [f32]) {
-        let (isa, (h, w)) = (self.isa, self.input);
-        let shape = self.ys[0].shape;
-        let c = shape.c;
-        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
-        let hat = Shared(self.hat.as_mut_ptr());
-        let mut ones = vec![0.0f32; (h + 2) * (w + 2)];
-        for row in 1..=h {
-            ones[row * (w + 2) + 1..row * (w + 2) + 1 + w].fill(1.0);
-        }
-        let parts = &mut parts[first * 18 * c..(first + count) * 18 * c];
-        parts.par_chunks_exact_mut(9 * c).with_max_len(1).enumerate().for_each(|(task, part)| {
-            let (window, of_ones) = (task / 2, task % 2 == 1);
-            for y in 0..h {
-                // SAFETY: rows inside the padded buffers; `part` holds 9 · c floats.
-                unsafe {
-                    let dy = dy.at(window * shape.len() + shape.at(y, 0));
-                    let image = if of_ones {
-                        ones[y * (w + 2)..].as_ptr()
-                    } else {
-                        hat.at((first + window) * (h + 2) * (w + 2) + y * (w + 2))
-                    };
-                    tk::first_grad(isa, dy, w, c, image, w + 2, part.as_mut_ptr());
-                }
-            }
-        });
-    }
-
-    /// Gradients of the first convolution and of the input's batch norm, from every window's part.
-    fn finish_first(&mut self, parts: &[f32]) {
-        let c = self.widths[0];
-        let mut totals = vec![0.0f64; 18 * c];
-        for part in parts.chunks_exact(18 * c) {
-            for (total, value) in totals.iter_mut().zip(part) {
-                *total += f64::from(*value);
-            }
-        }
-        let (gamma, beta) = (self.input_norm.0.start, self.input_norm.1.start);
-        let (g, b) = (f64::from(self.params[gamma]), f64::from(self.params[beta]));
-        let (mut dg, mut db) = (0.0, 0.0);
-        for o in 0..c {
-            for tap in 0..9 {
-                let index = self.ranges[0].weight.start + o * 9 + tap;
-                let (p, q) = (totals[tap * c + o], totals[(9 + tap) * c + o]);
-                self.grads[index] = (g * p + b * q) as f32;
-                dg += f64::from(self.params[index]) * p;
-                db += f64::from(self.params[index]) * q;
-            }
-        }
-        self.grads[gamma] = dg as f32;
-        self.grads[beta] = db as f32;
-    }
 }
 
 /// Tiles of a fused block.
 const BLOCK: usize = 28;
 /// Filters (k · n) up to which a convolution is fused rather than phased.
 const FUSED: usize = 128 * 128;
-
-/// First rows of the activation of part `part` of a window of layer `i`.
-fn top_of(i: usize, part: usize) -> usize {
-    if matches!(i, 1 | 3 | 5) { part * ROWS / 2 } else { part * ROWS }
-}
 
 /// Windows of layer `i` that go through its steps together, so that what one step writes is still in
 /// cache when the next one reads it.
@@ -735,13 +510,13 @@ fn chunk(i: usize) -> usize {
 }
 
 /// (first, count) of those groups of windows.
-fn chunks(i: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn chunks(i: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
     let size = chunk(i);
     (0..n).step_by(size).map(move |first| (first, size.min(n - first)))
 }
 
 /// `count` windows of `src` into `dst` from window `at` on.
-fn convolve(
+pub(super) fn convolve(
     filters: &Filters,
     plan: &Plan,
     src: Source<'_>,
@@ -790,7 +565,7 @@ fn set_stats(
 /// Adds the sums of row `y` of a padded window to `out` (or starts them).
 ///
 /// # Safety
-/// As for [`tk::tile_sums`].
+/// As for [`nk::tile_sums`].
 unsafe fn row_sums(isa: Isa, y: *const f32, shape: Shape, row: usize, start: bool, out: *mut f32) {
     let mut row_out = vec![0.0f32; 2 * shape.c];
     let tile =
@@ -802,7 +577,7 @@ unsafe fn row_sums(isa: Isa, y: *const f32, shape: Shape, row: usize, start: boo
         }
         for x in (0..shape.w).step_by(255) {
             let tiles = [tile(x, (shape.w - x).min(255))];
-            tk::tile_sums(isa, y, &tiles, shape.row(), shape.c, row_out.as_mut_ptr());
+            nk::tile_sums(isa, y, &tiles, shape.row(), shape.c, row_out.as_mut_ptr());
             for (i, value) in row_out.iter().enumerate() {
                 *out.add(i) += value;
             }
@@ -811,7 +586,7 @@ unsafe fn row_sums(isa: Isa, y: *const f32, shape: Shape, row: usize, start: boo
 }
 
 /// Calls `run` with the rows, two at a time when pooling.
-fn each_part(rows: &Rows, run: impl Fn(&Rows)) {
+pub(super) fn each_part(rows: &Rows, run: impl Fn(&Rows)) {
     if !rows.pool {
         run(rows);
         return;

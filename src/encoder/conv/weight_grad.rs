@@ -5,10 +5,11 @@
 use rayon::prelude::*;
 
 use super::arena::{Buf, Shared};
+use super::grad_kernels::{self as gk, OutGrad, Pairs, WeightGemm};
 use super::isa::{Isa, Precision};
 use super::kernels::{self, Groups, Input, POS};
 use super::layer::{Plan, Source, part, stride, with_scratch};
-use super::train_kernels::{self as tk, OutGrad, Pairs, WeightGemm};
+use super::norm_kernels;
 
 /// Partial sums that are kept apart while filters are small: a fixed number, so that the order of
 /// summation does not depend on the number of threads.
@@ -85,7 +86,7 @@ impl WeightGrad {
                                 fresh: block == start && lane >= old,
                                 half,
                             };
-                            tk::weight_gemm(isa, &gemm);
+                            gk::weight_gemm(isa, &gemm);
                         }
                     }
                 });
@@ -138,7 +139,7 @@ impl WeightGrad {
                             fresh: start == 0 && old == 0,
                             half,
                         };
-                        tk::weight_gemm(isa, &gemm);
+                        gk::weight_gemm(isa, &gemm);
                     }
                 });
             }
@@ -157,7 +158,9 @@ impl WeightGrad {
             let len = k * cout;
             for lane in 1..used {
                 // SAFETY: each task adds up its own position.
-                unsafe { tk::axpy(isa, len, 1.0, du.at(lane * size + pos * len), du.at(pos * len)) };
+                unsafe {
+                    norm_kernels::axpy(isa, len, 1.0, du.at(lane * size + pos * len), du.at(pos * len))
+                };
             }
         });
         assert_eq!(grads.len(), cout * k * 9, "one gradient per weight");
@@ -167,7 +170,7 @@ impl WeightGrad {
             for i in 0..k {
                 // SAFETY: 16 output channels of dU at input channel i; each task has its own outputs.
                 unsafe {
-                    tk::filter_grad(isa, du.at(i * cout + block * 16), k * cout, &mut taps);
+                    gk::filter_grad(isa, du.at(i * cout + block * 16), k * cout, &mut taps);
                     for o in 0..16 {
                         for (tap, taps) in taps.iter().enumerate() {
                             *grads.at(((block * 16 + o) * k + i) * 9 + tap) = taps[o];
@@ -210,7 +213,7 @@ unsafe fn transform(
                 out: v,
                 stride: stride(total * plan.from.c),
             };
-            tk::input_pairs(&input);
+            gk::input_pairs(&input);
             let out = Pairs {
                 src: dy.at(window * plan.to.len()),
                 row: plan.to.row(),
@@ -219,7 +222,7 @@ unsafe fn transform(
                 stride: stride(total * plan.to.c),
                 ..input
             };
-            tk::out_grad_pairs(&out);
+            gk::out_grad_pairs(&out);
         }
         return;
     }
@@ -248,6 +251,6 @@ unsafe fn transform(
             out: y,
             stride: stride(total * plan.to.c),
         };
-        tk::out_grad(isa, &out);
+        gk::out_grad(isa, &out);
     }
 }
