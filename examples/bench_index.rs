@@ -43,6 +43,19 @@ fn stamp(dimension: usize) -> IndexStamp {
     IndexStamp { generation: 1, model_fingerprint: "bench".into(), dimension }
 }
 
+/// CPU seconds of this process so far, all threads (Linux; 0 elsewhere).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.
+}
+
+/// CPU nanoseconds of this thread so far (Linux; 0 elsewhere).
+fn thread_nanoseconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.)
+}
+
 /// A fixed pseudo-random number in [0, 1) per track.
 fn chance(track: TrackId) -> f64 {
     let mut x = (track.0 as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -59,6 +72,7 @@ impl State {
 
     fn run(&mut self, words: &[&str]) -> anyhow::Result<Value> {
         let start = Instant::now();
+        let cpu = cpu_seconds();
         Ok(match *words {
             ["load", dir] => {
                 self.base = ndarray_npy::read_npy(format!("{dir}/base.npy"))?;
@@ -75,7 +89,7 @@ impl State {
                 };
                 self.index = None;
                 self.index = Some(VectorIndex::build(&ids, self.base.view(), &options)?);
-                json!({ "seconds": start.elapsed().as_secs_f64(), "stats": format!("{:?}", self.index()?.stats()) })
+                json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu, "stats": format!("{:?}", self.index()?.stats()) })
             }
             ["save", path] => {
                 let dimension = self.index()?.dimension();
@@ -85,9 +99,9 @@ impl State {
             ["open", path] => {
                 let dimension = self.queries.ncols();
                 self.index = None;
-                let start = Instant::now();
+                let (start, cpu) = (Instant::now(), cpu_seconds());
                 self.index = Some(VectorIndex::load(path.as_ref(), &stamp(dimension))?);
-                json!({ "seconds": start.elapsed().as_secs_f64() })
+                json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
             ["search", mode, ef, k, out] => {
                 let ef: usize = ef.parse()?;
@@ -144,6 +158,7 @@ impl State {
         let index = self.index()?;
         let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
         let mut micros = Vec::with_capacity(queries.nrows());
+        let cpu = thread_nanoseconds();
         for (query, mut ids) in queries.outer_iter().zip(ids.outer_iter_mut()) {
             let query = query.to_slice().unwrap_or_default();
             let start = Instant::now();
@@ -152,12 +167,15 @@ impl State {
             ids.iter_mut().zip(found).for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
         }
         self.queries = queries;
+        let cpu = (thread_nanoseconds() - cpu) / 1e9;
         if out != "-" {
             ndarray_npy::write_npy(out, &ids)?;
         }
         let total: f64 = micros.iter().sum();
         micros.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| micros[((micros.len() - 1) as f64 * share) as usize];
-        Ok(json!({ "qps": micros.len() as f64 / total * 1e6, "p50": at(0.5), "p99": at(0.99) }))
+        Ok(
+            json!({ "qps": micros.len() as f64 / total * 1e6, "cpu_qps": micros.len() as f64 / cpu, "p50": at(0.5), "p99": at(0.99) }),
+        )
     }
 }

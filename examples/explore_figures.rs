@@ -17,7 +17,9 @@ use voisin::track::TrackId;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [what, vectors, rest @ ..] = arguments.as_slice() else {
-        anyhow::bail!("usage: explore_figures clusters|layout VECTORS.npy [LABELS.npy|OUTPUT.npy]");
+        anyhow::bail!(
+            "usage: explore_figures clusters|layout|page VECTORS.npy [LABELS.npy|OUTPUT.npy|FOLDER [LABELS.npy]]"
+        );
     };
     let vectors: Array2<f32> = ndarray_npy::read_npy(vectors)?;
     let started = Instant::now();
@@ -25,6 +27,7 @@ fn main() -> anyhow::Result<()> {
     println!("{} tracks; exact graph {:.2} s", vectors.nrows(), started.elapsed().as_secs_f64());
     match what.as_str() {
         "clusters" => clusters(&vectors, &graph, rest.first())?,
+        "page" => page(&vectors, &graph, rest)?,
         "layout" => layout(&vectors, &graph, rest.first())?,
         other => anyhow::bail!("unknown figures {other}"),
     }
@@ -33,6 +36,48 @@ fn main() -> anyhow::Result<()> {
 
 fn metas(n: usize) -> Vec<TrackMeta> {
     (0..n as i64).map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3"))).collect()
+}
+
+/// A page and pictures of made-up tracks: `page VECTORS.npy FOLDER [LABELS.npy]`.
+fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Result<()> {
+    use voisin::explore::layout::{LayoutOptions, layout};
+    use voisin::explore::map::{ColourBy, MapData, StaticOptions, csv, html, png, svg};
+    let folder = std::path::Path::new(rest.first().map_or(".", String::as_str));
+    let mut meta = metas(vectors.nrows());
+    let labels: Option<Array1<i64>> = rest.get(1).map(ndarray_npy::read_npy).transpose()?;
+    let hostile = "</script><img src=x onerror=\"document.title='broken'\">";
+    for (i, track) in meta.iter_mut().enumerate() {
+        let genres =
+            ["Blues", "Classical", "Country", "Disco", "Hip hop", "Jazz", "Metal", "Pop", "Reggae", "Rock"];
+        track.path = folder.join(format!("music/folder {}/{i}#é?.wav", i % 7)).display().to_string();
+        track.title = if i == 5 { hostile.into() } else { format!("Title {i}") };
+        track.artist = Some(if i == 6 { hostile.into() } else { format!("Artist {}", i * 7919 % 61) });
+        track.album = Some(format!("Album {}", i % 97));
+        track.year = (i % 11 != 0).then_some(1960 + (i % 60) as i32);
+        track.seconds = 120.0 + (i % 200) as f64;
+        let genre = labels.as_ref().map_or(i % 10, |labels| labels[i] as usize % 10);
+        if i % 13 != 0 {
+            track.genres = vec![genres[genre].into()];
+        }
+        track.predicted_genre = Some(genres[if i % 4 == 0 { (genre + 1) % 10 } else { genre }].into());
+        track.predicted_probability = Some(0.7);
+    }
+    let started = Instant::now();
+    let positions = layout(vectors.view(), graph, &LayoutOptions::default())?;
+    println!("layout {:.1} s", started.elapsed().as_secs_f64());
+    let clustering = cluster(vectors.view(), graph, &meta, None, &ClusterOptions::default(), None)?;
+    let data = MapData { positions: positions.view(), meta: &meta, graph, clustering: Some(&clustering) };
+    let started = Instant::now();
+    let page = html(&data, "Figures & <tests>", Some(folder))?;
+    println!("page {:.1} MB in {:.2} s", page.len() as f64 / 1e6, started.elapsed().as_secs_f64());
+    std::fs::write(folder.join("map.html"), page)?;
+    std::fs::write(folder.join("map.csv"), csv(&data)?)?;
+    for (name, colour_by) in [("genre", ColourBy::Genre), ("cluster", ColourBy::Cluster)] {
+        let options = StaticOptions { title: format!("By {name}"), colour_by, ..StaticOptions::default() };
+        std::fs::write(folder.join(format!("{name}.png")), png(&data, &options)?)?;
+        std::fs::write(folder.join(format!("{name}.svg")), svg(&data, &options)?)?;
+    }
+    Ok(())
 }
 
 fn layout(vectors: &Array2<f32>, graph: &KnnGraph, output: Option<&String>) -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-"""voisin's mel front end against librosa's, taking turns, one thread each on the same core.
+"""voisin's mel front end against librosa's, taking turns, one thread each on the same core, in CPU time (Linux), so
+that other programs on the machine disturb it little.
 
     cargo bench --bench mel --no-run            # prints the executable's name
     taskset -c 0 python scripts/bench_mel.py target/release/deps/mel-…
@@ -22,6 +23,7 @@ import librosa
 import numpy as np
 
 ROUNDS = 11
+WINDOWS = 2000
 
 
 def decibel(mel):
@@ -54,6 +56,12 @@ def musicnn(window, basis):
     return np.log10(10000 * power.astype(np.float16).astype(np.float32) + 1)
 
 
+def cpu_seconds(pid):
+    """CPU time of a process with one thread."""
+    with open(f"/proc/{pid}/schedstat") as file:
+        return int(file.read().split()[0]) / 1e9
+
+
 def main():
     server = subprocess.Popen(
         [sys.argv[1], "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -70,17 +78,20 @@ def main():
         results = {"one call": [], "basis kept": [], "voisin": []}
         for _ in range(ROUNDS):
             for label, given in (("one call", None), ("basis kept", basis)):
-                start = time.perf_counter()
+                start = time.process_time()
                 for _ in range(20):
                     function(window, given)
-                results[label].append(20 / (time.perf_counter() - start))
-            server.stdin.write(f"{name} 400\n")
-            results["voisin"].append(400 / float(server.stdout.readline()))
+                results[label].append(20 / (time.process_time() - start))
+            start = cpu_seconds(server.pid)
+            server.stdin.write(f"{name} {WINDOWS}\n")
+            server.stdout.readline()
+            results["voisin"].append(WINDOWS / (cpu_seconds(server.pid) - start))
         for label, rates in results.items():
             ratio = statistics.median(v / r for v, r in zip(results["voisin"], rates))
+            faster = "" if label == "voisin" else f", voisin {ratio:.1f} times as fast"
             print(
-                f"{name:9} {label:10} {statistics.median(rates):7.0f} windows/s"
-                f" ({min(rates):.0f} to {max(rates):.0f}), voisin {ratio:.1f} times as fast"
+                f"{name:9} {label:10} {statistics.median(rates):7.0f} windows per CPU second"
+                f" ({min(rates):.0f} to {max(rates):.0f}){faster}"
             )
     server.stdin.close()
     server.wait()

@@ -45,6 +45,8 @@ FRONT_END = {
     "mel_scale": "slaney",
     "mel_norm": "slaney",
     "compression": {"log_half": {"scale": 10000.0}},
+    # MusiCNN hears level: every window is brought to -20 dB RMS first.
+    "level_dbfs": -20.0,
 }
 
 

@@ -25,6 +25,7 @@ ENCODERS = {
     "wav": ["-c:a", "pcm_s16le", "-ac", "1", "-ar", "22050"],
 }
 LICENCES = {
+    "MIT": "https://spdx.org/licenses/MIT.html",
     "CC BY 3.0": "https://creativecommons.org/licenses/by/3.0/",
     "CC BY-SA 3.0": "https://creativecommons.org/licenses/by-sa/3.0/",
     "GPL-2.0-or-later": "https://www.gnu.org/licenses/old-licenses/gpl-2.0.html",

@@ -3,7 +3,38 @@
 /// Anything that can go wrong in voisin; each variant is one module's error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {}
+pub enum Error {
+    /// Decoding, resampling, tags.
+    #[error(transparent)]
+    Audio(#[from] crate::audio::AudioError),
+    /// Spectrograms.
+    #[error(transparent)]
+    Features(#[from] crate::features::FeaturesError),
+    /// Networks, weights, devices.
+    #[error(transparent)]
+    Encoder(#[from] crate::encoder::EncoderError),
+    /// Weights from other programs.
+    #[error(transparent)]
+    Import(#[from] crate::encoder::import::ImportError),
+    /// The catalogue.
+    #[error(transparent)]
+    Library(#[from] crate::library::LibraryError),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] crate::index::IndexError),
+    /// Genres.
+    #[error(transparent)]
+    Genre(#[from] crate::genre::GenreError),
+    /// Clusters, maps, paths, playlists.
+    #[error(transparent)]
+    Explore(#[from] crate::explore::ExploreError),
+    /// Metrics and reports.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::EvalError),
+    /// The parts joined.
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+}
 
 /// `Result` with voisin's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,3 +1,7 @@
 //! The `voisin` command. Everything it does is in the library; this file only hands over.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,5 +1,8 @@
 //! The convolution kernels against Candle's own, on every instruction set this processor has.
 
+// A test may fail by a panic, and says so when it skips.
+#![allow(clippy::unwrap_used)]
+
 use candle_core::{D, Device, Result, Tensor, Var};
 use voisin::encoder::conv::{
     Activation, Conv3x3, FastOpenL3, Isa, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW,
@@ -304,7 +307,14 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut train = OpenL3Train::with_input(&weights, h, w, isa(), Precision::F32, Precision::F32);
+            let mut train = OpenL3Train::with_input(
+                &weights,
+                h,
+                w,
+                voisin::encoder::conv::isa(),
+                Precision::F32,
+                Precision::F32,
+            );
             let mut losses = Vec::new();
             for _ in 0..8 {
                 let out = train.forward(&mels, n);

@@ -1,9 +1,15 @@
 //! The networks against PyTorch and TensorFlow, models on disk, and results that depend on nothing but the window.
 
+// A test may fail by a panic, and says so when it skips.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, s};
-use voisin::encoder::{Architecture, Device, DeviceChoice, Encoder, EncoderError, ModelRef, Weights, models};
+use voisin::encoder::{
+    Architecture, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, Engine, ModelRef, Weights,
+    models,
+};
 
 fn cpu() -> Device {
     DeviceChoice::Cpu.resolve().unwrap()
@@ -14,7 +20,7 @@ fn golden(name: &str) -> Array2<f32> {
     ndarray_npy::read_npy(path).unwrap()
 }
 
-/// `formulas.uniform`: SplitMix64 started at FNV-1a of a name.
+/// `formulas.uniform`: `SplitMix64` started at FNV-1a of a name.
 fn uniform(name: &str, count: usize) -> Vec<f64> {
     let mut state = name
         .bytes()
@@ -72,7 +78,8 @@ fn openl3_agrees_with_torchopenl3() {
 #[test]
 fn musicnn_agrees_with_the_wheels_own_graph() {
     let expected = golden("musicnn.npy");
-    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    let raw = EncoderOptions { raw: true, ..EncoderOptions::default() };
+    let encoder = Encoder::load_with(&ModelRef::default(), &cpu(), &raw).unwrap();
     let tagged = encoder.encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5).unwrap();
     for i in 0..5 {
         let error = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..200]));
@@ -86,11 +93,18 @@ fn musicnn_agrees_with_the_wheels_own_graph() {
 fn the_shipped_model_is_described_truly() {
     let entry = models(None).remove(0).unwrap().manifest;
     assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("musicnn-msd", 200, "ISC"));
-    assert_eq!(entry.front_end, Architecture::Musicnn.front_end());
+    assert_eq!(entry.front_end, Architecture::Musicnn.front_end().at_level(-20.0));
     let tags = entry.tags.as_ref().unwrap();
     assert_eq!((tags.len(), tags[0].as_str(), tags[49].as_str()), (50, "rock", "happy"));
     let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
     assert_eq!(encoder.manifest().fingerprint(), entry.fingerprint());
+    // Search vectors are the network's own output, standardised: other numbers, the same tags.
+    let raw = EncoderOptions { raw: true, ..EncoderOptions::default() };
+    let raw = Encoder::load_with(&ModelRef::default(), &cpu(), &raw).unwrap();
+    let mels = spectrograms(3, 96, 187, 7.0);
+    let (a, b) = (encoder.encode_with_tags(&mels, 3).unwrap(), raw.encode_with_tags(&mels, 3).unwrap());
+    assert_eq!(a.logits, b.logits);
+    assert!(relative_error(a.embeddings.row(0), b.embeddings.row(0)) > 0.1);
 }
 
 /// A window's embedding is the same to the last bit alone, in any batch, and with any number of threads.
@@ -172,4 +186,27 @@ fn models_on_disk() {
 
     let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu()).err().unwrap().to_string();
     assert!(unknown.contains("musicnn-msd"), "{unknown}");
+}
+
+/// What `--trace` relies on: every layer leaves a span, in Candle and in the fast path.
+#[test]
+fn runs_can_be_traced() {
+    use tracing_subscriber::prelude::*;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace.json");
+    let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new().file(&path).build();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let candle = EncoderOptions { engine: Engine::Candle, ..EncoderOptions::default() };
+        let weights = Weights::random(Architecture::OpenL3, 1);
+        let manifest = Encoder::random(Architecture::OpenL3, 1, &cpu()).unwrap().manifest().clone();
+        let encoder = Encoder::new(manifest, &weights, &cpu(), &candle).unwrap();
+        encoder.encode(&vec![-40.0; 128 * 199], 1).unwrap();
+    });
+    drop(guard);
+    let text = std::fs::read_to_string(path).unwrap();
+    let events: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let begun = |name: &str| events.iter().filter(|e| e["name"] == name && e["ph"] == "B").count();
+    assert_eq!((begun("openl3"), begun("block"), begun("conv2d")), (1, 7, 8));
 }

@@ -1,6 +1,8 @@
 //! The front end against librosa's filter banks and against spectrograms written out in NumPy.
 
 #![allow(missing_docs)]
+// A test may fail where it stands.
+#![allow(clippy::unwrap_used)]
 
 use std::f64::consts::TAU;
 use std::path::PathBuf;
@@ -22,7 +24,7 @@ fn configs() -> [(&'static str, &'static str, MelConfig); 4] {
     ]
 }
 
-/// SplitMix64, upper 24 bits, in [-1, 1).
+/// `SplitMix64`, upper 24 bits, in [-1, 1).
 fn noise(n: usize, mut seed: u64) -> impl Iterator<Item = f64> {
     (0..n).map(move |_| {
         seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -107,7 +109,7 @@ fn spectrograms_equal_those_written_out_in_double_precision() {
             println!("{config_name:9} {name:6} worst {worst:.6} dB, mean {mean:.7} dB");
             assert!(worst < 0.01 && mean < 1e-4, "{config_name} {name}: worst {worst} dB, mean {mean} dB");
             // A golden answer of nothing but floor would prove nothing.
-            assert!(expected.iter().any(|&x| x != expected[(0, 0)]));
+            assert!(expected.iter().any(|&x| (x - expected[(0, 0)]).abs() > 1.0));
         }
     }
 }

@@ -159,7 +159,9 @@ fn mix<S: Sample + IntoSample<f32>>(buffer: &AudioBuffer<S>, mono: &mut Vec<f32>
                 }
             }
             let scale = 1.0 / count as f32;
-            mono.iter_mut().for_each(|sample| *sample *= scale);
+            for sample in mono.iter_mut() {
+                *sample *= scale;
+            }
         }
     }
 }
@@ -189,10 +191,7 @@ fn lfe_planes(channels: &Channels) -> u64 {
 
 fn sanitise(mono: &mut [f32]) {
     for sample in mono {
-        // NaN compares false and goes the same way as what is too loud.
-        if !(sample.abs() <= LOUDEST) {
-            *sample = if sample.is_finite() { LOUDEST.copysign(*sample) } else { 0.0 };
-        }
+        *sample = if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
     }
 }
 

@@ -10,8 +10,8 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::core::meta::MetadataOptions;
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::{MetadataOptions, StandardTag};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
@@ -108,7 +108,7 @@ impl Demuxer {
         }
         let bytes_in_source = source.len();
         let format = guard(path, || {
-            let stream = MediaSourceStream::new(Box::new(source), Default::default());
+            let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
             symphonia::default::get_probe().probe(
                 &Hint::new(),
                 stream,
@@ -231,6 +231,17 @@ impl Demuxer {
     /// Frames the container wants cut from the first packet.
     pub(super) fn trim_start(&self) -> u64 {
         self.trim_start
+    }
+
+    /// Calls `visit` with each tag of the file, and of this track, that Symphonia knows the meaning of.
+    pub(super) fn visit_tags(&mut self, visit: &mut dyn FnMut(&StandardTag)) {
+        let track = u64::from(self.track);
+        let mut metadata = self.format.metadata();
+        if let Some(revision) = metadata.skip_to_latest() {
+            let of_track = revision.per_track.iter().filter(|tags| tags.track_id == track);
+            let all = revision.media.tags.iter().chain(of_track.flat_map(|tags| &tags.metadata.tags));
+            all.filter_map(|tag| tag.std.as_ref()).for_each(visit);
+        }
     }
 
     /// What the container says of the track: delay, padding and frames between them.

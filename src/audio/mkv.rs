@@ -1,4 +1,4 @@
-//! The gapless facts of a Matroska or WebM file that Symphonia keeps to itself: `CodecDelay`, `DiscardPadding`.
+//! The gapless facts of a Matroska or `WebM` file that Symphonia keeps to itself: `CodecDelay`, `DiscardPadding`.
 //!
 //! RFC 9559 for the elements.
 
@@ -77,7 +77,7 @@ impl<R: Read + Seek> Walker<'_, R> {
                         ours = walker
                             .bytes(element, 8)?
                             .first()
-                            .is_some_and(|&byte| u64::from(byte & 0x7f) == track)
+                            .is_some_and(|&byte| u64::from(byte & 0x7f) == track);
                     }
                     DISCARD_PADDING => {
                         let bytes = walker.bytes(element, 8)?;

@@ -2,7 +2,7 @@
 //!
 //! What it is for: [`probe`] says what a file is and how long, [`read_windows`] and [`read_all`] give samples
 //! at the rate a model wants, [`tags`] reads and writes what people wrote about the music. Symphonia,
-//! opus-decoder, rubato and lofty live here and nowhere else. What it is not for: anything that knows
+//! opus-pure, rubato and lofty live here and nowhere else. What it is not for: anything that knows
 //! what the samples mean.
 //!
 //! # Conventions

@@ -108,7 +108,7 @@ fn walk(
                 // The largest of these is a freeform tag; an edit list of music has one or two entries.
                 let mut bytes = vec![0; (next - body).min(64 * 1024) as usize];
                 file.read_exact(&mut bytes)?;
-                take(&kind, &bytes, found);
+                take(kind, &bytes, found);
             }
             _ => {}
         }
@@ -117,9 +117,9 @@ fn walk(
     Ok(())
 }
 
-fn take(kind: &[u8; 4], bytes: &[u8], found: &mut Found) {
+fn take(kind: [u8; 4], bytes: &[u8], found: &mut Found) {
     let version = bytes.first().copied().unwrap_or(0);
-    match kind {
+    match &kind {
         b"mvhd" => found.movie_scale = be(bytes, if version == 1 { 20 } else { 12 }, 4).unwrap_or(0),
         b"mdhd" => {
             if let Some(track) = found.tracks.last_mut() {

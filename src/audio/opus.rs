@@ -1,11 +1,9 @@
-//! Opus packets (RFC 6716) as laid out by RFC 7845 and its kin, through opus-decoder.
+//! Opus packets (RFC 6716) as laid out by RFC 7845 and its kin, through opus-pure.
 
-use opus_decoder::OpusDecoder;
+use opus_pure::OpusDecoder;
 
 /// Samples a packet can hold per channel: 120 ms at 48 kHz.
 const LONGEST: usize = 5_760;
-/// Bytes that opus-decoder takes at once.
-const LARGEST: usize = 1_500;
 
 /// The identification header, wherever it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,16 +144,16 @@ struct Elementary {
     channels: usize,
     /// What each of its channels adds to the mono mix.
     weights: [f32; 2],
+    pcm: Vec<f32>,
 }
 
 /// A decoder of one Opus track to mono at 48 kHz.
 ///
-/// opus-decoder takes one elementary stream; the packets of several streams are taken apart here, and long
-/// packets given frame by frame, which is the same to the codec.
+/// opus-pure is given one elementary stream at a time; the packets of several streams are taken apart here and
+/// their frames given one by one, which is the same to the codec.
 pub(super) struct Opus {
     streams: Vec<Elementary>,
     channels: u8,
-    pcm: Vec<f32>,
     single: Vec<u8>,
 }
 
@@ -186,10 +184,11 @@ impl Opus {
                 let channels = 1 + usize::from(i < coupled);
                 let first = if i < coupled { 2 * i } else { coupled + i };
                 let decoder = OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
-                Ok(Elementary { decoder, channels, weights: [share(first), share(first + 1)] })
+                let pcm = vec![0.0; LONGEST * channels];
+                Ok(Elementary { decoder, channels, weights: [share(first), share(first + 1)], pcm })
             })
             .collect::<Result<Vec<_>, String>>()?;
-        Ok(Self { streams, channels: head.channels, pcm: vec![0.0; 2 * LONGEST], single: Vec::new() })
+        Ok(Self { streams, channels: head.channels, single: Vec::new() })
     }
 
     pub(super) fn channels(&self) -> u16 {
@@ -197,7 +196,10 @@ impl Opus {
     }
 
     pub(super) fn reset(&mut self) {
-        self.streams.iter_mut().for_each(|stream| stream.decoder.reset());
+        for stream in &mut self.streams {
+            // It fails for rates and channels that `new` would have refused.
+            let _ = stream.decoder.reset_state();
+        }
     }
 
     /// Decodes a packet into `mono`, which is empty.
@@ -214,10 +216,8 @@ impl Opus {
             if packet_samples(packet) as usize != samples {
                 return Err(broken());
             }
-            if last == 0 && packet.len() <= LARGEST {
-                let n = stream.decoder.decode_float(packet, &mut self.pcm, false);
-                let n = n.map_err(|error| format!("opus: {error}"))?;
-                stream.add(&self.pcm, mono, 0, n);
+            if last == 0 {
+                stream.add(packet, mono, 0)?;
                 continue;
             }
             let toc = packet[0] & !3;
@@ -227,10 +227,7 @@ impl Opus {
                 self.single.clear();
                 self.single.push(toc);
                 self.single.extend_from_slice(frame);
-                let n = stream.decoder.decode_float(&self.single, &mut self.pcm, false);
-                let n = n.map_err(|error| format!("opus: {error}"))?;
-                stream.add(&self.pcm, mono, at, n);
-                at += n;
+                at += stream.add(&self.single, mono, at)?;
             }
             packet = &packet[used..];
         }
@@ -239,15 +236,19 @@ impl Opus {
 }
 
 impl Elementary {
-    /// Adds `n` decoded frames to the mix from position `at` on; the channels of one frame are added first.
-    fn add(&self, pcm: &[f32], mono: &mut [f32], at: usize, n: usize) {
+    /// Decodes a packet and adds it to the mix from position `at` on; gives its length.
+    fn add(&mut self, packet: &[u8], mono: &mut [f32], at: usize) -> Result<usize, String> {
+        let decoded = self.decoder.decode(packet, LONGEST, &mut self.pcm);
+        let n = decoded.map_err(|error| format!("opus: {error}"))?;
+        let pcm = &self.pcm[..n * self.channels];
         let [left, right] = self.weights;
-        let mono = mono.iter_mut().skip(at).take(n);
+        let sums = mono.iter_mut().skip(at);
         if self.channels == 1 {
-            mono.zip(pcm).for_each(|(sum, &sample)| *sum += left * sample);
+            sums.zip(pcm).for_each(|(sum, &sample)| *sum += left * sample);
         } else {
-            mono.zip(pcm.chunks_exact(2)).for_each(|(sum, frame)| *sum += left * frame[0] + right * frame[1]);
+            sums.zip(pcm.chunks_exact(2)).for_each(|(sum, frame)| *sum += left * frame[0] + right * frame[1]);
         }
+        Ok(n)
     }
 }
 

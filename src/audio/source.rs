@@ -172,7 +172,7 @@ pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Resul
     Ok(filled)
 }
 
-/// Where the audio begins after any ID3v2 tags.
+/// Where the audio begins after any `ID3v2` tags.
 fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
     let mut start = 0;
     loop {
@@ -195,7 +195,7 @@ fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
     }
 }
 
-/// Where the audio ends before any ID3v1, Lyrics3v2 and APE tags.
+/// Where the audio ends before any `ID3v1`, `Lyrics3v2` and APE tags.
 fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
     let mut end = length;
     // Each kind once, in any order.

@@ -116,15 +116,12 @@ impl Stream {
     /// `from` never goes down from call to call.
     pub(super) fn next(&mut self, from: u64) -> Result<Option<Chunk<'_>>, AudioError> {
         loop {
-            let piece = match self.held.take() {
-                Some(piece) => piece,
-                None => {
-                    self.jump(from)?;
-                    match self.demuxer.next()? {
-                        Some(piece) => piece,
-                        None => return Ok(None),
-                    }
-                }
+            let piece = if let Some(piece) = self.held.take() {
+                piece
+            } else {
+                self.jump(from)?;
+                let Some(piece) = self.demuxer.next()? else { return Ok(None) };
+                piece
             };
             if piece.hole > 0 {
                 return Ok(Some(self.silence_before(piece)));
@@ -224,7 +221,7 @@ impl Stream {
         let Memory::Segment(size) = self.memory else {
             return self.run(&piece.packet);
         };
-        if piece.index % size == 0 {
+        if piece.index.is_multiple_of(size) {
             self.decoder = self.demuxer.decoder()?;
             if let Some(before) = self.before.take() {
                 let _ = self.run(&before)?;

@@ -60,6 +60,10 @@ impl Embedding {
 ///
 /// Sums run in f64 in the order given, so the result depends on nothing but the rows. An error if there is
 /// no row, a value is not finite, or the mean is zero.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a view is a pointer and two lengths; callers write `x.view()`"
+)]
 pub fn pool(windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
     if windows.nrows() == 0 {
         return Err(EncoderError::BadVector("there is no window to pool"));

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {
+    /// A weights file of another program could not be taken in.
+    #[error(transparent)]
+    Import(Box<super::import::ImportError>),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -127,5 +130,11 @@ impl EncoderError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+impl From<super::import::ImportError> for EncoderError {
+    fn from(error: super::import::ImportError) -> Self {
+        Self::Import(Box::new(error))
     }
 }

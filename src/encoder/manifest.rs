@@ -99,6 +99,12 @@ pub struct ModelManifest {
     pub tags: Option<Vec<String>>,
 }
 
+/// The part of a manifest that every format has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 impl ModelManifest {
     /// Layout that this version of voisin writes and reads.
     pub const FORMAT: u32 = 1;
@@ -126,10 +132,6 @@ impl ModelManifest {
     pub fn parse(json: &str, path: &Path) -> Result<Self, EncoderError> {
         let bad = |reason: String| EncoderError::BadManifest { path: path.to_owned(), reason };
         // An unknown format is told apart from a broken file before its fields are looked at.
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
         let version: Version = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         if version.format != Self::FORMAT {
             return Err(bad(format!(

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::manifest::sha256_hex;
-use super::{EncoderError, ModelManifest, Weights};
+use super::{EncoderError, ModelManifest, Weights, import};
+use crate::features::{MelConfig, OpenL3Variant};
 
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = "musicnn-msd";
@@ -241,18 +242,28 @@ fn checked(manifest: ModelManifest, bytes: &[u8], path: &Path) -> Result<Found, 
 /// Makes up a card for weights that have none.
 fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let bytes = read(path)?;
-    let weights = parse(&bytes, path)?;
+    // Other programs' files hold OpenL3; safetensors may hold any network.
+    let foreign = match import::WeightFormat::recognise(&bytes) {
+        None | Some(import::WeightFormat::Safetensors) => None,
+        Some(_) => Some(import::parse(&bytes, &path.display().to_string())?),
+    };
+    let (variant, licence) = foreign.as_ref().map_or((None, None), |found| (found.variant, found.licence));
+    let weights = match foreign {
+        Some(found) => found.weights,
+        None => parse(&bytes, path)?,
+    };
     let architecture = weights.architecture()?;
     weights.check(architecture)?;
+    let front_end = variant.map_or_else(|| architecture.front_end(), MelConfig::openl3);
     let file = path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = ModelManifest {
         format: ModelManifest::FORMAT,
         name: file.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("weights").to_owned(),
         description: format!("{architecture} weights read from {file}"),
         architecture,
-        front_end: architecture.front_end(),
+        front_end,
         dimension: architecture.dimension(),
-        licence: "unknown".to_owned(),
+        licence: licence.unwrap_or("unknown").to_owned(),
         provenance: format!("weights file {file}, given without a manifest"),
         weights: file,
         weights_sha256: sha256_hex(&bytes),
@@ -263,4 +274,51 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
     Weights::from_safetensors(bytes, &path.display().to_string())
+}
+
+/// Takes weights from another program into a folder of models: `NAME.safetensors` and `NAME.json`.
+///
+/// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512, recognised by its contents
+/// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far as that is known
+/// - returns: the manifest, and what a user should know
+pub fn import_model(
+    file: &Path,
+    name: &str,
+    variant: Option<OpenL3Variant>,
+    folder: &Path,
+) -> Result<(ModelManifest, Vec<String>), EncoderError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(EncoderError::BadManifest {
+            path: folder.join(name),
+            reason: "a model's name is made of letters, digits, \"-\", \"_\" and \".\"".to_owned(),
+        });
+    }
+    let found = import::import(file)?;
+    let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
+    std::fs::create_dir_all(folder).map_err(EncoderError::io(folder))?;
+    let weights = folder.join(format!("{name}.safetensors"));
+    let partial = folder.join(format!(".{name}.partial"));
+    found.weights.to_safetensors(&partial)?;
+    let digest = sha256_hex(&read(&partial)?);
+    std::fs::rename(&partial, &weights).map_err(EncoderError::io(&weights))?;
+    let origin = file.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = ModelManifest {
+        format: ModelManifest::FORMAT,
+        name: name.to_owned(),
+        description: format!("OpenL3 mel128 / 512, taken from a {} file", found.format),
+        architecture: super::Architecture::OpenL3,
+        front_end: MelConfig::openl3(variant),
+        dimension: super::Architecture::OpenL3.dimension(),
+        licence: found.licence.unwrap_or("unknown").to_owned(),
+        provenance: format!("imported from {origin}"),
+        weights: format!("{name}.safetensors"),
+        weights_sha256: digest,
+        tags: None,
+    };
+    let card = folder.join(format!("{name}.json"));
+    let text = serde_json::to_string_pretty(&manifest)
+        .map_err(|error| EncoderError::BadManifest { path: card.clone(), reason: error.to_string() })?;
+    std::fs::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
+    Ok((manifest, found.notes))
 }

@@ -3,7 +3,9 @@
 use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
+use super::conv::Precision;
 use super::models::Found;
+use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
 use super::{conv, musicnn, openl3};
 
@@ -16,6 +18,7 @@ pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
     backend: Box<dyn Backend>,
+    projection: Projection,
     batch: usize,
 }
 
@@ -36,6 +39,11 @@ pub struct EncoderOptions {
     pub engine: Engine,
     /// Windows that go through the network at once; by default what suits the device.
     pub batch: Option<usize>,
+    /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for every network on
+    /// a GPU; elsewhere asking for it changes nothing, as [`Encoder::precision`] tells.
+    pub precision: Precision,
+    /// Leave out the linear layer behind the network, where the weights have one: the network's own output.
+    pub raw: bool,
 }
 
 /// Embeddings with the tag logits of the same pass.
@@ -49,16 +57,21 @@ pub struct Tagged {
 
 /// What a pass gives, window after window.
 #[derive(Default)]
-struct Pass {
-    embeddings: Vec<f32>,
+pub(super) struct Pass {
+    pub(super) embeddings: Vec<f32>,
     /// Empty where the network has no tags.
-    logits: Vec<f32>,
+    pub(super) logits: Vec<f32>,
 }
 
 /// A network on a device.
 trait Backend: Send + Sync {
     /// `mels` holds `n` whole windows.
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
+
+    /// Precision of its products.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
 }
 
 impl Backend for conv::FastOpenL3 {
@@ -66,6 +79,10 @@ impl Backend for conv::FastOpenL3 {
         let mut embeddings = vec![0.0; n * self.dimension()];
         self.forward(mels, n, &mut embeddings);
         Ok(Pass { embeddings, logits: Vec::new() })
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision()
     }
 }
 
@@ -81,11 +98,21 @@ struct InCandle<N> {
     network: N,
     device: candle_core::Device,
     shape: [usize; 2],
+    precision: Precision,
+}
+
+/// The type of Candle's tensors.
+fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    }
 }
 
 impl<N> InCandle<N> {
     fn input(&self, mels: &[f32], n: usize) -> Result<Tensor, EncoderError> {
-        Ok(Tensor::from_slice(mels, (n, 1, self.shape[0], self.shape[1]), &self.device)?)
+        let input = Tensor::from_slice(mels, (n, 1, self.shape[0], self.shape[1]), &self.device)?;
+        Ok(input.to_dtype(dtype(self.precision))?)
     }
 }
 
@@ -98,12 +125,20 @@ impl Backend for InCandle<openl3::OpenL3> {
         let embeddings = values(&self.network.forward(&self.input(mels, n)?)?)?;
         Ok(Pass { embeddings, logits: Vec::new() })
     }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
 }
 
 impl Backend for InCandle<musicnn::Musicnn> {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
         Ok(Pass { embeddings: values(&penultimate)?, logits: values(&logits)? })
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 }
 
@@ -138,26 +173,37 @@ impl Encoder {
     ) -> Result<Self, EncoderError> {
         let architecture = manifest.architecture;
         weights.check(architecture)?;
+        let projection =
+            if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };
         let candle = device.is_gpu() || options.engine == Engine::Candle;
         let backend: Box<dyn Backend> = if candle {
-            let variables = weights.var_builder(device.candle())?;
+            // Candle's products on a CPU know no bf16.
+            let precision = if device.is_gpu() { options.precision } else { Precision::F32 };
+            let variables = weights.var_builder(device.candle(), dtype(precision))?;
             let (device, shape) = (device.candle().clone(), architecture.input_shape());
             match architecture {
                 Architecture::OpenL3 => {
-                    Box::new(InCandle { network: openl3::OpenL3::new(&variables)?, device, shape })
+                    Box::new(InCandle { network: openl3::OpenL3::new(&variables)?, device, shape, precision })
                 }
-                Architecture::Musicnn => {
-                    Box::new(InCandle { network: musicnn::Musicnn::new(&variables)?, device, shape })
-                }
+                Architecture::Musicnn => Box::new(InCandle {
+                    network: musicnn::Musicnn::new(&variables)?,
+                    device,
+                    shape,
+                    precision,
+                }),
             }
         } else {
             match architecture {
-                Architecture::OpenL3 => Box::new(conv::FastOpenL3::new(&openl3::fast_weights(weights)?)),
+                Architecture::OpenL3 => Box::new(conv::FastOpenL3::with_precision(
+                    &openl3::fast_weights(weights)?,
+                    conv::isa(),
+                    options.precision,
+                )),
                 Architecture::Musicnn => Box::new(musicnn::FastMusicnn::new(weights)?),
             }
         };
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
-        Ok(Self { manifest, device: device.clone(), backend, batch })
+        Ok(Self { manifest, device: device.clone(), backend, projection, batch })
     }
 
     /// The model's card.
@@ -173,6 +219,11 @@ impl Encoder {
     /// Length of an embedding.
     pub fn dimension(&self) -> usize {
         self.manifest.dimension
+    }
+
+    /// Precision of the network's products.
+    pub fn precision(&self) -> Precision {
+        self.backend.precision()
     }
 
     /// Number of windows that are worth handing over at once; more are cut into batches of this size.
@@ -196,8 +247,11 @@ impl Encoder {
     pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
         let tags = match self.manifest.architecture {
             Architecture::Musicnn => musicnn::TAGS,
-            Architecture::OpenL3 => return Err(EncoderError::NoTags(self.manifest.name.clone())),
+            Architecture::OpenL3 => self.projection.tags(),
         };
+        if tags == 0 {
+            return Err(EncoderError::NoTags(self.manifest.name.clone()));
+        }
         let pass = self.pass(mels, n)?;
         Ok(Tagged {
             embeddings: rows(pass.embeddings, n, self.manifest.dimension)?,
@@ -217,7 +271,8 @@ impl Encoder {
         }
         let mut whole = Pass::default();
         for batch in mels.chunks(self.batch * cells) {
-            let pass = self.backend.forward(batch, batch.len() / cells)?;
+            let mut pass = self.backend.forward(batch, batch.len() / cells)?;
+            self.projection.apply(&mut pass);
             whole.embeddings.extend(pass.embeddings);
             whole.logits.extend(pass.logits);
         }

@@ -174,16 +174,17 @@ impl Weights {
     pub(crate) fn var_builder(
         &self,
         device: &candle_core::Device,
+        dtype: candle_core::DType,
     ) -> Result<VarBuilder<'static>, EncoderError> {
         let tensors = self
             .tensors
             .iter()
             .map(|(name, t)| {
-                candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)
-                    .map(|t| (name.clone(), t))
+                let tensor = candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)?;
+                Ok::<_, candle_core::Error>((name.clone(), tensor.to_dtype(dtype)?))
             })
             .collect::<Result<HashMap<_, _>, _>>()?;
-        Ok(VarBuilder::from_tensors(tensors, candle_core::DType::F32, device))
+        Ok(VarBuilder::from_tensors(tensors, dtype, device))
     }
 }
 
@@ -208,8 +209,7 @@ impl Architecture {
     pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
         let mut list = Vec::new();
         let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
-        let norms: Vec<(String, usize)>;
-        match self {
+        let norms: Vec<(String, usize)> = match self {
             Self::OpenL3 => {
                 let channels = super::openl3::CHANNELS;
                 for (i, pair) in channels.windows(2).enumerate() {
@@ -221,11 +221,11 @@ impl Architecture {
                     add(format!("{name}.weight"), &[pair[1], pair[0], 3, 3]);
                     add(format!("{name}.bias"), &[pair[1]]);
                 }
-                norms = channels[..8]
+                channels[..8]
                     .iter()
                     .enumerate()
                     .map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))
-                    .collect();
+                    .collect()
             }
             Self::Musicnn => {
                 for layer in &super::musicnn::CONVOLUTIONS {
@@ -236,9 +236,9 @@ impl Architecture {
                     add(format!("{name}.weight"), &[outputs, inputs]);
                     add(format!("{name}.bias"), &[outputs]);
                 }
-                norms = super::musicnn::NORMS.iter().map(|&(name, c)| (name.to_owned(), c)).collect();
+                super::musicnn::NORMS.iter().map(|&(name, c)| (name.to_owned(), c)).collect()
             }
-        }
+        };
         for (name, channels) in norms {
             for field in ["weight", "bias", "running_mean", "running_var"] {
                 add(format!("{name}.{field}"), &[channels]);

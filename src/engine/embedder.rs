@@ -56,7 +56,6 @@ impl FileEmbedding {
 }
 
 /// A model with its front end, ready to listen to files from any number of threads.
-#[derive(Debug)]
 pub struct Embedder {
     encoder: Encoder,
     front_end: MelFrontEnd,
@@ -88,6 +87,7 @@ impl Embedder {
         plan: WindowPlan,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
+        let _span = tracing::info_span!("embed").entered();
         let config = self.front_end.config();
         let rate = config.sample_rate();
         let length = config.window_samples();
@@ -101,7 +101,7 @@ impl Embedder {
             });
         }
         let starts = match plan {
-            WindowPlan::Spread(n) => windows::spread(samples, length, n),
+            WindowPlan::Spread(n) => windows::spread(samples, length, n, rate as usize),
             WindowPlan::All => windows::hop_1s(samples, length, rate),
             WindowPlan::Reference { hop, center } => windows::reference(samples, length, hop, center),
         };
@@ -113,6 +113,7 @@ impl Embedder {
         let mut rows: Vec<f32> = Vec::new();
         let mut fault = None;
         let flush = |batch: &mut Vec<f32>, rows: &mut Vec<f32>| -> Result<(), EngineError> {
+            let _span = tracing::info_span!("encode").entered();
             let encoded = self.encoder.encode(batch, batch.len() / cells)?;
             rows.extend(encoded.iter());
             batch.clear();
@@ -128,6 +129,7 @@ impl Embedder {
             }
             let filled = batch.len();
             batch.resize(filled + cells, 0.0);
+            let _span = tracing::info_span!("mel").entered();
             self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
             kept.push(starts[i] as f32 / rate as f32);
             if batch.len() == BATCH * cells
@@ -140,7 +142,11 @@ impl Embedder {
             return Err(error);
         }
         if report.decoded_share < LEAST_DECODED {
-            return Err(audio::AudioError::MostlyDamaged { path: path.to_owned(), share: report.decoded_share }.into());
+            return Err(audio::AudioError::MostlyDamaged {
+                path: path.to_owned(),
+                share: report.decoded_share,
+            }
+            .into());
         }
         if kept.is_empty() {
             return Err(EngineError::Silent { path: path.to_owned() });

@@ -1,10 +1,25 @@
 //! Artists near an artist, from the distributions of their tracks.
+//!
+//! Two artists with the same mean can be far apart (one plays in two styles, the other between them), so the
+//! distance is the energy distance of their tracks' vectors (Székely and Rizzo, "Energy statistics", 2013):
+//! twice the mean distance between the two less the mean distances within each. It is 0 if the tracks could be
+//! from one hat.
 
-use ndarray::ArrayView2;
+use std::collections::{BTreeMap, HashMap};
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Result, TrackMeta};
+use super::{ExploreError, Result, TrackMeta, same_length};
 use crate::track::TrackId;
+
+/// Tracks of one artist that are looked at, evenly spread over the library's order.
+const MOST_TRACKS: usize = 200;
+/// Pairs of tracks given as the reason.
+const REASONS: usize = 3;
+/// Artists compared in full when looking for the nearest of every artist: those with the nearest means.
+const SHORT_LIST: usize = 20;
 
 /// An artist near another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,11 +28,12 @@ pub struct NearArtist {
     pub artist: String,
     /// Number of tracks.
     pub tracks: usize,
-    /// Similarity of the two distributions of tracks, at most 1; higher is nearer.
+    /// Similarity of the two distributions of tracks: 1 less half their energy distance, at most 1; higher is
+    /// nearer.
     pub similarity: f32,
     /// Cosine similarity of the mean directions, for comparison.
     pub mean_similarity: f32,
-    /// The pairs of tracks (one of each artist) that make them near, nearest first, with their cosine.
+    /// The pairs of tracks (this artist's, the other's) that make them near, nearest first, with their cosine.
     pub because: Vec<(TrackId, TrackId, f32)>,
 }
 
@@ -32,23 +48,220 @@ pub struct ArtistSummary {
     pub medoid: TrackId,
     /// Mean cosine similarity of the tracks to their centre: 1 if they all sound the same.
     pub cohesion: f32,
-    /// The nearest artist, if there is another.
+    /// The nearest artist and the similarity, if there is another.
     pub nearest: Option<(String, f32)>,
 }
 
-/// Artists nearest to `artist` (compared trimmed, in lower case).
+/// One artist's tracks.
+struct Body {
+    name: String,
+    count: usize,
+    rows: Vec<usize>,
+    vectors: Array2<f32>,
+    mean: ndarray::Array1<f32>,
+    /// Mean distance between two of the tracks; `None` with one track.
+    within: Option<f32>,
+}
+
+fn distance(cosine: f32) -> f32 {
+    (2.0 - 2.0 * cosine).max(0.0).sqrt()
+}
+
+fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<Body> {
+    let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (row, track) in meta.iter().enumerate() {
+        if let Some(key) = track.artist_key() {
+            rows_of.entry(key).or_default().push(row);
+        }
+    }
+    let all: Vec<Vec<usize>> = rows_of.into_values().collect();
+    all.into_par_iter()
+        .map(|rows| {
+            let mut spellings: HashMap<&str, usize> = HashMap::new();
+            for &row in &rows {
+                *spellings.entry(meta[row].artist.as_deref().unwrap_or("").trim()).or_default() += 1;
+            }
+            let name =
+                spellings.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map_or("", |s| s.0);
+            let count = rows.len();
+            let rows: Vec<usize> = rows.into_iter().step_by(count.div_ceil(MOST_TRACKS)).collect();
+            let part = vectors.select(Axis(0), &rows);
+            let within = (rows.len() > 1).then(|| {
+                let products: Array2<f32> = part.dot(&part.t());
+                let sum: f32 =
+                    products.indexed_iter().filter(|((a, b), _)| a != b).map(|(_, &c)| distance(c)).sum();
+                sum / (rows.len() * (rows.len() - 1)) as f32
+            });
+            let mean = part.mean_axis(Axis(0)).expect("an artist has tracks");
+            Body { name: name.to_owned(), count, rows, vectors: part, mean, within }
+        })
+        .collect()
+}
+
+/// Mean distance within artists, for artists of whom only one track is known.
+fn usual_within(bodies: &[Body]) -> f32 {
+    let known: Vec<f32> = bodies.iter().filter_map(|body| body.within).collect();
+    if known.is_empty() { 0.0 } else { known.iter().sum::<f32>() / known.len() as f32 }
+}
+
+fn similarity(a: &Body, b: &Body, usual: f32) -> f32 {
+    let products: Array2<f32> = a.vectors.dot(&b.vectors.t());
+    let between = products.iter().map(|&c| distance(c)).sum::<f32>() / products.len() as f32;
+    let energy = 2.0 * between - a.within.unwrap_or(usual) - b.within.unwrap_or(usual);
+    1.0 - energy.max(0.0) / 2.0
+}
+
+fn cosine(a: &Body, b: &Body) -> f32 {
+    let norms = (a.mean.dot(&a.mean) * b.mean.dot(&b.mean)).sqrt();
+    (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
+}
+
+/// Artists nearest to `artist` (compared trimmed, in lower case), nearest first.
+///
+/// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 pub fn near_artists(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
     artist: &str,
     limit: usize,
 ) -> Result<Vec<NearArtist>> {
-    let _ = (vectors, meta, artist, limit);
-    todo!()
+    same_length("metadata", vectors.nrows(), meta.len())?;
+    let bodies = bodies(vectors, meta);
+    let key = artist.trim().to_lowercase();
+    let Some(own) = bodies.iter().find(|body| body.name.to_lowercase() == key) else {
+        return Err(ExploreError::Parameter {
+            name: "artist",
+            found: artist.to_owned(),
+            expected: "an artist of this library (see \"voisin artists\")",
+        });
+    };
+    let usual = usual_within(&bodies);
+    let mut near: Vec<(f32, &Body)> = bodies
+        .par_iter()
+        .filter(|body| !std::ptr::eq(*body, own))
+        .map(|body| (similarity(own, body, usual), body))
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+    near.truncate(limit);
+    let answer = near.into_iter().map(|(similarity, body)| {
+        let products: Array2<f32> = own.vectors.dot(&body.vectors.t());
+        let mut pairs: Vec<(TrackId, TrackId, f32)> = products
+            .indexed_iter()
+            .map(|((a, b), &c)| (meta[own.rows[a]].id, meta[body.rows[b]].id, c))
+            .collect();
+        pairs.sort_by(|a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+        // Each track once, so that one odd track does not give all the reasons.
+        let mut because: Vec<(TrackId, TrackId, f32)> = Vec::new();
+        for pair in pairs {
+            if because.len() == REASONS {
+                break;
+            }
+            if because.iter().all(|known| known.0 != pair.0 && known.1 != pair.1) {
+                because.push(pair);
+            }
+        }
+        NearArtist {
+            artist: body.name.clone(),
+            tracks: body.count,
+            similarity,
+            mean_similarity: cosine(own, body),
+            because,
+        }
+    });
+    Ok(answer.collect())
 }
 
 /// All artists, most tracks first.
+///
+/// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<ArtistSummary>> {
-    let _ = (vectors, meta);
-    todo!()
+    same_length("metadata", vectors.nrows(), meta.len())?;
+    let bodies = bodies(vectors, meta);
+    let usual = usual_within(&bodies);
+    let mut answer: Vec<ArtistSummary> = bodies
+        .par_iter()
+        .map(|own| {
+            let mut short: Vec<(f32, &Body)> = bodies
+                .iter()
+                .filter(|body| !std::ptr::eq(*body, own))
+                .map(|body| (cosine(own, body), body))
+                .collect();
+            short.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+            short.truncate(SHORT_LIST);
+            let nearest = short
+                .into_iter()
+                .map(|(_, body)| (similarity(own, body, usual), body.name.as_str()))
+                .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)));
+            let closeness = own.vectors.dot(&own.mean);
+            let most =
+                (0..own.rows.len()).max_by(|&a, &b| closeness[a].total_cmp(&closeness[b]).then(b.cmp(&a)));
+            ArtistSummary {
+                artist: own.name.clone(),
+                tracks: own.count,
+                medoid: meta[own.rows[most.expect("an artist has tracks")]].id,
+                cohesion: own.mean.dot(&own.mean).sqrt().min(1.0),
+                nearest: nearest.map(|(similarity, name)| (name.to_owned(), similarity)),
+            }
+        })
+        .collect();
+    answer.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.artist.cmp(&b.artist)));
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::normal;
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    /// Artist A plays two styles, B the same two, C what lies between them.
+    fn two_styles() -> (Array2<f32>, Vec<TrackMeta>) {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut meta = Vec::new();
+        let mut vectors = Array2::zeros((60, 8));
+        for i in 0..60 {
+            let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
+            track.artist = Some([" A", "B", "c", "C"][if i % 3 == 2 && i > 30 { 3 } else { i % 3 }].into());
+            for d in 0..8 {
+                vectors[[i, d]] = 0.05 * normal(&mut rng);
+            }
+            match i % 3 {
+                2 => {
+                    vectors[[i, 0]] += 0.7;
+                    vectors[[i, 1]] += 0.7;
+                }
+                _ => vectors[[i, (i / 3) % 2]] += 1.0,
+            }
+            meta.push(track);
+        }
+        for mut row in vectors.rows_mut() {
+            let norm = row.dot(&row).sqrt();
+            row /= norm;
+        }
+        (vectors, meta)
+    }
+
+    #[test]
+    fn distributions_matter_and_not_only_means() {
+        let (vectors, meta) = two_styles();
+        let near = near_artists(vectors.view(), &meta, "a ", 5).expect("known");
+        assert_eq!(near[0].artist, "B");
+        assert!(near[0].similarity > 0.97 && near[1].similarity < 0.9, "{near:?}");
+        assert!((near[0].mean_similarity - near[1].mean_similarity).abs() < 0.05);
+        assert_eq!(near[0].because.len(), 3);
+        let all = artists(vectors.view(), &meta).expect("same rows");
+        assert_eq!((all.len(), all[0].tracks), (3, 20));
+        assert_eq!(
+            all.iter().find(|a| a.artist == "A").and_then(|a| a.nearest.clone()).map(|n| n.0).as_deref(),
+            Some("B")
+        );
+    }
+
+    #[test]
+    fn an_unknown_artist_is_told() {
+        let (vectors, meta) = two_styles();
+        assert!(
+            near_artists(vectors.view(), &meta, "Z", 5).expect_err("unknown").to_string().contains("is Z")
+        );
+    }
 }

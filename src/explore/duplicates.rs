@@ -1,21 +1,47 @@
-//! The same recording in another file.
+//! The same recording in another file: other codec, bit rate, level, or silence at its ends.
+//!
+//! Candidates come from the neighbour graph; window vectors laid over each other in time tell the same
+//! recording from merely similar music. Nothing is ever deleted here.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{KnnGraph, Result, TrackMeta, WindowSource};
+use super::union::DisjointSets;
+use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_length};
 use crate::track::TrackId;
 
 /// Thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DuplicateOptions {
-    /// Pairs of tracks below this cosine are not looked at.
+    /// Pairs of tracks below this cosine of track vectors are not looked at.
     pub candidate_similarity: f32,
-    /// Least mean cosine of windows aligned in time.
+    /// Neighbours of each track that are looked at.
+    pub neighbours: usize,
+    /// Least mean cosine of windows laid over each other.
     pub window_similarity: f32,
+    /// How much of what separates any two moments of the two tracks must vanish at the right offset, 0 to 1:
+    /// (s − m) / (1 − m), where s is the mean cosine at the offset and m the mean over all pairs of windows.
+    pub distinctness: f32,
     /// Least share of the shorter track that must be covered, 0 to 1.
     pub coverage: f32,
-    /// Length of a window in seconds.
-    pub window_seconds: f32,
+    /// Largest difference of where the music starts, in seconds.
+    pub most_offset: f32,
+}
+
+impl Default for DuplicateOptions {
+    fn default() -> Self {
+        Self {
+            candidate_similarity: 0.9,
+            neighbours: 5,
+            window_similarity: 0.9,
+            distinctness: 0.5,
+            coverage: 0.7,
+            most_offset: 15.0,
+        }
+    }
 }
 
 /// Two files of one recording.
@@ -25,8 +51,10 @@ pub struct DuplicatePair {
     pub a: TrackId,
     /// The other.
     pub b: TrackId,
-    /// Mean cosine similarity of aligned windows.
+    /// Mean cosine similarity of windows laid over each other.
     pub similarity: f32,
+    /// See [`DuplicateOptions::distinctness`].
+    pub distinctness: f32,
     /// Seconds by which `b` is late: time t of `a` sounds at t + offset in `b`.
     pub offset: f32,
     /// Share of the shorter track's windows that have a partner.
@@ -40,21 +68,245 @@ pub struct DuplicateGroup {
     pub best: TrackId,
     /// Why it is better than the second best.
     pub reason: String,
-    /// The others.
+    /// The others, better ones first.
     pub others: Vec<TrackId>,
-    /// Bytes to be won by deleting the others. Nothing is ever deleted here.
+    /// Bytes to be won by deleting the others.
     pub bytes: u64,
     /// The pairs that join the group.
     pub pairs: Vec<DuplicatePair>,
 }
 
-/// Groups files of the same recording.
+/// Window sets kept at once.
+const CACHE: usize = 4096;
+/// Pairs compared between two visits to the source.
+const BATCH: usize = 512;
+
+/// Groups files of the same recording, most bytes to be won first.
+///
+/// - `graph`, `meta`: same rows
+/// - `source`: window vectors; pairs of which one has none are left out
 pub fn duplicates(
     graph: &KnnGraph,
     meta: &[TrackMeta],
     source: &mut dyn WindowSource,
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>> {
-    let _ = (graph, meta, source, options);
-    todo!()
+    same_length("metadata", graph.len(), meta.len())?;
+    let candidates = candidates(graph, meta, options);
+    let mut cache: HashMap<usize, Option<Arc<WindowSet>>> = HashMap::new();
+    let mut found: Vec<(usize, usize, DuplicatePair)> = Vec::new();
+    for batch in candidates.chunks(BATCH) {
+        if cache.len() > CACHE {
+            cache.clear();
+        }
+        let mut windows = |row: usize| {
+            cache.entry(row).or_insert_with(|| source.windows(meta[row].id).map(Arc::new)).clone()
+        };
+        let loaded: Vec<(usize, usize, Arc<WindowSet>, Arc<WindowSet>)> =
+            batch.iter().filter_map(|&(a, b)| Some((a, b, windows(a)?, windows(b)?))).collect();
+        found.par_extend(loaded.par_iter().filter_map(|(a, b, first, second)| {
+            let pair = compare(meta[*a].id, first, meta[*b].id, second, options)?;
+            Some((*a, *b, pair))
+        }));
+    }
+    let mut sets = DisjointSets::new(meta.len());
+    for &(a, b, _) in &found {
+        sets.join(a, b);
+    }
+    let mut groups: BTreeMap<usize, (Vec<usize>, Vec<DuplicatePair>)> = BTreeMap::new();
+    for (a, b, pair) in found {
+        let group = groups.entry(sets.find(a)).or_default();
+        group.0.extend([a, b]);
+        group.1.push(pair);
+    }
+    let mut answer: Vec<DuplicateGroup> = groups
+        .into_values()
+        .map(|(mut rows, pairs)| {
+            rows.sort_unstable();
+            rows.dedup();
+            rows.sort_by(|&a, &b| better(&meta[a], &meta[b]));
+            DuplicateGroup {
+                best: meta[rows[0]].id,
+                reason: reason(&meta[rows[0]], &meta[rows[1]]),
+                others: rows[1..].iter().map(|&row| meta[row].id).collect(),
+                bytes: rows[1..].iter().map(|&row| meta[row].bytes).sum(),
+                pairs,
+            }
+        })
+        .collect();
+    answer.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.best.cmp(&b.best)));
+    Ok(answer)
+}
+
+/// Pairs of rows worth a look, each once, in order.
+fn candidates(graph: &KnnGraph, meta: &[TrackMeta], options: &DuplicateOptions) -> Vec<(usize, usize)> {
+    let mut pairs: Vec<(usize, usize)> = (0..graph.len())
+        .flat_map(|i| {
+            graph
+                .row(i)
+                .take(options.neighbours)
+                .filter(|&(_, similarity)| similarity >= options.candidate_similarity)
+                .map(move |(j, _)| (i.min(j), i.max(j)))
+        })
+        .filter(|&(a, b)| {
+            // The shorter must be covered, and starts and ends may differ.
+            let (a, b) = (meta[a].seconds, meta[b].seconds);
+            a <= 0.0 || b <= 0.0 || (a - b).abs() <= 2.0 * f64::from(options.most_offset)
+        })
+        .collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
+}
+
+/// Whether two tracks are one recording.
+///
+/// `None` if they are not, or have no windows.
+pub fn compare(
+    a: TrackId,
+    first: &WindowSet,
+    b: TrackId,
+    second: &WindowSet,
+    options: &DuplicateOptions,
+) -> Option<DuplicatePair> {
+    let best = align::best(first, second, options.coverage, options.most_offset)?;
+    let products: ndarray::Array2<f32> = first.vectors.dot(&second.vectors.t());
+    let usual = products.mean()?.min(0.999_9);
+    let distinctness = (best.similarity - usual) / (1.0 - usual);
+    let same = best.similarity >= options.window_similarity && distinctness >= options.distinctness;
+    same.then_some(DuplicatePair {
+        a,
+        b,
+        similarity: best.similarity,
+        distinctness,
+        offset: best.offset,
+        coverage: best.coverage,
+    })
+}
+
+/// Whether nothing is lost by the codec.
+fn lossless(track: &TrackMeta) -> bool {
+    let codec = track.codec.to_lowercase();
+    ["flac", "alac", "pcm", "wav", "aiff", "wavpack", "ape"].iter().any(|name| codec.contains(name))
+}
+
+/// Bit rate that an MP3 of like quality would need, in kbit/s: newer codecs need less.
+fn worth(track: &TrackMeta) -> f64 {
+    let codec = track.codec.to_lowercase();
+    let factor = if codec.contains("opus") {
+        1.6
+    } else if codec.contains("aac") || codec.contains("vorbis") {
+        1.3
+    } else {
+        1.0
+    };
+    (track.kilobits_per_second().unwrap_or(0.0) * factor / 8.0).round() * 8.0
+}
+
+/// The better file first.
+fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
+    let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
+    let tags = |t: &TrackMeta| {
+        usize::from(t.artist.is_some())
+            + usize::from(t.album.is_some())
+            + usize::from(!t.title.is_empty())
+            + usize::from(!t.genres.is_empty())
+            + usize::from(t.year.is_some())
+    };
+    damage(b)
+        .cmp(&damage(a))
+        .then_with(|| lossless(b).cmp(&lossless(a)))
+        .then_with(|| {
+            if lossless(a) { b.sample_rate.cmp(&a.sample_rate) } else { worth(b).total_cmp(&worth(a)) }
+        })
+        .then_with(|| b.channels.cmp(&a.channels))
+        // A second of silence more or less says nothing.
+        .then_with(|| ((b.seconds / 2.0).round() as i64).cmp(&((a.seconds / 2.0).round() as i64)))
+        .then_with(|| tags(b).cmp(&tags(a)))
+        .then_with(|| a.bytes.cmp(&b.bytes))
+        .then(a.id.cmp(&b.id))
+}
+
+fn reason(best: &TrackMeta, second: &TrackMeta) -> String {
+    let describe = |t: &TrackMeta| {
+        let codec = if t.codec.is_empty() { "a file of unknown codec" } else { t.codec.as_str() };
+        match t.kilobits_per_second() {
+            Some(rate) if !lossless(t) => format!("{codec} at {rate:.0} kbit/s"),
+            _ => codec.to_owned(),
+        }
+    };
+    if best.decoded_share - second.decoded_share > 0.01 {
+        format!("undamaged: the next has {:.0} % damaged", 100.0 * (1.0 - second.decoded_share))
+    } else if lossless(best) != lossless(second) {
+        format!("lossless ({}) rather than {}", describe(best), describe(second))
+    } else if lossless(best) && best.sample_rate != second.sample_rate {
+        format!("{} Hz rather than {} Hz", best.sample_rate, second.sample_rate)
+    } else if !lossless(best) && worth(best) > worth(second) {
+        format!("{} rather than {}", describe(best), describe(second))
+    } else if best.channels > second.channels {
+        "more channels".to_owned()
+    } else if best.seconds > second.seconds + 1.0 {
+        format!("{:.0} s longer", best.seconds - second.seconds)
+    } else {
+        "alike in quality: more tags, or the smaller file".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{normal, unit_vectors};
+    use super::*;
+    use ndarray::{Array2, Axis, s};
+    use rand::{SeedableRng, rngs::StdRng};
+
+    /// Thirty windows a second apart of one piece; `noise` is what a codec changes.
+    fn piece(seed: u64, cut: usize, noise: f32) -> WindowSet {
+        let common = unit_vectors(1, 32, 1000);
+        let own = unit_vectors(34, 32, seed);
+        let mut rng = StdRng::seed_from_u64(seed * 31 + cut as u64);
+        let raw = Array2::from_shape_fn((30, 32), |(i, d)| {
+            3.0 * common[[0, d]] + own[[i + cut, d]] + noise * normal(&mut rng) / 32.0_f32.sqrt()
+        });
+        WindowSet::new(&(0..30).map(|i| i as f32).collect::<Vec<_>>(), &raw)
+    }
+
+    #[test]
+    fn versions_are_grouped_and_similar_music_is_not() {
+        let mut sets: Vec<WindowSet> = (0..40).map(|i| piece(i, 0, 0.0)).collect();
+        sets.push(piece(3, 2, 0.1));
+        sets.push(piece(3, 0, 0.2));
+        sets.push(piece(8, 0, 0.1));
+        let mut means = Array2::zeros((43, 32));
+        for (i, set) in sets.iter().enumerate() {
+            let mean = set.vectors.mean_axis(Axis(0)).expect("windows");
+            means.slice_mut(s![i, ..]).assign(&(&mean / mean.dot(&mean).sqrt()));
+        }
+        let graph = KnnGraph::exact(means.view(), 10).expect("unit vectors");
+        let meta: Vec<TrackMeta> = (0..43)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i), format!("{i}.mp3"));
+                (track.seconds, track.bytes, track.codec) = (30.0, 400_000, "mp3".into());
+                if i == 41 {
+                    (track.codec, track.bytes) = ("flac".into(), 3_000_000);
+                }
+                track
+            })
+            .collect();
+        let mut source = |track: TrackId| sets.get(track.0 as usize).cloned();
+        let groups = duplicates(&graph, &meta, &mut source, &DuplicateOptions::default()).expect("same rows");
+        assert_eq!(groups.len(), 2);
+        assert_eq!((groups[0].best, groups[0].bytes), (TrackId(41), 800_000));
+        assert!(
+            groups[0].reason.starts_with("lossless (flac) rather than mp3 at 107 kbit/s"),
+            "{}",
+            groups[0].reason
+        );
+        let mut others = groups[0].others.clone();
+        others.sort();
+        assert_eq!(others, [TrackId(3), TrackId(40)]);
+        assert_eq!(groups[1].others.len(), 1);
+        let cut =
+            groups[0].pairs.iter().find(|p| (p.a, p.b) == (TrackId(3), TrackId(40))).expect("the cut one");
+        assert!((cut.offset + 2.0).abs() < 0.15, "{cut:?}");
+    }
 }

@@ -13,6 +13,8 @@ pub const NONE: u32 = u32::MAX;
 ///
 /// Row `i` lists the neighbours of row `i` of the vectors, nearest first, never `i` itself. Rows of tracks
 /// that have fewer than `k` others end in [`NONE`] with similarity −1.
+// What it is read from is checked by `check`, whoever wrote it.
+#[allow(clippy::unsafe_derive_deserialize)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnnGraph {
     /// Neighbours per row.
@@ -96,6 +98,7 @@ impl KnnGraph {
     /// [`KnnGraph::exact`] on the subset's vectors where it is small.
     ///
     /// - `rows`: ascending row numbers; row `j` of the result is row `rows[j]` here
+    #[must_use]
     pub fn induced(&self, rows: &[usize]) -> Self {
         let mut new_row = vec![NONE; self.len()];
         for (new, &old) in rows.iter().enumerate() {

@@ -20,6 +20,7 @@
 //!
 //! Not for: searching (see `index`), naming a genre (see `genre`).
 
+mod align;
 pub mod artists;
 pub mod clusters;
 pub mod duplicates;

@@ -113,7 +113,7 @@ fn facts(track: &TrackMeta) -> Vec<String> {
     }
     if let Some(peak) = track.peak.filter(|&peak| peak < 0.01) {
         let level = 20.0 * peak.max(1e-10).log10();
-        reasons.push(format!("nearly silent: its peak is {level:.0} dB below full scale").replace("-", ""));
+        reasons.push(format!("nearly silent: its peak is {level:.0} dB below full scale").replace('-', ""));
     }
     if track.seconds > 0.0 && track.seconds < 15.0 {
         reasons.push(format!("only {:.0} s long", track.seconds));

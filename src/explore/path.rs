@@ -1,10 +1,17 @@
 //! A walk from one track to another in small steps.
 
-use ndarray::ArrayView2;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::{KnnGraph, Result, TrackMeta};
+use super::union::DisjointSets;
+use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use crate::track::TrackId;
+
+/// The largest step may exceed the smallest possible one by this factor: a little slack makes walks shorter.
+pub const SLACK: f32 = 1.5;
 
 /// Conditions of a walk.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -28,12 +35,16 @@ pub struct Walk {
     pub steps: Vec<f32>,
     /// Largest step.
     pub largest_step: f32,
-    /// The smallest possible largest step on the neighbour graph between the same ends and via points.
+    /// The smallest possible largest step on the neighbour graph between the same ends and via points, without
+    /// regard to length and artists.
     pub bottleneck: f32,
 }
 
-/// Walks from row `from` to row `to`; the largest step is at most 1.5 × the smallest possible one unless
-/// `tracks` or `max_per_artist` forbid it.
+/// Walks from row `from` to row `to`.
+///
+/// The largest step is at most [`SLACK`] times the smallest possible one, unless `tracks` is too small or
+/// `max_per_artist` too strict for that. Where the neighbour graph is in pieces, the pieces are joined by the
+/// nearest pairs of tracks.
 pub fn path(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
@@ -42,6 +53,379 @@ pub fn path(
     to: usize,
     options: &PathOptions,
 ) -> Result<Walk> {
-    let _ = (vectors, graph, meta, from, to, options);
-    todo!()
+    same_length("neighbour graph", vectors.nrows(), graph.len())?;
+    same_length("metadata", vectors.nrows(), meta.len())?;
+    let mut stops = vec![from];
+    stops.extend_from_slice(&options.via);
+    stops.push(to);
+    if let Some(&bad) = stops.iter().find(|&&row| row >= meta.len()) {
+        return Err(ExploreError::Row { row: bad, rows: meta.len() });
+    }
+    let distinct: HashSet<usize> = stops.iter().copied().collect();
+    if distinct.len() != stops.len() {
+        return Err(ExploreError::Parameter {
+            name: "stops of the path",
+            found: "the same track twice".into(),
+            expected: "different tracks",
+        });
+    }
+    if let Some(tracks) = options.tracks.filter(|&tracks| tracks < stops.len() || tracks > meta.len()) {
+        return Err(ExploreError::Parameter {
+            name: "number of tracks",
+            found: tracks.to_string(),
+            expected: "at least the ends and via points, at most the tracks there are",
+        });
+    }
+    let net = Net::new(vectors, graph, &stops)?;
+    let bottleneck =
+        stops.windows(2).map(|leg| net.bottleneck(leg[0], leg[1], &HashSet::new())).fold(0.0, f32::max);
+    let mut banned: HashSet<usize> = HashSet::new();
+    // Excess tracks of an artist are taken off the graph until the walk has none.
+    for _ in 0..64 {
+        let mut rows = net.through(&stops, bottleneck * SLACK, &banned)?;
+        if let Some(tracks) = options.tracks {
+            rows = net.fit_length(vectors, rows, &stops, tracks, &banned, meta, options.max_per_artist);
+        }
+        let excess = excess(&rows, &stops, meta, options.max_per_artist);
+        if excess.is_empty() {
+            let steps: Vec<f32> = rows.windows(2).map(|step| distance(vectors, step[0], step[1])).collect();
+            return Ok(Walk {
+                tracks: rows.iter().map(|&row| meta[row].id).collect(),
+                largest_step: steps.iter().copied().fold(0.0, f32::max),
+                rows,
+                steps,
+                bottleneck,
+            });
+        }
+        banned.extend(excess);
+    }
+    Err(ExploreError::NoPath { from, to, hint: "allow more tracks of one artist" })
+}
+
+fn distance(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> f32 {
+    (1.0 - vectors.row(a).dot(&vectors.row(b))).max(0.0)
+}
+
+/// Rows beyond an artist's cap, later ones first to go; stops stay.
+fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize>) -> Vec<usize> {
+    let Some(cap) = cap else { return Vec::new() };
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for artist in stops.iter().filter_map(|&row| meta[row].artist_key()) {
+        *counts.entry(artist).or_default() += 1;
+    }
+    let mut out = Vec::new();
+    for &row in rows.iter().filter(|row| !stops.contains(row)) {
+        if let Some(artist) = meta[row].artist_key() {
+            let count = counts.entry(artist).or_default();
+            *count += 1;
+            if *count > cap {
+                out.push(row);
+            }
+        }
+    }
+    out
+}
+
+/// The neighbour graph made symmetric, its pieces joined as far as the stops need it.
+struct Net {
+    links: Vec<Vec<(u32, f32)>>,
+}
+
+/// A place in a queue, least cost first.
+struct Place(f32, usize);
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Place {}
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.total_cmp(&self.0).then(other.1.cmp(&self.1))
+    }
+}
+
+impl Net {
+    fn new(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, stops: &[usize]) -> Result<Self> {
+        let n = graph.len();
+        let mut links: Vec<Vec<(u32, f32)>> = vec![Vec::new(); n];
+        let mut sets = DisjointSets::new(n);
+        for i in 0..n {
+            for (j, similarity) in graph.row(i) {
+                let step = (1.0 - similarity).max(0.0);
+                links[i].push((j as u32, step));
+                links[j].push((i as u32, step));
+                sets.join(i, j);
+            }
+        }
+        for list in &mut links {
+            list.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+            list.dedup_by_key(|link| link.0);
+        }
+        let mut net = Self { links };
+        net.join_pieces(vectors, &mut sets, stops)?;
+        Ok(net)
+    }
+
+    /// Joins the pieces that hold stops: the smallest of them is linked to the track nearest to any of its own.
+    fn join_pieces(
+        &mut self,
+        vectors: ArrayView2<'_, f32>,
+        sets: &mut DisjointSets,
+        stops: &[usize],
+    ) -> Result<()> {
+        for _ in 0..256 {
+            let mut roots: Vec<usize> = stops.iter().map(|&stop| sets.find(stop)).collect();
+            roots.sort_unstable();
+            roots.dedup();
+            if roots.len() == 1 {
+                return Ok(());
+            }
+            let piece = |sets: &mut DisjointSets, root| -> Vec<usize> {
+                (0..self.links.len()).filter(|&i| sets.find(i) == root).collect()
+            };
+            let pieces: Vec<Vec<usize>> = roots.iter().map(|&root| piece(sets, root)).collect();
+            let smallest = pieces.into_iter().min_by_key(Vec::len).expect("there are pieces");
+            let inside: HashSet<usize> = smallest.iter().copied().collect();
+            let mut best = (f32::NEG_INFINITY, 0, 0);
+            for block in smallest.chunks(256) {
+                let products: ndarray::Array2<f32> = vectors.select(Axis(0), block).dot(&vectors.t());
+                for (row, &own) in products.rows().into_iter().zip(block) {
+                    for (other, &similarity) in row.iter().enumerate() {
+                        if similarity > best.0 && !inside.contains(&other) {
+                            best = (similarity, own, other);
+                        }
+                    }
+                }
+            }
+            let (similarity, a, b) = best;
+            let step = (1.0 - similarity).max(0.0);
+            self.links[a].push((b as u32, step));
+            self.links[b].push((a as u32, step));
+            sets.join(a, b);
+        }
+        Err(ExploreError::NoPath {
+            from: stops[0],
+            to: stops[stops.len() - 1],
+            hint: "the neighbour graph is in many pieces: use more neighbours per track",
+        })
+    }
+
+    /// The smallest possible largest step between two rows (infinite if there is no way).
+    fn bottleneck(&self, from: usize, to: usize, banned: &HashSet<usize>) -> f32 {
+        let mut best = vec![f32::INFINITY; self.links.len()];
+        best[from] = 0.0;
+        let mut queue = BinaryHeap::from([Place(0.0, from)]);
+        while let Some(Place(cost, i)) = queue.pop() {
+            if i == to {
+                return cost;
+            }
+            if cost > best[i] {
+                continue;
+            }
+            for &(j, step) in &self.links[i] {
+                let j = j as usize;
+                let next = cost.max(step);
+                if next < best[j] && (j == to || !banned.contains(&j)) {
+                    best[j] = next;
+                    queue.push(Place(next, j));
+                }
+            }
+        }
+        f32::INFINITY
+    }
+
+    /// The shortest way whose steps are at most `limit` (sum of distances).
+    fn shortest(&self, from: usize, to: usize, limit: f32, banned: &HashSet<usize>) -> Option<Vec<usize>> {
+        let mut best = vec![f32::INFINITY; self.links.len()];
+        let mut came = vec![u32::MAX; self.links.len()];
+        best[from] = 0.0;
+        let mut queue = BinaryHeap::from([Place(0.0, from)]);
+        while let Some(Place(cost, i)) = queue.pop() {
+            if i == to {
+                let mut rows = vec![to];
+                while let Some(&last) = rows.last().filter(|&&row| row != from) {
+                    rows.push(came[last] as usize);
+                }
+                rows.reverse();
+                return Some(rows);
+            }
+            if cost > best[i] {
+                continue;
+            }
+            for &(j, step) in self.links[i].iter().filter(|link| link.1 <= limit) {
+                let j = j as usize;
+                // A small price per step, so that copies at distance 0 do not make the walk longer.
+                let next = cost + step + 1e-4;
+                if next < best[j] && (j == to || !banned.contains(&j)) {
+                    best[j] = next;
+                    came[j] = i as u32;
+                    queue.push(Place(next, j));
+                }
+            }
+        }
+        None
+    }
+
+    /// Leg by leg, no track twice; where a leg has no way within the limit, its own bottleneck sets the limit.
+    fn through(&self, stops: &[usize], limit: f32, banned: &HashSet<usize>) -> Result<Vec<usize>> {
+        let mut rows = vec![stops[0]];
+        for (number, leg) in stops.windows(2).enumerate() {
+            let mut closed = banned.clone();
+            closed.extend(rows.iter().copied());
+            closed.extend(stops[number + 2..].iter().copied());
+            closed.extend(stops[..number].iter().copied());
+            // A hair of room: the bottleneck itself must be within it.
+            let way = self.shortest(leg[0], leg[1], limit * (1.0 + 1e-6), &closed).or_else(|| {
+                let least = self.bottleneck(leg[0], leg[1], &closed);
+                least.is_finite().then(|| self.shortest(leg[0], leg[1], least * SLACK, &closed)).flatten()
+            });
+            let Some(way) = way else {
+                return Err(ExploreError::NoPath {
+                    from: leg[0],
+                    to: leg[1],
+                    hint: "allow more tracks of one artist, or fewer via points",
+                });
+            };
+            rows.extend_from_slice(&way[1..]);
+        }
+        Ok(rows)
+    }
+
+    /// Brings a walk to a number of tracks: short-cuts where the step grows least, or tracks in between where
+    /// the step is largest.
+    #[allow(clippy::too_many_arguments, reason = "the conditions of one walk")]
+    fn fit_length(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        mut rows: Vec<usize>,
+        stops: &[usize],
+        tracks: usize,
+        banned: &HashSet<usize>,
+        meta: &[TrackMeta],
+        cap: Option<usize>,
+    ) -> Vec<usize> {
+        while rows.len() > tracks {
+            let cost = |i: usize| distance(vectors, rows[i - 1], rows[i + 1]);
+            let loose = (1..rows.len() - 1).filter(|&i| !stops.contains(&rows[i]));
+            let Some(least) = loose.min_by(|&a, &b| cost(a).total_cmp(&cost(b))) else { break };
+            rows.remove(least);
+        }
+        while rows.len() < tracks {
+            let taken: HashSet<usize> = rows.iter().copied().collect();
+            let mut gaps: Vec<usize> = (1..rows.len()).collect();
+            let width = |i: usize| distance(vectors, rows[i - 1], rows[i]);
+            gaps.sort_by(|&a, &b| width(b).total_cmp(&width(a)).then(a.cmp(&b)));
+            let between = |i: usize| {
+                let (a, b) = (rows[i - 1], rows[i]);
+                let around = |row: usize| self.links[row].iter().map(|link| link.0 as usize);
+                around(a)
+                    .chain(around(b))
+                    .filter(|row| !taken.contains(row) && !banned.contains(row))
+                    .filter(|&row| {
+                        let mut longer = rows.clone();
+                        longer.insert(i, row);
+                        excess(&longer, stops, meta, cap).is_empty()
+                    })
+                    .map(|row| (distance(vectors, a, row).max(distance(vectors, row, b)), row))
+                    .min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)))
+                    .map(|(step, row)| (step, i, row))
+            };
+            // The widest gap that a track in between makes no wider, or else the least harm.
+            let found = gaps
+                .iter()
+                .find_map(|&i| between(i).filter(|found| found.0 <= width(i)))
+                .or_else(|| gaps.iter().filter_map(|&i| between(i)).min_by(|x, y| x.0.total_cmp(&y.0)));
+            let Some((_, i, row)) = found else { break };
+            rows.insert(i, row);
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{grouped, unit_vectors};
+    use super::*;
+
+    fn metas(n: usize, artists: usize) -> Vec<TrackMeta> {
+        (0..n)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i as i64), format!("{i}.mp3"));
+                track.artist = Some(format!("a{}", i % artists));
+                track
+            })
+            .collect()
+    }
+
+    /// The bottleneck by joining edges in order of length.
+    fn by_kruskal(graph: &KnnGraph, from: usize, to: usize) -> f32 {
+        let mut edges: Vec<(f32, usize, usize)> =
+            (0..graph.len()).flat_map(|i| graph.row(i).map(move |(j, s)| (1.0 - s, i, j))).collect();
+        edges.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut sets = DisjointSets::new(graph.len());
+        for (step, a, b) in edges {
+            sets.join(a, b);
+            if sets.find(from) == sets.find(to) {
+                return step;
+            }
+        }
+        f32::INFINITY
+    }
+
+    #[test]
+    fn the_largest_step_is_near_the_smallest_possible() {
+        let vectors = unit_vectors(400, 6, 12);
+        let graph = KnnGraph::exact(vectors.view(), 8).expect("unit vectors");
+        let meta = metas(400, 400);
+        for (from, to) in [(0, 399), (5, 200), (17, 333), (90, 91)] {
+            let walk = path(vectors.view(), &graph, &meta, from, to, &PathOptions::default()).expect("a way");
+            assert!((walk.bottleneck - by_kruskal(&graph, from, to)).abs() < 1e-6);
+            assert!(walk.largest_step <= 1.5 * walk.bottleneck + 1e-5);
+            assert_eq!((walk.rows[0], *walk.rows.last().expect("ends")), (from, to));
+            assert_eq!(walk.rows.iter().collect::<HashSet<_>>().len(), walk.rows.len());
+            assert_eq!(walk.steps.len() + 1, walk.tracks.len());
+        }
+    }
+
+    #[test]
+    fn via_points_length_and_artists() {
+        let vectors = unit_vectors(500, 6, 2);
+        let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
+        let meta = metas(500, 40);
+        for tracks in [5, 8, 16, 40] {
+            let options = PathOptions { via: vec![100, 200], tracks: Some(tracks), max_per_artist: Some(1) };
+            let walk = path(vectors.view(), &graph, &meta, 1, 300, &options);
+            let walk = walk.expect("a way");
+            assert_eq!(walk.rows.len(), tracks.min(40));
+            let at = |row| walk.rows.iter().position(|&r| r == row).expect("passed");
+            assert!(at(1) == 0 && at(100) < at(200) && at(300) == walk.rows.len() - 1);
+            let stops = [1, 100, 200, 300];
+            let loose: Vec<usize> = walk.rows.iter().copied().filter(|r| !stops.contains(r)).collect();
+            let artists: HashSet<_> = loose.iter().map(|&r| meta[r].artist_key()).collect();
+            assert_eq!(artists.len(), loose.len());
+        }
+    }
+
+    #[test]
+    fn pieces_are_joined() {
+        let (vectors, labels) = grouped(4, 30, 24, 0.2, 8);
+        let graph = KnnGraph::exact(vectors.view(), 6).expect("unit vectors");
+        let meta = metas(120, 120);
+        assert_ne!(labels[0], labels[1]);
+        let walk = path(vectors.view(), &graph, &meta, 0, 1, &PathOptions::default()).expect("joined");
+        assert!(walk.largest_step <= 1.5 * walk.bottleneck + 1e-5);
+    }
+
+    #[test]
+    fn the_same_track_twice_is_refused() {
+        let vectors = unit_vectors(20, 4, 2);
+        let graph = KnnGraph::exact(vectors.view(), 4).expect("unit vectors");
+        assert!(path(vectors.view(), &graph, &metas(20, 20), 3, 3, &PathOptions::default()).is_err());
+    }
 }

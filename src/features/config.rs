@@ -139,6 +139,11 @@ pub struct MelConfig {
     pub(crate) mel_scale: MelScale,
     pub(crate) mel_norm: MelNorm,
     pub(crate) compression: Compression,
+    /// Level that every window is brought to first, dB RMS relative to full scale; `None` leaves it as it is.
+    ///
+    /// For networks that hear level: the same music mastered louder is then the same to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) level_dbfs: Option<f32>,
 }
 
 impl MelConfig {
@@ -164,6 +169,7 @@ impl MelConfig {
             mel_scale,
             mel_norm,
             compression: Compression::Decibel { amin: 1e-10, range_db: 80.0 },
+            level_dbfs: None,
         }
     }
 
@@ -187,7 +193,14 @@ impl MelConfig {
             mel_scale: MelScale::Slaney,
             mel_norm: MelNorm::Slaney,
             compression: Compression::LogHalf { scale: 10_000.0 },
+            level_dbfs: None,
         }
+    }
+
+    /// The same front end, with every window brought to `level` dB RMS relative to full scale first.
+    #[must_use]
+    pub fn at_level(self, level: f32) -> Self {
+        Self { level_dbfs: Some(level), ..self }
     }
 
     /// Hz that samples must have.
@@ -238,6 +251,13 @@ impl MelConfig {
                 })
             }
         };
+        if let Some(level) = self.level_dbfs.filter(|level| !(-60.0..=0.0).contains(level)) {
+            return Err(FeaturesError::Config {
+                field: "level_dbfs",
+                found: level.to_string(),
+                expected: "-60 to 0".to_owned(),
+            });
+        }
         within("sample_rate", self.sample_rate as usize, 1000, 768_000)?;
         within("window_samples", self.window_samples, 1, 1 << 24)?;
         within("n_fft", self.n_fft, 16, 1 << 16)?;

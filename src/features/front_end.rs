@@ -122,6 +122,9 @@ impl MelFrontEnd {
             "scratch of another front end"
         );
         stft::pad(self.isa, &samples[..samples.len().min(config.window_samples)], config.pad_left, padded);
+        if let Some(level) = config.level_dbfs {
+            set_level(padded, config.window_samples, level);
+        }
         match (&self.transform, &mut scratch.transform) {
             (Transform::Fast(stft), TransformScratch::Fast(work)) => {
                 stft.bands(config, &self.mel, padded, work, out);
@@ -147,6 +150,16 @@ impl MelFrontEnd {
             _ => panic!("scratch of another front end"),
         }
         compress(self.isa, config.compression, config.spectrum == Spectrum::RootOfPower, out);
+    }
+}
+
+/// Scales a padded window to `level` dB RMS over its `n` samples; silence stays silence.
+fn set_level(padded: &mut [f32], n: usize, level: f32) {
+    let squares: f64 = padded.iter().map(|&sample| f64::from(sample) * f64::from(sample)).sum();
+    let rms = (squares / n as f64).sqrt();
+    if rms > 0.0 {
+        let gain = (10f64.powf(f64::from(level) / 20.0) / rms) as f32;
+        padded.iter_mut().for_each(|sample| *sample *= gain);
     }
 }
 
@@ -183,6 +196,26 @@ mod tests {
                 (state >> 40) as f32 / (1 << 23) as f32 - 1.0
             })
             .collect()
+    }
+
+    #[test]
+    fn a_level_makes_loudness_not_matter() {
+        let front_end = MelFrontEnd::new(MelConfig::musicnn().at_level(-20.0)).unwrap();
+        let plain = MelFrontEnd::new(MelConfig::musicnn()).unwrap();
+        let loud = noise(48_128, 3);
+        let soft: Vec<f32> = loud.iter().map(|sample| sample * 0.125).collect();
+        // A power of two scales without rounding: the same bits.
+        assert_eq!(front_end.compute(&loud).values, front_end.compute(&soft).values);
+        assert_ne!(plain.compute(&loud).values, plain.compute(&soft).values);
+        let rms = (loud.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / loud.len() as f64).sqrt();
+        let at: Vec<f32> = loud.iter().map(|s| (f64::from(*s) * 0.1 / rms) as f32).collect();
+        let (a, b) = (front_end.compute(&loud).values, plain.compute(&at).values);
+        let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 2e-3, "-20 dB RMS is 0.1: {off}");
+        assert!(
+            front_end.compute(&vec![0.0; 48_128]).values.iter().all(|v| *v == 0.0),
+            "silence stays silence"
+        );
     }
 
     fn all() -> [MelConfig; 4] {

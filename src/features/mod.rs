@@ -8,7 +8,7 @@
 //! let config = MelConfig::openl3(OpenL3Variant::Original);
 //! let front_end = MelFrontEnd::new(config)?;
 //! let track: Vec<f32> = (0..96_000).map(|i| (i as f32 * 0.05).sin()).collect(); // 2 s at 48 kHz
-//! for start in windows::spread(track.len() as u64, front_end.config().window_samples(), 2) {
+//! for start in windows::spread(track.len() as u64, front_end.config().window_samples(), 2, 48_000) {
 //!     let mel = front_end.compute(&track[start as usize..]);
 //!     assert_eq!(mel.values.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
 //! }

@@ -21,27 +21,32 @@ pub fn reference(len: u64, window: usize, hop: usize, center: bool) -> Vec<i64> 
     (0..count).map(|i| (i * hop) as i64 - pad as i64).collect()
 }
 
-/// `n` windows spread evenly over the whole track: the track is cut into `n` equal parts, and each part's middle is a
-/// window's middle.
+/// `n` windows spread evenly over the whole track.
 ///
-/// Windows never overlap and never reach outside the track: one that is too short for `n` gets as many as fit
-/// (`len / window`), spread in the same way; one shorter than a window gets a single window from its first sample,
-/// followed by zeros. An empty track, or `n = 0`, has none.
-pub fn spread(len: u64, window: usize, n: usize) -> Vec<i64> {
+/// Where they fit beside each other, the track is cut into `n` equal parts, and each part's middle is a window's middle.
+/// Where they do not, they overlap: the first one starts with the track, the last one ends with it, and the rest lie
+/// evenly between, but never closer than `hop` samples (one second is usual), so that a short track has fewer. A track
+/// shorter than a window gets a single one from its first sample, followed by zeros; an empty track, or `n = 0`, none.
+pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
     if len == 0 || n == 0 {
         return Vec::new();
     }
     let window = window.max(1) as u64;
-    let n = (n as u64).min(len / window);
-    if n == 0 {
-        return vec![0];
+    let Some(last) = len.checked_sub(window) else { return vec![0] };
+    let apart = len / window;
+    if n as u64 <= apart {
+        return (0..n as u64)
+            .map(|i| {
+                let middle = u128::from(len) * u128::from(2 * i + 1) / (2 * n as u128);
+                (middle as u64).saturating_sub(window / 2).min(last) as i64
+            })
+            .collect();
     }
-    (0..n)
-        .map(|i| {
-            let middle = u128::from(len) * u128::from(2 * i + 1) / u128::from(2 * n);
-            (middle as u64).saturating_sub(window / 2).min(len - window) as i64
-        })
-        .collect()
+    let n = (n as u64).min(1 + last / hop.max(1) as u64);
+    if n == 1 {
+        return vec![(last / 2) as i64];
+    }
+    (0..n).map(|i| (u128::from(last) * u128::from(i) / u128::from(n - 1)) as i64).collect()
 }
 
 /// Everything at a hop of one second: starts at 0, `rate`, `2 · rate`, … as long as the window fits, then one more
@@ -106,13 +111,22 @@ mod tests {
 
     #[test]
     fn spread_is_even_and_inside() {
-        assert_eq!(spread(400, 10, 4), [45, 145, 245, 345]);
-        assert_eq!(spread(40, 10, 4), [0, 10, 20, 30]);
-        assert_eq!(spread(39, 10, 4), [1, 14, 27]); // only three fit
-        assert_eq!(spread(10, 10, 4), [0]);
-        assert_eq!(spread(9, 10, 4), [0]);
-        assert!(spread(0, 10, 4).is_empty());
-        assert!(spread(100, 10, 0).is_empty());
+        assert_eq!(spread(400, 10, 4, 5), [45, 145, 245, 345]);
+        assert_eq!(spread(40, 10, 4, 5), [0, 10, 20, 30]);
+        assert_eq!(spread(39, 10, 4, 5), [0, 9, 19, 29]); // only three fit beside each other
+        assert_eq!(spread(22, 10, 9, 5), [0, 6, 12]); // no closer than 5
+        assert_eq!(spread(14, 10, 4, 5), [2]);
+        assert_eq!(spread(10, 10, 4, 5), [0]);
+        assert_eq!(spread(9, 10, 4, 5), [0]);
+        assert!(spread(0, 10, 4, 5).is_empty());
+        assert!(spread(100, 10, 0, 5).is_empty());
+        for len in 10..200 {
+            for n in 1..30 {
+                let starts = spread(len, 10, n, 5);
+                assert!(starts.len() <= n && starts[0] >= 0 && starts[starts.len() - 1] <= len as i64 - 10);
+                assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 5), "{len} {n}: {starts:?}");
+            }
+        }
     }
 
     #[test]

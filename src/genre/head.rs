@@ -1,7 +1,7 @@
 //! The trained head: multinomial logistic regression or a small perceptron, in candle-nn.
 
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{Linear, Module};
+use candle_core::{Device, Tensor};
+use candle_nn::Linear;
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
@@ -51,24 +51,30 @@ pub struct HeadFit {
     pub head: Head,
     /// Steps taken.
     pub iterations: usize,
-    /// Held-out mean negative log likelihood after each step, where rows were held out.
-    pub held_out: Vec<f64>,
+}
+
+/// Rows that are watched, not fitted.
+pub struct HeldOut<'a> {
+    /// `[rows, d]`.
+    pub x: ArrayView2<'a, f32>,
+    /// Called with their logits after every step; `false` ends the fit.
+    pub watch: &'a mut dyn FnMut(Array2<f32>) -> bool,
 }
 
 impl Head {
     /// Fits by full-batch L-BFGS on the cross-entropy with soft targets.
     ///
     /// - `x`: `[n, d]`, rows of a length near √d; `targets`: `[n, classes]`, rows sum to 1
-    /// - `held_out`: rows and targets whose loss is recorded at each step, not fitted
+    /// - `held_out`: rows whose logits are shown after each step, for early stopping
     pub fn fit(
         x: ArrayView2<f32>,
         targets: ArrayView2<f32>,
-        held_out: Option<(ArrayView2<f32>, ArrayView2<f32>)>,
+        held_out: Option<HeldOut>,
         options: &HeadOptions,
     ) -> Result<HeadFit, GenreError> {
         let (n, d) = x.dim();
         let k = targets.ncols();
-        let mut net = Net::new(d, options.hidden, k)?;
+        let net = Net::new(d, options.hidden, k);
         let start = net.start(options.seed);
         let rows = tensor(x)?;
         let weights = row_weights(targets, options.class_balance);
@@ -77,45 +83,47 @@ impl Head {
         for (mut row, &w) in weighted.outer_iter_mut().zip(&weights) {
             row.mapv_inplace(|t| w / n as f32 * ((1.0 - smoothing) * t + smoothing / k as f32));
         }
-        let goal = tensor(weighted.view())?;
-        let row_weight =
-            Tensor::from_vec(weights.iter().map(|w| w / n as f32).collect(), (n, 1), &Device::Cpu)?;
-        let held = held_out.map(|(x, t)| Ok::<_, GenreError>((tensor(x)?, t))).transpose()?;
+        let problem = Fitting {
+            transposed: rows.t()?,
+            rows,
+            weights: weights.iter().map(|w| w / n as f32).collect(),
+            goal: weighted,
+            l2: options.l2,
+        };
 
-        let mut curve = Vec::new();
-        let mut probe = Net::new(d, options.hidden, k)?;
+        let mut held = held_out.map(|h| Ok::<_, GenreError>((tensor(h.x)?, h.watch))).transpose()?;
         let minimum = lbfgs(
             start,
             options.max_iterations,
-            |flat| net.loss(flat, &rows, &goal, &row_weight, options.l2),
-            |_, flat| {
-                if let Some((x, t)) = &held {
-                    probe.set(flat)?;
-                    curve.push(nll(matrix(&probe.forward(x)?)?.view(), *t));
-                    // far past the best: further steps only fit noise
-                    let (at, best) = curve
-                        .iter()
-                        .enumerate()
-                        .fold((0, f64::INFINITY), |b, (i, &v)| if v < b.1 { (i, v) } else { b });
-                    return Ok::<_, GenreError>(
-                        curve.len() - at <= 12 || curve[curve.len() - 1] < best * 1.002,
-                    );
-                }
-                Ok(true)
+            |flat| net.loss(flat, &problem),
+            |_, flat| match &mut held {
+                Some((x, watch)) => Ok::<_, GenreError>(watch(net.head(flat)?.logits_of(x)?)),
+                None => Ok(true),
             },
         )?;
-        net.set(&minimum.x)?;
-        Ok(HeadFit { head: net.freeze()?, iterations: minimum.iterations, held_out: curve })
+        Ok(HeadFit { head: net.head(&minimum.x)?, iterations: minimum.iterations })
     }
 
     /// Logits, `[n, classes]`.
+    ///
+    /// What the layers' own `forward` gives, to rounding.
     pub fn logits(&self, x: ArrayView2<f32>) -> Result<Array2<f32>, GenreError> {
-        let mut y = tensor(x)?;
+        self.logits_of(&tensor(x)?)
+    }
+
+    fn logits_of(&self, x: &Tensor) -> Result<Array2<f32>, GenreError> {
+        let mut y = x.clone();
+        let mut out = Array2::zeros((0, 0));
         for (i, layer) in self.layers.iter().enumerate() {
             // [n, d] → [n, hidden] → relu → [n, classes]
-            y = layer.forward(&if i > 0 { y.relu()? } else { y })?;
+            let bias = layer.bias().map(Tensor::to_vec1::<f32>).transpose()?.unwrap_or_default();
+            out = affine(&y, layer.weight(), &bias)?;
+            if i + 1 < self.layers.len() {
+                out.mapv_inplace(|v| v.max(0.0));
+                y = tensor(out.view())?;
+            }
         }
-        matrix(&y)
+        Ok(out)
     }
 
     /// Weights and biases, first layer first: `(name, tensor)`.
@@ -145,28 +153,6 @@ impl Head {
     }
 }
 
-/// Softmax of each row.
-pub(super) fn softmax(mut logits: Array2<f32>) -> Array2<f32> {
-    for mut row in logits.outer_iter_mut() {
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        row.mapv_inplace(|v| (v - max).exp());
-        let sum = row.sum();
-        row /= sum;
-    }
-    logits
-}
-
-/// Mean negative log likelihood of soft targets under the softmax of logits, in nats.
-pub(super) fn nll(logits: ArrayView2<f32>, targets: ArrayView2<f32>) -> f64 {
-    let mut total = 0.0;
-    for (row, target) in logits.outer_iter().zip(targets.outer_iter()) {
-        let max = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let log_sum = row.iter().map(|v| (f64::from(*v) - max).exp()).sum::<f64>().ln() + max;
-        total += row.iter().zip(target).map(|(v, t)| f64::from(*t) * (log_sum - f64::from(*v))).sum::<f64>();
-    }
-    total / logits.nrows().max(1) as f64
-}
-
 /// Weight of each row, mean 1: the inverse of its genres' sizes to the power `balance`.
 fn row_weights(targets: ArrayView2<f32>, balance: f64) -> Vec<f32> {
     let counts = targets.sum_axis(ndarray::Axis(0));
@@ -193,126 +179,159 @@ fn matrix(x: &Tensor) -> Result<Array2<f32>, GenreError> {
         .map_err(|e| GenreError::Tensor(candle_core::Error::Msg(e.to_string())))
 }
 
-/// Trainable layers and the order of their numbers in one flat vector.
+/// `x · weightᵀ + bias`, `[n, in]` to `[n, out]`.
+///
+/// Only the product is Candle's: in its version 0.11 every element-wise operation goes through one spinning thread
+/// pool behind a lock, which on a busy machine costs six times the computation itself.
+fn affine(x: &Tensor, weight: &Tensor, bias: &[f32]) -> Result<Array2<f32>, GenreError> {
+    let mut out = matrix(&x.matmul(&weight.t()?)?)?;
+    for mut row in out.outer_iter_mut() {
+        row.iter_mut().zip(bias).for_each(|(v, b)| *v += b);
+    }
+    Ok(out)
+}
+
+/// What is fitted to.
+struct Fitting {
+    /// `[n, d]`
+    rows: Tensor,
+    /// `[d, n]`
+    transposed: Tensor,
+    /// Weight of each row; they sum to 1.
+    weights: Vec<f32>,
+    /// Targets times row weights, `[n, classes]`.
+    goal: Array2<f32>,
+    l2: f64,
+}
+
+/// Widths of the layers, and the order of their numbers in one flat vector: weight `[out, in]`, bias `[out]`, …
 struct Net {
-    vars: Vec<(Var, Var)>,
-    layers: Vec<Linear>,
+    widths: Vec<usize>,
 }
 
 impl Net {
-    fn new(inputs: usize, hidden: Option<usize>, classes: usize) -> Result<Self, GenreError> {
-        let widths: Vec<usize> = [Some(inputs), hidden, Some(classes)].into_iter().flatten().collect();
-        let vars = widths
-            .windows(2)
-            .map(|w| {
-                Ok((
-                    Var::zeros((w[1], w[0]), DType::F32, &Device::Cpu)?,
-                    Var::zeros(w[1], DType::F32, &Device::Cpu)?,
-                ))
-            })
-            .collect::<Result<Vec<_>, GenreError>>()?;
-        let layers = vars
-            .iter()
-            .map(|(w, b)| Linear::new(w.as_tensor().clone(), Some(b.as_tensor().clone())))
-            .collect();
-        Ok(Self { vars, layers })
+    fn new(inputs: usize, hidden: Option<usize>, classes: usize) -> Self {
+        Self { widths: [Some(inputs), hidden, Some(classes)].into_iter().flatten().collect() }
     }
 
-    /// Zeros for logistic regression; He's uniform start for the hidden layer of a perceptron.
+    /// `(in, out)` of each layer.
+    fn layers(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.widths.windows(2).map(|w| (w[0], w[1]))
+    }
+
+    /// Zeros for logistic regression; half of He's uniform start for a perceptron.
     fn start(&self, seed: u64) -> Vec<f64> {
         let mut rng = StdRng::seed_from_u64(seed);
-        let deep = self.vars.len() > 1;
+        let deep = self.widths.len() > 2;
         let mut flat = Vec::new();
-        for (weight, bias) in &self.vars {
-            let inputs = weight.dims()[1] as f64;
-            let bound = if deep { (6.0 / inputs).sqrt() / 2.0 } else { 0.0 };
-            flat.extend((0..weight.elem_count()).map(|_| (rng.random::<f64>() * 2.0 - 1.0) * bound));
-            flat.extend((0..bias.elem_count()).map(|_| 0.0));
+        for (inputs, outputs) in self.layers() {
+            let bound = if deep { (6.0 / inputs as f64).sqrt() / 2.0 } else { 0.0 };
+            flat.extend((0..inputs * outputs).map(|_| (rng.random::<f64>() * 2.0 - 1.0) * bound));
+            flat.extend((0..outputs).map(|_| 0.0));
         }
         flat
     }
 
-    fn set(&mut self, flat: &[f64]) -> Result<(), GenreError> {
+    /// The layers at `flat`.
+    fn head(&self, flat: &[f64]) -> Result<Head, GenreError> {
         let mut at = 0;
-        let mut take = |var: &Var| -> Result<(), GenreError> {
-            let n = var.elem_count();
-            let values: Vec<f32> = flat[at..at + n].iter().map(|v| *v as f32).collect();
+        let mut take = |n: usize| -> Vec<f32> {
             at += n;
-            Ok(var.set(&Tensor::from_vec(values, var.dims(), &Device::Cpu)?)?)
+            flat[at - n..at].iter().map(|v| *v as f32).collect()
         };
-        for (weight, bias) in &self.vars {
-            take(weight)?;
-            take(bias)?;
-        }
-        Ok(())
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor, GenreError> {
-        let mut y = x.clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            y = layer.forward(&if i > 0 { y.relu()? } else { y })?;
-        }
-        Ok(y)
-    }
-
-    /// Loss and gradient at `flat`.
-    ///
-    /// The gradient with respect to the logits is known in closed form (weighted softmax minus weighted target);
-    /// Candle carries it back through the layers.
-    fn loss(
-        &mut self,
-        flat: &[f64],
-        x: &Tensor,
-        goal: &Tensor,
-        row_weight: &Tensor,
-        l2: f64,
-    ) -> Result<(f64, Vec<f64>), GenreError> {
-        self.set(flat)?;
-        let logits = self.forward(x)?;
-        let p = candle_nn::ops::softmax_last_dim(&logits.detach())?;
-        let (ps, ts) = (p.flatten_all()?.to_vec1::<f32>()?, goal.flatten_all()?.to_vec1::<f32>()?);
-        let mut loss: f64 =
-            ps.iter().zip(&ts).map(|(p, t)| -f64::from(*t) * f64::from(p.max(1e-12)).ln()).sum();
-        let slope = (p.broadcast_mul(row_weight)? - goal)?.detach();
-        let grads = (logits * slope)?.sum_all()?.backward()?;
-        let mut gradient = Vec::with_capacity(flat.len());
-        for (weight, bias) in &self.vars {
-            for (var, decays) in [(weight, true), (bias, false)] {
-                let g = grads.get(var).ok_or_else(|| {
-                    GenreError::Tensor(candle_core::Error::Msg("a layer has no gradient".into()))
-                })?;
-                let at = gradient.len();
-                gradient.extend(g.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from));
-                if decays {
-                    for (g, v) in gradient[at..].iter_mut().zip(&flat[at..]) {
-                        *g += l2 * v;
-                        loss += 0.5 * l2 * v * v;
-                    }
-                }
-            }
-        }
-        Ok((loss, gradient))
-    }
-
-    /// A copy that no longer trains.
-    fn freeze(&self) -> Result<Head, GenreError> {
         let layers = self
-            .vars
-            .iter()
-            .map(|(w, b)| {
-                Ok(Linear::new(w.as_detached_tensor().copy()?, Some(b.as_detached_tensor().copy()?)))
+            .layers()
+            .map(|(inputs, outputs)| {
+                let weight = Tensor::from_vec(take(inputs * outputs), (outputs, inputs), &Device::Cpu)?;
+                let bias = Tensor::from_vec(take(outputs), outputs, &Device::Cpu)?;
+                Ok(Linear::new(weight, Some(bias)))
             })
             .collect::<Result<_, GenreError>>()?;
         Ok(Head { layers })
+    }
+
+    /// Loss and gradient at `flat`: cross-entropy with weighted soft targets, and the weights' squares.
+    fn loss(&self, flat: &[f64], problem: &Fitting) -> Result<(f64, Vec<f64>), GenreError> {
+        let head = self.head(flat)?;
+        let mut inner: Vec<Array2<f32>> = Vec::new();
+        let mut inner_tensors: Vec<Tensor> = Vec::new();
+        let mut out = Array2::zeros((0, 0));
+        for (i, layer) in head.layers.iter().enumerate() {
+            let bias = layer.bias().map(Tensor::to_vec1::<f32>).transpose()?.unwrap_or_default();
+            out = affine(inner_tensors.last().unwrap_or(&problem.rows), layer.weight(), &bias)?;
+            if i + 1 < head.layers.len() {
+                out.mapv_inplace(|v| v.max(0.0));
+                inner_tensors.push(tensor(out.view())?);
+                inner.push(std::mem::take(&mut out));
+            }
+        }
+        // the slope with respect to the logits: weighted softmax minus weighted target
+        let mut loss = 0.0f64;
+        for ((mut row, goal), &weight) in
+            out.outer_iter_mut().zip(problem.goal.outer_iter()).zip(&problem.weights)
+        {
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let said: f32 = row.iter().zip(goal).map(|(v, t)| (v - max) * t).sum();
+            row.mapv_inplace(|v| (v - max).exp());
+            let sum = row.sum();
+            loss += f64::from(weight * sum.ln()) - f64::from(said);
+            row.iter_mut().zip(goal).for_each(|(v, t)| *v = weight * *v / sum - t);
+        }
+        // back through the layers, last first
+        let mut gradients: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
+        let mut slope = out;
+        for (i, layer) in head.layers.iter().enumerate().rev() {
+            let s = tensor(slope.view())?;
+            let weight = if i == 0 {
+                // (xᵀ · slope)ᵀ: the long side first suits the product better
+                problem.transposed.matmul(&s)?.t()?.contiguous()?
+            } else {
+                s.t()?.matmul(&inner_tensors[i - 1])?
+            };
+            let bias = slope.sum_axis(ndarray::Axis(0)).to_vec();
+            gradients.push((weight.flatten_all()?.to_vec1()?, bias));
+            if i > 0 {
+                slope = matrix(&s.matmul(layer.weight())?)?;
+                ndarray::Zip::from(&mut slope).and(&inner[i - 1]).for_each(|s, &h| {
+                    if h <= 0.0 {
+                        *s = 0.0;
+                    }
+                });
+            }
+        }
+        let mut gradient = Vec::with_capacity(flat.len());
+        for (weight, bias) in gradients.into_iter().rev() {
+            for g in weight {
+                let v = flat[gradient.len()];
+                loss += 0.5 * problem.l2 * v * v;
+                gradient.push(f64::from(g) + problem.l2 * v);
+            }
+            gradient.extend(bias.into_iter().map(f64::from));
+        }
+        Ok((loss, gradient))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Var;
+    use candle_nn::Module;
     use ndarray::Array2;
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
+
+    /// Mean negative log likelihood of soft targets under the softmax of logits, in nats.
+    fn nll(logits: ArrayView2<f32>, targets: ArrayView2<f32>) -> f64 {
+        let mut total = 0.0;
+        for (row, target) in logits.outer_iter().zip(targets.outer_iter()) {
+            let max = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            let log_sum = row.iter().map(|v| (f64::from(*v) - max).exp()).sum::<f64>().ln() + max;
+            total +=
+                row.iter().zip(target).map(|(v, t)| f64::from(*t) * (log_sum - f64::from(*v))).sum::<f64>();
+        }
+        total / logits.nrows().max(1) as f64
+    }
 
     fn blobs(n: usize, seed: u64) -> (Array2<f32>, Array2<f32>) {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -332,20 +351,72 @@ mod tests {
     #[test]
     fn gradient_is_the_slope_of_the_loss() {
         let (x, t) = blobs(30, 1);
-        let mut net = Net::new(6, Some(4), 3).unwrap();
-        let flat = net.start(5);
-        let weights = Tensor::full(1.0f32 / 30.0, (30, 1), &Device::Cpu).unwrap();
-        let goal = tensor((&t / 30.0).view()).unwrap();
-        let x = tensor(x.view()).unwrap();
-        let (_, gradient) = net.loss(&flat, &x, &goal, &weights, 0.1).unwrap();
-        for i in (0..flat.len()).step_by(3) {
-            let mut at = |delta: f64| {
-                let mut moved = flat.clone();
-                moved[i] += delta;
-                net.loss(&moved, &x, &goal, &weights, 0.1).unwrap().0
-            };
-            let slope = (at(1e-3) - at(-1e-3)) / 2e-3;
-            assert!((slope - gradient[i]).abs() < 2e-3, "{i}: {slope} {}", gradient[i]);
+        let rows = tensor(x.view()).unwrap();
+        let problem = Fitting {
+            transposed: rows.t().unwrap(),
+            rows,
+            weights: vec![1.0 / 30.0; 30],
+            goal: &t / 30.0,
+            l2: 0.1,
+        };
+        for hidden in [None, Some(4)] {
+            let net = Net::new(6, hidden, 3);
+            let flat = Net::new(6, hidden.or(Some(3)), 3).start(5);
+            let flat = &flat[..net.start(5).len()];
+            let (_, gradient) = net.loss(flat, &problem).unwrap();
+            for i in 0..flat.len() {
+                let at = |delta: f64| {
+                    let mut moved = flat.to_vec();
+                    moved[i] += delta;
+                    net.loss(&moved, &problem).unwrap().0
+                };
+                let slope = (at(1e-3) - at(-1e-3)) / 2e-3;
+                assert!((slope - gradient[i]).abs() < 2e-3, "{i}: {slope} {}", gradient[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_is_candles_own() {
+        let (x, t) = blobs(40, 3);
+        let net = Net::new(6, Some(5), 3);
+        let flat = net.start(2);
+        let rows = tensor(x.view()).unwrap();
+        let problem = Fitting {
+            transposed: rows.t().unwrap(),
+            rows: rows.clone(),
+            weights: vec![1.0 / 40.0; 40],
+            goal: &t / 40.0,
+            l2: 0.0,
+        };
+        let (loss, gradient) = net.loss(&flat, &problem).unwrap();
+        // the same network with trainable layers and Candle's automatic gradient
+        let head = net.head(&flat).unwrap();
+        let vars: Vec<(Var, Var)> = head
+            .layers
+            .iter()
+            .map(|l| (Var::from_tensor(l.weight()).unwrap(), Var::from_tensor(l.bias().unwrap()).unwrap()))
+            .collect();
+        let layer =
+            |i: usize| Linear::new(vars[i].0.as_tensor().clone(), Some(vars[i].1.as_tensor().clone()));
+        let logits = layer(1).forward(&layer(0).forward(&rows).unwrap().relu().unwrap()).unwrap();
+        let classes: Vec<u32> = (0..40).map(|i| i % 3).collect();
+        let classes = Tensor::from_vec(classes, 40, &Device::Cpu).unwrap();
+        let theirs = candle_nn::loss::cross_entropy(&logits, &classes).unwrap();
+        assert!((f64::from(theirs.to_scalar::<f32>().unwrap()) - loss).abs() < 1e-6);
+        let grads = theirs.backward().unwrap();
+        let all: Vec<f32> = vars
+            .iter()
+            .flat_map(|(w, b)| [w, b])
+            .flat_map(|v| grads.get(v).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            .collect();
+        assert_eq!(all.len(), gradient.len());
+        for (a, b) in all.iter().zip(&gradient) {
+            assert!((f64::from(*a) - b).abs() < 1e-6, "{a} {b}");
+        }
+        let own = head.logits(x.view()).unwrap();
+        for (a, b) in own.iter().zip(logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()) {
+            assert!((a - b).abs() < 1e-5);
         }
     }
 
@@ -355,13 +426,20 @@ mod tests {
         let (y, u) = blobs(90, 2);
         for hidden in [None, Some(8)] {
             let options = HeadOptions { hidden, l2: 0.01, ..HeadOptions::default() };
-            let fit = || Head::fit(x.view(), t.view(), Some((y.view(), u.view())), &options).unwrap();
-            let (a, b) = (fit(), fit());
+            let mut curve = Vec::new();
+            let mut watch = |logits: Array2<f32>| {
+                curve.push(nll(logits.view(), u.view()));
+                true
+            };
+            let held = HeldOut { x: y.view(), watch: &mut watch };
+            let a = Head::fit(x.view(), t.view(), Some(held), &options).unwrap();
+            let b = Head::fit(x.view(), t.view(), None, &options).unwrap();
             let logits = a.head.logits(y.view()).unwrap();
             assert_eq!(logits, b.head.logits(y.view()).unwrap());
             let loss = nll(logits.view(), u.view());
             assert!(loss < 0.45, "{hidden:?}: {loss}");
-            assert!((a.held_out[a.held_out.len() - 1] - loss).abs() < 1e-9);
+            assert_eq!(curve.len(), a.iterations);
+            assert!((curve[curve.len() - 1] - loss).abs() < 1e-9);
         }
     }
 

@@ -3,22 +3,37 @@
 //! Everything here works on vectors, labels and groups; it knows neither audio nor the database. What it is not
 //! for: reading tags (`audio`), measuring quality ([`crate::eval`]).
 
+mod choose;
 mod data;
 mod error;
 mod folds;
+mod fusion;
+mod halves;
 mod head;
 mod id3;
+mod kinship;
+mod model;
 mod nearest;
 mod optimise;
+mod parallel;
+mod prediction;
 mod space;
+mod store;
+mod suspects;
 mod taxonomy;
 mod vote;
 
 pub use data::{Queries, TrainingSet, WindowSet};
 pub use error::GenreError;
 pub use folds::grouped_folds;
-pub use head::{Head, HeadFit, HeadOptions};
+pub use fusion::{Fusion, Novelty};
+pub use halves::{MemberSettings, Settings, Unit, VoteSettings};
+pub use head::{Head, HeadFit, HeadOptions, HeldOut};
+pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};
+pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality};
 pub use nearest::{Near, nearest};
+pub use prediction::{Agreement, Confidence, GenrePrediction, UnknownReason};
 pub use space::{Space, Transform};
+pub use suspects::{Suspect, rank as rank_suspects, suspects};
 pub use taxonomy::{Genre, Spellings, Taxonomy};
 pub use vote::{GenreShare, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};

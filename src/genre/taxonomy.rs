@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     hash::{Hash, Hasher},
     path::Path,
+    sync::Arc,
 };
 
 use serde::{Serialize, Serializer};
@@ -19,20 +20,20 @@ use super::{GenreError, id3};
 /// Serialises as its name.
 #[derive(Debug, Clone)]
 pub struct Genre {
-    name: String,
-    key: String,
+    name: Arc<str>,
+    key: Arc<str>,
 }
 
 impl Genre {
     /// A genre from its stored parts, with no look at synonyms (see [`Taxonomy::genre`]).
-    pub fn from_parts(name: impl Into<String>, key: impl Into<String>) -> Self {
+    pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), key: key.into() }
     }
 
     /// A genre as spelt, without synonyms.
     pub fn plain(name: &str) -> Self {
         let name = clean(name);
-        Self { key: fold(&name), name }
+        Self { key: fold(&name).into(), name: name.into() }
     }
 
     /// The spelling to show.
@@ -160,7 +161,7 @@ impl Taxonomy {
                 _ => break,
             }
         }
-        Some(Genre { name, key })
+        Some(Genre::from_parts(name, key))
     }
 
     /// The genres that a tag's strings name, in order, each once.
@@ -209,8 +210,12 @@ impl Spellings {
     pub fn count<'a>(genres: impl IntoIterator<Item = &'a Genre>) -> Self {
         let mut spellings = Self::default();
         for genre in genres {
-            *spellings.counts.entry(genre.key.clone()).or_default().entry(genre.name.clone()).or_default() +=
-                1;
+            *spellings
+                .counts
+                .entry(genre.key.to_string())
+                .or_default()
+                .entry(genre.name.to_string())
+                .or_default() += 1;
         }
         spellings
     }
@@ -221,7 +226,7 @@ impl Spellings {
             .iter()
             .filter_map(|(key, names)| {
                 let (name, _) = names.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
-                Some(Genre::from_parts(name, key))
+                Some(Genre::from_parts(name.as_str(), key.as_str()))
             })
             .collect()
     }

@@ -16,6 +16,8 @@ const SPARE: usize = 4;
 const MAX_LAYERS: usize = 16;
 /// Width of `hnsw_rs`'s own insertion, at most: its links only have to lead the wide search that follows.
 const FIRST_WIDTH: usize = 40;
+/// Width of the searches that the first repair is for: narrow, so that it is thorough.
+const FIRST_REPAIR: usize = 32;
 /// Passes of links for points that do not find themselves.
 const REPAIRS: usize = 8;
 
@@ -47,9 +49,11 @@ impl Source<'_> {
 ///
 /// With one thread the same vectors, options and seed give the same graph.
 pub(crate) fn build(source: Source<'_>, options: &IndexOptions) -> Graph {
+    let (width, limit) = (options.ef_construction, 2 * options.m);
     let mut graph = insert_all(source, options);
-    graph = refine(source, &graph, options);
-    repair(source, &mut graph);
+    graph = refine(source, &graph, width, limit);
+    refine_upper(source, &mut graph, width, limit);
+    repair(source, &mut graph, FIRST_REPAIR);
     graph
 }
 
@@ -87,7 +91,7 @@ fn freeze(hnsw: &Hnsw<'_, u32, SlotDistance<'_>>, n: usize, m: usize) -> Graph {
     }
     let stride = 2 * m + SPARE;
     let mut links = vec![NONE; n * stride];
-    let mut upper: Vec<Vec<u32>> = sizes[1..].iter().map(|&size| vec![NONE; size * m]).collect();
+    let mut upper: Vec<Vec<u32>> = sizes[1..].iter().map(|&size| vec![NONE; size * 2 * m]).collect();
     let neighbourhoods: Vec<_> = points.par_iter().map(|point| point.get_neighborhood_id()).collect();
     for (rank, (point, neighbourhood)) in points.iter().zip(&neighbourhoods).enumerate() {
         let slot = point.get_origin_id();
@@ -105,22 +109,21 @@ fn freeze(hnsw: &Hnsw<'_, u32, SlotDistance<'_>>, n: usize, m: usize) -> Graph {
                     *link = points[other as usize].get_origin_id() as u32;
                 });
             } else {
-                let row = &mut upper[layer - 1][rank * m..][..m];
+                let row = &mut upper[layer - 1][rank * 2 * m..][..m];
                 row.iter_mut().zip(kept).for_each(|(link, other)| *link = other);
             }
         }
     }
     let slot_at = |rank: usize| points.get(rank).map_or(0, |point| point.get_origin_id() as u32);
     let ranked = (0..sizes.get(1).copied().unwrap_or(0)).map(slot_at).collect();
-    Graph { stride, links, entry: slot_at(0), ranked, upper_stride: m, upper }
+    Graph { stride, links, entry: slot_at(0), ranked, upper_stride: 2 * m, upper }
 }
 
 /// Chooses all links of the lowest layer again, from the `ef_construction` nearest that the graph finds.
 ///
 /// Every row is computed from the old graph alone: the result does not depend on the number of threads.
-fn refine(source: Source<'_>, old: &Graph, options: &IndexOptions) -> Graph {
+fn refine(source: Source<'_>, old: &Graph, width: usize, limit: usize) -> Graph {
     let n = source.codes.len();
-    let (width, limit) = (options.ef_construction, 2 * options.m);
     let forward: Vec<Vec<Candidate>> = (0..n as u32)
         .into_par_iter()
         .map(|slot| {
@@ -134,7 +137,7 @@ fn refine(source: Source<'_>, old: &Graph, options: &IndexOptions) -> Graph {
                         candidates.push((source.similarity(slot, other), other));
                     }
                 }
-                candidates.sort_unstable_by(order);
+                sort(&mut candidates);
                 select(source, &candidates, limit)
             })
         })
@@ -151,7 +154,7 @@ fn refine(source: Source<'_>, old: &Graph, options: &IndexOptions) -> Graph {
             back.retain(|candidate| !chosen.iter().any(|other| other.1 == candidate.1));
             chosen.append(&mut back);
             if chosen.len() > limit {
-                chosen.sort_unstable_by(order);
+                sort(&mut chosen);
                 chosen = select(source, &chosen, limit);
             }
             row.iter_mut().zip(chosen).for_each(|(link, (_, other))| *link = other);
@@ -160,8 +163,23 @@ fn refine(source: Source<'_>, old: &Graph, options: &IndexOptions) -> Graph {
     Graph { links, ..old.clone() }
 }
 
-fn order(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+/// Chooses the links of the upper layers again, each layer as a graph of its own.
+fn refine_upper(source: Source<'_>, graph: &mut Graph, width: usize, limit: usize) {
+    for layer in &mut graph.upper {
+        let size = layer.len() / graph.upper_stride;
+        let mut codes = Codes::empty(source.codes.width);
+        for &slot in &graph.ranked[..size] {
+            let slot = slot as usize;
+            codes.push_row(source.codes.hi_row(slot), source.codes.lo_row(slot), source.codes.meta[slot]);
+        }
+        let alone = Graph { stride: graph.upper_stride, links: std::mem::take(layer), ..Graph::default() };
+        *layer = refine(Source { codes: &codes, ..source }, &alone, width, limit).links;
+    }
+}
+
+/// Nearest first, equals by slot.
+fn sort(candidates: &mut [Candidate]) {
+    candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
 }
 
 /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is
@@ -179,10 +197,10 @@ fn select(source: Source<'_>, candidates: &[Candidate], limit: usize) -> Vec<Can
     kept
 }
 
-/// Links points that a search for their own vector does not find to where that search ends.
-fn repair(source: Source<'_>, graph: &mut Graph) {
+/// Links points that a search of width `ef` for their own vector does not find to where that search ends.
+pub(crate) fn repair(source: Source<'_>, graph: &mut Graph, ef: usize) {
     for pass in 0..REPAIRS {
-        let lost = lost(source, graph, 32);
+        let lost = lost(source, graph, ef);
         if lost.is_empty() {
             return;
         }
@@ -206,7 +224,7 @@ fn repair(source: Source<'_>, graph: &mut Graph) {
 }
 
 /// Slots that are not found by their own vector with a search of width `ef`, and what was found instead.
-pub(crate) fn lost(source: Source<'_>, graph: &Graph, ef: usize) -> Vec<(u32, Vec<Candidate>)> {
+fn lost(source: Source<'_>, graph: &Graph, ef: usize) -> Vec<(u32, Vec<Candidate>)> {
     let search = |slot: u32| {
         let query = source.codec.query_at(source.codes, slot as usize);
         graph.walk(source.isa, source.codes, &query, ef, None, |pool| {

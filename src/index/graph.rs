@@ -7,6 +7,8 @@ use super::kernel::Isa;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;
+/// Candidates are followed until this many new slots are to be compared.
+const TOGETHER: usize = 24;
 /// Marks a candidate whose links were followed; slots have 31 bits.
 const FOLLOWED: u32 = 1 << 31;
 
@@ -77,111 +79,147 @@ impl Graph {
         query: &Query,
         ef: usize,
         skip: Option<u32>,
-        then: impl FnOnce(&[Candidate]) -> R,
+        then: impl FnOnce(&mut [Candidate]) -> R,
     ) -> R {
         WALK.with_borrow_mut(|walk| {
             walk.pool.clear();
             if self.len() > 0 {
-                let entry = self.descend(isa, codes, query, walk);
-                self.spread(isa, codes, query, ef.max(1), entry, skip, walk);
+                let mut search = Search { graph: self, isa, codes, query, ef: ef.max(1), next: 0, walk };
+                search.start(skip);
+                search.descend();
+                search.spread(skip);
             }
-            then(&walk.pool)
+            then(&mut walk.pool)
         })
     }
+}
 
-    /// Goes to the nearest point of each upper layer in turn.
-    fn descend(&self, isa: Isa, codes: &Codes, query: &Query, walk: &mut Walk) -> u32 {
-        let Some(&first) = self.ranked.first() else {
-            return self.entry;
-        };
-        let mut rank = 0_u32;
-        codes.similarities8(isa, query, &[first], &mut walk.products, &mut walk.similarities);
-        let mut best = walk.similarities[0];
-        for layer in self.upper.iter().rev() {
-            loop {
-                let row = &layer[rank as usize * self.upper_stride..][..self.upper_stride];
-                walk.slots.clear();
-                let linked = row.iter().take_while(|&&link| link != NONE);
-                walk.slots.extend(linked.map(|&link| self.ranked[link as usize]));
-                codes.similarities8(isa, query, &walk.slots, &mut walk.products, &mut walk.similarities);
-                let mut next = rank;
-                for (&link, &similarity) in row.iter().zip(&walk.similarities) {
-                    if similarity > best {
-                        (best, next) = (similarity, link);
-                    }
-                }
-                if next == rank {
-                    break;
-                }
-                rank = next;
+/// One search of a graph.
+struct Search<'a> {
+    graph: &'a Graph,
+    isa: Isa,
+    codes: &'a Codes,
+    query: &'a Query,
+    ef: usize,
+    /// Everything before it in the pool was followed.
+    next: usize,
+    walk: &'a mut Walk,
+}
+
+impl Search<'_> {
+    fn start(&mut self, skip: Option<u32>) {
+        self.walk.visited.clear();
+        self.walk.visited.resize(self.graph.len().div_ceil(64), 0);
+        if let Some(skip) = skip {
+            self.walk.visited[skip as usize / 64] |= 1 << (skip % 64);
+        }
+        self.walk.slots.clear();
+    }
+
+    /// Adds those of `linked`, up to the first [`NONE`], that are new to `walk.slots`.
+    #[inline]
+    fn gather(&mut self, linked: impl Iterator<Item = u32>) {
+        let Walk { visited, slots, .. } = &mut *self.walk;
+        for slot in linked {
+            if slot == NONE {
+                break;
+            }
+            let (word, bit) = (&mut visited[slot as usize / 64], 1_u64 << (slot % 64));
+            if *word & bit == 0 {
+                *word |= bit;
+                Isa::prefetch(&self.codes.meta, slot as usize);
+                slots.push(slot);
             }
         }
-        self.ranked[rank as usize]
+    }
+
+    /// Compares the query with `walk.slots` and puts them into the pool.
+    fn compare(&mut self) {
+        let Walk { pool, slots, products, similarities, .. } = &mut *self.walk;
+        self.codes.similarities8(self.isa, self.query, slots, products, similarities);
+        for (&slot, &similarity) in slots.iter().zip(similarities.iter()) {
+            if pool.len() == self.ef {
+                if similarity <= pool[self.ef - 1].0 {
+                    continue;
+                }
+                pool.pop();
+            }
+            // It may be followed next.
+            let row = slot as usize * self.graph.stride;
+            Isa::prefetch(&self.graph.links, row);
+            Isa::prefetch(&self.graph.links, row + 16);
+            let at = pool.partition_point(|candidate| candidate.0 >= similarity);
+            pool.insert(at, (similarity, slot));
+            self.next = self.next.min(at);
+        }
+    }
+
+    /// Goes to the nearest point of each upper layer in turn. All that is met on the way is in the pool.
+    fn descend(&mut self) {
+        let graph = self.graph;
+        let Some(&first) = graph.ranked.first() else {
+            return self.visit(graph.entry);
+        };
+        self.visit(first);
+        let mut best = self.walk.similarities.first().copied().unwrap_or(f32::NEG_INFINITY);
+        let mut rank = 0_u32;
+        for layer in graph.upper.iter().rev() {
+            loop {
+                let row = &layer[rank as usize * graph.upper_stride..][..graph.upper_stride];
+                self.walk.slots.clear();
+                self.gather(
+                    row.iter().take_while(|&&link| link != NONE).map(|&link| graph.ranked[link as usize]),
+                );
+                self.compare();
+                // Of those that are new; the others were no nearer than the point that they were met from.
+                let found = self.walk.slots.iter().zip(&self.walk.similarities);
+                let nearest = found.max_by(|a, b| a.1.total_cmp(b.1)).filter(|found| *found.1 > best);
+                let Some((&slot, &similarity)) = nearest else { break };
+                let at = row.iter().find(|&&link| graph.ranked.get(link as usize) == Some(&slot));
+                let Some(&link) = at else { break };
+                (best, rank) = (similarity, link);
+            }
+        }
+    }
+
+    fn visit(&mut self, slot: u32) {
+        self.walk.slots.clear();
+        self.gather(std::iter::once(slot));
+        self.compare();
     }
 
     /// Best-first search of the lowest layer with one sorted pool of `ef` candidates.
-    #[allow(clippy::too_many_arguments)]
-    fn spread(
-        &self,
-        isa: Isa,
-        codes: &Codes,
-        query: &Query,
-        ef: usize,
-        entry: u32,
-        skip: Option<u32>,
-        walk: &mut Walk,
-    ) {
-        let Walk { visited, pool, slots, products, similarities } = walk;
-        visited.clear();
-        visited.resize(self.len().div_ceil(64), 0);
-        if let Some(skip) = skip {
-            visited[skip as usize / 64] |= 1 << (skip % 64);
+    fn spread(&mut self, skip: Option<u32>) {
+        let graph = self.graph;
+        if let Some(skip) = skip.filter(|_| self.walk.pool.is_empty()) {
+            // The start itself is to be skipped: from its neighbours, then.
+            self.walk.slots.clear();
+            self.gather(graph.row(skip as usize).iter().copied());
+            self.compare();
         }
-        slots.clear();
-        if skip == Some(entry) {
-            slots.extend(self.linked(entry as usize));
-        } else {
-            slots.push(entry);
-        }
-        let mut next = 0;
         loop {
-            slots.retain(|&slot| {
-                let (word, bit) = (&mut visited[slot as usize / 64], 1_u64 << (slot % 64));
-                let new = *word & bit == 0;
-                *word |= bit;
-                new
-            });
-            codes.similarities8(isa, query, slots, products, similarities);
-            for (&slot, &similarity) in slots.iter().zip(similarities.iter()) {
-                if pool.len() == ef {
-                    if similarity <= pool[ef - 1].0 {
-                        continue;
-                    }
-                    pool.pop();
+            // Links of several candidates are compared together: while one row of a vector comes from memory, the
+            // next are on their way.
+            self.walk.slots.clear();
+            while self.walk.slots.len() < TOGETHER {
+                let pool = &mut self.walk.pool;
+                while self.next < pool.len() && pool[self.next].1 & FOLLOWED != 0 {
+                    self.next += 1;
                 }
-                let at = pool.partition_point(|candidate| candidate.0 >= similarity);
-                pool.insert(at, (similarity, slot));
-                next = next.min(at);
+                let Some(candidate) = pool.get_mut(self.next) else {
+                    break;
+                };
+                let slot = candidate.1 as usize;
+                candidate.1 |= FOLLOWED;
+                self.next += 1;
+                self.gather(graph.row(slot).iter().copied());
             }
-            while next < pool.len() && pool[next].1 & FOLLOWED != 0 {
-                next += 1;
-            }
-            let Some(candidate) = pool.get_mut(next) else {
+            if self.walk.slots.is_empty() {
                 break;
-            };
-            let slot = candidate.1 as usize;
-            candidate.1 |= FOLLOWED;
-            next += 1;
-            slots.clear();
-            slots.extend(self.row(slot).iter().take_while(|&&link| link != NONE));
-            if let Some(&(_, after)) = pool[next..].iter().find(|candidate| candidate.1 & FOLLOWED == 0) {
-                let row = after as usize * self.stride;
-                Isa::prefetch(&self.links, row);
-                Isa::prefetch(&self.links, row + 16);
-                Isa::prefetch(&self.links, row + 32);
             }
+            self.compare();
         }
-        for candidate in pool {
+        for candidate in &mut self.walk.pool {
             candidate.1 &= !FOLLOWED;
         }
     }

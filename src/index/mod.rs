@@ -108,6 +108,7 @@ impl VectorIndex {
     ///
     /// Below [`IndexOptions::graph_from`] tracks no graph is built. With a pool of one thread the result depends
     /// only on the vectors and the options.
+    #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],
         vectors: ArrayView2<'_, f32>,
@@ -143,8 +144,12 @@ impl VectorIndex {
     fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Self {
         let isa = Isa::detect();
         let source = Source { isa, codec: &codec, codes: &base.codes };
-        let graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
+        let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
         let tuning = tuning::measure(source, &base, graph.as_ref(), options.target_recall);
+        if let Some(graph) = &mut graph {
+            // Every vector has to be found by the search that is the default.
+            builder::repair(source, graph, tuning.ef(10));
+        }
         let mut index = Self::assemble(options, codec, base, graph, tuning, None);
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
         index
@@ -307,6 +312,7 @@ impl VectorIndex {
     }
 
     /// Searches for each row of `queries`, in parallel on rayon's current pool.
+    #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn search_batch(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -433,7 +439,7 @@ impl VectorIndex {
         segment.scan(self.isa, &self.codec, query, allowed, self.tuning.budget(k), top);
     }
 
-    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if it found too few.
+    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that cannot be trusted.
     fn search_graph(
         &self,
         graph: &Graph,
@@ -447,30 +453,34 @@ impl VectorIndex {
         let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
         // Of the candidates that a walk ends with, about the share that is allowed will be.
         let ef = (wanted as f64 * n as f64 / allowed.count.max(1) as f64).ceil() as usize;
-        if allowed.count < WALK_COST * ef && params.ef.is_none() {
+        if allowed.count == 0 || allowed.count < WALK_COST * ef && params.ef.is_none() {
             return self.scan(&self.base, query, allowed, k, top);
         }
-        let rerank = self.tuning.budget(k).rerank;
         let enough = graph.walk(self.isa, &self.base.codes, query, ef.min(n), None, |pool| {
-            let mut left = rerank;
-            let mut found = 0;
-            for &(_, slot) in pool.iter().take(rerank) {
-                self.base.codes.prefetch_low(slot as usize);
-            }
-            for &(_, slot) in pool {
-                let slot = slot as usize;
-                if allowed.count == n || allowed.contains(slot) {
-                    found += 1;
-                    if left > 0 {
-                        top.push(self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot]);
-                        left -= 1;
+            // Where the k-th allowed candidate is: without a filter, would a walk as wide as this have found all up
+            // to there? Not if the filter leaves out what is near the query: another cluster, say.
+            let mut passing = Vec::new();
+            let mut last = None;
+            for (at, &(similarity, slot)) in pool.iter().enumerate() {
+                if allowed.count == n || allowed.contains(slot as usize) {
+                    passing.push((similarity, slot));
+                    if passing.len() == k.min(allowed.count).max(1) {
+                        last = Some(at);
                     }
                 }
             }
-            // Around this query fewer are allowed than elsewhere: it would have to look further.
-            2 * found >= wanted.min(allowed.count)
+            for &(_, slot) in passing.iter().take(2 * k) {
+                self.base.codes.prefetch_low(slot as usize);
+            }
+            segment::rerank(&mut passing, self.tuning.error8, top, |slot| {
+                (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot])
+            });
+            match (last, params.ef) {
+                (Some(at), None) => allowed.count == n || self.tuning.ef(at + 1) <= ef,
+                (found, _) => found.is_some(),
+            }
         });
-        if !enough && params.ef.is_none() {
+        if !enough {
             *top = Top::new(k);
             self.scan(&self.base, query, allowed, k, top);
         }
@@ -517,4 +527,31 @@ fn check_vector(track: Option<TrackId>, vector: &[f32], dimension: usize) -> Res
         return Err(IndexError::Norm { track, norm, tolerance: NORM_TOLERANCE });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn every_instruction_set_returns_the_same_results() {
+        let mut rng = StdRng::seed_from_u64(6);
+        let mut vectors = Array2::from_shape_simple_fn((3000, 200), || rng.random::<f32>() - 0.3);
+        for mut row in vectors.outer_iter_mut() {
+            row /= row.dot(&row).sqrt();
+        }
+        let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
+        let options = IndexOptions { graph_from: 0, ef_construction: 50, ..IndexOptions::default() };
+        let mut index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
+        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw] {
+            let params = SearchParams { mode, ..SearchParams::default() };
+            let mut answers = Isa::available().into_iter().map(|isa| {
+                index.isa = isa;
+                index.search_batch(vectors.slice(ndarray::s![..40, ..]), 10, &params).unwrap()
+            });
+            let first = answers.next().unwrap();
+            assert!(answers.all(|other| other == first), "{mode}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use crate::track::TrackId;
 
-use super::codes::{Codec, Codes, Query};
+use super::codes::{Codec, Codes, Meta, Query};
 use super::kernel::{BLOCK, BitBlocks, BitMatch, Isa};
 use super::subset::Bitmap;
 use super::top::Top;
@@ -15,13 +15,36 @@ const CHUNK: usize = 128;
 /// A cascade pays from this many allowed vectors per candidate on.
 const PAYS: usize = 3;
 
-/// How many candidates each stage of the cascade hands on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the stages of the cascade hand on.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Budget {
-    /// From the signs to 8 bits.
+    /// Candidates by sign, to begin with.
     pub(crate) bits: usize,
-    /// From 8 bits to 16.
-    pub(crate) rerank: usize,
+    /// How far beyond its expectation the number of differing signs may be, in standard deviations.
+    pub(crate) sign_error: f32,
+    /// How far a similarity at 8 bits may be from the one at 16.
+    pub(crate) error8: f32,
+}
+
+/// How the angle between two centred vectors shows in the number of differing signs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SignModel {
+    /// Expected number.
+    pub(crate) mean: f32,
+    /// Standard deviation if dimensions were independent.
+    pub(crate) deviation: f32,
+}
+
+impl SignModel {
+    pub(crate) fn new(codec: &Codec, query: &Query, meta: Meta, similarity: f32) -> Self {
+        let dimension = codec.dimension as f32;
+        let query_norm2 = 1. - 2. * query.offset - codec.mean_norm2() as f32;
+        let norm2 = 1. - 2. * meta.offset + codec.mean_norm2() as f32;
+        let product = similarity - query.offset - meta.offset;
+        let cosine = (product / (query_norm2 * norm2).max(1e-12).sqrt()).clamp(-1., 1.);
+        let share = cosine.acos() / std::f32::consts::PI;
+        Self { mean: share * dimension, deviation: (dimension * share * (1. - share)).sqrt() }
+    }
 }
 
 pub(crate) struct Segment {
@@ -145,36 +168,48 @@ impl Segment {
                 allowed: &allowed.bytes,
                 first_slot: 0,
             };
-            nearest_signs(
-                isa,
-                blocks,
-                &query.bits,
-                allowed.count,
-                budget.bits,
-                &mut buffers.matches,
-                &mut buffers.histogram,
-            );
-            buffers.slots.clear();
-            buffers.slots.extend(buffers.matches.iter().map(|candidate| candidate.slot));
-            self.codes.similarities8(
-                isa,
-                query,
-                &buffers.slots,
-                &mut buffers.products,
-                &mut buffers.similarities,
-            );
-            buffers.ranked.clear();
-            buffers.ranked.extend(buffers.similarities.iter().copied().zip(buffers.slots.iter().copied()));
-            keep_best(&mut buffers.ranked, budget.rerank);
-            for &(_, slot) in &buffers.ranked {
-                let slot = slot as usize;
-                top.push(self.codes.similarity(isa, query, slot), self.ids[slot]);
+            let Buffers { matches, histogram, .. } = buffers;
+            let mut limit =
+                first_limit(isa, blocks, &query.bits, allowed.count, budget.bits, matches, histogram);
+            let (mut seen, mut reference) = (None, None);
+            loop {
+                matches_within(isa, blocks, &query.bits, limit, seen, &mut buffers.matches);
+                self.rank_matches(isa, query, buffers);
+                let entered = rerank(&mut buffers.ranked, budget.error8, top, |slot| {
+                    (self.codes.similarity(isa, query, slot), self.ids[slot])
+                });
+                reference = entered.or(reference);
+                // Vectors as near as the worst result are not expected to differ in more signs than this; if the
+                // limit was lower, go back for those in between.
+                let needed = match reference {
+                    Some(slot) if top.worst() > f32::NEG_INFINITY => {
+                        let model = SignModel::new(codec, query, self.codes.meta[slot], top.worst());
+                        (model.mean + budget.sign_error * model.deviation).ceil() as u32
+                    }
+                    _ => limit + limit / 4 + 8,
+                };
+                if needed <= limit || limit as usize >= self.codes.width {
+                    break;
+                }
+                seen = Some(limit);
+                limit = needed;
             }
         });
     }
 
-    /// For calibration: how many live vectors' signs are at most as far from the query's as those of each of `slots`.
-    pub(crate) fn sign_ranks(&self, isa: Isa, query: &Query, slots: &[u32]) -> Vec<usize> {
+    /// Similarities at 8 bits of the matches.
+    fn rank_matches(&self, isa: Isa, query: &Query, buffers: &mut Buffers) {
+        let Buffers { matches, slots, products, similarities, ranked, .. } = buffers;
+        slots.clear();
+        slots.extend(matches.iter().map(|candidate| candidate.slot));
+        self.codes.similarities8(isa, query, slots, products, similarities);
+        ranked.clear();
+        ranked.extend(similarities.iter().copied().zip(slots.iter().copied()));
+    }
+
+    /// For calibration: of each of `slots`, how many live vectors' signs differ from the query's in at most as many
+    /// places, and in how many.
+    pub(crate) fn sign_ranks(&self, isa: Isa, query: &Query, slots: &[u32]) -> Vec<(usize, u32)> {
         let blocks = BitBlocks {
             words: self.bits(),
             per_vector: self.codes.width / 64,
@@ -183,7 +218,7 @@ impl Segment {
         };
         let mut matches = Vec::new();
         isa.hamming(blocks, &query.bits, u32::MAX, &mut matches);
-        let mut within = vec![0_usize; self.codes.width + 2];
+        let mut within = vec![0_usize; self.codes.width + 1];
         for candidate in &matches {
             within[candidate.distance as usize] += 1;
         }
@@ -193,37 +228,65 @@ impl Segment {
             *count = sum;
         }
         let of = |slot: &u32| {
-            let at = matches.binary_search_by_key(slot, |candidate| candidate.slot);
-            at.map_or(usize::MAX, |at| within[matches[at].distance as usize])
+            let at = matches.binary_search_by_key(slot, |candidate| candidate.slot).ok()?;
+            let distance = matches[at].distance;
+            Some((within[distance as usize], distance))
         };
-        slots.iter().map(of).collect()
+        slots.iter().filter_map(of).collect()
     }
 }
 
-/// Keeps the `n` highest, in no order.
-pub(crate) fn keep_best(ranked: &mut Vec<(f32, u32)>, n: usize) {
-    if ranked.len() > n && n > 0 {
-        ranked.select_nth_unstable_by(n - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        ranked.truncate(n);
+/// Makes 16-bit products of the candidates in the order of their 8-bit ones, for as long as these leave a chance.
+///
+/// Returns the slot of the last that entered `top`, `None` if there were no candidates.
+pub(crate) fn rerank(
+    ranked: &mut [(f32, u32)],
+    error8: f32,
+    top: &mut Top,
+    exact: impl Fn(usize) -> (f32, TrackId),
+) -> Option<usize> {
+    const FIRST: usize = 64;
+    let by_similarity = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    let first = ranked.len().min(FIRST.max(2 * top.k()));
+    if first < ranked.len() {
+        ranked.select_nth_unstable_by(first, by_similarity);
     }
+    let mut last = ranked.first().map(|&(_, slot)| slot as usize);
+    let (near, far) = ranked.split_at_mut(first);
+    near.sort_unstable_by(by_similarity);
+    let mut offer = |&(estimate, slot): &(f32, u32)| {
+        let chance = estimate + error8 >= top.worst();
+        if chance {
+            let (similarity, track) = exact(slot as usize);
+            if similarity >= top.worst() {
+                last = Some(slot as usize);
+            }
+            top.push(similarity, track);
+        }
+        chance
+    };
+    if near.iter().all(&mut offer) {
+        for candidate in far.iter() {
+            offer(candidate);
+        }
+    }
+    last
 }
 
-/// At least `want` (or all) allowed vectors with the fewest differing signs.
-fn nearest_signs(
+/// A number of differing signs that about `want` of the `count` allowed vectors are within, from a sixteenth of them.
+fn first_limit(
     isa: Isa,
     blocks: BitBlocks<'_>,
     query: &[u64],
     count: usize,
     want: usize,
-    out: &mut Vec<BitMatch>,
+    matches: &mut Vec<BitMatch>,
     histogram: &mut Vec<u32>,
-) {
+) -> u32 {
     const RUN: usize = 8;
     let step = BLOCK * blocks.per_vector;
-    let dimension = blocks.per_vector * 64;
     let n_blocks = blocks.allowed.len();
-    // A sixteenth of the blocks tells which distance about a third more than wanted will be within.
-    out.clear();
+    matches.clear();
     for first in (0..n_blocks).step_by(RUN * 16) {
         let end = (first + RUN).min(n_blocks);
         let part = BitBlocks {
@@ -231,41 +294,36 @@ fn nearest_signs(
             allowed: &blocks.allowed[first..end],
             ..blocks
         };
-        isa.hamming(part, query, u32::MAX, out);
+        isa.hamming(part, query, u32::MAX, matches);
     }
-    tally(out, dimension, histogram);
-    let share = out.len() as f64 / count as f64;
-    let aim = ((want as f64 * 1.25 + 32.) * share).ceil() as u32;
-    let mut limit = distance_of(histogram, aim);
-    loop {
-        out.clear();
-        isa.hamming(blocks, query, limit, out);
-        if out.len() >= want.min(count) || limit as usize >= dimension {
-            break;
-        }
-        limit += (limit / 32).max(1);
-    }
-    tally(out, dimension, histogram);
-    let cut = distance_of(histogram, want as u32);
-    out.retain(|candidate| candidate.distance <= cut);
-}
-
-fn tally(matches: &[BitMatch], dimension: usize, histogram: &mut Vec<u32>) {
     histogram.clear();
-    histogram.resize(dimension + 1, 0);
-    for candidate in matches {
+    histogram.resize(blocks.per_vector * 64 + 1, 0);
+    for candidate in matches.iter() {
         histogram[candidate.distance as usize] += 1;
     }
-}
-
-/// The smallest distance that at least `n` lie within; the largest if there are fewer.
-fn distance_of(histogram: &[u32], n: u32) -> u32 {
+    let aim = (want as f64 * matches.len() as f64 / count as f64).ceil() as u32;
     let mut sum = 0;
     let at = histogram.iter().position(|&count| {
         sum += count;
-        sum >= n
+        sum >= aim
     });
     at.unwrap_or(histogram.len() - 1) as u32
+}
+
+/// The allowed vectors with at most `limit` differing signs, without those `seen` before within a lower limit.
+fn matches_within(
+    isa: Isa,
+    blocks: BitBlocks<'_>,
+    query: &[u64],
+    limit: u32,
+    seen: Option<u32>,
+    matches: &mut Vec<BitMatch>,
+) {
+    matches.clear();
+    isa.hamming(blocks, query, limit, matches);
+    if let Some(seen) = seen {
+        matches.retain(|candidate| candidate.distance > seen);
+    }
 }
 
 /// How far an 8-bit similarity can be from the 16-bit one.

@@ -67,14 +67,14 @@ pub(crate) fn save(
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&header);
-        removed.iter().for_each(|slot| bytes.extend_from_slice(&slot.to_le_bytes()));
-        added.iter().for_each(|&slot| bytes.extend_from_slice(&tail.ids[slot].0.to_le_bytes()));
+        bytes.extend(removed.iter().flat_map(|slot| slot.to_le_bytes()));
+        bytes.extend(added.iter().flat_map(|&slot| tail.ids[slot].0.to_le_bytes()));
         for &slot in &added {
             bytes.extend_from_slice(&tail.codes.meta[slot].scale.to_le_bytes());
             bytes.extend_from_slice(&tail.codes.meta[slot].offset.to_le_bytes());
         }
-        added.iter().for_each(|&slot| bytes.extend_from_slice(tail.codes.hi_row(slot)));
-        added.iter().for_each(|&slot| bytes.extend_from_slice(tail.codes.lo_row(slot)));
+        bytes.extend(added.iter().flat_map(|&slot| tail.codes.hi_row(slot)));
+        bytes.extend(added.iter().flat_map(|&slot| tail.codes.lo_row(slot)));
         let digest = blake3::hash(&bytes);
         bytes.extend_from_slice(digest.as_bytes());
         file.write_all(&bytes)
@@ -139,7 +139,7 @@ pub(crate) fn load(
     }
     let ids: Vec<TrackId> = ids.chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id)))).collect();
     let meta = pairs(meta, |scale, offset| Meta { scale, offset });
-    if meta.iter().any(|meta| !(0. ..=1.).contains(&meta.scale) || !(meta.offset.abs() <= 2.)) {
+    if !meta.iter().all(|meta| meta.is_sane()) {
         return Err(damage.error("scales out of range"));
     }
     Ok(Some(Changes { generation: header.generation, removed, ids, meta, hi: hi.to_vec(), lo: lo.to_vec() }))

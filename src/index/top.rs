@@ -4,6 +4,9 @@ use crate::track::TrackId;
 
 use super::types::Neighbor;
 
+/// Up to this many are kept sorted, so that the worst is always known.
+const SORTED: usize = 64;
+
 /// Keeps the `k` nearest of what is pushed: highest similarity first, then lowest id.
 #[derive(Debug, Clone)]
 pub(crate) struct Top {
@@ -17,6 +20,10 @@ impl Top {
         Self { k, found: Vec::with_capacity(2 * k.min(1 << 16)), worst: f32::NEG_INFINITY }
     }
 
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
     /// What is below this similarity cannot be among the best.
     #[inline]
     pub(crate) fn worst(&self) -> f32 {
@@ -28,9 +35,19 @@ impl Top {
         if self.k == 0 || similarity < self.worst {
             return;
         }
-        self.found.push(Neighbor { track, similarity });
-        if self.found.len() >= 2 * self.k {
-            self.cut();
+        let neighbor = Neighbor { track, similarity };
+        if self.k > SORTED {
+            self.found.push(neighbor);
+            if self.found.len() >= 2 * self.k {
+                self.cut();
+            }
+            return;
+        }
+        let at = self.found.partition_point(|other| nearer(other, &neighbor).is_lt());
+        self.found.insert(at, neighbor);
+        self.found.truncate(self.k);
+        if self.found.len() == self.k {
+            self.worst = self.found[self.k - 1].similarity;
         }
     }
 

@@ -3,9 +3,11 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::track::TrackId;
+
 use super::builder::Source;
 use super::graph::Graph;
-use super::segment::{Budget, Segment, keep_best};
+use super::segment::{Budget, Segment, SignModel, rerank};
 use super::top::Top;
 
 /// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
@@ -14,28 +16,30 @@ const AT: [usize; 2] = [10, 100];
 const SAMPLE: usize = 400;
 /// Widths tried.
 const WIDTHS: [usize; 16] = [16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 2048];
+/// Share of the true neighbours whose signs are within the first limit of the cascade.
+const FIRST_SHARE: f64 = 0.97;
 /// Share of the true neighbours that a stage of the cascade has to hand on.
 const HANDED_ON: f64 = 0.9995;
-/// What is measured on a sample is widened by this.
-const MARGIN: f64 = 1.25;
-/// True neighbours among which ranks at 8 bits are counted.
-const DEPTH: usize = 400;
+/// True neighbours that are looked at.
+const DEPTH: usize = 100;
 
 /// Widths for [`AT`] neighbours each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tuning {
     /// Candidates of a graph search.
     pub(crate) ef: [usize; 2],
     /// Candidates by sign.
     pub(crate) bits: [usize; 2],
-    /// Candidates by 8 bits.
-    pub(crate) rerank: [usize; 2],
+    /// How far beyond its expectation the number of differing signs may be, in standard deviations.
+    pub(crate) sign_error: f32,
+    /// How far a similarity at 8 bits may be from the one at 16.
+    pub(crate) error8: f32,
 }
 
 impl Default for Tuning {
     /// For indexes too small to measure: close to exact.
     fn default() -> Self {
-        Self { ef: [200, 400], bits: [2000, 4000], rerank: [64, 400] }
+        Self { ef: [200, 400], bits: [2000, 4000], sign_error: 6., error8: 0.03 }
     }
 }
 
@@ -46,12 +50,13 @@ impl Tuning {
 
     /// Whether these can be widths at all; for what is read from a file.
     pub(crate) fn is_sane(&self) -> bool {
-        [self.ef, self.bits, self.rerank].as_flattened().iter().all(|&width| width <= 1 << 31)
+        [self.ef, self.bits].as_flattened().iter().all(|&width| width <= 1 << 31)
+            && (0. ..=100.).contains(&self.sign_error)
+            && (0. ..=2.).contains(&self.error8)
     }
 
     pub(crate) fn budget(&self, k: usize) -> Budget {
-        let rerank = line(self.rerank, k);
-        Budget { bits: line(self.bits, k).max(rerank), rerank }
+        Budget { bits: line(self.bits, k), sign_error: self.sign_error, error8: self.error8 }
     }
 }
 
@@ -70,19 +75,19 @@ struct Trial {
 /// Measures on every n-th vector, which is hidden from the searches for it: as if it were not in the index.
 pub(crate) fn measure(source: Source<'_>, base: &Segment, graph: Option<&Graph>, target: f64) -> Tuning {
     let mut tuning = Tuning::default();
-    if base.len() < 2 * DEPTH {
+    if base.len() < 10 * DEPTH {
         return tuning;
     }
     let step = base.len().div_ceil(SAMPLE);
     let trials: Vec<Trial> =
         (0..base.len()).into_par_iter().step_by(step).map(|slot| trial(source, base, slot)).collect();
     measure_cascade(source, base, &trials, &mut tuning);
+    let error8 = tuning.error8;
     if let Some(graph) = graph {
         for (at, k) in AT.into_iter().enumerate() {
-            let rerank = tuning.budget(k).rerank;
             let target = if k == AT[0] { target } else { target.min(0.99) };
             let enough =
-                |&width: &usize| width >= k && recall(source, graph, &trials, k, width, rerank) >= target;
+                |&width: &usize| width >= k && recall(source, graph, &trials, k, width, error8) >= target;
             tuning.ef[at] = WIDTHS.iter().copied().find(enough).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
         }
     }
@@ -97,42 +102,62 @@ fn trial(source: Source<'_>, base: &Segment, slot: usize) -> Trial {
     Trial { slot: slot as u32, nearest: slots.map(|s| s as u32).filter(|&s| s as usize != slot).collect() }
 }
 
+/// What one trial says about the stages of the cascade.
+#[derive(Default)]
+struct Errors {
+    /// Rank by sign of each of the nearest.
+    ranks: Vec<usize>,
+    /// Differing signs beyond expectation, in standard deviations.
+    signs: Vec<f32>,
+    /// Similarity at 16 bits beyond the one at 8.
+    error8: Vec<f32>,
+}
+
 fn measure_cascade(source: Source<'_>, base: &Segment, trials: &[Trial], tuning: &mut Tuning) {
-    let ranks: Vec<(Vec<usize>, Vec<usize>)> = trials
-        .par_iter()
-        .map(|trial| {
-            let query = source.codec.query_at(source.codes, trial.slot as usize);
-            let by_sign = base.sign_ranks(source.isa, &query, &trial.nearest[..AT[1]]);
-            let (mut products, mut similarities) = (Vec::new(), Vec::new());
-            source.codes.similarities8(source.isa, &query, &trial.nearest, &mut products, &mut similarities);
-            let rank = |own: &f32| similarities.iter().filter(|other| *other >= own).count();
-            let by_8_bits = similarities[..AT[1]].iter().map(rank).collect();
-            (by_sign, by_8_bits)
-        })
-        .collect();
+    let errors = |trial: &Trial| {
+        let query = source.codec.query_at(source.codes, trial.slot as usize);
+        let nearest = &trial.nearest[..AT[1]];
+        let (mut products, mut similarities) = (Vec::new(), Vec::new());
+        source.codes.similarities8(source.isa, &query, nearest, &mut products, &mut similarities);
+        let mut errors = Errors::default();
+        let signs = base.sign_ranks(source.isa, &query, nearest);
+        for ((&slot, (rank, distance)), estimate) in nearest.iter().zip(signs).zip(similarities) {
+            let similarity = source.codes.similarity(source.isa, &query, slot as usize);
+            let model = SignModel::new(source.codec, &query, source.codes.meta[slot as usize], similarity);
+            errors.ranks.push(rank);
+            errors.signs.push((distance as f32 - model.mean) / model.deviation.max(1.));
+            errors.error8.push(similarity - estimate);
+        }
+        errors
+    };
+    let errors: Vec<Errors> = trials.par_iter().map(errors).collect();
     for (at, k) in AT.into_iter().enumerate() {
-        let quantile = |of: fn(&(Vec<usize>, Vec<usize>)) -> &Vec<usize>| {
-            let mut all: Vec<usize> = ranks.iter().flat_map(|ranks| of(ranks)[..k].iter().copied()).collect();
-            all.sort_unstable();
-            let rank = all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize];
-            (rank as f64 * MARGIN).ceil() as usize
-        };
-        tuning.bits[at] = quantile(|ranks| &ranks.0);
-        tuning.rerank[at] = quantile(|ranks| &ranks.1);
+        let mut ranks: Vec<usize> = errors.iter().flat_map(|one| one.ranks[..k].iter().copied()).collect();
+        ranks.sort_unstable();
+        // Where this is too few, the limit of signs is raised during the search.
+        tuning.bits[at] = ranks[((ranks.len() - 1) as f64 * FIRST_SHARE) as usize].max(4 * k);
     }
+    let beyond = |of: fn(&Errors) -> &Vec<f32>| {
+        let mut all: Vec<f32> = errors.iter().flat_map(|one| of(one).iter().copied()).collect();
+        all.sort_unstable_by(f32::total_cmp);
+        all[((all.len() - 1) as f64 * HANDED_ON).ceil() as usize].max(0.)
+    };
+    tuning.sign_error = beyond(|one| &one.signs).min(100.);
+    tuning.error8 = beyond(|one| &one.error8).min(2.);
 }
 
 /// Mean share of the true `k` neighbours that a graph search of width `ef` returns.
-fn recall(source: Source<'_>, graph: &Graph, trials: &[Trial], k: usize, ef: usize, rerank: usize) -> f64 {
+fn recall(source: Source<'_>, graph: &Graph, trials: &[Trial], k: usize, ef: usize, error8: f32) -> f64 {
     let one = |trial: &Trial| {
         let query = source.codec.query_at(source.codes, trial.slot as usize);
-        let mut best = graph.walk(source.isa, source.codes, &query, ef, Some(trial.slot), |pool| {
-            let best = pool.iter().take(rerank);
-            best.map(|&(_, slot)| (source.codes.similarity(source.isa, &query, slot as usize), slot))
-                .collect::<Vec<_>>()
+        let mut top = Top::new(k);
+        graph.walk(source.isa, source.codes, &query, ef, Some(trial.slot), |pool| {
+            rerank(pool, error8, &mut top, |slot| {
+                (source.codes.similarity(source.isa, &query, slot), TrackId(slot as i64))
+            });
         });
-        keep_best(&mut best, k);
-        best.iter().filter(|(_, slot)| trial.nearest[..k].contains(slot)).count()
+        let found = top.into_sorted();
+        found.iter().filter(|found| trial.nearest[..k].contains(&(found.track.0 as u32))).count()
     };
     let found: usize = trials.par_iter().map(one).sum();
     found as f64 / (trials.len() * k) as f64

@@ -11,7 +11,8 @@ use super::subset::Subset;
 pub struct Neighbor {
     /// The track.
     pub track: TrackId,
-    /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 2e-5 of 64-bit arithmetic.
+    /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit arithmetic; some 3e-6 at
+    /// 512 dimensions.
     pub similarity: f32,
 }
 

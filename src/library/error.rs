@@ -166,11 +166,10 @@ impl LibraryError {
             Code::DatabaseBusy | Code::DatabaseLocked => Self::Locked { path },
             Code::DatabaseCorrupt => Self::Damaged { path, detail: error.to_string() },
             Code::NotADatabase => Self::NotALibrary { path, found: error.to_string() },
-            Code::SystemIoFailure if is_no_space() => Self::DiskFull { path },
+            Code::SystemIoFailure | Code::CannotOpen if is_no_space() => Self::DiskFull { path },
             Code::SystemIoFailure if is_short_read(&error) => {
                 Self::Damaged { path, detail: error.to_string() }
             }
-            Code::CannotOpen if is_no_space() => Self::DiskFull { path },
             _ => Self::Sql { path, source: error },
         }
     }

@@ -1,6 +1,6 @@
 //! Checking what the catalogue holds, and mending it without losing what cannot be made again.
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::store::{NORM_TOLERANCE, f32_bytes, is_gone, norm};
 use super::{Library, Result, paths, read};
@@ -227,7 +227,9 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
     if !norm.is_normal() {
         return None;
     }
-    vector.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+    for value in &mut vector {
+        *value = (f64::from(*value) / norm) as f32;
+    }
     Some(vector)
 }
 
@@ -271,9 +273,13 @@ fn mend_vector(
     dimension: Option<usize>,
     report: &mut RepairReport,
 ) -> rusqlite::Result<()> {
-    let held: Vec<f32> = tx.query_row("SELECT vector FROM vectors WHERE track = ?1", [track.0], |row| {
-        Ok(read::f32_values(row.get_ref(0)?.as_blob()?))
-    })?;
+    let held = tx
+        .query_row("SELECT vector FROM vectors WHERE track = ?1", [track.0], |row| {
+            Ok(read::f32_values(row.get_ref(0)?.as_blob()?))
+        })
+        .optional()?;
+    // It belonged to nothing and is gone already.
+    let Some(held) = held else { return Ok(()) };
     let pooled = {
         let mut statement =
             tx.prepare_cached("SELECT track, count, starts, vectors FROM windows WHERE track = ?1")?;

@@ -27,6 +27,8 @@ mod read;
 mod salvage;
 pub mod scan;
 mod store;
+#[cfg(test)]
+mod tests;
 mod text;
 mod track_set;
 mod types;

@@ -1,6 +1,5 @@
 //! Opening a library: creation, checks, migrations.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,8 +19,9 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))
 /// Newest schema version that this voisin knows.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// A vector of 512 numbers takes 2 kB: a page of 4 kB would hold one, one of 16 kB holds seven.
-const PAGE_SIZE: i64 = 16_384;
+/// A vector of 512 numbers takes 2 kB: a page of 4 kB holds one, of 8 kB three, of 16 kB seven. Larger pages
+/// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
+pub(super) const PAGE_SIZE: i64 = 8_192;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,10 +42,15 @@ impl Library {
     /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`); a newer
     /// one is refused. Nothing is written in [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        Self::open_with(dir, mode, MIGRATIONS)
+        Self::open_with(dir, mode, MIGRATIONS, PAGE_SIZE)
     }
 
-    pub(super) fn open_with(dir: &Path, mode: OpenMode, migrations: &[M<'_>]) -> Result<Self> {
+    pub(super) fn open_with(
+        dir: &Path,
+        mode: OpenMode,
+        migrations: &[M<'_>],
+        page_size: i64,
+    ) -> Result<Self> {
         if mode == OpenMode::Create {
             std::fs::create_dir_all(dir).map_err(|source| match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
@@ -69,6 +74,7 @@ impl Library {
 
         let (connection, version) = connect(&path, mode)?;
         let mut library = Self { connection, dir: dir.to_path_buf(), path, mode };
+        library.refuse_cut_file()?;
         let newest = migrations.len() as i64;
         if version > newest {
             return Err(LibraryError::Newer { path: library.path, found: version, expected: newest });
@@ -84,7 +90,7 @@ impl Library {
                     expected: newest,
                 });
             }
-            library.migrate(migrations)?;
+            library.migrate(migrations, page_size)?;
         }
         if mode != OpenMode::ReadOnly {
             library.sql(
@@ -94,13 +100,29 @@ impl Library {
         Ok(library)
     }
 
+    /// SQLite notices missing pages, but takes the rest of a page that was cut for zeros.
+    fn refuse_cut_file(&self) -> Result<()> {
+        let expected = self.pragma("page_count")? * self.pragma("page_size")?;
+        // What the log holds need not be in the file yet.
+        if !log_is_empty(&self.path) {
+            return Ok(());
+        }
+        match std::fs::metadata(&self.path) {
+            Ok(file) if (file.len() as i64) < expected => Err(LibraryError::Damaged {
+                path: self.path.clone(),
+                detail: format!("it has {} bytes, expected {expected}", file.len()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Brings the schema up to date. Another process may be about to do the same: whoever has the lock
     /// looks at the version again.
-    fn migrate(&mut self, migrations: &[M<'_>]) -> Result<()> {
+    fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
         let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
         let from = self.pragma("user_version")?;
         if from == 0 {
-            self.sql(self.connection.pragma_update(None, "page_size", PAGE_SIZE))?;
+            self.sql(self.connection.pragma_update(None, "page_size", page_size))?;
             self.sql(self.connection.pragma_update(None, "application_id", APPLICATION_ID))?;
             self.sql(self.connection.pragma_update(None, "journal_mode", "WAL"))?;
         } else if from < migrations.len() as i64 {
@@ -201,9 +223,7 @@ fn is_unwritable(error: &rusqlite::Error) -> bool {
 }
 
 fn log_is_empty(path: &Path) -> bool {
-    let mut log = OsString::from(path);
-    log.push("-wal");
-    std::fs::metadata(log)
+    std::fs::metadata(paths::with_suffix(path, "-wal"))
         .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |log| log.len() == 0)
 }
 
@@ -229,16 +249,7 @@ fn immutable_uri(path: &Path) -> Result<String> {
 
 /// A name for the backup of schema `version` that is not taken.
 fn free_name(path: &Path, version: i64) -> PathBuf {
-    let name = |suffix: String| {
-        let mut name = OsString::from(path);
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let first = name(format!(".backup-v{version}"));
-    if !first.exists() {
-        return first;
-    }
-    (2..).map(|n| name(format!(".backup-v{version}-{n}"))).find(|path| !path.exists()).unwrap_or(first)
+    paths::free_name(path, &format!(".backup-v{version}"))
 }
 
 /// A consistent copy, written under another name, flushed and renamed: `target` is whole or not there.

@@ -1,10 +1,30 @@
 //! Paths as bytes, the form in which they are stored, and where a library lives.
 
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::LibraryError;
 
+/// `path` with `suffix` after its name: `voisin.db` and `-wal` give `voisin.db-wal`.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// `path` with `suffix`, or with `suffix-2` and so on where that is taken.
+pub(super) fn free_name(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = with_suffix(path, suffix);
+    let mut n = 1_u64;
+    while name.exists() {
+        n += 1;
+        name = with_suffix(path, &format!("{suffix}-{n}"));
+    }
+    name
+}
+
 /// A path as the bytes stored in the database. On Unix any bytes; elsewhere UTF-8.
+#[allow(clippy::unnecessary_wraps)] // Only outside Unix can it fail.
 pub(crate) fn to_bytes(path: &Path) -> Result<&[u8], LibraryError> {
     #[cfg(unix)]
     {

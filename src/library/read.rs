@@ -244,7 +244,7 @@ impl Library {
             });
         let Some((starts, values)) = self.sql(found)? else { return Ok(None) };
         let rows = starts.len();
-        let columns = if rows == 0 { 0 } else { values.len() / rows };
+        let columns = values.len().checked_div(rows).unwrap_or(0);
         let found = values.len();
         let vectors = Array2::from_shape_vec((rows, columns), values)
             .map_err(|_| LibraryError::Dimension { expected: rows * columns, found })?;

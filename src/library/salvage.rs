@@ -1,13 +1,12 @@
 //! Reading what is left of a damaged database into a new one.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::{DATABASE, Library, LibraryError, OpenMode, Result, SCHEMA_VERSION, WriterLock};
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, SCHEMA_VERSION, WriterLock, paths};
 
 /// The outcome of [`salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +39,8 @@ const TABLES: [(&str, &str, &str); 8] = [
     ("failures", "id", "id, path, size, mtime_ns, reason, transient, attempts, failed_at"),
 ];
 
-/// Widest gap between readable rows that is looked into row by row.
-const WIDEST_GAP: i64 = 10_000_000;
+/// Greatest key that is looked for row by row, where no better limit is known.
+const UNKNOWN_LIMIT: i64 = 1_000_000;
 
 /// Makes a new database from what can be read of a damaged one, which is kept beside it.
 ///
@@ -57,7 +56,11 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
         .tempdir_in(dir)
         .map_err(|source| io("write into", dir, source))?;
 
-    let mut report = SalvageReport { damaged: free_name(&path), rows: Vec::new(), incomplete: Vec::new() };
+    let mut report = SalvageReport {
+        damaged: paths::free_name(&path, ".damaged"),
+        rows: Vec::new(),
+        incomplete: Vec::new(),
+    };
     {
         // Read-only, so that closing it moves nothing from the log into the damaged file.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -136,23 +139,31 @@ fn read_table(
 ) -> rusqlite::Result<bool> {
     let select = format!("SELECT {columns} FROM {table} NOT INDEXED");
     if key.is_empty() {
-        return Ok(read_rows(old, &select, &mut put)?.whole);
+        return Ok(read_rows(old, &select, None, &mut put)?.whole);
     }
-    let forwards = read_rows(old, &format!("{select} ORDER BY {key}"), &mut put)?;
+    let forwards = read_rows(old, &format!("{select} ORDER BY {key}"), None, &mut put)?;
     if forwards.whole {
         return Ok(true);
     }
     let after = forwards.last.unwrap_or(i64::MIN);
-    let backwards = read_rows(old, &format!("{select} WHERE {key} > {after} ORDER BY {key} DESC"), &mut put)?;
+    let downwards = format!("{select} WHERE {key} > ?1 ORDER BY {key} DESC");
+    let backwards = read_rows(old, &downwards, Some(after), &mut put)?;
     if backwards.whole {
         return Ok(false);
     }
     let from = forwards.last.map_or(1, |last| last.saturating_add(1));
-    let to = backwards.last.unwrap_or_else(|| from.saturating_add(WIDEST_GAP));
-    for id in from..to.min(from.saturating_add(WIDEST_GAP)) {
-        read_rows(old, &format!("{select} WHERE {key} = {id}"), &mut put)?;
+    let to = backwards.last.unwrap_or(i64::MAX).min(greatest_key(old));
+    let single = format!("{select} WHERE {key} = ?1");
+    for id in from..to {
+        read_rows(old, &single, Some(id), &mut put)?;
     }
     Ok(false)
+}
+
+/// A key that no row is likely to be above: tracks are numbered on, and have few files each.
+fn greatest_key(old: &Connection) -> i64 {
+    let newest = old.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'audio'", [], |row| row.get(0));
+    newest.map_or(UNKNOWN_LIMIT, |newest: i64| newest.clamp(0, UNKNOWN_LIMIT * 10) * 2 + 1000)
 }
 
 struct Progress {
@@ -163,12 +174,13 @@ struct Progress {
 fn read_rows(
     old: &Connection,
     sql: &str,
+    key: Option<i64>,
     put: &mut impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<Progress> {
     let mut progress = Progress { whole: false, last: None };
     let Ok(mut statement) = old.prepare_cached(sql) else { return Ok(progress) };
     let columns = statement.column_count();
-    let Ok(mut rows) = statement.query([]) else { return Ok(progress) };
+    let Ok(mut rows) = statement.query(rusqlite::params_from_iter(key)) else { return Ok(progress) };
     loop {
         match rows.next() {
             Ok(Some(row)) => {
@@ -241,30 +253,17 @@ fn value(row: &Row<'_>, at: usize) -> rusqlite::Result<Value> {
     })
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn free_name(path: &Path) -> PathBuf {
-    (1..)
-        .map(|n| with_suffix(path, &format!(".damaged-{n}")))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| with_suffix(path, ".damaged"))
-}
-
 /// Keeps the damaged file under another name and renames the new one over it. The log goes with the
 /// damaged file: beside the new one it would be replayed into it.
 fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> {
     if fs::hard_link(path, damaged).is_err() {
         fs::copy(path, damaged)?;
     }
-    let log = with_suffix(path, "-wal");
+    let log = paths::with_suffix(path, "-wal");
     if log.exists() {
-        fs::rename(&log, with_suffix(damaged, "-wal"))?;
+        fs::rename(&log, paths::with_suffix(damaged, "-wal"))?;
     }
-    let _ = fs::remove_file(with_suffix(path, "-shm"));
+    let _ = fs::remove_file(paths::with_suffix(path, "-shm"));
     fs::File::options().write(true).open(new)?.sync_all()?;
     fs::rename(new, path)?;
     path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())

@@ -1,1 +1,9 @@
-//! Training: data sets, splits, augmentation, fitting.
+//! Training of the encoder: data, losses, optimiser, loop, checkpoints.
+//!
+//! ```text
+//! music files → prepare → cache (spectrograms + teachers' outputs) → train → checkpoint → export → model
+//! ```
+//!
+//! Not here: the network and its gradients ([`crate::encoder::conv`]), genre heads ([`crate::genre`]).
+
+pub mod encoder;

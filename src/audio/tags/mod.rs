@@ -1,5 +1,8 @@
 //! What people wrote about the music: tags read from, and genres written to, audio files.
 
+mod read;
+mod write;
+
 use std::path::Path;
 
 use super::AudioError;
@@ -15,7 +18,8 @@ pub struct Tags {
     pub album: Option<String>,
     /// Artist of the album.
     pub album_artist: Option<String>,
-    /// Each GENRE value as written, in order: `Rock/Pop` and `(17)` stay whole, splitting is not done here.
+    /// Each GENRE value in order. `Rock/Pop` stays whole, splitting is not done here; numbers of `ID3v1`'s list
+    /// (`17`, and `(17)` before other text in `ID3v2.3`) come as their names.
     pub genres: Vec<String>,
     /// Year of release or recording.
     pub year: Option<i32>,
@@ -54,21 +58,25 @@ pub enum WriteOutcome {
     KeptExisting(Vec<String>),
 }
 
-/// Reads a file's tags; a file without tags gives [`Tags::default`]. Never panics. Cover art is not loaded.
+/// Reads a file's tags; a file without tags, or with damaged ones, gives what there is. Never panics.
+///
+/// Contents decide what the file is, not its name. Cover art is not loaded. Errors are those of the file
+/// system only. Where a file has several kinds of tags (`ID3v2`, APE and `ID3v1` in an MP3), the richer kind
+/// counts and the others fill its gaps; genres all come from one kind.
 pub fn read_tags(path: &Path) -> Result<Tags, AudioError> {
-    let _ = path;
-    unimplemented!()
+    read::read_tags(path)
 }
 
 /// Writes one GENRE value per entry to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file.
 ///
 /// A temporary copy beside the file is changed, flushed and renamed over it: a crash at any moment leaves
-/// the old file or the new one, whole. The audio is untouched, so its [`crate::track::ContentId`] stays.
+/// the old file or the new one, whole (and perhaps a hidden `.voisin-…` copy). Before it is renamed, the
+/// copy is read back: its genres must be these and its [`crate::track::ContentId`] that of the file. All other
+/// tags stay, the version of an `ID3v2` tag too. Genres must not be empty strings or contain NULs.
 pub fn write_genres(
     path: &Path,
     genres: &[String],
     options: WriteOptions,
 ) -> Result<WriteOutcome, AudioError> {
-    let _ = (path, genres, options);
-    unimplemented!()
+    write::write_genres(path, genres, options)
 }

@@ -9,7 +9,7 @@ mod table;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-pub(crate) use safe::{spreadsheet_safe, terminal_safe};
+pub(crate) use safe::terminal_safe;
 pub(crate) use table::{Align, Table};
 
 /// Where messages go, and how many of them.
@@ -34,7 +34,6 @@ impl Console {
     }
 
     /// Says something besides the results.
-    #[allow(clippy::unused_self)]
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
             say(text);
@@ -106,7 +105,7 @@ pub(crate) fn print_csv<const N: usize>(
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(header)?;
     for row in rows {
-        writer.write_record(row.iter().map(|cell| spreadsheet_safe(cell)))?;
+        writer.write_record(row.iter().map(|cell| voisin::engine::spreadsheet_safe(cell).into_owned()))?;
     }
     print(writer.into_inner()?)
 }
@@ -138,7 +137,7 @@ pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);

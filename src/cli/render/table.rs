@@ -22,12 +22,13 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(columns: &[(&str, Align)]) -> Self {
         let mut inner = comfy_table::Table::new();
-        inner.load_preset(presets::NOTHING).set_truncation_indicator("…");
+        inner.load_style(presets::NOTHING).set_truncation_indicator("…");
         if io::stdout().is_terminal() {
             inner.set_content_arrangement(ContentArrangement::Dynamic);
         }
         let alignments: Vec<Align> = columns.iter().map(|(_, align)| *align).collect();
-        let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let coloured =
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let header = columns.iter().map(|(name, align)| {
             let cell = Cell::new(name).set_alignment(alignment(*align));
             if coloured { cell.add_attribute(Attribute::Bold) } else { cell }

@@ -38,6 +38,7 @@ macro_rules! per_isa {
         ///
         /// # Safety
         /// `isa.is_available()`, and the arguments keep the promises of the generic function.
+        #[allow(clippy::too_many_arguments, reason = "the generic kernel's own arguments")]
         pub(super) unsafe fn $name(isa: crate::encoder::conv::Isa, $($arg: $ty),*) {
             use crate::encoder::conv::{Isa, simd};
             #[cfg(target_arch = "x86_64")]

@@ -27,7 +27,7 @@ pub(crate) struct FastMusicnn {
     packed: Packed,
     roots: Roots,
     /// Scratch memory that no thread is using.
-    idle: Mutex<Vec<Box<Scratch>>>,
+    idle: Mutex<Vec<Scratch>>,
 }
 
 #[derive(Debug)]
@@ -94,8 +94,7 @@ impl FastMusicnn {
             .for_each(|((mel, penultimate), logits)| {
                 // A panic elsewhere cannot leave the scratch memory in a bad state: it is overwritten.
                 let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                let mut scratch =
-                    idle.unwrap_or_else(|| Box::new(Scratch::new(&self.packed, buffer::lanes(self.isa))));
+                let mut scratch = idle.unwrap_or_else(|| Scratch::new(&self.packed, buffer::lanes(self.isa)));
                 self.patch(mel, &mut scratch);
                 penultimate.copy_from_slice(&scratch.penultimate.as_slice()[..PENULTIMATE]);
                 logits.copy_from_slice(&scratch.logits.as_slice()[..TAGS]);
@@ -200,25 +199,25 @@ impl FastMusicnn {
         assert!(input.len() >= (FRAMES + 2 * BORDER) * stride && out.len() >= FRAMES * layer.outputs);
         let job = Rows {
             stride,
-            bias_rows: self.packed.bias_rows.as_ptr(),
+            bias_row: self.packed.bias_rows.as_ptr(),
             residual: residual.map_or(std::ptr::null(), |(rows, _)| rows.as_ptr()),
             residual_width: residual.map_or(0, |(_, width)| width),
             count: FRAMES,
-            ..self.job(layer, input, out)
+            ..Self::job(layer, input, out)
         };
         // SAFETY: `isa` is available; a frame's row is 7 frames of the bordered input; lengths checked above.
         unsafe { rows::rows(self.isa, &job) }
     }
 
     /// One row times a matrix, then ReLU and batch norm.
-    fn job(&self, layer: &Matrix, input: &[f32], out: &mut [f32]) -> Rows {
+    fn job(layer: &Matrix, input: &[f32], out: &mut [f32]) -> Rows {
         Rows {
             input: input.as_ptr(),
             stride: 0,
             inner: layer.inner,
-            matrix: layer.matrix.as_slice().as_ptr(),
+            matrix: layer.values.as_slice().as_ptr(),
             bias: layer.bias.as_slice().as_ptr(),
-            bias_rows: NO_BORDER.as_ptr(),
+            bias_row: NO_BORDER.as_ptr(),
             scale: layer.scale.as_slice().as_ptr(),
             shift: layer.shift.as_slice().as_ptr(),
             residual: std::ptr::null(),
@@ -247,12 +246,13 @@ impl FastMusicnn {
             unsafe { rows::pool(self.isa, rows.as_ptr(), FRAMES, width, out.as_mut_ptr(), half) };
             column += width;
         }
-        let job = self.job(&self.packed.dense, scratch.pooled.as_slice(), scratch.penultimate.as_mut_slice());
+        let job =
+            Self::job(&self.packed.dense, scratch.pooled.as_slice(), scratch.penultimate.as_mut_slice());
         // SAFETY: `isa` is available; the buffers have the matrix' sizes.
         unsafe { rows::rows(self.isa, &job) };
         let job = Rows {
             scale: std::ptr::null(),
-            ..self.job(&self.packed.logits, scratch.penultimate.as_slice(), scratch.logits.as_mut_slice())
+            ..Self::job(&self.packed.logits, scratch.penultimate.as_slice(), scratch.logits.as_mut_slice())
         };
         // SAFETY: as above.
         unsafe { rows::rows(self.isa, &job) };

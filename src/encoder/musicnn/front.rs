@@ -5,6 +5,7 @@
 //! Filters lie side by side in the lanes. Outputs are reduced to their maximum as they leave the last butterfly:
 //! no map is ever stored.
 
+#![allow(clippy::too_many_arguments, reason = "kernels take pointers that the compiler must know apart")]
 #![allow(unsafe_code, reason = "SIMD kernels behind a run-time feature check")]
 #![allow(
     clippy::inline_always,
@@ -143,10 +144,10 @@ unsafe fn time_spectra_generic<S: Simd>(frames: *const f32, roots: &Roots, work:
                         let k = residue + 8 * (q + 4 * p);
                         S::store(lanes[0].as_mut_ptr(), y.im);
                         S::store(lanes[1].as_mut_ptr(), y.re);
-                        for lane in 0..S::LANES {
+                        for (lane, (&re, &im)) in lanes[0].iter().zip(&lanes[1]).enumerate().take(S::LANES) {
                             let to = out.add(((pair + lane) * TIME_BINS + k) * 2);
-                            *to = lanes[0][lane];
-                            *to.add(1) = lanes[1][lane];
+                            *to = re;
+                            *to.add(1) = im;
                         }
                     }
                 }

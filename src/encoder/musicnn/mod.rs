@@ -99,7 +99,7 @@ mod tests {
 
     fn reference(weights: &Weights, mels: &[f32], n: usize) -> Outputs {
         let device = candle_core::Device::Cpu;
-        let network = Musicnn::new(&weights.var_builder(&device).unwrap()).unwrap();
+        let network = Musicnn::new(&weights.var_builder(&device, candle_core::DType::F32).unwrap()).unwrap();
         let input = candle_core::Tensor::from_slice(mels, (n, 1, BANDS, FRAMES), &device).unwrap();
         let (penultimate, logits) = network.forward(&input).unwrap();
         let values = |t: candle_core::Tensor| t.flatten_all().unwrap().to_vec1().unwrap();

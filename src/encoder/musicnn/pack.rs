@@ -91,7 +91,7 @@ pub(super) struct Matrix {
     /// A multiple of two vectors.
     pub(super) outputs: usize,
     /// `[panel][inner][2 · LANES]`
-    pub(super) matrix: Buffer,
+    pub(super) values: Buffer,
     /// `[rows][outputs]`
     pub(super) bias: Buffer,
     pub(super) scale: Buffer,
@@ -273,7 +273,7 @@ impl Matrix {
         Self {
             inner,
             outputs,
-            matrix: Buffer::zeroed(inner * outputs),
+            values: Buffer::zeroed(inner * outputs),
             bias: Buffer::zeroed(bias_rows * outputs),
             scale: Buffer::zeroed(outputs),
             shift: Buffer::zeroed(outputs),
@@ -282,7 +282,7 @@ impl Matrix {
 
     fn set(&mut self, row: usize, output: usize, value: f64, lanes: usize) {
         let (panel, lane) = (output / (2 * lanes), output % (2 * lanes));
-        self.matrix.as_mut_slice()[(panel * self.inner + row) * 2 * lanes + lane] = value as f32;
+        self.values.as_mut_slice()[(panel * self.inner + row) * 2 * lanes + lane] = value as f32;
     }
 }
 

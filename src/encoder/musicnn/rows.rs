@@ -21,10 +21,10 @@ pub(super) struct Rows {
     pub(super) inner: usize,
     /// `[panel][inner][2 · LANES]`
     pub(super) matrix: *const f32,
-    /// Row i starts from `bias + bias_rows[i] · outputs`.
+    /// Row i starts from `bias + bias_row[i] · outputs`.
     pub(super) bias: *const f32,
     /// `count` indices.
-    pub(super) bias_rows: *const u8,
+    pub(super) bias_row: *const u8,
     /// `[outputs]` each, or null: the sums are the result, without ReLU.
     pub(super) scale: *const f32,
     pub(super) shift: *const f32,
@@ -73,7 +73,7 @@ unsafe fn block<S: Simd, const R: usize>(job: &Rows, matrix: *const f32, row: us
     unsafe {
         let mut sums = [[S::splat(0.0); 2]; R];
         for (r, sums) in sums.iter_mut().enumerate() {
-            let bias = job.bias.add(usize::from(*job.bias_rows.add(row + r)) * job.outputs + column);
+            let bias = job.bias.add(usize::from(*job.bias_row.add(row + r)) * job.outputs + column);
             *sums = [S::load(bias), S::load(bias.add(S::LANES))];
         }
         let input = job.input.add(row * job.stride);

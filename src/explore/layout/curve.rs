@@ -1,6 +1,6 @@
 //! The curve 1 / (1 + a x^2b) that turns distance on the map into closeness.
 
-/// `a` and `b` that fit an offset exponential (1 up to `min_dist`, then exp(min_dist − x)) best in the sense
+/// `a` and `b` that fit an offset exponential (1 up to `min_dist`, then `exp(min_dist` − x)) best in the sense
 /// of least squares on 300 points from 0 to 3, by Gauss–Newton with halved steps.
 ///
 /// For `min_dist` 0.1: a = 1.577, b = 0.895, as umap-learn has it.

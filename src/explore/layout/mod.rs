@@ -1,9 +1,9 @@
 //! A 2-D layout that keeps neighbours together.
 //!
-//! UMAP (McInnes, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection", arXiv 1802.03426)
+//! UMAP (`McInnes`, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection", arXiv 1802.03426)
 //! on the k-NN graph. The optimiser is voisin's own: the one in `umap-rs` 0.4 draws from an unseeded
-//! generator (no two maps are the same) and cannot place new points. Here each track's moves depend only on
-//! the positions before the round, so that a seed gives the same map whatever the number of threads.
+//! generator (no two maps are the same) and cannot place new points. Here one thread draws from one
+//! seeded generator.
 
 mod curve;
 mod fuzzy;

@@ -1,11 +1,16 @@
 //! Drawings of a layout: one HTML file to walk on, PNG and SVG for papers, CSV for other tools.
 
-use std::path::Path;
+mod html;
+mod labels;
+mod picture;
+
+pub use html::html;
+pub use picture::{ColourBy, StaticOptions, png, svg};
 
 use ndarray::ArrayView2;
 
 use super::clusters::Clustering;
-use super::{KnnGraph, Result, TrackMeta};
+use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 
 /// What a map shows.
 #[derive(Debug, Clone, Copy)]
@@ -20,57 +25,96 @@ pub struct MapData<'a> {
     pub clustering: Option<&'a Clustering>,
 }
 
-/// One self-contained HTML page.
-///
-/// - `title`: shown on top
-/// - `page_folder`: the folder the page will lie in, so that links to audio files can be relative; `None`
-///   leaves paths as they are
-pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Result<String> {
-    let _ = (data, title, page_folder);
-    todo!()
+impl MapData<'_> {
+    fn check(&self) -> Result<()> {
+        same_length("metadata", self.positions.nrows(), self.meta.len())?;
+        same_length("neighbour graph", self.positions.nrows(), self.graph.len())?;
+        if let Some(clustering) = self.clustering {
+            same_length("cluster assignment", self.positions.nrows(), clustering.assignment.len())?;
+        }
+        if self.positions.ncols() != 2 || self.positions.iter().any(|x| !x.is_finite()) {
+            return Err(ExploreError::Parameter {
+                name: "positions",
+                found: format!("{:?}", self.positions.dim()),
+                expected: "two finite coordinates per track",
+            });
+        }
+        Ok(())
+    }
+
+    /// Name of each row's cluster; `None` is noise or no clustering.
+    fn cluster_names(&self) -> Vec<Option<&str>> {
+        let Some(clustering) = self.clustering else { return vec![None; self.meta.len()] };
+        let names: std::collections::HashMap<u32, &str> =
+            clustering.clusters.iter().map(|cluster| (cluster.id, cluster.name.as_str())).collect();
+        clustering.assignment.iter().map(|id| names.get(id).copied()).collect()
+    }
+
+    /// Smallest and largest coordinates: x, y, x, y.
+    fn bounds(&self) -> [f32; 4] {
+        let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
+        for row in self.positions.rows() {
+            for d in 0..2 {
+                bounds[d] = bounds[d].min(row[d]);
+                bounds[d + 2] = bounds[d + 2].max(row[d]);
+            }
+        }
+        if bounds[0] > bounds[2] {
+            return [0.0, 0.0, 1.0, 1.0];
+        }
+        for d in 0..2 {
+            if bounds[d + 2] - bounds[d] < 1e-6 {
+                bounds[d] -= 0.5;
+                bounds[d + 2] += 0.5;
+            }
+        }
+        bounds
+    }
 }
 
-/// What a static map is coloured by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ColourBy {
-    /// First genre of the tags.
-    #[default]
-    Genre,
-    /// Predicted genre.
-    Predicted,
-    /// Cluster.
-    Cluster,
-    /// Artist.
-    Artist,
-}
-
-/// Size and content of a static map.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StaticOptions {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Title on top; empty for none.
-    pub title: String,
-    /// Colours.
-    pub colour_by: ColourBy,
-}
-
-/// PNG file's bytes.
-pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
-    let _ = (data, options);
-    todo!()
-}
-
-/// SVG text.
-pub fn svg(data: &MapData<'_>, options: &StaticOptions) -> Result<String> {
-    let _ = (data, options);
-    todo!()
-}
-
-/// CSV with a header: id, x, y, cluster, artist, title, album, genres, `predicted_genre`, year, path.
+/// CSV with a header: id, x, y, cluster, artist, title, album, genres (joined by "; "), `predicted_genre`,
+/// year, path. Fields that a spreadsheet would take for a formula get a leading apostrophe.
 pub fn csv(data: &MapData<'_>) -> Result<String> {
-    let _ = data;
-    todo!()
+    data.check()?;
+    let clusters = data.cluster_names();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let write_error = |error: csv::Error| ExploreError::Draw(error.to_string());
+    writer
+        .write_record([
+            "id",
+            "x",
+            "y",
+            "cluster",
+            "artist",
+            "title",
+            "album",
+            "genres",
+            "predicted_genre",
+            "year",
+            "path",
+        ])
+        .map_err(write_error)?;
+    for (row, track) in data.meta.iter().enumerate() {
+        let text = |value: &str| {
+            let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
+            if formula { format!("'{value}") } else { value.to_owned() }
+        };
+        writer
+            .write_record([
+                track.id.to_string(),
+                data.positions[[row, 0]].to_string(),
+                data.positions[[row, 1]].to_string(),
+                text(clusters[row].unwrap_or("")),
+                text(track.artist.as_deref().unwrap_or("")),
+                text(track.display_title()),
+                text(track.album.as_deref().unwrap_or("")),
+                text(&track.genres.join("; ")),
+                text(track.predicted_genre.as_deref().unwrap_or("")),
+                track.year.map(|year| year.to_string()).unwrap_or_default(),
+                track.path.clone(),
+            ])
+            .map_err(write_error)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| ExploreError::Draw(error.to_string()))?;
+    Ok(String::from_utf8(bytes).expect("only strings were written"))
 }

@@ -1,21 +1,38 @@
 //! A list for an evening: near its seeds, not all of one artist, as alike or as varied as one likes.
 
-use ndarray::ArrayView2;
+mod formats;
+
+pub(crate) use formats::relative;
+pub use formats::{Format, PathStyle, write};
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::{ArrayView2, Axis};
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
-use super::{Result, TrackMeta};
+use super::{ExploreError, Result, TrackMeta, same_length};
 use crate::track::TrackId;
-
-mod formats;
-pub use formats::{Format, PathStyle, write};
 
 /// How long a list is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Length {
     /// Number of tracks.
     Tracks(usize),
-    /// Total time in seconds; the list ends within one track of it.
+    /// Total time in seconds: the list ends as near to it as whole tracks allow.
     Seconds(f64),
+}
+
+/// What becomes of the seeds themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SeedUse {
+    /// They are not in the list.
+    #[default]
+    Leave,
+    /// They open it.
+    Open,
+    /// They may be chosen like any other track: for a genre, a cluster or a playlist as seed.
+    Allow,
 }
 
 /// What a list should be like.
@@ -29,10 +46,23 @@ pub struct PlaylistOptions {
     pub diversity: f32,
     /// Shuffles with this seed; `None` orders by small steps.
     pub shuffle: Option<u64>,
-    /// Whether the seeds themselves open the list.
-    pub include_seeds: bool,
-    /// Least similarity to the nearest seed.
+    /// What becomes of the seeds.
+    pub seeds: SeedUse,
+    /// Least cosine similarity to the seed a track is there for.
     pub min_similarity: Option<f32>,
+}
+
+impl Default for PlaylistOptions {
+    fn default() -> Self {
+        Self {
+            length: Length::Tracks(20),
+            max_per_artist: None,
+            diversity: 0.0,
+            shuffle: None,
+            seeds: SeedUse::Leave,
+            min_similarity: None,
+        }
+    }
 }
 
 /// One entry of a list.
@@ -42,16 +72,27 @@ pub struct Entry {
     pub track: TrackId,
     /// Its row.
     pub row: usize,
-    /// The seed it is there for, as position in `seeds`.
+    /// The seed it is there for, as row.
     pub seed: usize,
     /// Cosine similarity to that seed.
     pub similarity: f32,
 }
 
+/// Seeds that are looked at separately; more are thinned out to the most different ones.
+const MOST_SEEDS: usize = 32;
+/// Length taken for tracks whose own is unknown, in seconds.
+const USUAL_SECONDS: f64 = 240.0;
+
 /// Chooses tracks near `seeds`.
 ///
-/// - `seeds`: row numbers; each gets the same share of the list
+/// Each seed gets the same share of the list: in turn, each takes the track that is near to it and (by
+/// `diversity`) unlike those already taken (maximal marginal relevance, Carbonell and Goldstein, 1998).
+///
+/// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
+/// - `seeds`: row numbers
 /// - `excluded`: rows never taken (duplicates, say)
+///
+/// The list is shorter than asked for where the conditions leave no more tracks.
 pub fn playlist(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
@@ -59,6 +100,360 @@ pub fn playlist(
     excluded: &dyn Fn(usize) -> bool,
     options: &PlaylistOptions,
 ) -> Result<Vec<Entry>> {
-    let _ = (vectors, meta, seeds, excluded, options);
-    todo!()
+    check(vectors, meta, seeds, options)?;
+    let mut list = Growing::new(meta, options);
+    let all_seeds: HashSet<usize> = seeds.iter().copied().collect();
+    if options.seeds == SeedUse::Open {
+        let mut opened = HashSet::new();
+        for &seed in seeds {
+            if opened.insert(seed) && list.wants_more() {
+                list.push(seed, seed, 1.0);
+            }
+        }
+    }
+    let opening = list.entries.len();
+    let sources = thin_out(vectors, seeds);
+    let asked = match options.length {
+        Length::Tracks(tracks) => tracks,
+        Length::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
+    };
+    let mut pools: Vec<Pool> = sources
+        .iter()
+        .map(|&seed| {
+            let usable = |row: usize| {
+                let left_out = options.seeds != SeedUse::Allow && all_seeds.contains(&row);
+                !left_out && !excluded(row)
+            };
+            let least = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
+            // Room for the artist cap and for diversity.
+            let size = (asked * 4).max(50) * (1 + (4.0 * options.diversity) as usize);
+            Pool::new(vectors, seed, least, size, usable)
+        })
+        .collect();
+    // Farther tracks follow where the artist cap empties a pool.
+    let mut turn = 0;
+    let mut idle = 0;
+    while list.wants_more() && idle < pools.len() {
+        let pool = &mut pools[turn % sources.len()];
+        turn += 1;
+        match pool.take(&list, options.diversity) {
+            Some((row, similarity)) => {
+                idle = 0;
+                let seed = pool.seed;
+                if !list.push(row, seed, similarity) {
+                    break;
+                }
+                for pool in &mut pools {
+                    pool.chosen(vectors, row);
+                }
+            }
+            None => idle += 1,
+        }
+    }
+    let mut entries = list.entries;
+    match options.shuffle {
+        Some(seed) => entries[opening..].shuffle(&mut StdRng::seed_from_u64(seed)),
+        None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
+    }
+    Ok(entries)
+}
+
+fn check(
+    vectors: ArrayView2<'_, f32>,
+    meta: &[TrackMeta],
+    seeds: &[usize],
+    options: &PlaylistOptions,
+) -> Result<()> {
+    same_length("metadata", vectors.nrows(), meta.len())?;
+    if let Some(&bad) = seeds.iter().find(|&&seed| seed >= meta.len()) {
+        return Err(ExploreError::Row { row: bad, rows: meta.len() });
+    }
+    if seeds.is_empty() {
+        return Err(ExploreError::TooFew { what: "a playlist's seeds", needed: 1, found: 0 });
+    }
+    if !(0.0..=1.0).contains(&options.diversity) {
+        return Err(ExploreError::Parameter {
+            name: "diversity",
+            found: options.diversity.to_string(),
+            expected: "0 to 1",
+        });
+    }
+    if let Length::Seconds(seconds) = options.length
+        && !(seconds.is_finite() && seconds > 0.0)
+    {
+        return Err(ExploreError::Parameter {
+            name: "length",
+            found: seconds.to_string(),
+            expected: "more than 0 seconds",
+        });
+    }
+    Ok(())
+}
+
+/// The list as it grows, with its caps.
+struct Growing<'a> {
+    meta: &'a [TrackMeta],
+    options: &'a PlaylistOptions,
+    entries: Vec<Entry>,
+    seconds: f64,
+    taken: HashSet<usize>,
+    per_artist: HashMap<String, usize>,
+}
+
+impl<'a> Growing<'a> {
+    fn new(meta: &'a [TrackMeta], options: &'a PlaylistOptions) -> Self {
+        Self {
+            meta,
+            options,
+            entries: Vec::new(),
+            seconds: 0.0,
+            taken: HashSet::new(),
+            per_artist: HashMap::new(),
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        match self.options.length {
+            Length::Tracks(tracks) => self.entries.len() < tracks,
+            Length::Seconds(seconds) => self.seconds < seconds,
+        }
+    }
+
+    fn admits(&self, row: usize) -> bool {
+        let full = |artist: String| {
+            let most = self.options.max_per_artist.unwrap_or(usize::MAX);
+            self.per_artist.get(&artist).copied().unwrap_or(0) >= most
+        };
+        !self.taken.contains(&row) && !self.meta[row].artist_key().is_some_and(full)
+    }
+
+    /// Adds a track; `false` if the list is nearer to its length without it.
+    fn push(&mut self, row: usize, seed: usize, similarity: f32) -> bool {
+        let track = &self.meta[row];
+        let seconds = if track.seconds > 0.0 { track.seconds } else { USUAL_SECONDS };
+        if let Length::Seconds(wanted) = self.options.length
+            && !self.entries.is_empty()
+            && self.seconds + seconds - wanted > wanted - self.seconds
+        {
+            return false;
+        }
+        self.seconds += seconds;
+        self.taken.insert(row);
+        if let Some(artist) = track.artist_key() {
+            *self.per_artist.entry(artist).or_default() += 1;
+        }
+        self.entries.push(Entry { track: track.id, row, seed, similarity });
+        true
+    }
+}
+
+/// Candidates of one seed.
+struct Pool {
+    seed: usize,
+    /// Row, similarity to the seed, largest similarity to a track of the list; nearest first.
+    candidates: Vec<(usize, f32, f32)>,
+}
+
+impl Pool {
+    fn new(
+        vectors: ArrayView2<'_, f32>,
+        seed: usize,
+        least: f32,
+        size: usize,
+        usable: impl Fn(usize) -> bool,
+    ) -> Self {
+        let similarities = vectors.dot(&vectors.row(seed));
+        let mut candidates: Vec<(usize, f32, f32)> = similarities
+            .iter()
+            .enumerate()
+            .filter(|&(row, &s)| s >= least && usable(row))
+            .map(|(row, &s)| (row, s, f32::NEG_INFINITY))
+            .collect();
+        candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        candidates.truncate(size.max(1));
+        Self { seed, candidates }
+    }
+
+    /// The best candidate that the list admits.
+    fn take(&mut self, list: &Growing<'_>, diversity: f32) -> Option<(usize, f32)> {
+        self.candidates.retain(|c| list.admits(c.0));
+        let score = |c: &(usize, f32, f32)| {
+            let repeated = if c.2.is_finite() { c.2 } else { 0.0 };
+            (1.0 - diversity) * c.1 - diversity * repeated
+        };
+        let best = self.candidates.iter().max_by(|a, b| score(a).total_cmp(&score(b)).then(b.0.cmp(&a.0)))?;
+        Some((best.0, best.1))
+    }
+
+    fn chosen(&mut self, vectors: ArrayView2<'_, f32>, row: usize) {
+        for candidate in &mut self.candidates {
+            candidate.2 = candidate.2.max(vectors.row(candidate.0).dot(&vectors.row(row)));
+        }
+    }
+}
+
+/// Distinct seeds; if there are many, the most central one and then always the one farthest from those taken.
+fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let seeds: Vec<usize> = seeds.iter().copied().filter(|&seed| seen.insert(seed)).collect();
+    if seeds.len() <= MOST_SEEDS {
+        return seeds;
+    }
+    let part = vectors.select(Axis(0), &seeds);
+    let centre = part.mean_axis(Axis(0)).expect("there are seeds");
+    let first = (0..seeds.len())
+        .max_by(|&a, &b| part.row(a).dot(&centre).total_cmp(&part.row(b).dot(&centre)))
+        .expect("there are seeds");
+    let mut taken = vec![first];
+    let mut nearest = part.dot(&part.row(first));
+    while taken.len() < MOST_SEEDS {
+        let next =
+            (0..seeds.len()).min_by(|&a, &b| nearest[a].total_cmp(&nearest[b])).expect("there are seeds");
+        taken.push(next);
+        nearest.zip_mut_with(&part.dot(&part.row(next)), |old, &new| *old = old.max(new));
+    }
+    taken.into_iter().map(|i| seeds[i]).collect()
+}
+
+/// Orders entries after `opening` so that each lies near the one before: nearest next, then pairs of steps
+/// uncrossed while that shortens the way (2-opt).
+fn order_by_small_steps(vectors: ArrayView2<'_, f32>, entries: &mut [Entry], opening: usize, seed: usize) {
+    let distance = |a: usize, b: usize| 1.0 - vectors.row(a).dot(&vectors.row(b));
+    let start = if opening > 0 { entries[opening - 1].row } else { seed };
+    let rest = &mut entries[opening..];
+    let mut here = start;
+    for i in 0..rest.len() {
+        let next = (i..rest.len())
+            .min_by(|&a, &b| distance(here, rest[a].row).total_cmp(&distance(here, rest[b].row)))
+            .expect("the range is not empty");
+        rest.swap(i, next);
+        here = rest[i].row;
+    }
+    let before = |rest: &[Entry], i: usize| if i == 0 { start } else { rest[i - 1].row };
+    for _ in 0..if rest.len() <= 300 { 20 } else { 0 } {
+        let mut better = false;
+        for i in 0..rest.len() {
+            for j in i + 1..rest.len() {
+                let old = distance(before(rest, i), rest[i].row)
+                    + rest.get(j + 1).map_or(0.0, |next| distance(rest[j].row, next.row));
+                let new = distance(before(rest, i), rest[j].row)
+                    + rest.get(j + 1).map_or(0.0, |next| distance(rest[i].row, next.row));
+                if new < old - 1e-6 {
+                    rest[i..=j].reverse();
+                    better = true;
+                }
+            }
+        }
+        if !better {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::grouped;
+    use super::*;
+
+    fn collection() -> (ndarray::Array2<f32>, Vec<usize>, Vec<TrackMeta>) {
+        let (vectors, labels) = grouped(4, 50, 16, 0.7, 6);
+        let meta = (0..200)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i as i64), format!("{i}.mp3"));
+                track.artist = Some(format!("artist {}", i % 25));
+                track.seconds = 180.0 + i as f64;
+                track
+            })
+            .collect();
+        (vectors, labels, meta)
+    }
+
+    #[test]
+    fn nearest_tracks_within_the_artist_cap() {
+        let (vectors, _, meta) = collection();
+        let options = PlaylistOptions {
+            max_per_artist: Some(1),
+            length: Length::Tracks(12),
+            ..PlaylistOptions::default()
+        };
+        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).expect("a list");
+        assert_eq!(list.len(), 12);
+        let artists: HashSet<_> = list.iter().map(|e| meta[e.row].artist_key()).collect();
+        assert_eq!(artists.len(), 12);
+        assert!(list.iter().all(|e| e.row != 3 && e.seed == 3));
+        let free = PlaylistOptions { length: Length::Tracks(12), ..PlaylistOptions::default() };
+        let list = playlist(vectors.view(), &meta, &[3], &|row| row % 2 == 0, &free).expect("a list");
+        let mut plain: Vec<usize> = (0..200).filter(|row| row % 2 == 1 && *row != 3).collect();
+        let similarity = vectors.dot(&vectors.row(3));
+        plain.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
+        let mut rows: Vec<usize> = list.iter().map(|e| e.row).collect();
+        rows.sort_unstable();
+        plain.truncate(12);
+        plain.sort_unstable();
+        assert_eq!(rows, plain);
+    }
+
+    #[test]
+    fn seeds_share_the_list_and_time_is_met() {
+        let (vectors, labels, meta) = collection();
+        let options = PlaylistOptions { length: Length::Seconds(5400.0), ..PlaylistOptions::default() };
+        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options).expect("a list");
+        let total: f64 = list.iter().map(|e| meta[e.row].seconds).sum();
+        assert!((total - 5400.0).abs() < 200.0, "{total}");
+        for seed in 0..3 {
+            let share = list.iter().filter(|e| e.seed == seed).count();
+            assert!(share.abs_diff(list.len() / 3) <= 1);
+            assert!(list.iter().filter(|e| e.seed == seed).all(|e| labels[e.row] == labels[seed]));
+        }
+    }
+
+    #[test]
+    fn diversity_widens_and_shuffles_repeat() {
+        let (vectors, _, meta) = collection();
+        let mean = |diversity: f32| {
+            let options =
+                PlaylistOptions { diversity, length: Length::Tracks(15), ..PlaylistOptions::default() };
+            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+            let pairs = list.iter().flat_map(|a| list.iter().map(move |b| (a.row, b.row)));
+            pairs.map(|(a, b)| vectors.row(a).dot(&vectors.row(b))).sum::<f32>()
+        };
+        assert!(mean(0.0) > mean(0.5) && mean(0.5) > mean(1.0));
+        let shuffled = |seed| {
+            let options = PlaylistOptions { shuffle: Some(seed), ..PlaylistOptions::default() };
+            playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list")
+        };
+        assert_eq!(shuffled(1), shuffled(1));
+        assert_ne!(shuffled(1), shuffled(2));
+    }
+
+    #[test]
+    fn small_steps_are_smaller_than_shuffled_ones() {
+        let (vectors, _, meta) = collection();
+        let longest = |shuffle| {
+            let options = PlaylistOptions {
+                shuffle,
+                seeds: SeedUse::Open,
+                length: Length::Tracks(40),
+                ..PlaylistOptions::default()
+            };
+            let list = playlist(vectors.view(), &meta, &[0, 1], &|_| false, &options).expect("a list");
+            assert_eq!((list[0].row, list[1].row), (0, 1));
+            list.windows(2).map(|w| 1.0 - vectors.row(w[0].row).dot(&vectors.row(w[1].row))).sum::<f32>()
+        };
+        assert!(longest(None) < 0.8 * longest(Some(1)));
+    }
+
+    #[test]
+    fn many_seeds_are_thinned_out() {
+        let (vectors, _, meta) = collection();
+        let seeds: Vec<usize> = (0..100).collect();
+        let options = PlaylistOptions {
+            seeds: SeedUse::Allow,
+            length: Length::Tracks(64),
+            ..PlaylistOptions::default()
+        };
+        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
+        assert_eq!(list.len(), 64);
+        assert_eq!(list.iter().map(|e| e.seed).collect::<HashSet<_>>().len(), MOST_SEEDS);
+    }
 }

@@ -13,7 +13,7 @@ use super::{BLOCK, BitBlocks, BitMatch, Isa, QueryCode};
 
 const LANES: usize = 32;
 /// Rows fetched ahead of the one being multiplied.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 #[inline]
 #[target_feature(enable = "avx2")]

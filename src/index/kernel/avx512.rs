@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 use super::{ALIGN, BLOCK, BitBlocks, BitMatch, QueryCode};
 
 /// Rows fetched ahead of the one being multiplied.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: &mut [i32]) {

@@ -3,6 +3,8 @@
 //! What is wrong with one path is reported and does not stop the rest. Nothing is opened but playlists.
 
 pub mod playlist;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -96,12 +98,12 @@ impl Scanner<'_> {
                 Some(kind) => self.playlist(path, kind),
                 None => self.file(path, &metadata),
             },
-            Ok(_) => self.problem(path, "is neither a file nor a folder"),
-            Err(error) => self.problem(path, error),
+            Ok(_) => self.problem(path, &"is neither a file nor a folder"),
+            Err(error) => self.problem(path, &error),
         }
     }
 
-    fn problem(&mut self, path: &Path, reason: impl ToString) {
+    fn problem(&mut self, path: &Path, reason: &dyn std::fmt::Display) {
         self.scan.problems.push(ScanProblem { path: path.to_path_buf(), reason: reason.to_string() });
     }
 
@@ -126,7 +128,7 @@ impl Scanner<'_> {
     fn folder(&mut self, path: &Path) {
         let root = match std::fs::canonicalize(path) {
             Ok(root) => root,
-            Err(error) => return self.problem(path, error),
+            Err(error) => return self.problem(path, &error),
         };
         // Two folder sets, because the closure below borrows one while files are being taken.
         let mut visited = std::mem::take(&mut self.folders);
@@ -141,7 +143,7 @@ impl Scanner<'_> {
                     if error.loop_ancestor().is_none() {
                         let path = error.path().unwrap_or(&root).to_path_buf();
                         let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                        self.problem(&path, reason);
+                        self.problem(&path, &reason);
                     }
                     continue;
                 }
@@ -170,7 +172,7 @@ impl Scanner<'_> {
                     }
                     Err(error) => {
                         let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                        self.problem(entry.path(), reason);
+                        self.problem(entry.path(), &reason);
                     }
                 }
             }
@@ -187,23 +189,23 @@ impl Scanner<'_> {
         let read = std::fs::File::open(path)
             .and_then(|file| file.take(LARGEST_PLAYLIST + 1).read_to_end(&mut bytes));
         if let Err(error) = read {
-            return self.problem(path, error);
+            return self.problem(path, &error);
         }
         if bytes.len() as u64 > LARGEST_PLAYLIST {
-            return self.problem(path, "playlist is larger than 64 MiB");
+            return self.problem(path, &"playlist is larger than 64 MiB");
         }
         let base = path.parent().unwrap_or(Path::new(""));
         for entry in playlist::parse(&bytes, kind) {
             match playlist::resolve(&entry, base, &|path| path.is_file()) {
                 Ok(file) => match std::fs::metadata(&file) {
                     Ok(_) if PlaylistKind::of(&file).is_some() => {
-                        self.problem(&file, "playlists inside playlists are not followed");
+                        self.problem(&file, &"playlists inside playlists are not followed");
                     }
                     Ok(metadata) if metadata.is_file() => self.file(&file, &metadata),
-                    Ok(_) => self.problem(&file, "is not a file"),
-                    Err(error) => self.problem(&file, error),
+                    Ok(_) => self.problem(&file, &"is not a file"),
+                    Err(error) => self.problem(&file, &error),
                 },
-                Err(remote) => self.problem(Path::new(&remote), "is not a local file"),
+                Err(remote) => self.problem(Path::new(&remote), &"is not a local file"),
             }
         }
     }

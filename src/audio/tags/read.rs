@@ -1,0 +1,162 @@
+//! Reading tags: lofty for most formats, Symphonia's own readers for Matroska and CAF.
+
+use std::fs::File;
+use std::io::{BufReader, Seek, SeekFrom};
+use std::path::Path;
+
+use lofty::config::{ParseOptions, ParsingMode};
+use lofty::file::TaggedFileExt;
+use lofty::probe::Probe;
+use lofty::tag::{ItemKey, Tag, TagType};
+use symphonia::core::meta::StandardTag;
+
+use super::Tags;
+use crate::audio::AudioError;
+use crate::audio::demux::Demuxer;
+use crate::audio::guard::guard;
+use crate::audio::source::read_up_to;
+
+pub(super) fn options() -> ParseOptions {
+    let mut options = ParseOptions::new();
+    options.read_properties(false).read_cover_art(false).parsing_mode(ParsingMode::Relaxed)
+}
+
+pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
+    let io = |error| AudioError::from_io(path, error);
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(AudioError::NotAFile { path: path.to_owned() });
+    }
+    let mut file = File::open(path).map_err(io)?;
+    let mut head = [0; 4];
+    let n = read_up_to(&mut file, &mut head).map_err(io)?;
+    // lofty knows neither, and would search them for something it knows.
+    if matches!(&head[..n], b"\x1a\x45\xdf\xa3" | b"caff") {
+        return Ok(from_container(path));
+    }
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
+    let parsed = guard(path, || {
+        let probe = Probe::new(BufReader::new(file)).options(options()).guess_file_type().ok()?;
+        probe.file_type().map(|_| probe.read())
+    });
+    match parsed {
+        Ok(Some(Ok(file))) => Ok(from_all(file.tags(), file.primary_tag_type())),
+        Ok(None | Some(Err(_))) | Err(_) => Ok(Tags::default()),
+    }
+}
+
+/// Merges the kinds of tags in a file, the primary first and `ID3v1`, which cuts everything short, last.
+fn from_all(all: &[Tag], primary: TagType) -> Tags {
+    let rank = |tag: &Tag| match tag.tag_type() {
+        kind if kind == primary => 0,
+        TagType::Id3v1 => 2,
+        _ => 1,
+    };
+    let mut ranked: Vec<&Tag> = all.iter().collect();
+    ranked.sort_by_key(|tag| rank(tag));
+    let mut merged = Tags::default();
+    for tag in ranked {
+        let tags = from_one(tag);
+        merged.title = merged.title.or(tags.title);
+        merged.artist = merged.artist.or(tags.artist);
+        merged.album = merged.album.or(tags.album);
+        merged.album_artist = merged.album_artist.or(tags.album_artist);
+        merged.year = merged.year.or(tags.year);
+        merged.track_number = merged.track_number.or(tags.track_number);
+        merged.disc_number = merged.disc_number.or(tags.disc_number);
+        if merged.genres.is_empty() {
+            merged.genres = tags.genres;
+        }
+    }
+    merged
+}
+
+fn from_one(tag: &Tag) -> Tags {
+    let joined = |key| {
+        let parts: Vec<String> = tag.get_strings(key).flat_map(values).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    };
+    let number = |key| tag.get_strings(key).find_map(leading_number);
+    let dates = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate, ItemKey::OriginalReleaseDate];
+    Tags {
+        title: joined(ItemKey::TrackTitle),
+        artist: joined(ItemKey::TrackArtist),
+        album: joined(ItemKey::AlbumTitle),
+        album_artist: joined(ItemKey::AlbumArtist),
+        genres: tag.get_strings(ItemKey::Genre).flat_map(values).collect(),
+        year: dates.into_iter().find_map(|key| tag.get_strings(key).find_map(year)),
+        track_number: number(ItemKey::TrackNumber),
+        disc_number: number(ItemKey::DiscNumber),
+    }
+}
+
+/// Matroska and CAF, which lofty does not know.
+fn from_container(path: &Path) -> Tags {
+    let mut tags = Tags::default();
+    let Ok(mut demuxer) = Demuxer::open(path) else { return tags };
+    demuxer.visit_tags(&mut |tag| {
+        let text = |value: &str| values(value).next();
+        match tag {
+            StandardTag::TrackTitle(value) => tags.title = tags.title.take().or(text(value)),
+            StandardTag::Artist(value) => tags.artist = tags.artist.take().or(text(value)),
+            StandardTag::Album(value) => tags.album = tags.album.take().or(text(value)),
+            StandardTag::AlbumArtist(value) => tags.album_artist = tags.album_artist.take().or(text(value)),
+            StandardTag::Genre(value) => tags.genres.extend(values(value)),
+            StandardTag::RecordingDate(value)
+            | StandardTag::ReleaseDate(value)
+            | StandardTag::OriginalReleaseDate(value) => tags.year = tags.year.or(year(value)),
+            StandardTag::TrackNumber(value) => tags.track_number = u32::try_from(*value).ok(),
+            StandardTag::DiscNumber(value) => tags.disc_number = u32::try_from(*value).ok(),
+            _ => {}
+        }
+    });
+    tags
+}
+
+/// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
+fn values(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split('\0').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+/// `3`, `03`, `3/12`.
+fn leading_number(text: &str) -> Option<u32> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..digits].parse().ok().filter(|&number| number > 0)
+}
+
+/// The first run of exactly four digits: `1987`, `1987-06-01`, `06/01/1987`.
+fn year(text: &str) -> Option<i32> {
+    text.split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| digits.len() == 4 || digits.len() == 8)
+        .find_map(|digits| digits[..4].parse().ok())
+        .filter(|&year| year > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_come_in_many_forms() {
+        for text in ["1987", "1987-06-01", "06/01/1987", "19870601", " 1987 ", "1987-06-01T12:00:00Z"] {
+            assert_eq!(year(text), Some(1987), "{text}");
+        }
+        for text in ["", "0000", "87", "unknown", "198"] {
+            assert_eq!(year(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_end_at_the_first_other_character() {
+        assert_eq!(leading_number("03/12"), Some(3));
+        assert_eq!(leading_number("A1"), None);
+        assert_eq!(leading_number("0"), None);
+        assert_eq!(leading_number("99999999999"), None);
+    }
+
+    #[test]
+    fn values_are_split_at_nuls_and_nowhere_else() {
+        assert_eq!(values("Rock/Pop\0(17)\0\0 ").collect::<Vec<_>>(), ["Rock/Pop", "(17)"]);
+    }
+}

@@ -1,0 +1,177 @@
+//! What every verb needs: the library's folder, the model, the device, the threads, and Ctrl-C.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, bail};
+use voisin::encoder::{Encoder, EncoderOptions, ModelRef, models_dir};
+use voisin::engine::{Embedder, Engine, EngineError};
+use voisin::library::{Library, OpenMode, default_dir};
+
+use super::args::{EngineKind, Global};
+use super::render::Console;
+
+/// The program's surroundings, as the global options describe them.
+pub(crate) struct Context {
+    global: Global,
+    pub(crate) console: Console,
+    stop: Arc<AtomicBool>,
+    embedder: OnceCell<Arc<Embedder>>,
+    /// Writes the trace when it is dropped.
+    _trace: Option<tracing_chrome::FlushGuard>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
+        let console = Console::new(global.quiet, global.verbose);
+        if let Some(threads) = global.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(usize::from(threads))
+                .build_global()
+                .context("cannot start the threads asked for")?;
+        }
+        let trace = global.trace.as_deref().map(start_trace).transpose()?;
+        Ok(Self { global, console, stop: Arc::default(), embedder: OnceCell::new(), _trace: trace })
+    }
+
+    /// Where the library is.
+    pub(crate) fn library_dir(&self) -> PathBuf {
+        self.global.library.clone().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(default_dir)
+    }
+
+    /// The same surroundings, with another library.
+    pub(crate) fn with_library(&self, dir: &Path) -> anyhow::Result<Self> {
+        let global =
+            Global { library: Some(dir.to_owned()), threads: None, trace: None, ..self.global.clone() };
+        Self::new(global)
+    }
+
+    /// Whether --library (or its variable) was given.
+    pub(crate) fn has_library_option(&self) -> bool {
+        self.global.library.is_some()
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        rayon::current_num_threads()
+    }
+
+    /// Opens the library for reading, or for writing where that is possible, so that its index can be kept.
+    pub(crate) fn open_engine(&self) -> anyhow::Result<Engine> {
+        let dir = self.library_dir();
+        match Engine::open(&dir, OpenMode::ReadWrite) {
+            Ok(engine) => Ok(engine),
+            Err(EngineError::Library(voisin::library::LibraryError::ReadOnly { .. })) => {
+                Ok(Engine::open(&dir, OpenMode::ReadOnly)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The model, on its device: --model, else the library's own, else the default. Loaded once.
+    ///
+    /// Says where it runs, and if that is not the GPU, why.
+    pub(crate) fn embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
+        if let Some(embedder) = self.embedder.get() {
+            return Ok(Arc::clone(embedder));
+        }
+        let held = library.map(Library::model).transpose()?.flatten();
+        let model = match (&self.global.model, &held) {
+            (Some(name), _) => parse_model(name),
+            (None, Some(held)) => parse_model(&held.name),
+            (None, None) => ModelRef::default(),
+        };
+        let device = self.global.device.resolve()?;
+        let options = EncoderOptions {
+            engine: match self.global.engine {
+                EngineKind::Fast => voisin::encoder::Engine::Fast,
+                EngineKind::Candle => voisin::encoder::Engine::Candle,
+            },
+            ..EncoderOptions::default()
+        };
+        let encoder = Encoder::load_with(&model, &device, &options).with_context(|| {
+            held.as_ref().filter(|_| self.global.model.is_none()).map_or_else(
+                || format!("cannot load the model {model}"),
+                |held| format!("this library's model {} cannot be loaded", held.name),
+            )
+        })?;
+        if let Some(held) = &held {
+            let fingerprint = encoder.manifest().fingerprint();
+            if held.fingerprint != fingerprint {
+                bail!(
+                    "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
+                    held.name,
+                    held.fingerprint,
+                    encoder.manifest().name,
+                    held.name,
+                );
+            }
+        }
+        let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
+        self.console.note(&format!("model {} on {}{note}", encoder.manifest().name, device.description()));
+        let embedder = Arc::new(Embedder::new(encoder)?);
+        Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
+    }
+
+    /// For the engine, which takes the model only when it has to listen.
+    pub(crate) fn lazy_embedder(&self, library: Option<&Library>) -> Result<Arc<Embedder>, EngineError> {
+        self.embedder(library).map_err(|error| match error.downcast::<EngineError>() {
+            Ok(error) => error,
+            Err(error) => match error.downcast::<voisin::encoder::EncoderError>() {
+                Ok(error) => error.into(),
+                Err(error) => EngineError::Model { reason: format!("{error:#}") },
+            },
+        })
+    }
+
+    pub(crate) fn model_option(&self) -> Option<&str> {
+        self.global.model.as_deref()
+    }
+
+    pub(crate) fn device_option(&self) -> voisin::encoder::DeviceChoice {
+        self.global.device
+    }
+
+    /// A flag that Ctrl-C raises. A second Ctrl-C ends the program at once; nothing stored is lost either way.
+    pub(crate) fn stop_on_ctrl_c(&self) -> anyhow::Result<Arc<AtomicBool>> {
+        let stop = Arc::clone(&self.stop);
+        let console = self.console;
+        ctrlc::set_handler(move || {
+            if stop.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            console.note("stopping: the tracks in hand are finished first (Ctrl-C again to stop at once)");
+        })
+        .context("cannot listen for Ctrl-C")?;
+        Ok(Arc::clone(&self.stop))
+    }
+}
+
+/// A model as a user names it; a bare name is looked for among the built-in ones and in the models folder.
+pub(crate) fn parse_model(text: &str) -> ModelRef {
+    match text.parse() {
+        Ok(model) => model,
+        Err(never) => match never {},
+    }
+}
+
+/// Where the user's own models lie, for messages.
+pub(crate) fn models_dir_for_display() -> String {
+    models_dir().map_or_else(|| "(no home folder)".to_owned(), |dir| dir.display().to_string())
+}
+
+fn start_trace(path: &Path) -> anyhow::Result<tracing_chrome::FlushGuard> {
+    use tracing_subscriber::Layer as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    // The trace's own writer would panic at a path that cannot be written.
+    let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new().writer(file).include_args(true).build();
+    // Spans only: other crates' log lines are no part of a timeline. (The method itself is not general enough in its
+    // lifetime for the layer's bounds.)
+    #[allow(clippy::redundant_closure_for_method_calls)]
+    let layer = layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.is_span()));
+    tracing_subscriber::registry().with(layer).try_init().context("cannot start the trace")?;
+    Ok(guard)
+}

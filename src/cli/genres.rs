@@ -1,0 +1,127 @@
+//! `voisin genres`.
+
+use voisin::engine::Engine;
+use voisin::genre::{Genre, GenreKinship, Kinship, KinshipOptions, Taxonomy};
+use voisin::track::TrackId;
+
+use super::Ending;
+use super::args::{GenresArgs, TableFormat};
+use super::context::Context;
+use super::render::{self, Align, Table, count};
+
+/// Kin named per genre in the overview.
+const KIN: usize = 3;
+
+pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
+    let engine = context.open_engine()?;
+    let taxonomy = Taxonomy::default();
+    let kinship = engine.kinship(&taxonomy, &KinshipOptions::default())?;
+    match &args.genre {
+        None => match args.format {
+            TableFormat::Table => table(&kinship)?,
+            TableFormat::Json => render::print_json(&kinship)?,
+            TableFormat::Csv => csv(&kinship.genres.iter().collect::<Vec<_>>())?,
+        },
+        Some(name) => {
+            let wanted = taxonomy.genre(name).unwrap_or_else(|| Genre::plain(name));
+            let genre = kinship.of(&wanted)?;
+            match args.format {
+                TableFormat::Table => one(&engine, genre)?,
+                TableFormat::Json => render::print_json(genre)?,
+                TableFormat::Csv => csv(&[genre])?,
+            }
+        }
+    }
+    Ok(Ending::Fine)
+}
+
+/// The overview of all genres, as the demo shows it too.
+pub(crate) fn overview(engine: &Engine) -> anyhow::Result<()> {
+    table(&engine.kinship(&Taxonomy::default(), &KinshipOptions::default())?)
+}
+
+fn table(kinship: &Kinship) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("genre", Align::Left),
+        ("tracks", Align::Right),
+        ("cohesion", Align::Right),
+        ("nearest genres (distance, 0 to 1)", Align::Left),
+    ]);
+    for genre in &kinship.genres {
+        let kin: Vec<String> =
+            genre.nearest.iter().take(KIN).map(|kin| format!("{} {:.2}", kin.genre, kin.distance)).collect();
+        let cells = [
+            genre.genre.to_string(),
+            genre.tracks.to_string(),
+            format!("{:.2}", genre.cohesion),
+            kin.join(", "),
+        ];
+        table.row(cells);
+    }
+    table.print()
+}
+
+fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
+    render::print_csv(
+        [
+            "genre",
+            "tracks",
+            "cohesion",
+            "other",
+            "distance",
+            "low",
+            "high",
+            "centroid",
+            "neighbourhood",
+            "votes",
+        ],
+        genres.iter().flat_map(|genre| {
+            genre.nearest.iter().map(|kin| {
+                [
+                    genre.genre.to_string(),
+                    genre.tracks.to_string(),
+                    format!("{:.4}", genre.cohesion),
+                    kin.genre.to_string(),
+                    format!("{:.4}", kin.distance),
+                    format!("{:.4}", kin.low),
+                    format!("{:.4}", kin.high),
+                    format!("{:.4}", kin.centroid),
+                    format!("{:.4}", kin.neighbourhood),
+                    format!("{:.4}", kin.votes),
+                ]
+            })
+        }),
+    )
+}
+
+fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
+    let head =
+        format!("{}: {}, cohesion {:.2}", genre.genre, count(genre.tracks as u64, "track"), genre.cohesion);
+    render::print_line(&render::terminal_safe(&head))?;
+    let mut table = Table::new(&[
+        ("nearest", Align::Left),
+        ("distance", Align::Right),
+        ("95 % interval", Align::Left),
+        ("votes", Align::Right),
+    ]);
+    for kin in genre.nearest.iter().take(10) {
+        table.row([
+            kin.genre.to_string(),
+            format!("{:.2}", kin.distance),
+            format!("{:.2} to {:.2}", kin.low, kin.high),
+            format!("{:.0} %", 100.0 * kin.votes),
+        ]);
+    }
+    table.print()?;
+    let name = |id: TrackId| -> anyhow::Result<String> { Ok(engine.library().track(id)?.display_name()) };
+    for (i, &id) in genre.typical.iter().enumerate() {
+        let label = if i == 0 { "typical:   " } else { "           " };
+        render::print_line(&format!("{label}{}", render::terminal_safe(&name(id)?)))?;
+    }
+    for (i, track) in genre.borderline.iter().enumerate() {
+        let label = if i == 0 { "borderline:" } else { "           " };
+        let text = format!("{label} {} (leans to {})", name(track.track)?, track.towards);
+        render::print_line(&render::terminal_safe(&text))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Completions and manual pages, made from the same arguments that the program reads.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::Command;
+
+use super::{Ending, render};
+
+pub(crate) fn completions(command: &mut Command, shell: clap_complete::Shell) -> anyhow::Result<Ending> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "voisin", &mut script);
+    render::print(script)?;
+    Ok(Ending::Fine)
+}
+
+pub(crate) fn man(command: Command, output: Option<&Path>) -> anyhow::Result<Ending> {
+    match output {
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page)?;
+            render::print(page)?;
+        }
+        Some(folder) => {
+            std::fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(command, folder))
+                .with_context(|| format!("cannot write manual pages into {}", folder.display()))?;
+        }
+    }
+    Ok(Ending::Fine)
+}

@@ -1,0 +1,179 @@
+//! `voisin status`, `voisin failed`, `voisin remove`.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use voisin::engine::Engine;
+use voisin::explore::TrackMeta;
+use voisin::library::{OpenMode, stored_path};
+use voisin::track::TrackId;
+
+use super::Ending;
+use super::args::{FailedArgs, ListFormat, RemoveArgs, ReportFormat, StatusArgs};
+use super::context::Context;
+use super::render::{self, count, grouped};
+use super::similar::{lossy, print_playlist};
+
+/// The documented JSON of `status`.
+#[derive(Serialize)]
+struct StatusJson {
+    library: String,
+    tracks: u64,
+    files: u64,
+    windows: u64,
+    failed: u64,
+    model: Option<String>,
+    model_fingerprint: Option<String>,
+    dimension: Option<usize>,
+    index_generation: u64,
+    database_bytes: u64,
+    index_bytes: u64,
+    schema: u32,
+}
+
+pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
+    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
+    let status = engine.library().status()?;
+    let index_bytes = std::fs::metadata(engine.index_path()).map_or(0, |metadata| metadata.len());
+    let json = StatusJson {
+        library: lossy(engine.library().dir()),
+        tracks: status.tracks,
+        files: status.files,
+        windows: status.windows,
+        failed: status.failures,
+        model: status.model.as_ref().map(|model| model.name.clone()),
+        model_fingerprint: status.model.as_ref().map(|model| model.fingerprint.clone()),
+        dimension: status.model.as_ref().map(|model| model.dimension),
+        index_generation: status.generation,
+        database_bytes: status.bytes,
+        index_bytes,
+        schema: status.schema,
+    };
+    if args.format == ReportFormat::Json {
+        render::print_json(&json)?;
+        return Ok(Ending::Fine);
+    }
+    let mut lines = vec![
+        ("library", json.library),
+        ("tracks", format!("{} in {}", grouped(json.tracks), count(json.files, "file"))),
+        ("windows", grouped(json.windows)),
+        ("failed", grouped(json.failed)),
+    ];
+    if let Some(model) = &status.model {
+        lines.push((
+            "model",
+            format!("{} ({} dimensions, {})", model.name, model.dimension, model.fingerprint),
+        ));
+    }
+    lines.push(("index", format!("generation {}, {}", json.index_generation, megabytes(json.index_bytes))));
+    lines.push(("database", format!("schema {}, {}", json.schema, megabytes(json.database_bytes))));
+    for (name, value) in lines {
+        render::print_line(&format!("{name:<9} {}", render::terminal_safe(&value)))?;
+    }
+    if json.failed > 0 {
+        context.console.note("see \"voisin failed\" for the reasons");
+    }
+    Ok(Ending::Fine)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[derive(Serialize)]
+struct FailureJson {
+    path: String,
+    reason: String,
+    attempts: u32,
+}
+
+pub(crate) fn failed(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
+    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
+    let failures = engine.library().failures()?;
+    match args.output.format {
+        ListFormat::Table => {
+            // One line a file, reason last: nothing is cut, because the reason is what is asked for.
+            for failure in &failures {
+                let line = format!("{}: {}", failure.path.display(), failure.reason);
+                render::print_line(&render::terminal_safe(&line).replace('\n', " "))?;
+            }
+            if failures.is_empty() {
+                context.console.note("no file has failed");
+            }
+        }
+        ListFormat::Json => {
+            let list: Vec<FailureJson> = failures
+                .iter()
+                .map(|failure| FailureJson {
+                    path: lossy(&failure.path),
+                    reason: failure.reason.clone(),
+                    attempts: failure.attempts,
+                })
+                .collect();
+            render::print_json(&list)?;
+        }
+        ListFormat::Csv => render::print_csv(
+            ["path", "reason", "attempts"],
+            failures
+                .iter()
+                .map(|failure| [lossy(&failure.path), failure.reason.clone(), failure.attempts.to_string()]),
+        )?,
+        ListFormat::M3u8 => {
+            let tracks: Vec<TrackMeta> =
+                failures.iter().map(|failure| TrackMeta::new(TrackId(0), lossy(&failure.path))).collect();
+            print_playlist(&tracks, args.output.relative_to.as_deref())?;
+        }
+        ListFormat::Paths => {
+            render::print_paths(failures.iter().map(|failure| failure.path.as_path()), args.output.null)?;
+        }
+    }
+    Ok(Ending::Fine)
+}
+
+pub(crate) fn remove(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
+    let mut engine = Engine::open(&context.library_dir(), OpenMode::ReadWrite)?;
+    let _lock = if args.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
+    let paths: Vec<PathBuf> = args.paths.iter().map(|path| stored_path(path)).collect();
+    let removed = if args.missing {
+        let mut missing = Vec::new();
+        if paths.is_empty() {
+            missing = engine.library().missing_files(None)?;
+        }
+        for folder in &paths {
+            missing.extend(engine.library().missing_files(Some(folder))?);
+        }
+        let unmounted = missing.iter().filter(|file| !file.folder_exists).count();
+        if unmounted > 0 {
+            context.console.warn(&format!(
+                "the folder of {} is missing too: if a disk is just not mounted, do not remove them",
+                count(unmounted as u64, "file")
+            ));
+        }
+        if args.dry_run {
+            render::print_paths(missing.iter().map(|missing| missing.file.record.path.as_path()), false)?;
+            return Ok(if missing.is_empty() { Ending::Partial } else { Ending::Fine });
+        }
+        engine.library_mut().remove_missing(&missing)?
+    } else {
+        if args.dry_run {
+            let tracks = engine.library().tracks()?;
+            let files = tracks.iter().flat_map(|track| &track.files).map(|file| file.record.path.as_path());
+            let below: Vec<_> =
+                files.filter(|file| paths.iter().any(|path| file.starts_with(path))).collect();
+            render::print_paths(below.iter().copied(), false)?;
+            return Ok(if below.is_empty() { Ending::Partial } else { Ending::Fine });
+        }
+        engine.library_mut().remove_paths(&paths)?
+    };
+    if removed.tracks > 0 && engine.library().status()?.vectors > 0 {
+        engine.maintain_index()?;
+    }
+    let nothing = removed.files == 0 && removed.failures == 0;
+    if nothing {
+        context.console.note("nothing to remove: no file of the library is there");
+    } else {
+        let text = format!("removed {} and {}", count(removed.files, "file"), count(removed.tracks, "track"));
+        render::print_line(&text)?;
+    }
+    Ok(if nothing { Ending::Partial } else { Ending::Fine })
+}

@@ -1,0 +1,617 @@
+//! From a graph of operations to the network's layers.
+//!
+//! The readers of TensorFlow and ONNX graphs say what each node is; here the one path from the input to the embedding
+//! is followed, constants beside it are computed, and the steps are matched with the network's, whatever the nodes are
+//! called.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::canonical::{EPSILON, LAYERS, NORM_FIELDS, convolution, norm};
+use super::{ImportError, MAX_ELEMENTS, MAX_TOTAL, WeightFormat};
+use crate::encoder::WeightTensor;
+
+/// Constants that may be computed on the way: graphs of this network have some fifty.
+const MAX_EVALUATIONS: usize = 20_000;
+/// How deep constants may be computed from each other.
+const MAX_DEPTH: usize = 40;
+/// A constant that is spread over an axis has at most this many numbers.
+const MAX_SPREAD: usize = 1 << 16;
+
+/// A constant, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Constant {
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Vec<f32>,
+}
+
+/// What a node does, with the numbers that decide it. Inputs are names in [`Node::inputs`].
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Op {
+    /// The graph's input.
+    Input,
+    /// A constant; its index in [`Graph::constants`].
+    Constant(usize),
+    /// Input, kernel, and maybe bias. Padding is `[top, left, bottom, right]`, `None` for "same".
+    Convolution {
+        padding: Option<[i64; 4]>,
+        kernel: KernelLayout,
+    },
+    /// Input, scale, offset, mean, variance.
+    BatchNorm {
+        epsilon: f32,
+    },
+    /// Maximum over places this high and wide, `None` for all.
+    MaxPool {
+        size: Option<[i64; 2]>,
+    },
+    Relu,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    /// `1 / √x`
+    ReciprocalRoot,
+    Root,
+    Negate,
+    /// Zeros around: `[top, left, bottom, right]`; `None` if the graph computes how many.
+    Pad(Option<[i64; 4]>),
+    /// Anything that leaves the numbers of its first input as they are: reshaping, transposing, casting.
+    Same,
+    /// Not understood; its type.
+    Other(String),
+}
+
+/// Order of a kernel's axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KernelLayout {
+    /// Height, width, in, out.
+    Hwio,
+    /// Out, in, height, width.
+    Oihw,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    /// For messages.
+    pub(super) name: String,
+    pub(super) op: Op,
+    pub(super) inputs: Vec<String>,
+}
+
+/// A graph, with constants still in the file's bytes.
+pub(super) struct Graph<'a> {
+    pub(super) nodes: Vec<Node>,
+    /// Which node makes a value.
+    pub(super) producers: HashMap<String, usize>,
+    /// Decodes constant `i`.
+    pub(super) constants: Vec<Box<dyn Fn() -> Result<Constant, ImportError> + 'a>>,
+}
+
+/// A step of the path from input to output.
+#[derive(Debug)]
+enum Step {
+    Convolution { kernel: Constant, layout: KernelLayout, bias: Option<Constant> },
+    Norm([Vec<f32>; 4]),
+    Scale(Vec<f32>),
+    Shift(Vec<f32>),
+    Relu,
+    MaxPool(Option<[i64; 2]>),
+}
+
+impl Step {
+    fn describe(&self) -> &'static str {
+        match self {
+            Self::Convolution { .. } => "a convolution",
+            Self::Norm(_) => "a batch norm",
+            Self::Scale(_) => "a multiplication",
+            Self::Shift(_) => "an addition",
+            Self::Relu => "a ReLU",
+            Self::MaxPool(_) => "a maximum pool",
+        }
+    }
+}
+
+/// The network's tensors, under their own names.
+pub(super) fn assemble(
+    format: WeightFormat,
+    graph: &Graph,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
+    let mut walk = Walk { format, graph, evaluations: 0, decoded: 0 };
+    let end = walk.end()?;
+    let steps = walk.steps(end, notes)?;
+    Matcher { format, steps: steps.into_iter().peekable(), tensors: BTreeMap::new(), affine: 0 }
+        .network(notes)
+}
+
+struct Walk<'g, 'a> {
+    format: WeightFormat,
+    graph: &'g Graph<'a>,
+    evaluations: usize,
+    /// Numbers of all constants so far.
+    decoded: usize,
+}
+
+impl<'g> Walk<'g, '_> {
+    fn producer(&self, value: &str) -> Option<&'g Node> {
+        self.graph.producers.get(value).and_then(|&i| self.graph.nodes.get(i))
+    }
+
+    fn other(&self, node: &Node, expected: &str, found: impl Into<String>) -> ImportError {
+        ImportError::other(self.format, format!("node \"{}\"", shorten(&node.name)), expected, found)
+    }
+
+    /// The node from which the walk back to the input meets the most convolutions.
+    fn end(&self) -> Result<usize, ImportError> {
+        let graph = self.graph;
+        let used: std::collections::HashSet<&str> =
+            graph.nodes.iter().flat_map(|node| node.inputs.iter().map(String::as_str)).collect();
+        let mut unused = vec![true; graph.nodes.len()];
+        for (value, &producer) in &graph.producers {
+            if used.contains(value.as_str()) {
+                unused[producer] = false;
+            }
+        }
+        // Only ends that could be: a graph of thousands of loose nodes is not walked from each of them.
+        let ends = unused.iter().enumerate().filter(|(_, unused)| **unused).map(|(i, _)| i).take(64);
+        let convolutions = |end: usize| {
+            let mut count = 0;
+            let mut at = Some(&graph.nodes[end]);
+            for _ in 0..graph.nodes.len() {
+                let Some(node) = at else { break };
+                count += usize::from(matches!(node.op, Op::Convolution { .. }));
+                // Constants are never behind a convolution's first input; for sums, try the side that is no constant.
+                at = node
+                    .inputs
+                    .iter()
+                    .filter_map(|input| self.producer(input))
+                    .find(|node| !matches!(node.op, Op::Constant(_)));
+            }
+            count
+        };
+        let best =
+            ends.map(|end| (convolutions(end), end)).max_by_key(|&(count, end)| (count, usize::MAX - end));
+        match best {
+            Some((count, end)) if count > 0 => Ok(end),
+            _ => Err(ImportError::other(
+                self.format,
+                "graph",
+                format!("{LAYERS} convolutions between input and output"),
+                format!("{} nodes and no convolution on the way to an output", graph.nodes.len()),
+            )),
+        }
+    }
+
+    /// Steps from the input to node `end`.
+    fn steps(&mut self, end: usize, notes: &mut Vec<String>) -> Result<Vec<Step>, ImportError> {
+        let graph = self.graph;
+        let mut steps = Vec::new();
+        let mut unchecked = 0;
+        let mut node = &graph.nodes[end];
+        // A convolution whose padding is still missing: how much.
+        let mut padding_due: Option<(&Node, [i64; 4])> = None;
+        for _ in 0..=graph.nodes.len() {
+            if let Some((convolution, due)) = padding_due
+                && !matches!(node.op, Op::Pad(_) | Op::Same)
+            {
+                return Err(self.other(
+                    convolution,
+                    "one zero of padding on each side",
+                    format!("{due:?} missing"),
+                ));
+            }
+            let data = match &node.op {
+                Op::Input => {
+                    steps.reverse();
+                    if unchecked > 0 {
+                        notes.push(format!(
+                            "the graph computes the padding of {unchecked} convolutions: taken to be one zero on each \
+                             side"
+                        ));
+                    }
+                    return Ok(steps);
+                }
+                Op::Same => 0,
+                Op::Relu => {
+                    steps.push(Step::Relu);
+                    0
+                }
+                Op::MaxPool { size } => {
+                    steps.push(Step::MaxPool(*size));
+                    0
+                }
+                Op::Pad(around) => {
+                    match (padding_due.take(), around) {
+                        (Some((_, due)), Some(around)) if due == *around => {}
+                        (Some(_), None) => unchecked += 1,
+                        (None, Some([0, 0, 0, 0])) => {}
+                        _ => {
+                            let found = around.map_or("another".to_owned(), |around| format!("{around:?}"));
+                            return Err(self.other(node, "no padding but a convolution's", found));
+                        }
+                    }
+                    0
+                }
+                Op::Convolution { padding, kernel: layout } => {
+                    let kernel = self.input(node, 1)?;
+                    let bias = if node.inputs.len() > 2 { Some(self.input(node, 2)?) } else { None };
+                    steps.push(Step::Convolution { kernel, layout: *layout, bias });
+                    let own = padding.unwrap_or([1; 4]);
+                    padding_due = (own != [1; 4]).then(|| (node, own.map(|pad| 1 - pad)));
+                    0
+                }
+                Op::BatchNorm { epsilon } => {
+                    let mut fields = [const { Vec::new() }; 4];
+                    for (i, field) in fields.iter_mut().enumerate() {
+                        *field = self.input(node, i + 1)?.values;
+                    }
+                    // The network's own epsilon, whatever the node's is.
+                    for variance in &mut fields[3] {
+                        *variance += epsilon - EPSILON;
+                    }
+                    steps.push(Step::Norm(fields));
+                    0
+                }
+                Op::Add | Op::Subtract | Op::Multiply | Op::Divide => self.arithmetic(node, &mut steps)?,
+                Op::Constant(_) => return Err(self.other(node, "a path to the graph's input", "a constant")),
+                Op::ReciprocalRoot | Op::Root | Op::Negate => {
+                    return Err(self.other(
+                        node,
+                        "an operation of the network",
+                        "one on the data that it lacks",
+                    ));
+                }
+                Op::Other(op) => {
+                    return Err(self.other(
+                        node,
+                        "an operation of the network",
+                        format!("\"{}\"", shorten(op)),
+                    ));
+                }
+            };
+            let Some(input) = node.inputs.get(data) else {
+                return Err(self.other(node, "an input", "none"));
+            };
+            node = self.producer(input).ok_or_else(|| {
+                self.other(node, "inputs that the graph makes", format!("\"{}\"", shorten(input)))
+            })?;
+        }
+        Err(ImportError::other(self.format, "graph", "a path from input to output", "a circle"))
+    }
+
+    /// A sum or product of the data with a constant; returns which input is the data.
+    fn arithmetic(&mut self, node: &Node, steps: &mut Vec<Step>) -> Result<usize, ImportError> {
+        let [first, second] =
+            node.inputs.first_chunk().ok_or_else(|| self.other(node, "two inputs", "fewer"))?;
+        let (data, constant) = match self.evaluate(second, 0)? {
+            Some(constant) => (0, constant),
+            None => match self.evaluate(first, 0)? {
+                Some(constant) => (1, constant),
+                None => return Err(self.other(node, "a constant on one side", "data on both")),
+            },
+        };
+        if constant.shape.iter().filter(|&&axis| axis != 1).count() > 1 {
+            return Err(self.other(node, "one number for each channel", format!("{:?}", constant.shape)));
+        }
+        let values = constant.values;
+        steps.push(match (&node.op, data) {
+            (Op::Add, _) => Step::Shift(values),
+            (Op::Multiply, _) => Step::Scale(values),
+            (Op::Subtract, 0) => Step::Shift(values.into_iter().map(|x| -x).collect()),
+            (Op::Divide, 0) => Step::Scale(values.into_iter().map(f32::recip).collect()),
+            _ => {
+                return Err(self.other(
+                    node,
+                    "data minus or over a constant",
+                    "a constant minus or over data",
+                ));
+            }
+        });
+        Ok(data)
+    }
+
+    /// Constant input `i` of a node.
+    fn input(&mut self, node: &Node, i: usize) -> Result<Constant, ImportError> {
+        let name = node.inputs.get(i).ok_or_else(|| self.other(node, "weights as inputs", "none"))?;
+        let constant = self.evaluate(name, 0)?;
+        constant.ok_or_else(|| {
+            self.other(node, "weights as constants", format!("computed \"{}\"", shorten(name)))
+        })
+    }
+
+    /// The value of something that depends on constants only; `None` if it depends on the input.
+    fn evaluate(&mut self, value: &str, depth: usize) -> Result<Option<Constant>, ImportError> {
+        self.evaluations += 1;
+        if self.evaluations > MAX_EVALUATIONS || depth > MAX_DEPTH {
+            let expected = format!("constants at most {MAX_DEPTH} operations deep");
+            return Err(ImportError::other(self.format, "graph", expected, "more"));
+        }
+        let graph = self.graph;
+        let Some(node) = graph.producers.get(value).and_then(|&i| graph.nodes.get(i)) else {
+            return Ok(None);
+        };
+        let unary: fn(f32) -> f32 = match &node.op {
+            Op::Constant(i) => return self.decode(*i).map(Some),
+            Op::Same => |x| x,
+            Op::ReciprocalRoot => |x| x.sqrt().recip(),
+            Op::Root => f32::sqrt,
+            Op::Negate => |x| -x,
+            Op::Add | Op::Subtract | Op::Multiply | Op::Divide => return self.evaluate_binary(node, depth),
+            _ => return Ok(None),
+        };
+        let Some(input) = node.inputs.first() else { return Ok(None) };
+        let Some(mut constant) = self.evaluate(input, depth + 1)? else { return Ok(None) };
+        for x in &mut constant.values {
+            *x = unary(*x);
+        }
+        Ok(Some(constant))
+    }
+
+    fn decode(&mut self, i: usize) -> Result<Constant, ImportError> {
+        let constant = (self.graph.constants[i])()?;
+        self.decoded += constant.values.len();
+        if self.decoded > MAX_TOTAL {
+            return Err(ImportError::TooLarge {
+                found: self.decoded as u64 * 4,
+                limit: MAX_TOTAL as u64 * 4,
+            });
+        }
+        Ok(constant)
+    }
+
+    fn evaluate_binary(&mut self, node: &Node, depth: usize) -> Result<Option<Constant>, ImportError> {
+        let Some([first, second]) = node.inputs.first_chunk() else { return Ok(None) };
+        let Some(a) = self.evaluate(first, depth + 1)? else { return Ok(None) };
+        let Some(b) = self.evaluate(second, depth + 1)? else { return Ok(None) };
+        let length = a.values.len().max(b.values.len());
+        if (a.values.len() != b.values.len() && a.values.len() != 1 && b.values.len() != 1)
+            || length > MAX_SPREAD
+        {
+            let found = format!("{:?} and {:?}", a.shape, b.shape);
+            return Err(self.other(node, "two constants for the same channels", found));
+        }
+        let at = |constant: &Constant, i: usize| constant.values[i % constant.values.len().max(1)];
+        let values = (0..length)
+            .map(|i| {
+                let (x, y) = (at(&a, i), at(&b, i));
+                match node.op {
+                    Op::Add => x + y,
+                    Op::Subtract => x - y,
+                    Op::Multiply => x * y,
+                    _ => x / y,
+                }
+            })
+            .collect();
+        let shape = if a.values.len() == length { a.shape } else { b.shape };
+        Ok(Some(Constant { shape, values }))
+    }
+}
+
+/// Matches the steps with the network, in order.
+struct Matcher {
+    format: WeightFormat,
+    steps: std::iter::Peekable<std::vec::IntoIter<Step>>,
+    tensors: BTreeMap<String, WeightTensor>,
+    /// Batch norms that were found as multiplications and additions, or not at all.
+    affine: usize,
+}
+
+impl Matcher {
+    fn network(mut self, notes: &mut Vec<String>) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
+        let mut place = "the input".to_owned();
+        let mut width = 1;
+        self.norm(0, width, &place, false)?;
+        for i in 0..LAYERS {
+            let name = convolution(i);
+            width = self.convolution(&name, &place)?;
+            place = format!("\"{name}\"");
+            if i + 1 < LAYERS {
+                self.norm(i + 1, width, &place, true)?;
+                self.expect("a ReLU", &place, |step| matches!(step, Step::Relu))?;
+                if i % 2 == 1 {
+                    self.expect("a maximum pool of 2 × 2", &place, |step| {
+                        matches!(step, Step::MaxPool(Some([2, 2])))
+                    })?;
+                }
+            } else {
+                self.last(&name)?;
+            }
+        }
+        // Without it, the embedding of each place would be left for the caller to join.
+        self.expect("a maximum pool of 16 × 24, for 512 dimensions", &place, |step| {
+            matches!(step, Step::MaxPool(None | Some([16, 24])))
+        })?;
+        if let Some(step) = self.steps.next() {
+            return Err(ImportError::other(self.format, "after the last pool", "the end", step.describe()));
+        }
+        if self.affine > 0 {
+            notes.push(format!(
+                "{} of {LAYERS} batch norms were stored as scale and shift, or folded into a convolution; they are \
+                 written as batch norms of mean 0 and variance 1",
+                self.affine
+            ));
+        }
+        Ok(self.tensors)
+    }
+
+    fn expect(
+        &mut self,
+        expected: &str,
+        place: &str,
+        fits: impl Fn(&Step) -> bool,
+    ) -> Result<(), ImportError> {
+        match self.steps.next() {
+            Some(step) if fits(&step) => Ok(()),
+            Some(Step::MaxPool(Some([h, w]))) => Err(ImportError::other(
+                self.format,
+                format!("after {place}"),
+                expected,
+                format!("a pool of {h} × {w}"),
+            )),
+            step => {
+                let found = step.as_ref().map_or("the end", Step::describe);
+                Err(ImportError::other(self.format, format!("after {place}"), expected, found))
+            }
+        }
+    }
+
+    fn put(&mut self, name: String, shape: Vec<usize>, values: Vec<f32>) {
+        self.tensors.insert(name, WeightTensor { shape, values });
+    }
+
+    /// Convolution `name`, and the bias that belongs to it; returns its width.
+    fn convolution(&mut self, name: &str, place: &str) -> Result<usize, ImportError> {
+        let step = self.steps.next();
+        let Some(Step::Convolution { kernel, layout, bias }) = step else {
+            let expected = format!("convolution \"{name}\"");
+            let found = step.as_ref().map_or("the end", Step::describe);
+            return Err(ImportError::other(self.format, format!("after {place}"), expected, found));
+        };
+        let bad = |found: String| ImportError::other(self.format, name, "a kernel of 3 × 3", found);
+        let [a, b, c, d] = *kernel.shape.as_slice() else { return Err(bad(format!("{:?}", kernel.shape))) };
+        let ([h, w], [input, output]) = match layout {
+            KernelLayout::Hwio => ([a, b], [c, d]),
+            KernelLayout::Oihw => ([c, d], [b, a]),
+        };
+        if [h, w] != [3, 3] || kernel.values.len() != 9 * input * output || output == 0 {
+            return Err(bad(format!("{:?}", kernel.shape)));
+        }
+        let values = match layout {
+            KernelLayout::Oihw => kernel.values,
+            KernelLayout::Hwio => to_oihw(&kernel.values, input, output),
+        };
+        let mut bias = bias.map(|bias| bias.values);
+        // An addition straight after the convolution is its bias, whatever follows.
+        if bias.is_none()
+            && let Some(Step::Shift(shift)) = self.steps.next_if(|step| matches!(step, Step::Shift(_)))
+        {
+            bias = Some(spread(self.format, name, shift, output)?);
+        }
+        let bias = bias.unwrap_or_else(|| vec![0.0; output]);
+        if bias.len() != output {
+            return Err(ImportError::other(
+                self.format,
+                format!("{name}.bias"),
+                format!("[{output}]"),
+                format!("[{}]", bias.len()),
+            ));
+        }
+        self.put(format!("{name}.weight"), vec![output, input, 3, 3], values);
+        self.put(format!("{name}.bias"), vec![output], bias);
+        Ok(output)
+    }
+
+    /// Batch norm `i` in whatever form: as it is, as multiplications and additions, or absent.
+    fn norm(&mut self, i: usize, width: usize, place: &str, folded: bool) -> Result<(), ImportError> {
+        let mut found = Vec::new();
+        while let Some(step) =
+            self.steps.next_if(|step| matches!(step, Step::Norm(_) | Step::Scale(_) | Step::Shift(_)))
+        {
+            found.push(step);
+        }
+        let name = norm(i);
+        let fields: [Vec<f32>; 4] = if let [Step::Norm(_)] = found.as_slice()
+            && let Some(Step::Norm(fields)) = found.pop()
+        {
+            fields
+        } else {
+            self.affine += usize::from(folded || !found.is_empty());
+            let (mut scale, mut shift) = (vec![1f64; width], vec![0f64; width]);
+            for step in found {
+                let (by, plus) = match step {
+                    Step::Scale(by) => (by, vec![0.0; width]),
+                    Step::Shift(plus) => (vec![1.0; width], plus),
+                    Step::Norm([gamma, beta, mean, variance]) => as_affine(&gamma, &beta, &mean, &variance),
+                    _ => continue,
+                };
+                let by = spread(self.format, place, by, width)?;
+                let plus = spread(self.format, place, plus, width)?;
+                for c in 0..width {
+                    scale[c] *= f64::from(by[c]);
+                    shift[c] = shift[c] * f64::from(by[c]) + f64::from(plus[c]);
+                }
+            }
+            let narrow = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
+            // Variance and epsilon make one.
+            [narrow(scale), narrow(shift), vec![0.0; width], vec![1.0 - EPSILON; width]]
+        };
+        for ((field, _), values) in NORM_FIELDS.into_iter().zip(fields) {
+            self.put(format!("{name}.{field}"), vec![values.len()], values);
+        }
+        Ok(())
+    }
+
+    /// What may follow the last convolution before its pool: multiplications and additions, folded into it.
+    fn last(&mut self, name: &str) -> Result<(), ImportError> {
+        while let Some(step) = self.steps.next_if(|step| matches!(step, Step::Scale(_) | Step::Shift(_))) {
+            let width = self.tensors[&format!("{name}.bias")].values.len();
+            let (scale, shift) = match step {
+                Step::Scale(by) => (spread(self.format, name, by, width)?, vec![0.0; width]),
+                Step::Shift(plus) => (vec![1.0; width], spread(self.format, name, plus, width)?),
+                _ => continue,
+            };
+            for (field, plus) in [("weight", None), ("bias", Some(&shift))] {
+                if let Some(tensor) = self.tensors.get_mut(&format!("{name}.{field}")) {
+                    let each = tensor.values.len() / width;
+                    for (c, values) in tensor.values.chunks_mut(each.max(1)).enumerate() {
+                        for x in values {
+                            *x = *x * scale[c] + plus.map_or(0.0, |plus| plus[c]);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One number a channel: as given, or one for all.
+fn spread(
+    format: WeightFormat,
+    place: &str,
+    values: Vec<f32>,
+    width: usize,
+) -> Result<Vec<f32>, ImportError> {
+    match values.len() {
+        n if n == width => Ok(values),
+        1 if width <= MAX_SPREAD => Ok(vec![values[0]; width]),
+        n => Err(ImportError::other(
+            format,
+            format!("after {place}"),
+            format!("{width} numbers"),
+            format!("{n}"),
+        )),
+    }
+}
+
+/// A batch norm as scale and shift; of the length of the shortest field.
+fn as_affine(gamma: &[f32], beta: &[f32], mean: &[f32], variance: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let scale: Vec<f32> = gamma
+        .iter()
+        .zip(variance)
+        .map(|(g, v)| (f64::from(*g) / f64::from(v + EPSILON).sqrt()) as f32)
+        .collect();
+    let shift = scale.iter().zip(beta).zip(mean).map(|((s, b), m)| b - m * s).collect();
+    (scale, shift)
+}
+
+/// `[h, w, in, out]` to `[out, in, h, w]`, for 3 × 3.
+pub(super) fn to_oihw(values: &[f32], input: usize, output: usize) -> Vec<f32> {
+    let mut moved = Vec::with_capacity(values.len());
+    for o in 0..output {
+        for i in 0..input {
+            moved.extend((0..9).map(|at| values[(at * input + i) * output + o]));
+        }
+    }
+    moved
+}
+
+/// Number of elements of a shape that a file states, if it is not more than any tensor may have.
+pub(super) fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)).filter(|&n| n <= MAX_ELEMENTS)
+}
+
+/// A name as it may stand in a message.
+pub(super) fn shorten(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(80).collect()
+}

@@ -1,0 +1,286 @@
+//! Keras' HDF5 files: openl3's `.h5`.
+//!
+//! The layers lie in groups, named in the attribute `layer_names` of the root (weights only) or of `model_weights` (a
+//! whole model); Keras 3 has its own tree below `layers`. Names differ between versions of openl3, so layers are taken by
+//! their order and kind; files that name all layers as the network does are checked against these names.
+
+use std::collections::BTreeMap;
+
+use hdf5_pure::{AttrValue, Dataset, File, Group};
+
+use super::canonical::{LAYERS, NORM_FIELDS, convolution, norm};
+use super::graph::{elements, shorten, to_oihw};
+use super::{ImportError, WeightFormat};
+use crate::encoder::WeightTensor;
+
+const FORMAT: WeightFormat = WeightFormat::Keras;
+/// Layers that a file may have; openl3's audio model has 31.
+const MAX_LAYERS: usize = 512;
+/// Groups within groups.
+const MAX_NESTING: usize = 6;
+/// Data sets in one layer.
+const MAX_DATASETS: usize = 16;
+
+/// What a file holds.
+pub(super) struct KerasFile {
+    pub(super) tensors: BTreeMap<String, WeightTensor>,
+    /// Whether the spectrogram was a layer of the model.
+    pub(super) has_spectrogram: bool,
+}
+
+/// A layer's data sets: last part of the name, shape, how to read it.
+struct Layer {
+    name: String,
+    parts: Vec<(String, Vec<usize>, Dataset)>,
+}
+
+pub(super) fn read(bytes: &[u8]) -> Result<KerasFile, ImportError> {
+    // The crate is fuzzed by its authors; should it panic all the same, a damaged file is what it saw.
+    std::panic::catch_unwind(|| read_file(bytes)).unwrap_or_else(|_| Err(damaged("the HDF5 reader gave up")))
+}
+
+fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
+    let file = File::from_bytes(bytes.to_vec()).map_err(hdf5)?;
+    let layers = layers(&file.root())?;
+    // An input may be called so as well, but has no data.
+    let has_spectrogram =
+        layers.iter().any(|layer| layer.name.contains("spectrogram") && !layer.parts.is_empty());
+    let (mut convolutions, mut norms) = (Vec::new(), Vec::new());
+    for layer in layers {
+        if layer.name.contains("spectrogram") {
+            check_bands(&layer)?;
+        } else if layer.parts.iter().any(|(part, shape, _)| part == "kernel" && shape.len() == 4) {
+            convolutions.push(layer);
+        } else if layer.parts.iter().any(|(part, ..)| part == "gamma") {
+            norms.push(layer);
+        } else if let Some((part, shape, _)) = layer.parts.first() {
+            let place = format!("layer \"{}\"", shorten(&layer.name));
+            return Err(ImportError::other(
+                FORMAT,
+                place,
+                "a convolution or a batch norm",
+                format!("\"{}\" {shape:?}", shorten(part)),
+            ));
+        }
+    }
+    for (kind, found) in [("convolutions", convolutions.len()), ("batch norms", norms.len())] {
+        if found != LAYERS {
+            return Err(ImportError::other(FORMAT, "layers", format!("{LAYERS} {kind}"), format!("{found}")));
+        }
+    }
+    sort(&mut convolutions, convolution)?;
+    sort(&mut norms, norm)?;
+    let mut tensors = BTreeMap::new();
+    for (i, layer) in convolutions.iter().enumerate() {
+        let kernel = layer.tensor("kernel")?;
+        let [3, 3, input, output] = *kernel.shape.as_slice() else {
+            let place = format!("layer \"{}\"", shorten(&layer.name));
+            return Err(ImportError::other(
+                FORMAT,
+                place,
+                "a kernel of 3 × 3",
+                format!("{:?}", kernel.shape),
+            ));
+        };
+        let values = to_oihw(&kernel.values, input, output);
+        let weight = WeightTensor { shape: vec![output, input, 3, 3], values };
+        tensors.insert(format!("{}.weight", convolution(i)), weight);
+        tensors.insert(format!("{}.bias", convolution(i)), layer.tensor("bias")?);
+    }
+    for (i, layer) in norms.iter().enumerate() {
+        for (field, keras) in NORM_FIELDS {
+            tensors.insert(format!("{}.{field}", norm(i)), layer.tensor(keras)?);
+        }
+    }
+    Ok(KerasFile { tensors, has_spectrogram })
+}
+
+impl Layer {
+    fn tensor(&self, part: &str) -> Result<WeightTensor, ImportError> {
+        let place = format!("layer \"{}\"", shorten(&self.name));
+        let Some((_, shape, data)) = self.parts.iter().find(|(name, ..)| name == part) else {
+            let names: Vec<String> = self.parts.iter().map(|(name, ..)| shorten(name)).collect();
+            return Err(ImportError::other(FORMAT, place, format!("\"{part}\""), names.join(", ")));
+        };
+        let size = data.element_size().map_err(hdf5)?;
+        if size > 8 {
+            return Err(ImportError::other(
+                FORMAT,
+                place,
+                "numbers of at most 8 bytes",
+                format!("{size} bytes"),
+            ));
+        }
+        let values = data.read_f32().map_err(hdf5)?;
+        if values.len() == shape.iter().product::<usize>() {
+            Ok(WeightTensor { shape: shape.clone(), values })
+        } else {
+            Err(damaged(&format!("{place}: {} numbers for shape {shape:?}", values.len())))
+        }
+    }
+}
+
+/// A spectrogram layer is only of use to tell what the model hears.
+fn check_bands(layer: &Layer) -> Result<(), ImportError> {
+    match layer.parts.iter().find(|(part, ..)| part == "freq2mel") {
+        Some((_, shape, _)) if shape.last() != Some(&128) => {
+            let place = format!("layer \"{}\"", shorten(&layer.name));
+            Err(ImportError::other(FORMAT, place, "128 mel bands", format!("{shape:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts layers in the network's order: by its own names if they have them, else by the number at the end of theirs if
+/// all differ, else as they are.
+fn sort(layers: &mut [Layer], name: fn(usize) -> String) -> Result<(), ImportError> {
+    let place = |layer: &Layer| (0..LAYERS).position(|i| layer.name == name(i));
+    let places: Vec<Option<usize>> = layers.iter().map(place).collect();
+    if places.iter().all(Option::is_some) {
+        if places.iter().enumerate().any(|(i, place)| *place != Some(i)) {
+            layers.sort_by_key(|layer| place(layer));
+        }
+        if let Some(pair) = layers.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(ImportError::other(
+                FORMAT,
+                "layers",
+                "different names",
+                format!("\"{}\" twice", pair[0].name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn layers(root: &Group) -> Result<Vec<Layer>, ImportError> {
+    let model = root.group("model_weights").ok();
+    let group = model.as_ref().unwrap_or(root);
+    if let Some(names) = names(group, "layer_names")? {
+        let mut found = Vec::new();
+        for name in names {
+            let mut parts = Vec::new();
+            let layer = group.group(&name).map_err(hdf5)?;
+            datasets(&layer, 0, &mut parts)?;
+            found.push(Layer { name, parts });
+        }
+        return Ok(found);
+    }
+    // Keras 3: layers/NAME/vars/0, 1, …, in the order in which a layer made them.
+    let tree = root.group("layers").map_err(|_| {
+        let found = root.groups().unwrap_or_default().join(", ");
+        ImportError::other(
+            FORMAT,
+            "root",
+            "layer_names, model_weights or layers",
+            format!("groups {}", shorten(&found)),
+        )
+    })?;
+    let mut names = tree.groups().map_err(hdf5)?;
+    names.truncate(MAX_LAYERS);
+    // conv2d, conv2d_1, …, conv2d_10
+    names.sort_by_cached_key(|name| {
+        let (stem, number) = name.rsplit_once('_').unwrap_or((name, "0"));
+        number.parse::<u32>().map_or_else(|_| (name.clone(), 0), |number| (stem.to_owned(), number))
+    });
+    let mut found = Vec::new();
+    for name in names {
+        let mut parts = Vec::new();
+        datasets(&tree.group(&name).map_err(hdf5)?, 0, &mut parts)?;
+        let by_rank = |index: usize, rank: usize| match (index, rank) {
+            (0, 4) => "kernel",
+            (1, _) if parts.len() == 2 => "bias",
+            (i, 1) if parts.len() == 4 => NORM_FIELDS.get(i).map_or("", |(_, keras)| keras),
+            _ => "",
+        };
+        let renamed: Vec<String> = parts
+            .iter()
+            .map(|(part, shape, _)| part.parse().map_or("", |i| by_rank(i, shape.len())).to_owned())
+            .collect();
+        for (part, name) in parts.iter_mut().zip(renamed) {
+            part.0 = name;
+        }
+        found.push(Layer { name, parts });
+    }
+    Ok(found)
+}
+
+/// An attribute of names; Keras splits long ones into `KEY0`, `KEY1`, ….
+fn names(group: &Group, key: &str) -> Result<Option<Vec<String>>, ImportError> {
+    let attributes = group.attrs().map_err(hdf5)?;
+    let mut all = Vec::new();
+    let chunks = (0..MAX_LAYERS).map(|i| format!("{key}{i}"));
+    for (i, key) in std::iter::once(key.to_owned()).chain(chunks).enumerate() {
+        match attributes.get(&key) {
+            Some(
+                AttrValue::StringArray(names)
+                | AttrValue::StringArraySized { values: names, .. }
+                | AttrValue::AsciiStringArray(names)
+                | AttrValue::AsciiStringArraySized { values: names, .. }
+                | AttrValue::VarLenStringArray(names)
+                | AttrValue::VarLenAsciiStringArray(names)
+                | AttrValue::VarLenAsciiCharArray(names),
+            ) => all.extend(names.iter().cloned()),
+            Some(_) => {
+                return Err(ImportError::other(
+                    FORMAT,
+                    format!("attribute \"{key}\""),
+                    "names",
+                    "something else",
+                ));
+            }
+            None if i == 0 => {}
+            None => break,
+        }
+    }
+    if all.len() > MAX_LAYERS {
+        return Err(ImportError::other(
+            FORMAT,
+            "layers",
+            format!("at most {MAX_LAYERS}"),
+            format!("{}", all.len()),
+        ));
+    }
+    Ok((!all.is_empty()).then_some(all))
+}
+
+/// All data sets below a group, with the last part of their names: `conv2d_1/kernel:0` is `kernel`.
+fn datasets(
+    group: &Group,
+    depth: usize,
+    into: &mut Vec<(String, Vec<usize>, Dataset)>,
+) -> Result<(), ImportError> {
+    if depth > MAX_NESTING {
+        return Err(damaged("groups nested too deep"));
+    }
+    for name in group.datasets().map_err(hdf5)? {
+        if into.len() == MAX_DATASETS {
+            return Err(damaged("a layer of too many data sets"));
+        }
+        let data = group.dataset(&name).map_err(hdf5)?;
+        let shape: Vec<usize> = data
+            .shape()
+            .map_err(hdf5)?
+            .into_iter()
+            .map(|axis| usize::try_from(axis).unwrap_or(usize::MAX))
+            .collect();
+        if elements(&shape).is_none() {
+            return Err(damaged(&format!("a data set of shape {shape:?}")));
+        }
+        let part = name.split(':').next().unwrap_or_default().to_owned();
+        into.push((part, shape, data));
+    }
+    for name in group.groups().map_err(hdf5)?.into_iter().take(MAX_DATASETS) {
+        datasets(&group.group(&name).map_err(hdf5)?, depth + 1, into)?;
+    }
+    Ok(())
+}
+
+// By value, as `map_err` hands it.
+#[allow(clippy::needless_pass_by_value)]
+fn hdf5(error: hdf5_pure::Error) -> ImportError {
+    ImportError::damaged(FORMAT, error.to_string())
+}
+
+fn damaged(reason: &str) -> ImportError {
+    ImportError::damaged(FORMAT, format!("found {reason}"))
+}

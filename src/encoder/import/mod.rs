@@ -1,0 +1,308 @@
+//! Reads OpenL3's published weights, whichever tool wrote them.
+//!
+//! | format | written by | told by |
+//! |---|---|---|
+//! | Keras HDF5 (`.h5`) | openl3 | HDF5's signature |
+//! | frozen TensorFlow graph (`.pb`) | Essentia | the fields of a `GraphDef` |
+//! | ONNX (`.onnx`) | Essentia, exports from PyTorch | the fields of a `ModelProto` |
+//! | torch archive (`.pth`, `.pth.tar`) | torchopenl3 | a zip with `data.pkl`, or torch's older magic number |
+//! | safetensors | anything | its header |
+//!
+//! Contents decide, never the name. Every reader ends in the names of torchopenl3 (kernels `[out, in, height, width]`),
+//! with widths taken from the file and checked against each other; [`import`] also wants the published widths.
+//!
+//! Files come from strangers: nothing in them is executed, sizes are compared with the bytes that are there before
+//! anything is allocated, nesting and counts are bounded. Graphs may have their batch norms as nodes of their own, as
+//! separate multiplications and additions, or folded into the convolutions.
+
+mod canonical;
+mod graph;
+mod keras;
+mod onnx;
+mod pickle;
+mod protobuf;
+mod tensorflow;
+mod torch;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{Architecture, EncoderError, WeightTensor, Weights};
+use crate::features::OpenL3Variant;
+
+/// Largest file that is read: the published ones have 18 to 19 MB.
+const MAX_FILE: u64 = 512 << 20;
+/// Most numbers in one tensor; the network's largest has 2.4 million.
+const MAX_ELEMENTS: usize = 1 << 23;
+/// Most numbers that are decoded from one file, however often it refers to them; the network has 4.7 million.
+const MAX_TOTAL: usize = 1 << 26;
+
+/// What a weights file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// HDF5 as Keras writes it.
+    Keras,
+    /// A frozen TensorFlow graph.
+    TensorFlow,
+    /// ONNX.
+    Onnx,
+    /// `torch.save`, as a zip archive or in the form before torch 1.6.
+    Torch,
+    /// safetensors.
+    Safetensors,
+}
+
+impl std::fmt::Display for WeightFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Keras => "Keras HDF5",
+            Self::TensorFlow => "frozen TensorFlow graph",
+            Self::Onnx => "ONNX",
+            Self::Torch => "torch archive",
+            Self::Safetensors => "safetensors",
+        })
+    }
+}
+
+impl WeightFormat {
+    /// What a file is, judged by its contents.
+    pub fn recognise(bytes: &[u8]) -> Option<Self> {
+        // HDF5 may begin behind a block of the user's own, of 512 bytes or a power of two times that.
+        let hdf5 = |at: usize| bytes.get(at..).is_some_and(|rest| rest.starts_with(b"\x89HDF\r\n\x1a\n"));
+        if hdf5(0) || (9..20).any(|power| hdf5(1 << power)) {
+            return Some(Self::Keras);
+        }
+        if bytes.starts_with(b"PK\x03\x04") || torch::is_legacy(bytes) {
+            return Some(Self::Torch);
+        }
+        let header = bytes.first_chunk::<8>().map(|size| u64::from_le_bytes(*size));
+        if header.is_some_and(|size| size < bytes.len() as u64)
+            && bytes[8..].trim_ascii_start().starts_with(b"{")
+        {
+            return Some(Self::Safetensors);
+        }
+        if onnx::is_model(bytes) {
+            return Some(Self::Onnx);
+        }
+        tensorflow::is_graph(bytes).then_some(Self::TensorFlow)
+    }
+
+    /// The licence that the publisher of OpenL3's weights in this format states; `None` if nobody is known to publish
+    /// them so.
+    pub fn published_licence(self) -> Option<&'static str> {
+        match self {
+            Self::Keras => {
+                Some("CC BY 4.0 (openl3, Music and Audio Research Laboratory, New York University)")
+            }
+            Self::Torch => Some("CC BY 4.0 (openl3's weights as converted by torchopenl3)"),
+            Self::TensorFlow | Self::Onnx => {
+                Some("CC BY-NC-SA 4.0 (Essentia models, Music Technology Group, Universitat Pompeu Fabra)")
+            }
+            Self::Safetensors => None,
+        }
+    }
+
+    /// The spectrogram with which the publisher of this format computes embeddings; `None` if it cannot be known.
+    pub fn published_variant(self) -> Option<OpenL3Variant> {
+        match self {
+            Self::Torch | Self::Keras => Some(OpenL3Variant::Original),
+            Self::TensorFlow | Self::Onnx => Some(OpenL3Variant::Essentia),
+            Self::Safetensors => None,
+        }
+    }
+}
+
+/// Weights read from a file, under the names and in the order of axes that the network has.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// `batch_normalization_{1..8}.{weight,bias,running_mean,running_var}`, `conv2d_{1..7}.{weight,bias}`,
+    /// `audio_embedding_layer.{weight,bias}`.
+    pub weights: Weights,
+    /// What the file was.
+    pub format: WeightFormat,
+    /// The licence that the publisher states, as far as the format tells who that is.
+    pub licence: Option<&'static str>,
+    /// The spectrogram that the weights' publisher feeds them, as far as the file tells.
+    pub variant: Option<OpenL3Variant>,
+    /// What a user should know, such as batch norms that were folded into something else.
+    pub notes: Vec<String>,
+}
+
+/// Why a file is not imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The file could not be read.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than any weights of this network.
+    #[error("the file has {found} bytes, expected at most {limit}")]
+    TooLarge {
+        /// Its size, or a part's.
+        found: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// None of the formats.
+    #[error(
+        "not a weights file: expected Keras HDF5, a frozen TensorFlow graph, ONNX, a torch archive or safetensors, \
+         found a file that begins with {found}"
+    )]
+    UnknownFormat {
+        /// Its first bytes, in words or hex.
+        found: String,
+    },
+    /// The file breaks the rules of its own format, or ends too early.
+    #[error("damaged {format}: {reason}")]
+    Damaged {
+        /// What the file began as.
+        format: WeightFormat,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A sound file, but of something else than the network.
+    #[error("{format} of another network: {place}: expected {expected}, found {found}")]
+    OtherNetwork {
+        /// What the file is.
+        format: WeightFormat,
+        /// Layer, tensor or node.
+        place: String,
+        /// What the network has there.
+        expected: String,
+        /// What the file has there.
+        found: String,
+    },
+    /// The encoder's own check of names and shapes failed.
+    #[error(transparent)]
+    Weights(#[from] EncoderError),
+}
+
+impl ImportError {
+    fn damaged(format: WeightFormat, reason: impl Into<String>) -> Self {
+        Self::Damaged { format, reason: reason.into() }
+    }
+
+    fn other(
+        format: WeightFormat,
+        place: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::OtherNetwork { format, place: place.into(), expected: expected.into(), found: found.into() }
+    }
+}
+
+/// Reads a weights file of OpenL3 (mel128, 512 dimensions) and checks every name and shape.
+pub fn import(path: &Path) -> Result<Imported, ImportError> {
+    let imported = parse(&read(path)?, &path.display().to_string())?;
+    imported.weights.check(Architecture::OpenL3)?;
+    Ok(imported)
+}
+
+/// As [`import`], from memory and for any widths: they are taken from the file and only compared with each other.
+/// `origin` is what messages call the file.
+pub fn parse(bytes: &[u8], origin: &str) -> Result<Imported, ImportError> {
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(ImportError::TooLarge { found: bytes.len() as u64, limit: MAX_FILE });
+    }
+    let Some(format) = WeightFormat::recognise(bytes) else {
+        return Err(ImportError::UnknownFormat { found: first_bytes(bytes) });
+    };
+    let mut notes = Vec::new();
+    let mut variant = format.published_variant();
+    let tensors = match format {
+        WeightFormat::Keras => {
+            let file = keras::read(bytes)?;
+            if !file.has_spectrogram {
+                // The same weights serve openl3 before and from 0.4, which feed them different spectrograms.
+                variant = Some(OpenL3Variant::Kapre04);
+                notes.push(
+                    "the file has no spectrogram layer, as those of openl3 from 0.4, which feeds these weights the \
+                     variant kapre04; they were trained with original"
+                        .to_owned(),
+                );
+            }
+            file.tensors
+        }
+        WeightFormat::TensorFlow => graph::assemble(format, &tensorflow::read(bytes)?, &mut notes)?,
+        WeightFormat::Onnx => graph::assemble(format, &onnx::read(bytes)?, &mut notes)?,
+        WeightFormat::Torch => torch::read(bytes)?,
+        WeightFormat::Safetensors => read_safetensors(bytes, origin)?,
+    };
+    let tensors = canonical::check(format, tensors)?;
+    Ok(Imported {
+        weights: Weights::new(origin, tensors),
+        format,
+        licence: format.published_licence(),
+        variant,
+        notes,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
+    let io = |source| ImportError::Io { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    if size > MAX_FILE {
+        return Err(ImportError::TooLarge { found: size, limit: MAX_FILE });
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    // A pipe, or a file that grows, has no size to go by.
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+fn read_safetensors(bytes: &[u8], origin: &str) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
+    let weights = Weights::from_safetensors(bytes, origin).map_err(|error| match error {
+        EncoderError::BadWeights { reason, .. } => ImportError::damaged(WeightFormat::Safetensors, reason),
+        other => other.into(),
+    })?;
+    Ok(weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect())
+}
+
+fn first_bytes(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "nothing: it is empty".to_owned(),
+        [0x1f, 0x8b, ..] => "gzip's signature: unpack it first".to_owned(),
+        _ if bytes.starts_with(b"version https://git-lfs") => {
+            "a Git LFS pointer: fetch the file itself".to_owned()
+        }
+        _ if bytes.trim_ascii_start().starts_with(b"<") => "a web page or XML".to_owned(),
+        _ => {
+            let hex: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            hex.join(" ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_files_are_told_apart() {
+        for (bytes, expected) in [
+            (&b""[..], "empty"),
+            (b"\x1f\x8b\x08\x00rest", "gzip"),
+            (b"<!DOCTYPE html><html>", "web page"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+            (b"RIFF....WAVE", "52 49 46 46"),
+            (b"\x93NUMPY\x01\x00", "93 4e 55"),
+        ] {
+            let message = parse(bytes, "x").unwrap_err().to_string();
+            assert!(message.starts_with("not a weights file") && message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_names_itself() {
+        let message = import(Path::new("no/such/openl3.h5")).unwrap_err().to_string();
+        assert!(message.starts_with("no/such/openl3.h5: "), "{message}");
+    }
+}

@@ -1,0 +1,288 @@
+//! ONNX: the message `ModelProto`.
+
+use std::collections::HashMap;
+
+use half::f16;
+
+use super::graph::{Constant, Graph, KernelLayout, Node, Op, elements, shorten};
+use super::protobuf::{Field, Message, Value};
+use super::{ImportError, WeightFormat};
+
+const FORMAT: WeightFormat = WeightFormat::Onnx;
+/// `TensorProto.DataType`
+const FLOAT: i64 = 1;
+const INT64: i64 = 7;
+const HALF: i64 = 10;
+
+/// Whether bytes begin as a `ModelProto` does: its version first, and a graph among the fields.
+pub(super) fn is_model(bytes: &[u8]) -> bool {
+    let mut fields = Message::new(FORMAT, bytes).map_while(Result::ok);
+    matches!(fields.next(), Some(Field { number: 1, value: Value::Varint(1..100) }))
+        && fields.take(64).any(|field| field.number == 7 && field.value.bytes().is_some())
+}
+
+/// An attribute: its fields, by number.
+type Attributes<'a> = HashMap<String, Message<'a>>;
+
+pub(super) fn read(bytes: &[u8]) -> Result<Graph<'_>, ImportError> {
+    let mut content = &[][..];
+    for field in Message::new(FORMAT, bytes) {
+        if let Field { number: 7, value: Value::Bytes(found) } = field? {
+            content = found;
+        }
+    }
+    let mut graph = Graph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
+    // Initialisers may come after the nodes, and older files list them among the inputs too: constants win.
+    let (mut nodes, mut inputs) = (Vec::new(), Vec::new());
+    for field in Message::new(FORMAT, content) {
+        let Field { number, value } = field?;
+        let Some(bytes) = value.bytes() else { continue };
+        match number {
+            1 => nodes.push(bytes),
+            5 => add_constant(&mut graph, text(bytes, 8)?, bytes),
+            11 => inputs.push(text(bytes, 1)?),
+            15 => return Err(damaged("a sparse tensor")),
+            _ => {}
+        }
+    }
+    for name in inputs {
+        if !graph.producers.contains_key(&name) {
+            add(&mut graph, vec![name.clone()], Node { name, op: Op::Input, inputs: Vec::new() });
+        }
+    }
+    for bytes in nodes {
+        read_node(&mut graph, bytes)?;
+    }
+    Ok(graph)
+}
+
+fn add(graph: &mut Graph, outputs: Vec<String>, node: Node) {
+    for output in outputs {
+        graph.producers.insert(output, graph.nodes.len());
+    }
+    graph.nodes.push(node);
+}
+
+fn add_constant<'a>(graph: &mut Graph<'a>, name: String, tensor: &'a [u8]) {
+    let op = Op::Constant(graph.constants.len());
+    graph.constants.push(Box::new(move || read_tensor(tensor)));
+    add(graph, vec![name.clone()], Node { name, op, inputs: Vec::new() });
+}
+
+/// The last text of field `number`.
+fn text(bytes: &[u8], number: u32) -> Result<String, ImportError> {
+    let mut found = String::new();
+    for field in Message::new(FORMAT, bytes) {
+        let field = field?;
+        if field.number == number {
+            found = field.value.text().unwrap_or_default();
+        }
+    }
+    Ok(found)
+}
+
+fn read_node<'a>(graph: &mut Graph<'a>, bytes: &'a [u8]) -> Result<(), ImportError> {
+    let (mut name, mut kind, mut inputs, mut outputs, mut attributes) =
+        (String::new(), String::new(), Vec::new(), Vec::new(), Attributes::new());
+    for field in Message::new(FORMAT, bytes) {
+        let Field { number, value } = field?;
+        match number {
+            1 => inputs.push(value.text().unwrap_or_default()),
+            2 => outputs.push(value.text().unwrap_or_default()),
+            3 => name = value.text().unwrap_or_default(),
+            4 => kind = value.text().unwrap_or_default(),
+            5 => {
+                let bytes = value.bytes().unwrap_or_default();
+                attributes.insert(text(bytes, 1)?, Message::new(FORMAT, bytes));
+            }
+            _ => {}
+        }
+    }
+    if name.is_empty() {
+        name = outputs.first().cloned().unwrap_or_default();
+    }
+    let op = match kind.as_str() {
+        "Constant" => {
+            if let Some(tensor) = attribute(&attributes, "value", 5)?.and_then(Value::bytes) {
+                add_constant(graph, outputs.into_iter().next().unwrap_or_default(), tensor);
+            }
+            return Ok(());
+        }
+        "Conv" => convolution(&name, &attributes)?,
+        "BatchNormalization" => {
+            // Only the first output is the data's.
+            outputs.truncate(1);
+            Op::BatchNorm {
+                epsilon: attribute(&attributes, "epsilon", 2)?.and_then(Value::float).unwrap_or(1e-5),
+            }
+        }
+        "MaxPool" => {
+            outputs.truncate(1);
+            let (size, strides) = (ints(&attributes, "kernel_shape")?, ints(&attributes, "strides")?);
+            let padded = ints(&attributes, "pads")?.iter().any(|&pad| pad != 0);
+            let dilated = ints(&attributes, "dilations")?.iter().any(|&step| step != 1);
+            match (size.as_slice(), strides == size && !padded && !dilated) {
+                (&[h, w], true) => Op::MaxPool { size: Some([h, w]) },
+                _ => {
+                    return Err(other(
+                        &name,
+                        "a pool whose strides are its size",
+                        format!("{size:?} by {strides:?}"),
+                    ));
+                }
+            }
+        }
+        "GlobalMaxPool" | "ReduceMax" => Op::MaxPool { size: None },
+        "Relu" => Op::Relu,
+        "Add" => Op::Add,
+        "Sub" => Op::Subtract,
+        "Mul" => Op::Multiply,
+        "Div" => Op::Divide,
+        "Sqrt" => Op::Root,
+        "Neg" => Op::Negate,
+        "Pad" => pad(graph, &name, &inputs, &attributes)?,
+        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Cast" | "Flatten" | "Dropout" => {
+            Op::Same
+        }
+        _ => Op::Other(kind),
+    };
+    // An input that is left out has no name.
+    inputs.retain(|input| !input.is_empty());
+    add(graph, outputs, Node { name, op, inputs });
+    Ok(())
+}
+
+fn other(name: &str, expected: &str, found: impl Into<String>) -> ImportError {
+    ImportError::other(FORMAT, format!("node \"{}\"", shorten(name)), expected, found)
+}
+
+fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
+    for key in ["strides", "dilations"] {
+        let found = ints(attributes, key)?;
+        if found.iter().any(|&step| step != 1) {
+            return Err(other(name, "a convolution at every place", format!("{key} {found:?}")));
+        }
+    }
+    let group = attribute(attributes, "group", 3)?.and_then(Value::int).unwrap_or(1);
+    if group != 1 {
+        return Err(other(name, "a convolution over all channels", format!("{group} groups")));
+    }
+    let automatic = attribute(attributes, "auto_pad", 4)?.and_then(Value::text).unwrap_or_default();
+    let padding = match automatic.as_str() {
+        "SAME_UPPER" | "SAME_LOWER" => None,
+        "" | "NOTSET" => match *ints(attributes, "pads")? {
+            [] => Some([0; 4]),
+            [top, left, bottom, right] => Some([top, left, bottom, right]),
+            ref found => return Err(other(name, "padding of two axes", format!("{found:?}"))),
+        },
+        "VALID" => Some([0; 4]),
+        _ => return Err(other(name, "padding", shorten(&automatic))),
+    };
+    Ok(Op::Convolution { padding, kernel: KernelLayout::Oihw })
+}
+
+/// Padding of the last two axes with zeros, from an input (since version 11) or an attribute.
+fn pad(graph: &Graph, name: &str, inputs: &[String], attributes: &Attributes) -> Result<Op, ImportError> {
+    let mode = attribute(attributes, "mode", 4)?.and_then(Value::text).unwrap_or_default();
+    if !matches!(mode.as_str(), "" | "constant") {
+        return Err(other(name, "zeros around", shorten(&mode)));
+    }
+    let constant = |i: usize| -> Result<Option<Constant>, ImportError> {
+        let producer =
+            inputs.get(i).and_then(|input| graph.producers.get(input)).map(|&at| &graph.nodes[at].op);
+        match producer {
+            Some(Op::Constant(at)) => (graph.constants[*at])().map(Some),
+            _ => Ok(None),
+        }
+    };
+    let pads = match constant(1)? {
+        Some(constant) => constant.values.iter().map(|&x| x as i64).collect(),
+        None => ints(attributes, "pads")?,
+    };
+    if constant(2)?.is_some_and(|fill| fill.values.iter().any(|&x| x != 0.0)) {
+        return Err(other(name, "zeros around", "another number"));
+    }
+    match *pads {
+        [0, 0, top, left, 0, 0, bottom, right] | [0, top, left, 0, 0, bottom, right, 0] => {
+            Ok(Op::Pad(Some([top, left, bottom, right])))
+        }
+        // An input that is no constant.
+        [] => Ok(Op::Pad(None)),
+        _ => Err(other(name, "padding of height and width", format!("{pads:?}"))),
+    }
+}
+
+/// Field `number` of an attribute: 2 float, 3 integer, 4 text, 5 tensor.
+fn attribute<'a>(
+    attributes: &Attributes<'a>,
+    key: &str,
+    number: u32,
+) -> Result<Option<Value<'a>>, ImportError> {
+    let mut found = None;
+    for field in attributes.get(key).cloned().into_iter().flatten() {
+        let field = field?;
+        if field.number == number {
+            found = Some(field.value);
+        }
+    }
+    Ok(found)
+}
+
+/// A list of integers.
+fn ints(attributes: &Attributes, key: &str) -> Result<Vec<i64>, ImportError> {
+    let mut found = Vec::new();
+    for field in attributes.get(key).cloned().into_iter().flatten() {
+        let field = field?;
+        if field.number == 8 {
+            field.value.push_ints(FORMAT, &mut found)?;
+        }
+    }
+    Ok(found)
+}
+
+fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
+    let (mut kind, mut dims, mut raw, mut values, mut ints) = (0, Vec::new(), None, Vec::new(), Vec::new());
+    for field in Message::new(FORMAT, bytes) {
+        let Field { number, value } = field?;
+        match number {
+            1 => value.push_ints(FORMAT, &mut dims)?,
+            2 => kind = value.int().unwrap_or_default(),
+            4 => value.push_floats(&mut values),
+            7 => value.push_ints(FORMAT, &mut ints)?,
+            9 => raw = value.bytes(),
+            13 => return Err(damaged("weights in another file: export the model as one file")),
+            _ => {}
+        }
+    }
+    let shape: Vec<usize> = dims
+        .iter()
+        .map(|&axis| usize::try_from(axis))
+        .collect::<Result<_, _>>()
+        .map_err(|_| damaged("an axis of negative length"))?;
+    let count = elements(&shape).ok_or_else(|| damaged(&format!("a tensor of shape {shape:?}")))?;
+    let values = match (kind, raw) {
+        (FLOAT, Some(raw)) => raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        (HALF, Some(raw)) => raw.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        (FLOAT, None) => values,
+        // Shapes and paddings.
+        (INT64, Some(raw)) => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+        (INT64, None) => ints.into_iter().map(|x| x as f32).collect(),
+        _ => {
+            return Err(ImportError::other(
+                FORMAT,
+                "constants",
+                "floats of 16 or 32 bits",
+                format!("type {kind}"),
+            ));
+        }
+    };
+    if values.len() == count {
+        Ok(Constant { shape, values })
+    } else {
+        Err(damaged(&format!("{} numbers for a tensor of shape {shape:?}", values.len())))
+    }
+}
+
+fn damaged(reason: &str) -> ImportError {
+    ImportError::damaged(FORMAT, format!("found {reason}"))
+}

@@ -1,0 +1,511 @@
+//! Python's pickles, as far as a dictionary of tensors needs them.
+//!
+//! Nothing is executed: of the names that a pickle may call, those of torch's tensors, storages and ordered dictionaries
+//! are known, and any other is an error that names it. Values live in an arena and refer to each other by index, so that
+//! a few bytes cannot stand for a deep or huge structure.
+
+use std::collections::HashMap;
+
+/// Index of a value in [`Pickle::values`].
+pub(super) type Id = usize;
+
+/// Most values that a pickle may make; a weights file has some thousands.
+const MAX_VALUES: usize = 1 << 20;
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// A name that may be called: module and attribute.
+    Global(&'static str),
+    /// What the pickler left outside.
+    Persistent(Id),
+    /// A known name, called with a tuple.
+    Called {
+        callable: &'static str,
+        arguments: Id,
+    },
+}
+
+/// A read pickle.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    pub(super) values: Vec<Value>,
+    pub(super) root: Id,
+    /// Bytes that it took.
+    pub(super) length: usize,
+}
+
+/// Names that may occur; everything else is refused.
+const KNOWN: [&str; 20] = [
+    "collections.OrderedDict",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    "torch.FloatStorage",
+    "torch.DoubleStorage",
+    "torch.HalfStorage",
+    "torch.BFloat16Storage",
+    "torch.LongStorage",
+    "torch.IntStorage",
+    "torch.ShortStorage",
+    "torch.CharStorage",
+    "torch.ByteStorage",
+    "torch.BoolStorage",
+    "torch.float32",
+    "torch.float64",
+    "torch.float16",
+    "torch.bfloat16",
+    "torch.int64",
+    "torch.device",
+];
+
+pub(super) const ORDERED_DICT: &str = KNOWN[0];
+pub(super) const REBUILD_TENSOR: [&str; 2] = [KNOWN[1], KNOWN[2]];
+pub(super) const REBUILD_PARAMETER: &str = KNOWN[3];
+
+impl Pickle {
+    pub(super) fn value(&self, id: Id) -> &Value {
+        // Ids are only ever made by `Machine::push`.
+        self.values.get(id).unwrap_or(&Value::None)
+    }
+
+    pub(super) fn text(&self, id: Id) -> Option<&str> {
+        match self.value(id) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn int(&self, id: Id) -> Option<i64> {
+        match self.value(id) {
+            Value::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn tuple(&self, id: Id) -> Option<&[Id]> {
+        match self.value(id) {
+            Value::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the first pickle of `bytes`; the error says what was found.
+pub(super) fn read(bytes: &[u8]) -> Result<Pickle, String> {
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        values: Vec::new(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+    };
+    loop {
+        let start = machine.at;
+        match machine.step() {
+            Ok(None) => {}
+            Ok(Some(root)) => return Ok(Pickle { values: machine.values, root, length: machine.at }),
+            Err(reason) => return Err(format!("{reason} (pickle, byte {start})")),
+        }
+    }
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, Id>,
+}
+
+const ENDS: &str = "the pickle ends within an instruction";
+
+impl<'a> Machine<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
+        let end = self.at.checked_add(count).filter(|&end| end <= self.bytes.len()).ok_or(ENDS)?;
+        let taken = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn number<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        Ok(*self.take(N)?.first_chunk().ok_or(ENDS)?)
+    }
+
+    fn line(&mut self) -> Result<String, String> {
+        let rest = &self.bytes[self.at..];
+        let end = rest.iter().take(256).position(|&byte| byte == b'\n').ok_or("a name that does not end")?;
+        self.at += end + 1;
+        Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
+    }
+
+    fn text(&mut self, length: usize) -> Result<Value, String> {
+        let text = std::str::from_utf8(self.take(length)?).map_err(|_| "text that is not UTF-8")?;
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn make(&mut self, value: Value) -> Result<Id, String> {
+        if self.values.len() >= MAX_VALUES {
+            return Err(format!("more than {MAX_VALUES} values"));
+        }
+        self.values.push(value);
+        Ok(self.values.len() - 1)
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), String> {
+        let id = self.make(value)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    /// The topmost value, which must lie above the last mark.
+    fn pop(&mut self) -> Result<Id, String> {
+        if self.stack.len() <= self.marks.last().copied().unwrap_or(0) {
+            return Err("an instruction that wants more values than there are".to_owned());
+        }
+        self.stack.pop().ok_or_else(|| ENDS.to_owned())
+    }
+
+    fn top(&self) -> Result<Id, String> {
+        self.stack.last().copied().ok_or_else(|| "an instruction that wants a value where none is".to_owned())
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+        let mark =
+            self.marks.pop().filter(|&mark| mark <= self.stack.len()).ok_or("a mark that is not there")?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
+        let full = format!("{module}.{name}");
+        match KNOWN.iter().find(|&&known| known == full) {
+            Some(known) => self.push(Value::Global(known)),
+            None => Err(format!(
+                "expected tensors and dictionaries only, found \"{}\"",
+                full.chars().filter(|c| !c.is_control()).take(80).collect::<String>()
+            )),
+        }
+    }
+
+    fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
+        let list = self.top()?;
+        match self.values.get_mut(list) {
+            Some(Value::List(all)) => all.extend(items),
+            _ => return Err("items for something that is no list".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, items: &[Id]) -> Result<(), String> {
+        let dict = self.top()?;
+        match self.values.get_mut(dict) {
+            Some(Value::Dict(all)) => all.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
+            _ => return Err("entries for something that is no dictionary".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, slot: u32) -> Result<(), String> {
+        let top = self.top()?;
+        self.memo.insert(slot, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, slot: u32) -> Result<(), String> {
+        let id = *self.memo.get(&slot).ok_or("a memory that was never set")?;
+        self.stack.push(id);
+        // A reference costs one byte; keep the stack as bounded as the values are.
+        if self.stack.len() > MAX_VALUES { Err("too many values".to_owned()) } else { Ok(()) }
+    }
+
+    /// One instruction; the root if it was the last.
+    fn step(&mut self) -> Result<Option<Id>, String> {
+        let [code] = self.number()?;
+        match code {
+            0x80 => {
+                let [protocol] = self.number()?;
+                if protocol > 5 {
+                    return Err(format!("expected protocol 5 or less, found {protocol}"));
+                }
+            }
+            0x95 => drop(self.take(8)?), // FRAME
+            b'.' => return self.pop().map(Some),
+            b'(' => {
+                self.marks.push(self.stack.len());
+                if self.marks.len() > MAX_VALUES {
+                    return Err("too many marks".to_owned());
+                }
+            }
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_to_mark()?),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+                if self.stack.len() > MAX_VALUES {
+                    return Err("too many values".to_owned());
+                }
+            }
+            b'N' => self.push(Value::None)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
+            b'J' => {
+                let value = i32::from_le_bytes(self.number()?);
+                self.push(Value::Int(value.into()))?;
+            }
+            b'K' => {
+                let [value] = self.number()?;
+                self.push(Value::Int(value.into()))?;
+            }
+            b'M' => {
+                let value = u16::from_le_bytes(self.number()?);
+                self.push(Value::Int(value.into()))?;
+            }
+            0x8a => {
+                let [length] = self.number()?;
+                let bytes = self.take(length.into())?;
+                self.push(long(bytes))?;
+            }
+            b'G' => {
+                let value = f64::from_be_bytes(self.number()?);
+                self.push(Value::Float(value))?;
+            }
+            0x8c => {
+                let [length] = self.number()?;
+                let text = self.text(length.into())?;
+                self.push(text)?;
+            }
+            b'X' => {
+                let length = u32::from_le_bytes(self.number()?);
+                let text = self.text(length as usize)?;
+                self.push(text)?;
+            }
+            b'U' | b'C' => {
+                let [length] = self.number()?;
+                let bytes = self.take(length.into())?.to_vec();
+                self.push_string(code == b'C', bytes)?;
+            }
+            b'T' | b'B' => {
+                let length = u32::from_le_bytes(self.number()?);
+                let bytes = self.take(length as usize)?.to_vec();
+                self.push_string(code == b'B', bytes)?;
+            }
+            b')' => self.push(Value::Tuple(Vec::new()))?,
+            b']' => self.push(Value::List(Vec::new()))?,
+            b'}' => self.push(Value::Dict(Vec::new()))?,
+            b't' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Tuple(items))?;
+            }
+            b'l' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::List(items))?;
+            }
+            b'd' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Dict(Vec::new()))?;
+                self.set(&items)?;
+            }
+            0x85..=0x87 => {
+                let mut items = Vec::new();
+                for _ in 0x84..code {
+                    items.push(self.pop()?);
+                }
+                items.reverse();
+                self.push(Value::Tuple(items))?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.append(vec![item])?;
+            }
+            b'e' => {
+                let items = self.pop_to_mark()?;
+                self.append(items)?;
+            }
+            b's' => {
+                let value = self.pop()?;
+                let key = self.pop()?;
+                self.set(&[key, value])?;
+            }
+            b'u' => {
+                let items = self.pop_to_mark()?;
+                self.set(&items)?;
+            }
+            b'q' => {
+                let [slot] = self.number()?;
+                self.remember(slot.into())?;
+            }
+            b'r' => {
+                let slot = u32::from_le_bytes(self.number()?);
+                self.remember(slot)?;
+            }
+            0x94 => {
+                let slot = u32::try_from(self.memo.len()).map_err(|_| "too many memories")?;
+                self.remember(slot)?;
+            }
+            b'h' => {
+                let [slot] = self.number()?;
+                self.recall(slot.into())?;
+            }
+            b'j' => {
+                let slot = u32::from_le_bytes(self.number()?);
+                self.recall(slot)?;
+            }
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.global(&module, &name)?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let text = |id: Id| match self.values.get(id) {
+                    Some(Value::Text(text)) if text.len() <= 256 => Some(text.clone()),
+                    _ => None,
+                };
+                let (Some(module), Some(name)) = (text(module), text(name)) else {
+                    return Err("a name that is no text".to_owned());
+                };
+                self.global(&module, &name)?;
+            }
+            b'R' => {
+                let (arguments, callable) = (self.pop()?, self.pop()?);
+                self.call(callable, arguments)?;
+            }
+            b'b' => {
+                // The state of an ordered dictionary is torch's table of versions: not needed.
+                self.pop()?;
+                let object = self.top()?;
+                if !matches!(self.values.get(object), Some(Value::Dict(_))) {
+                    return Err("a state for something that is no dictionary".to_owned());
+                }
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.push(Value::Persistent(id))?;
+            }
+            other => return Err(format!("instruction 0x{other:02x}, which no dictionary of tensors needs")),
+        }
+        Ok(None)
+    }
+
+    /// Python 2's strings are text where they can be.
+    fn push_string(&mut self, bytes: bool, content: Vec<u8>) -> Result<(), String> {
+        let value = match String::from_utf8(content) {
+            Ok(text) if !bytes => Value::Text(text),
+            Ok(text) => Value::Bytes(text.into_bytes()),
+            Err(error) => Value::Bytes(error.into_bytes()),
+        };
+        self.push(value)
+    }
+
+    fn call(&mut self, callable: Id, arguments: Id) -> Result<(), String> {
+        let Some(Value::Global(name)) = self.values.get(callable) else {
+            return Err("a call of something that is no name".to_owned());
+        };
+        let name = *name;
+        let Some(Value::Tuple(items)) = self.values.get(arguments) else {
+            return Err("a call without a tuple of arguments".to_owned());
+        };
+        if name == ORDERED_DICT {
+            if items.is_empty() {
+                return self.push(Value::Dict(Vec::new()));
+            }
+            return Err("an ordered dictionary with arguments".to_owned());
+        }
+        self.push(Value::Called { callable: name, arguments })
+    }
+}
+
+/// Python's long integers: little-endian two's complement; what does not fit is no size of anything.
+fn long(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::Bytes(bytes.to_vec());
+    }
+    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut wide = if negative { [0xff; 8] } else { [0; 8] };
+    wide[..bytes.len()].copy_from_slice(bytes);
+    Value::Int(i64::from_le_bytes(wide))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values_of_all_kinds() {
+        // {"a": (1, -2, 1.5), "b": [None, True]}, protocol 2
+        let bytes =
+            b"\x80\x02}(X\x01\x00\x00\x00aK\x01J\xfe\xff\xff\xffG\x3f\xf8\x00\x00\x00\x00\x00\x00\x87\
+            X\x01\x00\x00\x00b](N\x88eu.tail";
+        let pickle = read(bytes).unwrap();
+        assert_eq!(&bytes[pickle.length..], b"tail");
+        let Value::Dict(entries) = pickle.value(pickle.root) else { panic!() };
+        assert_eq!(pickle.text(entries[0].0), Some("a"));
+        let items = pickle.tuple(entries[0].1).unwrap();
+        assert_eq!((pickle.int(items[0]), pickle.int(items[1])), (Some(1), Some(-2)));
+        assert_eq!(pickle.value(items[2]), &Value::Float(1.5));
+        let Value::List(items) = pickle.value(entries[1].1) else { panic!() };
+        assert_eq!((pickle.value(items[0]), pickle.value(items[1])), (&Value::None, &Value::Bool(true)));
+        assert_eq!(long(&[0xff, 0x00]), Value::Int(255));
+        assert_eq!(long(&[0xff]), Value::Int(-1));
+        assert_eq!(long(&[]), Value::Int(0));
+    }
+
+    #[test]
+    fn nothing_is_called_but_what_is_known() {
+        for bytes in [&b"cos\nsystem\n(X\x02\x00\x00\x00lstR."[..], b"\x80\x04\x8c\x02os\x8c\x06system\x93."]
+        {
+            let message = read(bytes).unwrap_err();
+            assert!(message.contains("os.system"), "{message}");
+        }
+        assert!(read(b"(iposix\nsystem\n.").unwrap_err().contains("0x69"));
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        for bytes in [
+            &b""[..],
+            b"\x80",
+            b"\x80\x09",
+            b".",
+            b"t.",
+            b"(t",
+            b"}s.",
+            b"K\x01K\x02s.",
+            b"h\x07.",
+            b"X\xff\xff\xff\xff",
+            b"q\x00.",
+        ] {
+            assert!(read(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn copies_of_copies_stay_small() {
+        // [[…], […]] thirty times over, each level twice the one before: a billion lists if they were copied.
+        let mut bytes = b"\x80\x02]q\x00".to_vec();
+        for level in 0..30u8 {
+            bytes.extend([b']', b'q', level + 1, b'h', level, b'a', b'h', level, b'a']);
+        }
+        bytes.push(b'.');
+        assert!(read(&bytes).unwrap().values.len() < 100);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(&bytes);
+        }
+    }
+}

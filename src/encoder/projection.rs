@@ -1,0 +1,201 @@
+//! A linear layer behind the network, for models that carry one.
+
+use super::network::Pass;
+use super::{EncoderError, Weights};
+
+/// `projection.{weight, bias}`, dimension × dimension, turns an embedding into the search vector;
+/// `tags.{weight, bias}`, tags × dimension, gives tag logits from the same embedding. Either may be missing.
+///
+/// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1 over the music that it
+/// was fitted on: `(x - mean) * scale`. All are affine, so they commute with the mean over a track's windows.
+#[derive(Debug, Default)]
+pub(super) struct Projection {
+    vector: Option<Linear>,
+    tags: Option<Linear>,
+    standardise: Option<Standardise>,
+}
+
+#[derive(Debug)]
+struct Standardise {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+}
+
+impl Standardise {
+    fn read(weights: &Weights, dimension: usize) -> Result<Option<Self>, EncoderError> {
+        let (mean, scale) = match (weights.tensor("standardise.mean"), weights.tensor("standardise.scale")) {
+            (None, None) => return Ok(None),
+            (Some(mean), Some(scale)) => (mean, scale),
+            _ => return Err(bad(weights, "standardise has a mean or a scale, expected both or none")),
+        };
+        for tensor in [mean, scale] {
+            if tensor.shape != [dimension] {
+                let reason = format!("standardise is {:?}, expected [{dimension}]", tensor.shape);
+                return Err(bad(weights, &reason));
+            }
+            if tensor.values.iter().any(|x| !x.is_finite()) {
+                return Err(bad(weights, "standardise has values that are not finite"));
+            }
+        }
+        Ok(Some(Self { mean: mean.values.clone(), scale: scale.values.clone() }))
+    }
+
+    fn apply(&self, embeddings: &mut [f32]) {
+        for row in embeddings.chunks_exact_mut(self.mean.len()) {
+            for ((value, mean), scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
+                *value = (*value - mean) * scale;
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Linear {
+    inputs: usize,
+    /// `[outputs][inputs]`
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Projection {
+    /// Finds the layers among the tensors and checks their shapes.
+    pub(super) fn read(weights: &Weights, dimension: usize) -> Result<Self, EncoderError> {
+        let vector = Linear::read(weights, "projection", dimension)?;
+        if let Some(found) = vector.as_ref().map(|linear| linear.bias.len()).filter(|&n| n != dimension) {
+            return Err(bad(weights, &format!("projection has {found} outputs, expected {dimension}")));
+        }
+        let tags = Linear::read(weights, "tags", dimension)?;
+        Ok(Self { vector, tags, standardise: Standardise::read(weights, dimension)? })
+    }
+
+    /// Number of tag logits that it gives; 0 without tags.
+    pub(super) fn tags(&self) -> usize {
+        self.tags.as_ref().map_or(0, |linear| linear.bias.len())
+    }
+
+    /// Adds logits, and turns embeddings into search vectors.
+    pub(super) fn apply(&self, pass: &mut Pass) {
+        if let Some(tags) = &self.tags {
+            pass.logits = tags.forward(&pass.embeddings);
+        }
+        if let Some(vector) = &self.vector {
+            pass.embeddings = vector.forward(&pass.embeddings);
+        }
+        if let Some(standardise) = &self.standardise {
+            standardise.apply(&mut pass.embeddings);
+        }
+    }
+}
+
+impl Linear {
+    fn read(weights: &Weights, name: &str, inputs: usize) -> Result<Option<Self>, EncoderError> {
+        let tensors = (weights.tensor(&format!("{name}.weight")), weights.tensor(&format!("{name}.bias")));
+        let (weight, bias) = match tensors {
+            (None, None) => return Ok(None),
+            (Some(weight), Some(bias)) => (weight, bias),
+            _ => return Err(bad(weights, &format!("{name} has a weight or a bias, expected both or none"))),
+        };
+        let outputs = bias.values.len();
+        if outputs == 0 || weight.shape != [outputs, inputs] || bias.shape != [outputs] {
+            return Err(bad(
+                weights,
+                &format!("{name}.weight is {:?}, expected [{outputs}, {inputs}]", weight.shape),
+            ));
+        }
+        if weight.values.iter().chain(&bias.values).any(|x| !x.is_finite()) {
+            return Err(bad(weights, &format!("{name} has values that are not finite")));
+        }
+        Ok(Some(Self { inputs, weight: weight.values.clone(), bias: bias.values.clone() }))
+    }
+
+    /// Each row on its own, in one order: the same bits whatever the batch.
+    fn forward(&self, rows: &[f32]) -> Vec<f32> {
+        let mut out = Vec::with_capacity(rows.len() / self.inputs * self.bias.len());
+        for row in rows.chunks_exact(self.inputs) {
+            for (weight, bias) in self.weight.chunks_exact(self.inputs).zip(&self.bias) {
+                let mut lanes = [0.0f32; 16];
+                let (a, a_rest) = weight.as_chunks::<16>();
+                let (b, b_rest) = row.as_chunks::<16>();
+                for (a, b) in a.iter().zip(b) {
+                    for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                        *lane += a * b;
+                    }
+                }
+                let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+                out.push(bias + (lanes.iter().sum::<f32>() + rest));
+            }
+        }
+        out
+    }
+}
+
+fn bad(weights: &Weights, reason: &str) -> EncoderError {
+    EncoderError::BadWeights { origin: weights.origin().to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::WeightTensor;
+    use super::*;
+
+    fn weights(tensors: &[(&str, &[usize], Vec<f32>)]) -> Weights {
+        let tensors = tensors.iter().map(|(name, shape, values)| {
+            ((*name).to_owned(), WeightTensor { shape: shape.to_vec(), values: values.clone() })
+        });
+        Weights::new("test", tensors.collect::<BTreeMap<_, _>>())
+    }
+
+    #[test]
+    fn both_layers_read_the_raw_embedding() {
+        let file = weights(&[
+            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
+            ("projection.bias", &[2], vec![10.0, 20.0]),
+            ("tags.weight", &[1, 2], vec![1.0, -1.0]),
+            ("tags.bias", &[1], vec![0.5]),
+        ]);
+        let projection = Projection::read(&file, 2).unwrap();
+        assert_eq!(projection.tags(), 1);
+        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
+        projection.apply(&mut pass);
+        assert_eq!(pass.embeddings, [12.0, 22.0, 15.0, 26.0]);
+        assert_eq!(pass.logits, [-0.5, -1.5]);
+    }
+
+    #[test]
+    fn standardising_comes_last() {
+        let file = weights(&[
+            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
+            ("projection.bias", &[2], vec![10.0, 20.0]),
+            ("standardise.mean", &[2], vec![12.0, 20.0]),
+            ("standardise.scale", &[2], vec![3.0, 0.5]),
+        ]);
+        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
+        Projection::read(&file, 2).unwrap().apply(&mut pass);
+        assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
+        let half = weights(&[("standardise.mean", &[2], vec![0.0; 2])]);
+        assert!(Projection::read(&half, 2).unwrap_err().to_string().contains("both or none"));
+        let long =
+            weights(&[("standardise.mean", &[3], vec![0.0; 3]), ("standardise.scale", &[3], vec![0.0; 3])]);
+        assert!(Projection::read(&long, 2).unwrap_err().to_string().contains("expected [2]"));
+    }
+
+    #[test]
+    fn nothing_there_changes_nothing_and_wrong_shapes_are_named() {
+        let none = Projection::read(&weights(&[]), 2).unwrap();
+        let mut pass = Pass { embeddings: vec![1.0, 2.0], logits: vec![3.0] };
+        none.apply(&mut pass);
+        assert_eq!((pass.embeddings, pass.logits), (vec![1.0, 2.0], vec![3.0]));
+        let reason = |tensors: &[(&str, &[usize], Vec<f32>)]| {
+            Projection::read(&weights(tensors), 2).unwrap_err().to_string()
+        };
+        let bias: (&str, &[usize], Vec<f32>) = ("projection.bias", &[2], vec![0.0; 2]);
+        assert!(reason(std::slice::from_ref(&bias)).contains("both or none"));
+        assert!(reason(&[("projection.weight", &[2, 3], vec![0.0; 6]), bias.clone()]).contains("[2, 3]"));
+        assert!(reason(&[("projection.weight", &[2, 2], vec![f32::NAN; 4]), bias]).contains("not finite"));
+        let one: [(&str, &[usize], Vec<f32>); 2] =
+            [("projection.weight", &[1, 2], vec![0.0; 2]), ("projection.bias", &[1], vec![0.0])];
+        assert!(reason(&one).contains("expected 2"));
+    }
+}

@@ -1,0 +1,108 @@
+//! A library as exploring sees it: vectors, neighbours and what is known of each track, in one row order.
+
+use std::collections::HashMap;
+
+use ndarray::Array2;
+
+use super::{Engine, EngineError, Seed};
+use crate::explore::{KnnGraph, TrackMeta, WindowSet};
+use crate::genre::Taxonomy;
+use crate::index::SearchParams;
+use crate::library::{Library, Track};
+use crate::track::TrackId;
+
+/// All tracks of a library that have a vector.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    /// Who they are; ascending.
+    pub ids: Vec<TrackId>,
+    /// `[tracks, dimension]`, unit rows.
+    pub vectors: Array2<f32>,
+    /// Tags and file facts, in the same order.
+    pub meta: Vec<TrackMeta>,
+}
+
+impl Collection {
+    /// The row of a track.
+    pub fn row(&self, track: TrackId) -> Option<usize> {
+        self.ids.binary_search(&track).ok()
+    }
+
+    /// The row of a seed that must be a track of the library.
+    pub fn row_of(&self, seed: &Seed) -> Result<usize, EngineError> {
+        seed.track
+            .and_then(|track| self.row(track))
+            .ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })
+    }
+}
+
+impl Engine {
+    /// Reads everything that exploring needs.
+    pub fn collection(&self) -> Result<Collection, EngineError> {
+        let taxonomy = Taxonomy::default();
+        let vectors = self.library().vectors()?;
+        if vectors.ids.is_empty() {
+            return Err(EngineError::EmptyLibrary { dir: self.library().dir().to_owned() });
+        }
+        let mut known = HashMap::with_capacity(vectors.ids.len());
+        self.library().for_each_track(|track| {
+            known.insert(track.id, meta(&track, &taxonomy));
+            Ok(())
+        })?;
+        let meta = vectors
+            .ids
+            .iter()
+            .map(|id| known.remove(id).unwrap_or_else(|| TrackMeta::new(*id, String::new())))
+            .collect();
+        Ok(Collection { ids: vectors.ids, vectors: vectors.values, meta })
+    }
+
+    /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.
+    pub fn knn_graph(&mut self, collection: &Collection, k: usize) -> Result<KnnGraph, EngineError> {
+        const EXACT_UP_TO: usize = 10_000;
+        let n = collection.ids.len();
+        if n <= EXACT_UP_TO {
+            return Ok(KnnGraph::exact(collection.vectors.view(), k)?);
+        }
+        let index = self.index()?;
+        let lists = index.knn_graph(k, &SearchParams::default())?;
+        if index.tracks() != collection.ids || lists.iter().any(|list| list.len() < k) {
+            // Another process changed the library meanwhile.
+            return Ok(KnnGraph::exact(collection.vectors.view(), k)?);
+        }
+        let mut graph =
+            KnnGraph { k, neighbours: Array2::zeros((n, k)), similarities: Array2::zeros((n, k)) };
+        for (row, list) in lists.iter().enumerate() {
+            for (column, neighbor) in list.iter().enumerate() {
+                let other = collection.row(neighbor.track).unwrap_or_default();
+                graph.neighbours[[row, column]] = other as u32;
+                graph.similarities[[row, column]] = neighbor.similarity;
+            }
+        }
+        Ok(graph)
+    }
+}
+
+/// The window vectors of a track, as aligning wants them.
+pub fn window_set(library: &Library, track: TrackId) -> Option<WindowSet> {
+    let windows = library.windows(track).ok().flatten()?;
+    Some(WindowSet::new(&windows.starts, &windows.vectors.mapv(f32::from)))
+}
+
+/// What playlists and pictures show of a track.
+pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
+    let genres = taxonomy.parse(&track.tags.genres).iter().map(ToString::to_string).collect();
+    TrackMeta {
+        title: track.tags.title.clone().unwrap_or_default(),
+        artist: track.tags.artist.clone().or_else(|| track.tags.album_artist.clone()),
+        album: track.tags.album.clone(),
+        genres,
+        year: track.tags.year,
+        seconds: track.audio.seconds,
+        bytes: track.files.first().map_or(0, |file| file.record.size),
+        codec: track.audio.codec.clone(),
+        sample_rate: track.audio.sample_rate,
+        channels: track.audio.channels,
+        ..TrackMeta::new(track.id, track.path.to_string_lossy())
+    }
+}

@@ -1,0 +1,147 @@
+//! What can go wrong where the parts are joined.
+
+use std::path::PathBuf;
+
+use crate::audio::AudioError;
+use crate::encoder::EncoderError;
+use crate::explore::ExploreError;
+use crate::features::FeaturesError;
+use crate::genre::GenreError;
+use crate::index::IndexError;
+use crate::library::LibraryError;
+
+/// A failure of the engine, or of one of the parts it joins.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Decoding, resampling or tags.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// The front end.
+    #[error(transparent)]
+    Features(#[from] FeaturesError),
+    /// The network, its weights or the device.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The catalogue.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Labels and votes.
+    #[error(transparent)]
+    Genre(#[from] GenreError),
+    /// Clusters, maps, paths, playlists.
+    #[error(transparent)]
+    Explore(#[from] ExploreError),
+    /// A seed that must be a track of the library is not one.
+    #[error("{}: not in the library: run \"voisin add\" on it first", path.display())]
+    NotInLibrary {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is shorter than one window of the model.
+    #[error("{}: {seconds:.2} s of audio, at least {least:.2} s are needed", path.display())]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        seconds: f64,
+        /// Length of the model's window.
+        least: f64,
+    },
+    /// No window of a file is louder than the floor.
+    #[error("{}: silent throughout", path.display())]
+    Silent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The same audio, under another name, failed in the same run.
+    #[error("{}: the same audio as {}, which failed", path.display(), other.display())]
+    SameAsFailed {
+        /// The file.
+        path: PathBuf,
+        /// The file whose audio it shares.
+        other: PathBuf,
+    },
+    /// Something that must not happen did, while one file was handled; the run went on.
+    #[error("{}: internal fault: {message}; please report it with this file", path.display())]
+    Fault {
+        /// The file.
+        path: PathBuf,
+        /// What the fault said of itself.
+        message: String,
+    },
+    /// The encoder returned another number of values than windows times dimension.
+    #[error("the encoder returned a matrix of the wrong shape; please report it with the model's name")]
+    Shape,
+    /// Someone asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A seed that fits several tracks equally well.
+    #[error("\"{text}\" fits {} tracks; name one of them:\n{}", candidates.len(), candidates.join("\n"))]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// The candidates, one line each.
+        candidates: Vec<String>,
+    },
+    /// A seed that is neither a file nor anything in the library.
+    #[error(
+        "\"{text}\" is neither a file nor a track of this library: give a path, id:NUMBER, or words of artist and title"
+    )]
+    NoSuchTrack {
+        /// What was asked for.
+        text: String,
+    },
+    /// A track without a vector, after damage: a repair took it out.
+    #[error("track {id} has no vector: run \"voisin add\" on its file again, or \"voisin repair\"")]
+    NoVector {
+        /// The track.
+        id: crate::track::TrackId,
+    },
+    /// Nothing to search.
+    #[error("the library in {} holds no tracks yet: run \"voisin add FOLDER\" first", dir.display())]
+    EmptyLibrary {
+        /// The library's folder.
+        dir: PathBuf,
+    },
+    /// No track of the library has a genre.
+    #[error("no track of this library has a genre tag, so nothing can vote: add tagged music first")]
+    NoLabels,
+    /// Seeds that cancel each other out.
+    #[error("the seeds point in opposite directions and leave nothing to search for: name fewer of them")]
+    SeedsCancel,
+    /// The model could not be made ready.
+    #[error("{reason}")]
+    Model {
+        /// Why, with its causes.
+        reason: String,
+    },
+    /// Writing results failed.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+}
+
+impl EngineError {
+    /// Whether trying again may help although the file has not changed: it could not be read, which says nothing
+    /// of its contents.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Audio(
+                AudioError::NotFound { .. }
+                    | AudioError::PermissionDenied { .. }
+                    | AudioError::Changed { .. }
+                    | AudioError::Io { .. }
+            ) | Self::SameAsFailed { .. }
+                | Self::Interrupted
+        )
+    }
+}

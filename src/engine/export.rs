@@ -1,0 +1,188 @@
+//! Vectors and metadata for other programs: NumPy arrays and CSV in one row order.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use ndarray_npy::WriteNpyExt as _;
+
+use super::{Engine, EngineError};
+
+/// What an export wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExportSummary {
+    /// Rows of `vectors.npy` and `tracks.csv`.
+    pub tracks: usize,
+    /// Rows of `windows.npy` and `windows.csv`.
+    pub windows: usize,
+    /// Columns of both arrays.
+    pub dimension: usize,
+}
+
+const TRACK_COLUMNS: [&str; 12] = [
+    "row",
+    "id",
+    "path",
+    "artist",
+    "title",
+    "album",
+    "album_artist",
+    "genres",
+    "year",
+    "seconds",
+    "codec",
+    "content",
+];
+
+/// Writes `vectors.npy` (float32 `[tracks, dimension]`, unit norm), `tracks.csv` in the same row order and, if asked
+/// for, `windows.npy` (float16 `[windows, dimension]`) with `windows.csv`. Several genres are joined by `;`.
+///
+/// Memory: the track vectors, and the windows of one track at a time.
+pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportSummary, EngineError> {
+    let library = engine.library();
+    let _snapshot = library.snapshot()?;
+    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write { path: dir.to_owned(), source })?;
+    let vectors = library.vectors()?;
+    let dimension = vectors.values.ncols();
+
+    let npy = Output::create(dir, "vectors.npy")?;
+    npy.finish(|writer| vectors.values.write_npy(writer).map_err(std::io::Error::other))?;
+
+    let mut tracks = Output::create(dir, "tracks.csv")?.csv();
+    tracks.row(TRACK_COLUMNS)?;
+    for (row, &id) in vectors.ids.iter().enumerate() {
+        let track = library.track(id)?;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        tracks.row([
+            row.to_string(),
+            id.to_string(),
+            track.path.to_string_lossy().into_owned(),
+            text(&track.tags.artist),
+            text(&track.tags.title),
+            text(&track.tags.album),
+            text(&track.tags.album_artist),
+            track.tags.genres.join(";"),
+            track.tags.year.map_or_else(String::new, |year| year.to_string()),
+            format!("{:.3}", track.audio.seconds),
+            track.audio.codec.clone(),
+            track.audio.content.to_string(),
+        ])?;
+    }
+    tracks.finish()?;
+
+    let mut summary = ExportSummary { tracks: vectors.ids.len(), windows: 0, dimension };
+    if with_windows {
+        let mut index = Output::create(dir, "windows.csv")?.csv();
+        index.row(["row", "track_row", "track_id", "start_seconds"])?;
+        let total = library.status()?.windows as usize;
+        let Output { path, mut writer } = Output::create(dir, "windows.npy")?;
+        let failed = |source| EngineError::Write { path: path.clone(), source };
+        writer.write_all(&npy_f16_header(total, dimension)).map_err(failed)?;
+        for (row, &id) in vectors.ids.iter().enumerate() {
+            let Some(windows) = library.windows(id)? else { continue };
+            for (vector, start) in windows.vectors.rows().into_iter().zip(&windows.starts) {
+                index.row([
+                    summary.windows.to_string(),
+                    row.to_string(),
+                    id.to_string(),
+                    format!("{start:.4}"),
+                ])?;
+                for value in vector {
+                    writer.write_all(&value.to_le_bytes()).map_err(failed)?;
+                }
+                summary.windows += 1;
+            }
+        }
+        if summary.windows != total {
+            // A track without a vector keeps no windows in the export: the header must say what is there.
+            std::io::Seek::rewind(&mut writer).map_err(failed)?;
+            writer.write_all(&npy_f16_header(summary.windows, dimension)).map_err(failed)?;
+        }
+        writer.flush().map_err(failed)?;
+        index.finish()?;
+    }
+    Ok(summary)
+}
+
+/// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be written again.
+fn npy_f16_header(rows: usize, columns: usize) -> Vec<u8> {
+    let mut header = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    let text = format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    header.extend_from_slice(text.as_bytes());
+    header.resize(127, b' ');
+    header.push(b'\n');
+    header
+}
+
+struct Output {
+    path: PathBuf,
+    writer: BufWriter<File>,
+}
+
+impl Output {
+    fn create(dir: &Path, name: &str) -> Result<Self, EngineError> {
+        let path = dir.join(name);
+        let file = File::create(&path).map_err(|source| EngineError::Write { path: path.clone(), source })?;
+        Ok(Self { path, writer: BufWriter::new(file) })
+    }
+
+    fn finish(
+        mut self,
+        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> Result<(), EngineError> {
+        write(&mut self.writer)
+            .and_then(|()| self.writer.flush())
+            .map_err(|source| EngineError::Write { path: self.path, source })
+    }
+
+    fn csv(self) -> CsvOutput {
+        CsvOutput { path: self.path, writer: csv::Writer::from_writer(self.writer) }
+    }
+}
+
+struct CsvOutput {
+    path: PathBuf,
+    writer: csv::Writer<BufWriter<File>>,
+}
+
+impl CsvOutput {
+    fn row<S: AsRef<str>, const N: usize>(&mut self, cells: [S; N]) -> Result<(), EngineError> {
+        let safe = cells.iter().map(|cell| spreadsheet_safe(cell.as_ref()).into_owned());
+        self.writer
+            .write_record(safe.collect::<Vec<_>>())
+            .map_err(|source| EngineError::Write { path: self.path.clone(), source: source.into() })
+    }
+
+    fn finish(mut self) -> Result<(), EngineError> {
+        self.writer.flush().map_err(|source| EngineError::Write { path: self.path, source })
+    }
+}
+
+/// Puts an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are.
+pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    if formula { format!("'{text}").into() } else { text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numpy_header_has_the_promised_form() {
+        let header = npy_f16_header(12_345_678, 512);
+        assert_eq!(header.len(), 128);
+        assert_eq!(&header[..6], b"\x93NUMPY");
+        assert_eq!(u16::from_le_bytes([header[8], header[9]]), 118);
+        assert!(header.ends_with(b"\n"));
+        assert!(String::from_utf8_lossy(&header[10..]).contains("'shape': (12345678, 512)"));
+    }
+
+    #[test]
+    fn formulas_become_text() {
+        assert_eq!(spreadsheet_safe("=HYPERLINK(\"http://x\")"), "'=HYPERLINK(\"http://x\")");
+        assert_eq!(spreadsheet_safe("@SUM(A1)"), "'@SUM(A1)");
+        assert_eq!(spreadsheet_safe("-0.25"), "-0.25");
+        assert_eq!(spreadsheet_safe("-minus-"), "'-minus-");
+    }
+}

@@ -1,0 +1,112 @@
+//! Vectors, labels and groups from files, and predictions to one: the engine for other people's embeddings.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use ndarray::Array2;
+use ndarray_npy::ReadNpyExt;
+
+use super::EvalError;
+use crate::genre::{FitOptions, Genre, GenreModel, PredictOptions, Queries, Taxonomy, TrainingSet};
+
+/// Reads `[rows, dimension]` from a `.npy` of float32 or float64.
+pub fn read_vectors(path: &Path) -> Result<Array2<f32>, EvalError> {
+    let bytes = std::fs::read(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+    Array2::<f32>::read_npy(&bytes[..])
+        .or_else(|_| Array2::<f64>::read_npy(&bytes[..]).map(|m| m.mapv(|v| v as f32)))
+        .map_err(|e| EvalError::Npy { path: path.to_owned(), found: e.to_string() })
+}
+
+/// Reads a CSV with the columns `row` and `value` (a header names them), rows counted from 0.
+fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, String, u64)>, EvalError> {
+    let csv_error = |line: u64, problem: String| EvalError::Csv { path: path.to_owned(), line, problem };
+    let file = std::fs::File::open(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let header = reader.headers().map_err(|e| csv_error(1, e.to_string()))?.clone();
+    let find = |name: &str| {
+        header
+            .iter()
+            .position(|h| h.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name))
+            .ok_or_else(|| csv_error(1, format!("expected the columns row and {column}, found {}", header.iter().collect::<Vec<_>>().join(","))))
+    };
+    let (row_at, value_at) = (find("row")?, find(column)?);
+    let mut out = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| csv_error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let text = record.get(row_at).unwrap_or_default();
+        let row: usize = text
+            .parse()
+            .map_err(|_| csv_error(line, format!("expected a row number counted from 0, found \"{text}\"")))?;
+        if row >= rows {
+            return Err(csv_error(line, format!("row {row} is not there: the vectors have rows 0 to {}", rows.saturating_sub(1))));
+        }
+        out.push((row, record.get(value_at).unwrap_or_default().to_owned(), line));
+    }
+    Ok(out)
+}
+
+/// Reads labels (columns `row`, `genre`); several lines of one row, and several genres in one cell, are several
+/// labels. Rows without a line have none.
+pub fn read_labels(path: &Path, rows: usize, taxonomy: &Taxonomy) -> Result<Vec<Vec<Genre>>, EvalError> {
+    let mut texts: Vec<Vec<String>> = vec![Vec::new(); rows];
+    for (row, text, _) in read_column(path, "genre", rows)? {
+        texts[row].push(text);
+    }
+    Ok(texts.iter().map(|t| taxonomy.parse(t)).collect())
+}
+
+/// Reads groups (columns `row`, `group`); a row without a line, or with an empty group, is a group of its own.
+pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, EvalError> {
+    let mut groups: Vec<usize> = (0..rows).collect();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    let mut seen: BTreeMap<usize, u64> = BTreeMap::new();
+    for (row, text, line) in read_column(path, "group", rows)? {
+        if let Some(before) = seen.insert(row, line) {
+            return Err(EvalError::Csv {
+                path: path.to_owned(),
+                line,
+                problem: format!("row {row} has a group already, on line {before}"),
+            });
+        }
+        if !text.is_empty() {
+            let next = rows + numbers.len();
+            groups[row] = *numbers.entry(text).or_insert(next);
+        }
+    }
+    Ok(groups)
+}
+
+/// Trains on one set of vectors, predicts another, and writes `row,genre,probability,unknown`.
+///
+/// `genre` is always the best known one; `unknown` says whether the engine would rather not answer.
+/// Returns the model and how many rows were written.
+pub fn predict_files(
+    set: &TrainingSet,
+    test: &Array2<f32>,
+    out: &Path,
+    fit: &FitOptions,
+    predict: &PredictOptions,
+) -> Result<(GenreModel, usize), EvalError> {
+    let (model, _) = GenreModel::fit(set, fit)?;
+    let answers = model.predict(&Queries::of(test.view()), predict)?;
+    let io = |source| EvalError::Io { path: out.to_owned(), source };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let csv_io = |e: csv::Error| io(std::io::Error::other(e));
+    writer.write_record(["row", "genre", "probability", "unknown"]).map_err(csv_io)?;
+    for (row, answer) in answers.iter().enumerate() {
+        writer
+            .write_record([
+                row.to_string(),
+                answer.best.name().to_owned(),
+                format!("{:.6}", answer.probability),
+                answer.unknown.is_some().to_string(),
+            ])
+            .map_err(csv_io)?;
+    }
+    let bytes = writer.into_inner().map_err(|e| io(std::io::Error::other(e.to_string())))?;
+    std::fs::write(out, bytes).map_err(io)?;
+    Ok((model, answers.len()))
+}

@@ -1,0 +1,271 @@
+//! The map as one HTML file: page, style, script and data, no network.
+//!
+//! Data is packed as base64 of typed arrays (little-endian) and a dictionary of names; 100 000 tracks with
+//! eight neighbours take some 15 MB. Names from tags are hostile until proven otherwise: JSON inside the page
+//! has its `<` escaped, the script writes text only, and a content security policy with a nonce admits no
+//! other script, style or address.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::super::playlist::relative;
+use super::super::{Result, TrackMeta, graph};
+use super::MapData;
+
+/// Neighbours per track in the page.
+const NEIGHBOURS: usize = 8;
+/// Index of an absent name.
+const ABSENT: u32 = u32::MAX;
+
+/// Names, and each track's as a number.
+#[derive(Serialize)]
+struct Column<T> {
+    names: Vec<T>,
+    index: String,
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    n: usize,
+    k: usize,
+    bounds: [f32; 4],
+    xy: String,
+    ids: String,
+    titles: Vec<&'a str>,
+    files: Vec<String>,
+    folders: Column<String>,
+    artists: Column<String>,
+    albums: Column<String>,
+    genres: Vec<String>,
+    genre_sets: Column<Vec<u32>>,
+    predicted: Column<String>,
+    probability: String,
+    clusters: Column<String>,
+    years: String,
+    seconds: String,
+    neighbours: String,
+    similarity: String,
+}
+
+/// One self-contained HTML page.
+///
+/// - `title`: shown on top
+/// - `page_folder`: the folder the page will lie in, so that links to audio files are relative; `None` leaves
+///   paths as they are
+pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Result<String> {
+    data.check()?;
+    let json = serde_json::to_string(&payload(data, page_folder))?.replace('<', "\\u003c");
+    let script =
+        [include_str!("page/data.js"), include_str!("page/draw.js"), include_str!("page/ui.js")].concat();
+    // The same content gives the same file.
+    let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
+    let title = escape(title);
+    let mut page = String::with_capacity(json.len() + script.len() + 20_000);
+    let mut rest = include_str!("page/page.html");
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, after) = after.split_once("}}").expect("the template closes its fields");
+        page.push_str(before);
+        page.push_str(match name {
+            "NONCE" => &nonce,
+            "TITLE" => &title,
+            "CSS" => include_str!("page/page.css"),
+            "DATA" => &json,
+            "SCRIPT" => &script,
+            other => unreachable!("the template has no field {other}"),
+        });
+        rest = after;
+    }
+    page.push_str(rest);
+    Ok(page)
+}
+
+fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>) -> Payload<'a> {
+    let (n, meta) = (data.meta.len(), data.meta);
+    let bounds = data.bounds();
+    let quantise = |row: usize, d: usize| {
+        let share = (data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]);
+        (share.clamp(0.0, 1.0) * 65535.0).round() as u16
+    };
+    let paths: Vec<String> = meta.iter().map(|track| relative(&track.path, page_folder)).collect();
+    let split: Vec<(&str, &str)> = paths
+        .iter()
+        .map(|path| match path.rfind('/') {
+            Some(0) => ("/", &path[1..]),
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => ("", path.as_str()),
+        })
+        .collect();
+    let (genres, genre_sets) = genre_columns(meta);
+    let mut neighbours = Vec::with_capacity(n * NEIGHBOURS);
+    let mut similarity: Vec<i16> = Vec::with_capacity(n * NEIGHBOURS);
+    for row in 0..n {
+        let end = neighbours.len() + NEIGHBOURS;
+        for (j, s) in data.graph.row(row).take(NEIGHBOURS) {
+            neighbours.push(j as u32);
+            similarity.push((s * 10_000.0).round() as i16);
+        }
+        neighbours.resize(end, graph::NONE);
+        similarity.resize(end, 0);
+    }
+    Payload {
+        n,
+        k: NEIGHBOURS,
+        bounds,
+        xy: pack((0..n).flat_map(|row| [quantise(row, 0), quantise(row, 1)]).flat_map(u16::to_le_bytes)),
+        ids: pack(meta.iter().flat_map(|track| (track.id.0 as f64).to_le_bytes())),
+        titles: meta.iter().map(TrackMeta::display_title).collect(),
+        files: split.iter().map(|(_, file)| (*file).to_owned()).collect(),
+        folders: column(split.iter().map(|(folder, _)| Some(*folder).filter(|f| !f.is_empty()))),
+        artists: column(meta.iter().map(|track| track.artist.as_deref())),
+        albums: column(meta.iter().map(|track| track.album.as_deref())),
+        genres,
+        genre_sets,
+        predicted: column(meta.iter().map(|track| track.predicted_genre.as_deref())),
+        probability: pack(meta.iter().map(|t| {
+            t.predicted_probability
+                .filter(|p| p.is_finite())
+                .map_or(0, |p| (p.clamp(0.0, 1.0) * 100.0).round() as u8)
+        })),
+        clusters: column(data.cluster_names().into_iter()),
+        years: pack(meta.iter().flat_map(|track| {
+            track.year.and_then(|year| i16::try_from(year).ok()).unwrap_or(0).to_le_bytes()
+        })),
+        seconds: pack(meta.iter().flat_map(|track| (track.seconds as f32).to_le_bytes())),
+        neighbours: pack(neighbours.into_iter().flat_map(u32::to_le_bytes)),
+        similarity: pack(similarity.into_iter().flat_map(i16::to_le_bytes)),
+    }
+}
+
+/// Numbers the distinct names by first occurrence; blank names are absent.
+fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Column<String> {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let mut names = Vec::new();
+    let index: Vec<u32> = values
+        .map(|value| match value.map(str::trim).filter(|value| !value.is_empty()) {
+            None => ABSENT,
+            Some(value) => *numbers.entry(value).or_insert_with(|| {
+                names.push(value.to_owned());
+                names.len() as u32 - 1
+            }),
+        })
+        .collect();
+    Column { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) }
+}
+
+/// Genre names, and the distinct sets of genres that tracks have.
+fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, Column<Vec<u32>>) {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let mut genres: Vec<String> = Vec::new();
+    let mut sets: HashMap<Vec<u32>, u32> = HashMap::new();
+    let mut names: Vec<Vec<u32>> = Vec::new();
+    let mut index = Vec::with_capacity(meta.len());
+    for track in meta {
+        let mut set: Vec<u32> = Vec::new();
+        for genre in track.genres.iter().map(|genre| genre.trim()).filter(|genre| !genre.is_empty()) {
+            let number = *numbers.entry(genre).or_insert_with(|| {
+                genres.push(genre.to_owned());
+                genres.len() as u32 - 1
+            });
+            if !set.contains(&number) {
+                set.push(number);
+            }
+        }
+        index.push(if set.is_empty() {
+            ABSENT
+        } else {
+            *sets.entry(set).or_insert_with_key(|set| {
+                names.push(set.clone());
+                names.len() as u32 - 1
+            })
+        });
+    }
+    (genres, Column { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) })
+}
+
+/// Base64 (RFC 4648, with padding).
+fn pack(bytes: impl Iterator<Item = u8>) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bytes: Vec<u8> = bytes.collect();
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let value =
+            chunk.iter().fold(0_u32, |value, &byte| value << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            let digit = ALPHABET[(value >> (18 - 6 * position)) as usize & 63];
+            text.push(if position <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+/// Text inside an element or a quoted attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' | '<' | '>' | '"' | '\'' | '{' | '}' => {
+                let _ = write!(escaped, "&#{};", c as u32);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::KnnGraph;
+    use super::super::super::testing::unit_vectors;
+    use super::*;
+    use crate::track::TrackId;
+
+    #[test]
+    fn base64_of_the_rfc() {
+        for (text, packed) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(pack(text.bytes()), packed);
+        }
+    }
+
+    #[test]
+    fn hostile_names_stay_inside_the_json() {
+        let vectors = unit_vectors(20, 8, 1);
+        let graph = KnnGraph::exact(vectors.view(), 5).expect("unit vectors");
+        let positions = unit_vectors(20, 2, 2);
+        let hostile = "</script><script>alert(1)</script><!-- {{DATA}} {{NONCE}} \u{2028} \" ' \\";
+        let meta: Vec<TrackMeta> = (0..20)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i), format!("/music/{hostile}/{i}.mp3"));
+                track.title = hostile.into();
+                track.artist = Some(hostile.into());
+                track.genres = vec![hostile.into()];
+                track
+            })
+            .collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let page = html(&data, hostile, Some(Path::new("/music"))).expect("consistent");
+        assert_eq!(page.matches("</script").count(), 2, "one end of data, one of the script");
+        assert_eq!(page.matches("<script").count(), 2);
+        assert!(!page.contains("alert(1)</script"));
+        assert!(!page.contains("http://") || page.matches("http://").count() == 1, "only the SVG name space");
+        let json = page.split("id=\"data\"").nth(1).and_then(|rest| rest.split_once('>')).expect("data").1;
+        let value: serde_json::Value =
+            serde_json::from_str(json.split("</script").next().expect("an end")).expect("valid JSON");
+        assert_eq!(value["titles"][3], hostile.trim());
+        assert_eq!(value["n"], 20);
+    }
+
+    #[test]
+    fn the_same_map_gives_the_same_page() {
+        let vectors = unit_vectors(5, 8, 1);
+        let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
+        let positions = unit_vectors(5, 2, 2);
+        let meta: Vec<TrackMeta> = (0..5).map(|i| TrackMeta::new(TrackId(i), "a.mp3")).collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        assert_eq!(html(&data, "t", None).expect("consistent"), html(&data, "t", None).expect("consistent"));
+    }
+}

@@ -1,0 +1,165 @@
+//! Categories of a drawing: which there are, their colours and shapes, where their names go.
+
+use std::collections::HashMap;
+
+use super::MapData;
+
+/// Categories with a colour and shape of their own; the rest are "other".
+pub(super) const SLOTS: usize = 24;
+
+/// Okabe and Ito's colours ("Color Universal Design", 2008), two of them darkened for white paper.
+const PALETTE: [[u8; 3]; 8] = [
+    [0x00, 0x72, 0xb2],
+    [0xd5, 0x5e, 0x00],
+    [0x00, 0x9e, 0x73],
+    [0xcc, 0x79, 0xa7],
+    [0xb5, 0x89, 0x00],
+    [0x56, 0xb4, 0xe9],
+    [0x7a, 0x1f, 0x5c],
+    [0x4d, 0x4d, 0x4d],
+];
+
+/// Shapes tell apart what shares a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Circle,
+    Square,
+    Triangle,
+}
+
+/// One line of the legend.
+#[derive(Debug, Clone)]
+pub(super) struct Category {
+    pub(super) name: String,
+    pub(super) count: usize,
+    pub(super) colour: [u8; 3],
+    pub(super) shape: Shape,
+    /// Densest spot of its tracks, where its name goes; `None` for "other" and for tracks without a category.
+    pub(super) spot: Option<[f32; 2]>,
+}
+
+/// Sorts rows into categories, largest first: the category of each row and the categories.
+///
+/// - `labels`: category name per row, `None` for none
+/// - `none`: what rows without one are called
+pub(super) fn categories(
+    data: &MapData<'_>,
+    labels: &[Option<&str>],
+    none: &str,
+) -> (Vec<usize>, Vec<Category>) {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for label in labels.iter().flatten() {
+        *counts.entry(label).or_default() += 1;
+    }
+    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
+    order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let number: HashMap<&str, usize> = order.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
+    let shown = order.len().min(SLOTS);
+    let others: usize = order.iter().skip(SLOTS).map(|entry| entry.1).sum();
+    let missing_at = shown + usize::from(others > 0);
+    let of_row: Vec<usize> =
+        labels.iter().map(|label| label.map_or(missing_at, |label| number[label].min(shown))).collect();
+    let bounds = data.bounds();
+    let mut categories: Vec<Category> = order
+        .iter()
+        .take(SLOTS)
+        .enumerate()
+        .map(|(i, (name, count))| Category {
+            name: (*name).to_owned(),
+            count: *count,
+            colour: PALETTE[i % PALETTE.len()],
+            shape: [Shape::Circle, Shape::Square, Shape::Triangle][i / PALETTE.len() % 3],
+            spot: densest(data, bounds, |row| of_row[row] == i),
+        })
+        .collect();
+    let mut grey = |name: String, count: usize| {
+        if count > 0 {
+            categories.push(Category {
+                name,
+                count,
+                colour: [0xb9, 0xb9, 0xc2],
+                shape: Shape::Circle,
+                spot: None,
+            });
+        }
+    };
+    grey(format!("other ({})", order.len().saturating_sub(SLOTS)), others);
+    grey(none.to_owned(), labels.iter().filter(|label| label.is_none()).count());
+    (of_row, categories)
+}
+
+/// Mean position of the rows in the fullest of 24 × 24 fields.
+fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Option<[f32; 2]> {
+    const SIDE: f32 = 24.0;
+    let mut fields: HashMap<(i32, i32), (usize, [f32; 2])> = HashMap::new();
+    for row in (0..data.meta.len()).filter(|&row| belongs(row)) {
+        let at = [data.positions[[row, 0]], data.positions[[row, 1]]];
+        let cell = |d: usize| ((at[d] - bounds[d]) / (bounds[d + 2] - bounds[d]) * SIDE).floor() as i32;
+        let field = fields.entry((cell(0), cell(1))).or_default();
+        field.0 += 1;
+        field.1[0] += at[0];
+        field.1[1] += at[1];
+    }
+    let best = fields.into_iter().max_by(|a, b| a.1.0.cmp(&b.1.0).then(b.0.cmp(&a.0)))?;
+    let (count, sum) = best.1;
+    Some(sum.map(|x| x / count as f32))
+}
+
+/// A rectangle in pixels: left, top, right, bottom.
+pub(super) type Field = [i32; 4];
+
+/// Finds a place for each name near its spot, so that no two overlap and none leaves `frame`; `None` where
+/// there is none (the name is in the legend).
+///
+/// - `wanted`: centre of the name, its width and height, in pixels; the most important first
+pub(super) fn place(wanted: &[([i32; 2], [i32; 2])], frame: Field) -> Vec<Option<Field>> {
+    let mut taken: Vec<Field> = Vec::new();
+    wanted
+        .iter()
+        .map(|&([x, y], [width, height])| {
+            let free = candidates(height).map(|(dx, dy)| {
+                let left = (x + dx - width / 2).clamp(frame[0], (frame[2] - width).max(frame[0]));
+                let top = (y + dy - height / 2).clamp(frame[1], (frame[3] - height).max(frame[1]));
+                [left, top, left + width, top + height]
+            });
+            let overlaps = |a: &Field, b: &Field| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+            let found = free
+                .filter(|field| field[2] <= frame[2] && field[3] <= frame[3])
+                .find(|field| !taken.iter().any(|other| overlaps(field, other)));
+            taken.extend(found);
+            found
+        })
+        .collect()
+}
+
+/// Offsets from the wanted place, nearest first.
+fn candidates(height: i32) -> impl Iterator<Item = (i32, i32)> {
+    let rings = (1..=5).flat_map(move |ring| {
+        (0..16).map(move |k| {
+            let angle = f64::from(k) * std::f64::consts::TAU / 16.0;
+            let radius = f64::from(ring * height) * 0.8;
+            ((radius * 1.6 * angle.cos()) as i32, (radius * angle.sin()) as i32)
+        })
+    });
+    std::iter::once((0, 0)).chain(rings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_overlap_and_stay_inside() {
+        let wanted: Vec<_> =
+            (0..30).map(|i| ([100 + (i * 37) % 60, 100 + (i * 23) % 40], [70, 16])).collect();
+        let placed = place(&wanted, [0, 0, 400, 300]);
+        let fields: Vec<Field> = placed.into_iter().flatten().collect();
+        assert!(fields.len() > 12);
+        for (i, a) in fields.iter().enumerate() {
+            assert!(a[0] >= 0 && a[1] >= 0 && a[2] <= 400 && a[3] <= 300);
+            for b in &fields[i + 1..] {
+                assert!(a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1]);
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! A still map for papers: PNG or SVG, names that do not overlap, the legend outside the points.
+
+use std::sync::Once;
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{FontStyle, register_font};
+
+use super::super::{ExploreError, Result};
+use super::MapData;
+use super::labels::{Category, Shape, categories, place};
+
+/// What a still map is coloured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ColourBy {
+    /// First genre of the tags.
+    #[default]
+    Genre,
+    /// Predicted genre.
+    Predicted,
+    /// Cluster.
+    Cluster,
+    /// Artist.
+    Artist,
+}
+
+impl std::str::FromStr for ColourBy {
+    type Err = ExploreError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "genre" => Ok(Self::Genre),
+            "predicted" => Ok(Self::Predicted),
+            "cluster" => Ok(Self::Cluster),
+            "artist" => Ok(Self::Artist),
+            other => Err(ExploreError::Parameter {
+                name: "colour",
+                found: other.to_owned(),
+                expected: "genre, predicted, cluster or artist",
+            }),
+        }
+    }
+}
+
+/// Size and content of a still map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StaticOptions {
+    /// Width in pixels, at least 400.
+    pub width: u32,
+    /// Height in pixels, at least 300.
+    pub height: u32,
+    /// Title on top; empty for none.
+    pub title: String,
+    /// Colours.
+    pub colour_by: ColourBy,
+}
+
+impl Default for StaticOptions {
+    fn default() -> Self {
+        Self { width: 1600, height: 1100, title: String::new(), colour_by: ColourBy::default() }
+    }
+}
+
+/// Family that viewers of the SVG know, and under which the font for measuring and for PNG is registered.
+const FAMILY: &str = "sans-serif";
+
+/// `DejaVu` Sans, Latin, Greek and Cyrillic (see `font/README.md`): text looks the same on machines without fonts.
+fn with_font() -> Result<()> {
+    static REGISTER: Once = Once::new();
+    let mut failed = false;
+    REGISTER.call_once(|| {
+        let font: &'static [u8] = include_bytes!("font/DejaVuSans-subset.ttf");
+        failed = [FontStyle::Normal, FontStyle::Bold]
+            .iter()
+            .any(|&style| register_font(FAMILY, style, font).is_err());
+    });
+    if failed { Err(ExploreError::Draw("the built-in font cannot be read".into())) } else { Ok(()) }
+}
+
+/// PNG file's bytes.
+pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
+    with_font()?;
+    let broken = |error: std::io::Error| ExploreError::Draw(error.to_string());
+    let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(broken)?;
+    {
+        let area = BitMapBackend::new(file.path(), (options.width, options.height)).into_drawing_area();
+        draw(&area, data, options)?;
+    }
+    std::fs::read(file.path()).map_err(broken)
+}
+
+/// SVG text.
+pub fn svg(data: &MapData<'_>, options: &StaticOptions) -> Result<String> {
+    with_font()?;
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, (options.width, options.height)).into_drawing_area();
+        draw(&area, data, options)?;
+    }
+    Ok(text)
+}
+
+type Area<B> = DrawingArea<B, plotters::coord::Shift>;
+
+fn draw<B: DrawingBackend>(area: &Area<B>, data: &MapData<'_>, options: &StaticOptions) -> Result<()> {
+    data.check()?;
+    if options.width < 400 || options.height < 300 {
+        return Err(ExploreError::Parameter {
+            name: "size of the picture",
+            found: format!("{} × {}", options.width, options.height),
+            expected: "at least 400 × 300",
+        });
+    }
+    let clusters = data.cluster_names();
+    let (labels, none): (Vec<Option<&str>>, &str) = match options.colour_by {
+        ColourBy::Genre => {
+            (data.meta.iter().map(|t| t.genres.first().map(String::as_str)).collect(), "no genre")
+        }
+        ColourBy::Predicted => {
+            (data.meta.iter().map(|t| t.predicted_genre.as_deref()).collect(), "no prediction")
+        }
+        ColourBy::Cluster => (clusters, "noise"),
+        ColourBy::Artist => (data.meta.iter().map(|t| t.artist.as_deref()).collect(), "no artist"),
+    };
+    let (of_row, categories) = categories(data, &labels, none);
+    paint(area, data, options, &of_row, &categories).map_err(|error| ExploreError::Draw(error.to_string()))
+}
+
+fn paint<B: DrawingBackend>(
+    area: &Area<B>,
+    data: &MapData<'_>,
+    options: &StaticOptions,
+    of_row: &[usize],
+    categories: &[Category],
+) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    area.fill(&WHITE)?;
+    let (width, height) = (options.width as i32, options.height as i32);
+    let unit = (f64::from(height) / 1100.0).max(0.6);
+    let size = |points: f64| (points * unit).round();
+    let normal = |points: f64| TextStyle::from((FAMILY, size(points)).into_font()).color(&BLACK);
+    let margin = size(24.0) as i32;
+    let top = if options.title.is_empty() { margin } else { margin + size(44.0) as i32 };
+    let legend_width = (width / 4).min(size(380.0) as i32);
+    let frame = [margin, top, width - margin - legend_width, height - margin];
+    if !options.title.is_empty() {
+        area.draw_text(&shorten(&one_line(&options.title), 90), &normal(28.0), (margin, margin))?;
+    }
+
+    // Equal units on both axes.
+    let bounds = data.bounds();
+    let scale = (f64::from(frame[2] - frame[0]) / f64::from(bounds[2] - bounds[0]))
+        .min(f64::from(frame[3] - frame[1]) / f64::from(bounds[3] - bounds[1]));
+    let middle =
+        [f64::from(f32::midpoint(bounds[0], bounds[2])), f64::from(f32::midpoint(bounds[1], bounds[3]))];
+    let to_pixel = |x: f32, y: f32| {
+        let px = f64::from(frame[0] + frame[2]) / 2.0 + (f64::from(x) - middle[0]) * scale;
+        let py = f64::from(frame[1] + frame[3]) / 2.0 - (f64::from(y) - middle[1]) * scale;
+        (px.round() as i32, py.round() as i32)
+    };
+    let radius = (size(90.0) / (data.meta.len().max(1) as f64).sqrt()).clamp(1.5, size(7.0)).round() as i32;
+    // Grey ones first, so that they hide nothing.
+    let mut rows: Vec<usize> = (0..data.meta.len()).collect();
+    rows.sort_by_key(|&row| categories[of_row[row]].spot.is_some());
+    for row in rows {
+        let category = &categories[of_row[row]];
+        mark(area, to_pixel(data.positions[[row, 0]], data.positions[[row, 1]]), radius, category)?;
+    }
+
+    // Names on the map, with a white halo.
+    let style = normal(17.0);
+    let mut wanted = Vec::new();
+    let mut names = Vec::new();
+    for category in categories {
+        if let Some([x, y]) = category.spot {
+            let name = shorten(&one_line(&category.name), 34);
+            let (w, h) = area.estimate_text_size(&name, &style)?;
+            let (px, py) = to_pixel(x, y);
+            wanted.push(([px, py], [w as i32 + 8, h as i32 + 8]));
+            names.push(name);
+        }
+    }
+    for (name, field) in names.iter().zip(place(&wanted, frame)) {
+        let Some(field) = field else { continue };
+        let centre = (i32::midpoint(field[0], field[2]), i32::midpoint(field[1], field[3]));
+        let centred = style.pos(Pos::new(HPos::Center, VPos::Center));
+        let halo = centred.color(&WHITE);
+        for (dx, dy) in [(-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (1, 1), (-1, 1), (1, -1)] {
+            area.draw_text(name, &halo, (centre.0 + dx, centre.1 + dy))?;
+        }
+        area.draw_text(name, &centred, centre)?;
+    }
+
+    // Legend to the right.
+    let line = size(29.0) as i32;
+    let left = frame[2] + size(28.0) as i32;
+    let text = normal(17.0).pos(Pos::new(HPos::Left, VPos::Center));
+    for (i, category) in categories.iter().enumerate() {
+        let y = top + line / 2 + i as i32 * line;
+        if y + line / 2 > height - margin {
+            break;
+        }
+        mark(area, (left, y), size(7.0) as i32, category)?;
+        let mut name = one_line(&category.name);
+        let room = (legend_width - size(50.0) as i32).max(40) as u32;
+        let with_count = |name: &str| format!("{name}  {}", category.count);
+        while name.chars().count() > 4 && area.estimate_text_size(&with_count(&name), &text)?.0 > room {
+            name = shorten(&name, name.chars().count() - 1);
+        }
+        area.draw_text(&with_count(&name), &text, (left + size(16.0) as i32, y))?;
+    }
+    area.present()
+}
+
+fn mark<B: DrawingBackend>(
+    area: &Area<B>,
+    at: (i32, i32),
+    radius: i32,
+    category: &Category,
+) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    let [r, g, b] = category.colour;
+    let style = RGBColor(r, g, b).mix(0.82).filled();
+    match category.shape {
+        Shape::Circle => area.draw(&Circle::new(at, radius, style)),
+        Shape::Square => {
+            let half = (f64::from(radius) * 0.88).round() as i32;
+            area.draw(&Rectangle::new([(at.0 - half, at.1 - half), (at.0 + half, at.1 + half)], style))
+        }
+        Shape::Triangle => {
+            area.draw(&TriangleMarker::new(at, (f64::from(radius) * 1.25).round() as i32, style))
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
+/// At most `most` characters, the last an ellipsis if some are left out.
+fn shorten(text: &str, most: usize) -> String {
+    let text = text.trim_end_matches('…');
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{grouped, unit_vectors};
+    use super::super::super::{KnnGraph, TrackMeta};
+    use super::*;
+    use crate::track::TrackId;
+
+    #[test]
+    fn png_and_svg_hold_the_legend() {
+        let (vectors, labels) = grouped(5, 40, 16, 0.6, 2);
+        let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
+        let positions = unit_vectors(200, 2, 3);
+        let meta: Vec<TrackMeta> = labels
+            .iter()
+            .enumerate()
+            .map(|(i, label)| {
+                let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
+                track.genres =
+                    vec![["Rock & Roll", "<b>Jazz</b>", "Dub\n", "Techno", "Élégie"][*label].into()];
+                track
+            })
+            .collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let options =
+            StaticOptions { width: 800, height: 600, title: "A <map>".into(), ..StaticOptions::default() };
+        let text = svg(&data, &options).expect("drawn");
+        assert!(text.contains("&lt;b&gt;Jazz&lt;/b&gt;  40") && !text.contains("<b>"));
+        assert!(text.matches("<circle").count() >= 200);
+        let bytes = png(&data, &options).expect("drawn");
+        assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
+        assert_eq!(&bytes[16..24], [0, 0, 3, 32, 0, 0, 2, 88]);
+    }
+
+    #[test]
+    fn long_names_are_shortened() {
+        assert_eq!(shorten("abcdef", 4), "abc…");
+        assert_eq!(shorten("abcd", 4), "abcd");
+    }
+}

@@ -1,0 +1,374 @@
+//! Choosing by validation: the vote's space and settings, the heads and how long they are fitted.
+
+use ndarray::{Array2, Axis};
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use super::{
+    GenreError, Head, HeadOptions, Near, Space, Transform,
+    data::Problem,
+    folds::grouped_folds,
+    halves::{
+        MemberSettings, Settings, Unit, VoteSettings, floored_log, head_input, head_rows, log_softmax,
+        mean_by_owner, member_data, vote_shares, windows_of,
+    },
+    head::HeldOut,
+    nearest::nearest,
+    parallel,
+};
+
+/// Tracks that choices are made on, at most.
+const SELECTION_ROWS: usize = 2000;
+/// Neighbours kept for the vote's grid.
+const GRID_K: usize = 40;
+const GRID_NEIGHBOURS: [usize; 4] = [5, 10, 20, 40];
+const GRID_TEMPERATURES: [f32; 4] = [0.05, 0.1, 0.2, 0.4];
+const GRID_PRIORS: [f32; 3] = [0.0, 0.5, 1.0];
+/// Whitening tried after the transform is chosen.
+const GRID_SHRINKAGE: [f32; 1] = [1.0];
+const FIRST_SHRINKAGE: f32 = 0.3;
+/// Steps past the best held-out loss after which a fit ends.
+const PATIENCE: usize = 25;
+/// A further head must lower the loss by this share.
+const WORTH: f64 = 0.004;
+const MEMBERS: usize = 5;
+/// Heads on other transforms join if their loss is within this factor of the best.
+const NEAR_BEST: f64 = 1.1;
+/// Later steps are preferred while the loss is within this factor of the best.
+const SETTLED: f64 = 1.05;
+
+/// Rows of training and test of each fold.
+pub(super) struct Splits {
+    pub(super) parts: Vec<(Vec<usize>, Vec<usize>)>,
+}
+
+impl Splits {
+    /// At most `k` folds; folds without rows, or without anything left to train on, are dropped.
+    pub(super) fn new(problem: &Problem, k: usize, seed: u64) -> Self {
+        let folds = grouped_folds(&problem.classes, problem.n_classes(), &problem.groups, k, seed);
+        let parts = (0..k)
+            .map(|fold| (0..problem.len()).partition::<Vec<usize>, _>(|&i| folds[i] != fold))
+            .filter(|(train, test)| !train.is_empty() && !test.is_empty())
+            .collect();
+        Self { parts }
+    }
+}
+
+/// Whole groups up to some number of tracks, in a seeded order.
+pub(super) fn sample_groups(problem: &Problem, rows: usize, seed: u64) -> Problem {
+    if problem.len() <= rows {
+        return problem.clone();
+    }
+    let mut groups: Vec<usize> = problem.groups.clone();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.shuffle(&mut StdRng::seed_from_u64(seed));
+    let place: std::collections::HashMap<usize, usize> =
+        groups.iter().enumerate().map(|(i, g)| (*g, i)).collect();
+    let mut order: Vec<usize> = (0..problem.len()).collect();
+    order.sort_by_key(|&i| place[&problem.groups[i]]);
+    order.truncate(rows);
+    order.sort_unstable();
+    problem.subset(&order)
+}
+
+/// Chooses everything in [`Settings`] on held-out groups.
+pub(super) fn choose(
+    problem: &Problem,
+    min_tracks: usize,
+    folds: usize,
+    base: &HeadOptions,
+) -> Result<Settings, GenreError> {
+    let counts = problem.counts();
+    let mut head_classes: Vec<usize> =
+        (0..problem.n_classes()).filter(|&c| counts[c] >= min_tracks).collect();
+    if head_classes.len() < 2 {
+        head_classes.clear();
+    }
+    let sample = sample_groups(problem, SELECTION_ROWS, base.seed);
+    let splits = Splits::new(&sample, folds, base.seed);
+    let transforms = Transform::candidates(sample.x.view());
+    let vote = choose_vote(&sample, &splits, &transforms)?;
+    let members = if head_classes.is_empty() || splits.parts.len() < 2 {
+        Vec::new()
+    } else {
+        choose_heads(&sample, &splits, &transforms, &vote, &head_classes, base)?
+    };
+    // without heads there are no head classes either
+    if members.is_empty() {
+        head_classes.clear();
+    }
+    Ok(Settings { vote, members, head_classes })
+}
+
+fn choose_vote(
+    problem: &Problem,
+    splits: &Splits,
+    transforms: &[Transform],
+) -> Result<VoteSettings, GenreError> {
+    let mut best: (f64, VoteSettings) = (
+        f64::INFINITY,
+        VoteSettings {
+            transform: Transform::Identity,
+            shrinkage: FIRST_SHRINKAGE,
+            k: 10,
+            temperature: 0.1,
+            prior_correction: 0.5,
+        },
+    );
+    let consider =
+        |transform: Transform, shrinkage: f32, best: &mut (f64, VoteSettings)| -> Result<(), GenreError> {
+            let (loss, vote) = grid_vote(problem, splits, transform, shrinkage)?;
+            if loss < best.0 {
+                *best = (loss, vote);
+            }
+            Ok(())
+        };
+    for &transform in transforms {
+        consider(transform, FIRST_SHRINKAGE, &mut best)?;
+    }
+    for shrinkage in GRID_SHRINKAGE {
+        let transform = best.1.transform;
+        consider(transform, shrinkage, &mut best)?;
+    }
+    Ok(best.1)
+}
+
+/// The best of the grid in one space: its held-out loss and settings.
+fn grid_vote(
+    problem: &Problem,
+    splits: &Splits,
+    transform: Transform,
+    shrinkage: f32,
+) -> Result<(f64, VoteSettings), GenreError> {
+    struct FoldVotes {
+        lists: Vec<Vec<Near>>,
+        classes: Vec<Vec<usize>>,
+        priors: Vec<f32>,
+        targets: Array2<f32>,
+    }
+    let targets = problem.targets();
+    let folds: Vec<FoldVotes> = parallel::map(&splits.parts, |(train, test)| {
+        let (x, t) = (problem.x.select(Axis(0), train), targets.select(Axis(0), train));
+        let space = Space::fit(x.view(), t.view(), transform, shrinkage);
+        let reference = space.apply(x.view());
+        let queries = space.apply(problem.x.select(Axis(0), test).view());
+        Ok::<_, GenreError>(FoldVotes {
+            lists: nearest(queries.view(), reference.view(), GRID_K, |_, _| true),
+            classes: train.iter().map(|&r| problem.classes[r].clone()).collect(),
+            priors: t.sum_axis(Axis(0)).iter().map(|p| p.max(0.5) / train.len() as f32).collect(),
+            targets: targets.select(Axis(0), test),
+        })
+    })?;
+    let mut grid = Vec::new();
+    for k in GRID_NEIGHBOURS {
+        for temperature in GRID_TEMPERATURES {
+            for prior_correction in GRID_PRIORS {
+                grid.push(VoteSettings { transform, shrinkage, k, temperature, prior_correction });
+            }
+        }
+    }
+    let losses: Vec<f64> = parallel::map(&grid, |vote| {
+        Ok::<_, GenreError>(
+            folds
+                .iter()
+                .map(|fold| {
+                    let log = floored_log(&vote_shares(&fold.lists, &fold.classes, &fold.priors, vote));
+                    -log.iter().zip(&fold.targets).map(|(l, t)| f64::from(l * t)).sum::<f64>()
+                })
+                .sum(),
+        )
+    })?;
+    let at = (0..grid.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap_or(0);
+    Ok((losses[at], grid.swap_remove(at)))
+}
+
+/// A head tried on the folds.
+struct Trial {
+    settings: MemberSettings,
+    /// Held-out loss after the best scaling of its log probabilities.
+    loss: f64,
+    /// Held-out log probabilities over the head's classes, rows in the order of `test_rows`.
+    log: Array2<f32>,
+}
+
+fn choose_heads(
+    problem: &Problem,
+    splits: &Splits,
+    transforms: &[Transform],
+    vote: &VoteSettings,
+    head_classes: &[usize],
+    base: &HeadOptions,
+) -> Result<Vec<MemberSettings>, GenreError> {
+    let (known, _) = head_rows(&problem.classes, head_classes);
+    let is_known: std::collections::HashSet<usize> = known.into_iter().collect();
+    let splits = Splits {
+        parts: splits
+            .parts
+            .iter()
+            .map(|(train, test)| {
+                (train.clone(), test.iter().copied().filter(|i| is_known.contains(i)).collect())
+            })
+            .filter(|(_, test): &(Vec<usize>, Vec<usize>)| !test.is_empty())
+            .collect(),
+    };
+    let test_rows: Vec<usize> = splits.parts.iter().flat_map(|(_, test)| test.iter().copied()).collect();
+    let test_classes: Vec<Vec<usize>> = test_rows.iter().map(|&r| problem.classes[r].clone()).collect();
+    let (_, targets) = head_rows(&test_classes, head_classes);
+
+    let mut trials: Vec<Trial> = Vec::new();
+    let run = |unit, transform, hidden, l2, trials: &mut Vec<Trial>| -> Result<f64, GenreError> {
+        let shrinkage = vote.shrinkage.max(0.1);
+        let settings =
+            MemberSettings { unit, transform, shrinkage, head: HeadOptions { hidden, l2, ..base.clone() } };
+        let trial = try_head(problem, &splits, &settings, head_classes, &targets)?;
+        trials.push(trial);
+        Ok(trials[trials.len() - 1].loss)
+    };
+    let best_of = |trials: &[Trial]| -> (Transform, f64) {
+        trials
+            .iter()
+            .min_by(|a, b| a.loss.total_cmp(&b.loss))
+            .map_or((Transform::Identity, base.l2), |t| (t.settings.transform, t.settings.head.l2))
+    };
+    // the weight of the squares first, then every transform with it
+    for l2 in [base.l2, base.l2 / 3.0, base.l2 * 3.0] {
+        run(Unit::Track, vote.transform, None, l2, &mut trials)?;
+    }
+    let (_, l2) = best_of(&trials);
+    for &transform in transforms.iter().filter(|t| **t != vote.transform) {
+        run(Unit::Track, transform, None, l2, &mut trials)?;
+    }
+    let (transform, _) = best_of(&trials);
+    run(Unit::Track, transform, Some(64), l2, &mut trials)?;
+    if problem.windows.is_some() {
+        run(Unit::Window, transform, None, l2, &mut trials)?;
+    }
+
+    // an average errs less than a choice: all transforms that are near the best, then whatever else still helps
+    let best = trials.iter().map(|t| t.loss).fold(f64::INFINITY, f64::min);
+    let mut chosen: Vec<usize> = (0..trials.len())
+        .filter(|&i| {
+            let h = &trials[i].settings;
+            h.unit == Unit::Track
+                && h.head.hidden.is_none()
+                && h.head.l2 == l2
+                && trials[i].loss < best * NEAR_BEST
+        })
+        .collect();
+    let average = |members: &[usize]| {
+        let mut mean = Array2::<f32>::zeros(targets.dim());
+        members.iter().for_each(|&m| mean += &trials[m].log);
+        scaled_loss(&(mean / members.len().max(1) as f32), &targets)
+    };
+    let mut loss = if chosen.is_empty() { f64::INFINITY } else { average(&chosen) };
+    while chosen.len() < MEMBERS {
+        let candidates = (0..trials.len()).filter(|i| !chosen.contains(i)).map(|i| {
+            let mut with = chosen.clone();
+            with.push(i);
+            (average(&with), i)
+        });
+        let Some((l, at)) = candidates.min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+        if l > loss * (1.0 - WORTH) {
+            break;
+        }
+        loss = l;
+        chosen.push(at);
+    }
+    Ok(chosen.iter().map(|&i| trials[i].settings.clone()).collect())
+}
+
+/// Fits one kind of head on every fold, watching the held-out loss; returns it at the best number of steps.
+fn try_head(
+    problem: &Problem,
+    splits: &Splits,
+    settings: &MemberSettings,
+    head_classes: &[usize],
+    targets: &Array2<f32>,
+) -> Result<Trial, GenreError> {
+    let histories: Vec<Vec<Array2<f32>>> = parallel::map(&splits.parts, |(train, test)| {
+        let classes: Vec<Vec<usize>> = train.iter().map(|&r| problem.classes[r].clone()).collect();
+        let (inside, t) = head_rows(&classes, head_classes);
+        let rows: Vec<usize> = inside.iter().map(|&i| train[i]).collect();
+        let (x, t) = member_data(problem, settings.unit, &rows, &t);
+        let space = Space::fit(x.view(), t.view(), settings.transform, settings.shrinkage);
+        let input = head_input(&space, x.view());
+        let test_classes: Vec<Vec<usize>> = test.iter().map(|&r| problem.classes[r].clone()).collect();
+        let (_, test_targets) = head_rows(&test_classes, head_classes);
+        let (held, owner) = match (&problem.windows, settings.unit) {
+            (Some((windows, owner)), Unit::Window) => {
+                let (kept, places) = windows_of(owner, test, problem.len());
+                (head_input(&space, windows.select(Axis(0), &kept).view()), Some(places))
+            }
+            _ => (head_input(&space, problem.x.select(Axis(0), test).view()), None),
+        };
+        let mut history: Vec<Array2<f32>> = Vec::new();
+        let mut best = (f64::INFINITY, 0);
+        let mut watch = |logits: Array2<f32>| {
+            let mut log = match &owner {
+                Some(owner) => mean_by_owner(&logits, owner, test.len()).0,
+                None => logits,
+            };
+            log_softmax(&mut log);
+            let loss = scaled_loss(&log, &test_targets);
+            history.push(log);
+            if loss < best.0 {
+                best = (loss, history.len());
+            }
+            history.len() < best.1 + PATIENCE
+        };
+        Head::fit(
+            input.view(),
+            t.view(),
+            Some(HeldOut { x: held.view(), watch: &mut watch }),
+            &settings.head,
+        )?;
+        Ok::<_, GenreError>(history)
+    })?;
+
+    let steps = histories.iter().map(Vec::len).max().unwrap_or(0);
+    let at_step = |step: usize| -> Array2<f32> {
+        let mut log = Array2::zeros(targets.dim());
+        let mut row = 0;
+        for ((_, test), history) in splits.parts.iter().zip(&histories) {
+            if let Some(fold) = history.get(step).or(history.last()) {
+                log.slice_mut(ndarray::s![row..row + test.len(), ..]).assign(fold);
+            }
+            row += test.len();
+        }
+        log
+    };
+    let (mut loss, mut best) = (f64::INFINITY, 0);
+    for step in 0..steps {
+        let l = scaled_loss(&at_step(step), targets);
+        if l < loss {
+            (loss, best) = (l, step);
+        }
+    }
+    // the last step that is about as good: a settled fit varies less from fold to fold than one cut short
+    let best =
+        (best..steps).rev().find(|&s| scaled_loss(&at_step(s), targets) <= loss * SETTLED).unwrap_or(best);
+    let mut settings = settings.clone();
+    settings.head.max_iterations = best + 1;
+    Ok(Trial { settings, loss, log: at_step(best) })
+}
+
+/// Mean loss after the best common scaling of log probabilities: calibration comes later, so it must not decide.
+fn scaled_loss(log: &Array2<f32>, targets: &Array2<f32>) -> f64 {
+    let mut best = f64::INFINITY;
+    // losses fall and rise with the scale: climb from small to large, stop after the turn
+    for scale in [0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0] {
+        let mut loss = 0.0f64;
+        for (row, target) in log.outer_iter().zip(targets.outer_iter()) {
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f32 = row.iter().map(|v| ((v - max) * scale).exp()).sum();
+            let said: f32 = row.iter().zip(target).map(|(v, t)| t * (v - max) * scale).sum();
+            loss += f64::from(sum.ln() - said);
+        }
+        let loss = loss / log.nrows().max(1) as f64;
+        if loss > best {
+            break;
+        }
+        best = loss;
+    }
+    best
+}

@@ -1,0 +1,64 @@
+//! Independent fits side by side, each on one thread.
+//!
+//! Small matrix products split over threads spend more time waiting than computing; a fold per thread does not.
+
+use std::sync::{
+    Mutex, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
+
+/// Maps items in order. Each call runs where rayon has one thread, as many at once as the caller's pool has threads.
+///
+/// The first error in item order is returned.
+pub(super) fn map<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    f: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let threads = rayon::current_num_threads().min(items.len());
+    let pools = POOLS.get_or_init(|| {
+        let most = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..most).filter_map(|_| ThreadPoolBuilder::new().num_threads(1).build().ok()).collect()
+    });
+    if threads < 2 || pools.is_empty() {
+        return items.iter().map(f).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<Option<Result<R, E>>>> = Mutex::new((0..items.len()).map(|_| None).collect());
+    std::thread::scope(|scope| {
+        for pool in pools.iter().take(threads) {
+            let (next, done, f) = (&next, &done, &f);
+            scope.spawn(move || {
+                pool.install(|| {
+                    while let Some((at, item)) =
+                        Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
+                    {
+                        let result = f(item);
+                        if let Ok(mut done) = done.lock() {
+                            done[at] = Some(result);
+                        }
+                    }
+                });
+            });
+        }
+    });
+    // every slot is filled: a panic in `f` has already been passed on by the scope
+    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_the_first_error_are_kept() {
+        let items: Vec<usize> = (0..100).collect();
+        assert_eq!(map(&items, |i| Ok::<_, ()>(i * 2)).unwrap(), (0..100).map(|i| i * 2).collect::<Vec<_>>());
+        assert_eq!(map(&items, |i| if i % 40 == 39 { Err(*i) } else { Ok(()) }), Err(39));
+        let threads = map(&items, |_| Ok::<_, ()>(rayon::current_num_threads())).unwrap();
+        assert!(threads.iter().all(|t| *t == 1) || rayon::current_num_threads() == 1);
+    }
+}

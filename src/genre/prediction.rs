@@ -1,0 +1,133 @@
+//! An answer with its reasons.
+
+use serde::Serialize;
+
+use super::{Genre, GenreShare, Votes};
+
+/// What the engine says of one track.
+#[derive(Debug, Clone, Serialize)]
+pub struct GenrePrediction {
+    /// The answer; `None` when unknown.
+    pub genre: Option<Genre>,
+    /// The best known genre, also when the answer is unknown.
+    pub best: Genre,
+    /// Calibrated probability of [`Self::best`], in [0, 1].
+    pub probability: f32,
+    /// Why the answer is unknown.
+    pub unknown: Option<UnknownReason>,
+    /// Share of the collection's own tracks that lie nearer to the rest than this track does, in [0, 1].
+    pub novelty: f32,
+    /// Novelty without bounds: 0 an average track, larger is stranger; ranks tracks by how unknown they look.
+    pub novelty_score: f32,
+    /// How sure it is, in words.
+    pub confidence: Confidence,
+    /// Whether head and neighbours say the same.
+    pub agreement: Agreement,
+    /// Joined probabilities, largest first; they sum to 1 (only the first few are kept, see the options).
+    pub probabilities: Vec<GenreShare>,
+    /// The head's probabilities, largest first.
+    pub head: Vec<GenreShare>,
+    /// The vote and its voters.
+    pub votes: Votes,
+}
+
+impl GenrePrediction {
+    /// The genres it is nearest to: those with at least a tenth of the probability, three at most.
+    pub fn kin(&self) -> Vec<&Genre> {
+        let kin = self.probabilities.iter().enumerate().take(3);
+        kin.filter(|(i, g)| *i == 0 || g.share >= 0.1).map(|(_, g)| &g.genre).collect()
+    }
+
+    /// One sentence for a person.
+    pub fn sentence(&self) -> String {
+        let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
+        match self.unknown {
+            Some(UnknownReason::Novel) => {
+                format!("unknown: unlike anything labelled here; nearest to {}", kin.join(", "))
+            }
+            Some(UnknownReason::Unsure) => {
+                format!("unknown: too unsure to say; perhaps {}", kin.join(" or "))
+            }
+            None => format!("{}, {}; {}", self.best, self.confidence, self.agreement),
+        }
+    }
+}
+
+/// Why an answer is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownReason {
+    /// Farther from everything than the collection's own tracks are from each other.
+    Novel,
+    /// The probability is too low for the precision asked for.
+    Unsure,
+}
+
+/// How sure, from the calibrated probability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Below 0.4.
+    Guess,
+    /// From 0.4.
+    Leaning,
+    /// From 0.65.
+    Likely,
+    /// From 0.85.
+    VeryLikely,
+    /// From 0.95.
+    AlmostCertain,
+}
+
+impl Confidence {
+    /// The word for a probability.
+    pub fn of(probability: f32) -> Self {
+        match probability {
+            p if p >= 0.95 => Self::AlmostCertain,
+            p if p >= 0.85 => Self::VeryLikely,
+            p if p >= 0.65 => Self::Likely,
+            p if p >= 0.4 => Self::Leaning,
+            _ => Self::Guess,
+        }
+    }
+}
+
+impl std::fmt::Display for Confidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Guess => "a guess",
+            Self::Leaning => "more likely than the others",
+            Self::Likely => "likely",
+            Self::VeryLikely => "very likely",
+            Self::AlmostCertain => "almost certain",
+        })
+    }
+}
+
+/// How head and neighbours relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Agreement {
+    /// Both name the answer.
+    Both,
+    /// Only the head names it.
+    HeadOnly,
+    /// Only the neighbours name it.
+    NeighboursOnly,
+    /// Each names another genre first; together they favour this one.
+    Neither,
+    /// There is no head for these genres.
+    NoHead,
+}
+
+impl std::fmt::Display for Agreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Both => "the trained head and the neighbours agree",
+            Self::HeadOnly => "the trained head says so, the neighbours differ",
+            Self::NeighboursOnly => "the neighbours say so, the trained head differs",
+            Self::Neither => "a compromise between the trained head and the neighbours",
+            Self::NoHead => "by the neighbours alone",
+        })
+    }
+}

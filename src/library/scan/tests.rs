@@ -1,0 +1,312 @@
+//! Scanning real folders, and playlists by the dozen.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
+use super::*;
+
+fn is_audio(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp3"))
+}
+
+struct Tree {
+    _dir: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Tree {
+    fn new(files: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let tree = Self { _dir: dir, root };
+        for file in files {
+            tree.write(file, b"x");
+        }
+        tree
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
+        fs::write(self.at(path), bytes).unwrap();
+    }
+
+    fn scan(&self, arguments: &[&str]) -> Scan {
+        scan(&arguments.iter().map(|argument| self.at(argument)).collect::<Vec<_>>(), &is_audio)
+    }
+
+    fn names(&self, found: &Scan) -> Vec<String> {
+        found
+            .files
+            .iter()
+            .map(|file| file.path.strip_prefix(&self.root).unwrap().to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+#[test]
+fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
+    let tree = Tree::new(&[
+        "m/b.mp3",
+        "m/a.MP3",
+        "m/cover.jpg",
+        "m/.hidden.mp3",
+        "m/.trash/x.mp3",
+        "m/sub/deep/c.mp3",
+        "m/ringtones/.nomedia",
+        "m/ringtones/r.mp3",
+        "m/ringtones/more/s.mp3",
+        "m/talk/.notmusic",
+        "m/talk/t.mp3",
+    ]);
+    let found = tree.scan(&["m"]);
+    assert_eq!(tree.names(&found), ["m/a.MP3", "m/b.mp3", "m/sub/deep/c.mp3"]);
+    assert_eq!(found.skipped_folders, [tree.at("m/ringtones"), tree.at("m/talk")]);
+    assert_eq!(found.roots, [tree.at("m")]);
+    assert_eq!(found.problems, []);
+    assert_eq!(found.files[0], FileRecord::read(&tree.at("m/a.MP3")).unwrap());
+    // What is named is taken, hidden or not, whatever its name says; twice is once.
+    let found = tree.scan(&["m/.hidden.mp3", "m/cover.jpg", "m/./sub/../b.mp3", "m", "m/sub", "m/.trash"]);
+    let names = ["m/.hidden.mp3", "m/cover.jpg", "m/b.mp3", "m/a.MP3", "m/sub/deep/c.mp3", "m/.trash/x.mp3"];
+    assert_eq!(tree.names(&found), names);
+}
+
+#[test]
+fn what_is_wrong_with_a_path_does_not_stop_the_rest() {
+    let tree = Tree::new(&["m/a.mp3"]);
+    let found = tree.scan(&["nowhere", "m/nothing.mp3", "m"]);
+    assert_eq!(tree.names(&found), ["m/a.mp3"]);
+    let paths: Vec<_> = found.problems.iter().map(|problem| problem.path.clone()).collect();
+    assert_eq!(paths, [tree.at("nowhere"), tree.at("m/nothing.mp3")]);
+    assert!(found.problems[0].reason.to_lowercase().contains("no such"), "{}", found.problems[0].reason);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_once_and_loops_end() {
+    use std::os::unix::fs::symlink;
+    let tree = Tree::new(&["m/a.mp3", "m/sub/b.mp3", "elsewhere/c.mp3", "elsewhere/d.mp3"]);
+    symlink(tree.at("m"), tree.at("m/sub/loop")).unwrap();
+    symlink(tree.at("elsewhere"), tree.at("m/link1")).unwrap();
+    symlink(tree.at("elsewhere"), tree.at("m/link2")).unwrap();
+    symlink(tree.at("m/a.mp3"), tree.at("m/again.mp3")).unwrap();
+    symlink(tree.at("gone"), tree.at("m/broken.mp3")).unwrap();
+    let found = tree.scan(&["m"]);
+    assert_eq!(tree.names(&found), ["m/a.mp3", "elsewhere/c.mp3", "elsewhere/d.mp3", "m/sub/b.mp3"]);
+    assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+    assert_eq!(found.problems[0].path, tree.at("m/broken.mp3"));
+    assert_eq!(tree.scan(&["m/link1", "elsewhere"]).files.len(), 2);
+    // The file's own name is kept when the link is what was named.
+    assert_eq!(tree.names(&tree.scan(&["m/again.mp3"])), ["m/again.mp3"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_of_any_bytes_and_things_that_are_no_files() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let tree = Tree::new(&[]);
+    let odd = tree.root.join(OsStr::from_bytes(b"\xff\n\x1b.mp3"));
+    fs::write(&odd, b"x").unwrap();
+    let fifo = tree.at("fifo.mp3");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    let found = scan(std::slice::from_ref(&tree.root), &is_audio);
+    assert_eq!(found.files.iter().map(|file| &file.path).collect::<Vec<_>>(), [&odd]);
+    if made.is_ok_and(|status| status.success()) {
+        assert_eq!(scan(&[fifo], &is_audio).problems[0].reason, "is neither a file nor a folder");
+    }
+}
+
+#[test]
+fn lists_are_split_at_nul_or_at_lines() {
+    let paths =
+        |bytes: &[u8]| split_list(bytes).iter().map(|p| p.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    assert_eq!(paths(b"a b\r\n\n c \nd"), ["a b", " c ", "d"]);
+    assert_eq!(paths(b"a\nb\0c\r\0\0"), ["a\nb", "c\r"]);
+    assert_eq!(paths(b""), Vec::<String>::new());
+    assert_eq!(read_list(&b"x\ny"[..]).unwrap().len(), 2);
+}
+
+fn path(text: &str) -> PlaylistEntry {
+    PlaylistEntry::Path(text.as_bytes().to_vec())
+}
+
+fn remote(text: &str) -> PlaylistEntry {
+    PlaylistEntry::Remote(text.to_owned())
+}
+
+#[test]
+fn m3u_lists_its_lines() {
+    let text = "\u{feff}#EXTM3U\r\n#EXTINF:1,A - B\r\n a.mp3 \r\n\r\n../b c.mp3\n/abs/100%.mp3\n\
+                file:///abs/with%20space%2.mp3\nFILE://localhost/l.mp3\nfile:/one.mp3\nfile://server/share.mp3\n\
+                http://radio/stream\nC:\\x.mp3\nBach: Air.mp3\nfile://\n";
+    let expected = [
+        path("a.mp3"),
+        path("../b c.mp3"),
+        path("/abs/100%.mp3"),
+        path("/abs/with space%2.mp3"),
+        path("/l.mp3"),
+        path("/one.mp3"),
+        remote("file://server/share.mp3"),
+        remote("http://radio/stream"),
+        path("C:\\x.mp3"),
+        path("Bach: Air.mp3"),
+    ];
+    assert_eq!(parse(text.as_bytes(), PlaylistKind::M3u), expected);
+    let wide: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain("é.mp3\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    assert_eq!(parse(&wide, PlaylistKind::M3u), [path("é.mp3")]);
+    assert_eq!(parse(b"\xe9.mp3", PlaylistKind::M3u), [PlaylistEntry::Path(b"\xe9.mp3".to_vec())]);
+}
+
+#[test]
+fn pls_lists_by_number() {
+    let text = "[playlist]\nFile10=z.mp3\nfile2 = b=c.mp3\nTitle2=x\nFile1=file:///a%41.mp3\nFileX=no\nFile=no\n\
+                File99999999999999999999999=no\nFile3=\nNumberOfEntries=3\nVersion=2\nF=\n\u{e9}\u{e9}=x\n";
+    let expected = [path("/aA.mp3"), path("b=c.mp3"), path("z.mp3")];
+    assert_eq!(parse(text.as_bytes(), PlaylistKind::Pls), expected);
+}
+
+#[test]
+fn xspf_lists_the_locations_of_its_tracks() {
+    let text = r#"<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e "boom"> ]>
+        <playlist xmlns="http://xspf.org/ns/0/"><location>http://the.list/itself</location>
+        <!-- <track><location>commented.mp3</location></track> -->
+        <trackList><track a=">"><title>&lt;T&gt;</title><location> sub/a%20b.mp3 </location></track>
+        <x:track><x:location>file:///m/A&amp;B&#32;&#x43;.mp3</x:location><image/></x:track>
+        <track><location><![CDATA[c&d.mp3]]></location><location>http://r/s?a&amp;b</location></track>
+        <track><location>&e;&unknown;&#xD800;&#99999999999;.mp3</location></track>
+        <track><location></location></track></trackList></playlist>"#;
+    let expected = [
+        path("sub/a b.mp3"),
+        path("/m/A&B C.mp3"),
+        path("c&d.mp3"),
+        remote("http://r/s?a&b"),
+        path("&e;&unknown;&#xD800;&#99999999999;.mp3"),
+    ];
+    assert_eq!(parse(text.as_bytes(), PlaylistKind::Xspf), expected);
+}
+
+#[test]
+fn entries_are_found_in_the_forms_that_programs_write() {
+    let find = |bytes: &[u8], there: &'static str| {
+        resolve(&PlaylistEntry::Path(bytes.to_vec()), Path::new("/base"), &|path| path == Path::new(there))
+    };
+    assert_eq!(find(b"a.mp3", "/base/a.mp3").unwrap(), PathBuf::from("/base/a.mp3"));
+    assert_eq!(find(b"/abs.mp3", "/abs.mp3").unwrap(), PathBuf::from("/abs.mp3"));
+    assert_eq!(find(b"a%20b.mp3", "/base/a b.mp3").unwrap(), PathBuf::from("/base/a b.mp3"));
+    assert_eq!(find(b"x\\y.mp3", "/base/x/y.mp3").unwrap(), PathBuf::from("/base/x/y.mp3"));
+    assert_eq!(find(b"\xe9%20\\y.mp3", "/base/\u{e9} /y.mp3").unwrap(), PathBuf::from("/base/\u{e9} /y.mp3"));
+    assert_eq!(find(b"gone%20.mp3", "/").unwrap(), PathBuf::from("/base/gone%20.mp3"));
+    assert_eq!(resolve(&remote("http://x"), Path::new("/"), &|_| true), Err("http://x".to_owned()));
+}
+
+#[test]
+fn a_playlist_stands_for_its_files() {
+    let tree = Tree::new(&["m/a.mp3", "m/b.data", "m/c.mp3"]);
+    tree.write(
+        "lists/l.m3u8",
+        b"../m/b.data\n../m/a.mp3\n../m/gone.mp3\nhttp://r/s\n../m/a.mp3\nother.pls\n../m\n",
+    );
+    tree.write("lists/other.pls", b"File1=../m/c.mp3");
+    let found = tree.scan(&["lists/l.m3u8"]);
+    assert_eq!(tree.names(&found), ["m/b.data", "m/a.mp3"]);
+    let reasons: Vec<_> = found.problems.iter().map(|problem| problem.reason.as_str()).collect();
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    assert_eq!(
+        reasons[1..],
+        ["is not a local file", "playlists inside playlists are not followed", "is not a file"]
+    );
+    assert_eq!(tree.names(&tree.scan(&["lists/other.pls"])), ["m/c.mp3"]);
+    assert_eq!(tree.scan(&["lists"]).files.len(), 0, "a playlist inside a folder is no argument");
+}
+
+fn fragments() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..12),
+        prop::sample::select(vec![
+            "<track>",
+            "</track>",
+            "<location>",
+            "</location>",
+            "<![CDATA[",
+            "]]>",
+            "<!--",
+            "-->",
+            "<!DOCTYPE [",
+            "]>",
+            "&#x41;",
+            "&#",
+            "&;",
+            "%",
+            "%4",
+            "%zz",
+            "file://",
+            "file:",
+            "http://",
+            "File1=",
+            "=",
+            "\r\n",
+            "<",
+            ">",
+            "\"",
+            "\u{feff}",
+            "/",
+            ":",
+            "\0",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_playlist_panic(bytes in fragments()) {
+        for kind in [PlaylistKind::M3u, PlaylistKind::Pls, PlaylistKind::Xspf] {
+            let entries = parse(&bytes, kind);
+            prop_assert!(entries.len() <= bytes.len());
+            for entry in &entries {
+                let _ = resolve(entry, Path::new("/b"), &|_| false);
+                match entry {
+                    PlaylistEntry::Path(path) => prop_assert!(!path.is_empty()),
+                    PlaylistEntry::Remote(address) => prop_assert!(!address.is_empty()),
+                }
+            }
+        }
+        let _ = split_list(&bytes);
+    }
+
+    /// Whatever a playlist is made of comes back, in all three formats.
+    #[test]
+    fn names_survive_every_format(names in prop::collection::vec("[a-zA-Z0-9é %&<>;=.-]{0,12}[a-z]", 1..8)) {
+        let expected: Vec<_> = names.iter().map(|name| path(&format!("/m/{name}"))).collect();
+        let m3u = names.iter().map(|name| format!("/m/{name}\n")).collect::<Vec<_>>().concat();
+        prop_assert_eq!(&parse(m3u.as_bytes(), PlaylistKind::M3u), &expected);
+        let pls = names.iter().enumerate().map(|(n, name)| format!("File{}=/m/{name}\n", n + 1)).collect::<Vec<_>>().concat();
+        prop_assert_eq!(&parse(pls.as_bytes(), PlaylistKind::Pls), &expected);
+        let escaped = |name: &str| name.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
+        let xspf =
+            names.iter().map(|name| format!("<track><location>file:///m/{}</location></track>", escaped(name))).collect::<Vec<_>>().concat();
+        prop_assert_eq!(&parse(xspf.as_bytes(), PlaylistKind::Xspf), &expected);
+    }
+}
+
+/// An unfinished CDATA or comment must not be searched again and again.
+#[test]
+fn large_hostile_playlists_take_linear_time() {
+    for piece in ["<![CDATA[", "<!--", "<!", "<track>", "</track>", "&", "<?", "<a \"", "File1="] {
+        let bytes = piece.repeat(2_000_000 / piece.len());
+        let start = std::time::Instant::now();
+        for kind in [PlaylistKind::M3u, PlaylistKind::Pls, PlaylistKind::Xspf] {
+            let _ = parse(bytes.as_bytes(), kind);
+        }
+        assert!(start.elapsed().as_secs() < 5, "{piece}: {:?}", start.elapsed());
+    }
+}

@@ -1,0 +1,300 @@
+//! Tests that need the inside of the catalogue: migrations to come, a full disk in miniature, figures.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use half::f16;
+use ndarray::Array2;
+use rusqlite_migration::M;
+
+use super::open::{MIGRATIONS, PAGE_SIZE};
+use super::*;
+use crate::track::{ContentId, TrackId};
+
+fn unit_vector(seed: u64, dimension: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let raw: Vec<f32> = (0..dimension)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
+        })
+        .collect();
+    let norm = raw.iter().map(|v| v * v).sum::<f32>().sqrt();
+    raw.into_iter().map(|v| v / norm).collect()
+}
+
+fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
+    let mut content = [0; 32];
+    content[..8].copy_from_slice(&seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    content[8..16].copy_from_slice(&seed.to_le_bytes());
+    NewTrack {
+        audio: AudioFacts {
+            content: ContentId(content),
+            seconds: 240.0,
+            sample_rate: 44_100,
+            channels: 2,
+            container: "mp3".into(),
+            codec: "mp3".into(),
+            packets: 9000,
+            damaged_packets: 0,
+        },
+        file: FileRecord {
+            path: format!(
+                "/music/Artist {}/Album {}/{:02} Title {seed}.mp3",
+                seed / 100,
+                seed / 10,
+                seed % 10
+            )
+            .into(),
+            size: 9_000_000 + seed,
+            mtime_ns: 1_700_000_000_000_000_000 + seed as i64,
+        },
+        tags: TrackTags {
+            title: Some(format!("Title {seed}")),
+            artist: Some(format!("Artist {}", seed / 100)),
+            album: Some(format!("Album {}", seed / 10)),
+            album_artist: None,
+            genres: vec![format!("Genre {}", seed % 20), format!("Genre {}", seed % 7)],
+            year: Some(1960 + (seed % 60) as i32),
+            track_number: Some(seed as u32 % 10),
+            disc_number: Some(1),
+        },
+        vector: unit_vector(seed, dimension),
+        windows: TrackWindows {
+            vectors: Array2::from_elem((windows, dimension), f16::from_f32(0.25)),
+            starts: (0..windows).map(|n| n as f32).collect(),
+        },
+    }
+}
+
+fn model(dimension: usize) -> StoredModel {
+    StoredModel { name: "m".into(), fingerprint: "f".into(), dimension, manifest_json: "{}".into() }
+}
+
+fn open(dir: &Path, dimension: usize) -> Library {
+    let mut library = Library::open(dir, OpenMode::Create).unwrap();
+    library.set_model(&model(dimension)).unwrap();
+    library
+}
+
+#[test]
+fn migrations_are_well_formed() {
+    rusqlite_migration::Migrations::from_slice(MIGRATIONS).validate().unwrap();
+}
+
+#[test]
+fn a_migration_keeps_a_copy_and_all_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 8);
+    let id = library.insert_track(&track(1, 8, 2)).unwrap();
+    drop(library);
+    let future: Vec<M<'_>> =
+        MIGRATIONS.iter().cloned().chain([M::up("ALTER TABLE audio ADD COLUMN mood TEXT;")]).collect();
+
+    let refused = Library::open_with(dir.path(), OpenMode::ReadOnly, &future, PAGE_SIZE).unwrap_err();
+    assert!(matches!(refused, LibraryError::NeedsMigration { found: 1, expected: 2, .. }), "{refused:?}");
+
+    let library = Library::open_with(dir.path(), OpenMode::ReadWrite, &future, PAGE_SIZE).unwrap();
+    assert_eq!(library.status().unwrap().schema, 2);
+    assert_eq!(library.vector(id).unwrap().unwrap(), unit_vector(1, 8));
+    library.connection.execute("UPDATE audio SET mood = 'calm'", []).unwrap();
+    drop(library);
+
+    // The copy is the library as it was, and this voisin opens it.
+    let copy = dir.path().join("voisin.db.backup-v1");
+    let restored = tempfile::tempdir().unwrap();
+    std::fs::copy(&copy, restored.path().join(DATABASE)).unwrap();
+    let restored = Library::open(restored.path(), OpenMode::ReadWrite).unwrap();
+    assert_eq!(restored.track(id).unwrap().tags, track(1, 8, 2).tags);
+    assert_eq!(restored.check(true).unwrap().findings, vec![]);
+
+    // The older voisin refuses what the newer one wrote.
+    let newer = Library::open(dir.path(), OpenMode::ReadWrite).unwrap_err();
+    assert!(matches!(newer, LibraryError::Newer { found: 2, expected: 1, .. }), "{newer:?}");
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("voisin-backup-")), "{left:?}");
+}
+
+#[test]
+fn a_migration_that_fails_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 8);
+    library.insert_track(&track(1, 8, 2)).unwrap();
+    drop(library);
+    let broken: Vec<M<'_>> = MIGRATIONS
+        .iter()
+        .cloned()
+        .chain([M::up("DELETE FROM vectors; ALTER TABLE no_such_table ADD COLUMN x TEXT;")])
+        .collect();
+    let error = Library::open_with(dir.path(), OpenMode::ReadWrite, &broken, PAGE_SIZE).unwrap_err();
+    assert!(matches!(error, LibraryError::Migration { from: 1, .. }), "{error:?}");
+    let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
+    assert_eq!(library.status().unwrap().vectors, 1);
+    assert_eq!(library.check(true).unwrap().findings, vec![]);
+}
+
+/// A limit on the number of pages ends in the same error as a full disk, on every system.
+#[test]
+fn a_database_that_may_not_grow_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 64);
+    let pages = library.pragma("page_count").unwrap();
+    library.connection.pragma_update(None, "max_page_count", pages + 40).unwrap();
+    let mut held = Vec::new();
+    let error = loop {
+        match library.insert_track(&track(held.len() as u64, 64, 20)) {
+            Ok(id) => held.push(id),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LibraryError::DiskFull { .. }), "{error:?}");
+    assert!(held.len() > 5);
+    assert_eq!(library.vectors().unwrap().ids, held);
+    assert_eq!(library.check(true).unwrap().findings, vec![]);
+    // Once there is room, the same connection goes on.
+    library.connection.pragma_update(None, "max_page_count", pages + 400).unwrap();
+    library.insert_track(&track(held.len() as u64, 64, 20)).unwrap();
+    assert_eq!(library.status().unwrap().tracks as usize, held.len() + 1);
+}
+
+#[test]
+fn the_log_of_changes_is_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 8);
+    library.connection.execute("UPDATE state SET generation = 200000", []).unwrap();
+    library
+        .connection
+        .execute("INSERT INTO changes VALUES (1, 1, 0), (68929, 1, 0), (68930, 1, 0)", [])
+        .unwrap();
+    library.insert_track(&track(1, 8, 0)).unwrap();
+    let oldest: i64 =
+        library.connection.query_row("SELECT min(generation) FROM changes", [], |row| row.get(0)).unwrap();
+    assert_eq!(oldest, 200_001 - 131_072 + 1);
+    assert!(library.changes_since(68_929).unwrap().is_none());
+    assert_eq!(library.changes_since(200_000).unwrap().unwrap().added, vec![TrackId(1)]);
+}
+
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = open(dir.path(), 8);
+    let reader = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
+    writer.insert_track(&track(1, 8, 1)).unwrap();
+    let snapshot = reader.snapshot().unwrap();
+    assert_eq!(reader.generation().unwrap(), 1);
+    writer.insert_track(&track(2, 8, 1)).unwrap();
+    assert_eq!((reader.generation().unwrap(), reader.tracks().unwrap().len()), (1, 1));
+    drop(snapshot);
+    assert_eq!((reader.generation().unwrap(), reader.tracks().unwrap().len()), (2, 2));
+}
+
+/// Time this thread spent on a processor: what remains true on a machine that others use too. Zero off Linux.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+}
+
+/// Figures for BENCHMARKS.md:
+/// `cargo test --release --lib library::tests::measure -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn measure() {
+    let number =
+        |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let tracks: u64 = number("TRACKS", 100_000);
+    let page_size = number("PAGE_SIZE", PAGE_SIZE as u64) as i64;
+    let windows = number("WINDOWS", 0) as usize;
+    let dir = tempfile::tempdir_in(
+        std::env::var("DIR").unwrap_or_else(|_| std::env::temp_dir().display().to_string()),
+    )
+    .unwrap();
+    let mut library = Library::open_with(dir.path(), OpenMode::Create, MIGRATIONS, page_size).unwrap();
+    library.set_model(&model(512)).unwrap();
+
+    let measure_inserts = |name: &str, first: u64, library: &mut Library| {
+        let cpu = cpu_time();
+        let mut times: Vec<Duration> = (first..first + 500)
+            .map(|seed| {
+                let new = track(tracks + seed, 512, 30);
+                let start = Instant::now();
+                library.insert_track(&new).unwrap();
+                start.elapsed()
+            })
+            .collect();
+        let cpu = cpu_time().saturating_sub(cpu) / 500;
+        times.sort_unstable();
+        println!("{name}: median {:?}, 99 % {:?}, on the processor {cpu:?}", times[250], times[495]);
+    };
+    // A bare flush of as much, for comparison.
+    let mut file = std::fs::File::create(dir.path().join("flush")).unwrap();
+    let mut flushes: Vec<Duration> = (0..200)
+        .map(|_| {
+            let start = Instant::now();
+            std::io::Write::write_all(&mut file, &vec![1; 150_000]).unwrap();
+            file.sync_data().unwrap();
+            start.elapsed()
+        })
+        .collect();
+    flushes.sort_unstable();
+    println!("writing 150 kB and flushing: median {:?}, 99 % {:?}", flushes[100], flushes[198]);
+    measure_inserts("insert with 30 windows, synchronous FULL", 0, &mut library);
+    library.sql(library.connection.execute_batch("PRAGMA synchronous = NORMAL")).unwrap();
+    measure_inserts("insert with 30 windows, synchronous NORMAL", 500, &mut library);
+
+    library.sql(library.connection.execute_batch("PRAGMA synchronous = OFF")).unwrap();
+    let start = Instant::now();
+    for seed in 0..tracks {
+        library.insert_track(&track(seed, 512, windows)).unwrap();
+    }
+    println!("{tracks} inserts without flushing, {windows} windows: {:?}", start.elapsed());
+    drop(library);
+    let bytes = std::fs::metadata(dir.path().join(DATABASE)).unwrap().len();
+    println!("database of {:.0} MB, page size {page_size}", bytes as f64 / 1e6);
+
+    let time = |name: &str, work: &mut dyn FnMut()| {
+        let mut times: Vec<(Duration, Duration)> = (0..5)
+            .map(|_| {
+                let (start, cpu) = (Instant::now(), cpu_time());
+                work();
+                (start.elapsed(), cpu_time().saturating_sub(cpu))
+            })
+            .collect();
+        times.sort_unstable();
+        println!(
+            "{name}: median of 5 {:?}, slowest {:?}, least on the processor {:?}",
+            times[2].0,
+            times[4].0,
+            times.iter().map(|time| time.1).min().unwrap()
+        );
+    };
+    time("open", &mut || drop(Library::open(dir.path(), OpenMode::ReadOnly).unwrap()));
+    let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+    time("status", &mut || assert_eq!(library.status().unwrap().tracks, tracks + 1000));
+    time("vectors", &mut || assert_eq!(library.vectors().unwrap().values.nrows() as u64, tracks + 1000));
+    time("tracks", &mut || assert_eq!(library.tracks().unwrap().len() as u64, tracks + 1000));
+    let files: Vec<FileRecord> = (0..tracks).map(|seed| track(seed, 1, 0).file).collect();
+    time("file_state of all", &mut || {
+        assert!(files.iter().all(|file| matches!(library.file_state(file), Ok(FileState::Unchanged(_)))));
+    });
+    let genre = TrackFilter { genres: vec!["genre 1".into()], ..TrackFilter::default() };
+    time("filter by genre", &mut || assert!(!library.matching(&genre).unwrap().is_empty()));
+    let year = TrackFilter {
+        year_from: Some(1990),
+        exclude_artists: vec!["Artist 3".into()],
+        ..TrackFilter::default()
+    };
+    time("filter by year, without an artist", &mut || assert!(!library.matching(&year).unwrap().is_empty()));
+    time("words", &mut || assert!(!library.search_words("artist 17 title 17", 10).unwrap().is_empty()));
+    time("changes_since 10 000 back", &mut || {
+        let generation = library.generation().unwrap();
+        assert_eq!(library.changes_since(generation - 10_000).unwrap().unwrap().added.len(), 10_000);
+    });
+    let start = Instant::now();
+    assert_eq!(library.check(false).unwrap().findings, vec![]);
+    println!("check: {:?}", start.elapsed());
+    let start = Instant::now();
+    let ids: Vec<TrackId> = (1..=1000).map(TrackId).collect();
+    assert_eq!(library.remove_tracks(&ids).unwrap().tracks, 1000);
+    println!("removal of 1000 tracks: {:?}", start.elapsed());
+}

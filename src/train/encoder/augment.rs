@@ -1,0 +1,94 @@
+//! What real files do to music: other speeds, noise, lost high bands, another balance of low and high.
+
+use super::random::Random;
+use crate::encoder::conv::{FRAMES, MELS};
+
+/// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together)
+/// and noise. Each is left out at times.
+pub(super) fn degrade(patch: &[f32], random: &mut Random, out: &mut [f32]) {
+    let speed = if random.unit() < 0.4 { random.range(0.97, 1.03) } else { 1.0 };
+    let needed = (out.len() as f64 * speed).ceil() as usize + 3;
+    let start = random.below(patch.len().saturating_sub(needed)) as f64 + 1.0;
+    for (i, y) in out.iter_mut().enumerate() {
+        let at = start + i as f64 * speed;
+        *y = cubic(patch, at as usize, (at - at.floor()) as f32);
+    }
+    if random.unit() < 0.3 {
+        let power = out.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / out.len() as f64;
+        // White, or falling with frequency as a one-pole low-pass does.
+        let keep = if random.unit() < 0.5 { 0.0 } else { random.range(0.5, 0.98) };
+        let level = (power * 10f64.powf(random.range(-5.0, -2.0)) * (1.0 - keep * keep)).sqrt();
+        let mut state = 0.0;
+        for y in out {
+            state = keep * state + level * random.range(-1.732, 1.732);
+            *y += state as f32;
+        }
+    }
+}
+
+/// Catmull and Rom's cubic through four samples.
+fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
+    let get = |i: usize| x.get(i).copied().unwrap_or(0.0);
+    let (a, b, c, d) = (get(at.wrapping_sub(1)), get(at), get(at + 1), get(at + 2));
+    b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
+}
+
+/// Changes a spectrogram `[mel][frame]` in dB below its maximum: a tilt, a soft low-pass. Keeps −80..=0 with the
+/// maximum at 0.
+pub(super) fn colour(mel: &mut [f32], random: &mut Random) {
+    let tilt = (random.unit() < 0.5).then(|| random.range(-4.0, 4.0) as f32);
+    // Bands 60 to 127 are 3.6 to 23.6 kHz; a steep fall of 4 dB a band.
+    let edge = if random.unit() < 0.25 { 62 + random.below(60) } else { MELS };
+    if tilt.is_none() && edge == MELS {
+        return;
+    }
+    let tilt = tilt.unwrap_or(0.0);
+    let mut loudest = f32::NEG_INFINITY;
+    for (band, row) in mel.chunks_exact_mut(FRAMES).enumerate() {
+        let gain = tilt * (band as f32 / (MELS - 1) as f32 - 0.5) - 4.0 * band.saturating_sub(edge) as f32;
+        for x in row {
+            *x += gain;
+            loudest = loudest.max(*x);
+        }
+    }
+    for x in mel {
+        *x = (*x - loudest).max(-80.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cubic_is_exact_for_parabolas() {
+        let x: Vec<f32> = (0..10).map(|i| (i * i) as f32).collect();
+        assert!((cubic(&x, 4, 0.25) - 4.25 * 4.25).abs() < 1e-4);
+        assert!((cubic(&x, 4, 0.0) - 16.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn degraded_music_stays_music() {
+        let patch: Vec<f32> = (0..144_000).map(|i| 0.5 * (i as f32 * 0.0576).sin()).collect();
+        let mut out = vec![0.0; 48_000];
+        for seed in 0..40 {
+            degrade(&patch, &mut Random::new(seed, 0), &mut out);
+            let power = out.iter().map(|x| x * x).sum::<f32>() / 48_000.0;
+            assert!((power - 0.125).abs() < 0.01, "seed {seed}: {power}");
+        }
+    }
+
+    #[test]
+    fn coloured_spectrograms_keep_their_range() {
+        let flat: Vec<f32> = (0..MELS * FRAMES).map(|i| -((i % 83) as f32)).map(|x| x.max(-80.0)).collect();
+        let mut changed = 0;
+        for seed in 0..40 {
+            let mut mel = flat.clone();
+            colour(&mut mel, &mut Random::new(seed, 1));
+            let loudest = mel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!(loudest.abs() < 1e-9 && mel.iter().all(|x| (-80.0..=0.0).contains(x)));
+            changed += usize::from(mel != flat);
+        }
+        assert!((15..40).contains(&changed), "{changed} of 40");
+    }
+}

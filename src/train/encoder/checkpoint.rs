@@ -1,0 +1,214 @@
+//! All that a run needs to go on as if it had never stopped.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::cache::write_safetensors;
+use super::{Head, LossWeights, TrainError};
+use crate::encoder::conv::OpenL3Weights;
+
+/// Version of the layout.
+const FORMAT: u32 = 1;
+
+/// What a run is and how far it got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Version of the layout; 1.
+    pub format: u32,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Windows seen.
+    pub windows: u64,
+    /// Windows that earlier runs, which this one was grown from, had seen.
+    pub windows_before: u64,
+    /// Seconds of training, over all sessions.
+    pub seconds: f64,
+    /// Channels of the eight convolutions.
+    pub widths: Vec<usize>,
+    /// Windows per step.
+    pub batch: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Objectives.
+    pub losses: LossWeights,
+    /// Teachers, in the order of the head's outputs.
+    pub teachers: Vec<String>,
+    /// Identity of the prepared music in the latest session.
+    pub data: String,
+    /// Tracks that were trained on in the latest session, and crops.
+    pub tracks: usize,
+    /// Crops that were trained on in the latest session.
+    pub crops: usize,
+}
+
+/// A run's state: weights, their average, optimiser, target statistics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// What it is.
+    pub run: Run,
+    /// The network as trained.
+    pub network: OpenL3Weights,
+    /// Its moving average: what is validated and exported.
+    pub average: OpenL3Weights,
+    /// The head as trained.
+    pub head: Head,
+    /// Its moving average.
+    pub head_average: Head,
+    /// Mean of every target over the training crops.
+    pub target_mean: Vec<f32>,
+    /// Deviation of every target over the training crops.
+    pub target_deviation: Vec<f32>,
+    /// Adam's means and mean squares: of the network, then of the head.
+    pub adam: [(Vec<f32>, Vec<f32>); 2],
+}
+
+/// Trainable parameters and running statistics, each in network order.
+pub(super) fn flatten(weights: &OpenL3Weights) -> (Vec<f32>, Vec<f32>) {
+    let (mut parameters, mut statistics) = (Vec::new(), Vec::new());
+    weights.for_each(|name, _, values| {
+        if name.contains(".running_") { &mut statistics } else { &mut parameters }.extend_from_slice(values);
+    });
+    (parameters, statistics)
+}
+
+/// The inverse of [`flatten`]; `None` if a length does not fit.
+pub(super) fn unflatten(widths: &[usize], parameters: &[f32], statistics: &[f32]) -> Option<OpenL3Weights> {
+    let widths: [usize; 8] = widths.try_into().ok()?;
+    let mut named = HashMap::new();
+    let (mut parameters, mut statistics) = (parameters, statistics);
+    let mut short = false;
+    OpenL3Weights::seeded(0, &widths).for_each(|name, _, values| {
+        let from = if name.contains(".running_") { &mut statistics } else { &mut parameters };
+        if let Some((values, rest)) = from.split_at_checked(values.len()) {
+            named.insert(name.to_owned(), values.to_vec());
+            *from = rest;
+        } else {
+            short = true;
+        }
+    });
+    if short || !parameters.is_empty() || !statistics.is_empty() {
+        return None;
+    }
+    OpenL3Weights::from_named(|name| named.remove(name)).ok()
+}
+
+impl Checkpoint {
+    /// Writes the file under another name, then renames it: a crash leaves the old one or the new one.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let run = serde_json::to_string(&self.run).map_err(|e| TrainError::checkpoint(path, e))?;
+        let tensors: Vec<_> = self
+            .vectors()
+            .into_iter()
+            .map(|(name, values)| {
+                let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+                (name.to_owned(), Dtype::F32, vec![values.len()], bytes)
+            })
+            .collect();
+        let metadata = HashMap::from([("run".to_owned(), run)]);
+        write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::checkpoint(path, error))
+    }
+
+    fn vectors(&self) -> Vec<(&'static str, Vec<f32>)> {
+        let (parameters, statistics) = flatten(&self.network);
+        let (average, average_statistics) = flatten(&self.average);
+        let [net, head] = &self.adam;
+        vec![
+            ("network", parameters),
+            ("network.statistics", statistics),
+            ("average", average),
+            ("average.statistics", average_statistics),
+            ("head", self.head.parameters.clone()),
+            ("head.average", self.head_average.parameters.clone()),
+            ("target.mean", self.target_mean.clone()),
+            ("target.deviation", self.target_deviation.clone()),
+            ("adam.network.mean", net.0.clone()),
+            ("adam.network.square", net.1.clone()),
+            ("adam.head.mean", head.0.clone()),
+            ("adam.head.square", head.1.clone()),
+        ]
+    }
+
+    /// Reads and checks a file that [`save`](Self::save) wrote.
+    pub fn load(path: &Path) -> Result<Self, TrainError> {
+        let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+        let bad = |reason: String| TrainError::checkpoint(path, reason);
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(e.to_string()))?;
+        let run = header.metadata().as_ref().and_then(|m| m.get("run"));
+        let run = run.ok_or_else(|| bad("is no checkpoint of a training run".to_owned()))?;
+        let run: Run = serde_json::from_str(run).map_err(|e| bad(e.to_string()))?;
+        if run.format != FORMAT {
+            return Err(bad(format!("has format {}, expected {FORMAT}", run.format)));
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
+        let take = |name: &str| -> Result<Vec<f32>, TrainError> {
+            let view = tensors.tensor(name).map_err(|e| bad(e.to_string()))?;
+            if view.dtype() != Dtype::F32 {
+                return Err(bad(format!("tensor \"{name}\" is {:?}, expected F32", view.dtype())));
+            }
+            let values: Vec<f32> = view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            if values.iter().any(|x| !x.is_finite()) {
+                return Err(bad(format!("tensor \"{name}\" has values that are not finite")));
+            }
+            Ok(values)
+        };
+        if run.widths.iter().any(|width| !(16..=4096).contains(width) || width % 16 != 0) {
+            return Err(bad(format!("has widths {:?}, expected multiples of 16", run.widths)));
+        }
+        let network = |parameters: &str, statistics: &str| {
+            unflatten(&run.widths, &take(parameters)?, &take(statistics)?)
+                .ok_or_else(|| bad(format!("tensor \"{parameters}\" does not fit widths {:?}", run.widths)))
+        };
+        let (target_mean, target_deviation) = (take("target.mean")?, take("target.deviation")?);
+        let (inputs, outputs) = (run.widths.get(7).copied().unwrap_or(0), target_mean.len());
+        let head = |name: &str| -> Result<Head, TrainError> {
+            let parameters = take(name)?;
+            if parameters.len() != outputs * (inputs + 1) || outputs == 0 {
+                return Err(bad(format!("tensor \"{name}\" does not fit {inputs} × {outputs}")));
+            }
+            Ok(Head { inputs, outputs, parameters })
+        };
+        let checkpoint = Self {
+            network: network("network", "network.statistics")?,
+            average: network("average", "average.statistics")?,
+            head: head("head")?,
+            head_average: head("head.average")?,
+            target_mean,
+            target_deviation,
+            adam: [
+                (take("adam.network.mean")?, take("adam.network.square")?),
+                (take("adam.head.mean")?, take("adam.head.square")?),
+            ],
+            run,
+        };
+        let sizes = [flatten(&checkpoint.network).0.len(), checkpoint.head.parameters.len()];
+        let fits = checkpoint.adam.iter().zip(sizes).all(|((m, v), n)| m.len() == n && v.len() == n);
+        if !fits || checkpoint.target_deviation.len() != outputs {
+            return Err(bad("the optimiser's state does not fit the network".to_owned()));
+        }
+        Ok(checkpoint)
+    }
+
+    /// The format that [`Run::format`] has.
+    pub(super) const fn format() -> u32 {
+        FORMAT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::conv::OpenL3Train;
+
+    #[test]
+    fn flat_order_is_the_trainers() {
+        let weights = OpenL3Weights::seeded(8, &[16, 32, 16, 16, 16, 16, 16, 48]);
+        let (parameters, statistics) = flatten(&weights);
+        assert_eq!(OpenL3Train::new(&weights).parameters(), parameters);
+        assert_eq!(unflatten(&weights.widths(), &parameters, &statistics), Some(weights.clone()));
+        assert_eq!(unflatten(&weights.widths(), &parameters[1..], &statistics), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! What the student is asked to be near to.
+
+use serde::{Deserialize, Serialize};
+
+use super::cache::{PENULTIMATE, TAGS, TARGETS};
+use super::head::dot;
+
+/// Weight of each objective; 0 switches it off.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossWeights {
+    /// Mean square error of the z-scored penultimate layer.
+    pub penultimate_mse: f32,
+    /// 1 − cosine of the z-scored penultimate layer.
+    pub penultimate_cosine: f32,
+    /// Mean square error of the z-scored tag logits.
+    pub tags_mse: f32,
+    /// Cross-entropy of the tags' probabilities (the teacher's are the labels), mean over tags.
+    pub tags_bce: f32,
+    /// Windows of one track near each other, others away; compared are predictions of the penultimate layer.
+    pub contrast: f32,
+    /// Temperature of the contrast.
+    pub temperature: f32,
+}
+
+impl Default for LossWeights {
+    /// Penultimate layer and tag logits, mean square error.
+    fn default() -> Self {
+        Self {
+            penultimate_mse: 1.0,
+            penultimate_cosine: 0.0,
+            tags_mse: 1.0,
+            tags_bce: 0.0,
+            contrast: 0.0,
+            temperature: 0.1,
+        }
+    }
+}
+
+/// Each objective's value, unweighted, and their weighted sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossParts {
+    /// Weighted sum: what is minimised.
+    pub total: f32,
+    /// Mean square error of the penultimate layer.
+    pub penultimate_mse: f32,
+    /// 1 − cosine of the penultimate layer.
+    pub penultimate_cosine: f32,
+    /// Mean square error of the tag logits.
+    pub tags_mse: f32,
+    /// Cross-entropy of the tags.
+    pub tags_bce: f32,
+    /// Contrastive loss.
+    pub contrast: f32,
+}
+
+/// What the loss compares predictions with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    /// z-scored outputs of the teachers, `[n][teachers · 250]`: 200 of the penultimate layer, 50 logits, per teacher.
+    pub targets: &'a [f32],
+    /// Deviation and mean of every target, to undo the z-score.
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    /// Track of each window.
+    pub tracks: &'a [usize],
+}
+
+/// The losses of predictions, and their gradient (overwritten).
+pub(super) fn evaluate(
+    weights: &LossWeights,
+    batch: Batch<'_>,
+    predictions: &[f32],
+    gradient: &mut [f32],
+) -> LossParts {
+    let (n, outputs) = (batch.tracks.len(), batch.scale.len());
+    let teachers = outputs / TARGETS;
+    debug_assert!(predictions.len() == n * outputs && gradient.len() == n * outputs);
+    gradient.fill(0.0);
+    let mut sums = [0.0f64; 5];
+    let each = 1.0 / (n * teachers) as f32;
+    for (i, d) in gradient.chunks_exact_mut(TARGETS).enumerate() {
+        let (p, t) = (&predictions[i * TARGETS..][..TARGETS], &batch.targets[i * TARGETS..][..TARGETS]);
+        let at = i % teachers * TARGETS;
+        let (scale, shift) = (&batch.scale[at..at + TARGETS], &batch.shift[at..at + TARGETS]);
+        let (d_pen, d_tags) = d.split_at_mut(PENULTIMATE);
+        let (p_pen, p_tags) = p.split_at(PENULTIMATE);
+        let (t_pen, t_tags) = t.split_at(PENULTIMATE);
+        sums[0] += squares(p_pen, t_pen, d_pen, weights.penultimate_mse * each);
+        sums[1] += cosine(p_pen, t_pen, d_pen, weights.penultimate_cosine * each);
+        sums[2] += squares(p_tags, t_tags, d_tags, weights.tags_mse * each);
+        let (scale, shift) = (&scale[PENULTIMATE..], &shift[PENULTIMATE..]);
+        sums[3] += entropy(p_tags, t_tags, scale, shift, d_tags, weights.tags_bce * each);
+    }
+    if weights.contrast > 0.0 {
+        sums[4] = contrast(weights, batch.tracks, outputs, predictions, gradient);
+    }
+    let mean = |i: usize| (sums[i] * f64::from(each)) as f32;
+    let mut parts = LossParts {
+        total: 0.0,
+        penultimate_mse: mean(0),
+        penultimate_cosine: mean(1),
+        tags_mse: mean(2),
+        tags_bce: mean(3),
+        contrast: sums[4] as f32,
+    };
+    parts.total = weights.penultimate_mse * parts.penultimate_mse
+        + weights.penultimate_cosine * parts.penultimate_cosine
+        + weights.tags_mse * parts.tags_mse
+        + weights.tags_bce * parts.tags_bce
+        + weights.contrast * parts.contrast;
+    parts
+}
+
+/// Mean square error; adds `weight` times its gradient to `d`.
+fn squares(p: &[f32], t: &[f32], d: &mut [f32], weight: f32) -> f64 {
+    let n = p.len() as f32;
+    let mut sum = 0.0;
+    for ((p, t), d) in p.iter().zip(t).zip(d) {
+        let e = p - t;
+        sum += f64::from(e * e);
+        *d += weight * 2.0 * e / n;
+    }
+    sum / f64::from(n)
+}
+
+/// 1 − cosine.
+fn cosine(p: &[f32], t: &[f32], d: &mut [f32], weight: f32) -> f64 {
+    let (pp, tt) = (dot(p, p).max(1e-12).sqrt(), dot(t, t).max(1e-12).sqrt());
+    let c = dot(p, t) / (pp * tt);
+    if weight > 0.0 {
+        for ((p, t), d) in p.iter().zip(t).zip(d) {
+            *d += weight * (c * p / (pp * pp) - t / (pp * tt));
+        }
+    }
+    1.0 - f64::from(c)
+}
+
+/// Cross-entropy of sigmoids, on logits as the teacher scales them.
+fn entropy(p: &[f32], t: &[f32], scale: &[f32], shift: &[f32], d: &mut [f32], weight: f32) -> f64 {
+    let n = TAGS as f32;
+    let mut sum = 0.0;
+    for i in 0..TAGS {
+        let (x, label) = (p[i] * scale[i] + shift[i], sigmoid(t[i] * scale[i] + shift[i]));
+        // −y ln σ(x) − (1 − y) ln(1 − σ(x)), without overflow.
+        sum += f64::from(x.max(0.0) - x * label + (-x.abs()).exp().ln_1p());
+        d[i] += weight * (sigmoid(x) - label) * scale[i] / n;
+    }
+    sum / f64::from(n)
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Supervised contrastive loss over the batch, mean over windows that have another of their track.
+fn contrast(
+    weights: &LossWeights,
+    tracks: &[usize],
+    outputs: usize,
+    predictions: &[f32],
+    gradient: &mut [f32],
+) -> f64 {
+    let n = tracks.len();
+    let row = |i: usize| &predictions[i * outputs..i * outputs + PENULTIMATE];
+    let norms: Vec<f32> = (0..n).map(|i| dot(row(i), row(i)).max(1e-12).sqrt()).collect();
+    let unit: Vec<Vec<f32>> = (0..n).map(|i| row(i).iter().map(|x| x / norms[i]).collect()).collect();
+    let inverse = 1.0 / weights.temperature.max(1e-3);
+    let positives: Vec<usize> =
+        (0..n).map(|i| (0..n).filter(|&j| j != i && tracks[j] == tracks[i]).count()).collect();
+    let anchors = positives.iter().filter(|&&count| count > 0).count();
+    if anchors == 0 {
+        return 0.0;
+    }
+    // d loss / d similarity[i][j], of anchors i.
+    let mut pull = vec![0.0f32; n * n];
+    let mut total = 0.0f64;
+    for i in (0..n).filter(|&i| positives[i] > 0) {
+        let logits: Vec<f32> = (0..n).map(|j| dot(&unit[i], &unit[j]) * inverse).collect();
+        let others = (0..n).filter(|&j| j != i);
+        let most = others.clone().map(|j| logits[j]).fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = others.clone().map(|j| (logits[j] - most).exp()).sum();
+        let log_sum = most + sum.ln();
+        for j in others {
+            let mut d = (logits[j] - log_sum).exp();
+            if tracks[j] == tracks[i] {
+                total += f64::from(log_sum - logits[j]) / positives[i] as f64;
+                d -= 1.0 / positives[i] as f32;
+            }
+            pull[i * n + j] = d * inverse / anchors as f32;
+        }
+    }
+    for i in 0..n {
+        let mut d_unit = vec![0.0f32; PENULTIMATE];
+        for j in (0..n).filter(|&j| j != i) {
+            let both = pull[i * n + j] + pull[j * n + i];
+            for (d, u) in d_unit.iter_mut().zip(&unit[j]) {
+                *d += both * u;
+            }
+        }
+        let along = dot(&d_unit, &unit[i]);
+        let d_row = &mut gradient[i * outputs..i * outputs + PENULTIMATE];
+        for ((d, d_unit), u) in d_row.iter_mut().zip(&d_unit).zip(&unit[i]) {
+            *d += weights.contrast * (d_unit - along * u) / norms[i];
+        }
+    }
+    total / anchors as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    fn check(weights: LossWeights, teachers: usize) {
+        let (n, outputs) = (4, teachers * TARGETS);
+        let mut random = Random::new(4, 0);
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
+        let (targets, mut predictions) = (draw(n * outputs), draw(n * outputs));
+        let (scale, shift) = (vec![1.5; outputs], draw(outputs));
+        let tracks = [0, 1, 0, 2];
+        let batch = Batch { targets: &targets, scale: &scale, shift: &shift, tracks: &tracks };
+        let mut gradient = vec![0.0; n * outputs];
+        let mut unused = gradient.clone();
+        let parts = evaluate(&weights, batch, &predictions, &mut gradient);
+        assert!(parts.total > 0.0);
+        // Along the gradient, the loss changes by its square.
+        let square: f64 = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+        let step = (2e-2 / square.sqrt()) as f32;
+        let mut at = |sign: f32| {
+            for (p, g) in predictions.iter_mut().zip(&gradient) {
+                *p += sign * step * g;
+            }
+            f64::from(evaluate(&weights, batch, &predictions, &mut unused).total)
+        };
+        let up = at(1.0);
+        let down = at(-2.0);
+        let slope = (up - down) / (2.0 * f64::from(step));
+        assert!((slope / square - 1.0).abs() < 0.02, "{weights:?}: slope {slope}, gradient {square}");
+    }
+
+    const OFF: LossWeights = LossWeights {
+        penultimate_mse: 0.0,
+        penultimate_cosine: 0.0,
+        tags_mse: 0.0,
+        tags_bce: 0.0,
+        contrast: 0.0,
+        temperature: 0.3,
+    };
+
+    #[test]
+    fn every_gradient_is_its_losss() {
+        check(LossWeights { penultimate_mse: 0.7, ..OFF }, 1);
+        check(LossWeights { penultimate_cosine: 1.0, ..OFF }, 2);
+        check(LossWeights { tags_mse: 2.0, ..OFF }, 2);
+        check(LossWeights { tags_bce: 1.0, ..OFF }, 2);
+        check(LossWeights { contrast: 0.5, ..OFF }, 1);
+        check(
+            LossWeights {
+                penultimate_mse: 1.0,
+                penultimate_cosine: 1.0,
+                tags_mse: 1.0,
+                tags_bce: 1.0,
+                contrast: 1.0,
+                temperature: 0.2,
+            },
+            2,
+        );
+    }
+
+    #[test]
+    fn perfect_predictions_cost_nothing() {
+        let targets: Vec<f32> = (0..2 * TARGETS).map(|i| (i as f32 * 0.7).sin()).collect();
+        let (scale, shift) = (vec![1.0; TARGETS], vec![0.0; TARGETS]);
+        let batch = Batch { targets: &targets, scale: &scale, shift: &shift, tracks: &[0, 1] };
+        let mut gradient = vec![1.0; 2 * TARGETS];
+        let weights = LossWeights { penultimate_cosine: 1.0, ..LossWeights::default() };
+        let parts = evaluate(&weights, batch, &targets, &mut gradient);
+        assert!(parts.total.abs() < 1e-5, "{parts:?}");
+        assert!(gradient.iter().all(|g| g.abs() < 1e-6));
+    }
+}

@@ -1,0 +1,51 @@
+//! `voisin train encoder`: an OpenL3-shaped student learns what teachers hear.
+//!
+//! [`prepare`] decodes every track once and keeps, for crops from everywhere in it, the student's spectrograms (as
+//! they are, and degraded) and the teachers' tag logits and penultimate layers. [`train`] fits the network with a
+//! linear head to those. [`export`] writes a model of the full width.
+//!
+//! Distillation: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. Student: Cramer, Wu,
+//! Salamon and Bello, "Look, listen and learn more", ICASSP 2019. Contrast: Khosla and others, "Supervised
+//! contrastive learning", `NeurIPS` 2020.
+
+mod augment;
+mod cache;
+mod checkpoint;
+mod error;
+mod export;
+mod head;
+mod loss;
+mod optimiser;
+mod prepare;
+mod random;
+mod run;
+mod validate;
+mod widen;
+
+pub use cache::Dataset;
+pub use checkpoint::{Checkpoint, Run};
+pub use error::TrainError;
+pub use export::{ExportOptions, Exported, export};
+pub use head::Head;
+pub use loss::{LossParts, LossWeights};
+pub use optimiser::{AdamW, AdamWOptions};
+pub use prepare::{PrepareOptions, PrepareProgress, Prepared, prepare};
+pub use run::{Progress, Start, TrainOptions, Trained, train};
+pub use validate::Validation;
+pub use widen::widen;
+
+/// Channels of the eight convolutions at a share of OpenL3's width: 1, 2 (half), 4 (quarter) or so.
+///
+/// The embedding keeps its 512 dimensions: the last layer costs little in training, where only each channel's
+/// maximum carries gradient.
+///
+/// # Errors
+/// `divisor` is not 1, 2 or 4 (the kernels want multiples of 16 channels).
+pub fn widths(divisor: usize) -> Result<[usize; 8], TrainError> {
+    if ![1, 2, 4].contains(&divisor) {
+        return Err(TrainError::Options(format!("width 1/{divisor}: expected 1, 2 or 4")));
+    }
+    let mut widths = crate::encoder::conv::OPENL3_WIDTHS.map(|width| width / divisor);
+    widths[7] = crate::encoder::conv::OPENL3_WIDTHS[7];
+    Ok(widths)
+}

@@ -1,0 +1,355 @@
+//! Decoding the music once: crops, spectrograms, teachers' outputs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use half::f16;
+
+use super::TrainError;
+use super::augment;
+use super::cache::{self, TARGETS, TrackCrops};
+use super::random::Random;
+use crate::audio;
+use crate::encoder::conv::WINDOW;
+use crate::encoder::{DeviceChoice, Encoder, ModelRef};
+use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+
+/// The student's rate, Hz.
+const RATE: u32 = 48_000;
+/// Samples of the student's window.
+const WINDOW_SAMPLES: usize = 48_000;
+/// Three samples of the student's rate are one of the teachers'.
+const DECIMATION: usize = 3;
+/// Filter taps on either side of the middle one.
+const REACH: usize = 63;
+/// Level that teachers hear everything at, RMS, dB relative to full scale.
+const LEVEL_DBFS: f64 = -20.0;
+
+/// What to prepare, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrepareOptions {
+    /// Folders of music. The first folder below one is a track's group (a package, an album …): groups are what
+    /// validation holds out.
+    pub sources: Vec<PathBuf>,
+    /// Folder of the prepared files; made if it is not there.
+    pub cache: PathBuf,
+    /// Passes of this number are prepared: each pass has crops of its own from every track.
+    pub passes: std::ops::Range<u32>,
+    /// Crops per track and pass; fewer from tracks shorter than 1.5 s times this.
+    pub crops: usize,
+    /// Degraded versions of each crop, beside the music as it is.
+    pub degraded: usize,
+    /// Teachers, by model; each must have 200 values and 50 tags.
+    pub teachers: Vec<ModelRef>,
+    /// Seed of places and degradations.
+    pub seed: u64,
+}
+
+impl PrepareOptions {
+    /// One pass of 12 crops with one degraded version each, taught by the built-in MusiCNN.
+    pub fn new(sources: Vec<PathBuf>, cache: PathBuf) -> Self {
+        Self {
+            sources,
+            cache,
+            passes: 0..1,
+            crops: 12,
+            degraded: 1,
+            teachers: vec![ModelRef::Name("musicnn-msd".to_owned())],
+            seed: 1,
+        }
+    }
+}
+
+/// How far the preparation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrepareProgress {
+    /// Tracks done, skipped ones included, over all passes.
+    pub done: usize,
+    /// Tracks in all, over all passes.
+    pub total: usize,
+    /// Crops written by this call.
+    pub crops: usize,
+}
+
+/// What was prepared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prepared {
+    /// Tracks whose crops were written by this call.
+    pub tracks: usize,
+    /// Crops that were written by this call.
+    pub crops: usize,
+    /// Tracks that had been prepared before.
+    pub present: usize,
+    /// Tracks that could not be used, and why.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+/// Prepares every track of the sources that is not prepared yet; interrupted, it goes on where it stopped.
+///
+/// `progress` is called after each track; `false` stops after the tracks in work. Runs on rayon's current pool.
+pub fn prepare(
+    options: &PrepareOptions,
+    progress: &(dyn Fn(PrepareProgress) -> bool + Sync),
+) -> Result<Prepared, TrainError> {
+    if options.crops == 0 || options.teachers.is_empty() || options.passes.is_empty() {
+        return Err(TrainError::Options("expected at least one crop, one pass and one teacher".to_owned()));
+    }
+    std::fs::create_dir_all(&options.cache).map_err(TrainError::io(&options.cache))?;
+    let mut tracks = Vec::new();
+    for source in &options.sources {
+        let found = list(source)?;
+        if found.is_empty() {
+            return Err(TrainError::NoMusic { path: source.clone() });
+        }
+        tracks.extend(found);
+    }
+    // Any part of the work is a sample of all the music.
+    tracks.sort_by_key(|track| *blake3::hash(track.name.as_bytes()).as_bytes());
+    let worker = Worker::new(options)?;
+    let state = Mutex::new((Prepared::default(), 0usize, true));
+    let jobs: Vec<(u32, &Track)> =
+        options.passes.clone().flat_map(|pass| tracks.iter().map(move |track| (pass, track))).collect();
+    let total = jobs.len();
+    // One job after the other, so that earlier passes are whole before later ones begin.
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    rayon::broadcast(|_| {
+        loop {
+            let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let Some(&(pass, track)) = jobs.get(i) else { return Ok(()) };
+            if !state.lock().is_ok_and(|state| state.2) {
+                return Ok(());
+            }
+            let path = cache::file(&options.cache, &track.name, pass);
+            let result = if path.exists() { None } else { Some(worker.track(track, pass)) };
+            let written = match &result {
+                Some(Ok(crops)) if !crops.starts.is_empty() => {
+                    cache::write(&path, crops)?;
+                    crops.starts.len()
+                }
+                _ => 0,
+            };
+            let Ok(mut state) = state.lock() else { return Ok(()) };
+            state.1 += 1;
+            match result {
+                None => state.0.present += 1,
+                Some(Ok(_)) if written > 0 => {
+                    state.0.tracks += 1;
+                    state.0.crops += written;
+                }
+                Some(Ok(_)) => state.0.skipped.push((track.path.clone(), "nothing but silence".to_owned())),
+                Some(Err(error)) => state.0.skipped.push((track.path.clone(), error.to_string())),
+            }
+            let now = PrepareProgress { done: state.1, total, crops: state.0.crops };
+            state.2 &= progress(now);
+        }
+    })
+    .into_iter()
+    .collect::<Result<(), TrainError>>()?;
+    let (mut prepared, ..) = state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    prepared.skipped.sort();
+    Ok(prepared)
+}
+
+struct Track {
+    path: PathBuf,
+    group: String,
+    name: String,
+}
+
+/// Audio files below a folder, sorted.
+fn list(source: &Path) -> Result<Vec<Track>, TrainError> {
+    let mut tracks = Vec::new();
+    for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
+        let entry = entry.map_err(|error| TrainError::Io {
+            path: error.path().unwrap_or(source).to_owned(),
+            source: error.into(),
+        })?;
+        if !entry.file_type().is_file() || !audio::is_audio_candidate(entry.path()) {
+            continue;
+        }
+        let below = entry.path().strip_prefix(source).unwrap_or(entry.path());
+        let parts: Vec<String> =
+            below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        let group = if parts.len() > 1 { parts[0].clone() } else { String::new() };
+        tracks.push(Track { path: entry.path().to_owned(), group, name: parts.join("/") });
+    }
+    Ok(tracks)
+}
+
+/// What every thread shares.
+struct Worker<'a> {
+    options: &'a PrepareOptions,
+    front_end: MelFrontEnd,
+    teachers: Vec<(String, Encoder, MelFrontEnd)>,
+    low_pass: Vec<f32>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(options: &'a PrepareOptions) -> Result<Self, TrainError> {
+        let device = DeviceChoice::Cpu.resolve()?;
+        let mut teachers = Vec::new();
+        for model in &options.teachers {
+            let encoder = Encoder::load(model, &device)?;
+            let manifest = encoder.manifest();
+            let rate = manifest.front_end.sample_rate;
+            if manifest.dimension != cache::PENULTIMATE || rate * DECIMATION as u32 != RATE {
+                return Err(TrainError::Options(format!(
+                    "{model} is no teacher: expected 200 values at 16 kHz, found {} at {rate} Hz",
+                    manifest.dimension
+                )));
+            }
+            let front_end = MelFrontEnd::new(manifest.front_end.clone())?;
+            teachers.push((manifest.name.clone(), encoder, front_end));
+        }
+        let front_end = MelFrontEnd::new(MelConfig::openl3(OpenL3Variant::Original))?;
+        Ok(Self { options, front_end, teachers, low_pass: low_pass() })
+    }
+
+    /// Samples that are read for each crop, at the student's rate.
+    fn patch_samples(&self) -> usize {
+        let longest = self.teachers.iter().map(|(_, _, f)| f.config().window_samples).max().unwrap_or(0);
+        longest * DECIMATION + 2 * REACH
+    }
+
+    fn track(&self, track: &Track, pass: u32) -> Result<TrackCrops, TrainError> {
+        let options = self.options;
+        let info = audio::probe(&track.path)?;
+        let length = audio::resampled_len(&info, RATE);
+        let size = self.patch_samples();
+        let digest = blake3::hash(track.name.as_bytes());
+        let id = u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"));
+        let mut random = Random::new(options.seed, id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d));
+        // One crop from each part of the track. Crops are placed by their middle second.
+        let count = options.crops.min((length as usize * 2 / (3 * WINDOW_SAMPLES)).max(1));
+        let room = length as f64 - WINDOW_SAMPLES as f64;
+        let before = (size - WINDOW_SAMPLES) as f64 / 2.0;
+        let starts: Vec<i64> = (0..count)
+            .map(|i| {
+                let middle = room.max(0.0) * (i as f64 + random.unit()) / count as f64;
+                // The patch stays inside the track where it can, and around a shorter one.
+                let most = length as f64 - size as f64;
+                if most < 0.0 {
+                    (most / 2.0).floor() as i64
+                } else {
+                    (middle - before).clamp(0.0, most) as i64
+                }
+            })
+            .collect();
+        let variants = 1 + options.degraded;
+        let mut crops = TrackCrops {
+            group: track.group.clone(),
+            track: track.name.clone(),
+            variants,
+            starts: Vec::with_capacity(count),
+            mels: Vec::with_capacity(count * variants * WINDOW),
+            teachers: self
+                .teachers
+                .iter()
+                .map(|(name, ..)| (name.clone(), Vec::with_capacity(count * TARGETS)))
+                .collect(),
+        };
+        let mut scratch = self.front_end.scratch();
+        let mut mel = vec![0.0; WINDOW];
+        let mut cut = vec![0.0; WINDOW_SAMPLES];
+        let mut low = vec![0.0; (size - 2 * REACH) / DECIMATION];
+        let mut teacher_scratch: Vec<_> =
+            self.teachers.iter().map(|(_, _, front_end)| front_end.scratch()).collect();
+        let mut teacher_mels = vec![Vec::new(); self.teachers.len()];
+        let middle = (size - WINDOW_SAMPLES) / 2;
+        audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, patch| {
+            if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
+                return;
+            }
+            crops.starts.push((starts[i] as f64 + middle as f64) as f32 / RATE as f32);
+            let mut keep = |samples: &[f32]| {
+                self.front_end.compute_into(samples, &mut scratch, &mut mel);
+                crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
+            };
+            keep(&patch[middle..middle + WINDOW_SAMPLES]);
+            for _ in 0..options.degraded {
+                augment::degrade(patch, &mut random, &mut cut);
+                keep(&cut);
+            }
+            decimate(patch, &self.low_pass, &mut low);
+            level(&mut low);
+            let teachers = self.teachers.iter().zip(&mut teacher_scratch).zip(&mut teacher_mels);
+            for (((_, _, front_end), scratch), mels) in teachers {
+                let at = mels.len();
+                mels.resize(at + front_end.config().cells(), 0.0);
+                front_end.compute_into(&low, scratch, &mut mels[at..]);
+            }
+        })?;
+        let n = crops.starts.len();
+        for (i, (_, encoder, _)) in self.teachers.iter().enumerate() {
+            let tagged = encoder.encode_with_tags(&teacher_mels[i], n)?;
+            let rows = tagged.embeddings.rows().into_iter().zip(tagged.logits.rows());
+            for (penultimate, logits) in rows {
+                crops.teachers[i].1.extend(penultimate.iter().chain(logits));
+            }
+        }
+        Ok(crops)
+    }
+}
+
+/// A windowed sinc with unit gain that passes 7.2 kHz and stops what would fold at 16 kHz.
+fn low_pass() -> Vec<f32> {
+    let edge = 2.0 * 7600.0 / f64::from(RATE);
+    let taps: Vec<f64> = (0..=2 * REACH)
+        .map(|i| {
+            let t = i as f64 - REACH as f64;
+            let x = std::f64::consts::PI * edge * t;
+            let sinc = if i == REACH { 1.0 } else { x.sin() / x };
+            let turn = std::f64::consts::PI * t / (REACH + 1) as f64;
+            // Blackman's window.
+            sinc * (0.42 + 0.5 * turn.cos() + 0.08 * (2.0 * turn).cos())
+        })
+        .collect();
+    let sum: f64 = taps.iter().sum();
+    taps.iter().map(|tap| (tap / sum) as f32).collect()
+}
+
+/// Every third sample of the filtered patch.
+fn decimate(patch: &[f32], taps: &[f32], out: &mut [f32]) {
+    for (i, y) in out.iter_mut().enumerate() {
+        *y = super::head::dot(&patch[i * DECIMATION..][..taps.len()], taps);
+    }
+}
+
+/// Brings the RMS to [`LEVEL_DBFS`].
+fn level(samples: &mut [f32]) {
+    let power = samples.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / samples.len() as f64;
+    let gain = (10f64.powf(LEVEL_DBFS / 20.0) / power.sqrt().max(1e-9)) as f32;
+    for x in samples {
+        *x *= gain;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimation_passes_the_low_and_stops_the_high() {
+        let taps = low_pass();
+        let gain = |hz: f64| {
+            let tone: Vec<f32> = (0..9000)
+                .map(|i| (std::f64::consts::TAU * hz * f64::from(i) / 48_000.0).sin() as f32)
+                .collect();
+            let mut out = vec![0.0; (9000 - 2 * REACH) / 3];
+            decimate(&tone, &taps, &mut out);
+            let power = out.iter().map(|x| x * x).sum::<f32>() / out.len() as f32;
+            20.0 * (2.0 * power).sqrt().log10()
+        };
+        for hz in [50.0, 1000.0, 6000.0] {
+            assert!(gain(hz).abs() < 0.1, "{hz} Hz: {} dB", gain(hz));
+        }
+        for hz in [9500.0, 12_000.0, 20_000.0] {
+            assert!(gain(hz) < -55.0, "{hz} Hz: {} dB", gain(hz));
+        }
+        // A sine of amplitude 1 has an RMS of −3 dB.
+        let mut tone: Vec<f32> = (0..16_000).map(|i| (f64::from(i) * 0.3).sin() as f32).collect();
+        level(&mut tone);
+        let power = tone.iter().map(|x| x * x).sum::<f32>() / 16_000.0;
+        assert!((10.0 * power.log10() + 20.0).abs() < 0.01);
+    }
+}

@@ -1,0 +1,226 @@
+//! How near the student is to its teachers on music that it never learns from.
+
+use serde::{Deserialize, Serialize};
+
+use super::cache::{Dataset, PENULTIMATE, TARGETS};
+use super::head::dot;
+use super::{Head, TrainError};
+use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+
+/// Windows that go through the network at once.
+const BATCH: usize = 32;
+/// Neighbours that are compared.
+const NEIGHBOURS: usize = 10;
+
+/// Agreement with the teachers on held-out groups. Means over targets; windows as they are, not degraded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Windows that were compared.
+    pub windows: usize,
+    /// Tracks that they come from.
+    pub tracks: usize,
+    /// Share of the penultimate layers' variance (about the held-out mean) that is explained; 1 is perfect.
+    pub r2_penultimate: f32,
+    /// The same of the tag logits.
+    pub r2_tags: f32,
+    /// Pearson's correlation of the penultimate layers, window by window.
+    pub correlation: f32,
+    /// The same of the tracks' means.
+    pub track_correlation: f32,
+    /// Share of a track's ten nearest by the teachers (z-scored penultimate layers, cosine) that are among the ten
+    /// nearest by the student.
+    pub neighbours: f32,
+}
+
+/// Crops whose group is held out, and the others. Groups are taken in the order of a hash of their name until a
+/// `share` of the tracks is held out; a group that would overshoot by half the share is passed over.
+pub(super) fn split(
+    data: &Dataset,
+    share: f64,
+    groups: &[String],
+) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
+    let tracks = data.tracks();
+    let mut sizes = std::collections::BTreeMap::<&str, usize>::new();
+    for (group, _) in tracks {
+        *sizes.entry(group).or_default() += 1;
+    }
+    if let Some(unknown) = groups.iter().find(|group| !sizes.contains_key(group.as_str())) {
+        return Err(TrainError::Options(format!("no group \"{unknown}\" to hold out in the prepared music")));
+    }
+    let mut out: std::collections::BTreeSet<&str> = groups.iter().map(String::as_str).collect();
+    if out.is_empty() && sizes.len() > 1 {
+        let mut order: Vec<(&str, usize)> = sizes.into_iter().collect();
+        order.sort_by_key(|(group, _)| *blake3::hash(group.as_bytes()).as_bytes());
+        let want = share * tracks.len() as f64;
+        let mut held = 0;
+        for (group, size) in order {
+            if held as f64 >= want {
+                break;
+            }
+            if (held + size) as f64 <= 1.5 * want {
+                out.insert(group);
+                held += size;
+            }
+        }
+    }
+    Ok((0..data.len()).partition(|&crop| out.contains(tracks[data.track(crop)].0.as_str())))
+}
+
+/// Of `crops`, at most `limit`, evenly spread.
+pub(super) fn thin(crops: &[usize], limit: usize) -> Vec<usize> {
+    let n = crops.len().min(limit);
+    (0..n).map(|i| crops[i * crops.len() / n]).collect()
+}
+
+/// Predictions of the head for crops as they are, `[n][outputs]`.
+pub(super) fn predict(data: &Dataset, crops: &[usize], weights: &OpenL3Weights, head: &Head) -> Vec<f32> {
+    let net = FastOpenL3::new(weights);
+    let mut mels = vec![0.0; BATCH * WINDOW];
+    let mut embeddings = vec![0.0; BATCH * net.dimension()];
+    let mut out = Vec::with_capacity(crops.len() * head.outputs);
+    for batch in crops.chunks(BATCH) {
+        for (&crop, mel) in batch.iter().zip(mels.chunks_exact_mut(WINDOW)) {
+            data.mel(crop, 0, mel);
+        }
+        net.forward(&mels, batch.len(), &mut embeddings);
+        out.extend(head.forward(&embeddings[..batch.len() * head.inputs]));
+    }
+    out
+}
+
+/// Compares predictions with z-scored targets, both `[n][outputs]`.
+pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], outputs: usize) -> Validation {
+    let is_penultimate = |i: usize| i % TARGETS < PENULTIMATE;
+    let columns = |values: &[f32], i: usize| -> Vec<f64> {
+        values.chunks_exact(outputs).map(|row| f64::from(row[i])).collect()
+    };
+    let (mut penultimate, mut tags, mut correlation) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..outputs {
+        let (p, t) = (columns(predictions, i), columns(targets, i));
+        let mean = t.iter().sum::<f64>() / t.len() as f64;
+        let total: f64 = t.iter().map(|t| (t - mean).powi(2)).sum();
+        let residual: f64 = p.iter().zip(&t).map(|(p, t)| (p - t).powi(2)).sum();
+        if total <= 1e-9 {
+            continue;
+        }
+        if is_penultimate(i) {
+            penultimate.push(1.0 - residual / total);
+            correlation.push(pearson(&p, &t));
+        } else {
+            tags.push(1.0 - residual / total);
+        }
+    }
+    let (p, t) = (pool(predictions, tracks, outputs), pool(targets, tracks, outputs));
+    let by_track = (0..outputs).filter(|&i| is_penultimate(i));
+    let by_track: Vec<f64> = by_track.map(|i| pearson(&columns(&p, i), &columns(&t, i))).collect();
+    Validation {
+        windows: tracks.len(),
+        tracks: t.len() / outputs,
+        r2_penultimate: mean(&penultimate),
+        r2_tags: mean(&tags),
+        correlation: mean(&correlation),
+        track_correlation: mean(&by_track),
+        neighbours: agreement(&p, &t, outputs),
+    }
+}
+
+fn mean(values: &[f64]) -> f32 {
+    (values.iter().sum::<f64>() / values.len().max(1) as f64) as f32
+}
+
+fn pearson(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len() as f64;
+    let (ma, mb) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let mut sums = [0.0; 3];
+    for (a, b) in a.iter().zip(b) {
+        sums[0] += (a - ma) * (b - mb);
+        sums[1] += (a - ma).powi(2);
+        sums[2] += (b - mb).powi(2);
+    }
+    if sums[1] * sums[2] > 0.0 { sums[0] / (sums[1] * sums[2]).sqrt() } else { 0.0 }
+}
+
+/// Means of the rows of each track, in the order of first appearance.
+fn pool(rows: &[f32], tracks: &[usize], outputs: usize) -> Vec<f32> {
+    let mut order = std::collections::HashMap::new();
+    let (mut sums, mut counts) = (Vec::<f32>::new(), Vec::<f32>::new());
+    for (row, &track) in rows.chunks_exact(outputs).zip(tracks) {
+        let next = order.len();
+        let at = *order.entry(track).or_insert(next);
+        if at == counts.len() {
+            counts.push(0.0);
+            sums.resize(sums.len() + outputs, 0.0);
+        }
+        counts[at] += 1.0;
+        for (sum, x) in sums[at * outputs..].iter_mut().zip(row) {
+            *sum += x;
+        }
+    }
+    for (sums, count) in sums.chunks_exact_mut(outputs).zip(&counts) {
+        for sum in sums {
+            *sum /= count;
+        }
+    }
+    sums
+}
+
+/// Overlap of the nearest tracks in two spaces.
+fn agreement(a: &[f32], b: &[f32], outputs: usize) -> f32 {
+    let unit = |rows: &[f32]| -> Vec<Vec<f32>> {
+        rows.chunks_exact(outputs)
+            .map(|row| {
+                let row: Vec<f32> =
+                    row.chunks_exact(TARGETS).flat_map(|teacher| &teacher[..PENULTIMATE]).copied().collect();
+                let length = dot(&row, &row).max(1e-12).sqrt();
+                row.iter().map(|x| x / length).collect()
+            })
+            .collect()
+    };
+    let (a, b) = (unit(a), unit(b));
+    let n = a.len();
+    if n < 2 {
+        return 1.0;
+    }
+    let k = NEIGHBOURS.min(n - 1);
+    let nearest = |rows: &[Vec<f32>], i: usize| -> Vec<usize> {
+        let mut others: Vec<(f32, usize)> =
+            (0..n).filter(|&j| j != i).map(|j| (dot(&rows[i], &rows[j]), j)).collect();
+        others.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
+        others.iter().take(k).map(|(_, j)| *j).collect()
+    };
+    let mut common = 0;
+    for i in 0..n {
+        let other = nearest(&b, i);
+        common += nearest(&a, i).iter().filter(|j| other.contains(j)).count();
+    }
+    common as f32 / (n * k) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    #[test]
+    fn perfect_and_useless_students() {
+        let mut random = Random::new(5, 5);
+        let n = 60;
+        let targets: Vec<f32> = (0..n * TARGETS).map(|_| random.normal() as f32).collect();
+        let tracks: Vec<usize> = (0..n).map(|i| 100 + i / 3).collect();
+        let perfect = compare(&targets, &targets, &tracks, TARGETS);
+        assert!(
+            (perfect.r2_penultimate - 1.0).abs() < 1e-6 && (perfect.track_correlation - 1.0).abs() < 1e-6
+        );
+        assert!((perfect.neighbours - 1.0).abs() < 1e-6 && perfect.tracks == 20 && perfect.windows == n);
+        let zero = compare(&vec![0.0; n * TARGETS], &targets, &tracks, TARGETS);
+        assert!(zero.r2_penultimate <= 0.0 && zero.r2_penultimate > -0.1 && zero.correlation.abs() < 1e-6);
+        // Half the amplitude: three quarters of the variance are explained, all of the order.
+        let half: Vec<f32> = targets.iter().map(|x| x * 0.5).collect();
+        let half = compare(&half, &targets, &tracks, TARGETS);
+        assert!((half.r2_penultimate - 0.75).abs() < 0.02 && (half.correlation - 1.0).abs() < 1e-6);
+        let other: Vec<f32> = (0..n * TARGETS).map(|_| random.normal() as f32).collect();
+        let other = compare(&other, &targets, &tracks, TARGETS);
+        // By chance ten of nineteen.
+        assert!((other.neighbours - 10.0 / 19.0).abs() < 0.12, "{}", other.neighbours);
+    }
+}

@@ -1,0 +1,96 @@
+//! Signals and a sandbox for the tests that drive the program.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use voisin::library::{Library, OpenMode};
+
+/// A folder of its own, with a library in it, gone at the end of the test.
+pub(crate) struct Sandbox {
+    folder: tempfile::TempDir,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        // Canonical, as the library stores paths.
+        self.folder.path().canonicalize().expect("it exists").join(name)
+    }
+
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_voisin"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("VOISIN_LIBRARY", self.path("library"))
+            .env("VOISIN_MODELS", self.path("models"))
+            .env("HOME", self.path("home"))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        self.command(arguments).output().expect("the program starts")
+    }
+
+    /// Every track's content and the bits of its vector and windows.
+    pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
+        let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
+        let mut all = BTreeMap::new();
+        for track in library.tracks().expect("tracks") {
+            let vector = library.vector(track.id).expect("readable").expect("a vector");
+            let windows = library.windows(track.id).expect("readable").expect("windows");
+            let bits = vector.iter().map(|value| value.to_bits()).collect();
+            let window_bits = windows.vectors.iter().map(|value| value.to_bits()).collect();
+            all.insert(track.audio.content.to_string(), (bits, window_bits));
+        }
+        all
+    }
+}
+
+fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8> {
+    let bytes = 2 * samples.len() as u32;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + bytes).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(sample_rate.to_le_bytes());
+    file.extend((2 * sample_rate).to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend(bytes.to_le_bytes());
+    for sample in samples {
+        file.extend(((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16).to_le_bytes());
+    }
+    file
+}
+
+/// A mono 16-bit WAV file of a sine.
+pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude: f64) -> Vec<u8> {
+    let n = (seconds * f64::from(sample_rate)) as u32;
+    let step = std::f64::consts::TAU * frequency / f64::from(sample_rate);
+    wav(sample_rate, (0..n).map(|i| amplitude * (step * f64::from(i)).sin()))
+}
+
+/// A mono 16-bit WAV file of pulsed, coloured noise; every seed sounds different.
+pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
+    let n = (seconds * f64::from(sample_rate)) as usize;
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let (colour, pulse) = (0.2 + 0.7 * (seed % 10) as f64 / 10.0, 1.0 + (seed % 7) as f64);
+    let mut level = 0.0;
+    let samples: Vec<f64> = (0..n)
+        .map(|i| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let white = state as f64 / u64::MAX as f64 - 0.5;
+            level = colour * level + (1.0 - colour) * white;
+            let beat = (i as f64 / f64::from(sample_rate) * pulse).fract();
+            level * (1.0 - beat)
+        })
+        .collect();
+    wav(sample_rate, samples.into_iter())
+}

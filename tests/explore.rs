@@ -1,0 +1,211 @@
+//! Exploration on real vectors, and the map in a real browser. Tests that need data or a browser which is not
+//! there say so and pass.
+
+// A test may fail by a panic, and says so when it skips.
+#![allow(clippy::print_stderr)]
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array1, Array2, Axis};
+use voisin::explore::clusters::{
+    ClusterOptions, NEIGHBOURS, adjusted_rand_index, cluster, normalised_mutual_information,
+};
+use voisin::explore::layout::{LayoutOptions, layout, place_new, quality};
+use voisin::explore::map::{MapData, html};
+use voisin::explore::{KnnGraph, TrackMeta};
+use voisin::track::TrackId;
+
+/// The folder of development data, if it is there.
+fn dev_data(part: &str) -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("VOISIN_DEV_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let found = folder.join(part);
+    if found.exists() {
+        return Some(found);
+    }
+    eprintln!("skipped: no {part} (set VOISIN_DEV_DATA)");
+    None
+}
+
+/// The array IDS of an `.npz`, of NumPy's type U28 (28 characters of four bytes).
+fn names(npz: &Path) -> Vec<Vec<u8>> {
+    let file = std::fs::File::open(npz).expect("the file is there");
+    let mut bytes = Vec::new();
+    let mut archive = zip::ZipArchive::new(file).expect("a zip of arrays");
+    std::io::copy(&mut archive.by_name("IDS.npy").expect("IDS"), &mut bytes).expect("readable");
+    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[header..].chunks_exact(4 * 28).map(<[u8]>::to_vec).collect()
+}
+
+/// Unit vectors of GTZAN's tracks (means of 50 tag activations) and their genres.
+fn gtzan() -> Option<(Array2<f32>, Vec<u32>)> {
+    let folder = dev_data("gtzan-taggrams")?;
+    let (mut rows, mut genres) = (Vec::new(), Vec::new());
+    for part in ["train.npz", "test.npz"] {
+        let ids = names(&folder.join(part));
+        let file = std::fs::File::open(folder.join(part)).expect("the file is there");
+        let mut npz = ndarray_npy::NpzReader::new(file).expect("a zip of arrays");
+        let x: Array2<f32> = npz.by_name("X").expect("X");
+        let y: Array1<i64> = npz.by_name("Y").expect("Y");
+        let mut tracks = ids.clone();
+        tracks.sort_unstable();
+        tracks.dedup();
+        for track in tracks {
+            let windows: Vec<usize> = (0..ids.len()).filter(|&i| ids[i] == track).collect();
+            let mean = x.select(Axis(0), &windows).mean_axis(Axis(0)).expect("windows");
+            let norm = mean.dot(&mean).sqrt();
+            rows.extend(mean.iter().map(|v| v / norm));
+            genres.push(u32::try_from(y[windows[0]]).expect("a genre number"));
+        }
+    }
+    let vectors = Array2::from_shape_vec((genres.len(), 50), rows).expect("50 numbers each");
+    Some((vectors, genres))
+}
+
+fn metas(n: usize) -> Vec<TrackMeta> {
+    (0..n).map(|i| TrackMeta::new(TrackId(i64::try_from(i).expect("small")), format!("{i}.mp3"))).collect()
+}
+
+#[test]
+fn clusters_of_gtzan_agree_with_genres_as_well_as_the_best_of_scikit_learn() {
+    let Some((vectors, genres)) = gtzan() else { return };
+    let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
+    let found = cluster(vectors.view(), &graph, &metas(genres.len()), None, &ClusterOptions::default(), None)
+        .expect("733 tracks");
+    let nmi = normalised_mutual_information(&genres, &found.assignment);
+    let ari = adjusted_rand_index(&genres, &found.assignment);
+    // scripts/explore_reference.py: the best of k-means, HDBSCAN and leidenalg on the same vectors.
+    let (best_nmi, best_ari) = (0.683, 0.605);
+    assert!(nmi >= best_nmi - 0.02 && ari >= best_ari - 0.02, "NMI {nmi:.3}, ARI {ari:.3}");
+}
+
+#[test]
+fn ids_of_gtzans_clusters_survive_new_tracks() {
+    let Some((vectors, genres)) = gtzan() else { return };
+    let meta = metas(genres.len());
+    let mut least = 1.0_f64;
+    for part in 0..4 {
+        // One track in twenty is new.
+        let old: Vec<usize> = (0..genres.len()).filter(|i| i % 20 != part * 5).collect();
+        let part_vectors = vectors.select(Axis(0), &old);
+        let part_meta: Vec<TrackMeta> = old.iter().map(|&i| meta[i].clone()).collect();
+        let graph = KnnGraph::exact(part_vectors.view(), NEIGHBOURS).expect("unit vectors");
+        let options = ClusterOptions { seed: part as u64, ..ClusterOptions::default() };
+        let before = cluster(part_vectors.view(), &graph, &part_meta, None, &options, None).expect("tracks");
+        let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
+        let after =
+            cluster(vectors.view(), &graph, &meta, None, &options, Some(&before.identity)).expect("tracks");
+        let kept = old.iter().zip(&before.assignment).filter(|&(&i, &id)| after.assignment[i] == id).count();
+        least = least.min(kept as f64 / old.len() as f64);
+    }
+    assert!(least >= 0.9, "{least:.3} of the old tracks kept their cluster's id");
+}
+
+#[test]
+fn the_layout_of_gtzan_keeps_neighbours_as_well_as_umap_learn() {
+    let Some((vectors, _)) = gtzan() else { return };
+    let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
+    let options = LayoutOptions::default();
+    let positions = layout(vectors.view(), &graph, &options).expect("same rows");
+    let found = quality(vectors.view(), positions.view(), 15, usize::MAX).expect("733 rows");
+    // umap-learn 0.5.12, n_neighbors 15, min_dist 0.1, cosine, mean of three seeds (scripts/explore_reference.py).
+    assert!(found.trustworthiness >= 0.989 - 0.01, "{found:?}");
+    assert!(found.preservation >= 0.677 - 0.01, "{found:?}");
+    let known: Vec<Option<[f32; 2]>> =
+        (0..733).map(|i| (i % 20 != 3).then(|| [positions[[i, 0]], positions[[i, 1]]])).collect();
+    let placed = place_new(&graph, &known, &options).expect("same rows");
+    let found = quality(vectors.view(), placed.view(), 15, usize::MAX).expect("733 rows");
+    assert!(found.trustworthiness >= 0.979 && found.preservation >= 0.65, "after placing: {found:?}");
+    assert!((0..733).all(|i| known[i].is_none_or(|at| at == [placed[[i, 0]], placed[[i, 1]]])));
+}
+
+/// Numbers that look random enough: a fraction of a multiple of the golden ratio.
+fn scatter(i: usize, salt: usize) -> f32 {
+    let x = (i + 1) as f64 * 0.618_033_988_749_894_9 + salt as f64 * 0.754_877_666;
+    (x.fract() * 1000.0).fract() as f32
+}
+
+/// Writes a page of `n` made-up tracks in groups; each track's neighbours are the next ones of its group.
+fn write_page(path: &Path, n: usize) {
+    let groups = 12;
+    let positions = Array2::from_shape_fn((n, 2), |(i, d)| {
+        let angle = (i % groups) as f32 / groups as f32 * std::f32::consts::TAU;
+        let centre = if d == 0 { angle.cos() } else { angle.sin() };
+        // A sum of uniform numbers is round enough.
+        centre * 8.0 + (0..3).map(|salt| scatter(i, 3 * d + salt) - 0.5).sum::<f32>()
+    });
+    let k = 8;
+    let neighbours =
+        Array2::from_shape_fn((n, k), |(i, j)| u32::try_from((i + (j + 1) * groups) % n).expect("small"));
+    let similarities = Array2::from_shape_fn((n, k), |(_, j)| 0.95 - 0.02 * j as f32);
+    let graph = KnnGraph { k, neighbours, similarities };
+    let hostile = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>";
+    let mut meta = metas(n);
+    for (i, track) in meta.iter_mut().enumerate() {
+        track.path = path
+            .parent()
+            .expect("a folder")
+            .join(format!("folder {}/{i}#é?.wav", i % 5))
+            .display()
+            .to_string();
+        track.title = format!("Title {i}");
+        track.artist = Some(format!("Artist {}", i * 7919 % 61));
+        track.year = (i % 11 != 0).then_some(1960 + i32::try_from(i % 60).expect("small"));
+        track.seconds = 120.0 + (i % 200) as f64;
+        track.genres = vec![format!("Genre {}", i % groups)];
+        track.predicted_genre = Some(format!("Genre {}", (i + usize::from(i % 4 == 0)) % groups));
+        if i % 50 == 5 {
+            track.title = hostile.into();
+            track.album = Some(format!("{hostile}\r\n#EXTINF:1,x"));
+            track.artist = Some("\u{202e}\"'&lt;\n".into());
+            track.genres.push(hostile.into());
+        }
+    }
+    let clustering = voisin::explore::clusters::Clustering {
+        clusters: Vec::new(),
+        noise: Vec::new(),
+        assignment: vec![0; n],
+        modularity: 0.0,
+        resolution: 1.0,
+        changes: Vec::new(),
+        identity: voisin::explore::clusters::Identity::default(),
+    };
+    let with_clusters = if n < 10_000 {
+        let vectors =
+            Array2::from_shape_fn(
+                (n, groups),
+                |(i, d)| {
+                    if i % groups == d { 1.0 } else { 0.3 * scatter(i, d) }
+                },
+            );
+        let unit = Array2::from_shape_fn((n, groups), |(i, d)| {
+            vectors[[i, d]] / vectors.row(i).dot(&vectors.row(i)).sqrt()
+        });
+        cluster(unit.view(), &graph, &meta, None, &ClusterOptions::default(), None).expect("enough tracks")
+    } else {
+        clustering
+    };
+    let data =
+        MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: Some(&with_clusters) };
+    std::fs::write(path, html(&data, "A <hostile> & \"plain\" map", path.parent()).expect("consistent"))
+        .expect("the folder can be written");
+}
+
+#[test]
+fn the_map_works_in_a_browser() {
+    let runs = |program: &str| std::process::Command::new(program).arg("--version").output().is_ok();
+    if !runs("chromium") || !runs("python3") {
+        eprintln!("skipped: needs chromium and python3");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (small, big) = (folder.path().join("small.html"), folder.path().join("big.html"));
+    write_page(&small, 600);
+    write_page(&big, 100_000);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/check_map.py");
+    let output =
+        std::process::Command::new("python3").arg(script).arg(&small).arg(&big).output().expect("python3");
+    let text = String::from_utf8_lossy(&output.stdout);
+    eprintln!("{text}");
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,158 @@
+//! Cut files, flipped bits, bad rows.
+
+use super::*;
+
+fn filled(dir: &Path, n: u64) -> Library {
+    let mut library = open(dir);
+    for seed in 0..n {
+        library.insert_track(&new_track(seed, format!("/m/{seed}.mp3"))).unwrap();
+    }
+    library
+}
+
+#[test]
+fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path(), 400));
+    let database = dir.path().join("voisin.db");
+    let whole = std::fs::read(&database).unwrap();
+    let mut salvaged_some = false;
+    for share in [0.999, 0.8, 0.5, 0.3] {
+        let cut = &whole[..(whole.len() as f64 * share) as usize];
+        std::fs::write(&database, cut).unwrap();
+        for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite, OpenMode::Create] {
+            let error = Library::open(dir.path(), mode).unwrap_err();
+            assert!(matches!(error, LibraryError::Damaged { .. }), "{share}: {error:?}");
+            assert!(error.to_string().contains("voisin repair"), "{error}");
+        }
+        assert_eq!(std::fs::read(&database).unwrap(), cut, "opening changes nothing");
+        let report = salvage(dir.path()).unwrap();
+        assert_eq!(std::fs::read(&report.damaged).unwrap(), cut, "the damaged file is kept");
+        assert!(!report.incomplete.is_empty(), "{report:?}");
+        let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        let _ = library.repair().unwrap();
+        sound(&library);
+        assert!(library.generation().unwrap() > 400, "an index of the damaged library must not fit");
+        assert!(library.changes_since(400).unwrap().is_none());
+        for track in library.tracks().unwrap() {
+            let seed = u64::from_le_bytes(track.audio.content.0[..8].try_into().unwrap());
+            assert_eq!(track.audio, new_track(seed, "/").audio);
+            if let Some(vector) = library.vector(track.id).unwrap() {
+                assert_eq!(vector, new_track(seed, "/").vector);
+                salvaged_some = true;
+            }
+        }
+    }
+    assert!(salvaged_some);
+    std::fs::write(&database, &whole[..50]).unwrap();
+    assert!(salvage(dir.path()).is_err());
+    assert_eq!(std::fs::read(&database).unwrap(), &whole[..50]);
+}
+
+#[test]
+fn salvage_of_a_sound_database_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let library = filled(dir.path(), 50);
+    let (tracks, vectors) = (library.tracks().unwrap(), library.vectors().unwrap());
+    drop(library);
+    let report = salvage(dir.path()).unwrap();
+    assert_eq!(report.incomplete, Vec::<&str>::new());
+    let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
+    assert_eq!(library.tracks().unwrap(), tracks);
+    assert_eq!(library.vectors().unwrap().values, vectors.values);
+    assert_eq!(library.genre_counts().unwrap().iter().map(|(_, n)| n).sum::<u64>(), 100);
+    sound(&library);
+}
+
+#[test]
+fn flipped_bits_end_in_an_error_or_a_finding_never_in_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path(), 60));
+    let database = dir.path().join("voisin.db");
+    let whole = std::fs::read(&database).unwrap();
+    let mut random: u64 = 0x9e37_79b9;
+    let mut refused = 0;
+    for _ in 0..150 {
+        let mut bytes = whole.clone();
+        for _ in 0..20 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (random >> 20) as usize % bytes.len();
+            bytes[at] ^= 1 << (random >> 60 & 7);
+        }
+        std::fs::write(&database, &bytes).unwrap();
+        let outcome = Library::open(dir.path(), OpenMode::ReadOnly).and_then(|library| {
+            let _ = (library.tracks(), library.vectors(), library.status(), library.changes_since(0));
+            let _ = (library.resolve(OsStr::new("title"), 5), library.matching(&TrackFilter::default()));
+            library.check(true).map(|health| health.findings)
+        });
+        refused += u32::from(!matches!(outcome.as_deref(), Ok([])));
+    }
+    assert!(refused > 5, "some damage must have been noticed, not {refused}");
+}
+
+#[test]
+fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let on_disk = dir.path().join("here.mp3");
+    std::fs::write(&on_disk, "x").unwrap();
+    let mut library = filled(dir.path(), 5);
+    let mut new = new_track(70, &on_disk);
+    new.windows = windows(70, 0);
+    let here = library.insert_track(&new).unwrap();
+    let mut new = new_track(71, "/gone.mp3");
+    new.windows = windows(71, 0);
+    let gone = library.insert_track(&new).unwrap();
+
+    let raw = rusqlite::Connection::open(library.database_path()).unwrap();
+    raw.pragma_update(None, "foreign_keys", false).unwrap();
+    let bytes = |vector: &[f32]| vector.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let put = |id: i64, vector: &[f32]| {
+        raw.execute("UPDATE vectors SET vector = ?2 WHERE track = ?1", (id, bytes(vector))).unwrap();
+    };
+    let mut nan = vector(0);
+    nan[2] = f32::NAN;
+    put(1, &nan);
+    put(2, &vector(1).iter().map(|value| value * 3.0).collect::<Vec<_>>());
+    put(3, &vector(2)[..7]);
+    put(here.0, &nan);
+    put(gone.0, &nan);
+    raw.execute("UPDATE windows SET starts = x'00' WHERE track = 4", []).unwrap();
+    raw.execute("UPDATE state SET tracks = 1000", []).unwrap();
+    raw.execute("INSERT INTO vectors VALUES (500, x'00000000')", []).unwrap();
+    raw.execute("INSERT INTO genres VALUES (500, 0, 'x', 'x')", []).unwrap();
+
+    let health = library.check(false).unwrap();
+    let expected = [
+        Finding::Dangling { table: "genres".into(), rows: 1 },
+        Finding::Dangling { table: "vectors".into(), rows: 1 },
+        Finding::Counter { name: "tracks", stored: 1000, actual: 7 },
+        Finding::NotFinite(TrackId(1)),
+        Finding::WrongDimension { track: TrackId(3), found: 7 },
+        Finding::NotFinite(here),
+        Finding::NotFinite(gone),
+        Finding::BadWindows(TrackId(4)),
+    ];
+    for finding in &expected {
+        assert!(health.findings.contains(finding), "{finding} not in {:?}", health.findings);
+    }
+    assert!(health.findings.iter().any(|f| matches!(f, Finding::NotUnit { track: TrackId(2), .. })));
+
+    let generation = library.generation().unwrap();
+    let report = library.repair().unwrap();
+    assert_eq!((report.repooled, report.renormalised, report.to_embed), (3, 0, 1));
+    assert_eq!((report.dangling_rows, report.counters), (2, 1));
+    assert_eq!(report.remaining, vec![Finding::NotFinite(gone), Finding::BadWindows(TrackId(4))]);
+    assert!(library.generation().unwrap() > generation);
+    for (id, seed) in [(1, 0), (2, 1), (3, 2)] {
+        let mended = library.vector(TrackId(id)).unwrap().unwrap();
+        let cosine: f32 = mended.iter().zip(vector(seed)).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.9999, "{cosine}");
+    }
+    assert_eq!(library.vector(here).unwrap(), None);
+    assert_eq!(library.file_state(&file(&on_disk)).unwrap(), FileState::NoVector(here));
+    library.replace_vectors(here, &vector(70), &windows(70, 2)).unwrap();
+    assert_eq!(library.file_state(&file(&on_disk)).unwrap(), FileState::Unchanged(here));
+    library.replace_vectors(gone, &vector(71), &windows(71, 2)).unwrap();
+    library.replace_vectors(TrackId(4), &vector(3), &windows(3, 2)).unwrap();
+    sound(&library);
+}

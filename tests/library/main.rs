@@ -1,0 +1,504 @@
+//! The catalogue as its callers see it: what goes in comes out, and nothing committed is lost, with real
+//! processes, real kills and real damage.
+
+#![allow(clippy::unwrap_used)] // A helper that cannot go on ends its test, as unwrap in the test would.
+
+mod damage;
+mod opening;
+mod processes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use half::f16;
+use ndarray::Array2;
+use proptest::prelude::*;
+use voisin::library::{
+    Attached, AudioFacts, Failure, FileRecord, FileState, Finding, Library, LibraryError, NewTrack, OpenMode,
+    Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
+};
+use voisin::track::{ContentId, TrackId};
+
+const DIMENSION: usize = 16;
+
+fn model() -> StoredModel {
+    StoredModel {
+        name: "test-model".into(),
+        fingerprint: "f00d".into(),
+        dimension: DIMENSION,
+        manifest_json: r#"{"name":"test-model"}"#.into(),
+    }
+}
+
+fn open(dir: &Path) -> Library {
+    let mut library = Library::open(dir, OpenMode::Create).unwrap();
+    library.set_model(&model()).unwrap();
+    library
+}
+
+fn content(seed: u64) -> ContentId {
+    let mut bytes = [7; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    ContentId(bytes)
+}
+
+/// A unit vector that differs from seed to seed.
+fn vector(seed: u64) -> Vec<f32> {
+    let raw: Vec<f32> = (0..DIMENSION).map(|i| ((seed as f32 + 1.0) * (i as f32 + 0.7)).sin()).collect();
+    let norm = raw.iter().map(|v| v * v).sum::<f32>().sqrt();
+    raw.into_iter().map(|v| v / norm).collect()
+}
+
+fn windows(seed: u64, n: usize) -> TrackWindows {
+    TrackWindows {
+        vectors: Array2::from_shape_fn((n, DIMENSION), |(row, column)| {
+            f16::from_f32(vector(seed)[column] * (1.0 + row as f32))
+        }),
+        starts: (0..n).map(|n| n as f32 * 2.5).collect(),
+    }
+}
+
+fn file(path: impl Into<PathBuf>) -> FileRecord {
+    FileRecord { path: path.into(), size: 1000, mtime_ns: 1_600_000_000_123_456_789 }
+}
+
+fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
+    NewTrack {
+        audio: AudioFacts {
+            content: content(seed),
+            seconds: 100.5 + seed as f64,
+            sample_rate: 44_100,
+            channels: 2,
+            container: "ogg".into(),
+            codec: "vorbis".into(),
+            packets: 5000,
+            damaged_packets: 3,
+        },
+        file: file(path),
+        tags: TrackTags {
+            title: Some(format!("Title {seed}")),
+            artist: Some(format!("Artist {}", seed % 5)),
+            genres: vec!["Rock".into(), format!("Genre {}", seed % 3)],
+            year: Some(1990 + (seed % 10) as i32),
+            ..TrackTags::default()
+        },
+        vector: vector(seed),
+        windows: windows(seed, 3),
+    }
+}
+
+fn sound(library: &Library) {
+    let health = library.check(true).unwrap();
+    assert_eq!(health.findings, vec![], "{health:?}");
+}
+
+// ---------------------------------------------------------------- what goes in comes out
+
+#[test]
+fn a_track_comes_back_as_it_went_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    #[cfg(unix)]
+    let path = {
+        use std::os::unix::ffi::OsStrExt;
+        PathBuf::from(OsStr::from_bytes(b"/music/\xff\xfe \n\x1b[31m'; DROP TABLE audio; --.mp3"))
+    };
+    #[cfg(not(unix))]
+    let path = PathBuf::from("/music/'; DROP TABLE audio; --.mp3");
+    let mut new = new_track(1, &path);
+    new.tags = TrackTags {
+        title: Some("nul \0 and \u{1F3B5}'\"".into()),
+        artist: Some(String::new()),
+        album: Some("Á".into()),
+        album_artist: None,
+        genres: vec!["b".into(), "a".into(), "b".into(), String::new()],
+        year: Some(-5),
+        track_number: Some(u32::MAX),
+        disc_number: Some(0),
+    };
+    new.file.mtime_ns = -3;
+    new.file.size = u64::MAX / 2;
+    let before = library.generation().unwrap();
+    let id = library.insert_track(&new).unwrap();
+    assert_eq!(library.generation().unwrap(), before + 1);
+
+    drop(library);
+    let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
+    let track = library.track(id).unwrap();
+    assert_eq!(track.audio, new.audio);
+    assert_eq!(track.tags, new.tags);
+    assert_eq!(track.files.len(), 1);
+    assert_eq!(track.files[0].record, new.file);
+    assert_eq!(track.path, path);
+    assert!(track.added_at > 1_600_000_000);
+    assert_eq!(library.tracks().unwrap(), vec![track]);
+    assert_eq!(library.vector(id).unwrap().unwrap(), new.vector);
+    assert_eq!(library.windows(id).unwrap().unwrap(), new.windows);
+    let vectors = library.vectors().unwrap();
+    assert_eq!((vectors.ids.as_slice(), vectors.generation), (&[id][..], before + 1));
+    assert_eq!(vectors.values.row(0).to_vec(), new.vector);
+    assert_eq!(library.find_by_content(&content(1)).unwrap(), Some(id));
+    assert_eq!(library.find_by_content(&content(2)).unwrap(), None);
+    assert_eq!(library.find_by_path(&path).unwrap(), Some(id));
+    assert_eq!(library.model().unwrap(), Some(model()));
+    let status = library.status().unwrap();
+    assert_eq!(
+        (status.tracks, status.files, status.vectors, status.windows, status.failures),
+        (1, 1, 1, 3, 0)
+    );
+    assert_eq!(status.generation, 1);
+    assert!(matches!(library.track(TrackId(77)), Err(LibraryError::UnknownTrack(TrackId(77)))));
+    sound(&library);
+}
+
+#[test]
+fn what_would_spoil_the_library_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
+    assert!(matches!(library.insert_track(&new_track(1, "/a.mp3")), Err(LibraryError::NoModel)));
+    library.set_model(&model()).unwrap();
+    let refuse = |library: &mut Library, change: &dyn Fn(&mut NewTrack)| {
+        let mut new = new_track(1, "/a.mp3");
+        change(&mut new);
+        library.insert_track(&new).unwrap_err()
+    };
+    for bad in [f32::NAN, f32::INFINITY, 5.0] {
+        assert!(matches!(refuse(&mut library, &|new| new.vector[3] = bad), LibraryError::BadVector { .. }));
+    }
+    assert!(matches!(refuse(&mut library, &|new| new.vector.fill(0.0)), LibraryError::BadVector { .. }));
+    let error = refuse(&mut library, &|new| new.vector.push(0.0));
+    assert!(matches!(error, LibraryError::Dimension { expected: 16, found: 17 }));
+    assert!(matches!(
+        refuse(&mut library, &|new| new.windows.starts.truncate(1)),
+        LibraryError::BadVector { .. }
+    ));
+    assert!(matches!(
+        refuse(&mut library, &|new| new.windows.vectors[(0, 0)] = f16::NAN),
+        LibraryError::BadVector { .. }
+    ));
+    assert_eq!(library.status().unwrap().tracks, 0);
+
+    let id = library.insert_track(&new_track(1, "/a.mp3")).unwrap();
+    match library.insert_track(&new_track(1, "/b.mp3")) {
+        Err(LibraryError::DuplicateContent { track }) => assert_eq!(track, id),
+        other => panic!("{other:?}"),
+    }
+    let other = StoredModel { fingerprint: "beef".into(), name: "other".into(), ..model() };
+    let message = library.set_model(&other).unwrap_err().to_string();
+    assert!(message.contains("test-model (f00d)") && message.contains("other (beef)"), "{message}");
+    // The same fingerprint may bring a better manifest.
+    library.set_model(&StoredModel { manifest_json: "{}".into(), ..model() }).unwrap();
+    assert_eq!(library.model().unwrap().unwrap().manifest_json, "{}");
+    library.remove_tracks(&[id]).unwrap();
+    library.set_model(&other).unwrap();
+    assert_eq!(library.model().unwrap(), Some(other));
+}
+
+#[test]
+fn changes_of_a_file_are_seen_whichever_way_the_clock_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    let known = file("/music/a.mp3");
+    assert_eq!(library.file_state(&known).unwrap(), FileState::New);
+    let id = library.insert_track(&new_track(1, "/music/a.mp3")).unwrap();
+    assert_eq!(library.file_state(&known).unwrap(), FileState::Unchanged(id));
+    for mtime_ns in [known.mtime_ns + 1, known.mtime_ns - 1, 0, -1, i64::MIN] {
+        assert_eq!(
+            library.file_state(&FileRecord { mtime_ns, ..known.clone() }).unwrap(),
+            FileState::Changed(id)
+        );
+    }
+    assert_eq!(
+        library.file_state(&FileRecord { size: 999, ..known.clone() }).unwrap(),
+        FileState::Changed(id)
+    );
+
+    // A failure is remembered until the file changes, and one that says nothing of the contents not at all.
+    let bad = file("/music/bad.mp3");
+    let failure = |transient| Failure {
+        path: bad.path.clone(),
+        size: Some(bad.size),
+        mtime_ns: Some(bad.mtime_ns),
+        reason: "no audio".into(),
+        transient,
+        attempts: 0,
+        failed_at: 0,
+    };
+    library.record_failure(&failure(true)).unwrap();
+    assert_eq!(library.file_state(&bad).unwrap(), FileState::New);
+    library.record_failure(&failure(false)).unwrap();
+    assert_eq!(library.file_state(&bad).unwrap(), FileState::FailedBefore { reason: "no audio".into() });
+    let earlier = FileRecord { mtime_ns: bad.mtime_ns - 1, ..bad.clone() };
+    assert_eq!(library.file_state(&earlier).unwrap(), FileState::New);
+    let listed = library.failures().unwrap();
+    assert_eq!((listed.len(), listed[0].attempts, listed[0].reason.as_str()), (1, 2, "no audio"));
+    assert_eq!(library.status().unwrap().failures, 1);
+    assert_eq!(library.clear_failures(Some(&[PathBuf::from("/other")])).unwrap(), 0);
+    assert_eq!(library.clear_failures(Some(&[PathBuf::from("/music")])).unwrap(), 1);
+    assert_eq!(library.file_state(&bad).unwrap(), FileState::New);
+    // Success forgets a failure; a failure without size and time is never "before".
+    library.record_failure(&Failure { size: None, mtime_ns: None, ..failure(false) }).unwrap();
+    assert_eq!(library.file_state(&bad).unwrap(), FileState::New);
+    library.insert_track(&new_track(2, "/music/bad.mp3")).unwrap();
+    assert_eq!(library.failures().unwrap(), vec![]);
+    assert_eq!(library.clear_failures(None).unwrap(), 0);
+    sound(&library);
+}
+
+#[test]
+fn moved_copied_and_retagged_files_keep_their_vectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let music = dir.path().canonicalize().unwrap();
+    let mut library = open(&music.join("library"));
+    let (a, b, c) = (music.join("a.mp3"), music.join("b.mp3"), music.join("c.mp3"));
+    std::fs::write(&a, "x").unwrap();
+    let id = library.insert_track(&new_track(1, &a)).unwrap();
+    let generation = library.generation().unwrap();
+
+    let tags = TrackTags { title: Some("New".into()), genres: vec!["Jazz".into()], ..TrackTags::default() };
+    let touched = FileRecord { size: 1001, ..file(&a) };
+    assert_eq!(library.attach_file(id, &touched, &tags).unwrap(), Attached::Retagged);
+    assert_eq!(library.track(id).unwrap().tags, tags);
+    assert_eq!(library.file_state(&touched).unwrap(), FileState::Unchanged(id));
+
+    std::fs::copy(&a, &b).unwrap();
+    assert_eq!(library.attach_file(id, &file(&b), &tags).unwrap(), Attached::Duplicate);
+    assert_eq!(library.track(id).unwrap().files.len(), 2);
+
+    std::fs::rename(&b, &c).unwrap();
+    assert_eq!(library.attach_file(id, &file(&c), &tags).unwrap(), Attached::Moved { from: b.clone() });
+    let paths: Vec<_> = library.track(id).unwrap().files.into_iter().map(|file| file.record.path).collect();
+    assert_eq!(paths, vec![a.clone(), c.clone()]);
+    assert_eq!(library.find_by_path(&b).unwrap(), None);
+    assert_eq!(library.generation().unwrap(), generation, "no vector changed");
+    assert!(matches!(
+        library.attach_file(TrackId(99), &file(&b), &tags),
+        Err(LibraryError::UnknownTrack(TrackId(99)))
+    ));
+
+    // The last file but one goes, then the last, and the vector with it.
+    assert_eq!(library.remove_paths(&[c]).unwrap().tracks, 0);
+    std::fs::remove_file(&a).unwrap();
+    let missing = library.missing_files(None).unwrap();
+    assert_eq!(missing.len(), 1);
+    assert!(missing[0].folder_exists);
+    let removed = library.remove_missing(&missing).unwrap();
+    assert_eq!((removed.files, removed.tracks), (1, 1));
+    assert_eq!(library.vectors().unwrap().ids, vec![]);
+    assert_eq!(library.windows(id).unwrap(), None);
+    sound(&library);
+}
+
+#[test]
+fn two_files_that_change_names_lose_no_vector() {
+    let dir = tempfile::tempdir().unwrap();
+    let music = dir.path().canonicalize().unwrap();
+    let mut library = open(&music.join("library"));
+    let (a, b) = (music.join("a.mp3"), music.join("b.mp3"));
+    std::fs::write(&a, "1").unwrap();
+    std::fs::write(&b, "2").unwrap();
+    let first = library.insert_track(&new_track(1, &a)).unwrap();
+    let second = library.insert_track(&new_track(2, &b)).unwrap();
+    let generation = library.generation().unwrap();
+
+    // A run finds the audio of b under a: a is attached to the second track, the first has no file now.
+    let tags = TrackTags::default();
+    assert_eq!(library.attach_file(second, &file(&a), &tags).unwrap(), Attached::Duplicate);
+    let track = library.track(first).unwrap();
+    assert_eq!((track.files.len(), track.path.as_path()), (0, a.as_path()));
+    assert_eq!(library.check(false).unwrap().without_file, 1);
+    assert_eq!(library.attach_file(first, &file(&b), &tags).unwrap(), Attached::Duplicate);
+    assert_eq!(library.remove_orphans().unwrap(), 0);
+    assert_eq!(library.generation().unwrap(), generation);
+    assert_eq!(library.find_by_path(&a).unwrap(), Some(second));
+    assert_eq!(library.find_by_path(&b).unwrap(), Some(first));
+
+    // Other audio under a: the track that was there is an orphan until the end of the run.
+    let third = library.insert_track(&new_track(3, &a)).unwrap();
+    assert_eq!(library.vectors().unwrap().ids, vec![first, second, third]);
+    assert_eq!(library.remove_orphans().unwrap(), 1);
+    assert_eq!(library.vectors().unwrap().ids, vec![first, third]);
+    sound(&library);
+}
+
+#[test]
+fn ids_never_come_back_and_removal_reaches_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    for (seed, path) in ["/m/a/1.mp3", "/m/a/2.mp3", "/m/ab/3.mp3", "/m/a.mp3"].iter().enumerate() {
+        library.insert_track(&new_track(seed as u64, path)).unwrap();
+    }
+    let removed = library.remove_paths(&[PathBuf::from("/m/a")]).unwrap();
+    assert_eq!((removed.files, removed.tracks), (2, 2));
+    let left: Vec<_> = library.tracks().unwrap().into_iter().map(|track| track.path).collect();
+    assert_eq!(left, vec![PathBuf::from("/m/ab/3.mp3"), PathBuf::from("/m/a.mp3")]);
+    library.remove_tracks(&[TrackId(4), TrackId(4), TrackId(1000)]).unwrap();
+    let again = library.insert_track(&new_track(9, "/m/new.mp3")).unwrap();
+    assert_eq!(again, TrackId(5));
+    let missing = library.missing_files(Some(Path::new("/m/ab"))).unwrap();
+    assert_eq!(missing.len(), 1);
+    assert!(!missing[0].folder_exists);
+    assert_eq!(library.missing_files(None).unwrap().len(), 2);
+    sound(&library);
+}
+
+// ---------------------------------------------------------------- generations
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// An index that only ever applies changes has what the library has, from whichever generation.
+    #[test]
+    fn changes_lead_from_any_generation_to_now(ops in prop::collection::vec((0..4_u8, 0..12_u64), 1..60)) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = open(dir.path());
+        let mut history: Vec<BTreeMap<TrackId, Vec<f32>>> = vec![BTreeMap::new()];
+        let mut next = 100;
+        for (op, seed) in ops {
+            let now = history.last().unwrap().clone();
+            let victim = now.keys().nth(seed as usize % now.len().max(1)).copied();
+            match (op, victim) {
+                (0 | 1, _) | (_, None) => {
+                    next += 1;
+                    let new = new_track(next, format!("/m/{next}.mp3"));
+                    let id = library.insert_track(&new).unwrap();
+                    history.push(now.into_iter().chain([(id, new.vector)]).collect());
+                }
+                (2, Some(id)) => {
+                    let fresh = vector(seed + 1000);
+                    library.replace_vectors(id, &fresh, &windows(seed, 1)).unwrap();
+                    history.push(now.into_iter().chain([(id, fresh)]).collect());
+                }
+                (_, Some(id)) => {
+                    library.remove_tracks(&[id]).unwrap();
+                    history.push(now.into_iter().filter(|(known, _)| *known != id).collect());
+                }
+            }
+        }
+        prop_assert_eq!(library.generation().unwrap() as usize, history.len() - 1);
+        let last = history.last().unwrap();
+        for (generation, state) in history.iter().enumerate() {
+            let changes = library.changes_since(generation as u64).unwrap().unwrap();
+            prop_assert_eq!(changes.generation as usize, history.len() - 1);
+            let mut index = state.clone();
+            for id in &changes.removed {
+                index.remove(id);
+            }
+            for id in &changes.added {
+                let fresh = library.vector(*id).unwrap().unwrap();
+                prop_assert!(index.insert(*id, fresh).is_none(), "{id} was there already");
+            }
+            prop_assert_eq!(&index, last);
+        }
+        prop_assert!(library.changes_since(history.len() as u64).unwrap().is_none(), "the future");
+        let vectors = library.vectors().unwrap();
+        prop_assert_eq!(vectors.ids, last.keys().copied().collect::<Vec<_>>());
+        sound(&library);
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_short_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    for seed in 0..10 {
+        library.insert_track(&new_track(seed, format!("/m/{seed}"))).unwrap();
+    }
+    let raw = rusqlite::Connection::open(library.database_path()).unwrap();
+    raw.execute("DELETE FROM changes WHERE generation <= 4", []).unwrap();
+    assert!(library.changes_since(3).unwrap().is_none());
+    assert_eq!(library.changes_since(4).unwrap().unwrap().added.len(), 6);
+    assert_eq!(library.changes_since(10).unwrap().unwrap().added.len(), 0);
+}
+
+// ---------------------------------------------------------------- filters and words
+
+#[test]
+fn filters_pick_the_tracks_they_describe() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    let add = |library: &mut Library, seed: u64, path: &str, artist: &str, genres: &[&str], year| {
+        let mut new = new_track(seed, path);
+        new.tags.artist = Some(artist.into());
+        new.tags.genres = genres.iter().map(|&genre| genre.into()).collect();
+        new.tags.year = year;
+        library.insert_track(&new).unwrap()
+    };
+    let a = add(&mut library, 1, "/m/one/a.mp3", "Björk", &["Electronic", "Trip-Hop"], Some(1995));
+    let b = add(&mut library, 2, "/m/one/b.mp3", "Tricky", &["trip hop"], Some(1996));
+    let c = add(&mut library, 3, "/m/onetwo/c.mp3", "Miles Davis", &["Jazz"], Some(1959));
+    let d = add(&mut library, 4, "/m/d.mp3", "o'; --", &[], None);
+    let pick = |filter: TrackFilter| library.matching(&filter).unwrap().to_vec();
+    let all = TrackFilter::default();
+    assert!(all.is_empty());
+    assert_eq!(pick(all.clone()), vec![a, b, c, d]);
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(pick(TrackFilter { genres: names(&["TRIP HOP"]), ..all.clone() }), vec![a, b]);
+    assert_eq!(pick(TrackFilter { genres: names(&["jazz", "electronic"]), ..all.clone() }), vec![a, c]);
+    assert_eq!(pick(TrackFilter { artists: names(&["bjork", "O'; --"]), ..all.clone() }), vec![a, d]);
+    assert_eq!(pick(TrackFilter { exclude_artists: names(&["BJÖRK"]), ..all.clone() }), vec![b, c, d]);
+    assert_eq!(pick(TrackFilter { year_from: Some(1995), year_to: Some(1995), ..all.clone() }), vec![a]);
+    assert_eq!(pick(TrackFilter { year_to: Some(1995), ..all.clone() }), vec![a, c]);
+    assert_eq!(pick(TrackFilter { folders: vec!["/m/one".into()], ..all.clone() }), vec![a, b]);
+    assert_eq!(
+        pick(TrackFilter { folders: vec!["/m/one/".into(), "/m/d.mp3".into()], ..all.clone() }),
+        vec![a, b, d]
+    );
+    assert_eq!(pick(TrackFilter { folders: vec!["/".into()], ..all.clone() }).len(), 4);
+    assert_eq!(
+        pick(TrackFilter { seconds_from: Some(103.0), seconds_to: Some(103.5), ..all.clone() }),
+        vec![c]
+    );
+    let both = TrackFilter { genres: names(&["trip-hop"]), exclude_artists: names(&["Tricky"]), ..all };
+    let set = library.matching(&both).unwrap();
+    assert_eq!(
+        (set.len(), set.contains(a), set.contains(b), set.contains(TrackId(-1))),
+        (1, true, false, false)
+    );
+    assert_eq!(library.genre_counts().unwrap()[0], ("Electronic".to_owned(), 1));
+}
+
+#[test]
+fn words_ids_and_paths_lead_to_tracks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    let add = |library: &mut Library, seed: u64, path: &str, artist: &str, title: &str| {
+        let mut new = new_track(seed, path);
+        new.tags =
+            TrackTags { artist: Some(artist.into()), title: Some(title.into()), ..TrackTags::default() };
+        library.insert_track(&new).unwrap()
+    };
+    let joga = add(&mut library, 1, "/m/1.mp3", "Björk", "Jóga");
+    let live = add(&mut library, 2, "/m/2.mp3", "Björk", "Jóga (live)");
+    let number = add(&mut library, 3, "/m/3.mp3", "Prince", "2");
+    let mut untagged = new_track(4, "/m/Unknown Pleasures.ogg");
+    untagged.tags = TrackTags::default();
+    let untagged = library.insert_track(&untagged).unwrap();
+
+    let resolve = |text: &str| library.resolve(OsStr::new(text), 10).unwrap();
+    assert_eq!(resolve("joga"), Resolution::One(joga), "the exact title wins");
+    assert_eq!(resolve("bjork JOGA"), Resolution::One(joga));
+    assert_eq!(resolve("Jóga Björk"), Resolution::One(joga));
+    assert_eq!(resolve("live"), Resolution::One(live));
+    match resolve("björk") {
+        Resolution::Ambiguous(tracks) => {
+            assert_eq!(tracks.iter().map(|track| track.id).collect::<Vec<_>>(), vec![joga, live]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(resolve("pleasures"), Resolution::One(untagged));
+    assert_eq!(resolve("2"), Resolution::One(TrackId(2)), "an id comes first");
+    assert_eq!(resolve("#3"), Resolution::One(number));
+    assert_eq!(resolve("/m/../m/1.mp3"), Resolution::One(joga));
+    for nothing in ["", "   ", "no such thing", "#99", "99999999999999999999", "%", "_", "' OR 'z'='z"] {
+        assert_eq!(resolve(nothing), Resolution::Nothing, "{nothing:?}");
+    }
+    assert_eq!(library.search_words("bjo", 1).unwrap(), vec![joga]);
+    // As many words as anyone likes.
+    let many = (0..5000).map(|n| format!("w{n} ")).collect::<Vec<_>>().concat();
+    assert_eq!(resolve(&many), Resolution::Nothing);
+}

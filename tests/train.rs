@@ -1,0 +1,226 @@
+//! Preparing, training, resuming and exporting, on small nets and made-up music.
+
+use std::path::Path;
+
+use voisin::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use voisin::train::encoder::{
+    Checkpoint, Dataset, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, export, prepare,
+    train,
+};
+
+/// As narrow as the kernels take.
+const NARROW: [usize; 8] = [16; 8];
+
+/// A 16-bit mono WAV file at 48 kHz.
+fn write_wav(path: &Path, samples: &[f32]) {
+    let mut bytes = Vec::new();
+    bytes.extend(b"RIFF");
+    bytes.extend((36 + 2 * samples.len() as u32).to_le_bytes());
+    bytes.extend(b"WAVEfmt ");
+    bytes.extend(16u32.to_le_bytes());
+    for field in [1u16, 1] {
+        bytes.extend(field.to_le_bytes());
+    }
+    for field in [48_000u32, 96_000] {
+        bytes.extend(field.to_le_bytes());
+    }
+    for field in [2u16, 16] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes.extend(b"data");
+    bytes.extend((2 * samples.len() as u32).to_le_bytes());
+    bytes.extend(samples.iter().flat_map(|x| ((x * 32_000.0) as i16).to_le_bytes()));
+    std::fs::write(path, bytes).expect("a temporary file can be written");
+}
+
+/// `kind` decides between chords, drums and noise that pulses; `seed` varies pitch and tempo.
+fn music(kind: usize, seed: usize, seconds: usize) -> Vec<f32> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ (seed as u64 + 1);
+    let mut noise = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let root = 110.0 * (1.0 + seed as f32 * 0.13);
+    (0..seconds * 48_000)
+        .map(|i| {
+            let t = i as f32 / 48_000.0;
+            let tone = |hz: f32| (std::f32::consts::TAU * hz * t).sin();
+            let beat = (t * (1.5 + 0.2 * seed as f32)).fract();
+            match kind % 3 {
+                0 => 0.2 * (tone(root) + tone(root * 1.25) + tone(root * 1.5)),
+                1 => 0.6 * (-12.0 * beat).exp() * (tone(60.0) + 0.5 * noise()),
+                _ => 0.3 * noise() * (0.6 + 0.4 * tone(3.0)),
+            }
+        })
+        .collect()
+}
+
+/// Six tracks in three albums, prepared.
+fn prepared(folder: &Path) -> std::path::PathBuf {
+    for track in 0..6 {
+        let album = folder.join("music").join(format!("album {}", track / 2));
+        std::fs::create_dir_all(&album).expect("a temporary folder can be made");
+        write_wav(&album.join(format!("{track}.wav")), &music(track, track, 7));
+    }
+    std::fs::write(folder.join("music/album 0/broken.ogg"), b"OggS and nothing").expect("as above");
+    let cache = folder.join("cache");
+    let mut options = PrepareOptions::new(vec![folder.join("music")], cache.clone());
+    options.crops = 4;
+    let first = prepare(&options, &|_| true).expect("made-up music can be prepared");
+    assert_eq!((first.tracks, first.crops, first.present), (6, 24, 0));
+    assert_eq!(first.skipped.len(), 1, "{:?}", first.skipped);
+    assert!(first.skipped[0].0.ends_with("album 0/broken.ogg"));
+    let again = prepare(&options, &|_| true).expect("as above");
+    assert_eq!((again.tracks, again.present), (0, 6));
+    cache
+}
+
+fn options(cache: &Path, out: &Path) -> TrainOptions {
+    let mut options = TrainOptions::new(cache.to_owned(), out.to_owned());
+    options.widths = NARROW;
+    options.batch = 4;
+    options.windows = 192;
+    options.holdout_groups = vec!["album 2".to_owned()];
+    options.validate_every = 96;
+    options.learning_rate = 1e-2;
+    options.average = 0.8;
+    options
+}
+
+#[test]
+fn prepares_trains_resumes_and_exports() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let cache = prepared(folder);
+
+    let data = Dataset::open(&cache).expect("what was prepared can be read");
+    assert_eq!((data.len(), data.tracks().len(), data.outputs()), (24, 6, 250));
+    assert_eq!(data.teachers(), ["musicnn-msd"]);
+    let mut mel = vec![0.0; WINDOW];
+    for crop in 0..data.len() {
+        for variant in 0..data.variants(crop) {
+            data.mel(crop, variant, &mut mel);
+            let loudest = mel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!(loudest.abs() < 1e-9 && mel.iter().all(|x| (-80.0..=0.0).contains(x)));
+        }
+    }
+    // Crops of one chord are alike to the teacher, those of other music are not.
+    let distance = |a: usize, b: usize| -> f32 {
+        data.targets(a)[..200].iter().zip(&data.targets(b)[..200]).map(|(a, b)| (a - b).powi(2)).sum()
+    };
+    let of =
+        |name: &str| (0..24).filter(|&c| data.tracks()[data.track(c)].1.ends_with(name)).collect::<Vec<_>>();
+    let (chord, drums) = (of("0.wav"), of("1.wav"));
+    assert!(distance(chord[0], chord[1]) < 0.3 * distance(chord[0], drums[0]));
+
+    // The loss falls, and every layer moved.
+    let whole = options(&cache, &folder.join("whole"));
+    let mut losses = Vec::new();
+    let one = train(&whole, &mut |p| {
+        losses.push(p.losses.total);
+        true
+    })
+    .expect("training works");
+    assert!(one.finished && losses.len() == 48);
+    let (start, end) = (losses[..8].iter().sum::<f32>(), losses[40..].iter().sum::<f32>());
+    assert!(end < 0.8 * start, "{losses:?}");
+    let seeded = OpenL3Weights::seeded(1, &NARROW);
+    for (i, (a, b)) in one.checkpoint.network.convs.iter().zip(&seeded.convs).enumerate() {
+        assert!(a.weight.iter().zip(&b.weight).any(|(a, b)| (a - b).abs() > 1e-3), "layer {i} did not move");
+    }
+    let validation = one.validation.expect("an album is held out");
+    assert_eq!((validation.windows, validation.tracks), (8, 2));
+    assert_eq!(one.checkpoint.run.tracks, 4);
+
+    // Interrupted after 5 steps and again after 7: the same bits, on another number of threads.
+    let parts = options(&cache, &folder.join("parts"));
+    for stop in [5, 7] {
+        let cut = train(&parts, &mut |p| p.step < stop).expect("training works");
+        assert!(!cut.finished && cut.checkpoint.run.step == stop);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+    let two = pool.install(|| train(&parts, &mut |_| true)).expect("training resumes");
+    assert_eq!(two.checkpoint.network, one.checkpoint.network);
+    assert_eq!(two.checkpoint.average, one.checkpoint.average);
+    assert_eq!(two.checkpoint.head, one.checkpoint.head);
+    assert_eq!(two.checkpoint.adam, one.checkpoint.adam);
+    assert_eq!(two.validation, one.validation);
+    let rows = |run: &str, file: &str| {
+        let text = std::fs::read_to_string(folder.join(run).join(file)).expect("a CSV file");
+        text.lines().skip(1).map(|line| line.split(',').next().unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("parts", "validation.csv"), rows("whole", "validation.csv"));
+    assert_eq!(rows("whole", "validation.csv"), ["24", "48"]);
+
+    // Another seed, other weights; another width in the same folder is refused.
+    let other = TrainOptions { seed: 2, windows: 8, ..options(&cache, &folder.join("other")) };
+    assert_ne!(
+        train(&other, &mut |_| true).expect("training works").checkpoint.network,
+        one.checkpoint.network
+    );
+    let wrong = TrainOptions { widths: [32; 8], ..parts.clone() };
+    assert!(matches!(train(&wrong, &mut |_| true), Err(TrainError::Checkpoint { .. })));
+
+    // Grown: the same predictions before the first step, and it trains with all objectives.
+    let checkpoint = folder.join("whole/checkpoint.safetensors");
+    let mut grown = options(&cache, &folder.join("grown"));
+    grown.start = Start::From(checkpoint.clone());
+    grown.widths = [16, 32, 16, 16, 32, 16, 16, 32];
+    grown.windows = 8;
+    grown.losses.contrast = 0.3;
+    grown.losses.temperature = 1.0;
+    grown.losses.tags_bce = 0.5;
+    grown.losses.penultimate_cosine = 0.5;
+    let mut first = None;
+    let trained = train(&grown, &mut |p| {
+        first.get_or_insert(p.losses);
+        true
+    })
+    .expect("a grown network trains");
+    let first = first.expect("steps were made");
+    assert!(first.contrast > 0.0 && first.tags_bce > 0.0 && first.penultimate_cosine > 0.0);
+    assert!(
+        first.penultimate_mse + first.tags_mse < 0.9 * start / 8.0,
+        "starts where the other stopped: {first:?}"
+    );
+    assert_eq!(trained.checkpoint.run.windows_before, 192);
+
+    // Exported at the full width: projection · embedding is what the averaged student predicts.
+    let exported = export(&ExportOptions {
+        checkpoint: checkpoint.clone(),
+        out: folder.join("models"),
+        name: "tiny".to_owned(),
+        licence: "CC0-1.0".to_owned(),
+        provenance: "made-up music".to_owned(),
+        tags_share: 0.5,
+    })
+    .expect("the weights can be written");
+    assert!(exported.bytes < 10_000_000, "{}", exported.bytes);
+    let state = Checkpoint::load(&checkpoint).expect("a checkpoint");
+    let device = voisin::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin::encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin::encoder::Encoder::load(&model, &device).expect("the model loads");
+    data.mel(3, 0, &mut mel);
+    let wide = encoder.encode_with_tags(&mel, 1).expect("it encodes");
+    assert_eq!(encoder.encode(&mel, 1).expect("it encodes"), wide.embeddings);
+    assert_eq!(encoder.manifest().tags.as_ref().map(Vec::len), Some(50));
+    let net = FastOpenL3::new(&state.average);
+    let mut narrow = vec![0.0; net.dimension()];
+    net.forward(&mel, 1, &mut narrow);
+    let predicted = state.head_average.forward(&narrow);
+    let scale = predicted.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    for (i, x) in wide.embeddings.iter().enumerate() {
+        let expected = if i < 200 { predicted[i] } else { predicted.get(i).map_or(0.0, |x| 0.5 * x) };
+        assert!((x - expected).abs() < 0.02 * scale, "dimension {i}: {x}, expected {expected}");
+    }
+    for (i, x) in wide.logits.iter().enumerate() {
+        let (deviation, mean) = (state.target_deviation[200 + i], state.target_mean[200 + i]);
+        let expected = predicted[200 + i] * deviation + mean;
+        assert!(
+            (x - expected).abs() < 0.02 * scale * deviation.max(1.0),
+            "tag {i}: {x}, expected {expected}"
+        );
+    }
+}
