@@ -90,16 +90,16 @@ fn main() -> Result<()> {
 fn embed(path: &Path, encoder: &Encoder, front_end: &MelFrontEnd, count: usize) -> Result<Array2<f32>> {
     let config = front_end.config();
     let info = audio::probe(path)?;
-    let length = audio::resampled_len(&info, config.sample_rate);
-    let starts = windows::spread(length, config.window_samples, count);
+    let length = audio::resampled_len(&info, config.sample_rate());
+    let starts = windows::spread(length, config.window_samples(), count);
     let mut scratch = front_end.scratch();
     let mut mels = Vec::with_capacity(starts.len() * config.cells());
     audio::read_windows(
         path,
         &info,
-        config.sample_rate,
+        config.sample_rate(),
         &starts,
-        config.window_samples,
+        config.window_samples(),
         &mut |_, window| {
             if !windows::is_near_silent(window) {
                 let at = mels.len();

@@ -116,7 +116,7 @@ pub fn prepare(
         loop {
             let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let Some(&(pass, track)) = jobs.get(i) else { return Ok(()) };
-            if !state.lock().map_or(false, |state| state.2) {
+            if !state.lock().is_ok_and(|state| state.2) {
                 return Ok(());
             }
             let path = cache::file(&options.cache, &track.name, pass);

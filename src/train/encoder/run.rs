@@ -254,7 +254,7 @@ impl<'a> Trainer<'a> {
         };
         let [net_moments, head_moments] = state.adam;
         let mut run = state.run;
-        run.data = data.digest().to_owned();
+        data.digest().clone_into(&mut run.data);
         run.crops = crops.len();
         run.tracks = by_track.iter().filter(|crops| !crops.is_empty()).count();
         (run.batch, run.losses) = (options.batch, options.losses);

@@ -1,4 +1,4 @@
-//! Growing a network without changing its function (Chen, Goodfellow and Shlens, "Net2Net", ICLR 2016).
+//! Growing a network without changing its function (Chen, Goodfellow and Shlens, "`Net2Net`", ICLR 2016).
 
 use super::random::Random;
 use super::{Head, TrainError};
