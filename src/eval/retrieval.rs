@@ -4,6 +4,11 @@
 //! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never counts as its
 //! neighbour, else albums are found instead of styles.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "views are handed over by value, as ndarray's own functions do"
+)]
+
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::Serialize;

@@ -68,10 +68,12 @@ impl TrainError {
         move |source| Self::Io { path, source }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "an error or a text, taken as they come")]
     pub(super) fn cache(path: &Path, reason: impl ToString) -> Self {
         Self::Cache { path: path.to_owned(), reason: reason.to_string() }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "as above")]
     pub(super) fn checkpoint(path: &Path, reason: impl ToString) -> Self {
         Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
     }

@@ -109,7 +109,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             run.widths
         ),
         weights: file,
-        weights_sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        weights_sha256: hex(&Sha256::digest(&bytes)),
         tags: run
             .teachers
             .first()
@@ -119,6 +119,15 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;
     Ok(Exported { manifest, path: card, bytes: bytes.len() as u64 })
+}
+
+/// Lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 fn write_json(path: &Path, manifest: &ModelManifest) -> Result<(), TrainError> {
