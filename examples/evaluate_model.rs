@@ -91,7 +91,7 @@ fn embed(path: &Path, encoder: &Encoder, front_end: &MelFrontEnd, count: usize) 
     let config = front_end.config();
     let info = audio::probe(path)?;
     let length = audio::resampled_len(&info, config.sample_rate());
-    let starts = windows::spread(length, config.window_samples(), count);
+    let starts = windows::spread(length, config.window_samples(), count, config.sample_rate() as usize);
     let mut scratch = front_end.scratch();
     let mut mels = Vec::with_capacity(starts.len() * config.cells());
     audio::read_windows(

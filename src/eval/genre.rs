@@ -163,8 +163,9 @@ pub fn evaluate_genre(set: &TrainingSet, options: &EvalOptions) -> Result<GenreR
                     .collect()
             };
             let fused = widen(&said.fused);
-            let mut answers: Vec<Vec<usize>> =
-                [&fused, &widen(&said.head), &widen(&said.vote)].map(|p| p.iter().map(|r| argmax(r)).collect()).into();
+            let mut answers: Vec<Vec<usize>> = [&fused, &widen(&said.head), &widen(&said.vote)]
+                .map(|p| p.iter().map(|r| argmax(r)).collect())
+                .into();
             if options.rivals {
                 answers.extend(rivals(&train, &test, k, seed));
             }
@@ -281,7 +282,11 @@ fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usi
     let mut counts = vec![0usize; k];
     main.iter().for_each(|&c| counts[c] += 1);
     let commonest = (0..k).fold(0, |best, c| if counts[c] > counts[best] { c } else { best });
-    vec![svm, nearest_centroid(train.vectors.view(), &main, k, test.vectors.view()), vec![commonest; test.len()]]
+    vec![
+        svm,
+        nearest_centroid(train.vectors.view(), &main, k, test.vectors.view()),
+        vec![commonest; test.len()],
+    ]
 }
 
 /// The class whose mean is nearest, after standardising each column.
@@ -289,8 +294,8 @@ fn nearest_centroid(x: ArrayView2<f32>, classes: &[usize], k: usize, queries: Ar
     let n = x.nrows().max(1) as f32;
     let mean = x.sum_axis(Axis(0)) / n;
     let centred = &x - &mean;
-    let scale =
-        (centred.mapv(|v| v * v).sum_axis(Axis(0)) / n).mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
+    let scale = (centred.mapv(|v| v * v).sum_axis(Axis(0)) / n)
+        .mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
     let mut centroids = Array2::<f32>::zeros((k, x.ncols()));
     let mut counts = vec![0.0f32; k];
     for (row, &class) in centred.outer_iter().zip(classes) {
@@ -307,7 +312,10 @@ fn nearest_centroid(x: ArrayView2<f32>, classes: &[usize], k: usize, queries: Ar
         .map(|q| {
             let q = (&q - &mean) * &scale;
             let distance = |c: usize| (&q - &centroids.row(c)).mapv(|v| v * v).sum();
-            (0..k).filter(|&c| counts[c] > 0.0).min_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
+            (0..k)
+                .filter(|&c| counts[c] > 0.0)
+                .min_by(|&a, &b| distance(a).total_cmp(&distance(b)))
+                .unwrap_or(0)
         })
         .collect()
 }
@@ -426,7 +434,8 @@ impl GenreReport {
             d.log_loss
         );
         let width = d.genres.iter().map(|g| g.genre.name().chars().count()).max().unwrap_or(5).clamp(5, 30);
-        let _ = writeln!(out, "{:<width$} tracks precision recall    F1   AUC  most often taken for", "genre");
+        let _ =
+            writeln!(out, "{:<width$} tracks precision recall    F1   AUC  most often taken for", "genre");
         for (i, g) in d.genres.iter().enumerate() {
             let taken = (0..d.genres.len())
                 .filter(|&j| j != i && d.confusion[i][j] > 0)
@@ -459,7 +468,8 @@ impl GenreReport {
         }
         if !self.without_head.is_empty() {
             let names: Vec<&str> = self.without_head.iter().map(Genre::name).collect();
-            let _ = writeln!(out, "too few tracks for a trained head, by neighbours alone: {}", names.join(", "));
+            let _ =
+                writeln!(out, "too few tracks for a trained head, by neighbours alone: {}", names.join(", "));
         }
         out
     }

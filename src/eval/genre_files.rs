@@ -26,22 +26,33 @@ fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, Str
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
     let header = reader.headers().map_err(|e| csv_error(1, e.to_string()))?.clone();
     let find = |name: &str| {
-        header
-            .iter()
-            .position(|h| h.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name))
-            .ok_or_else(|| csv_error(1, format!("expected the columns row and {column}, found {}", header.iter().collect::<Vec<_>>().join(","))))
+        header.iter().position(|h| h.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name)).ok_or_else(
+            || {
+                csv_error(
+                    1,
+                    format!(
+                        "expected the columns row and {column}, found {}",
+                        header.iter().collect::<Vec<_>>().join(",")
+                    ),
+                )
+            },
+        )
     };
     let (row_at, value_at) = (find("row")?, find(column)?);
     let mut out = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| csv_error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+        let record =
+            record.map_err(|e| csv_error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
         let text = record.get(row_at).unwrap_or_default();
-        let row: usize = text
-            .parse()
-            .map_err(|_| csv_error(line, format!("expected a row number counted from 0, found \"{text}\"")))?;
+        let row: usize = text.parse().map_err(|_| {
+            csv_error(line, format!("expected a row number counted from 0, found \"{text}\""))
+        })?;
         if row >= rows {
-            return Err(csv_error(line, format!("row {row} is not there: the vectors have rows 0 to {}", rows.saturating_sub(1))));
+            return Err(csv_error(
+                line,
+                format!("row {row} is not there: the vectors have rows 0 to {}", rows.saturating_sub(1)),
+            ));
         }
         out.push((row, record.get(value_at).unwrap_or_default().to_owned(), line));
     }

@@ -1,7 +1,17 @@
-//! Evaluation: metrics, cross-validation of the genre engine beside its rivals, reports and plots.
+//! Evaluation: metrics, cross-validation of the genre engine beside its rivals, retrieval, reports and plots.
+//!
+//! What it is not for: choosing settings (that happens inside [`crate::genre`], on training data only).
 
 mod error;
+mod genre;
+mod genre_files;
+mod genre_html;
 pub mod metrics;
+pub mod plots;
 pub mod retrieval;
+mod svm;
 
 pub use error::EvalError;
+pub use genre::{EvalOptions, GenreDetails, GenreReport, GenreScore, MethodReport, Spread, evaluate_genre};
+pub use genre_files::{predict_files, read_groups, read_labels, read_vectors};
+pub use svm::Svm;

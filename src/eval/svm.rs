@@ -36,7 +36,8 @@ impl Svm {
         let n = x.nrows().max(1) as f32;
         let mean = x.sum_axis(Axis(0)) / n;
         let mut rows = x.to_owned() - &mean;
-        let scale = (rows.mapv(|v| v * v).sum_axis(Axis(0)) / n).mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
+        let scale = (rows.mapv(|v| v * v).sum_axis(Axis(0)) / n)
+            .mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
         rows *= &scale;
         // "scale": 1 / (d · variance of all numbers)
         let all = rows.len().max(1) as f64;

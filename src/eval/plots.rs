@@ -1,0 +1,423 @@
+//! Pictures of genres: heat map, dendrogram and curves, as SVG text or PNG bytes.
+//!
+//! Pictures are made of a few shapes ([`Scene`]), so that both formats show the same.
+
+use std::sync::Once;
+
+use plotters::{
+    backend::BitMapBackend,
+    drawing::IntoDrawingArea,
+    element::{Circle, PathElement, Rectangle, Text},
+    style::{
+        Color, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle, register_font,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use super::EvalError;
+use crate::genre::Kinship;
+
+const FAMILY: &str = "voisin-sans";
+
+/// Red, green, blue.
+pub type Rgb = (u8, u8, u8);
+
+const INK: Rgb = (34, 34, 34);
+const FAINT: Rgb = (190, 190, 190);
+/// Colours that stay apart for the colour-blind (Okabe and Ito).
+const SERIES: [Rgb; 8] = [
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+    (120, 94, 240),
+    (34, 34, 34),
+];
+
+/// Where a text's position is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// At its start.
+    Start,
+    /// In its middle.
+    Middle,
+    /// At its end.
+    End,
+}
+
+#[derive(Debug, Clone)]
+enum Item {
+    Rect { x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: String },
+    Line { points: Vec<(f64, f64)>, colour: Rgb, width: f64 },
+    Dot { x: f64, y: f64, r: f64, colour: Rgb },
+    Text { x: f64, y: f64, size: f64, anchor: Anchor, upwards: bool, colour: Rgb, text: String },
+}
+
+/// A picture: shapes on white, in pixels from the upper left corner.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    width: f64,
+    height: f64,
+    items: Vec<Item>,
+}
+
+impl Scene {
+    fn new(width: f64, height: f64) -> Self {
+        Self { width, height, items: Vec::new() }
+    }
+
+    fn rect(&mut self, x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: impl Into<String>) {
+        self.items.push(Item::Rect { x, y, w, h, fill, title: title.into() });
+    }
+
+    fn line(&mut self, points: Vec<(f64, f64)>, colour: Rgb, width: f64) {
+        self.items.push(Item::Line { points, colour, width });
+    }
+
+    fn dot(&mut self, x: f64, y: f64, r: f64, colour: Rgb) {
+        self.items.push(Item::Dot { x, y, r, colour });
+    }
+
+    fn text(&mut self, x: f64, y: f64, size: f64, anchor: Anchor, colour: Rgb, text: impl Into<String>) {
+        self.items.push(Item::Text { x, y, size, anchor, upwards: false, colour, text: text.into() });
+    }
+
+    /// SVG text; it needs nothing outside itself.
+    pub fn svg(&self) -> String {
+        use std::fmt::Write;
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" \
+             font-family=\"sans-serif\" role=\"img\"><rect width=\"{0}\" height=\"{1}\" fill=\"#fff\"/>",
+            self.width, self.height
+        );
+        let hex = |c: Rgb| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
+        // writing to a String cannot fail
+        for item in &self.items {
+            let _ = match item {
+                Item::Rect { x, y, w, h, fill, title } => write!(
+                    out,
+                    "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"{}\"><title>{}</title></rect>",
+                    hex(*fill),
+                    escape(title)
+                ),
+                Item::Line { points, colour, width } => {
+                    let list: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+                    write!(
+                        out,
+                        "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"/>",
+                        list.join(" "),
+                        hex(*colour)
+                    )
+                }
+                Item::Dot { x, y, r, colour } => {
+                    write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r}\" fill=\"{}\"/>", hex(*colour))
+                }
+                Item::Text { x, y, size, anchor, upwards, colour, text } => {
+                    let anchor = match anchor {
+                        Anchor::Start => "start",
+                        Anchor::Middle => "middle",
+                        Anchor::End => "end",
+                    };
+                    let turn = if *upwards {
+                        format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"")
+                    } else {
+                        String::new()
+                    };
+                    write!(
+                        out,
+                        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" text-anchor=\"{anchor}\" \
+                         dominant-baseline=\"middle\" fill=\"{}\"{turn}>{}</text>",
+                        hex(*colour),
+                        escape(text)
+                    )
+                }
+            };
+        }
+        out.push_str("</svg>");
+        out
+    }
+
+    /// PNG bytes, `scale` pixels to a unit of the scene (1 to 4).
+    ///
+    /// Text is drawn with the font built into the program (Latin, Greek, Cyrillic); other letters show as boxes.
+    pub fn png(&self, scale: u32) -> Result<Vec<u8>, EvalError> {
+        static REGISTER: Once = Once::new();
+        REGISTER.call_once(|| {
+            let font: &'static [u8] = include_bytes!("../explore/map/font/DejaVuSans-subset.ttf");
+            // a font that cannot be read leaves the family unknown, and drawing says so
+            let _ = register_font(FAMILY, FontStyle::Normal, font);
+        });
+        let failed = |e: &dyn std::fmt::Display| EvalError::Io {
+            path: "picture.png".into(),
+            source: std::io::Error::other(e.to_string()),
+        };
+        let k = f64::from(scale.clamp(1, 4));
+        let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(|e| failed(&e))?;
+        {
+            let size = ((self.width * k).ceil() as u32, (self.height * k).ceil() as u32);
+            let area = BitMapBackend::new(file.path(), size).into_drawing_area();
+            area.fill(&RGBColor(255, 255, 255)).map_err(|e| failed(&e))?;
+            let at = |x: f64, y: f64| ((x * k).round() as i32, (y * k).round() as i32);
+            let rgb = |c: Rgb| RGBColor(c.0, c.1, c.2);
+            for item in &self.items {
+                match item {
+                    Item::Rect { x, y, w, h, fill, .. } => {
+                        area.draw(&Rectangle::new([at(*x, *y), at(x + w, y + h)], rgb(*fill).filled()))
+                    }
+                    Item::Line { points, colour, width } => area.draw(&PathElement::new(
+                        points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
+                        ShapeStyle::from(rgb(*colour)).stroke_width((width * k).round().max(1.0) as u32),
+                    )),
+                    Item::Dot { x, y, r, colour } => {
+                        area.draw(&Circle::new(at(*x, *y), (r * k) as i32, rgb(*colour).filled()))
+                    }
+                    Item::Text { x, y, size, anchor, upwards, colour, text } => {
+                        let horizontal = match anchor {
+                            Anchor::Start => HPos::Left,
+                            Anchor::Middle => HPos::Center,
+                            Anchor::End => HPos::Right,
+                        };
+                        let colour = rgb(*colour);
+                        let mut style = TextStyle::from((FontFamily::Name(FAMILY), size * k).into_font())
+                            .color(&colour)
+                            .pos(Pos::new(horizontal, VPos::Center));
+                        if *upwards {
+                            style = style.transform(FontTransform::Rotate270);
+                        }
+                        area.draw(&Text::new(text.as_str(), at(*x, *y), style))
+                    }
+                }
+                .map_err(|e| failed(&e))?;
+            }
+            area.present().map_err(|e| failed(&e))?;
+        }
+        std::fs::read(file.path()).map_err(|e| failed(&e))
+    }
+}
+
+use plotters::style::IntoFont as _;
+
+/// Text for inside XML or HTML, attribute values included; characters that XML forbids are dropped.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\t' | '\n' | '\r' => out.push(' '),
+            c if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// At most `most` characters; what is cut off shows as an ellipsis.
+fn short(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}
+
+/// White to dark blue for 0 to 1.
+fn blue(value: f64) -> Rgb {
+    let v = value.clamp(0.0, 1.0);
+    let mix = |from: f64, to: f64| (from + (to - from) * v).round() as u8;
+    (mix(247.0, 8.0), mix(251.0, 69.0), mix(255.0, 148.0))
+}
+
+/// A square of cells: `value` in [0, 1] colours it, `label` stands in it.
+fn matrix(names: &[String], title: &str, cell: impl Fn(usize, usize) -> (f64, String, String)) -> Scene {
+    let n = names.len();
+    let side = if n <= 16 { 44.0 } else { (720.0 / n as f64).max(12.0) };
+    let names: Vec<String> = names.iter().map(|name| short(name, 24)).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
+    let margin = 24.0 + 7.5 * longest;
+    let mut scene = Scene::new(margin + side * n as f64 + 20.0, 40.0 + margin + side * n as f64);
+    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, title);
+    for i in 0..n {
+        let along = side.mul_add(i as f64, side / 2.0);
+        scene.text(margin - 8.0, 40.0 + along, 13.0f64.min(side), Anchor::End, INK, names[i].as_str());
+        scene.items.push(Item::Text {
+            x: margin + along,
+            y: 40.0 + side * n as f64 + 8.0,
+            size: 13.0f64.min(side),
+            anchor: Anchor::End,
+            upwards: true,
+            colour: INK,
+            text: names[i].clone(),
+        });
+        for j in 0..n {
+            let (value, label, hint) = cell(i, j);
+            let (x, y) = (margin + side * j as f64, 40.0 + side * i as f64);
+            scene.rect(x, y, side - 1.0, side - 1.0, blue(value), hint);
+            if side >= 30.0 && !label.is_empty() {
+                let colour = if value > 0.5 { (255, 255, 255) } else { INK };
+                scene.text(x + side / 2.0, y + side / 2.0, 12.0, Anchor::Middle, colour, label);
+            }
+        }
+    }
+    scene
+}
+
+/// Distances between genres, dark where near, genres in the order of the dendrogram.
+pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
+    let order = kinship.leaf_order();
+    let names: Vec<String> = order.iter().map(|&g| kinship.genres[g].genre.name().to_owned()).collect();
+    matrix(&names, "How near genres lie (dark: near; 0 the same, 1 farthest apart)", |i, j| {
+        if i == j {
+            return (0.0, String::new(), names[i].clone());
+        }
+        let d = kinship.distance[order[i]][order[j]];
+        (1.0 - d, format!("{d:.2}"), format!("{} – {}: {d:.3}", names[i], names[j]))
+    })
+}
+
+/// Genres joined from the nearest pair up.
+pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
+    let order = kinship.leaf_order();
+    let merges = kinship.merges();
+    let n = order.len();
+    let names: Vec<String> = order.iter().map(|&g| short(kinship.genres[g].genre.name(), 24)).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
+    let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
+    let mut scene = Scene::new(left + plot + 40.0, 80.0 + row * n as f64);
+    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, "Genres joined by how near they lie");
+    let most = merges.iter().map(|m| m.2).fold(1e-9, f64::max);
+    let x = |d: f64| left + d / most * plot;
+    // (height of the cluster, its vertical middle)
+    let mut at: Vec<(f64, f64)> = vec![(0.0, 0.0); n + merges.len()];
+    for (place, &g) in order.iter().enumerate() {
+        at[g] = (0.0, 40.0 + row * (place as f64 + 0.5));
+        scene.text(left - 8.0, at[g].1, 13.0, Anchor::End, INK, names[place].as_str());
+    }
+    for (i, &(a, b, d)) in merges.iter().enumerate() {
+        let (pa, pb) = (at[a], at[b]);
+        scene.line(vec![(x(pa.0), pa.1), (x(d), pa.1), (x(d), pb.1), (x(pb.0), pb.1)], SERIES[0], 2.0);
+        at[n + i] = (d, f64::midpoint(pa.1, pb.1));
+    }
+    let base = 48.0 + row * n as f64;
+    scene.line(vec![(left, base), (left + plot, base)], FAINT, 1.0);
+    for tick in 0..=4 {
+        let d = most * f64::from(tick) / 4.0;
+        scene.text(x(d), base + 14.0, 12.0, Anchor::Middle, INK, format!("{d:.2}"));
+    }
+    scene
+}
+
+/// Counts of true genre (row) against answer (column), coloured by share of the row.
+pub(super) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
+    matrix(names, "True genre (rows) against the answer (columns)", |i, j| {
+        let total: usize = confusion[i].iter().sum();
+        let count = confusion[i][j];
+        let label = if count > 0 { count.to_string() } else { String::new() };
+        (
+            count as f64 / total.max(1) as f64,
+            label,
+            format!("{} answered as {}: {count} of {total}", names[i], names[j]),
+        )
+    })
+}
+
+/// A curve with a name.
+pub(super) struct Series<'a> {
+    pub(super) name: &'a str,
+    pub(super) points: Vec<(f64, f64)>,
+    pub(super) dots: bool,
+}
+
+/// Curves in the unit square with the diagonal as a guide, if wanted.
+pub(super) fn curves(
+    title: &str,
+    x_name: &str,
+    y_name: &str,
+    series: &[Series],
+    diagonal: bool,
+    top: f64,
+) -> Scene {
+    const SIDE: f64 = 340.0;
+    const LEFT: f64 = 64.0;
+    const UP: f64 = 40.0;
+    let legend = if series.len() > 1 { 190.0 } else { 20.0 };
+    let height = (UP + SIDE + 60.0).max(UP + 20.0 * series.len() as f64 + 20.0);
+    let mut scene = Scene::new(LEFT + SIDE + legend, height);
+    let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y / top * SIDE);
+    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, title);
+    for tick in 0..=5 {
+        let v = f64::from(tick) / 5.0;
+        let (x, y) = (LEFT + v * SIDE, UP + SIDE - v * SIDE);
+        scene.line(vec![(x, UP), (x, UP + SIDE)], (235, 235, 235), 1.0);
+        scene.line(vec![(LEFT, y), (LEFT + SIDE, y)], (235, 235, 235), 1.0);
+        scene.text(x, UP + SIDE + 14.0, 12.0, Anchor::Middle, INK, format!("{:.0} %", 100.0 * v));
+        scene.text(LEFT - 8.0, y, 12.0, Anchor::End, INK, format!("{:.0} %", 100.0 * v * top));
+    }
+    if diagonal {
+        scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
+    }
+    scene.text(LEFT + SIDE / 2.0, UP + SIDE + 38.0, 13.0, Anchor::Middle, INK, x_name);
+    scene.items.push(Item::Text {
+        x: 14.0,
+        y: UP + SIDE / 2.0,
+        size: 13.0,
+        anchor: Anchor::Middle,
+        upwards: true,
+        colour: INK,
+        text: y_name.to_owned(),
+    });
+    for (i, s) in series.iter().enumerate() {
+        let colour = SERIES[i % SERIES.len()];
+        scene.line(s.points.iter().copied().map(at).collect(), colour, 2.0);
+        if s.dots {
+            for &p in &s.points {
+                let (x, y) = at(p);
+                scene.dot(x, y, 4.0, colour);
+            }
+        }
+        if series.len() > 1 {
+            let y = UP + 10.0 + 20.0 * i as f64;
+            scene.line(vec![(LEFT + SIDE + 14.0, y), (LEFT + SIDE + 34.0, y)], colour, 3.0);
+            scene.text(LEFT + SIDE + 40.0, y, 12.0, Anchor::Start, INK, short(s.name, 22));
+        }
+    }
+    scene
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_stay_text() {
+        let names = vec!["<script>alert('x')</script>".to_owned(), "a&b\"\u{1}".to_owned()];
+        let svg = confusion_map(&names, &[vec![1, 2], vec![3, 4]]).svg();
+        assert!(!svg.contains("<script") && !svg.contains("a&b") && !svg.contains('\u{1}'));
+        assert!(svg.contains("&lt;script&gt;") && svg.contains("a&amp;b&quot;"));
+        assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+    }
+
+    #[test]
+    fn a_picture_has_ink_where_it_should() {
+        let mut scene = Scene::new(40.0, 30.0);
+        scene.rect(0.0, 0.0, 10.0, 10.0, (255, 0, 0), "");
+        scene.text(25.0, 20.0, 12.0, Anchor::Middle, (0, 0, 0), "Mm");
+        let png = scene.png(2).unwrap();
+        assert_eq!(&png[1..4], b"PNG");
+        // width and height in the header
+        assert_eq!((png[19], png[23]), (80, 60));
+        let empty = Scene::new(40.0, 30.0).png(2).unwrap();
+        assert!(png.len() > empty.len() + 50);
+    }
+
+    #[test]
+    fn colours_darken() {
+        assert_eq!(blue(0.0), (247, 251, 255));
+        assert_eq!(blue(2.0), (8, 69, 148));
+        assert_eq!(short("abcdef", 4), "abc…");
+    }
+}
