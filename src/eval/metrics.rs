@@ -107,9 +107,9 @@ pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
     let (mut f, mut t) = (0, 0);
     for (at, &i) in order.iter().enumerate() {
         if positive[i] {
-            t += 1
+            t += 1;
         } else {
-            f += 1
+            f += 1;
         }
         if order.get(at + 1).is_none_or(|&next| scores[next] != scores[i]) {
             // a point in line with the two before it says nothing new
