@@ -49,6 +49,13 @@ impl From<Ending> for ExitCode {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
+    // A panic of a codec on a damaged file is caught and becomes that file's failure: nothing to alarm anyone with.
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !voisin::audio::is_guarded() {
+            loud(panic);
+        }
+    }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
