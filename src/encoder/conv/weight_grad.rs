@@ -159,7 +159,7 @@ impl WeightGrad {
             for lane in 1..used {
                 // SAFETY: each task adds up its own position.
                 unsafe {
-                    norm_kernels::axpy(isa, len, 1.0, du.at(lane * size + pos * len), du.at(pos * len))
+                    norm_kernels::axpy(isa, len, 1.0, du.at(lane * size + pos * len), du.at(pos * len));
                 };
             }
         });
