@@ -121,6 +121,11 @@ impl OpenL3Train {
         Self::with_input(weights, MELS, FRAMES, isa(), Precision::F32, Precision::F32)
     }
 
+    /// As [`OpenL3Train::new`], with the precision of the products forward and backward.
+    pub fn with_precision(weights: &OpenL3Weights, forward: Precision, backward: Precision) -> Self {
+        Self::with_input(weights, MELS, FRAMES, isa(), forward, backward)
+    }
+
     /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8), a given instruction
     /// set, and the precision of the products forward and backward (bf16 counts as f32 where the
     /// processor lacks it). Parameters, activations, batch norm and sums are always f32. Bf16 forward
