@@ -137,8 +137,6 @@ impl Kinship {
 
     /// Genres in the order of the dendrogram's leaves.
     pub fn leaf_order(&self) -> Vec<usize> {
-        let n = self.distance.len();
-        let merges = self.merges();
         fn walk(node: usize, n: usize, merges: &[(usize, usize, f64)], out: &mut Vec<usize>) {
             if node < n {
                 out.push(node);
@@ -147,9 +145,11 @@ impl Kinship {
                 walk(merges[node - n].1, n, merges, out);
             }
         }
+        let n = self.distance.len();
+        let merges = self.merges();
         let mut order = Vec::new();
         if n > 0 {
-            walk(n + merges.len() - usize::from(!merges.is_empty()), n, &merges, &mut order);
+            walk(n + merges.len() - 1, n, &merges, &mut order);
         }
         if order.is_empty() { (0..n).collect() } else { order }
     }
