@@ -149,7 +149,7 @@ impl Kinship {
         let merges = self.merges();
         let mut order = Vec::new();
         if n > 0 {
-            walk(n + merges.len() - usize::from(!merges.is_empty()), n, &merges, &mut order);
+            walk(n + merges.len() - 1, n, &merges, &mut order);
         }
         if order.is_empty() { (0..n).collect() } else { order }
     }
