@@ -1,5 +1,8 @@
 //! The genre engine on real labelled vectors, and its metrics against scikit-learn.
 
+// A test may fail by a panic, and the ignored ones print figures.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::{
     io::Read,
     path::{Path, PathBuf},
