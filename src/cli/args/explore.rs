@@ -1,0 +1,221 @@
+//! The verbs that explore: clusters, map, path, playlist, artists, duplicates, outliers.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::TableFormat;
+
+/// Find groups of tracks that sound alike, without choosing their number
+///
+/// Clusters keep their numbers from one run to the next; what split, merged or went is told. Tracks near nothing are noise.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --genre electronic --format json"
+)]
+pub(crate) struct ClustersArgs {
+    /// How finely to divide
+    #[arg(long, value_enum, default_value_t = DetailKind::Default)]
+    pub(crate) detail: DetailKind,
+    /// This many clusters instead of what the music suggests
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub(crate) clusters: Option<u32>,
+    /// Only tracks of this genre
+    #[arg(long, value_name = "GENRE")]
+    pub(crate) genre: Option<String>,
+    /// Start of the random numbers: the same seed gives the same clusters
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How the answer is printed; csv lists every track with its cluster
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) format: TableFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DetailKind {
+    Coarse,
+    Default,
+    Fine,
+}
+
+/// Draw a map of the library on which neighbours lie together
+///
+/// An .html file is one self-contained page (no network): pan, zoom, search, hover, click for neighbours, lasso to a playlist.
+/// A .png or .svg file is a picture for paper; a .csv file has the coordinates.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.png --colour-by cluster"
+)]
+pub(crate) struct MapArgs {
+    /// The file to write; its ending says what: .html, .png, .svg or .csv
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    /// Leave the tracks of the last map where they were, and place only new ones
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Start of the random numbers: the same seed gives the same map
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// For pictures: genre, predicted, cluster or artist
+    #[arg(long, default_value = "genre", value_name = "WHAT")]
+    pub(crate) colour_by: String,
+    /// Title on top
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+}
+
+/// Walk from one track to another in small steps
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin path 'chaos god' 'nebula' --via 'celtica' --format m3u8 > walk.m3u8"
+)]
+pub(crate) struct PathArgs {
+    /// Where the walk begins: a file of the library, `id:NUMBER`, or words
+    #[arg(value_name = "A")]
+    pub(crate) from: std::ffi::OsString,
+    /// Where it ends
+    #[arg(value_name = "B")]
+    pub(crate) to: std::ffi::OsString,
+    /// A track to pass (several: in this order)
+    #[arg(long, value_name = "TRACK")]
+    pub(crate) via: Vec<std::ffi::OsString>,
+    /// Number of steps [default: as many as it takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) steps: Option<u32>,
+    /// At most this many tracks of one artist
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_per_artist: Option<u32>,
+    /// How the walk is printed
+    #[arg(long, value_enum, default_value_t = PlaylistFormat::Table)]
+    pub(crate) format: PlaylistFormat,
+    /// Playlist paths relative to this folder instead of absolute
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) relative_to: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlaylistFormat {
+    Table,
+    Json,
+    #[value(alias = "m3u")]
+    M3u8,
+    Xspf,
+    Jspf,
+    Paths,
+}
+
+/// Make a playlist around tracks, a genre or a cluster
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin playlist --seed 'chaos god' --seed 'celtica' --tracks 30 --max-per-artist 2 > list.m3u8\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf"
+)]
+pub(crate) struct PlaylistArgs {
+    /// A track to start from (several are covered evenly)
+    #[arg(long, value_name = "TRACK")]
+    pub(crate) seed: Vec<std::ffi::OsString>,
+    /// All tracks of this genre as seeds
+    #[arg(long, value_name = "GENRE")]
+    pub(crate) genre: Vec<String>,
+    /// All tracks of this cluster as seeds
+    #[arg(long, value_name = "ID")]
+    pub(crate) cluster: Option<u32>,
+    /// How long: 90m, 1h30m, 3600s
+    #[arg(long, value_name = "TIME", conflicts_with = "tracks")]
+    pub(crate) length: Option<Time>,
+    /// How many tracks [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) tracks: Option<u32>,
+    /// At most this many tracks of one artist
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_per_artist: Option<u32>,
+    /// 0: nearest only; 1: as varied as the neighbourhood allows
+    #[arg(long, default_value_t = 0.0, value_name = "0..1")]
+    pub(crate) diversity: f32,
+    /// Shuffle with this seed instead of ordering by small steps
+    #[arg(long, value_name = "SEED")]
+    pub(crate) shuffle: Option<u64>,
+    /// Least similarity to the seed a track is there for
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub(crate) min_similarity: Option<f32>,
+    /// Leave out worse copies of the same recording
+    #[arg(long)]
+    pub(crate) no_duplicates: bool,
+    /// How the list is printed
+    #[arg(long, value_enum, default_value_t = PlaylistFormat::M3u8)]
+    pub(crate) format: PlaylistFormat,
+    /// Paths relative to this folder instead of absolute
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) relative_to: Option<PathBuf>,
+}
+
+/// A length of time in seconds, written as `90m`, `1h30m` or `3600s`; a bare number is minutes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Time(pub(crate) f64);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected a time such as 90m, 1h30m or 3600s, found \"{text}\"");
+        let (mut total, mut number) = (0.0, String::new());
+        for c in text.trim().chars() {
+            let unit = match c {
+                'h' => 3600.0,
+                'm' => 60.0,
+                's' => 1.0,
+                '0'..='9' | '.' => {
+                    number.push(c);
+                    continue;
+                }
+                _ => return Err(wrong()),
+            };
+            total += unit * number.parse::<f64>().map_err(|_| wrong())?;
+            number.clear();
+        }
+        if !number.is_empty() {
+            total += 60.0 * number.parse::<f64>().map_err(|_| wrong())?;
+        }
+        if total > 0.0 && total.is_finite() { Ok(Self(total)) } else { Err(wrong()) }
+    }
+}
+
+/// Show artists, and who is near to whom
+///
+/// Nearness compares all tracks of both, not only their means.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin artists 'nina simone'")]
+pub(crate) struct ArtistsArgs {
+    /// Only the artists near to this one
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// How many
+    #[arg(long, short, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) format: TableFormat,
+}
+
+/// Find the same recording in several files (nothing is deleted)
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin duplicates --format csv > copies.csv")]
+pub(crate) struct DuplicatesArgs {
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) format: TableFormat,
+}
+
+/// Find tracks that lie far from everything: speech, broken rips, test tones
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin outliers --limit 20")]
+pub(crate) struct OutliersArgs {
+    /// How many at most
+    #[arg(long, short, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// How far is far, in robust standard deviations [default: 3.5]
+    #[arg(long, value_name = "SCORE")]
+    pub(crate) threshold: Option<f32>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) format: TableFormat,
+}

@@ -1,0 +1,168 @@
+//! The verbs that fill, look after and hand out the library.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::{ListOutput, ReportFormat};
+
+/// Build a small library from the music that comes with voisin, and show what it can do
+///
+/// Needs no network and under a minute. The library goes into a temporary folder unless --library says otherwise.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin demo")]
+pub(crate) struct DemoArgs {
+    /// The demo music [default: data/demo, found from here or from where voisin was built]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Add music to the library, or bring it up to date
+///
+/// Folders are read recursively; playlists (M3U, PLS, XSPF) and single files are taken too; `-` reads a list of
+/// paths from standard input. Unchanged files are not opened, moved and retagged ones keep their vectors. Hidden
+/// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. Stop it whenever you like: what is
+/// done is kept, and the next run goes on.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin add ~/Music\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+)]
+pub(crate) struct AddArgs {
+    /// Folders, playlists or files; `-` for a list on standard input
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
+    #[arg(long, value_name = "N|all")]
+    pub(crate) windows: Option<WindowCount>,
+    /// Listen again to files that have not changed
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Only say what would be done
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+    /// The list on standard input is separated by NUL, not by newlines
+    #[arg(long = "null", short = '0')]
+    pub(crate) null: bool,
+}
+
+/// A number of windows per track, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowCount {
+    All,
+    Spread(usize),
+}
+
+impl std::str::FromStr for WindowCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "all" => Ok(Self::All),
+            number => match number.parse() {
+                Ok(n @ 1..=100_000) => Ok(Self::Spread(n)),
+                _ => Err(format!("expected a number from 1 to 100000, or \"all\", found \"{text}\"")),
+            },
+        }
+    }
+}
+
+/// Write the window embeddings of files, without a library
+///
+/// One .npz per file with `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the openl3
+/// tool does: windows every --hop seconds, the first one centred on the start unless --no-center.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin embed song.wav --hop 0.1 --output vectors/")]
+pub(crate) struct EmbedArgs {
+    /// Audio files
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Seconds from one window to the next
+    #[arg(long, default_value_t = 0.1, value_name = "SECONDS")]
+    pub(crate) hop: f64,
+    /// Start the first window at the first sample instead of centring it there
+    #[arg(long)]
+    pub(crate) no_center: bool,
+    /// Folder for the .npz files
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+}
+
+/// Show what the library holds: tracks, windows, failures, model, index
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin status --format json")]
+pub(crate) struct StatusArgs {
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// List the files that could not be added, and why
+///
+/// They are skipped by `add` until they change, or until `voisin retry`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin failed --format paths -0 | xargs -0 ls -l")]
+pub(crate) struct FailedArgs {
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// Try again the files that could not be added
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin retry")]
+pub(crate) struct RetryArgs {
+    /// Only files at or below these paths [default: all]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Take tracks out of the library (your files are not touched)
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove --missing --dry-run")]
+pub(crate) struct RemoveArgs {
+    /// Files or folders
+    #[arg(required_unless_present = "missing", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Files that are not there any more (below PATH, if given)
+    #[arg(long)]
+    pub(crate) missing: bool,
+    /// Only say what would be removed
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+/// Write vectors and metadata for other programs
+///
+/// vectors.npy (float32 [tracks, dimension]), windows.npy (float16 [windows, dimension]) with windows.csv, and
+/// tracks.csv in the same row order.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
+)]
+pub(crate) struct ExportArgs {
+    /// Folder to write into
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+    /// Leave out the window vectors
+    #[arg(long)]
+    pub(crate) no_windows: bool,
+}
+
+/// Check the database, the index, and that every track finds itself
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin verify --deep")]
+pub(crate) struct VerifyArgs {
+    /// Listen to a sample of files again and compare
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+/// Mend what verify finds; what cannot be made again is never deleted
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin repair")]
+pub(crate) struct RepairArgs {}

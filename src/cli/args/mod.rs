@@ -1,0 +1,107 @@
+//! The command line as clap reads it: one structure per verb, each with an example.
+
+mod explore;
+mod genre;
+mod library;
+mod model;
+mod search;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use voisin::encoder::DeviceChoice;
+
+pub(crate) use explore::{
+    ArtistsArgs, ClustersArgs, DetailKind, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
+    PlaylistFormat,
+};
+pub(crate) use genre::{ClassifyArgs, GenresArgs};
+pub(crate) use library::{
+    AddArgs, DemoArgs, EmbedArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs, StatusArgs,
+    VerifyArgs, WindowCount,
+};
+pub(crate) use model::{
+    BenchArgs, BenchKind, CompletionsArgs, EngineKind, ManArgs, ModelArgs, ModelCommand, NetworkKind,
+    VariantKind,
+};
+pub(crate) use search::{
+    FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SearchKind, SimilarArgs, TableFormat,
+};
+
+/// Finds tracks that sound alike, names their genres, and shows how genres cluster.
+///
+/// voisin listens to your music files, keeps one vector per track in a library of its own, and answers from there.
+/// Your files are read, never changed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "voisin",
+    version,
+    max_term_width = 110,
+    propagate_version = true,
+    after_help = "Start here:\n  voisin add ~/Music            listen to a folder (again later: only what changed)\n  voisin similar 'nina simone'  what sounds like this?\n  voisin classify new.mp3       which genre is this?\n\nExit codes: 0 fine, 1 some files failed or nothing was found, 2 usage or a fault, 130 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Folder of the library [default: $`XDG_DATA_HOME/voisin`]
+    #[arg(long, global = true, env = "VOISIN_LIBRARY", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) library: Option<PathBuf>,
+    /// Model: a name from `voisin model list`, a manifest, or a weights file
+    #[arg(long, global = true, env = "VOISIN_MODEL", value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Where the network runs: auto, cpu, cuda or cuda:N
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: DeviceChoice,
+    /// At most this many threads, everywhere [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more: each file, the device, the index
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    /// Who computes on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
+    #[arg(long, global = true, value_enum, default_value_t = EngineKind::Fast)]
+    pub(crate) engine: EngineKind,
+    /// Write a Chrome trace of the run to FILE (with --engine candle, layer by layer)
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    #[command(visible_alias = "scan")]
+    Add(AddArgs),
+    Similar(SimilarArgs),
+    Classify(ClassifyArgs),
+    Genres(GenresArgs),
+    Clusters(ClustersArgs),
+    Map(MapArgs),
+    Path(PathArgs),
+    Playlist(PlaylistArgs),
+    Artists(ArtistsArgs),
+    Duplicates(DuplicatesArgs),
+    Outliers(OutliersArgs),
+    Embed(EmbedArgs),
+    Status(StatusArgs),
+    Failed(FailedArgs),
+    Retry(RetryArgs),
+    Remove(RemoveArgs),
+    Verify(VerifyArgs),
+    Repair(RepairArgs),
+    Export(ExportArgs),
+    Bench(BenchArgs),
+    Model(ModelArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}

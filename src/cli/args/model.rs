@@ -1,0 +1,126 @@
+//! `model`, `bench`, and what a shell wants.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+
+use super::ReportFormat;
+
+/// List, describe and check models
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    #[command(subcommand)]
+    pub(crate) command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// The models that can be named with --model
+    List {
+        /// How the answer is printed
+        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+        format: ReportFormat,
+    },
+    /// One model's manifest: architecture, front end, licence, provenance, checksums
+    Show {
+        /// A model's name, manifest or weights file
+        #[arg(value_name = "MODEL")]
+        name: Option<String>,
+    },
+    /// Take in OpenL3 weights of another program: Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors
+    Import {
+        /// The weights file; its contents say what it is
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Name to give the model
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Spectrogram to feed it [default: what the file's publisher uses]
+        #[arg(long, value_enum)]
+        variant: Option<VariantKind>,
+    },
+    /// Verify a model's weights against its manifest and run it once
+    Check {
+        /// A model's name, manifest or weights file
+        #[arg(value_name = "MODEL")]
+        name: Option<String>,
+    },
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
+)]
+pub(crate) struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin man | man -l -")]
+pub(crate) struct ManArgs {
+    /// Write one page per verb into this folder instead
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Measure what this machine does in a second
+///
+/// encoder: windows through the network (seeded random weights); mel: spectrograms; decode: one file to samples at 48 kHz; search: queries for ten
+/// neighbours among made-up tracks.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin bench encoder --arch openl3 --seconds 10\n  voisin bench decode --file song.mp3 --format json"
+)]
+pub(crate) struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum)]
+    pub(crate) what: BenchKind,
+    /// How long to measure
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// The network (encoder) or its front end (mel)
+    #[arg(long, value_enum, default_value_t = NetworkKind::Musicnn)]
+    pub(crate) arch: NetworkKind,
+    /// Windows that go through the network at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch: Option<u32>,
+    /// The file to decode
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Made-up tracks to search
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub(crate) tracks: u32,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchKind {
+    Encoder,
+    Decode,
+    Mel,
+    Search,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkKind {
+    Openl3,
+    Musicnn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineKind {
+    Fast,
+    Candle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VariantKind {
+    Original,
+    Kapre04,
+    Essentia,
+}

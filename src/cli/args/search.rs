@@ -1,0 +1,149 @@
+//! `similar`, and the filters and outputs that other verbs share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+/// Find the tracks that sound most like the given ones
+///
+/// A seed is a file (in the library or not), `id:NUMBER`, or words that match artist and title. Several seeds are
+/// averaged. The seeds themselves and their exact duplicates are left out of the answer.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969"
+)]
+pub(crate) struct SimilarArgs {
+    /// Files, `id:NUMBER`, or words that match artist and title; `-` reads seeds from standard input
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) seeds: Vec<std::ffi::OsString>,
+    /// How many neighbours
+    #[arg(long, short, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) filters: FilterArgs,
+    /// At most this many tracks of one artist
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_per_artist: Option<u32>,
+    /// Only neighbours at least this similar (cosine, -1 to 1)
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub(crate) min_similarity: Option<f32>,
+    /// Keep the seeds and their duplicates in the answer
+    #[arg(long)]
+    pub(crate) include_seed: bool,
+    #[command(flatten)]
+    pub(crate) search: SearchArgs,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// How the nearest neighbours are found.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct SearchArgs {
+    /// Compare with every track (the same as --search exact)
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// How to search: auto, exact (every vector), scan (compressed vectors, then exact) or hnsw (graph)
+    #[arg(long, value_enum, default_value_t = SearchKind::Auto, conflicts_with = "exact")]
+    pub(crate) search: SearchKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchKind {
+    Auto,
+    Exact,
+    Scan,
+    Hnsw,
+}
+
+/// Which tracks may appear in an answer.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub(crate) struct FilterArgs {
+    /// Only tracks of this genre (several: any of them)
+    #[arg(long, value_name = "GENRE")]
+    pub(crate) genre: Vec<String>,
+    /// Only tracks by this artist (several: any of them)
+    #[arg(long, value_name = "ARTIST")]
+    pub(crate) artist: Vec<String>,
+    /// No tracks by this artist
+    #[arg(long, value_name = "ARTIST")]
+    pub(crate) exclude_artist: Vec<String>,
+    /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
+    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
+    pub(crate) year: Option<YearSpan>,
+    /// Only tracks below this folder (several: any of them)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Vec<PathBuf>,
+    /// Only tracks at least this long, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) min_duration: Option<f64>,
+    /// Only tracks at most this long, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_duration: Option<f64>,
+}
+
+/// An inclusive span of years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct YearSpan {
+    pub(crate) first: i32,
+    pub(crate) last: i32,
+}
+
+impl std::str::FromStr for YearSpan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("expected a year or a span such as 1970-1979, 1990- or -1965, found \"{text}\"");
+        let year = |part: &str| part.trim().parse::<i32>().map_err(|_| wrong());
+        let (first, last) = match text.split_once('-') {
+            None => (year(text)?, year(text)?),
+            Some(("", "")) => return Err(wrong()),
+            Some(("", last)) => (i32::MIN, year(last)?),
+            Some((first, "")) => (year(first)?, i32::MAX),
+            Some((first, last)) => (year(first)?, year(last)?),
+        };
+        if first > last {
+            return Err(format!("the span \"{text}\" ends before it begins; did you mean {last}-{first}?"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+/// How a list of tracks is printed.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct ListOutput {
+    /// table, json, csv, m3u8 (a playlist) or paths (one a line, for pipes)
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+    /// Playlist paths relative to this folder instead of absolute
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) relative_to: Option<PathBuf>,
+    /// With --format paths: end each path with NUL instead of a newline
+    #[arg(long = "null", short = '0')]
+    pub(crate) null: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    Table,
+    Json,
+    Csv,
+    #[value(alias = "m3u")]
+    M3u8,
+    Paths,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    Table,
+    Json,
+    Csv,
+}
