@@ -3,7 +3,10 @@
 //! `train_encoder train CACHE RUN [KEY=VALUE …]`, `train_encoder export CHECKPOINT OUT NAME`.
 //!
 //! Keys: `width` (1, 2 or 4: the divisor), `windows`, `seconds` (time limit), `batch`, `rate`, `seed`, `from`
-//! (checkpoint to grow), `validate` (windows between), `holdout` (share), `contrast`, `bce`, `cosine`.
+//! (checkpoint to grow), `validate` (windows between), `holdout` (share), `contrast`, `bce`, `cosine`, `style`,
+//! `teacher` (NAME or NAME:WEIGHT, once per teacher).
+//!
+//! `prepare` also takes `teacher=MODEL` (once per teacher; the built-in one otherwise) and `grooves=DIR`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,6 +23,20 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["prepare", music, cache, rest @ ..] => {
             let mut options = PrepareOptions::new(vec![PathBuf::from(music)], PathBuf::from(cache));
+            let (pairs, rest): (Vec<&str>, Vec<&str>) = rest.iter().partition(|word| word.contains('='));
+            for pair in &pairs {
+                match pair.split_once('=') {
+                    Some(("grooves", folder)) => options.grooves.push(folder.into()),
+                    Some(("teacher", _)) => {}
+                    _ => return Err(format!("unknown key in {pair}").into()),
+                }
+            }
+            let teachers = pairs.iter().filter_map(|pair| pair.strip_prefix("teacher="));
+            let teachers: Vec<_> =
+                teachers.map(|name| name.parse()).collect::<std::result::Result<_, _>>()?;
+            if !teachers.is_empty() {
+                options.teachers = teachers;
+            }
             if let Some(passes) = rest.first() {
                 options.passes = 0..passes.parse()?;
             }
@@ -34,7 +51,10 @@ fn main() -> Result<()> {
                 }
                 true
             })?;
-            println!("{} tracks, {} crops, {} present", prepared.tracks, prepared.crops, prepared.present);
+            println!(
+                "{} tracks, {} crops, {} present, {} got more teachers",
+                prepared.tracks, prepared.crops, prepared.present, prepared.added
+            );
             for (path, reason) in prepared.skipped {
                 println!("skipped {}: {reason}", path.display());
             }
@@ -48,6 +68,7 @@ fn main() -> Result<()> {
                 licence: "CC0-1.0".to_owned(),
                 provenance: "trained by the voisin project on free music from Debian's packages".to_owned(),
                 tags_share: 0.0,
+                frames: Vec::new(),
             })?;
             println!("{} ({} bytes of weights)", exported.path.display(), exported.bytes);
         }
@@ -73,6 +94,11 @@ fn run(cache: &str, out: &str, pairs: &[&str]) -> Result<()> {
             "contrast" => options.losses.contrast = value.parse()?,
             "bce" => options.losses.tags_bce = value.parse()?,
             "cosine" => options.losses.penultimate_cosine = value.parse()?,
+            "style" => options.losses.style = value.parse()?,
+            "teacher" => {
+                let (name, weight) = value.rsplit_once(':').unwrap_or((value, "1"));
+                options.teachers.push((name.to_owned(), weight.parse()?));
+            }
             "average" => options.average = value.parse()?,
             _ => return Err(format!("unknown key {key}").into()),
         }

@@ -198,16 +198,15 @@ def main():
         sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         parameters = sum(v.size for v in tensors.values())
         print(f"{weights}: {len(tensors)} tensors, {parameters} values, {weights.stat().st_size} bytes, {sha256}")
-        if network != "musicnn":
-            continue  # voisin does not run the VGG models: weights for training only
         trained_on = {"MSD": "the Million Song Dataset", "MTT": "MagnaTagATune"}[dataset]
+        title, dimension = {"musicnn": ("MusiCNN", 200), "vgg": ("VGG", 256)}[network]
         manifest = {
             "format": 1,
             "name": name,
-            "description": f"MusiCNN trained on {trained_on}'s 50 most used tags",
-            "architecture": "musicnn",
+            "description": f"{title} trained on {trained_on}'s 50 most used tags",
+            "architecture": network,
             "front_end": FRONT_END,
-            "dimension": 200,
+            "dimension": dimension,
             "licence": "ISC",
             "provenance": f"{model} of the PyPI package musicnn 0.1.0 (Jordi Pons, Music Technology Group, "
             "Universitat Pompeu Fabra), converted by scripts/convert_musicnn.py; "

@@ -90,6 +90,54 @@ fn musicnn_agrees_with_the_wheels_own_graph() {
 }
 
 #[test]
+fn vgg_agrees_with_the_wheels_own_graph() {
+    let expected = golden("vgg.npy");
+    let mels = spectrograms(5, 96, 187, 7.0);
+    for engine in [Engine::Fast, Engine::Candle] {
+        let encoder = Encoder::new(
+            voisin::encoder::ModelManifest {
+                architecture: Architecture::Vgg,
+                dimension: 256,
+                tags: None,
+                ..models(None).remove(0).unwrap().manifest
+            },
+            &Weights::random(Architecture::Vgg, 7),
+            &cpu(),
+            &EncoderOptions { engine, ..EncoderOptions::default() },
+        )
+        .unwrap();
+        let tagged = encoder.encode_with_tags(&mels, 5).unwrap();
+        for i in 0..5 {
+            let error = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..256]));
+            assert!(error <= 1e-4, "{engine:?}: last pool of window {i}: {error}");
+            let error = relative_error(tagged.logits.row(i), expected.slice(s![i, 256..]));
+            assert!(error <= 1e-4, "{engine:?}: logits of window {i}: {error}");
+        }
+    }
+}
+
+/// `VOISIN_TEACHERS` names the folder that `scripts/convert_musicnn.py` and `golden_vgg.py` wrote to.
+#[test]
+fn converted_vgg_weights_agree_with_the_wheels_own_graph() {
+    let Some(folder) = std::env::var_os("VOISIN_TEACHERS").map(std::path::PathBuf::from) else {
+        println!("skipped: VOISIN_TEACHERS names no folder of converted teachers");
+        return;
+    };
+    for name in ["vgg-msd", "vgg-mtt"] {
+        let model = ModelRef::from(folder.join(format!("{name}.json")).as_path());
+        let encoder = Encoder::load(&model, &cpu()).unwrap();
+        let expected: Array2<f32> = ndarray_npy::read_npy(folder.join(format!("{name}.npy"))).unwrap();
+        let tagged = encoder.encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5).unwrap();
+        for i in 0..5 {
+            let pool = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..256]));
+            let logits = relative_error(tagged.logits.row(i), expected.slice(s![i, 256..]));
+            assert!(pool <= 1e-4 && logits <= 1e-4, "{name}, window {i}: {pool}, {logits}");
+            println!("{name}, window {i}: last pool {pool:e}, logits {logits:e}");
+        }
+    }
+}
+
+#[test]
 fn the_shipped_model_is_described_truly() {
     let entry = models(None).remove(0).unwrap().manifest;
     assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("musicnn-msd", 200, "ISC"));
@@ -110,9 +158,11 @@ fn the_shipped_model_is_described_truly() {
 /// A window's embedding is the same to the last bit alone, in any batch, and with any number of threads.
 #[test]
 fn batches_and_threads_change_no_bit() {
-    for (architecture, n, bands, frames, scale) in
-        [(Architecture::Musicnn, 32, 96, 187, 7.0), (Architecture::OpenL3, 3, 128, 199, -80.0)]
-    {
+    for (architecture, n, bands, frames, scale) in [
+        (Architecture::Musicnn, 32, 96, 187, 7.0),
+        (Architecture::Vgg, 11, 96, 187, 7.0),
+        (Architecture::OpenL3, 3, 128, 199, -80.0),
+    ] {
         let mels = spectrograms(n, bands, frames, scale);
         let encoder = Encoder::random(architecture, 1, &cpu()).unwrap();
         let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

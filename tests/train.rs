@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sha2::Digest as _;
 use voisin::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 use voisin::train::encoder::{
     Checkpoint, Dataset, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, export, prepare,
@@ -97,7 +98,7 @@ fn prepares_trains_resumes_and_exports() {
 
     let data = Dataset::open(&cache).expect("what was prepared can be read");
     assert_eq!((data.len(), data.tracks().len(), data.outputs()), (24, 6, 250));
-    assert_eq!(data.teachers(), ["musicnn-msd"]);
+    assert_eq!(data.teachers().iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["musicnn-msd"]);
     let mut mel = vec![0.0; WINDOW];
     for crop in 0..data.len() {
         for variant in 0..data.variants(crop) {
@@ -195,6 +196,7 @@ fn prepares_trains_resumes_and_exports() {
         licence: "CC0-1.0".to_owned(),
         provenance: "made-up music".to_owned(),
         tags_share: 0.5,
+        frames: Vec::new(),
     })
     .expect("the weights can be written");
     assert!(exported.bytes < 10_000_000, "{}", exported.bytes);
@@ -223,4 +225,129 @@ fn prepares_trains_resumes_and_exports() {
             "tag {i}: {x}, expected {expected}"
         );
     }
+}
+
+/// A model with random weights and tags, as a second teacher.
+fn vgg_teacher(folder: &Path) -> voisin::encoder::ModelRef {
+    use voisin::encoder::{Architecture, ModelManifest, Weights, models};
+    std::fs::create_dir_all(folder).expect("a temporary folder can be made");
+    let path = folder.join("vgg-test.safetensors");
+    Weights::random(Architecture::Vgg, 4).to_safetensors(&path).expect("weights can be written");
+    let digest = sha2::Sha256::digest(std::fs::read(&path).expect("they were written"));
+    let manifest = ModelManifest {
+        name: "vgg-test".to_owned(),
+        architecture: Architecture::Vgg,
+        dimension: 256,
+        weights: "vgg-test.safetensors".to_owned(),
+        weights_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ..models(None).remove(0).expect("the shipped model").manifest
+    };
+    let card = folder.join("vgg-test.json");
+    std::fs::write(&card, serde_json::to_string(&manifest).expect("a manifest is JSON")).expect("as above");
+    voisin::encoder::ModelRef::from(card.as_path())
+}
+
+#[test]
+fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    for (i, style) in ["waltz", "waltz", "techno", "techno"].into_iter().enumerate() {
+        let at = folder.join("grooves").join(style);
+        std::fs::create_dir_all(&at).expect("a temporary folder can be made");
+        write_wav(&at.join(format!("{i}.wav")), &music(i / 2, i, 5));
+    }
+    let cache = folder.join("cache");
+    let mut first = PrepareOptions::new(Vec::new(), cache.clone());
+    first.grooves = vec![folder.join("grooves")];
+    first.crops = 2;
+    let prepared = prepare(&first, &|_| true).expect("grooves can be prepared");
+    assert_eq!((prepared.tracks, prepared.crops), (4, 8));
+    let one = Dataset::open(&cache).expect("it was prepared");
+    assert_eq!(one.style_names(), ["techno", "waltz"]);
+    assert!((0..8).all(|crop| {
+        let name = &one.tracks()[one.track(crop)].1;
+        one.style(crop).map(|style| one.style_names()[style].as_str()) == name.split('/').nth(1)
+    }));
+
+    let mut both = first.clone();
+    both.teachers.push(vgg_teacher(&folder.join("teachers")));
+    let added = prepare(&both, &|_| true).expect("a teacher can be added");
+    assert_eq!((added.tracks, added.present, added.added), (0, 0, 4));
+    assert_eq!(prepare(&both, &|_| true).expect("as above").present, 4);
+    let two = Dataset::open(&cache).expect("it was prepared");
+    assert_eq!((two.outputs(), two.teachers().len(), two.teachers()[1].penultimate), (250 + 306, 2, 256));
+    let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
+    for crop in 0..8 {
+        assert_eq!(two.targets(crop)[..250], *one.targets(crop), "the first teacher's outputs stay");
+        one.mel(crop, 1, &mut a);
+        two.mel(crop, 1, &mut b);
+        assert_eq!(a, b);
+    }
+    // Prepared at once, the same.
+    let mut whole = both.clone();
+    whole.cache = folder.join("at once");
+    prepare(&whole, &|_| true).expect("as above");
+    let at_once = Dataset::open(&whole.cache).expect("it was prepared");
+    assert!((0..8).all(|crop| at_once.targets(crop) == two.targets(crop)));
+    // Other crops than were prepared are refused track by track.
+    let mut other = both.clone();
+    other.teachers.push(voisin::encoder::ModelRef::default());
+    assert!(matches!(prepare(&other, &|_| true), Err(TrainError::Options(_))), "the same teacher twice");
+
+    // Both teachers and the styles; cut off and resumed.
+    let run = |out: &str| {
+        let mut options = options(&cache, &folder.join(out));
+        options.windows = 96;
+        options.holdout = 0.0;
+        options.holdout_groups = Vec::new();
+        options.losses.style = 1.0;
+        options.teachers = vec![("vgg-test".to_owned(), 0.5), ("musicnn-msd".to_owned(), 1.0)];
+        options
+    };
+    let mut styles = Vec::new();
+    let whole = train(&run("whole"), &mut |p| {
+        styles.push(p.losses.style);
+        true
+    })
+    .expect("it trains");
+    assert!(styles[..4].iter().sum::<f32>() > styles[20..].iter().sum::<f32>(), "{styles:?}");
+    assert_eq!(whole.checkpoint.run.styles, ["techno", "waltz"]);
+    assert_eq!(whole.checkpoint.head.outputs, 306 + 250 + 2);
+    train(&run("cut"), &mut |p| p.step < 9).expect("it trains");
+    let mut resumed = run("cut");
+    resumed.teachers = Vec::new(); // the run's own
+    let resumed = train(&resumed, &mut |_| true).expect("it resumes");
+    assert_eq!(resumed.checkpoint.network, whole.checkpoint.network);
+    assert_eq!(resumed.checkpoint.run.weights, [0.5, 1.0]);
+
+    // Grown with another set of teachers: the shared one keeps its rows.
+    let mut grown = options(&cache, &folder.join("grown"));
+    grown.start = Start::From(folder.join("whole/checkpoint.safetensors"));
+    grown.teachers = vec![("musicnn-msd".to_owned(), 1.0)];
+    grown.holdout = 0.0;
+    grown.holdout_groups = Vec::new();
+    grown.windows = 4;
+    grown.learning_rate = 1e-9;
+    let grown = train(&grown, &mut |_| true).expect("it trains");
+    let (old, new) = (&whole.checkpoint.head_average.parameters, &grown.checkpoint.head.parameters);
+    assert!((old[306 * 16] - new[0]).abs() < 1e-5, "{} and {}", old[306 * 16], new[0]);
+
+    // The search vector of both teachers together: 456 rows.
+    let mut export_options = ExportOptions {
+        checkpoint: folder.join("whole/checkpoint.safetensors"),
+        out: folder.join("models"),
+        name: "both".to_owned(),
+        licence: "CC0-1.0".to_owned(),
+        provenance: "made-up music".to_owned(),
+        tags_share: 0.0,
+        frames: vec![("musicnn-msd".to_owned(), 1.0), ("vgg-test".to_owned(), 0.5)],
+    };
+    let exported = export(&export_options).expect("the weights can be written");
+    let device = voisin::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin::encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin::encoder::Encoder::load(&model, &device).expect("the model loads");
+    let vector = encoder.encode(&a, 1).expect("it encodes");
+    assert!(vector.iter().take(456).all(|x| *x != 0.0) && vector.iter().skip(456).all(|x| *x == 0.0));
+    export_options.frames = vec![("nobody".to_owned(), 1.0)];
+    assert!(matches!(export(&export_options), Err(TrainError::Options(_))));
 }

@@ -54,6 +54,7 @@ fn architecture(args: &BenchArgs) -> Architecture {
     match args.arch {
         NetworkKind::Openl3 => Architecture::OpenL3,
         NetworkKind::Musicnn => Architecture::Musicnn,
+        NetworkKind::Vgg => Architecture::Vgg,
     }
 }
 
@@ -94,7 +95,7 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
 fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
     let config = match architecture(args) {
         Architecture::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-        Architecture::Musicnn => MelConfig::musicnn(),
+        Architecture::Musicnn | Architecture::Vgg => MelConfig::musicnn(),
     };
     let front_end = MelFrontEnd::new(config)?;
     let config = front_end.config();

@@ -17,17 +17,20 @@ pub enum Architecture {
     OpenL3,
     /// MusiCNN (Pons and Serra, 2019): patches of 3 s, 200-d penultimate layer, 50 tags.
     Musicnn,
+    /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last pool, 50 tags.
+    Vgg,
 }
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Self; 2] = [Self::OpenL3, Self::Musicnn];
+    pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
 
     /// Length of an embedding.
     pub fn dimension(self) -> usize {
         match self {
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
+            Self::Vgg => super::vgg::PENULTIMATE,
         }
     }
 
@@ -35,7 +38,7 @@ impl Architecture {
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-            Self::Musicnn => MelConfig::musicnn(),
+            Self::Musicnn | Self::Vgg => MelConfig::musicnn(),
         }
     }
 
@@ -43,7 +46,7 @@ impl Architecture {
     pub fn input_shape(self) -> [usize; 2] {
         match self {
             Self::OpenL3 => [128, 199],
-            Self::Musicnn => [96, 187],
+            Self::Musicnn | Self::Vgg => [96, 187],
         }
     }
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Architecture {
         f.write_str(match self {
             Self::OpenL3 => "openl3",
             Self::Musicnn => "musicnn",
+            Self::Vgg => "vgg",
         })
     }
 }
@@ -64,7 +68,7 @@ impl std::str::FromStr for Architecture {
         Self::ALL
             .into_iter()
             .find(|architecture| architecture.to_string() == text)
-            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3 or musicnn"))
+            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3, musicnn or vgg"))
     }
 }
 

@@ -26,6 +26,7 @@ mod musicnn;
 mod network;
 mod openl3;
 mod projection;
+mod vgg;
 mod weights;
 
 pub use conv::Precision;

@@ -7,7 +7,7 @@ use super::conv::Precision;
 use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
-use super::{conv, musicnn, openl3};
+use super::{conv, musicnn, openl3, vgg};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -93,6 +93,13 @@ impl Backend for musicnn::FastMusicnn {
     }
 }
 
+impl Backend for conv::vgg::FastVgg {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let outputs = self.forward(mels, n);
+        Ok(Pass { embeddings: outputs.penultimate, logits: outputs.logits })
+    }
+}
+
 /// A network in Candle.
 struct InCandle<N> {
     network: N,
@@ -132,6 +139,17 @@ impl Backend for InCandle<openl3::OpenL3> {
 }
 
 impl Backend for InCandle<musicnn::Musicnn> {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
+        Ok(Pass { embeddings: values(&penultimate)?, logits: values(&logits)? })
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+}
+
+impl Backend for InCandle<vgg::Vgg> {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
         Ok(Pass { embeddings: values(&penultimate)?, logits: values(&logits)? })
@@ -191,6 +209,9 @@ impl Encoder {
                     shape,
                     precision,
                 }),
+                Architecture::Vgg => {
+                    Box::new(InCandle { network: vgg::Vgg::new(&variables)?, device, shape, precision })
+                }
             }
         } else {
             match architecture {
@@ -200,6 +221,7 @@ impl Encoder {
                     options.precision,
                 )),
                 Architecture::Musicnn => Box::new(musicnn::FastMusicnn::new(weights)?),
+                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?)),
             }
         };
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
@@ -245,10 +267,7 @@ impl Encoder {
 
     /// Embeds `n` windows and gives their tag logits; an error for a model without tags.
     pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
-        let tags = match self.manifest.architecture {
-            Architecture::Musicnn => musicnn::TAGS,
-            Architecture::OpenL3 => self.projection.tags(),
-        };
+        let tags = self.tags();
         if tags == 0 {
             return Err(EncoderError::NoTags(self.manifest.name.clone()));
         }
@@ -257,6 +276,15 @@ impl Encoder {
             embeddings: rows(pass.embeddings, n, self.manifest.dimension)?,
             logits: rows(pass.logits, n, tags)?,
         })
+    }
+
+    /// Number of tag logits; 0 for a model without tags.
+    pub fn tags(&self) -> usize {
+        match self.manifest.architecture {
+            Architecture::Musicnn => musicnn::TAGS,
+            Architecture::Vgg => vgg::TAGS,
+            Architecture::OpenL3 => self.projection.tags(),
+        }
     }
 
     fn pass(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
@@ -286,6 +314,7 @@ fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> u
     // its outputs, and as many again for batch norm and ReLU, in f32.
     let per_window: u64 = match architecture {
         Architecture::OpenL3 => 128 * 199 * 64 * (9 + 4) * 4,
+        Architecture::Vgg => 96 * 187 * 128 * (9 + 4) * 4,
         Architecture::Musicnn => 187 * (59 * 7 * 38 + 30 * 7 * 67 + 5 * 204 * 96) * 4,
     };
     match device.memory() {

@@ -124,6 +124,8 @@ impl Weights {
         } else if self.tensors.contains_key("conv2d_5.weight") && self.tensors.contains_key("dense_1.weight")
         {
             Ok(Architecture::Musicnn)
+        } else if self.tensors.contains_key("5CNN.weight") {
+            Ok(Architecture::Vgg)
         } else {
             Err(EncoderError::UnknownArchitecture { origin: self.origin.clone() })
         }
@@ -237,6 +239,16 @@ impl Architecture {
                     add(format!("{name}.bias"), &[outputs]);
                 }
                 super::musicnn::NORMS.iter().map(|&(name, c)| (name.to_owned(), c)).collect()
+            }
+            Self::Vgg => {
+                let channels = super::vgg::CHANNELS;
+                for (i, name) in super::vgg::CONVOLUTIONS.iter().enumerate() {
+                    add(format!("{name}.weight"), &[channels, if i == 0 { 1 } else { channels }, 3, 3]);
+                    add(format!("{name}.bias"), &[channels]);
+                }
+                add("dense.weight".to_owned(), &[super::vgg::TAGS, super::vgg::PENULTIMATE]);
+                add("dense.bias".to_owned(), &[super::vgg::TAGS]);
+                (0..6).map(|i| (super::vgg::norm_name(i), if i == 0 { 1 } else { channels })).collect()
             }
         };
         for (name, channels) in norms {

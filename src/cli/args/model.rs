@@ -110,6 +110,7 @@ pub(crate) enum BenchKind {
 pub(crate) enum NetworkKind {
     Openl3,
     Musicnn,
+    Vgg,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,8 +1,9 @@
 //! Prepared music: one safetensors file per track and pass.
 //!
 //! Tensors: `mels` f16 `[crops, variants, 128, 199]` (the first variant is the music as it is), `starts` f32
-//! `[crops]` in seconds, and `teacher.NAME` f32 `[crops, 250]`: 200 of the penultimate layer, then 50 tag logits, of
-//! the 3 s around the crop. Metadata: format, group, track.
+//! `[crops]` in seconds, and `teacher.NAME` f32 `[crops, penultimate + tags]`: the penultimate layer, then the tag
+//! logits, of the 3 s around the crop. Metadata: format, group, track, `style` for rendered grooves, and
+//! `penultimate.NAME` for teachers whose penultimate layer has not 200 values.
 
 #![allow(unsafe_code, reason = "maps files into memory")]
 
@@ -16,16 +17,13 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::TrainError;
+use super::layout::{PENULTIMATE, Teacher};
 use crate::encoder::conv::{FRAMES, MELS, WINDOW};
 
-/// Values of a teacher's penultimate layer.
-pub(super) const PENULTIMATE: usize = 200;
-/// Tags of a teacher.
-pub(super) const TAGS: usize = 50;
-/// Values of a teacher.
-pub(super) const TARGETS: usize = PENULTIMATE + TAGS;
-/// Version of the layout and of what is in it.
-pub(super) const FORMAT: &str = "voisin-crops-1";
+/// Layout of files whose teachers all have 200 penultimate values; also what version 1 wrote.
+const FORMAT: &str = "voisin-crops-1";
+/// Layout that says how long each penultimate layer is.
+const FORMAT_2: &str = "voisin-crops-2";
 /// End of every file's name.
 const SUFFIX: &str = ".crops.safetensors";
 
@@ -33,11 +31,15 @@ const SUFFIX: &str = ".crops.safetensors";
 pub(super) struct TrackCrops {
     pub group: String,
     pub track: String,
+    /// Style of a rendered groove.
+    pub style: Option<String>,
     pub variants: usize,
     pub starts: Vec<f32>,
     pub mels: Vec<f16>,
-    pub teachers: Vec<(String, Vec<f32>)>,
+    pub teachers: Vec<(Teacher, Vec<f32>)>,
 }
+
+type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Where a track's crops of a pass lie.
 pub(super) fn file(cache: &Path, track: &str, pass: u32) -> PathBuf {
@@ -54,21 +56,65 @@ pub(super) fn write(path: &Path, crops: &TrackCrops) -> Result<(), TrainError> {
         ("mels".to_owned(), Dtype::F16, vec![n, crops.variants, MELS, FRAMES], mels),
         ("starts".to_owned(), Dtype::F32, vec![n], bytes(&crops.starts)),
     ];
-    for (name, values) in &crops.teachers {
-        tensors.push((format!("teacher.{name}"), Dtype::F32, vec![n, TARGETS], bytes(values)));
-    }
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         ("format".to_owned(), FORMAT.to_owned()),
         ("group".to_owned(), crops.group.clone()),
         ("track".to_owned(), crops.track.clone()),
     ]);
+    metadata.extend(crops.style.clone().map(|style| ("style".to_owned(), style)));
+    push_teachers(&mut tensors, &mut metadata, &crops.teachers);
+    write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
+}
+
+fn push_teachers(
+    tensors: &mut Vec<Tensor>,
+    metadata: &mut HashMap<String, String>,
+    teachers: &[(Teacher, Vec<f32>)],
+) {
+    for (teacher, values) in teachers {
+        let width = teacher.outputs();
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let name = format!("teacher.{}", teacher.name);
+        tensors.push((name, Dtype::F32, vec![values.len() / width, width], bytes));
+        if teacher.penultimate != PENULTIMATE {
+            metadata.insert(format!("penultimate.{}", teacher.name), teacher.penultimate.to_string());
+            metadata.insert("format".to_owned(), FORMAT_2.to_owned());
+        }
+    }
+}
+
+/// Names of the teachers in a prepared file, and its crops' places; `None` if it cannot be read.
+pub(super) fn peek(path: &Path) -> Option<(Vec<String>, Vec<f32>)> {
+    let file = File::open(path).ok()?;
+    // SAFETY: prepared files are written under another name and renamed, never changed afterwards.
+    let map = unsafe { Mmap::map(&file) }.ok()?;
+    let tensors = SafeTensors::deserialize(&map).ok()?;
+    let starts = tensors.tensor("starts").ok()?;
+    let starts = starts.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let names =
+        tensors.names().into_iter().filter_map(|name| name.strip_prefix("teacher.").map(str::to_owned));
+    Some((names.collect(), starts))
+}
+
+/// Adds teachers' outputs to a prepared file.
+pub(super) fn add_teachers(path: &Path, teachers: &[(Teacher, Vec<f32>)]) -> Result<(), TrainError> {
+    let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| TrainError::cache(path, e))?;
+    let mut metadata = header.metadata().clone().unwrap_or_default();
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| TrainError::cache(path, e))?;
+    let mut tensors: Vec<Tensor> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    push_teachers(&mut tensors, &mut metadata, teachers);
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
 }
 
 /// Writes tensors to a file beside `path`, then renames it.
 pub(super) fn write_safetensors(
     path: &Path,
-    tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)],
+    tensors: &[Tensor],
     metadata: HashMap<String, String>,
 ) -> Result<(), String> {
     let views = tensors
@@ -92,8 +138,11 @@ pub struct Dataset {
     crops: Vec<(u32, u32, u32)>,
     /// Group and name of each track.
     tracks: Vec<(String, String)>,
-    teachers: Vec<String>,
-    /// `[crops][teachers · 250]`
+    /// Style of each track, by its number in `style_names`.
+    styles: Vec<Option<usize>>,
+    style_names: Vec<String>,
+    teachers: Vec<Teacher>,
+    /// `[crops][outputs]`
     targets: Vec<f32>,
     digest: String,
 }
@@ -117,6 +166,14 @@ impl std::fmt::Debug for Dataset {
 impl Dataset {
     /// Opens every prepared file of `cache`, sorted by name. Teachers are those that every file has.
     pub fn open(cache: &Path) -> Result<Self, TrainError> {
+        Self::open_with(cache, None)
+    }
+
+    /// As [`Dataset::open`], with these teachers only, in this order.
+    ///
+    /// # Errors
+    /// Also if a file lacks the outputs of one of them.
+    pub fn open_with(cache: &Path, only: Option<&[String]>) -> Result<Self, TrainError> {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(cache).map_err(TrainError::io(cache))? {
             let path = entry.map_err(TrainError::io(cache))?.path();
@@ -126,18 +183,18 @@ impl Dataset {
         }
         paths.sort();
         let mut hasher = blake3::Hasher::new();
-        let (mut files, mut crops, mut tracks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut files, mut crops, mut tracks, mut styles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut by_name: HashMap<String, u32> = HashMap::new();
-        let mut outputs: BTreeMap<String, (usize, Vec<f32>)> = BTreeMap::new();
+        let mut outputs: BTreeMap<String, (usize, Teacher, Vec<f32>)> = BTreeMap::new();
         for path in &paths {
             let file = File::open(path).map_err(TrainError::io(path))?;
             // SAFETY: prepared files are written under another name and renamed, never changed afterwards.
             let map = unsafe { Mmap::map(&file) }.map_err(TrainError::io(path))?;
-            let (mapped, n, track, teachers) = {
+            let (mapped, n, track, style, teachers) = {
                 let bad = |reason: &str| TrainError::cache(path, reason);
                 let (_, header) = SafeTensors::read_metadata(&map).map_err(|e| TrainError::cache(path, e))?;
                 let get = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key)).cloned();
-                if get("format").as_deref() != Some(FORMAT) {
+                if !matches!(get("format").as_deref(), Some(FORMAT | FORMAT_2)) {
                     return Err(bad("not prepared by this version"));
                 }
                 let track = get("group").zip(get("track")).ok_or_else(|| bad("has no track name"))?;
@@ -153,7 +210,17 @@ impl Dataset {
                 let mut teachers = Vec::new();
                 for (name, view) in tensors.tensors() {
                     let Some(name) = name.strip_prefix("teacher.") else { continue };
-                    if view.shape() != [n, TARGETS] || view.dtype() != Dtype::F32 {
+                    if only.is_some_and(|only| !only.iter().any(|wanted| wanted == name)) {
+                        continue;
+                    }
+                    let penultimate = get(&format!("penultimate.{name}"))
+                        .map_or(Some(PENULTIMATE), |text| text.parse().ok())
+                        .unwrap_or(0);
+                    let tags = match *view.shape() {
+                        [rows, width] if rows == n => width.saturating_sub(penultimate),
+                        _ => 0,
+                    };
+                    if penultimate == 0 || tags == 0 || view.dtype() != Dtype::F32 {
                         return Err(bad("a teacher's outputs have another shape"));
                     }
                     let values: Vec<f32> =
@@ -161,9 +228,9 @@ impl Dataset {
                     if values.iter().any(|x| !x.is_finite()) {
                         return Err(bad("a teacher's output is not finite"));
                     }
-                    teachers.push((name.to_owned(), values));
+                    teachers.push((Teacher { name: name.to_owned(), penultimate, tags }, values));
                 }
-                (Some((mels_at, variants)), n, track, teachers)
+                (Some((mels_at, variants)), n, track, get("style"), teachers)
             };
             let Some((mels, variants)) = mapped else { continue };
             let next = tracks.len() as u32;
@@ -171,32 +238,72 @@ impl Dataset {
             if id == next {
                 hasher.update(track.1.as_bytes());
                 tracks.push(track);
+                styles.push(style);
             }
             hasher.update(&map[..map.len().min(4096)]);
-            for (name, values) in teachers {
-                let (seen, all) = outputs.entry(name).or_default();
+            for (teacher, values) in teachers {
+                let (seen, known, all) =
+                    outputs.entry(teacher.name.clone()).or_insert_with(|| (0, teacher.clone(), Vec::new()));
+                if *known != teacher {
+                    return Err(TrainError::cache(
+                        path,
+                        "a teacher has not as many outputs as in other files",
+                    ));
+                }
                 *seen += 1;
                 all.extend(values);
             }
             crops.extend((0..n as u32).map(|i| (files.len() as u32, i, id)));
             files.push(Mapped { map, mels, variants });
         }
-        let whole: Vec<_> = outputs.into_iter().filter(|(_, (seen, _))| *seen == files.len()).collect();
+        let mut whole: Vec<(Teacher, Vec<f32>)> = Vec::new();
+        let complete = |seen: usize| seen == files.len();
+        match only {
+            None => whole.extend(
+                outputs
+                    .into_values()
+                    .filter(|(seen, ..)| complete(*seen))
+                    .map(|(_, teacher, all)| (teacher, all)),
+            ),
+            Some(only) => {
+                for name in only {
+                    match outputs.remove(name) {
+                        Some((seen, teacher, all)) if complete(seen) => whole.push((teacher, all)),
+                        found => {
+                            return Err(TrainError::Options(format!(
+                                "{}: {} of {} prepared files have the outputs of teacher \"{name}\": prepare the music with this teacher first",
+                                cache.display(),
+                                found.map_or(0, |(seen, ..)| seen),
+                                files.len()
+                            )));
+                        }
+                    }
+                }
+            }
+        }
         if crops.is_empty() || whole.is_empty() {
             return Err(TrainError::Options(format!(
                 "{}: no prepared music with a teacher's outputs: run the preparation first",
                 cache.display()
             )));
         }
-        let teachers: Vec<String> = whole.iter().map(|(name, _)| name.clone()).collect();
-        let mut targets = Vec::with_capacity(crops.len() * teachers.len() * TARGETS);
+        let mut targets = Vec::with_capacity(whole.iter().map(|(_, values)| values.len()).sum());
         for i in 0..crops.len() {
-            for (_, (_, values)) in &whole {
-                targets.extend_from_slice(&values[i * TARGETS..(i + 1) * TARGETS]);
+            for (teacher, values) in &whole {
+                let width = teacher.outputs();
+                targets.extend_from_slice(&values[i * width..(i + 1) * width]);
             }
         }
+        let teachers = whole.into_iter().map(|(teacher, _)| teacher).collect();
         let digest = hasher.finalize().to_hex()[..32].to_owned();
-        Ok(Self { files, crops, tracks, teachers, targets, digest })
+        let mut style_names: Vec<String> = styles.iter().flatten().cloned().collect();
+        style_names.sort();
+        style_names.dedup();
+        let styles = styles
+            .iter()
+            .map(|style| style.as_ref().and_then(|style| style_names.binary_search(style).ok()))
+            .collect();
+        Ok(Self { files, crops, tracks, styles, style_names, teachers, targets, digest })
     }
 
     /// Number of crops.
@@ -215,16 +322,31 @@ impl Dataset {
     }
 
     /// The teachers, in the order of their outputs in [`targets`](Self::targets).
-    pub fn teachers(&self) -> &[String] {
+    pub fn teachers(&self) -> &[Teacher] {
         &self.teachers
     }
 
     /// Values per crop in [`targets`](Self::targets).
     pub fn outputs(&self) -> usize {
-        self.teachers.len() * TARGETS
+        self.teachers.iter().map(Teacher::outputs).sum()
     }
 
-    /// Teachers' raw outputs for a crop: per teacher 200 of the penultimate layer and 50 logits.
+    /// Style of a crop's track, by its number in [`style_names`](Self::style_names); `None` for music.
+    pub fn style(&self, crop: usize) -> Option<usize> {
+        self.styles[self.track(crop)]
+    }
+
+    /// Whether a track is a rendered groove.
+    pub(super) fn is_groove(&self, track: usize) -> bool {
+        self.styles[track].is_some()
+    }
+
+    /// Styles of the rendered grooves, sorted.
+    pub fn style_names(&self) -> &[String] {
+        &self.style_names
+    }
+
+    /// Teachers' raw outputs for a crop: per teacher its penultimate layer and its tag logits.
     pub fn targets(&self, crop: usize) -> &[f32] {
         &self.targets[crop * self.outputs()..][..self.outputs()]
     }

@@ -7,17 +7,22 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::cache::write_safetensors;
+use super::layout::{Layout, PENULTIMATE, Teacher};
 use super::{Head, LossWeights, TrainError};
 use crate::encoder::conv::OpenL3Weights;
 
-/// Version of the layout.
-const FORMAT: u32 = 1;
+/// Version of the layout: 2 says how many outputs each teacher has, and may have styles.
+const FORMAT: u32 = 2;
+/// Earlier layouts that are read: one kind of teacher, no styles.
+const OLDEST: u32 = 1;
+/// Tags of every teacher in version 1.
+const TAGS: usize = 50;
 
 /// What a run is and how far it got.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// Version of the layout; 1.
+    /// Version of the layout.
     pub format: u32,
     /// Optimiser steps done.
     pub step: u64,
@@ -37,12 +42,37 @@ pub struct Run {
     pub losses: LossWeights,
     /// Teachers, in the order of the head's outputs.
     pub teachers: Vec<String>,
+    /// Penultimate values and tags of each teacher; 200 and 50 where nothing is said.
+    #[serde(default)]
+    pub outputs: Vec<[usize; 2]>,
+    /// Weight of each teacher; 1 where nothing is said.
+    #[serde(default)]
+    pub weights: Vec<f32>,
+    /// Groove styles, in the order of the head's last outputs.
+    #[serde(default)]
+    pub styles: Vec<String>,
     /// Identity of the prepared music in the latest session.
     pub data: String,
     /// Tracks that were trained on in the latest session, and crops.
     pub tracks: usize,
     /// Crops that were trained on in the latest session.
     pub crops: usize,
+}
+
+impl Run {
+    /// What each output of the head is.
+    pub(super) fn layout(&self) -> Layout {
+        let teachers = self.teachers.iter().enumerate().map(|(i, name)| {
+            let [penultimate, tags] = self.outputs.get(i).copied().unwrap_or([PENULTIMATE, TAGS]);
+            Teacher { name: name.clone(), penultimate, tags }
+        });
+        Layout { teachers: teachers.collect(), styles: self.styles.len() }
+    }
+
+    /// A weight for each teacher.
+    pub(super) fn teacher_weights(&self) -> Vec<f32> {
+        (0..self.teachers.len()).map(|i| self.weights.get(i).copied().unwrap_or(1.0)).collect()
+    }
 }
 
 /// A run's state: weights, their average, optimiser, target statistics.
@@ -139,9 +169,9 @@ impl Checkpoint {
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(e.to_string()))?;
         let run = header.metadata().as_ref().and_then(|m| m.get("run"));
         let run = run.ok_or_else(|| bad("is no checkpoint of a training run".to_owned()))?;
-        let run: Run = serde_json::from_str(run).map_err(|e| bad(e.to_string()))?;
-        if run.format != FORMAT {
-            return Err(bad(format!("has format {}, expected {FORMAT}", run.format)));
+        let mut run: Run = serde_json::from_str(run).map_err(|e| bad(e.to_string()))?;
+        if !(OLDEST..=FORMAT).contains(&run.format) {
+            return Err(bad(format!("has format {}, expected {OLDEST} to {FORMAT}", run.format)));
         }
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
         let take = |name: &str| -> Result<Vec<f32>, TrainError> {
@@ -164,6 +194,17 @@ impl Checkpoint {
         };
         let (target_mean, target_deviation) = (take("target.mean")?, take("target.deviation")?);
         let (inputs, outputs) = (run.widths.get(7).copied().unwrap_or(0), target_mean.len());
+        // Counts come from a file: they are added up without overflow.
+        let counted = run.outputs.iter().flatten().copied().chain([run.styles.len()]);
+        let counted = counted.fold(0usize, usize::saturating_add);
+        if (!run.outputs.is_empty() && run.outputs.len() != run.teachers.len())
+            || counted > outputs
+            || run.layout().outputs() != outputs
+            || run.teachers.is_empty()
+        {
+            return Err(bad(format!("its teachers' and styles' outputs do not add up to {outputs}")));
+        }
+        run.format = FORMAT;
         let head = |name: &str| -> Result<Head, TrainError> {
             let parameters = take(name)?;
             if parameters.len() != outputs * (inputs + 1) || outputs == 0 {

@@ -7,7 +7,8 @@ use half::f16;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
-use super::cache::{PENULTIMATE, TAGS, TARGETS, write_safetensors};
+use super::cache::write_safetensors;
+use super::layout::Layout;
 use super::{Checkpoint, TrainError, widen};
 use crate::encoder::conv::OPENL3_WIDTHS;
 use crate::encoder::{Architecture, ModelManifest, ModelRef};
@@ -27,6 +28,8 @@ pub struct ExportOptions {
     pub provenance: String,
     /// Share of the tag logits in the search vector, beside 1 for the penultimate layer.
     pub tags_share: f32,
+    /// Teachers whose frames make up the search vector, with a weight each; none: the first, with weight 1.
+    pub frames: Vec<(String, f32)>,
 }
 
 /// What was written.
@@ -43,9 +46,11 @@ pub struct Exported {
 /// Writes the averaged weights at OpenL3's full width (a narrower network is widened without changing its function),
 /// kernels in f16, all else in f32.
 ///
-/// Two linear layers are added: `projection.{weight, bias}` (512 → 512), which turns an embedding into the first
-/// teacher's frame: rows 0 to 199 are its z-scored penultimate layer, rows 200 to 249 its z-scored tag logits times
-/// `tags_share`, the others are zero; and `tags.{weight, bias}` (512 → 50), its tag logits.
+/// Two linear layers are added: `projection.{weight, bias}` (512 → 512), which turns an embedding into the teachers'
+/// frames, one below the other: for each teacher of `frames` its z-scored penultimate layer times its weight and, where
+/// `tags_share` is not 0, its z-scored tag logits times weight and share. Rows beyond are zero. More than 512 rows are
+/// folded into 512 that give the same angles between vectors (the triangular factor of a QR decomposition; what is lost
+/// is a constant that all vectors share). And `tags.{weight, bias}` (512 → tags), the first teacher's tag logits.
 pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let state = Checkpoint::load(&options.checkpoint)?;
     let (network, head) = widen(&state.average, &state.head_average, &OPENL3_WIDTHS, state.run.seed)?;
@@ -61,29 +66,27 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     };
     network.for_each(&mut add);
     let (weight, bias) = head.parameters.split_at(head.outputs * dimension);
-    let mut projection = vec![0.0; dimension * dimension];
-    let mut offset = vec![0.0; dimension];
-    for i in 0..TARGETS {
-        let share = if i < PENULTIMATE { 1.0 } else { options.tags_share };
-        for (to, from) in projection[i * dimension..].iter_mut().zip(&weight[i * dimension..][..dimension]) {
-            *to = share * from;
-        }
-        offset[i] = share * bias[i];
-    }
+    let layout = state.run.layout();
+    let stacked = stack(&layout, options, weight, bias, dimension)?;
+    let (projection, offset) = fold(stacked, dimension);
     add("projection.weight", &[dimension, dimension], &projection);
     add("projection.bias", &[dimension], &offset);
-    let mut tags = vec![0.0; TAGS * dimension];
-    let mut tags_bias = vec![0.0; TAGS];
-    for i in 0..TAGS {
-        let (scale, shift) = (state.target_deviation[PENULTIMATE + i], state.target_mean[PENULTIMATE + i]);
-        let row = &weight[(PENULTIMATE + i) * dimension..][..dimension];
+    let (first, at) = layout.spans().next().ok_or_else(|| {
+        TrainError::checkpoint(&options.checkpoint, "learnt from no teacher: there is nothing to export")
+    })?;
+    let at = at + first.penultimate;
+    let mut tags = vec![0.0; first.tags * dimension];
+    let mut tags_bias = vec![0.0; first.tags];
+    for i in 0..first.tags {
+        let (scale, shift) = (state.target_deviation[at + i], state.target_mean[at + i]);
+        let row = &weight[(at + i) * dimension..][..dimension];
         for (to, from) in tags[i * dimension..].iter_mut().zip(row) {
             *to = scale * from;
         }
-        tags_bias[i] = scale * bias[PENULTIMATE + i] + shift;
+        tags_bias[i] = scale * bias[at + i] + shift;
     }
-    add("tags.weight", &[TAGS, dimension], &tags);
-    add("tags.bias", &[TAGS], &tags_bias);
+    add("tags.weight", &[first.tags, dimension], &tags);
+    add("tags.bias", &[first.tags], &tags_bias);
 
     std::fs::create_dir_all(&options.out).map_err(TrainError::io(&options.out))?;
     let file = format!("{}.safetensors", options.name);
@@ -121,6 +124,72 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     Ok(Exported { manifest, path: card, bytes: bytes.len() as u64 })
 }
 
+/// Rows of the search vector, each with its offset as a last value.
+fn stack(
+    layout: &Layout,
+    options: &ExportOptions,
+    weight: &[f32],
+    bias: &[f32],
+    dimension: usize,
+) -> Result<Vec<Vec<f64>>, TrainError> {
+    let mut rows = Vec::new();
+    let first = layout.teachers.first().map(|teacher| (teacher.name.clone(), 1.0));
+    let frames = if options.frames.is_empty() { first.as_slice() } else { &options.frames };
+    for (name, share) in frames {
+        let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == *name) else {
+            let known: Vec<&str> = layout.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+            return Err(TrainError::Options(format!(
+                "the run did not learn from \"{name}\": expected one of {}",
+                known.join(", ")
+            )));
+        };
+        let tags = if options.tags_share == 0.0 { 0 } else { teacher.tags };
+        for i in 0..teacher.penultimate + tags {
+            let factor = f64::from(if i < teacher.penultimate { *share } else { share * options.tags_share });
+            let row = weight[(at + i) * dimension..][..dimension].iter().chain([&bias[at + i]]);
+            rows.push(row.map(|&x| factor * f64::from(x)).collect());
+        }
+    }
+    Ok(rows)
+}
+
+/// At most `dimension` rows with the same products between vectors, as a matrix `[dimension][dimension]` and offsets.
+fn fold(mut rows: Vec<Vec<f64>>, dimension: usize) -> (Vec<f32>, Vec<f32>) {
+    let width = dimension + 1;
+    if rows.len() > dimension {
+        // Householder's triangularisation: rotations of the rows change no product.
+        for column in 0..width {
+            let length = rows[column..].iter().map(|row| row[column] * row[column]).sum::<f64>().sqrt();
+            if length == 0.0 {
+                continue;
+            }
+            let pivot = rows[column][column];
+            let mut mirror: Vec<f64> = rows[column..].iter().map(|row| row[column]).collect();
+            mirror[0] += length.copysign(pivot);
+            let square: f64 = mirror.iter().map(|x| x * x).sum();
+            for other in column..width {
+                let along: f64 = rows[column..].iter().zip(&mirror).map(|(row, m)| row[other] * m).sum();
+                for (row, m) in rows[column..].iter_mut().zip(&mirror) {
+                    row[other] -= 2.0 * along / square * m;
+                }
+            }
+            if column + 1 >= rows.len() {
+                break;
+            }
+        }
+    }
+    rows.truncate(dimension);
+    let mut matrix = vec![0.0; dimension * dimension];
+    let mut offsets = vec![0.0; dimension];
+    for (i, row) in rows.iter().enumerate() {
+        for (to, from) in matrix[i * dimension..].iter_mut().zip(&row[..dimension]) {
+            *to = *from as f32;
+        }
+        offsets[i] = row[dimension] as f32;
+    }
+    (matrix, offsets)
+}
+
 /// Lower-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     bytes
@@ -134,4 +203,42 @@ fn write_json(path: &Path, manifest: &ModelManifest) -> Result<(), TrainError> {
     let json = serde_json::to_string_pretty(manifest).map_err(|e| TrainError::checkpoint(path, e))? + "\n";
     let part = path.with_extension("part");
     std::fs::write(&part, json).and_then(|()| std::fs::rename(&part, path)).map_err(TrainError::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    #[test]
+    fn folded_rows_keep_distances() {
+        let mut random = Random::new(3, 3);
+        let (dimension, count) = (12, 31);
+        let rows: Vec<Vec<f64>> =
+            (0..count).map(|_| (0..=dimension).map(|_| random.normal()).collect()).collect();
+        let points: Vec<Vec<f64>> =
+            (0..5).map(|_| (0..dimension).map(|_| random.normal()).collect()).collect();
+        let at = |row: &[f64], x: &[f64]| -> f64 {
+            row[..dimension].iter().zip(x).map(|(a, b)| a * b).sum::<f64>() + row[dimension]
+        };
+        let (matrix, offsets) = fold(rows.clone(), dimension);
+        let folded: Vec<Vec<f64>> = (0..dimension)
+            .map(|i| {
+                let row = matrix[i * dimension..][..dimension].iter().chain([&offsets[i]]);
+                row.map(|&x| f64::from(x)).collect()
+            })
+            .collect();
+        let distance = |rows: &[Vec<f64>], a: &[f64], b: &[f64]| -> f64 {
+            rows.iter().map(|row| (at(row, a) - at(row, b)).powi(2)).sum::<f64>().sqrt()
+        };
+        for pair in points.windows(2) {
+            let (before, after) =
+                (distance(&rows, &pair[0], &pair[1]), distance(&folded, &pair[0], &pair[1]));
+            assert!((before / after - 1.0).abs() < 1e-5, "{before}, {after}");
+        }
+        // Few rows stay as they are.
+        let (matrix, offsets) = fold(rows[..3].to_vec(), dimension);
+        assert_eq!(matrix[dimension..dimension + 2], [rows[1][0] as f32, rows[1][1] as f32]);
+        assert_eq!(offsets[2..4], [rows[2][dimension] as f32, 0.0]);
+    }
 }

@@ -9,13 +9,17 @@
 //! contrastive learning", `NeurIPS` 2020.
 
 mod augment;
+mod begin;
 mod cache;
 mod checkpoint;
 mod error;
 mod export;
 mod head;
+mod layout;
+mod log;
 mod loss;
 mod optimiser;
+mod options;
 mod prepare;
 mod random;
 mod run;
@@ -27,10 +31,12 @@ pub use checkpoint::{Checkpoint, Run};
 pub use error::TrainError;
 pub use export::{ExportOptions, Exported, export};
 pub use head::Head;
+pub use layout::Teacher;
 pub use loss::{LossParts, LossWeights};
 pub use optimiser::{AdamW, AdamWOptions};
+pub use options::{Progress, Start, TrainOptions, Trained};
 pub use prepare::{PrepareOptions, PrepareProgress, Prepared, prepare};
-pub use run::{Progress, Start, TrainOptions, Trained, train};
+pub use run::train;
 pub use validate::Validation;
 pub use widen::widen;
 

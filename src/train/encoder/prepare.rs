@@ -7,7 +7,8 @@ use half::f16;
 
 use super::TrainError;
 use super::augment;
-use super::cache::{self, TARGETS, TrackCrops};
+use super::cache::{self, TrackCrops};
+use super::layout::Teacher;
 use super::random::Random;
 use crate::audio;
 use crate::encoder::conv::WINDOW;
@@ -31,6 +32,9 @@ pub struct PrepareOptions {
     /// Folders of music. The first folder below one is a track's group (a package, an album …): groups are what
     /// validation holds out.
     pub sources: Vec<PathBuf>,
+    /// Folders of rendered grooves: the first folder below one is a track's style. Their groups are eight parts with
+    /// every style in each.
+    pub grooves: Vec<PathBuf>,
     /// Folder of the prepared files; made if it is not there.
     pub cache: PathBuf,
     /// Passes of this number are prepared: each pass has crops of its own from every track.
@@ -39,7 +43,7 @@ pub struct PrepareOptions {
     pub crops: usize,
     /// Degraded versions of each crop, beside the music as it is.
     pub degraded: usize,
-    /// Teachers, by model; each must have 200 values and 50 tags.
+    /// Teachers, by model: networks at 16 kHz with tags. Prepared files that lack one get its outputs added.
     pub teachers: Vec<ModelRef>,
     /// Seed of places and degradations.
     pub seed: u64,
@@ -50,6 +54,7 @@ impl PrepareOptions {
     pub fn new(sources: Vec<PathBuf>, cache: PathBuf) -> Self {
         Self {
             sources,
+            grooves: Vec::new(),
             cache,
             passes: 0..1,
             crops: 12,
@@ -80,6 +85,8 @@ pub struct Prepared {
     pub crops: usize,
     /// Tracks that had been prepared before.
     pub present: usize,
+    /// Tracks prepared before, to which this call added teachers' outputs.
+    pub added: usize,
     /// Tracks that could not be used, and why.
     pub skipped: Vec<(PathBuf, String)>,
 }
@@ -96,8 +103,9 @@ pub fn prepare(
     }
     std::fs::create_dir_all(&options.cache).map_err(TrainError::io(&options.cache))?;
     let mut tracks = Vec::new();
-    for source in &options.sources {
-        let found = list(source)?;
+    let sources = options.sources.iter().map(|source| (source, false));
+    for (source, grooves) in sources.chain(options.grooves.iter().map(|source| (source, true))) {
+        let found = list(source, grooves)?;
         if found.is_empty() {
             return Err(TrainError::NoMusic { path: source.clone() });
         }
@@ -120,24 +128,24 @@ pub fn prepare(
                 return Ok(());
             }
             let path = cache::file(&options.cache, &track.name, pass);
-            let result = if path.exists() { None } else { Some(worker.track(track, pass)) };
-            let written = match &result {
-                Some(Ok(crops)) if !crops.starts.is_empty() => {
-                    cache::write(&path, crops)?;
-                    crops.starts.len()
-                }
-                _ => 0,
-            };
+            let done = worker.one(track, pass, &path);
+            // A full disk or a lost folder stops the run; a bad track does not.
+            if let Err(error @ (TrainError::Io { .. } | TrainError::Cache { .. })) = done {
+                return Err(error);
+            }
             let Ok(mut state) = state.lock() else { return Ok(()) };
             state.1 += 1;
-            match result {
-                None => state.0.present += 1,
-                Some(Ok(_)) if written > 0 => {
-                    state.0.tracks += 1;
-                    state.0.crops += written;
+            match done {
+                Ok(Done::Present) => state.0.present += 1,
+                Ok(Done::Added) => state.0.added += 1,
+                Ok(Done::Written(0)) => {
+                    state.0.skipped.push((track.path.clone(), "nothing but silence".to_owned()));
                 }
-                Some(Ok(_)) => state.0.skipped.push((track.path.clone(), "nothing but silence".to_owned())),
-                Some(Err(error)) => state.0.skipped.push((track.path.clone(), error.to_string())),
+                Ok(Done::Written(crops)) => {
+                    state.0.tracks += 1;
+                    state.0.crops += crops;
+                }
+                Err(error) => state.0.skipped.push((track.path.clone(), error.to_string())),
             }
             let now = PrepareProgress { done: state.1, total, crops: state.0.crops };
             state.2 &= progress(now);
@@ -154,10 +162,21 @@ struct Track {
     path: PathBuf,
     group: String,
     name: String,
+    style: Option<String>,
 }
 
+/// What became of a track.
+enum Done {
+    Present,
+    Added,
+    Written(usize),
+}
+
+/// Parts of the grooves that can be held out.
+const GROOVE_GROUPS: u8 = 8;
+
 /// Audio files below a folder, sorted.
-fn list(source: &Path) -> Result<Vec<Track>, TrainError> {
+fn list(source: &Path, grooves: bool) -> Result<Vec<Track>, TrainError> {
     let mut tracks = Vec::new();
     for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
         let entry = entry.map_err(|error| TrainError::Io {
@@ -170,8 +189,16 @@ fn list(source: &Path) -> Result<Vec<Track>, TrainError> {
         let below = entry.path().strip_prefix(source).unwrap_or(entry.path());
         let parts: Vec<String> =
             below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        let group = if parts.len() > 1 { parts[0].clone() } else { String::new() };
-        tracks.push(Track { path: entry.path().to_owned(), group, name: parts.join("/") });
+        let first = (parts.len() > 1).then(|| parts[0].clone());
+        let name = parts.join("/");
+        if grooves {
+            let part = blake3::hash(name.as_bytes()).as_bytes()[8] % GROOVE_GROUPS;
+            let (group, name) = (format!("grooves {part}"), format!("grooves/{name}"));
+            tracks.push(Track { path: entry.path().to_owned(), group, name, style: first });
+        } else {
+            let group = first.unwrap_or_default();
+            tracks.push(Track { path: entry.path().to_owned(), group, name, style: None });
+        }
     }
     Ok(tracks)
 }
@@ -180,7 +207,7 @@ fn list(source: &Path) -> Result<Vec<Track>, TrainError> {
 struct Worker<'a> {
     options: &'a PrepareOptions,
     front_end: MelFrontEnd,
-    teachers: Vec<(String, Encoder, MelFrontEnd)>,
+    teachers: Vec<(Teacher, Encoder, MelFrontEnd)>,
     low_pass: Vec<f32>,
 }
 
@@ -192,14 +219,19 @@ impl<'a> Worker<'a> {
             let encoder = Encoder::load(model, &device)?;
             let manifest = encoder.manifest();
             let rate = manifest.front_end.sample_rate;
-            if manifest.dimension != cache::PENULTIMATE || rate * DECIMATION as u32 != RATE {
+            let front_end = MelFrontEnd::new(manifest.front_end.clone())?;
+            let penultimate = manifest.dimension;
+            let tags = encoder.tags();
+            if rate * DECIMATION as u32 != RATE || tags == 0 {
                 return Err(TrainError::Options(format!(
-                    "{model} is no teacher: expected 200 values at 16 kHz, found {} at {rate} Hz",
-                    manifest.dimension
+                    "{model} is no teacher: expected a network with tags at 16 kHz, found {tags} tags at {rate} Hz"
                 )));
             }
-            let front_end = MelFrontEnd::new(manifest.front_end.clone())?;
-            teachers.push((manifest.name.clone(), encoder, front_end));
+            let name = manifest.name.clone();
+            if teachers.iter().any(|(known, ..): &(Teacher, _, _)| known.name == name) {
+                return Err(TrainError::Options(format!("two teachers are called \"{name}\"")));
+            }
+            teachers.push((Teacher { name, penultimate, tags }, encoder, front_end));
         }
         let front_end = MelFrontEnd::new(MelConfig::openl3(OpenL3Variant::Original))?;
         Ok(Self { options, front_end, teachers, low_pass: low_pass() })
@@ -211,7 +243,41 @@ impl<'a> Worker<'a> {
         longest * DECIMATION + 2 * REACH
     }
 
-    fn track(&self, track: &Track, pass: u32) -> Result<TrackCrops, TrainError> {
+    /// Prepares a track, or adds the teachers that its file lacks.
+    fn one(&self, track: &Track, pass: u32, path: &Path) -> Result<Done, TrainError> {
+        let all: Vec<usize> = (0..self.teachers.len()).collect();
+        let Some((names, starts)) = cache::peek(path) else {
+            let crops = self.track(track, pass, &all, true)?;
+            if !crops.starts.is_empty() {
+                cache::write(path, &crops)?;
+            }
+            return Ok(Done::Written(crops.starts.len()));
+        };
+        let missing: Vec<usize> =
+            all.into_iter().filter(|&i| !names.contains(&self.teachers[i].0.name)).collect();
+        if missing.is_empty() {
+            return Ok(Done::Present);
+        }
+        let crops = self.track(track, pass, &missing, false)?;
+        if crops.starts != starts {
+            return Err(TrainError::Options(format!(
+                "{}: prepared with other crops or another seed: prepare it with the same, or into another folder",
+                path.display()
+            )));
+        }
+        cache::add_teachers(path, &crops.teachers)?;
+        Ok(Done::Added)
+    }
+
+    /// - `teachers`: numbers of those to ask
+    /// - `student`: whether the student's spectrograms are made
+    fn track(
+        &self,
+        track: &Track,
+        pass: u32,
+        teachers: &[usize],
+        student: bool,
+    ) -> Result<TrackCrops, TrainError> {
         let options = self.options;
         let info = audio::probe(&track.path)?;
         let length = audio::resampled_len(&info, RATE);
@@ -239,40 +305,40 @@ impl<'a> Worker<'a> {
         let mut crops = TrackCrops {
             group: track.group.clone(),
             track: track.name.clone(),
+            style: track.style.clone(),
             variants,
             starts: Vec::with_capacity(count),
-            mels: Vec::with_capacity(count * variants * WINDOW),
-            teachers: self
-                .teachers
-                .iter()
-                .map(|(name, ..)| (name.clone(), Vec::with_capacity(count * TARGETS)))
-                .collect(),
+            mels: Vec::with_capacity(if student { count * variants * WINDOW } else { 0 }),
+            teachers: Vec::with_capacity(teachers.len()),
         };
+        let teachers: Vec<_> = teachers.iter().map(|&i| &self.teachers[i]).collect();
         let mut scratch = self.front_end.scratch();
         let mut mel = vec![0.0; WINDOW];
         let mut cut = vec![0.0; WINDOW_SAMPLES];
         let mut low = vec![0.0; (size - 2 * REACH) / DECIMATION];
         let mut teacher_scratch: Vec<_> =
-            self.teachers.iter().map(|(_, _, front_end)| front_end.scratch()).collect();
-        let mut teacher_mels = vec![Vec::new(); self.teachers.len()];
+            teachers.iter().map(|(_, _, front_end)| front_end.scratch()).collect();
+        let mut teacher_mels = vec![Vec::new(); teachers.len()];
         let middle = (size - WINDOW_SAMPLES) / 2;
         audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, patch| {
             if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
                 return;
             }
             crops.starts.push((starts[i] as f64 + middle as f64) as f32 / RATE as f32);
-            let mut keep = |samples: &[f32]| {
-                self.front_end.compute_into(samples, &mut scratch, &mut mel);
-                crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
-            };
-            keep(&patch[middle..middle + WINDOW_SAMPLES]);
-            for _ in 0..options.degraded {
-                augment::degrade(patch, &mut random, &mut cut);
-                keep(&cut);
+            if student {
+                let mut keep = |samples: &[f32]| {
+                    self.front_end.compute_into(samples, &mut scratch, &mut mel);
+                    crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
+                };
+                keep(&patch[middle..middle + WINDOW_SAMPLES]);
+                for _ in 0..options.degraded {
+                    augment::degrade(patch, &mut random, &mut cut);
+                    keep(&cut);
+                }
             }
             decimate(patch, &self.low_pass, &mut low);
             level(&mut low);
-            let teachers = self.teachers.iter().zip(&mut teacher_scratch).zip(&mut teacher_mels);
+            let teachers = teachers.iter().zip(&mut teacher_scratch).zip(&mut teacher_mels);
             for (((_, _, front_end), scratch), mels) in teachers {
                 let at = mels.len();
                 mels.resize(at + front_end.config().cells(), 0.0);
@@ -280,12 +346,14 @@ impl<'a> Worker<'a> {
             }
         })?;
         let n = crops.starts.len();
-        for (i, (_, encoder, _)) in self.teachers.iter().enumerate() {
-            let tagged = encoder.encode_with_tags(&teacher_mels[i], n)?;
+        for ((teacher, encoder, _), mels) in teachers.into_iter().zip(&teacher_mels) {
+            let tagged = encoder.encode_with_tags(mels, n)?;
+            let mut values = Vec::with_capacity(n * teacher.outputs());
             let rows = tagged.embeddings.rows().into_iter().zip(tagged.logits.rows());
             for (penultimate, logits) in rows {
-                crops.teachers[i].1.extend(penultimate.iter().chain(logits));
+                values.extend(penultimate.iter().chain(logits));
             }
+            crops.teachers.push((teacher.clone(), values));
         }
         Ok(crops)
     }

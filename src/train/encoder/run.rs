@@ -1,163 +1,25 @@
 //! The training loop.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rayon::prelude::*;
 
 use super::augment;
-use super::cache::{Dataset, TARGETS};
+use super::begin;
+use super::cache::Dataset;
 use super::checkpoint::{Checkpoint, Run, flatten, unflatten};
-use super::loss::{self, Batch, LossParts, LossWeights};
+use super::layout::Layout;
+use super::log;
+use super::loss::{self, Batch, LossParts};
 use super::optimiser::{self, AdamW, AdamWOptions};
+use super::options::{Progress, TrainOptions, Trained};
 use super::random::Random;
 use super::validate::{self, Validation};
-use super::{Head, TrainError, widen};
+use super::{Head, TrainError};
 use crate::encoder::conv::{OpenL3Train, OpenL3Weights, WINDOW};
-
-/// What a run begins with when its folder has no checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Start {
-    /// Seeded random weights.
-    #[default]
-    Seeded,
-    /// The averaged weights of another run's checkpoint, widened to this run's width if that is larger.
-    From(PathBuf),
-}
-
-/// How to train.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainOptions {
-    /// Folder of prepared music.
-    pub cache: PathBuf,
-    /// Folder of the run: `checkpoint.safetensors`, `loss.csv`, `validation.csv`. A run that has a checkpoint goes on.
-    pub out: PathBuf,
-    /// What a new run begins with.
-    pub start: Start,
-    /// Channels of the eight convolutions; see [`super::widths`].
-    pub widths: [usize; 8],
-    /// Windows per step.
-    pub batch: usize,
-    /// Windows in all; the schedule ends here.
-    pub windows: u64,
-    /// Seconds of training in all, over every session; the schedule ends here if this comes first. Runs with a limit
-    /// depend on the machine's speed.
-    pub time_limit: Option<Duration>,
-    /// Highest learning rate.
-    pub learning_rate: f64,
-    /// Share of the run in which the rate rises.
-    pub warm_up: f64,
-    /// Weight decay of filters and of the head's matrix.
-    pub weight_decay: f32,
-    /// Longest gradient.
-    pub clip: f64,
-    /// Share of the average that is kept at each step.
-    pub average: f32,
-    /// Objectives.
-    pub losses: LossWeights,
-    /// Tilt and band limits on the spectrograms, besides the degraded variants.
-    pub colour: bool,
-    /// Share of tracks in held-out groups.
-    pub holdout: f64,
-    /// Groups to hold out, instead of those that a hash picks.
-    pub holdout_groups: Vec<String>,
-    /// Windows between validations.
-    pub validate_every: u64,
-    /// Held-out windows that are looked at.
-    pub validation_windows: usize,
-    /// Time between checkpoints.
-    pub checkpoint_every: Duration,
-    /// Seed of weights, order and augmentation.
-    pub seed: u64,
-}
-
-impl TrainOptions {
-    /// 200 000 windows at full width, in batches of 32.
-    pub fn new(cache: PathBuf, out: PathBuf) -> Self {
-        Self {
-            cache,
-            out,
-            start: Start::Seeded,
-            widths: crate::encoder::conv::OPENL3_WIDTHS,
-            batch: 32,
-            windows: 200_000,
-            time_limit: None,
-            learning_rate: 2e-3,
-            warm_up: 0.02,
-            weight_decay: 0.01,
-            clip: 5.0,
-            average: 0.999,
-            losses: LossWeights::default(),
-            colour: true,
-            holdout: 0.12,
-            holdout_groups: Vec::new(),
-            validate_every: 10_000,
-            validation_windows: 600,
-            checkpoint_every: Duration::from_mins(3),
-            seed: 1,
-        }
-    }
-
-    fn check(&self) -> Result<(), TrainError> {
-        let wrong = |text: &str| Err(TrainError::Options(text.to_owned()));
-        if self.batch < 2 || (self.losses.contrast > 0.0 && !self.batch.is_multiple_of(2)) {
-            return wrong("the batch must be 2 or more, and even with a contrastive loss");
-        }
-        if !(self.learning_rate > 0.0 && self.clip > 0.0 && (0.0..1.0).contains(&self.average)) {
-            return wrong("learning rate and clip must be above 0, and the average's share in 0..1");
-        }
-        if !(0.0..0.9).contains(&self.holdout) || !(0.0..1.0).contains(&self.warm_up) {
-            return wrong("the held-out share must be in 0..0.9, and the warm-up in 0..1");
-        }
-        if self.widths.iter().any(|width| !width.is_multiple_of(16) || !(16..=4096).contains(width)) {
-            return wrong("widths must be multiples of 16 from 16 to 4096");
-        }
-        Ok(())
-    }
-}
-
-/// How far a run is; given after every step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress {
-    /// Optimiser steps done.
-    pub step: u64,
-    /// Windows seen, over all sessions.
-    pub windows: u64,
-    /// Windows in all.
-    pub total: u64,
-    /// Share of the schedule that is done, by windows or by time.
-    pub share: f64,
-    /// Losses of this step.
-    pub losses: LossParts,
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// Windows per second in this session.
-    pub rate: f64,
-    /// A validation, if one was just made.
-    pub validation: Option<Validation>,
-}
-
-/// What a run came to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trained {
-    /// Its state; also in the run's folder.
-    pub checkpoint: Checkpoint,
-    /// The last validation; none without held-out groups.
-    pub validation: Option<Validation>,
-    /// Whether the schedule is at its end.
-    pub finished: bool,
-}
 
 /// Name of the checkpoint in a run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";
-const LOSS_HEADER: &str =
-    "step,windows,seconds,learning_rate,total,penultimate_mse,penultimate_cosine,tags_mse,tags_bce,contrast";
-const VALIDATION_HEADER: &str =
-    "step,windows,seconds,n,tracks,r2_penultimate,r2_tags,correlation,track_correlation,neighbours";
-/// Steps per line of the loss file.
-const LOG_EVERY: u64 = 10;
 
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
 ///
@@ -168,13 +30,21 @@ pub fn train(
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Trained, TrainError> {
     options.check()?;
-    let data = Dataset::open(&options.cache)?;
+    let path = options.out.join(CHECKPOINT);
+    let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
+    let grown = begin::grown(options, resumed.is_none())?;
+    let names = begin::teachers(options, resumed.as_ref().or(grown.as_ref()));
+    let data = Dataset::open_with(&options.cache, names.as_deref())?;
     std::fs::create_dir_all(&options.out).map_err(TrainError::io(&options.out))?;
     let (held, crops) = validate::split(&data, options.holdout, &options.holdout_groups)?;
     if crops.is_empty() {
         return Err(TrainError::Options("every group is held out: nothing is left to train on".to_owned()));
     }
-    let mut trainer = Trainer::new(options, &data, crops, &held)?;
+    let state = match resumed {
+        Some(state) => begin::resume(options, &data, &path, state)?,
+        None => begin::begin(options, &data, &crops, grown)?,
+    };
+    let mut trainer = Trainer::new(options, &data, state, crops, &held);
     trainer.run(progress)
 }
 
@@ -184,7 +54,11 @@ struct Trainer<'a> {
     crops: Vec<usize>,
     /// Crops of each track, for the contrast's partners.
     by_track: Vec<Vec<usize>>,
+    /// Held-out music, and held-out grooves.
     held: Vec<usize>,
+    held_grooves: Vec<usize>,
+    layout: Layout,
+    teacher_weights: Vec<f32>,
     run: Run,
     net: OpenL3Train,
     decay: Vec<f32>,
@@ -208,33 +82,12 @@ impl<'a> Trainer<'a> {
     fn new(
         options: &'a TrainOptions,
         data: &'a Dataset,
+        state: Checkpoint,
         crops: Vec<usize>,
         held: &[usize],
-    ) -> Result<Self, TrainError> {
-        let outputs = data.outputs();
-        let path = options.out.join(CHECKPOINT);
-        let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
-        let state = match resumed {
-            Some(state) => {
-                if state.run.widths != options.widths || state.run.seed != options.seed {
-                    return Err(TrainError::checkpoint(
-                        &path,
-                        format!(
-                            "is of a run with widths {:?} and seed {}, asked for are {:?} and {}: use another folder",
-                            state.run.widths, state.run.seed, options.widths, options.seed
-                        ),
-                    ));
-                }
-                state
-            }
-            None => Self::begin(options, data, &crops)?,
-        };
-        if state.run.teachers != data.teachers() {
-            return Err(TrainError::checkpoint(
-                &path,
-                format!("learnt from {:?}, the music was heard by {:?}", state.run.teachers, data.teachers()),
-            ));
-        }
+    ) -> Self {
+        let layout = state.run.layout();
+        let outputs = layout.outputs();
         let mut by_track = vec![Vec::new(); data.tracks().len()];
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
@@ -258,8 +111,12 @@ impl<'a> Trainer<'a> {
         run.crops = crops.len();
         run.tracks = by_track.iter().filter(|crops| !crops.is_empty()).count();
         (run.batch, run.losses) = (options.batch, options.losses);
-        Ok(Self {
-            held: validate::thin(held, options.validation_windows),
+        let (grooves, music): (Vec<usize>, Vec<usize>) =
+            held.iter().partition(|&&crop| data.style(crop).is_some());
+        Self {
+            held: validate::thin(&music, options.validation_windows),
+            held_grooves: validate::thin(&grooves, options.validation_windows / 2),
+            teacher_weights: run.teacher_weights(),
             adam: adam(net_moments),
             head_adam: adam(head_moments),
             average: flatten(&state.average),
@@ -268,7 +125,7 @@ impl<'a> Trainer<'a> {
             target_deviation: state.target_deviation,
             order: (u64::MAX, Vec::new()),
             mels: vec![0.0; options.batch * WINDOW],
-            targets: vec![0.0; options.batch * outputs],
+            targets: vec![0.0; options.batch * layout.targets()],
             d_predictions: vec![0.0; options.batch * outputs],
             head_gradients: vec![0.0; state.head.parameters.len()],
             head: state.head,
@@ -280,65 +137,15 @@ impl<'a> Trainer<'a> {
             net,
             decay,
             head_decay,
-        })
-    }
-
-    /// The state before the first step.
-    fn begin(options: &TrainOptions, data: &Dataset, crops: &[usize]) -> Result<Checkpoint, TrainError> {
-        let outputs = data.outputs();
-        let mut windows_before = 0;
-        let (network, head, mean, deviation) = match &options.start {
-            Start::Seeded => {
-                let network = OpenL3Weights::seeded(options.seed, &options.widths);
-                let head = Head::seeded(options.widths[7], outputs, options.seed);
-                let (mean, deviation) = moments(data, crops);
-                (network, head, mean, deviation)
-            }
-            Start::From(path) => {
-                let from = Checkpoint::load(path)?;
-                if from.run.teachers != data.teachers() {
-                    return Err(TrainError::checkpoint(path, "learnt from other teachers"));
-                }
-                windows_before = from.run.windows + from.run.windows_before;
-                let (network, head) =
-                    widen(&from.average, &from.head_average, &options.widths, options.seed)?;
-                (network, head, from.target_mean, from.target_deviation)
-            }
-        };
-        let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
-        let adam = [zeros(flatten(&network).0.len()), zeros(head.parameters.len())];
-        let run = Run {
-            format: Checkpoint::format(),
-            step: 0,
-            windows: 0,
-            windows_before,
-            seconds: 0.0,
-            widths: options.widths.to_vec(),
-            batch: options.batch,
-            seed: options.seed,
-            losses: options.losses,
-            teachers: data.teachers().to_vec(),
-            data: String::new(),
-            tracks: 0,
-            crops: 0,
-        };
-        Ok(Checkpoint {
-            run,
-            average: network.clone(),
-            network,
-            head_average: head.clone(),
-            head,
-            target_mean: mean,
-            target_deviation: deviation,
-            adam,
-        })
+            layout,
+        }
     }
 
     fn run(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<Trained, TrainError> {
         let loss_file = self.options.out.join("loss.csv");
         let validation_file = self.options.out.join("validation.csv");
-        keep_rows(&loss_file, LOSS_HEADER, self.run.step)?;
-        keep_rows(&validation_file, VALIDATION_HEADER, self.run.step)?;
+        log::keep_rows(&loss_file, log::LOSS_HEADER, self.run.step)?;
+        log::keep_rows(&validation_file, log::VALIDATION_HEADER, self.run.step)?;
         let (clock, before) = (Instant::now(), self.run.seconds);
         let first = self.run.windows;
         let mut saved = Instant::now();
@@ -354,21 +161,21 @@ impl<'a> Trainer<'a> {
             let learning_rate = optimiser::cosine(self.options.learning_rate, share, self.options.warm_up);
             let losses = self.step(learning_rate)?;
             self.run.seconds = before + clock.elapsed().as_secs_f64();
-            add(&mut sums.0, &losses);
+            log::add(&mut sums.0, &losses);
             sums.1 += 1;
-            if self.run.step.is_multiple_of(LOG_EVERY) {
-                let mean = scaled(&sums.0, 1.0 / sums.1 as f32);
-                self.log_loss(&loss_file, learning_rate, &mean)?;
+            if self.run.step.is_multiple_of(log::LOG_EVERY) {
+                let mean = log::scaled(&sums.0, 1.0 / sums.1 as f32);
+                log::loss(&loss_file, &self.run, learning_rate, &mean)?;
                 sums = (LossParts::default(), 0);
             }
             let mut validation = None;
             let finished = self.share() >= 1.0;
-            if !self.held.is_empty() && (self.run.windows >= next_validation || finished) {
+            if self.validates() && (self.run.windows >= next_validation || finished) {
                 next_validation += self.options.validate_every;
                 validation = Some(self.validate()?);
                 last = validation;
                 self.run.seconds = before + clock.elapsed().as_secs_f64();
-                self.log_validation(&validation_file, &last.unwrap_or_default())?;
+                log::validation(&validation_file, &self.run, &last.unwrap_or_default())?;
             }
             let elapsed = clock.elapsed().as_secs_f64();
             let now = Progress {
@@ -391,10 +198,14 @@ impl<'a> Trainer<'a> {
         }
         let checkpoint = self.checkpoint()?;
         checkpoint.save(&self.options.out.join(CHECKPOINT))?;
-        if last.is_none() && !self.held.is_empty() {
+        if last.is_none() && self.validates() {
             last = Some(self.validate()?);
         }
         Ok(Trained { checkpoint, validation: last, finished: self.share() >= 1.0 })
+    }
+
+    fn validates(&self) -> bool {
+        !(self.held.is_empty() && self.held_grooves.is_empty())
     }
 
     fn share(&self) -> f64 {
@@ -405,14 +216,17 @@ impl<'a> Trainer<'a> {
 
     /// One step of the optimiser.
     fn step(&mut self, learning_rate: f64) -> Result<LossParts, TrainError> {
-        let tracks = self.load();
+        let (tracks, styles) = self.load();
         let embeddings = self.net.forward(&self.mels, self.options.batch);
         let predictions = self.head.forward(&embeddings);
         let batch = Batch {
+            layout: &self.layout,
+            teachers: &self.teacher_weights,
             targets: &self.targets,
             scale: &self.target_deviation,
             shift: &self.target_mean,
             tracks: &tracks,
+            styles: &styles,
         };
         let losses = loss::evaluate(&self.options.losses, batch, &predictions, &mut self.d_predictions);
         if !losses.total.is_finite() {
@@ -439,10 +253,10 @@ impl<'a> Trainer<'a> {
         Ok(losses)
     }
 
-    /// Fills `mels` and `targets` for the next step; returns the windows' tracks. What is drawn depends on seed and
-    /// step alone.
-    fn load(&mut self) -> Vec<usize> {
-        let (batch, outputs) = (self.options.batch, self.data.outputs());
+    /// Fills `mels` and `targets` for the next step; returns the windows' tracks and styles. What is drawn depends on
+    /// seed and step alone.
+    fn load(&mut self) -> (Vec<usize>, Vec<Option<usize>>) {
+        let (batch, outputs) = (self.options.batch, self.layout.targets());
         let pairs = self.options.losses.contrast > 0.0;
         let fresh = if pairs { batch / 2 } else { batch };
         let mut random = Random::new(self.options.seed, 0x57e9 ^ (self.run.step << 16));
@@ -467,9 +281,9 @@ impl<'a> Trainer<'a> {
             }
         });
         for (row, &crop) in self.targets.chunks_exact_mut(outputs).zip(&chosen) {
-            standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            begin::standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
-        chosen.iter().map(|&crop| data.track(crop)).collect()
+        chosen.iter().map(|&crop| (data.track(crop), data.style(crop))).unzip()
     }
 
     /// The crop at a position of the endless sequence of shuffled epochs.
@@ -490,14 +304,24 @@ impl<'a> Trainer<'a> {
     }
 
     fn validate(&self) -> Result<Validation, TrainError> {
-        let predictions = validate::predict(self.data, &self.held, &self.averaged()?, &self.head_average);
-        let outputs = self.data.outputs();
-        let mut targets = vec![0.0; self.held.len() * outputs];
-        for (row, &crop) in targets.chunks_exact_mut(outputs).zip(&self.held) {
-            standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
+        let weights = self.averaged()?;
+        let predict = |crops: &[usize]| validate::predict(self.data, crops, &weights, &self.head_average);
+        // Of grooves alone, the teachers' agreement is that on grooves.
+        let held = if self.held.is_empty() { &self.held_grooves } else { &self.held };
+        let (outputs, width) = (self.layout.outputs(), self.layout.targets());
+        let predictions: Vec<f32> =
+            predict(held).chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
+        let mut targets = vec![0.0; held.len() * width];
+        for (row, &crop) in targets.chunks_exact_mut(width).zip(held) {
+            begin::standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
-        let tracks: Vec<usize> = self.held.iter().map(|&crop| self.data.track(crop)).collect();
-        Ok(validate::compare(&predictions, &targets, &tracks, outputs))
+        let tracks: Vec<usize> = held.iter().map(|&crop| self.data.track(crop)).collect();
+        let mut validation = validate::compare(&predictions, &targets, &tracks, &self.layout);
+        if self.layout.styles > 0 && !self.held_grooves.is_empty() {
+            let styles: Vec<_> = self.held_grooves.iter().map(|&crop| self.data.style(crop)).collect();
+            validation.styles = validate::style_accuracy(&predict(&self.held_grooves), &styles, &self.layout);
+        }
+        Ok(validation)
     }
 
     fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
@@ -515,110 +339,4 @@ impl<'a> Trainer<'a> {
             ],
         })
     }
-
-    fn log_loss(&self, path: &Path, rate: f64, l: &LossParts) -> Result<(), TrainError> {
-        let run = &self.run;
-        let row = format!(
-            "{},{},{:.1},{rate:.3e},{:.6},{:.6},{:.6},{:.6},{:.6},{:.6}",
-            run.step,
-            run.windows,
-            run.seconds,
-            l.total,
-            l.penultimate_mse,
-            l.penultimate_cosine,
-            l.tags_mse,
-            l.tags_bce,
-            l.contrast
-        );
-        append(path, &row)
-    }
-
-    fn log_validation(&self, path: &Path, v: &Validation) -> Result<(), TrainError> {
-        let run = &self.run;
-        let row = format!(
-            "{},{},{:.1},{},{},{:.5},{:.5},{:.5},{:.5},{:.5}",
-            run.step,
-            run.windows,
-            run.seconds,
-            v.windows,
-            v.tracks,
-            v.r2_penultimate,
-            v.r2_tags,
-            v.correlation,
-            v.track_correlation,
-            v.neighbours
-        );
-        append(path, &row)
-    }
-}
-
-/// Mean and deviation of every target over `crops`.
-fn moments(data: &Dataset, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
-    let outputs = data.outputs();
-    let mut sums = vec![(0.0f64, 0.0f64); outputs];
-    for &crop in crops {
-        for (sum, &x) in sums.iter_mut().zip(data.targets(crop)) {
-            sum.0 += f64::from(x);
-            sum.1 += f64::from(x) * f64::from(x);
-        }
-    }
-    let n = crops.len() as f64;
-    sums.iter()
-        .map(|(sum, square)| {
-            let mean = sum / n;
-            // A target that never moves is not blown up.
-            (mean as f32, (square / n - mean * mean).max(0.0).sqrt().max(1e-3) as f32)
-        })
-        .unzip()
-}
-
-fn standardise(raw: &[f32], mean: &[f32], deviation: &[f32], out: &mut [f32]) {
-    debug_assert_eq!(out.len() % TARGETS, 0);
-    for (((y, x), mean), deviation) in out.iter_mut().zip(raw).zip(mean).zip(deviation) {
-        *y = (x - mean) / deviation;
-    }
-}
-
-fn add(sum: &mut LossParts, x: &LossParts) {
-    sum.total += x.total;
-    sum.penultimate_mse += x.penultimate_mse;
-    sum.penultimate_cosine += x.penultimate_cosine;
-    sum.tags_mse += x.tags_mse;
-    sum.tags_bce += x.tags_bce;
-    sum.contrast += x.contrast;
-}
-
-fn scaled(x: &LossParts, factor: f32) -> LossParts {
-    LossParts {
-        total: x.total * factor,
-        penultimate_mse: x.penultimate_mse * factor,
-        penultimate_cosine: x.penultimate_cosine * factor,
-        tags_mse: x.tags_mse * factor,
-        tags_bce: x.tags_bce * factor,
-        contrast: x.contrast * factor,
-    }
-}
-
-/// Begins a CSV file, or drops the rows that came after the checkpoint.
-fn keep_rows(path: &Path, header: &str, step: u64) -> Result<(), TrainError> {
-    let old = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(TrainError::io(path)(error)),
-    };
-    let mut text = format!("{header}\n");
-    for line in old.lines().skip(1) {
-        let at: Option<u64> = line.split(',').next().and_then(|field| field.parse().ok());
-        if at.is_some_and(|at| at <= step) {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    let part = path.with_extension("part");
-    std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(TrainError::io(path))
-}
-
-fn append(path: &Path, row: &str) -> Result<(), TrainError> {
-    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(TrainError::io(path))?;
-    writeln!(file, "{row}").map_err(TrainError::io(path))
 }

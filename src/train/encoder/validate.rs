@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::{Dataset, PENULTIMATE, TARGETS};
+use super::cache::Dataset;
 use super::head::dot;
+use super::layout::{Kind, Layout};
 use super::{Head, TrainError};
 use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 
@@ -30,6 +31,9 @@ pub struct Validation {
     /// Share of a track's ten nearest by the teachers (z-scored penultimate layers, cosine) that are among the ten
     /// nearest by the student.
     pub neighbours: f32,
+    /// Share of held-out grooves' windows whose style is predicted; 0 without any.
+    #[serde(default)]
+    pub styles: f32,
 }
 
 /// Crops whose group is held out, and the others. Groups are taken in the order of a hash of their name until a
@@ -41,17 +45,26 @@ pub(super) fn split(
 ) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
     let tracks = data.tracks();
     let mut sizes = std::collections::BTreeMap::<&str, usize>::new();
-    for (group, _) in tracks {
+    // Grooves are all of a kind: the first part of them is held out, beside the share of the music.
+    let mut grooves = std::collections::BTreeSet::<&str>::new();
+    for (i, (group, _)) in tracks.iter().enumerate() {
         *sizes.entry(group).or_default() += 1;
+        if data.is_groove(i) {
+            grooves.insert(group);
+        }
     }
     if let Some(unknown) = groups.iter().find(|group| !sizes.contains_key(group.as_str())) {
         return Err(TrainError::Options(format!("no group \"{unknown}\" to hold out in the prepared music")));
     }
     let mut out: std::collections::BTreeSet<&str> = groups.iter().map(String::as_str).collect();
     if out.is_empty() && sizes.len() > 1 {
-        let mut order: Vec<(&str, usize)> = sizes.into_iter().collect();
+        let mut order: Vec<(&str, usize)> =
+            sizes.into_iter().filter(|(group, _)| !grooves.contains(group)).collect();
         order.sort_by_key(|(group, _)| *blake3::hash(group.as_bytes()).as_bytes());
-        let want = share * tracks.len() as f64;
+        let want = share * order.iter().map(|(_, size)| *size).sum::<usize>() as f64;
+        if share > 0.0 && grooves.len() > 1 {
+            out.extend(grooves.first());
+        }
         let mut held = 0;
         for (group, size) in order {
             if held as f64 >= want {
@@ -88,9 +101,22 @@ pub(super) fn predict(data: &Dataset, crops: &[usize], weights: &OpenL3Weights, 
     out
 }
 
-/// Compares predictions with z-scored targets, both `[n][outputs]`.
-pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], outputs: usize) -> Validation {
-    let is_penultimate = |i: usize| i % TARGETS < PENULTIMATE;
+/// Share of windows whose highest style logit is their style's; windows without a style are left out.
+pub(super) fn style_accuracy(predictions: &[f32], styles: &[Option<usize>], layout: &Layout) -> f32 {
+    let (mut right, mut all) = (0, 0);
+    for (row, style) in predictions.chunks_exact(layout.outputs()).zip(styles) {
+        let Some(style) = *style else { continue };
+        let logits = &row[layout.targets()..];
+        all += 1;
+        right += usize::from(logits.iter().all(|&x| x <= logits[style]));
+    }
+    right as f32 / all.max(1) as f32
+}
+
+/// Compares predictions with z-scored targets, both `[n][outputs]` of the teachers.
+pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], layout: &Layout) -> Validation {
+    let (kinds, outputs) = (layout.kinds(), layout.targets());
+    let is_penultimate = |i: usize| kinds[i] == Kind::Penultimate;
     let columns = |values: &[f32], i: usize| -> Vec<f64> {
         values.chunks_exact(outputs).map(|row| f64::from(row[i])).collect()
     };
@@ -120,7 +146,8 @@ pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], ou
         r2_tags: mean(&tags),
         correlation: mean(&correlation),
         track_correlation: mean(&by_track),
-        neighbours: agreement(&p, &t, outputs),
+        neighbours: agreement(&p, &t, &kinds[..outputs]),
+        styles: 0.0,
     }
 }
 
@@ -165,12 +192,16 @@ fn pool(rows: &[f32], tracks: &[usize], outputs: usize) -> Vec<f32> {
 }
 
 /// Overlap of the nearest tracks in two spaces.
-fn agreement(a: &[f32], b: &[f32], outputs: usize) -> f32 {
+fn agreement(a: &[f32], b: &[f32], kinds: &[Kind]) -> f32 {
     let unit = |rows: &[f32]| -> Vec<Vec<f32>> {
-        rows.chunks_exact(outputs)
+        rows.chunks_exact(kinds.len())
             .map(|row| {
-                let row: Vec<f32> =
-                    row.chunks_exact(TARGETS).flat_map(|teacher| &teacher[..PENULTIMATE]).copied().collect();
+                let row: Vec<f32> = row
+                    .iter()
+                    .zip(kinds)
+                    .filter(|(_, kind)| **kind == Kind::Penultimate)
+                    .map(|(x, _)| *x)
+                    .collect();
                 let length = dot(&row, &row).max(1e-12).sqrt();
                 row.iter().map(|x| x / length).collect()
             })
@@ -198,29 +229,44 @@ fn agreement(a: &[f32], b: &[f32], outputs: usize) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Teacher;
     use super::super::random::Random;
     use super::*;
+
+    const TARGETS: usize = 250;
 
     #[test]
     fn perfect_and_useless_students() {
         let mut random = Random::new(5, 5);
+        let teacher = Teacher { name: String::new(), penultimate: 200, tags: 50 };
+        let layout = Layout { teachers: vec![teacher], styles: 0 };
         let n = 60;
         let targets: Vec<f32> = (0..n * TARGETS).map(|_| random.normal() as f32).collect();
         let tracks: Vec<usize> = (0..n).map(|i| 100 + i / 3).collect();
-        let perfect = compare(&targets, &targets, &tracks, TARGETS);
+        let perfect = compare(&targets, &targets, &tracks, &layout);
         assert!(
             (perfect.r2_penultimate - 1.0).abs() < 1e-6 && (perfect.track_correlation - 1.0).abs() < 1e-6
         );
         assert!((perfect.neighbours - 1.0).abs() < 1e-6 && perfect.tracks == 20 && perfect.windows == n);
-        let zero = compare(&vec![0.0; n * TARGETS], &targets, &tracks, TARGETS);
+        let zero = compare(&vec![0.0; n * TARGETS], &targets, &tracks, &layout);
         assert!(zero.r2_penultimate <= 0.0 && zero.r2_penultimate > -0.1 && zero.correlation.abs() < 1e-6);
         // Half the amplitude: three quarters of the variance are explained, all of the order.
         let half: Vec<f32> = targets.iter().map(|x| x * 0.5).collect();
-        let half = compare(&half, &targets, &tracks, TARGETS);
+        let half = compare(&half, &targets, &tracks, &layout);
         assert!((half.r2_penultimate - 0.75).abs() < 0.02 && (half.correlation - 1.0).abs() < 1e-6);
         let other: Vec<f32> = (0..n * TARGETS).map(|_| random.normal() as f32).collect();
-        let other = compare(&other, &targets, &tracks, TARGETS);
+        let other = compare(&other, &targets, &tracks, &layout);
         // By chance ten of nineteen.
         assert!((other.neighbours - 10.0 / 19.0).abs() < 0.12, "{}", other.neighbours);
+    }
+
+    #[test]
+    fn styles_are_counted_where_they_are_known() {
+        let teacher = Teacher { name: String::new(), penultimate: 1, tags: 1 };
+        let layout = Layout { teachers: vec![teacher], styles: 3 };
+        let rows = [9.0, 9.0, 0.1, 0.3, 0.2, 0.0, 0.0, 5.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        let share = |styles: &[Option<usize>]| style_accuracy(&rows, styles, &layout);
+        assert!((share(&[Some(1), Some(1), Some(2)]) - 2.0 / 3.0).abs() < 1e-6);
+        assert!((share(&[Some(1), None, None]) - 1.0).abs() < 1e-6 && share(&[None; 3]) == 0.0);
     }
 }

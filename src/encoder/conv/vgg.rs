@@ -1,0 +1,347 @@
+//! The VGG network of the `musicnn` package on a CPU, forward.
+
+#![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
+
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::act::{Act, Shape};
+use super::arena::{Buf, Shared};
+use super::dispatch::dispatch;
+use super::first::{self, First};
+use super::isa::{Isa, Precision, isa};
+use super::kernels::Epilogue;
+use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
+use super::simd::Simd;
+
+/// Mel bands of a patch.
+const BANDS: usize = 96;
+/// Frames of a patch.
+const FRAMES: usize = 187;
+/// Channels of every convolution.
+const CHANNELS: usize = 128;
+/// Values before the last layer: the fifth pool, `[2 times][128]`.
+pub(crate) const PENULTIMATE: usize = 256;
+/// Tags.
+pub(crate) const TAGS: usize = 50;
+/// Patches that go through the network together, so that the deep layers' filters are read once for all.
+const GROUP: usize = 8;
+/// Row length of the padded image, and of the first convolution's output in the scratch.
+const WIDE: usize = FRAMES + 2;
+
+/// One convolution's parameters and the affine map that its batch norm is, applied after ReLU.
+pub(in crate::encoder) struct VggLayer {
+    /// `[128][in][3 times][3 frequencies]`
+    pub(in crate::encoder) weight: Vec<f32>,
+    pub(in crate::encoder) bias: Vec<f32>,
+    pub(in crate::encoder) scale: Vec<f32>,
+    pub(in crate::encoder) shift: Vec<f32>,
+}
+
+/// Parameters of the network.
+pub(in crate::encoder) struct VggParameters {
+    /// The input's batch norm.
+    pub(in crate::encoder) scale: f32,
+    pub(in crate::encoder) shift: f32,
+    pub(in crate::encoder) layers: Vec<VggLayer>,
+    /// `[50][256]` and `[50]`
+    pub(in crate::encoder) dense: (Vec<f32>, Vec<f32>),
+}
+
+/// What the network gives, patch after patch.
+pub(in crate::encoder) struct VggOutputs {
+    /// `[n][256]`
+    pub(in crate::encoder) penultimate: Vec<f32>,
+    /// `[n][50]`, before the sigmoid
+    pub(in crate::encoder) logits: Vec<f32>,
+}
+
+/// The network, prepared for one instruction set. Any number of threads may use it.
+///
+/// Rows are mel bands and columns frames. Of the first convolution only even rows are computed: its pool, 1 band × 4
+/// frames with stride 2 × 2, reads no others.
+#[derive(Debug)]
+pub(in crate::encoder) struct FastVgg {
+    isa: Isa,
+    input: (f32, f32),
+    /// `[9][128]` and `[128]`
+    first: (Vec<f32>, Vec<f32>),
+    filters: Vec<Filters>,
+    plans: Vec<Plan>,
+    /// Scale and shift after each ReLU.
+    norms: Vec<(Vec<f32>, Vec<f32>)>,
+    dense: (Vec<f32>, Vec<f32>),
+    idle: Mutex<Vec<Workspace>>,
+}
+
+#[derive(Debug)]
+struct Workspace {
+    /// Normalised spectrograms with a border of zeros.
+    image: Buf,
+    /// Inputs of the second to fifth convolution.
+    inputs: Vec<Act>,
+    /// Their outputs, before batch norm.
+    outputs: Vec<Act>,
+    work: Buf,
+}
+
+/// A max pool over an affine map of `[row][column][c]` pixels.
+pub(super) struct Pool {
+    src: *const f32,
+    src_row: usize,
+    dst: *mut f32,
+    dst_row: usize,
+    rows: usize,
+    cols: usize,
+    c: usize,
+    /// Rows and columns of a window, and of a step.
+    window: (usize, usize),
+    step: (usize, usize),
+    scale: *const f32,
+    shift: *const f32,
+}
+
+#[inline(always)]
+unsafe fn pool_generic<S: Simd>(a: &Pool) {
+    // SAFETY: every window lies in the source, every output in the destination; `c` is a multiple of the lanes.
+    unsafe {
+        for y in 0..a.rows {
+            for x in 0..a.cols {
+                let corner = a.src.add(y * a.step.0 * a.src_row + x * a.step.1 * a.c);
+                let out = a.dst.add(y * a.dst_row + x * a.c);
+                let mut channel = 0;
+                while channel < a.c {
+                    let (scale, shift) = (S::load(a.scale.add(channel)), S::load(a.shift.add(channel)));
+                    let mut most = S::fma(S::load(corner.add(channel)), scale, shift);
+                    for dy in 0..a.window.0 {
+                        for dx in 0..a.window.1 {
+                            let pixel = S::load(corner.add(dy * a.src_row + dx * a.c + channel));
+                            most = S::max(most, S::fma(pixel, scale, shift));
+                        }
+                    }
+                    S::store(out.add(channel), most);
+                    channel += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// Batch norm, then max pool. Negative scales are why it is not the other way about.
+    pool => pool_generic(a: &Pool)
+}
+
+impl FastVgg {
+    pub(in crate::encoder) fn new(parameters: &VggParameters) -> Self {
+        Self::with_isa(parameters, isa())
+    }
+
+    /// For a given instruction set (the best one if this processor lacks it).
+    pub(in crate::encoder) fn with_isa(parameters: &VggParameters, isa: Isa) -> Self {
+        let isa = if isa.is_available() { isa } else { Isa::best() };
+        let layers = &parameters.layers;
+        let mut first = vec![0.0; 9 * CHANNELS];
+        for o in 0..CHANNELS {
+            for (time, row) in layers[0].weight[o * 9..(o + 1) * 9].chunks_exact(3).enumerate() {
+                for (band, &w) in row.iter().enumerate() {
+                    first[(band * 3 + time) * CHANNELS + o] = w;
+                }
+            }
+        }
+        let mut shape = Shape { h: BANDS / 2, w: (FRAMES - 4) / 2 + 1, c: CHANNELS };
+        let (mut filters, mut plans) = (Vec::new(), Vec::new());
+        for layer in &layers[1..] {
+            let mut made = Filters::empty(isa, Precision::F32, CHANNELS, CHANNELS);
+            made.set(&layer.weight, CHANNELS, CHANNELS, |o, i, tap| {
+                (o * CHANNELS + i) * 9 + tap % 3 * 3 + tap / 3
+            });
+            made.bias.clone_from(&layer.bias);
+            filters.push(made);
+            plans.push(Plan::new(shape, CHANNELS, Epilogue::Relu));
+            shape = shape.pooled(CHANNELS);
+        }
+        Self {
+            isa,
+            input: (parameters.scale, parameters.shift),
+            first: (first, layers[0].bias.clone()),
+            filters,
+            plans,
+            norms: layers.iter().map(|layer| (layer.scale.clone(), layer.shift.clone())).collect(),
+            dense: parameters.dense.clone(),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// - `mels`: `[n][96][187]`
+    pub(in crate::encoder) fn forward(&self, mels: &[f32], n: usize) -> VggOutputs {
+        assert_eq!(mels.len(), n * BANDS * FRAMES, "the encoder hands over whole patches");
+        let mut penultimate = vec![0.0; n * PENULTIMATE];
+        // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the rest is overwritten.
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut space = idle.unwrap_or_else(|| self.workspace());
+        for (mels, out) in
+            mels.chunks(GROUP * BANDS * FRAMES).zip(penultimate.chunks_mut(GROUP * PENULTIMATE))
+        {
+            self.group(mels, out, &mut space);
+        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(space);
+        let (weight, bias) = &self.dense;
+        let mut logits = Vec::with_capacity(n * TAGS);
+        for row in penultimate.chunks_exact(PENULTIMATE) {
+            for (weight, bias) in weight.chunks_exact(PENULTIMATE).zip(bias) {
+                let mut lanes = [0.0f32; 16];
+                for (a, b) in weight.as_chunks::<16>().0.iter().zip(row.as_chunks::<16>().0) {
+                    for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                        *lane += a * b;
+                    }
+                }
+                logits.push(bias + lanes.iter().sum::<f32>());
+            }
+        }
+        VggOutputs { penultimate, logits }
+    }
+
+    fn workspace(&self) -> Workspace {
+        Workspace {
+            image: Buf::default(),
+            inputs: self.plans.iter().map(|plan| Act::new(plan.from, 0)).collect(),
+            outputs: self.plans.iter().map(|plan| Act::new(plan.to, 0)).collect(),
+            work: Buf::default(),
+        }
+    }
+
+    /// At most [`GROUP`] patches.
+    fn group(&self, mels: &[f32], out: &mut [f32], space: &mut Workspace) {
+        let _span = tracing::trace_span!("vgg").entered();
+        let Workspace { image, inputs, outputs, work } = space;
+        let n = mels.len() / (BANDS * FRAMES);
+        image.reserve(n * (BANDS + 2) * WIDE);
+        for act in inputs.iter_mut().chain(outputs.iter_mut()) {
+            act.reserve(n);
+        }
+        let (scale, shift) = self.input;
+        let images = image.as_mut_slice().chunks_exact_mut((BANDS + 2) * WIDE);
+        for (mel, image) in mels.chunks_exact(BANDS * FRAMES).zip(images) {
+            for (row, to) in mel.chunks_exact(FRAMES).zip(image[WIDE..].chunks_exact_mut(WIDE)) {
+                for (x, y) in row.iter().zip(&mut to[1..=FRAMES]) {
+                    *y = x * scale + shift;
+                }
+            }
+        }
+        self.first(image, &mut inputs[0], n);
+        for i in 0..4 {
+            let source = Source { buf: &inputs[i].buf, first: 0 };
+            let (filters, plan) = (&self.filters[i], &self.plans[i]);
+            let target = &mut outputs[i].buf;
+            if i < 2 {
+                layer::fused(filters, plan, source, target, 0, n, 28, None);
+            } else {
+                layer::phased(filters, plan, source, Target::Act(target, 0), n, work, None);
+            }
+            if i < 3 {
+                self.pool(i, &outputs[i], &mut inputs[i + 1], n);
+            } else {
+                self.last_pool(&outputs[i], out);
+            }
+        }
+    }
+
+    /// The first convolution's even rows, and their pool.
+    fn first(&self, image: &Buf, to: &mut Act, n: usize) {
+        let shape = to.shape;
+        let image = Shared(image.as_ptr().cast_mut());
+        let target = Shared(to.buf.as_mut_ptr());
+        let (scale, shift) = &self.norms[0];
+        (0..n * shape.h).into_par_iter().with_max_len(4).for_each(|task| {
+            let (patch, row) = (task / shape.h, task % shape.h);
+            with_scratch(FRAMES * CHANNELS, |pixels| {
+                // SAFETY: the rows 2 · row … 2 · row + 2 of the bordered image exist; the scratch holds a row of
+                // outputs; each task writes its own row of its patch.
+                unsafe {
+                    let convolution = First {
+                        src: image.at((patch * (BANDS + 2) + 2 * row) * WIDE),
+                        src_row: WIDE,
+                        dst: pixels,
+                        dst_row: FRAMES * CHANNELS,
+                        rows: 1,
+                        cols: FRAMES,
+                        c: CHANNELS,
+                        weight: self.first.0.as_ptr(),
+                        bias: self.first.1.as_ptr(),
+                        relu: true,
+                    };
+                    first::first(self.isa, &convolution);
+                    let pooled = Pool {
+                        src: pixels,
+                        src_row: 0,
+                        dst: target.at(patch * shape.len() + shape.at(row, 0)),
+                        dst_row: 0,
+                        rows: 1,
+                        cols: shape.w,
+                        c: CHANNELS,
+                        window: (1, 4),
+                        step: (1, 2),
+                        scale: scale.as_ptr(),
+                        shift: shift.as_ptr(),
+                    };
+                    pool(self.isa, &pooled);
+                }
+            });
+        });
+    }
+
+    /// 2×2 pool after convolution `index + 2`.
+    fn pool(&self, index: usize, from: &Act, to: &mut Act, n: usize) {
+        let (before, after) = (from.shape, to.shape);
+        let source = Shared(from.buf.as_ptr().cast_mut());
+        let target = Shared(to.buf.as_mut_ptr());
+        let (scale, shift) = &self.norms[index + 1];
+        (0..n * after.h).into_par_iter().with_max_len(4).for_each(|task| {
+            let (patch, row) = (task / after.h, task % after.h);
+            // SAFETY: the rows 2 · row and 2 · row + 1 exist; each task writes its own row of its patch.
+            unsafe {
+                let pooled = Pool {
+                    src: source.at(patch * before.len() + before.at(2 * row, 0)),
+                    src_row: before.row(),
+                    dst: target.at(patch * after.len() + after.at(row, 0)),
+                    dst_row: 0,
+                    rows: 1,
+                    cols: after.w,
+                    c: CHANNELS,
+                    window: (2, 2),
+                    step: (2, 2),
+                    scale: scale.as_ptr(),
+                    shift: shift.as_ptr(),
+                };
+                pool(self.isa, &pooled);
+            }
+        });
+    }
+
+    /// 4×4 pool after the last convolution: one band, two times.
+    fn last_pool(&self, from: &Act, out: &mut [f32]) {
+        let (scale, shift) = &self.norms[4];
+        for (patch, out) in out.chunks_exact_mut(PENULTIMATE).enumerate() {
+            let corner = &from.buf.as_slice()[patch * from.shape.len() + from.shape.at(0, 0)..];
+            // SAFETY: 4 rows of 8 pixels exist (6 × 11 are there); `out` holds two pixels.
+            unsafe {
+                let pooled = Pool {
+                    src: corner.as_ptr(),
+                    src_row: from.shape.row(),
+                    dst: out.as_mut_ptr(),
+                    dst_row: 0,
+                    rows: 1,
+                    cols: 2,
+                    c: CHANNELS,
+                    window: (4, 4),
+                    step: (4, 4),
+                    scale: scale.as_ptr(),
+                    shift: shift.as_ptr(),
+                };
+                pool(self.isa, &pooled);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Which output of the head is what.
+
+use serde::{Deserialize, Serialize};
+
+/// Values of MusiCNN's penultimate layer: what a file that does not say has.
+pub(super) const PENULTIMATE: usize = 200;
+
+/// A teacher, and how many values it gives for a crop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Teacher {
+    /// Its model's name.
+    pub name: String,
+    /// Values of its penultimate layer.
+    pub penultimate: usize,
+    /// Its tag logits.
+    pub tags: usize,
+}
+
+impl Teacher {
+    /// Values in all.
+    pub fn outputs(&self) -> usize {
+        self.penultimate + self.tags
+    }
+}
+
+/// The head's outputs: teacher after teacher (penultimate layer, tag logits), then one logit per style.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub teachers: Vec<Teacher>,
+    pub styles: usize,
+}
+
+/// What an output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Penultimate,
+    Tag,
+    Style,
+}
+
+impl Layout {
+    /// Outputs of the teachers.
+    pub(super) fn targets(&self) -> usize {
+        self.teachers.iter().map(Teacher::outputs).sum()
+    }
+
+    /// All outputs.
+    pub(super) fn outputs(&self) -> usize {
+        self.targets() + self.styles
+    }
+
+    /// Each teacher with its first output.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (&Teacher, usize)> {
+        self.teachers.iter().scan(0, |at, teacher| {
+            let start = *at;
+            *at += teacher.outputs();
+            Some((teacher, start))
+        })
+    }
+
+    /// What each output is.
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = Vec::with_capacity(self.outputs());
+        for teacher in &self.teachers {
+            kinds.extend(std::iter::repeat_n(Kind::Penultimate, teacher.penultimate));
+            kinds.extend(std::iter::repeat_n(Kind::Tag, teacher.tags));
+        }
+        kinds.extend(std::iter::repeat_n(Kind::Style, self.styles));
+        kinds
+    }
+}
