@@ -238,28 +238,6 @@ impl GenreModel {
         &self.precision
     }
 
-    /// Share of the given labelled tracks whose labels this model was not trained on: new, gone or changed.
-    pub fn stale_share(&self, ids: &[TrackId], labels: &[Vec<Genre>]) -> f64 {
-        let mut known: std::collections::HashMap<TrackId, &Vec<usize>> =
-            self.ids.iter().copied().zip(&self.core.classes).collect();
-        let mut changed = 0usize;
-        let mut all = 0usize;
-        for (id, genres) in ids.iter().zip(labels) {
-            if genres.is_empty() {
-                continue;
-            }
-            all += 1;
-            let mut now: Vec<Option<usize>> =
-                genres.iter().map(|g| self.genres.binary_search(g).ok()).collect();
-            now.sort_unstable();
-            now.dedup();
-            let same = known.remove(id).is_some_and(|was| was.iter().map(|c| Some(*c)).eq(now));
-            changed += usize::from(!same);
-        }
-        let gone = known.len();
-        (changed + gone) as f64 / (all + gone).max(1) as f64
-    }
-
     /// The least probability at which answers are right as often as asked, on held-out tracks.
     ///
     /// Above 1 when no threshold reaches it.
@@ -297,8 +275,17 @@ impl GenreModel {
             let same_track = queries.ids.get(q).copied().flatten().is_some_and(|id| id == self.ids[r]);
             let same_group =
                 queries.exclude_groups.get(q).copied().flatten().is_some_and(|g| g == self.groups[r]);
-            !same_track && !same_group
+            !same_track
+                && !same_group
+                && !queries.same_recording.is_some_and(|least| self.cosine(queries, q, r) >= least)
         })
+    }
+
+    /// Cosine similarity of a query and a reference track, as they came; 0 where either is all zeros.
+    fn cosine(&self, queries: &Queries, q: usize, r: usize) -> f32 {
+        let (query, row) = (queries.vectors.row(q), self.core.raw.row(r));
+        let lengths = (query.dot(&query) * row.dot(&row)).sqrt();
+        if lengths > 0.0 { query.dot(&row) / lengths } else { 0.0 }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call, in the line above")]
@@ -339,20 +326,15 @@ impl GenreModel {
         let top = near.first().map_or(0.0, |n| n.similarity);
         let weights: Vec<f32> = near.iter().map(|n| ((n.similarity - top) / temperature).exp()).collect();
         let total: f32 = weights.iter().sum();
-        let query = queries.vectors.row(i);
         let voters = near
             .iter()
             .zip(&weights)
             .take(options.voters)
-            .map(|(n, w)| {
-                let raw = self.core.raw.row(n.row);
-                let lengths = (query.dot(&query) * raw.dot(&raw)).sqrt();
-                Voter {
-                    track: self.ids[n.row],
-                    genres: self.core.classes[n.row].iter().map(|&c| self.genres[c].clone()).collect(),
-                    similarity: if lengths > 0.0 { query.dot(&raw) / lengths } else { 0.0 },
-                    weight: w / total,
-                }
+            .map(|(n, w)| Voter {
+                track: self.ids[n.row],
+                genres: self.core.classes[n.row].iter().map(|&c| self.genres[c].clone()).collect(),
+                similarity: self.cosine(queries, i, n.row),
+                weight: w / total,
             })
             .collect();
         let head = if self.core.settings.head_classes.is_empty() {
