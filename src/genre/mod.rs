@@ -19,6 +19,7 @@
 mod choose;
 mod data;
 mod error;
+mod fitting;
 mod folds;
 mod fusion;
 mod halves;

@@ -5,8 +5,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use voisin::{
     genre::{
-        FitOptions, Genre, GenreError, GenreModel, PredictOptions, Provenance, Queries, TrainingSet,
-        UnknownReason, suspects,
+        FitOptions, Genre, GenreError, GenreModel, PredictOptions, Provenance, Queries, UnknownReason,
+        suspects,
     },
     track::TrackId,
 };
