@@ -3,25 +3,43 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use voisin::engine::{Classification, ClassifyOptions, EngineError, Seed};
-use voisin::genre::{Taxonomy, VoteOptions};
+use voisin::engine::{
+    Classification, ClassifyOptions, Engine, EngineError, Evidence, GenreAnswer, GenreHead, LabelSource, Seed,
+};
+use voisin::genre::{Agreement, Confidence, Genre, GenreShare, PredictOptions, UnknownReason, VoteOptions};
 
 use super::Ending;
 use super::args::{ClassifyArgs, TableFormat};
 use super::context::Context;
 use super::render::{self, Align, Table};
 use super::similar::{lossy, mode, seeds};
+use super::write_tags;
 
 /// Shares below this are not worth a line.
 const SMALLEST_SHARE: f32 = 0.01;
+/// Voters where nobody says how many.
+const VOTERS: u32 = 15;
 
-/// The documented JSON of `classify`: a list of these.
+/// The documented JSON of `classify`: a list of these. What only a trained head can say is null without one.
 #[derive(Serialize)]
-struct ClassifyJson {
+struct ClassifyJson<'a> {
     path: String,
-    genre: Option<String>,
+    /// Null where the answer is unknown.
+    genre: Option<&'a Genre>,
+    /// The best known genre, also where the answer is unknown.
+    best: Option<&'a Genre>,
     probability: f32,
-    votes: BTreeMap<String, f32>,
+    /// `novel`, `unsure` or null.
+    unknown: Option<UnknownReason>,
+    /// The best known genres where the answer is unknown.
+    kin: Vec<&'a Genre>,
+    novelty: Option<f32>,
+    confidence: Option<Confidence>,
+    agreement: Option<Agreement>,
+    summary: String,
+    probabilities: Option<BTreeMap<&'a str, f32>>,
+    head: Option<BTreeMap<&'a str, f32>>,
+    votes: BTreeMap<&'a str, f32>,
     evidence: Vec<EvidenceJson>,
 }
 
@@ -34,18 +52,80 @@ struct EvidenceJson {
     artist: Option<String>,
 }
 
+/// An answer, with a trained head or without.
+pub(crate) enum Answer {
+    Vote(Classification),
+    Head(GenreAnswer),
+}
+
+impl Answer {
+    pub(crate) fn seed(&self) -> &Seed {
+        match self {
+            Self::Vote(answer) => &answer.seed,
+            Self::Head(answer) => &answer.seed,
+        }
+    }
+
+    /// The answer; `None` where it is unknown, or nobody could vote.
+    pub(crate) fn genre(&self) -> Option<&Genre> {
+        match self {
+            Self::Vote(answer) => answer.genre.as_ref(),
+            Self::Head(answer) => answer.prediction.genre.as_ref(),
+        }
+    }
+
+    /// The best known genre.
+    fn best(&self) -> Option<&Genre> {
+        match self {
+            Self::Vote(answer) => answer.genre.as_ref(),
+            Self::Head(answer) => Some(&answer.prediction.best),
+        }
+    }
+
+    fn probability(&self) -> f32 {
+        match self {
+            Self::Vote(answer) => answer.probability,
+            Self::Head(answer) => answer.prediction.probability,
+        }
+    }
+
+    fn unknown(&self) -> Option<UnknownReason> {
+        match self {
+            Self::Vote(_) => None,
+            Self::Head(answer) => answer.prediction.unknown,
+        }
+    }
+
+    /// The answer in words, without the track.
+    pub(crate) fn summary(&self) -> String {
+        match self {
+            Self::Vote(answer) => {
+                let genre = answer.genre.as_ref().map_or("unknown", Genre::name);
+                format!("{genre} ({} of the votes)", percent(answer.probability))
+            }
+            Self::Head(answer) => {
+                let said = &answer.prediction;
+                match said.unknown {
+                    Some(_) => format!("{} ({})", said.sentence(), percent(said.probability)),
+                    None => format!(
+                        "{}, {} ({}); {}",
+                        said.best,
+                        said.confidence,
+                        percent(said.probability),
+                        said.agreement
+                    ),
+                }
+            }
+        }
+    }
+}
+
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
-    let labels = engine.labels(&Taxonomy::default())?;
-    if labels.is_empty() {
-        return Err(EngineError::NoLabels.into());
+    let head = head(context, &engine, args)?;
+    if head.is_none() && args.precision.is_some() {
+        return Err(EngineError::NoHead { what: "--precision" }.into());
     }
-    let options = ClassifyOptions {
-        vote: VoteOptions { k: args.neighbours as usize, ..VoteOptions::default() },
-        other_artists: args.other_artists,
-        mode: mode(args.search),
-    };
-    context.console.detail(&engine.refresh_index()?.to_string());
     let mut failed = 0;
     let mut wanted: Vec<Seed> = Vec::new();
     if args.all {
@@ -64,25 +144,115 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
             }
         }
     }
-    let mut answers = Vec::with_capacity(wanted.len());
-    for seed in wanted {
-        answers.push(engine.classify(seed, &labels, &options)?);
-    }
-    print(&answers, args)?;
-    Ok(if failed > 0 || answers.iter().any(|answer| answer.genre.is_none()) {
-        Ending::Partial
+    let answers: Vec<Answer> = match head {
+        Some((head, source)) => by_head(&engine, head, &source, wanted, args)?,
+        None => by_vote(context, &mut engine, wanted, args)?,
+    };
+    let nobody = answers.iter().any(|answer| answer.best().is_none());
+    if args.write.write_tags {
+        failed += write_tags::run(context, &engine, &answers, args)?;
     } else {
-        Ending::Fine
-    })
+        print(&answers, args)?;
+    }
+    Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })
 }
 
-fn print(answers: &[Classification], args: &ClassifyArgs) -> anyhow::Result<()> {
+/// The trained head to ask, with the source of its labels; says why there is none.
+fn head(
+    context: &Context,
+    engine: &Engine,
+    args: &ClassifyArgs,
+) -> anyhow::Result<Option<(GenreHead, LabelSource)>> {
+    if args.neighbours.is_some() {
+        context.console.detail("the neighbours vote alone: -k asks for it");
+        return Ok(None);
+    }
+    let head = match engine.genre_head() {
+        Ok(head) => head,
+        Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error.into()),
+        Err(error) => {
+            context.console.warn(&format!("{error}; until then the neighbours vote alone"));
+            return Ok(None);
+        }
+    };
+    let Some(head) = head else {
+        context
+            .console
+            .note("no trained head yet (\"voisin train genre\" makes one): the neighbours vote alone");
+        return Ok(None);
+    };
+    let trained = head.source();
+    match &args.labels.label_from {
+        Some(asked) if !same_source(asked, &trained) => {
+            context.console.note(&format!(
+                "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone (\"voisin train genre --label-from\" trains another)"
+            ));
+            Ok(None)
+        }
+        _ => Ok(Some((head, trained))),
+    }
+}
+
+fn same_source(a: &LabelSource, b: &LabelSource) -> bool {
+    match (a, b) {
+        (LabelSource::File(a), LabelSource::File(b)) => {
+            std::path::absolute(a).ok() == std::path::absolute(b).ok()
+        }
+        _ => a == b,
+    }
+}
+
+fn by_head(
+    engine: &Engine,
+    head: GenreHead,
+    source: &LabelSource,
+    wanted: Vec<Seed>,
+    args: &ClassifyArgs,
+) -> anyhow::Result<Vec<Answer>> {
+    let tracks = engine.labelled_tracks(source, &voisin::engine::GroupBy::Artist, false)?;
+    let model = head.model.with_voters(&tracks.set())?;
+    let options = PredictOptions { precision: args.precision, ..PredictOptions::default() };
+    let answers = engine.classify_with_head(&model, &tracks, wanted, &options, args.other_artists)?;
+    Ok(answers.into_iter().map(Answer::Head).collect())
+}
+
+fn by_vote(
+    context: &Context,
+    engine: &mut Engine,
+    wanted: Vec<Seed>,
+    args: &ClassifyArgs,
+) -> anyhow::Result<Vec<Answer>> {
+    let labels = engine.labels(&args.labels.source())?;
+    if labels.is_empty() {
+        return Err(EngineError::NoLabels.into());
+    }
+    let options = ClassifyOptions {
+        vote: VoteOptions { k: args.neighbours.unwrap_or(VOTERS) as usize, ..VoteOptions::default() },
+        other_artists: args.other_artists,
+        mode: mode(args.search),
+    };
+    context.console.detail(&engine.refresh_index()?.to_string());
+    wanted.into_iter().map(|seed| Ok(Answer::Vote(engine.classify(seed, &labels, &options)?))).collect()
+}
+
+fn print(answers: &[Answer], args: &ClassifyArgs) -> anyhow::Result<()> {
     match args.format {
         TableFormat::Table if args.all => {
-            let mut table =
-                Table::new(&[("genre", Align::Left), ("share", Align::Right), ("path", Align::Left)]);
+            let mut table = Table::new(&[
+                ("genre", Align::Left),
+                ("share", Align::Right),
+                ("how sure", Align::Left),
+                ("path", Align::Left),
+            ]);
             for answer in answers {
-                table.row([genre_name(answer), percent(answer.probability), lossy(&answer.seed.path)]);
+                let sure = match (answer.unknown(), answer) {
+                    (Some(UnknownReason::Novel), _) => "unlike anything labelled".to_owned(),
+                    (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
+                    (None, Answer::Head(answer)) => answer.prediction.confidence.to_string(),
+                    (None, Answer::Vote(_)) => String::new(),
+                };
+                let path = lossy(&answer.seed().path);
+                table.row([genre_name(answer), percent(answer.probability()), sure, path]);
             }
             table.print()
         }
@@ -91,19 +261,71 @@ fn print(answers: &[Classification], args: &ClassifyArgs) -> anyhow::Result<()> 
                 if i > 0 {
                     render::print_line("")?;
                 }
-                print_one(answer)?;
+                match answer {
+                    Answer::Vote(answer) => print_one(answer)?,
+                    Answer::Head(said) => print_reasons(answer, said)?,
+                }
             }
             Ok(())
         }
         TableFormat::Json => render::print_json(&answers.iter().map(json).collect::<Vec<_>>()),
         TableFormat::Csv => render::print_csv(
-            ["path", "genre", "probability"],
+            ["path", "genre", "probability", "unknown", "best"],
             answers.iter().map(|answer| {
-                let genre = answer.genre.as_ref().map_or_else(String::new, ToString::to_string);
-                [lossy(&answer.seed.path), genre, format!("{:.4}", answer.probability)]
+                let name = |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
+                let unknown = match answer.unknown() {
+                    Some(UnknownReason::Novel) => "novel",
+                    Some(UnknownReason::Unsure) => "unsure",
+                    None => "",
+                };
+                [
+                    lossy(&answer.seed().path),
+                    name(answer.genre()),
+                    format!("{:.4}", answer.probability()),
+                    unknown.to_owned(),
+                    name(answer.best()),
+                ]
             }),
         ),
     }
+}
+
+fn shares(list: &[GenreShare]) -> String {
+    let worth = list.iter().filter(|share| share.share >= SMALLEST_SHARE).take(4);
+    worth.map(|share| format!("{} {}", share.genre, percent(share.share))).collect::<Vec<_>>().join(", ")
+}
+
+/// One answer of head and neighbours with its reasons, for people.
+fn print_reasons(answer: &Answer, said: &GenreAnswer) -> anyhow::Result<()> {
+    let line = |text: String| render::print_line(&render::terminal_safe(&text));
+    line(format!("{}: {}", lossy(&said.seed.path), answer.summary()))?;
+    let prediction = &said.prediction;
+    line(format!("  together:   {}", shares(&prediction.probabilities)))?;
+    if !prediction.head.is_empty() {
+        line(format!("  head:       {}", shares(&prediction.head)))?;
+    }
+    line(format!("  neighbours: {}", shares(&prediction.votes.shares)))?;
+    line(format!("  stranger than {} of the library's own tracks", percent(prediction.novelty)))?;
+    voters(&said.evidence)
+}
+
+fn voters(evidence: &[Evidence]) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("  voter", Align::Left),
+        ("genre", Align::Left),
+        ("similarity", Align::Right),
+        ("weight", Align::Right),
+    ]);
+    for voter in evidence {
+        let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
+        table.row([
+            format!("  {}", voter.display),
+            genres.join(", "),
+            format!("{:.3}", voter.similarity),
+            percent(voter.weight),
+        ]);
+    }
+    table.print()
 }
 
 /// One answer with its evidence, for people.
@@ -112,7 +334,7 @@ pub(crate) fn print_one(answer: &Classification) -> anyhow::Result<()> {
     render::print_line(&format!(
         "{}: {} ({} of the votes)",
         render::terminal_safe(&path),
-        render::terminal_safe(&genre_name(answer)),
+        render::terminal_safe(answer.genre.as_ref().map_or("unknown", Genre::name)),
         percent(answer.probability)
     ))?;
     let others: Vec<String> = answer
@@ -126,40 +348,44 @@ pub(crate) fn print_one(answer: &Classification) -> anyhow::Result<()> {
     if !others.is_empty() {
         render::print_line(&format!("  then: {}", render::terminal_safe(&others.join(", "))))?;
     }
-    let mut table = Table::new(&[
-        ("  voter", Align::Left),
-        ("genre", Align::Left),
-        ("similarity", Align::Right),
-        ("weight", Align::Right),
-    ]);
-    for voter in &answer.evidence {
-        let genres: Vec<&str> = voter.genres.iter().map(voisin::genre::Genre::name).collect();
-        table.row([
-            format!("  {}", voter.display),
-            genres.join(", "),
-            format!("{:.3}", voter.similarity),
-            percent(voter.weight),
-        ]);
-    }
-    table.print()
+    voters(&answer.evidence)
 }
 
-fn genre_name(answer: &Classification) -> String {
-    answer.genre.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string)
+fn genre_name(answer: &Answer) -> String {
+    match (answer.genre(), answer.best()) {
+        (Some(genre), _) => genre.to_string(),
+        (None, Some(best)) => format!("unknown ({best}?)"),
+        (None, None) => "unknown".to_owned(),
+    }
 }
 
 fn percent(share: f32) -> String {
     format!("{:.0} %", 100.0 * share)
 }
 
-fn json(answer: &Classification) -> ClassifyJson {
+fn json(answer: &Answer) -> ClassifyJson<'_> {
+    fn map(list: &[GenreShare]) -> BTreeMap<&str, f32> {
+        list.iter().map(|share| (share.genre.name(), share.share)).collect()
+    }
+    let (prediction, votes, evidence) = match answer {
+        Answer::Vote(said) => (None, &said.votes, &said.evidence),
+        Answer::Head(said) => (Some(&said.prediction), &said.prediction.votes, &said.evidence),
+    };
     ClassifyJson {
-        path: lossy(&answer.seed.path),
-        genre: answer.genre.as_ref().map(ToString::to_string),
-        probability: answer.probability,
-        votes: answer.votes.shares.iter().map(|share| (share.genre.to_string(), share.share)).collect(),
-        evidence: answer
-            .evidence
+        path: lossy(&answer.seed().path),
+        genre: answer.genre(),
+        best: answer.best(),
+        probability: answer.probability(),
+        unknown: answer.unknown(),
+        kin: prediction.filter(|p| p.unknown.is_some()).map(|p| p.kin()).unwrap_or_default(),
+        novelty: prediction.map(|p| p.novelty),
+        confidence: prediction.map(|p| p.confidence),
+        agreement: prediction.map(|p| p.agreement),
+        summary: answer.summary(),
+        probabilities: prediction.map(|p| map(&p.probabilities)),
+        head: prediction.map(|p| map(&p.head)),
+        votes: map(&votes.shares),
+        evidence: evidence
             .iter()
             .map(|voter| EvidenceJson {
                 path: lossy(&voter.path),

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use voisin::audio::is_audio_candidate;
-use voisin::engine::{ClassifyOptions, Engine, SimilarOptions};
-use voisin::genre::Taxonomy;
+use voisin::engine::{ClassifyOptions, Engine, LabelSource, SimilarOptions};
 use voisin::library::{OpenMode, scan};
 
 use super::add::{RunOptions, add_files};
@@ -61,7 +60,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     similar::print(&seeds, &neighbours, &output)?;
 
     say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
-    let labels = engine.labels(&Taxonomy::default())?;
+    let labels = engine.labels(&LabelSource::Tags)?;
     let mut unanswered = false;
     for (i, file) in held_out.iter().enumerate() {
         if i > 0 {

@@ -1,7 +1,11 @@
 //! `voisin genres`.
 
-use voisin::engine::Engine;
-use voisin::genre::{Genre, GenreKinship, Kinship, KinshipOptions, Taxonomy};
+use std::path::Path;
+
+use anyhow::bail;
+use voisin::engine::{Engine, LabelSource};
+use voisin::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
+use voisin::genre::{Genre, GenreKinship, Kinship, KinshipOptions};
 use voisin::track::TrackId;
 
 use super::Ending;
@@ -11,11 +15,21 @@ use super::render::{self, Align, Table, count};
 
 /// Kin named per genre in the overview.
 const KIN: usize = 3;
+/// Pixels of a PNG to a unit of the drawing.
+const SCALE: u32 = 2;
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
+    for path in args.heatmap.iter().chain(&args.dendrogram) {
+        picture_format(path)?;
+    }
     let engine = context.open_engine()?;
-    let taxonomy = Taxonomy::default();
-    let kinship = engine.kinship(&taxonomy, &KinshipOptions::default())?;
+    let kinship = engine.kinship(&args.labels.source(), &KinshipOptions::default())?;
+    if let Some(path) = &args.heatmap {
+        draw(&kinship_heat_map(&kinship), path)?;
+    }
+    if let Some(path) = &args.dendrogram {
+        draw(&kinship_dendrogram(&kinship), path)?;
+    }
     match &args.genre {
         None => match args.format {
             TableFormat::Table => table(&kinship)?,
@@ -23,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
             TableFormat::Csv => csv(&kinship.genres.iter().collect::<Vec<_>>())?,
         },
         Some(name) => {
-            let wanted = taxonomy.genre(name).unwrap_or_else(|| Genre::plain(name));
+            let wanted = engine.taxonomy()?.genre(name).unwrap_or_else(|| Genre::plain(name));
             let genre = kinship.of(&wanted)?;
             match args.format {
                 TableFormat::Table => one(&engine, genre)?,
@@ -35,9 +49,23 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     Ok(Ending::Fine)
 }
 
+/// Whether a picture is to be a PNG (else an SVG); refuses other endings before anything is done.
+fn picture_format(path: &Path) -> anyhow::Result<bool> {
+    match path.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
+        Some("png") => Ok(true),
+        Some("svg") => Ok(false),
+        _ => bail!("{}: expected a name that ends in .svg or .png", path.display()),
+    }
+}
+
+fn draw(scene: &Scene, path: &Path) -> anyhow::Result<()> {
+    let bytes = if picture_format(path)? { scene.png(SCALE)? } else { scene.svg().into_bytes() };
+    super::eval::write(path, &bytes)
+}
+
 /// The overview of all genres, as the demo shows it too.
 pub(crate) fn overview(engine: &Engine) -> anyhow::Result<()> {
-    table(&engine.kinship(&Taxonomy::default(), &KinshipOptions::default())?)
+    table(&engine.kinship(&LabelSource::Tags, &KinshipOptions::default())?)
 }
 
 fn table(kinship: &Kinship) -> anyhow::Result<()> {
@@ -103,6 +131,8 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         ("distance", Align::Right),
         ("95 % interval", Align::Left),
         ("votes", Align::Right),
+        ("centroids", Align::Right),
+        ("neighbourhoods", Align::Right),
     ]);
     for kin in genre.nearest.iter().take(10) {
         table.row([
@@ -110,6 +140,8 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
             format!("{:.2}", kin.distance),
             format!("{:.2} to {:.2}", kin.low, kin.high),
             format!("{:.0} %", 100.0 * kin.votes),
+            format!("{:.2}", kin.centroid),
+            format!("{:.2}", kin.neighbourhood),
         ]);
     }
     table.print()?;

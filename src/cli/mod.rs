@@ -10,6 +10,7 @@ mod classify;
 mod context;
 mod demo;
 mod embed;
+mod eval;
 mod explore;
 mod export;
 mod genres;
@@ -18,6 +19,9 @@ mod render;
 mod shell;
 mod similar;
 mod status;
+mod suspects;
+mod train;
+mod write_tags;
 
 use std::process::ExitCode;
 
@@ -88,6 +92,9 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Similar(args) => similar::run(&context, &args),
         Command::Classify(args) => classify::run(&context, &args),
         Command::Genres(args) => genres::run(&context, &args),
+        Command::Suspects(args) => suspects::run(&context, &args),
+        Command::Train(args) => train::run(&context, &args),
+        Command::Eval(args) => eval::run(&context, &args),
         Command::Clusters(args) => explore::clusters(&context, &args),
         Command::Map(args) => explore::map(&context, &args),
         Command::Path(args) => explore::walk(&context, &args),

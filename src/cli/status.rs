@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use voisin::engine::Engine;
+use voisin::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use voisin::explore::TrackMeta;
 use voisin::library::{OpenMode, stored_path};
 use voisin::track::TrackId;
@@ -29,6 +29,70 @@ struct StatusJson {
     database_bytes: u64,
     index_bytes: u64,
     schema: u32,
+    genre_head: Option<HeadJson>,
+}
+
+/// The trained genre head, as `status` shows it.
+#[derive(Serialize)]
+struct HeadJson {
+    /// Seconds since 1970 UTC.
+    trained_at: u64,
+    tracks: usize,
+    genres: usize,
+    /// Share of held-out tracks that it named rightly.
+    accuracy: f64,
+    labels: String,
+    /// Share of labels that are new, gone or changed since; null where they cannot be read.
+    changed_share: Option<f64>,
+    /// Whether training again is advised.
+    retrain: bool,
+    /// Why it cannot be used, if it cannot.
+    problem: Option<String>,
+}
+
+fn genre_head(engine: &Engine) -> Option<HeadJson> {
+    match engine.genre_head() {
+        Ok(head) => head.map(|head| {
+            let tracks = engine.labelled_tracks(&head.source(), &GroupBy::Track, false);
+            let share = match &tracks {
+                Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
+                // every label it knew is gone
+                Err(EngineError::NoLabels) => Ok(1.0),
+                Err(error) => Err(error.to_string()),
+            };
+            HeadJson {
+                trained_at: head.provenance.trained_at,
+                tracks: head.model.tracks(),
+                genres: head.model.genres().len(),
+                accuracy: head.model.quality().accuracy,
+                labels: head.provenance.labels.clone(),
+                retrain: share.as_ref().is_ok_and(|share| *share >= RETRAIN_SHARE),
+                changed_share: share.as_ref().ok().copied(),
+                problem: share.err(),
+            }
+        }),
+        Err(error) => Some(HeadJson {
+            trained_at: 0,
+            tracks: 0,
+            genres: 0,
+            accuracy: 0.0,
+            labels: String::new(),
+            changed_share: None,
+            retrain: true,
+            problem: Some(error.to_string()),
+        }),
+    }
+}
+
+/// `today`, `3 days ago`.
+fn age(trained_at: u64) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(trained_at, |now| now.as_secs());
+    match now.saturating_sub(trained_at) / 86_400 {
+        0 => "today".to_owned(),
+        days => format!("{} ago", count(days, "day")),
+    }
 }
 
 pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
@@ -48,6 +112,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
         database_bytes: status.bytes,
         index_bytes,
         schema: status.schema,
+        genre_head: if status.model.is_some() { genre_head(&engine) } else { None },
     };
     if args.format == ReportFormat::Json {
         render::print_json(&json)?;
@@ -67,11 +132,32 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
     }
     lines.push(("index", format!("generation {}, {}", json.index_generation, megabytes(json.index_bytes))));
     lines.push(("database", format!("schema {}, {}", json.schema, megabytes(json.database_bytes))));
+    let mut retrain = false;
+    if let Some(head) = &json.genre_head {
+        retrain = head.retrain;
+        let mut text = match &head.problem {
+            Some(problem) if head.tracks == 0 => problem.clone(),
+            _ => format!(
+                "trained {} on {} of {} ({:.1} % right on artists left out)",
+                age(head.trained_at),
+                count(head.tracks as u64, "track"),
+                count(head.genres as u64, "genre"),
+                100.0 * head.accuracy
+            ),
+        };
+        if let Some(share) = head.changed_share {
+            text += &format!(", {:.0} % of labels changed since", 100.0 * share);
+        }
+        lines.push(("genres", text));
+    }
     for (name, value) in lines {
         render::print_line(&format!("{name:<9} {}", render::terminal_safe(&value)))?;
     }
     if json.failed > 0 {
         context.console.note("see \"voisin failed\" for the reasons");
+    }
+    if retrain {
+        context.console.note("the trained genre head is out of date: run \"voisin train genre\"");
     }
     Ok(Ending::Fine)
 }

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
+use super::labels::{LabelSource, Labeller};
 use super::{Engine, EngineError, Seed};
-use crate::genre::{Genre, LabelledNeighbor, Priors, Taxonomy, VoteOptions, Votes, vote};
+use crate::genre::{Genre, LabelledNeighbor, Priors, VoteOptions, Votes, vote};
 use crate::index::SearchMode;
 use crate::library::{Track, fold};
 use crate::track::TrackId;
 
 /// Similarity from which on a neighbour is the very same recording and may not vote for itself.
-const SAME_RECORDING: f32 = 0.999_9;
+pub(super) const SAME_RECORDING: f32 = 0.999_9;
 
 /// How tracks are classified.
 #[derive(Debug, Clone)]
@@ -99,11 +100,13 @@ pub struct Classification {
 }
 
 impl Engine {
-    /// Reads the labels of the library: the genre tags of every track.
-    pub fn labels(&self, taxonomy: &Taxonomy) -> Result<Labels, EngineError> {
+    /// Reads the labels of the library's tracks.
+    pub fn labels(&self, source: &LabelSource) -> Result<Labels, EngineError> {
+        let taxonomy = self.taxonomy()?;
+        let mut labeller = Labeller::new(&taxonomy, source)?;
         let mut labels = Labels::default();
         self.library.for_each_track(|track: Track| {
-            let genres = taxonomy.parse(&track.tags.genres);
+            let genres = labeller.genres(&track);
             if !genres.is_empty() {
                 let display = track.display_name();
                 let artist = track.tags.artist.or(track.tags.album_artist);
@@ -112,6 +115,7 @@ impl Engine {
             }
             Ok(())
         })?;
+        labeller.finish()?;
         labels.priors =
             Priors::from_labels(labels.tracks.values().map(|labelled| labelled.genres.as_slice()));
         Ok(labels)

@@ -108,8 +108,34 @@ pub enum EngineError {
         dir: PathBuf,
     },
     /// No track of the library has a genre.
-    #[error("no track of this library has a genre tag, so nothing can vote: add tagged music first")]
+    #[error(
+        "no track of this library has a genre: add tagged music, or say where genres come from with --label-from folder or a CSV file"
+    )]
     NoLabels,
+    /// A file of labels or groups that cannot be read.
+    #[error("cannot read {}", path.display())]
+    ReadTable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// A file of labels or groups that makes no sense.
+    #[error("{}{}: {problem}", path.display(), if *line > 0 { format!(", line {line}") } else { String::new() })]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1; 0: the whole file.
+        line: u64,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// Something that only a trained head can do.
+    #[error("{what} needs a trained head: run \"voisin train genre\" first")]
+    NoHead {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// Seeds that cancel each other out.
     #[error("the seeds point in opposite directions and leave nothing to search for: name fewer of them")]
     SeedsCancel,

@@ -10,6 +10,8 @@ mod embedder;
 mod error;
 mod export;
 mod genres;
+mod head;
+mod labels;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ pub use collection::{Collection, meta, window_set};
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
+pub use head::{GENRE_MODEL_FILE, GenreAnswer, GenreHead, RETRAIN_SHARE};
+pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackFacts};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};

@@ -23,6 +23,8 @@ pub struct Seed {
     pub path: PathBuf,
     /// Its vector, unit norm.
     pub vector: Vec<f32>,
+    /// Window vectors of a file that is not in the library, as the encoder gave them; the library keeps the others.
+    pub windows: Option<ndarray::Array2<f32>>,
 }
 
 /// What is looked for, and how.
@@ -95,7 +97,12 @@ impl Engine {
                 return self.seed_of(track);
             }
             let embedding = embedder()?.embed(path, &info, self.windows_setting()?, None)?;
-            return Ok(Seed { track: None, path: path.to_owned(), vector: embedding.vector.into_vec() });
+            return Ok(Seed {
+                track: None,
+                path: path.to_owned(),
+                vector: embedding.vector.into_vec(),
+                windows: Some(embedding.windows),
+            });
         }
         match self.library.resolve(text, 10)? {
             Resolution::One(track) => self.seed_of(track),
@@ -112,7 +119,7 @@ impl Engine {
     /// A track of the library as a seed.
     pub fn seed_of(&self, track: TrackId) -> Result<Seed, EngineError> {
         let path = self.library.track(track)?.path;
-        Ok(Seed { track: Some(track), path, vector: self.vector(track)? })
+        Ok(Seed { track: Some(track), path, vector: self.vector(track)?, windows: None })
     }
 
     /// The tracks nearest to the mean of the seeds, nearest first.
@@ -265,7 +272,7 @@ mod tests {
     use super::*;
 
     fn seed(vector: Vec<f32>) -> Seed {
-        Seed { track: None, path: PathBuf::new(), vector }
+        Seed { track: None, path: PathBuf::new(), vector, windows: None }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
 
 use super::EvalError;
-use crate::genre::{FitOptions, Genre, GenreModel, PredictOptions, Queries, Taxonomy, TrainingSet};
+use crate::genre::{FitOptions, Genre, GenreModel, PredictOptions, Queries, TrainingSet};
 
 /// Reads `[rows, dimension]` from a `.npy` of float32 or float64.
 pub fn read_vectors(path: &Path) -> Result<Array2<f32>, EvalError> {
@@ -59,14 +59,22 @@ fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, Str
     Ok(out)
 }
 
-/// Reads labels (columns `row`, `genre`); several lines of one row, and several genres in one cell, are several
-/// labels. Rows without a line have none.
-pub fn read_labels(path: &Path, rows: usize, taxonomy: &Taxonomy) -> Result<Vec<Vec<Genre>>, EvalError> {
-    let mut texts: Vec<Vec<String>> = vec![Vec::new(); rows];
+/// Reads labels (columns `row`, `genre`), exactly as they are spelt: `3`, `Other` and `hip-hop` are names like any
+/// other, and no synonyms are looked up.
+///
+/// Several lines of one row, and several names in one cell between `;` or `|`, are several labels. Rows without a
+/// line, or with an empty cell, have none.
+pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, EvalError> {
+    let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); rows];
     for (row, text, _) in read_column(path, "genre", rows)? {
-        texts[row].push(text);
+        for name in text.split([';', '|']).map(str::trim).filter(|name| !name.is_empty()) {
+            let genre = Genre::from_parts(name, name);
+            if !labels[row].contains(&genre) {
+                labels[row].push(genre);
+            }
+        }
     }
-    Ok(texts.iter().map(|t| taxonomy.parse(t)).collect())
+    Ok(labels)
 }
 
 /// Reads groups (columns `row`, `group`); a row without a line, or with an empty group, is a group of its own.

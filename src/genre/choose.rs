@@ -277,6 +277,9 @@ fn choose_heads(
     Ok(chosen.iter().map(|&i| trials[i].settings.clone()).collect())
 }
 
+/// Held-out log probabilities after each step, and their losses at all scales.
+type History = Vec<(Array2<f32>, [f64; 8])>;
+
 /// Fits one kind of head on every fold, watching the held-out loss; returns it at the best number of steps.
 fn try_head(
     problem: &Problem,
@@ -285,7 +288,7 @@ fn try_head(
     head_classes: &[usize],
     targets: &Array2<f32>,
 ) -> Result<Trial, GenreError> {
-    let histories: Vec<Vec<Array2<f32>>> = parallel::map(&splits.parts, |(train, test)| {
+    let histories: Vec<History> = parallel::map(&splits.parts, |(train, test)| {
         let classes: Vec<Vec<usize>> = train.iter().map(|&r| problem.classes[r].clone()).collect();
         let (inside, t) = head_rows(&classes, head_classes);
         let rows: Vec<usize> = inside.iter().map(|&i| train[i]).collect();
@@ -301,7 +304,7 @@ fn try_head(
             }
             _ => (head_input(&space, problem.x.select(Axis(0), test).view()), None),
         };
-        let mut history: Vec<Array2<f32>> = Vec::new();
+        let mut history = History::new();
         let mut best = (f64::INFINITY, 0);
         let mut watch = |logits: Array2<f32>| {
             let mut log = match &owner {
@@ -309,8 +312,9 @@ fn try_head(
                 None => logits,
             };
             log_softmax(&mut log);
-            let loss = scaled_loss(&log, &test_targets);
-            history.push(log);
+            let losses = scaled_losses(&log, &test_targets);
+            let loss = least(&losses);
+            history.push((log, losses));
             if loss < best.0 {
                 best = (loss, history.len());
             }
@@ -330,45 +334,88 @@ fn try_head(
         let mut log = Array2::zeros(targets.dim());
         let mut row = 0;
         for ((_, test), history) in splits.parts.iter().zip(&histories) {
-            if let Some(fold) = history.get(step).or(history.last()) {
+            if let Some((fold, _)) = history.get(step).or(history.last()) {
                 log.slice_mut(ndarray::s![row..row + test.len(), ..]).assign(fold);
             }
             row += test.len();
         }
         log
     };
+    let losses: Vec<f64> = (0..steps)
+        .map(|step| {
+            let mut sum = [0.0; 8];
+            for (_, of_fold) in histories.iter().filter_map(|h| h.get(step).or(h.last())) {
+                sum.iter_mut().zip(of_fold).for_each(|(sum, l)| *sum += l);
+            }
+            least(&sum) / targets.nrows().max(1) as f64
+        })
+        .collect();
     let (mut loss, mut best) = (f64::INFINITY, 0);
-    for step in 0..steps {
-        let l = scaled_loss(&at_step(step), targets);
+    for (step, &l) in losses.iter().enumerate() {
         if l < loss {
             (loss, best) = (l, step);
         }
     }
     // the last step that is about as good: a settled fit varies less from fold to fold than one cut short
-    let best =
-        (best..steps).rev().find(|&s| scaled_loss(&at_step(s), targets) <= loss * SETTLED).unwrap_or(best);
+    let best = (best..steps).rev().find(|&s| losses[s] <= loss * SETTLED).unwrap_or(best);
     let mut settings = settings.clone();
     settings.head.max_iterations = best + 1;
     Ok(Trial { settings, loss, log: at_step(best) })
 }
 
-/// Mean loss after the best common scaling of log probabilities: calibration comes later, so it must not decide.
-fn scaled_loss(log: &Array2<f32>, targets: &Array2<f32>) -> f64 {
-    let mut best = f64::INFINITY;
-    // losses fall and rise with the scale: climb from small to large, stop after the turn
-    for scale in [0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0] {
-        let mut loss = 0.0f64;
-        for (row, target) in log.outer_iter().zip(targets.outer_iter()) {
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f32 = row.iter().map(|v| ((v - max) * scale).exp()).sum();
-            let said: f32 = row.iter().zip(target).map(|(v, t)| t * (v - max) * scale).sum();
-            loss += f64::from(sum.ln() - said);
+/// Scales of log probabilities that are tried: calibration comes later, so it must not decide.
+const SCALES: [f32; 8] = [0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0];
+
+/// Total loss of log probabilities at each of [`SCALES`].
+///
+/// Every second scale is the double of another, so two exponentials a number give all eight sums.
+fn scaled_losses(log: &Array2<f32>, targets: &Array2<f32>) -> [f64; 8] {
+    let mut losses = [0.0f64; 8];
+    for (row, target) in log.outer_iter().zip(targets.outer_iter()) {
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sums = [0.0f32; 8];
+        let mut said = 0.0f32;
+        for (v, t) in row.iter().zip(target) {
+            let below = v - max;
+            said += t * below;
+            let mut powers = [(below * SCALES[0]).exp(), (below * SCALES[1]).exp()];
+            for pair in sums.as_chunks_mut::<2>().0 {
+                pair[0] += powers[0];
+                pair[1] += powers[1];
+                powers = [powers[0] * powers[0], powers[1] * powers[1]];
+            }
         }
-        let loss = loss / log.nrows().max(1) as f64;
-        if loss > best {
-            break;
+        for ((loss, sum), scale) in losses.iter_mut().zip(sums).zip(SCALES) {
+            *loss += f64::from(sum.ln() - said * scale);
         }
-        best = loss;
     }
-    best
+    losses
+}
+
+/// The least of the losses at all scales.
+fn least(losses: &[f64; 8]) -> f64 {
+    losses.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// Mean loss after the best common scaling of log probabilities.
+fn scaled_loss(log: &Array2<f32>, targets: &Array2<f32>) -> f64 {
+    least(&scaled_losses(log, targets)) / log.nrows().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_at_all_scales_are_those_of_each() {
+        let mut log = Array2::from_shape_fn((7, 4), |(i, j)| ((i * 5 + j * 3) % 11) as f32 * -0.7);
+        log_softmax(&mut log);
+        let targets = Array2::from_shape_fn((7, 4), |(i, j)| f32::from(u8::from(i % 4 == j)));
+        for (loss, scale) in scaled_losses(&log, &targets).into_iter().zip(SCALES) {
+            let mut scaled = &log * scale;
+            log_softmax(&mut scaled);
+            let plain: f64 = -scaled.iter().zip(&targets).map(|(l, t)| f64::from(l * t)).sum::<f64>();
+            assert!((loss - plain).abs() < 1e-4, "{scale}: {loss} {plain}");
+        }
+    }
 }

@@ -40,12 +40,14 @@ pub struct Queries<'a> {
     pub ids: &'a [Option<TrackId>],
     /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
     pub exclude_groups: &'a [Option<usize>],
+    /// Cosine similarity from which on a reference track is the very same recording, and does not vote; `None`: all vote.
+    pub same_recording: Option<f32>,
 }
 
 impl<'a> Queries<'a> {
     /// Queries that are not in the training set.
     pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
-        Self { vectors, windows: None, ids: &[], exclude_groups: &[] }
+        Self { vectors, windows: None, ids: &[], exclude_groups: &[], same_recording: None }
     }
 }
 

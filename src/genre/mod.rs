@@ -19,6 +19,7 @@
 mod choose;
 mod data;
 mod error;
+mod fitting;
 mod folds;
 mod fusion;
 mod halves;
@@ -30,11 +31,13 @@ mod nearest;
 mod optimise;
 mod parallel;
 mod prediction;
+mod provenance;
 mod space;
 mod store;
 mod suspects;
 mod taxonomy;
 mod vote;
+mod voters;
 
 pub use data::{Queries, TrainingSet, WindowSet};
 pub use error::GenreError;
@@ -46,6 +49,7 @@ pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinshi
 pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality};
 pub use nearest::{Near, nearest};
 pub use prediction::{Agreement, Confidence, GenrePrediction, UnknownReason};
+pub use provenance::Provenance;
 pub use space::{Space, Transform};
 pub use suspects::{Suspect, rank as rank_suspects, suspects};
 pub use taxonomy::{Genre, Spellings, Taxonomy};

@@ -6,12 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, HeadOptions, Queries,
-    Settings, TrainingSet, UnknownReason, Voter, Votes,
-    choose::{Splits, choose, sample_groups},
-    data::Problem,
-    fusion::{Evidence, Novelty},
+    Settings, UnknownReason, Voter, Votes,
     halves::{Core, Parts},
-    parallel,
 };
 use crate::track::TrackId;
 
@@ -119,74 +115,6 @@ impl Default for PredictOptions {
 }
 
 impl GenreModel {
-    /// Chooses settings by validation on held-out groups, fits everything, joins and calibrates it.
-    ///
-    /// Deterministic for a seed, whatever the number of threads.
-    pub fn fit(set: &TrainingSet, options: &FitOptions) -> Result<(Self, OutOfFold), GenreError> {
-        let problem = sample_groups(&Problem::new(set)?, options.max_tracks, options.head.seed);
-        let folds = options.folds.max(2);
-        let settings = choose(&problem, options.min_tracks.max(2), folds, &options.head)?;
-        Self::fit_with(&problem, &settings, folds, options)
-    }
-
-    fn fit_with(
-        problem: &Problem,
-        settings: &Settings,
-        folds: usize,
-        options: &FitOptions,
-    ) -> Result<(Self, OutOfFold), GenreError> {
-        let seed = options.head.seed;
-        // another dealing of folds than the one choices were made on
-        let (parts, covered) = held_out(problem, settings, &Splits::new(problem, folds, seed + 1))?;
-        let strange = left_out_genres(problem, settings, seed)?;
-        let known: Vec<[f32; 2]> = covered.iter().map(|&r| parts.novelty[r]).collect();
-        let outside: Vec<[f32; 2]> = strange.iter().flat_map(|s| s.parts.novelty.iter().copied()).collect();
-        let novelty = Novelty::fit(&known, &outside);
-        let novelty_auc = (!outside.is_empty()).then(|| {
-            let scores: Vec<f64> = known.iter().chain(&outside).map(|d| novelty.score(d)).collect();
-            let labels: Vec<bool> = (0..scores.len()).map(|i| i >= known.len()).collect();
-            crate::eval::metrics::auc(&scores, &labels).unwrap_or(f64::NAN)
-        });
-
-        let targets = problem.targets();
-        let nobody = vec![None; problem.len()];
-        let mut evidence = vec![Evidence { parts: &parts, targets: &targets, absent: &nobody, weight: 1.0 }];
-        let total: usize = strange.iter().map(|s| s.parts.novelty.len()).sum();
-        for s in &strange {
-            evidence.push(Evidence {
-                parts: &s.parts,
-                targets: &s.targets,
-                absent: &s.absent,
-                weight: STRANGE_WEIGHT * s.parts.novelty.len() as f64 / total.max(1) as f64,
-            });
-        }
-        let fusion = Fusion::fit(novelty, &evidence);
-        let (fused, scores) = fusion.apply(&parts);
-        let oof = OutOfFold {
-            rows: problem.origin.clone(),
-            ids: problem.ids.clone(),
-            genres: problem.genres.clone(),
-            classes: problem.classes.clone(),
-            head: parts.head.mapv(f32::exp),
-            vote: parts.shares.clone(),
-            fused,
-            novelty: scores,
-        };
-        let quality = Quality::of(&oof, &covered, novelty_auc);
-        let model = Self {
-            core: Core::fit(problem, settings)?,
-            genres: problem.genres.clone(),
-            ids: problem.ids.clone(),
-            groups: problem.groups.clone(),
-            fusion,
-            precision: precision_steps(&oof, &covered),
-            quality,
-            digest: digest(problem),
-            min_tracks: options.min_tracks,
-        };
-        Ok((model, oof))
-    }
-
     /// The genres it knows.
     pub fn genres(&self) -> &[Genre] {
         &self.genres
@@ -238,28 +166,6 @@ impl GenreModel {
         &self.precision
     }
 
-    /// Share of the given labelled tracks whose labels this model was not trained on: new, gone or changed.
-    pub fn stale_share(&self, ids: &[TrackId], labels: &[Vec<Genre>]) -> f64 {
-        let mut known: std::collections::HashMap<TrackId, &Vec<usize>> =
-            self.ids.iter().copied().zip(&self.core.classes).collect();
-        let mut changed = 0usize;
-        let mut all = 0usize;
-        for (id, genres) in ids.iter().zip(labels) {
-            if genres.is_empty() {
-                continue;
-            }
-            all += 1;
-            let mut now: Vec<Option<usize>> =
-                genres.iter().map(|g| self.genres.binary_search(g).ok()).collect();
-            now.sort_unstable();
-            now.dedup();
-            let same = known.remove(id).is_some_and(|was| was.iter().map(|c| Some(*c)).eq(now));
-            changed += usize::from(!same);
-        }
-        let gone = known.len();
-        (changed + gone) as f64 / (all + gone).max(1) as f64
-    }
-
     /// The least probability at which answers are right as often as asked, on held-out tracks.
     ///
     /// Above 1 when no threshold reaches it.
@@ -297,8 +203,17 @@ impl GenreModel {
             let same_track = queries.ids.get(q).copied().flatten().is_some_and(|id| id == self.ids[r]);
             let same_group =
                 queries.exclude_groups.get(q).copied().flatten().is_some_and(|g| g == self.groups[r]);
-            !same_track && !same_group
+            !same_track
+                && !same_group
+                && !queries.same_recording.is_some_and(|least| self.cosine(queries, q, r) >= least)
         })
+    }
+
+    /// Cosine similarity of a query and a reference track, as they came; 0 where either is all zeros.
+    fn cosine(&self, queries: &Queries, q: usize, r: usize) -> f32 {
+        let (query, row) = (queries.vectors.row(q), self.core.raw.row(r));
+        let lengths = (query.dot(&query) * row.dot(&row)).sqrt();
+        if lengths > 0.0 { query.dot(&row) / lengths } else { 0.0 }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call, in the line above")]
@@ -339,20 +254,15 @@ impl GenreModel {
         let top = near.first().map_or(0.0, |n| n.similarity);
         let weights: Vec<f32> = near.iter().map(|n| ((n.similarity - top) / temperature).exp()).collect();
         let total: f32 = weights.iter().sum();
-        let query = queries.vectors.row(i);
         let voters = near
             .iter()
             .zip(&weights)
             .take(options.voters)
-            .map(|(n, w)| {
-                let raw = self.core.raw.row(n.row);
-                let lengths = (query.dot(&query) * raw.dot(&raw)).sqrt();
-                Voter {
-                    track: self.ids[n.row],
-                    genres: self.core.classes[n.row].iter().map(|&c| self.genres[c].clone()).collect(),
-                    similarity: if lengths > 0.0 { query.dot(&raw) / lengths } else { 0.0 },
-                    weight: w / total,
-                }
+            .map(|(n, w)| Voter {
+                track: self.ids[n.row],
+                genres: self.core.classes[n.row].iter().map(|&c| self.genres[c].clone()).collect(),
+                similarity: self.cosine(queries, i, n.row),
+                weight: w / total,
             })
             .collect();
         let head = if self.core.settings.head_classes.is_empty() {
@@ -406,165 +316,4 @@ pub(crate) fn argmax(row: ndarray::ArrayView1<f32>) -> usize {
         }
     }
     best
-}
-
-/// Predicts each fold by a core fitted on the others. Rows that are in no fold's test part keep flat predictions.
-fn held_out(
-    problem: &Problem,
-    settings: &Settings,
-    splits: &Splits,
-) -> Result<(Parts, Vec<usize>), GenreError> {
-    let (n, k) = (problem.len(), problem.n_classes());
-    let flat = (1.0 / k as f32).ln();
-    let mut all = Parts {
-        head: Array2::from_elem((n, k), flat),
-        vote: Array2::from_elem((n, k), flat),
-        shares: Array2::from_elem((n, k), 1.0 / k as f32),
-        wide: Array2::from_elem((n, k), flat),
-        novelty: vec![[0.0; 2]; n],
-        neighbours: vec![Vec::new(); n],
-    };
-    let folds: Vec<Parts> = parallel::map(&splits.parts, |(train, test)| {
-        let core = Core::fit(&problem.subset(train), settings)?;
-        let asked = problem.subset(test);
-        let windows = asked.windows.as_ref().map(|(w, owner)| (w.view(), owner.as_slice()));
-        core.parts(asked.x.view(), windows, |_, _| true)
-    })?;
-    let mut covered = Vec::new();
-    for ((_, test), parts) in splits.parts.iter().zip(folds) {
-        for (i, &row) in test.iter().enumerate() {
-            all.head.row_mut(row).assign(&parts.head.row(i));
-            all.vote.row_mut(row).assign(&parts.vote.row(i));
-            all.shares.row_mut(row).assign(&parts.shares.row(i));
-            all.wide.row_mut(row).assign(&parts.wide.row(i));
-            all.novelty[row] = parts.novelty[i];
-            covered.push(row);
-        }
-    }
-    covered.sort_unstable();
-    Ok((all, covered))
-}
-
-/// Tracks of a genre that was left out of training, and where they should land: with the genre's kin.
-struct LeftOut {
-    parts: Parts,
-    targets: Array2<f32>,
-    absent: Vec<Option<usize>>,
-}
-
-/// Weight of tracks of left-out genres, all together, against all others.
-const STRANGE_WEIGHT: f64 = 0.15;
-
-/// Leaves each genre out in turn, as if nobody had ever labelled it.
-///
-/// The kin of a genre is what all its tracks' neighbours vote for together: single tracks should land there too.
-fn left_out_genres(problem: &Problem, settings: &Settings, seed: u64) -> Result<Vec<LeftOut>, GenreError> {
-    const ROWS: usize = 1500;
-    const GENRES: usize = 12;
-    if settings.head_classes.len() < 3 {
-        return Ok(Vec::new());
-    }
-    let sample = sample_groups(problem, ROWS, seed);
-    let counts = sample.counts();
-    let mut genres: Vec<usize> = settings.head_classes.iter().copied().filter(|&c| counts[c] >= 5).collect();
-    genres.sort_by_key(|&c| (std::cmp::Reverse(counts[c]), c));
-    genres.truncate(GENRES);
-    let left_out = parallel::map(&genres, |&genre| {
-        let (inside, rest): (Vec<usize>, Vec<usize>) =
-            (0..sample.len()).partition(|&i| sample.classes[i].contains(&genre));
-        let asked: Vec<usize> = inside.into_iter().filter(|&i| sample.classes[i].len() == 1).collect();
-        let mut settings = settings.clone();
-        settings.head_classes.retain(|&c| c != genre);
-        let left = sample.subset(&rest);
-        let still = left.counts();
-        settings.head_classes.retain(|&c| still[c] > 0);
-        if asked.is_empty() || settings.head_classes.len() < 2 {
-            return Ok(None);
-        }
-        let core = Core::fit(&left, &settings)?;
-        let asked = sample.subset(&asked);
-        let windows = asked.windows.as_ref().map(|(w, owner)| (w.view(), owner.as_slice()));
-        // an artist of the genre may have tracks elsewhere
-        let parts = core.parts(asked.x.view(), windows, |q, r| asked.groups[q] != left.groups[r])?;
-        let mut kin = parts.wide.mapv(f32::exp).sum_axis(ndarray::Axis(0));
-        kin[genre] = 0.0;
-        kin.mapv_inplace(|v| v * v);
-        kin /= kin.sum().max(1e-9);
-        let m = asked.len();
-        let targets = Array2::from_shape_fn((m, kin.len()), |(_, c)| kin[c]);
-        Ok::<_, GenreError>(Some(LeftOut { parts, targets, absent: vec![Some(genre); m] }))
-    })?;
-    Ok(left_out.into_iter().flatten().collect())
-}
-
-impl Quality {
-    fn of(oof: &OutOfFold, covered: &[usize], novelty_auc: Option<f64>) -> Self {
-        let share = |p: &Array2<f32>| {
-            let right = covered.iter().filter(|&&r| oof.classes[r].contains(&argmax(p.row(r)))).count();
-            right as f64 / covered.len().max(1) as f64
-        };
-        let mut found = vec![(0usize, 0usize); oof.genres.len()];
-        let mut sure = Vec::with_capacity(covered.len());
-        for &r in covered {
-            let best = argmax(oof.fused.row(r));
-            let right = oof.classes[r].contains(&best);
-            for &class in &oof.classes[r] {
-                found[class].0 += usize::from(best == class);
-                found[class].1 += 1;
-            }
-            sure.push((f64::from(oof.fused[[r, best]]), right));
-        }
-        let recalls: Vec<f64> = found.iter().filter(|f| f.1 > 0).map(|f| f.0 as f64 / f.1 as f64).collect();
-        Self {
-            tracks: covered.len(),
-            accuracy: share(&oof.fused),
-            head_accuracy: share(&oof.head),
-            vote_accuracy: share(&oof.vote),
-            balanced_accuracy: recalls.iter().sum::<f64>() / recalls.len().max(1) as f64,
-            calibration_error: crate::eval::metrics::expected_calibration_error(&sure, 10),
-            novelty_auc,
-        }
-    }
-}
-
-/// At most 200 steps of precision against coverage, from the surest answer down.
-fn precision_steps(oof: &OutOfFold, covered: &[usize]) -> Vec<PrecisionStep> {
-    let mut answers: Vec<(f32, bool)> = covered
-        .iter()
-        .map(|&r| {
-            let best = argmax(oof.fused.row(r));
-            (oof.fused[[r, best]], oof.classes[r].contains(&best))
-        })
-        .collect();
-    answers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let stride = answers.len().div_ceil(200).max(1);
-    let mut right = 0;
-    let mut steps = Vec::new();
-    for (i, &(threshold, correct)) in answers.iter().enumerate() {
-        right += usize::from(correct);
-        if (i + 1) % stride == 0 || i + 1 == answers.len() {
-            steps.push(PrecisionStep {
-                threshold,
-                precision: right as f32 / (i + 1) as f32,
-                coverage: (i + 1) as f32 / answers.len() as f32,
-            });
-        }
-    }
-    steps
-}
-
-/// BLAKE3 over ids, labels and vectors in row order.
-fn digest(problem: &Problem) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (i, id) in problem.ids.iter().enumerate() {
-        hasher.update(&id.0.to_le_bytes());
-        for &class in &problem.classes[i] {
-            hasher.update(problem.genres[class].key().as_bytes());
-            hasher.update(&[0]);
-        }
-        for v in problem.x.row(i) {
-            hasher.update(&v.to_le_bytes());
-        }
-    }
-    hasher.finalize().to_hex().to_string()
 }

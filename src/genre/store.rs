@@ -8,7 +8,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fusion, Genre, GenreError, GenreModel, Head, PrecisionStep, Quality, Settings, Space, Transform,
+    Fusion, Genre, GenreError, GenreModel, Head, PrecisionStep, Provenance, Quality, Settings, Space,
+    Transform,
     halves::{Core, Member},
 };
 use crate::track::TrackId;
@@ -21,7 +22,7 @@ const KEY: &str = "voisin_genre";
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
-    fingerprint: String,
+    provenance: Provenance,
     genres: Vec<(String, String)>,
     ids: Vec<TrackId>,
     groups: Vec<usize>,
@@ -39,9 +40,7 @@ struct Stored {
 
 impl GenreModel {
     /// Writes the model to `path`, whole or not at all (a temporary file in the same folder, then a rename).
-    ///
-    /// - `fingerprint`: of the encoder whose vectors it was trained on
-    pub fn save(&self, path: &Path, fingerprint: &str) -> Result<(), GenreError> {
+    pub fn save(&self, path: &Path, provenance: &Provenance) -> Result<(), GenreError> {
         let io = |source| GenreError::Io { path: path.to_owned(), source };
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         let raw = self.core.raw.as_standard_layout();
@@ -64,7 +63,7 @@ impl GenreModel {
             .collect();
         let stored = Stored {
             version: VERSION,
-            fingerprint: fingerprint.to_owned(),
+            provenance: provenance.clone(),
             genres: self.genres.iter().map(|g| (g.name().to_owned(), g.key().to_owned())).collect(),
             ids: self.ids.clone(),
             groups: self.groups.clone(),
@@ -100,13 +99,13 @@ impl GenreModel {
     ///
     /// Refuses files of another layout, damaged ones, and those trained on another encoder's vectors than
     /// `fingerprint`.
-    pub fn load(path: &Path, fingerprint: &str) -> Result<Self, GenreError> {
+    pub fn load(path: &Path, fingerprint: &str) -> Result<(Self, Provenance), GenreError> {
         let bytes = std::fs::read(path).map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
         Self::from_bytes(&bytes, fingerprint)
             .map_err(|problem| GenreError::Model { path: path.to_owned(), problem })
     }
 
-    fn from_bytes(bytes: &[u8], fingerprint: &str) -> Result<Self, String> {
+    fn from_bytes(bytes: &[u8], fingerprint: &str) -> Result<(Self, Provenance), String> {
         let say = |e: &dyn std::fmt::Display| format!("damaged ({e})");
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| say(&e))?;
         let json = header
@@ -122,10 +121,11 @@ impl GenreModel {
             return Err(format!("its layout is version {version}, this program reads version {VERSION}"));
         }
         let stored: Stored = serde_json::from_str(json).map_err(|e| say(&e))?;
-        if stored.fingerprint != fingerprint {
+        let provenance = stored.provenance.clone();
+        if provenance.fingerprint != fingerprint {
             return Err(format!(
                 "trained on vectors of model {}, this library's are from {fingerprint}",
-                stored.fingerprint
+                provenance.fingerprint
             ));
         }
         let file = SafeTensors::deserialize(bytes).map_err(|e| say(&e))?;
@@ -139,7 +139,8 @@ impl GenreModel {
         if checksum(all.into_iter()) != stored.checksum {
             return Err("damaged (its numbers do not match their checksum)".into());
         }
-        Self::assemble(&file, stored).ok_or_else(|| "damaged (its parts do not fit together)".into())
+        let model = Self::assemble(&file, stored);
+        Ok((model.ok_or("damaged (its parts do not fit together)")?, provenance))
     }
 
     /// `None` if anything does not fit.

@@ -1,16 +1,47 @@
-//! `classify` and `genres`.
+//! `classify`, `genres` and `suspects`.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use voisin::engine::LabelSource;
 
 use super::{SearchArgs, TableFormat};
 
-/// Name the genre of tracks, by the labelled tracks that sound like them
+/// Where genres come from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LabelArgs {
+    /// Where genres come from: tags, folder (the name of the folder a file lies in), or a CSV file with the columns
+    /// path and genre [default: tags]
+    #[arg(long, value_name = "tags|folder|CSV", value_parser = parse_source)]
+    pub(crate) label_from: Option<LabelSource>,
+}
+
+impl LabelArgs {
+    pub(crate) fn source(&self) -> LabelSource {
+        self.label_from.clone().unwrap_or_default()
+    }
+}
+
+pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
+    let Ok(source) = text.parse();
+    match &source {
+        LabelSource::File(path) if !path.is_file() => Err(format!(
+            "expected tags, folder or the path of a CSV file; there is no file {}",
+            path.display()
+        )),
+        _ => Ok(source),
+    }
+}
+
+/// Name the genre of tracks, by a trained head and by the labelled tracks that sound like them
 ///
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its
-/// evidence: who voted, and how near they are. A track never votes for itself.
+/// evidence: who voted, and how near they are. A track never votes for itself. After `voisin train genre`, a trained
+/// head and the neighbours are joined, the probability is calibrated, and the answer may be "unknown"; before that,
+/// the neighbours vote alone.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --precision 0.9 --write-tags --dry-run"
 )]
 pub(crate) struct ClassifyArgs {
     /// Files, `id:NUMBER`, or words that match artist and title
@@ -19,28 +50,93 @@ pub(crate) struct ClassifyArgs {
     /// Every track of the library
     #[arg(long)]
     pub(crate) all: bool,
-    /// How many neighbours vote
-    #[arg(long, short = 'k', default_value_t = 15, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) neighbours: u32,
+    /// Let so many neighbours vote, without the trained head [default: 15, where there is no head]
+    #[arg(long, short = 'k', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) neighbours: Option<u32>,
     /// Voters by other artists only
     #[arg(long)]
     pub(crate) other_artists: bool,
+    /// Say "unknown" unless answers this sure are right this often (0.5 to 1; needs a trained head)
+    #[arg(long, value_name = "P", value_parser = parse_precision)]
+    pub(crate) precision: Option<f32>,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) search: SearchArgs,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
+    #[command(flatten)]
+    pub(crate) write: WriteTagsArgs,
+}
+
+/// Writing answers into files.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Tags")]
+pub(crate) struct WriteTagsArgs {
+    /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
+    /// and files that have a genre, are left alone
+    #[arg(long)]
+    pub(crate) write_tags: bool,
+    /// With --write-tags: show what would change, and change nothing
+    #[arg(long, short = 'n', requires = "write_tags")]
+    pub(crate) dry_run: bool,
+    /// With --write-tags: replace genres that are there
+    #[arg(long, requires = "write_tags")]
+    pub(crate) overwrite: bool,
+    /// With --write-tags: keep the files' modification times
+    #[arg(long, requires = "write_tags")]
+    pub(crate) keep_times: bool,
+}
+
+pub(super) fn parse_precision(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(p) if (0.5..=1.0).contains(&p) => Ok(p),
+        _ => Err(format!("expected a share from 0.5 to 1, found \"{text}\"")),
+    }
 }
 
 /// Show the library's genres, and how near they lie to each other
 ///
 /// With a genre's name: what that genre is nearest to, and which of its tracks are typical or on the border.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin genres\n  voisin genres punk")]
+#[command(
+    after_help = "Examples:\n  voisin genres\n  voisin genres punk\n  voisin genres --heatmap kin.svg --dendrogram tree.png"
+)]
 pub(crate) struct GenresArgs {
     /// Only this genre, in detail
     #[arg(value_name = "GENRE")]
     pub(crate) genre: Option<String>,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+    /// Draw all distances as a heat map into FILE (.svg or .png)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) heatmap: Option<PathBuf>,
+    /// Draw the tree of genres joined from the nearest up into FILE (.svg or .png)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) dendrogram: Option<PathBuf>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) format: TableFormat,
+}
+
+/// List tracks whose own genre looks wrong
+///
+/// Every track is judged by models that never heard its artist; those whose label is confidently contradicted are
+/// listed, worst first, with the reason. Nothing is changed.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit 0 --format csv > suspects.csv"
+)]
+pub(crate) struct SuspectsArgs {
+    /// At most so many; 0: as many as there are
+    #[arg(long, short, default_value_t = 50, value_name = "N")]
+    pub(crate) limit: u32,
+    /// Every labelled track in its rank, also those that are not contradicted
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

@@ -1,21 +1,24 @@
 //! The command line as clap reads it: one structure per verb, each with an example.
 
+mod eval;
 mod explore;
 mod genre;
 mod library;
 mod model;
 mod search;
+mod train;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use voisin::encoder::DeviceChoice;
 
+pub(crate) use eval::{EvalArgs, EvalCommand, EvalGenreArgs};
 pub(crate) use explore::{
     ArtistsArgs, ClustersArgs, DetailKind, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
     PlaylistFormat,
 };
-pub(crate) use genre::{ClassifyArgs, GenresArgs};
+pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs, StatusArgs,
     VerifyArgs, WindowCount,
@@ -27,11 +30,12 @@ pub(crate) use model::{
 pub(crate) use search::{
     FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SearchKind, SimilarArgs, TableFormat,
 };
+pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
 ///
 /// voisin listens to your music files, keeps one vector per track in a library of its own, and answers from there.
-/// Your files are read, never changed.
+/// Your files are read, and changed only by `classify --write-tags`.
 #[derive(Debug, Parser)]
 #[command(
     name = "voisin",
@@ -85,6 +89,9 @@ pub(crate) enum Command {
     Similar(SimilarArgs),
     Classify(ClassifyArgs),
     Genres(GenresArgs),
+    Suspects(SuspectsArgs),
+    Train(TrainArgs),
+    Eval(EvalArgs),
     Clusters(ClustersArgs),
     Map(MapArgs),
     Path(PathArgs),

@@ -1,0 +1,182 @@
+//! The trained genre head of a library: made, kept, and asked.
+
+use std::path::PathBuf;
+
+use ndarray::Array2;
+
+use super::classify::{Evidence, SAME_RECORDING};
+use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use super::{Engine, EngineError, Seed};
+use crate::genre::{FitOptions, GenreModel, GenrePrediction, PredictOptions, Provenance, Queries, WindowSet};
+use crate::track::TrackId;
+
+/// Name of the trained head inside a library's folder.
+pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
+
+/// Share of changed labels from which on training again is advised.
+pub const RETRAIN_SHARE: f64 = 0.1;
+
+/// Tracks classified at once, so that their windows fit in memory.
+const BATCH: usize = 1000;
+
+/// A trained head with its origin.
+#[derive(Debug, Clone)]
+pub struct GenreHead {
+    /// The model.
+    pub model: GenreModel,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
+
+impl GenreHead {
+    /// Where its labels came from.
+    pub fn source(&self) -> LabelSource {
+        let Ok(source) = self.provenance.labels.parse();
+        source
+    }
+}
+
+/// A track and what the head and the neighbours say of it.
+#[derive(Debug, Clone)]
+pub struct GenreAnswer {
+    /// The track in question.
+    pub seed: Seed,
+    /// The answer.
+    pub prediction: GenrePrediction,
+    /// Who voted, nearest first.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Engine {
+    /// Where the trained head is kept.
+    pub fn genre_model_path(&self) -> PathBuf {
+        self.library().dir().join(GENRE_MODEL_FILE)
+    }
+
+    /// Trains a head on the library's labelled tracks, from stored vectors, and keeps it in the library's folder.
+    ///
+    /// - `windows`: try heads trained on windows too
+    pub fn train_genre(
+        &self,
+        source: &LabelSource,
+        windows: bool,
+        options: &FitOptions,
+    ) -> Result<(GenreHead, LabelledTracks), EngineError> {
+        let fingerprint = self.model()?.fingerprint;
+        // a relative path means something else from another folder
+        let source = match source {
+            LabelSource::File(path) => {
+                LabelSource::File(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
+            other => other.clone(),
+        };
+        let tracks = self.labelled_tracks(&source, &GroupBy::Artist, windows)?;
+        let (model, _) = GenreModel::fit(&tracks.set(), options)?;
+        let provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
+        model.save(&self.genre_model_path(), &provenance)?;
+        Ok((GenreHead { model, provenance }, tracks))
+    }
+
+    /// The trained head, if there is one. An error says why one that is there is of no use.
+    pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
+        let path = self.genre_model_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
+        Ok(Some(GenreHead { model, provenance }))
+    }
+
+    /// Names the genres of tracks by the trained head and the labelled tracks of today.
+    ///
+    /// A track never votes for itself, nor does another copy of it.
+    ///
+    /// - `head`: with today's voters, see [`GenreModel::with_voters`]
+    /// - `other_artists`: tracks of the same artist do not vote
+    pub fn classify_with_head(
+        &self,
+        head: &GenreModel,
+        tracks: &LabelledTracks,
+        seeds: Vec<Seed>,
+        options: &PredictOptions,
+        other_artists: bool,
+    ) -> Result<Vec<GenreAnswer>, EngineError> {
+        let mut answers = Vec::with_capacity(seeds.len());
+        let mut seeds = seeds.into_iter();
+        loop {
+            let batch: Vec<Seed> = seeds.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(answers);
+            }
+            let dimension = head.dimension();
+            let values = batch.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
+            let vectors =
+                Array2::from_shape_vec((batch.len(), dimension), values).map_err(|_| EngineError::Shape)?;
+            let windows = if head.uses_windows() { self.seed_windows(&batch, dimension)? } else { None };
+            let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
+            let groups: Vec<Option<usize>> = if other_artists {
+                ids.iter().map(|id| Some(tracks.groups[tracks.row((*id)?)?])).collect()
+            } else {
+                Vec::new()
+            };
+            let queries = Queries {
+                windows: windows
+                    .as_ref()
+                    .map(|(vectors, owner)| WindowSet { vectors: vectors.view(), owner }),
+                ids: &ids,
+                exclude_groups: &groups,
+                same_recording: Some(SAME_RECORDING),
+                ..Queries::of(vectors.view())
+            };
+            for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
+                let evidence = prediction
+                    .votes
+                    .voters
+                    .iter()
+                    .filter_map(|voter| {
+                        let facts = &tracks.facts[tracks.row(voter.track)?];
+                        Some(Evidence {
+                            track: voter.track,
+                            path: facts.path.clone(),
+                            display: facts.display.clone(),
+                            artist: facts.artist.clone(),
+                            genres: voter.genres.clone(),
+                            similarity: voter.similarity,
+                            weight: voter.weight,
+                        })
+                    })
+                    .collect();
+                answers.push(GenreAnswer { seed, prediction, evidence });
+            }
+        }
+    }
+
+    /// Window vectors of seeds, unit rows, and the seed each belongs to.
+    fn seed_windows(
+        &self,
+        seeds: &[Seed],
+        dimension: usize,
+    ) -> Result<Option<(Array2<f32>, Vec<usize>)>, EngineError> {
+        let stored: Vec<usize> = (0..seeds.len()).filter(|&i| seeds[i].track.is_some()).collect();
+        let ids: Vec<TrackId> = seeds.iter().map(|seed| seed.track.unwrap_or(TrackId(-1))).collect();
+        let (mut values, mut owner) = match self.windows_of(&ids, &stored, usize::MAX)? {
+            Some((vectors, owner)) => (vectors.into_raw_vec_and_offset().0, owner),
+            None => (Vec::new(), Vec::new()),
+        };
+        for (i, seed) in seeds.iter().enumerate() {
+            for row in seed.windows.iter().flat_map(|windows| windows.rows()) {
+                let norm = row.dot(&row).sqrt();
+                if norm.is_finite() && norm > 1e-12 {
+                    values.extend(row.iter().map(|v| v / norm));
+                    owner.push(i);
+                }
+            }
+        }
+        if owner.is_empty() {
+            return Ok(None);
+        }
+        let vectors =
+            Array2::from_shape_vec((owner.len(), dimension), values).map_err(|_| EngineError::Shape)?;
+        Ok(Some((vectors, owner)))
+    }
+}

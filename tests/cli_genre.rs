@@ -1,0 +1,575 @@
+//! The genre verbs as a process, on small made-up libraries: no audio is decoded but where tags are written.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
+// signals for other tests
+#[allow(dead_code)]
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, SystemTime};
+
+use common::Sandbox;
+use half::f16;
+use ndarray::Array2;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use voisin::audio::tags::read_tags;
+use voisin::library::{
+    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+};
+use voisin::track::ContentId;
+
+const D: usize = 24;
+const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr))
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+/// A library that is filled by hand.
+struct Shelf {
+    library: Library,
+    rng: StdRng,
+    centres: Vec<Vec<f32>>,
+    tracks: u8,
+    more: u8,
+}
+
+impl Shelf {
+    fn new(sandbox: &Sandbox) -> Self {
+        let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
+        library
+            .set_model(&StoredModel {
+                name: "made-up".into(),
+                fingerprint: "made-up-fingerprint".into(),
+                dimension: D,
+                manifest_json: "{}".into(),
+            })
+            .unwrap();
+        let mut rng = StdRng::seed_from_u64(5);
+        let centres = (0..8).map(|_| (0..D).map(|_| rng.random::<f32>() - 0.5).collect()).collect();
+        Self { library, rng, centres, tracks: 0, more: 0 }
+    }
+
+    /// A track near the centre of a style; three tracks an artist.
+    fn put(&mut self, path: &Path, style: usize, genre: &str, spread: f32) {
+        let centre = self.centres[style].clone();
+        let vector: Vec<f32> = centre.iter().map(|c| c + spread * (self.rng.random::<f32>() - 0.5)).collect();
+        self.put_vector(path, &vector, genre, &format!("Artist {style} {}", self.tracks / 3));
+    }
+
+    fn put_vector(&mut self, path: &Path, vector: &[f32], genre: &str, artist: &str) {
+        let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let unit: Vec<f32> = vector.iter().map(|v| v / norm).collect();
+        let windows = Array2::from_shape_fn((4, D), |(_, j)| {
+            f16::from_f32(3.0 * (unit[j] + 0.1 * (self.rng.random::<f32>() - 0.5)))
+        });
+        self.tracks = self.tracks.wrapping_add(1);
+        self.more += u8::from(self.tracks == 0);
+        let mut content = [7u8; 32];
+        content[..2].copy_from_slice(&[self.tracks, self.more]);
+        self.library
+            .insert_track(&NewTrack {
+                audio: AudioFacts {
+                    content: ContentId(content),
+                    seconds: 180.0,
+                    sample_rate: 44_100,
+                    channels: 2,
+                    container: "mp3".into(),
+                    codec: "mp3".into(),
+                    packets: 1000,
+                    damaged_packets: 0,
+                },
+                file: FileRecord { path: path.to_owned(), size: 1, mtime_ns: 1 },
+                tags: tags(genre, artist),
+                vector: unit,
+                windows: TrackWindows { vectors: windows, starts: vec![0.0, 1.0, 2.0, 3.0] },
+            })
+            .unwrap();
+    }
+
+    /// `styles` genres of `n` tracks in one folder each: genre 0 in /music/genre 0, and so on.
+    fn fill(&mut self, styles: usize, n: usize, spread: f32) {
+        for i in 0..styles * n {
+            let style = i % styles;
+            self.tracks_of(style, &format!("/music/genre {style}/{i:03}.mp3"), spread);
+        }
+    }
+
+    fn tracks_of(&mut self, style: usize, path: &str, spread: f32) {
+        self.put(Path::new(path), style, &format!("Genre {style}"), spread);
+    }
+}
+
+fn tags(genre: &str, artist: &str) -> TrackTags {
+    TrackTags {
+        artist: Some(artist.to_owned()),
+        title: Some("Song".to_owned()),
+        album: Some("Album".to_owned()),
+        genres: if genre.is_empty() { Vec::new() } else { vec![genre.to_owned()] },
+        ..TrackTags::default()
+    }
+}
+
+#[test]
+fn a_head_is_trained_used_and_found_to_age() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(4, 24, 0.7);
+    for i in 0..4 {
+        shelf.put(Path::new(&format!("/music/polka/{i}.mp3")), 5, "Polka", 0.4);
+    }
+    // like nothing else, and without a label
+    let stranger: Vec<f32> = (0..D).map(|j| if j % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    shelf.put_vector(Path::new("/music/stranger.mp3"), &stranger, "", "Nobody");
+
+    // before training: the neighbours alone, and that is said
+    let before = sandbox.run(["classify", "id:1", "--format", "json"]);
+    assert!(text(&before.stderr).contains("no trained head"), "{}", text(&before.stderr));
+    let answer = &json(&before)[0];
+    assert_eq!((&answer["genre"], &answer["confidence"]), (&"Genre 0".into(), &Value::Null));
+    let refused = sandbox.run(["classify", "id:1", "--precision", "0.9"]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("voisin train genre"), "{}", text(&refused.stderr));
+    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["genre_head"], Value::Null);
+
+    let trained = sandbox.run(["train", "genre", "--format", "json"]);
+    assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
+    let trained = json(&trained);
+    assert_eq!(trained["tracks"], 100);
+    assert_eq!(trained["model_fingerprint"], "made-up-fingerprint");
+    assert_eq!(trained["without_head"], serde_json::json!([{"genre": "Polka", "tracks": 4}]));
+    assert!(trained["quality"]["accuracy"].as_f64().unwrap() > 0.9, "{trained}");
+    assert_eq!(trained["training_digest"].as_str().unwrap().len(), 64);
+    assert!(sandbox.path("library/genre.safetensors").is_file());
+    let said = text(&sandbox.run(["train", "genre"]).stdout);
+    assert!(said.contains("neighbours alone speak for Polka (4)"), "{said}");
+    assert!(said.contains("labels from tags") && said.contains("right on artists left out"), "{said}");
+
+    let all = sandbox.run(["classify", "--all", "--format", "json"]);
+    assert_eq!(code(&all), 0, "{}", text(&all.stderr));
+    let all = json(&all);
+    let answers = all.as_array().unwrap();
+    assert_eq!(answers.len(), 101);
+    let right = answers[..96].iter().enumerate().filter(|(i, a)| a["best"] == format!("Genre {}", i % 4));
+    assert!(right.count() >= 92);
+    for answer in answers {
+        let evidence = answer["evidence"].as_array().unwrap();
+        assert!(!evidence.is_empty());
+        assert!(evidence.iter().all(|voter| voter["path"] != answer["path"]), "nobody votes for itself");
+        assert!(evidence[0]["artist"].as_str().unwrap().starts_with("Artist"));
+        let weights: f64 = evidence.iter().map(|voter| voter["weight"].as_f64().unwrap()).sum();
+        assert!(weights > 0.0 && weights < 1.0001);
+        let sum = |list: &Value| list.as_object().unwrap().values().map(|v| v.as_f64().unwrap()).sum::<f64>();
+        assert!(
+            (sum(&answer["probabilities"]) - 1.0).abs() < 1e-3 && (sum(&answer["votes"]) - 1.0).abs() < 1e-3
+        );
+    }
+    let stranger = &answers[100];
+    assert_eq!((&stranger["genre"], &stranger["unknown"]), (&Value::Null, &"novel".into()));
+    assert!(!stranger["kin"].as_array().unwrap().is_empty());
+    let words = text(&sandbox.run(["classify", "id:101"]).stdout);
+    assert!(words.contains("unknown: unlike anything labelled here; nearest to"), "{words}");
+    let words = text(&sandbox.run(["classify", "id:1"]).stdout);
+    assert!(
+        words.contains("Genre 0, ") && words.contains("head:") && words.contains("neighbours:"),
+        "{words}"
+    );
+    // other artists only
+    let others = json(&sandbox.run(["classify", "id:1", "--other-artists", "--format", "json"]));
+    assert!(others[0]["evidence"].as_array().unwrap().iter().all(|voter| voter["artist"] != "Artist 0 0"));
+
+    let head = &json(&sandbox.run(["status", "--format", "json"]))["genre_head"];
+    assert_eq!((&head["tracks"], &head["genres"]), (&100.into(), &5.into()));
+    assert_eq!((&head["changed_share"], &head["retrain"]), (&0.0.into(), &false.into()));
+    assert!(text(&sandbox.run(["status"]).stdout).contains("trained today on 100 tracks of 5 genres"));
+
+    // the labels move on: ten tracks are retagged, three removed
+    for id in 1..=10 {
+        let track = shelf.library.track(voisin::track::TrackId(id)).unwrap();
+        shelf.library.attach_file(track.id, &track.files[0].record, &tags("New Wave", "Artist")).unwrap();
+    }
+    shelf.library.remove_tracks(&[11, 12, 13].map(voisin::track::TrackId)).unwrap();
+    let status = sandbox.run(["status", "--format", "json"]);
+    let head = &json(&status)["genre_head"];
+    assert!((head["changed_share"].as_f64().unwrap() - 0.13).abs() < 1e-9, "{head}");
+    assert_eq!(head["retrain"], true);
+    assert!(text(&sandbox.run(["status"]).stderr).contains("voisin train genre"));
+    // those that are gone do not vote, and the new label does
+    let all = json(&sandbox.run(["classify", "--all", "--format", "json"]));
+    let voters: Vec<&Value> =
+        all.as_array().unwrap().iter().flat_map(|a| a["evidence"].as_array().unwrap()).collect();
+    assert!(voters.iter().all(|v| {
+        !["/music/genre 2/010.mp3", "/music/genre 3/011.mp3"].contains(&v["path"].as_str().unwrap())
+    }));
+    assert!(voters.iter().any(|v| v["genre"] == "New Wave"));
+
+    // a head of other vectors is refused, and the neighbours still answer
+    let path = sandbox.path("library/genre.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 0x10;
+    fs::write(&path, bytes).unwrap();
+    let damaged = sandbox.run(["classify", "id:20", "--format", "json"]);
+    assert!(
+        text(&damaged.stderr).contains("checksum") && text(&damaged.stderr).contains("voisin train genre")
+    );
+    assert_eq!(code(&damaged), 0);
+    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["genre_head"]["retrain"], true);
+}
+
+#[test]
+fn precision_is_bought_with_unknowns() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    // genres that run into each other
+    shelf.fill(4, 24, 2.2);
+    sandbox.run(["train", "genre"]);
+    let unsure = |precision: &str| {
+        let all = json(&sandbox.run(["classify", "--all", "--precision", precision, "--format", "json"]));
+        all.as_array().unwrap().iter().filter(|a| a["unknown"] == "unsure").count()
+    };
+    let (loose, strict) = (unsure("0.5"), unsure("0.95"));
+    assert!(strict > loose && strict > 10, "{loose} {strict}");
+    let csv = text(&sandbox.run(["classify", "--all", "--precision", "0.95", "--format", "csv"]).stdout);
+    assert_eq!(csv.lines().next(), Some("path,genre,probability,unknown,best"));
+    assert_eq!(csv.lines().filter(|line| line.contains(",unsure,Genre ")).count(), strict);
+    for wrong in ["0.3", "1.5", "much"] {
+        let output = sandbox.run(["classify", "--all", "--precision", wrong]);
+        assert_eq!(code(&output), 2);
+        assert!(text(&output.stderr).contains("0.5 to 1"));
+    }
+}
+
+#[test]
+fn labels_come_from_folders_and_files_too() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(3, 18, 0.7);
+    let genres = |arguments: &[&str]| -> Vec<(String, u64)> {
+        let output = sandbox.run([&["genres", "--format", "json"], arguments].concat());
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        json(&output)["genres"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|g| (g["genre"].as_str().unwrap().to_owned(), g["tracks"].as_u64().unwrap()))
+            .collect()
+    };
+    let named = |names: [&str; 3]| names.map(|n| (n.to_owned(), 18)).to_vec();
+    assert_eq!(genres(&[]), named(["Genre 0", "Genre 1", "Genre 2"]));
+    assert_eq!(genres(&["--label-from", "folder"]), named(["genre 0", "genre 1", "genre 2"]));
+
+    // relative paths, an absolute one, two labels in a cell, and a line that names nothing
+    let file = sandbox.path("labels.csv");
+    let mut csv = String::from("path,genre\n/music/genre 0/000.mp3,Ska; Dub\ngenre 1/nowhere.mp3,Ska\n");
+    for i in 1..54 {
+        csv += &format!("genre {}/{i:03}.mp3,{}\n", i % 3, ["Ska", "Dub", "Zouk"][i % 3]);
+    }
+    fs::write(&file, csv).unwrap();
+    let file = file.to_str().unwrap();
+    let found = genres(&["--label-from", file]);
+    assert_eq!(found, [("Dub".to_owned(), 19), ("Ska".to_owned(), 18), ("Zouk".to_owned(), 18)]);
+
+    let trained = sandbox.run(["train", "genre", "--label-from", file, "--no-windows"]);
+    assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
+    assert!(text(&trained.stderr).contains("1 line of the label file named no track"));
+    // the head's own labels are the default from now on
+    let answer = &json(&sandbox.run(["classify", "id:5", "--format", "json"]))[0];
+    assert_eq!((&answer["best"], &answer["evidence"][0]["genre"]), (&"Dub".into(), &"Dub".into()));
+    let other = sandbox.run(["classify", "id:5", "--label-from", "tags", "--format", "json"]);
+    assert!(text(&other.stderr).contains("neighbours vote alone"));
+    assert_eq!(json(&other)[0]["genre"], "Genre 1");
+
+    let missing = sandbox.run(["genres", "--label-from", "/no/such.csv"]);
+    assert_eq!(code(&missing), 2);
+    assert!(text(&missing.stderr).contains("tags, folder or the path of a CSV file"));
+    fs::write(sandbox.path("bad.csv"), "file,style\na,b\n").unwrap();
+    let bad = sandbox.run(["genres", "--label-from", sandbox.path("bad.csv").to_str().unwrap()]);
+    assert!(text(&bad.stderr).contains("path and genre"), "{}", text(&bad.stderr));
+
+    // synonyms of one's own join genres
+    fs::write(sandbox.path("library/genre-synonyms.tsv"), "Genre 1\tGenre 0\n").unwrap();
+    assert_eq!(genres(&[]), [("Genre 0".to_owned(), 36), ("Genre 2".to_owned(), 18)]);
+}
+
+#[test]
+fn kinship_is_printed_and_drawn() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    // style 3 lies between 0 and far from the others
+    shelf.centres[3] = shelf.centres[0].iter().map(|c| c * 0.9 + 0.03).collect();
+    shelf.fill(4, 15, 0.6);
+    let (heat, tree) = (sandbox.path("heat.svg"), sandbox.path("tree.png"));
+    let drawn =
+        sandbox.run(["genres", "--heatmap", heat.to_str().unwrap(), "--dendrogram", tree.to_str().unwrap()]);
+    assert_eq!(code(&drawn), 0, "{}", text(&drawn.stderr));
+    let svg = fs::read_to_string(&heat).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("Genre 3") && !svg.contains("href"));
+    assert!(fs::read(&tree).unwrap().starts_with(b"\x89PNG"));
+    let wrong = sandbox.run(["genres", "--heatmap", "kin.jpg"]);
+    assert_eq!(code(&wrong), 2);
+    assert!(text(&wrong.stderr).contains(".svg or .png"));
+    let one = json(&sandbox.run(["genres", "genre 3", "--format", "json"]));
+    assert_eq!(one["nearest"][0]["genre"], "Genre 0");
+    assert!(one["nearest"][0]["low"].as_f64().unwrap() <= one["nearest"][0]["high"].as_f64().unwrap());
+    let csv = text(&sandbox.run(["genres", "--format", "csv"]).stdout);
+    assert_eq!(csv.lines().count(), 1 + 4 * 3);
+    let table = text(&sandbox.run(["genres", "genre 3"]).stdout);
+    assert!(table.contains("95 % interval") && table.contains("typical:"), "{table}");
+}
+
+#[test]
+fn wrong_labels_are_suspected_with_reasons() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(4, 24, 0.7);
+    for (id, genre) in [(5, "Genre 1"), (30, "Genre 3"), (63, "Genre 0")] {
+        let track = shelf.library.track(voisin::track::TrackId(id)).unwrap();
+        let artist = track.tags.artist.clone().unwrap();
+        shelf.library.attach_file(track.id, &track.files[0].record, &tags(genre, &artist)).unwrap();
+    }
+    let found = json(&sandbox.run(["suspects", "--format", "json"]));
+    let found = found.as_array().unwrap();
+    let ids: Vec<u64> = found.iter().take(3).map(|s| s["id"].as_u64().unwrap()).collect();
+    assert!([5, 30, 63].iter().all(|id| ids.contains(id)), "{ids:?}");
+    let first = &found[0];
+    assert!(
+        first["confident"].as_bool().unwrap() && first["reason"].as_str().unwrap().contains("looks like")
+    );
+    assert_eq!(first["suggested"], format!("Genre {}", (first["id"].as_u64().unwrap() - 1) % 4));
+    let csv = text(&sandbox.run(["suspects", "--all", "--limit", "0", "--format", "csv"]).stdout);
+    assert_eq!(csv.lines().count(), 97);
+    let table = sandbox.run(["suspects", "--limit", "2"]);
+    assert_eq!(text(&table.stdout).lines().count(), 3);
+    assert!(text(&table.stderr).contains("contradicted"));
+}
+
+#[test]
+fn an_evaluation_of_a_library() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(3, 18, 1.0);
+    let page = sandbox.path("report.html");
+    let report = sandbox.run([
+        "eval",
+        "genre",
+        "--folds",
+        "3",
+        "--repeats",
+        "1",
+        "--format",
+        "json",
+        "--html",
+        page.to_str().unwrap(),
+    ]);
+    assert_eq!(code(&report), 0, "{}", text(&report.stderr));
+    let report = json(&report);
+    assert_eq!((&report["tracks"], &report["folds"]), (&54.into(), &3.into()));
+    let methods: Vec<&str> =
+        report["methods"].as_array().unwrap().iter().map(|m| m["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["fused", "head", "vote", "rbf svm", "nearest centroid", "majority"]);
+    assert!(report["methods"][0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(
+        html.contains("<svg") && html.contains("How well genres are recognised") && !html.contains("<script")
+    );
+    // three folders, so three groups: five folds cannot be dealt
+    let few = sandbox.run(["eval", "genre", "--group-by", "folder"]);
+    assert_eq!(code(&few), 2);
+    assert!(text(&few.stderr).contains("5 folds"), "{}", text(&few.stderr));
+    let alone = json(&sandbox.run([
+        "eval",
+        "genre",
+        "--group-by",
+        "track",
+        "--no-rivals",
+        "--folds",
+        "3",
+        "--repeats",
+        "1",
+        "--format",
+        "json",
+    ]));
+    assert_eq!((&alone["groups"], alone["methods"].as_array().unwrap().len()), (&54.into(), 3));
+    let words = text(&sandbox.run(["eval", "genre", "--folds", "3", "--repeats", "1", "--no-rivals"]).stdout);
+    assert!(words.contains("fused") && words.contains("macro F1") && words.contains("Genre 2"), "{words}");
+}
+
+#[test]
+fn vectors_from_anywhere_are_judged_and_predicted() {
+    let sandbox = Sandbox::new();
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut cloud = |n: usize| {
+        Array2::from_shape_fn((n, 6), |(i, j)| {
+            f32::from(u8::from(j == i % 3)) + 0.5 * (rng.random::<f32>() - 0.5)
+        })
+    };
+    let (x, t) = (cloud(60), cloud(12));
+    let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    ndarray_npy::write_npy(at("x.npy"), &x).unwrap();
+    ndarray_npy::write_npy(at("t.npy"), &t.mapv(f64::from)).unwrap();
+    // names that a tag reader would take for other things: an ID3 number, "no genre", a sign
+    let names = ["17", "Other", "-1"];
+    let labels: String = (0..60).map(|i| format!("{i},{}\n", names[i % 3])).collect();
+    let groups: String = (0..60).map(|i| format!("{i},g{}\n", i / 6)).collect();
+    fs::write(at("l.csv"), format!("row,genre\n{labels}")).unwrap();
+    fs::write(at("g.csv"), format!("row,group\n{groups}")).unwrap();
+    let (x, l, g, t) = (at("x.npy"), at("l.csv"), at("g.csv"), at("t.npy"));
+
+    let report = sandbox.run([
+        "eval",
+        "genre",
+        "--vectors",
+        &x,
+        "--labels",
+        &l,
+        "--groups",
+        &g,
+        "--folds",
+        "4",
+        "--repeats",
+        "1",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(code(&report), 0, "{}", text(&report.stderr));
+    let report = json(&report);
+    assert_eq!(report["groups"], 10);
+    assert!(report["methods"][0]["accuracy"]["mean"].as_f64().unwrap() > 0.9);
+
+    let out = at("out.csv");
+    let done = sandbox.run([
+        "eval",
+        "genre",
+        "--vectors",
+        &x,
+        "--labels",
+        &l,
+        "--groups",
+        &g,
+        "--test-vectors",
+        &t,
+        "--predictions",
+        &out,
+    ]);
+    assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+    let mut reader = csv::Reader::from_path(&out).unwrap();
+    assert_eq!(
+        reader.headers().unwrap().iter().collect::<Vec<_>>(),
+        ["row", "genre", "probability", "unknown"]
+    );
+    for (i, record) in reader.records().enumerate() {
+        let record = record.unwrap();
+        assert_eq!((&record[0], &record[1]), (i.to_string().as_str(), names[i % 3]));
+        assert!((0.34..=1.0).contains(&record[2].parse::<f64>().unwrap()));
+        assert!(["true", "false"].contains(&&record[3]));
+    }
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 13);
+    // nothing of it needs, or makes, a library
+    assert!(!sandbox.path("library").exists());
+
+    for (arguments, words) in [
+        (vec!["--vectors", x.as_str()], "--labels"),
+        (vec!["--vectors", &x, "--labels", &l, "--test-vectors", &t], "--predictions"),
+        (vec!["--vectors", &l, "--labels", &l], "two-dimensional .npy"),
+        (vec!["--vectors", &x, "--labels", &g], "row and genre"),
+    ] {
+        let output = sandbox.run([vec!["eval", "genre"], arguments].concat());
+        assert_eq!(code(&output), 2);
+        assert!(text(&output.stderr).contains(words), "{words}: {}", text(&output.stderr));
+    }
+}
+
+/// Real files of every format that genres are written to, in a made-up library that knows their genre.
+#[test]
+fn answers_are_written_into_files_only_as_asked() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(3, 15, 0.6);
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let names = ["vbr.mp3", "mono.flac", "vorbis.ogg", "music.opus", "aac.m4a", "s16.wav"];
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let files: Vec<PathBuf> = names
+        .iter()
+        .map(|name| {
+            let to = folder.join(name);
+            fs::copy(format!("{AUDIO}/{name}"), &to).unwrap();
+            fs::File::options().write(true).open(&to).unwrap().set_modified(old).unwrap();
+            shelf.put(&to, 1, "", 0.3);
+            to
+        })
+        .collect();
+    // a file of the library that is not there
+    shelf.put(&folder.join("gone.mp3"), 1, "", 0.3);
+    assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let before: Vec<Vec<u8>> = files.iter().map(|f| fs::read(f).unwrap()).collect();
+    let ids: Vec<String> = (46..52).map(|id| format!("id:{id}")).collect();
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["classify"];
+        arguments.extend(ids.iter().map(String::as_str));
+        arguments.extend(more);
+        sandbox.run(arguments)
+    };
+
+    let dry = run(&["--write-tags", "--dry-run"]);
+    assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
+    assert_eq!(text(&dry.stdout).matches("+ genre: Genre 1").count(), 6, "{}", text(&dry.stdout));
+    assert!(text(&dry.stderr).contains("6 files would be written"));
+    for (file, bytes) in files.iter().zip(&before) {
+        assert_eq!(&fs::read(file).unwrap(), bytes, "a dry run changes nothing");
+    }
+
+    let done = run(&["--write-tags", "--keep-times"]);
+    assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("6 files written"), "{}", text(&done.stderr));
+    for file in &files {
+        assert_eq!(read_tags(file).unwrap().genres, ["Genre 1"], "{}", file.display());
+        assert_eq!(modified(file), old);
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary copy stays behind");
+
+    // what is there is kept, unless it is to be replaced
+    let mp3 = &files[0];
+    voisin::audio::tags::write_genres(
+        mp3,
+        &["My Own".to_owned()],
+        voisin::audio::tags::WriteOptions { overwrite: true, ..Default::default() },
+    )
+    .unwrap();
+    let kept = json(&run(&["--write-tags", "--format", "json"]));
+    assert_eq!((&kept[0]["outcome"], &kept[0]["before"][0]), (&"kept".into(), &"My Own".into()));
+    assert_eq!(kept[1]["outcome"], "unchanged");
+    assert_eq!(read_tags(mp3).unwrap().genres, ["My Own"]);
+    let dry = text(&run(&["--write-tags", "--overwrite", "--dry-run"]).stdout);
+    assert!(dry.contains("- genre: My Own\n+ genre: Genre 1"), "{dry}");
+    let over = json(&run(&["--write-tags", "--overwrite", "--format", "json"]));
+    assert_eq!(over[0]["outcome"], "written");
+    assert_eq!(read_tags(mp3).unwrap().genres, ["Genre 1"]);
+    assert!(modified(mp3) > old, "times are kept only when asked");
+
+    // one file that fails does not stop the others, and is counted
+    fs::copy(format!("{AUDIO}/vbr.mp3"), mp3).unwrap();
+    let some = sandbox.run(["classify", "id:52", "id:46", "--write-tags", "--format", "json"]);
+    assert_eq!(code(&some), 1);
+    let some = json(&some);
+    assert_eq!((&some[0]["outcome"], &some[1]["outcome"]), (&"failed".into(), &"written".into()));
+    // --dry-run alone means nothing
+    assert_eq!(code(&sandbox.run(["classify", "id:1", "--dry-run"])), 2);
+}

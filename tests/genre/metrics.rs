@@ -1,0 +1,93 @@
+//! Metrics and the SVM rival against scikit-learn.
+
+use std::path::Path;
+
+use ndarray::Array2;
+use serde_json::Value;
+use voisin::eval::{Svm, metrics};
+
+fn golden(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/genre").join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn rows(value: &Value) -> Vec<Vec<f64>> {
+    value.as_array().unwrap().iter().map(floats).collect()
+}
+
+fn numbers(value: &Value) -> Vec<usize> {
+    floats(value).into_iter().map(|v| v as usize).collect()
+}
+
+fn matrix(value: &Value) -> Array2<f32> {
+    let rows = rows(value);
+    let d = rows[0].len();
+    Array2::from_shape_vec((rows.len(), d), rows.into_iter().flatten().map(|v| v as f32).collect()).unwrap()
+}
+
+#[test]
+fn metrics_are_scikit_learns() {
+    let golden = golden("metrics.json");
+    let (truth, p) = (numbers(&golden["truth"]), rows(&golden["probabilities"]));
+    // numpy's argmax: the first of equals
+    let answer: Vec<usize> = p
+        .iter()
+        .map(|row| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best }))
+        .collect();
+    let near = |a: f64, name: &str| {
+        let b = golden[name].as_f64().unwrap();
+        assert!((a - b).abs() < 1e-9, "{name}: {a}, scikit-learn {b}");
+    };
+    let m = metrics::confusion(&truth, &answer, 5);
+    let theirs: Vec<Vec<usize>> = golden["confusion"].as_array().unwrap().iter().map(numbers).collect();
+    assert_eq!(m, theirs);
+    near(metrics::accuracy(&m), "accuracy");
+    near(metrics::balanced_accuracy(&m), "balanced_accuracy");
+    near(metrics::macro_f1(&m), "macro_f1");
+    near(metrics::top_k_accuracy(&truth, &p, 2), "top2");
+    near(metrics::log_loss(&truth, &p), "log_loss");
+    let sure: Vec<(f64, bool)> = (0..truth.len()).map(|i| (p[i][answer[i]], answer[i] == truth[i])).collect();
+    near(metrics::expected_calibration_error(&sure, 10), "ece");
+    let (precision, recall, f1) =
+        (floats(&golden["precision"]), floats(&golden["recall"]), floats(&golden["f1"]));
+    for (c, m) in metrics::per_class(&m).iter().enumerate() {
+        assert!((m.precision - precision[c]).abs() < 1e-9 && (m.recall - recall[c]).abs() < 1e-9);
+        assert!((m.f1 - f1[c]).abs() < 1e-9);
+        assert_eq!(m.support, numbers(&golden["support"])[c]);
+    }
+    for c in 0..5 {
+        let scores: Vec<f64> = p.iter().map(|row| row[c]).collect();
+        let positive: Vec<bool> = truth.iter().map(|t| *t == c).collect();
+        assert!((metrics::auc(&scores, &positive).unwrap() - floats(&golden["auc"])[c]).abs() < 1e-9);
+        let ap = metrics::average_precision(&scores, &positive).unwrap();
+        assert!((ap - floats(&golden["average_precision"])[c]).abs() < 1e-9);
+        let curve = metrics::roc_curve(&scores, &positive);
+        let area: f64 = curve
+            .windows(2)
+            .map(|w| {
+                (w[1].false_positive - w[0].false_positive)
+                    * f64::midpoint(w[0].true_positive, w[1].true_positive)
+            })
+            .sum();
+        assert!((area - floats(&golden["roc_area"])[c]).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn the_svm_rival_is_scikit_learns() {
+    let golden = golden("svm.json");
+    let svm = Svm::fit(matrix(&golden["x"]).view(), &numbers(&golden["y"]), 3, 1.5);
+    let queries = matrix(&golden["queries"]);
+    let (pairs, values) = svm.decisions(queries.view());
+    assert_eq!(pairs, [(0, 1), (0, 2), (1, 2)]);
+    for (row, theirs) in values.outer_iter().zip(rows(&golden["decisions"])) {
+        for (a, b) in row.iter().zip(theirs) {
+            assert!((a - b).abs() < 2e-3, "{a} {b}");
+        }
+    }
+    assert_eq!(svm.predict(queries.view()), numbers(&golden["predictions"]));
+}

@@ -1,0 +1,53 @@
+//! The engine on real genres; these skip, saying so, where the development data is absent.
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use voisin::{
+    eval::metrics,
+    genre::{FitOptions, Genre, KinshipOptions, kinship, suspects},
+};
+
+use crate::data::{Taggrams, argmax};
+
+#[test]
+fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
+    let Some(data) = Taggrams::load("train") else { return };
+    let n = data.classes.len();
+    let model = data.without(6).fit();
+    let metal = data.subset(&(0..n).filter(|&i| data.classes[i] == 6).collect::<Vec<_>>());
+    let p = model.probabilities(&metal.queries()).unwrap();
+    let rock = p.fused.outer_iter().filter(|r| model.genres()[argmax(*r)].name() == "rock").count();
+    println!("metal, never trained on, called rock: {rock} of {}", metal.classes.len());
+    assert!(rock * 100 >= 88 * metal.classes.len());
+    assert!(model.quality().novelty_auc.unwrap() > 0.8);
+    let ids = data.ids();
+    let kin = kinship(&data.set(&ids, &data.labels()), &KinshipOptions::default()).unwrap();
+    for (genre, nearest) in [("metal", "rock"), ("blues", "country"), ("classical", "jazz")] {
+        assert_eq!(kin.of(&Genre::plain(genre)).unwrap().nearest[0].genre.name(), nearest);
+    }
+}
+
+#[test]
+fn real_labels_flipped_are_found() {
+    let Some(data) = Taggrams::load("train") else { return };
+    let n = data.classes.len();
+    let (mut precision, mut areas) = (0.0, 0.0);
+    for seed in 0..2 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut changed = Taggrams::load("train").unwrap();
+        let mut flipped = vec![false; n];
+        while flipped.iter().filter(|f| **f).count() < n * 5 / 100 {
+            let i = rng.random_range(0..n);
+            if !std::mem::replace(&mut flipped[i], true) {
+                changed.classes[i] = (data.classes[i] + rng.random_range(1..10)) % 10;
+            }
+        }
+        let ids = changed.ids();
+        let found = suspects(&changed.set(&ids, &changed.labels()), &FitOptions::default()).unwrap();
+        let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
+        let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
+        precision += metrics::average_precision(&scores, &truth).unwrap() / 2.0;
+        areas += metrics::auc(&scores, &truth).unwrap() / 2.0;
+    }
+    println!("5 % of labels flipped: average precision {precision:.3}, AUC {areas:.3}");
+    assert!(precision > 0.65 && areas > 0.95);
+}
