@@ -45,7 +45,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         other_artists: args.other_artists,
         mode: mode(args.search),
     };
-    context.console.detail(&engine.refresh_index()?.to_string());
+    engine.refresh_index()?;
     let mut failed = 0;
     let mut wanted: Vec<Seed> = Vec::new();
     if args.all {
