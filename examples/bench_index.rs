@@ -8,21 +8,67 @@
 //! search MODE EF K OUT          one thread, every query by itself; ids to OUT.npy; EF 0: default
 //! filter SHARE MODE K OUT       as search, with a filter that passes about SHARE of the tracks
 //! insert N | remove N | check | stats
+//! hnsw_rs M EFC                 hnsw_rs by itself over the same vectors (float32)
+//! hnsw_rs_search EF K OUT       its own search
+//! hubs KIND K OUT               neighbours of every track, plain or corrected (none, local, mutual); ids to OUT.npy
+//! library DIR                   a library of the vectors, as `voisin add` leaves it
 //! ```
 
 use std::io::{BufRead, Write};
+use std::path::Path;
 use std::time::Instant;
 
+use hnsw_rs::prelude::{Distance, Hnsw};
 use ndarray::Array2;
+use rayon::prelude::*;
 use serde_json::{Value, json};
-use voisin::index::{IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex};
-use voisin::track::TrackId;
+use voisin::index::{
+    Hubness, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex, k_occurrence_skewness,
+};
+use voisin::library::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows};
+use voisin::track::{ContentId, TrackId};
+
+/// 1 − ⟨a, b⟩ of unit vectors, by the widest instructions there are: what a user of `hnsw_rs` could write.
+struct UnitDistance;
+
+/// Sixty-four sums side by side, for the compiler to put into registers.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0_f32; 64];
+    let (whole_a, whole_b) = (a.chunks_exact(64), b.chunks_exact(64));
+    let rest: f32 = whole_a.remainder().iter().zip(whole_b.remainder()).map(|(x, y)| x * y).sum();
+    for (a, b) in whole_a.zip(whole_b) {
+        for i in 0..64 {
+            sums[i] = a[i].mul_add(b[i], sums[i]);
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn dot_avx512(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b)
+}
+
+impl Distance<f32> for UnitDistance {
+    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            #[allow(unsafe_code)]
+            // SAFETY: the processor has just reported the feature.
+            return (1. - unsafe { dot_avx512(a, b) }).max(0.);
+        }
+        (1. - dot(a, b)).max(0.)
+    }
+}
 
 #[derive(Default)]
 struct State {
     base: Array2<f32>,
     queries: Array2<f32>,
     index: Option<VectorIndex>,
+    rival: Option<Hnsw<'static, f32, UnitDistance>>,
     extra: i64,
 }
 
@@ -148,6 +194,47 @@ impl State {
                     "recall_at_10": check.recall_at_10,
                 })
             }
+            ["hnsw_rs", m, efc] => {
+                let base = &self.base;
+                let row = |i: usize| base.row(i).to_slice().unwrap_or_default();
+                let hnsw = Hnsw::new(m.parse()?, base.nrows(), 16, efc.parse()?, UnitDistance);
+                let first = base.nrows().min(64);
+                (0..first).for_each(|i| hnsw.insert((row(i), i)));
+                (first..base.nrows()).into_par_iter().for_each(|i| hnsw.insert((row(i), i)));
+                self.rival = Some(hnsw);
+                json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
+            }
+            ["hnsw_rs_search", ef, k, out] => {
+                let (ef, k) = (ef.parse()?, k.parse()?);
+                let Some(hnsw) = &self.rival else { anyhow::bail!("build hnsw_rs first") };
+                measured(&self.queries, k, out, |query| {
+                    Ok(hnsw.search(query, k, ef).iter().map(|found| found.d_id as i32).collect())
+                })?
+            }
+            ["hubs", kind, k, out] => {
+                let k: usize = k.parse()?;
+                let hubness = match kind {
+                    "local" => Some(Hubness::LocalScaling { k: 10 }),
+                    "mutual" => Some(Hubness::MutualProximity),
+                    _ => None,
+                };
+                let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
+                let options = IndexOptions { hubness, ..IndexOptions::default() };
+                let index = VectorIndex::build(&ids, self.base.view(), &options)?;
+                let params = SearchParams { correct_hubs: hubness.is_some(), ..SearchParams::default() };
+                let lists = index.knn_graph(k, &params)?;
+                let mut found = Array2::from_elem((ids.len(), k), -1_i32);
+                for (list, mut row) in lists.iter().zip(found.outer_iter_mut()) {
+                    row.iter_mut().zip(list).for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
+                }
+                ndarray_npy::write_npy(out, &found)?;
+                let ten: Vec<_> = lists.into_iter().map(|list| list.into_iter().take(10).collect()).collect();
+                json!({ "seconds": start.elapsed().as_secs_f64(), "skewness": k_occurrence_skewness(&ids, &ten) })
+            }
+            ["library", dir] => {
+                fill(Path::new(dir), &self.base)?;
+                json!({ "seconds": start.elapsed().as_secs_f64() })
+            }
             ["stats"] => json!({ "stats": format!("{:?}", self.index()?.stats()) }),
             _ => anyhow::bail!("unknown command {words:?}"),
         })
@@ -156,26 +243,85 @@ impl State {
     fn timed(&mut self, params: &SearchParams<'_>, k: usize, out: &str) -> anyhow::Result<Value> {
         let queries = std::mem::take(&mut self.queries);
         let index = self.index()?;
-        let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
-        let mut micros = Vec::with_capacity(queries.nrows());
-        let cpu = thread_nanoseconds();
-        for (query, mut ids) in queries.outer_iter().zip(ids.outer_iter_mut()) {
-            let query = query.to_slice().unwrap_or_default();
-            let start = Instant::now();
-            let found = index.search(query, k, params)?;
-            micros.push(start.elapsed().as_secs_f64() * 1e6);
-            ids.iter_mut().zip(found).for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
-        }
+        let result = measured(&queries, k, out, |query| {
+            Ok(index.search(query, k, params)?.iter().map(|neighbor| neighbor.track.0 as i32).collect())
+        });
         self.queries = queries;
-        let cpu = (thread_nanoseconds() - cpu) / 1e9;
-        if out != "-" {
-            ndarray_npy::write_npy(out, &ids)?;
-        }
-        let total: f64 = micros.iter().sum();
-        micros.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| micros[((micros.len() - 1) as f64 * share) as usize];
-        Ok(
-            json!({ "qps": micros.len() as f64 / total * 1e6, "cpu_qps": micros.len() as f64 / cpu, "p50": at(0.5), "p99": at(0.99) }),
-        )
+        result
     }
+}
+
+/// Searches for each query by itself, one after the other.
+fn measured(
+    queries: &Array2<f32>,
+    k: usize,
+    out: &str,
+    mut search: impl FnMut(&[f32]) -> anyhow::Result<Vec<i32>>,
+) -> anyhow::Result<Value> {
+    let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
+    let mut micros = Vec::with_capacity(queries.nrows());
+    let cpu = thread_nanoseconds();
+    for (query, mut ids) in queries.outer_iter().zip(ids.outer_iter_mut()) {
+        let query = query.to_slice().unwrap_or_default();
+        let start = Instant::now();
+        let found = search(query)?;
+        micros.push(start.elapsed().as_secs_f64() * 1e6);
+        ids.iter_mut().zip(found).for_each(|(id, found)| *id = found);
+    }
+    let cpu = (thread_nanoseconds() - cpu) / 1e9;
+    if out != "-" {
+        ndarray_npy::write_npy(out, &ids)?;
+    }
+    let total: f64 = micros.iter().sum();
+    micros.sort_unstable_by(f64::total_cmp);
+    let at = |share: f64| micros[((micros.len() - 1) as f64 * share) as usize];
+    Ok(
+        json!({ "qps": micros.len() as f64 / total * 1e6, "cpu_qps": micros.len() as f64 / cpu, "p50": at(0.5), "p99": at(0.99) }),
+    )
+}
+
+/// A library with one window per track. On a disk each track is flushed: quicker in memory, and copied then.
+fn fill(dir: &Path, base: &Array2<f32>) -> anyhow::Result<()> {
+    let mut library = Library::open(dir, OpenMode::Create)?;
+    let dimension = base.ncols();
+    library.set_model(&StoredModel {
+        name: "bench".into(),
+        fingerprint: "bench".into(),
+        dimension,
+        manifest_json: "{}".into(),
+    })?;
+    for (i, row) in base.outer_iter().enumerate() {
+        let mut content = [0; 32];
+        content[..8].copy_from_slice(&(i as u64).to_le_bytes());
+        library.insert_track(&NewTrack {
+            audio: AudioFacts {
+                content: ContentId(content),
+                seconds: 180. + (i % 200) as f64,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "mp3".into(),
+                codec: "mp3".into(),
+                packets: 7000,
+                damaged_packets: 0,
+            },
+            file: FileRecord {
+                path: format!("/music/artist {}/album {}/{i:06}.mp3", i % 4000, i % 9000).into(),
+                size: 4_000_000 + i as u64,
+                mtime_ns: 1_600_000_000_000_000_000,
+            },
+            tags: TrackTags {
+                title: Some(format!("Title {i}")),
+                artist: Some(format!("Artist {}", i % 4000)),
+                genres: vec![format!("Genre {}", i % 40)],
+                year: Some(1960 + (i % 60) as i32),
+                ..TrackTags::default()
+            },
+            vector: row.to_vec(),
+            windows: TrackWindows {
+                vectors: row.insert_axis(ndarray::Axis(0)).mapv(half::f16::from_f32),
+                starts: vec![0.],
+            },
+        })?;
+    }
+    Ok(())
 }

@@ -342,6 +342,100 @@ fn a_saved_index_answers_as_before() {
     assert!(matches!(missing, Err(IndexError::Io { .. })));
 }
 
+/// Vectors that depend on nothing but arithmetic: those of the files in `tests/data/index`.
+fn fixed(n: usize, dimension: usize) -> Array2<f32> {
+    let mut vectors = Array2::from_shape_fn((n, dimension), |(i, j)| ((i as f32 + 1.) * (j as f32 + 0.7)).sin());
+    for mut vector in vectors.outer_iter_mut() {
+        let norm = vector.dot(&vector).sqrt();
+        vector /= norm;
+    }
+    vectors
+}
+
+/// Writes `tests/data/index/vN.bin` and its tail. Run it once when a format is released:
+/// `cargo test --release --test index write_fixture -- --ignored`.
+#[test]
+#[ignore = "writes test data"]
+fn write_fixture() {
+    let (ids, vectors) = (ids(130), fixed(130, 16));
+    let options = IndexOptions {
+        m: 4,
+        graph_from: 0,
+        ef_construction: 40,
+        hubness: Some(Hubness::LocalScaling { k: 5 }),
+        ..IndexOptions::default()
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("v1.bin");
+    let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
+    index.save(&path, &stamp(16)).unwrap();
+    for row in 120..130 {
+        index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+    }
+    for row in [3, 50, 125] {
+        index.remove(ids[row]);
+    }
+    index.save(&path, &IndexStamp { generation: 20, ..stamp(16) }).unwrap();
+}
+
+#[test]
+fn an_index_written_by_format_1_opens_and_answers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v1.bin");
+    let (ids, vectors) = (ids(130), fixed(130, 16));
+    let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
+    let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
+    let summary = VectorIndex::summary(&path).unwrap();
+    assert_eq!((summary.tracks, summary.tail, summary.tombstones), (127, 9, 2));
+    assert_eq!((summary.mode, summary.graph_from), (SearchMode::Hnsw, 0));
+    let expected = IndexStamp { generation: 20, ..stamp(16) };
+    assert_eq!(summary.stamp, expected);
+    let index = VectorIndex::load(&path, &expected).unwrap();
+    assert_eq!(index.tracks(), left);
+    assert_eq!(index.self_check(127).unwrap().lost, []);
+    let some = vectors.select(ndarray::Axis(0), &kept);
+    for &row in &kept {
+        let truth = brute(&left, &some, vectors.row(row));
+        for mode_ in MODES {
+            let found = index.search(&vectors.row(row).to_vec(), 10, &mode(mode_)).unwrap();
+            assert_eq!(found[0].track, ids[row]);
+            assert!(recall(&found, &truth, 10) >= if mode_ == SearchMode::Hnsw { 0.7 } else { 1. }, "{mode_} {row}");
+        }
+    }
+    let corrected = SearchParams { correct_hubs: true, ..SearchParams::default() };
+    assert_eq!(index.search(&vectors.row(0).to_vec(), 10, &corrected).unwrap().len(), 10);
+}
+
+#[test]
+fn a_summary_says_what_loading_would_find() {
+    let (ids, vectors) = (ids(300), clustered(17, 300, 24, 5));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    assert!(matches!(VectorIndex::summary(&path), Err(IndexError::Io { .. })));
+    let options = IndexOptions { graph_from: 1000, ..IndexOptions::default() };
+    let mut index = VectorIndex::build(&ids[..290], vectors.slice(s![..290, ..]), &options).unwrap();
+    index.save(&path, &stamp(24)).unwrap();
+    let summary = VectorIndex::summary(&path).unwrap();
+    assert_eq!((summary.tracks, summary.mode, summary.ef), (290, SearchMode::Scan, None));
+    index.insert(ids[295], &vectors.row(295).to_vec()).unwrap();
+    index.remove(ids[0]);
+    index.save(&path, &IndexStamp { generation: 9, ..stamp(24) }).unwrap();
+    let summary = VectorIndex::summary(&path).unwrap();
+    assert_eq!((summary.tracks, summary.tail, summary.tombstones, summary.stamp.generation), (290, 1, 1, 9));
+    // Whatever is cut from the head is noticed; what is behind it is left to loading.
+    let good = std::fs::read(&path).unwrap();
+    for length in (0..4096).step_by(37) {
+        std::fs::write(&path, &good[..length]).unwrap();
+        assert!(VectorIndex::summary(&path).is_err(), "{length}");
+    }
+    for at in (0..300).step_by(7) {
+        let mut bad = good.clone();
+        bad[at] ^= 16;
+        std::fs::write(&path, &bad).unwrap();
+        assert!(VectorIndex::summary(&path).is_err(), "{at}");
+    }
+}
+
 #[test]
 fn a_base_never_takes_the_tail_of_another() {
     let (ids, vectors) = (ids(60), clustered(12, 60, 16, 4));

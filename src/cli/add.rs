@@ -1,12 +1,13 @@
 //! `voisin add` and `voisin retry`.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use voisin::audio::is_audio_candidate;
-use voisin::engine::{AddEvent, AddOptions, AddSummary, Engine, Outcome, WindowPlan, add};
+use voisin::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, WindowPlan, add};
 use voisin::library::{FileRecord, OpenMode, scan};
 
 use super::Ending;
@@ -21,9 +22,16 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     let mut paths = Vec::new();
     for path in args.paths {
         if path.as_os_str() == "-" {
-            paths.extend(
-                scan::read_list(std::io::stdin().lock()).context("cannot read the list on standard input")?,
-            );
+            let mut list = Vec::new();
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut list)
+                .context("cannot read the list on standard input")?;
+            if args.null {
+                // A list of one name need not end in NUL, and the name may hold a line end.
+                list.push(0);
+            }
+            paths.extend(scan::split_list(&list));
         } else {
             paths.push(path);
         }
@@ -35,10 +43,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     for folder in &found.skipped_folders {
         context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
     }
-    let mut engine = Engine::open(
-        &context.library_dir(),
-        if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create },
-    )?;
+    let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
+    let mut engine = context.open_engine_to_change(mode)?;
     if let Some(count) = args.windows {
         let plan = match count {
             WindowCount::All => WindowPlan::All,
@@ -63,7 +69,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
 }
 
 pub(crate) fn retry(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
-    let mut engine = Engine::open(&context.library_dir(), OpenMode::ReadWrite)?;
+    let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let below: Vec<PathBuf> = args.paths.iter().map(|path| voisin::library::stored_path(path)).collect();
     let wanted = |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
     let failures: Vec<_> =
@@ -113,13 +119,24 @@ pub(crate) fn add_files(
     };
     let stop = context.stop_on_ctrl_c()?;
     let mut progress = Progress::new(console, run.dry_run);
-    let summary =
-        add(engine.library_mut(), &embedder, files, &options, &mut |event| progress.show(&event), &stop)?;
+    let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
+    let mut on_event = |event: AddEvent<'_>| {
+        if let AddEvent::Done { outcome: Outcome::Added(_), .. } = &event {
+            keeper.added();
+        }
+        progress.show(&event);
+    };
+    let summary = add(engine.library_mut(), &embedder, files, &options, &mut on_event, &stop)?;
     progress.finish();
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if !run.dry_run && (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
-        let refresh = engine.maintain_index()?;
-        console.detail(&refresh.to_string());
+        if summary.interrupted {
+            // Who presses Ctrl-C does not want to wait for a build.
+            engine.refresh_index()?;
+        } else {
+            keeper.finish();
+            engine.maintain_index()?;
+        }
     }
     match run.format {
         ReportFormat::Json => render::print_json(&summary)?,

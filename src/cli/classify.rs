@@ -126,6 +126,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     if head.is_none() && args.precision.is_some() {
         return Err(EngineError::NoHead { what: "--precision" }.into());
     }
+    engine.refresh_index()?;
     let mut failed = 0;
     let mut wanted: Vec<Seed> = Vec::new();
     if args.all {

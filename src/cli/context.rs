@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 use voisin::encoder::{Encoder, EncoderOptions, ModelRef, models_dir};
-use voisin::engine::{Embedder, Engine, EngineError};
+use voisin::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
 use voisin::library::{Library, OpenMode, default_dir};
 
 use super::args::{EngineKind, Global};
@@ -60,13 +60,32 @@ impl Context {
     /// Opens the library for reading, or for writing where that is possible, so that its index can be kept.
     pub(crate) fn open_engine(&self) -> anyhow::Result<Engine> {
         let dir = self.library_dir();
-        match Engine::open(&dir, OpenMode::ReadWrite) {
-            Ok(engine) => Ok(engine),
+        let mut engine = match Engine::open(&dir, OpenMode::ReadWrite) {
+            Ok(engine) => engine,
             Err(EngineError::Library(voisin::library::LibraryError::ReadOnly { .. })) => {
-                Ok(Engine::open(&dir, OpenMode::ReadOnly)?)
+                Engine::open(&dir, OpenMode::ReadOnly)?
             }
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => return Err(error.into()),
+        };
+        let console = self.console;
+        engine.on_index_news(move |news| match news {
+            IndexNews::Ready(IndexRefresh::Loaded) => console.detail(&news.to_string()),
+            _ => console.note(&news.to_string()),
+        });
+        Ok(engine)
+    }
+
+    /// Opens the library for a run that changes it: only what is out of the ordinary is said of the index.
+    pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
+        let mut engine = Engine::open(&self.library_dir(), mode)?;
+        let console = self.console;
+        engine.on_index_news(move |news| match news {
+            IndexNews::Ready(IndexRefresh::Built { unusable: true, .. }) | IndexNews::NotKept(_) => {
+                console.note(&news.to_string());
+            }
+            IndexNews::Ready(_) => console.detail(&news.to_string()),
+        });
+        Ok(engine)
     }
 
     /// The model, on its device: --model, else the library's own, else the default. Loaded once.

@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         include_seed: args.include_seed,
         mode: mode(args.search),
     };
-    context.console.detail(&engine.refresh_index()?.to_string());
+    engine.refresh_index()?;
     let neighbours = engine.similar(&seeds, &options)?;
     if neighbours.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");

@@ -1,11 +1,12 @@
 //! `voisin status`, `voisin failed`, `voisin remove`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use voisin::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use voisin::explore::TrackMeta;
-use voisin::library::{OpenMode, stored_path};
+use voisin::index::{IndexError, IndexOptions, SearchMode, VectorIndex};
+use voisin::library::{OpenMode, Status, stored_path};
 use voisin::track::TrackId;
 
 use super::Ending;
@@ -13,6 +14,25 @@ use super::args::{FailedArgs, ListFormat, RemoveArgs, ReportFormat, StatusArgs};
 use super::context::Context;
 use super::render::{self, count, grouped};
 use super::similar::{lossy, print_playlist};
+
+/// The index beside the library, as its head describes it.
+#[derive(Serialize)]
+struct IndexJson {
+    /// `current`, `behind`, `none` or `unusable`.
+    state: &'static str,
+    /// What the next search does about it; empty if nothing.
+    note: String,
+    generation: Option<u64>,
+    tail: usize,
+    tombstones: usize,
+}
+
+/// How `--search auto` finds neighbours.
+#[derive(Serialize)]
+struct SearchJson {
+    mode: &'static str,
+    why: String,
+}
 
 /// The documented JSON of `status`.
 #[derive(Serialize)]
@@ -26,6 +46,8 @@ struct StatusJson {
     model_fingerprint: Option<String>,
     dimension: Option<usize>,
     index_generation: u64,
+    index: IndexJson,
+    search: SearchJson,
     database_bytes: u64,
     index_bytes: u64,
     schema: u32,
@@ -99,6 +121,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
     let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
     let status = engine.library().status()?;
     let index_bytes = std::fs::metadata(engine.index_path()).map_or(0, |metadata| metadata.len());
+    let (index, search) = index(&engine.index_path(), &status);
     let json = StatusJson {
         library: lossy(engine.library().dir()),
         tracks: status.tracks,
@@ -109,6 +132,8 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
         model_fingerprint: status.model.as_ref().map(|model| model.fingerprint.clone()),
         dimension: status.model.as_ref().map(|model| model.dimension),
         index_generation: status.generation,
+        index,
+        search,
         database_bytes: status.bytes,
         index_bytes,
         schema: status.schema,
@@ -130,7 +155,17 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
             format!("{} ({} dimensions, {})", model.name, model.dimension, model.fingerprint),
         ));
     }
-    lines.push(("index", format!("generation {}, {}", json.index_generation, megabytes(json.index_bytes))));
+    let note = if json.index.note.is_empty() { String::new() } else { format!(": {}", json.index.note) };
+    lines.push((
+        "index",
+        format!(
+            "{}{note}; generation {}, {}",
+            json.index.state,
+            json.index_generation,
+            megabytes(json.index_bytes)
+        ),
+    ));
+    lines.push(("search", format!("{}: {}", json.search.mode, json.search.why)));
     lines.push(("database", format!("schema {}, {}", json.schema, megabytes(json.database_bytes))));
     let mut retrain = false;
     if let Some(head) = &json.genre_head {
@@ -160,6 +195,64 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
         context.console.note("the trained genre head is out of date: run \"voisin train genre\"");
     }
     Ok(Ending::Fine)
+}
+
+/// What the index file is, and how it is searched. Only its head is read: this must be quick.
+fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
+    let found = VectorIndex::summary(path);
+    let mut json =
+        IndexJson { state: "current", note: String::new(), generation: None, tail: 0, tombstones: 0 };
+    match &found {
+        Ok(index) => {
+            json.generation = Some(index.stamp.generation);
+            json.tail = index.tail;
+            json.tombstones = index.tombstones;
+            let model = status.model.as_ref();
+            if model.is_some_and(|model| model.fingerprint != index.stamp.model_fingerprint) {
+                json.state = "unusable";
+                json.note = "of another model: the next search builds it anew".to_owned();
+            } else if index.stamp.generation > status.generation {
+                json.state = "unusable";
+                json.note = "of a later state of the library: the next search builds it anew".to_owned();
+            } else if index.stamp.generation < status.generation {
+                json.state = "behind";
+                let changes = count(status.generation - index.stamp.generation, "change");
+                json.note = format!("{changes} to be put in by the next search");
+            }
+        }
+        Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            json.state = "none";
+            json.note = "the next search builds it".to_owned();
+        }
+        Err(error) => {
+            json.state = "unusable";
+            json.note = error.to_string();
+        }
+    }
+    let graph_from = IndexOptions::default().graph_from;
+    let (tracks, threshold) = (count(status.vectors, "track"), grouped(graph_from as u64));
+    let search = match found.as_ref().ok().filter(|_| matches!(json.state, "current" | "behind")) {
+        Some(index) if index.mode == SearchMode::Hnsw => SearchJson {
+            mode: SearchMode::Hnsw.name(),
+            why: format!(
+                "{tracks}; from {threshold} on a graph is faster than a scan (it looks at {} candidates; filters that leave few tracks are scanned)",
+                grouped(index.ef.unwrap_or_default() as u64)
+            ),
+        },
+        None if status.vectors as usize >= graph_from => SearchJson {
+            mode: SearchMode::Hnsw.name(),
+            why: format!("{tracks}; from {threshold} on the next search builds a graph"),
+        },
+        _ if status.vectors as usize >= graph_from => SearchJson {
+            mode: SearchMode::Scan.name(),
+            why: format!("{tracks}; the next add builds a graph, as from {threshold} on it is faster"),
+        },
+        _ => SearchJson {
+            mode: SearchMode::Scan.name(),
+            why: format!("{tracks}; up to {threshold} a scan is as fast as a graph, and exact"),
+        },
+    };
+    (json, search)
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -206,7 +299,7 @@ pub(crate) fn failed(context: &Context, args: &FailedArgs) -> anyhow::Result<End
         )?,
         ListFormat::M3u8 => {
             let tracks: Vec<TrackMeta> =
-                failures.iter().map(|failure| TrackMeta::new(TrackId(0), lossy(&failure.path))).collect();
+                failures.iter().map(|failure| TrackMeta::of_file(TrackId(0), &failure.path)).collect();
             print_playlist(&tracks, args.output.relative_to.as_deref())?;
         }
         ListFormat::Paths => {
@@ -217,7 +310,7 @@ pub(crate) fn failed(context: &Context, args: &FailedArgs) -> anyhow::Result<End
 }
 
 pub(crate) fn remove(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
-    let mut engine = Engine::open(&context.library_dir(), OpenMode::ReadWrite)?;
+    let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let _lock = if args.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
     let paths: Vec<PathBuf> = args.paths.iter().map(|path| stored_path(path)).collect();
     let removed = if args.missing {

@@ -103,6 +103,6 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
         codec: track.audio.codec.clone(),
         sample_rate: track.audio.sample_rate,
         channels: track.audio.channels,
-        ..TrackMeta::new(track.id, track.path.to_string_lossy())
+        ..TrackMeta::of_file(track.id, &track.path)
     }
 }

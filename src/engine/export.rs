@@ -136,7 +136,10 @@ impl Output {
     }
 
     fn csv(self) -> CsvOutput {
-        CsvOutput { path: self.path, writer: csv::Writer::from_writer(self.writer) }
+        // Text is always quoted: a program that also splits at semicolons finds no cell of its own making.
+        let writer =
+            csv::WriterBuilder::new().quote_style(csv::QuoteStyle::NonNumeric).from_writer(self.writer);
+        CsvOutput { path: self.path, writer }
     }
 }
 
@@ -159,8 +162,12 @@ impl CsvOutput {
 }
 
 /// Puts an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are.
+///
+/// The wide forms of the marks count too: some programs fold them.
 pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    const MARKS: [char; 11] =
+        ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    let formula = text.starts_with(MARKS) && text.parse::<f64>().is_err();
     if formula { format!("'{text}").into() } else { text.into() }
 }
 

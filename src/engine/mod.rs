@@ -12,6 +12,7 @@ mod export;
 mod genres;
 mod head;
 mod labels;
+mod keeper;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
 pub use head::{GENRE_MODEL_FILE, GenreAnswer, GenreHead, RETRAIN_SHARE};
 pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackFacts};
+pub use keeper::IndexKeeper;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
@@ -49,6 +51,8 @@ pub enum IndexRefresh {
     Built {
         /// Why.
         reason: String,
+        /// Whether there was one that could not be used: damaged, of another format or model, or of other vectors.
+        unusable: bool,
     },
 }
 
@@ -59,21 +63,66 @@ impl std::fmt::Display for IndexRefresh {
             Self::Updated { added, removed } => {
                 write!(f, "index brought up to date: {added} added, {removed} removed")
             }
-            Self::Built { reason } => write!(f, "index built: {reason}"),
+            Self::Built { reason, unusable: false } => write!(f, "index built: {reason}"),
+            Self::Built { reason, unusable: true } => write!(f, "index built anew: {reason}"),
         }
     }
 }
+
+/// What happened to the index while something else was asked for.
+#[derive(Debug)]
+pub enum IndexNews<'a> {
+    /// It was loaded, brought up to date or built.
+    Ready(&'a IndexRefresh),
+    /// It could not be written: the next command makes it again.
+    NotKept(&'a IndexError),
+}
+
+impl std::fmt::Display for IndexNews<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(refresh) => refresh.fmt(f),
+            Self::NotKept(error) => {
+                write!(f, "the index could not be kept, it is made again next time: {error}")?;
+                match std::error::Error::source(error) {
+                    Some(source) => write!(f, ": {source}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Is told of the index.
+type Listener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
 /// An open library and its index.
 pub struct Engine {
     library: Library,
     index: Option<VectorIndex>,
+    listener: Option<Listener>,
 }
 
 impl Engine {
     /// Opens the library in `dir`.
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self, EngineError> {
-        Ok(Self { library: Library::open(dir, mode)?, index: None })
+        Ok(Self::from_library(Library::open(dir, mode)?))
+    }
+
+    /// An engine on an open library.
+    pub fn from_library(library: Library) -> Self {
+        Self { library, index: None, listener: None }
+    }
+
+    /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
+    pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
+        self.listener = Some(Box::new(listener));
+    }
+
+    fn tell(&self, news: &IndexNews<'_>) {
+        if let Some(listener) = &self.listener {
+            listener(news);
+        }
     }
 
     /// The catalogue.
@@ -113,16 +162,26 @@ impl Engine {
         let model = self.model()?;
         let stamp =
             IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
-        self.build_index(reason.to_owned(), stamp)
+        self.build_index(IndexRefresh::Built { reason: reason.to_owned(), unusable: false }, stamp)
     }
 
-    fn build_index(&mut self, reason: String, stamp: IndexStamp) -> Result<IndexRefresh, EngineError> {
+    fn build_index(&mut self, refresh: IndexRefresh, stamp: IndexStamp) -> Result<IndexRefresh, EngineError> {
         let vectors = self.library.vectors()?;
         let index = VectorIndex::build(&vectors.ids, vectors.values.view(), &IndexOptions::default())?;
-        // The index is a cache: where it cannot be kept it is made again next time.
-        let _ = index.save(&self.index_path(), &IndexStamp { generation: vectors.generation, ..stamp });
+        self.keep(&index, &IndexStamp { generation: vectors.generation, ..stamp });
         self.index = Some(index);
-        Ok(IndexRefresh::Built { reason })
+        self.tell(&IndexNews::Ready(&refresh));
+        Ok(refresh)
+    }
+
+    /// Writes the index. It is a cache: where that fails it is made again next time, which is said.
+    fn keep(&self, index: &VectorIndex, stamp: &IndexStamp) {
+        if self.library.mode() == OpenMode::ReadOnly {
+            return;
+        }
+        if let Err(error) = index.save(&self.index_path(), stamp) {
+            self.tell(&IndexNews::NotKept(&error));
+        }
     }
 
     /// Loads the index, brings it up to date with the library, and keeps it on disk.
@@ -135,13 +194,24 @@ impl Engine {
             IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
         let (index, generation, refresh) = match self.load_and_catch_up(&path, &expected) {
             Ok(loaded) => loaded,
-            Err(EngineError::Index(reason)) => return self.build_index(reason.to_string(), expected),
+            Err(EngineError::Index(IndexError::Io { source, .. }))
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                let refresh =
+                    IndexRefresh::Built { reason: "there was none yet".to_owned(), unusable: false };
+                return self.build_index(refresh, expected);
+            }
+            Err(EngineError::Index(reason)) => {
+                let refresh = IndexRefresh::Built { reason: reason.to_string(), unusable: true };
+                return self.build_index(refresh, expected);
+            }
             Err(error) => return Err(error),
         };
         if refresh != IndexRefresh::Loaded {
-            let _ = index.save(&path, &IndexStamp { generation, ..expected });
+            self.keep(&index, &IndexStamp { generation, ..expected });
         }
         self.index = Some(index);
+        self.tell(&IndexNews::Ready(&refresh));
         Ok(refresh)
     }
 
@@ -152,13 +222,12 @@ impl Engine {
     ) -> Result<(VectorIndex, u64, IndexRefresh), EngineError> {
         let (mut index, stamp) = VectorIndex::open(path)?;
         Self::check_stamp(path, &stamp, expected)?;
+        // One state of the library, whatever other processes commit meanwhile.
+        let _snapshot = self.library.snapshot()?;
         let Some(changes) = self.library.changes_since(stamp.generation)? else {
             let (expected, actual) = (self.library.generation()?, stamp.generation);
             return Err(IndexError::Stale { path: path.to_owned(), expected, actual }.into());
         };
-        if changes.generation == stamp.generation {
-            return Ok((index, stamp.generation, IndexRefresh::Loaded));
-        }
         let mut removed = 0;
         for &track in &changes.removed {
             removed += usize::from(index.remove(track));
@@ -171,7 +240,44 @@ impl Engine {
                 added += 1;
             }
         }
-        Ok((index, changes.generation, IndexRefresh::Updated { added, removed }))
+        self.check_origin(path, &index, stamp.generation)?;
+        let refresh = if changes.generation == stamp.generation {
+            IndexRefresh::Loaded
+        } else {
+            IndexRefresh::Updated { added, removed }
+        };
+        Ok((index, changes.generation, refresh))
+    }
+
+    /// Whether an index is made of this library's vectors.
+    ///
+    /// A database that was put back from a copy, or beside another library's index, may have reached the same
+    /// generation by another way: then the number of tracks differs, or the vectors of those that came last.
+    fn check_origin(&self, path: &Path, index: &VectorIndex, generation: u64) -> Result<(), EngineError> {
+        /// Vectors that are compared: of the last changes, and evenly spread over all.
+        const LAST: u64 = 16;
+        const SPREAD: usize = 8;
+        let other = || IndexError::OtherVectors { path: path.to_owned() };
+        if index.len() as u64 != self.library.status()?.vectors {
+            return Err(other().into());
+        }
+        let tracks = index.tracks();
+        let mut sample: Vec<TrackId> =
+            tracks.iter().copied().step_by(tracks.len().div_ceil(SPREAD).max(1)).collect();
+        if let Some(changes) = self.library.changes_since(generation.saturating_sub(LAST))? {
+            sample.extend(changes.added.into_iter().take(LAST as usize));
+        }
+        for track in sample {
+            let (Some(held), Some(expected)) = (index.vector(track), self.library.vector(track)?) else {
+                return Err(other().into());
+            };
+            let difference = held.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
+            // The index keeps 16 bits a component.
+            if difference > 1e-3 {
+                return Err(other().into());
+            }
+        }
+        Ok(())
     }
 
     fn check_stamp(path: &Path, found: &IndexStamp, expected: &IndexStamp) -> Result<(), IndexError> {

@@ -13,6 +13,9 @@ pub struct TrackMeta {
     pub id: TrackId,
     /// Path of the (preferred) file, UTF-8 with replacement characters where it is not.
     pub path: String,
+    /// The path itself where it is not UTF-8: playlists must name the file that is there.
+    #[serde(skip)]
+    pub raw_path: Option<std::path::PathBuf>,
     /// Title from the tags; empty if there is none.
     pub title: String,
     /// Artist from the tags.
@@ -51,6 +54,7 @@ impl TrackMeta {
         Self {
             id,
             path: path.into(),
+            raw_path: None,
             title: String::new(),
             artist: None,
             album: None,
@@ -67,6 +71,17 @@ impl TrackMeta {
             decoded_share: 1.0,
             peak: None,
         }
+    }
+
+    /// A track of which only the key and the file are known.
+    pub fn of_file(id: TrackId, path: &std::path::Path) -> Self {
+        let raw_path = path.to_str().is_none().then(|| path.to_owned());
+        Self { raw_path, ..Self::new(id, path.to_string_lossy()) }
+    }
+
+    /// The path as the system knows it.
+    pub fn system_path(&self) -> &std::path::Path {
+        self.raw_path.as_deref().unwrap_or(std::path::Path::new(&self.path))
     }
 
     /// Title, or the file's name without its extension.

@@ -122,6 +122,12 @@ pub enum IndexError {
         /// The file's.
         actual: String,
     },
+    /// The file holds other vectors than the library.
+    #[error("index file {} was made of other vectors than this library holds: rebuild it", .path.display())]
+    OtherVectors {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file could not be read or written.
     #[error("{doing} index file {} failed", .path.display())]
     Io {

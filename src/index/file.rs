@@ -32,30 +32,40 @@ use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
 pub(crate) const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
-const PREFIX: usize = 56;
+pub(crate) const PREFIX: usize = 56;
 const DIGEST: usize = 32;
 /// Bytes of the body per entry of the table of digests.
 const CHUNK: usize = 1 << 20;
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 /// More layers than `hnsw_rs` makes.
 const MAX_LAYERS: usize = 16;
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+pub(crate) struct Header {
     generation: u64,
     model_fingerprint: String,
     /// Whether nothing was in the tail when this file was written.
-    complete: bool,
+    pub(crate) complete: bool,
     dimension: usize,
-    n: usize,
-    options: IndexOptions,
-    tuning: Tuning,
-    graph: Option<GraphShape>,
+    pub(crate) n: usize,
+    pub(crate) options: IndexOptions,
+    pub(crate) tuning: Tuning,
+    pub(crate) graph: Option<GraphShape>,
     hubs: bool,
 }
 
+impl Header {
+    pub(crate) fn stamp(&self) -> IndexStamp {
+        IndexStamp {
+            generation: self.generation,
+            model_fingerprint: self.model_fingerprint.clone(),
+            dimension: self.dimension,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
-struct GraphShape {
+pub(crate) struct GraphShape {
     stride: usize,
     entry: u32,
     ranked: usize,
@@ -180,6 +190,30 @@ impl<W: Write> Body<W> {
     }
 }
 
+/// How the names of files begin that are being written.
+const TEMPORARY: &str = ".voisin-index-";
+/// A temporary file of this age was left by a process that was killed.
+const ABANDONED: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Removes what killed processes left half-written beside `path`; nobody works on one file for an hour.
+pub(crate) fn remove_abandoned(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+            continue;
+        }
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        // Clocks are set back: an hour in the future is as good a sign as an hour ago.
+        let age = written.map(|written| match std::time::SystemTime::now().duration_since(written) {
+            Ok(age) => age,
+            Err(ahead) => ahead.duration(),
+        });
+        if age.is_ok_and(|age| age > ABANDONED) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes `write`'s output to `path`: to a temporary file beside it first, flushed to the disk, then renamed.
 pub(crate) fn replace<T>(
     path: &Path,
@@ -191,7 +225,7 @@ pub(crate) fn replace<T>(
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".voisin-index-");
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -304,6 +338,27 @@ impl Damage {
     }
 }
 
+/// Reads and checks the bytes before the body (at least [`PREFIX`] of them), and returns their digest.
+pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; DIGEST]), IndexError> {
+    damage.check(&head[..8] == MAGIC, "not an index file")?;
+    let version = u32::from_le_bytes(array(&head[8..12]));
+    if version != VERSION {
+        return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
+    }
+    let header_len = u32::from_le_bytes(array(&head[12..16])) as usize;
+    let body_start = usize::try_from(u64::from_le_bytes(array(&head[16..24]))).unwrap_or(usize::MAX);
+    damage.check(body_start == head.len() && header_len <= head.len() - PREFIX, "cut in its head")?;
+    let root: [u8; DIGEST] = array(&head[24..PREFIX]);
+    damage.check(head_digest(head) == root, "checksum of its head")?;
+    let header: Header = serde_json::from_slice(&head[PREFIX..PREFIX + header_len])
+        .map_err(|error| damage.error(format!("header: {error}")))?;
+    damage.check((1..=MAX_DIMENSION).contains(&header.dimension), "dimension out of range")?;
+    damage.check(header.n < MAX_VECTORS, "number of vectors out of range")?;
+    damage.check(header.tuning.is_sane(), "widths out of range")?;
+    check_options(&header.options).map_err(|error| damage.error(error.to_string()))?;
+    Ok((header, root))
+}
+
 /// Maps and checks the file at `path`: every byte by its digest, then every number by its range.
 pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
@@ -316,23 +371,10 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     // SAFETY: voisin never writes into an index file: it replaces it by renaming, which leaves this mapping's
     // file as it was. Another program that truncated it in place could fault this process, as with any mapping.
     let map = Arc::new(unsafe { MmapOptions::new().populate().map(&file) }.map_err(io("mapping"))?);
-    damage.check(&map[..8] == MAGIC, "not an index file")?;
-    let version = u32::from_le_bytes(array(&map[8..12]));
-    if version != VERSION {
-        return Err(IndexError::Version { path: path.to_owned(), expected: VERSION, actual: version });
-    }
-    let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
-    damage.check(
-        body_start <= map.len() && header_len <= body_start - PREFIX.min(body_start),
-        "cut in its head",
-    )?;
-    let root: [u8; DIGEST] = array(&map[24..PREFIX]);
-    damage.check(head_digest(&map[..body_start]) == root, "checksum of its head")?;
-    let header: Header = serde_json::from_slice(&map[PREFIX..PREFIX + header_len])
-        .map_err(|error| damage.error(format!("header: {error}")))?;
-    damage.check((1..=MAX_DIMENSION).contains(&header.dimension), "dimension out of range")?;
-    damage.check(header.n < MAX_VECTORS, "number of vectors out of range")?;
+    damage.check(body_start >= PREFIX, "cut in its head")?;
+    let (header, root) = parse_head(&damage, &map[..body_start.min(map.len())])?;
+    let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
     let sections = Sections::of(&header).ok_or_else(|| damage.error("sizes out of range"))?;
     damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;
     let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(CHUNK) * DIGEST;
@@ -353,8 +395,6 @@ fn parse(
     root: [u8; DIGEST],
 ) -> Result<BaseFile, IndexError> {
     let body = &map[body_start..];
-    check_options(&header.options).map_err(|error| damage.error(error.to_string()))?;
-    damage.check(header.tuning.is_sane(), "widths out of range")?;
     let mean = floats(&body[sections.mean.clone()]);
     damage.check(mean.iter().all(|x| x.abs() <= 1.01), "mean out of range")?;
     let meta = pairs(&body[sections.meta.clone()], |scale, offset| Meta { scale, offset });
@@ -381,11 +421,7 @@ fn parse(
     };
     let codes = Codes { width: codec.width, hi: plane(&sections.hi), lo: plane(&sections.lo), meta };
     Ok(BaseFile {
-        stamp: IndexStamp {
-            generation: header.generation,
-            model_fingerprint: header.model_fingerprint,
-            dimension: header.dimension,
-        },
+        stamp: header.stamp(),
         complete: header.complete,
         options: header.options,
         tuning: header.tuning,

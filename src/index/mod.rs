@@ -39,6 +39,7 @@ mod kernel;
 mod persist;
 mod segment;
 mod subset;
+mod summary;
 mod tail_file;
 mod top;
 mod tuning;
@@ -67,7 +68,8 @@ pub use error::IndexError;
 pub use hubs::k_occurrence_skewness;
 pub use subset::Subset;
 pub use types::{
-    Hubness, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck,
+    Hubness, IndexOptions, IndexStamp, IndexStats, IndexSummary, Neighbor, SearchMode, SearchParams,
+    SelfCheck,
 };
 
 /// How far from 1 a vector's norm may be.

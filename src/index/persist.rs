@@ -39,6 +39,7 @@ impl VectorIndex {
             graph: self.graph.as_ref(),
             hubs: self.hubs.as_ref(),
         };
+        file::remove_abandoned(path);
         let root = file::save(path, parts)?;
         *saved = Some(root);
         if changed {

@@ -24,11 +24,11 @@ const PREFIX: usize = 16;
 const DIGEST: usize = 32;
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+pub(crate) struct Header {
     base: [u8; DIGEST],
-    generation: u64,
-    removed: usize,
-    added: usize,
+    pub(crate) generation: u64,
+    pub(crate) removed: usize,
+    pub(crate) added: usize,
 }
 
 /// Changes read back.
@@ -79,6 +79,31 @@ pub(crate) fn save(
         bytes.extend_from_slice(digest.as_bytes());
         file.write_all(&bytes)
     })
+}
+
+/// The header of the tail of the base with digest `root`, unchecked but for its form.
+pub(crate) fn summary(path: &Path, root: [u8; DIGEST]) -> Result<Option<Header>, IndexError> {
+    use std::io::Read;
+    /// Headers are a few hundred bytes.
+    const MOST: u64 = 4096;
+    let path = path_of(path);
+    let file = match std::fs::File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(IndexError::Io { path, doing: "opening", source }),
+    };
+    let mut bytes = Vec::new();
+    if let Err(source) = file.take(MOST).read_to_end(&mut bytes) {
+        return Err(IndexError::Io { path, doing: "reading", source });
+    }
+    let damage = Damage(path);
+    let length = bytes.get(12..16).map(|length| u32::from_le_bytes(array(length)) as usize);
+    let header = length.and_then(|length| bytes.get(PREFIX..PREFIX.checked_add(length)?));
+    let header =
+        header.filter(|_| &bytes[..8] == MAGIC).ok_or_else(|| damage.error("not the tail of an index"))?;
+    let header: Header =
+        serde_json::from_slice(header).map_err(|error| damage.error(format!("header: {error}")))?;
+    Ok((header.base == root).then_some(header))
 }
 
 /// The changes of the base with digest `root`; `None` if there are none or they belong to another base.

@@ -135,6 +135,25 @@ pub struct IndexStamp {
     pub dimension: usize,
 }
 
+/// What [`VectorIndex::summary`](super::VectorIndex::summary) tells of an index file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexSummary {
+    /// Which state of which library it belongs to.
+    pub stamp: IndexStamp,
+    /// Tracks that a search can return.
+    pub tracks: usize,
+    /// How [`SearchMode::Auto`] searches it: [`SearchMode::Scan`] or [`SearchMode::Hnsw`].
+    pub mode: SearchMode,
+    /// From how many tracks on a build makes a graph.
+    pub graph_from: usize,
+    /// Default width of a graph search for ten neighbours; `None` without a graph.
+    pub ef: Option<usize>,
+    /// Tracks added since the last build.
+    pub tail: usize,
+    /// Tracks removed since the last build.
+    pub tombstones: usize,
+}
+
 /// Figures of an index, for `status`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexStats {

@@ -154,10 +154,12 @@ pub(crate) struct ExportArgs {
 }
 
 /// Check the database, the index, and that every track finds itself
+///
+/// Changes nothing. Exit code 1 if anything is wrong: then run `voisin repair`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin verify --deep")]
 pub(crate) struct VerifyArgs {
-    /// Listen to a sample of files again and compare
+    /// Read every file again and compare its audio, and listen to a sample of twenty
     #[arg(long)]
     pub(crate) deep: bool,
 }

@@ -92,29 +92,44 @@ pub(crate) fn print_line(text: &str) -> anyhow::Result<()> {
 
 /// Writes a value as indented JSON.
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
+    let mut text = safe::json_safe(&serde_json::to_string_pretty(value)?);
     text.push('\n');
     print(text)
 }
 
-/// Writes rows as CSV with a header; text cells are made safe for spreadsheets.
+/// Writes rows as CSV with a header; text cells are made safe for spreadsheets and terminals.
+///
+/// Every cell that is not a number is quoted: a program that also splits at semicolons finds no cell of its own
+/// making.
 pub(crate) fn print_csv<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> anyhow::Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header)?;
+    let mut text = csv::Writer::from_writer(Vec::new());
+    text.write_record(header)?;
+    let mut writer =
+        csv::WriterBuilder::new().quote_style(csv::QuoteStyle::NonNumeric).from_writer(text.into_inner()?);
     for row in rows {
-        writer.write_record(row.iter().map(|cell| voisin::engine::spreadsheet_safe(cell).into_owned()))?;
+        let cells =
+            row.iter().map(|cell| terminal_safe(&voisin::engine::spreadsheet_safe(cell)).into_owned());
+        writer.write_record(cells)?;
     }
     print(writer.into_inner()?)
 }
 
-/// Writes paths as they are, byte for byte, each followed by a newline or NUL.
+/// Writes paths as they are, byte for byte, each followed by a newline or NUL; on a terminal without what it would
+/// obey.
 pub(crate) fn print_paths<'a>(paths: impl IntoIterator<Item = &'a Path>, null: bool) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
+    let shown = io::stdout().is_terminal() && !null;
     for path in paths {
-        bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        if shown {
+            bytes.extend_from_slice(
+                terminal_safe(&path.to_string_lossy()).replace('\n', "\u{fffd}").as_bytes(),
+            );
+        } else {
+            bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        }
         bytes.push(if null { 0 } else { b'\n' });
     }
     print(bytes)

@@ -11,9 +11,26 @@ pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|c| if is_hostile(c) { '\u{fffd}' } else { c }).collect())
 }
 
+/// Writes what a terminal would obey as JSON's own escapes: the same text for whoever parses it.
+pub(crate) fn json_safe(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside of strings there is none of these; inside, JSON itself escapes only those below the blank.
+        if is_hostile(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                safe += &format!("\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
 fn is_hostile(c: char) -> bool {
     (c.is_control() && c != '\n')
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -26,5 +43,9 @@ mod tests {
         assert_eq!(terminal_safe("\u{1b}[2Jbye\u{7}"), "\u{fffd}[2Jbye\u{fffd}");
         assert_eq!(terminal_safe("\u{9b}31m"), "\u{fffd}31m");
         assert_eq!(terminal_safe("a\u{202e}gpj.exe"), "a\u{fffd}gpj.exe");
+        let text = "é \u{9b}31m\u{7f}\u{202e}\u{1b}\"\n";
+        let json = json_safe(&serde_json::to_string_pretty(&[text]).unwrap());
+        assert!(!json.chars().any(is_hostile), "{json}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), [text]);
     }
 }

@@ -89,7 +89,10 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>) -> Payload<'a> {
         let share = (data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]);
         (share.clamp(0.0, 1.0) * 65535.0).round() as u16
     };
-    let paths: Vec<String> = meta.iter().map(|track| relative(&track.path, page_folder)).collect();
+    let shown = |track: &TrackMeta| {
+        String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned()
+    };
+    let paths: Vec<String> = meta.iter().map(shown).collect();
     let split: Vec<(&str, &str)> = paths
         .iter()
         .map(|path| match path.rfind('/') {

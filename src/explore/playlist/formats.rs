@@ -1,5 +1,6 @@
 //! M3U8, XSPF, JSPF and bare paths, safe against what tags and file names may hold.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -52,44 +53,52 @@ pub enum PathStyle {
 
 /// Writes `tracks` as a playlist.
 ///
-/// Line breaks and control characters in tags become spaces; a path that holds some is written as a
-/// percent-encoded address in M3U8, and refused by [`Format::Paths`].
-pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> Result<String> {
+/// Line breaks and control characters in tags become spaces; a path that holds some, or that is not UTF-8, is
+/// written as a percent-encoded address in M3U8; [`Format::Paths`] refuses line breaks. All formats but the two of
+/// bare paths are UTF-8.
+pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> Result<Vec<u8>> {
     let folder = match style {
         PathStyle::Absolute => None,
         PathStyle::Relative(folder) => Some(folder.as_path()),
     };
-    let entries: Vec<(String, &TrackMeta)> =
-        tracks.iter().map(|track| (relative(&track.path, folder), *track)).collect();
+    let entries: Vec<Entry<'_>> =
+        tracks.iter().map(|track| (relative(track.system_path(), folder), *track)).collect();
     match format {
-        Format::M3u8 => Ok(m3u8(&entries, title)),
-        Format::Xspf => Ok(xspf(&entries, title)),
-        Format::Jspf => jspf(&entries, title),
+        Format::M3u8 => Ok(m3u8(&entries, title).into_bytes()),
+        Format::Xspf => Ok(xspf(&entries, title).into_bytes()),
+        Format::Jspf => jspf(&entries, title).map(String::into_bytes),
         Format::Paths => paths(&entries),
-        Format::Paths0 => Ok(entries.iter().fold(String::new(), |text, (path, _)| text + path + "\0")),
+        Format::Paths0 => Ok(entries.iter().flat_map(|(path, _)| path.iter().copied().chain([0])).collect()),
     }
 }
 
+/// The bytes of a path as it is written, and its track.
+type Entry<'a> = (Vec<u8>, &'a TrackMeta);
+
 /// `path` as seen from `folder`; unchanged where one of them is not absolute. Separators become `/`.
-pub(crate) fn relative(path: &str, folder: Option<&Path>) -> String {
-    let slashes = |text: &str| if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() };
-    let Some(folder) = folder.filter(|folder| folder.is_absolute() && Path::new(path).is_absolute()) else {
-        return slashes(path);
+pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
+    let bytes = |text: &OsStr| text.as_encoded_bytes().to_vec();
+    let slashes = |text: &OsStr| -> Vec<u8> {
+        let slash = |byte| if cfg!(windows) && byte == b'\\' { b'/' } else { byte };
+        bytes(text).into_iter().map(slash).collect()
     };
-    let parts = |path: &Path| -> Vec<String> {
+    let Some(folder) = folder.filter(|folder| folder.is_absolute() && path.is_absolute()) else {
+        return slashes(path.as_os_str());
+    };
+    let parts = |path: &Path| -> Vec<Vec<u8>> {
         path.components()
             .filter(|part| !matches!(part, Component::CurDir))
-            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .map(|part| bytes(part.as_os_str()))
             .collect()
     };
-    let (from, to) = (parts(folder), parts(Path::new(path)));
+    let (from, to) = (parts(folder), parts(path));
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     if common == 0 {
-        return slashes(path);
+        return slashes(path.as_os_str());
     }
-    let mut steps = vec!["..".to_owned(); from.len() - common];
+    let mut steps = vec![b"..".to_vec(); from.len() - common];
     steps.extend_from_slice(&to[common..]);
-    steps.join("/")
+    steps.join(&b'/')
 }
 
 /// Control characters and line separators as one space each.
@@ -101,17 +110,23 @@ fn breaks_lines(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
+/// Whether a written path starts at a root or at a drive.
+fn is_absolute(path: &[u8]) -> bool {
+    path.starts_with(b"/") || cfg!(windows) && path.get(1) == Some(&b':')
+}
+
 /// An address: each byte that is not plainly a letter, digit or mark of a path is percent-encoded.
-fn address(path: &str) -> String {
-    let mut text = if Path::new(path).is_absolute() { "file://".to_owned() } else { String::new() };
-    if Path::new(path).is_absolute() && !path.starts_with('/') {
+fn address(path: &[u8]) -> String {
+    let mut text = if is_absolute(path) { "file://".to_owned() } else { String::new() };
+    if is_absolute(path) && !path.starts_with(b"/") {
         text.push('/'); // a drive letter
     }
     // A colon in the first part of a relative address would read as a scheme.
-    if !Path::new(path).is_absolute() && path.split('/').next().is_some_and(|part| part.contains(':')) {
+    let first = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+    if !is_absolute(path) && first.contains(&b':') {
         text.push_str("./");
     }
-    for byte in path.bytes() {
+    for &byte in path {
         if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
             text.push(char::from(byte));
         } else {
@@ -121,7 +136,7 @@ fn address(path: &str) -> String {
     text
 }
 
-fn m3u8(entries: &[(String, &TrackMeta)], title: &str) -> String {
+fn m3u8(entries: &[Entry<'_>], title: &str) -> String {
     let mut text = "#EXTM3U\n".to_owned();
     if !title.is_empty() {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
@@ -129,13 +144,17 @@ fn m3u8(entries: &[(String, &TrackMeta)], title: &str) -> String {
     for (path, track) in entries {
         let seconds = if track.seconds > 0.0 { track.seconds.round() } else { -1.0 };
         let _ = writeln!(text, "#EXTINF:{seconds},{}", one_line(&track.display()));
-        if path.chars().any(breaks_lines) {
-            let _ = writeln!(text, "{}", address(path));
-        } else if path.starts_with('#') || path.starts_with(char::is_whitespace) {
-            let _ = writeln!(text, "./{path}");
-        } else {
-            let _ = writeln!(text, "{path}");
-        }
+        let plain = std::str::from_utf8(path).ok().filter(|path| {
+            // A reader would take blanks at the end for none.
+            !path.chars().any(breaks_lines) && !path.ends_with(char::is_whitespace)
+        });
+        let _ = match plain {
+            None => writeln!(text, "{}", address(path)),
+            Some(path) if path.starts_with('#') || path.starts_with(char::is_whitespace) => {
+                writeln!(text, "./{path}")
+            }
+            Some(path) => writeln!(text, "{path}"),
+        };
     }
     text
 }
@@ -157,7 +176,7 @@ fn xml(text: &str) -> String {
     escaped
 }
 
-fn xspf(entries: &[(String, &TrackMeta)], title: &str) -> String {
+fn xspf(entries: &[Entry<'_>], title: &str) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
                     <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\">\n"
         .to_owned();
@@ -182,7 +201,7 @@ fn xspf(entries: &[(String, &TrackMeta)], title: &str) -> String {
     text
 }
 
-fn jspf(entries: &[(String, &TrackMeta)], title: &str) -> Result<String> {
+fn jspf(entries: &[Entry<'_>], title: &str) -> Result<String> {
     let tracks: Vec<serde_json::Value> = entries
         .iter()
         .map(|(path, track)| {
@@ -201,18 +220,18 @@ fn jspf(entries: &[(String, &TrackMeta)], title: &str) -> Result<String> {
     Ok(serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))? + "\n")
 }
 
-fn paths(entries: &[(String, &TrackMeta)]) -> Result<String> {
-    let mut text = String::new();
+fn paths(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
     for (path, _) in entries {
-        if path.contains(['\n', '\r']) {
+        if path.iter().any(|byte| b"\n\r".contains(byte)) {
             return Err(ExploreError::Parameter {
                 name: "path",
-                found: format!("{path:?}"),
+                found: format!("{:?}", String::from_utf8_lossy(path)),
                 expected: "no line break in it: use --format paths0 or m3u8",
             });
         }
-        text.push_str(path);
-        text.push('\n');
+        text.extend_from_slice(path);
+        text.push(b'\n');
     }
     Ok(text)
 }
@@ -221,6 +240,10 @@ fn paths(entries: &[(String, &TrackMeta)]) -> Result<String> {
 mod tests {
     use super::*;
     use crate::track::TrackId;
+
+    fn written(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> String {
+        String::from_utf8(write(tracks, title, format, style).expect("writable")).expect("UTF-8")
+    }
 
     fn hostile() -> TrackMeta {
         let mut track = TrackMeta::new(TrackId(1), "/music/a\n#EXTINF:0,x\n/etc/passwd.mp3");
@@ -233,7 +256,7 @@ mod tests {
     #[test]
     fn an_m3u8_has_two_lines_per_track_whatever_the_names() {
         let track = hostile();
-        let text = write(&[&track, &track], "t\nx", Format::M3u8, &PathStyle::Absolute).expect("writable");
+        let text = written(&[&track, &track], "t\nx", Format::M3u8, &PathStyle::Absolute);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 6);
         assert_eq!(lines[1], "#PLAYLIST:t x");
@@ -244,14 +267,14 @@ mod tests {
     #[test]
     fn a_path_like_a_comment_stays_a_path() {
         let track = TrackMeta::new(TrackId(1), "#1 hit.mp3");
-        let text = write(&[&track], "", Format::M3u8, &PathStyle::Absolute).expect("writable");
+        let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
         assert_eq!(text, "#EXTM3U\n#EXTINF:-1,#1 hit\n./#1 hit.mp3\n");
     }
 
     #[test]
     fn xspf_is_well_formed() {
         let track = hostile();
-        let text = write(&[&track], "a<b", Format::Xspf, &PathStyle::Absolute).expect("writable");
+        let text = written(&[&track], "a<b", Format::Xspf, &PathStyle::Absolute);
         assert!(text.contains("<title>a&lt;b</title>") && !text.contains("<x>") && !text.contains('\0'));
         assert!(text.contains("<duration>61400</duration>"));
         assert_eq!(text.matches("<track>").count(), 1);
@@ -259,7 +282,7 @@ mod tests {
 
     #[test]
     fn jspf_parses_back() {
-        let text = write(&[&hostile()], "x", Format::Jspf, &PathStyle::Absolute).expect("writable");
+        let text = written(&[&hostile()], "x", Format::Jspf, &PathStyle::Absolute);
         let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
         assert_eq!(value["playlist"]["track"][0]["creator"], "A]]>\u{2028}B");
     }
@@ -267,7 +290,7 @@ mod tests {
     #[test]
     fn paths_refuse_line_breaks_and_paths0_does_not() {
         assert!(write(&[&hostile()], "", Format::Paths, &PathStyle::Absolute).is_err());
-        let text = write(&[&hostile()], "", Format::Paths0, &PathStyle::Absolute).expect("writable");
+        let text = written(&[&hostile()], "", Format::Paths0, &PathStyle::Absolute);
         assert_eq!(text.matches('\0').count(), 1);
     }
 
@@ -282,7 +305,25 @@ mod tests {
             ("a/x.mp3", folder("/m"), "a/x.mp3"),
             ("/m/a/x.mp3", None, "/m/a/x.mp3"),
         ] {
-            assert_eq!(relative(path, from.as_deref()), expected);
+            assert_eq!(relative(Path::new(path), from.as_deref()), expected.as_bytes());
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf8_is_named_byte_for_byte() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = Path::new(OsStr::from_bytes(b"/m/caf\xe9 \x1b.mp3"));
+        let track = TrackMeta::of_file(TrackId(1), path);
+        assert_eq!(track.display(), "caf\u{fffd} \u{1b}");
+        let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
+        assert_eq!(text, "#EXTM3U\n#EXTINF:-1,caf\u{fffd}\nfile:///m/caf%E9%20%1B.mp3\n");
+        let below = PathStyle::Relative("/m".into());
+        assert!(written(&[&track], "", Format::M3u8, &below).ends_with("\ncaf%E9%20%1B.mp3\n"));
+        assert!(
+            written(&[&track], "", Format::Xspf, &below).contains("<location>caf%E9%20%1B.mp3</location>")
+        );
+        let bare = write(&[&track], "", Format::Paths0, &PathStyle::Absolute).expect("writable");
+        assert_eq!(bare, b"/m/caf\xe9 \x1b.mp3\0");
     }
 }

@@ -1,0 +1,40 @@
+//! What the fuzz targets share.
+
+use std::path::PathBuf;
+
+use voisin::encoder::import::{WeightFormat, parse};
+
+/// Panics end the process, but for those that voisin catches around other people's codecs.
+pub fn only_guarded_panics() {
+    let abort = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !voisin::audio::is_guarded() {
+            abort(panic);
+        }
+    }));
+}
+
+/// A folder in memory for this process.
+pub fn scratch() -> PathBuf {
+    let root = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let folder = root.join(format!("voisin-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder in memory");
+    folder
+}
+
+/// One weight importer: what is of another format is left to the other targets.
+pub fn import(bytes: &[u8], format: WeightFormat) -> bool {
+    if WeightFormat::recognise(bytes) != Some(format) {
+        return false;
+    }
+    match parse(bytes, "fuzz") {
+        Ok(imported) => {
+            assert_eq!(imported.format, format);
+            for (name, tensor) in imported.weights.iter() {
+                assert_eq!(tensor.values.len(), tensor.shape.iter().product::<usize>(), "{name}");
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    true
+}

@@ -1,0 +1,45 @@
+//! The decoders' wrapper: probing, windows by either way, and the whole.
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use voisin::audio::{self, DecodePath};
+
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("audio"));
+
+/// Longer ones would only take longer.
+const MOST_SECONDS: f64 = 60.;
+
+fuzz_target!(
+    init: voisin_fuzz::only_guarded_panics(),
+    |bytes: &[u8]| {
+        std::fs::write(&*FILE, bytes).expect("room in memory");
+        let info = match audio::probe(&FILE) {
+            Ok(info) => info,
+            Err(error) => return assert!(!error.to_string().is_empty()),
+        };
+        assert!(info.sample_rate > 0 && info.channels > 0 && info.n_frames > 0, "{info:?}");
+        assert_eq!(audio::probe(&FILE).expect("it was there").content, info.content);
+        if info.seconds() > MOST_SECONDS {
+            return;
+        }
+        let rate = 16_000;
+        let end = audio::resampled_len(&info, rate) as i64;
+        let starts = [-100, 0, end / 2, (end - 500).max(end / 2), end + 10];
+        let read = |how| {
+            let mut windows = Vec::new();
+            let report = audio::read_windows_with(&FILE, &info, rate, &starts, 1000, how, &mut |i, window| {
+                assert_eq!((i, window.len()), (windows.len() / 1000, 1000));
+                windows.extend_from_slice(window);
+            });
+            report.map(|report| (windows, report))
+        };
+        if let Ok((windows, report)) = read(DecodePath::Full) {
+            assert!(windows.iter().all(|sample| sample.is_finite()), "not finite");
+            assert!((0. ..=1.).contains(&report.decoded_share), "{report:?}");
+            let _ = read(DecodePath::Windows);
+        }
+    }
+);

@@ -1,0 +1,98 @@
+//! The index loader: a base and its tail with whatever in them, checksums made right, searched if they open.
+//!
+//! Input: length of the base (u32, little-endian), the base, the tail.
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use voisin::index::{IndexStamp, SearchMode, SearchParams, VectorIndex};
+use voisin::track::TrackId;
+
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("index.bin"));
+
+const PREFIX: usize = 56;
+const CHUNK: usize = 1 << 20;
+
+fn word(bytes: &[u8], at: usize) -> usize {
+    bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes(word.try_into().expect("four")) as usize)
+}
+
+/// Digests of the body's chunks and of the head.
+fn sign_base(base: &mut [u8]) -> Option<[u8; 32]> {
+    if base.len() < PREFIX {
+        return None;
+    }
+    let (header, body) = (word(base, 12), word(base, 16));
+    if word(base, 20) != 0 || body < PREFIX || body > base.len() || header > body - PREFIX {
+        return None;
+    }
+    let table: Vec<u8> = base[body..].chunks(CHUNK).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
+    base.get_mut(PREFIX + header..PREFIX + header + table.len())?.copy_from_slice(&table);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&base[..24]).update(&base[PREFIX..body]);
+    let root = *hasher.finalize().as_bytes();
+    base[24..PREFIX].copy_from_slice(&root);
+    Some(root)
+}
+
+/// The tail's own digest, and the digest of its base where its header names it.
+fn sign_tail(tail: &mut Vec<u8>, root: [u8; 32]) {
+    let header = 16 + word(tail, 12);
+    if tail.len() < 16 + 32 || header > tail.len() - 32 {
+        return;
+    }
+    let text = String::from_utf8_lossy(&tail[16..header]).into_owned();
+    if let (Some(from), Some(to)) = (text.find('['), text.find(']'))
+        && from < to
+    {
+        let named = root.map(|byte| byte.to_string()).join(",");
+        let text = format!("{}{named}{}", &text[..=from], &text[to..]);
+        tail.splice(16..header, text.bytes());
+        tail[12..16].copy_from_slice(&(text.len() as u32).to_le_bytes());
+    }
+    let end = tail.len() - 32;
+    let digest = blake3::hash(&tail[..end]);
+    tail[end..].copy_from_slice(digest.as_bytes());
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((length, files)) = bytes.split_at_checked(4) else { return };
+    let length = word(length, 0).min(files.len());
+    let (mut base, mut tail) = (files[..length].to_vec(), files[length..].to_vec());
+    if let Some(root) = sign_base(&mut base) {
+        sign_tail(&mut tail, root);
+    }
+    let mut beside = FILE.clone().into_os_string();
+    beside.push(".tail");
+    std::fs::write(&*FILE, &base).expect("room in memory");
+    if tail.is_empty() {
+        let _ = std::fs::remove_file(&beside);
+    } else {
+        std::fs::write(&beside, &tail).expect("room in memory");
+    }
+    let Ok((mut index, stamp)) = VectorIndex::open(&FILE) else { return };
+    let _ = index.stats();
+    let dimension = index.dimension();
+    let query = vec![1. / (dimension as f32).sqrt(); dimension];
+    let even = |track: TrackId| track.0 % 2 == 0;
+    for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Auto] {
+        for params in [
+            SearchParams { mode, correct_hubs: true, ..SearchParams::default() },
+            SearchParams { mode, filter: Some(&even), ..SearchParams::default() },
+        ] {
+            let found = index.search(&query, 10, &params).expect("a unit vector");
+            assert!(found.len() <= 10.min(index.len()));
+            assert!(found.iter().all(|neighbor| neighbor.similarity.is_finite()));
+        }
+    }
+    if let Some(&track) = index.tracks().first() {
+        let _ = index.search_track(track, 5, &SearchParams::default()).expect("it is there");
+        assert!(index.remove(track) && !index.contains(track));
+        index.insert(track, &query).expect("removed before");
+    }
+    let stamp = IndexStamp { generation: stamp.generation.wrapping_add(1), ..stamp };
+    index.save(&FILE, &stamp).expect("room in memory");
+    VectorIndex::load(&FILE, &stamp).expect("what was just saved opens");
+});

@@ -1,0 +1,43 @@
+//! Playlists: read whatever the bytes are, and what voisin writes reads back.
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use voisin::explore::TrackMeta;
+use voisin::explore::playlist::{Format, PathStyle, write};
+use voisin::library::scan::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
+use voisin::library::scan::split_list;
+use voisin::track::TrackId;
+
+fuzz_target!(|bytes: &[u8]| {
+    for kind in [PlaylistKind::M3u, PlaylistKind::Pls, PlaylistKind::Xspf] {
+        for entry in parse(bytes, kind) {
+            match &entry {
+                PlaylistEntry::Path(path) => assert!(!path.is_empty()),
+                PlaylistEntry::Remote(address) => assert!(!address.is_empty()),
+            }
+            let _ = resolve(&entry, Path::new("/base"), &|path| path.as_os_str().len() % 3 == 0);
+        }
+    }
+    assert!(split_list(bytes).iter().all(|path| !path.as_os_str().is_empty()));
+
+    // A track whose path and tags are these bytes: one entry, the same path.
+    let text = String::from_utf8_lossy(bytes).replace('\0', "");
+    if text.is_empty() || text.len() > 4000 {
+        return;
+    }
+    let path = format!("/music/{text}");
+    let mut track = TrackMeta::new(TrackId(1), path.clone());
+    track.title = text.clone();
+    track.artist = Some(text);
+    for (format, kind) in [(Format::M3u8, PlaylistKind::M3u), (Format::Xspf, PlaylistKind::Xspf)] {
+        let written = write(&[&track, &track], &track.title, format, &PathStyle::Absolute).expect("writable");
+        let entries = parse(&written, kind);
+        assert_eq!(entries.len(), 2, "{format:?} {written:?}");
+        for entry in entries {
+            let found = resolve(&entry, Path::new("/base"), &|candidate| candidate == Path::new(&path));
+            assert_eq!(found.as_deref(), Ok(Path::new(&path)), "{format:?} {written:?}");
+        }
+    }
+});

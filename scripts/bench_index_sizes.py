@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Recall at default settings from small libraries to large ones: bench_index_sizes.py DIR...
+
+Each DIR holds base.npy, queries.npy and truth.npy as music_vectors.py writes them. Prints for each the size, the way
+that is taken, the width, recall@10 of the default search, p50 and p99 of a query (one thread), self-recall, and bytes
+a vector. An index that is there (DIR/voisin.bin) is opened instead of built. Needs numpy.
+"""
+import argparse, json, os, re, subprocess
+import numpy as np
+
+p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+p.add_argument("dirs", nargs="+"); p.add_argument("--binary", default="target/release/examples/bench_index"); p.add_argument("--threads", type=int, default=2)
+a = p.parse_args(); K = 10
+print(f"{'vectors':>9} {'mode':>5} {'ef':>5} {'recall@10':>9} {'p50 us':>7} {'p99 us':>7} {'build s':>8} {'CPU s':>6} {'open ms':>8} {'lost':>4} {'bytes':>6}")
+for D in a.dirs:
+    v = subprocess.Popen([a.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, RAYON_NUM_THREADS=str(a.threads)))
+
+    def ask(*words):
+        print(*words, file=v.stdin, flush=True); return json.loads(v.stdout.readline())
+
+    file = f"{D}/voisin.bin"; n = ask("load", D)["n"]; built = {"seconds": float("nan"), "cpu": float("nan")}
+    if not os.path.exists(file): built = ask("build", 20000, 16, 200); ask("save", file)
+    opened = ask("open", file); stats = ask("stats")["stats"]
+    field = lambda name: re.search(rf"\b{name}: (\w+)", stats)[1]
+    for _ in range(3): timed = ask("search", "auto", 0, K, f"{D}/found.npy")
+    found, truth = np.load(f"{D}/found.npy"), np.load(f"{D}/truth.npy")[:, :K]
+    recall = np.mean([len(set(x.tolist()) & set(y.tolist())) for x, y in zip(found, truth)]) / K
+    lost = ask("check")["lost"]
+    print(f"{n:9d} {field('mode'):>5} {field('ef'):>5} {recall:9.4f} {timed['p50']:7.1f} {timed['p99']:7.1f} {built['seconds']:8.1f} {built['cpu']:6.1f} {opened['seconds'] * 1e3:8.1f} {lost:4d} {os.path.getsize(file) / n:6.0f}", flush=True)
+    v.stdin.close(); v.wait()

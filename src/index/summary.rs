@@ -1,0 +1,55 @@
+//! What an index file says of itself, without loading it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::file::{self, Damage, array};
+use super::types::{IndexSummary, SearchMode};
+use super::{IndexError, VectorIndex, tail_file};
+
+/// Heads are smaller than this: the header and 32 bytes for each MiB of vectors.
+const LARGEST_HEAD: u64 = 64 << 20;
+
+impl VectorIndex {
+    /// What the index at `path` is, from its head and that of its tail; the vectors are neither read nor checked.
+    pub fn summary(path: &Path) -> Result<IndexSummary, IndexError> {
+        let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
+        let damage = Damage(path.to_owned());
+        let mut file = File::open(path).map_err(io("opening"))?;
+        let length = file.metadata().map_err(io("reading"))?.len();
+        let mut prefix = [0; file::PREFIX];
+        if length < file::PAGE as u64 {
+            return Err(damage.error("shorter than its head"));
+        }
+        file.read_exact(&mut prefix).map_err(io("reading"))?;
+        let body_start = u64::from_le_bytes(array(&prefix[16..24]));
+        let mut head = Vec::new();
+        if body_start <= length.min(LARGEST_HEAD) {
+            file.seek(SeekFrom::Start(0)).map_err(io("reading"))?;
+            file.take(body_start).read_to_end(&mut head).map_err(io("reading"))?;
+        } else {
+            head.extend_from_slice(&prefix);
+        }
+        let (header, root) = file::parse_head(&damage, &head)?;
+        let tail = tail_file::summary(path, root)?;
+        if tail.is_none() && !header.complete {
+            let damage = Damage(tail_file::path_of(path));
+            return Err(damage.error("missing: the base was written with a tail"));
+        }
+        let mut stamp = header.stamp();
+        if let Some(tail) = &tail {
+            stamp.generation = tail.generation;
+        }
+        let (added, removed) = tail.map_or((0, 0), |tail| (tail.added, tail.removed));
+        Ok(IndexSummary {
+            stamp,
+            tracks: (header.n + added).saturating_sub(removed),
+            mode: if header.graph.is_some() { SearchMode::Hnsw } else { SearchMode::Scan },
+            graph_from: header.options.graph_from,
+            ef: header.graph.is_some().then(|| header.tuning.ef(10)),
+            tail: added,
+            tombstones: removed,
+        })
+    }
+}

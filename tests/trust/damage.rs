@@ -1,0 +1,246 @@
+//! Damaged, stale, foreign, old and new files: what a user sees, and what is left afterwards.
+
+use super::*;
+
+/// The neighbours of track 1, by id.
+fn neighbours(sandbox: &Sandbox) -> (Vec<i64>, String) {
+    let found = fine(sandbox, &["similar", "id:1", "--format", "json"]);
+    let list = json(&found)["neighbours"].as_array().unwrap().clone();
+    (list.iter().map(|track| track["id"].as_i64().unwrap()).collect(), text(&found.stderr))
+}
+
+#[test]
+fn a_damaged_index_is_built_anew_and_said_in_one_line() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 8);
+    fine(&sandbox, &["add", &string(&music)]);
+    let (expected, said) = neighbours(&sandbox);
+    assert_eq!((expected.len(), said.as_str()), (7, ""), "a sound index is nothing to talk about");
+    let index = sandbox.path("library").join("index.bin");
+    let good = fs::read(&index).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 4;
+        bytes
+    };
+    let version = [&good[..8], &7_u32.to_le_bytes(), &good[12..]].concat();
+    for (bytes, what) in [
+        (flipped(good.len() - 100), "checksum"),
+        (flipped(40), "checksum of its head"),
+        (flipped(100), "checksum of its head"),
+        (good[..good.len() / 2].to_vec(), "another length"),
+        (good[..10].to_vec(), "shorter than its head"),
+        (Vec::new(), "shorter than its head"),
+        (vec![0; 9000], "not an index file"),
+        (version, "has format 7, this voisin reads"),
+    ] {
+        fs::write(&index, &bytes).unwrap();
+        let state = status(&sandbox);
+        let (found, said) = neighbours(&sandbox);
+        assert_eq!(found, expected, "{what}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.starts_with("index built anew: ") && said.contains(what), "{what}: {said}");
+        // The head alone is read by `status`: it cannot see damage behind it.
+        if what != "checksum" && what != "another length" {
+            assert_eq!(state["index"]["state"], "unusable", "{what}");
+        }
+        assert_eq!(neighbours(&sandbox), (expected.clone(), String::new()), "it was mended");
+    }
+    fs::remove_file(&index).unwrap();
+    assert_eq!(status(&sandbox)["index"]["state"], "none");
+    let (found, said) = neighbours(&sandbox);
+    assert_eq!((found, said.as_str()), (expected, "index built: there was none yet\n"));
+    // One that lags is brought up to date.
+    let old = fs::read(&index).unwrap();
+    fs::write(music.join("new.wav"), noise_wav(16_000, 4.0, 900)).unwrap();
+    fine(&sandbox, &["add", &string(&music)]);
+    fs::write(&index, old).unwrap();
+    let _ = fs::remove_file(sandbox.path("library").join("index.bin.tail"));
+    assert_eq!(status(&sandbox)["index"]["state"], "behind");
+    let (found, said) = neighbours(&sandbox);
+    assert_eq!((found.len(), said.as_str()), (8, "index brought up to date: 1 added, 0 removed\n"));
+    assert_eq!(status(&sandbox)["index"]["state"], "current");
+}
+
+#[test]
+fn verify_finds_and_repair_mends() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 6);
+    fine(&sandbox, &["add", &string(&music)]);
+    let table = text(&fine(&sandbox, &["verify", "--deep"]).stdout);
+    for row in ["database", "index", "index vectors", "self-recall", "recall@10", "files", "vectors"] {
+        assert!(
+            table.lines().any(|line| line.trim_start().starts_with(row) && line.contains(" ok ")),
+            "{row}: {table}"
+        );
+    }
+    assert!(table.contains("6 of 6 find themselves") && table.contains("1.0000"), "{table}");
+
+    let wrong = |row: &str, words: &str, deep: bool| {
+        let output = sandbox.run(if deep { vec!["verify", "--deep"] } else { vec!["verify"] });
+        let table = text(&output.stdout);
+        assert_eq!(code(&output), 1, "{table}");
+        let line = table.lines().find(|line| line.contains("WRONG")).unwrap_or_else(|| panic!("{table}"));
+        assert!(line.trim_start().starts_with(row) && line.contains(words), "{line}");
+        assert!(text(&output.stderr).contains("voisin repair"));
+    };
+    let index = sandbox.path("library").join("index.bin");
+    let mut bytes = fs::read(&index).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&index, &bytes).unwrap();
+    wrong("index", "checksum", false);
+    assert_eq!(fs::read(&index).unwrap(), bytes, "checking changes nothing");
+    assert!(text(&fine(&sandbox, &["repair"]).stdout).contains("index built anew"));
+    fine(&sandbox, &["verify"]);
+
+    // A vector that is no number any more: made again from its windows.
+    let database = sandbox.path("library").join("voisin.db");
+    let before = sandbox.vectors();
+    let raw = rusqlite::Connection::open(&database).unwrap();
+    let nan: Vec<u8> = f32::NAN.to_le_bytes().repeat(200);
+    raw.execute("UPDATE vectors SET vector = ?1 WHERE track = 2", [nan]).unwrap();
+    drop(raw);
+    wrong("database", "track 2 is not finite", false);
+    assert!(text(&fine(&sandbox, &["repair"]).stdout).contains("1 vector made again from its windows"));
+    fine(&sandbox, &["verify"]);
+    for (content, (vector, windows)) in sandbox.vectors() {
+        let (old, old_windows) = &before[&content];
+        assert_eq!(&windows, old_windows);
+        let dot: f32 = vector.iter().zip(old).map(|(a, b)| f32::from_bits(*a) * f32::from_bits(*b)).sum();
+        assert!(dot > 0.999, "{dot}");
+    }
+
+    // A file that rotted: size and time as before, other bytes.
+    let file = music.join("03.wav");
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[5000] ^= 0x40;
+    fs::write(&file, &bytes).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    wrong("files", "1 damaged on the disk", true);
+    // One that changed openly is for add to find, one that is gone is no damage.
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(modified + std::time::Duration::from_secs(9))
+        .unwrap();
+    fs::remove_file(music.join("04.wav")).unwrap();
+    let table = text(&fine(&sandbox, &["verify", "--deep"]).stdout);
+    assert!(
+        table.contains("4 files read again")
+            && table.contains("1 not there")
+            && table.contains("1 changed since"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_database_cut_in_the_middle_is_told_salvaged_and_kept() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 12);
+    fine(&sandbox, &["add", &string(&music)]);
+    let before = sandbox.vectors();
+    let database = sandbox.path("library").join("voisin.db");
+    let whole = fs::read(&database).unwrap();
+    let cut = &whole[..whole.len() * 6 / 10];
+    fs::write(&database, cut).unwrap();
+    let add = ["add", &string(&music)].map(ToOwned::to_owned);
+    for arguments in [vec!["status"], vec!["similar", "id:1"], add.iter().map(String::as_str).collect()] {
+        let output = sandbox.run(&arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("is damaged") && said.contains("voisin repair"), "{said}");
+    }
+    let checked = sandbox.run(["verify"]);
+    assert_eq!(code(&checked), 1);
+    assert!(text(&checked.stdout).contains("WRONG"), "{}", text(&checked.stdout));
+    assert_eq!(fs::read(&database).unwrap(), cut, "nothing was changed so far");
+    let repaired = sandbox.run(["repair"]);
+    assert!(code(&repaired) <= 1, "{}", text(&repaired.stderr));
+    assert!(text(&repaired.stdout).contains("the damaged one is kept as"));
+    let kept = fs::read_dir(sandbox.path("library")).unwrap().map(|entry| entry.unwrap().path());
+    assert!(kept.filter(|path| fs::read(path).is_ok_and(|bytes| bytes == cut)).count() == 1);
+    // What was lost is listened to again; the rest has its vectors.
+    fine(&sandbox, &["add", &string(&music)]);
+    assert_eq!(sandbox.vectors(), before);
+    fine(&sandbox, &["verify"]);
+}
+
+/// A copy of the database is put back and another way is taken to the same generation: the index of the first way
+/// has the right number of tracks under the right ids, and the wrong music.
+#[test]
+fn a_database_put_back_from_a_copy_never_meets_the_index_of_another_time() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 4);
+    let add = |seed: u64| {
+        let path = music.join(format!("more-{seed}.wav"));
+        fs::write(&path, noise_wav(16_000, 4.0, seed)).unwrap();
+        fine(&sandbox, &["add", &string(&path)])
+    };
+    fine(&sandbox, &["add", &string(&music)]);
+    let library = sandbox.path("library");
+    let copy = fs::read(library.join("voisin.db")).unwrap();
+    add(501);
+    let _ = fs::remove_file(library.join("voisin.db-wal"));
+    let _ = fs::remove_file(library.join("voisin.db-shm"));
+    fs::write(library.join("voisin.db"), copy).unwrap();
+    let said = text(&add(502).stderr);
+    assert!(said.contains("made of other vectors"), "{said}");
+    let found = json(&fine(&sandbox, &["similar", "id:5", "--include-seed", "--format", "json"]));
+    assert_eq!(found["neighbours"][0]["id"], 5);
+    assert!(found["neighbours"][0]["similarity"].as_f64().unwrap() > 0.9999, "{found}");
+    fine(&sandbox, &["verify"]);
+}
+
+#[test]
+fn an_older_voisin_refuses_a_newer_library() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 2);
+    fine(&sandbox, &["add", &string(&music)]);
+    let database = sandbox.path("library").join("voisin.db");
+    let raw = rusqlite::Connection::open(&database).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    drop(raw);
+    let before = fs::read(&database).unwrap();
+    let music = string(&music);
+    for arguments in
+        [vec!["status"], vec!["similar", "id:1"], vec!["add", &music], vec!["verify"], vec!["repair"]]
+    {
+        let output = sandbox.run(&arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("schema 99") && said.contains("use the newer voisin"), "{arguments:?}: {said}");
+    }
+    assert_eq!(fs::read(&database).unwrap(), before);
+}
+
+/// Libraries of every schema so far, as the voisin of their time wrote them.
+#[test]
+fn old_libraries_open_and_are_searched() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/library");
+    let mut versions = 0;
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_none_or(|extension| extension != "db") {
+            continue;
+        }
+        versions += 1;
+        let sandbox = Sandbox::new();
+        fs::create_dir_all(sandbox.path("library")).unwrap();
+        fs::copy(&entry, sandbox.path("library").join("voisin.db")).unwrap();
+        // Whatever opens it for writing first migrates it.
+        let (found, _) = neighbours(&sandbox);
+        assert_eq!(found.len(), 4, "{}", entry.display());
+        let state = status(&sandbox);
+        assert_eq!(
+            (&state["tracks"], &state["failed"], &state["dimension"]),
+            (&5.into(), &1.into(), &16.into())
+        );
+        assert_eq!(state["schema"], voisin::library::SCHEMA_VERSION);
+        assert_eq!(state["search"]["mode"], "scan");
+        assert!(state["search"]["why"].as_str().unwrap().contains("5 tracks"), "{state}");
+        fine(&sandbox, &["verify"]);
+    }
+    assert_eq!(versions, voisin::library::SCHEMA_VERSION, "one for each schema");
+}

@@ -1,0 +1,181 @@
+//! Full disks, folders that cannot be written, files that vanish, clocks that are set back.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use super::*;
+
+/// Needs the right to mount: skipped, with a message, where that is not given.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 40);
+    let library = sandbox.path("library");
+    fs::create_dir_all(&library).unwrap();
+    let mount = |options: &str| {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "voisin-test"]).arg(&library).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !mount("size=1m") {
+        eprintln!("skipped: no right to mount a file system");
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let full = sandbox.run(["add", "--threads", "2", &string(&music)]);
+        let said = text(&full.stderr);
+        assert_eq!(code(&full), 2, "{said}");
+        assert!(said.contains("no space left to write") && said.contains("free some space"), "{said}");
+        // What was committed is there, can be searched, and is sound, although the disk is still full.
+        let kept = status(&sandbox)["tracks"].as_u64().unwrap();
+        assert!((2..40).contains(&kept), "{kept}");
+        let found = fine(&sandbox, &["similar", "id:1", "--format", "json"]);
+        assert_eq!(json(&found)["neighbours"].as_array().unwrap().len() as u64, (kept - 1).min(10));
+        assert_eq!(sandbox.vectors().len() as u64, kept);
+        fine(&sandbox, &["verify"]);
+        // With room again, the same command goes on from there.
+        assert!(mount("remount,size=32m"));
+        let rest = json(&fine(&sandbox, &["add", "--format", "json", &string(&music)]));
+        assert_eq!((rest["added"].as_u64(), rest["unchanged"].as_u64()), (Some(40 - kept), Some(kept)));
+        fine(&sandbox, &["verify"]);
+        let left: Vec<_> = fs::read_dir(&library).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".voisin")), "{left:?}");
+    });
+    let _ = Command::new("umount").arg(&library).status();
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// As another user, because root may write anywhere: skipped where there is no way to become one.
+#[test]
+#[cfg(unix)]
+fn a_folder_that_cannot_be_written_is_searched_all_the_same() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::process::CommandExt as _;
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 5);
+    fine(&sandbox, &["add", &string(&music)]);
+    let library = sandbox.path("library");
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set(library.parent().unwrap(), 0o755);
+    for entry in fs::read_dir(&library).unwrap() {
+        set(&entry.unwrap().path(), 0o444);
+    }
+    set(&library, 0o555);
+    let root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        if root {
+            command.uid(65_534);
+        }
+        command.output()
+    };
+    let found = match run(&["similar", "id:1", "--format", "json"]) {
+        Ok(found) => found,
+        Err(error) => {
+            set(&library, 0o755);
+            eprintln!("skipped: cannot run as another user: {error}");
+            return;
+        }
+    };
+    let added = run(&["add", &string(&music)]).unwrap();
+    let checked = run(&["verify"]).unwrap();
+    // Its index is of no use, and another cannot be kept.
+    set(&library, 0o755);
+    fs::remove_file(library.join("index.bin")).unwrap();
+    set(&library, 0o555);
+    let without = run(&["similar", "id:1", "--format", "json"]).unwrap();
+    set(&library, 0o755);
+    assert_eq!(code(&found), 0, "{}", text(&found.stderr));
+    assert_eq!(json(&found)["neighbours"].as_array().unwrap().len(), 4);
+    assert_eq!(json(&without)["neighbours"], json(&found)["neighbours"]);
+    assert_eq!(code(&checked), 0, "{}", text(&checked.stdout));
+    assert_eq!(code(&added), 2);
+    assert!(text(&added.stderr).contains("cannot be written: check the rights"), "{}", text(&added.stderr));
+    assert_eq!(status(&sandbox)["tracks"], 5);
+}
+
+#[test]
+fn files_that_vanish_while_add_runs_fail_alone() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 3);
+    for i in 10..60 {
+        fs::write(music.join(format!("{i}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+    }
+    let child = sandbox
+        .command(["add", "--threads", "1", "--format", "json", &string(&music)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    super::processes::wait_for_tracks(&sandbox, 1);
+    // All are listed by now; these have not been opened.
+    for i in 50..60 {
+        fs::remove_file(music.join(format!("{i}.wav"))).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    let summary = json(&output);
+    assert_eq!(
+        (code(&output), &summary["added"], &summary["failed"]),
+        (1, &43.into(), &10.into()),
+        "{summary}"
+    );
+    let failed = text(&sandbox.run(["failed"]).stdout);
+    assert_eq!(
+        failed.lines().filter(|line| line.contains("5") && line.contains("no such file")).count(),
+        10,
+        "{failed}"
+    );
+    fine(&sandbox, &["verify"]);
+    // They are not there any more: nothing to retry, and nothing is lost.
+    assert!(text(&sandbox.run(["retry"]).stderr).contains("10 failed files gone since"));
+    assert_eq!(text(&sandbox.run(["failed"]).stdout), "");
+    assert_eq!(status(&sandbox)["tracks"], 43);
+}
+
+#[test]
+fn clocks_that_are_set_back_confuse_nothing() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 4);
+    let touch = |name: &str, time: SystemTime| {
+        fs::File::options().write(true).open(music.join(name)).unwrap().set_modified(time).unwrap();
+    };
+    let add = || json(&fine(&sandbox, &["add", "--format", "json", &string(&music)]));
+    let counts =
+        |summary: &Value| ["added", "updated", "unchanged"].map(|key| summary[key].as_u64().unwrap());
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    // From the future, from before 1970, now.
+    touch("00.wav", SystemTime::now() + century);
+    touch("01.wav", SystemTime::UNIX_EPOCH - Duration::from_secs(12_345));
+    assert_eq!(counts(&add()), [4, 0, 0]);
+    assert_eq!(counts(&add()), [0, 0, 4]);
+    let before = sandbox.vectors();
+    // Times that go back: the same audio is recognised by its content.
+    touch("00.wav", SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+    touch("02.wav", SystemTime::now() - century);
+    assert_eq!(counts(&add()), [0, 2, 2]);
+    assert_eq!(sandbox.vectors(), before);
+    // Other audio of the same size with an older time is other audio.
+    fs::write(music.join("03.wav"), noise_wav(16_000, 4.0, 999)).unwrap();
+    touch("03.wav", SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    assert_eq!(counts(&add()), [1, 0, 3]);
+    assert_ne!(sandbox.vectors(), before);
+    // The library's own files carry times of a clock that is wrong; an hour-old temporary file is swept up.
+    let library = sandbox.path("library");
+    for name in ["voisin.db", "index.bin"] {
+        let file = fs::File::options().write(true).open(library.join(name)).unwrap();
+        file.set_modified(SystemTime::now() + century).unwrap();
+    }
+    fs::write(library.join(".voisin-index-abandoned"), "half").unwrap();
+    let file = fs::File::options().write(true).open(library.join(".voisin-index-abandoned")).unwrap();
+    file.set_modified(SystemTime::now() + century).unwrap();
+    fs::write(library.join(".voisin-index-at-work"), "half").unwrap();
+    fine(&sandbox, &["similar", "id:1"]);
+    fine(&sandbox, &["verify"]);
+    fine(&sandbox, &["repair"]);
+    assert!(
+        !library.join(".voisin-index-abandoned").exists() && library.join(".voisin-index-at-work").exists()
+    );
+}
