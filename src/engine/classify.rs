@@ -9,7 +9,7 @@ use crate::library::{Track, fold};
 use crate::track::TrackId;
 
 /// Similarity from which on a neighbour is the very same recording and may not vote for itself.
-const SAME_RECORDING: f32 = 0.999_9;
+pub(super) const SAME_RECORDING: f32 = 0.999_9;
 
 /// How tracks are classified.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ mod embedder;
 mod error;
 mod export;
 mod genres;
+mod passage;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use collection::{Collection, meta, window_set};
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
+pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
