@@ -232,7 +232,6 @@ fn by_vote(
         other_artists: args.other_artists,
         mode: mode(args.search),
     };
-    context.console.detail(&engine.refresh_index()?.to_string());
     wanted.into_iter().map(|seed| Ok(Answer::Vote(engine.classify(seed, &labels, &options)?))).collect()
 }
 

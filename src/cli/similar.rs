@@ -11,8 +11,11 @@ use voisin::explore::TrackMeta;
 use voisin::explore::playlist::{self, Format, PathStyle};
 use voisin::genre::Taxonomy;
 use voisin::index::SearchMode;
+use voisin::library::scan::{self, PlaylistKind};
 use voisin::library::{Track, TrackFilter, stored_path};
 use voisin::track::TrackId;
+
+mod passages;
 
 use super::Ending;
 use super::args::{FilterArgs, ListFormat, ListOutput, SearchArgs, SearchKind, SimilarArgs};
@@ -38,6 +41,8 @@ struct NeighbourJson {
     id: TrackId,
     path: String,
     similarity: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity_to_unlike: Option<f32>,
     artist: Option<String>,
     title: Option<String>,
     genres: Vec<String>,
@@ -45,16 +50,18 @@ struct NeighbourJson {
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
+    if let (Some(from), Some(to)) = (args.from, args.to) {
+        return passages::run(context, &engine, args, from.0, to.0);
+    }
     let seeds = seeds(context, &engine, &args.seeds)?;
     let options = SimilarOptions {
-        limit: args.limit as usize,
-        filter: filter(&args.filters),
-        max_per_artist: args.max_per_artist.map(|n| n as usize),
-        min_similarity: args.min_similarity,
-        include_seed: args.include_seed,
-        mode: mode(args.search),
+        unlike: self::seeds(context, &engine, &args.unlike)?,
+        unlike_weight: args.unlike_weight,
+        ..options(args)
     };
-    engine.refresh_index()?;
+    if options.unlike.is_empty() {
+        engine.refresh_index()?;
+    }
     let neighbours = engine.similar(&seeds, &options)?;
     if neighbours.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
@@ -64,8 +71,40 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     Ok(ending)
 }
 
+fn options(args: &SimilarArgs) -> SimilarOptions {
+    SimilarOptions {
+        limit: args.limit as usize,
+        filter: filter(&args.filters),
+        max_per_artist: args.max_per_artist.map(|n| n as usize),
+        min_similarity: args.min_similarity,
+        include_seed: args.include_seed,
+        mode: mode(args.search),
+        ..SimilarOptions::default()
+    }
+}
+
+/// Seeds as they were named.
+#[derive(Default)]
+pub(crate) struct Named {
+    /// One by one.
+    pub(crate) named: Vec<Seed>,
+    /// By a playlist.
+    pub(crate) of_playlists: Vec<Seed>,
+}
+
 /// Turns what was named on the command line (and `-`) into seeds.
 pub(crate) fn seeds(context: &Context, engine: &Engine, named: &[OsString]) -> anyhow::Result<Vec<Seed>> {
+    let mut all = seeds_and_playlists(context, engine, named)?;
+    all.named.append(&mut all.of_playlists);
+    Ok(all.named)
+}
+
+/// As [`seeds`], playlists apart. Their tracks that are not in the library are told and left out.
+pub(crate) fn seeds_and_playlists(
+    context: &Context,
+    engine: &Engine,
+    named: &[OsString],
+) -> anyhow::Result<Named> {
     let mut texts = Vec::new();
     for text in named {
         if text == "-" {
@@ -82,8 +121,42 @@ pub(crate) fn seeds(context: &Context, engine: &Engine, named: &[OsString]) -> a
         }
     }
     let library = engine.library();
-    let seed = |text: &OsString| engine.seed(text, || context.lazy_embedder(Some(library)));
-    Ok(texts.iter().map(seed).collect::<Result<_, _>>()?)
+    let mut found = Named::default();
+    for text in &texts {
+        let path = Path::new(text);
+        if PlaylistKind::of(path).is_some() && path.is_file() {
+            found.of_playlists.extend(seeds_of_playlist(context, engine, path)?);
+        } else {
+            found.named.push(engine.seed(text, || context.lazy_embedder(Some(library)))?);
+        }
+    }
+    Ok(found)
+}
+
+fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow::Result<Vec<Seed>> {
+    let scanned = scan::scan(&[path.to_owned()], &|_| true);
+    let mut missing = scanned.problems.len();
+    let mut seeds = Vec::new();
+    for file in &scanned.files {
+        match engine.library().find_by_path(&file.path)? {
+            Some(track) => seeds.push(engine.seed_of(track)?),
+            None => missing += 1,
+        }
+    }
+    if seeds.is_empty() {
+        anyhow::bail!(
+            "{}: none of its {missing} entries is in the library: run \"voisin add\" on it first",
+            path.display()
+        );
+    }
+    if missing > 0 {
+        context.console.warn(&format!(
+            "{}: {missing} of {} entries are not in the library and left out",
+            path.display(),
+            missing + seeds.len()
+        ));
+    }
+    Ok(seeds)
 }
 
 pub(crate) fn mode(args: SearchArgs) -> SearchMode {
@@ -111,6 +184,29 @@ pub(crate) fn filter(args: &FilterArgs) -> TrackFilter {
 
 pub(crate) fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOutput) -> anyhow::Result<()> {
     match output.format {
+        ListFormat::Table if neighbours.iter().any(|found| found.unlike.is_some()) => {
+            let mut table = Table::new(&[
+                ("", Align::Right),
+                ("similarity", Align::Right),
+                ("to the unlike", Align::Right),
+                ("artist", Align::Left),
+                ("title", Align::Left),
+                ("genre", Align::Left),
+                ("path", Align::Left),
+            ]);
+            for (i, SimilarTrack { track, similarity, unlike }) in neighbours.iter().enumerate() {
+                table.row([
+                    (i + 1).to_string(),
+                    format!("{similarity:.3}"),
+                    unlike.map_or_else(String::new, |unlike| format!("{unlike:.3}")),
+                    track.tags.artist.clone().unwrap_or_default(),
+                    title(track),
+                    track.tags.genres.join(", "),
+                    lossy(&track.path),
+                ]);
+            }
+            table.print()
+        }
         ListFormat::Table => {
             let mut table = Table::new(&[
                 ("", Align::Right),
@@ -121,7 +217,7 @@ pub(crate) fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOu
                 ("time", Align::Right),
                 ("path", Align::Left),
             ]);
-            for (i, SimilarTrack { track, similarity }) in neighbours.iter().enumerate() {
+            for (i, SimilarTrack { track, similarity, .. }) in neighbours.iter().enumerate() {
                 table.row([
                     (i + 1).to_string(),
                     format!("{similarity:.3}"),
@@ -139,11 +235,12 @@ pub(crate) fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOu
             neighbours: neighbours
                 .iter()
                 .enumerate()
-                .map(|(i, SimilarTrack { track, similarity })| NeighbourJson {
+                .map(|(i, SimilarTrack { track, similarity, unlike })| NeighbourJson {
                     rank: i + 1,
                     id: track.id,
                     path: lossy(&track.path),
                     similarity: *similarity,
+                    similarity_to_unlike: *unlike,
                     artist: track.tags.artist.clone(),
                     title: track.tags.title.clone(),
                     genres: track.tags.genres.clone(),
@@ -152,7 +249,7 @@ pub(crate) fn print(seeds: &[Seed], neighbours: &[SimilarTrack], output: &ListOu
         }),
         ListFormat::Csv => render::print_csv(
             ["rank", "id", "path", "similarity", "artist", "title", "genres"],
-            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, similarity })| {
+            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, similarity, .. })| {
                 [
                     (i + 1).to_string(),
                     track.id.to_string(),

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
-use super::{Engine, EngineError, Seed};
+use super::classify::SAME_RECORDING;
+use super::{ClassifyOptions, Engine, EngineError, Seed};
 use crate::explore::{KnnGraph, TrackMeta, WindowSet};
-use crate::genre::Taxonomy;
+use crate::genre::{Genre, LabelledNeighbor, Priors, Taxonomy, Votes, vote};
 use crate::index::SearchParams;
 use crate::library::{Library, Track};
 use crate::track::TrackId;
@@ -33,6 +35,37 @@ impl Collection {
         seed.track
             .and_then(|track| self.row(track))
             .ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })
+    }
+
+    /// Sets each track's predicted genre: the vote of its labelled neighbours on the graph, as in
+    /// [`Engine::classify`]. A track never votes for itself, nor does another copy of it.
+    ///
+    /// - `graph`: of this collection; tracks without a labelled neighbour in it keep no prediction
+    pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<(), EngineError> {
+        let taxonomy = Taxonomy::default();
+        let genres: Vec<Vec<Genre>> = self.meta.iter().map(|track| taxonomy.parse(&track.genres)).collect();
+        let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
+        let options = ClassifyOptions::default().vote;
+        let votes: Vec<Votes> = (0..graph.len().min(genres.len()))
+            .into_par_iter()
+            .map(|row| {
+                let others = graph.row(row).filter(|&(_, similarity)| similarity < SAME_RECORDING);
+                let voters: Vec<LabelledNeighbor> = others
+                    .map(|(other, similarity)| LabelledNeighbor {
+                        track: self.ids[other],
+                        similarity,
+                        genres: genres[other].clone(),
+                        artist: None,
+                    })
+                    .collect();
+                vote(&voters, &priors, &options)
+            })
+            .collect::<Result<_, _>>()?;
+        for (track, votes) in self.meta.iter_mut().zip(votes) {
+            track.predicted_genre = votes.winner().map(|winner| winner.genre.to_string());
+            track.predicted_probability = votes.winner().map(|winner| winner.share);
+        }
+        Ok(())
     }
 }
 
@@ -103,6 +136,7 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
         codec: track.audio.codec.clone(),
         sample_rate: track.audio.sample_rate,
         channels: track.audio.channels,
+        decoded_share: 1.0 - track.audio.damaged_packets as f64 / track.audio.packets.max(1) as f64,
         ..TrackMeta::of_file(track.id, &track.path)
     }
 }

@@ -24,6 +24,14 @@ pub enum WindowPlan {
     Spread(usize),
     /// One every second.
     All,
+    /// One every second of a part of the track, in milliseconds from its start; at least one, in the part's middle
+    /// where it is shorter than a window.
+    Part {
+        /// Where the part begins.
+        from: u32,
+        /// Where it ends.
+        to: u32,
+    },
     /// Windows every `hop` samples at the model's rate, as the openl3 tool places them; `center` puts the middle of
     /// the first one on the first sample.
     Reference {
@@ -68,6 +76,12 @@ impl Embedder {
         Ok(Self { encoder, front_end })
     }
 
+    /// Length of the model's window, in seconds.
+    pub fn window_seconds(&self) -> f32 {
+        let config = self.front_end.config();
+        config.window_samples() as f32 / config.sample_rate() as f32
+    }
+
     /// The model.
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
@@ -103,6 +117,10 @@ impl Embedder {
         let starts = match plan {
             WindowPlan::Spread(n) => windows::spread(samples, length, n, rate as usize),
             WindowPlan::All => windows::hop_1s(samples, length, rate),
+            WindowPlan::Part { from, to } => {
+                let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
+                windows::part(samples, length, rate, sample(from), sample(to))
+            }
             WindowPlan::Reference { hop, center } => windows::reference(samples, length, hop, center),
         };
 

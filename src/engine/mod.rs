@@ -13,6 +13,7 @@ mod genres;
 mod head;
 mod labels;
 mod keeper;
+mod passage;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use export::{ExportSummary, export, spreadsheet_safe};
 pub use head::{GENRE_MODEL_FILE, GenreAnswer, GenreHead, RETRAIN_SHARE};
 pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackFacts};
 pub use keeper::IndexKeeper;
+pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};

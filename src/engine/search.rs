@@ -3,9 +3,12 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use ndarray::Array2;
+
 use super::{Embedder, Engine, EngineError, WindowPlan};
 use crate::audio;
 use crate::encoder::Embedding;
+use crate::explore::seeds::like_unlike;
 use crate::index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
 use crate::library::{Resolution, Track, TrackFilter, TrackSet};
 use crate::track::TrackId;
@@ -42,6 +45,10 @@ pub struct SimilarOptions {
     pub include_seed: bool,
     /// How neighbours are found.
     pub mode: SearchMode,
+    /// What to stay away from.
+    pub unlike: Vec<Seed>,
+    /// How strongly, 0 to 1.
+    pub unlike_weight: f32,
 }
 
 impl Default for SimilarOptions {
@@ -53,6 +60,8 @@ impl Default for SimilarOptions {
             min_similarity: None,
             include_seed: false,
             mode: SearchMode::Auto,
+            unlike: Vec::new(),
+            unlike_weight: 0.5,
         }
     }
 }
@@ -64,6 +73,8 @@ pub struct SimilarTrack {
     pub track: Track,
     /// Cosine similarity to the seeds' mean, -1 to 1; higher is nearer.
     pub similarity: f32,
+    /// Largest cosine similarity to what to stay away from, if anything was named.
+    pub unlike: Option<f32>,
 }
 
 impl Engine {
@@ -122,7 +133,8 @@ impl Engine {
         Ok(Seed { track: Some(track), path, vector: self.vector(track)?, windows: None })
     }
 
-    /// The tracks nearest to the mean of the seeds, nearest first.
+    /// The tracks nearest to the mean of the seeds, nearest first; with [`SimilarOptions::unlike`], those that are near
+    /// to the seeds and far from the others, by comparing all tracks (see [`seeds`](crate::explore::seeds)).
     ///
     /// Filters act inside the search: the list is full whenever enough tracks pass them. The seeds and their exact
     /// duplicates are left out unless asked for.
@@ -134,7 +146,9 @@ impl Engine {
         let query = mean(seeds)?;
         let allowed =
             if options.filter.is_empty() { None } else { Some(self.library.matching(&options.filter)?) };
-        self.index()?;
+        if options.unlike.is_empty() {
+            self.index()?;
+        }
         let engine = &*self;
         let mut per_artist = std::collections::HashMap::<String, usize>::new();
         let mut fault = None;
@@ -164,20 +178,63 @@ impl Engine {
                 }
             }
         };
-        let found =
-            engine.search_until(query.as_slice(), options.limit, options.mode, allowed.as_ref(), accept)?;
+        let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
+            let found = engine.search_until(
+                query.as_slice(),
+                options.limit,
+                options.mode,
+                allowed.as_ref(),
+                accept,
+            )?;
+            found.into_iter().map(|neighbor| (neighbor, None)).collect()
+        } else {
+            engine.like_unlike(seeds, options, allowed.as_ref(), accept)?
+        };
         if let Some(error) = fault {
             return Err(error);
         }
         found
             .into_iter()
-            .map(|neighbor| {
-                Ok(SimilarTrack {
-                    track: self.library.track(neighbor.track)?,
-                    similarity: neighbor.similarity,
-                })
+            .map(|(neighbor, unlike)| {
+                let track = self.library.track(neighbor.track)?;
+                Ok(SimilarTrack { track, similarity: neighbor.similarity, unlike })
             })
             .collect()
+    }
+
+    /// Tracks near to the seeds and far from `options.unlike`, best first, each with its largest similarity to the latter.
+    fn like_unlike(
+        &self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+        allowed: Option<&TrackSet>,
+        mut accept: impl FnMut(&Neighbor) -> bool,
+    ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
+        let all = self.library.vectors()?;
+        let dimension = all.values.ncols();
+        let stacked = |seeds: &[Seed]| {
+            let flat = seeds.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
+            Array2::from_shape_vec((seeds.len(), dimension), flat).map_err(|_| EngineError::Shape)
+        };
+        let (like, unlike) = (stacked(seeds)?, stacked(&options.unlike)?);
+        let admits = |row: usize| {
+            let track = all.ids[row];
+            let unwanted = options.unlike.iter().any(|seed| seed.track == Some(track));
+            !unwanted && allowed.is_none_or(|set| set.contains(track))
+        };
+        let weight = options.unlike_weight;
+        let ranked = like_unlike(&all.ids, all.values.view(), like.view(), unlike.view(), weight, &admits)?;
+        let mut found = Vec::new();
+        for liked in ranked {
+            let neighbor = Neighbor { track: liked.track, similarity: liked.towards };
+            if found.len() == options.limit {
+                break;
+            }
+            if accept(&neighbor) {
+                found.push((neighbor, Some(liked.away)));
+            }
+        }
+        Ok(found)
     }
 
     /// Neighbours of a vector that `accept` takes, nearest first. The index must have been opened.
@@ -210,7 +267,7 @@ impl Engine {
     }
 
     /// Whether a track is one of the seeds, or sounds exactly like one.
-    fn is_seed(&self, seeds: &[Seed], track: TrackId) -> Result<bool, EngineError> {
+    pub(super) fn is_seed(&self, seeds: &[Seed], track: TrackId) -> Result<bool, EngineError> {
         if seeds.iter().any(|seed| seed.track == Some(track)) {
             return Ok(true);
         }
@@ -219,7 +276,7 @@ impl Engine {
     }
 
     /// What tracks of one artist share; `None` where the artist is not known.
-    fn artist_key(&self, track: TrackId) -> Result<Option<String>, EngineError> {
+    pub(super) fn artist_key(&self, track: TrackId) -> Result<Option<String>, EngineError> {
         let tags = self.library.track(track)?.tags;
         Ok(tags.artist.or(tags.album_artist).map(|artist| crate::library::fold(&artist)))
     }
@@ -237,7 +294,7 @@ impl Engine {
     pub fn set_windows_setting(&mut self, plan: WindowPlan) -> Result<(), EngineError> {
         let text = match plan {
             WindowPlan::Spread(n) => n.to_string(),
-            WindowPlan::All | WindowPlan::Reference { .. } => "all".to_owned(),
+            WindowPlan::All | WindowPlan::Part { .. } | WindowPlan::Reference { .. } => "all".to_owned(),
         };
         Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
     }

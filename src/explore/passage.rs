@@ -1,5 +1,6 @@
 //! Search by a passage: where in each track does something like it sound?
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::align::spacing;
@@ -58,6 +59,9 @@ pub fn cut(windows: &WindowSet, from: f32, to: f32, window_seconds: f32) -> Resu
     })
 }
 
+/// Tracks whose windows are held at once.
+const BATCH: usize = 1024;
+
 /// The best place in each of `tracks`, best track first.
 ///
 /// The passage is laid over each track wherever one of its windows meets one of the track's; the windows of
@@ -78,24 +82,37 @@ pub fn search(
         return Err(ExploreError::TooFew { what: "a passage's windows", needed: 1, found: 0 });
     }
     let mut found = Vec::new();
-    for &track in tracks {
-        let Some(windows) = source.windows(track).filter(|windows| !windows.is_empty()) else { continue };
-        if windows.vectors.ncols() != query.vectors.ncols() {
-            return Err(ExploreError::Length {
-                what: "window vectors",
-                expected: query.vectors.ncols(),
-                found: windows.vectors.ncols(),
-            });
-        }
-        let best = best_place(query, &windows);
-        let first = query.starts[0];
-        let length = query.starts[query.len() - 1] - first + window_seconds;
-        let from = (first + best.0).max(0.0);
-        found.push(PassageMatch { track, from, to: from + length, similarity: best.1, windows: best.2 });
+    for batch in tracks.chunks(BATCH) {
+        let loaded: Vec<(TrackId, WindowSet)> = batch
+            .iter()
+            .filter_map(|&track| Some((track, source.windows(track).filter(|windows| !windows.is_empty())?)))
+            .collect();
+        found.par_extend(loaded.par_iter().map(|(track, windows)| {
+            let best = best_passage(query, window_seconds, windows)?;
+            Ok(PassageMatch { track: *track, ..best })
+        }));
     }
+    let mut found: Vec<PassageMatch> = found.into_iter().collect::<Result<_>>()?;
     found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
     found.truncate(limit);
     Ok(found)
+}
+
+/// The place in one track's windows that a passage fits best; its `track` is 0.
+///
+/// See [`search`]. There must be windows on both sides.
+pub fn best_passage(query: &WindowSet, window_seconds: f32, windows: &WindowSet) -> Result<PassageMatch> {
+    for (what, set) in [("a passage's windows", query), ("a track's windows", windows)] {
+        if set.is_empty() {
+            return Err(ExploreError::TooFew { what, needed: 1, found: 0 });
+        }
+    }
+    super::same_length("window vectors", query.vectors.ncols(), windows.vectors.ncols())?;
+    let (shift, similarity, count) = best_place(query, windows);
+    let first = query.starts[0];
+    let length = query.starts[query.len() - 1] - first + window_seconds;
+    let from = (first + shift).max(0.0);
+    Ok(PassageMatch { track: TrackId(0), from, to: from + length, similarity, windows: count })
 }
 
 /// Shift of the passage, similarity there, and how many of the track's windows it was measured on.
@@ -109,29 +126,32 @@ fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
     let spacing = spacing(windows).max(1e-3);
     let expected = (((end - begin) / spacing) as usize).clamp(1, windows.len());
     let needed = expected.saturating_sub(1).max(1);
-    for j in 0..windows.len() {
-        for i in 0..query.len() {
-            let shift = windows.starts[j] - query.starts[i];
-            let low = windows.starts.partition_point(|&start| start < begin + shift - reach);
-            let (mut sum, mut count, mut q) = (0.0, 0, 0);
-            for (w, &start) in windows.starts.iter().enumerate().skip(low) {
-                let time = start - shift;
-                if time > end + reach {
-                    break;
-                }
-                while q + 1 < query.len()
-                    && (query.starts[q + 1] - time).abs() <= (query.starts[q] - time).abs()
-                {
-                    q += 1;
-                }
-                if (query.starts[q] - time).abs() <= reach {
-                    sum += products[[q, w]];
-                    count += 1;
-                }
+    // Wherever a window of the passage meets one of the track; places nearer than this are one.
+    const SAME_PLACE: f32 = 0.05;
+    let meet = |j: usize| (0..query.len()).map(move |i| (j, i));
+    let mut shifts: Vec<f32> =
+        (0..windows.len()).flat_map(meet).map(|(j, i)| windows.starts[j] - query.starts[i]).collect();
+    shifts.sort_unstable_by(f32::total_cmp);
+    shifts.dedup_by(|next, kept| *next - *kept < SAME_PLACE);
+    for shift in shifts {
+        let low = windows.starts.partition_point(|&start| start < begin + shift - reach);
+        let (mut sum, mut count, mut q) = (0.0, 0, 0);
+        for (w, &start) in windows.starts.iter().enumerate().skip(low) {
+            let time = start - shift;
+            if time > end + reach {
+                break;
             }
-            if count >= needed && sum / count as f32 > best.1 {
-                best = (shift, sum / count as f32, count);
+            while q + 1 < query.len() && (query.starts[q + 1] - time).abs() <= (query.starts[q] - time).abs()
+            {
+                q += 1;
             }
+            if (query.starts[q] - time).abs() <= reach {
+                sum += products[[q, w]];
+                count += 1;
+            }
+        }
+        if count >= needed && sum / count as f32 > best.1 {
+            best = (shift, sum / count as f32, count);
         }
     }
     if best.2 == 0 {

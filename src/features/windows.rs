@@ -68,6 +68,27 @@ pub fn hop_1s(len: u64, window: usize, rate: u32) -> Vec<i64> {
     starts
 }
 
+/// One second apart within a part of the track: starts at `from`, `from + rate`, … as long as the window fits before
+/// `to`; where none fits, a single one about the part's middle, inside the track if that is long enough.
+///
+/// - `from`, `to`: samples; a part that ends behind the track ends with it, and one outside it has no windows
+pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> {
+    let to = to.min(len);
+    if from >= to {
+        return Vec::new();
+    }
+    let window = window as u64;
+    match (to - from).checked_sub(window) {
+        Some(room) => {
+            (0..=room / u64::from(rate.max(1))).map(|i| (from + i * u64::from(rate)) as i64).collect()
+        }
+        None => {
+            let middle = from + (to - from) / 2;
+            vec![middle.saturating_sub(window / 2).min(len.saturating_sub(window)) as i64]
+        }
+    }
+}
+
 /// Whether a window is too quiet to say anything: RMS about its mean below [`SILENCE_DBFS`].
 ///
 /// A constant offset is silence too. Samples that are not finite count as zero; an empty window is silent.

@@ -6,14 +6,15 @@ use clap::{Args, ValueEnum, ValueHint};
 
 /// Find the tracks that sound most like the given ones
 ///
-/// A seed is a file (in the library or not), `id:NUMBER`, or words that match artist and title. Several seeds are
-/// averaged. The seeds themselves and their exact duplicates are left out of the answer.
+/// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a playlist, which stands
+/// for its tracks. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
+/// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969"
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
 )]
 pub(crate) struct SimilarArgs {
-    /// Files, `id:NUMBER`, or words that match artist and title; `-` reads seeds from standard input
+    /// Files, playlists, `id:NUMBER`, or words that match artist and title; `-` reads seeds from standard input
     #[arg(required = true, value_name = "TRACK")]
     pub(crate) seeds: Vec<std::ffi::OsString>,
     /// How many neighbours
@@ -30,10 +31,53 @@ pub(crate) struct SimilarArgs {
     /// Keep the seeds and their duplicates in the answer
     #[arg(long)]
     pub(crate) include_seed: bool,
+    /// Stay away from this track (several: from each)
+    #[arg(long, value_name = "TRACK")]
+    pub(crate) unlike: Vec<std::ffi::OsString>,
+    /// How strongly to stay away, 0 to 1
+    #[arg(long, default_value_t = 0.5, value_name = "0..1", requires = "unlike")]
+    pub(crate) unlike_weight: f32,
+    /// Look for the passage that begins here: 1:05, 65 or 65.5 (needs --to and one seed)
+    #[arg(long, value_name = "TIME", requires = "to", conflicts_with = "unlike")]
+    pub(crate) from: Option<Position>,
+    /// Where the passage ends
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub(crate) to: Option<Position>,
+    /// With --from: answer from the stored windows alone, without listening to the best tracks again
+    #[arg(long, requires = "from")]
+    pub(crate) rough: bool,
     #[command(flatten)]
     pub(crate) search: SearchArgs,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+}
+
+/// A place in a track in seconds, written as `1:05`, `1:02:03`, `65` or `65.5`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Position(pub(crate) f64);
+
+impl std::str::FromStr for Position {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected a place such as 1:05, 1:02:03 or 65.5 (seconds), found \"{text}\"");
+        let parts: Vec<&str> = text.trim().split(':').collect();
+        let (last, front) = parts.split_last().ok_or_else(wrong)?;
+        if front.len() > 2 || !last.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let mut seconds: f64 = last.parse().map_err(|_| wrong())?;
+        if !front.is_empty() && seconds >= 60.0 {
+            return Err(wrong());
+        }
+        let mut unit = 60.0;
+        for part in front.iter().rev() {
+            seconds += unit * f64::from(part.parse::<u16>().map_err(|_| wrong())?);
+            unit *= 60.0;
+        }
+        // No track is longer than a week.
+        if seconds.is_finite() && seconds < 604_800.0 { Ok(Self(seconds)) } else { Err(wrong()) }
+    }
 }
 
 /// How the nearest neighbours are found.

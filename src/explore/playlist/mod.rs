@@ -29,10 +29,9 @@ pub enum SeedUse {
     /// They are not in the list.
     #[default]
     Leave,
-    /// They open it.
-    Open,
-    /// They may be chosen like any other track: for a genre, a cluster or a playlist as seed.
-    Allow,
+    /// The first so many open it; the others may be chosen like any other track: those of a genre, a cluster or a
+    /// playlist.
+    Open(usize),
 }
 
 /// What a list should be like.
@@ -102,15 +101,18 @@ pub fn playlist(
 ) -> Result<Vec<Entry>> {
     check(vectors, meta, seeds, options)?;
     let mut list = Growing::new(meta, options);
-    let all_seeds: HashSet<usize> = seeds.iter().copied().collect();
-    if options.seeds == SeedUse::Open {
-        let mut opened = HashSet::new();
-        for &seed in seeds {
-            if opened.insert(seed) && list.wants_more() {
-                list.push(seed, seed, 1.0);
+    let left_out: HashSet<usize> = match options.seeds {
+        SeedUse::Leave => seeds.iter().copied().collect(),
+        SeedUse::Open(first) => {
+            let mut opened = HashSet::new();
+            for &seed in seeds.iter().take(first) {
+                if opened.insert(seed) && list.wants_more() {
+                    list.push(seed, seed, 1.0);
+                }
             }
+            opened
         }
-    }
+    };
     let opening = list.entries.len();
     let sources = thin_out(vectors, seeds);
     let asked = match options.length {
@@ -120,10 +122,7 @@ pub fn playlist(
     let mut pools: Vec<Pool> = sources
         .iter()
         .map(|&seed| {
-            let usable = |row: usize| {
-                let left_out = options.seeds != SeedUse::Allow && all_seeds.contains(&row);
-                !left_out && !excluded(row)
-            };
+            let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
             let least = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
             // Room for the artist cap and for diversity.
             let size = (asked * 4).max(50) * (1 + (4.0 * options.diversity) as usize);
@@ -432,7 +431,7 @@ mod tests {
         let longest = |shuffle| {
             let options = PlaylistOptions {
                 shuffle,
-                seeds: SeedUse::Open,
+                seeds: SeedUse::Open(2),
                 length: Length::Tracks(40),
                 ..PlaylistOptions::default()
             };
@@ -448,7 +447,7 @@ mod tests {
         let (vectors, _, meta) = collection();
         let seeds: Vec<usize> = (0..100).collect();
         let options = PlaylistOptions {
-            seeds: SeedUse::Allow,
+            seeds: SeedUse::Open(0),
             length: Length::Tracks(64),
             ..PlaylistOptions::default()
         };
