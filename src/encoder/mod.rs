@@ -15,6 +15,7 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+mod batcher;
 pub mod conv;
 mod device;
 mod embedding;
@@ -26,6 +27,7 @@ mod musicnn;
 mod network;
 mod openl3;
 mod projection;
+mod team;
 mod weights;
 
 pub use conv::Precision;
