@@ -165,7 +165,7 @@ impl Vars {
                 x = self.norm(i + 1, &x, train)?.relu()?;
             }
             if matches!(i, 2 | 4 | 6) {
-                // Not max_pool2d: Candle's gradient of it is a quarter of what it should be.
+                // Not max_pool2d: see candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool.
                 let (n, c, h, w) = x.dims4()?;
                 let even = x.narrow(2, 0, h / 2 * 2)?.narrow(3, 0, w / 2 * 2)?.contiguous()?;
                 let split = even.reshape((n, c, h / 2, 2, w / 2 * 2))?.max(3)?;
@@ -174,6 +174,19 @@ impl Vars {
         }
         x.flatten_from(2)?.max(D::Minus1)
     }
+}
+
+/// Why the reference above pools by hand. Candle 0.11.1 multiplies the gradient by the mean of the mask of maxima where
+/// it should divide by the number of maxima: one maximum among four gets 1/4, not 1. When this fails, `max_pool2d` has
+/// been put right and may be used.
+#[test]
+fn candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool() -> Result<()> {
+    let x = Var::from_slice(&[1.0f32, 2.0, 4.0, 3.0], (1, 1, 2, 2), &Device::Cpu)?;
+    let gradient = |y: &Tensor| flat(y.backward()?.get(&x).expect("x is a variable"));
+    assert_eq!(gradient(&x.max_pool2d(2)?.sum_all()?)?, [0.0, 0.0, 0.25, 0.0]);
+    let by_hand = x.reshape((1, 1, 2, 2))?.max(D::Minus1)?.max(D::Minus1)?;
+    assert_eq!(gradient(&by_hand.sum_all()?)?, [0.0, 0.0, 1.0, 0.0]);
+    Ok(())
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Resampler {
 
     /// Feeds one block of `block_in` frames, gives one of `block_out` samples.
     pub(super) fn block(&mut self, input: &[f32]) -> &[f32] {
+        let _span = tracing::trace_span!("resample").entered();
         match &mut self.inner {
             None => self.output.copy_from_slice(input),
             Some(inner) => {

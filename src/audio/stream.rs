@@ -234,6 +234,7 @@ impl Stream {
 
     fn run(&mut self, packet: &Packet) -> Result<Option<u32>, AudioError> {
         let (decoder, mono) = (&mut self.decoder, &mut self.mono);
+        let _span = tracing::trace_span!("decode").entered();
         let decoded = guard(&self.path, || decoder.decode(packet, mono))?;
         Ok(decoded.ok().map(|format| format.rate))
     }

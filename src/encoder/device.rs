@@ -81,7 +81,14 @@ impl Device {
         // Without a driver cudarc panics while it loads the library; that must not end the process.
         let opened = std::panic::catch_unwind(|| candle_core::Device::new_cuda(ordinal));
         match opened {
-            Ok(Ok(inner)) => Ok(Self { description: format!("CUDA GPU {ordinal}"), inner, note: None }),
+            Ok(Ok(inner)) => {
+                let name = match &inner {
+                    candle_core::Device::Cuda(device) => device.cuda_stream().context().name().ok(),
+                    _ => None,
+                };
+                let name = name.map(|name| format!(", {name}")).unwrap_or_default();
+                Ok(Self { description: format!("CUDA GPU {ordinal}{name}"), inner, note: None })
+            }
             Ok(Err(error)) => Err(format!("CUDA did not start: {error}")),
             Err(_) => Err("the CUDA driver library could not be loaded".to_owned()),
         }
@@ -110,10 +117,9 @@ impl Device {
     /// Free memory of the GPU in bytes; `None` for the CPU.
     #[cfg(feature = "cuda")]
     pub(crate) fn memory(&self) -> Option<u64> {
-        self.is_gpu().then(|| {
-            // Less than this no card that CUDA 13 drives has.
-            candle_core::cuda::cudarc::driver::result::mem_get_info().map_or(2 << 30, |(free, _)| free as u64)
-        })
+        let candle_core::Device::Cuda(device) = &self.inner else { return None };
+        // Less than this no card that CUDA 13 drives has.
+        Some(device.cuda_stream().context().mem_get_info().map_or(2 << 30, |(free, _)| free as u64))
     }
 
     /// Free memory of the GPU in bytes; `None` for the CPU.

@@ -94,6 +94,9 @@ pub enum EncoderError {
         /// Why not.
         reason: String,
     },
+    /// The thread that drives the GPU ended before it answered.
+    #[error("the GPU stopped answering: see the messages above, or use --device cpu")]
+    DeviceStopped,
     /// A device that is not one of `auto`, `cpu`, `cuda`, `cuda:N`.
     #[error("unknown device \"{0}\": expected auto, cpu, cuda or cuda:N")]
     UnknownDevice(String),

@@ -15,6 +15,7 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+mod batcher;
 pub mod conv;
 mod device;
 mod embedding;
@@ -27,6 +28,7 @@ mod network;
 mod openl3;
 mod projection;
 mod vgg;
+mod team;
 mod weights;
 
 pub use conv::Precision;

@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
+use super::batcher::Batcher;
 use super::conv::Precision;
 use super::models::Found;
 use super::projection::Projection;
@@ -64,7 +65,7 @@ pub(super) struct Pass {
 }
 
 /// A network on a device.
-trait Backend: Send + Sync {
+pub(super) trait Backend: Send + Sync {
     /// `mels` holds `n` whole windows.
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
 
@@ -160,6 +161,38 @@ impl Backend for InCandle<vgg::Vgg> {
     }
 }
 
+/// The network in Candle, on a device of Candle's.
+fn in_candle(
+    architecture: Architecture,
+    weights: &Weights,
+    device: &candle_core::Device,
+    precision: Precision,
+) -> Result<Box<dyn Backend>, EncoderError> {
+    let variables = weights.var_builder(device, dtype(precision))?;
+    let (device, shape) = (device.clone(), architecture.input_shape());
+    Ok(match architecture {
+        Architecture::OpenL3 => {
+            Box::new(InCandle { network: openl3::OpenL3::new(&variables)?, device, shape, precision })
+        }
+        Architecture::Musicnn => {
+            Box::new(InCandle { network: musicnn::Musicnn::new(&variables)?, device, shape, precision })
+        }
+        Architecture::Vgg => {
+            Box::new(InCandle { network: vgg::Vgg::new(&variables)?, device, shape, precision })
+        }
+    })
+}
+
+impl Backend for Box<dyn Backend> {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        self.as_ref().forward(mels, n)
+    }
+
+    fn precision(&self) -> Precision {
+        self.as_ref().precision()
+    }
+}
+
 impl Encoder {
     /// Finds the model, checks its weights against its manifest, and prepares the network on `device`.
     pub fn load(model: &ModelRef, device: &Device) -> Result<Self, EncoderError> {
@@ -194,25 +227,14 @@ impl Encoder {
         let projection =
             if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };
         let candle = device.is_gpu() || options.engine == Engine::Candle;
-        let backend: Box<dyn Backend> = if candle {
+        let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
+        let backend: Box<dyn Backend> = if device.is_gpu() {
+            let (weights, on, precision) = (weights.clone(), device.candle().clone(), options.precision);
+            let build = move || in_candle(architecture, &weights, &on, precision);
+            Box::new(Batcher::start(build, batch)?)
+        } else if candle {
             // Candle's products on a CPU know no bf16.
-            let precision = if device.is_gpu() { options.precision } else { Precision::F32 };
-            let variables = weights.var_builder(device.candle(), dtype(precision))?;
-            let (device, shape) = (device.candle().clone(), architecture.input_shape());
-            match architecture {
-                Architecture::OpenL3 => {
-                    Box::new(InCandle { network: openl3::OpenL3::new(&variables)?, device, shape, precision })
-                }
-                Architecture::Musicnn => Box::new(InCandle {
-                    network: musicnn::Musicnn::new(&variables)?,
-                    device,
-                    shape,
-                    precision,
-                }),
-                Architecture::Vgg => {
-                    Box::new(InCandle { network: vgg::Vgg::new(&variables)?, device, shape, precision })
-                }
-            }
+            in_candle(architecture, weights, device.candle(), Precision::F32)?
         } else {
             match architecture {
                 Architecture::OpenL3 => Box::new(conv::FastOpenL3::with_precision(
@@ -224,7 +246,6 @@ impl Encoder {
                 Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?)),
             }
         };
-        let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
         Ok(Self { manifest, device: device.clone(), backend, projection, batch })
     }
 

@@ -286,9 +286,10 @@ impl Worker<'_> {
 
     fn try_look_at(&self, job: &Job, content: &mut Option<ContentId>) -> Result<Finding, EngineError> {
         let path = &job.file.path;
-        let info = audio::probe(path)?;
+        let info = tracing::info_span!("probe").in_scope(|| audio::probe(path))?;
         // Tags are a courtesy: a file whose tags cannot be read is still music.
-        let tags = audio::tags::read_tags(path).map(track_tags).unwrap_or_default();
+        let tags = tracing::info_span!("tags").in_scope(|| audio::tags::read_tags(path));
+        let tags = tags.map(track_tags).unwrap_or_default();
         if !job.again
             && let Some(track) = self.reader.find_by_content(&info.content)?
             && self.reader.vector(track)?.is_some()
@@ -324,7 +325,10 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn write(&mut self, job: &Job, finding: Finding) -> Result<(), EngineError> {
         match finding {
-            Finding::Embedded { info, tags, embedding } => self.store(job, info, tags, *embedding),
+            Finding::Embedded { info, tags, embedding } => {
+                let _span = tracing::info_span!("store").entered();
+                self.store(job, info, tags, *embedding)
+            }
             Finding::Known { track, tags } => self.attach(track, &job.file, &tags),
             Finding::InHand { content, tags } => {
                 self.waiting.push((job.file.clone(), content, tags));

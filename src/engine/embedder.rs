@@ -11,7 +11,7 @@ use crate::audio::{self, AudioInfo, DecodeReport};
 use crate::encoder::{Embedding, Encoder, pool};
 use crate::features::{MelFrontEnd, windows};
 
-/// Spectrograms that are encoded together; bounds the memory of a file with many windows.
+/// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
 const BATCH: usize = 64;
 
 /// Less than this share of the asked-for audio must not be missing.
@@ -125,8 +125,9 @@ impl Embedder {
         };
 
         let cells = config.cells();
+        let together = BATCH.max(self.encoder.preferred_batch());
         let mut scratch = self.front_end.scratch();
-        let mut batch = Vec::with_capacity(cells * starts.len().min(BATCH));
+        let mut batch = Vec::with_capacity(cells * starts.len().min(together));
         let mut kept = Vec::with_capacity(starts.len());
         let mut rows: Vec<f32> = Vec::new();
         let mut fault = None;
@@ -150,7 +151,7 @@ impl Embedder {
             let _span = tracing::info_span!("mel").entered();
             self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
             kept.push(starts[i] as f32 / rate as f32);
-            if batch.len() == BATCH * cells
+            if batch.len() == together * cells
                 && let Err(error) = flush(&mut batch, &mut rows)
             {
                 fault = Some(error);

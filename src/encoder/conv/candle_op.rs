@@ -9,6 +9,7 @@ use super::isa::{Isa, Precision, isa};
 use super::kernels::Epilogue;
 use super::layer::{self, Filters, Plan, Source, Target};
 use super::weight_grad::WeightGrad;
+use crate::encoder::team::Team;
 
 /// Tiles of a fused block.
 const BLOCK: usize = 28;
@@ -82,13 +83,13 @@ impl Conv3x3 {
         let mut dst = Buf::zeroed(plan.to.len() * n);
         if self.filters.k * self.filters.n <= 128 * 128 {
             let src = Source { buf: src, first: 0 };
-            layer::fused(&self.filters, &plan, src, &mut dst, 0, n, BLOCK, None);
+            layer::fused(&Team::rayon(), &self.filters, &plan, src, &mut dst, 0, n, BLOCK, None);
         } else {
             let mut work = Buf::default();
             for first in (0..n).step_by(PHASED) {
                 let count = PHASED.min(n - first);
                 let (src, dst) = (Source { buf: src, first }, Target::Act(&mut dst, first));
-                layer::phased(&self.filters, &plan, src, dst, count, &mut work, None);
+                layer::phased(&Team::rayon(), &self.filters, &plan, src, dst, count, &mut work, None);
             }
         }
         unpad(&dst, n, plan.to, self.cout)

@@ -262,13 +262,15 @@ pub(super) struct Gemm {
     pub(super) half: bool,
 }
 
-/// `MR` tiles × `NV` registers of output channels, over all `k` input channels.
+/// `MR` tiles × `NV` registers of output channels, over all `k` input channels; filters `ahead` floats further on are
+/// brought into cache meanwhile.
 #[inline(always)]
 unsafe fn micro<S: Simd, const HALF: bool, const MR: usize, const NV: usize>(
     k: usize,
     mut v: *const f32,
     mut u: *const f32,
     m: *mut f32,
+    ahead: usize,
 ) {
     // SAFETY: v holds k × MR floats, u holds k panels of NV registers, m takes MR panels.
     unsafe {
@@ -279,7 +281,11 @@ unsafe fn micro<S: Simd, const HALF: bool, const MR: usize, const NV: usize>(
                 for kk in 0..4 {
                     let mut b = [S::splat(0.0); NV];
                     for j in 0..NV {
-                        b[j] = S::load(u.add((kk * NV + j) * S::LANES));
+                        let at = (kk * NV + j) * S::LANES;
+                        b[j] = S::load(u.add(at));
+                        if at.is_multiple_of(16) {
+                            S::prefetch(u.wrapping_add(at + ahead));
+                        }
                     }
                     for i in 0..MR {
                         let a = S::splat(*v.add(i * block + quarter * 4 + kk));
@@ -308,13 +314,14 @@ unsafe fn micro_any<S: Simd, const HALF: bool, const NV: usize>(
     v: *const f32,
     u: *const f32,
     m: *mut f32,
+    ahead: usize,
 ) {
     macro_rules! pick {
         ($($n:literal)*) => {
             #[allow(clippy::collapsible_match, reason = "the bound is known at compile time, so larger tiles are not instantiated")]
             match mr {
                 // SAFETY: passed on from the caller.
-                $($n => if $n <= S::MR { unsafe { micro::<S, HALF, $n, NV>(k, v, u, m) } },)*
+                $($n => if $n <= S::MR { unsafe { micro::<S, HALF, $n, NV>(k, v, u, m, ahead) } },)*
                 _ => {}
             }
         };
@@ -336,7 +343,9 @@ unsafe fn gemm_generic<S: Simd, const HALF: bool>(a: &Gemm) {
                 for g in 0..a.groups.count {
                     let (start, len) = a.groups.get(g);
                     // (S::NV, written as a literal because a trait constant can not be a const argument)
-                    micro_any::<S, HALF, 2>(len, a.k, v.add(start * a.k), u, m.add(start * width));
+                    // The first pass over a panel brings the next one nearer: it lies right behind.
+                    let ahead = if g == 0 { a.k * width } else { 0 };
+                    micro_any::<S, HALF, 2>(len, a.k, v.add(start * a.k), u, m.add(start * width), ahead);
                 }
             }
             if half {
@@ -344,7 +353,7 @@ unsafe fn gemm_generic<S: Simd, const HALF: bool>(a: &Gemm) {
                 let m = m.add(panels * a.groups.tiles * width);
                 for g in 0..a.groups.count {
                     let (start, len) = a.groups.get(g);
-                    micro_any::<S, HALF, 1>(len, a.k, v.add(start * a.k), u, m.add(start * S::LANES));
+                    micro_any::<S, HALF, 1>(len, a.k, v.add(start * a.k), u, m.add(start * S::LANES), 0);
                 }
             }
         }

@@ -13,6 +13,7 @@ use super::grad_kernels;
 use super::isa::{Isa, Precision};
 use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use super::norm_kernels;
+use crate::encoder::team::Team;
 
 thread_local! {
     /// A task's V and M.
@@ -283,6 +284,7 @@ pub(super) fn block_scratch(filters: &Filters, tiles: usize) -> (usize, usize, u
 /// Transform, products and inverse of each block of about `block` tiles in one task, for `n` windows
 /// of `src`, into `dst` from window `at` on.
 pub(super) fn fused(
+    team: &Team,
     filters: &Filters,
     plan: &Plan,
     src: Source<'_>,
@@ -292,10 +294,14 @@ pub(super) fn fused(
     block: usize,
     stats: Option<&mut Sums>,
 ) {
-    let blocks = plan.tiles.len().div_ceil(block);
+    let mut blocks = plan.tiles.len().div_ceil(block);
+    if stats.is_none() && n * blocks < 8 * team.threads() {
+        // Few tasks: as many for each thread. (Sums are added task by task, so their number must not change.)
+        blocks = (n * blocks).next_multiple_of(team.threads()).div_ceil(n).min(plan.tiles.len());
+    }
     let (source, target) = (Shared(src.buf.as_ptr().cast_mut()), Shared(dst.as_mut_ptr()));
     let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
-    (0..n * blocks).into_par_iter().with_max_len(1).for_each(|task| {
+    team.run(n * blocks, |task| {
         let (window, part_index) = (task / blocks, task % blocks);
         let (start, end) = part(plan.tiles.len(), blocks, part_index);
         let tiles = &plan.tiles[start..end];
@@ -397,6 +403,7 @@ pub(super) enum Target<'a> {
 /// The three steps one after the other over all `n` windows, each step parallel: for layers whose
 /// filters are larger than the cache, so that these are read once per call.
 pub(super) fn phased(
+    team: &Team,
     filters: &Filters,
     plan: &Plan,
     src: Source<'_>,
@@ -416,7 +423,7 @@ pub(super) fn phased(
     let m = Shared(v.0.wrapping_add(POS * v_stride));
     let source = Shared(src.buf.as_ptr().cast_mut());
     let parts = phased_parts(plan);
-    (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
+    team.run(n * parts, |task| {
         let (window, index) = (task / parts, task % parts);
         let (start, end) = part(per_window, parts, index);
         // SAFETY: each task writes the V of its own tiles.
@@ -435,8 +442,10 @@ pub(super) fn phased(
             kernels::input(filters.isa, &input);
         }
     });
-    (0..POS * channel_groups).into_par_iter().with_max_len(1).for_each(|task| {
-        let (pos, b) = (task / channel_groups, task % channel_groups);
+    team.run(POS * channel_groups, |task| {
+        // One window's V stays in cache, so filters are read in their order in memory; several windows' does not.
+        let (b, pos) =
+            if n == 1 { (task / POS, task % POS) } else { (task % channel_groups, task / channel_groups) };
         let (_, width, u) = filters.channel_group(b);
         // SAFETY: each task writes its own position and channel group of M.
         unsafe {
@@ -477,7 +486,7 @@ pub(super) fn phased(
         Target::Act(dst, at) => {
             let dst = Shared(dst.as_mut_ptr());
             let sums = stats.map(|sums| sums.extend(n * parts, plan.to.c));
-            (0..n * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            team.run(n * parts, |task| {
                 let (window, index) = (task / parts, task % parts);
                 for b in 0..channel_groups {
                     // SAFETY: each task writes its own tiles of its window.
@@ -502,7 +511,7 @@ pub(super) fn phased(
             let channels = filters.n;
             assert!(out.len() >= n * channels, "one maximum per window and channel");
             let out = Shared(out.as_mut_ptr());
-            (0..n * channel_groups).into_par_iter().with_max_len(1).for_each(|task| {
+            team.run(n * channel_groups, |task| {
                 let (window, b) = (task / channel_groups, task % channel_groups);
                 let (channel, width, _) = filters.channel_group(b);
                 // SAFETY: each task writes its own channels of its window.

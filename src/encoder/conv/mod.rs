@@ -9,7 +9,7 @@
 #![allow(clippy::wildcard_imports, reason = "std::arch intrinsics")]
 
 mod act;
-mod arena;
+pub(in crate::encoder) mod arena;
 mod backward;
 mod candle_op;
 mod dispatch;

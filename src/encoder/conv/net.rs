@@ -4,8 +4,6 @@
 
 use std::sync::Mutex;
 
-use rayon::prelude::*;
-
 use super::act::{Act, Shape};
 use super::arena::{Buf, Shared};
 use super::first::{self, First};
@@ -13,6 +11,7 @@ use super::isa::{Isa, Precision, isa};
 use super::kernels::{self, Epilogue, Groups, Input, Tile};
 use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
 use super::weights::OpenL3Weights;
+use crate::encoder::team::{Team, with_team};
 
 /// Mel bands of a window.
 pub const MELS: usize = 128;
@@ -184,11 +183,14 @@ impl FastOpenL3 {
         assert!(out.len() >= n * dimension, "expected room for {n} embeddings, found {}", out.len());
         let pooled = self.pool.lock().ok().and_then(|mut pool| pool.pop());
         let mut work = pooled.unwrap_or_else(|| self.workspace());
-        for start in (0..n).step_by(GROUP) {
-            let count = GROUP.min(n - start);
-            let mels = &mels[start * WINDOW..(start + count) * WINDOW];
-            self.group(mels, count, &mut out[start * dimension..(start + count) * dimension], &mut work);
-        }
+        with_team(|team| {
+            for start in (0..n).step_by(GROUP) {
+                let count = GROUP.min(n - start);
+                let mels = &mels[start * WINDOW..(start + count) * WINDOW];
+                let out = &mut out[start * dimension..(start + count) * dimension];
+                self.group(team, mels, count, out, &mut work);
+            }
+        });
         if let Ok(mut pool) = self.pool.lock() {
             pool.push(work);
         }
@@ -200,7 +202,7 @@ impl FastOpenL3 {
     }
 
     /// At most [`GROUP`] windows through the whole network.
-    fn group(&self, mels: &[f32], n: usize, out: &mut [f32], space: &mut Workspace) {
+    fn group(&self, team: &Team, mels: &[f32], n: usize, out: &mut [f32], space: &mut Workspace) {
         let Workspace { image, acts, work } = space;
         let image_len = (MELS + 2) * (FRAMES + 2);
         image.reserve(n.min(SUB) * image_len);
@@ -210,24 +212,25 @@ impl FastOpenL3 {
         for start in (0..n).step_by(SUB) {
             let count = SUB.min(n - start);
             self.normalise(&mels[start * WINDOW..(start + count) * WINDOW], image.as_mut_slice());
-            self.first_pair(image, &mut acts[0].buf, count);
+            self.first_pair(team, image, &mut acts[0].buf, count);
             for i in 1..5 {
                 let (before, after) = acts.split_at_mut(i);
                 let (src, dst) = (&before[i - 1].buf, &mut after[0].buf);
                 if i < 3 {
                     let src = Source { buf: src, first: 0 };
-                    layer::fused(&self.filters[i], &self.plans[i], src, dst, 0, count, 28, None);
+                    layer::fused(team, &self.filters[i], &self.plans[i], src, dst, 0, count, 28, None);
                 } else {
                     let at = if i == 4 { start } else { 0 };
                     let target = Target::Act(dst, at);
                     let src = Source { buf: src, first: 0 };
-                    layer::phased(&self.filters[i], &self.plans[i], src, target, count, work, None);
+                    layer::phased(team, &self.filters[i], &self.plans[i], src, target, count, work, None);
                 }
             }
         }
         let (before, after) = acts.split_at_mut(5);
         let target = Target::Act(&mut after[0].buf, 0);
         layer::phased(
+            team,
             &self.filters[5],
             &self.plans[5],
             Source { buf: &before[4].buf, first: 0 },
@@ -237,6 +240,7 @@ impl FastOpenL3 {
             None,
         );
         layer::phased(
+            team,
             &self.filters[6],
             &self.plans[6],
             Source { buf: &after[0].buf, first: 0 },
@@ -260,13 +264,13 @@ impl FastOpenL3 {
     }
 
     /// The first two layers, strip by strip.
-    fn first_pair(&self, image: &Buf, dst: &mut Buf, n: usize) {
+    fn first_pair(&self, team: &Team, image: &Buf, dst: &mut Buf, n: usize) {
         let (filters, plan) = (&self.filters[0], &self.plans[0]);
         let strips = &self.strips.strips;
         let target = Shared(dst.as_mut_ptr());
         let image = Shared(image.as_ptr().cast_mut());
         let c = plan.from.c;
-        (0..n * strips.len()).into_par_iter().with_max_len(1).for_each(|task| {
+        team.run(n * strips.len(), |task| {
             let (window, strip) = (task / strips.len(), strips[task % strips.len()]);
             let tiles = &self.strips.tiles[strip.tiles.0..strip.tiles.1];
             let groups = Groups::new(tiles.len(), kernels::mr(self.isa));

@@ -31,6 +31,9 @@ pub(in crate::encoder) trait Simd: Copy + 'static {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// c − a·b
     unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Asks for the cache line at `p` (which need not exist) to be brought into the second-level cache.
+    #[inline(always)]
+    unsafe fn prefetch(_p: *const f32) {}
     /// Stores `v` rounded to bf16. Only where [`super::Precision::Bf16`] is available.
     #[inline(always)]
     unsafe fn store_half(_p: *mut u16, _v: Self::V) {
@@ -65,6 +68,10 @@ mod x86 {
         type V = __m512;
         const LANES: usize = 16;
         const MR: usize = 14;
+        #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m512 {
             unsafe { _mm512_set1_ps(x) }
@@ -147,6 +154,10 @@ mod x86 {
         type V = __m256;
         const LANES: usize = 8;
         const MR: usize = 6;
+        #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m256 {
             unsafe { _mm256_set1_ps(x) }

@@ -21,6 +21,7 @@ use super::net::{FRAMES, MELS};
 use super::norm_kernels::{self as nk, Norm, Rows};
 use super::weight_grad::WeightGrad;
 use super::weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OpenL3Weights};
+use crate::encoder::team::Team;
 
 /// A tensor's place in the flat parameter and gradient vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -532,9 +533,9 @@ pub(super) fn convolve(
     sums: Option<&mut Sums>,
 ) {
     if filters.k * filters.n <= FUSED {
-        layer::fused(filters, plan, src, dst, at, count, BLOCK, sums);
+        layer::fused(&Team::rayon(), filters, plan, src, dst, at, count, BLOCK, sums);
     } else {
-        layer::phased(filters, plan, src, Target::Act(dst, at), count, work, sums);
+        layer::phased(&Team::rayon(), filters, plan, src, Target::Act(dst, at), count, work, sums);
     }
 }
 

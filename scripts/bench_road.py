@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""The whole road, folder to searchable library, with OpenL3 (seeded random weights: speed does not depend on them).
+
+    scripts/bench_road.py FOLDER                       # tracks an hour, peak memory
+    scripts/bench_road.py FOLDER --rival ./bliss-road  # in turns with bliss-audio on the same files and threads
+    scripts/bench_road.py FOLDER --stages              # where a track's time goes
+    scripts/bench_road.py FOLDER --scaling             # cost against number of tracks, windows and length (needs ffmpeg)
+
+The rival is any program that takes a folder and a number of threads and analyses all files in it. bliss-audio's (a crate
+of its own, outside this one, with bliss-audio 0.13 built without default features and with "symphonia-all"):
+
+    use bliss_audio::{AnalysisOptions, decoder::{Decoder, symphonia::SymphoniaDecoder}};
+    fn main() {
+        let mut args = std::env::args().skip(1);
+        let folder = args.next().unwrap();
+        let number_cores = args.next().unwrap().parse().unwrap();
+        let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        let options = AnalysisOptions { number_cores, ..AnalysisOptions::default() };
+        for (path, song) in SymphoniaDecoder::analyze_paths_with_options(files, options) {
+            song.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
+
+Needs numpy and safetensors.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+from safetensors.numpy import save_file
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", type=pathlib.Path)
+parser.add_argument("--voisin", default="target/release/voisin")
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--rival")
+parser.add_argument("--stages", action="store_true")
+parser.add_argument("--scaling", action="store_true")
+parser.add_argument("options", nargs="*", help="more options of `voisin add`, after --")
+args = parser.parse_args()
+work = pathlib.Path(tempfile.mkdtemp())
+
+
+def seeded_weights(path):
+    """An OpenL3 mel128/512 with the parameter names of torchopenl3."""
+    random, before, tensors = np.random.default_rng(1), 1, {}
+
+    def norm(index, channels, mean, variance):
+        for part, low, high in (("weight", 0.7, 1.3), ("bias", -0.2, 0.2),
+                                ("running_mean", mean - 0.2, mean + 0.2), ("running_var", 0.7 * variance, 1.3 * variance)):
+            tensors[f"batch_normalization_{index}.{part}"] = random.uniform(low, high, channels).astype(np.float32)
+
+    norm(1, 1, -40, 400)
+    for i, channels in enumerate((64, 64, 128, 128, 256, 256, 512, 512), 1):
+        name = "audio_embedding_layer" if i == 8 else f"conv2d_{i}"
+        scale = (2 / (9 * before)) ** 0.5
+        tensors[f"{name}.weight"] = (scale * random.standard_normal((channels, before, 3, 3))).astype(np.float32)
+        tensors[f"{name}.bias"] = random.uniform(-0.1, 0.1, channels).astype(np.float32)
+        if i < 8:
+            norm(i + 1, channels, 0, 1)
+        before = channels
+    save_file(tensors, path)
+
+
+def timed(command):
+    """Seconds, peak resident memory in MB and standard output of a command."""
+    start = time.perf_counter()
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.stdout.read(), process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command}: {err.decode()}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024, out
+
+
+def add(folder, *options):
+    """From the folder to the first answer, in a library of its own: seconds, MB, number of tracks."""
+    library = work / "library"
+    shutil.rmtree(library, ignore_errors=True)
+    shared = ["--library", library, "--model", weights, "--threads", args.threads, "--device", "cpu"]
+    seconds, memory, out = timed([args.voisin, "add", folder, *shared, "--format", "json", *args.options, *options])
+    track = next(path for path in sorted(folder.iterdir()) if path.is_file())
+    more, _, answer = timed([args.voisin, "similar", track, *shared, "--format", "json"])
+    summary = json.loads(out)
+    assert summary["failed"] == 0 and (summary["added"] < 2 or json.loads(answer)["neighbours"]), summary
+    return seconds + more, memory, summary["added"]
+
+
+def stages():
+    """Time of each span, without the spans inside it, over all threads."""
+    trace = work / "trace.json"
+    seconds, _, tracks = add(args.folder, "--trace", trace)
+    spent, calls, open_spans = collections.Counter(), collections.Counter(), collections.defaultdict(list)
+    for event in json.loads(trace.read_text()):
+        stack = open_spans[event.get("tid")]
+        if event["ph"] == "B":
+            stack.append([event["name"], event["ts"], 0])
+        elif event["ph"] == "E":
+            name, since, inside = stack.pop()
+            length = event["ts"] - since
+            spent[name] += length - inside
+            calls[name] += 1
+            if stack:
+                stack[-1][2] += length
+    total = sum(spent.values())
+    print(f"{tracks} tracks in {seconds:.1f} s on {args.threads} threads; thread time in the traced stages, per track:")
+    for name, microseconds in spent.most_common():
+        print(f"  {name:<10} {microseconds / 1000 / tracks:8.2f} ms  {microseconds / total:6.1%}   {calls[name] / tracks:.0f} calls")
+
+
+def scaling():
+    files = sorted(path for path in args.folder.iterdir() if path.is_file())
+    print("tracks, seconds, seconds a track, peak MB:")
+    for count in (len(files) // 4, len(files) // 2, len(files)):
+        part = work / f"first{count}"
+        part.mkdir()
+        for path in files[:count]:
+            (part / path.name).symlink_to(path.resolve())
+        seconds, memory, tracks = add(part)
+        print(f"  {tracks:5} {seconds:8.2f} {seconds / tracks:8.3f} {memory:7.0f}", flush=True)
+    print("windows a track, seconds a track (first eight tracks):")
+    part = work / "eight"
+    part.mkdir()
+    for path in files[:8]:
+        (part / path.name).symlink_to(path.resolve())
+    for windows in (6, 12, 24, 48, 96):
+        seconds, memory, tracks = add(part, "--windows", windows)
+        print(f"  {windows:5} {seconds / tracks:8.3f} {memory:7.0f} MB", flush=True)
+    print("minutes of one track, seconds, seconds a minute, peak MB; a window every second:")
+    for minutes in (4, 16, 64):
+        part = work / f"long{minutes}"
+        part.mkdir()
+        listing = part.with_suffix(".txt")
+        listing.write_text("".join(f"file '{path.resolve()}'\n" for path in files[: minutes // 4]))
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "concat", "-safe", "0", "-i", listing, "-c", "copy", part / "a.mp3"], check=True)
+        seconds, memory, _ = add(part, "--windows", "all")
+        print(f"  {minutes:5} {seconds:8.2f} {seconds / minutes:8.3f} {memory:7.0f}", flush=True)
+
+
+weights = work / "seeded.safetensors"
+seeded_weights(weights)
+if args.stages:
+    stages()
+elif args.scaling:
+    scaling()
+else:
+    rows = {"voisin": [], "rival": []}
+    for _ in range(args.rounds):
+        seconds, memory, tracks = add(args.folder)
+        rows["voisin"].append((tracks / seconds * 3600, memory))
+        if args.rival:
+            seconds, memory, _ = timed([args.rival, args.folder, args.threads])
+            rows["rival"].append((tracks / seconds * 3600, memory))
+    for name, results in rows.items():
+        if results:
+            rates, memories = zip(*results)
+            print(f"{name:7} {statistics.median(rates):8.0f} tracks/h ({min(rates):.0f} to {max(rates):.0f}), "
+                  f"peak {max(memories):.0f} MB, {args.threads} threads, {tracks} tracks")
+    if args.rival:
+        ratios = [a[0] / b[0] for a, b in zip(rows["voisin"], rows["rival"])]
+        print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+shutil.rmtree(work)

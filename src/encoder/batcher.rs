@@ -1,0 +1,249 @@
+//! One thread that owns a GPU's network and joins what several callers hand over into large batches.
+//!
+//! Tracks are decoded on many threads, a few dozen windows each; a GPU wants hundreds at once. While one batch runs,
+//! the next one gathers in a bounded queue, so nothing waits on a clock. The network is built, used and dropped on
+//! this one thread: Candle gives each thread a CUDA stream of its own and orders nothing between them.
+
+use std::collections::VecDeque;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::network::{Backend, Pass};
+use super::{EncoderError, Precision};
+
+/// Calls that may wait; further callers block. (Each waits for its own result, so the queue never holds more than
+/// there are callers.)
+const QUEUE: usize = 64;
+
+struct Request {
+    mels: Vec<f32>,
+    windows: usize,
+    reply: Sender<Result<Pass, EncoderError>>,
+}
+
+/// A network on a thread of its own.
+pub(super) struct Batcher {
+    sender: Option<Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+    precision: Precision,
+}
+
+impl Batcher {
+    /// - `build`: makes the network, on the thread that will use it
+    /// - `batch`: windows that go through it at once at most; halved for good where the device has no memory for it
+    pub(super) fn start<B: Backend>(
+        build: impl FnOnce() -> Result<B, EncoderError> + Send + 'static,
+        batch: usize,
+    ) -> Result<Self, EncoderError> {
+        let (sender, requests) = bounded(QUEUE);
+        let (ready, built) = bounded(1);
+        let thread = std::thread::Builder::new()
+            .name("gpu".to_owned())
+            .spawn(move || match build() {
+                Ok(network) => {
+                    let _ = ready.send(Ok(network.precision()));
+                    serve(&network, &requests, batch.max(1));
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            })
+            .map_err(|source| EncoderError::Io { path: "gpu thread".into(), source })?;
+        let precision = built.recv().unwrap_or(Err(EncoderError::DeviceStopped))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread), precision })
+    }
+}
+
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Backend for Batcher {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let (reply, result) = bounded(1);
+        let request = Request { mels: mels.to_vec(), windows: n, reply };
+        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(request).is_ok());
+        if !sent {
+            return Err(EncoderError::DeviceStopped);
+        }
+        result.recv().unwrap_or(Err(EncoderError::DeviceStopped))
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+}
+
+/// Answers requests until every caller is gone.
+fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize) {
+    let mut waiting = VecDeque::new();
+    while let Ok(first) = requests.recv() {
+        let mut windows = first.windows;
+        waiting.push_back(first);
+        while windows < batch
+            && let Ok(next) = requests.try_recv()
+        {
+            windows += next.windows;
+            waiting.push_back(next);
+        }
+        // More than a batch stays together: the rest of one request runs with the next.
+        let mut mels = Vec::with_capacity(waiting.iter().map(|request: &Request| request.mels.len()).sum());
+        for request in &mut waiting {
+            mels.append(&mut request.mels);
+        }
+        let result = in_batches(network, &mels, windows, &mut batch);
+        let Ok(pass) = result else {
+            // Nobody shall fail for another's windows.
+            let cells = mels.len() / windows.max(1);
+            let mut start = 0;
+            for request in waiting.drain(..) {
+                let own = &mels[start * cells..(start + request.windows) * cells];
+                start += request.windows;
+                let _ = request.reply.send(in_batches(network, own, request.windows, &mut batch));
+            }
+            continue;
+        };
+        let (width, tags) = (pass.embeddings.len() / windows.max(1), pass.logits.len() / windows.max(1));
+        let mut start = 0;
+        for request in waiting.drain(..) {
+            let end = start + request.windows;
+            let own = Pass {
+                embeddings: pass.embeddings[start * width..end * width].to_vec(),
+                logits: pass.logits[start * tags..end * tags].to_vec(),
+            };
+            let _ = request.reply.send(Ok(own));
+            start = end;
+        }
+    }
+}
+
+/// `windows` windows, at most `batch` at once. A batch that fails is tried again in halves, and `batch` stays as small
+/// as it had to become: most often memory was short.
+fn in_batches<B: Backend>(
+    network: &B,
+    mels: &[f32],
+    windows: usize,
+    batch: &mut usize,
+) -> Result<Pass, EncoderError> {
+    let (cells, before) = (mels.len() / windows.max(1), *batch);
+    let (mut whole, mut start) = (Pass::default(), 0);
+    while start < windows {
+        let n = (*batch).min(windows - start);
+        match network.forward(&mels[start * cells..(start + n) * cells], n) {
+            Ok(pass) => {
+                whole.embeddings.extend(pass.embeddings);
+                whole.logits.extend(pass.logits);
+                start += n;
+            }
+            Err(EncoderError::Candle(error)) if n > 1 => {
+                *batch = n / 2;
+                tracing::warn!("a batch of {n} windows failed ({error}); going on with {batch} at once");
+            }
+            Err(error) => {
+                // One window fails too: its number was not the reason.
+                *batch = before;
+                return Err(error);
+            }
+        }
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+
+    const CELLS: usize = 3;
+
+    /// Embeds a window as its sum and its first value; fails on more than `most` windows and on windows of NaN.
+    struct Sums {
+        most: usize,
+        seen: std::sync::Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Backend for Sums {
+        fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+            assert_eq!(mels.len(), n * CELLS);
+            self.seen.lock().unwrap().push(n);
+            std::thread::sleep(Duration::from_millis(2));
+            if n > self.most || mels.iter().any(|x| x.is_nan()) {
+                return Err(EncoderError::Candle(candle_core::Error::Msg("no memory".to_owned())));
+            }
+            let embeddings = mels.chunks(CELLS).flat_map(|w| [w.iter().sum::<f32>(), w[0]]).collect();
+            Ok(Pass { embeddings, logits: mels.chunks(CELLS).map(|w| -w[0]).collect() })
+        }
+    }
+
+    fn start(most: usize, batch: usize) -> (Batcher, std::sync::Arc<Mutex<Vec<usize>>>) {
+        let seen = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let network = Sums { most, seen: seen.clone() };
+        (Batcher::start(move || Ok(network), batch).unwrap(), seen)
+    }
+
+    fn check(batcher: &Batcher, caller: usize, windows: usize) {
+        let mels: Vec<f32> = (0..windows * CELLS).map(|i| (caller * 1000 + i) as f32).collect();
+        let pass = batcher.forward(&mels, windows).unwrap();
+        let expected: Vec<f32> = mels.chunks(CELLS).flat_map(|w| [w.iter().sum::<f32>(), w[0]]).collect();
+        assert_eq!(pass.embeddings, expected);
+        assert_eq!(pass.logits, mels.chunks(CELLS).map(|w| -w[0]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn callers_share_batches_and_each_gets_its_own_rows() {
+        let (batcher, seen) = start(usize::MAX, 40);
+        std::thread::scope(|scope| {
+            for caller in 0..8 {
+                let batcher = &batcher;
+                scope.spawn(move || (1..=20).for_each(|i| check(batcher, caller, i * 7 % 13 + 1)));
+            }
+        });
+        let seen = seen.lock().unwrap();
+        assert!(seen.iter().all(|&n| n <= 40), "{seen:?}");
+        assert!(seen.len() < 160, "160 calls were never joined: {} batches", seen.len());
+        assert_eq!(seen.iter().sum::<usize>(), 8 * (1..=20).map(|i| i * 7 % 13 + 1).sum::<usize>());
+    }
+
+    #[test]
+    fn a_batch_too_large_for_the_device_is_halved_for_good() {
+        let (batcher, seen) = start(9, 64);
+        check(&batcher, 1, 64);
+        assert_eq!(*seen.lock().unwrap(), [vec![64, 32, 16], vec![8; 8]].concat());
+        seen.lock().unwrap().clear();
+        check(&batcher, 2, 10);
+        assert_eq!(*seen.lock().unwrap(), [8, 2]);
+    }
+
+    #[test]
+    fn a_bad_window_fails_its_own_caller_only() {
+        let (batcher, _) = start(usize::MAX, 64);
+        std::thread::scope(|scope| {
+            for caller in 0..6 {
+                let batcher = &batcher;
+                scope.spawn(move || {
+                    if caller == 3 {
+                        assert!(batcher.forward(&[f32::NAN; 4 * CELLS], 4).is_err());
+                    } else {
+                        check(batcher, caller, 5);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_network_that_cannot_be_built_is_an_error() {
+        let build = || Err::<Sums, _>(EncoderError::NoTags("x".to_owned()));
+        assert!(matches!(Batcher::start(build, 1), Err(EncoderError::NoTags(_))));
+        let panics = || -> Result<Sums, EncoderError> { panic!("a test's panic: the driver broke") };
+        assert!(matches!(Batcher::start(panics, 1), Err(EncoderError::DeviceStopped)));
+    }
+}

@@ -1,0 +1,257 @@
+//! Damaged, cut, lying and random files: silence where nothing is left, an error that says why, never a panic.
+
+use std::path::{Path, PathBuf};
+
+use voisin::audio::tags::read_tags;
+use voisin::audio::{self, AudioError, DecodePath};
+
+use super::{copy_of, data, native, references};
+
+/// A WAV file of 16-bit mono samples.
+fn wav(rate: u32, samples: &[i16]) -> Vec<u8> {
+    let size = samples.len() as u32 * 2;
+    let mut bytes = Vec::with_capacity(44 + size as usize);
+    bytes.extend_from_slice(b"RIFF");
+    bytes.extend_from_slice(&(36 + size).to_le_bytes());
+    bytes.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    bytes.extend_from_slice(&rate.to_le_bytes());
+    bytes.extend_from_slice(&(2 * rate).to_le_bytes());
+    bytes.extend_from_slice(b"\x02\0\x10\0data");
+    bytes.extend_from_slice(&size.to_le_bytes());
+    bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    bytes
+}
+
+fn written(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).expect("writable");
+    path
+}
+
+#[test]
+fn what_is_no_audio_says_why() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let error = |name: &str, bytes: &[u8]| audio::probe(&written(&folder, name, bytes)).expect_err(name);
+    assert!(matches!(error("empty.mp3", b""), AudioError::Empty { .. }));
+    let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0x55; 10_000]].concat();
+    let found = error("picture.flac", &png);
+    assert!(found.to_string().ends_with("(it is a PNG picture)"), "{found}");
+    assert!(matches!(error("text.ogg", b"just some words\n"), AudioError::NotAudio { .. }));
+    assert!(matches!(error("half.flac", b"fLaC\0\0\0"), AudioError::NotAudio { .. }));
+    let mut state = 88_172_645_463_325_252u64;
+    let random: Vec<u8> = (0..1_000_000)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect();
+    let found = error("random.mp3", &random);
+    assert!(matches!(found, AudioError::NotAudio { .. } | AudioError::MostlyDamaged { .. }), "{found}");
+    assert!(matches!(audio::probe(&folder.path().join("gone.mp3")), Err(AudioError::NotFound { .. })));
+    assert!(matches!(audio::probe(folder.path()), Err(AudioError::NotAFile { .. })));
+    let silent = error("frameless.wav", &wav(44_100, &[]));
+    assert!(matches!(silent, AudioError::NoFrames { .. }), "{silent}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_unicode_is_read_all_the_same() {
+    use std::os::unix::ffi::OsStrExt;
+    let (folder, path) = copy_of("s16.wav");
+    let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
+    std::fs::rename(&path, &odd).expect("renamed");
+    assert_eq!(audio::probe(&odd).expect("readable").n_frames, 1_200);
+    assert_eq!(read_tags(&odd).expect("readable"), Tags::default());
+}
+
+#[test]
+fn contents_decide_not_the_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, lie) in
+        [("cbr.mp3", "a.flac"), ("vorbis.ogg", "b.mp3"), ("mono.flac", "c.wav"), ("aac.m4a", "d")]
+    {
+        let truth = audio::probe(&data().join(name)).expect("readable");
+        let path = folder.path().join(lie);
+        std::fs::copy(data().join(name), &path).expect("copied");
+        assert_eq!(audio::probe(&path).expect("readable"), truth);
+        read_tags(&path).expect("readable");
+    }
+}
+
+#[test]
+fn a_wav_header_that_lies_is_not_believed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let samples: Vec<i16> = (0..5_000).map(|i| (i * 7 % 20_000) as i16).collect();
+    let honest = wav(22_050, &samples);
+    let truth = audio::probe(&written(&folder, "honest.wav", &honest)).expect("readable");
+    assert_eq!(truth.n_frames, 5_000);
+    // (RIFF size, data size) as hostile and as streaming writers leave them.
+    for (i, (riff, data)) in
+        [(u32::MAX, u32::MAX), (0, 0), (u32::MAX - 8, u32::MAX - 44), (36, 10_000), (3, 4_000_000_000)]
+            .iter()
+            .enumerate()
+    {
+        let mut bytes = honest.clone();
+        bytes[4..8].copy_from_slice(&riff.to_le_bytes());
+        bytes[40..44].copy_from_slice(&data.to_le_bytes());
+        let path = written(&folder, &format!("lie{i}.wav"), &bytes);
+        let info = audio::probe(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(info, truth, "RIFF {riff}, data {data}");
+        let (wave, report) = audio::read_all(&path, 22_050).expect("readable");
+        assert_eq!(report.damaged_packets, 0);
+        assert!(wave.samples.iter().zip(&samples).all(|(&got, &meant)| got == f32::from(meant) / 32_768.0));
+    }
+    // Cut off in the middle of a sample.
+    let cut = audio::probe(&written(&folder, "cut.wav", &honest[..44 + 6_001])).expect("readable");
+    assert_eq!(cut.n_frames, 3_000);
+    // RF64 keeps its sizes in a chunk of its own.
+    let mut rf64 = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+    rf64.extend_from_slice(&[0; 8]);
+    rf64.extend_from_slice(&10_000u64.to_le_bytes());
+    rf64.extend_from_slice(&[0; 12]);
+    rf64.extend_from_slice(&honest[12..40]);
+    rf64.extend_from_slice(&[0xff; 4]);
+    rf64.extend_from_slice(&honest[44..]);
+    rf64.extend_from_slice(b"LIST\x04\0\0\0INFO");
+    assert_eq!(audio::probe(&written(&folder, "long.wav", &rf64)).expect("readable"), truth);
+}
+
+#[test]
+fn damage_becomes_silence_and_what_follows_stays_in_place() {
+    let (_folder, path) = copy_of("cbr.mp3");
+    let (info, sound) = native(&path);
+    let mut bytes = std::fs::read(&path).expect("readable");
+    // Overwrite the insides of three frames (417 or 418 bytes each) in the middle, headers kept.
+    let mut frames = Vec::new();
+    let mut at = 45 + 417;
+    while at + 4 < bytes.len() {
+        let padded = usize::from(bytes[at + 2] >> 1 & 1);
+        if bytes[at] != 0xff {
+            at += 1;
+            continue;
+        }
+        frames.push(at);
+        at += 417 + padded;
+    }
+    for &frame in &frames[18..21] {
+        bytes[frame + 4..frame + 400].fill(0xff);
+    }
+    std::fs::write(&path, &bytes).expect("writable");
+    let after = audio::probe(&path).expect("readable");
+    assert_eq!((after.n_frames, after.packets), (info.n_frames, info.packets));
+    assert_ne!(after.content, info.content);
+    let (wave, report) = audio::read_all(&path, info.sample_rate).expect("more than half decodes");
+    assert!(report.damaged_packets > 0 && report.decoded_share > 0.8, "{report:?}");
+    assert_eq!(wave.samples.len(), sound.len());
+    let tail = sound.len() - 15_000;
+    assert!(wave.samples[tail..] == sound[tail..], "what follows the damage is as it was");
+    assert!(wave.samples[..15_000] == sound[..15_000], "what precedes it too");
+}
+
+#[test]
+fn a_truncated_file_gives_what_is_there() {
+    for name in
+        ["cbr.mp3", "vorbis.ogg", "mono.flac", "high.flac", "aac.m4a", "music.opus", "s16.wav", "adts.aac"]
+    {
+        let (info, whole) = native(&data().join(name));
+        let bytes = std::fs::read(data().join(name)).expect("readable");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = written(&folder, name, &bytes[..bytes.len() * 3 / 4]);
+        let cut = match audio::probe(&path) {
+            Ok(cut) => cut,
+            // FFmpeg puts an MP4's tables at its end, and the audio of these short Ogg files is one page.
+            Err(AudioError::NotAudio { .. }) if !name.contains("mp3") => continue,
+            // All of this short file's audio is one frame, and the cut goes through it.
+            Err(AudioError::NoFrames { .. }) if name == "high.flac" => continue,
+            Err(error) => panic!("{error}"),
+        };
+        assert!(cut.n_frames <= info.n_frames, "{name}");
+        let (wave, _) = audio::read_all(&path, info.sample_rate).unwrap_or_else(|error| panic!("{error}"));
+        let safe = wave.samples.len().saturating_sub(2_500);
+        assert!(wave.samples[..safe] == whole[..safe], "{name}: the beginning is the same");
+    }
+}
+
+#[test]
+fn a_file_that_changes_between_probe_and_reading_does_not_mislead() {
+    let (_folder, path) = copy_of("cbr.mp3");
+    let info = audio::probe(&path).expect("readable");
+    std::fs::copy(data().join("mpeg2.mp3"), &path).expect("copied");
+    let error =
+        audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {}).expect_err("another file now");
+    assert!(matches!(error, AudioError::Changed { .. }), "{error}");
+    std::fs::remove_file(&path).expect("removable");
+    let error = audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {}).expect_err("gone");
+    assert!(matches!(error, AudioError::NotFound { .. }), "{error}");
+}
+
+/// Everything one may do with a file; whatever is in it, this ends soon and does not panic.
+fn use_everything(path: &Path) {
+    let start = std::time::Instant::now();
+    let _ = read_tags(path);
+    if let Ok(info) = audio::probe(path) {
+        let mut bad = 0;
+        for how in [DecodePath::Full, DecodePath::Windows] {
+            let last = audio::resampled_len(&info, 16_000).min(10_000_000) as i64;
+            let _ = audio::read_windows_with(
+                path,
+                &info,
+                16_000,
+                &[-50, 0, last / 2, last - 10],
+                1_000,
+                how,
+                &mut |_, window| {
+                    bad += window.iter().filter(|sample| !sample.is_finite()).count();
+                },
+            );
+        }
+        assert_eq!(bad, 0, "a sample is no number");
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(seconds < 20.0, "{seconds:.1} s");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 12, ..Default::default() })]
+
+    #[test]
+    fn hostile_bytes_never_panic(
+        mutations in proptest::collection::vec((0.0..1.0f64, proptest::prelude::any::<u8>()), 1..40),
+        cut in 0.05..1.0f64,
+        insertion in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+        head_only in proptest::prelude::any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in references().keys() {
+            let mut bytes = std::fs::read(data().join(name)).expect("readable");
+            for &(place, value) in &mutations {
+                // Headers are where parsers are.
+                let span = if head_only { bytes.len().min(600) } else { bytes.len() };
+                let at = (place * span as f64) as usize;
+                bytes[at.min(span - 1)] = value;
+            }
+            let at = (cut * bytes.len() as f64) as usize;
+            bytes.splice(at..at, insertion.iter().copied());
+            if cut < 0.5 {
+                bytes.truncate((2.0 * cut * bytes.len() as f64) as usize);
+            }
+            let path = folder.path().join(name);
+            std::fs::write(&path, &bytes).expect("writable");
+            use_everything(&path);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20_000),
+        magic in 0usize..9,
+    ) {
+        const MAGIC: [&[u8]; 9] =
+            [b"", b"ID3\x04\0\0\0\0\x7f\x7f", b"fLaC", b"OggS", b"RIFF\xff\xff\xff\xffWAVE", b"\0\0\0\x20ftypM4A ",
+             b"caff\0\x01\0\0", b"FORM\0\0\xff\xffAIFF", b"\x1a\x45\xdf\xa3"];
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        use_everything(&written(&folder, "random.mp3", &[MAGIC[magic], &bytes].concat()));
+    }
+}

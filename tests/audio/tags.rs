@@ -1,0 +1,213 @@
+//! Tags of real files: read, written, and what must not change with them.
+
+use std::path::Path;
+
+use voisin::audio::tags::{Tags, WriteOptions, WriteOutcome, read_tags, write_genres};
+use voisin::audio::{self, AudioError};
+
+use super::{copy_of, data, references, same};
+
+fn strings(values: &[&str]) -> Vec<String> {
+    values.iter().map(|&value| value.to_owned()).collect()
+}
+
+/// One file of each kind whose genres can be written.
+const WRITABLE: [&str; 9] = [
+    "cbr.mp3",
+    "noxing.mp3",
+    "mono.flac",
+    "vorbis.ogg",
+    "music.opus",
+    "aac.m4a",
+    "alac.m4a",
+    "s16.wav",
+    "f32.wav",
+];
+
+#[test]
+fn genres_are_written_and_the_audio_keeps_its_identity() {
+    for name in WRITABLE {
+        let (folder, path) = copy_of(name);
+        let before = audio::probe(&path).expect("readable");
+        let (old, _) = audio::read_all(&path, before.sample_rate).expect("readable");
+        let mtime = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(mtime))
+            .expect("settable");
+        let genres = strings(&["Drum & Bass", "Ambient", "Électro/日本"]);
+
+        let dry = WriteOptions { dry_run: true, ..WriteOptions::default() };
+        assert_eq!(write_genres(&path, &genres, dry).expect("writable"), WriteOutcome::Written, "{name}");
+        assert_eq!(read_tags(&path).expect("readable").genres, Vec::<String>::new(), "{name}");
+
+        let outcome = write_genres(&path, &genres, WriteOptions::default());
+        assert_eq!(outcome.unwrap_or_else(|error| panic!("{error}")), WriteOutcome::Written, "{name}");
+        assert_eq!(read_tags(&path).expect("readable").genres, genres, "{name}");
+        let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("known");
+        assert_eq!(modified, mtime, "{name}");
+
+        // Existing genres are left alone unless asked otherwise.
+        let others = strings(&["Jazz"]);
+        let kept = write_genres(&path, &others, WriteOptions::default()).expect("readable");
+        assert_eq!(kept, WriteOutcome::KeptExisting(genres.clone()), "{name}");
+        assert_eq!(
+            write_genres(&path, &genres, WriteOptions::default()).expect("readable"),
+            WriteOutcome::Unchanged
+        );
+        let overwrite = WriteOptions { overwrite: true, keep_mtime: false, dry_run: false };
+        assert_eq!(
+            write_genres(&path, &others, overwrite).expect("writable"),
+            WriteOutcome::Written,
+            "{name}"
+        );
+        assert_eq!(read_tags(&path).expect("readable").genres, others, "{name}");
+        let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("known");
+        assert_ne!(modified, mtime, "{name}");
+
+        let after = audio::probe(&path).expect("readable");
+        assert_eq!(after, before, "{name}");
+        let (new, _) = audio::read_all(&path, before.sample_rate).expect("readable");
+        assert!(same(&[old.samples], &[new.samples]), "{name}");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            1,
+            "{name}: nothing is left behind"
+        );
+    }
+}
+
+#[test]
+fn a_format_without_genres_is_refused_and_untouched() {
+    for name in ["opus.webm", "s16.caf", "flac.mka"] {
+        let (folder, path) = copy_of(name);
+        let bytes = std::fs::read(&path).expect("readable");
+        let error = write_genres(&path, &strings(&["Rock"]), WriteOptions::default()).expect_err("no genres");
+        assert!(matches!(error, AudioError::TagsUnwritable { .. }), "{name}: {error}");
+        assert_eq!(std::fs::read(&path).expect("readable"), bytes);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+    let (_folder, path) = copy_of("cbr.mp3");
+    for bad in [&["", "Rock"][..], &["Ro\0ck"]] {
+        assert!(write_genres(&path, &strings(bad), WriteOptions::default()).is_err());
+    }
+}
+
+#[test]
+fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
+    use lofty::config::WriteOptions as Saving;
+    use lofty::file::{AudioFile, TaggedFileExt};
+    use lofty::picture::{MimeType, Picture, PictureType};
+    use lofty::tag::{Accessor, ItemKey, Tag, TagExt};
+
+    for name in WRITABLE {
+        let (_folder, path) = copy_of(name);
+        let before = audio::probe(&path).expect("readable");
+        let mut tagged = lofty::read_from_path(&path).expect("known to lofty");
+        let kind = tagged.primary_tag_type();
+        if tagged.tag(kind).is_none() {
+            tagged.insert_tag(Tag::new(kind));
+        }
+        let tag = tagged.tag_mut(kind).expect("just inserted");
+        tag.set_title("Grüße".to_owned());
+        tag.set_artist("Ål & Søn".to_owned());
+        tag.set_album("東京".to_owned());
+        tag.insert_text(ItemKey::RecordingDate, "1994-05-01".to_owned());
+        tag.insert_text(ItemKey::Comment, "kept as it is".to_owned());
+        tag.set_track(7);
+        let art: Vec<u8> =
+            b"\x89PNG\r\n\x1a\n".iter().copied().chain((0..300_000).map(|i| (i % 251) as u8)).collect();
+        let picture = Picture::unchecked(art.clone())
+            .pic_type(PictureType::CoverFront)
+            .mime_type(MimeType::Png)
+            .build();
+        tag.push_picture(picture);
+        assert!(!tag.is_empty());
+        tagged.save_to_path(&path, Saving::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(audio::probe(&path).expect("readable"), before, "{name}: retagging");
+
+        write_genres(&path, &strings(&["House"]), WriteOptions::default())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let tags = read_tags(&path).expect("readable");
+        let meant = Tags {
+            title: Some("Grüße".to_owned()),
+            artist: Some("Ål & Søn".to_owned()),
+            album: Some("東京".to_owned()),
+            genres: strings(&["House"]),
+            year: Some(1994),
+            track_number: Some(7),
+            ..Tags::default()
+        };
+        assert_eq!(tags, meant, "{name}");
+        let again = lofty::read_from_path(&path).expect("known to lofty");
+        let tag = again.tag(kind).expect("still there");
+        let comment = tag.get_string(ItemKey::Comment);
+        assert_eq!(comment, Some("kept as it is"), "{name}");
+        assert_eq!(
+            tag.pictures().first().map(lofty::picture::Picture::data),
+            Some(&art[..]),
+            "{name}: cover art"
+        );
+    }
+}
+
+#[test]
+fn old_and_stray_tags_around_an_mp3_change_nothing() {
+    let (_folder, path) = copy_of("noxing.mp3");
+    let before = audio::probe(&path).expect("readable");
+    let mut bytes = std::fs::read(&path).expect("readable");
+    // A tag of ID3v2.3 with a Latin-1 title, a genre by number and text, and a frame full of sync words.
+    let frame =
+        |id: &[u8; 4], body: &[u8]| [&id[..], &(body.len() as u32).to_be_bytes()[..], &[0, 0], body].concat();
+    let frames = [
+        frame(b"TIT2", b"\x00Caf\xe9"),
+        frame(b"TCON", b"\x00(17)Indie"),
+        frame(b"TYER", b"\x001987"),
+        frame(b"PRIV", &[0xff, 0xfb, 0x90, 0x64].repeat(3000)),
+    ]
+    .concat();
+    let size = frames.len() as u32;
+    let syncsafe =
+        [size >> 21 & 0x7f, size >> 14 & 0x7f, size >> 7 & 0x7f, size & 0x7f].map(|part| part as u8);
+    let mut tagged = [b"ID3\x03\x00\x00".as_slice(), &syncsafe, &frames].concat();
+    tagged.append(&mut bytes);
+    // An APE tag that holds sync words too, then ID3v1.
+    let item =
+        [&12_000u32.to_le_bytes()[..], &[2, 0, 0, 0], b"Junk\0", &[0xff, 0xfb, 0x90, 0x64].repeat(3000)]
+            .concat();
+    let mark = |flags: u32| {
+        let size = item.len() as u32 + 32;
+        [
+            b"APETAGEX".as_slice(),
+            &2000u32.to_le_bytes(),
+            &size.to_le_bytes(),
+            &1u32.to_le_bytes(),
+            &flags.to_le_bytes(),
+            &[0; 8],
+        ]
+        .concat()
+    };
+    tagged.extend([mark(0xa000_0000), item.clone(), mark(0x8000_0000)].concat());
+    let mut v1 = vec![0; 128];
+    v1[..3].copy_from_slice(b"TAG");
+    v1[3..8].copy_from_slice(b"Other");
+    v1[127] = 17;
+    tagged.extend(v1);
+    std::fs::write(&path, &tagged).expect("writable");
+    assert_eq!(audio::probe(&path).expect("readable"), before);
+    let tags = read_tags(&path).expect("readable");
+    assert_eq!(tags.title.as_deref(), Some("Café"));
+    assert_eq!(tags.year, Some(1987));
+    assert_eq!(tags.genres, strings(&["Rock", "Indie"]));
+}
+
+#[test]
+fn files_without_tags_have_none_and_missing_files_say_so() {
+    for name in references().keys() {
+        let tags = read_tags(&data().join(name)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((tags.title, tags.genres), (None, Vec::new()), "{name}");
+    }
+    let error = read_tags(Path::new("no/such/file.mp3")).expect_err("not there");
+    assert!(matches!(error, AudioError::NotFound { .. }), "{error}");
+}
