@@ -27,8 +27,8 @@ mod musicnn;
 mod network;
 mod openl3;
 mod projection;
-mod vgg;
 mod team;
+mod vgg;
 mod weights;
 
 pub use conv::Precision;

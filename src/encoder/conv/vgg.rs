@@ -14,6 +14,7 @@ use super::isa::{Isa, Precision, isa};
 use super::kernels::Epilogue;
 use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
 use super::simd::Simd;
+use crate::encoder::team::Team;
 
 /// Mel bands of a patch.
 const BANDS: usize = 96;
@@ -230,15 +231,16 @@ impl FastVgg {
                 }
             }
         }
+        let team = Team::rayon();
         self.first(image, &mut inputs[0], n);
         for i in 0..4 {
             let source = Source { buf: &inputs[i].buf, first: 0 };
             let (filters, plan) = (&self.filters[i], &self.plans[i]);
             let target = &mut outputs[i].buf;
             if i < 2 {
-                layer::fused(filters, plan, source, target, 0, n, 28, None);
+                layer::fused(&team, filters, plan, source, target, 0, n, 28, None);
             } else {
-                layer::phased(filters, plan, source, Target::Act(target, 0), n, work, None);
+                layer::phased(&team, filters, plan, source, Target::Act(target, 0), n, work, None);
             }
             if i < 3 {
                 self.pool(i, &outputs[i], &mut inputs[i + 1], n);
