@@ -129,11 +129,11 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     engine.refresh_index()?;
     let mut failed = 0;
     let mut wanted: Vec<Seed> = Vec::new();
-    if args.all {
+    if args.all && head.is_none() {
         for id in engine.library().vectors()?.ids {
             wanted.push(engine.seed_of(id)?);
         }
-    } else {
+    } else if !args.all {
         for text in &args.tracks {
             match seeds(context, &engine, std::slice::from_ref(text)) {
                 Ok(found) => wanted.extend(found),
@@ -211,6 +211,7 @@ fn by_head(
     args: &ClassifyArgs,
 ) -> anyhow::Result<Vec<Answer>> {
     let tracks = engine.labelled_tracks(source, &voisin::engine::GroupBy::Artist, false)?;
+    let wanted = if args.all { tracks.seeds() } else { wanted };
     let model = head.model.with_voters(&tracks.set())?;
     let options = PredictOptions { precision: args.precision, ..PredictOptions::default() };
     let answers = engine.classify_with_head(&model, &tracks, wanted, &options, args.other_artists)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Seed};
 use crate::genre::{Genre, Spellings, Taxonomy, TrainingSet, WindowSet};
 use crate::library::{Track, fold, stored_path};
 use crate::track::TrackId;
@@ -225,6 +225,18 @@ impl LabelledTracks {
     /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
         self.ids.binary_search(&track).ok()
+    }
+
+    /// Every track as a seed, in the order of the ids.
+    pub fn seeds(&self) -> Vec<Seed> {
+        let rows = self.ids.iter().zip(&self.facts).zip(self.vectors.outer_iter());
+        rows.map(|((&id, facts), vector)| Seed {
+            track: Some(id),
+            path: facts.path.clone(),
+            vector: vector.to_vec(),
+            windows: None,
+        })
+        .collect()
     }
 
     /// How many tracks have a label.

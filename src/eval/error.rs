@@ -38,7 +38,9 @@ pub enum EvalError {
         problem: String,
     },
     /// Too few groups for the folds asked for.
-    #[error("found {found} groups (artists) of labelled tracks: {folds} folds need at least {folds}")]
+    #[error(
+        "found {found} groups (artists) of labelled tracks: {folds} folds need at least {folds}; deal fewer folds, or group by something finer"
+    )]
     Groups {
         /// Groups there are.
         found: usize,

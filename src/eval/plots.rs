@@ -23,6 +23,8 @@ const FAMILY: &str = "voisin-sans";
 pub type Rgb = (u8, u8, u8);
 
 const INK: Rgb = (34, 34, 34);
+/// Size of titles.
+const TITLE: f64 = 15.0;
 const FAINT: Rgb = (190, 190, 190);
 /// Colours that stay apart for the colour-blind (Okabe and Ito).
 const SERIES: [Rgb; 8] = [
@@ -239,8 +241,10 @@ fn matrix(names: &[String], title: &str, cell: impl Fn(usize, usize) -> (f64, St
     let names: Vec<String> = names.iter().map(|name| short(name, 24)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
     let margin = 24.0 + 7.5 * longest;
-    let mut scene = Scene::new(margin + side * n as f64 + 20.0, 40.0 + margin + side * n as f64);
-    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, title);
+    // the title must fit too; a letter is at most 0.6 of its size wide on average
+    let width = (margin + side * n as f64 + 20.0).max(24.0 + 0.6 * TITLE * title.chars().count() as f64);
+    let mut scene = Scene::new(width, 40.0 + margin + side * n as f64);
+    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
     for i in 0..n {
         let along = side.mul_add(i as f64, side / 2.0);
         scene.text(margin - 8.0, 40.0 + along, 13.0f64.min(side), Anchor::End, INK, names[i].as_str());
@@ -288,7 +292,7 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
     let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
     let mut scene = Scene::new(left + plot + 40.0, 80.0 + row * n as f64);
-    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, "Genres joined by how near they lie");
+    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, "Genres joined by how near they lie");
     let most = merges.iter().map(|m| m.2).fold(1e-9, f64::max);
     let x = |d: f64| left + d / most * plot;
     // (height of the cluster, its vertical middle)
@@ -348,7 +352,7 @@ pub(super) fn curves(
     let height = (UP + SIDE + 60.0).max(UP + 20.0 * series.len() as f64 + 20.0);
     let mut scene = Scene::new(LEFT + SIDE + legend, height);
     let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y / top * SIDE);
-    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, title);
+    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
     for tick in 0..=5 {
         let v = f64::from(tick) / 5.0;
         let (x, y) = (LEFT + v * SIDE, UP + SIDE - v * SIDE);
@@ -399,6 +403,19 @@ mod tests {
         assert!(!svg.contains("<script") && !svg.contains("a&b") && !svg.contains('\u{1}'));
         assert!(svg.contains("&lt;script&gt;") && svg.contains("a&amp;b&quot;"));
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+    }
+
+    #[test]
+    fn titles_fit_small_pictures() {
+        let names = vec!["A".to_owned(), "B".to_owned()];
+        let title = "A title that is longer than two cells are wide, by far";
+        let scene = matrix(&names, title, |_, _| (0.5, "0.50".into(), String::new()));
+        let png = scene.png(1).unwrap();
+        // the last letters leave ink inside the picture: cut off, it would end at the margin of the cells
+        assert!(scene.width > 12.0 + 0.5 * TITLE * title.chars().count() as f64 && !png.is_empty());
+        let wide: Vec<String> = (0..12).map(|i| format!("genre {i}")).collect();
+        let scene = matrix(&wide, "T", |_, _| (0.5, String::new(), String::new()));
+        assert!((scene.width - (24.0 + 7.5 * 8.0 + 44.0 * 12.0 + 20.0)).abs() < 1e-9);
     }
 
     #[test]

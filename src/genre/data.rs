@@ -95,6 +95,22 @@ fn check_windows(windows: Option<&WindowSet>, tracks: usize, dimension: usize) -
     check_vectors("window vectors", windows.vectors, dimension)
 }
 
+/// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows): one of each run of
+/// equal length, its place in the run hashed, so that it does not fall in step with the order of the tracks.
+pub(super) fn thinned(n: usize, most: usize) -> Vec<usize> {
+    let run = n.div_ceil(most.max(1)).max(1);
+    (0..n.div_ceil(run))
+        .map(|i| {
+            let first = i * run;
+            // the finisher of SplitMix64
+            let mut hash = (i as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            first + ((hash ^ (hash >> 31)) % run.min(n - first) as u64) as usize
+        })
+        .collect()
+}
+
 /// The training set as numbers: rows with at least one genre, soft targets, groups.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
@@ -204,4 +220,21 @@ pub(super) fn targets(classes: &[Vec<usize>], n_classes: usize) -> Array2<f32> {
         }
     }
     targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_every_genre_of_a_regular_order() {
+        assert_eq!(thinned(5, 10), [0, 1, 2, 3, 4]);
+        assert!(thinned(0, 10).is_empty());
+        let rows = thinned(20_000, 4000);
+        assert!(rows.len() == 4000 && rows.is_sorted() && rows.iter().all(|r| *r < 20_000));
+        for genre in 0..20 {
+            let n = rows.iter().filter(|r| **r % 20 == genre).count();
+            assert!((140..260).contains(&n), "{genre}: {n}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     GenreError, Head, HeadOptions, Near, Space, Transform,
-    data::{Problem, targets},
+    data::{Problem, targets, thinned},
     head::HeldOut,
     nearest::nearest,
     space::unit_rows,
@@ -266,8 +266,7 @@ impl Core {
         let n = raw.nrows();
         let standard = space.standardise(raw.view());
         let whitened = space.whiten(standard.view());
-        let stride = n.div_ceil(NOVELTY_ROWS).max(1);
-        let novelty_rows: Vec<usize> = (0..n).step_by(stride).collect();
+        let novelty_rows = thinned(n, NOVELTY_ROWS);
         let mut priors = targets(&classes, n_classes).sum_axis(Axis(0)).to_vec();
         priors.iter_mut().for_each(|p| *p = p.max(0.5) / n.max(1) as f32);
         Self {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     Genre, GenreError, Space, TrainingSet, Transform,
-    data::{Problem, targets},
+    data::{Problem, targets, thinned},
     space::unit_rows,
 };
 use crate::track::TrackId;
@@ -170,8 +170,7 @@ struct Tracks {
 pub fn kinship(set: &TrainingSet, options: &KinshipOptions) -> Result<Kinship, GenreError> {
     let problem = Problem::new(set)?;
     let problem = if problem.len() > options.max_tracks {
-        let stride = problem.len().div_ceil(options.max_tracks);
-        problem.subset(&(0..problem.len()).step_by(stride).collect::<Vec<_>>())
+        problem.subset(&thinned(problem.len(), options.max_tracks))
     } else {
         problem
     };

@@ -1,5 +1,7 @@
 //! Tracks whose own label disagrees with what models say that never saw them.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::{FitOptions, Genre, GenreError, GenreModel, OutOfFold, Queries, TrainingSet, WindowSet};
@@ -29,7 +31,13 @@ pub struct Suspect {
     pub reason: String,
 }
 
+/// Tracks by others that a label must have before it can be contradicted: models that leave out an artist must still
+/// know the genre.
+const OTHERS: usize = 5;
+
 /// Ranks all tracks by how wrong their labels look, worst first.
+///
+/// A label that hardly anybody else's tracks bear is never confidently contradicted: nothing was learnt of it.
 ///
 /// Two rounds: predictions by models that had not seen the track's group; then once more without the labels that
 /// were confidently contradicted, so that wrong labels do not vouch for each other. Take those with
@@ -38,7 +46,7 @@ pub struct Suspect {
 /// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021.
 pub fn suspects(set: &TrainingSet, options: &FitOptions) -> Result<Vec<Suspect>, GenreError> {
     let (_, first) = GenreModel::fit(set, options)?;
-    let found = rank(&first, set.labels);
+    let found = judged(rank(&first, set.labels), set);
     let doubtful: Vec<usize> = found.iter().filter(|s| s.confident).map(|s| s.row).collect();
     if doubtful.is_empty() {
         return Ok(found);
@@ -78,7 +86,24 @@ pub fn suspects(set: &TrainingSet, options: &FitOptions) -> Result<Vec<Suspect>,
             let _ = all.push_row(one);
         }
     }
-    Ok(rank(&second, set.labels))
+    Ok(judged(rank(&second, set.labels), set))
+}
+
+/// Takes the confidence from suspects none of whose labels has enough tracks by others.
+fn judged(mut found: Vec<Suspect>, set: &TrainingSet) -> Vec<Suspect> {
+    let mut of_genre: HashMap<&Genre, HashMap<usize, usize>> = HashMap::new();
+    for (labels, &group) in set.labels.iter().zip(set.groups) {
+        for genre in labels {
+            *of_genre.entry(genre).or_default().entry(group).or_default() += 1;
+        }
+    }
+    for suspect in found.iter_mut().filter(|suspect| suspect.confident) {
+        suspect.confident = set.labels[suspect.row].iter().any(|genre| {
+            let groups = of_genre.get(genre).into_iter().flatten();
+            groups.filter(|(g, _)| **g != set.groups[suspect.row]).map(|(_, n)| n).sum::<usize>() >= OTHERS
+        });
+    }
+    found
 }
 
 /// Ranks tracks by out-of-fold predictions alone, worst first.

@@ -61,8 +61,9 @@ fn a_track_never_votes_for_itself_nor_its_artist_when_left_out() {
 
 #[test]
 fn strangers_are_unknown_and_precision_is_kept() {
-    let train = blobs(5, 40, 10, 1.6, 4);
-    let test = blobs(5, 60, 10, 1.6, 5);
+    // tracks enough that chance moves a precision by a point or two, no more
+    let train = blobs(5, 120, 10, 1.6, 4);
+    let test = blobs(5, 300, 10, 1.6, 5);
     let (model, _) = GenreModel::fit(&train.set(), &FitOptions::default()).unwrap();
     let strangers = Array2::from_shape_fn((20, 10), |(i, j)| if (i + j) % 2 == 0 { 9.0 } else { -9.0 });
     for answer in model.predict(&Queries::of(strangers.view()), &PredictOptions::default()).unwrap() {
@@ -77,7 +78,8 @@ fn strangers_are_unknown_and_precision_is_kept() {
         .filter_map(|(a, l)| a.genre.as_ref().map(|g| l.contains(g)))
         .collect();
     let precision = given.iter().filter(|r| **r).count() as f64 / given.len() as f64;
-    assert!(given.len() > 30 && precision > 0.82, "{precision} of {}", given.len());
+    println!("precision asked 0.9, found {precision:.3} on {} of 1500", given.len());
+    assert!(given.len() > 300 && precision > 0.87, "{precision} of {}", given.len());
     assert!(model.threshold(0.9) >= model.threshold(0.5));
 }
 
@@ -189,9 +191,26 @@ fn suspects_name_flipped_labels() {
     let found = suspects(&train.set(), &FitOptions::default()).unwrap();
     assert_eq!(found.len(), 150);
     let top: Vec<usize> = found.iter().take(8).map(|s| s.row).collect();
+    println!("of 8 flipped labels among the first 8: {}", flipped.iter().filter(|f| top.contains(f)).count());
     assert!(flipped.iter().filter(|f| top.contains(f)).count() >= 7, "{top:?}");
     let first = &found[0];
     assert!(first.confident && first.reason.contains(first.suggested.name()), "{}", first.reason);
     assert_eq!(first.suggested.name(), format!("genre {:02}", train.classes[first.row]));
     assert!(found.is_sorted_by(|a, b| a.score >= b.score));
+}
+
+#[test]
+fn a_genre_of_one_artist_is_not_contradicted() {
+    // genre 2 is all by one artist: whoever leaves that artist out knows nothing of the genre
+    let mut train = blobs(3, 30, 10, 0.5, 15);
+    for (i, group) in train.groups.iter_mut().enumerate() {
+        if train.classes[i] == 2 {
+            *group = 999;
+        }
+    }
+    let found = suspects(&train.set(), &FitOptions::default()).unwrap();
+    let lone: Vec<_> = found.iter().filter(|s| train.classes[s.row] == 2).collect();
+    assert_eq!(lone.len(), 30);
+    assert!(lone.iter().any(|s| s.score > 0.0), "the predictions do contradict it");
+    assert!(lone.iter().all(|s| !s.confident));
 }

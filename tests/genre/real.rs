@@ -17,7 +17,7 @@ fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
     let p = model.probabilities(&metal.queries()).unwrap();
     let rock = p.fused.outer_iter().filter(|r| model.genres()[argmax(*r)].name() == "rock").count();
     println!("metal, never trained on, called rock: {rock} of {}", metal.classes.len());
-    assert!(rock * 100 >= 88 * metal.classes.len());
+    assert!(rock * 100 >= 95 * metal.classes.len());
     assert!(model.quality().novelty_auc.unwrap() > 0.8);
     let ids = data.ids();
     let kin = kinship(&data.set(&ids, &data.labels()), &KinshipOptions::default()).unwrap();
@@ -31,7 +31,7 @@ fn real_labels_flipped_are_found() {
     let Some(data) = Taggrams::load("train") else { return };
     let n = data.classes.len();
     let (mut precision, mut areas) = (0.0, 0.0);
-    for seed in 0..2 {
+    for seed in 0..5 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut changed = Taggrams::load("train").unwrap();
         let mut flipped = vec![false; n];
@@ -45,9 +45,9 @@ fn real_labels_flipped_are_found() {
         let found = suspects(&changed.set(&ids, &changed.labels()), &FitOptions::default()).unwrap();
         let scores: Vec<f64> = found.iter().map(|s| f64::from(s.score)).collect();
         let truth: Vec<bool> = found.iter().map(|s| flipped[s.row]).collect();
-        precision += metrics::average_precision(&scores, &truth).unwrap() / 2.0;
-        areas += metrics::auc(&scores, &truth).unwrap() / 2.0;
+        precision += metrics::average_precision(&scores, &truth).unwrap() / 5.0;
+        areas += metrics::auc(&scores, &truth).unwrap() / 5.0;
     }
-    println!("5 % of labels flipped: average precision {precision:.3}, AUC {areas:.3}");
+    println!("5 % of labels flipped, mean of five seeds: average precision {precision:.3}, AUC {areas:.3}");
     assert!(precision > 0.65 && areas > 0.95);
 }

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The figures of the genre engine in BENCHMARKS.md.
+#
+#   scripts/genre_figures.sh training     gtzan-taggrams, training part only: cross-validation, calibration, unknown genres,
+#                                         metal to rock, flipped labels
+#   scripts/genre_figures.sh test-part    its test part, for a look at the very end (no choice may be made by it)
+#   scripts/genre_figures.sh emotify      the default encoder on 200 labelled tracks, by artist, 4 and 3 classes
+#   scripts/genre_figures.sh speed        fitting and asking with 10 000 made-up tracks
+#
+# The labelled music may not be redistributed; it is looked for in VOISIN_DEV_DATA, else in ../shared/data.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=${VOISIN_DEV_DATA:-../shared/data}
+export VOISIN_DEV_DATA=$data
+
+figures() { cargo test --release --test genre -- --ignored --exact --nocapture "figures::$1"; }
+
+case "${1:-}" in
+training)
+    VOISIN_NOVELTY=1 figures gtzan_cross_validated
+    cargo test --release --test genre -- --exact --nocapture \
+        real::real_labels_flipped_are_found real::real_genres_left_out_fall_to_their_kin_and_are_strange
+    ;;
+test-part) figures gtzan_test_part ;;
+emotify)
+    cargo build --release
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    export VOISIN_LIBRARY=$work/library
+    target/release/voisin add --quiet --windows all "$data/emotify-dev"
+    # the same tracks with pop and rock as one genre
+    awk -F'\t' 'NR == 1 { print "path,genre"; next } { print $1 "," ($2 == "rock" ? "pop" : $2) }' \
+        "$data/emotify-dev/tracks.tsv" > "$work/three.csv"
+    for labels in folder "$work/three.csv"; do
+        for windows in "" --no-windows; do
+            printf '\n== %s %s\n' "$(basename "$labels")" "$windows"
+            target/release/voisin eval genre --label-from "$labels" --repeats 10 $windows
+        done
+    done
+    ;;
+speed) figures speed ;;
+*) sed -n '2,12p' "$0"; exit 2 ;;
+esac
