@@ -25,7 +25,9 @@ use serde_json::{Value, json};
 use voisin::index::{
     Hubness, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex, k_occurrence_skewness,
 };
-use voisin::library::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows};
+use voisin::library::{
+    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+};
 use voisin::track::{ContentId, TrackId};
 
 /// 1 − ⟨a, b⟩ of unit vectors, by the widest instructions there are: what a user of `hnsw_rs` could write.

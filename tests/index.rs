@@ -344,7 +344,8 @@ fn a_saved_index_answers_as_before() {
 
 /// Vectors that depend on nothing but arithmetic: those of the files in `tests/data/index`.
 fn fixed(n: usize, dimension: usize) -> Array2<f32> {
-    let mut vectors = Array2::from_shape_fn((n, dimension), |(i, j)| ((i as f32 + 1.) * (j as f32 + 0.7)).sin());
+    let mut vectors =
+        Array2::from_shape_fn((n, dimension), |(i, j)| ((i as f32 + 1.) * (j as f32 + 0.7)).sin());
     for mut vector in vectors.outer_iter_mut() {
         let norm = vector.dot(&vector).sqrt();
         vector /= norm;
@@ -399,7 +400,10 @@ fn an_index_written_by_format_1_opens_and_answers() {
         for mode_ in MODES {
             let found = index.search(&vectors.row(row).to_vec(), 10, &mode(mode_)).unwrap();
             assert_eq!(found[0].track, ids[row]);
-            assert!(recall(&found, &truth, 10) >= if mode_ == SearchMode::Hnsw { 0.7 } else { 1. }, "{mode_} {row}");
+            assert!(
+                recall(&found, &truth, 10) >= if mode_ == SearchMode::Hnsw { 0.7 } else { 1. },
+                "{mode_} {row}"
+            );
         }
     }
     let corrected = SearchParams { correct_hubs: true, ..SearchParams::default() };

@@ -94,8 +94,12 @@ mod tests {
     fn the_index_follows_while_tracks_are_added() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
-        let model =
-            StoredModel { name: "m".into(), fingerprint: "f".into(), dimension: 2, manifest_json: "{}".into() };
+        let model = StoredModel {
+            name: "m".into(),
+            fingerprint: "f".into(),
+            dimension: 2,
+            manifest_json: "{}".into(),
+        };
         library.set_model(&model).unwrap();
         let index = dir.path().join(INDEX_FILE);
         let mut keeper = IndexKeeper::new(dir.path(), 0);

@@ -338,9 +338,9 @@ impl Damage {
     }
 }
 
-/// Reads and checks the bytes before the body (at least [`PREFIX`] of them), and returns their digest.
+/// Reads and checks the bytes before the body, and returns their digest.
 pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; DIGEST]), IndexError> {
-    damage.check(&head[..8] == MAGIC, "not an index file")?;
+    damage.check(head.len() >= PREFIX && &head[..8] == MAGIC, "not an index file")?;
     let version = u32::from_le_bytes(array(&head[8..12]));
     if version != VERSION {
         return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
@@ -372,8 +372,7 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     // file as it was. Another program that truncated it in place could fault this process, as with any mapping.
     let map = Arc::new(unsafe { MmapOptions::new().populate().map(&file) }.map_err(io("mapping"))?);
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
-    damage.check(body_start >= PREFIX, "cut in its head")?;
-    let (header, root) = parse_head(&damage, &map[..body_start.min(map.len())])?;
+    let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
     let sections = Sections::of(&header).ok_or_else(|| damage.error("sizes out of range"))?;
     damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;

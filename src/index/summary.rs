@@ -25,7 +25,7 @@ impl VectorIndex {
         file.read_exact(&mut prefix).map_err(io("reading"))?;
         let body_start = u64::from_le_bytes(array(&prefix[16..24]));
         let mut head = Vec::new();
-        if body_start <= length.min(LARGEST_HEAD) {
+        if (file::PREFIX as u64..=length.min(LARGEST_HEAD)).contains(&body_start) {
             file.seek(SeekFrom::Start(0)).map_err(io("reading"))?;
             file.take(body_start).read_to_end(&mut head).map_err(io("reading"))?;
         } else {

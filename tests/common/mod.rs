@@ -69,6 +69,7 @@ fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8>
 }
 
 /// A mono 16-bit WAV file of a sine.
+#[allow(dead_code)] // each test program uses its share of this file
 pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude: f64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as u32;
     let step = std::f64::consts::TAU * frequency / f64::from(sample_rate);

@@ -24,7 +24,7 @@ fn hostile_library(sandbox: &Sandbox) -> PathBuf {
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     for (i, name) in
-        ["=cmd.wav", "a\u{1b}[2Jb.wav", "</script><b>.wav", "x\n#EXTINF:1,y\n.wav"].iter().enumerate()
+        ["=cmd.wav", "a\u{1b}[2Jb.wav", "<!--<script>.wav", "x\n#EXTINF:1,y\n.wav"].iter().enumerate()
     {
         tagged(&music.join(name), 40 + i as u64, &format!("{TITLE}{i}"));
     }
