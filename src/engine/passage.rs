@@ -30,6 +30,10 @@ pub struct Passage {
     pub windows: WindowSet,
     /// Length of a window in seconds.
     pub window_seconds: f32,
+    /// Seconds from the passage's start to its first window; negative where the passage is shorter than a window.
+    lead: f32,
+    /// Its length in seconds.
+    seconds: f32,
 }
 
 /// A place that sounds like a passage.
@@ -69,11 +73,13 @@ impl Engine {
                 expected: if seconds > from { "an end behind its start" } else { "a start inside the track" },
             })
         };
+        let mut end = to;
         let windows = match audio::probe(&seed.path) {
             Ok(info) => {
                 if !(from >= 0.0 && from < to && from < info.seconds()) {
                     return Err(outside(info.seconds()));
                 }
+                end = to.min(info.seconds());
                 let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
                 let part = WindowPlan::Part { from: milliseconds(from), to: milliseconds(to) };
                 let heard = embedder.embed(&seed.path, &info, part, None)?;
@@ -85,7 +91,11 @@ impl Engine {
                 cut(&stored, from as f32, to as f32, window_seconds)?
             }
         };
-        Ok(Passage { seed, windows, window_seconds })
+        if windows.is_empty() {
+            return Err(EngineError::Silent { path: seed.path });
+        }
+        let lead = windows.starts[0] - from as f32;
+        Ok(Passage { seed, windows, window_seconds, lead, seconds: (end - from) as f32 })
     }
 
     /// The places that sound most like a passage, at most one per track, best first.
@@ -135,8 +145,10 @@ impl Engine {
             .zip(exact)
             .map(|((track, rough), exact)| {
                 let listened = exact.is_some();
-                let PassageMatch { from, to, similarity, .. } = exact.unwrap_or(rough);
-                SimilarPassage { track, from, to, similarity, listened }
+                let place = exact.unwrap_or(rough);
+                let from = (place.from - passage.lead).max(0.0);
+                let to = from + passage.seconds;
+                SimilarPassage { track, from, to, similarity: place.similarity, listened }
             })
             .filter(|found| options.min_similarity.is_none_or(|least| found.similarity >= least))
             .collect();

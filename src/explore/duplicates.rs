@@ -31,12 +31,15 @@ pub struct DuplicateOptions {
     pub most_offset: f32,
 }
 
+/// Chosen on 192 excerpts of free music, each also at 64 kbit/s MP3, Opus 48 and 2 s late (`scripts/duplicates_recall.py`):
+/// of pairs of different music above the window similarity the most distinct has 0.40; 90 to 99 % of the true pairs have
+/// more than 0.5.
 impl Default for DuplicateOptions {
     fn default() -> Self {
         Self {
-            candidate_similarity: 0.9,
+            candidate_similarity: 0.6,
             neighbours: 5,
-            window_similarity: 0.9,
+            window_similarity: 0.75,
             distinctness: 0.5,
             coverage: 0.7,
             most_offset: 15.0,

@@ -13,6 +13,9 @@ use crate::track::TrackId;
 /// The largest step may exceed the smallest possible one by this factor: a little slack makes walks shorter.
 pub const SLACK: f32 = 1.5;
 
+/// Rows of a separate piece of the graph from which it is joined to the rest.
+const BORDER: usize = 1024;
+
 /// Conditions of a walk.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PathOptions {
@@ -192,6 +195,7 @@ impl Net {
             let pieces: Vec<Vec<usize>> = roots.iter().map(|&root| piece(sets, root)).collect();
             let smallest = pieces.into_iter().min_by_key(Vec::len).expect("there are pieces");
             let inside: HashSet<usize> = smallest.iter().copied().collect();
+            let smallest = Self::border(vectors, smallest, &inside);
             let mut best = (f32::NEG_INFINITY, 0, 0);
             for block in smallest.chunks(256) {
                 let products: ndarray::Array2<f32> = vectors.select(Axis(0), block).dot(&vectors.t());
@@ -214,6 +218,20 @@ impl Net {
             to: stops[stops.len() - 1],
             hint: "the neighbour graph is in many pieces: use more neighbours per track",
         })
+    }
+
+    /// Of a large piece only the rows nearest to the middle of all others are compared, so that time stays linear.
+    fn border(vectors: ArrayView2<'_, f32>, piece: Vec<usize>, inside: &HashSet<usize>) -> Vec<usize> {
+        if piece.len() <= BORDER {
+            return piece;
+        }
+        let mut middle = ndarray::Array1::<f32>::zeros(vectors.ncols());
+        (0..vectors.nrows()).filter(|row| !inside.contains(row)).for_each(|row| middle += &vectors.row(row));
+        let mut ranked: Vec<(f32, usize)> =
+            piece.into_iter().map(|row| (vectors.row(row).dot(&middle), row)).collect();
+        ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        ranked.truncate(BORDER);
+        ranked.into_iter().map(|(_, row)| row).collect()
     }
 
     /// The smallest possible largest step between two rows (infinite if there is no way).

@@ -39,6 +39,7 @@ impl Sandbox {
     }
 
     /// Every track's content and the bits of its vector and windows.
+    #[allow(dead_code, reason = "not every test asks")]
     pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
         let mut all = BTreeMap::new();
@@ -68,6 +69,12 @@ fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8>
     file
 }
 
+/// A mono 16-bit WAV file of these samples.
+#[allow(dead_code, reason = "not every test makes one")]
+pub(crate) fn samples_wav(sample_rate: u32, samples: &[f32]) -> Vec<u8> {
+    wav(sample_rate, samples.iter().map(|&sample| f64::from(sample)))
+}
+
 /// A mono 16-bit WAV file of a sine.
 #[allow(dead_code)] // each test program uses its share of this file
 pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude: f64) -> Vec<u8> {
@@ -77,6 +84,7 @@ pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude
 }
 
 /// A mono 16-bit WAV file of pulsed, coloured noise; every seed sounds different.
+#[allow(dead_code, reason = "not every test makes one")]
 pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as usize;
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

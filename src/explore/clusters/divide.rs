@@ -8,7 +8,8 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::super::{ExploreError, KnnGraph, Result};
-use super::{ClusterOptions, Detail, NEIGHBOURS};
+use super::stability::stable_resolution;
+use super::{COARSE, ClusterOptions, NEIGHBOURS};
 
 /// A division before ids and names.
 pub(super) struct Division {
@@ -22,6 +23,9 @@ pub(super) struct Division {
 /// this much: below, a better score is not worth unfamiliar clusters.
 const WORTH_A_CHANGE: f64 = 0.02;
 
+/// Two rows and the weight between them.
+pub(super) type Edge = (usize, usize, f64);
+
 /// Divisions that vote on each edge; fewer for large collections, whose divisions agree more.
 const CONSENSUS_RUNS: u64 = 24;
 
@@ -32,14 +36,14 @@ impl From<leiden_rs::LeidenError> for ExploreError {
 }
 
 /// Undirected weighted edges of the graph: 2 where both name each other, 1 where one does.
-pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<(usize, usize, f64)> {
+pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(graph.len() * NEIGHBOURS);
     for i in (0..graph.len()).filter(|&i| !noise[i]) {
         let neighbours = graph.row(i).take(NEIGHBOURS).filter(|&(j, _)| !noise[j]);
         pairs.extend(neighbours.map(|(j, _)| (i.min(j) as u32, i.max(j) as u32)));
     }
     pairs.sort_unstable();
-    let mut edges: Vec<(usize, usize, f64)> = Vec::with_capacity(pairs.len());
+    let mut edges: Vec<Edge> = Vec::with_capacity(pairs.len());
     for (a, b) in pairs {
         match edges.last_mut() {
             Some(last) if (last.0, last.1) == (a as usize, b as usize) => last.2 += 1.0,
@@ -53,7 +57,8 @@ pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<(usize, usize, f64)
 ///
 /// - `noise`: rows left out from the start
 /// - `min_size`: smaller groups become noise
-/// - `start`: group of each row in the previous clustering, if there was one
+/// - `start`: group of each row in the previous clustering, if there was one; `previous_resolution`: what it was made at
+#[allow(clippy::too_many_arguments, reason = "what a division depends on")]
 pub(super) fn divide(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
@@ -61,63 +66,82 @@ pub(super) fn divide(
     min_size: usize,
     options: &ClusterOptions,
     start: Option<Vec<Option<u32>>>,
+    previous_resolution: Option<f64>,
 ) -> Result<Division> {
     let edges = edges(graph, noise);
-    let mut builder = GraphDataBuilder::new(graph.len());
-    for &(a, b, weight) in &edges {
-        builder.add_edge(a, b, weight)?;
-    }
-    let data = builder.build()?;
+    let data = data(graph.len(), &edges)?;
     let search = Search { data: &data, edges: &edges, noise, min_size, seed: options.seed };
     let (mut labels, resolution) = match options.count {
-        Some(count) => search.with_count(vectors, count, start.as_deref())?,
-        None => (search.best(options.detail.resolution(), start.as_deref())?, options.detail.resolution()),
+        // A small collection may fall into so many groups only if they may be small, too.
+        Some(count) => search.with_count(vectors, count, start.as_deref()).or_else(|error| {
+            let any_size = Search { min_size: 1, ..search };
+            any_size.with_count(vectors, count, None).map_err(|_| error)
+        })?,
+        None => {
+            let resolution = match options.detail.resolution() {
+                Some(resolution) => resolution,
+                None => stable_resolution(&edges, noise, options.seed, previous_resolution)?,
+            };
+            (search.best(resolution, start.as_deref())?, resolution)
+        }
     };
     compact(&mut labels);
     let modularity = modularity(&edges, &labels, 1.0);
     Ok(Division { labels, modularity, resolution })
 }
 
+fn data(n: usize, edges: &[Edge]) -> Result<GraphData> {
+    let mut builder = GraphDataBuilder::new(n);
+    for &(a, b, weight) in edges {
+        builder.add_edge(a, b, weight)?;
+    }
+    Ok(builder.build()?)
+}
+
+/// One division of a graph of `n` rows.
+pub(super) fn leiden_labels(n: usize, edges: &[Edge], resolution: f64, seed: u64) -> Result<Vec<usize>> {
+    Ok(leiden(&data(n, edges)?, resolution, seed, None)?.0)
+}
+
+/// Leiden until it no longer improves, from `start` or from single tracks.
+fn leiden(
+    data: &GraphData,
+    resolution: f64,
+    seed: u64,
+    start: Option<Vec<usize>>,
+) -> Result<(Vec<usize>, f64)> {
+    let leiden = Leiden::new(LeidenConfig {
+        resolution,
+        seed: Some(seed),
+        quality: QualityType::Modularity,
+        // Sequential moves only: the result must not depend on the machine.
+        parallel_local_moving_threshold: Some(usize::MAX),
+        parallel_aggregation_threshold: Some(usize::MAX),
+        ..LeidenConfig::default()
+    });
+    let mut output = match start {
+        Some(start) => leiden.run_with_initial_partition(data, Partition::from_membership(start))?,
+        None => leiden.run(data)?,
+    };
+    for _ in 0..10 {
+        let next = leiden.run_with_initial_partition(data, output.partition.clone())?;
+        if next.quality <= output.quality + 1e-9 {
+            break;
+        }
+        output = next;
+    }
+    Ok((output.partition.as_slice().to_vec(), output.quality))
+}
+
 struct Search<'a> {
     data: &'a GraphData,
-    edges: &'a [(usize, usize, f64)],
+    edges: &'a [Edge],
     noise: &'a [bool],
     min_size: usize,
     seed: u64,
 }
 
 impl Search<'_> {
-    /// Leiden until it no longer improves, from `start` or from single tracks.
-    fn leiden(
-        &self,
-        data: &GraphData,
-        resolution: f64,
-        seed: u64,
-        start: Option<Vec<usize>>,
-    ) -> Result<(Vec<usize>, f64)> {
-        let leiden = Leiden::new(LeidenConfig {
-            resolution,
-            seed: Some(seed),
-            quality: QualityType::Modularity,
-            // Sequential moves only: the result must not depend on the machine.
-            parallel_local_moving_threshold: Some(usize::MAX),
-            parallel_aggregation_threshold: Some(usize::MAX),
-            ..LeidenConfig::default()
-        });
-        let mut output = match start {
-            Some(start) => leiden.run_with_initial_partition(data, Partition::from_membership(start))?,
-            None => leiden.run(data)?,
-        };
-        for _ in 0..10 {
-            let next = leiden.run_with_initial_partition(data, output.partition.clone())?;
-            if next.quality <= output.quality + 1e-9 {
-                break;
-            }
-            output = next;
-        }
-        Ok((output.partition.as_slice().to_vec(), output.quality))
-    }
-
     /// What many near-optimal divisions agree on, preferring what grew from `start`.
     ///
     /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.
@@ -128,7 +152,7 @@ impl Search<'_> {
         let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let found: Vec<Vec<usize>> = (0..runs)
             .into_par_iter()
-            .map(|run| Ok(self.leiden(self.data, resolution, seed.wrapping_add(run), None)?.0))
+            .map(|run| Ok(leiden(self.data, resolution, seed.wrapping_add(run), None)?.0))
             .collect::<Result<_>>()?;
         let mut builder = GraphDataBuilder::new(self.noise.len());
         for &(a, b, weight) in self.edges {
@@ -138,9 +162,9 @@ impl Search<'_> {
             }
         }
         let agreed = builder.build()?;
-        let (mut labels, _) = self.leiden(&agreed, resolution, seed, None)?;
+        let (mut labels, _) = leiden(&agreed, resolution, seed, None)?;
         if let Some(start) = start.filter(|start| start.iter().any(Option::is_some)) {
-            let warm = self.leiden(self.data, resolution, seed, Some(from_previous(start)))?.0;
+            let warm = leiden(self.data, resolution, seed, Some(from_previous(start)))?.0;
             let quality = |labels: &[usize]| {
                 modularity(self.edges, &labels.iter().copied().map(Some).collect::<Vec<_>>(), resolution)
             };
@@ -185,10 +209,10 @@ impl Search<'_> {
         };
         // Where does a single run begin to give enough groups? Most requests are near what Leiden alone gives.
         // Below the coarse level Leiden swallows all that hangs together; joining by Ward keeps groups even.
-        let (mut low, mut high) = (Detail::Coarse.resolution().ln(), 200.0_f64.ln());
+        let (mut low, mut high) = (COARSE.ln(), 200.0_f64.ln());
         for step in 0..10 {
             let middle = if step == 0 { 0.0 } else { f64::midpoint(low, high) };
-            let (labels, _) = self.leiden(self.data, middle.exp(), self.seed, None)?;
+            let (labels, _) = leiden(self.data, middle.exp(), self.seed, None)?;
             match groups(&self.without_crumbs(&labels)).cmp(&count) {
                 Ordering::Less => low = middle,
                 Ordering::Equal => {
@@ -241,12 +265,7 @@ fn groups(labels: &[Option<usize>]) -> usize {
 
 /// Joins groups pairwise, the pair first that gains most modularity, then, where no pair gains, the pair that
 /// adds least to the squared distances from centres (Ward, 1963), until `count` are left.
-fn join_down_to(
-    vectors: ArrayView2<'_, f32>,
-    edges: &[(usize, usize, f64)],
-    labels: &mut [Option<usize>],
-    count: usize,
-) {
+fn join_down_to(vectors: ArrayView2<'_, f32>, edges: &[Edge], labels: &mut [Option<usize>], count: usize) {
     let n = compact(labels);
     let mut centres = super::describe::centres(vectors, n, |row| labels[row]);
     let mut sizes = vec![0.0_f32; n];
@@ -308,7 +327,7 @@ fn compact(labels: &mut [Option<usize>]) -> usize {
 }
 
 /// Newman's modularity of the labelled part of the graph.
-fn modularity(edges: &[(usize, usize, f64)], labels: &[Option<usize>], resolution: f64) -> f64 {
+fn modularity(edges: &[Edge], labels: &[Option<usize>], resolution: f64) -> f64 {
     let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
     let (mut inside, mut volume, mut total) = (0.0, vec![0.0; groups], 0.0);
     for &(a, b, weight) in edges {
@@ -332,7 +351,7 @@ mod tests {
 
     #[test]
     fn modularity_of_two_triangles_and_a_bridge() {
-        let edges: Vec<(usize, usize, f64)> =
+        let edges: Vec<Edge> =
             [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5), (2, 3)].map(|(a, b)| (a, b, 1.0)).to_vec();
         let labels: Vec<Option<usize>> = [0, 0, 0, 1, 1, 1].map(Some).to_vec();
         // 6/7 inside; each side has 7 of 14 edge ends.

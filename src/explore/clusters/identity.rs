@@ -7,17 +7,20 @@ use serde::{Deserialize, Serialize};
 use crate::track::TrackId;
 
 /// What the next clustering needs to give the same ids to the same groups.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// Smallest id never used: an id that is gone is not given to another group.
     pub next_id: u32,
     /// Cluster id of each track then; noise is left out.
     pub members: Vec<(TrackId, u32)>,
+    /// Leiden's resolution then.
+    #[serde(default)]
+    pub resolution: Option<f64>,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { next_id: 1, members: Vec::new() }
+        Self { next_id: 1, members: Vec::new(), resolution: None }
     }
 }
 
@@ -127,7 +130,7 @@ pub(super) fn carry_over(
     }
     let assignment: Vec<u32> = labels.iter().map(|l| l.and_then(|g| id_of[g]).unwrap_or(0)).collect();
     let members = ids.iter().copied().zip(assignment.iter().copied()).filter(|m| m.1 != 0).collect();
-    (assignment, changes, Identity { next_id, members })
+    (assignment, changes, Identity { next_id, members, resolution: None })
 }
 
 #[cfg(test)]
@@ -145,7 +148,7 @@ mod tests {
         let mut members: Vec<(TrackId, u32)> =
             ids[..25].iter().map(|&id| (id, [1, 1, 2, 2, 3][id.0 as usize / 5])).collect();
         members.push((TrackId(900), 4));
-        let previous = Identity { next_id: 6, members };
+        let previous = Identity { next_id: 6, members, resolution: None };
         // Now: 0..6 | 6..10 | 10..25 | 25..40.
         let labels: Vec<Option<usize>> = (0..40)
             .map(|i| {

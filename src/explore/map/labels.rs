@@ -88,13 +88,14 @@ pub(super) fn categories(
     (of_row, categories)
 }
 
-/// Mean position of the rows in the fullest of 24 × 24 fields.
+/// Mean position of the rows in the fullest field of a grid; few rows make a coarse one.
 fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Option<[f32; 2]> {
-    const SIDE: f32 = 24.0;
+    let count = (0..data.meta.len()).filter(|&row| belongs(row)).count();
+    let side = (count as f32).sqrt().round().clamp(3.0, 24.0);
     let mut fields: HashMap<(i32, i32), (usize, [f32; 2])> = HashMap::new();
     for row in (0..data.meta.len()).filter(|&row| belongs(row)) {
         let at = [data.positions[[row, 0]], data.positions[[row, 1]]];
-        let cell = |d: usize| ((at[d] - bounds[d]) / (bounds[d + 2] - bounds[d]) * SIDE).floor() as i32;
+        let cell = |d: usize| ((at[d] - bounds[d]) / (bounds[d + 2] - bounds[d]) * side).floor() as i32;
         let field = fields.entry((cell(0), cell(1))).or_default();
         field.0 += 1;
         field.1[0] += at[0];
@@ -108,11 +109,16 @@ fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool
 /// A rectangle in pixels: left, top, right, bottom.
 pub(super) type Field = [i32; 4];
 
-/// Finds a place for each name near its spot, so that no two overlap and none leaves `frame`; `None` where
-/// there is none (the name is in the legend).
+/// Finds a place for each name near its spot, so that no two overlap, none leaves `frame`, and few points are hidden;
+/// `None` where there is none (the name is in the legend).
 ///
 /// - `wanted`: centre of the name, its width and height, in pixels; the most important first
-pub(super) fn place(wanted: &[([i32; 2], [i32; 2])], frame: Field) -> Vec<Option<Field>> {
+/// - `points`: what had better not be hidden
+pub(super) fn place(
+    wanted: &[([i32; 2], [i32; 2])],
+    frame: Field,
+    points: &[(i32, i32)],
+) -> Vec<Option<Field>> {
     let mut taken: Vec<Field> = Vec::new();
     wanted
         .iter()
@@ -125,7 +131,12 @@ pub(super) fn place(wanted: &[([i32; 2], [i32; 2])], frame: Field) -> Vec<Option
             let overlaps = |a: &Field, b: &Field| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
             let found = free
                 .filter(|field| field[2] <= frame[2] && field[3] <= frame[3])
-                .find(|field| !taken.iter().any(|other| overlaps(field, other)));
+                .filter(|field| !taken.iter().any(|other| overlaps(field, other)))
+                .min_by_key(|field| {
+                    let hidden =
+                        |&&(x, y): &&(i32, i32)| field[0] < x && x < field[2] && field[1] < y && y < field[3];
+                    points.iter().filter(hidden).count()
+                });
             taken.extend(found);
             found
         })
@@ -149,10 +160,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_leave_points_in_sight() {
+        let points: Vec<(i32, i32)> = (0..8).map(|i| (200 + 12 * (i % 4), 150 + 9 * (i / 4))).collect();
+        let field = place(&[([210, 152], [60, 16])], [0, 0, 400, 300], &points)[0].expect("there is room");
+        assert!(
+            points.iter().all(|&(x, y)| x <= field[0] || field[2] <= x || y <= field[1] || field[3] <= y)
+        );
+    }
+
+    #[test]
     fn names_do_not_overlap_and_stay_inside() {
         let wanted: Vec<_> =
             (0..30).map(|i| ([100 + (i * 37) % 60, 100 + (i * 23) % 40], [70, 16])).collect();
-        let placed = place(&wanted, [0, 0, 400, 300]);
+        let placed = place(&wanted, [0, 0, 400, 300], &[]);
         let fields: Vec<Field> = placed.into_iter().flatten().collect();
         assert!(fields.len() > 12);
         for (i, a) in fields.iter().enumerate() {

@@ -161,9 +161,15 @@ fn paint<B: DrawingBackend>(
     // Grey ones first, so that they hide nothing.
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
     rows.sort_by_key(|&row| categories[of_row[row]].spot.is_some());
+    // Dense maps have no room without points; there names lie on them.
+    let mut points = Vec::new();
     for row in rows {
         let category = &categories[of_row[row]];
-        mark(area, to_pixel(data.positions[[row, 0]], data.positions[[row, 1]]), radius, category)?;
+        let at = to_pixel(data.positions[[row, 0]], data.positions[[row, 1]]);
+        mark(area, at, radius, category)?;
+        if data.meta.len() <= 5000 {
+            points.push(at);
+        }
     }
 
     // Names on the map, with a white halo.
@@ -179,7 +185,7 @@ fn paint<B: DrawingBackend>(
             names.push(name);
         }
     }
-    for (name, field) in names.iter().zip(place(&wanted, frame)) {
+    for (name, field) in names.iter().zip(place(&wanted, frame, &points)) {
         let Some(field) = field else { continue };
         let centre = (i32::midpoint(field[0], field[2]), i32::midpoint(field[1], field[3]));
         let centred = style.pos(Pos::new(HPos::Center, VPos::Center));

@@ -1,0 +1,12 @@
+#!/bin/sh
+# The README's pictures, from the demo's music: pictures.sh [VOISIN]; writes docs/{map,map-clusters,genres,dendrogram}.png
+set -eu
+cd "$(dirname "$0")/.."
+voisin=${1:-target/release/voisin}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export VOISIN_LIBRARY="$work/library"
+"$voisin" add --quiet data/demo/library
+"$voisin" map --output docs/map.png --title "The demo's music, by genre"
+"$voisin" map --update --output docs/map-clusters.png --colour-by cluster --title "The same, by cluster"
+"$voisin" genres --heatmap docs/genres.png --dendrogram docs/dendrogram.png > /dev/null
