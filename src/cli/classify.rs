@@ -35,6 +35,9 @@ struct EvidenceJson {
 }
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    if let Some(ending) = super::first_guess::run_if_unlabelled(context, args)? {
+        return Ok(ending);
+    }
     let mut engine = context.open_engine()?;
     let labels = engine.labels(&Taxonomy::default())?;
     if labels.is_empty() {

@@ -10,14 +10,17 @@ mod classify;
 mod context;
 mod demo;
 mod embed;
+mod eval;
 mod explore;
 mod export;
+mod first_guess;
 mod genres;
 mod model;
 mod render;
 mod shell;
 mod similar;
 mod status;
+mod train;
 
 use std::process::ExitCode;
 
@@ -103,6 +106,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Verify(args) => check::verify(&context, &args),
         Command::Repair(_) => check::repair(&context),
         Command::Export(args) => export::run(&context, &args),
+        Command::Train(args) => train::run(&context, &args.command),
+        Command::Eval(args) => eval::run(&context, &args.command),
         Command::Bench(args) => bench::run(&context, &args),
         Command::Model(args) => model::run(&context, &args.command),
         Command::Completions(args) => shell::completions(&mut Cli::command(), args.shell),

@@ -159,4 +159,72 @@ impl Embedder {
         let vector = pool(windows.view())?;
         Ok(FileEmbedding { vector, windows, starts: kept, report })
     }
+
+    /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and for a model without tags.
+    pub fn tag_logits(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+    ) -> Result<Vec<f32>, EngineError> {
+        let config = self.front_end.config();
+        let (rate, length, cells) = (config.sample_rate(), config.window_samples(), config.cells());
+        let samples = audio::resampled_len(info, rate);
+        if samples < length as u64 {
+            return Err(EngineError::TooShort {
+                path: path.to_owned(),
+                seconds: info.seconds(),
+                least: length as f64 / f64::from(rate),
+            });
+        }
+        let starts = match plan {
+            WindowPlan::Spread(n) => windows::spread(samples, length, n, rate as usize),
+            WindowPlan::All => windows::hop_1s(samples, length, rate),
+            WindowPlan::Reference { hop, center } => windows::reference(samples, length, hop, center),
+        };
+        let mut scratch = self.front_end.scratch();
+        let mut batch = Vec::with_capacity(cells * starts.len().min(BATCH));
+        let mut sums = vec![0.0f64; self.encoder.tags()];
+        let mut count = 0usize;
+        let mut fault = None;
+        let mut flush = |batch: &mut Vec<f32>| -> Result<(), EngineError> {
+            let tagged = self.encoder.encode_with_tags(batch, batch.len() / cells)?;
+            for row in tagged.logits.rows() {
+                count += 1;
+                for (sum, &x) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(x);
+                }
+            }
+            batch.clear();
+            Ok(())
+        };
+        let report = audio::read_windows(path, info, rate, &starts, length, &mut |_, window| {
+            if fault.is_some() || windows::is_near_silent(window) {
+                return;
+            }
+            let filled = batch.len();
+            batch.resize(filled + cells, 0.0);
+            self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
+            if batch.len() == BATCH * cells {
+                fault = flush(&mut batch).err();
+            }
+        })?;
+        if let Some(error) = fault {
+            return Err(error);
+        }
+        if report.decoded_share < LEAST_DECODED {
+            let path = path.to_owned();
+            return Err(audio::AudioError::MostlyDamaged { path, share: report.decoded_share }.into());
+        }
+        if !batch.is_empty() {
+            flush(&mut batch)?;
+        }
+        if count == 0 {
+            return Err(EngineError::Silent { path: path.to_owned() });
+        }
+        Ok(sums.iter().map(|sum| (sum / count as f64) as f32).collect())
+    }
 }

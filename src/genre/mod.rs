@@ -18,6 +18,7 @@
 
 mod choose;
 mod data;
+mod default;
 mod error;
 mod folds;
 mod fusion;
@@ -37,6 +38,7 @@ mod taxonomy;
 mod vote;
 
 pub use data::{Queries, TrainingSet, WindowSet};
+pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;
 pub use folds::grouped_folds;
 pub use fusion::{Fusion, Novelty};
@@ -45,6 +47,7 @@ pub use head::{Head, HeadFit, HeadOptions, HeldOut};
 pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};
 pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality};
 pub use nearest::{Near, nearest};
+pub(crate) use optimise::lbfgs;
 pub use prediction::{Agreement, Confidence, GenrePrediction, UnknownReason};
 pub use space::{Space, Transform};
 pub use suspects::{Suspect, rank as rank_suspects, suspects};

@@ -1,16 +1,19 @@
 //! The command line as clap reads it: one structure per verb, each with an example.
 
+mod eval;
 mod explore;
 mod genre;
 mod library;
 mod model;
 mod search;
+mod train;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use voisin::encoder::DeviceChoice;
 
+pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use explore::{
     ArtistsArgs, ClustersArgs, DetailKind, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
     PlaylistFormat,
@@ -26,6 +29,9 @@ pub(crate) use model::{
 };
 pub(crate) use search::{
     FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SearchKind, SimilarArgs, TableFormat,
+};
+pub(crate) use train::{
+    EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, TrainArgs, TrainCommand, Weighted,
 };
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
@@ -100,6 +106,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Repair(RepairArgs),
     Export(ExportArgs),
+    Train(TrainArgs),
+    Eval(EvalArgs),
     Bench(BenchArgs),
     Model(ModelArgs),
     Completions(CompletionsArgs),
