@@ -69,6 +69,7 @@ fn main() -> Result<()> {
                 provenance: "trained by the voisin project on free music from Debian's packages".to_owned(),
                 tags_share: 0.0,
                 frames: Vec::new(),
+                corpus: None,
             })?;
             println!("{} ({} bytes of weights)", exported.path.display(), exported.bytes);
         }

@@ -197,6 +197,7 @@ fn prepares_trains_resumes_and_exports() {
         provenance: "made-up music".to_owned(),
         tags_share: 0.5,
         frames: Vec::new(),
+        corpus: None,
     })
     .expect("the weights can be written");
     assert!(exported.bytes < 10_000_000, "{}", exported.bytes);
@@ -341,6 +342,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         provenance: "made-up music".to_owned(),
         tags_share: 0.0,
         frames: vec![("musicnn-msd".to_owned(), 1.0), ("vgg-test".to_owned(), 0.5)],
+        corpus: None,
     };
     let exported = export(&export_options).expect("the weights can be written");
     let device = voisin::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");

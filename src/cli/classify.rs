@@ -121,6 +121,9 @@ impl Answer {
 }
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    if let Some(ending) = super::first_guess::run_if_unlabelled(context, args)? {
+        return Ok(ending);
+    }
     let mut engine = context.open_engine()?;
     let head = head(context, &engine, args)?;
     if head.is_none() && args.precision.is_some() {
@@ -147,7 +150,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     }
     let answers: Vec<Answer> = match head {
         Some((head, source)) => by_head(&engine, head, &source, wanted, args)?,
-        None => by_vote(context, &mut engine, wanted, args)?,
+        None => by_vote(&mut engine, wanted, args)?,
     };
     let nobody = answers.iter().any(|answer| answer.best().is_none());
     if args.write.write_tags {
@@ -218,12 +221,7 @@ fn by_head(
     Ok(answers.into_iter().map(Answer::Head).collect())
 }
 
-fn by_vote(
-    context: &Context,
-    engine: &mut Engine,
-    wanted: Vec<Seed>,
-    args: &ClassifyArgs,
-) -> anyhow::Result<Vec<Answer>> {
+fn by_vote(engine: &mut Engine, wanted: Vec<Seed>, args: &ClassifyArgs) -> anyhow::Result<Vec<Answer>> {
     let labels = engine.labels(&args.labels.source())?;
     if labels.is_empty() {
         return Err(EngineError::NoLabels.into());

@@ -60,7 +60,7 @@ fn picture_format(path: &Path) -> anyhow::Result<bool> {
 
 fn draw(scene: &Scene, path: &Path) -> anyhow::Result<()> {
     let bytes = if picture_format(path)? { scene.png(SCALE)? } else { scene.svg().into_bytes() };
-    super::eval::write(path, &bytes)
+    super::render::write_file(path, &bytes)
 }
 
 /// The overview of all genres, as the demo shows it too.

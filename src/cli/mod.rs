@@ -13,6 +13,7 @@ mod embed;
 mod eval;
 mod explore;
 mod export;
+mod first_guess;
 mod genres;
 mod model;
 mod render;
@@ -93,8 +94,6 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Classify(args) => classify::run(&context, &args),
         Command::Genres(args) => genres::run(&context, &args),
         Command::Suspects(args) => suspects::run(&context, &args),
-        Command::Train(args) => train::run(&context, &args),
-        Command::Eval(args) => eval::run(&context, &args),
         Command::Clusters(args) => explore::clusters(&context, &args),
         Command::Map(args) => explore::map(&context, &args),
         Command::Path(args) => explore::walk(&context, &args),
@@ -110,6 +109,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Verify(args) => check::verify(&context, &args),
         Command::Repair(_) => check::repair(&context),
         Command::Export(args) => export::run(&context, &args),
+        Command::Train(args) => train::run(&context, &args.command),
+        Command::Eval(args) => eval::run(&context, &args.command),
         Command::Bench(args) => bench::run(&context, &args),
         Command::Model(args) => model::run(&context, &args.command),
         Command::Completions(args) => shell::completions(&mut Cli::command(), args.shell),

@@ -18,9 +18,11 @@ const EPSILON: f64 = 1e-3;
 pub(crate) const CHANNELS: usize = 128;
 /// Names of the convolutions.
 pub(crate) const CONVOLUTIONS: [&str; 5] = ["1CNN", "2CNN", "3CNN", "4CNN", "5CNN"];
-/// Frames and bands that each pool takes, and its steps.
-const POOLS: [[(usize, usize); 2]; 5] =
-    [[(4, 1), (2, 2)], [(2, 2), (2, 2)], [(2, 2), (2, 2)], [(2, 2), (2, 2)], [(4, 4), (4, 4)]];
+/// Frames and bands that each pool joins.
+///
+/// These are the pools of the graph that `MSD_vgg` was saved with. The package's own `models.py` has others (4 × 1 with
+/// steps of 2 × 2, then 2 × 2 three times); on music, the batch norms' stored statistics fit the graph's and not those.
+const POOLS: [(usize, usize); 5] = [(4, 1), (1, 4), (2, 2), (2, 2), (4, 4)];
 
 /// Name of batch norm `i`: of the input, then of each convolution.
 pub(crate) fn norm_name(i: usize) -> String {
@@ -60,10 +62,10 @@ impl Vgg {
     pub(crate) fn forward(&self, mels: &Tensor) -> Result<(Tensor, Tensor)> {
         let _enter = self.span.enter();
         let mut x = self.input_norm.forward_t(mels, false)?.transpose(2, 3)?.contiguous()?; // [n, 1, 187, 96]
-        for ((conv, norm), [window, step]) in self.blocks.iter().zip(POOLS) {
+        for ((conv, norm), window) in self.blocks.iter().zip(POOLS) {
             x = norm.forward_t(&conv.forward(&x)?.relu()?, false)?;
-            // [n, 128, 92, 48], [46, 24], [23, 12], [11, 6], [2, 1]
-            x = x.max_pool2d_with_stride(window, step)?;
+            // [n, 128, 46, 96], [46, 24], [23, 12], [11, 6], [2, 1]
+            x = x.max_pool2d_with_stride(window, window)?;
         }
         // TensorFlow flattens [time, band, channel].
         let penultimate = x.permute((0, 2, 3, 1))?.contiguous()?.flatten_from(1)?;

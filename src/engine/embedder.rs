@@ -42,6 +42,21 @@ pub enum WindowPlan {
     },
 }
 
+impl WindowPlan {
+    /// First samples of the windows of `length` samples in a track of `samples`, at `rate` Hz.
+    fn starts(self, samples: u64, length: usize, rate: u32) -> Vec<i64> {
+        match self {
+            Self::Spread(n) => windows::spread(samples, length, n, rate as usize),
+            Self::All => windows::hop_1s(samples, length, rate),
+            Self::Part { from, to } => {
+                let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
+                windows::part(samples, length, rate, sample(from), sample(to))
+            }
+            Self::Reference { hop, center } => windows::reference(samples, length, hop, center),
+        }
+    }
+}
+
 /// What listening to a file gave.
 #[derive(Debug, Clone)]
 pub struct FileEmbedding {
@@ -114,15 +129,7 @@ impl Embedder {
                 least: length as f64 / f64::from(rate),
             });
         }
-        let starts = match plan {
-            WindowPlan::Spread(n) => windows::spread(samples, length, n, rate as usize),
-            WindowPlan::All => windows::hop_1s(samples, length, rate),
-            WindowPlan::Part { from, to } => {
-                let sample = |ms: u32| u64::from(ms) * u64::from(rate) / 1000;
-                windows::part(samples, length, rate, sample(from), sample(to))
-            }
-            WindowPlan::Reference { hop, center } => windows::reference(samples, length, hop, center),
-        };
+        let starts = plan.starts(samples, length, rate);
 
         let cells = config.cells();
         let together = BATCH.max(self.encoder.preferred_batch());
@@ -177,5 +184,69 @@ impl Embedder {
             .map_err(|_| EngineError::Shape)?;
         let vector = pool(windows.view())?;
         Ok(FileEmbedding { vector, windows, starts: kept, report })
+    }
+
+    /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and for a model without tags.
+    pub fn tag_logits(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+    ) -> Result<Vec<f32>, EngineError> {
+        let config = self.front_end.config();
+        let (rate, length, cells) = (config.sample_rate(), config.window_samples(), config.cells());
+        let samples = audio::resampled_len(info, rate);
+        if samples < length as u64 {
+            return Err(EngineError::TooShort {
+                path: path.to_owned(),
+                seconds: info.seconds(),
+                least: length as f64 / f64::from(rate),
+            });
+        }
+        let starts = plan.starts(samples, length, rate);
+        let mut scratch = self.front_end.scratch();
+        let mut batch = Vec::with_capacity(cells * starts.len().min(BATCH));
+        let mut sums = vec![0.0f64; self.encoder.tags()];
+        let mut count = 0usize;
+        let mut fault = None;
+        let mut flush = |batch: &mut Vec<f32>| -> Result<(), EngineError> {
+            let tagged = self.encoder.encode_with_tags(batch, batch.len() / cells)?;
+            for row in tagged.logits.rows() {
+                count += 1;
+                for (sum, &x) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(x);
+                }
+            }
+            batch.clear();
+            Ok(())
+        };
+        let report = audio::read_windows(path, info, rate, &starts, length, &mut |_, window| {
+            if fault.is_some() || windows::is_near_silent(window) {
+                return;
+            }
+            let filled = batch.len();
+            batch.resize(filled + cells, 0.0);
+            self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
+            if batch.len() == BATCH * cells {
+                fault = flush(&mut batch).err();
+            }
+        })?;
+        if let Some(error) = fault {
+            return Err(error);
+        }
+        if report.decoded_share < LEAST_DECODED {
+            let path = path.to_owned();
+            return Err(audio::AudioError::MostlyDamaged { path, share: report.decoded_share }.into());
+        }
+        if !batch.is_empty() {
+            flush(&mut batch)?;
+        }
+        if count == 0 {
+            return Err(EngineError::Silent { path: path.to_owned() });
+        }
+        Ok(sums.iter().map(|sum| (sum / count as f64) as f32).collect())
     }
 }

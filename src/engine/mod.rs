@@ -11,8 +11,8 @@ mod error;
 mod export;
 mod genres;
 mod head;
-mod labels;
 mod keeper;
+mod labels;
 mod passage;
 mod search;
 
@@ -25,8 +25,8 @@ pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
 pub use head::{GENRE_MODEL_FILE, GenreAnswer, GenreHead, RETRAIN_SHARE};
-pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackFacts};
 pub use keeper::IndexKeeper;
+pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackFacts};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 

@@ -2,7 +2,11 @@
 //!
 //! Pictures are made of a few shapes ([`Scene`]), so that both formats show the same.
 
+mod chart;
+
 use std::sync::Once;
+
+pub use chart::{Curve, bars, chart};
 
 use plotters::{
     backend::BitMapBackend,

@@ -38,6 +38,14 @@ pub enum RetrievalError {
         /// Rows and columns of the copies.
         copies: (usize, usize),
     },
+    /// Too few artists or labels to learn from some and judge others.
+    #[error("found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels")]
+    TooFewGroups {
+        /// Artists there are.
+        groups: usize,
+        /// Folds asked for.
+        folds: usize,
+    },
     /// No query has a candidate.
     #[error("nothing to evaluate: expected two or more tracks of different artists")]
     TooFew,
@@ -204,18 +212,34 @@ pub fn robustness(
     if originals.dim() != copies.dim() {
         return Err(RetrievalError::Shapes { originals: originals.dim(), copies: copies.dim() });
     }
-    if originals.is_empty() {
+    robustness_among(originals, copies, &(0..copies.nrows()).collect::<Vec<_>>())
+}
+
+/// As [`robustness`], where row i of `copies` is a copy of row `own[i]` of `originals`.
+///
+/// # Errors
+/// No copies, another dimension, not as many numbers as copies, or a number that is no row of the originals.
+pub fn robustness_among(
+    originals: ArrayView2<'_, f32>,
+    copies: ArrayView2<'_, f32>,
+    own: &[usize],
+) -> Result<Robustness, RetrievalError> {
+    let fits = own.len() == copies.nrows() && own.iter().all(|&row| row < originals.nrows());
+    if originals.ncols() != copies.ncols() || !fits {
+        return Err(RetrievalError::Shapes { originals: originals.dim(), copies: copies.dim() });
+    }
+    if originals.is_empty() || copies.is_empty() {
         return Err(RetrievalError::TooFew);
     }
     let (originals, copies) = (unit(originals, false), unit(copies, false));
     let similarity = copies.dot(&originals.t());
     let n = copies.nrows();
-    let found =
-        (0..n).filter(|&i| similarity.row(i).iter().all(|&other| other <= similarity[[i, i]])).count();
+    let own = |i: usize| similarity[[i, own[i]]];
+    let found = (0..n).filter(|&i| similarity.row(i).iter().all(|&other| other <= own(i))).count();
     Ok(Robustness {
         copies: n,
         found: found as f64 / n as f64,
-        similarity: (0..n).map(|i| f64::from(similarity[[i, i]])).sum::<f64>() / n as f64,
+        similarity: (0..n).map(|i| f64::from(own(i))).sum::<f64>() / n as f64,
     })
 }
 
@@ -323,6 +347,11 @@ mod tests {
             robustness(originals.view(), copies.slice(ndarray::s![..2, ..])),
             Err(RetrievalError::Shapes { .. })
         ));
+        // Among more originals than there are copies.
+        let some =
+            robustness_among(originals.view(), originals.slice(ndarray::s![1.., ..]), &[1, 0]).unwrap();
+        assert!((some.found - 0.5).abs() < 1e-9 && some.copies == 2);
+        assert!(robustness_among(originals.view(), originals.view(), &[0, 1, 3]).is_err());
         let alone = retrieval(originals.view(), &[0; 3], &[Some(1); 3], RetrievalOptions::default());
         assert_eq!(alone, Err(RetrievalError::TooFew));
         assert!(matches!(

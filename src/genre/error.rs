@@ -24,6 +24,12 @@ pub enum GenreError {
         /// How many columns the line has.
         columns: usize,
     },
+    /// The default genre head, or the tags given to it, make no sense.
+    #[error("the default genre head cannot be used: {reason}")]
+    DefaultHead {
+        /// What is wrong.
+        reason: String,
+    },
     /// A setting outside its range.
     #[error("{name} is {value}: expected {expected}")]
     Setting {

@@ -18,6 +18,7 @@
 
 mod choose;
 mod data;
+mod default;
 mod error;
 mod fitting;
 mod folds;
@@ -40,6 +41,7 @@ mod vote;
 mod voters;
 
 pub use data::{Queries, TrainingSet, WindowSet};
+pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;
 pub use folds::grouped_folds;
 pub use fusion::{Fusion, Novelty};
@@ -48,6 +50,7 @@ pub use head::{Head, HeadFit, HeadOptions, HeldOut};
 pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};
 pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality};
 pub use nearest::{Near, nearest};
+pub(crate) use optimise::lbfgs;
 pub use prediction::{Agreement, Confidence, GenrePrediction, UnknownReason};
 pub use provenance::Provenance;
 pub use space::{Space, Transform};

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 /// Where the minimiser stopped.
 #[derive(Debug, Clone)]
-pub(super) struct Minimum {
-    pub(super) x: Vec<f64>,
-    pub(super) iterations: usize,
+pub(crate) struct Minimum {
+    pub(crate) x: Vec<f64>,
+    pub(crate) iterations: usize,
 }
 
 /// Minimises a smooth function.
@@ -15,7 +15,7 @@ pub(super) struct Minimum {
 ///
 /// Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 7.5, with backtracking to the sufficient
 /// decrease condition; steps that show no positive curvature do not enter the memory. Deterministic.
-pub(super) fn lbfgs<E>(
+pub(crate) fn lbfgs<E>(
     start: Vec<f64>,
     max_iterations: usize,
     mut f: impl FnMut(&[f64]) -> Result<(f64, Vec<f64>), E>,

@@ -1,16 +1,13 @@
-//! `eval`.
+//! `eval`: how good genres, neighbours and vectors are, judged by labels.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
-use voisin::engine::GroupBy;
 
-use super::genre::parse_precision;
-use super::{LabelArgs, ReportFormat};
+use super::{EvalGenreArgs, ReportFormat};
 
-/// Measure how well voisin does on your own music
+/// Measure how well genres, neighbours and vectors fit the labels of a library
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin eval genre --html genres.html")]
 pub(crate) struct EvalArgs {
     #[command(subcommand)]
     pub(crate) command: EvalCommand,
@@ -19,79 +16,71 @@ pub(crate) struct EvalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvalCommand {
     Genre(EvalGenreArgs),
+    Retrieval(RetrievalArgs),
+    Embedding(EmbeddingArgs),
 }
 
-/// Cross-validate the genre engine beside its rivals
-///
-/// Every track is judged by an engine that never heard its artist; whatever is chosen is chosen inside the training
-/// part. The trained head, the neighbours' vote and both joined stand beside an RBF support vector machine, the
-/// nearest centroid, and always saying the commonest genre.
-///
-/// With --vectors and --labels it works on anybody's vectors, without a library; with --test-vectors and --predictions
-/// it trains on the first and predicts the second.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin eval genre --html genres.html\n  voisin eval genre --label-from folder --group-by album --format json\n  voisin eval genre --vectors X.npy --labels L.csv --groups G.csv\n  voisin eval genre --vectors X.npy --labels L.csv --test-vectors T.npy --predictions OUT.csv\n\nFiles: X.npy and T.npy hold float32 or float64 [rows, dimension]; L.csv has the columns row,genre and G.csv row,group, rows counted from 0; OUT.csv gets row,genre,probability,unknown, where genre is always the best known one."
-)]
-pub(crate) struct EvalGenreArgs {
-    #[command(flatten)]
-    pub(crate) labels_from: LabelArgs,
-    /// What must not be on both sides of a split: artist, album, folder, track (each alone), or a CSV file with the
-    /// columns path and group
-    #[arg(long, default_value = "artist", value_name = "artist|album|folder|track|CSV", value_parser = parse_group)]
-    pub(crate) group_by: GroupBy,
-    /// Parts that the artists are dealt into
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50))]
-    pub(crate) folds: u32,
-    /// How often they are dealt
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) repeats: u32,
-    /// Start of the random numbers
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) seed: u64,
-    /// Genres with fewer tracks are left to the neighbours
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+/// What both evaluations take.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EvalOutput {
+    /// Genres to count as one, separated by commas; may be repeated
+    #[arg(long, value_name = "GENRE,GENRE")]
+    pub(crate) join: Vec<String>,
+    /// Leave out genres with fewer tracks than this
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) min_tracks: u32,
-    /// Leave out the rivals
-    #[arg(long)]
-    pub(crate) no_rivals: bool,
-    /// Look at track vectors only, not at windows
-    #[arg(long)]
-    pub(crate) no_windows: bool,
-    /// Write the report as one self-contained page
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) html: Option<PathBuf>,
-    /// How the report is printed
+    /// Write a report in Markdown, with plots (SVG) beside it
+    #[arg(long, value_name = "FILE.md", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-    /// Vectors to work on instead of the library's: a .npy file
-    #[arg(long, value_name = "X.npy", requires = "labels", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath,
-        conflicts_with_all = ["label_from", "group_by"])]
-    pub(crate) vectors: Option<PathBuf>,
-    /// Their genres: a CSV file with the columns row and genre
-    #[arg(long, value_name = "L.csv", requires = "vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) labels: Option<PathBuf>,
-    /// Their groups (artists): a CSV file with the columns row and group
-    #[arg(long, value_name = "G.csv", requires = "vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) groups: Option<PathBuf>,
-    /// Vectors to predict after training on --vectors
-    #[arg(long, value_name = "T.npy", requires_all = ["vectors", "predictions"], help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) test_vectors: Option<PathBuf>,
-    /// Where the predictions go: row,genre,probability,unknown
-    #[arg(long, value_name = "OUT.csv", requires = "test_vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) predictions: Option<PathBuf>,
-    /// In predictions, answers less sure than this precision asks for are marked unknown (0.5 to 1)
-    #[arg(long, value_name = "P", requires = "test_vectors", help_heading = "Vectors from anywhere", value_parser = parse_precision)]
-    pub(crate) precision: Option<f32>,
 }
 
-fn parse_group(text: &str) -> Result<GroupBy, String> {
-    let Ok(group) = text.parse();
-    match &group {
-        GroupBy::File(path) if !path.is_file() => Err(format!(
-            "expected artist, album, folder, track or the path of a CSV file; there is no file {}",
-            path.display()
-        )),
-        _ => Ok(group),
-    }
+/// Do neighbours share the query's genre? Precision, average precision, k-NN accuracy
+///
+/// Labels are the first genre of each track's tags. Tracks by the query's artist never count as its neighbours (the
+/// artist filter of Pampalk, Flexer and Widmer, 2005). Spreads are over redraws of the queries. With --robustness:
+/// degraded copies are made in a temporary folder and asked with; how many find their original first?
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin eval retrieval --neighbours 10 --join pop,rock --report retrieval.md\n  voisin eval retrieval --robustness --sample 50 --format json"
+)]
+pub(crate) struct RetrievalArgs {
+    /// How many neighbours are looked at
+    #[arg(long, short = 'k', default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) neighbours: u32,
+    /// Bring every dimension to mean 0 and deviation 1 over the library first
+    #[arg(long)]
+    pub(crate) standardise: bool,
+    /// Also make degraded copies and see whether they find their original
+    #[arg(long)]
+    pub(crate) robustness: bool,
+    /// Tracks to make degraded copies of, evenly spread over the library; 0 takes all
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub(crate) sample: u32,
+    #[command(flatten)]
+    pub(crate) output: EvalOutput,
+}
+
+/// Can simple classifiers read the genre off the vectors? Linear and RBF-SVM probes
+///
+/// All tracks of an artist are on one side of every fold. Means and deviations are over dealings of the artists.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin eval embedding --folds 5 --seeds 3 --join pop,rock --format json")]
+pub(crate) struct EmbeddingArgs {
+    /// Parts that the artists are dealt into
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100))]
+    pub(crate) folds: u32,
+    /// Dealings
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) seeds: u32,
+    /// Weight of errors in the support vector machine
+    #[arg(long, default_value_t = 3.0, value_name = "C")]
+    pub(crate) svm_c: f64,
+    /// Weight of errors in the logistic regression
+    #[arg(long, default_value_t = 0.1, value_name = "C")]
+    pub(crate) linear_c: f64,
+    #[command(flatten)]
+    pub(crate) output: EvalOutput,
 }

@@ -1,19 +1,22 @@
 //! The command line as clap reads it: one structure per verb, each with an example.
 
 mod eval;
+mod eval_genre;
 mod explore;
 mod genre;
 mod library;
 mod model;
 mod search;
 mod train;
+mod train_genre;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use voisin::encoder::DeviceChoice;
 
-pub(crate) use eval::{EvalArgs, EvalCommand, EvalGenreArgs};
+pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
+pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
     ArtistsArgs, ClustersArgs, DetailKind, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
     PlaylistFormat,
@@ -30,7 +33,10 @@ pub(crate) use model::{
 pub(crate) use search::{
     FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SearchKind, SimilarArgs, TableFormat,
 };
-pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
+pub(crate) use train::{
+    EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, TrainArgs, TrainCommand, Weighted,
+};
+pub(crate) use train_genre::TrainGenreArgs;
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
 ///

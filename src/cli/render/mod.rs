@@ -160,6 +160,12 @@ pub(crate) fn grouped(n: u64) -> String {
     text
 }
 
+/// Writes a result to a file that the user named.
+pub(crate) fn write_file(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! The VGG network of the `musicnn` package on a CPU, forward.
+//! The VGG network of the `musicnn` package (its `MSD_vgg`) on a CPU, forward.
 
 #![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
 
@@ -28,6 +28,8 @@ pub(crate) const PENULTIMATE: usize = 256;
 pub(crate) const TAGS: usize = 50;
 /// Patches that go through the network together, so that the deep layers' filters are read once for all.
 const GROUP: usize = 8;
+/// Bands and frames that each pool joins.
+const POOLS: [(usize, usize); 5] = [(1, 4), (4, 1), (2, 2), (2, 2), (4, 4)];
 /// Row length of the padded image, and of the first convolution's output in the scratch.
 const WIDE: usize = FRAMES + 2;
 
@@ -60,8 +62,7 @@ pub(in crate::encoder) struct VggOutputs {
 
 /// The network, prepared for one instruction set. Any number of threads may use it.
 ///
-/// Rows are mel bands and columns frames. Of the first convolution only even rows are computed: its pool, 1 band × 4
-/// frames with stride 2 × 2, reads no others.
+/// Rows are mel bands and columns frames.
 #[derive(Debug)]
 pub(in crate::encoder) struct FastVgg {
     isa: Isa,
@@ -96,9 +97,8 @@ pub(super) struct Pool {
     rows: usize,
     cols: usize,
     c: usize,
-    /// Rows and columns of a window, and of a step.
+    /// Rows and columns that are joined.
     window: (usize, usize),
-    step: (usize, usize),
     scale: *const f32,
     shift: *const f32,
 }
@@ -109,7 +109,7 @@ unsafe fn pool_generic<S: Simd>(a: &Pool) {
     unsafe {
         for y in 0..a.rows {
             for x in 0..a.cols {
-                let corner = a.src.add(y * a.step.0 * a.src_row + x * a.step.1 * a.c);
+                let corner = a.src.add(y * a.window.0 * a.src_row + x * a.window.1 * a.c);
                 let out = a.dst.add(y * a.dst_row + x * a.c);
                 let mut channel = 0;
                 while channel < a.c {
@@ -151,9 +151,9 @@ impl FastVgg {
                 }
             }
         }
-        let mut shape = Shape { h: BANDS / 2, w: (FRAMES - 4) / 2 + 1, c: CHANNELS };
+        let mut shape = Shape { h: BANDS, w: FRAMES / POOLS[0].1, c: CHANNELS };
         let (mut filters, mut plans) = (Vec::new(), Vec::new());
-        for layer in &layers[1..] {
+        for (layer, (rows, cols)) in layers[1..].iter().zip(&POOLS[1..]) {
             let mut made = Filters::empty(isa, Precision::F32, CHANNELS, CHANNELS);
             made.set(&layer.weight, CHANNELS, CHANNELS, |o, i, tap| {
                 (o * CHANNELS + i) * 9 + tap % 3 * 3 + tap / 3
@@ -161,7 +161,7 @@ impl FastVgg {
             made.bias.clone_from(&layer.bias);
             filters.push(made);
             plans.push(Plan::new(shape, CHANNELS, Epilogue::Relu));
-            shape = shape.pooled(CHANNELS);
+            shape = Shape { h: shape.h / rows, w: shape.w / cols, c: CHANNELS };
         }
         Self {
             isa,
@@ -250,7 +250,7 @@ impl FastVgg {
         }
     }
 
-    /// The first convolution's even rows, and their pool.
+    /// The first convolution, row by row, and its pool.
     fn first(&self, image: &Buf, to: &mut Act, n: usize) {
         let shape = to.shape;
         let image = Shared(image.as_ptr().cast_mut());
@@ -259,11 +259,11 @@ impl FastVgg {
         (0..n * shape.h).into_par_iter().with_max_len(4).for_each(|task| {
             let (patch, row) = (task / shape.h, task % shape.h);
             with_scratch(FRAMES * CHANNELS, |pixels| {
-                // SAFETY: the rows 2 · row … 2 · row + 2 of the bordered image exist; the scratch holds a row of
+                // SAFETY: the rows row … row + 2 of the bordered image exist; the scratch holds a row of
                 // outputs; each task writes its own row of its patch.
                 unsafe {
                     let convolution = First {
-                        src: image.at((patch * (BANDS + 2) + 2 * row) * WIDE),
+                        src: image.at((patch * (BANDS + 2) + row) * WIDE),
                         src_row: WIDE,
                         dst: pixels,
                         dst_row: FRAMES * CHANNELS,
@@ -283,8 +283,7 @@ impl FastVgg {
                         rows: 1,
                         cols: shape.w,
                         c: CHANNELS,
-                        window: (1, 4),
-                        step: (1, 2),
+                        window: POOLS[0],
                         scale: scale.as_ptr(),
                         shift: shift.as_ptr(),
                     };
@@ -294,26 +293,26 @@ impl FastVgg {
         });
     }
 
-    /// 2×2 pool after convolution `index + 2`.
+    /// The pool after convolution `index + 2`.
     fn pool(&self, index: usize, from: &Act, to: &mut Act, n: usize) {
         let (before, after) = (from.shape, to.shape);
         let source = Shared(from.buf.as_ptr().cast_mut());
         let target = Shared(to.buf.as_mut_ptr());
         let (scale, shift) = &self.norms[index + 1];
+        let window = POOLS[index + 1];
         (0..n * after.h).into_par_iter().with_max_len(4).for_each(|task| {
             let (patch, row) = (task / after.h, task % after.h);
-            // SAFETY: the rows 2 · row and 2 · row + 1 exist; each task writes its own row of its patch.
+            // SAFETY: the rows that output row `row` joins exist; each task writes its own row of its patch.
             unsafe {
                 let pooled = Pool {
-                    src: source.at(patch * before.len() + before.at(2 * row, 0)),
+                    src: source.at(patch * before.len() + before.at(window.0 * row, 0)),
                     src_row: before.row(),
                     dst: target.at(patch * after.len() + after.at(row, 0)),
                     dst_row: 0,
                     rows: 1,
                     cols: after.w,
                     c: CHANNELS,
-                    window: (2, 2),
-                    step: (2, 2),
+                    window,
                     scale: scale.as_ptr(),
                     shift: shift.as_ptr(),
                 };
@@ -337,8 +336,7 @@ impl FastVgg {
                     rows: 1,
                     cols: 2,
                     c: CHANNELS,
-                    window: (4, 4),
-                    step: (4, 4),
+                    window: POOLS[4],
                     scale: scale.as_ptr(),
                     shift: shift.as_ptr(),
                 };

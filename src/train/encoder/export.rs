@@ -7,8 +7,9 @@ use half::f16;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
-use super::cache::write_safetensors;
+use super::cache::{Dataset, write_safetensors};
 use super::layout::Layout;
+use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
 use crate::encoder::conv::OPENL3_WIDTHS;
 use crate::encoder::{Architecture, ModelManifest, ModelRef};
@@ -30,6 +31,9 @@ pub struct ExportOptions {
     pub tags_share: f32,
     /// Teachers whose frames make up the search vector, with a weight each; none: the first, with weight 1.
     pub frames: Vec<(String, f32)>,
+    /// Prepared music to fit centring and whitening on; they are folded in only if they help on groups that they were
+    /// not fitted on.
+    pub corpus: Option<PathBuf>,
 }
 
 /// What was written.
@@ -41,6 +45,8 @@ pub struct Exported {
     pub path: PathBuf,
     /// Bytes of the weights.
     pub bytes: u64,
+    /// What was tried on the search vector; empty without prepared music.
+    pub whitening: Vec<WhiteningFigure>,
 }
 
 /// Writes the averaged weights at OpenL3's full width (a narrower network is widened without changing its function),
@@ -68,7 +74,20 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let (weight, bias) = head.parameters.split_at(head.outputs * dimension);
     let layout = state.run.layout();
     let stacked = stack(&layout, options, weight, bias, dimension)?;
-    let (projection, offset) = fold(stacked, dimension);
+    let (mut projection, mut offset) = fold(stacked, dimension);
+    let mut whitening = Vec::new();
+    if let Some(cache) = &options.corpus {
+        let data = Dataset::open_with(cache, Some(&state.run.teachers[..1]))?;
+        // Widening leaves an embedding of full length as it is, and the narrow network is faster.
+        let full = state.run.widths.last() == Some(&dimension);
+        let network = if full { &state.average } else { &network };
+        let (vectors, groups) = refine::track_vectors(&data, network, &projection, &offset);
+        let (refinement, figures) = refine::choose(&vectors, &groups);
+        whitening = figures;
+        if let Some(refinement) = refinement {
+            (projection, offset) = refinement.after(&projection, &offset);
+        }
+    }
     add("projection.weight", &[dimension, dimension], &projection);
     add("projection.bias", &[dimension], &offset);
     let (first, at) = layout.spans().next().ok_or_else(|| {
@@ -103,13 +122,17 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         dimension,
         licence: options.licence.clone(),
         provenance: format!(
-            "{}; {} windows of {} tracks seen{}, teachers {}, trained at widths {:?}",
+            "{}; {} windows of {} tracks seen{}, teachers {}, trained at widths {:?}{}",
             options.provenance,
             run.windows + run.windows_before,
             run.tracks,
             if run.windows_before > 0 { " over all stages" } else { "" },
             run.teachers.join(" and "),
-            run.widths
+            run.widths,
+            match whitening.iter().find(|figure| figure.chosen) {
+                Some(kept) => format!("; search vector {}", kept.name),
+                None => String::new(),
+            }
         ),
         weights: file,
         weights_sha256: hex(&Sha256::digest(&bytes)),
@@ -121,7 +144,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;
-    Ok(Exported { manifest, path: card, bytes: bytes.len() as u64 })
+    Ok(Exported { manifest, path: card, bytes: bytes.len() as u64, whitening })
 }
 
 /// Rows of the search vector, each with its offset as a last value.

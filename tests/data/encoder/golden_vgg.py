@@ -6,8 +6,7 @@
 
 Columns: the 256 values of the last pool, then the 50 logits. The graph is the `.meta` file of the wheel with its
 training nodes cut away; no file of weights is needed: `formulas.py` and `Weights::random` make the same ones. With a
-FOLDER, the wheel's own weights of both VGG models are run too, into FOLDER/NAME.npy, for the test that compares
-converted weights. Made with TensorFlow 2.21.0, NumPy 2.4.6, on a CPU in float32.
+FOLDER, the wheel's own weights are run too, into FOLDER/vgg-msd.npy, for the test that compares converted weights. Made with TensorFlow 2.21.0, NumPy 2.4.6, on a CPU in float32.
 """
 
 import os
@@ -80,7 +79,7 @@ if __name__ == "__main__":
     mels = formulas.spectrograms(5, 96, 187, 7.0)
     golden = run(sys.argv[1], "MSD_vgg", mels, lambda reader, name, shape: seeded(name, shape))
     np.save(pathlib.Path(__file__).with_name("vgg.npy"), golden)
-    for model in ["MSD_vgg", "MTT_vgg"] if len(sys.argv) > 2 else []:
+    for model in ["MSD_vgg"] if len(sys.argv) > 2 else []:
 
         def halves(reader, name, _):
             tensor = reader.get_tensor(name)

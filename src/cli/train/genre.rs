@@ -1,4 +1,4 @@
-//! `voisin train`.
+//! `voisin train genre`.
 
 use std::time::Instant;
 
@@ -6,17 +6,11 @@ use serde::Serialize;
 use voisin::engine::{GenreHead, LabelledTracks};
 use voisin::genre::{FitOptions, Genre, HeadOptions, Quality, Settings, Unit};
 
-use super::Ending;
-use super::args::{ReportFormat, TrainArgs, TrainCommand, TrainGenreArgs};
-use super::context::Context;
-use super::render::{self, count};
-use super::similar::lossy;
-
-pub(crate) fn run(context: &Context, args: &TrainArgs) -> anyhow::Result<Ending> {
-    match &args.command {
-        TrainCommand::Genre(args) => genre(context, args),
-    }
-}
+use super::super::Ending;
+use super::super::args::{ReportFormat, TrainGenreArgs};
+use super::super::context::Context;
+use super::super::render::{self, count};
+use super::super::similar::lossy;
 
 /// The documented JSON of `train genre`.
 #[derive(Serialize)]
@@ -40,7 +34,7 @@ struct SmallGenre {
     tracks: usize,
 }
 
-fn genre(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
+pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,

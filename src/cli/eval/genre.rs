@@ -1,4 +1,4 @@
-//! `voisin eval`.
+//! `voisin eval genre`.
 
 use std::path::Path;
 
@@ -7,18 +7,12 @@ use voisin::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read
 use voisin::genre::{FitOptions, PredictOptions, TrainingSet};
 use voisin::track::TrackId;
 
-use super::Ending;
-use super::args::{EvalArgs, EvalCommand, EvalGenreArgs, ReportFormat};
-use super::context::Context;
-use super::render::{self, count};
+use super::super::Ending;
+use super::super::args::{EvalGenreArgs, ReportFormat};
+use super::super::context::Context;
+use super::super::render::{self, count};
 
-pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<Ending> {
-    match &args.command {
-        EvalCommand::Genre(args) => genre(context, args),
-    }
-}
-
-fn genre(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
+pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
         let tracks = engine.labelled_tracks(&args.labels_from.source(), &args.group_by, !args.no_windows)?;
@@ -81,16 +75,11 @@ fn cross_validate(set: &TrainingSet, args: &EvalGenreArgs) -> anyhow::Result<End
     };
     let report = evaluate_genre(set, &options)?;
     if let Some(path) = &args.html {
-        write(path, report.html().as_bytes())?;
+        render::write_file(path, report.html().as_bytes())?;
     }
     match args.format {
         ReportFormat::Table => render::print(render::terminal_safe(&report.text()).as_bytes())?,
         ReportFormat::Json => render::print_json(&report)?,
     }
     Ok(Ending::Fine)
-}
-
-/// Writes a result to a file that the user named.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,0 +1,84 @@
+//! `eval genre`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use voisin::engine::GroupBy;
+
+use super::genre::parse_precision;
+use super::{LabelArgs, ReportFormat};
+
+/// Cross-validate the genre engine beside its rivals
+///
+/// Every track is judged by an engine that never heard its artist; whatever is chosen is chosen inside the training
+/// part. The trained head, the neighbours' vote and both joined stand beside an RBF support vector machine, the
+/// nearest centroid, and always saying the commonest genre.
+///
+/// With --vectors and --labels it works on anybody's vectors, without a library; with --test-vectors and --predictions
+/// it trains on the first and predicts the second.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin eval genre --html genres.html\n  voisin eval genre --label-from folder --group-by album --format json\n  voisin eval genre --vectors X.npy --labels L.csv --groups G.csv\n  voisin eval genre --vectors X.npy --labels L.csv --test-vectors T.npy --predictions OUT.csv\n\nFiles: X.npy and T.npy hold float32 or float64 [rows, dimension]; L.csv has the columns row,genre and G.csv row,group, rows counted from 0; OUT.csv gets row,genre,probability,unknown, where genre is always the best known one."
+)]
+pub(crate) struct EvalGenreArgs {
+    #[command(flatten)]
+    pub(crate) labels_from: LabelArgs,
+    /// What must not be on both sides of a split: artist, album, folder, track (each alone), or a CSV file with the
+    /// columns path and group
+    #[arg(long, default_value = "artist", value_name = "artist|album|folder|track|CSV", value_parser = parse_group)]
+    pub(crate) group_by: GroupBy,
+    /// Parts that the artists are dealt into
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50))]
+    pub(crate) folds: u32,
+    /// How often they are dealt
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) repeats: u32,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Genres with fewer tracks are left to the neighbours
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) min_tracks: u32,
+    /// Leave out the rivals
+    #[arg(long)]
+    pub(crate) no_rivals: bool,
+    /// Look at track vectors only, not at windows
+    #[arg(long)]
+    pub(crate) no_windows: bool,
+    /// Write the report as one self-contained page
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// How the report is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+    /// Vectors to work on instead of the library's: a .npy file
+    #[arg(long, value_name = "X.npy", requires = "labels", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["label_from", "group_by"])]
+    pub(crate) vectors: Option<PathBuf>,
+    /// Their genres: a CSV file with the columns row and genre
+    #[arg(long, value_name = "L.csv", requires = "vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
+    pub(crate) labels: Option<PathBuf>,
+    /// Their groups (artists): a CSV file with the columns row and group
+    #[arg(long, value_name = "G.csv", requires = "vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
+    pub(crate) groups: Option<PathBuf>,
+    /// Vectors to predict after training on --vectors
+    #[arg(long, value_name = "T.npy", requires_all = ["vectors", "predictions"], help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
+    pub(crate) test_vectors: Option<PathBuf>,
+    /// Where the predictions go: row,genre,probability,unknown
+    #[arg(long, value_name = "OUT.csv", requires = "test_vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
+    pub(crate) predictions: Option<PathBuf>,
+    /// In predictions, answers less sure than this precision asks for are marked unknown (0.5 to 1)
+    #[arg(long, value_name = "P", requires = "test_vectors", help_heading = "Vectors from anywhere", value_parser = parse_precision)]
+    pub(crate) precision: Option<f32>,
+}
+
+fn parse_group(text: &str) -> Result<GroupBy, String> {
+    let Ok(group) = text.parse();
+    match &group {
+        GroupBy::File(path) if !path.is_file() => Err(format!(
+            "expected artist, album, folder, track or the path of a CSV file; there is no file {}",
+            path.display()
+        )),
+        _ => Ok(group),
+    }
+}

@@ -1,0 +1,34 @@
+//! `train genre`.
+
+use clap::Args;
+
+use super::{LabelArgs, ReportFormat};
+
+/// Train a genre head on the library's labelled tracks, from stored vectors
+///
+/// Nothing is decoded. What is chosen is chosen on artists that were left out, and the quality printed is that on
+/// artists left out. The head is kept in the library's folder and used by `voisin classify` from then on; `voisin
+/// status` says when so many labels have changed that training again is worth it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin train genre\n  voisin train genre --label-from folder\n  voisin train genre --label-from labels.csv --min-tracks 20"
+)]
+pub(crate) struct TrainGenreArgs {
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+    /// Genres with fewer tracks are left to the neighbours
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) min_tracks: u32,
+    /// Parts that the artists are dealt into for validation
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=20))]
+    pub(crate) folds: u32,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Look at track vectors only, not at windows
+    #[arg(long)]
+    pub(crate) no_windows: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}

@@ -1,0 +1,72 @@
+"""Golden values for `eval::retrieval` and `eval::probes`, by scikit-learn on the same vectors.
+
+Run in this folder: python generate.py   (numpy 2, scikit-learn 1.5 or later). Writes retrieval.json; the versions
+used are inside.
+"""
+import json
+
+import numpy as np
+import sklearn
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+K = 7
+rng = np.random.default_rng(20261120)
+n, d, classes, artists = 150, 12, 4, 30
+centres = rng.normal(size=(classes, d)) * 1.1
+artist = rng.integers(0, artists, n)
+style = rng.normal(size=(artists, d)) * 0.7
+label = rng.choice(classes, n, p=[0.4, 0.3, 0.2, 0.1])
+x = (centres[label] + style[artist] + rng.normal(size=(n, d)) * 1.2).astype(np.float32)
+alone = rng.random(n) < 0.1  # tracks without an artist
+
+
+def figures(x):
+    precision, average, correct, by_label = [], [], [], [[] for _ in range(classes)]
+    for i in range(n):
+        others = np.array([j for j in range(n) if j != i and (alone[i] or alone[j] or artist[j] != artist[i])])
+        search = NearestNeighbors(n_neighbors=K, metric="cosine", algorithm="brute").fit(x[others])
+        distances, found = search.kneighbors(x[i : i + 1])
+        near = label[others[found[0]]]
+        same = near == label[i]
+        precision.append(same.mean())
+        by_label[label[i]].append(same.mean())
+        unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+        average.append(average_precision_score(label[others] == label[i], unit[others] @ unit[i]))
+        counts = np.bincount(near, minlength=classes)
+        # Ties go to the label of the nearer track.
+        winner = next(c for c in near if counts[c] == counts.max())
+        correct.append(winner == label[i])
+    return {
+        "precision": float(np.mean(precision)),
+        "average_precision": float(np.mean(average)),
+        "knn_accuracy": float(np.mean(correct)),
+        "by_label": [float(np.mean(v)) for v in by_label],
+    }
+
+
+scaled = StandardScaler().fit_transform(x.astype(np.float64))
+train = np.arange(n) % 3 != 0
+scaler = StandardScaler().fit(x[train].astype(np.float64))
+a, b = scaler.transform(x[train].astype(np.float64)), scaler.transform(x[~train].astype(np.float64))
+linear = LogisticRegression(C=0.1, max_iter=10_000, tol=1e-10).fit(a, label[train])
+machine = SVC(C=3, gamma="scale", tol=1e-6).fit(a, label[train])
+json.dump(
+    {
+        "versions": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},
+        "k": K,
+        "vectors": [[float(v) for v in row] for row in x],
+        "labels": label.tolist(),
+        "artists": [None if lonely else int(who) for lonely, who in zip(alone, artist)],
+        "plain": figures(x),
+        "standardised": figures(scaled.astype(np.float32)),
+        "train": train.tolist(),
+        "linear_logits": linear.decision_function(b).tolist(),
+        "linear_answers": linear.predict(b).tolist(),
+        "svm_answers": machine.predict(b).tolist(),
+    },
+    open("retrieval.json", "w"),
+)

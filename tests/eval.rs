@@ -1,0 +1,116 @@
+//! Retrieval figures and probes against scikit-learn on the same vectors.
+
+use ndarray::{Array2, Axis};
+use voisin::eval::retrieval::{RetrievalOptions, retrieval};
+use voisin::eval::{Linear, ProbeOptions, Svm, probes};
+
+struct Golden {
+    vectors: Array2<f32>,
+    labels: Vec<usize>,
+    artists: Vec<Option<usize>>,
+    json: serde_json::Value,
+}
+
+fn golden() -> Golden {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/eval/retrieval.json");
+    let text = std::fs::read_to_string(path).expect("the golden file is there");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let rows = json["vectors"].as_array().expect("rows");
+    let values: Vec<f32> = rows
+        .iter()
+        .flat_map(|row| row.as_array().expect("a row"))
+        .map(|x| x.as_f64().expect("a number") as f32)
+        .collect();
+    let numbers = |name: &str| -> Vec<Option<usize>> {
+        json[name].as_array().expect("a list").iter().map(|x| x.as_u64().map(|x| x as usize)).collect()
+    };
+    Golden {
+        vectors: Array2::from_shape_vec((rows.len(), values.len() / rows.len()), values).expect("a matrix"),
+        labels: numbers("labels").into_iter().flatten().collect(),
+        artists: numbers("artists"),
+        json,
+    }
+}
+
+fn number(value: &serde_json::Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+#[test]
+fn neighbours_are_judged_as_scikit_learn_does() {
+    let golden = golden();
+    let k = golden.json["k"].as_u64().expect("a number") as usize;
+    for (name, standardise) in [("plain", false), ("standardised", true)] {
+        let expected = &golden.json[name];
+        let found = retrieval(
+            golden.vectors.view(),
+            &golden.labels,
+            &golden.artists,
+            RetrievalOptions { k, standardise },
+        )
+        .expect("it can be evaluated");
+        assert_eq!(found.queries, 150);
+        for (found, key) in [
+            (found.precision.mean, "precision"),
+            (found.average_precision.mean, "average_precision"),
+            (found.knn_accuracy.mean, "knn_accuracy"),
+        ] {
+            assert!((found - number(&expected[key])).abs() < 1e-6, "{name} {key}: {found}, {expected}");
+        }
+        for (label, found) in found.by_label.iter().enumerate() {
+            assert!((found - number(&expected["by_label"][label])).abs() < 1e-6, "{name}, label {label}");
+        }
+    }
+}
+
+#[test]
+fn probes_answer_as_scikit_learn_does() {
+    let golden = golden();
+    let train = golden.json["train"].as_array().expect("a list");
+    let (known, asked): (Vec<usize>, Vec<usize>) =
+        (0..train.len()).partition(|&row| train[row].as_bool().expect("a truth value"));
+    let (a, b) = (golden.vectors.select(Axis(0), &known), golden.vectors.select(Axis(0), &asked));
+    let labels: Vec<usize> = known.iter().map(|&row| golden.labels[row]).collect();
+    let linear = Linear::fit(a.view(), &labels, 4, 0.1);
+    let logits = linear.logits(b.view());
+    for (row, expected) in golden.json["linear_logits"].as_array().expect("rows").iter().enumerate() {
+        // Softmax knows logits up to a constant.
+        let shift: f32 = logits.row(row).sum() / 4.0;
+        let centre = expected.as_array().expect("a row").iter().map(number).sum::<f64>() / 4.0;
+        for class in 0..4 {
+            let (found, expected) =
+                (f64::from(logits[[row, class]] - shift), number(&expected[class]) - centre);
+            assert!(
+                (found - expected).abs() < 2e-2,
+                "row {row}, class {class}: {found}, expected {expected}"
+            );
+        }
+    }
+    let answers = |name: &str| -> Vec<usize> {
+        golden.json[name].as_array().expect("a list").iter().map(|x| number(x) as usize).collect()
+    };
+    assert_eq!(linear.predict(b.view()), answers("linear_answers"));
+    let svm = Svm::fit(a.view(), &labels, 4, 3.0).predict(b.view());
+    let agree = svm.iter().zip(answers("svm_answers")).filter(|(a, b)| **a == *b).count();
+    // At an equal number of pairs won, scikit-learn may break the tie otherwise.
+    assert!(agree + 1 >= asked.len(), "{agree} of {} answers", asked.len());
+}
+
+#[test]
+fn probes_keep_artists_apart() {
+    // Vectors tell the artist and nothing else; each artist has one label. On split artists a probe would be perfect.
+    let (artists, per) = (24, 6);
+    let vectors = Array2::from_shape_fn((artists * per, artists), |(row, column)| {
+        f32::from(u8::from(row / per == column)) + 0.01 * ((row * 7 + column * 3) % 5) as f32
+    });
+    let labels: Vec<usize> = (0..artists * per).map(|row| row / per % 2).collect();
+    let groups: Vec<Option<usize>> = (0..artists * per).map(|row| Some(row / per)).collect();
+    let options = ProbeOptions { seeds: 2, ..ProbeOptions::default() };
+    let found = probes(vectors.view(), &labels, &groups, options).expect("it can be probed");
+    assert!(found.svm.mean < 0.7 && found.linear.mean < 0.7, "{found:?}");
+    assert_eq!((found.tracks, found.groups, found.folds, found.seeds), (144, 24, 5, 2));
+    let strangers = probes(vectors.view(), &labels, &[None; 144], options).expect("as above");
+    assert!(strangers.svm.mean > 0.95, "{strangers:?}");
+    assert!((found.majority - 0.5).abs() < 1e-9);
+    assert!(probes(vectors.view(), &labels, &[Some(1); 144], options).is_err());
+}
