@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ndarray::Array2;
 
 use super::classify::{Evidence, SAME_RECORDING};
-use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use super::labels::{GroupBy, LabelSource, LabelledTracks, OwnedWindows};
 use super::{Engine, EngineError, Seed};
 use crate::genre::{FitOptions, GenreModel, GenrePrediction, PredictOptions, Provenance, Queries, WindowSet};
 use crate::track::TrackId;
@@ -152,11 +152,7 @@ impl Engine {
     }
 
     /// Window vectors of seeds, unit rows, and the seed each belongs to.
-    fn seed_windows(
-        &self,
-        seeds: &[Seed],
-        dimension: usize,
-    ) -> Result<Option<(Array2<f32>, Vec<usize>)>, EngineError> {
+    fn seed_windows(&self, seeds: &[Seed], dimension: usize) -> Result<Option<OwnedWindows>, EngineError> {
         let stored: Vec<usize> = (0..seeds.len()).filter(|&i| seeds[i].track.is_some()).collect();
         let ids: Vec<TrackId> = seeds.iter().map(|seed| seed.track.unwrap_or(TrackId(-1))).collect();
         let (mut values, mut owner) = match self.windows_of(&ids, &stored, usize::MAX)? {

@@ -17,6 +17,9 @@ pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
 /// Window vectors read for training, at most; more are thinned evenly within each track.
 const WINDOW_ROWS: usize = 100_000;
 
+/// Window vectors, unit rows, and the row of each one's track.
+pub(super) type OwnedWindows = (Array2<f32>, Vec<usize>);
+
 /// Where genres come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LabelSource {
@@ -404,7 +407,7 @@ impl Engine {
         ids: &[TrackId],
         rows: &[usize],
         per_track: usize,
-    ) -> Result<Option<(Array2<f32>, Vec<usize>)>, EngineError> {
+    ) -> Result<Option<OwnedWindows>, EngineError> {
         let (mut values, mut owner, mut dimension) = (Vec::new(), Vec::new(), 0);
         for &row in rows {
             let Some(windows) = self.library.windows(ids[row])? else { continue };

@@ -9,8 +9,8 @@ use super::{data::thinned, halves::Parts};
 const UNKNOWN: f64 = 0.05;
 /// Pull of the weights' proportions towards equal voices near the training data and neighbours far from it, in
 /// tracks. Their common scale, the temperature, is free. A few hundred tracks cannot tell one mix from another:
-/// freer weights measured worse than equal ones.
-const RIDGE: f64 = 1000.0;
+/// freer weights measured no better than equal ones; ten thousand can.
+const RIDGE: f64 = 200.0;
 /// Held-out tracks that the weights are fitted on, at most; more are thinned evenly.
 const ROWS: usize = 3000;
 
@@ -408,7 +408,7 @@ mod tests {
         let (parts, targets) = halves(n);
         let fusion = fitted(&parts, &targets);
         let ratio = fusion.head_near / fusion.vote_near;
-        assert!((1.0..1.5).contains(&ratio), "{fusion:?}");
+        assert!((1.2..1.8).contains(&ratio), "{fusion:?}");
         let (p, _) = fusion.apply(&parts);
         let right = (0..n).filter(|&i| p[[i, i % 2]] > 0.5).count() as f64 / n as f64;
         let sure = (0..n).map(|i| f64::from(p[[i, 0]].max(p[[i, 1]]))).sum::<f64>() / n as f64;

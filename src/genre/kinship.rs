@@ -275,7 +275,7 @@ fn look_around(problem: &Problem, unit: &Array2<f32>, k: usize) -> Tracks {
     priors.mapv_inplace(|p| p.max(0.5) / n as f32);
     let transposed = unit.t();
     let blocks: Vec<(usize, ArrayView2<f32>)> =
-        unit.axis_chunks_iter(Axis(0), 64).enumerate().map(|(i, b)| (i * 64, b)).collect();
+        unit.axis_chunks_iter(Axis(0), 256).enumerate().map(|(i, b)| (i * 256, b)).collect();
     let rows: Vec<(Vec<f32>, Vec<f32>)> = blocks
         .into_par_iter()
         .flat_map_iter(|(first, block)| {

@@ -30,7 +30,8 @@ pub fn nearest(
     k: usize,
     allowed: impl Fn(usize, usize) -> bool + Sync,
 ) -> Vec<Vec<Near>> {
-    const BLOCK: usize = 64;
+    // the reference is packed once a block: larger blocks spend less on it
+    const BLOCK: usize = 256;
     let transposed = reference.t();
     let blocks: Vec<(usize, ArrayView2<f32>)> =
         queries.axis_chunks_iter(Axis(0), BLOCK).enumerate().map(|(i, b)| (i * BLOCK, b)).collect();

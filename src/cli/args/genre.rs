@@ -73,6 +73,7 @@ pub(crate) struct ClassifyArgs {
 /// Writing answers into files.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Tags")]
+#[allow(clippy::struct_excessive_bools, reason = "four switches, each of its own")]
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
     /// and files that have a genre, are left alone
