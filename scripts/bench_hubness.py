@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hubs among labelled tracks, and what correcting them does: bench_hubness.py EXPORT TRACKS.tsv
 
-EXPORT is what `voisin export` wrote for the tracks; TRACKS.tsv has columns file, genre, artist. For plain cosine, local
+EXPORT is what `voisin export` wrote for the tracks; TRACKS.tsv has columns file (folder/name), genre, artist. For plain cosine, local
 scaling and mutual proximity: skewness of the 10-occurrence, the share of tracks that are nobody's neighbour, the most
 popular track's count, and the share of the ten nearest by other artists that have the query's genre (four classes; pop
 and rock as one), with the standard error of the paired difference to plain cosine. Needs numpy.
@@ -11,8 +11,8 @@ import numpy as np
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("export"); p.add_argument("tracks"); p.add_argument("--binary", default="target/release/examples/bench_index"); a = p.parse_args()
-label = {r["file"].split("/")[-1]: r for r in csv.DictReader(open(a.tracks), delimiter="\t")}
-rows = [label[r["path"].split("/")[-1]] for r in csv.DictReader(open(f"{a.export}/tracks.csv"))]
+label = {r["file"]: r for r in csv.DictReader(open(a.tracks), delimiter="\t")}
+rows = [label["/".join(r["path"].split("/")[-2:])] for r in csv.DictReader(open(f"{a.export}/tracks.csv"))]
 genre, artist = np.array([r["genre"] for r in rows]), np.array([r["artist"] for r in rows])
 joined = np.where(genre == "rock", "pop", genre); X = np.load(f"{a.export}/vectors.npy"); plain = {}
 with tempfile.TemporaryDirectory() as D:

@@ -210,10 +210,10 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
             let model = status.model.as_ref();
             if model.is_some_and(|model| model.fingerprint != index.stamp.model_fingerprint) {
                 json.state = "unusable";
-                json.note = "of another model: the next search builds it anew".to_owned();
+                json.note = String::from("of another model: the next search builds it anew");
             } else if index.stamp.generation > status.generation {
                 json.state = "unusable";
-                json.note = "of a later state of the library: the next search builds it anew".to_owned();
+                json.note = String::from("of a later state of the library: the next search builds it anew");
             } else if index.stamp.generation < status.generation {
                 json.state = "behind";
                 let changes = count(status.generation - index.stamp.generation, "change");
@@ -222,7 +222,7 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
         }
         Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             json.state = "none";
-            json.note = "the next search builds it".to_owned();
+            json.note = String::from("the next search builds it");
         }
         Err(error) => {
             json.state = "unusable";

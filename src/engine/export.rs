@@ -136,10 +136,7 @@ impl Output {
     }
 
     fn csv(self) -> CsvOutput {
-        // Text is always quoted: a program that also splits at semicolons finds no cell of its own making.
-        let writer =
-            csv::WriterBuilder::new().quote_style(csv::QuoteStyle::NonNumeric).from_writer(self.writer);
-        CsvOutput { path: self.path, writer }
+        CsvOutput { path: self.path, writer: csv::Writer::from_writer(self.writer) }
     }
 }
 
@@ -163,12 +160,23 @@ impl CsvOutput {
 
 /// Puts an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are.
 ///
-/// The wide forms of the marks count too: some programs fold them.
+/// What follows a semicolon or a tab counts too, because some programs split there, and so do the wide forms of the
+/// marks, because some fold them.
 pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
     const MARKS: [char; 11] =
         ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
-    let formula = text.starts_with(MARKS) && text.parse::<f64>().is_err();
-    if formula { format!("'{text}").into() } else { text.into() }
+    let formula = |part: &str| part.starts_with(MARKS) && part.parse::<f64>().is_err();
+    if !text.split([';', '\t']).any(formula) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 2);
+    for part in text.split_inclusive([';', '\t']) {
+        if formula(part.trim_end_matches([';', '\t'])) || part.starts_with('\t') {
+            safe.push('\'');
+        }
+        safe.push_str(part);
+    }
+    safe.into()
 }
 
 #[cfg(test)]
@@ -191,5 +199,9 @@ mod tests {
         assert_eq!(spreadsheet_safe("@SUM(A1)"), "'@SUM(A1)");
         assert_eq!(spreadsheet_safe("-0.25"), "-0.25");
         assert_eq!(spreadsheet_safe("-minus-"), "'-minus-");
+        assert_eq!(spreadsheet_safe("Rock;=1+1;Jazz;-2;+x"), "Rock;'=1+1;Jazz;-2;'+x");
+        assert_eq!(spreadsheet_safe("\t=1"), "'\t'=1");
+        assert_eq!(spreadsheet_safe("\u{ff1d}1"), "'\u{ff1d}1");
+        assert_eq!(spreadsheet_safe("Rock;Jazz"), "Rock;Jazz");
     }
 }

@@ -193,7 +193,7 @@ impl<W: Write> Body<W> {
 /// How the names of files begin that are being written.
 const TEMPORARY: &str = ".voisin-index-";
 /// A temporary file of this age was left by a process that was killed.
-const ABANDONED: std::time::Duration = std::time::Duration::from_secs(3600);
+const ABANDONED: std::time::Duration = std::time::Duration::from_hours(1);
 
 /// Removes what killed processes left half-written beside `path`; nobody works on one file for an hour.
 pub(crate) fn remove_abandoned(path: &Path) {

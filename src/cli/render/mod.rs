@@ -98,17 +98,12 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
 }
 
 /// Writes rows as CSV with a header; text cells are made safe for spreadsheets and terminals.
-///
-/// Every cell that is not a number is quoted: a program that also splits at semicolons finds no cell of its own
-/// making.
 pub(crate) fn print_csv<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> anyhow::Result<()> {
-    let mut text = csv::Writer::from_writer(Vec::new());
-    text.write_record(header)?;
-    let mut writer =
-        csv::WriterBuilder::new().quote_style(csv::QuoteStyle::NonNumeric).from_writer(text.into_inner()?);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header)?;
     for row in rows {
         let cells =
             row.iter().map(|cell| terminal_safe(&voisin::engine::spreadsheet_safe(cell)).into_owned());

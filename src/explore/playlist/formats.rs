@@ -217,7 +217,13 @@ fn jspf(entries: &[Entry<'_>], title: &str) -> Result<String> {
             value
         })
         .collect();
-    Ok(serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))? + "\n")
+    let text = serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))?;
+    // JSON escapes the control characters below the blank itself; a terminal obeys those from 0x7f to 0x9f too.
+    let escaped = |c: char| match c {
+        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    Ok(text.chars().map(escaped).collect::<String>() + "\n")
 }
 
 fn paths(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
@@ -285,6 +291,12 @@ mod tests {
         let text = written(&[&hostile()], "x", Format::Jspf, &PathStyle::Absolute);
         let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
         assert_eq!(value["playlist"]["track"][0]["creator"], "A]]>\u{2028}B");
+        let mut track = hostile();
+        track.artist = Some("\u{9b}31m\u{7f}".into());
+        let text = written(&[&track], "x", Format::Jspf, &PathStyle::Absolute);
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
+        assert_eq!(value["playlist"]["track"][0]["creator"], "\u{9b}31m\u{7f}");
     }
 
     #[test]
