@@ -2,7 +2,8 @@
 """What scikit-learn, leidenalg and umap-learn make of the same vectors: explore_reference.py VECTORS.npy [LABELS.npy] [--layout] [--clusters]
 
 VECTORS.npy [n, dim] float32 of unit norm, LABELS.npy [n] integers. Needs scikit-learn, igraph, leidenalg, umap-learn.
-With --gtzan FOLDER OUT it first writes OUT/gtzan.npy and OUT/gtzan_labels.npy from gtzan-taggrams' files.
+With --gtzan FOLDER OUT it first writes OUT/gtzan.npy and OUT/gtzan_labels.npy from gtzan-taggrams' files; with
+--export FOLDER OUT, OUT/export.npy and OUT/export_labels.npy from what `voisin export` wrote, the label being the file's folder.
 """
 import argparse, time, warnings
 import numpy as np
@@ -20,6 +21,14 @@ def gtzan(folder, out):
     vectors = np.array(vectors, np.float32)
     np.save(f"{out}/gtzan.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     np.save(f"{out}/gtzan_labels.npy", np.array(labels, np.int64))
+
+
+def exported(folder, out):
+    import csv, os
+    with open(f"{folder}/tracks.csv", newline="") as file:
+        names = [os.path.basename(os.path.dirname(row["path"])) for row in csv.DictReader(file)]
+    np.save(f"{out}/export.npy", np.load(f"{folder}/vectors.npy"))
+    np.save(f"{out}/export_labels.npy", np.unique(names, return_inverse=True)[1].astype(np.int64))
 
 
 def clusters(x, y, classes):
@@ -61,11 +70,13 @@ def layout(x, seeds):
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("vectors", nargs="?"); p.add_argument("labels", nargs="?")
-    p.add_argument("--gtzan", nargs=2, metavar=("FOLDER", "OUT")); p.add_argument("--layout", action="store_true")
+    p.add_argument("--gtzan", nargs=2, metavar=("FOLDER", "OUT")); p.add_argument("--export", nargs=2, metavar=("FOLDER", "OUT")); p.add_argument("--layout", action="store_true")
     p.add_argument("--clusters", action="store_true"); p.add_argument("--seeds", type=int, default=3)
     a = p.parse_args()
     if a.gtzan:
         gtzan(*a.gtzan); a.vectors, a.labels = f"{a.gtzan[1]}/gtzan.npy", f"{a.gtzan[1]}/gtzan_labels.npy"
+    if a.export:
+        exported(*a.export); a.vectors, a.labels = f"{a.export[1]}/export.npy", f"{a.export[1]}/export_labels.npy"
     x = np.load(a.vectors)
     if a.clusters:
         y = np.load(a.labels); clusters(x, y, len(set(y)))

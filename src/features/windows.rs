@@ -118,6 +118,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_part_has_a_window_each_second() {
+        assert_eq!(part(100_000, 3000, 1000, 10_500, 15_500), [10_500, 11_500, 12_500]);
+        assert_eq!(part(100_000, 3000, 1000, 10_000, 12_000), [9500], "about the middle of a short part");
+        assert_eq!(part(100_000, 3000, 1000, 99_000, 200_000), [97_000], "inside the track");
+        assert_eq!(part(2000, 3000, 1000, 0, 2000), [0]);
+        assert!(part(100_000, 3000, 1000, 100_000, 200_000).is_empty());
+        assert!(part(100_000, 3000, 1000, 5000, 5000).is_empty());
+    }
+
+    #[test]
     fn reference_windows_are_openl3s() {
         // n = 1 + ceil((len + 24000 - 48000) / hop), timestamp i * hop.
         let starts = reference(480_000, 48_000, 4800, true);

@@ -55,12 +55,12 @@ function classify() {
   marks = places();
 }
 
-// Where each category's name goes: the fullest spot of its tracks.
+// Where each category's name goes: the fullest spot of its tracks; few tracks make a coarse grid.
 function places() {
   const found = [];
   for (const entry of legend.filter(e => e.slot < SLOTS)) {
     const bins = new Map();
-    const [x0, y0, x1, y1] = raw.bounds, side = 24;
+    const [x0, y0, x1, y1] = raw.bounds, side = Math.max(3, Math.min(24, Math.round(Math.sqrt(entry.count))));
     let best = null;
     for (let i = 0; i < N; i++) if (slot[i] === entry.slot) {
       const key = Math.floor((X[i] - x0) / ((x1 - x0) || 1) * side) * 64 + Math.floor((Y[i] - y0) / ((y1 - y0) || 1) * side);
@@ -69,7 +69,7 @@ function places() {
       bins.set(key, bin);
       if (!best || bin.n > best.n) best = bin;
     }
-    if (best) found.push({ slot: entry.slot, name: entry.name, x: best.x / best.n, y: best.y / best.n, count: entry.count });
+    if (best) found.push({ slot: entry.slot, name: entry.name, x: best.x / best.n, y: best.y / best.n, lone: best.n < 3, count: entry.count });
   }
   return found;
 }
@@ -249,7 +249,7 @@ function drawNames(fore, back) {
   ink.font = "600 13px system-ui, sans-serif"; ink.textAlign = "center"; ink.textBaseline = "middle"; ink.lineJoin = "round";
   for (const label of marks) {
     if (state.hidden.has(label.slot)) continue;
-    const [x, y] = toScreen(label.x, label.y), text = label.name.length > 36 ? label.name.slice(0, 35) + "…" : label.name;
+    const at = toScreen(label.x, label.y), x = at[0], y = at[1] - (label.lone ? 18 : 0), text = label.name.length > 36 ? label.name.slice(0, 35) + "…" : label.name;
     const half = ink.measureText(text).width / 2 + 4, box = [x - half, y - 11, x + half, y + 11];
     if (x < -half || y < -20 || x > width + half || y > height + 20) continue;
     if (taken.some(t => box[0] < t[2] && t[0] < box[2] && box[1] < t[3] && t[1] < box[3])) continue;
