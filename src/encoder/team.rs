@@ -255,9 +255,9 @@ mod tests {
     fn a_panic_in_a_task_reaches_the_caller() {
         let pool = pool(4);
         for bad in [0, 63] {
-            let caught = std::panic::catch_unwind(|| {
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 pool.install(|| with_team(|team| team.run(64, |task| assert_ne!(task, bad))));
-            });
+            }));
             assert!(caught.is_err());
         }
         // The pool still works.
