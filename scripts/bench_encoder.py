@@ -2,7 +2,7 @@
 """OpenL3 mel128/512 on a CPU: voisin against ONNX Runtime and PyTorch, same weights, one interleaved run.
 
     cargo build --release --bench encoder
-    python scripts/bench_encoder.py [--threads 2] [--rounds 5] [--batches 1,8,32] [--only onnx]
+    python scripts/bench_encoder.py [--threads 2] [--rounds 5] [--batches 1,8,32] [--only onnx,int8]
 
 Needs torch, onnx, onnxruntime, numpy and safetensors. Every round times each engine once at each batch;
 figures are medians over rounds, ratios are medians of the rounds' own ratios (so that a slow minute of the
@@ -15,7 +15,7 @@ parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--batches", default="1,8,32")
 parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
-parser.add_argument("--only", default="onnx,eager,channels_last,traced,bf16")
+parser.add_argument("--only", default="onnx,int8,eager,channels_last,traced,compiled,bf16")
 parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
                     help="cpu: CPU seconds of each process, for a machine that others use (take --threads 1)")
 parser.add_argument("--bench", help="the bench executable (default: the newest in target/release/deps)")
@@ -83,6 +83,21 @@ if "onnx" in args.only:
     options.intra_op_num_threads, options.inter_op_num_threads = args.threads, 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     engines["onnx"] = lambda x: session.run(None, {"x": x.numpy()})[0]
+if "int8" in args.only:
+    from onnxruntime import quantization
+
+    class Windows(quantization.CalibrationDataReader):
+        left = iter([{"x": mels[i : i + 1].numpy()} for i in range(16)])
+
+        def get_next(self):
+            return next(self.left, None)
+
+    prepared, small = os.path.join(folder, "prepared.onnx"), os.path.join(folder, "int8.onnx")
+    quantization.quant_pre_process(path, prepared)
+    quantization.quantize_static(prepared, small, Windows(), per_channel=True,
+                                 activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8)
+    quantised = onnxruntime.InferenceSession(small, options, providers=["CPUExecutionProvider"])
+    engines["int8"] = lambda x: quantised.run(None, {"x": x.numpy()})[0]
 if "eager" in args.only:
     engines["eager"] = lambda x: net(x).numpy()
 if "channels_last" in args.only:
@@ -93,6 +108,18 @@ if "channels_last" in args.only:
 if "traced" in args.only:
     traced = torch.jit.optimize_for_inference(torch.jit.trace(net, mels[:1]))
     engines["traced"] = lambda x: traced(x).numpy()
+if "compiled" in args.only:
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True
+    compiled = torch.compile(net)
+    try:
+        with torch.no_grad():
+            for batch in {8, *map(int, args.batches.split(","))}:
+                compiled(mels[:batch])
+        engines["compiled"] = lambda x: compiled(x).numpy()
+    except Exception as error:
+        print("torch.compile does not work here:", str(error).splitlines()[0])
 if "bf16" in args.only:
     half = OpenL3().eval()
     half.load_state_dict(net.state_dict())

@@ -321,6 +321,7 @@ fn mistakes_are_told_plainly() {
         (vec!["add", ".", "--windows", "0"], 2, "1 to 100000"),
         (vec!["--device", "abacus", "status"], 2, "abacus"),
         (vec!["--device", "cuda", "model", "check"], 2, "cuda"),
+        (vec!["--precision", "f64", "status"], 2, "expected f32 or bf16"),
         (vec!["--model", "no-such-model", "model", "check"], 2, "no-such-model"),
         (vec!["frobnicate"], 2, "frobnicate"),
     ] {
@@ -363,6 +364,28 @@ fn help_completions_and_manual() {
         assert!(sandbox.run(["completions", shell]).stdout.len() > 1000, "{shell}");
     }
     assert!(text(&sandbox.run(["man"]).stdout).contains(".TH voisin"));
+}
+
+#[test]
+fn bench_says_what_ran() {
+    use voisin::encoder::{Precision, conv};
+    let sandbox = Sandbox::new();
+    let measured = |precision| {
+        let mut words =
+            vec!["--threads", "1", "--device", "cpu", "--precision", precision, "bench", "encoder"];
+        words.extend(["--arch", "openl3", "--batch", "1", "--seconds", "0.1", "--format", "json"]);
+        json(&sandbox.run(words))
+    };
+    let result = measured("f32");
+    assert_eq!(
+        (&result["threads"], &result["batch"], &result["precision"]),
+        (&1.into(), &1.into(), &"f32".into())
+    );
+    assert!(result["windows_per_second"].as_f64().unwrap() > 0.0);
+    assert_eq!(result["isa"], conv::isa().to_string());
+    // Asked for where the processor lacks it, bf16 is not claimed.
+    let best = if Precision::Bf16.is_available(conv::isa()) { "bf16" } else { "f32" };
+    assert_eq!(measured("bf16")["precision"], best);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use rayon::prelude::*;
 use serde_json::json;
 use voisin::audio;
-use voisin::encoder::{Architecture, Encoder};
+use voisin::encoder::{Architecture, Encoder, EncoderOptions};
 use voisin::features::{MelConfig, MelFrontEnd, OpenL3Variant};
 use voisin::index::{IndexOptions, SearchParams, VectorIndex};
 use voisin::track::TrackId;
@@ -72,7 +72,8 @@ fn noise(n: usize) -> Vec<f32> {
 fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
     let device = context.device_option().resolve()?;
     let architecture = architecture(args);
-    let encoder = Encoder::random(architecture, 1, &device)?;
+    let options = EncoderOptions { precision: context.precision_option(), ..EncoderOptions::default() };
+    let encoder = Encoder::random_with(architecture, 1, &device, &options)?;
     let config = &encoder.manifest().front_end;
     let n = args.batch.map_or(32, |n| n as usize);
     let mels: Vec<f32> = noise(n * config.cells()).iter().map(|x| x * 40.0 - 40.0).collect();
@@ -89,6 +90,7 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
         "threads": context.threads(),
         "isa": voisin::encoder::conv::isa().to_string(),
         "batch": n,
+        "precision": encoder.precision().to_string(),
     }))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
-use voisin::encoder::{Encoder, EncoderOptions, ModelRef, models_dir};
+use voisin::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
 use voisin::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
 use voisin::library::{Library, OpenMode, default_dir};
 
@@ -107,6 +107,7 @@ impl Context {
                 EngineKind::Fast => voisin::encoder::Engine::Fast,
                 EngineKind::Candle => voisin::encoder::Engine::Candle,
             },
+            precision: self.global.precision,
             ..EncoderOptions::default()
         };
         let encoder = Encoder::load_with(&model, &device, &options).with_context(|| {
@@ -128,7 +129,12 @@ impl Context {
             }
         }
         let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
-        self.console.note(&format!("model {} on {}{note}", encoder.manifest().name, device.description()));
+        let (name, place) = (&encoder.manifest().name, device.description());
+        let half = if encoder.precision() == Precision::Bf16 { ", bf16" } else { "" };
+        self.console.note(&format!("model {name} on {place}{half}{note}"));
+        if encoder.precision() != self.global.precision {
+            self.console.note("this model has no bf16 products on this device: f32 is used");
+        }
         let embedder = Arc::new(Embedder::new(encoder)?);
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
     }
@@ -146,6 +152,10 @@ impl Context {
 
     pub(crate) fn model_option(&self) -> Option<&str> {
         self.global.model.as_deref()
+    }
+
+    pub(crate) fn precision_option(&self) -> Precision {
+        self.global.precision
     }
 
     pub(crate) fn device_option(&self) -> voisin::encoder::DeviceChoice {

@@ -211,8 +211,18 @@ impl Encoder {
 
     /// A network with seeded random weights: for benchmarks and tests. Its vectors mean nothing.
     pub fn random(architecture: Architecture, seed: u64, device: &Device) -> Result<Self, EncoderError> {
+        Self::random_with(architecture, seed, device, &EncoderOptions::default())
+    }
+
+    /// As [`Encoder::random`], with settings.
+    pub fn random_with(
+        architecture: Architecture,
+        seed: u64,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
         let manifest = ModelManifest::random(architecture, seed);
-        Self::new(manifest, &Weights::random(architecture, seed), device, &EncoderOptions::default())
+        Self::new(manifest, &Weights::random(architecture, seed), device, options)
     }
 
     /// The network of `manifest` with `weights`, which must be finite and of the architecture's shapes.

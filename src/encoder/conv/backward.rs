@@ -8,7 +8,8 @@ use super::arena::Shared;
 use super::first;
 use super::layer::{self, Source};
 use super::norm_kernels::{self as nk, Rows};
-use super::train::{OpenL3Train, ROWS, chunks, convolve, each_part};
+use super::train::{OpenL3Train, ROWS};
+use super::train_steps::{chunks, convolve, each_part};
 
 /// First row of the activation of part `part` of a window of layer `i`.
 fn top_of(i: usize, part: usize) -> usize {

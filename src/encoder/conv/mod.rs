@@ -22,6 +22,7 @@ mod net;
 mod norm_kernels;
 pub(in crate::encoder) mod simd;
 mod train;
+mod train_steps;
 pub(crate) mod vgg;
 mod weight_grad;
 mod weights;

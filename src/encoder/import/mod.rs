@@ -18,6 +18,7 @@
 mod canonical;
 mod graph;
 mod keras;
+mod matcher;
 mod onnx;
 mod pickle;
 mod protobuf;
