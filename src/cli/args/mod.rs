@@ -31,7 +31,7 @@ pub(crate) use search::{
     FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SearchKind, SimilarArgs, TableFormat,
 };
 pub(crate) use train::{
-    EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, TrainArgs, TrainCommand, Weighted,
+    EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, TrainArgs, TrainCommand, Weighted,
 };
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
