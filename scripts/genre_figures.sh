@@ -34,7 +34,7 @@ emotify)
     for labels in folder "$work/three.csv"; do
         for windows in "" --no-windows; do
             printf '\n== %s %s\n' "$(basename "$labels")" "$windows"
-            target/release/voisin eval genre --label-from "$labels" --repeats 10 $windows
+            target/release/voisin eval genre --label-from "$labels" --repeats 5 $windows
         done
     done
     ;;
