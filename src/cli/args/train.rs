@@ -16,7 +16,7 @@ pub(crate) struct TrainArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
     Genre(TrainGenreArgs),
-    Encoder(EncoderArgs),
+    Encoder(Box<EncoderArgs>),
 }
 
 /// Train an encoder of your own: an OpenL3-shaped network learns what teachers hear in your music

@@ -1,8 +1,5 @@
 //! `voisin eval genre`.
 
-use std::path::Path;
-
-use anyhow::Context as _;
 use voisin::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
 use voisin::genre::{FitOptions, PredictOptions, TrainingSet};
 use voisin::track::TrackId;
