@@ -34,7 +34,8 @@ use voisin::track::{ContentId, TrackId};
 struct UnitDistance;
 
 /// Sixty-four sums side by side, for the compiler to put into registers.
-#[inline]
+#[allow(clippy::inline_always, reason = "it must become part of the function that has the instructions")]
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0_f32; 64];
     let (whole_a, whole_b) = (a.chunks_exact(64), b.chunks_exact(64));
