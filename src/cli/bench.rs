@@ -28,7 +28,9 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending>
     match args.format {
         ReportFormat::Json => render::print_json(&result)?,
         ReportFormat::Table => {
-            for (name, value) in result.as_object().into_iter().flatten() {
+            for (name, value) in
+                result.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null())
+            {
                 let text = value.as_f64().filter(|_| value.is_f64()).map_or_else(
                     || value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned),
                     |number| format!("{number:.1}"),
@@ -91,6 +93,7 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
         "isa": voisin::encoder::conv::isa().to_string(),
         "batch": n,
         "precision": encoder.precision().to_string(),
+        "note": device.note(),
     }))
 }
 

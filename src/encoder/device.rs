@@ -89,7 +89,7 @@ impl Device {
                 let name = name.map(|name| format!(", {name}")).unwrap_or_default();
                 Ok(Self { description: format!("CUDA GPU {ordinal}{name}"), inner, note: None })
             }
-            Ok(Err(error)) => Err(format!("CUDA did not start: {error}")),
+            Ok(Err(error)) => Err(plain(&error.to_string())),
             Err(_) => Err("the CUDA driver library could not be loaded".to_owned()),
         }
     }
@@ -134,9 +134,31 @@ impl Device {
     }
 }
 
+/// Candle's error as one sentence: it may carry a backtrace, and without a driver CUDA cannot explain its own codes.
+#[cfg(any(test, feature = "cuda"))]
+fn plain(error: &str) -> String {
+    let first = error.lines().next().unwrap_or_default().trim();
+    if first.contains("CUDA_ERROR_NO_DEVICE") {
+        "no NVIDIA GPU with a driver was found".to_owned()
+    } else if first.contains("CUDA_ERROR_INVALID_DEVICE") {
+        "there is no NVIDIA GPU of this number".to_owned()
+    } else {
+        format!("CUDA did not start: {first}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_cuda_did_not_start_is_one_sentence() {
+        let missing =
+            "DriverError(CUDA_ERROR_NO_DEVICE, \"<Failure when calling cuGetErrorString()>\")\n   0: candle";
+        assert_eq!(plain(missing), "no NVIDIA GPU with a driver was found");
+        let other = "DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")\n   0: candle\n   1: more";
+        assert_eq!(plain(other), "CUDA did not start: DriverError(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, \"x\")");
+    }
 
     #[test]
     fn choices_round_trip() {

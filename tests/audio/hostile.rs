@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin::audio::tags::read_tags;
+use voisin::audio::tags::{Tags, read_tags};
 use voisin::audio::{self, AudioError, DecodePath};
 
 use super::{copy_of, data, native, references};
