@@ -14,6 +14,8 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 cargo build --release --target "$(rustc -vV | sed -n 's/^host: //p')" --bins
 for target in "${targets[@]}"; do
     mkdir -p "$work/$target/corpus"
+    # What earlier runs found to reach new code, made small by libFuzzer's -merge=1.
+    [ ! -f "seeds/$target.tar.gz" ] || tar -C "$work/$target/corpus" -xzf "seeds/$target.tar.gz"
     seeds=(); [ -d "seeds/$target" ] && seeds=("seeds/$target")
     case $target in
         audio | tags) seeds+=(../tests/data/audio) limit=200000 ;;

@@ -141,7 +141,12 @@ impl Taxonomy {
                 return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
             }
             let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(fold(genre)) };
-            self.synonyms.insert(fold(spelling), meaning);
+            let key = fold(spelling);
+            // Marks and control characters fold to nothing, which is the name of no genre.
+            if key.is_empty() || matches!(&meaning, Meaning::Genre(meant) if meant.is_empty()) {
+                return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
+            }
+            self.synonyms.insert(key, meaning);
         }
         Ok(())
     }
@@ -354,6 +359,10 @@ mod tests {
         taxonomy.extend_from_tsv("Rap\tHip-Hop\nOther\tOther\n", Path::new("mine.tsv")).unwrap();
         assert_eq!(taxonomy.genre("rap"), taxonomy.genre("Hip-Hop"));
         assert_eq!(taxonomy.genre("other").map(|g| g.to_string()), Some("other".into()));
+        // Found by fuzzing: a genre of nothing but control characters would have no name at all.
+        for nameless in ["noise\t\0\0\n", "\0\tNoise\n"] {
+            assert!(taxonomy.extend_from_tsv(nameless, Path::new("mine.tsv")).is_err(), "{nameless:?}");
+        }
         let error = taxonomy.extend_from_tsv("\nRock Punk\n", Path::new("mine.tsv")).unwrap_err().to_string();
         assert!(error.contains("mine.tsv") && error.contains("line 2"), "{error}");
         // a circle of synonyms ends
