@@ -32,8 +32,7 @@ fn main() -> Result<()> {
                 }
             }
             let teachers = pairs.iter().filter_map(|pair| pair.strip_prefix("teacher="));
-            let teachers: Vec<_> =
-                teachers.map(|name| name.parse()).collect::<std::result::Result<_, _>>()?;
+            let teachers: Vec<_> = teachers.map(str::parse).collect::<std::result::Result<_, _>>()?;
             if !teachers.is_empty() {
                 options.teachers = teachers;
             }
