@@ -52,7 +52,7 @@ fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<Stri
         if members.len() < 2 {
             bail!("--join {group}: expected two genres or more, separated by commas");
         }
-        let whole = members.iter().map(|genre| genre.name()).collect::<Vec<_>>().join("/");
+        let whole = members.iter().map(voisin::genre::Genre::name).collect::<Vec<_>>().join("/");
         for member in members {
             if joined.insert(member.key().to_owned(), whole.clone()).is_some() {
                 bail!("--join names {member} twice");
