@@ -115,6 +115,9 @@ pub fn best_passage(query: &WindowSet, window_seconds: f32, windows: &WindowSet)
     Ok(PassageMatch { track: TrackId(0), from, to: from + length, similarity, windows: count })
 }
 
+/// Places nearer than this are one, in seconds.
+const SAME_PLACE: f32 = 0.05;
+
 /// Shift of the passage, similarity there, and how many of the track's windows it was measured on.
 fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
     let products: ndarray::Array2<f32> = query.vectors.dot(&windows.vectors.t());
@@ -126,8 +129,7 @@ fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
     let spacing = spacing(windows).max(1e-3);
     let expected = (((end - begin) / spacing) as usize).clamp(1, windows.len());
     let needed = expected.saturating_sub(1).max(1);
-    // Wherever a window of the passage meets one of the track; places nearer than this are one.
-    const SAME_PLACE: f32 = 0.05;
+    // Wherever a window of the passage meets one of the track.
     let meet = |j: usize| (0..query.len()).map(move |i| (j, i));
     let mut shifts: Vec<f32> =
         (0..windows.len()).flat_map(meet).map(|(j, i)| windows.starts[j] - query.starts[i]).collect();

@@ -78,14 +78,11 @@ pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> 
         return Vec::new();
     }
     let window = window as u64;
-    match (to - from).checked_sub(window) {
-        Some(room) => {
-            (0..=room / u64::from(rate.max(1))).map(|i| (from + i * u64::from(rate)) as i64).collect()
-        }
-        None => {
-            let middle = from + (to - from) / 2;
-            vec![middle.saturating_sub(window / 2).min(len.saturating_sub(window)) as i64]
-        }
+    if let Some(room) = (to - from).checked_sub(window) {
+        (0..=room / u64::from(rate.max(1))).map(|i| (from + i * u64::from(rate)) as i64).collect()
+    } else {
+        let middle = from + (to - from) / 2;
+        vec![middle.saturating_sub(window / 2).min(len.saturating_sub(window)) as i64]
     }
 }
 

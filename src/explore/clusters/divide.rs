@@ -71,19 +71,18 @@ pub(super) fn divide(
     let edges = edges(graph, noise);
     let data = data(graph.len(), &edges)?;
     let search = Search { data: &data, edges: &edges, noise, min_size, seed: options.seed };
-    let (mut labels, resolution) = match options.count {
+    let (mut labels, resolution) = if let Some(count) = options.count {
         // A small collection may fall into so many groups only if they may be small, too.
-        Some(count) => search.with_count(vectors, count, start.as_deref()).or_else(|error| {
+        search.with_count(vectors, count, start.as_deref()).or_else(|error| {
             let any_size = Search { min_size: 1, ..search };
             any_size.with_count(vectors, count, None).map_err(|_| error)
-        })?,
-        None => {
-            let resolution = match options.detail.resolution() {
-                Some(resolution) => resolution,
-                None => stable_resolution(&edges, noise, options.seed, previous_resolution)?,
-            };
-            (search.best(resolution, start.as_deref())?, resolution)
-        }
+        })?
+    } else {
+        let resolution = match options.detail.resolution() {
+            Some(resolution) => resolution,
+            None => stable_resolution(&edges, noise, options.seed, previous_resolution)?,
+        };
+        (search.best(resolution, start.as_deref())?, resolution)
     };
     compact(&mut labels);
     let modularity = modularity(&edges, &labels, 1.0);
