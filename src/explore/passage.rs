@@ -115,7 +115,7 @@ pub fn best_passage(query: &WindowSet, window_seconds: f32, windows: &WindowSet)
     Ok(PassageMatch { track: TrackId(0), from, to: from + length, similarity, windows: count })
 }
 
-/// Places of a passage nearer than this, in seconds, are one.
+/// Places nearer than this are one, in seconds.
 const SAME_PLACE: f32 = 0.05;
 
 /// Shift of the passage, similarity there, and how many of the track's windows it was measured on.

@@ -72,8 +72,8 @@ pub(super) fn divide(
     let data = data(graph.len(), &edges)?;
     let search = Search { data: &data, edges: &edges, noise, min_size, seed: options.seed };
     let (mut labels, resolution) = if let Some(count) = options.count {
+        // A small collection may fall into so many groups only if they may be small, too.
         search.with_count(vectors, count, start.as_deref()).or_else(|error| {
-            // A small collection may fall into so many groups only if they may be small, too.
             let any_size = Search { min_size: 1, ..search };
             any_size.with_count(vectors, count, None).map_err(|_| error)
         })?

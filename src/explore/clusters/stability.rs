@@ -74,7 +74,10 @@ pub(super) fn stable_resolution(
                     let common = || rows.iter().filter(|&&row| parts[a][row] && parts[b][row]);
                     let labels =
                         |of: usize| common().map(|&row| of_resolution[of][row] as u32).collect::<Vec<_>>();
-                    adjusted_rand_index(&labels(a), &labels(b))
+                    let (a, b) = (labels(a), labels(b));
+                    // One group of everything is always found again, and says nothing.
+                    let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
+                    if several(&a) && several(&b) { adjusted_rand_index(&a, &b) } else { 0.0 }
                 })
                 .collect();
             scores.iter().sum::<f64>() / scores.len() as f64
