@@ -321,7 +321,7 @@ fn mistakes_are_told_plainly() {
         (vec!["add", ".", "--windows", "0"], 2, "1 to 100000"),
         (vec!["--device", "abacus", "status"], 2, "abacus"),
         (vec!["--device", "cuda", "model", "check"], 2, "cuda"),
-        (vec!["--precision", "f64", "status"], 2, "expected f32 or bf16"),
+        (vec!["--dtype", "f64", "status"], 2, "expected f32 or bf16"),
         (vec!["--model", "no-such-model", "model", "check"], 2, "no-such-model"),
         (vec!["frobnicate"], 2, "frobnicate"),
     ] {
@@ -371,8 +371,7 @@ fn bench_says_what_ran() {
     use voisin::encoder::{Precision, conv};
     let sandbox = Sandbox::new();
     let measured = |precision| {
-        let mut words =
-            vec!["--threads", "1", "--device", "cpu", "--precision", precision, "bench", "encoder"];
+        let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];
         words.extend(["--arch", "openl3", "--batch", "1", "--seconds", "0.1", "--format", "json"]);
         json(&sandbox.run(words))
     };

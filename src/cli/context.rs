@@ -107,7 +107,7 @@ impl Context {
                 EngineKind::Fast => voisin::encoder::Engine::Fast,
                 EngineKind::Candle => voisin::encoder::Engine::Candle,
             },
-            precision: self.global.precision,
+            precision: self.global.dtype,
             ..EncoderOptions::default()
         };
         let encoder = Encoder::load_with(&model, &device, &options).with_context(|| {
@@ -132,7 +132,7 @@ impl Context {
         let (name, place) = (&encoder.manifest().name, device.description());
         let half = if encoder.precision() == Precision::Bf16 { ", bf16" } else { "" };
         self.console.note(&format!("model {name} on {place}{half}{note}"));
-        if encoder.precision() != self.global.precision {
+        if encoder.precision() != self.global.dtype {
             self.console.note("this model has no bf16 products on this device: f32 is used");
         }
         let embedder = Arc::new(Embedder::new(encoder)?);
@@ -155,7 +155,7 @@ impl Context {
     }
 
     pub(crate) fn precision_option(&self) -> Precision {
-        self.global.precision
+        self.global.dtype
     }
 
     pub(crate) fn device_option(&self) -> voisin::encoder::DeviceChoice {

@@ -82,10 +82,10 @@ pub(crate) struct Global {
     /// Who computes on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
     #[arg(long, global = true, value_enum, default_value_t = EngineKind::Fast)]
     pub(crate) engine: EngineKind,
-    /// Precision of the network's products: f32, or bf16, which takes about half the time where the processor or GPU has
+    /// Number type of the network's products: f32, or bf16, which takes about half the time where the processor or GPU has
     /// it and moves a track's vector by a cosine of less than 0.001
-    #[arg(long, global = true, default_value_t = Precision::F32, value_name = "PRECISION")]
-    pub(crate) precision: Precision,
+    #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
+    pub(crate) dtype: Precision,
     /// Write a Chrome trace of the run to FILE (with --engine candle, layer by layer)
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,

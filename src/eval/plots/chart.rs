@@ -12,7 +12,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
         return vec![low];
     }
     let power = 10f64.powf((span / 5.0).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| span / step <= 6.0);
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| span / step <= 8.0);
     let step = step.unwrap_or(10.0 * power);
     let first = (low / step).ceil() as i64;
     (first..first + 10).map(|i| i as f64 * step).take_while(|x| *x <= high + step * 1e-6).collect()

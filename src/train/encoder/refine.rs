@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn whitening_is_kept_where_loud_dimensions_say_nothing() {
-        let (vectors, groups) = made_up(8.0);
+        let (vectors, groups) = made_up(4.0);
         let (refinement, figures) = choose(&vectors, &groups);
         let kept = figures.iter().find(|figure| figure.chosen).unwrap();
         assert!(kept.name.contains("whitened") && kept.precision > figures[0].precision + 0.1, "{figures:?}");
