@@ -192,11 +192,11 @@ mod tests {
         DefaultGenres::shipped(&Taxonomy::default()).unwrap()
     }
 
-    /// Logits of a track with these tags strong and all others weak.
+    /// Logits of a track with these tags strong and all others as weak as the median tag of real tracks.
     fn logits(head: &DefaultGenres, strong: &[(&str, f32)]) -> Vec<f32> {
         head.tags()
             .iter()
-            .map(|tag| strong.iter().find(|(name, _)| name == tag).map_or(-5.0, |(_, x)| *x))
+            .map(|tag| strong.iter().find(|(name, _)| name == tag).map_or(-5.7, |(_, x)| *x))
             .collect()
     }
 
@@ -220,7 +220,11 @@ mod tests {
         let head = head();
         for (strong, expected) in [
             (vec![("metal", 2.0), ("heavy metal", 1.0), ("rock", 0.0), ("hard rock", -1.0)], "Metal"),
-            (vec![("jazz", 2.0), ("instrumental", -1.0)], "Jazz"),
+            // The strongest tags of the mean jazz track of GTZAN's training part.
+            (
+                vec![("jazz", 1.6), ("instrumental", -2.9), ("blues", -3.0), ("female vocalists", -3.5)],
+                "Jazz",
+            ),
             (vec![("electronic", 2.0), ("electronica", 1.0), ("dance", 0.0)], "Electronic"),
             (vec![("punk", 3.0), ("rock", 0.0)], "Punk"),
             (vec![("country", 2.0), ("folk", -1.0)], "Country"),

@@ -8,6 +8,9 @@ use super::{EvalGenreArgs, ReportFormat};
 
 /// Measure how well genres, neighbours and vectors fit the labels of a library
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin eval genre --html genres.html\n  voisin eval retrieval --robustness"
+)]
 pub(crate) struct EvalArgs {
     #[command(subcommand)]
     pub(crate) command: EvalCommand,

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::TrainGenreArgs;
 
-/// Train models
+/// Train a genre head on your labels, or an encoder of your own
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  voisin train genre\n  voisin train encoder prepare music --cache cache")]
 pub(crate) struct TrainArgs {
     #[command(subcommand)]
     pub(crate) command: TrainCommand,
