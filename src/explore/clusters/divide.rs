@@ -89,6 +89,22 @@ pub(super) fn divide(
     Ok(Division { labels, modularity, resolution })
 }
 
+/// The division that `groups` are, as if it had just been made: growing on from it might move a track, although
+/// nothing has changed.
+pub(super) fn unchanged(
+    graph: &KnnGraph,
+    noise: &[bool],
+    groups: &[Option<u32>],
+    resolution: f64,
+) -> Division {
+    let numbers = from_previous(groups);
+    let mut labels: Vec<Option<usize>> =
+        groups.iter().zip(numbers).map(|(group, number)| group.map(|_| number)).collect();
+    compact(&mut labels);
+    let modularity = modularity(&edges(graph, noise), &labels, 1.0);
+    Division { labels, modularity, resolution }
+}
+
 fn data(n: usize, edges: &[Edge]) -> Result<GraphData> {
     let mut builder = GraphDataBuilder::new(n);
     for &(a, b, weight) in edges {

@@ -16,11 +16,14 @@ pub struct Identity {
     /// Leiden's resolution then.
     #[serde(default)]
     pub resolution: Option<f64>,
+    /// Hash of the tracks, their vectors and the options then: the same question gets the same answer.
+    #[serde(default)]
+    pub question: Option<u64>,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { next_id: 1, members: Vec::new(), resolution: None }
+        Self { next_id: 1, members: Vec::new(), resolution: None, question: None }
     }
 }
 
@@ -130,7 +133,7 @@ pub(super) fn carry_over(
     }
     let assignment: Vec<u32> = labels.iter().map(|l| l.and_then(|g| id_of[g]).unwrap_or(0)).collect();
     let members = ids.iter().copied().zip(assignment.iter().copied()).filter(|m| m.1 != 0).collect();
-    (assignment, changes, Identity { next_id, members, resolution: None })
+    (assignment, changes, Identity { next_id, members, resolution: None, question: None })
 }
 
 #[cfg(test)]
@@ -148,7 +151,7 @@ mod tests {
         let mut members: Vec<(TrackId, u32)> =
             ids[..25].iter().map(|&id| (id, [1, 1, 2, 2, 3][id.0 as usize / 5])).collect();
         members.push((TrackId(900), 4));
-        let previous = Identity { next_id: 6, members, resolution: None };
+        let previous = Identity { next_id: 6, members, resolution: None, question: None };
         // Now: 0..6 | 6..10 | 10..25 | 25..40.
         let labels: Vec<Option<usize>> = (0..40)
             .map(|i| {

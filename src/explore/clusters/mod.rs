@@ -17,6 +17,8 @@ mod stability;
 pub use compare::{adjusted_rand_index, normalised_mutual_information};
 pub use identity::{Change, Identity};
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -208,9 +210,16 @@ fn cluster_rows(
     let noise = outliers::strays(graph);
     let start = previous.map(|p| p.labels(&ids));
     let resolution = previous.and_then(|p| p.resolution);
-    let division = divide::divide(vectors, graph, &noise, min_size, options, start, resolution)?;
+    let question = question(vectors, &ids, min_size, options);
+    let division = match (resolution, &start) {
+        (Some(resolution), Some(groups)) if previous.is_some_and(|p| p.question == Some(question)) => {
+            divide::unchanged(graph, &noise, groups, resolution)
+        }
+        _ => divide::divide(vectors, graph, &noise, min_size, options, start, resolution)?,
+    };
     let (assignment, changes, mut identity) = identity::carry_over(&ids, &division.labels, previous);
     identity.resolution = Some(division.resolution);
+    identity.question = Some(question);
     let clusters = describe::describe(vectors, meta, &assignment);
     Ok(Clustering {
         clusters,
@@ -221,6 +230,14 @@ fn cluster_rows(
         changes,
         identity,
     })
+}
+
+/// What a division depends on, as a number.
+fn question(vectors: ArrayView2<'_, f32>, ids: &[TrackId], min_size: usize, options: &ClusterOptions) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (ids, min_size, options.seed, options.count, format!("{:?}", options.detail)).hash(&mut hasher);
+    vectors.iter().for_each(|x| x.to_bits().hash(&mut hasher));
+    hasher.finish()
 }
 
 #[cfg(test)]
