@@ -1,7 +1,7 @@
 //! Leiden on the neighbour graph: resolution, number of clusters, noise.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig, Partition, QualityType};
 use ndarray::{Array2, ArrayView2};
@@ -22,6 +22,9 @@ pub(super) struct Division {
 /// A cold division replaces the one grown from the previous clustering only if its quality is better by
 /// this much: below, a better score is not worth unfamiliar clusters.
 const WORTH_A_CHANGE: f64 = 0.02;
+
+/// Share of tracks with a group from the previous clustering from which on its resolution is kept.
+const MOSTLY_KNOWN: f64 = 0.8;
 
 /// Two rows and the weight between them.
 pub(super) type Edge = (usize, usize, f64);
@@ -80,13 +83,21 @@ pub(super) fn divide(
     } else {
         let resolution = match options.detail.resolution() {
             Some(resolution) => resolution,
-            None => stable_resolution(&edges, noise, options.seed, previous_resolution)?,
+            None => match previous_resolution.filter(|_| mostly_known(start.as_deref())) {
+                Some(resolution) => resolution,
+                None => stable_resolution(&edges, noise, options.seed, previous_resolution)?,
+            },
         };
         (search.best(resolution, start.as_deref())?, resolution)
     };
     compact(&mut labels);
     let modularity = modularity(&edges, &labels, 1.0);
     Ok(Division { labels, modularity, resolution })
+}
+
+/// Whether most tracks had a group before: then the resolution stays, or a few new tracks could redraw everything.
+fn mostly_known(start: Option<&[Option<u32>]>) -> bool {
+    start.is_some_and(|start| start.iter().flatten().count() as f64 >= MOSTLY_KNOWN * start.len() as f64)
 }
 
 /// The division that `groups` are, as if it had just been made: growing on from it might move a track, although
@@ -179,15 +190,35 @@ impl Search<'_> {
         let agreed = builder.build()?;
         let (mut labels, _) = leiden(&agreed, resolution, seed, None)?;
         if let Some(start) = start.filter(|start| start.iter().any(Option::is_some)) {
-            let warm = leiden(self.data, resolution, seed, Some(from_previous(start)))?.0;
+            let grown = self.grown(start);
+            let warm = leiden(self.data, resolution, seed, Some(grown.clone()))?.0;
             let quality = |labels: &[usize]| {
                 modularity(self.edges, &labels.iter().copied().map(Some).collect::<Vec<_>>(), resolution)
             };
-            if quality(&labels) < quality(&warm) + WORTH_A_CHANGE {
-                labels = warm;
+            let familiar = if quality(&warm) < quality(&grown) + WORTH_A_CHANGE { grown } else { warm };
+            if quality(&labels) < quality(&familiar) + WORTH_A_CHANGE {
+                labels = familiar;
             }
         }
         Ok(self.without_crumbs(&labels))
+    }
+
+    /// The previous groups, each new track in the one that it has most edges to.
+    fn grown(&self, start: &[Option<u32>]) -> Vec<usize> {
+        let mut ties: HashMap<usize, BTreeMap<u32, f64>> = HashMap::new();
+        for &(a, b, weight) in self.edges {
+            for (new, old) in [(a, b), (b, a)] {
+                if let (None, Some(group)) = (start[new], start[old]) {
+                    *ties.entry(new).or_default().entry(group).or_default() += weight;
+                }
+            }
+        }
+        let mut groups = start.to_vec();
+        for (row, ties) in ties {
+            groups[row] =
+                ties.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|tie| tie.0);
+        }
+        from_previous(&groups)
     }
 
     /// Groups below the least size become noise.
