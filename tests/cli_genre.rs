@@ -212,13 +212,21 @@ fn a_head_is_trained_used_and_found_to_age() {
     assert_eq!(head["retrain"], true);
     assert!(text(&sandbox.run(["status"]).stderr).contains("voisin train genre"));
     // those that are gone do not vote, and the new label does
-    let all = json(&sandbox.run(["classify", "--all", "--format", "json"]));
+    let all = sandbox.run(["classify", "--all", "--format", "json"]);
+    assert!(text(&all.stderr).contains("13 % of the labels changed since"), "{}", text(&all.stderr));
+    let all = json(&all);
     let voters: Vec<&Value> =
         all.as_array().unwrap().iter().flat_map(|a| a["evidence"].as_array().unwrap()).collect();
     assert!(voters.iter().all(|v| {
         !["/music/genre 2/010.mp3", "/music/genre 3/011.mp3"].contains(&v["path"].as_str().unwrap())
     }));
     assert!(voters.iter().any(|v| v["genre"] == "New Wave"));
+    // and the head was trained again, once, as it was asked for
+    let head = json(&sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
+    assert_eq!((&head["changed_share"], &head["retrain"]), (&0.0.into(), &false.into()), "{head}");
+    assert_eq!(head["tracks"], 97);
+    let quiet = sandbox.run(["classify", "id:20"]);
+    assert!(!text(&quiet.stderr).contains("trained again"), "{}", text(&quiet.stderr));
 
     // a head of other vectors is refused, and the neighbours still answer
     let path = sandbox.path("library/genre.safetensors");

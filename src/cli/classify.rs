@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use voisin::engine::{
-    Classification, ClassifyOptions, Engine, EngineError, Evidence, GenreAnswer, GenreHead, LabelSource, Seed,
+    Classification, ClassifyOptions, Engine, EngineError, Evidence, GenreAnswer, GenreHead, LabelSource,
+    LabelledTracks, RETRAIN_SHARE, Seed,
 };
 use voisin::genre::{Agreement, Confidence, Genre, GenreShare, PredictOptions, UnknownReason, VoteOptions};
+use voisin::library::OpenMode;
 
 use super::Ending;
 use super::args::{ClassifyArgs, TableFormat};
@@ -149,7 +151,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
     }
     let answers: Vec<Answer> = match head {
-        Some((head, source)) => by_head(&engine, head, &source, wanted, args)?,
+        Some((head, source)) => by_head(context, &engine, head, &source, wanted, args)?,
         None => by_vote(&mut engine, wanted, args)?,
     };
     let nobody = answers.iter().any(|answer| answer.best().is_none());
@@ -207,6 +209,7 @@ fn same_source(a: &LabelSource, b: &LabelSource) -> bool {
 }
 
 fn by_head(
+    context: &Context,
     engine: &Engine,
     head: GenreHead,
     source: &LabelSource,
@@ -215,10 +218,36 @@ fn by_head(
 ) -> anyhow::Result<Vec<Answer>> {
     let tracks = engine.labelled_tracks(source, &voisin::engine::GroupBy::Artist, false)?;
     let wanted = if args.all { tracks.seeds() } else { wanted };
+    let head = up_to_date(context, engine, head, &tracks);
     let model = head.model.with_voters(&tracks.set())?;
     let options = PredictOptions { precision: args.precision, ..PredictOptions::default() };
     let answers = engine.classify_with_head(&model, &tracks, wanted, &options, args.other_artists)?;
     Ok(answers.into_iter().map(Answer::Head).collect())
+}
+
+/// The head, trained again if [`RETRAIN_SHARE`] of the labels changed since.
+fn up_to_date(context: &Context, engine: &Engine, head: GenreHead, tracks: &LabelledTracks) -> GenreHead {
+    let share = head.provenance.changed_share(&tracks.ids, &tracks.labels);
+    if share < RETRAIN_SHARE {
+        return head;
+    }
+    let changed = format!("{} of the labels changed since the head was trained", percent(share as f32));
+    if engine.library().mode() == OpenMode::ReadOnly {
+        context.console.note(&format!("{changed}: it answers as it is, since the library is read-only"));
+        return head;
+    }
+    match engine.retrain_genre(&head) {
+        Ok(renewed) => {
+            context.console.note(&format!("{changed}: it was trained again"));
+            renewed
+        }
+        Err(error) => {
+            context
+                .console
+                .warn(&format!("{changed}, and it cannot be trained again ({error}): it answers as it is"));
+            head
+        }
+    }
 }
 
 fn by_vote(engine: &mut Engine, wanted: Vec<Seed>, args: &ClassifyArgs) -> anyhow::Result<Vec<Answer>> {
@@ -314,6 +343,7 @@ fn voters(evidence: &[Evidence]) -> anyhow::Result<()> {
         ("genre", Align::Left),
         ("similarity", Align::Right),
         ("weight", Align::Right),
+        ("path", Align::Left),
     ]);
     for voter in evidence {
         let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
@@ -322,6 +352,7 @@ fn voters(evidence: &[Evidence]) -> anyhow::Result<()> {
             genres.join(", "),
             format!("{:.3}", voter.similarity),
             percent(voter.weight),
+            lossy(&voter.path),
         ]);
     }
     table.print()

@@ -66,7 +66,7 @@ struct HeadJson {
     labels: String,
     /// Share of labels that are new, gone or changed since; null where they cannot be read.
     changed_share: Option<f64>,
-    /// Whether training again is advised.
+    /// Whether the next `classify` trains again.
     retrain: bool,
     /// Why it cannot be used, if it cannot.
     problem: Option<String>,
@@ -192,7 +192,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
         context.console.note("see \"voisin failed\" for the reasons");
     }
     if retrain {
-        context.console.note("the trained genre head is out of date: run \"voisin train genre\"");
+        context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train genre\"");
     }
     Ok(Ending::Fine)
 }

@@ -1,4 +1,4 @@
-//! The trained genre head of a library: made, kept, and asked.
+//! The trained genre head of a library: made, kept, renewed, and asked.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,15 @@ use ndarray::Array2;
 use super::classify::{Evidence, SAME_RECORDING};
 use super::labels::{GroupBy, LabelSource, LabelledTracks, OwnedWindows};
 use super::{Engine, EngineError, Seed};
-use crate::genre::{FitOptions, GenreModel, GenrePrediction, PredictOptions, Provenance, Queries, WindowSet};
+use crate::genre::{
+    FitOptions, GenreModel, GenrePrediction, PredictOptions, Provenance, Queries, Recipe, WindowSet,
+};
 use crate::track::TrackId;
 
 /// Name of the trained head inside a library's folder.
 pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
 
-/// Share of changed labels from which on training again is advised.
+/// Share of changed labels from which on `voisin classify` trains again.
 pub const RETRAIN_SHARE: f64 = 0.1;
 
 /// Tracks classified at once, so that their windows fit in memory.
@@ -72,9 +74,22 @@ impl Engine {
         };
         let tracks = self.labelled_tracks(&source, &GroupBy::Artist, windows)?;
         let (model, _) = GenreModel::fit(&tracks.set(), options)?;
-        let provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
+        let mut provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
+        let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.head.seed);
+        provenance.recipe = Some(Recipe { min_tracks, folds, seed, windows });
         model.save(&self.genre_model_path(), &provenance)?;
         Ok((GenreHead { model, provenance }, tracks))
+    }
+
+    /// Trains a head again on today's labels, as it was asked for the first time.
+    pub fn retrain_genre(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
+        let mut options = FitOptions::default();
+        let mut windows = true;
+        if let Some(recipe) = head.provenance.recipe {
+            (options.min_tracks, options.folds, windows) = (recipe.min_tracks, recipe.folds, recipe.windows);
+            options.head.seed = recipe.seed;
+        }
+        Ok(self.train_genre(&head.source(), windows, &options)?.0)
     }
 
     /// The trained head, if there is one. An error says why one that is there is of no use.

@@ -2,19 +2,6 @@
 //!
 //! What it is not for: choosing settings (that happens inside [`crate::genre`], on training data only).
 
-#![allow(
-    clippy::needless_pass_by_value,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "array views are passed by value, as ndarray itself does"
-)]
-#![allow(clippy::float_cmp, reason = "equal scores are ties, exactly")]
-#![allow(
-    clippy::needless_range_loop,
-    clippy::needless_for_each,
-    clippy::semicolon_if_nothing_returned,
-    reason = "indices run over several arrays at once; short statements stay on one line"
-)]
-
 pub mod degrade;
 mod error;
 mod genre;

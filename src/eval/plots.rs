@@ -90,6 +90,12 @@ impl Scene {
         self.items.push(Item::Text { x, y, size, anchor, upwards: false, colour, text: text.into() });
     }
 
+    /// The name of an upright axis, at the left edge, read from below.
+    fn upwards(&mut self, y: f64, text: &str) {
+        let (anchor, colour, text) = (Anchor::Middle, INK, text.to_owned());
+        self.items.push(Item::Text { x: 14.0, y, size: 13.0, anchor, upwards: true, colour, text });
+    }
+
     /// SVG text; it needs nothing outside itself.
     pub fn svg(&self) -> String {
         use std::fmt::Write;
@@ -369,15 +375,7 @@ pub(super) fn curves(
         scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
     }
     scene.text(LEFT + SIDE / 2.0, UP + SIDE + 38.0, 13.0, Anchor::Middle, INK, x_name);
-    scene.items.push(Item::Text {
-        x: 14.0,
-        y: UP + SIDE / 2.0,
-        size: 13.0,
-        anchor: Anchor::Middle,
-        upwards: true,
-        colour: INK,
-        text: y_name.to_owned(),
-    });
+    scene.upwards(UP + SIDE / 2.0, y_name);
     for (i, s) in series.iter().enumerate() {
         let colour = SERIES[i % SERIES.len()];
         scene.line(s.points.iter().copied().map(at).collect(), colour, 2.0);

@@ -3,19 +3,6 @@
 //! Everything here works on vectors, labels and groups; it knows neither audio nor the database. What it is not
 //! for: reading tags (`audio`), measuring quality ([`crate::eval`]).
 
-#![allow(
-    clippy::needless_pass_by_value,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "array views are passed by value, as ndarray itself does"
-)]
-#![allow(clippy::float_cmp, reason = "equal scores are ties, exactly")]
-#![allow(
-    clippy::needless_range_loop,
-    clippy::needless_for_each,
-    clippy::semicolon_if_nothing_returned,
-    reason = "indices run over several arrays at once; short statements stay on one line"
-)]
-
 mod choose;
 mod data;
 mod default;
@@ -52,7 +39,7 @@ pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions
 pub use nearest::{Near, nearest};
 pub(crate) use optimise::lbfgs;
 pub use prediction::{Agreement, Confidence, GenrePrediction, UnknownReason};
-pub use provenance::Provenance;
+pub use provenance::{Provenance, Recipe};
 pub use space::{Space, Transform};
 pub use suspects::{Suspect, rank as rank_suspects, suspects};
 pub use taxonomy::{Genre, Spellings, Taxonomy};

@@ -8,6 +8,19 @@ use serde::{Deserialize, Serialize};
 use super::Genre;
 use crate::track::TrackId;
 
+/// How a model was asked for, so that it can be made again alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// As [`FitOptions::min_tracks`](super::FitOptions::min_tracks).
+    pub min_tracks: usize,
+    /// As [`FitOptions::folds`](super::FitOptions::folds).
+    pub folds: usize,
+    /// Start of the random numbers.
+    pub seed: u64,
+    /// Whether heads on windows were tried.
+    pub windows: bool,
+}
+
 /// What a saved model remembers of its making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -17,6 +30,9 @@ pub struct Provenance {
     pub labels: String,
     /// When it was trained, in seconds since 1970 UTC.
     pub trained_at: u64,
+    /// What was asked for; models of voisin 0.1's first days do not know.
+    #[serde(default)]
+    pub recipe: Option<Recipe>,
     /// Every labelled track of that time, and a digest of its labels.
     labelled: Vec<(TrackId, u64)>,
 }
@@ -29,6 +45,7 @@ impl Provenance {
             fingerprint: fingerprint.to_owned(),
             labels: source.to_owned(),
             trained_at: now,
+            recipe: None,
             labelled: digests(ids, labels).collect(),
         }
     }

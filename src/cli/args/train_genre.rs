@@ -7,8 +7,8 @@ use super::{LabelArgs, ReportFormat};
 /// Train a genre head on the library's labelled tracks, from stored vectors
 ///
 /// Nothing is decoded. What is chosen is chosen on artists that were left out, and the quality printed is that on
-/// artists left out. The head is kept in the library's folder and used by `voisin classify` from then on; `voisin
-/// status` says when so many labels have changed that training again is worth it.
+/// artists left out. The head is kept in the library's folder and used by `voisin classify` from then on, which trains
+/// it again, with the same options, once a tenth of the labels have changed; `voisin status` says how many have.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin train genre\n  voisin train genre --label-from folder\n  voisin train genre --label-from labels.csv --min-tracks 20"

@@ -8,7 +8,7 @@ macro_rules! dispatch {
         /// # Safety
         /// `isa.is_available()`, and every pointer in the arguments is valid for the extents they state.
         #[allow(clippy::too_many_arguments, reason = "the generic kernel's own arguments")]
-        pub(super) unsafe fn $name(isa: Isa, $($arg: $ty),*) {
+        pub(super) unsafe fn $name(isa: $crate::encoder::conv::Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
@@ -27,11 +27,11 @@ macro_rules! dispatch {
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => avx512($($arg),*),
+                    $crate::encoder::conv::Isa::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => avx2($($arg),*),
+                    $crate::encoder::conv::Isa::Avx2 => avx2($($arg),*),
                     #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => $generic::<$crate::encoder::conv::simd::Neon>($($arg),*),
+                    $crate::encoder::conv::Isa::Neon => $generic::<$crate::encoder::conv::simd::Neon>($($arg),*),
                     _ => $generic::<$crate::encoder::conv::simd::Portable>($($arg),*),
                 }
             }
@@ -39,7 +39,7 @@ macro_rules! dispatch {
     };
 }
 
-pub(super) use dispatch;
+pub(in crate::encoder) use dispatch;
 
 /// As `dispatch!`, for kernels that exist only where [`super::Precision::Bf16`] is available.
 macro_rules! dispatch_half {

@@ -46,15 +46,15 @@ unsafe fn dy_patch<S: Simd>(dy: *const f32, row: usize, c: usize) -> [[S::V; 4];
     }
 }
 
-/// Transforms output gradients, `A dy Aᵀ`, into `[36][c / 16][tile][16]`.
+/// A window to transform, and where to: the input (`Bᵀ d B`) or the gradient of the output (`A dy Aᵀ`).
 #[derive(Clone, Copy)]
-pub(super) struct OutGrad<'a> {
+pub(super) struct Block<'a> {
     /// A padded window (zero where no output exists).
-    pub(super) dy: *const f32,
+    pub(super) src: *const f32,
     pub(super) row: usize,
     pub(super) c: usize,
     pub(super) tiles: &'a [Tile],
-    /// Index of the first tile, and tiles of the block.
+    /// Index of the first tile (or pair of tiles), and tiles (or pairs) of the block.
     pub(super) first: usize,
     pub(super) total: usize,
     pub(super) out: *mut f32,
@@ -62,11 +62,11 @@ pub(super) struct OutGrad<'a> {
 }
 
 #[inline(always)]
-unsafe fn out_grad_generic<S: Simd>(p: &OutGrad<'_>) {
+unsafe fn out_grad_generic<S: Simd>(p: &Block<'_>) {
     for (i, tile) in p.tiles.iter().enumerate() {
         // SAFETY: the tile's 4×4 pixels lie inside the padded window, its slots inside the block.
         unsafe {
-            let dy = p.dy.add(tile.dst as usize);
+            let dy = p.src.add(tile.dst as usize);
             let mut ch = 0;
             while ch < p.c {
                 let dy = dy.add(ch);
@@ -85,7 +85,7 @@ unsafe fn out_grad_generic<S: Simd>(p: &OutGrad<'_>) {
 
 dispatch! {
     /// A dy Aᵀ of every tile and channel.
-    out_grad => out_grad_generic(p: &OutGrad<'_>)
+    out_grad => out_grad_generic(p: &Block<'_>)
 }
 
 /// `dU[p] += V[p]ᵀ · Y[p]`, summed over the tiles of a block.
@@ -213,23 +213,8 @@ pub(super) unsafe fn weight_gemm(isa: Isa, p: &WeightGemm) {
     unsafe { if p.half { weight_gemm_half(p) } else { weight_gemm_f32(isa, p) } }
 }
 
-/// Bᵀ d B of tiles in pairs, as bf16: `[36][c / 16][pair][16][2]`.
-#[derive(Clone, Copy)]
-pub(super) struct Pairs<'a> {
-    /// A padded window: input, or gradient of the output.
-    pub(super) src: *const f32,
-    pub(super) row: usize,
-    pub(super) c: usize,
-    pub(super) tiles: &'a [Tile],
-    /// Index of the first pair, and pairs of the block.
-    pub(super) first: usize,
-    pub(super) total: usize,
-    pub(super) out: *mut f32,
-    pub(super) stride: usize,
-}
-
 #[inline(always)]
-unsafe fn input_pairs_generic<S: Simd, const HALF: bool>(p: &Pairs<'_>) {
+unsafe fn input_pairs_generic<S: Simd, const HALF: bool>(p: &Block<'_>) {
     for (i, pair) in p.tiles.chunks(2).enumerate() {
         for ch in (0..p.c).step_by(S::LANES) {
             // SAFETY: patches lie inside the padded window, slots inside the block.
@@ -252,11 +237,11 @@ unsafe fn input_pairs_generic<S: Simd, const HALF: bool>(p: &Pairs<'_>) {
 
 dispatch_half! {
     /// Bᵀ d B of `p`'s tiles in pairs.
-    input_pairs => input_pairs_generic(p: &Pairs<'_>)
+    input_pairs => input_pairs_generic(p: &Block<'_>)
 }
 
 #[inline(always)]
-unsafe fn out_grad_pairs_generic<S: Simd, const HALF: bool>(p: &Pairs<'_>) {
+unsafe fn out_grad_pairs_generic<S: Simd, const HALF: bool>(p: &Block<'_>) {
     for (i, pair) in p.tiles.chunks(2).enumerate() {
         for ch in (0..p.c).step_by(S::LANES) {
             // SAFETY: as in `input_pairs_generic`.
@@ -279,7 +264,7 @@ unsafe fn out_grad_pairs_generic<S: Simd, const HALF: bool>(p: &Pairs<'_>) {
 
 dispatch_half! {
     /// A dy Aᵀ of `p`'s tiles in pairs.
-    out_grad_pairs => out_grad_pairs_generic(p: &Pairs<'_>)
+    out_grad_pairs => out_grad_pairs_generic(p: &Block<'_>)
 }
 
 /// Gᵀ d (6 → 3).

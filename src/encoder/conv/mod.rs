@@ -12,7 +12,7 @@ mod act;
 pub(in crate::encoder) mod arena;
 mod backward;
 mod candle_op;
-mod dispatch;
+pub(in crate::encoder) mod dispatch;
 mod first;
 mod grad_kernels;
 mod isa;

@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
 
 use super::dispatch::dispatch;
-use super::isa::Isa;
 use super::kernels::Tile;
 use super::simd::Simd;
 

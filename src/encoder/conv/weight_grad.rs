@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::arena::{Buf, Shared};
-use super::grad_kernels::{self as gk, OutGrad, Pairs, WeightGemm};
+use super::grad_kernels::{self as gk, Block, WeightGemm};
 use super::isa::{Isa, Precision};
 use super::kernels::{self, Groups, Input, POS};
 use super::layer::{Plan, Source, part, stride, with_scratch};
@@ -203,7 +203,7 @@ unsafe fn transform(
         let tiles = &plan.tiles[2 * range.0..(2 * range.1).min(plan.tiles.len())];
         // SAFETY: as the caller promises.
         unsafe {
-            let input = Pairs {
+            let input = Block {
                 src: a.at(window * plan.from.len()),
                 row: plan.from.row(),
                 c: plan.from.c,
@@ -214,7 +214,7 @@ unsafe fn transform(
                 stride: stride(total * plan.from.c),
             };
             gk::input_pairs(&input);
-            let out = Pairs {
+            let out = Block {
                 src: dy.at(window * plan.to.len()),
                 row: plan.to.row(),
                 c: plan.to.c,
@@ -241,8 +241,8 @@ unsafe fn transform(
             half: false,
         };
         kernels::input(isa, &input);
-        let out = OutGrad {
-            dy: dy.at(window * plan.to.len()),
+        let out = Block {
+            src: dy.at(window * plan.to.len()),
             row: plan.to.row(),
             c: plan.to.c,
             tiles,

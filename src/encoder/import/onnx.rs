@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use half::f16;
 
 use super::graph::{Constant, Graph, KernelLayout, Node, Op, elements, shorten};
-use super::protobuf::{Field, Message, Value};
+use super::protobuf::{Attributes, Field, Message, Value, attribute};
 use super::{ImportError, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Onnx;
@@ -20,9 +20,6 @@ pub(super) fn is_model(bytes: &[u8]) -> bool {
     matches!(fields.next(), Some(Field { number: 1, value: Value::Varint(1..100) }))
         && fields.take(64).any(|field| field.number == 7 && field.value.bytes().is_some())
 }
-
-/// An attribute: its fields, by number.
-type Attributes<'a> = HashMap<String, Message<'a>>;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Graph<'_>, ImportError> {
     let mut content = &[][..];
@@ -210,22 +207,6 @@ fn pad(graph: &Graph, name: &str, inputs: &[String], attributes: &Attributes) ->
         [] => Ok(Op::Pad(None)),
         _ => Err(other(name, "padding of height and width", format!("{pads:?}"))),
     }
-}
-
-/// Field `number` of an attribute: 2 float, 3 integer, 4 text, 5 tensor.
-fn attribute<'a>(
-    attributes: &Attributes<'a>,
-    key: &str,
-    number: u32,
-) -> Result<Option<Value<'a>>, ImportError> {
-    let mut found = None;
-    for field in attributes.get(key).cloned().into_iter().flatten() {
-        let field = field?;
-        if field.number == number {
-            found = Some(field.value);
-        }
-    }
-    Ok(found)
 }
 
 /// A list of integers.

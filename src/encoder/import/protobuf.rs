@@ -1,5 +1,7 @@
 //! Protocol buffers' wire format, as far as graphs need it: fields of a message, without copying.
 
+use std::collections::HashMap;
+
 use super::{ImportError, WeightFormat};
 
 /// One field of a message.
@@ -141,6 +143,26 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+}
+
+/// Attributes of a node of a graph, by name; each is a message.
+pub(super) type Attributes<'a> = HashMap<String, Message<'a>>;
+
+/// Field `number` of an attribute; the last one if there are several. ONNX: 2 float, 3 integer, 4 text, 5 tensor; TensorFlow: 2 text,
+/// 4 float, 8 tensor.
+pub(super) fn attribute<'a>(
+    attributes: &Attributes<'a>,
+    key: &str,
+    number: u32,
+) -> Result<Option<Value<'a>>, ImportError> {
+    let mut found = None;
+    for field in attributes.get(key).cloned().into_iter().flatten() {
+        let field = field?;
+        if field.number == number {
+            found = Some(field.value);
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::graph::{Constant, Graph, KernelLayout, Node, Op, elements, shorten};
-use super::protobuf::{Field, Message, Value};
+use super::protobuf::{Attributes, Field, Message, Value, attribute};
 use super::{ImportError, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::TensorFlow;
@@ -21,9 +21,6 @@ pub(super) fn is_graph(bytes: &[u8]) -> bool {
     };
     is_text(1) && is_text(2)
 }
-
-/// Attributes of a node, by name.
-type Attributes<'a> = HashMap<String, Message<'a>>;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Graph<'_>, ImportError> {
     let mut graph = Graph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
@@ -141,22 +138,6 @@ fn check_layout(name: &str, attributes: &Attributes) -> Result<(), ImportError> 
         None | Some("NHWC") => Ok(()),
         Some(found) => Err(other(name, "layout NHWC", shorten(found))),
     }
-}
-
-/// Field `number` of an attribute's value: 2 text, 4 float, 8 tensor.
-fn attribute<'a>(
-    attributes: &Attributes<'a>,
-    key: &str,
-    number: u32,
-) -> Result<Option<Value<'a>>, ImportError> {
-    let mut found = None;
-    for field in attributes.get(key).cloned().into_iter().flatten() {
-        let field = field?;
-        if field.number == number {
-            found = Some(field.value);
-        }
-    }
-    Ok(found)
 }
 
 /// A list of integers.

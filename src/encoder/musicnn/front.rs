@@ -12,9 +12,9 @@
     reason = "kernels must be inlined into the function that enables their features"
 )]
 
-use super::buffer::per_isa;
 use super::fft::{self, C};
 use super::{BANDS, FRAMES};
+use crate::encoder::conv::dispatch::dispatch;
 use crate::encoder::conv::simd::Simd;
 
 /// Frequencies of a real signal of 96 bands.
@@ -107,7 +107,7 @@ unsafe fn band_spectra_generic<S: Simd>(bands: *const f32, roots: &Roots, out: *
     }
 }
 
-per_isa!(
+dispatch!(
     /// See [`band_spectra_generic`].
     band_spectra => band_spectra_generic(bands: *const f32, roots: &Roots, out: *mut f32)
 );
@@ -156,7 +156,7 @@ unsafe fn time_spectra_generic<S: Simd>(frames: *const f32, roots: &Roots, work:
     }
 }
 
-per_isa!(
+dispatch!(
     /// See [`time_spectra_generic`].
     time_spectra => time_spectra_generic(frames: *const f32, roots: &Roots, work: *mut f32, out: *mut f32)
 );
@@ -311,12 +311,12 @@ unsafe fn timbral_67_generic<S: Simd>(
     unsafe { timbral_generic::<S, { BANDS - 67 + 1 }>(spectra, filters, roots, work, epilogue, out, width) }
 }
 
-per_isa!(
+dispatch!(
     /// [`timbral_generic`] for kernels of 38 bands.
     timbral_38 => timbral_38_generic(spectra: *const f32, filters: *const f32, roots: &Roots, work: *mut f32,
         epilogue: Epilogue, out: *mut f32, width: usize)
 );
-per_isa!(
+dispatch!(
     /// [`timbral_generic`] for kernels of 67 bands.
     timbral_67 => timbral_67_generic(spectra: *const f32, filters: *const f32, roots: &Roots, work: *mut f32,
         epilogue: Epilogue, out: *mut f32, width: usize)
@@ -373,7 +373,7 @@ unsafe fn temporal_generic<S: Simd>(
     }
 }
 
-per_isa!(
+dispatch!(
     /// See [`temporal_generic`].
     temporal => temporal_generic(spectra: *const f32, filters: *const f32, roots: &Roots, work: *mut f32,
         maxima: *mut f32, epilogue: Epilogue, out: *mut f32, width: usize)

@@ -6,7 +6,7 @@
     reason = "kernels must be inlined into the function that enables their features"
 )]
 
-use super::buffer::per_isa;
+use crate::encoder::conv::dispatch::dispatch;
 use crate::encoder::conv::simd::Simd;
 
 /// Rows that are computed together.
@@ -101,7 +101,7 @@ unsafe fn block<S: Simd, const R: usize>(job: &Rows, matrix: *const f32, row: us
     }
 }
 
-per_isa!(
+dispatch!(
     /// See [`Rows`].
     rows => rows_generic(job: &Rows)
 );
@@ -137,7 +137,7 @@ unsafe fn pool_generic<S: Simd>(
     }
 }
 
-per_isa!(
+dispatch!(
     /// See [`pool_generic`].
     pool => pool_generic(input: *const f32, count: usize, width: usize, out: *mut f32, out_stride: usize)
 );

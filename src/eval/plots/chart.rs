@@ -1,6 +1,6 @@
 //! Curves over numbers of any size, and bars.
 
-use super::{Anchor, FAINT, INK, Item, SERIES, Scene, short};
+use super::{Anchor, FAINT, INK, SERIES, Scene, short};
 
 /// A curve: its name, and points in the order they are joined.
 pub type Curve = (String, Vec<(f64, f64)>);
@@ -75,15 +75,7 @@ pub fn chart(title: &str, x_name: &str, y_name: &str, curves: &[Curve]) -> Scene
     }
     scene.line(vec![(LEFT, UP), (LEFT, UP + HIGH), (LEFT + WIDE, UP + HIGH)], FAINT, 1.0);
     scene.text(LEFT + WIDE / 2.0, UP + HIGH + 38.0, 13.0, Anchor::Middle, INK, x_name);
-    scene.items.push(Item::Text {
-        x: 14.0,
-        y: UP + HIGH / 2.0,
-        size: 13.0,
-        anchor: Anchor::Middle,
-        upwards: true,
-        colour: INK,
-        text: y_name.to_owned(),
-    });
+    scene.upwards(UP + HIGH / 2.0, y_name);
     for (i, (name, points)) in curves.iter().enumerate() {
         let colour = SERIES[i % SERIES.len()];
         scene.line(points.iter().copied().map(at).collect(), colour, 2.0);
