@@ -353,3 +353,71 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     export_options.frames = vec![("nobody".to_owned(), 1.0)];
     assert!(matches!(export(&export_options), Err(TrainError::Options(_))));
 }
+
+#[test]
+fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let cache = prepared(folder);
+    let plain = Dataset::open(&cache).expect("it was prepared");
+    std::fs::create_dir_all(folder.join("voices")).expect("as above");
+    write_wav(&folder.join("voices/one.wav"), &music(2, 9, 6));
+    let mut options = PrepareOptions::new(vec![folder.join("music")], cache.clone());
+    options.crops = 4;
+    options.passes = 0..3;
+    options.mixed_from = 1;
+    options.overlays = vec![folder.join("voices")];
+    let added = prepare(&options, &|_| true).expect("mixtures can be prepared");
+    assert_eq!((added.tracks, added.present, added.crops), (12, 6, 48));
+
+    let data = Dataset::open(&cache).expect("it was prepared");
+    let mixed: Vec<usize> = (0..data.len()).filter(|&crop| data.partner(crop).is_some()).collect();
+    assert_eq!((data.len(), data.tracks().len(), mixed.len()), (72, 6, 48));
+    assert!(mixed.iter().all(|&crop| data.variants(crop) == 1 && data.style(crop).is_none()));
+    assert!(mixed.iter().all(|&crop| data.partner(crop).is_some_and(|name| name.starts_with("album "))));
+    // The teacher's answers are those to the mixture: not one is that to the track alone.
+    for &crop in &mixed {
+        let own =
+            (0..plain.len()).filter(|&c| plain.tracks()[plain.track(c)] == data.tracks()[data.track(crop)]);
+        for alone in own {
+            let far = plain.targets(alone).iter().zip(data.targets(crop)).any(|(a, b)| (a - b).abs() > 0.05);
+            assert!(far, "crop {crop}");
+        }
+    }
+
+    // Two teachers at once hear the same mixtures as one after the other; another set of mixtures is refused.
+    let mut both = options.clone();
+    both.teachers.push(vgg_teacher(&folder.join("teachers")));
+    assert_eq!(prepare(&both, &|_| true).expect("a teacher can be added").added, 18);
+    let later = Dataset::open(&cache).expect("it was prepared");
+    let mut whole = both.clone();
+    whole.cache = folder.join("at once");
+    prepare(&whole, &|_| true).expect("as above");
+    let at_once = Dataset::open(&whole.cache).expect("as above");
+    let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
+    for crop in 0..72 {
+        assert_eq!(later.targets(crop), at_once.targets(crop));
+        later.mel(crop, 0, &mut a);
+        at_once.mel(crop, 0, &mut b);
+        assert_eq!(a, b);
+    }
+    let mut other = options.clone();
+    other.cache = folder.join("other");
+    prepare(&other, &|_| true).expect("as above");
+    other.overlays = Vec::new();
+    other.teachers = both.teachers.clone();
+    let refused = prepare(&other, &|_| true).expect("tracks are skipped one by one");
+    assert_eq!((refused.added, refused.skipped.len()), (6, 12 + 3), "{:?}", refused.skipped);
+
+    // A run that holds an album out trains on nothing that it was mixed into.
+    let mut run = self::options(&cache, &folder.join("run"));
+    run.teachers = vec![("musicnn-msd".to_owned(), 1.0)];
+    run.windows = 16;
+    let trained = train(&run, &mut |_| true).expect("training works");
+    let free = (0..72).filter(|&crop| {
+        let group = &data.tracks()[data.track(crop)].0;
+        group != "album 2" && data.partner(crop) != Some("album 2")
+    });
+    assert_eq!(trained.checkpoint.run.crops, free.count());
+    assert_eq!(trained.validation.expect("an album is held out").windows, 8);
+}

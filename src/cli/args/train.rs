@@ -64,6 +64,12 @@ pub(crate) struct PrepareArgs {
     /// Passes over the music, each with crops of its own
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) passes: u32,
+    /// More passes, of mixtures that the teachers hear too: other speeds and balances, two tracks at once
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) mixed: u32,
+    /// Folder of what is laid over mixtures at times: voices, say; may be repeated
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) overlay: Vec<PathBuf>,
     /// Crops per track and pass; short tracks give fewer
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) crops: u32,

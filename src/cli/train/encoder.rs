@@ -76,7 +76,9 @@ impl Meter {
 fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending> {
     let mut options = PrepareOptions::new(args.music.clone(), args.cache.clone());
     options.grooves.clone_from(&args.grooves);
-    options.passes = 0..args.passes;
+    options.passes = 0..args.passes + args.mixed;
+    options.mixed_from = args.passes;
+    options.overlays.clone_from(&args.overlay);
     options.crops = args.crops as usize;
     options.degraded = args.degraded as usize;
     options.seed = args.seed;

@@ -2,8 +2,9 @@
 //!
 //! Tensors: `mels` f16 `[crops, variants, 128, 199]` (the first variant is the music as it is), `starts` f32
 //! `[crops]` in seconds, and `teacher.NAME` f32 `[crops, penultimate + tags]`: the penultimate layer, then the tag
-//! logits, of the 3 s around the crop. Metadata: format, group, track, `style` for rendered grooves, and
-//! `penultimate.NAME` for teachers whose penultimate layer has not 200 values.
+//! logits, of the 3 s around the crop. Metadata: format, group, track, `style` for rendered grooves,
+//! `penultimate.NAME` for teachers whose penultimate layer has not 200 values, and for mixtures `mixed`, what the
+//! track was mixed with, and `partner`, that track's group.
 
 #![allow(unsafe_code, reason = "maps files into memory")]
 
@@ -33,6 +34,8 @@ pub(super) struct TrackCrops {
     pub track: String,
     /// Style of a rendered groove.
     pub style: Option<String>,
+    /// What the track was mixed with, in words, and the group that it is from; none for the track alone.
+    pub mixed: Option<(String, String)>,
     pub variants: usize,
     pub starts: Vec<f32>,
     pub mels: Vec<f16>,
@@ -62,6 +65,10 @@ pub(super) fn write(path: &Path, crops: &TrackCrops) -> Result<(), TrainError> {
         ("track".to_owned(), crops.track.clone()),
     ]);
     metadata.extend(crops.style.clone().map(|style| ("style".to_owned(), style)));
+    if let Some((with, partner)) = &crops.mixed {
+        metadata.insert("mixed".to_owned(), with.clone());
+        metadata.insert("partner".to_owned(), partner.clone());
+    }
     push_teachers(&mut tensors, &mut metadata, &crops.teachers);
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
 }
@@ -83,8 +90,18 @@ fn push_teachers(
     }
 }
 
-/// Names of the teachers in a prepared file, and its crops' places; `None` if it cannot be read.
-pub(super) fn peek(path: &Path) -> Option<(Vec<String>, Vec<f32>)> {
+/// What [`peek`] sees.
+pub(super) struct Peek {
+    /// Names of the teachers.
+    pub teachers: Vec<String>,
+    /// Places of the crops, seconds.
+    pub starts: Vec<f32>,
+    /// What the track was mixed with.
+    pub mixed: Option<String>,
+}
+
+/// What is in a prepared file; `None` if it cannot be read.
+pub(super) fn peek(path: &Path) -> Option<Peek> {
     let file = File::open(path).ok()?;
     // SAFETY: prepared files are written under another name and renamed, never changed afterwards.
     let map = unsafe { Mmap::map(&file) }.ok()?;
@@ -93,7 +110,9 @@ pub(super) fn peek(path: &Path) -> Option<(Vec<String>, Vec<f32>)> {
     let starts = starts.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     let names =
         tensors.names().into_iter().filter_map(|name| name.strip_prefix("teacher.").map(str::to_owned));
-    Some((names.collect(), starts))
+    let (_, header) = SafeTensors::read_metadata(&map).ok()?;
+    let mixed = header.metadata().as_ref().and_then(|all| all.get("mixed").cloned());
+    Some(Peek { teachers: names.collect(), starts, mixed })
 }
 
 /// Adds teachers' outputs to a prepared file.
@@ -151,6 +170,8 @@ struct Mapped {
     map: Mmap,
     mels: usize,
     variants: usize,
+    /// Group of the track that this one was mixed with.
+    partner: Option<String>,
 }
 
 impl std::fmt::Debug for Dataset {
@@ -190,7 +211,7 @@ impl Dataset {
             let file = File::open(path).map_err(TrainError::io(path))?;
             // SAFETY: prepared files are written under another name and renamed, never changed afterwards.
             let map = unsafe { Mmap::map(&file) }.map_err(TrainError::io(path))?;
-            let (mapped, n, track, style, teachers) = {
+            let (mels, variants, n, track, style, partner, teachers) = {
                 let bad = |reason: &str| TrainError::cache(path, reason);
                 let (_, header) = SafeTensors::read_metadata(&map).map_err(|e| TrainError::cache(path, e))?;
                 let get = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key)).cloned();
@@ -230,9 +251,8 @@ impl Dataset {
                     }
                     teachers.push((Teacher { name: name.to_owned(), penultimate, tags }, values));
                 }
-                (Some((mels_at, variants)), n, track, get("style"), teachers)
+                (mels_at, variants, n, track, get("style"), get("partner"), teachers)
             };
-            let Some((mels, variants)) = mapped else { continue };
             let next = tracks.len() as u32;
             let id = *by_name.entry(track.1.clone()).or_insert(next);
             if id == next {
@@ -254,7 +274,7 @@ impl Dataset {
                 all.extend(values);
             }
             crops.extend((0..n as u32).map(|i| (files.len() as u32, i, id)));
-            files.push(Mapped { map, mels, variants });
+            files.push(Mapped { map, mels, variants, partner });
         }
         let mut whole: Vec<(Teacher, Vec<f32>)> = Vec::new();
         let complete = |seen: usize| seen == files.len();
@@ -331,9 +351,14 @@ impl Dataset {
         self.teachers.iter().map(Teacher::outputs).sum()
     }
 
-    /// Style of a crop's track, by its number in [`style_names`](Self::style_names); `None` for music.
+    /// Style of a crop's track, by its number in [`style_names`](Self::style_names); `None` for music and mixtures.
     pub fn style(&self, crop: usize) -> Option<usize> {
-        self.styles[self.track(crop)]
+        if self.partner(crop).is_some() { None } else { self.styles[self.track(crop)] }
+    }
+
+    /// Group of the track that a crop's track was mixed with; `None` for a track by itself.
+    pub fn partner(&self, crop: usize) -> Option<&str> {
+        self.files[self.crops[crop].0 as usize].partner.as_deref()
     }
 
     /// Whether a track is a rendered groove.

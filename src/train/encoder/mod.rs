@@ -18,6 +18,7 @@ mod head;
 mod layout;
 mod log;
 mod loss;
+mod mix;
 mod optimiser;
 mod options;
 mod prepare;

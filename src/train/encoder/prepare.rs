@@ -9,6 +9,7 @@ use super::TrainError;
 use super::augment;
 use super::cache::{self, TrackCrops};
 use super::layout::Teacher;
+use super::mix;
 use super::random::Random;
 use crate::audio;
 use crate::encoder::conv::WINDOW;
@@ -37,8 +38,13 @@ pub struct PrepareOptions {
     pub grooves: Vec<PathBuf>,
     /// Folder of the prepared files; made if it is not there.
     pub cache: PathBuf,
-    /// Passes of this number are prepared: each pass has crops of its own from every track.
+    /// Passes of these numbers are prepared: each pass has crops of its own from every track.
     pub passes: std::ops::Range<u32>,
+    /// Passes from this number on are mixtures, which the teachers hear as they are: each track at other speeds and
+    /// with another balance, with another track and an overlay at times.
+    pub mixed_from: u32,
+    /// Folders of what is laid over mixtures: voices, say.
+    pub overlays: Vec<PathBuf>,
     /// Crops per track and pass; fewer from tracks shorter than 1.5 s times this.
     pub crops: usize,
     /// Degraded versions of each crop, beside the music as it is.
@@ -57,6 +63,8 @@ impl PrepareOptions {
             grooves: Vec::new(),
             cache,
             passes: 0..1,
+            mixed_from: u32::MAX,
+            overlays: Vec::new(),
             crops: 12,
             degraded: 1,
             teachers: vec![ModelRef::Name("musicnn-msd".to_owned())],
@@ -113,7 +121,15 @@ pub fn prepare(
     }
     // Any part of the work is a sample of all the music.
     tracks.sort_by_key(|track| *blake3::hash(track.name.as_bytes()).as_bytes());
-    let worker = Worker::new(options)?;
+    let mut overlays = Vec::new();
+    for folder in &options.overlays {
+        let found = list(folder, false)?;
+        if found.is_empty() {
+            return Err(TrainError::NoMusic { path: folder.clone() });
+        }
+        overlays.extend(found);
+    }
+    let worker = Worker::new(options, &tracks, overlays)?;
     let state = Mutex::new((Prepared::default(), 0usize, true));
     let jobs: Vec<(u32, &Track)> =
         options.passes.clone().flat_map(|pass| tracks.iter().map(move |track| (pass, track))).collect();
@@ -206,13 +222,19 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<Track>, TrainError> {
 /// What every thread shares.
 struct Worker<'a> {
     options: &'a PrepareOptions,
+    tracks: &'a [Track],
+    overlays: Vec<Track>,
     front_end: MelFrontEnd,
     teachers: Vec<(Teacher, Encoder, MelFrontEnd)>,
     low_pass: Vec<f32>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(options: &'a PrepareOptions) -> Result<Self, TrainError> {
+    fn new(
+        options: &'a PrepareOptions,
+        tracks: &'a [Track],
+        overlays: Vec<Track>,
+    ) -> Result<Self, TrainError> {
         let device = DeviceChoice::Cpu.resolve()?;
         let mut teachers = Vec::new();
         for model in &options.teachers {
@@ -234,7 +256,7 @@ impl<'a> Worker<'a> {
             teachers.push((Teacher { name, penultimate, tags }, encoder, front_end));
         }
         let front_end = MelFrontEnd::new(MelConfig::openl3(OpenL3Variant::Original))?;
-        Ok(Self { options, front_end, teachers, low_pass: low_pass() })
+        Ok(Self { options, tracks, overlays, front_end, teachers, low_pass: low_pass() })
     }
 
     /// Samples that are read for each crop, at the student's rate.
@@ -246,7 +268,7 @@ impl<'a> Worker<'a> {
     /// Prepares a track, or adds the teachers that its file lacks.
     fn one(&self, track: &Track, pass: u32, path: &Path) -> Result<Done, TrainError> {
         let all: Vec<usize> = (0..self.teachers.len()).collect();
-        let Some((names, starts)) = cache::peek(path) else {
+        let Some(present) = cache::peek(path) else {
             let crops = self.track(track, pass, &all, true)?;
             if !crops.starts.is_empty() {
                 cache::write(path, &crops)?;
@@ -254,14 +276,14 @@ impl<'a> Worker<'a> {
             return Ok(Done::Written(crops.starts.len()));
         };
         let missing: Vec<usize> =
-            all.into_iter().filter(|&i| !names.contains(&self.teachers[i].0.name)).collect();
+            all.into_iter().filter(|&i| !present.teachers.contains(&self.teachers[i].0.name)).collect();
         if missing.is_empty() {
             return Ok(Done::Present);
         }
         let crops = self.track(track, pass, &missing, false)?;
-        if crops.starts != starts {
+        if crops.starts != present.starts || crops.mixed.map(|(with, _)| with) != present.mixed {
             return Err(TrainError::Options(format!(
-                "{}: prepared with other crops or another seed: prepare it with the same, or into another folder",
+                "{}: prepared with other crops, mixtures or another seed: prepare it with the same, or into another folder",
                 path.display()
             )));
         }
@@ -279,62 +301,65 @@ impl<'a> Worker<'a> {
         student: bool,
     ) -> Result<TrackCrops, TrainError> {
         let options = self.options;
-        let info = audio::probe(&track.path)?;
-        let length = audio::resampled_len(&info, RATE);
-        let size = self.patch_samples();
+        let mixed = pass >= options.mixed_from;
+        let patch_size = self.patch_samples();
+        let size = if mixed { mix::reach(patch_size) } else { patch_size };
         let digest = blake3::hash(track.name.as_bytes());
         let id = u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"));
         let mut random = Random::new(options.seed, id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d));
-        // One crop from each part of the track. Crops are placed by their middle second.
-        let count = options.crops.min((length as usize * 2 / (3 * WINDOW_SAMPLES)).max(1));
-        let room = length as f64 - WINDOW_SAMPLES as f64;
-        let before = (size - WINDOW_SAMPLES) as f64 / 2.0;
-        let starts: Vec<i64> = (0..count)
-            .map(|i| {
-                let middle = room.max(0.0) * (i as f64 + random.unit()) / count as f64;
-                // The patch stays inside the track where it can, and around a shorter one.
-                let most = length as f64 - size as f64;
-                if most < 0.0 {
-                    (most / 2.0).floor() as i64
-                } else {
-                    (middle - before).clamp(0.0, most) as i64
-                }
-            })
-            .collect();
-        let variants = 1 + options.degraded;
+        let info = audio::probe(&track.path)?;
+        let starts = places(audio::resampled_len(&info, RATE), options.crops, size, &mut random);
+        // A mixture is always another: one spectrogram of it, degraded, is enough.
+        let variants = if mixed { 1 } else { 1 + options.degraded };
+        let companions = mixed.then(|| self.companions(track, starts.len(), size, &mut random));
         let mut crops = TrackCrops {
             group: track.group.clone(),
             track: track.name.clone(),
             style: track.style.clone(),
+            mixed: companions.as_ref().map(|companions| companions.names.clone()),
             variants,
-            starts: Vec::with_capacity(count),
-            mels: Vec::with_capacity(if student { count * variants * WINDOW } else { 0 }),
+            starts: Vec::with_capacity(starts.len()),
+            mels: Vec::with_capacity(if student { starts.len() * variants * WINDOW } else { 0 }),
             teachers: Vec::with_capacity(teachers.len()),
         };
         let teachers: Vec<_> = teachers.iter().map(|&i| &self.teachers[i]).collect();
         let mut scratch = self.front_end.scratch();
         let mut mel = vec![0.0; WINDOW];
         let mut cut = vec![0.0; WINDOW_SAMPLES];
-        let mut low = vec![0.0; (size - 2 * REACH) / DECIMATION];
+        let mut mixture = vec![0.0; if mixed { patch_size } else { 0 }];
+        let mut low = vec![0.0; (patch_size - 2 * REACH) / DECIMATION];
         let mut teacher_scratch: Vec<_> =
             teachers.iter().map(|(_, _, front_end)| front_end.scratch()).collect();
         let mut teacher_mels = vec![Vec::new(); teachers.len()];
-        let middle = (size - WINDOW_SAMPLES) / 2;
-        audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, patch| {
+        let middle = (patch_size - WINDOW_SAMPLES) / 2;
+        audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, source| {
+            let patch = if mixed {
+                let of = |all: fn(&Companions) -> &Vec<Vec<f32>>| {
+                    companions.as_ref().and_then(|companions| all(companions).get(i)).map(Vec::as_slice)
+                };
+                let (partner, overlay) = (of(|c| &c.partner), of(|c| &c.overlay));
+                mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
+                &mixture
+            } else {
+                source
+            };
             if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
                 return;
             }
             crops.starts.push((starts[i] as f64 + middle as f64) as f32 / RATE as f32);
-            if student {
-                let mut keep = |samples: &[f32]| {
+            let mut keep = |samples: &[f32]| {
+                if student {
                     self.front_end.compute_into(samples, &mut scratch, &mut mel);
                     crops.mels.extend(mel.iter().map(|&x| f16::from_f32(x)));
-                };
-                keep(&patch[middle..middle + WINDOW_SAMPLES]);
-                for _ in 0..options.degraded {
-                    augment::degrade(patch, &mut random, &mut cut);
-                    keep(&cut);
                 }
+            };
+            if !mixed {
+                keep(&patch[middle..middle + WINDOW_SAMPLES]);
+            }
+            // Drawn whether or not they are kept: what comes after must not depend on it.
+            for _ in 0..if mixed { 1 } else { options.degraded } {
+                augment::degrade(patch, &mut random, &mut cut);
+                keep(&cut);
             }
             decimate(patch, &self.low_pass, &mut low);
             level(&mut low);
@@ -357,6 +382,58 @@ impl<'a> Worker<'a> {
         }
         Ok(crops)
     }
+
+    /// Pieces of another track and of an overlay, `count` each of `size` samples. One that cannot be read is left out.
+    fn companions(&self, track: &Track, count: usize, size: usize, random: &mut Random) -> Companions {
+        let partner = &self.tracks[random.below(self.tracks.len())];
+        let overlay = (!self.overlays.is_empty()).then(|| &self.overlays[random.below(self.overlays.len())]);
+        let mut pieces = |source: &Track| -> Vec<Vec<f32>> {
+            let mut pieces = Vec::with_capacity(count);
+            let read = audio::probe(&source.path).and_then(|info| {
+                let starts = places(audio::resampled_len(&info, RATE), count, size, random);
+                audio::read_windows(&source.path, &info, RATE, &starts, size, &mut |_, piece| {
+                    pieces.push(piece.to_vec());
+                })
+            });
+            if read.is_err() {
+                pieces.clear();
+            }
+            random.shuffle(&mut pieces);
+            pieces
+        };
+        let mut companions = Companions {
+            names: (partner.name.clone(), partner.group.clone()),
+            partner: if partner.name == track.name { Vec::new() } else { pieces(partner) },
+            overlay: overlay.map(&mut pieces).unwrap_or_default(),
+        };
+        if let Some(overlay) = overlay {
+            companions.names.0 = format!("{}, {}", partner.name, overlay.name);
+        }
+        companions
+    }
+}
+
+/// What is mixed with a track.
+struct Companions {
+    /// Names of both, and the partner's group.
+    names: (String, String),
+    partner: Vec<Vec<f32>>,
+    overlay: Vec<Vec<f32>>,
+}
+
+/// Where `size` samples are read for each crop: one from each part of a track of `length` samples, placed by their
+/// middle second; inside the track where they can, and around a shorter one.
+fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i64> {
+    let count = crops.min((length as usize * 2 / (3 * WINDOW_SAMPLES)).max(1));
+    let room = length as f64 - WINDOW_SAMPLES as f64;
+    let before = (size - WINDOW_SAMPLES) as f64 / 2.0;
+    (0..count)
+        .map(|i| {
+            let middle = room.max(0.0) * (i as f64 + random.unit()) / count as f64;
+            let most = length as f64 - size as f64;
+            if most < 0.0 { (most / 2.0).floor() as i64 } else { (middle - before).clamp(0.0, most) as i64 }
+        })
+        .collect()
 }
 
 /// A windowed sinc with unit gain that passes 7.2 kHz and stops what would fold at 16 kHz.

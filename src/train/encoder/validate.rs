@@ -36,7 +36,7 @@ pub struct Validation {
     pub styles: f32,
 }
 
-/// Crops whose group is held out, and the others. Groups are taken in the order of a hash of their name until a
+/// Crops whose group is held out, and the others. Mixtures with a held-out group are in neither. Groups are taken in the order of a hash of their name until a
 /// `share` of the tracks is held out; a group that would overshoot by half the share is passed over.
 pub(super) fn split(
     data: &Dataset,
@@ -76,7 +76,16 @@ pub(super) fn split(
             }
         }
     }
-    Ok((0..data.len()).partition(|&crop| out.contains(tracks[data.track(crop)].0.as_str())))
+    let (mut held, mut rest) = (Vec::new(), Vec::new());
+    for crop in 0..data.len() {
+        let group = tracks[data.track(crop)].0.as_str();
+        match data.partner(crop) {
+            None if out.contains(group) => held.push(crop),
+            Some(partner) if out.contains(group) || out.contains(partner) => {}
+            _ => rest.push(crop),
+        }
+    }
+    Ok((held, rest))
 }
 
 /// Of `crops`, at most `limit`, evenly spread.
