@@ -243,6 +243,33 @@ fn a_head_is_trained_used_and_found_to_age() {
 }
 
 #[test]
+fn answers_are_among_the_genres_asked_for() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(4, 12, 0.7);
+    let ask = |extra: &[&str]| sandbox.run(["classify", "id:1", "--format", "json"].iter().chain(extra));
+    assert_eq!(json(&ask(&[]))[0]["genre"], "Genre 0");
+    // by the neighbours' vote, then by the trained head
+    for trained in [false, true] {
+        if trained {
+            assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
+        }
+        let answer = json(&ask(&["--among", "genre 2, Genre 3", "--among", "zydeco"]))[0].clone();
+        assert!(["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()), "{answer}");
+        let shares = answer[if trained { "probabilities" } else { "votes" }].as_object().unwrap();
+        assert!(shares.keys().all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())), "{answer}");
+        assert!((shares.values().map(|v| v.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-5);
+        let only = json(&ask(&["--among", "genre 1"]))[0].clone();
+        assert_eq!((&only["best"], &only["probability"]), (&"Genre 1".into(), &1.0.into()));
+        let nobody = ask(&["--among", "zydeco"]);
+        assert_eq!(code(&nobody), 2);
+        let said = text(&nobody.stderr);
+        assert!(said.contains("among Zydeco") || said.contains("among zydeco"), "{said}");
+        assert!(said.contains("one or more of Genre 0, Genre 1, Genre 2, Genre 3"), "{said}");
+    }
+}
+
+#[test]
 fn precision_is_bought_with_unknowns() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);

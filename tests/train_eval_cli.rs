@@ -222,6 +222,13 @@ fn the_first_guess_needs_no_labels_and_no_library() {
     let sum: f64 = shares.iter().map(|share| share["probability"].as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-4 && shares.len() == 16);
     assert_eq!(shares[0]["basis"], "labels");
+    let among = json(sandbox.run(["classify", &file, "--among", "jazz, electronic", "--format", "json"]));
+    let shares = among[0]["shares"].as_array().unwrap();
+    assert_eq!(shares.len(), 2, "{among}");
+    assert!(shares.iter().all(|share| ["Jazz", "Electronic"].contains(&share["genre"].as_str().unwrap())));
+    let nothing = sandbox.run(["classify", &file, "--among", "polka"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("expected one or more of Blues"), "{}", text(&nothing.stderr));
     // A library without a label: its tracks, by name.
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();

@@ -7,7 +7,9 @@ use voisin::engine::{
     Classification, ClassifyOptions, Engine, EngineError, Evidence, GenreAnswer, GenreHead, LabelSource,
     LabelledTracks, RETRAIN_SHARE, Seed,
 };
-use voisin::genre::{Agreement, Confidence, Genre, GenreShare, PredictOptions, UnknownReason, VoteOptions};
+use voisin::genre::{
+    Agreement, Confidence, Genre, GenreShare, PredictOptions, Taxonomy, UnknownReason, VoteOptions,
+};
 use voisin::library::OpenMode;
 
 use super::Ending;
@@ -163,6 +165,12 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })
 }
 
+/// The genres of `--among`, by the names that the taxonomy knows them by.
+pub(super) fn asked(args: &ClassifyArgs, taxonomy: &Taxonomy) -> Vec<Genre> {
+    let names = args.among.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+    names.map(|name| taxonomy.genre(name).unwrap_or_else(|| Genre::plain(name))).collect()
+}
+
 /// The trained head to ask, with the source of its labels; says why there is none.
 fn head(
     context: &Context,
@@ -220,7 +228,8 @@ fn by_head(
     let wanted = if args.all { tracks.seeds() } else { wanted };
     let head = up_to_date(context, engine, head, &tracks);
     let model = head.model.with_voters(&tracks.set())?;
-    let options = PredictOptions { precision: args.precision, ..PredictOptions::default() };
+    let among = asked(args, &engine.taxonomy()?);
+    let options = PredictOptions { precision: args.precision, among, ..PredictOptions::default() };
     let answers = engine.classify_with_head(&model, &tracks, wanted, &options, args.other_artists)?;
     Ok(answers.into_iter().map(Answer::Head).collect())
 }
@@ -251,9 +260,13 @@ fn up_to_date(context: &Context, engine: &Engine, head: GenreHead, tracks: &Labe
 }
 
 fn by_vote(engine: &mut Engine, wanted: Vec<Seed>, args: &ClassifyArgs) -> anyhow::Result<Vec<Answer>> {
-    let labels = engine.labels(&args.labels.source())?;
+    let mut labels = engine.labels(&args.labels.source())?;
     if labels.is_empty() {
         return Err(EngineError::NoLabels.into());
+    }
+    let among = asked(args, &engine.taxonomy()?);
+    if !among.is_empty() {
+        labels.keep_among(&among)?;
     }
     let options = ClassifyOptions {
         vote: VoteOptions { k: args.neighbours.unwrap_or(VOTERS) as usize, ..VoteOptions::default() },

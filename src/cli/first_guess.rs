@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use voisin::engine::{DEFAULT_WINDOWS, Embedder, Engine, EngineError, WindowPlan};
-use voisin::genre::{Basis, DefaultGenres, Guess, Taxonomy};
+use voisin::genre::{Basis, DefaultGenres, Genre, Guess, Taxonomy};
 use voisin::library::LibraryError;
 
 use super::Ending;
@@ -66,10 +66,13 @@ pub(crate) fn run_if_unlabelled(context: &Context, args: &ClassifyArgs) -> anyho
         "no track of the library is labelled: this is a first guess from the model's tags, not your own genres",
     );
     let plan = engine.as_ref().map_or(Ok(DEFAULT_WINDOWS), Engine::windows_setting)?;
+    let among = super::classify::asked(args, &taxonomy);
+    // A wrong list is said once, before anything is listened to.
+    head.guess(&vec![0.0; tags.len()], &among)?;
     let mut failed = 0;
     let mut answers = Vec::new();
     for path in paths(context, engine.as_ref(), args, &mut failed)? {
-        match guess(&embedder, &head, &path, plan) {
+        match guess(&embedder, &head, &among, &path, plan) {
             Ok(guess) => answers.push((path, guess)),
             Err(error) => {
                 render::print_error(&error);
@@ -82,9 +85,15 @@ pub(crate) fn run_if_unlabelled(context: &Context, args: &ClassifyArgs) -> anyho
     Ok(Some(if failed > 0 || unknown { Ending::Partial } else { Ending::Fine }))
 }
 
-fn guess(embedder: &Embedder, head: &DefaultGenres, path: &Path, plan: WindowPlan) -> anyhow::Result<Guess> {
+fn guess(
+    embedder: &Embedder,
+    head: &DefaultGenres,
+    among: &[Genre],
+    path: &Path,
+    plan: WindowPlan,
+) -> anyhow::Result<Guess> {
     let info = voisin::audio::probe(path)?;
-    Ok(head.guess(&embedder.tag_logits(path, &info, plan)?)?)
+    Ok(head.guess(&embedder.tag_logits(path, &info, plan)?, among)?)
 }
 
 /// Files to listen to: what is named, or every track of the library.

@@ -1,10 +1,10 @@
 //! Which genre is this? The labelled tracks that sound like it vote.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::labels::{LabelSource, Labeller};
 use super::{Engine, EngineError, Seed};
-use crate::genre::{Genre, LabelledNeighbor, Priors, VoteOptions, Votes, vote};
+use crate::genre::{Genre, GenreError, LabelledNeighbor, Priors, VoteOptions, Votes, vote};
 use crate::index::SearchMode;
 use crate::library::{Track, fold};
 use crate::track::TrackId;
@@ -62,6 +62,24 @@ impl Labels {
     /// The genres of a track, none if it has no label.
     pub fn genres(&self, track: TrackId) -> &[Genre] {
         self.tracks.get(&track).map_or(&[], |labelled| &labelled.genres)
+    }
+
+    /// Forgets every label but these genres.
+    ///
+    /// # Errors
+    /// No track has one of them.
+    pub fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
+        let known: BTreeSet<Genre> =
+            self.tracks.values().flat_map(|labelled| labelled.genres.iter().cloned()).collect();
+        if !known.iter().any(|genre| among.contains(genre)) {
+            return Err(GenreError::among(among, known.iter()).into());
+        }
+        self.tracks.retain(|_, labelled| {
+            labelled.genres.retain(|genre| among.contains(genre));
+            !labelled.genres.is_empty()
+        });
+        self.priors = Priors::from_labels(self.tracks.values().map(|labelled| labelled.genres.as_slice()));
+        Ok(())
     }
 }
 

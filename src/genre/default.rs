@@ -143,9 +143,15 @@ impl DefaultGenres {
 
     /// Guesses from a track's mean tag logits, in the order of [`tags`](Self::tags).
     ///
+    /// - `among`: the genres that an answer may be, of which the likeliest is the answer however unlikely; none: all
+    ///
     /// # Errors
-    /// Not as many logits as tags, or one that is not finite.
-    pub fn guess(&self, logits: &[f32]) -> Result<Guess, GenreError> {
+    /// Not as many logits as tags, or one that is not finite; `among` names no genre that the head knows.
+    pub fn guess(&self, logits: &[f32], among: &[Genre]) -> Result<Guess, GenreError> {
+        let is_asked = |genre: &Genre| among.is_empty() || among.contains(genre);
+        if !self.genres().any(|(genre, _)| is_asked(genre)) {
+            return Err(GenreError::among(among, self.genres().map(|(genre, _)| genre)));
+        }
         if logits.len() != self.tags.len() || logits.iter().any(|x| !x.is_finite()) {
             return Err(GenreError::DefaultHead {
                 reason: format!("expected {} finite tag logits, found {}", self.tags.len(), logits.len()),
@@ -171,15 +177,16 @@ impl DefaultGenres {
                 .iter()
                 .map(|(_, tags, bar)| likeliest * (strongest(tags) - rival - bar).min(50.0).exp()),
         );
-        let all: f32 = p.iter().sum();
-        let mut shares: Vec<GuessShare> = self
-            .genres()
-            .zip(&p)
+        let answers = || self.genres().zip(&p).filter(|((genre, _), _)| is_asked(genre));
+        let all: f32 = answers().map(|(_, p)| p).sum::<f32>().max(f32::MIN_POSITIVE);
+        let mut shares: Vec<GuessShare> = answers()
             .map(|((genre, basis), p)| GuessShare { genre: genre.clone(), probability: p / all, basis })
             .collect();
         shares.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         let probability = shares.first().map_or(0.0, |share| share.probability);
-        let genre = (probability >= self.unknown_below).then(|| shares[0].genre.clone());
+        // Who says which genres it can be does not ask whether it is another.
+        let certain = !among.is_empty() || probability >= self.unknown_below;
+        let genre = certain.then(|| shares[0].genre.clone());
         Ok(Guess { genre, probability, shares })
     }
 }
@@ -229,7 +236,7 @@ mod tests {
             (vec![("punk", 3.0), ("rock", 0.0)], "Punk"),
             (vec![("country", 2.0), ("folk", -1.0)], "Country"),
         ] {
-            let guess = head.guess(&logits(&head, &strong)).unwrap();
+            let guess = head.guess(&logits(&head, &strong), &[]).unwrap();
             assert_eq!(guess.shares[0].genre.name(), expected, "{guess:?}");
             let sum: f32 = guess.shares.iter().map(|share| share.probability).sum();
             assert!((sum - 1.0).abs() < 1e-5 && guess.shares.len() == 16);
@@ -239,7 +246,7 @@ mod tests {
         let (_, tags, bar) = head.tagged[3].clone();
         let mut at = logits(&head, &[("rock", 0.5)]);
         at[tags[0]] = 0.5 + bar;
-        let guess = head.guess(&at).unwrap();
+        let guess = head.guess(&at, &[]).unwrap();
         let of = |name: &str| guess.shares.iter().find(|s| s.genre.name() == name).unwrap().probability;
         let labelled = guess.shares.iter().filter(|s| s.basis == Basis::Labels);
         let likeliest = labelled.map(|s| s.probability).fold(0.0, f32::max);
@@ -247,11 +254,35 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_among_those_asked_for() {
+        let (head, taxonomy) = (head(), Taxonomy::default());
+        let genres =
+            |names: &[&str]| -> Vec<Genre> { names.iter().map(|n| taxonomy.genre(n).unwrap()).collect() };
+        let punk = logits(&head, &[("punk", 3.0), ("rock", 0.0), ("jazz", -2.0)]);
+        let all = head.guess(&punk, &[]).unwrap();
+        assert_eq!(all.shares[0].genre.name(), "Punk");
+        let high = DefaultGenres { unknown_below: 1.1, ..super::tests::head() };
+        let asked = high.guess(&punk, &genres(&["jazz", "rock", "polka"])).unwrap();
+        assert_eq!(asked.genre.as_ref(), Some(&asked.shares[0].genre));
+        let mut names: Vec<&str> = asked.shares.iter().map(|s| s.genre.name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["Jazz", "Rock"]);
+        assert!((asked.shares.iter().map(|s| s.probability).sum::<f32>() - 1.0).abs() < 1e-5);
+        let of = |guess: &Guess, name: &str| {
+            guess.shares.iter().find(|s| s.genre.name() == name).map(|s| s.probability).unwrap()
+        };
+        let ratio = of(&all, "Rock") / of(&all, "Jazz");
+        assert!((of(&asked, "Rock") / of(&asked, "Jazz") / ratio - 1.0).abs() < 1e-3);
+        let error = head.guess(&punk, &genres(&["polka"])).unwrap_err().to_string();
+        assert!(error.contains("among polka: expected one or more of Blues, Classical"), "{error}");
+    }
+
+    #[test]
     fn strange_input_is_refused_and_weak_evidence_is_unknown() {
         let head = head();
-        assert!(head.guess(&[0.0; 49]).is_err() && head.guess(&[f32::NAN; 50]).is_err());
+        assert!(head.guess(&[0.0; 49], &[]).is_err() && head.guess(&[f32::NAN; 50], &[]).is_err());
         let high = DefaultGenres { unknown_below: 1.1, ..super::tests::head() };
-        let guess = high.guess(&[0.0; 50]).unwrap();
+        let guess = high.guess(&[0.0; 50], &[]).unwrap();
         assert!(guess.genre.is_none() && guess.probability > 0.0);
         let taxonomy = Taxonomy::default();
         for (from, to) in

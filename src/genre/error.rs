@@ -30,6 +30,14 @@ pub enum GenreError {
         /// What is wrong.
         reason: String,
     },
+    /// Genres that an answer was to be among, none of which can be an answer.
+    #[error("no answer can be among {asked}: expected one or more of {known}")]
+    Among {
+        /// What was asked.
+        asked: String,
+        /// What there is.
+        known: String,
+    },
     /// A setting outside its range.
     #[error("{name} is {value}: expected {expected}")]
     Setting {
@@ -92,4 +100,15 @@ pub enum GenreError {
     /// The tensor library failed.
     #[error("in the genre head: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl GenreError {
+    /// [`GenreError::Among`] with the names.
+    pub fn among<'a>(asked: &[super::Genre], known: impl Iterator<Item = &'a super::Genre>) -> Self {
+        let list = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
+        Self::Among {
+            asked: list(&mut asked.iter().map(ToString::to_string)),
+            known: list(&mut known.map(ToString::to_string)),
+        }
+    }
 }

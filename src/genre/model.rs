@@ -106,11 +106,13 @@ pub struct PredictOptions {
     pub voters: usize,
     /// Genres kept in each list of shares.
     pub genres: usize,
+    /// Genres that an answer may be; none: all. The lists of the head and of the votes show every genre.
+    pub among: Vec<Genre>,
 }
 
 impl Default for PredictOptions {
     fn default() -> Self {
-        Self { precision: None, novelty: 0.99, voters: 10, genres: 10 }
+        Self { precision: None, novelty: 0.99, voters: 10, genres: 10, among: Vec::new() }
     }
 }
 
@@ -187,12 +189,37 @@ impl GenreModel {
     ) -> Result<Vec<GenrePrediction>, GenreError> {
         queries.check(self.dimension())?;
         let parts = self.parts(queries)?;
-        let (fused, scores) = self.fusion.apply(&parts);
+        let (mut fused, scores) = self.fusion.apply(&parts);
+        self.keep_among(&mut fused, &options.among)?;
         let threshold = options.precision.map_or(0.0, |p| self.threshold(p));
         Ok((0..queries.vectors.nrows())
             .into_par_iter()
             .map(|i| self.answer(queries, &parts, &fused, scores[i], threshold, i, options))
             .collect())
+    }
+
+    /// Leaves nothing to genres that are not asked for; rows add up to 1 again.
+    fn keep_among(&self, probabilities: &mut Array2<f32>, among: &[Genre]) -> Result<(), GenreError> {
+        if among.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<bool> = self.genres.iter().map(|genre| among.contains(genre)).collect();
+        if !asked.contains(&true) {
+            return Err(GenreError::among(among, self.genres.iter()));
+        }
+        for mut row in probabilities.rows_mut() {
+            let sum: f32 = row.iter().zip(&asked).filter(|(_, asked)| **asked).map(|(p, _)| p).sum();
+            // Nothing at all for any of them: each is as likely as the other.
+            let even = 1.0 / asked.iter().filter(|asked| **asked).count() as f32;
+            for (p, &asked) in row.iter_mut().zip(&asked) {
+                *p = match (asked, sum > 0.0) {
+                    (true, true) => *p / sum,
+                    (true, false) => even,
+                    (false, _) => 0.0,
+                };
+            }
+        }
+        Ok(())
     }
 
     /// Joined, head's and vote's probabilities, `[queries, genres]` each, and novelty scores.

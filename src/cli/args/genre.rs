@@ -41,7 +41,7 @@ pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
 /// the neighbours vote alone.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --precision 0.9 --write-tags --dry-run"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run"
 )]
 pub(crate) struct ClassifyArgs {
     /// Files, `id:NUMBER`, or words that match artist and title
@@ -56,6 +56,9 @@ pub(crate) struct ClassifyArgs {
     /// Voters by other artists only
     #[arg(long)]
     pub(crate) other_artists: bool,
+    /// Answer with one of these genres only; may be repeated
+    #[arg(long, value_name = "GENRE", value_delimiter = ',')]
+    pub(crate) among: Vec<String>,
     /// Say "unknown" unless answers this sure are right this often (0.5 to 1; needs a trained head)
     #[arg(long, value_name = "P", value_parser = parse_precision)]
     pub(crate) precision: Option<f32>,
