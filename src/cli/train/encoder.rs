@@ -128,7 +128,7 @@ fn pairs(list: &[Weighted]) -> Vec<(String, f32)> {
     list.iter().map(|Weighted(name, weight)| (name.clone(), *weight)).collect()
 }
 
-fn training_options(args: &RunArgs) -> anyhow::Result<TrainOptions> {
+fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOptions> {
     let mut options = TrainOptions::new(args.cache.clone(), args.run.clone());
     options.widths = match &args.widths {
         Some(list) => match list.as_slice().try_into() {
@@ -146,6 +146,7 @@ fn training_options(args: &RunArgs) -> anyhow::Result<TrainOptions> {
         .map(|minutes| Duration::try_from_secs_f64(minutes * 60.0))
         .transpose()
         .context("--minutes expects a number above 0")?;
+    (options.device, options.precision) = (context.device_option(), context.precision_option());
     options.batch = args.batch;
     options.learning_rate = args.rate;
     options.seed = args.seed;
@@ -169,7 +170,9 @@ fn training_options(args: &RunArgs) -> anyhow::Result<TrainOptions> {
 }
 
 fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
-    let options = training_options(args)?;
+    let options = training_options(context, args)?;
+    let half = if options.precision == voisin::encoder::Precision::Bf16 { ", bf16" } else { "" };
+    context.console.note(&format!("training on {}{half}", options.device.resolve()?.description()));
     let stop = context.stop_on_ctrl_c()?;
     let mut meter = Meter::new(context);
     let trained = train(&options, &mut |p: &Progress| {

@@ -253,6 +253,21 @@ impl OpenL3Train {
         &self.grads
     }
 
+    /// The same, to be filled by who computes them elsewhere.
+    pub(in crate::encoder) fn gradients_mut(&mut self) -> &mut [f32] {
+        &mut self.grads
+    }
+
+    /// Moves the running statistics of norm `i` (0: the input's) by a batch's, of `count` values each.
+    pub(in crate::encoder) fn observe(&mut self, i: usize, mean: &[f32], variance: &[f32], count: usize) {
+        let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
+        let stats = &mut self.stats[i];
+        for (c, (mean, variance)) in mean.iter().zip(variance).enumerate() {
+            stats.running_mean[c] += self.momentum * (mean - stats.running_mean[c]);
+            stats.running_var[c] += self.momentum * (variance * unbiased - stats.running_var[c]);
+        }
+    }
+
     /// Parameters to change and gradients to read, for an optimiser.
     pub fn parameters_and_gradients(&mut self) -> (&mut [f32], &[f32]) {
         (&mut self.params, &self.grads)

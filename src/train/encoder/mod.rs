@@ -25,6 +25,7 @@ mod prepare;
 mod random;
 mod refine;
 mod run;
+mod student;
 mod validate;
 mod widen;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::loss::{LossParts, LossWeights};
 use super::validate::Validation;
 use super::{Checkpoint, TrainError};
+use crate::encoder::{DeviceChoice, Precision};
 
 /// What a run begins with when its folder has no checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +29,10 @@ pub struct TrainOptions {
     pub start: Start,
     /// Channels of the eight convolutions; see [`super::widths`].
     pub widths: [usize; 8],
+    /// Who computes the steps: the CPU's own kernels, or Candle on a GPU.
+    pub device: DeviceChoice,
+    /// Precision of the convolutions' products; parameters, statistics and sums are f32 in any case.
+    pub precision: Precision,
     /// Windows per step.
     pub batch: usize,
     /// Windows in all; the schedule ends here.
@@ -74,6 +79,8 @@ impl TrainOptions {
             out,
             start: Start::Seeded,
             widths: crate::encoder::conv::OPENL3_WIDTHS,
+            device: DeviceChoice::Cpu,
+            precision: Precision::F32,
             batch: 32,
             windows: 200_000,
             time_limit: None,

@@ -14,9 +14,11 @@ use super::loss::{self, Batch, LossParts};
 use super::optimiser::{self, AdamW, AdamWOptions};
 use super::options::{Progress, TrainOptions, Trained};
 use super::random::Random;
+use super::student::Student;
 use super::validate::{self, Validation};
 use super::{Head, TrainError};
-use crate::encoder::conv::{OpenL3Train, OpenL3Weights, WINDOW};
+use crate::encoder::Device;
+use crate::encoder::conv::{OpenL3Weights, WINDOW};
 
 /// Name of the checkpoint in a run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -24,7 +26,7 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
 ///
 /// The same options, music and instruction set give the same weights, however often the run was interrupted and
-/// however many threads there are, unless there is a time limit. Runs on rayon's current pool.
+/// however many threads there are, unless there is a time limit or a GPU, which may add up in another order. Runs on rayon's current pool.
 pub fn train(
     options: &TrainOptions,
     progress: &mut dyn FnMut(&Progress) -> bool,
@@ -44,7 +46,8 @@ pub fn train(
         Some(state) => begin::resume(options, &data, &path, state)?,
         None => begin::begin(options, &data, &crops, grown)?,
     };
-    let mut trainer = Trainer::new(options, &data, state, crops, &held);
+    let device = options.device.resolve()?;
+    let mut trainer = Trainer::new(options, &data, state, crops, &held, &device);
     trainer.run(progress)
 }
 
@@ -60,7 +63,7 @@ struct Trainer<'a> {
     layout: Layout,
     teacher_weights: Vec<f32>,
     run: Run,
-    net: OpenL3Train,
+    net: Student,
     decay: Vec<f32>,
     head: Head,
     head_decay: Vec<f32>,
@@ -85,6 +88,7 @@ impl<'a> Trainer<'a> {
         state: Checkpoint,
         crops: Vec<usize>,
         held: &[usize],
+        device: &Device,
     ) -> Self {
         let layout = state.run.layout();
         let outputs = layout.outputs();
@@ -92,9 +96,9 @@ impl<'a> Trainer<'a> {
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let net = OpenL3Train::new(&state.network);
-        let mut decay = vec![0.0; net.parameters().len()];
-        for parameter in net.layout().iter().filter(|parameter| parameter.decays) {
+        let net = Student::new(options, &state.network, device);
+        let mut decay = vec![0.0; net.state().parameters().len()];
+        for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
             decay[parameter.range.clone()].fill(options.weight_decay);
         }
         let mut head_decay = vec![options.weight_decay; state.head.parameters.len()];
@@ -217,7 +221,7 @@ impl<'a> Trainer<'a> {
     /// One step of the optimiser.
     fn step(&mut self, learning_rate: f64) -> Result<LossParts, TrainError> {
         let (tracks, styles) = self.load();
-        let embeddings = self.net.forward(&self.mels, self.options.batch);
+        let embeddings = self.net.forward(&self.mels, self.options.batch)?;
         let predictions = self.head.forward(&embeddings);
         let batch = Batch {
             layout: &self.layout,
@@ -233,18 +237,19 @@ impl<'a> Trainer<'a> {
             return Err(TrainError::Diverged { step: self.run.step, loss: losses.total });
         }
         let d = self.head.backward(&embeddings, &self.d_predictions, &mut self.head_gradients);
-        self.net.backward(&d);
-        let length = (optimiser::norm(self.net.gradients()) + optimiser::norm(&self.head_gradients)).sqrt();
+        self.net.backward(&d)?;
+        let length =
+            (optimiser::norm(self.net.state().gradients()) + optimiser::norm(&self.head_gradients)).sqrt();
         if !length.is_finite() {
             return Err(TrainError::Diverged { step: self.run.step, loss: losses.total });
         }
         let scale = (self.options.clip / length.max(1e-12)).min(1.0) as f32;
         let rate = learning_rate as f32;
-        let (parameters, gradients) = self.net.parameters_and_gradients();
+        let (parameters, gradients) = self.net.state_mut().parameters_and_gradients();
         self.adam.step(parameters, gradients, rate, scale, &self.decay);
         self.head_adam.step(&mut self.head.parameters, &self.head_gradients, rate, scale, &self.head_decay);
         let keep = optimiser::keep(self.options.average, self.run.step);
-        let (parameters, statistics) = flatten(&self.net.weights());
+        let (parameters, statistics) = flatten(&self.net.state().weights());
         optimiser::average(&mut self.average.0, &parameters, keep);
         optimiser::average(&mut self.average.1, &statistics, keep);
         optimiser::average(&mut self.head_average.parameters, &self.head.parameters, keep);
@@ -327,7 +332,7 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
         Ok(Checkpoint {
             run: self.run.clone(),
-            network: self.net.weights(),
+            network: self.net.state().weights(),
             average: self.averaged()?,
             head: self.head.clone(),
             head_average: self.head_average.clone(),

@@ -1,0 +1,53 @@
+//! The network in training, wherever its steps are computed.
+
+use super::{TrainError, TrainOptions};
+use crate::encoder::conv::{OpenL3Train, OpenL3Weights};
+use crate::encoder::{Device, OpenL3TrainOnDevice};
+
+/// On the CPU by the project's own kernels, elsewhere by Candle.
+pub(super) enum Student {
+    Fast(Box<OpenL3Train>),
+    Device(Box<OpenL3TrainOnDevice>),
+}
+
+impl Student {
+    pub(super) fn new(options: &TrainOptions, weights: &OpenL3Weights, device: &Device) -> Self {
+        let precision = options.precision;
+        if device.is_gpu() {
+            Self::Device(Box::new(OpenL3TrainOnDevice::new(weights, device, precision)))
+        } else {
+            Self::Fast(Box::new(OpenL3Train::with_precision(weights, precision, precision)))
+        }
+    }
+
+    /// Embeddings of `n` windows.
+    pub(super) fn forward(&mut self, mels: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
+        match self {
+            Self::Fast(net) => Ok(net.forward(mels, n)),
+            Self::Device(net) => Ok(net.forward(mels, n)?),
+        }
+    }
+
+    pub(super) fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
+        match self {
+            Self::Fast(net) => net.backward(gradient),
+            Self::Device(net) => net.backward(gradient)?,
+        }
+        Ok(())
+    }
+
+    /// Parameters, gradients and statistics.
+    pub(super) fn state(&self) -> &OpenL3Train {
+        match self {
+            Self::Fast(net) => net,
+            Self::Device(net) => net.host(),
+        }
+    }
+
+    pub(super) fn state_mut(&mut self) -> &mut OpenL3Train {
+        match self {
+            Self::Fast(net) => net,
+            Self::Device(net) => net.host_mut(),
+        }
+    }
+}
