@@ -188,13 +188,14 @@ fn prepares_trains_resumes_and_exports() {
     );
     assert_eq!(trained.checkpoint.run.windows_before, 192);
 
-    // Exported at the full width: projection · embedding is what the averaged student predicts.
+    // Exported: projection · embedding is what the averaged student predicts.
     let exported = export(&ExportOptions {
         checkpoint: checkpoint.clone(),
         out: folder.join("models"),
         name: "tiny".to_owned(),
         licence: "CC0-1.0".to_owned(),
         provenance: "made-up music".to_owned(),
+        full_width: false,
         tags_share: 0.5,
         frames: Vec::new(),
         corpus: None,
@@ -340,6 +341,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         name: "both".to_owned(),
         licence: "CC0-1.0".to_owned(),
         provenance: "made-up music".to_owned(),
+        full_width: false,
         tags_share: 0.0,
         frames: vec![("musicnn-msd".to_owned(), 1.0), ("vgg-test".to_owned(), 0.5)],
         corpus: None,
@@ -420,4 +422,49 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     });
     assert_eq!(trained.checkpoint.run.crops, free.count());
     assert_eq!(trained.validation.expect("an album is held out").windows, 8);
+}
+
+#[test]
+fn a_narrow_student_is_exported_narrow_or_wide() {
+    use voisin::encoder::{DeviceChoice, Encoder, EncoderOptions, Engine, ModelRef};
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let cache = prepared(folder);
+    let mut run = options(&cache, &folder.join("run"));
+    run.widths = [16, 32, 16, 16, 32, 16, 16, 512];
+    run.windows = 16;
+    train(&run, &mut |_| true).expect("training works");
+    let model = |full_width: bool| {
+        let exported = export(&ExportOptions {
+            checkpoint: folder.join("run/checkpoint.safetensors"),
+            out: folder.join("models"),
+            name: format!("student-{full_width}"),
+            licence: "CC0-1.0".to_owned(),
+            provenance: "made-up music".to_owned(),
+            full_width,
+            tags_share: 0.0,
+            frames: Vec::new(),
+            corpus: None,
+        })
+        .expect("the weights can be written");
+        (exported.bytes, ModelRef::from(exported.path.as_path()))
+    };
+    let ((narrow_bytes, narrow), (wide_bytes, wide)) = (model(false), model(true));
+    assert!(narrow_bytes < 1_000_000 && wide_bytes > 9_000_000, "{narrow_bytes}, {wide_bytes}");
+    let device = DeviceChoice::Cpu.resolve().expect("a CPU");
+    let mut mel = vec![0.0; WINDOW];
+    Dataset::open(&cache).expect("it was prepared").mel(5, 0, &mut mel);
+    let encode = |model: &ModelRef, engine| {
+        let options = EncoderOptions { engine, ..EncoderOptions::default() };
+        let encoder = Encoder::load_with(model, &device, &options).expect("the model loads");
+        encoder.encode(&mel, 1).expect("it encodes")
+    };
+    let fast = encode(&narrow, Engine::Fast);
+    let largest = fast.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    for (other, what) in
+        [(encode(&narrow, Engine::Candle), "Candle"), (encode(&wide, Engine::Fast), "widened")]
+    {
+        let error = fast.iter().zip(&other).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(error < 5e-3 * largest, "{what}: {error} of {largest}");
+    }
 }

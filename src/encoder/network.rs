@@ -172,7 +172,8 @@ fn in_candle(
     let (device, shape) = (device.clone(), architecture.input_shape());
     Ok(match architecture {
         Architecture::OpenL3 => {
-            Box::new(InCandle { network: openl3::OpenL3::new(&variables)?, device, shape, precision })
+            let network = openl3::OpenL3::new(&weights.openl3_channels(), &variables)?;
+            Box::new(InCandle { network, device, shape, precision })
         }
         Architecture::Musicnn => {
             Box::new(InCandle { network: musicnn::Musicnn::new(&variables)?, device, shape, precision })

@@ -10,7 +10,7 @@ use candle_transformers::models::with_tracing::{Conv2d, conv2d};
 use super::conv::OpenL3Weights;
 use super::{EncoderError, Weights};
 
-/// Channels before and after each of the eight convolutions.
+/// Channels before and after each of the eight convolutions, as published. A network may be narrower.
 pub(crate) const CHANNELS: [usize; 9] = [1, 64, 64, 128, 128, 256, 256, 512, 512];
 
 /// Epsilon of every batch norm (Keras' default).
@@ -31,8 +31,8 @@ struct Block {
 }
 
 impl Block {
-    fn new(index: usize, vb: &VarBuilder) -> Result<Self> {
-        let (input, output) = (CHANNELS[index - 1], CHANNELS[index]);
+    fn new(index: usize, channels: &[usize; 9], vb: &VarBuilder) -> Result<Self> {
+        let (input, output) = (channels[index - 1], channels[index]);
         Ok(Self {
             conv2d: conv2d(input, output, 3, padded(), vb.pp(format!("conv2d_{index}")))?,
             batch_normalization: batch_norm(
@@ -65,13 +65,13 @@ pub(crate) struct OpenL3 {
 }
 
 impl OpenL3 {
-    pub(crate) fn new(vb: &VarBuilder) -> Result<Self> {
+    pub(crate) fn new(channels: &[usize; 9], vb: &VarBuilder) -> Result<Self> {
         Ok(Self {
-            batch_normalization_1: batch_norm(CHANNELS[0], EPSILON, vb.pp("batch_normalization_1"))?,
-            blocks: (1..=7).map(|index| Block::new(index, vb)).collect::<Result<_>>()?,
+            batch_normalization_1: batch_norm(channels[0], EPSILON, vb.pp("batch_normalization_1"))?,
+            blocks: (1..=7).map(|index| Block::new(index, channels, vb)).collect::<Result<_>>()?,
             audio_embedding_layer: conv2d(
-                CHANNELS[7],
-                CHANNELS[8],
+                channels[7],
+                channels[8],
                 3,
                 padded(),
                 vb.pp("audio_embedding_layer"),

@@ -133,7 +133,11 @@ impl Weights {
 
     /// Checks that every tensor of `architecture` is there, in its shape, and finite.
     pub fn check(&self, architecture: Architecture) -> Result<(), EncoderError> {
-        for (name, shape) in architecture.tensors() {
+        let tensors = match architecture {
+            Architecture::OpenL3 => openl3_tensors(&self.openl3_channels()),
+            other => other.tensors(),
+        };
+        for (name, shape) in tensors {
             if self.values(&name, &shape, architecture)?.iter().any(|x| !x.is_finite()) {
                 return Err(EncoderError::BadWeights {
                     origin: self.origin.clone(),
@@ -142,6 +146,25 @@ impl Weights {
             }
         }
         Ok(())
+    }
+
+    /// Channels before and after each convolution of an OpenL3-shaped network: its own, where the eight filter banks fit
+    /// each other, have multiples of 16 channels, and end in 512; else OpenL3's, for a check to say what does not fit.
+    pub(crate) fn openl3_channels(&self) -> [usize; 9] {
+        let mut channels = super::openl3::CHANNELS;
+        for i in 0..8 {
+            let shape =
+                self.tensor(&format!("{}.weight", openl3_layer(i))).map(|tensor| tensor.shape.as_slice());
+            match shape {
+                Some(&[out, input, 3, 3])
+                    if input == channels[i] && (16..=1024).contains(&out) && out.is_multiple_of(16) =>
+                {
+                    channels[i + 1] = out;
+                }
+                _ => return super::openl3::CHANNELS,
+            }
+        }
+        if channels[8] == super::openl3::CHANNELS[8] { channels } else { super::openl3::CHANNELS }
     }
 
     /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
@@ -212,23 +235,7 @@ impl Architecture {
         let mut list = Vec::new();
         let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
         let norms: Vec<(String, usize)> = match self {
-            Self::OpenL3 => {
-                let channels = super::openl3::CHANNELS;
-                for (i, pair) in channels.windows(2).enumerate() {
-                    let name = if i + 2 == channels.len() {
-                        "audio_embedding_layer".into()
-                    } else {
-                        format!("conv2d_{}", i + 1)
-                    };
-                    add(format!("{name}.weight"), &[pair[1], pair[0], 3, 3]);
-                    add(format!("{name}.bias"), &[pair[1]]);
-                }
-                channels[..8]
-                    .iter()
-                    .enumerate()
-                    .map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))
-                    .collect()
-            }
+            Self::OpenL3 => return openl3_tensors(&super::openl3::CHANNELS),
             Self::Musicnn => {
                 for layer in &super::musicnn::CONVOLUTIONS {
                     add(format!("{}.weight", layer.name), layer.shape);
@@ -251,11 +258,35 @@ impl Architecture {
                 (0..6).map(|i| (super::vgg::norm_name(i), if i == 0 { 1 } else { channels })).collect()
             }
         };
-        for (name, channels) in norms {
-            for field in ["weight", "bias", "running_mean", "running_var"] {
-                add(format!("{name}.{field}"), &[channels]);
-            }
-        }
+        list.extend(norm_tensors(norms));
         list
     }
+}
+
+/// Name of OpenL3's convolution `i` of 0 to 7.
+fn openl3_layer(i: usize) -> String {
+    if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
+}
+
+/// Tensors of an OpenL3-shaped network with these channels before and after each convolution.
+fn openl3_tensors(channels: &[usize; 9]) -> Vec<(String, Vec<usize>)> {
+    let mut list = Vec::new();
+    for (i, pair) in channels.windows(2).enumerate() {
+        let name = openl3_layer(i);
+        list.push((format!("{name}.weight"), vec![pair[1], pair[0], 3, 3]));
+        list.push((format!("{name}.bias"), vec![pair[1]]));
+    }
+    let norms = channels[..8].iter().enumerate();
+    list.extend(norm_tensors(norms.map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))));
+    list
+}
+
+/// The four tensors of each batch norm.
+fn norm_tensors(
+    norms: impl IntoIterator<Item = (String, usize)>,
+) -> impl Iterator<Item = (String, Vec<usize>)> {
+    norms.into_iter().flat_map(|(name, channels)| {
+        ["weight", "bias", "running_mean", "running_var"]
+            .map(|field| (format!("{name}.{field}"), vec![channels]))
+    })
 }

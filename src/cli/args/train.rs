@@ -192,6 +192,9 @@ pub(crate) struct ExportEncoderArgs {
     /// What it was trained on, for the manifest
     #[arg(long, default_value = "trained with voisin train encoder", value_name = "TEXT")]
     pub(crate) provenance: String,
+    /// Widen a narrow network to OpenL3's own channels, for programs that expect those; the vectors stay the same
+    #[arg(long)]
+    pub(crate) full_width: bool,
     /// A teacher whose frame is in the search vector, and its weight; may be repeated [default: the first]
     #[arg(long, value_name = "NAME[:WEIGHT]")]
     pub(crate) frame: Vec<Weighted>,

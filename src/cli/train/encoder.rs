@@ -277,6 +277,7 @@ fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<E
         name: args.name.clone(),
         licence: args.licence.clone(),
         provenance: args.provenance.clone(),
+        full_width: args.full_width,
         tags_share: args.tags_share,
         frames: pairs(&args.frame),
         corpus: args.cache.clone(),

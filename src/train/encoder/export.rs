@@ -27,6 +27,8 @@ pub struct ExportOptions {
     pub licence: String,
     /// What they were trained on; the run's own figures are added.
     pub provenance: String,
+    /// Widens a narrow network to OpenL3's own channels, without changing its function.
+    pub full_width: bool,
     /// Share of the tag logits in the search vector, beside 1 for the penultimate layer.
     pub tags_share: f32,
     /// Teachers whose frames make up the search vector, with a weight each; none: the first, with weight 1.
@@ -49,8 +51,7 @@ pub struct Exported {
     pub whitening: Vec<WhiteningFigure>,
 }
 
-/// Writes the averaged weights at OpenL3's full width (a narrower network is widened without changing its function),
-/// kernels in f16, all else in f32.
+/// Writes the averaged weights, kernels in f16, all else in f32.
 ///
 /// Two linear layers are added: `projection.{weight, bias}` (512 → 512), which turns an embedding into the teachers'
 /// frames, one below the other: for each teacher of `frames` its z-scored penultimate layer times its weight and, where
@@ -59,8 +60,11 @@ pub struct Exported {
 /// is a constant that all vectors share). And `tags.{weight, bias}` (512 → tags), the first teacher's tag logits.
 pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let state = Checkpoint::load(&options.checkpoint)?;
-    let (network, head) = widen(&state.average, &state.head_average, &OPENL3_WIDTHS, state.run.seed)?;
     let dimension = OPENL3_WIDTHS[7];
+    let own: [usize; 8] = state.run.widths.as_slice().try_into().unwrap_or(OPENL3_WIDTHS);
+    // Narrow layers stay narrow, which is faster; the embedding has 512 numbers in any case.
+    let widths = if options.full_width || own[7] != dimension { OPENL3_WIDTHS } else { own };
+    let (network, head) = widen(&state.average, &state.head_average, &widths, state.run.seed)?;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |name: &str, shape: &[usize], values: &[f32]| {
         let (dtype, bytes): (_, Vec<u8>) = if shape.len() > 1 {
@@ -78,10 +82,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let mut whitening = Vec::new();
     if let Some(cache) = &options.corpus {
         let data = Dataset::open_with(cache, Some(&state.run.teachers[..1]))?;
-        // Widening leaves an embedding of full length as it is, and the narrow network is faster.
-        let full = state.run.widths.last() == Some(&dimension);
-        let network = if full { &state.average } else { &network };
-        let (vectors, groups) = refine::track_vectors(&data, network, &projection, &offset);
+        let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset);
         let (refinement, figures) = refine::choose(&vectors, &groups);
         whitening = figures;
         if let Some(refinement) = refinement {
