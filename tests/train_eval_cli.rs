@@ -188,6 +188,21 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
     assert!(written.contains("precision@3") && written.contains("(<retrieval-robustness.svg>)"), "{written}");
     assert!(fs::read_to_string(sandbox.path("retrieval-genres.svg")).unwrap().ends_with("</svg>"));
 
+    // Labels may be the names of folders.
+    let folders = ["eval", "retrieval", "-k", "3", "--label-from", "folder", "--format", "json"];
+    let folders = json(sandbox.run(folders));
+    let listed = |kind: &Value| kind["genre"].as_str().unwrap().to_lowercase();
+    let mut said: Vec<String> = folders["genres"].as_array().unwrap().iter().map(listed).collect();
+    said.sort();
+    let mut there: Vec<String> = fs::read_dir(format!("{DEMO}/library"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() && fs::read_dir(path).unwrap().count() > 1)
+        .map(|path| path.file_name().unwrap().to_str().unwrap().replace('-', " "))
+        .collect();
+    there.sort();
+    assert_eq!(said, there);
+
     // Joined genres make the question easier.
     let names: Vec<&str> =
         found["genres"].as_array().unwrap().iter().map(|genre| genre["genre"].as_str().unwrap()).collect();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{EvalGenreArgs, ReportFormat};
+use super::{EvalGenreArgs, LabelArgs, ReportFormat};
 
 /// Measure how well genres, neighbours and vectors fit the labels of a library
 #[derive(Debug, Args)]
@@ -26,6 +26,8 @@ pub(crate) enum EvalCommand {
 /// What both evaluations take.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EvalOutput {
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     /// Genres to count as one, separated by commas; may be repeated
     #[arg(long, value_name = "GENRE,GENRE")]
     pub(crate) join: Vec<String>,
@@ -42,7 +44,7 @@ pub(crate) struct EvalOutput {
 
 /// Do neighbours share the query's genre? Precision, average precision, k-NN accuracy
 ///
-/// Labels are the first genre of each track's tags. Tracks by the query's artist never count as its neighbours (the
+/// Labels are the first genre of each track. Tracks by the query's artist never count as its neighbours (the
 /// artist filter of Pampalk, Flexer and Widmer, 2005). Spreads are over redraws of the queries. With --robustness:
 /// degraded copies are made in a temporary folder and asked with; how many find their original first?
 #[derive(Debug, Args)]

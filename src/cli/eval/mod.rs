@@ -66,13 +66,13 @@ fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<Stri
 
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
-    let taxonomy = Taxonomy::default();
-    let joined = joins(&taxonomy, &output.join)?;
+    let joined = joins(&engine.taxonomy()?, &output.join)?;
+    let genres = engine.labels(&output.labels.source())?;
     let vectors = engine.library().vectors()?;
     let mut tracks: BTreeMap<_, (String, Option<String>)> = BTreeMap::new();
     let mut spelt: BTreeMap<String, String> = BTreeMap::new();
     engine.library().for_each_track(|track: Track| {
-        if let Some(genre) = taxonomy.parse(&track.tags.genres).first() {
+        if let Some(genre) = genres.genres(track.id).first() {
             // Genres differ by their keys; the first spelling that is met is shown.
             let name = joined.get(genre.key()).cloned().unwrap_or_else(|| {
                 spelt.entry(genre.key().to_owned()).or_insert_with(|| genre.name().to_owned()).clone()
@@ -111,7 +111,7 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
     }
     if order.len() < 2 {
         bail!(
-            "found {} of {} tracks or more among {} tracks: expected two, so tag some tracks and run \"voisin add\" again",
+            "found {} of {} tracks or more among {} tracks: expected two, so tag some tracks and run \"voisin add\" again, or give --label-from",
             super::render::count(order.len() as u64, "genre"),
             output.min_tracks,
             vectors.ids.len()
