@@ -18,7 +18,7 @@ function ramp(t) {
   return RAMP[k].map((v, d) => Math.round(v + f * (RAMP[k + 1][d] - v)));
 }
 
-const state = { mode: usable[0], theme: "light", hidden: new Set(), query: "", matches: null, selected: -1, hover: -1, chosen: new Set(), labels: true, lasso: null };
+const state = { mode: FIRST_MODE, theme: "light", hidden: new Set(), query: "", matches: null, selected: -1, hover: -1, chosen: new Set(), labels: true, lasso: null };
 const view = { x: 0, y: 0, scale: 1 };
 let width = 1, height = 1, ratio = 1;
 // Per track: its legend slot, colour and shape.
@@ -45,10 +45,11 @@ function classify() {
   for (let i = 0; i < N; i++) { const c = of(i); counts.set(c, (counts.get(c) || 0) + 1); }
   const missing = counts.get(-1) || 0;
   counts.delete(-1);
-  const order = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (names[a] < names[b] ? -1 : 1));
-  const slotOf = new Map(order.map((c, position) => [c, Math.min(position, OTHER)]));
+  // Fixed: a colour always means the same.
+  const order = mode.fixed ? names.map((_, c) => c).filter(c => counts.has(c)) : [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (names[a] < names[b] ? -1 : 1));
+  const slotOf = new Map(order.map((c, position) => [c, mode.fixed ? c : Math.min(position, OTHER)]));
   for (let i = 0; i < N; i++) { const c = of(i); slot[i] = c < 0 ? MISSING : slotOf.get(c); }
-  legend = order.slice(0, SLOTS).map((c, position) => ({ slot: position, name: names[c], count: counts.get(c) }));
+  legend = order.slice(0, SLOTS).map(c => ({ slot: slotOf.get(c), name: names[c], count: counts.get(c) }));
   const others = order.slice(SLOTS);
   if (others.length) legend.push({ slot: OTHER, name: "other (" + others.length + ")", count: others.reduce((sum, c) => sum + counts.get(c), 0) });
   if (missing) legend.push({ slot: MISSING, name: mode.none, count: missing });
