@@ -187,8 +187,11 @@ fn write_page(path: &Path, n: usize) {
     };
     let data =
         MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: Some(&with_clusters) };
-    std::fs::write(path, html(&data, "A <hostile> & \"plain\" map", path.parent(), ColourBy::Genre).expect("consistent"))
-        .expect("the folder can be written");
+    std::fs::write(
+        path,
+        html(&data, "A <hostile> & \"plain\" map", path.parent(), ColourBy::Genre).expect("consistent"),
+    )
+    .expect("the folder can be written");
 }
 
 #[test]

@@ -92,8 +92,10 @@ fn draw<B: DrawingBackend>(area: &Area<B>, data: &MapData<'_>, options: &StaticO
         }
         _ => categories(data, &labels, way.none(), Order::Count),
     };
-    let drawn =
-        Drawn { of_row, categories, years: colour::year_range(data.meta).filter(|_| way == ColourBy::Year) };
+    // Whether tags and prediction agree is a matter of tracks, not of places.
+    let named = way != ColourBy::Agreement;
+    let years = colour::year_range(data.meta).filter(|_| way == ColourBy::Year);
+    let drawn = Drawn { of_row, categories, named, years };
     paint(area, data, options, &drawn).map_err(|error| ExploreError::Draw(error.to_string()))
 }
 
@@ -102,6 +104,8 @@ struct Drawn {
     /// Category of each row.
     of_row: Vec<usize>,
     categories: Vec<Category>,
+    /// Whether the map bears their names.
+    named: bool,
     /// First and last year of the ramp, on a map by year.
     years: Option<[i32; 2]>,
 }
@@ -138,7 +142,7 @@ fn paint<B: DrawingBackend>(
     };
     let radius = (size(90.0) / (data.meta.len().max(1) as f64).sqrt()).clamp(1.5, size(7.0)).round() as i32;
     // Grey ones first, so that they hide nothing.
-    let Drawn { of_row, categories, years } = drawn;
+    let Drawn { of_row, categories, named, years } = drawn;
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
     rows.sort_by_key(|&row| categories[of_row[row]].spot.is_some());
     // Dense maps have no room without points; there names lie on them.
@@ -162,7 +166,7 @@ fn paint<B: DrawingBackend>(
     let style = normal(17.0);
     let mut wanted = Vec::new();
     let mut names = Vec::new();
-    for category in categories.iter().filter(|category| !category.name.is_empty()) {
+    for category in categories.iter().filter(|category| *named && !category.name.is_empty()) {
         if let Some([x, y]) = category.spot {
             let name = shorten(&one_line(&category.name), 34);
             let (w, h) = area.estimate_text_size(&name, &style)?;
@@ -303,6 +307,40 @@ mod tests {
         let bytes = png(&data, &options).expect("drawn");
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
         assert_eq!(&bytes[16..24], [0, 0, 3, 32, 0, 0, 2, 88]);
+    }
+
+    #[test]
+    fn years_are_a_ramp_and_agreement_keeps_its_colours() {
+        let positions = unit_vectors(100, 2, 3);
+        let graph = KnnGraph::exact(unit_vectors(100, 8, 1).view(), 5).expect("unit vectors");
+        let meta: Vec<TrackMeta> = (0..100)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i), format!("/m/{}/x.mp3", i % 3));
+                track.year = (i % 10 != 0).then_some(1950 + i as i32 / 2);
+                track.genres = vec!["Rock".into()];
+                track.predicted_genre = Some(if i < 20 { "rock" } else { "Jazz" }.into());
+                track
+            })
+            .collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let draw = |colour_by| {
+            svg(&data, &StaticOptions { width: 800, height: 600, colour_by, ..StaticOptions::default() })
+                .expect("drawn")
+        };
+        let years = draw(ColourBy::Year);
+        let circles = |text: &str| -> std::collections::HashSet<String> {
+            let colour = |circle: &str| Some(circle.split("fill=\"").nth(1)?.split('"').next()?.to_owned());
+            text.split("<circle").skip(1).filter_map(colour).collect()
+        };
+        assert!(circles(&years).len() > 30, "a colour for each year");
+        for text in ["1951", "1974", "1998", "no year  10"] {
+            assert!(years.lines().any(|line| line.trim() == text), "{text}");
+        }
+        let agreement = draw(ColourBy::Agreement);
+        assert!(agreement.contains("agree  20") && agreement.contains("differ  80"));
+        // The smaller group has the first colour all the same, and only the legend names them.
+        assert!(agreement.contains("#0072B2") && agreement.matches("differ").count() == 1);
+        assert!(draw(ColourBy::Folder).contains("2  33"));
     }
 
     #[test]

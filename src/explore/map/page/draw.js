@@ -53,11 +53,11 @@ function classify() {
   const others = order.slice(SLOTS);
   if (others.length) legend.push({ slot: OTHER, name: "other (" + others.length + ")", count: others.reduce((sum, c) => sum + counts.get(c), 0) });
   if (missing) legend.push({ slot: MISSING, name: mode.none, count: missing });
-  marks = places();
+  marks = mode.fixed ? [] : namePlaces();
 }
 
 // Where each category's name goes: the fullest spot of its tracks; few tracks make a coarse grid.
-function places() {
+function namePlaces() {
   const found = [];
   for (const entry of legend.filter(e => e.slot < SLOTS)) {
     const bins = new Map();
