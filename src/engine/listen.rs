@@ -20,7 +20,10 @@ const STRETCH: f64 = 12.0;
 const MOST_OFFSET: f64 = 15.0;
 /// The same, once the first place has told the offset.
 const JITTER: f64 = 0.5;
-/// Files from this length on are compared at three places, in seconds: parts in common make no copy.
+/// Where files are compared, as shares of the shorter one.
+const PLACES: [f64; 3] = [0.5, 0.25, 0.75];
+/// Files shorter than this, in seconds, are compared at the first place at which there is something to hear, others at
+/// all: parts in common make no copy.
 const LONG: f64 = 40.0;
 /// Where one place does not agree by this, the others are not listened to.
 const HOPELESS: f32 = 0.5;
@@ -59,9 +62,8 @@ pub fn audio_correlation(a: &Path, b: &Path) -> Option<f32> {
     let (short, long) = if swap { (&second, &first) } else { (&first, &second) };
     let length = short.1.seconds();
     let stretch = STRETCH.min(0.6 * length);
-    let places: &[f64] = if length < LONG { &[0.5] } else { &[0.5, 0.25, 0.75] };
     let (mut offset, mut least) = (None, None::<f32>);
-    for place in places {
+    for place in PLACES {
         let from = (place * length - stretch / 2.0).max(0.0);
         let (expected, around) = offset.map_or((0.0, MOST_OFFSET), |offset| (offset, JITTER));
         let other_from = (from + expected - around).max(0.0);
@@ -73,7 +75,7 @@ pub fn audio_correlation(a: &Path, b: &Path) -> Option<f32> {
         let lags = [expected - around, expected + around].map(|offset| (offset + shift) as f32);
         let Some(found) = one.agreement(&other, lags[0], lags[1]) else { continue };
         least = Some(least.map_or(found.correlation, |least| least.min(found.correlation)));
-        if found.correlation < HOPELESS {
+        if found.correlation < HOPELESS || length < LONG {
             break;
         }
         offset.get_or_insert(f64::from(found.lag) - shift);
@@ -109,4 +111,22 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
     .ok()?;
     let decibels = front_end.compute(&samples).values;
     Some(Outline::new(decibels.view(), RATE as f32 / HOP as f32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library").join(name)
+    }
+
+    #[test]
+    fn the_demo_s_pieces_are_themselves_and_no_other() {
+        let (a, b) = (demo("metal/muldjord-chaos-god.mp3"), demo("metal/muldjord-mutilated-mime.mp3"));
+        assert!(audio_correlation(&a, &a).expect("music moves") > 0.999);
+        assert!(audio_correlation(&a, &b).expect("music moves") < 0.5, "the nearest track of the same artist");
+        assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3")), None);
+        assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a), None);
+    }
 }
