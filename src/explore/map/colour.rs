@@ -146,8 +146,8 @@ pub(super) fn year_range(meta: &[TrackMeta]) -> Option<[i32; 2]> {
     Some([at(0.02)?, at(0.98)?])
 }
 
-/// Colours of a year at a share of the range, 0 to 1: as the page's, from viridis, but for the lightest, which
-/// white paper swallows.
+/// Colour of a year at a share of the range, 0 to 1: as on the page's light side, after viridis, but for the lightest,
+/// which white paper swallows.
 pub(super) fn ramp(share: f64) -> [u8; 3] {
     const STOPS: [[f64; 3]; 5] = [
         [68.0, 1.0, 84.0],

@@ -10,12 +10,15 @@ const PALETTE = {
 };
 const SHAPES = 3, SLOTS = 24, OTHER = SLOTS, MISSING = SLOTS + 1;
 const GREY = { light: "#b9b9c2", dark: "#50505c" };
-// Viridis-like ramp for years (dark to light is also early to late in grey).
-const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+// Ramps for years, after viridis: early to late is dark to light, without what vanishes on white or black.
+const RAMP = {
+  light: [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [222, 208, 28]],
+  dark: [[134, 90, 190], [88, 124, 198], [46, 168, 160], [110, 208, 108], [253, 231, 37]]
+};
 const rgb = hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16));
 function ramp(t) {
-  const p = Math.min(.9999, Math.max(0, t)) * (RAMP.length - 1), k = Math.floor(p), f = p - k;
-  return RAMP[k].map((v, d) => Math.round(v + f * (RAMP[k + 1][d] - v)));
+  const stops = RAMP[state.theme], p = Math.min(.9999, Math.max(0, t)) * (stops.length - 1), k = Math.floor(p), f = p - k;
+  return stops[k].map((v, d) => Math.round(v + f * (stops[k + 1][d] - v)));
 }
 
 const state = { mode: FIRST_MODE, theme: "light", hidden: new Set(), query: "", matches: null, selected: -1, hover: -1, chosen: new Set(), labels: true, lasso: null };
