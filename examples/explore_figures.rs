@@ -68,11 +68,12 @@ fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Res
     let clustering = cluster(vectors.view(), graph, &meta, None, &ClusterOptions::default(), None)?;
     let data = MapData { positions: positions.view(), meta: &meta, graph, clustering: Some(&clustering) };
     let started = Instant::now();
-    let page = html(&data, "Figures & <tests>", Some(folder))?;
+    let page = html(&data, "Figures & <tests>", Some(folder), ColourBy::Genre)?;
     println!("page {:.1} MB in {:.2} s", page.len() as f64 / 1e6, started.elapsed().as_secs_f64());
     std::fs::write(folder.join("map.html"), page)?;
     std::fs::write(folder.join("map.csv"), csv(&data)?)?;
-    for (name, colour_by) in [("genre", ColourBy::Genre), ("cluster", ColourBy::Cluster)] {
+    for colour_by in ColourBy::ALL {
+        let name = colour_by.name();
         let options = StaticOptions { title: format!("By {name}"), colour_by, ..StaticOptions::default() };
         std::fs::write(folder.join(format!("{name}.png")), png(&data, &options)?)?;
         std::fs::write(folder.join(format!("{name}.svg")), svg(&data, &options)?)?;

@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
             looked += 1;
             Some(windows(&vectors, track))
         };
-        let groups = duplicates(&graph, &meta, &mut source, &options)?;
+        let groups = duplicates(&graph, &meta, &mut source, None, &options)?;
         Ok(format!("{} groups, {looked} sets of windows read", groups.len()))
     })?;
     time("outliers", &mut || Ok(format!("{} found", outliers(&graph, &meta, None, THRESHOLD)?.len())))?;

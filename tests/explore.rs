@@ -11,7 +11,7 @@ use voisin::explore::clusters::{
     ClusterOptions, NEIGHBOURS, adjusted_rand_index, cluster, normalised_mutual_information,
 };
 use voisin::explore::layout::{LayoutOptions, layout, place_new, quality};
-use voisin::explore::map::{MapData, html};
+use voisin::explore::map::{ColourBy, MapData, html};
 use voisin::explore::{KnnGraph, TrackMeta};
 use voisin::track::TrackId;
 
@@ -187,8 +187,11 @@ fn write_page(path: &Path, n: usize) {
     };
     let data =
         MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: Some(&with_clusters) };
-    std::fs::write(path, html(&data, "A <hostile> & \"plain\" map", path.parent()).expect("consistent"))
-        .expect("the folder can be written");
+    std::fs::write(
+        path,
+        html(&data, "A <hostile> & \"plain\" map", path.parent(), ColourBy::Genre).expect("consistent"),
+    )
+    .expect("the folder can be written");
 }
 
 #[test]

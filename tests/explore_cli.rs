@@ -181,6 +181,12 @@ fn clusters_keep_their_ids() {
     let table = fine(&sandbox.run(["clusters", "--detail", "coarse"]));
     assert!(table.contains("cohesion") && table.contains("artists"), "{table}");
     assert_eq!(sandbox.run(["clusters", "--genre", "polka"]).status.code(), Some(1));
+    // Eight tracks of one style are no groups, and that is said.
+    let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);
+    let said = text(&none.stdout) + &text(&none.stderr);
+    assert!(!said.contains("near nothing") && !said.contains("cohesion"), "{said}");
+    assert_eq!(none.status.code(), Some(1), "{said}");
+    assert!(said.contains("8 tracks in no group") && said.contains("no group stands out"), "{said}");
     assert!(refused(&sandbox.run(["clusters", "--clusters", "900"])).contains("number of clusters is 900"));
 }
 
@@ -215,9 +221,31 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     let page = text(&draw("map.html", &["--update", "--title", "<Mine>"]));
     assert!(page.contains("&#60;Mine&#62;") && !page.contains("<Mine>"));
     assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
+    // Everything that colours can stand for: as columns, in the page, in a picture.
+    for column in ["genres", "predicted_genre", "cluster", "artist", "year", "folder", "agreement"] {
+        assert!(predicted.iter().all(|row| row.contains_key(column)), "{column}");
+    }
+    assert!(predicted.iter().all(|row| row["path"].contains(&format!("/{}/", row["folder"]))));
+    for row in &predicted {
+        let agrees = if row["genres"] == row["predicted_genre"] { "agree" } else { "differ" };
+        assert!(row["agreement"] == agrees || row["predicted_genre"].is_empty(), "{row:?}");
+    }
+    let by_folder = text(&draw("map.html", &["--update", "--colour-by", "folder"]));
+    assert!(by_folder.contains(r#""mode":"folder""#) && page.contains(r#""mode":"genre""#));
+    for (kind, legend) in [
+        ("genre", "Techno  6"),
+        ("predicted", "Techno  "),
+        ("cluster", "  "),
+        ("artist", "Muldjord  4"),
+        ("year", "no year  "),
+        ("folder", "techno  6"),
+        ("agreement", "agree  "),
+    ] {
+        let picture = text(&draw("map.svg", &["--update", "--colour-by", kind]));
+        assert!(picture.contains("</svg>") && picture.contains(legend), "{kind}: {legend}");
+    }
     let png = draw("map.png", &["--colour-by", "cluster"]);
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000);
-    assert!(text(&draw("map.svg", &["--colour-by", "predicted"])).contains("</svg>"));
     assert!(
         refused(&sandbox.run(["map", "--output", "map.gif"])).contains("expected .html, .png, .svg or .csv")
     );
@@ -349,6 +377,11 @@ fn playlists_from_all_kinds_of_seeds() {
     let jspf = json(&sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf"]));
     assert_eq!(jspf["playlist"]["track"].as_array().unwrap().len(), 4);
     assert!(refused(&sandbox.run(["playlist"])).contains("no seed"));
+    let wrong = |arguments: &[&str]| refused(&sandbox.run(["playlist"].iter().chain(arguments)));
+    assert!(wrong(&["--genre", "polka"]).contains("no track has the genre \"polka\""));
+    assert!(wrong(&["--cluster", "99"]).contains("there is no cluster 99"));
+    assert!(wrong(&["--seed", "nebula", "--min-similarity", "7"]).contains("expected -1 to 1"));
+    assert!(wrong(&["--seed", "nebula", "--diversity", "3"]).contains("expected 0 to 1"));
 }
 
 #[test]
@@ -385,6 +418,35 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
 }
 
 #[test]
+fn what_vectors_leave_in_doubt_is_listened_to() {
+    let (sandbox, music) = library(&["metal", "ambient"]);
+    // A bad copy: narrow band, noise, coarse steps, a little later; its vectors are not those of the original.
+    let samples = decoded(&music.join("metal/obsidian-shell-orphanage.mp3"));
+    let (mut state, mut low) = (12_345_u32, 0.0_f32);
+    let bad: Vec<f32> = std::iter::repeat_n(0.0, 7000)
+        .chain(samples.iter().copied())
+        .map(|sample| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = state as f32 / u32::MAX as f32 - 0.5;
+            low += 0.35 * (sample - low);
+            ((low * 0.4 + 0.02 * noise) * 200.0).round() / 200.0
+        })
+        .collect();
+    let copy = music.join("bad.wav");
+    fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
+    fine(&sandbox.run([Path::new("add"), &music]));
+    assert_eq!(sandbox.run(["duplicates", "--rough"]).status.code(), Some(1), "vectors alone do not tell");
+    let groups = json(&sandbox.run(["duplicates", "--format", "json"]));
+    assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
+    let pair = &groups[0]["pairs"][0];
+    assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
+    assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
+    // A file that is gone cannot be listened to: then vectors decide.
+    fs::remove_file(&copy).unwrap();
+    assert_eq!(sandbox.run(["duplicates"]).status.code(), Some(1));
+}
+
+#[test]
 fn what_does_not_belong_is_told_with_its_reason() {
     // A library of one kind of noise, one piece of music, and a test tone.
     let sandbox = Sandbox::new();
@@ -410,6 +472,7 @@ fn what_does_not_belong_is_told_with_its_reason() {
     let one = json(&sandbox.run(["outliers", "--limit", "1", "--threshold", "0", "--format", "json"]));
     assert_eq!(one.as_array().unwrap().len(), 1);
     assert_eq!(sandbox.run(["outliers", "--threshold", "1000000"]).status.code(), Some(1));
+    assert!(refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected a number"));
 }
 
 #[test]
@@ -422,5 +485,9 @@ fn artists_near_an_artist() {
     assert_eq!(near.len(), 3);
     assert!(["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()), "{near:?}");
     assert!(near[0]["because"].contains(" / "));
-    assert!(refused(&sandbox.run(["artists", "nobody"])).contains("voisin artists"));
+    let part = rows(&fine(&sandbox.run(["artists", "MULDJ", "--format", "csv", "--limit", "3"])));
+    assert_eq!(part, near, "a part of the name that nobody else has");
+    for nobody in ["nobody", "o", ""] {
+        assert!(refused(&sandbox.run(["artists", nobody])).contains("voisin artists"), "{nobody}");
+    }
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::classify::SAME_RECORDING;
 use super::{ClassifyOptions, Engine, EngineError, Seed};
 use crate::explore::{KnnGraph, TrackMeta, WindowSet};
-use crate::genre::{Genre, LabelledNeighbor, Priors, Taxonomy, Votes, vote};
+use crate::genre::{Genre, LabelledNeighbor, Priors, Spellings, Taxonomy, Votes, vote};
 use crate::index::SearchParams;
 use crate::library::{Library, Track};
 use crate::track::TrackId;
@@ -22,12 +22,22 @@ pub struct Collection {
     pub vectors: Array2<f32>,
     /// Tags and file facts, in the same order.
     pub meta: Vec<TrackMeta>,
+    /// Genres of the tags, in the same order; each spelt as most tracks of the library spell it.
+    pub genres: Vec<Vec<Genre>>,
+    /// How genres are read: what comes with voisin, and the library's own synonyms.
+    pub taxonomy: Taxonomy,
 }
 
 impl Collection {
     /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
         self.ids.binary_search(&track).ok()
+    }
+
+    /// The rows of all tracks whose tags name this genre, in any spelling.
+    pub fn rows_of_genre(&self, genre: &str) -> Vec<usize> {
+        let wanted = self.taxonomy.genre(genre).unwrap_or_else(|| Genre::plain(genre));
+        (0..self.genres.len()).filter(|&row| self.genres[row].contains(&wanted)).collect()
     }
 
     /// The row of a seed that must be a track of the library.
@@ -42,8 +52,7 @@ impl Collection {
     ///
     /// - `graph`: of this collection; tracks without a labelled neighbour in it keep no prediction
     pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<(), EngineError> {
-        let taxonomy = Taxonomy::default();
-        let genres: Vec<Vec<Genre>> = self.meta.iter().map(|track| taxonomy.parse(&track.genres)).collect();
+        let genres = &self.genres;
         let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
         let options = ClassifyOptions::default().vote;
         let votes: Vec<Votes> = (0..graph.len().min(genres.len()))
@@ -72,22 +81,31 @@ impl Collection {
 impl Engine {
     /// Reads everything that exploring needs.
     pub fn collection(&self) -> Result<Collection, EngineError> {
-        let taxonomy = Taxonomy::default();
+        let taxonomy = self.taxonomy()?;
         let vectors = self.library().vectors()?;
         if vectors.ids.is_empty() {
             return Err(EngineError::EmptyLibrary { dir: self.library().dir().to_owned() });
         }
         let mut known = HashMap::with_capacity(vectors.ids.len());
         self.library().for_each_track(|track| {
-            known.insert(track.id, meta(&track, &taxonomy));
+            let genres = taxonomy.parse(&track.tags.genres);
+            known.insert(track.id, (meta(&track, &taxonomy), genres));
             Ok(())
         })?;
-        let meta = vectors
-            .ids
-            .iter()
-            .map(|id| known.remove(id).unwrap_or_else(|| TrackMeta::new(*id, String::new())))
-            .collect();
-        Ok(Collection { ids: vectors.ids, vectors: vectors.values, meta })
+        let unknown = |id: TrackId| (TrackMeta::new(id, String::new()), Vec::new());
+        let (mut meta, mut genres): (Vec<TrackMeta>, Vec<Vec<Genre>>) =
+            vectors.ids.iter().map(|id| known.remove(id).unwrap_or_else(|| unknown(*id))).unzip();
+        // One spelling for all: legends and clusters count genres by name.
+        let spelt = Spellings::count(genres.iter().flatten()).genres();
+        for (track, genres) in meta.iter_mut().zip(&mut genres) {
+            for genre in &mut *genres {
+                if let Ok(at) = spelt.binary_search(genre) {
+                    *genre = spelt[at].clone();
+                }
+            }
+            track.genres = genres.iter().map(ToString::to_string).collect();
+        }
+        Ok(Collection { ids: vectors.ids, vectors: vectors.values, meta, genres, taxonomy })
     }
 
     /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.

@@ -13,6 +13,7 @@ mod genres;
 mod head;
 mod keeper;
 mod labels;
+mod listen;
 mod passage;
 mod search;
 
@@ -27,6 +28,7 @@ pub use export::{ExportSummary, export, spreadsheet_safe};
 pub use head::{GENRE_MODEL_FILE, GenreAnswer, GenreHead, RETRAIN_SHARE};
 pub use keeper::IndexKeeper;
 pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackFacts};
+pub use listen::{FileListener, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 

@@ -116,8 +116,9 @@ fn cosine(a: &Body, b: &Body) -> f32 {
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
 
-/// Artists nearest to `artist` (compared trimmed, in lower case), nearest first.
+/// Artists nearest to `artist`, nearest first.
 ///
+/// - `artist`: the name, compared trimmed and in lower case; a part of it where no other artist has that part
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 pub fn near_artists(
     vectors: ArrayView2<'_, f32>,
@@ -128,7 +129,10 @@ pub fn near_artists(
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta);
     let key = artist.trim().to_lowercase();
-    let Some(own) = bodies.iter().find(|body| body.name.to_lowercase() == key) else {
+    // A part of the name will do where only one artist has it.
+    let mut partly = bodies.iter().filter(|body| !key.is_empty() && body.name.to_lowercase().contains(&key));
+    let only = partly.next().filter(|_| partly.next().is_none());
+    let Some(own) = bodies.iter().find(|body| body.name.to_lowercase() == key).or(only) else {
         return Err(ExploreError::Parameter {
             name: "artist",
             found: artist.to_owned(),

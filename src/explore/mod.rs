@@ -16,6 +16,7 @@
 //! | which artists are near? | [`artists`] |
 //! | where in the tracks does this passage sound? | [`passage`] |
 //! | which files are the same recording? | [`duplicates`] |
+//! | are these two stretches of audio one recording? | [`outline`] |
 //! | what does not belong? | [`outliers`] |
 //!
 //! Not for: searching (see `index`), naming a genre (see `genre`).
@@ -29,6 +30,7 @@ pub mod layout;
 pub mod map;
 mod meta;
 pub mod outliers;
+pub mod outline;
 pub mod passage;
 pub mod path;
 pub mod playlist;

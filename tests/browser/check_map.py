@@ -233,6 +233,13 @@ def small_page(browser, page, shots):
     for mode in browser.run("[...document.getElementById('mode').options].map(o => o.value)"):
         browser.run(f"voisinMap.setMode('{mode}')")
     check("every way to colour works", not browser.complaints(), browser.complaints() or "")
+    ways = browser.run("[...document.getElementById('mode').options].map(o => o.value).sort().join()")
+    check("all ways to colour are offered", ways == "agreement,artist,cluster,folder,genre,predicted,year", ways)
+    names = "[...document.querySelectorAll('#legend .grow')].map(e => e.textContent)"
+    browser.run("voisinMap.setMode('folder')")
+    check("folders are named without what all share", sorted(browser.run(names)) == [f"folder {i}" for i in range(5)], browser.run(names))
+    browser.run("voisinMap.setMode('agreement')")
+    check("agreement is told", browser.run(names) == ["agree", "differ"], browser.run(names))
 
     # A file that is not there is told, one that is there plays.
     unlabelled = browser.run("[...document.querySelectorAll('button, input, select, canvas[tabindex]')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).length")

@@ -56,12 +56,43 @@ pub(crate) struct MapArgs {
     /// Start of the random numbers: the same seed gives the same map
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// For pictures: genre, predicted, cluster or artist
-    #[arg(long, default_value = "genre", value_name = "WHAT")]
-    pub(crate) colour_by: String,
+    /// What colours stand for: in a picture, and in the page when it opens; the table in a .csv file has all of them
+    #[arg(long, value_enum, default_value_t = ColourKind::Genre, value_name = "WHAT")]
+    pub(crate) colour_by: ColourKind,
     /// Title on top
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
+}
+
+/// What a map is coloured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColourKind {
+    /// First genre of the tags
+    Genre,
+    /// Genre that the neighbours vote for
+    Predicted,
+    /// Groups that sound alike
+    Cluster,
+    Artist,
+    Year,
+    /// As deep below the library's top folder as there are colours for
+    Folder,
+    /// Whether the tags' genre is the predicted one
+    Agreement,
+}
+
+impl From<ColourKind> for voisin::explore::map::ColourBy {
+    fn from(kind: ColourKind) -> Self {
+        match kind {
+            ColourKind::Genre => Self::Genre,
+            ColourKind::Predicted => Self::Predicted,
+            ColourKind::Cluster => Self::Cluster,
+            ColourKind::Artist => Self::Artist,
+            ColourKind::Year => Self::Year,
+            ColourKind::Folder => Self::Folder,
+            ColourKind::Agreement => Self::Agreement,
+        }
+    }
 }
 
 /// Walk from one track to another in small steps
@@ -197,9 +228,15 @@ pub(crate) struct ArtistsArgs {
 }
 
 /// Find the same recording in several files (nothing is deleted)
+///
+/// Other codecs, bit rates, levels, and silence at the ends are seen through. Stored vectors find the pairs; where they
+/// leave a doubt, both files are listened to again, some 12 s at a few places.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin duplicates --format csv > copies.csv")]
 pub(crate) struct DuplicatesArgs {
+    /// Judge by the stored vectors alone: faster, reads no file, misses more copies of low bit rates
+    #[arg(long)]
+    pub(crate) rough: bool,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

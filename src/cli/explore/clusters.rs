@@ -10,16 +10,16 @@ use super::super::Ending;
 use super::super::args::{ClustersArgs, DetailKind, TableFormat};
 use super::super::context::Context;
 use super::super::render::{self, Align, Table, count};
-use super::{display, graph, rows_of_genre};
+use super::{display, graph};
 
 pub(crate) fn clusters(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let mut collection = engine.collection()?;
     let graph = graph(&mut engine, &collection)?;
     collection.predict_genres(&graph)?;
-    let rows: Option<Vec<usize>> = args.genre.as_ref().map(|genre| rows_of_genre(&collection, genre));
+    let rows: Option<Vec<usize>> = args.genre.as_ref().map(|genre| collection.rows_of_genre(genre));
     if rows.as_ref().is_some_and(Vec::is_empty) {
-        context.console.note("no track has this genre");
+        context.console.note("no track has this genre: see \"voisin genres\" for those there are");
         return Ok(Ending::Partial);
     }
     let detail = match args.detail {
@@ -49,6 +49,10 @@ pub(crate) fn clusters(context: &Context, args: &ClustersArgs) -> anyhow::Result
             )?;
         }
         TableFormat::Table => cluster_table(&collection, &found)?,
+    }
+    if found.clusters.is_empty() {
+        context.console.note("no group stands out: the tracks are too few, or too evenly spread");
+        return Ok(Ending::Partial);
     }
     Ok(Ending::Fine)
 }
@@ -84,9 +88,12 @@ fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<
             display(collection, cluster.medoid),
         ]);
     }
-    table.print()?;
+    if !found.clusters.is_empty() {
+        table.print()?;
+    }
     if !found.noise.is_empty() {
-        render::print_line(&format!("noise: {} near nothing", count(found.noise.len() as u64, "track")))?;
+        let noise = count(found.noise.len() as u64, "track");
+        render::print_line(&format!("noise: {noise} in no group"))?;
     }
     for change in &found.changes {
         let text = match change {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use voisin::engine::{Collection, Engine, window_set};
+use voisin::engine::{Collection, Engine, FileListener, window_set};
 use voisin::explore::TrackMeta;
-use voisin::explore::duplicates::{DuplicateGroup, DuplicateOptions, DuplicatePair, duplicates};
+use voisin::explore::duplicates::{DuplicateGroup, DuplicateOptions, DuplicatePair, Listener, duplicates};
 use voisin::library::StoredFile;
 use voisin::track::TrackId;
 
@@ -51,7 +51,15 @@ impl FileJson {
 pub(crate) fn find_copies(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let collection = engine.collection()?;
-    let similar = duplicate_groups(&mut engine, &collection)?;
+    let console = context.console;
+    let listener = FileListener::new(move |pairs| {
+        // A few take no time.
+        if pairs > 100 {
+            console.note(&format!("listening to {} in doubt", count(pairs as u64, "pair")));
+        }
+    });
+    let listener = (!args.rough).then_some(&listener as &dyn Listener);
+    let similar = duplicate_groups(&mut engine, &collection, listener)?;
     let groups = with_exact_copies(&engine, &collection, similar)?;
     match args.format {
         TableFormat::Json => render::print_json(&groups)?,
@@ -92,10 +100,11 @@ pub(crate) fn find_copies(context: &Context, args: &DuplicatesArgs) -> anyhow::R
     Ok(if groups.is_empty() { Ending::Partial } else { Ending::Fine })
 }
 
-/// Tracks that are the same recording.
+/// Tracks that are the same recording; without a listener, as far as their windows tell.
 pub(super) fn duplicate_groups(
     engine: &mut Engine,
     collection: &Collection,
+    listener: Option<&dyn Listener>,
 ) -> anyhow::Result<Vec<DuplicateGroup>> {
     let options = DuplicateOptions::default();
     let k = options.neighbours.min(collection.ids.len().saturating_sub(1));
@@ -105,7 +114,7 @@ pub(super) fn duplicate_groups(
     let graph = engine.knn_graph(collection, k)?;
     let library = engine.library();
     let mut source = |track: TrackId| window_set(library, track);
-    Ok(duplicates(&graph, &collection.meta, &mut source, &options)?)
+    Ok(duplicates(&graph, &collection.meta, &mut source, listener, &options)?)
 }
 
 /// Adds the files that hold the very same audio, which the library keeps as one track; most bytes to be won first.

@@ -59,15 +59,12 @@ pub(crate) fn map(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         clustering: Some(&clustering),
     };
     let title = args.title.clone().unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
-    let picture = StaticOptions {
-        title: title.clone(),
-        colour_by: args.colour_by.parse()?,
-        ..StaticOptions::default()
-    };
+    let picture =
+        StaticOptions { title: title.clone(), colour_by: args.colour_by.into(), ..StaticOptions::default() };
     let bytes = match extension.as_str() {
         "html" => {
             let folder = stored_path(&args.output);
-            map::html(&data, &title, folder.parent())?.into_bytes()
+            map::html(&data, &title, folder.parent(), args.colour_by.into())?.into_bytes()
         }
         "png" => map::png(&data, &picture)?,
         "svg" => map::svg(&data, &picture)?.into_bytes(),

@@ -35,13 +35,6 @@ fn graph(engine: &mut Engine, collection: &Collection) -> anyhow::Result<KnnGrap
     Ok(engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))?)
 }
 
-fn rows_of_genre(collection: &Collection, genre: &str) -> Vec<usize> {
-    let taxonomy = voisin::genre::Taxonomy::default();
-    let wanted = taxonomy.genre(genre).unwrap_or_else(|| voisin::genre::Genre::plain(genre));
-    let has = |track: &TrackMeta| taxonomy.parse(&track.genres).contains(&wanted);
-    (0..collection.ids.len()).filter(|&row| has(&collection.meta[row])).collect()
-}
-
 fn print_list(
     collection: &Collection,
     rows: &[usize],

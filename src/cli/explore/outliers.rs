@@ -1,5 +1,6 @@
 //! `voisin outliers`.
 
+use anyhow::bail;
 use serde::Serialize;
 use voisin::engine::window_set;
 use voisin::explore::outliers::{self, outliers};
@@ -25,6 +26,9 @@ pub(crate) fn find_outliers(context: &Context, args: &OutliersArgs) -> anyhow::R
     let library = engine.library();
     let mut source = |track: TrackId| window_set(library, track);
     let threshold = args.threshold.unwrap_or(outliers::THRESHOLD);
+    if !threshold.is_finite() {
+        bail!("--threshold is {threshold}, expected a number such as {}", outliers::THRESHOLD);
+    }
     let mut found = outliers(&graph, &collection.meta, Some(&mut source), threshold)?;
     found.truncate(args.limit as usize);
     let row = |outlier: &outliers::Outlier| {
@@ -46,7 +50,9 @@ pub(crate) fn find_outliers(context: &Context, args: &OutliersArgs) -> anyhow::R
                 ("path", Align::Left),
             ]);
             found.iter().for_each(|outlier| table.row(row(outlier)));
-            table.print()?;
+            if !found.is_empty() {
+                table.print()?;
+            }
         }
     }
     if found.is_empty() {

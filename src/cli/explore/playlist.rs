@@ -12,7 +12,7 @@ use super::super::context::Context;
 use super::super::similar::seeds_and_playlists;
 use super::clusters::clustered;
 use super::duplicates::duplicate_groups;
-use super::{graph, print_list, rows_of_genre};
+use super::{graph, print_list};
 
 pub(crate) fn make_playlist(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
@@ -27,15 +27,25 @@ pub(crate) fn make_playlist(context: &Context, args: &PlaylistArgs) -> anyhow::R
         rows.push(collection.row_of(seed)?);
     }
     for genre in &args.genre {
-        rows.extend(rows_of_genre(&collection, genre));
+        let of_genre = collection.rows_of_genre(genre);
+        if of_genre.is_empty() {
+            bail!("no track has the genre \"{genre}\": see \"voisin genres\" for those there are");
+        }
+        rows.extend(of_genre);
     }
     if let Some(cluster) = args.cluster {
         let graph = graph(&mut engine, &collection)?;
         let found = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
-        rows.extend((0..collection.ids.len()).filter(|&row| found.assignment[row] == cluster));
+        let before = rows.len();
+        rows.extend(
+            (0..collection.ids.len()).filter(|&row| cluster != 0 && found.assignment[row] == cluster),
+        );
+        if rows.len() == before {
+            bail!("there is no cluster {cluster}: see \"voisin clusters\" for those there are");
+        }
     }
     if rows.is_empty() {
-        bail!("no seed: name tracks or playlists with --seed, or a --genre or --cluster that has tracks");
+        bail!("no seed: name tracks or playlists with --seed, or a --genre or --cluster");
     }
     let length = match (args.length, args.tracks) {
         (Some(length), _) => Length::Seconds(length.0),
@@ -52,7 +62,7 @@ pub(crate) fn make_playlist(context: &Context, args: &PlaylistArgs) -> anyhow::R
     };
     let mut excluded: HashSet<usize> = HashSet::new();
     if args.no_duplicates {
-        for group in duplicate_groups(&mut engine, &collection)? {
+        for group in duplicate_groups(&mut engine, &collection, None)? {
             // Of a recording that is named as a seed, every other copy is left out.
             let copies: Vec<usize> =
                 group.others.iter().chain([&group.best]).filter_map(|&track| collection.row(track)).collect();

@@ -163,10 +163,13 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     };
     let mut words: Vec<&str> =
         genres.iter().filter(|g| distinctive(g, 0.2, 1.2)).take(2).map(|g| g.label.as_str()).collect();
-    if words.is_empty() {
-        // Nothing stands out: the commonest genre says what there is.
-        let common = genres.iter().filter(|g| g.share >= 0.3).max_by(|a, b| a.tracks.cmp(&b.tracks));
-        words.extend(common.map(|g| g.label.as_str()));
+    // What most tracks are comes first, even if it is as common elsewhere; where nothing stands out, what is commonest.
+    let enough = if words.is_empty() { 0.3 } else { 0.5 };
+    let common = genres.iter().filter(|g| g.share >= enough).max_by(|a, b| a.tracks.cmp(&b.tracks));
+    if let Some(common) = common.map(|g| g.label.as_str()).filter(|common| words.first() != Some(common)) {
+        words.retain(|word| *word != common);
+        words.insert(0, common);
+        words.truncate(2);
     }
     let said: HashSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
     let new_tags =

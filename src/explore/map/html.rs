@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
 use super::MapData;
+use super::colour::{ColourBy, folders};
 
 /// Neighbours per track in the page.
 const NEIGHBOURS: usize = 8;
@@ -31,12 +32,14 @@ struct Column<T> {
 struct Payload<'a> {
     n: usize,
     k: usize,
+    mode: &'static str,
     bounds: [f32; 4],
     xy: String,
     ids: String,
     titles: Vec<&'a str>,
     files: Vec<String>,
     folders: Column<String>,
+    places: Column<String>,
     artists: Column<String>,
     albums: Column<String>,
     genres: Vec<String>,
@@ -55,9 +58,15 @@ struct Payload<'a> {
 /// - `title`: shown on top
 /// - `page_folder`: the folder the page will lie in, so that links to audio files are relative; `None` leaves
 ///   paths as they are
-pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Result<String> {
+/// - `colour_by`: what the page is coloured by when it opens; it can do all of them
+pub fn html(
+    data: &MapData<'_>,
+    title: &str,
+    page_folder: Option<&Path>,
+    colour_by: ColourBy,
+) -> Result<String> {
     data.check()?;
-    let json = serde_json::to_string(&payload(data, page_folder))?.replace('<', "\\u003c");
+    let json = serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
     let script =
         [include_str!("page/data.js"), include_str!("page/draw.js"), include_str!("page/ui.js")].concat();
     // The same content gives the same file.
@@ -82,7 +91,7 @@ pub fn html(data: &MapData<'_>, title: &str, page_folder: Option<&Path>) -> Resu
     Ok(page)
 }
 
-fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>) -> Payload<'a> {
+fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: ColourBy) -> Payload<'a> {
     let (n, meta) = (data.meta.len(), data.meta);
     let bounds = data.bounds();
     let quantise = |row: usize, d: usize| {
@@ -116,12 +125,14 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>) -> Payload<'a> {
     Payload {
         n,
         k: NEIGHBOURS,
+        mode: colour_by.name(),
         bounds,
         xy: pack((0..n).flat_map(|row| [quantise(row, 0), quantise(row, 1)]).flat_map(u16::to_le_bytes)),
         ids: pack(meta.iter().flat_map(|track| (track.id.0 as f64).to_le_bytes())),
         titles: meta.iter().map(TrackMeta::display_title).collect(),
         files: split.iter().map(|(_, file)| (*file).to_owned()).collect(),
         folders: column(split.iter().map(|(folder, _)| Some(*folder).filter(|f| !f.is_empty()))),
+        places: column(folders(meta).iter().map(Option::as_deref)),
         artists: column(meta.iter().map(|track| track.artist.as_deref())),
         albums: column(meta.iter().map(|track| track.album.as_deref())),
         genres,
@@ -250,7 +261,7 @@ mod tests {
             })
             .collect();
         let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
-        let page = html(&data, hostile, Some(Path::new("/music"))).expect("consistent");
+        let page = html(&data, hostile, Some(Path::new("/music")), ColourBy::Folder).expect("consistent");
         assert_eq!(page.matches("</script").count(), 2, "one end of data, one of the script");
         assert_eq!(page.matches("<script").count(), 2);
         assert!(!page.contains("alert(1)</script"));
@@ -269,6 +280,7 @@ mod tests {
         let positions = unit_vectors(5, 2, 2);
         let meta: Vec<TrackMeta> = (0..5).map(|i| TrackMeta::new(TrackId(i), "a.mp3")).collect();
         let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
-        assert_eq!(html(&data, "t", None).expect("consistent"), html(&data, "t", None).expect("consistent"));
+        let draw = || html(&data, "t", None, ColourBy::Genre).expect("consistent");
+        assert_eq!(draw(), draw());
     }
 }

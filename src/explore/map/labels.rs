@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::MapData;
+use super::colour::counts;
 
 /// Categories with a colour and shape of their own; the rest are "other".
 pub(super) const SLOTS: usize = 24;
@@ -38,27 +39,44 @@ pub(super) struct Category {
     pub(super) spot: Option<[f32; 2]>,
 }
 
-/// Sorts rows into categories, largest first: the category of each row and the categories.
+/// How categories are ordered, and so which colours they get.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order<'a> {
+    /// Largest first.
+    Count,
+    /// As listed, so that a colour always means the same.
+    Given(&'a [&'a str]),
+}
+
+/// Sorts rows into categories: the category of each row and the categories.
 ///
 /// - `labels`: category name per row, `None` for none
 /// - `none`: what rows without one are called
 pub(super) fn categories(
     data: &MapData<'_>,
-    labels: &[Option<&str>],
+    labels: &[Option<String>],
     none: &str,
+    order: Order<'_>,
 ) -> (Vec<usize>, Vec<Category>) {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    for label in labels.iter().flatten() {
-        *counts.entry(label).or_default() += 1;
-    }
-    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
-    order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let counts = counts(labels);
+    let order: Vec<(&str, usize)> = match order {
+        Order::Given(names) => {
+            names.iter().map(|name| (*name, counts.get(name).copied().unwrap_or_default())).collect()
+        }
+        Order::Count => {
+            let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
+            order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+            order
+        }
+    };
     let number: HashMap<&str, usize> = order.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
     let shown = order.len().min(SLOTS);
     let others: usize = order.iter().skip(SLOTS).map(|entry| entry.1).sum();
     let missing_at = shown + usize::from(others > 0);
-    let of_row: Vec<usize> =
-        labels.iter().map(|label| label.map_or(missing_at, |label| number[label].min(shown))).collect();
+    let of_row: Vec<usize> = labels
+        .iter()
+        .map(|label| label.as_deref().map_or(missing_at, |label| number[label].min(shown)))
+        .collect();
     let bounds = data.bounds();
     let mut categories: Vec<Category> = order
         .iter()

@@ -1,11 +1,13 @@
 //! Drawings of a layout: one HTML file to walk on, PNG and SVG for papers, CSV for other tools.
 
+mod colour;
 mod html;
 mod labels;
 mod picture;
 
+pub use colour::ColourBy;
 pub use html::html;
-pub use picture::{ColourBy, StaticOptions, png, svg};
+pub use picture::{StaticOptions, png, svg};
 
 use ndarray::ArrayView2;
 
@@ -73,10 +75,11 @@ impl MapData<'_> {
 }
 
 /// CSV with a header: id, x, y, cluster, artist, title, album, genres (joined by "; "), `predicted_genre`,
-/// year, path. Fields that a spreadsheet would take for a formula get a leading apostrophe.
+/// year, folder (below what all share), agreement ("agree" or "differ": tag and prediction), path. Fields that a spreadsheet would take for a formula get a leading apostrophe.
 pub fn csv(data: &MapData<'_>) -> Result<String> {
     data.check()?;
     let clusters = data.cluster_names();
+    let [folders, agreement] = [ColourBy::Folder, ColourBy::Agreement].map(|way| way.labels(data));
     let mut writer = csv::Writer::from_writer(Vec::new());
     let write_error = |error: csv::Error| ExploreError::Draw(error.to_string());
     writer
@@ -91,6 +94,8 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
             "genres",
             "predicted_genre",
             "year",
+            "folder",
+            "agreement",
             "path",
         ])
         .map_err(write_error)?;
@@ -111,6 +116,8 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
                 text(&track.genres.join("; ")),
                 text(track.predicted_genre.as_deref().unwrap_or("")),
                 track.year.map(|year| year.to_string()).unwrap_or_default(),
+                text(folders[row].as_deref().unwrap_or("")),
+                agreement[row].clone().unwrap_or_default(),
                 track.path.clone(),
             ])
             .map_err(write_error)?;

@@ -8,39 +8,8 @@ use plotters::style::{FontStyle, register_font};
 
 use super::super::{ExploreError, Result};
 use super::MapData;
-use super::labels::{Category, Shape, categories, place};
-
-/// What a still map is coloured by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ColourBy {
-    /// First genre of the tags.
-    #[default]
-    Genre,
-    /// Predicted genre.
-    Predicted,
-    /// Cluster.
-    Cluster,
-    /// Artist.
-    Artist,
-}
-
-impl std::str::FromStr for ColourBy {
-    type Err = ExploreError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "genre" => Ok(Self::Genre),
-            "predicted" => Ok(Self::Predicted),
-            "cluster" => Ok(Self::Cluster),
-            "artist" => Ok(Self::Artist),
-            other => Err(ExploreError::Parameter {
-                name: "colour",
-                found: other.to_owned(),
-                expected: "genre, predicted, cluster or artist",
-            }),
-        }
-    }
-}
+use super::colour::{self, ColourBy};
+use super::labels::{Category, Order, Shape, categories, place};
 
 /// Size and content of a still map.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,27 +80,41 @@ fn draw<B: DrawingBackend>(area: &Area<B>, data: &MapData<'_>, options: &StaticO
             expected: "at least 400 × 300",
         });
     }
-    let clusters = data.cluster_names();
-    let (labels, none): (Vec<Option<&str>>, &str) = match options.colour_by {
-        ColourBy::Genre => {
-            (data.meta.iter().map(|t| t.genres.first().map(String::as_str)).collect(), "no genre")
+    let way = options.colour_by;
+    let labels = way.labels(data);
+    let (of_row, categories) = match way {
+        ColourBy::Agreement => categories(data, &labels, way.none(), Order::Given(&colour::AGREEMENT)),
+        // One category of all years: the ramp tells them apart.
+        ColourBy::Year => {
+            let known: Vec<Option<String>> =
+                labels.iter().map(|year| year.as_ref().map(|_| String::new())).collect();
+            categories(data, &known, way.none(), Order::Count)
         }
-        ColourBy::Predicted => {
-            (data.meta.iter().map(|t| t.predicted_genre.as_deref()).collect(), "no prediction")
-        }
-        ColourBy::Cluster => (clusters, "noise"),
-        ColourBy::Artist => (data.meta.iter().map(|t| t.artist.as_deref()).collect(), "no artist"),
+        _ => categories(data, &labels, way.none(), Order::Count),
     };
-    let (of_row, categories) = categories(data, &labels, none);
-    paint(area, data, options, &of_row, &categories).map_err(|error| ExploreError::Draw(error.to_string()))
+    // Whether tags and prediction agree is a matter of tracks, not of places.
+    let named = way != ColourBy::Agreement;
+    let years = colour::year_range(data.meta).filter(|_| way == ColourBy::Year);
+    let drawn = Drawn { of_row, categories, named, years };
+    paint(area, data, options, &drawn).map_err(|error| ExploreError::Draw(error.to_string()))
+}
+
+/// What is drawn besides positions.
+struct Drawn {
+    /// Category of each row.
+    of_row: Vec<usize>,
+    categories: Vec<Category>,
+    /// Whether the map bears their names.
+    named: bool,
+    /// First and last year of the ramp, on a map by year.
+    years: Option<[i32; 2]>,
 }
 
 fn paint<B: DrawingBackend>(
     area: &Area<B>,
     data: &MapData<'_>,
     options: &StaticOptions,
-    of_row: &[usize],
-    categories: &[Category],
+    drawn: &Drawn,
 ) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     area.fill(&WHITE)?;
     let (width, height) = (options.width as i32, options.height as i32);
@@ -159,6 +142,7 @@ fn paint<B: DrawingBackend>(
     };
     let radius = (size(90.0) / (data.meta.len().max(1) as f64).sqrt()).clamp(1.5, size(7.0)).round() as i32;
     // Grey ones first, so that they hide nothing.
+    let Drawn { of_row, categories, named, years } = drawn;
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
     rows.sort_by_key(|&row| categories[of_row[row]].spot.is_some());
     // Dense maps have no room without points; there names lie on them.
@@ -166,7 +150,13 @@ fn paint<B: DrawingBackend>(
     for row in rows {
         let category = &categories[of_row[row]];
         let at = to_pixel(data.positions[[row, 0]], data.positions[[row, 1]]);
-        mark(area, at, radius, category)?;
+        let colour = match (years, data.meta[row].year) {
+            (Some([low, high]), Some(year)) => {
+                colour::ramp(f64::from(year - low) / f64::from((high - low).max(1)))
+            }
+            _ => category.colour,
+        };
+        mark(area, at, radius, category.shape, colour)?;
         if data.meta.len() <= 5000 {
             points.push(at);
         }
@@ -176,7 +166,7 @@ fn paint<B: DrawingBackend>(
     let style = normal(17.0);
     let mut wanted = Vec::new();
     let mut names = Vec::new();
-    for category in categories {
+    for category in categories.iter().filter(|category| *named && !category.name.is_empty()) {
         if let Some([x, y]) = category.spot {
             let name = shorten(&one_line(&category.name), 34);
             let (w, h) = area.estimate_text_size(&name, &style)?;
@@ -196,36 +186,71 @@ fn paint<B: DrawingBackend>(
         area.draw_text(name, &centred, centre)?;
     }
 
-    // Legend to the right.
-    let line = size(29.0) as i32;
     let left = frame[2] + size(28.0) as i32;
-    let text = normal(17.0).pos(Pos::new(HPos::Left, VPos::Center));
-    for (i, category) in categories.iter().enumerate() {
-        let y = top + line / 2 + i as i32 * line;
-        if y + line / 2 > height - margin {
+    legend(area, [left, top, left + legend_width - size(34.0) as i32, height - margin], unit, drawn)?;
+    area.present()
+}
+
+/// Lists the categories to the right of the points; years as a bar.
+///
+/// - `field`: where, in pixels: left, top, right, bottom
+/// - `unit`: pixels to a point
+fn legend<B: DrawingBackend>(
+    area: &Area<B>,
+    field: [i32; 4],
+    unit: f64,
+    drawn: &Drawn,
+) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    let [left, mut top, right, bottom] = field;
+    let size = |points: f64| (points * unit).round() as i32;
+    let text = TextStyle::from((FAMILY, 17.0 * unit).into_font())
+        .color(&BLACK)
+        .pos(Pos::new(HPos::Left, VPos::Center));
+    let line = size(29.0);
+    if let Some([low, high]) = drawn.years {
+        let (bar, width) = (size(260.0).min(bottom - top - 2 * line), size(26.0));
+        top += line / 2;
+        for y in 0..bar {
+            let [r, g, b] = colour::ramp(1.0 - f64::from(y) / f64::from(bar.max(2) - 1));
+            let style = RGBColor(r, g, b).filled();
+            area.draw(&Rectangle::new([(left, top + y), (left + width, top + y + 1)], style))?;
+        }
+        // Years beyond the ends of the ramp have the colours of its ends.
+        let middle = low + (high - low) / 2;
+        for (year, y) in
+            [(high, 0), (middle, bar / 2), (low, bar)].into_iter().take(if low == high { 1 } else { 3 })
+        {
+            area.draw_text(&year.to_string(), &text, (left + width + size(10.0), top + y))?;
+        }
+        top += bar + line;
+    }
+    let mut y = top + line / 2;
+    for category in drawn.categories.iter().filter(|category| !category.name.is_empty()) {
+        if y + line / 2 > bottom {
             break;
         }
-        mark(area, (left, y), size(7.0) as i32, category)?;
+        mark(area, (left, y), size(7.0), category.shape, category.colour)?;
         let mut name = one_line(&category.name);
-        let room = (legend_width - size(50.0) as i32).max(40) as u32;
+        let room = (right - left - size(16.0)).max(40) as u32;
         let with_count = |name: &str| format!("{name}  {}", category.count);
         while name.chars().count() > 4 && area.estimate_text_size(&with_count(&name), &text)?.0 > room {
             name = shorten(&name, name.chars().count() - 1);
         }
-        area.draw_text(&with_count(&name), &text, (left + size(16.0) as i32, y))?;
+        area.draw_text(&with_count(&name), &text, (left + size(16.0), y))?;
+        y += line;
     }
-    area.present()
+    Ok(())
 }
 
 fn mark<B: DrawingBackend>(
     area: &Area<B>,
     at: (i32, i32),
     radius: i32,
-    category: &Category,
+    shape: Shape,
+    [r, g, b]: [u8; 3],
 ) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-    let [r, g, b] = category.colour;
     let style = RGBColor(r, g, b).mix(0.82).filled();
-    match category.shape {
+    match shape {
         Shape::Circle => area.draw(&Circle::new(at, radius, style)),
         Shape::Square => {
             let half = (f64::from(radius) * 0.88).round() as i32;
@@ -282,6 +307,40 @@ mod tests {
         let bytes = png(&data, &options).expect("drawn");
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
         assert_eq!(&bytes[16..24], [0, 0, 3, 32, 0, 0, 2, 88]);
+    }
+
+    #[test]
+    fn years_are_a_ramp_and_agreement_keeps_its_colours() {
+        let positions = unit_vectors(100, 2, 3);
+        let graph = KnnGraph::exact(unit_vectors(100, 8, 1).view(), 5).expect("unit vectors");
+        let meta: Vec<TrackMeta> = (0..100)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i), format!("/m/{}/x.mp3", i % 3));
+                track.year = (i % 10 != 0).then_some(1950 + i as i32 / 2);
+                track.genres = vec!["Rock".into()];
+                track.predicted_genre = Some(if i < 20 { "rock" } else { "Jazz" }.into());
+                track
+            })
+            .collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let draw = |colour_by| {
+            svg(&data, &StaticOptions { width: 800, height: 600, colour_by, ..StaticOptions::default() })
+                .expect("drawn")
+        };
+        let years = draw(ColourBy::Year);
+        let circles = |text: &str| -> std::collections::HashSet<String> {
+            let colour = |circle: &str| Some(circle.split("fill=\"").nth(1)?.split('"').next()?.to_owned());
+            text.split("<circle").skip(1).filter_map(colour).collect()
+        };
+        assert!(circles(&years).len() > 30, "a colour for each year");
+        for text in ["1951", "1974", "1998", "no year  10"] {
+            assert!(years.lines().any(|line| line.trim() == text), "{text}");
+        }
+        let agreement = draw(ColourBy::Agreement);
+        assert!(agreement.contains("agree  20") && agreement.contains("differ  80"));
+        // The smaller group has the first colour all the same, and only the legend names them.
+        assert!(agreement.contains("#0072B2") && agreement.matches("differ").count() == 1);
+        assert!(draw(ColourBy::Folder).contains("2  33"));
     }
 
     #[test]

@@ -177,6 +177,13 @@ fn check(
             expected: "0 to 1",
         });
     }
+    if let Some(least) = options.min_similarity.filter(|least| !(-1.0..=1.0).contains(least)) {
+        return Err(ExploreError::Parameter {
+            name: "least similarity",
+            found: least.to_string(),
+            expected: "-1 to 1",
+        });
+    }
     if let Length::Seconds(seconds) = options.length
         && !(seconds.is_finite() && seconds > 0.0)
     {

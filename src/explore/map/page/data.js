@@ -19,7 +19,7 @@ const X = new Float32Array(N), Y = new Float32Array(N);
   }
 }
 const ids = new Float64Array(unpack(raw.ids));
-const artists = column(raw.artists), albums = column(raw.albums), folders = column(raw.folders);
+const artists = column(raw.artists), albums = column(raw.albums), folders = column(raw.folders), places = column(raw.places);
 const predicted = column(raw.predicted), clusters = column(raw.clusters), genreSets = column(raw.genre_sets);
 const genreNames = raw.genres;
 const years = new Int16Array(unpack(raw.years)), seconds = new Float32Array(unpack(raw.seconds));
@@ -87,8 +87,8 @@ const MODES = {
   cluster: { label: "Cluster", none: "noise", make: byColumn(clusters) },
   artist: { label: "Artist", none: "no artist", make: byColumn(artists) },
   year: { label: "Year", none: "no year", years: true },
-  folder: { label: "Folder", none: "no folder", make: byColumn(folders) },
-  agreement: { label: "Tag and prediction", none: "not both known", make: () => ({ names: ["agree", "differ"], of: i => {
+  folder: { label: "Folder", none: "no folder", make: byColumn(places) },
+  agreement: { label: "Tag and prediction", none: "not both known", fixed: true, make: () => ({ names: ["agree", "differ"], of: i => {
     const tags = genresOf(i), guess = named(predicted, i);
     return !tags.length || !guess ? -1 : tags.some(t => plain(t) === plain(guess)) ? 0 : 1;
   } }) }
@@ -97,6 +97,7 @@ const MODES = {
 const usable = Object.keys(MODES).filter(key => {
   if (key === "year") return years.some(y => y !== 0);
   if (key === "agreement") return predicted.names.length > 0 && genreNames.length > 0;
-  return { genre: genreNames, predicted: predicted.names, cluster: clusters.names, artist: artists.names, folder: folders.names }[key].length > 0;
+  return { genre: genreNames, predicted: predicted.names, cluster: clusters.names, artist: artists.names, folder: places.names }[key].length > 0;
 });
 if (!usable.length) usable.push("genre");
+const FIRST_MODE = usable.includes(raw.mode) ? raw.mode : usable[0];

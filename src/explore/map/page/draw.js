@@ -10,15 +10,18 @@ const PALETTE = {
 };
 const SHAPES = 3, SLOTS = 24, OTHER = SLOTS, MISSING = SLOTS + 1;
 const GREY = { light: "#b9b9c2", dark: "#50505c" };
-// Viridis-like ramp for years (dark to light is also early to late in grey).
-const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+// Ramps for years, after viridis: early to late is dark to light, without what vanishes on white or black.
+const RAMP = {
+  light: [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [222, 208, 28]],
+  dark: [[134, 90, 190], [88, 124, 198], [46, 168, 160], [110, 208, 108], [253, 231, 37]]
+};
 const rgb = hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16));
 function ramp(t) {
-  const p = Math.min(.9999, Math.max(0, t)) * (RAMP.length - 1), k = Math.floor(p), f = p - k;
-  return RAMP[k].map((v, d) => Math.round(v + f * (RAMP[k + 1][d] - v)));
+  const stops = RAMP[state.theme], p = Math.min(.9999, Math.max(0, t)) * (stops.length - 1), k = Math.floor(p), f = p - k;
+  return stops[k].map((v, d) => Math.round(v + f * (stops[k + 1][d] - v)));
 }
 
-const state = { mode: usable[0], theme: "light", hidden: new Set(), query: "", matches: null, selected: -1, hover: -1, chosen: new Set(), labels: true, lasso: null };
+const state = { mode: FIRST_MODE, theme: "light", hidden: new Set(), query: "", matches: null, selected: -1, hover: -1, chosen: new Set(), labels: true, lasso: null };
 const view = { x: 0, y: 0, scale: 1 };
 let width = 1, height = 1, ratio = 1;
 // Per track: its legend slot, colour and shape.
@@ -45,18 +48,19 @@ function classify() {
   for (let i = 0; i < N; i++) { const c = of(i); counts.set(c, (counts.get(c) || 0) + 1); }
   const missing = counts.get(-1) || 0;
   counts.delete(-1);
-  const order = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (names[a] < names[b] ? -1 : 1));
-  const slotOf = new Map(order.map((c, position) => [c, Math.min(position, OTHER)]));
+  // Fixed: a colour always means the same.
+  const order = mode.fixed ? names.map((_, c) => c).filter(c => counts.has(c)) : [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (names[a] < names[b] ? -1 : 1));
+  const slotOf = new Map(order.map((c, position) => [c, mode.fixed ? c : Math.min(position, OTHER)]));
   for (let i = 0; i < N; i++) { const c = of(i); slot[i] = c < 0 ? MISSING : slotOf.get(c); }
-  legend = order.slice(0, SLOTS).map((c, position) => ({ slot: position, name: names[c], count: counts.get(c) }));
+  legend = order.slice(0, SLOTS).map(c => ({ slot: slotOf.get(c), name: names[c], count: counts.get(c) }));
   const others = order.slice(SLOTS);
   if (others.length) legend.push({ slot: OTHER, name: "other (" + others.length + ")", count: others.reduce((sum, c) => sum + counts.get(c), 0) });
   if (missing) legend.push({ slot: MISSING, name: mode.none, count: missing });
-  marks = places();
+  marks = mode.fixed ? [] : namePlaces();
 }
 
 // Where each category's name goes: the fullest spot of its tracks; few tracks make a coarse grid.
-function places() {
+function namePlaces() {
   const found = [];
   for (const entry of legend.filter(e => e.slot < SLOTS)) {
     const bins = new Map();

@@ -32,7 +32,7 @@ function sign(s) {
 
 // ---- legend and colours
 function setMode(mode) {
-  state.mode = usable.includes(mode) ? mode : usable[0];
+  state.mode = usable.includes(mode) ? mode : FIRST_MODE;
   $("mode").value = state.mode;
   state.hidden.clear();
   classify(); showLegend(); paint(); remember();
@@ -338,7 +338,7 @@ resize();
 view.scale = fitScale();
 state.theme = dark.matches ? "dark" : "light";
 document.documentElement.dataset.theme = state.theme;
-setMode(usable[0]);
+setMode(FIRST_MODE);
 recall();
 if (!location.hash) say(count(N) + ". Drag to move, wheel or pinch to zoom, press a track to see its nearest.");
 
