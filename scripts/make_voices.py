@@ -71,10 +71,15 @@ def prompts(folder, work):
     return found
 
 
-def decode(path):
-    """Any audio file as mono samples at RATE."""
-    raw = run("ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "-ac", 1, "-ar", RATE, "-")
-    return numpy.frombuffer(raw, numpy.float32).astype(float)
+def decode(*paths):
+    """Audio files as mono samples at RATE: one program for all, which is most of the time otherwise."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = [], []
+        for i, path in enumerate(paths):
+            inputs += ["-i", path]
+            outputs += ["-map", f"{i}:a:0", "-f", "f32le", "-ac", 1, "-ar", RATE, f"{folder}/{i}"]
+        run("ffmpeg", "-v", "error", "-threads", 1, *inputs, *outputs)
+        return [numpy.fromfile(f"{folder}/{i}", numpy.float32).astype(float) for i in range(len(paths))]
 
 
 def trim(samples, floor=0.02):
@@ -85,9 +90,10 @@ def trim(samples, floor=0.02):
 
 def speech(paths, rng, seconds, gaps=(0.0, 0.0, 0.05, 0.1, 0.25, 0.6)):
     """Prompts of one speaker, one after the other."""
-    parts, length = [], 0
+    parts, length, ready = [], 0, []
     while length < seconds * RATE:
-        part = trim(decode(rng.choice(paths)))
+        ready = ready or [trim(samples) for samples in decode(*rng.choices(paths, k=12))]
+        part = ready.pop()
         if len(part) > 0.2 * RATE:
             part = part / max(numpy.sqrt((part ** 2).mean()), 1e-6) * 0.1
             parts += [part, numpy.zeros(int(rng.choice(gaps) * RATE))]
@@ -238,7 +244,7 @@ def festival(notes, name, words, rng, folder):
             lines.append(f'<REST SECONDS="{length:.3f}"></REST>')
     (folder / "song.xml").write_text("\n".join(lines) + "\n</SINGING>\n")
     run("text2wave", "-mode", "singing", "-eval", f"(voice_{name})", folder / "song.xml", "-o", folder / "song.wav")
-    return decode(folder / "song.wav")
+    return decode(folder / "song.wav")[0]
 
 
 def robot(rng, folder):
@@ -250,7 +256,7 @@ def robot(rng, folder):
         text = " ".join(rng.choice(ENGLISH + ITALIAN) for _ in range(60))
         run("espeak-ng", "-v", rng.choice(ESPEAK), "-s", rng.randint(110, 160), "-p", rng.randint(25, 75), "-w",
             folder / "said.wav", text)
-    return decode(folder / "said.wav")
+    return decode(folder / "said.wav")[0]
 
 
 def room(samples, rng, draw):
