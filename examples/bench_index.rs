@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! load DIR                      base.npy and queries.npy
+//! queries DIR                   queries.npy alone, to search an index that is there
 //! build GRAPH_FROM M EFC        with rayon's threads (RAYON_NUM_THREADS)
 //! save FILE | open FILE
 //! search MODE EF K OUT          one thread, every query by itself; ids to OUT.npy; EF 0: default
@@ -127,6 +128,10 @@ impl State {
                 self.base = ndarray_npy::read_npy(format!("{dir}/base.npy"))?;
                 self.queries = ndarray_npy::read_npy(format!("{dir}/queries.npy"))?;
                 json!({ "n": self.base.nrows(), "queries": self.queries.nrows() })
+            }
+            ["queries", dir] => {
+                self.queries = ndarray_npy::read_npy(format!("{dir}/queries.npy"))?;
+                json!({ "queries": self.queries.nrows() })
             }
             ["build", from, m, efc] => {
                 let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();

@@ -3,7 +3,9 @@
 
 DIR holds base.npy, queries.npy and truth.npy as music_vectors.py writes them. Each side gets the smallest width that
 reaches recall@10 of 0.99; then both answer all queries seven times in turn, one thread. Prints queries a second of
-processor time (medians) and their ratio. Needs numpy and `cargo build --release --example bench_index`.
+processor time (medians) and their ratio, and what both builds took. Needs numpy and `cargo build --release --example
+bench_index`. hnsw_rs's graph lives in memory only, and building it takes minutes: with --wait the script stops before
+the timing until a line comes on standard input, so that the timing can be given a quiet machine.
 """
 import argparse
 import json
@@ -15,6 +17,7 @@ import numpy as np
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("dir")
 parser.add_argument("--binary", default="target/release/examples/bench_index")
+parser.add_argument("--wait", action="store_true", help="wait for a line on standard input before the timing")
 arguments = parser.parse_args()
 WIDTHS = (16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512)
 K, RECALL, ROUNDS = 10, 0.99, 7
@@ -47,11 +50,14 @@ ask("load", arguments.dir)
 theirs_built = ask("hnsw_rs", 16, 200)
 theirs, theirs_recall = width("hnsw_rs_search")
 file = f"{arguments.dir}/voisin.bin"
-if os.path.exists(file):
-    ask("open", file)
-else:
-    ask("build", 20000, 16, 200)
+if not os.path.exists(file):
+    print(f"voisin built: {ask('build', 1000, 16, 200)}")
+    ask("save", file)
+ask("open", file)
 ours, ours_recall = width("search", "hnsw")
+if arguments.wait:
+    print(f"built, widths {ours} and {theirs}; waiting for a line", flush=True)
+    input()
 rates = [
     (ask("search", "hnsw", ours, K, "-")["cpu_qps"], ask("hnsw_rs_search", theirs, K, "-")["cpu_qps"]) for _ in range(ROUNDS)
 ]

@@ -280,8 +280,36 @@ fn what_is_no_unit_vector_is_refused() {
     let build = |ids: &[TrackId], options: &IndexOptions| VectorIndex::build(ids, two.view(), options).err();
     assert!(matches!(build(&[id], &options), Some(IndexError::Count { ids: 1, vectors: 2 })));
     assert!(matches!(build(&[id, id], &options), Some(IndexError::Duplicate(_))));
-    let wrong = IndexOptions { m: 300, ..options };
-    assert!(matches!(build(&[id, TrackId(3)], &wrong), Some(IndexError::Option { name: "m", .. })));
+    // hnsw_rs ends the process above 256 links; nothing of that reaches a caller.
+    let links = |m| IndexOptions { m, ..options };
+    let width = |ef_construction| IndexOptions { ef_construction, ..options };
+    let recall = |target_recall| IndexOptions { target_recall, ..options };
+    let hubs = |k| IndexOptions { hubness: Some(Hubness::LocalScaling { k }), ..options };
+    for (expected, wrong) in [
+        ("m is 3, expected 4 to 32", links(3)),
+        ("m is 33, expected 4 to 32", links(33)),
+        ("m is 257, expected 4 to 32", links(257)),
+        ("ef_construction is 15, expected 16 to 2000", width(15)),
+        ("ef_construction is 2001, expected 16 to 2000", width(2001)),
+        ("target_recall is 1.5, expected 0 to 1", recall(1.5)),
+        ("target_recall is NaN, expected 0 to 1", recall(f64::NAN)),
+        ("hubness k is 0, expected 1 to 100", hubs(0)),
+        ("hubness k is 101, expected 1 to 100", hubs(101)),
+    ] {
+        let error = build(&[id, TrackId(3)], &wrong).unwrap();
+        assert!(matches!(error, IndexError::Option { .. }), "{error}");
+        assert_eq!(error.to_string(), format!("index option {expected}"));
+    }
+    for options in [links(4), links(32), width(16), recall(0.)] {
+        let options = IndexOptions { graph_from: 0, ..options };
+        assert!(build(&[id, TrackId(3)], &options).is_none(), "{options:?}");
+    }
+    // Nobody has so many tracks; asking costs nothing.
+    let whole = VectorIndex::build(&[id, TrackId(3)], two.view(), &graph_options()).unwrap();
+    for mode in MODES {
+        let params = SearchParams { mode, ef: Some(usize::MAX), ..SearchParams::default() };
+        assert_eq!(whole.search(&[0., 1.], usize::MAX, &params).unwrap().len(), 2, "{mode}");
+    }
     let subset = index.subset(&|_| true);
     index.insert(id, &[0., 1.]).unwrap();
     let params = SearchParams { subset: Some(&subset), ..SearchParams::default() };

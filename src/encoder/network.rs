@@ -333,6 +333,9 @@ impl Encoder {
         for batch in mels.chunks(self.batch * cells) {
             let mut pass = self.backend.forward(batch, batch.len() / cells)?;
             self.projection.apply(&mut pass);
+            if batch.len() == mels.len() {
+                return Ok(pass);
+            }
             whole.embeddings.extend(pass.embeddings);
             whole.logits.extend(pass.logits);
         }

@@ -61,7 +61,7 @@ pub enum IndexError {
         /// Its range.
         expected: &'static str,
         /// What was given.
-        actual: usize,
+        actual: f64,
     },
     /// A graph search was asked of an index without a graph.
     #[error(

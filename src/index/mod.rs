@@ -125,7 +125,11 @@ impl VectorIndex {
             return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: n });
         }
         if dimension == 0 || dimension > 65_536 {
-            return Err(IndexError::Option { name: "dimension", expected: "1 to 65536", actual: dimension });
+            return Err(IndexError::Option {
+                name: "dimension",
+                expected: "1 to 65536",
+                actual: dimension as f64,
+            });
         }
         let vectors = vectors.as_standard_layout();
         let rows = vectors.as_slice().unwrap_or_default();
@@ -455,7 +459,7 @@ impl VectorIndex {
         let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
         // Of the candidates that a walk ends with, about the share that is allowed will be.
         let ef = (wanted as f64 * n as f64 / allowed.count.max(1) as f64).ceil() as usize;
-        if allowed.count == 0 || allowed.count < WALK_COST * ef && params.ef.is_none() {
+        if allowed.count == 0 || allowed.count < WALK_COST.saturating_mul(ef) && params.ef.is_none() {
             return self.scan(&self.base, query, allowed, k, top);
         }
         let enough = graph.walk(self.isa, &self.base.codes, query, ef.min(n), None, |pool| {
@@ -502,19 +506,17 @@ impl VectorIndex {
 }
 
 fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
-    if !(4..=32).contains(&options.m) {
-        return Err(IndexError::Option { name: "m", expected: "4 to 32", actual: options.m });
+    let within = |name, expected, range: std::ops::RangeInclusive<f64>, actual: f64| {
+        // A range does not contain NaN.
+        if range.contains(&actual) { Ok(()) } else { Err(IndexError::Option { name, expected, actual }) }
+    };
+    within("m", "4 to 32", 4. ..=32., options.m as f64)?;
+    within("ef_construction", "16 to 2000", 16. ..=2000., options.ef_construction as f64)?;
+    within("target_recall", "0 to 1", 0. ..=1., options.target_recall)?;
+    match options.hubness {
+        Some(Hubness::LocalScaling { k }) => within("hubness k", "1 to 100", 1. ..=100., k as f64),
+        Some(Hubness::MutualProximity) | None => Ok(()),
     }
-    if !(16..=2000).contains(&options.ef_construction) {
-        let actual = options.ef_construction;
-        return Err(IndexError::Option { name: "ef_construction", expected: "16 to 2000", actual });
-    }
-    if let Some(Hubness::LocalScaling { k }) = options.hubness
-        && !(1..=100).contains(&k)
-    {
-        return Err(IndexError::Option { name: "hubness k", expected: "1 to 100", actual: k });
-    }
-    Ok(())
 }
 
 fn check_vector(track: Option<TrackId>, vector: &[f32], dimension: usize) -> Result<(), IndexError> {

@@ -110,7 +110,7 @@ pub struct IndexOptions {
     pub ef_construction: usize,
     /// A graph is built from this many tracks on; below, the scan is as fast and exact.
     pub graph_from: usize,
-    /// Recall@10 against the exact search that the default width of a search is chosen for.
+    /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
     ///
     /// 0.995 leaves room above 0.99; on vectors that are hard to search 0.999 takes two and a half times as long.
     pub target_recall: f64,

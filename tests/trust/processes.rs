@@ -135,7 +135,7 @@ fn kill(kills: u32) {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(whole.mul_f64((random >> 33) as f64 / f64::from(1 << 31) * 0.9));
+        std::thread::sleep(whole.mul_f64((random >> 33) as f64 / f64::from(1_u32 << 31) * 0.9));
         child.kill().unwrap();
         child.wait().unwrap();
         let held = killed.run(["verify"]);

@@ -1,0 +1,128 @@
+//! What the networks ask the allocator for once they are warm: the caller's result and nothing for each window.
+//!
+//! A test binary of its own: the allocator counts what the whole process does, so the cases run one after the other in
+//! one test.
+
+// A test may fail by a panic; an allocator is unsafe by nature.
+#![allow(clippy::unwrap_used, unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use voisin::encoder::conv::{FastOpenL3, OpenL3Weights};
+use voisin::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+fn count(bytes: usize) {
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    BYTES.fetch_add(bytes, Ordering::Relaxed);
+}
+
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations and bytes while `work` runs, after two runs to warm up.
+fn counted(mut work: impl FnMut()) -> (usize, usize) {
+    work();
+    work();
+    let before = (CALLS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
+    work();
+    (CALLS.load(Ordering::Relaxed) - before.0, BYTES.load(Ordering::Relaxed) - before.1)
+}
+
+/// Pages that this process has mapped: the activations are mappings, which no allocator sees.
+fn mapped() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+fn spectrograms(n: usize, cells: usize) -> Vec<f32> {
+    (0..n * cells).map(|i| ((i * 7919) % 977) as f32 / 200.).collect()
+}
+
+fn pool(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
+#[test]
+fn a_warm_network_allocates_nothing_for_a_window() {
+    // The counter counts.
+    let (calls, bytes) = counted(|| drop(std::hint::black_box(vec![1_u8; 1000])));
+    assert_eq!((calls, bytes), (1, 1000));
+
+    // OpenL3's kernels write into the caller's slice.
+    let widths = [16, 16, 16, 16, 16, 16, 16, 32];
+    let network = FastOpenL3::new(&OpenL3Weights::seeded(1, &widths));
+    let mels = spectrograms(6, 128 * 199);
+    let mut out = vec![0.; 6 * network.dimension()];
+    pool(1).install(|| {
+        for n in [1, 2, 6] {
+            assert_eq!(counted(|| network.forward(&mels, n, &mut out)), (0, 0), "{n} windows");
+        }
+        if let Some(before) = mapped() {
+            for n in [6, 1, 3, 6, 2] {
+                network.forward(&mels, n, &mut out);
+            }
+            assert_eq!(mapped(), Some(before), "activations were mapped anew");
+        }
+    });
+    assert!(out.iter().all(|x| x.is_finite()) && out.iter().any(|x| *x != 0.));
+
+    // Through the encoder, the result is the caller's; whatever else there is may not grow with the windows.
+    let device = DeviceChoice::Cpu.resolve().unwrap();
+    let encoders = [
+        ("musicnn", Encoder::load(&ModelRef::default(), &device).unwrap()),
+        ("openl3", Encoder::random(Architecture::OpenL3, 1, &device).unwrap()),
+    ];
+    for (name, encoder) in &encoders {
+        let many = 4;
+        let mels = spectrograms(many, encoder.manifest().front_end.cells());
+        let windows = |n: usize| &mels[..n * mels.len() / many];
+        let encode = |n: usize| drop(encoder.encode(windows(n), n).unwrap());
+        let result = 4 * (encoder.tags() + encoder.dimension().max(200));
+        for threads in [1, 2] {
+            pool(threads).install(|| {
+                let (one, few) = (counted(|| encode(2)), counted(|| encode(many)));
+                println!("{name}, {threads} threads: {one:?} for 2 windows, {few:?} for {many}");
+                if threads == 1 {
+                    assert_eq!(one.0, few.0, "{name}: allocations for {many} windows beside 2");
+                }
+                // With more threads, rayon's queues take a block now and then.
+                assert!(few.0 <= one.0 + 2, "{name}, {threads} threads: {one:?} {few:?}");
+                // A window's share is its results, twice at most, and what lists it for a thread.
+                let share = few.1.saturating_sub(one.1) / (many - 2);
+                assert!(share <= 2 * result + 64 + 2048 * (threads - 1), "{name}: {share} bytes a window");
+            });
+        }
+    }
+}
