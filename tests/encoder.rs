@@ -155,6 +155,29 @@ fn the_shipped_model_is_described_truly() {
     assert!(relative_error(a.embeddings.row(0), b.embeddings.row(0)) > 0.1);
 }
 
+/// voisin's own weights: OpenL3's shape, with a last linear layer and tags.
+#[test]
+fn our_own_model_is_described_truly_and_the_same_on_both_paths() {
+    let entry = models(None).remove(1).unwrap().manifest;
+    assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("voisin-1", 512, "CC0-1.0"));
+    assert_eq!(entry.front_end, Architecture::OpenL3.front_end());
+    assert_eq!(entry.tags, models(None).remove(0).unwrap().manifest.tags, "the teacher's tags");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(&entry.weights);
+    assert!(std::fs::metadata(file).unwrap().len() < 10_000_000);
+    let mels = spectrograms(3, 128, 199, -80.0);
+    let encode = |engine| {
+        let options = EncoderOptions { engine, ..EncoderOptions::default() };
+        let encoder = Encoder::load_with(&ModelRef::Name("voisin-1".into()), &cpu(), &options).unwrap();
+        encoder.encode_with_tags(&mels, 3).unwrap()
+    };
+    let (fast, slow) = (encode(Engine::Fast), encode(Engine::Candle));
+    for i in 0..3 {
+        let vector = relative_error(fast.embeddings.row(i), slow.embeddings.row(i));
+        let tags = relative_error(fast.logits.row(i), slow.logits.row(i));
+        assert!(vector < 1e-4 && tags < 1e-4, "window {i}: {vector:e}, {tags:e}");
+    }
+}
+
 /// A window's embedding is the same to the last bit alone, in any batch, and with any number of threads.
 #[test]
 fn batches_and_threads_change_no_bit() {
@@ -219,7 +242,7 @@ fn models_on_disk() {
         assert_eq!(encoder.encode(&mels, 2).unwrap(), expected);
     }
     let names: Vec<_> = models(Some(dir.path())).into_iter().map(|m| m.unwrap().manifest.name).collect();
-    assert_eq!(names, ["musicnn-msd", "my-model"]);
+    assert_eq!(names, ["musicnn-msd", "voisin-1", "my-model"]);
 
     // A flipped bit, a cut file, a broken manifest.
     let mut bytes = std::fs::read(&weights_path).unwrap();
@@ -234,7 +257,7 @@ fn models_on_disk() {
     assert!(matches!(cut, EncoderError::BadWeights { .. }), "{cut}");
     std::fs::write(&manifest_path, "{}").unwrap();
     let listed = models(Some(dir.path()));
-    assert!(listed[0].is_ok() && matches!(listed[1], Err(EncoderError::BadManifest { .. })));
+    assert!(listed[1].is_ok() && matches!(listed[2], Err(EncoderError::BadManifest { .. })));
 
     let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu()).err().unwrap().to_string();
     assert!(unknown.contains("musicnn-msd"), "{unknown}");

@@ -18,10 +18,16 @@ struct BuiltIn {
     weights: &'static [u8],
 }
 
-const BUILT_IN: [BuiltIn; 1] = [BuiltIn {
-    manifest: include_str!("../../models/musicnn-msd.json"),
-    weights: include_bytes!("../../models/musicnn-msd.safetensors"),
-}];
+const BUILT_IN: [BuiltIn; 2] = [
+    BuiltIn {
+        manifest: include_str!("../../models/musicnn-msd.json"),
+        weights: include_bytes!("../../models/musicnn-msd.safetensors"),
+    },
+    BuiltIn {
+        manifest: include_str!("../../models/voisin-1.json"),
+        weights: include_bytes!("../../models/voisin-1.safetensors"),
+    },
+];
 
 /// How a user names a model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -125,7 +125,10 @@ mod tests {
     fn the_demo_s_pieces_are_themselves_and_no_other() {
         let (a, b) = (demo("metal/muldjord-chaos-god.mp3"), demo("metal/muldjord-mutilated-mime.mp3"));
         assert!(audio_correlation(&a, &a).expect("music moves") > 0.999);
-        assert!(audio_correlation(&a, &b).expect("music moves") < 0.5, "the nearest track of the same artist");
+        assert!(
+            audio_correlation(&a, &b).expect("music moves") < 0.5,
+            "the nearest track of the same artist"
+        );
         assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3")), None);
         assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a), None);
     }
