@@ -50,9 +50,6 @@ struct NeighbourJson {
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
-    if args.from.is_none() && args.unlike.is_empty() {
-        engine.expect_index();
-    }
     if let (Some(from), Some(to)) = (args.from, args.to) {
         return passages::run(context, &engine, args, from.0, to.0);
     }

@@ -143,11 +143,6 @@ impl Engine {
         self.library.dir().join(INDEX_FILE)
     }
 
-    /// Asks the system to read the index into memory, and does not wait: for a program that is going to search.
-    pub fn expect_index(&self) {
-        VectorIndex::read_ahead(self.index_path());
-    }
-
     /// The model that made this library's vectors.
     pub fn model(&self) -> Result<StoredModel, EngineError> {
         self.library.model()?.ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })
@@ -227,14 +222,7 @@ impl Engine {
         path: &Path,
         expected: &IndexStamp,
     ) -> Result<(VectorIndex, u64, IndexRefresh), EngineError> {
-        // The file is read and checked on other threads; what the database will be asked is read meanwhile, or a disk
-        // that has nothing in memory yet would make one wait for the other.
-        let mut opened = None;
-        rayon::in_place_scope(|scope| {
-            scope.spawn(|_| opened = Some(VectorIndex::open(path)));
-            self.warm();
-        });
-        let (mut index, stamp) = opened.expect("the scope waited for it")?;
+        let (mut index, stamp) = VectorIndex::open(path)?;
         Self::check_stamp(path, &stamp, expected)?;
         // One state of the library, whatever other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
@@ -268,11 +256,20 @@ impl Engine {
     /// A database that was put back from a copy, or beside another library's index, may have reached the same
     /// generation by another way: then the number of tracks differs, or the vectors of those that came last.
     fn check_origin(&self, path: &Path, index: &VectorIndex, generation: u64) -> Result<(), EngineError> {
+        /// Vectors that are compared: of the last changes, and evenly spread over all.
+        const LAST: u64 = 16;
+        const SPREAD: usize = 8;
         let other = || IndexError::OtherVectors { path: path.to_owned() };
         if index.len() as u64 != self.library.status()?.vectors {
             return Err(other().into());
         }
-        for track in self.sample(generation)? {
+        let tracks = index.tracks();
+        let mut sample: Vec<TrackId> =
+            tracks.iter().copied().step_by(tracks.len().div_ceil(SPREAD).max(1)).collect();
+        if let Some(changes) = self.library.changes_since(generation.saturating_sub(LAST))? {
+            sample.extend(changes.added.into_iter().take(LAST as usize));
+        }
+        for track in sample {
             let (Some(held), Some(expected)) = (index.vector(track), self.library.vector(track)?) else {
                 return Err(other().into());
             };
@@ -283,27 +280,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// Tracks whose vectors are compared with the index: evenly spread over all, and of the last changes up to
-    /// `generation` and after it.
-    fn sample(&self, generation: u64) -> Result<Vec<TrackId>, EngineError> {
-        const LAST: u64 = 16;
-        const SPREAD: u64 = 8;
-        let mut sample = self.library.spread(SPREAD)?;
-        if let Some(changes) = self.library.changes_since(generation.saturating_sub(LAST))? {
-            sample.extend(changes.added.into_iter().take(LAST as usize));
-        }
-        Ok(sample)
-    }
-
-    /// Reads what [`check_origin`](Self::check_origin) is going to read. It only saves time, so what goes wrong is
-    /// left to be found there.
-    fn warm(&self) {
-        let sample = self.library.generation().map_err(EngineError::from).and_then(|now| self.sample(now));
-        for track in sample.unwrap_or_default() {
-            let _ = self.library.vector(track);
-        }
     }
 
     fn check_stamp(path: &Path, found: &IndexStamp, expected: &IndexStamp) -> Result<(), IndexError> {

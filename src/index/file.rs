@@ -359,20 +359,6 @@ pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; D
     Ok((header, root))
 }
 
-/// Has the system read a file into its cache.
-pub(crate) fn read_ahead(path: &Path) {
-    #[cfg(unix)]
-    if let Ok(file) = File::open(path) {
-        #[allow(unsafe_code)]
-        // SAFETY: nothing is read through this mapping.
-        if let Ok(map) = unsafe { Mmap::map(&file) } {
-            let _ = map.advise(memmap2::Advice::WillNeed);
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-}
-
 /// Maps and checks the file at `path`: every byte by its digest, then every number by its range.
 pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };

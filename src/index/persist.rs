@@ -1,6 +1,6 @@
 //! Saving, loading and building again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
@@ -52,14 +52,6 @@ impl VectorIndex {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Asks the system to read the file at `path` into memory, on a thread of its own, and does not wait for it.
-    ///
-    /// Saves time where [`open`](Self::open) comes a little later; what goes wrong is left to be found there.
-    pub fn read_ahead(path: PathBuf) {
-        let _ =
-            std::thread::Builder::new().name("read-ahead".to_owned()).spawn(move || file::read_ahead(&path));
     }
 
     /// Opens the index at `path` if it belongs to `expected`.

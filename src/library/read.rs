@@ -251,28 +251,6 @@ impl Library {
         Ok(Some(TrackWindows { vectors, starts }))
     }
 
-    /// About `count` tracks with a vector, evenly spread over the ids, ascending.
-    pub fn spread(&self, count: u64) -> Result<Vec<TrackId>> {
-        let _snapshot = self.snapshot()?;
-        let found = (|| -> rusqlite::Result<Vec<TrackId>> {
-            let last: Option<i64> =
-                self.connection.query_row("SELECT max(track) FROM vectors", [], |row| row.get(0))?;
-            let Some(last) = last else { return Ok(Vec::new()) };
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT track FROM vectors WHERE track >= ?1 ORDER BY track LIMIT 1")?;
-            let step = (last / i64::try_from(count.max(1)).unwrap_or(i64::MAX)).max(1);
-            let mut tracks = Vec::new();
-            let mut from = 0;
-            while let Some(track) = statement.query_row([from], |row| row.get(0)).optional()? {
-                tracks.push(TrackId(track));
-                from = step.saturating_add(track);
-            }
-            Ok(tracks)
-        })();
-        self.sql(found)
-    }
-
     /// What changed since `generation`; `None` if the log does not reach back so far, or `generation`
     /// lies ahead of the library (as after restoring a backup): an index is to be built anew then.
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {

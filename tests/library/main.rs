@@ -502,18 +502,3 @@ fn words_ids_and_paths_lead_to_tracks() {
     let many = (0..5000).map(|n| format!("w{n} ")).collect::<Vec<_>>().concat();
     assert_eq!(resolve(&many), Resolution::Nothing);
 }
-
-#[test]
-fn a_spread_reaches_from_one_end_to_the_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path());
-    assert_eq!(library.spread(8).unwrap(), []);
-    let ids: Vec<TrackId> =
-        (0..40).map(|i| library.insert_track(&new_track(i, &format!("/m/{i}.mp3"))).unwrap()).collect();
-    let some = library.spread(8).unwrap();
-    assert!((8..=9).contains(&some.len()) && some.is_sorted_by(|a, b| a < b), "{some:?}");
-    assert_eq!(some[0], ids[0]);
-    assert!(some.iter().all(|track| ids.contains(track)) && some[some.len() - 1].0 > ids[33].0, "{some:?}");
-    assert_eq!(library.spread(1000).unwrap(), ids);
-    assert_eq!(library.spread(0).unwrap(), ids[..1]);
-}
