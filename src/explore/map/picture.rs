@@ -333,7 +333,7 @@ mod tests {
             text.split("<circle").skip(1).filter_map(colour).collect()
         };
         assert!(circles(&years).len() > 30, "a colour for each year");
-        for text in ["1951", "1974", "1998", "no year  10"] {
+        for text in ["1951", "1975", "1999", "no year  10"] {
             assert!(years.lines().any(|line| line.trim() == text), "{text}");
         }
         let agreement = draw(ColourBy::Agreement);
