@@ -157,6 +157,7 @@ mod tests {
             different += usize::from(alone != make(seed, Some(&other), None));
             different += usize::from(alone != make(seed, None, Some(&other)));
         }
-        assert!((40..=90).contains(&different), "{different} of 120");
+        // Companions come and go.
+        assert!((60..115).contains(&different), "{different} of 120");
     }
 }
