@@ -131,11 +131,12 @@ pub(super) type Field = [i32; 4];
 /// `None` where there is none (the name is in the legend).
 ///
 /// - `wanted`: centre of the name, its width and height, in pixels; the most important first
-/// - `points`: what had better not be hidden
+/// - `points`: what had better not be hidden, and their `radius`
 pub(super) fn place(
     wanted: &[([i32; 2], [i32; 2])],
     frame: Field,
     points: &[(i32, i32)],
+    radius: i32,
 ) -> Vec<Option<Field>> {
     let mut taken: Vec<Field> = Vec::new();
     wanted
@@ -151,8 +152,12 @@ pub(super) fn place(
                 .filter(|field| field[2] <= frame[2] && field[3] <= frame[3])
                 .filter(|field| !taken.iter().any(|other| overlaps(field, other)))
                 .min_by_key(|field| {
-                    let hidden =
-                        |&&(x, y): &&(i32, i32)| field[0] < x && x < field[2] && field[1] < y && y < field[3];
+                    let hidden = |&&(x, y): &&(i32, i32)| {
+                        field[0] - radius < x
+                            && x < field[2] + radius
+                            && field[1] - radius < y
+                            && y < field[3] + radius
+                    };
                     points.iter().filter(hidden).count()
                 });
             taken.extend(found);
@@ -180,9 +185,21 @@ mod tests {
     #[test]
     fn names_leave_points_in_sight() {
         let points: Vec<(i32, i32)> = (0..8).map(|i| (200 + 12 * (i % 4), 150 + 9 * (i / 4))).collect();
-        let field = place(&[([210, 152], [60, 16])], [0, 0, 400, 300], &points)[0].expect("there is room");
+        let field = place(&[([210, 152], [60, 16])], [0, 0, 400, 300], &points, 0)[0].expect("there is room");
         assert!(
             points.iter().all(|&(x, y)| x <= field[0] || field[2] <= x || y <= field[1] || field[3] <= y)
+        );
+    }
+
+    #[test]
+    fn names_do_not_touch_points() {
+        // One point just below the wanted place: of radius 6 it would be touched there.
+        let at = |radius| place(&[([200, 150], [60, 16])], [0, 0, 400, 300], &[(200, 162)], radius)[0];
+        assert_eq!(at(0), Some([170, 142, 230, 158]));
+        let field = at(6).expect("there is room");
+        assert!(
+            field[3] + 6 <= 162 || field[1] - 6 >= 162 || field[2] + 6 <= 200 || field[0] - 6 >= 200,
+            "{field:?}"
         );
     }
 
@@ -190,7 +207,7 @@ mod tests {
     fn names_do_not_overlap_and_stay_inside() {
         let wanted: Vec<_> =
             (0..30).map(|i| ([100 + (i * 37) % 60, 100 + (i * 23) % 40], [70, 16])).collect();
-        let placed = place(&wanted, [0, 0, 400, 300], &[]);
+        let placed = place(&wanted, [0, 0, 400, 300], &[], 0);
         let fields: Vec<Field> = placed.into_iter().flatten().collect();
         assert!(fields.len() > 12);
         for (i, a) in fields.iter().enumerate() {

@@ -175,7 +175,7 @@ fn paint<B: DrawingBackend>(
             names.push(name);
         }
     }
-    for (name, field) in names.iter().zip(place(&wanted, frame, &points)) {
+    for (name, field) in names.iter().zip(place(&wanted, frame, &points, radius)) {
         let Some(field) = field else { continue };
         let centre = (i32::midpoint(field[0], field[2]), i32::midpoint(field[1], field[3]));
         let centred = style.pos(Pos::new(HPos::Center, VPos::Center));
