@@ -12,6 +12,7 @@ mod augment;
 mod begin;
 mod cache;
 mod checkpoint;
+mod codec;
 mod error;
 mod export;
 mod head;

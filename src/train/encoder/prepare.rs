@@ -8,6 +8,7 @@ use half::f16;
 use super::TrainError;
 use super::augment;
 use super::cache::{self, TrackCrops};
+use super::codec::Codec;
 use super::layout::Teacher;
 use super::mix;
 use super::random::Random;
@@ -227,6 +228,7 @@ struct Worker<'a> {
     front_end: MelFrontEnd,
     teachers: Vec<(Teacher, Encoder, MelFrontEnd)>,
     low_pass: Vec<f32>,
+    codec: Codec,
 }
 
 impl<'a> Worker<'a> {
@@ -256,7 +258,15 @@ impl<'a> Worker<'a> {
             teachers.push((Teacher { name, penultimate, tags }, encoder, front_end));
         }
         let front_end = MelFrontEnd::new(MelConfig::openl3(OpenL3Variant::Original))?;
-        Ok(Self { options, tracks, overlays, front_end, teachers, low_pass: low_pass() })
+        Ok(Self {
+            options,
+            tracks,
+            overlays,
+            front_end,
+            teachers,
+            low_pass: low_pass(),
+            codec: Codec::new(RATE),
+        })
     }
 
     /// Samples that are read for each crop, at the student's rate.
@@ -358,7 +368,7 @@ impl<'a> Worker<'a> {
             }
             // Drawn whether or not they are kept: what comes after must not depend on it.
             for _ in 0..if mixed { 1 } else { options.degraded } {
-                augment::degrade(patch, &mut random, &mut cut);
+                augment::degrade(patch, &self.codec, &mut random, &mut cut);
                 keep(&cut);
             }
             decimate(patch, &self.low_pass, &mut low);
