@@ -22,7 +22,7 @@ p.add_argument("--binary", default="target/release/examples/bench_index"); p.add
 p.add_argument("--isa", default=""); p.add_argument("--m", type=int, default=16); p.add_argument("--efc", type=int, default=200)
 a = p.parse_args(); D, K = a.dir, 10
 base, queries = np.load(f"{D}/base.npy"), np.load(f"{D}/queries.npy"); truth = np.load(f"{D}/truth.npy")[:, :K]
-n, d = base.shape; WIDTHS = [16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 768, 1024]
+n, d = base.shape; WIDTHS = [16, 18, 20, 22, 24, 26, 28, 30, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 768, 1024]
 parts = a.parts.split(",")
 
 

@@ -9,8 +9,8 @@ use super::kernel::Isa;
 pub(crate) const NONE: u32 = u32::MAX;
 /// Candidates are followed until this many new slots are to be compared.
 const TOGETHER: usize = 24;
-/// Marks a candidate whose links were followed; slots have 31 bits.
-const FOLLOWED: u32 = 1 << 31;
+/// Marks a pooled candidate whose links were followed.
+const FOLLOWED: u64 = 1;
 
 /// A hierarchical graph over the slots of a segment.
 ///
@@ -35,15 +35,42 @@ pub(crate) struct Graph {
 /// A slot and its similarity to the query at 8 bits.
 pub(crate) type Candidate = (f32, u32);
 
+/// A candidate as one number, nearer ones smaller, equals by slot: similarity, slot (31 bits), [`FOLLOWED`].
+///
+/// Numbers sort and merge without branches, floats with an order of their own do not.
+type Pooled = u64;
+
+#[inline]
+fn pooled((similarity, slot): Candidate) -> Pooled {
+    let bits = similarity.to_bits();
+    // Of positive numbers larger bits are larger, of negative ones smaller; and nearest comes first.
+    let ascending = bits ^ ((bits as i32 >> 31) as u32 | 1 << 31);
+    u64::from(!ascending) << 32 | u64::from(slot) << 1
+}
+
+#[inline]
+fn slot_of(pooled: Pooled) -> u32 {
+    pooled as u32 >> 1
+}
+
+fn candidate(pooled: Pooled) -> Candidate {
+    let ascending = !((pooled >> 32) as u32);
+    let bits = ascending ^ (!(ascending as i32 >> 31) as u32 | 1 << 31);
+    (f32::from_bits(bits), slot_of(pooled))
+}
+
 /// Memory of a walk, kept per thread.
 #[derive(Default)]
 pub(crate) struct Walk {
     visited: Vec<u64>,
-    /// Nearest first; the slot may carry [`FOLLOWED`].
-    pool: Vec<Candidate>,
+    /// Nearest first.
+    pool: Vec<Pooled>,
     slots: Vec<u32>,
     products: Vec<i32>,
     similarities: Vec<f32>,
+    /// Those of one comparison that enter the pool.
+    fresh: Vec<Pooled>,
+    found: Vec<Candidate>,
 }
 
 thread_local! {
@@ -83,13 +110,15 @@ impl Graph {
     ) -> R {
         WALK.with_borrow_mut(|walk| {
             walk.pool.clear();
+            walk.found.clear();
             if self.len() > 0 {
                 let mut search = Search { graph: self, isa, codes, query, ef: ef.max(1), next: 0, walk };
                 search.start(skip);
                 search.descend();
                 search.spread(skip);
             }
-            then(&mut walk.pool)
+            walk.found.extend(walk.pool.iter().copied().map(candidate));
+            then(&mut walk.found)
         })
     }
 }
@@ -118,40 +147,50 @@ impl Search<'_> {
 
     /// Adds those of `linked`, up to the first [`NONE`], that are new to `walk.slots`.
     #[inline]
-    fn gather(&mut self, linked: impl Iterator<Item = u32>) {
+    fn gather(&mut self, linked: impl ExactSizeIterator<Item = u32>) {
         let Walk { visited, slots, .. } = &mut *self.walk;
+        let mut n = slots.len();
+        slots.resize(n + linked.len(), 0);
         for slot in linked {
             if slot == NONE {
                 break;
             }
-            let (word, bit) = (&mut visited[slot as usize / 64], 1_u64 << (slot % 64));
-            if *word & bit == 0 {
-                *word |= bit;
-                Isa::prefetch(&self.codes.meta, slot as usize);
-                slots.push(slot);
-            }
+            // Without a branch: whether a slot is new cannot be foreseen.
+            let (word, bit) = (&mut visited[slot as usize / 64], slot % 64);
+            let new = !*word >> bit & 1;
+            *word |= 1 << bit;
+            Isa::prefetch(&self.codes.meta, slot as usize);
+            slots[n] = slot;
+            n += new as usize;
         }
+        slots.truncate(n);
     }
 
     /// Compares the query with `walk.slots` and puts them into the pool.
     fn compare(&mut self) {
-        let Walk { pool, slots, products, similarities, .. } = &mut *self.walk;
+        let Walk { pool, slots, products, similarities, fresh, .. } = &mut *self.walk;
         self.codes.similarities8(self.isa, self.query, slots, products, similarities);
+        // As large as the farthest, if there is no room for more: what is not smaller cannot enter.
+        let limit = if pool.len() == self.ef { pool[self.ef - 1] >> 32 << 32 } else { u64::MAX };
+        fresh.resize(slots.len(), 0);
+        let mut n = 0;
         for (&slot, &similarity) in slots.iter().zip(similarities.iter()) {
-            if pool.len() == self.ef {
-                if similarity <= pool[self.ef - 1].0 {
-                    continue;
-                }
-                pool.pop();
-            }
+            let new = pooled((similarity, slot));
+            fresh[n] = new;
+            n += usize::from(new < limit);
+        }
+        fresh.truncate(n);
+        if n == 0 {
+            return;
+        }
+        for &new in &*fresh {
             // It may be followed next.
-            let row = slot as usize * self.graph.stride;
+            let row = slot_of(new) as usize * self.graph.stride;
             Isa::prefetch(&self.graph.links, row);
             Isa::prefetch(&self.graph.links, row + 16);
-            let at = pool.partition_point(|candidate| candidate.0 >= similarity);
-            pool.insert(at, (similarity, slot));
-            self.next = self.next.min(at);
         }
+        fresh.sort_unstable();
+        self.next = self.next.min(merge(pool, fresh, self.ef));
     }
 
     /// Goes to the nearest point of each upper layer in turn. All that is met on the way is in the pool.
@@ -167,9 +206,8 @@ impl Search<'_> {
             loop {
                 let row = &layer[rank as usize * graph.upper_stride..][..graph.upper_stride];
                 self.walk.slots.clear();
-                self.gather(
-                    row.iter().take_while(|&&link| link != NONE).map(|&link| graph.ranked[link as usize]),
-                );
+                let end = row.iter().position(|&link| link == NONE).unwrap_or(row.len());
+                self.gather(row[..end].iter().map(|&link| graph.ranked[link as usize]));
                 self.compare();
                 // Of those that are new; the others were no nearer than the point that they were met from.
                 let found = self.walk.slots.iter().zip(&self.walk.similarities);
@@ -203,14 +241,14 @@ impl Search<'_> {
             self.walk.slots.clear();
             while self.walk.slots.len() < TOGETHER {
                 let pool = &mut self.walk.pool;
-                while self.next < pool.len() && pool[self.next].1 & FOLLOWED != 0 {
+                while self.next < pool.len() && pool[self.next] & FOLLOWED != 0 {
                     self.next += 1;
                 }
-                let Some(candidate) = pool.get_mut(self.next) else {
+                let Some(nearest) = pool.get_mut(self.next) else {
                     break;
                 };
-                let slot = candidate.1 as usize;
-                candidate.1 |= FOLLOWED;
+                let slot = slot_of(*nearest) as usize;
+                *nearest |= FOLLOWED;
                 self.next += 1;
                 self.gather(graph.row(slot).iter().copied());
             }
@@ -219,8 +257,71 @@ impl Search<'_> {
             }
             self.compare();
         }
-        for candidate in &mut self.walk.pool {
-            candidate.1 &= !FOLLOWED;
+    }
+}
+
+/// Merges `fresh` into `pool`, both sorted, and keeps the `most` nearest; returns where the first of `fresh` came to
+/// stand.
+fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
+    let (mut old, mut new) = (pool.len(), fresh.len());
+    while old + new > most {
+        let farther = old > 0 && (new == 0 || pool[old - 1] > fresh[new - 1]);
+        old -= usize::from(farther);
+        new -= usize::from(!farther);
+    }
+    let mut at = old + new;
+    pool.resize(at, 0);
+    // From the end, so that what stands before the first new one is never touched.
+    while new > 0 {
+        at -= 1;
+        let last = fresh[new - 1];
+        let before = if old > 0 { pool[old - 1] } else { 0 };
+        let moved = before > last;
+        pool[at] = before.max(last);
+        old -= usize::from(moved);
+        new -= usize::from(!moved);
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn pooled_candidates_sort_by_similarity_then_slot_and_come_back() {
+        let mut all: Vec<Candidate> = [-1., -0.5, -1e-9, 0., 1e-9, 0.3, 0.999_999, 1.]
+            .into_iter()
+            .flat_map(|similarity| [0, 1, 77, (1 << 31) - 2].map(|slot| (similarity, slot)))
+            .collect();
+        let mut keys: Vec<Pooled> = all.iter().copied().map(pooled).collect();
+        keys.sort_unstable();
+        all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        assert_eq!(keys.iter().map(|&key| candidate(key | FOLLOWED)).collect::<Vec<_>>(), all);
+    }
+
+    #[test]
+    fn merging_is_sorting_all() {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(3);
+        for round in 0..500 {
+            let mut draw = |from: u32, most: usize| -> Vec<Pooled> {
+                let n = rng.random_range(0..=most);
+                // Few values: many equals.
+                let mut all: Vec<_> =
+                    (0..n as u32).map(|i| pooled((rng.random_range(0..20) as f32, from + i))).collect();
+                all.sort_unstable();
+                all
+            };
+            let most = 1 + round % 17;
+            let (mut pool, fresh) = (draw(0, most), draw(100, 25));
+            let mut want = [pool.as_slice(), &fresh].concat();
+            want.sort_unstable();
+            want.truncate(most);
+            let first = want.iter().position(|&found| slot_of(found) >= 100);
+            let at = merge(&mut pool, &fresh, most);
+            assert_eq!(pool, want);
+            assert_eq!(first.unwrap_or(at), at);
         }
     }
 }

@@ -37,6 +37,7 @@ mod graph;
 mod hubs;
 mod kernel;
 mod persist;
+mod rotation;
 mod segment;
 mod subset;
 mod summary;

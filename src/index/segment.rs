@@ -37,7 +37,8 @@ pub(crate) struct SignModel {
 
 impl SignModel {
     pub(crate) fn new(codec: &Codec, query: &Query, meta: Meta, similarity: f32) -> Self {
-        let dimension = codec.dimension as f32;
+        // One sign for each component of a row: the rotation spreads the vector over the padding, too.
+        let dimension = codec.width as f32;
         let query_norm2 = 1. - 2. * query.offset - codec.mean_norm2() as f32;
         let norm2 = 1. - 2. * meta.offset + codec.mean_norm2() as f32;
         let product = similarity - query.offset - meta.offset;
@@ -51,7 +52,7 @@ pub(crate) struct Segment {
     pub(crate) ids: Vec<TrackId>,
     pub(crate) codes: Codes,
     pub(crate) live: Bitmap,
-    /// Signs of the centred components, `[blocks][words][BLOCK]`; made at the first cascade.
+    /// Signs of the rotated components, `[blocks][words][BLOCK]`; made at the first cascade.
     bits: OnceLock<Vec<u64>>,
 }
 
@@ -64,6 +65,9 @@ struct Buffers {
     similarities: Vec<f32>,
     ranked: Vec<(f32, u32)>,
     histogram: Vec<u32>,
+    /// By how much the limit of differing signs rose during the last searches, about. Costs time where it is wrong,
+    /// never changes an answer.
+    rise: u32,
 }
 
 thread_local! {
@@ -94,7 +98,7 @@ impl Segment {
             let step = self.codes.width / 64 * BLOCK;
             bits.resize(slot.div_ceil(BLOCK).max(slot / BLOCK + 1) * step, 0);
             let block = &mut bits[slot / BLOCK * step..][..step];
-            self.codes.write_bits(slot, block, slot % BLOCK);
+            self.codes.write_bits(slot, &mut Vec::new(), block, slot % BLOCK);
         }
     }
 
@@ -103,12 +107,12 @@ impl Segment {
             use rayon::prelude::*;
             let step = self.codes.width / 64 * BLOCK;
             let mut bits = vec![0; self.len().div_ceil(BLOCK) * step];
-            let write = |(b, block): (usize, &mut [u64])| {
+            let write = |buffer: &mut Vec<i32>, (b, block): (usize, &mut [u64])| {
                 for lane in 0..BLOCK.min(self.len() - b * BLOCK) {
-                    self.codes.write_bits(b * BLOCK + lane, block, lane);
+                    self.codes.write_bits(b * BLOCK + lane, buffer, block, lane);
                 }
             };
-            bits.par_chunks_exact_mut(step.max(1)).enumerate().for_each(write);
+            bits.par_chunks_exact_mut(step.max(1)).enumerate().for_each_init(Vec::new, write);
             bits
         })
     }
@@ -169,18 +173,21 @@ impl Segment {
                 first_slot: 0,
             };
             let Buffers { matches, histogram, .. } = buffers;
-            let mut limit =
-                first_limit(isa, blocks, &query.bits, allowed.count, budget.bits, matches, histogram);
-            let (mut seen, mut reference) = (None, None);
+            let first =
+                first_limit(isa, blocks, query.bits(), allowed.count, budget.bits, matches, histogram);
+            let mut limit = first;
+            // The limit will rise, by about as much as for earlier queries: what that brings is collected at once.
+            let mut collected = first + buffers.rise;
+            matches_within(isa, blocks, query.bits(), collected, None, &mut buffers.matches);
+            let (mut ranked, mut reference) = (None, None);
             loop {
-                matches_within(isa, blocks, &query.bits, limit, seen, &mut buffers.matches);
-                self.rank_matches(isa, query, buffers);
+                self.rank_matches(isa, query, ranked, limit, buffers);
                 let entered = rerank(&mut buffers.ranked, budget.error8, top, |slot| {
                     (self.codes.similarity(isa, query, slot), self.ids[slot])
                 });
                 reference = entered.or(reference);
                 // Vectors as near as the worst result are not expected to differ in more signs than this; if the
-                // limit was lower, go back for those in between.
+                // limit was lower, go on to those in between.
                 let needed = match reference {
                     Some(slot) if top.worst() > f32::NEG_INFINITY => {
                         let model = SignModel::new(codec, query, self.codes.meta[slot], top.worst());
@@ -191,17 +198,29 @@ impl Segment {
                 if needed <= limit || limit as usize >= self.codes.width {
                     break;
                 }
-                seen = Some(limit);
+                ranked = Some(limit);
                 limit = needed;
+                if limit > collected {
+                    matches_within(isa, blocks, query.bits(), limit, ranked, &mut buffers.matches);
+                    collected = limit;
+                }
             }
+            buffers.rise = (3 * buffers.rise + limit - first).div_ceil(4);
         });
     }
 
-    /// Similarities at 8 bits of the matches.
-    fn rank_matches(&self, isa: Isa, query: &Query, buffers: &mut Buffers) {
+    /// Similarities at 8 bits of the matches with at most `limit` differing signs, without those `before`.
+    fn rank_matches(&self, isa: Isa, query: &Query, before: Option<u32>, limit: u32, buffers: &mut Buffers) {
         let Buffers { matches, slots, products, similarities, ranked, .. } = buffers;
         slots.clear();
-        slots.extend(matches.iter().map(|candidate| candidate.slot));
+        slots.resize(matches.len(), 0);
+        let from = before.map_or(0, |before| before + 1);
+        let mut n = 0;
+        for candidate in matches.iter() {
+            slots[n] = candidate.slot;
+            n += usize::from((from..=limit).contains(&candidate.distance));
+        }
+        slots.truncate(n);
         self.codes.similarities8(isa, query, slots, products, similarities);
         ranked.clear();
         ranked.extend(similarities.iter().copied().zip(slots.iter().copied()));
@@ -217,7 +236,7 @@ impl Segment {
             first_slot: 0,
         };
         let mut matches = Vec::new();
-        isa.hamming(blocks, &query.bits, u32::MAX, &mut matches);
+        isa.hamming(blocks, query.bits(), u32::MAX, &mut matches);
         let mut within = vec![0_usize; self.codes.width + 1];
         for candidate in &matches {
             within[candidate.distance as usize] += 1;

@@ -67,6 +67,9 @@ pub(crate) struct PrepareArgs {
     /// More passes, of mixtures that the teachers hear too: other speeds and balances, two tracks at once
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub(crate) mixed: u32,
+    /// Mixtures of each crop in such a pass: other balances, speeds and pieces of the same companions
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) mixtures: u32,
     /// Folder of what is laid over mixtures at times: voices, say; may be repeated
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) overlay: Vec<PathBuf>,

@@ -80,6 +80,7 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
     options.mixed_from = args.passes;
     options.overlays.clone_from(&args.overlay);
     options.crops = args.crops as usize;
+    options.mixtures = args.mixtures as usize;
     options.degraded = args.degraded as usize;
     options.seed = args.seed;
     if !args.teacher.is_empty() {

@@ -107,27 +107,34 @@ pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
-    if query.len() == 8 {
-        let mut q = [_mm512_setzero_si512(); 8];
-        for (q, &word) in q.iter_mut().zip(query) {
-            *q = _mm512_set1_epi64(word as i64);
-        }
-        hamming_with(blocks, |w| q[w], limit, out);
-    } else {
-        hamming_with(blocks, |w| _mm512_set1_epi64(query[w] as i64), limit, out);
+    match query.len() {
+        4 => hamming_fixed::<4>(blocks, query, limit, out),
+        8 => hamming_fixed::<8>(blocks, query, limit, out),
+        n => hamming_with(blocks, n, |w| _mm512_set1_epi64(query[w] as i64), limit, out),
     }
+}
+
+/// `N` words a vector, the query kept in registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+fn hamming_fixed<const N: usize>(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
+    let mut q = [_mm512_setzero_si512(); N];
+    for (q, &word) in q.iter_mut().zip(query) {
+        *q = _mm512_set1_epi64(word as i64);
+    }
+    hamming_with(blocks, N, |w| q[w], limit, out);
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 fn hamming_with(
     blocks: BitBlocks<'_>,
+    per_vector: usize,
     query: impl Fn(usize) -> __m512i,
     limit: u32,
     out: &mut Vec<BitMatch>,
 ) {
     let limit = _mm512_set1_epi64(i64::from(limit));
-    let step = BLOCK * blocks.per_vector;
+    let step = BLOCK * per_vector;
     for (b, (block, &allowed)) in blocks.words.chunks_exact(step).zip(blocks.allowed).enumerate() {
         if allowed == 0 {
             continue;

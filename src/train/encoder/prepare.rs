@@ -48,6 +48,8 @@ pub struct PrepareOptions {
     pub overlays: Vec<PathBuf>,
     /// Crops per track and pass; fewer from tracks shorter than 1.5 s times this.
     pub crops: usize,
+    /// Mixtures of each crop, each with other pieces of the same companions: most of a mixture's cost is decoding.
+    pub mixtures: usize,
     /// Degraded versions of each crop, beside the music as it is.
     pub degraded: usize,
     /// Teachers, by model: networks at 16 kHz with tags. Prepared files that lack one get its outputs added.
@@ -67,6 +69,7 @@ impl PrepareOptions {
             mixed_from: u32::MAX,
             overlays: Vec::new(),
             crops: 12,
+            mixtures: 3,
             degraded: 1,
             teachers: vec![ModelRef::Name("musicnn-msd".to_owned())],
             seed: 1,
@@ -107,8 +110,11 @@ pub fn prepare(
     options: &PrepareOptions,
     progress: &(dyn Fn(PrepareProgress) -> bool + Sync),
 ) -> Result<Prepared, TrainError> {
-    if options.crops == 0 || options.teachers.is_empty() || options.passes.is_empty() {
-        return Err(TrainError::Options("expected at least one crop, one pass and one teacher".to_owned()));
+    if options.crops == 0 || options.mixtures == 0 || options.teachers.is_empty() || options.passes.is_empty()
+    {
+        return Err(TrainError::Options(
+            "expected at least one crop, one mixture, one pass and one teacher".to_owned(),
+        ));
     }
     std::fs::create_dir_all(&options.cache).map_err(TrainError::io(&options.cache))?;
     let mut tracks = Vec::new();
@@ -342,17 +348,7 @@ impl<'a> Worker<'a> {
             teachers.iter().map(|(_, _, front_end)| front_end.scratch()).collect();
         let mut teacher_mels = vec![Vec::new(); teachers.len()];
         let middle = (patch_size - WINDOW_SAMPLES) / 2;
-        audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, source| {
-            let patch = if mixed {
-                let of = |all: fn(&Companions) -> &Vec<Vec<f32>>| {
-                    companions.as_ref().and_then(|companions| all(companions).get(i)).map(Vec::as_slice)
-                };
-                let (partner, overlay) = (of(|c| &c.partner), of(|c| &c.overlay));
-                mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
-                &mixture
-            } else {
-                source
-            };
+        let mut one = |i: usize, patch: &[f32], random: &mut Random| {
             if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
                 return;
             }
@@ -368,7 +364,7 @@ impl<'a> Worker<'a> {
             }
             // Drawn whether or not they are kept: what comes after must not depend on it.
             for _ in 0..if mixed { 1 } else { options.degraded } {
-                augment::degrade(patch, &self.codec, &mut random, &mut cut);
+                augment::degrade(patch, &self.codec, random, &mut cut);
                 keep(&cut);
             }
             decimate(patch, &self.low_pass, &mut low);
@@ -378,6 +374,14 @@ impl<'a> Worker<'a> {
                 let at = mels.len();
                 mels.resize(at + front_end.config().cells(), 0.0);
                 front_end.compute_into(&low, scratch, &mut mels[at..]);
+            }
+        };
+        audio::read_windows(&track.path, &info, RATE, &starts, size, &mut |i, source| {
+            let Some(companions) = &companions else { return one(i, source, &mut random) };
+            for turn in 0..options.mixtures {
+                let (partner, overlay) = companions.pieces(i, turn);
+                mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
+                one(i, &mixture, &mut random);
             }
         })?;
         let n = crops.starts.len();
@@ -429,6 +433,15 @@ struct Companions {
     names: (String, String),
     partner: Vec<Vec<f32>>,
     overlay: Vec<Vec<f32>>,
+}
+
+impl Companions {
+    /// The pieces for the `turn`th mixture of the `i`th crop; none where they ran out.
+    fn pieces(&self, i: usize, turn: usize) -> (Option<&[f32]>, Option<&[f32]>) {
+        let partner = (i < self.partner.len()).then(|| &*self.partner[(i + 5 * turn) % self.partner.len()]);
+        let overlay = (i < self.overlay.len()).then(|| &*self.overlay[(i + 7 * turn) % self.overlay.len()]);
+        (partner, overlay)
+    }
 }
 
 /// Where `size` samples are read for each crop: one from each part of a track of `length` samples, placed by their
