@@ -116,11 +116,18 @@ def call(command):
         raise OSError(f"{command[0]}: {' '.join(done.stderr.strip().splitlines()[-1:])}")
 
 
+def save(target, data):
+    """Writes a file under another name first, so that a run that is cut off leaves no half of one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    part.write_bytes(data)
+    part.rename(target)
+
+
 def make(data, source, made, target):
     """Writes one track; raises OSError with the reason if it cannot."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     if made == "copy":
-        target.write_bytes(data)
+        save(target, data)
         return
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -134,7 +141,7 @@ def make(data, source, made, target):
             call(["fluidsynth", "-ni", "-q", "-g", "0.7", "-r", "44100", "-T", "wav", "-F", str(wave), str(font(made)), str(raw)])
             raw = wave
         call(["ffmpeg", "-nostdin", "-v", "error", *given, "-t", str(SECONDS), "-i", str(raw), "-map", "0:a:0", "-vn", *codec, str(part)])
-        target.write_bytes(part.read_bytes())
+        save(target, part.read_bytes())
 
 
 def fetch(package, rows, out, packages, keep):
@@ -162,8 +169,7 @@ def fetch(package, rows, out, packages, keep):
         notice = f"usr/share/doc/{package}/copyright"
         for source, data in members(deb, lambda name: name in outer or name == notice):
             if source == notice:
-                (out / package).mkdir(parents=True, exist_ok=True)
-                (out / package / "copyright").write_bytes(data)
+                save(out / package / "copyright", data)
             for row in left.pop(source, []):
                 try:
                     make(data, source, row["made"], out / package / row["path"])
