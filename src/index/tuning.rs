@@ -15,8 +15,10 @@ const AT: [usize; 2] = [10, 100];
 /// Vectors that are searched for.
 const SAMPLE: usize = 400;
 /// Widths tried.
-const WIDTHS: [usize; 20] =
-    [16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 384, 512, 768, 1024, 2048];
+const WIDTHS: [usize; 24] = [
+    16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 768,
+    1024, 2048,
+];
 /// Share of the true neighbours whose signs are within the first limit of the cascade.
 const FIRST_SHARE: f64 = 0.97;
 /// Share of the true neighbours that a stage of the cascade has to hand on.
