@@ -254,7 +254,10 @@ fn answers_are_among_the_genres_asked_for() {
         if trained {
             assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
         }
-        let answer = json(&ask(&["--among", "genre 2, Genre 3", "--among", "zydeco"]))[0].clone();
+        let some = ask(&["--among", "genre 2, Genre 3", "--among", "zydeco"]);
+        let said = text(&some.stderr).to_lowercase();
+        assert!(said.contains("no answer can be zydeco: the genres that can are genre 0, genre 1"), "{said}");
+        let answer = json(&some)[0].clone();
         assert!(["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()), "{answer}");
         let shares = answer[if trained { "probabilities" } else { "votes" }].as_object().unwrap();
         assert!(shares.keys().all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())), "{answer}");

@@ -1,6 +1,6 @@
 //! `voisin classify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use voisin::engine::{
@@ -154,7 +154,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     }
     let answers: Vec<Answer> = match head {
         Some((head, source)) => by_head(context, &engine, head, &source, wanted, args)?,
-        None => by_vote(&mut engine, wanted, args)?,
+        None => by_vote(context, &mut engine, wanted, args)?,
     };
     let nobody = answers.iter().any(|answer| answer.best().is_none());
     if args.write.write_tags {
@@ -169,6 +169,21 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
 pub(super) fn asked(args: &ClassifyArgs, taxonomy: &Taxonomy) -> Vec<Genre> {
     let names = args.among.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
     names.map(|name| taxonomy.genre(name).unwrap_or_else(|| Genre::plain(name))).collect()
+}
+
+/// Says which of the genres of `--among` no answer can have, where others can be one.
+pub(super) fn tell_unknown<'a>(context: &Context, asked: &[Genre], known: impl Iterator<Item = &'a Genre>) {
+    let known: BTreeSet<&Genre> = known.collect();
+    let missing: Vec<String> =
+        asked.iter().filter(|genre| !known.contains(genre)).map(ToString::to_string).collect();
+    if !missing.is_empty() && missing.len() < asked.len() {
+        let known: Vec<String> = known.into_iter().map(ToString::to_string).collect();
+        context.console.note(&format!(
+            "no answer can be {}: the genres that can are {}",
+            missing.join(" or "),
+            known.join(", ")
+        ));
+    }
 }
 
 /// The trained head to ask, with the source of its labels; says why there is none.
@@ -229,6 +244,7 @@ fn by_head(
     let head = up_to_date(context, engine, head, &tracks);
     let model = head.model.with_voters(&tracks.set())?;
     let among = asked(args, &engine.taxonomy()?);
+    tell_unknown(context, &among, model.genres().iter());
     let options = PredictOptions { precision: args.precision, among, ..PredictOptions::default() };
     let answers = engine.classify_with_head(&model, &tracks, wanted, &options, args.other_artists)?;
     Ok(answers.into_iter().map(Answer::Head).collect())
@@ -259,13 +275,19 @@ fn up_to_date(context: &Context, engine: &Engine, head: GenreHead, tracks: &Labe
     }
 }
 
-fn by_vote(engine: &mut Engine, wanted: Vec<Seed>, args: &ClassifyArgs) -> anyhow::Result<Vec<Answer>> {
+fn by_vote(
+    context: &Context,
+    engine: &mut Engine,
+    wanted: Vec<Seed>,
+    args: &ClassifyArgs,
+) -> anyhow::Result<Vec<Answer>> {
     let mut labels = engine.labels(&args.labels.source())?;
     if labels.is_empty() {
         return Err(EngineError::NoLabels.into());
     }
     let among = asked(args, &engine.taxonomy()?);
     if !among.is_empty() {
+        tell_unknown(context, &among, labels.known().iter());
         labels.keep_among(&among)?;
     }
     let options = ClassifyOptions {

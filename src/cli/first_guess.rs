@@ -69,6 +69,7 @@ pub(crate) fn run_if_unlabelled(context: &Context, args: &ClassifyArgs) -> anyho
     let among = super::classify::asked(args, &taxonomy);
     // A wrong list is said once, before anything is listened to.
     head.guess(&vec![0.0; tags.len()], &among)?;
+    super::classify::tell_unknown(context, &among, head.genres().map(|(genre, _)| genre));
     let mut failed = 0;
     let mut answers = Vec::new();
     for path in paths(context, engine.as_ref(), args, &mut failed)? {

@@ -64,13 +64,17 @@ impl Labels {
         self.tracks.get(&track).map_or(&[], |labelled| &labelled.genres)
     }
 
+    /// Every genre that a track has, in order.
+    pub fn known(&self) -> BTreeSet<Genre> {
+        self.tracks.values().flat_map(|labelled| labelled.genres.iter().cloned()).collect()
+    }
+
     /// Forgets every label but these genres.
     ///
     /// # Errors
     /// No track has one of them.
     pub fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
-        let known: BTreeSet<Genre> =
-            self.tracks.values().flat_map(|labelled| labelled.genres.iter().cloned()).collect();
+        let known = self.known();
         if !known.iter().any(|genre| among.contains(genre)) {
             return Err(GenreError::among(among, known.iter()).into());
         }

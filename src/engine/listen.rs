@@ -33,16 +33,16 @@ pub struct FileListener<F> {
     on_begin: F,
 }
 
-impl<F: Fn(usize) + Sync> FileListener<F> {
-    /// - `on_begin`: told how many pairs will be listened to at most
+impl<F: Fn(usize, usize) + Sync> FileListener<F> {
+    /// - `on_begin`: told how many pairs will be listened to at most, and how many more their windows decide alone
     pub fn new(on_begin: F) -> Self {
         Self { on_begin }
     }
 }
 
-impl<F: Fn(usize) + Sync> Listener for FileListener<F> {
-    fn begin(&self, pairs: usize) {
-        (self.on_begin)(pairs);
+impl<F: Fn(usize, usize) + Sync> Listener for FileListener<F> {
+    fn begin(&self, pairs: usize, unheard: usize) {
+        (self.on_begin)(pairs, unheard);
     }
 
     fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32> {

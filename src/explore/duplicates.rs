@@ -82,8 +82,9 @@ pub trait Listener: Sync {
     /// Told once, before the first pair.
     ///
     /// - `pairs`: how many are in doubt, as far as they are listened to
-    fn begin(&self, pairs: usize) {
-        let _ = pairs;
+    /// - `unheard`: how many more there are, which their windows decide alone
+    fn begin(&self, pairs: usize, unheard: usize) {
+        let _ = (pairs, unheard);
     }
 
     /// How well the audio of two tracks fits, −1 to 1; `None` where it cannot be said (a file is gone, or silent).
@@ -155,7 +156,7 @@ pub fn duplicates(
     let mut found = certain;
     let mut left = options.most_heard;
     if let Some(listener) = listener.filter(|_| !doubtful.is_empty()) {
-        listener.begin(doubtful.len().min(left));
+        listener.begin(doubtful.len().min(left), doubtful.len().saturating_sub(left));
     }
     for batch in doubtful.chunks(BATCH) {
         let open: Vec<&(usize, usize, DuplicatePair)> =
@@ -404,9 +405,14 @@ mod tests {
     struct Ears {
         says: f32,
         asked: std::sync::Mutex<Vec<(TrackId, TrackId)>>,
+        told: std::sync::Mutex<Vec<(usize, usize)>>,
     }
 
     impl Listener for Ears {
+        fn begin(&self, pairs: usize, unheard: usize) {
+            self.told.lock().expect("no panic").push((pairs, unheard));
+        }
+
         fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32> {
             self.asked.lock().expect("no panic").push((a.id, b.id));
             (a.seconds > 0.0).then_some(self.says)
@@ -425,10 +431,12 @@ mod tests {
             (0..5).map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3"))).collect();
         meta.iter_mut().for_each(|track| track.seconds = 30.0);
         let groups = |says: f32, meta: &[TrackMeta], most_heard: usize| {
-            let ears = Ears { says, asked: std::sync::Mutex::default() };
+            let ears = Ears { says, asked: std::sync::Mutex::default(), told: std::sync::Mutex::default() };
             let mut source = |track: TrackId| sets.get(track.0 as usize).cloned();
             let options = DuplicateOptions { most_heard, ..DuplicateOptions::default() };
             let found = duplicates(&graph, meta, &mut source, Some(&ears), &options).expect("same rows");
+            let heard = most_heard.min(1);
+            assert_eq!(ears.told.into_inner().expect("no panic"), [(heard, 1 - heard)], "one pair is in doubt");
             (found, ears.asked.into_inner().expect("no panic"))
         };
         let (same, asked) = groups(0.9, &meta, 100);

@@ -3,7 +3,7 @@
 //! The angle between two vectors shows in the number of differing signs only if every component is as likely to differ
 //! as any other; those of real embeddings are neither alike nor independent. So each is turned to a random side and
 //! mixed with all others by a Walsh-Hadamard transform (Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform",
-//! SIAM J. Comput. 2009; Gao and Long, "RaBitQ", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs.
+//! SIAM J. Comput. 2009; Gao and Long, "`RaBitQ`", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs.
 //! Sums of integers: the same on every machine.
 
 /// Rotates `values` in place, up to a factor. Their number is a multiple of 64, their sizes are below 2^15.
@@ -76,7 +76,7 @@ mod tests {
             let mut got = values.clone();
             transform(&mut got);
             for k in [0, 1, 17, n / 2, n - 1] {
-                let sign = |i: usize| if (i & k).count_ones() % 2 == 0 { 1 } else { -1 };
+                let sign = |i: usize| if (i & k).count_ones().is_multiple_of(2) { 1 } else { -1 };
                 let want: i32 = values.iter().enumerate().map(|(i, x)| sign(i) * x).sum();
                 assert_eq!(got[k], want, "{n} {k}");
             }

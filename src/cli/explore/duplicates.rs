@@ -52,10 +52,16 @@ pub(crate) fn find_copies(context: &Context, args: &DuplicatesArgs) -> anyhow::R
     let mut engine = context.open_engine()?;
     let collection = engine.collection()?;
     let console = context.console;
-    let listener = FileListener::new(move |pairs| {
+    let listener = FileListener::new(move |pairs, unheard| {
         // A few take no time.
         if pairs > 100 {
             console.note(&format!("listening to {} in doubt", count(pairs as u64, "pair")));
+        }
+        if unheard > 0 {
+            console.note(&format!(
+                "{} less like each other: stored vectors decide alone",
+                count(unheard as u64, "pair")
+            ));
         }
     });
     let listener = (!args.rough).then_some(&listener as &dyn Listener);

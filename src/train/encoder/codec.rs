@@ -188,7 +188,7 @@ impl Transform {
     fn new(size: usize, planner: &mut FftPlanner<f32>) -> Self {
         let n = size as f64;
         let turn = |angle: f64| Complex32::new(angle.cos() as f32, angle.sin() as f32);
-        let middle = (n + 1.0) / 2.0;
+        let middle = 0.5 * (n + 1.0);
         Self {
             size,
             window: (0..2 * size).map(|i| (PI * (i as f64 + 0.5) / (2.0 * n)).sin() as f32).collect(),
