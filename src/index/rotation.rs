@@ -6,17 +6,19 @@
 //! SIAM J. Comput. 2009; Gao and Long, "`RaBitQ`", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs.
 //! Sums of integers: the same on every machine.
 
-/// Rotates `values` in place, up to a factor. Their number is a multiple of 64, their sizes are below 2^15.
+/// Rotates `values` in place, up to a factor. Their number is a multiple of 64, at most 65 536; their sizes are below
+/// 32 767.
 pub(crate) fn rotate(values: &mut [i32]) {
     let n = values.len();
     let power = if n.is_power_of_two() { n } else { n.next_power_of_two() / 2 };
     flip(values, 1);
     transform(&mut values[..power]);
     if power < n {
-        // A second turn for the rest, over enough of the first part to make up a power of two.
-        let shift = power.ilog2() / 2 + 1;
-        for value in &mut values[..power] {
-            *value >>= shift;
+        // A second turn for the rest, over enough of the first part to make up a power of two. What was transformed is
+        // brought to the rest's size, and all down so far that no sum can leave 32 bits.
+        let (size, spare) = (power.ilog2() / 2 + 1, (3 * power.ilog2() / 2).saturating_sub(16));
+        for (i, value) in values.iter_mut().enumerate() {
+            *value >>= spare + if i < power { size } else { 0 };
         }
         flip(values, 2);
         transform(&mut values[n - power..]);
@@ -79,6 +81,23 @@ mod tests {
                 let sign = |i: usize| if (i & k).count_ones().is_multiple_of(2) { 1 } else { -1 };
                 let want: i32 = values.iter().enumerate().map(|(i, x)| sign(i) * x).sum();
                 assert_eq!(got[k], want, "{n} {k}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_32_bits() {
+        // The worst there is for a transform: after the turn of sides, all values are alike and as large as they come.
+        for n in [64_usize, 192, 1024, 4096 + 64, 65_536 - 64, 65_536] {
+            let mut sides = vec![32_385; n];
+            flip(&mut sides, 1);
+            let mut values: Vec<i32> = sides.iter().map(|side| 32_385 * side.signum()).collect();
+            let power = if n.is_power_of_two() { n } else { n.next_power_of_two() / 2 };
+            rotate(&mut values);
+            let largest = values.iter().map(|x| i64::from(*x).abs()).max().expect("not empty");
+            assert!(largest <= 32_385 * n as i64 && largest > 1000, "{n}: {largest}");
+            if n == power {
+                assert_eq!(values[0], 32_385 * n as i32);
             }
         }
     }
