@@ -159,7 +159,7 @@ fn the_shipped_model_is_described_truly() {
 #[test]
 fn our_own_model_is_described_truly_and_the_same_on_both_paths() {
     let entry = models(None).remove(1).unwrap().manifest;
-    assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("voisin-1", 512, "CC0-1.0"));
+    assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("voisin-2", 512, "CC0-1.0"));
     assert_eq!(entry.front_end, Architecture::OpenL3.front_end());
     assert_eq!(entry.tags, models(None).remove(0).unwrap().manifest.tags, "the teacher's tags");
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(&entry.weights);
@@ -167,7 +167,7 @@ fn our_own_model_is_described_truly_and_the_same_on_both_paths() {
     let mels = spectrograms(3, 128, 199, -80.0);
     let encode = |engine| {
         let options = EncoderOptions { engine, ..EncoderOptions::default() };
-        let encoder = Encoder::load_with(&ModelRef::Name("voisin-1".into()), &cpu(), &options).unwrap();
+        let encoder = Encoder::load_with(&ModelRef::Name("voisin-2".into()), &cpu(), &options).unwrap();
         encoder.encode_with_tags(&mels, 3).unwrap()
     };
     let (fast, slow) = (encode(Engine::Fast), encode(Engine::Candle));
@@ -242,7 +242,7 @@ fn models_on_disk() {
         assert_eq!(encoder.encode(&mels, 2).unwrap(), expected);
     }
     let names: Vec<_> = models(Some(dir.path())).into_iter().map(|m| m.unwrap().manifest.name).collect();
-    assert_eq!(names, ["musicnn-msd", "voisin-1", "my-model"]);
+    assert_eq!(names, ["musicnn-msd", "voisin-2", "my-model"]);
 
     // A flipped bit, a cut file, a broken manifest.
     let mut bytes = std::fs::read(&weights_path).unwrap();

@@ -24,8 +24,8 @@ const BUILT_IN: [BuiltIn; 2] = [
         weights: include_bytes!("../../models/musicnn-msd.safetensors"),
     },
     BuiltIn {
-        manifest: include_str!("../../models/voisin-1.json"),
-        weights: include_bytes!("../../models/voisin-1.safetensors"),
+        manifest: include_str!("../../models/voisin-2.json"),
+        weights: include_bytes!("../../models/voisin-2.safetensors"),
     },
 ];
 

@@ -436,7 +436,11 @@ mod tests {
             let options = DuplicateOptions { most_heard, ..DuplicateOptions::default() };
             let found = duplicates(&graph, meta, &mut source, Some(&ears), &options).expect("same rows");
             let heard = most_heard.min(1);
-            assert_eq!(ears.told.into_inner().expect("no panic"), [(heard, 1 - heard)], "one pair is in doubt");
+            assert_eq!(
+                ears.told.into_inner().expect("no panic"),
+                [(heard, 1 - heard)],
+                "one pair is in doubt"
+            );
             (found, ears.asked.into_inner().expect("no panic"))
         };
         let (same, asked) = groups(0.9, &meta, 100);
