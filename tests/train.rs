@@ -368,15 +368,25 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     options.crops = 4;
     options.passes = 0..3;
     options.mixed_from = 1;
+    options.mixtures = 2;
     options.overlays = vec![folder.join("voices")];
     let added = prepare(&options, &|_| true).expect("mixtures can be prepared");
-    assert_eq!((added.tracks, added.present, added.crops), (12, 6, 48));
+    assert_eq!((added.tracks, added.present, added.crops), (12, 6, 96));
 
     let data = Dataset::open(&cache).expect("it was prepared");
     let mixed: Vec<usize> = (0..data.len()).filter(|&crop| data.partner(crop).is_some()).collect();
-    assert_eq!((data.len(), data.tracks().len(), mixed.len()), (72, 6, 48));
+    assert_eq!((data.len(), data.tracks().len(), mixed.len()), (120, 6, 96));
     assert!(mixed.iter().all(|&crop| data.variants(crop) == 1 && data.style(crop).is_none()));
     assert!(mixed.iter().all(|&crop| data.partner(crop).is_some_and(|name| name.starts_with("album "))));
+    // Both mixtures of a crop are music of their own.
+    let (mut one, mut other) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
+    for pair in mixed.chunks_exact(2) {
+        assert_eq!(data.track(pair[0]), data.track(pair[1]));
+        data.mel(pair[0], 0, &mut one);
+        data.mel(pair[1], 0, &mut other);
+        assert_ne!(one, other);
+        assert_ne!(data.targets(pair[0]), data.targets(pair[1]));
+    }
     // The teacher's answers are those to the mixture: not one is that to the track alone.
     for &crop in &mixed {
         let own =
@@ -397,7 +407,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     prepare(&whole, &|_| true).expect("as above");
     let at_once = Dataset::open(&whole.cache).expect("as above");
     let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
-    for crop in 0..72 {
+    for crop in 0..120 {
         assert_eq!(later.targets(crop), at_once.targets(crop));
         later.mel(crop, 0, &mut a);
         at_once.mel(crop, 0, &mut b);
@@ -416,7 +426,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     run.teachers = vec![("musicnn-msd".to_owned(), 1.0)];
     run.windows = 16;
     let trained = train(&run, &mut |_| true).expect("training works");
-    let free = (0..72).filter(|&crop| {
+    let free = (0..120).filter(|&crop| {
         let group = &data.tracks()[data.track(crop)].0;
         group != "album 2" && data.partner(crop) != Some("album 2")
     });
