@@ -133,28 +133,36 @@ fn hamming_with(
     limit: u32,
     out: &mut Vec<BitMatch>,
 ) {
+    /// Blocks whose matches are gone through together: whether one block has any cannot be foreseen.
+    const TOGETHER: usize = 4;
     let limit = _mm512_set1_epi64(i64::from(limit));
     let step = BLOCK * per_vector;
-    for (b, (block, &allowed)) in blocks.words.chunks_exact(step).zip(blocks.allowed).enumerate() {
-        if allowed == 0 {
-            continue;
-        }
-        let mut counts = _mm512_setzero_si512();
-        for (w, words) in block.chunks_exact(BLOCK).enumerate() {
-            let differing = _mm512_xor_si512(load(words), query(w));
-            counts = _mm512_add_epi64(counts, _mm512_popcnt_epi64(differing));
-        }
-        let mut near = _mm512_cmple_epu64_mask(counts, limit) & allowed;
-        if near != 0 {
-            let mut distances = [0_u64; BLOCK];
-            // SAFETY: the array holds 64 bytes.
-            unsafe { _mm512_storeu_si512(distances.as_mut_ptr().cast(), counts) };
-            while near != 0 {
-                let lane = near.trailing_zeros() as usize;
-                near &= near - 1;
-                let slot = blocks.first_slot + (b * BLOCK + lane) as u32;
-                out.push(BitMatch { slot, distance: distances[lane] as u32 });
+    let mut distances = [0_u64; TOGETHER * BLOCK];
+    let groups = blocks.words.chunks(TOGETHER * step).zip(blocks.allowed.chunks(TOGETHER));
+    for (g, (words, allowed)) in groups.enumerate() {
+        let mut near = 0_u32;
+        let lanes = distances.chunks_exact_mut(BLOCK);
+        for (b, ((block, &allowed), distances)) in
+            words.chunks_exact(step).zip(allowed).zip(lanes).enumerate()
+        {
+            if allowed == 0 {
+                continue;
             }
+            let mut counts = _mm512_setzero_si512();
+            for (w, words) in block.chunks_exact(BLOCK).enumerate() {
+                let differing = _mm512_xor_si512(load(words), query(w));
+                counts = _mm512_add_epi64(counts, _mm512_popcnt_epi64(differing));
+            }
+            near |= u32::from(_mm512_cmple_epu64_mask(counts, limit) & allowed) << (b * BLOCK);
+            assert!(distances.len() == BLOCK);
+            // SAFETY: the slice holds 64 bytes.
+            unsafe { _mm512_storeu_si512(distances.as_mut_ptr().cast(), counts) };
+        }
+        while near != 0 {
+            let lane = near.trailing_zeros() as usize;
+            near &= near - 1;
+            let slot = blocks.first_slot + (g * TOGETHER * BLOCK + lane) as u32;
+            out.push(BitMatch { slot, distance: distances[lane] as u32 });
         }
     }
 }
