@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Fetches more free music for training, out of packages of several Debian and Ubuntu suites.
 
-    scripts/fetch_more.py models/corpus_more.tsv OUT [--package NAME ...] [--keep FOLDER]
+    scripts/fetch_more.py models/corpus_more.tsv OUT --debian MIRROR --ubuntu MIRROR [--package NAME ...] [--keep FOLDER]
+
+MIRROR is the address of any mirror of the distribution's archive, the part before `/dists/`.
 
 The table names for each track the package, the suite and version it was taken from, the file inside the package
 (`source`), where it goes below OUT/PACKAGE (`path`) and how it becomes a file that is read directly (`made`):
@@ -37,15 +39,11 @@ import tempfile
 import urllib.request
 import zipfile
 
-DEBIAN = "http://deb.debian.org/debian"
-UBUNTU = "http://archive.ubuntu.com/ubuntu"
 # Ubuntu's suites hold packages that Debian no longer has; only `main` and `universe` are free software.
-INDEXES = {
-    **{suite: [f"{DEBIAN}/dists/{suite}/main/binary-{arch}/Packages.xz" for arch in ("all", "amd64")]
-       for suite in ("bullseye", "bookworm", "trixie", "sid")},
-    **{suite: [f"{UBUNTU}/dists/{suite}/{part}/binary-amd64/Packages.gz" for part in ("main", "universe")]
-       for suite in ("xenial", "bionic", "focal", "noble")},
-}
+DEBIAN = {suite: [f"dists/{suite}/main/binary-{arch}/Packages.xz" for arch in ("all", "amd64")]
+          for suite in ("bullseye", "bookworm", "trixie", "sid")}
+UBUNTU = {suite: [f"dists/{suite}/{part}/binary-amd64/Packages.gz" for part in ("main", "universe")]
+          for suite in ("xenial", "bionic", "focal", "noble")}
 ARCHIVES = (".zip", ".pk3", ".love")
 FONTS = (pathlib.Path("/usr/share/sounds/sf2"), pathlib.Path("/usr/share/sounds/sf3"))
 SECONDS = 300
@@ -56,13 +54,13 @@ def download(address):
         return answer.read()
 
 
-def index(suite):
+def index(suite, mirrors):
     """Maps each package of a suite to (address, version, SHA-256)."""
     packages = {}
-    for address in INDEXES[suite]:
-        data = download(address)
-        text = (lzma if address.endswith("xz") else gzip).decompress(data).decode(errors="replace")
-        base = address.split("/dists/")[0]
+    base, paths = (mirrors[0], DEBIAN[suite]) if suite in DEBIAN else (mirrors[1], UBUNTU[suite])
+    for path in paths:
+        data = download(f"{base}/{path}")
+        text = (lzma if path.endswith("xz") else gzip).decompress(data).decode(errors="replace")
         for block in text.split("\n\n"):
             fields = dict(re.findall(r"^(Package|Version|Filename|SHA256): (.*)$", block, re.M))
             if len(fields) == 4:
@@ -182,6 +180,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--debian", required=True, metavar="MIRROR", help="address of a mirror of Debian")
+    parser.add_argument("--ubuntu", required=True, metavar="MIRROR", help="address of a mirror of Ubuntu")
     parser.add_argument("--package", action="append", help="only this package; may be given several times")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the packages in this folder, and use those that are in it")
     options = parser.parse_args()
@@ -193,7 +193,7 @@ def main():
     indexes, failed = {}, 0
     for (suite, package), rows in groups.items():
         if suite not in indexes:
-            indexes[suite] = index(suite)
+            indexes[suite] = index(suite, [options.debian.rstrip("/"), options.ubuntu.rstrip("/")])
         complaints = fetch(package, rows, options.out, indexes[suite], options.keep)
         for line in complaints:
             print(line, file=sys.stderr, flush=True)
