@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sha2::Digest as _;
-use voisin::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use voisin::encoder::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin::train::encoder::{
     Checkpoint, Dataset, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, export, prepare,
     train,
@@ -227,6 +227,33 @@ fn prepares_trains_resumes_and_exports() {
             "tag {i}: {x}, expected {expected}"
         );
     }
+
+    // Trained on from what was exported: a head is solved for, and hardly moves at this rate.
+    assert_eq!(Start::of(checkpoint.to_str().expect("UTF-8")), Start::From(checkpoint.clone()));
+    assert_eq!(Start::of(exported.path.to_str().expect("UTF-8")), Start::Model(model.clone()));
+    let mut further = options(&cache, &folder.join("further"));
+    further.start = Start::Model(model);
+    further.widths = OPENL3_WIDTHS;
+    (further.windows, further.learning_rate) = (4, 1e-9);
+    let further = train(&further, &mut |_| true).expect("a model can be trained on").checkpoint;
+    let (old, new) = (&state.average.convs[0].weight, &further.network.convs[0].weight);
+    assert!(old.iter().zip(new).all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1)));
+    let net = FastOpenL3::new(&state.average);
+    let (mut error, mut plain) = (0.0, 0.0);
+    for crop in (0..data.len()).filter(|&crop| data.tracks()[data.track(crop)].0 != "album 2") {
+        data.mel(crop, 0, &mut mel);
+        net.forward(&mel, 1, &mut narrow);
+        let wide: Vec<f32> = (0..OPENL3_WIDTHS[7]).map(|i| narrow[i % narrow.len()]).collect();
+        for (i, predicted) in further.head.forward(&wide).into_iter().enumerate() {
+            let target = (data.targets(crop)[i] - further.target_mean[i]) / further.target_deviation[i];
+            error += (predicted - target).powi(2);
+            plain += target.powi(2);
+        }
+    }
+    assert!(error < 0.5 * plain, "squares {error}, without a head {plain}");
+    let mut other = options(&cache, &folder.join("other model"));
+    other.start = Start::of("musicnn-msd");
+    assert!(matches!(train(&other, &mut |_| true), Err(TrainError::Encoder(_))), "another network");
 }
 
 /// A model with random weights and tags, as a second teacher.

@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::conv::OpenL3Weights;
 use super::manifest::sha256_hex;
+use super::openl3::fast_weights;
 use super::{EncoderError, ModelManifest, Weights, import};
 use crate::features::{MelConfig, OpenL3Variant};
 
@@ -160,6 +162,14 @@ impl ModelRef {
                 None => Ok(read_bare_weights(path)?.manifest),
             },
         }
+    }
+
+    /// The network of a model of OpenL3's shape, to train on from.
+    pub(crate) fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
+        let found = self.find()?;
+        // Names and shapes decide: another network's tensors are said to be missing.
+        found.weights.check(super::Architecture::OpenL3)?;
+        fast_weights(&found.weights)
     }
 
     /// Finds the model, reads its weights and compares their digest with the manifest's.

@@ -120,9 +120,10 @@ pub(crate) struct RunArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,
-    /// Begin with another run's weights, widened where this run is wider
-    #[arg(long, value_name = "CHECKPOINT", value_hint = ValueHint::FilePath)]
-    pub(crate) from: Option<PathBuf>,
+    /// Begin with the weights of another run or of a finished model (a name from `voisin model list`, a manifest or a
+    /// weights file), widened where this run is wider
+    #[arg(long, value_name = "CHECKPOINT|MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) from: Option<String>,
     /// A teacher to learn from and its weight; may be repeated [default: all that were asked, or the run's own]
     #[arg(long, value_name = "NAME[:WEIGHT]")]
     pub(crate) teacher: Vec<Weighted>,

@@ -139,7 +139,7 @@ fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOp
         None => widths(args.width)?,
     };
     if let Some(from) = &args.from {
-        options.start = Start::From(from.clone());
+        options.start = Start::of(from);
     }
     options.windows = args.windows;
     options.time_limit = args

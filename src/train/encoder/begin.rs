@@ -6,20 +6,53 @@ use super::cache::Dataset;
 use super::checkpoint::{Checkpoint, Run, flatten};
 use super::layout::Layout;
 use super::options::{Start, TrainOptions};
-use super::{Head, TrainError, widen};
+use super::{Head, TrainError, probe, widen};
+use crate::encoder::ModelRef;
 use crate::encoder::conv::OpenL3Weights;
 
-/// The checkpoint that a new run is grown from.
-pub(super) fn grown(options: &TrainOptions, is_new: bool) -> Result<Option<Checkpoint>, TrainError> {
-    match &options.start {
-        Start::From(path) if is_new => Checkpoint::load(path).map(Some),
-        _ => Ok(None),
+/// What a new run is grown from.
+pub(super) enum Origin {
+    /// Nothing: random weights.
+    Seeded,
+    /// Another run, with its head and the statistics of its targets.
+    Run(Box<Checkpoint>),
+    /// A finished model's network; its head is fitted anew.
+    Model(OpenL3Weights),
+}
+
+/// Reads what a new run is grown from; a run that goes on needs nothing.
+pub(super) fn origin(options: &TrainOptions, is_new: bool) -> Result<Origin, TrainError> {
+    Ok(match &options.start {
+        Start::From(path) if is_new => Origin::Run(Box::new(Checkpoint::load(path)?)),
+        Start::Model(model) if is_new => Origin::Model(model_weights(model)?),
+        _ => Origin::Seeded,
+    })
+}
+
+/// The network of a model of OpenL3's shape.
+fn model_weights(model: &ModelRef) -> Result<OpenL3Weights, TrainError> {
+    let weights = model.openl3_weights()?;
+    // The kernels of the training step want these; what is built in or exported has them.
+    if weights.widths().iter().any(|width| !width.is_multiple_of(16)) {
+        return Err(TrainError::Options(format!(
+            "{model} has widths {:?}, expected multiples of 16: it cannot be trained on",
+            weights.widths()
+        )));
     }
+    Ok(weights)
 }
 
 /// Names of the teachers to learn from; `None` for all that there are.
-pub(super) fn teachers(options: &TrainOptions, before: Option<&Checkpoint>) -> Option<Vec<String>> {
+pub(super) fn teachers(
+    options: &TrainOptions,
+    resumed: Option<&Checkpoint>,
+    origin: &Origin,
+) -> Option<Vec<String>> {
     if options.teachers.is_empty() {
+        let before = match origin {
+            Origin::Run(state) => Some(&**state),
+            _ => resumed,
+        };
         before.map(|state| state.run.teachers.clone())
     } else {
         Some(options.teachers.iter().map(|(name, _)| name.clone()).collect())
@@ -76,7 +109,7 @@ pub(super) fn begin(
     options: &TrainOptions,
     data: &Dataset,
     crops: &[usize],
-    grown: Option<Checkpoint>,
+    origin: Origin,
 ) -> Result<Checkpoint, TrainError> {
     let styles = if options.losses.style > 0.0 { data.style_names().to_vec() } else { Vec::new() };
     if options.losses.style > 0.0 && styles.len() < 2 {
@@ -91,9 +124,15 @@ pub(super) fn begin(
     deviation.resize(layout.outputs(), 1.0);
     let mut head = Head::seeded(options.widths[7], layout.outputs(), options.seed);
     let mut windows_before = 0;
-    let network = match grown {
-        None => OpenL3Weights::seeded(options.seed, &options.widths),
-        Some(from) => {
+    let network = match origin {
+        Origin::Seeded => OpenL3Weights::seeded(options.seed, &options.widths),
+        Origin::Model(weights) => {
+            let fitted = probe::fit(data, crops, &weights, &layout, &mean, &deviation);
+            let (network, wide) = widen(&weights, &fitted, &options.widths, options.seed)?;
+            head = wide;
+            network
+        }
+        Origin::Run(from) => {
             windows_before = from.run.windows + from.run.windows_before;
             let (network, wide) = widen(&from.average, &from.head_average, &options.widths, options.seed)?;
             let old = from.run.layout();

@@ -162,6 +162,14 @@ impl Checkpoint {
         ]
     }
 
+    /// Whether a file says of itself that it is a checkpoint; its tensors are not looked at.
+    pub fn is_one(path: &Path) -> bool {
+        std::fs::read(path).is_ok_and(|bytes| {
+            SafeTensors::read_metadata(&bytes)
+                .is_ok_and(|(_, header)| header.metadata().as_ref().is_some_and(|m| m.contains_key("run")))
+        })
+    }
+
     /// Reads and checks a file that [`save`](Self::save) wrote.
     pub fn load(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(TrainError::io(path))?;

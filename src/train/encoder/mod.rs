@@ -23,6 +23,7 @@ mod mix;
 mod optimiser;
 mod options;
 mod prepare;
+mod probe;
 mod random;
 mod refine;
 mod run;

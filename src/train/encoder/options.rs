@@ -1,12 +1,12 @@
 //! What a run is asked to do, and what it tells.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::loss::{LossParts, LossWeights};
 use super::validate::Validation;
 use super::{Checkpoint, TrainError};
-use crate::encoder::{DeviceChoice, Precision};
+use crate::encoder::{DeviceChoice, ModelRef, Precision};
 
 /// What a run begins with when its folder has no checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +16,22 @@ pub enum Start {
     Seeded,
     /// The averaged weights of another run's checkpoint, widened to this run's width if that is larger.
     From(PathBuf),
+    /// A finished model of OpenL3's shape, widened likewise; a head that fits it is solved for by least squares.
+    Model(ModelRef),
+}
+
+impl Start {
+    /// A checkpoint where `text` is the path of one, else a model by name or path.
+    pub fn of(text: &str) -> Self {
+        let path = Path::new(text);
+        if Checkpoint::is_one(path) {
+            return Self::From(path.to_owned());
+        }
+        match text.parse() {
+            Ok(model) => Self::Model(model),
+            Err(never) => match never {},
+        }
+    }
 }
 
 /// How to train.

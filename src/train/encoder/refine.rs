@@ -152,7 +152,7 @@ impl Refinement {
 }
 
 /// Inverse of the Cholesky factor of a positive definite matrix, of which the lower half is read.
-fn inverse_factor(mut a: Vec<f64>, d: usize) -> Vec<f64> {
+pub(super) fn inverse_factor(mut a: Vec<f64>, d: usize) -> Vec<f64> {
     for j in 0..d {
         for i in j..d {
             let sum: f64 = (0..j).map(|k| a[i * d + k] * a[j * d + k]).sum();

@@ -34,8 +34,8 @@ pub fn train(
     options.check()?;
     let path = options.out.join(CHECKPOINT);
     let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
-    let grown = begin::grown(options, resumed.is_none())?;
-    let names = begin::teachers(options, resumed.as_ref().or(grown.as_ref()));
+    let origin = begin::origin(options, resumed.is_none())?;
+    let names = begin::teachers(options, resumed.as_ref(), &origin);
     let data = Dataset::open_with(&options.cache, names.as_deref())?;
     std::fs::create_dir_all(&options.out).map_err(TrainError::io(&options.out))?;
     let (held, crops) = validate::split(&data, options.holdout, &options.holdout_groups)?;
@@ -44,7 +44,7 @@ pub fn train(
     }
     let state = match resumed {
         Some(state) => begin::resume(options, &data, &path, state)?,
-        None => begin::begin(options, &data, &crops, grown)?,
+        None => begin::begin(options, &data, &crops, origin)?,
     };
     let device = options.device.resolve()?;
     let mut trainer = Trainer::new(options, &data, state, crops, &held, &device);

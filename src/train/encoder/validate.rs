@@ -94,20 +94,23 @@ pub(super) fn thin(crops: &[usize], limit: usize) -> Vec<usize> {
     (0..n).map(|i| crops[i * crops.len() / n]).collect()
 }
 
-/// Predictions of the head for crops as they are, `[n][outputs]`.
-pub(super) fn predict(data: &Dataset, crops: &[usize], weights: &OpenL3Weights, head: &Head) -> Vec<f32> {
+/// Embeddings of crops as they are, `[n][dimension]`.
+pub(super) fn embed(data: &Dataset, crops: &[usize], weights: &OpenL3Weights) -> Vec<f32> {
     let net = FastOpenL3::new(weights);
     let mut mels = vec![0.0; BATCH * WINDOW];
-    let mut embeddings = vec![0.0; BATCH * net.dimension()];
-    let mut out = Vec::with_capacity(crops.len() * head.outputs);
-    for batch in crops.chunks(BATCH) {
+    let mut out = vec![0.0; crops.len() * net.dimension()];
+    for (batch, embeddings) in crops.chunks(BATCH).zip(out.chunks_mut(BATCH * net.dimension())) {
         for (&crop, mel) in batch.iter().zip(mels.chunks_exact_mut(WINDOW)) {
             data.mel(crop, 0, mel);
         }
-        net.forward(&mels, batch.len(), &mut embeddings);
-        out.extend(head.forward(&embeddings[..batch.len() * head.inputs]));
+        net.forward(&mels[..batch.len() * WINDOW], batch.len(), embeddings);
     }
     out
+}
+
+/// Predictions of the head for crops as they are, `[n][outputs]`.
+pub(super) fn predict(data: &Dataset, crops: &[usize], weights: &OpenL3Weights, head: &Head) -> Vec<f32> {
+    head.forward(&embed(data, crops, weights))
 }
 
 /// Share of windows whose highest style logit is their style's; windows without a style are left out.
