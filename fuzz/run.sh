@@ -11,7 +11,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
-cargo build --release --target "$(rustc -vV | sed -n 's/^host: //p')" --bins
+cargo build --release --target "$(rustc -vV | sed -n 's/^host: //p')" "${targets[@]/#/--bin=fuzz_}"
 for target in "${targets[@]}"; do
     mkdir -p "$work/$target/corpus"
     # What earlier runs found to reach new code, made small by libFuzzer's -merge=1.

@@ -92,7 +92,7 @@ def members(deb, wanted=lambda name: True):
             if name.lower().endswith(ARCHIVES) and zipfile.is_zipfile(io.BytesIO(data)):
                 with zipfile.ZipFile(io.BytesIO(data)) as inner:
                     for entry in inner.namelist():
-                        if not entry.endswith("/"):
+                        if not entry.endswith("/") and wanted(f"{name}!{entry}"):
                             yield f"{name}!{entry}", inner.read(entry)
             elif name.lower().endswith(".wad"):
                 for entry, music in lumps(data):
@@ -156,6 +156,7 @@ def fetch(package, rows, out, packages, keep):
     complaints = []
     if version != rows[0]["version"]:
         complaints.append(f"{package}: {rows[0]['suite']} has version {version}, the table was made from {rows[0]['version']}")
+    notice = f"usr/share/doc/{package}/copyright"
     with tempfile.TemporaryDirectory() as folder:
         deb = (keep or pathlib.Path(folder)) / address.rsplit("/", 1)[1]
         if not deb.exists():
@@ -163,9 +164,9 @@ def fetch(package, rows, out, packages, keep):
         if hashlib.sha256(deb.read_bytes()).hexdigest() != digest:
             deb.unlink()
             return complaints + [f"{package}: {address} has not the SHA-256 that the index states; run again"]
-        outer = {source.split("!")[0] for source in left}
-        notice = f"usr/share/doc/{package}/copyright"
-        for source, data in members(deb, lambda name: name in outer or name == notice):
+        # An archive is read for the sake of its members; members that nobody wants may be packed in any way.
+        wanted = {notice, *left, *(source.split("!")[0] for source in left)}
+        for source, data in members(deb, wanted.__contains__):
             if source == notice:
                 save(out / package / "copyright", data)
             for row in left.pop(source, []):

@@ -251,6 +251,16 @@ fn prepares_trains_resumes_and_exports() {
         }
     }
     assert!(error < 0.5 * plain, "squares {error}, without a head {plain}");
+    // A schedule by the clock says how much of its time is left, not how long its windows would take.
+    let mut timed = options(&cache, &folder.join("timed"));
+    (timed.windows, timed.time_limit) = (u64::MAX, Some(std::time::Duration::from_secs(1000)));
+    let mut left = Vec::new();
+    let timed = train(&timed, &mut |p| {
+        left.push(p.seconds_left);
+        left.len() < 2
+    });
+    assert!(!timed.expect("it trains").finished);
+    assert!(left[0] < 1000.0 && left[1] < left[0] && left[1] > 900.0, "{left:?}");
     let mut other = options(&cache, &folder.join("other model"));
     other.start = Start::of("musicnn-msd");
     assert!(matches!(train(&other, &mut |_| true), Err(TrainError::Encoder(_))), "another network");

@@ -178,7 +178,6 @@ fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
     let mut meter = Meter::new(context);
     let trained = train(&options, &mut |p: &Progress| {
         meter.show(p.share, || {
-            let left = (p.total.saturating_sub(p.windows)) as f64 / p.rate.max(1e-9);
             format!(
                 "step {}, {} windows, loss {:.4}, rate {:.1e}, {:.1} windows/s, {} left",
                 p.step,
@@ -186,7 +185,7 @@ fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
                 p.losses.total,
                 p.learning_rate,
                 p.rate,
-                clock(left)
+                clock(p.seconds_left)
             )
         });
         if let Some(v) = p.validation {

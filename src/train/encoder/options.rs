@@ -171,6 +171,8 @@ pub struct Progress {
     pub learning_rate: f64,
     /// Windows per second in this session.
     pub rate: f64,
+    /// Seconds to the end of the schedule at this rate, or by the time limit if that comes first.
+    pub seconds_left: f64,
     /// A validation, if one was just made.
     pub validation: Option<Validation>,
 }

@@ -10,8 +10,8 @@ use super::refine::inverse_factor;
 use super::validate::{embed, thin};
 use crate::encoder::conv::OpenL3Weights;
 
-/// Windows that the head is fitted on: a dozen for each dimension.
-const WINDOWS: usize = 6000;
+/// Windows that the head is fitted on: forty for each dimension.
+const WINDOWS: usize = 20_000;
 /// Penalty, as a share of the embedding's mean variance.
 const RIDGE: f64 = 1e-3;
 

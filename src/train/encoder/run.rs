@@ -181,7 +181,7 @@ impl<'a> Trainer<'a> {
                 self.run.seconds = before + clock.elapsed().as_secs_f64();
                 log::validation(&validation_file, &self.run, &last.unwrap_or_default())?;
             }
-            let elapsed = clock.elapsed().as_secs_f64();
+            let rate = (self.run.windows - first) as f64 / clock.elapsed().as_secs_f64().max(1e-9);
             let now = Progress {
                 step: self.run.step,
                 windows: self.run.windows,
@@ -189,7 +189,8 @@ impl<'a> Trainer<'a> {
                 share: self.share(),
                 losses,
                 learning_rate,
-                rate: (self.run.windows - first) as f64 / elapsed.max(1e-9),
+                rate,
+                seconds_left: self.seconds_left(rate),
                 validation,
             };
             if saved.elapsed() >= self.options.checkpoint_every {
@@ -216,6 +217,13 @@ impl<'a> Trainer<'a> {
         let by_windows = self.run.windows as f64 / self.options.windows.max(1) as f64;
         let by_time = self.options.time_limit.map_or(0.0, |t| self.run.seconds / t.as_secs_f64().max(1e-9));
         by_windows.max(by_time)
+    }
+
+    /// Seconds to the schedule's end at `rate` windows per second.
+    fn seconds_left(&self, rate: f64) -> f64 {
+        let windows = self.options.windows.saturating_sub(self.run.windows) as f64;
+        let limit = self.options.time_limit.map_or(f64::INFINITY, |t| t.as_secs_f64() - self.run.seconds);
+        (windows / rate.max(1e-9)).min(limit).max(0.0)
     }
 
     /// One step of the optimiser.
