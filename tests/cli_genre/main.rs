@@ -5,7 +5,9 @@
 
 // signals for other tests
 #[allow(dead_code)]
+#[path = "../common/mod.rs"]
 mod common;
+mod shelf;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,17 +15,12 @@ use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use common::Sandbox;
-use half::f16;
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
+use shelf::{D, Shelf, tags};
 use voisin::audio::tags::read_tags;
-use voisin::library::{
-    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
-};
-use voisin::track::ContentId;
 
-const D: usize = 24;
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
 
 fn json(output: &Output) -> Value {
@@ -38,93 +35,6 @@ fn text(bytes: &[u8]) -> String {
 
 fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
-}
-
-/// A library that is filled by hand.
-struct Shelf {
-    library: Library,
-    rng: StdRng,
-    centres: Vec<Vec<f32>>,
-    tracks: u32,
-}
-
-impl Shelf {
-    fn new(sandbox: &Sandbox) -> Self {
-        Self::with(sandbox, D, 8)
-    }
-
-    fn with(sandbox: &Sandbox, d: usize, styles: usize) -> Self {
-        let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
-        library
-            .set_model(&StoredModel {
-                name: "made-up".into(),
-                fingerprint: "made-up-fingerprint".into(),
-                dimension: d,
-                manifest_json: "{}".into(),
-            })
-            .unwrap();
-        let mut rng = StdRng::seed_from_u64(5);
-        let centres = (0..styles).map(|_| (0..d).map(|_| rng.random::<f32>() - 0.5).collect()).collect();
-        Self { library, rng, centres, tracks: 0 }
-    }
-
-    /// A track near the centre of a style; three tracks an artist.
-    fn put(&mut self, path: &Path, style: usize, genre: &str, spread: f32) {
-        let centre = self.centres[style].clone();
-        let vector: Vec<f32> = centre.iter().map(|c| c + spread * (self.rng.random::<f32>() - 0.5)).collect();
-        self.put_vector(path, &vector, genre, &format!("Artist {style} {}", self.tracks / 3));
-    }
-
-    fn put_vector(&mut self, path: &Path, vector: &[f32], genre: &str, artist: &str) {
-        let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
-        let unit: Vec<f32> = vector.iter().map(|v| v / norm).collect();
-        let windows = Array2::from_shape_fn((4, unit.len()), |(_, j)| {
-            f16::from_f32(3.0 * (unit[j] + 0.1 * (self.rng.random::<f32>() - 0.5)))
-        });
-        self.tracks += 1;
-        let mut content = [7u8; 32];
-        content[..4].copy_from_slice(&self.tracks.to_le_bytes());
-        self.library
-            .insert_track(&NewTrack {
-                audio: AudioFacts {
-                    content: ContentId(content),
-                    seconds: 180.0,
-                    sample_rate: 44_100,
-                    channels: 2,
-                    container: "mp3".into(),
-                    codec: "mp3".into(),
-                    packets: 1000,
-                    damaged_packets: 0,
-                },
-                file: FileRecord { path: path.to_owned(), size: 1, mtime_ns: 1 },
-                tags: tags(genre, artist),
-                vector: unit,
-                windows: TrackWindows { vectors: windows, starts: vec![0.0, 1.0, 2.0, 3.0] },
-            })
-            .unwrap();
-    }
-
-    /// `styles` genres of `n` tracks in one folder each: genre 0 in /music/genre 0, and so on.
-    fn fill(&mut self, styles: usize, n: usize, spread: f32) {
-        for i in 0..styles * n {
-            let style = i % styles;
-            self.tracks_of(style, &format!("/music/genre {style}/{i:03}.mp3"), spread);
-        }
-    }
-
-    fn tracks_of(&mut self, style: usize, path: &str, spread: f32) {
-        self.put(Path::new(path), style, &format!("Genre {style}"), spread);
-    }
-}
-
-fn tags(genre: &str, artist: &str) -> TrackTags {
-    TrackTags {
-        artist: Some(artist.to_owned()),
-        title: Some("Song".to_owned()),
-        album: Some("Album".to_owned()),
-        genres: if genre.is_empty() { Vec::new() } else { vec![genre.to_owned()] },
-        ..TrackTags::default()
-    }
 }
 
 #[test]
