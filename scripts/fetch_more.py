@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetches more free music for training, out of packages of several Debian and Ubuntu suites.
 
-    scripts/fetch_more.py models/corpus_more.tsv OUT --debian MIRROR --ubuntu MIRROR [--package NAME ...] [--keep FOLDER]
+    scripts/fetch_more.py models/corpus_more.tsv OUT --debian MIRROR [--ubuntu MIRROR] [--package NAME ...] [--keep FOLDER]
 
 MIRROR is the address of any mirror of the distribution's archive, the part before `/dists/`.
 
@@ -182,7 +182,7 @@ def main():
     parser.add_argument("table", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--debian", required=True, metavar="MIRROR", help="address of a mirror of Debian")
-    parser.add_argument("--ubuntu", required=True, metavar="MIRROR", help="address of a mirror of Ubuntu")
+    parser.add_argument("--ubuntu", metavar="MIRROR", help="address of a mirror of Ubuntu; without it, its packages are left out")
     parser.add_argument("--package", action="append", help="only this package; may be given several times")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the packages in this folder, and use those that are in it")
     options = parser.parse_args()
@@ -193,8 +193,11 @@ def main():
                 groups.setdefault((row["suite"], row["package"]), []).append(row)
     indexes, failed = {}, 0
     for (suite, package), rows in groups.items():
+        if suite in UBUNTU and not options.ubuntu:
+            print(f"{package}: in Ubuntu's {suite} alone, and no --ubuntu is given: left out", file=sys.stderr, flush=True)
+            continue
         if suite not in indexes:
-            indexes[suite] = index(suite, [options.debian.rstrip("/"), options.ubuntu.rstrip("/")])
+            indexes[suite] = index(suite, [options.debian.rstrip("/"), (options.ubuntu or "").rstrip("/")])
         complaints = fetch(package, rows, options.out, indexes[suite], options.keep)
         for line in complaints:
             print(line, file=sys.stderr, flush=True)
