@@ -38,8 +38,10 @@ fn ids(n: usize) -> Vec<TrackId> {
     (0..n as i64).map(|i| TrackId(3 * i + 5)).collect()
 }
 
+/// A graph however few the tracks are, built with the default care: with an `ef_construction` of 80, one build in twenty
+/// (two threads make no two alike) misses a recall of 0.99.
 fn graph_options() -> IndexOptions {
-    IndexOptions { graph_from: 0, ef_construction: 80, ..IndexOptions::default() }
+    IndexOptions { graph_from: 0, ..IndexOptions::default() }
 }
 
 fn mode(mode: SearchMode) -> SearchParams<'static> {
