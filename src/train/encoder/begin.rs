@@ -1,4 +1,4 @@
-//! The state that a run begins with: from random weights, from another run, or from its own checkpoint.
+//! The state that a run begins with: from random weights, another run, a finished model, or its own checkpoint.
 
 use std::path::Path;
 
