@@ -139,7 +139,7 @@ fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow:
     let mut seeds = Vec::new();
     for file in &scanned.files {
         match engine.library().find_by_path(&file.path)? {
-            Some(track) => seeds.push(engine.seed_of(track)?),
+            Some(track) => seeds.push(engine.seed_of_file(track, &file.path)?),
             None => missing += 1,
         }
     }
