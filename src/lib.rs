@@ -10,6 +10,8 @@
 //! [`engine::Engine`] joins the parts; [`genre`] and [`explore`] work on what the library holds.
 
 pub mod audio;
+#[doc(hidden)]
+pub mod cli;
 pub mod encoder;
 pub mod engine;
 mod error;

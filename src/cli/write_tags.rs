@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use crate::audio::AudioError;
+use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
+use crate::engine::Engine;
 use serde::Serialize;
-use voisin::audio::AudioError;
-use voisin::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
-use voisin::engine::Engine;
 
 use super::args::{ClassifyArgs, TableFormat};
 use super::classify::Answer;
