@@ -59,11 +59,11 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     };
     let title = args.title.clone().unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
     let picture =
-        StaticOptions { title: title.clone(), colour_by: args.colour_by.into(), ..StaticOptions::default() };
+        StaticOptions { title: title.clone(), colour_by: args.colour_by, ..StaticOptions::default() };
     let bytes = match extension.as_str() {
         "html" => {
             let folder = stored_path(&args.output);
-            map::html(&data, &title, folder.parent(), args.colour_by.into())?.into_bytes()
+            map::html(&data, &title, folder.parent(), args.colour_by)?.into_bytes()
         }
         "png" => map::png(&data, &picture)?,
         "svg" => map::svg(&data, &picture)?.into_bytes(),
