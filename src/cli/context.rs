@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
-use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
-use crate::library::{Library, OpenMode, default_dir};
 use anyhow::{Context as _, bail};
 
 use super::args::{EngineKind, Global};
 use super::render::Console;
+use crate::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
+use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
+use crate::library::{Library, OpenMode, default_dir};
 
 /// The program's surroundings, as the global options describe them.
 pub(crate) struct Context {

@@ -30,9 +30,7 @@ pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, EngineKind, ManArgs, ModelArgs, ModelCommand, NetworkKind,
     VariantKind,
 };
-pub(crate) use search::{
-    FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SearchKind, SimilarArgs, TableFormat,
-};
+pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
 pub(crate) use train::{
     EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, TrainArgs, TrainCommand, Weighted,
 };

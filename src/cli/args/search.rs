@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use crate::index::SearchMode;
+use crate::library::{TrackFilter, stored_path};
+
 /// Find the tracks that sound most like the given ones
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a playlist, which stands
@@ -91,6 +94,18 @@ pub(crate) struct SearchArgs {
     pub(crate) search: SearchKind,
 }
 
+impl SearchArgs {
+    pub(crate) fn mode(self) -> SearchMode {
+        match self.search {
+            _ if self.exact => SearchMode::Exact,
+            SearchKind::Auto => SearchMode::Auto,
+            SearchKind::Exact => SearchMode::Exact,
+            SearchKind::Scan => SearchMode::Scan,
+            SearchKind::Hnsw => SearchMode::Hnsw,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SearchKind {
     Auto,
@@ -124,6 +139,21 @@ pub(crate) struct FilterArgs {
     /// Only tracks at most this long, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_duration: Option<f64>,
+}
+
+impl FilterArgs {
+    pub(crate) fn filter(&self) -> TrackFilter {
+        TrackFilter {
+            genres: self.genre.clone(),
+            artists: self.artist.clone(),
+            exclude_artists: self.exclude_artist.clone(),
+            year_from: self.year.map(|span| span.first).filter(|&year| year != i32::MIN),
+            year_to: self.year.map(|span| span.last).filter(|&year| year != i32::MAX),
+            folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
+            seconds_from: self.min_duration,
+            seconds_to: self.max_duration,
+        }
+    }
 }
 
 /// An inclusive span of years.

@@ -3,8 +3,11 @@
 //! Results go to standard output, everything else to standard error. Text that comes from files (names, tags) is
 //! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
 
+pub(crate) mod kinship;
+pub(crate) mod neighbours;
 mod safe;
 mod table;
+pub(crate) mod track;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
