@@ -25,7 +25,7 @@ pub fn read_vectors(path: &Path) -> Result<Array2<f32>, EvalError> {
 /// Parses a `.npy` file; an error says what was found instead.
 ///
 /// The header is held against the bytes that are there before anything is allocated for what it promises.
-pub fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
+pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     /// NumPy itself reads no longer header.
     const LONGEST_HEADER: usize = 10_000;
     let length = match bytes.get(..12) {

@@ -23,8 +23,8 @@ pub(crate) use explore::{
 };
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs, StatusArgs,
-    VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs,
+    StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, EngineKind, ManArgs, ModelArgs, ModelCommand, NetworkKind,
@@ -119,4 +119,6 @@ pub(crate) enum Command {
     Model(ModelArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
+    #[command(hide = true)]
+    Examine(ExamineArgs),
 }
