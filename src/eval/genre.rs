@@ -12,7 +12,7 @@ use super::{
     },
 };
 use crate::genre::{
-    FitOptions, Genre, GenreModel, Queries, Spellings, TrainingSet, WindowSet, grouped_folds,
+    FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, WindowVectors, grouped_folds,
 };
 
 /// How an evaluation is done.
@@ -122,7 +122,7 @@ pub struct GenreReport {
 /// Cross-validates on held-out groups, nested: whatever is chosen, is chosen inside the training part.
 ///
 /// Tracks without labels are left out. A track of several genres counts as right when the answer is one of them.
-pub fn evaluate_genre(set: &TrainingSet, options: &EvalOptions) -> Result<GenreReport, EvalError> {
+pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<GenreReport, EvalError> {
     let data = Labelled::new(set);
     let k = data.genres.len();
     let mut groups = data.groups.clone();
@@ -333,7 +333,7 @@ struct Labelled {
 }
 
 impl Labelled {
-    fn new(set: &TrainingSet) -> Self {
+    fn new(set: &LabelledVectors) -> Self {
         let genres = Spellings::count(set.labels.iter().flatten()).genres();
         let classes = set
             .labels
@@ -379,12 +379,12 @@ impl Labelled {
         }
     }
 
-    fn window_set(&self) -> Option<WindowSet<'_>> {
-        self.windows.as_ref().map(|(vectors, owner)| WindowSet { vectors: vectors.view(), owner })
+    fn window_set(&self) -> Option<WindowVectors<'_>> {
+        self.windows.as_ref().map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner })
     }
 
-    fn set(&self) -> TrainingSet<'_> {
-        TrainingSet {
+    fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
             ids: &self.ids,
             vectors: self.vectors.view(),
             labels: &self.labels,
@@ -393,8 +393,8 @@ impl Labelled {
         }
     }
 
-    fn queries(&self) -> Queries<'_> {
-        Queries { windows: self.window_set(), ..Queries::of(self.vectors.view()) }
+    fn queries(&self) -> QueryVectors<'_> {
+        QueryVectors { windows: self.window_set(), ..QueryVectors::of(self.vectors.view()) }
     }
 }
 

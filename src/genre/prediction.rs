@@ -38,6 +38,15 @@ impl GenrePrediction {
         kin.filter(|(i, g)| *i == 0 || g.share >= 0.1).map(|(_, g)| &g.genre).collect()
     }
 
+    /// The answer in words, with its probability.
+    pub fn summary(&self) -> String {
+        let percent = format!("{:.0} %", 100.0 * self.probability);
+        match self.unknown {
+            Some(_) => format!("{} ({percent})", self.sentence()),
+            None => format!("{}, {} ({percent}); {}", self.best, self.confidence, self.agreement),
+        }
+    }
+
     /// One sentence for a person.
     pub fn sentence(&self) -> String {
         let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();

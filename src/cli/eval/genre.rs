@@ -1,7 +1,7 @@
 //! `voisin eval genre`.
 
 use crate::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
-use crate::genre::{FitOptions, PredictOptions, TrainingSet};
+use crate::genre::{FitOptions, LabelledVectors, PredictOptions};
 use crate::track::TrackId;
 
 use super::super::Ending;
@@ -28,7 +28,8 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         None => (0..x.nrows()).collect(),
     };
     let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
-    let set = TrainingSet { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
+    let set =
+        LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
     let (Some(test), Some(out)) = (&args.test_vectors, &args.predictions) else {
         return cross_validate(&set, args);
     };
@@ -62,7 +63,7 @@ fn fit(args: &EvalGenreArgs) -> FitOptions {
     FitOptions { min_tracks: args.min_tracks as usize, ..FitOptions::default() }
 }
 
-fn cross_validate(set: &TrainingSet, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
+fn cross_validate(set: &LabelledVectors, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let options = EvalOptions {
         folds: args.folds as usize,
         repeats: args.repeats as usize,
