@@ -243,6 +243,10 @@ fn the_first_guess_needs_no_labels_and_no_library() {
     let nothing = sandbox.run(["classify", &file, "--among", "polka"]);
     assert_eq!(nothing.status.code(), Some(2));
     assert!(text(&nothing.stderr).contains("the genres that can are Blues"), "{}", text(&nothing.stderr));
+    // What nobody can promise is not written, and that is said.
+    let write = sandbox.run(["classify", &file, "--write-tags", "--dry-run"]);
+    assert_eq!(write.status.code(), Some(2));
+    assert!(text(&write.stderr).contains("a first guess is too unsure"), "{}", text(&write.stderr));
     // A library without a label: its tracks, by name.
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::args::TableFormat;
-use super::render::{self, Align, Table};
+use super::render::{self, Align, Table, count};
 use super::similar::lossy;
 use crate::engine::{Evidence, Finding, GenreAnswer};
 use crate::genre::{
@@ -39,6 +39,8 @@ struct AnswerJson<'a> {
     basis: Option<BTreeMap<&'a str, Basis>>,
     head: Option<BTreeMap<&'a str, f32>>,
     votes: BTreeMap<&'a str, f32>,
+    /// How many labelled tracks voted; `evidence` holds the weightiest.
+    voters: usize,
     evidence: Vec<EvidenceJson>,
 }
 
@@ -118,7 +120,7 @@ pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
     line(&format!("{}: {}", lossy(&answer.path), answer.summary()))?;
     match &answer.finding {
         Finding::FirstGuess(guess) => print_guess(guess),
-        Finding::Vote { votes, evidence } => print_votes(votes, evidence),
+        Finding::Vote { votes, evidence, .. } => print_votes(votes, evidence),
         Finding::Head { prediction, evidence } => print_prediction(prediction, evidence),
     }
 }
@@ -147,6 +149,10 @@ fn print_votes(votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
     if !others.is_empty() {
         line(&format!("  then: {}", others.join(", ")))?;
     }
+    let voters = count(votes.count as u64, "labelled track");
+    line(&format!(
+        "  {voters} voted, nearest first; a weight falls by a factor e with each 0.1 of similarity"
+    ))?;
     print_voters(evidence)
 }
 
@@ -157,6 +163,14 @@ fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyh
     }
     line(&format!("  neighbours: {}", shares(&prediction.votes.shares)))?;
     line(&format!("  stranger than {} of the library's own tracks", percent(prediction.novelty)))?;
+    let voters = count(prediction.votes.count as u64, "labelled track");
+    let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
+    line(&format!(
+        "  {voters} voted; the {} with most weight ({} of it) are listed, nearest first",
+        evidence.len(),
+        percent(weight)
+    ))?;
+    line("  a weight is by nearness in what tells the genres apart; similarity is in all that is heard")?;
     print_voters(evidence)
 }
 
@@ -223,6 +237,7 @@ fn json(answer: &GenreAnswer) -> AnswerJson<'_> {
         basis: guess.map(|guess| guess.shares.iter().map(|s| (s.genre.name(), s.basis)).collect()),
         head: prediction.map(|p| map(&p.head)),
         votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
+        voters: votes.map_or(0, |votes| votes.count),
         evidence: answer
             .evidence()
             .iter()

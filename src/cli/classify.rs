@@ -14,6 +14,9 @@ use crate::engine::{
 };
 use crate::library::{Library, LibraryError};
 
+/// How often answers must be right that are written into files, where nobody says.
+const WRITTEN_PRECISION: f32 = 0.9;
+
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     let mut engine = open(context, args)?;
     let options = ClassifyOptions {
@@ -21,11 +24,17 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         neighbours: args.neighbours.map(|n| n as usize),
         other_artists: args.other_artists,
         among: args.among.clone(),
-        precision: args.precision,
+        precision: args.precision.or(args.write.write_tags.then_some(WRITTEN_PRECISION)),
+        or_share: args.write.write_tags,
         mode: mode(args.search),
     };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
     let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| tell(context, &news))?;
+    if args.write.write_tags && matches!(classifier, Classifier::FirstGuess(_)) {
+        anyhow::bail!(
+            "a first guess is too unsure to be written into files: give some tracks a genre (tags, --label-from folder or a CSV file) and run \"voisin train genre\" first"
+        );
+    }
     let mut failed = 0;
     let answers = match (&classifier, &engine) {
         (Classifier::FirstGuess(guess), engine) => {

@@ -103,7 +103,7 @@ pub(crate) fn run(
     for (outcome, text) in [
         (Outcome::Kept, "kept the genre they have (--overwrite replaces it)"),
         (Outcome::Unchanged, "had this genre already"),
-        (Outcome::Unknown, "left alone, their genre being unknown"),
+        (Outcome::Unknown, "left alone, their genre being unknown (a lower --precision writes more)"),
         (Outcome::Failed, "failed"),
     ] {
         if of(outcome) > 0 {

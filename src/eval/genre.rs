@@ -28,11 +28,20 @@ pub struct EvalOptions {
     pub fit: FitOptions,
     /// Whether the rivals run too.
     pub rivals: bool,
+    /// What a group is, in the singular: artist, album …
+    pub group: String,
 }
 
 impl Default for EvalOptions {
     fn default() -> Self {
-        Self { folds: 5, repeats: 2, seed: 1, fit: FitOptions::default(), rivals: true }
+        Self {
+            folds: 5,
+            repeats: 2,
+            seed: 1,
+            fit: FitOptions::default(),
+            rivals: true,
+            group: "artist".to_owned(),
+        }
     }
 }
 
@@ -105,8 +114,10 @@ pub struct GenreDetails {
 pub struct GenreReport {
     /// Labelled tracks.
     pub tracks: usize,
-    /// Groups (artists) among them.
+    /// Groups among them.
     pub groups: usize,
+    /// What a group is: artist, album …
+    pub group: String,
     /// Outer folds.
     pub folds: usize,
     /// Dealings of the folds.
@@ -204,6 +215,7 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
     Ok(GenreReport {
         tracks: data.len(),
         groups: groups.len(),
+        group: options.group.clone(),
         folds: options.folds.max(2),
         repeats: options.repeats.max(1),
         methods,
@@ -407,11 +419,13 @@ impl GenreReport {
         // writing to a String cannot fail
         let _ = writeln!(
             out,
-            "{} tracks by {} artists, {} genres; {} folds by artist, dealt {} time(s); mean ± spread over folds, %\n",
+            "{} tracks of {} {}s, {} genres; {} folds by {}, dealt {} time(s); mean ± spread over folds, %\n",
             self.tracks,
             self.groups,
+            self.group,
             self.details.genres.len(),
             self.folds,
+            self.group,
             self.repeats
         );
         let _ = writeln!(out, "{:<18}{:>13} {:>13} {:>13}", "", "accuracy", "balanced", "macro F1");

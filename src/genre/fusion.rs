@@ -1,9 +1,9 @@
 //! Joining head and vote: weights that depend on how novel a track is, fitted on out-of-fold predictions.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
-use super::{Novelty, core::Voices, data::thinned};
+use super::{Novelty, core::Voices, data::thinned, model::argmax};
 
 /// Pull of the weights' proportions towards equal voices near the training data and neighbours far from it, in
 /// tracks. Their common scale, the temperature, is free. A few hundred tracks cannot tell one mix from another:
@@ -33,6 +33,29 @@ pub struct Fusion {
     pub wide_far: f64,
     /// What novelty is measured against.
     pub novelty: Novelty,
+}
+
+/// Flattens joined probabilities until the likeliest genre is no likelier than the surer of head and vote finds it,
+/// unless both name that genre first: two doubts do not make a certainty, two agreeing witnesses may.
+///
+/// - `joined`, `head`, `vote`: probabilities of one track, `[classes]` each
+fn no_surer_than_its_parts(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>, vote: ArrayView1<f32>) {
+    let best = argmax(joined.view());
+    let most = head[best].max(vote[best]);
+    if joined[best] <= most || (argmax(head) == best && argmax(vote) == best) {
+        return;
+    }
+    // joined^power, scaled to sum 1: its largest value falls with the power, down to that of equal parts
+    let top = f64::from(joined[best]);
+    let ratios: Vec<f64> = joined.iter().map(|&p| (f64::from(p) / top).max(1e-300).ln()).collect();
+    let largest = |power: f64| ratios.iter().map(|r| (power * r).exp()).sum::<f64>().recip();
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..40 {
+        let power = f64::midpoint(low, high);
+        if largest(power) > f64::from(most) { high = power } else { low = power }
+    }
+    let scale = largest(low);
+    joined.iter_mut().zip(&ratios).for_each(|(p, r)| *p = ((low * r).exp() * scale) as f32);
 }
 
 /// Held-out predictions of one kind, with what they should have been.
@@ -201,6 +224,8 @@ impl Fusion {
             let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = z.iter().map(|z| (z - max).exp()).sum();
             p.iter_mut().zip(&z).for_each(|(p, z)| *p = ((z - max).exp() / sum) as f32);
+            let head = voices.head.row(row).mapv(f32::exp);
+            no_surer_than_its_parts(p, head.view(), voices.shares.row(row));
         }
         (out, scores)
     }
@@ -279,6 +304,25 @@ mod tests {
         // calibrated: 90 % right, and said with 90 %
         let sure = (0..n).map(|i| f64::from(p[[i, 0]].max(p[[i, 1]]))).sum::<f64>() / n as f64;
         assert!((sure - 0.9).abs() < 0.03, "{sure}");
+    }
+
+    #[test]
+    fn two_doubts_make_no_certainty_and_two_witnesses_may() {
+        let joined_of = |head: [f32; 3], vote: [f32; 3]| {
+            let mut joined = ndarray::arr1(&[0.96f32, 0.03, 0.01]);
+            no_surer_than_its_parts(
+                joined.view_mut(),
+                ndarray::arr1(&head).view(),
+                ndarray::arr1(&vote).view(),
+            );
+            assert!((joined.sum() - 1.0).abs() < 1e-5 && joined[0] > joined[1] && joined[1] > joined[2]);
+            joined[0]
+        };
+        assert!((joined_of([0.3, 0.4, 0.3], [0.58, 0.22, 0.2]) - 0.58).abs() < 1e-4);
+        assert!((joined_of([0.5, 0.4, 0.1], [0.58, 0.22, 0.2]) - 0.96).abs() < 1e-6);
+        assert!((joined_of([0.98, 0.01, 0.01], [0.2, 0.5, 0.3]) - 0.96).abs() < 1e-6);
+        // neither finds it likelier than an even share, which is the least that a likeliest genre can have
+        assert!(joined_of([0.2, 0.4, 0.4], [0.1, 0.6, 0.3]) < 0.35);
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub struct PredictOptions {
     pub precision: Option<f32>,
     /// Tracks more novel than this share of the collection's own are unknown; above 1: never.
     pub novelty: f32,
-    /// Voters kept as evidence.
+    /// Voters kept as evidence: those of most weight.
     pub voters: usize,
     /// Genres kept in each list of shares.
     pub genres: usize,
@@ -185,11 +185,15 @@ impl GenreModel {
         queries.check(self.dimension())?;
         let voices = self.voices(queries)?;
         let (mut fused, scores) = self.fusion.apply(&voices);
+        let unlimited = (!options.among.is_empty()).then(|| fused.clone());
         self.keep_among(&mut fused, &options.among)?;
         let threshold = options.precision.map_or(0.0, |p| self.threshold(p));
         Ok((0..queries.vectors.nrows())
             .into_par_iter()
-            .map(|i| self.answer(queries, &voices, &fused, scores[i], threshold, i, options))
+            .map(|i| {
+                let answer = self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
+                unlimited.as_ref().map_or(answer.clone(), |p| self.limited(answer, p.row(i)))
+            })
             .collect())
     }
 
@@ -280,7 +284,7 @@ impl GenreModel {
         let top = near.first().map_or(0.0, |n| n.similarity);
         let weights: Vec<f32> = near.iter().map(|n| ((n.similarity - top) / temperature).exp()).collect();
         let total: f32 = weights.iter().sum();
-        let voters = near
+        let mut voters: Vec<Voter> = near
             .iter()
             .zip(&weights)
             .take(options.voters)
@@ -291,6 +295,7 @@ impl GenreModel {
                 weight: w / total,
             })
             .collect();
+        voters.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
         let head = if self.core.settings.head_classes.is_empty() {
             Vec::new()
         } else {
@@ -300,6 +305,7 @@ impl GenreModel {
             genre: unknown.is_none().then(|| self.genres[best].clone()),
             best: self.genres[best].clone(),
             probability,
+            without_limit: None,
             unknown,
             novelty,
             novelty_score: score as f32,
@@ -307,8 +313,19 @@ impl GenreModel {
             agreement,
             probabilities: list(fused.row(i)),
             head,
-            votes: Votes { shares: list(voices.shares.row(i)), voters },
+            votes: Votes { shares: list(voices.shares.row(i)), voters, count: near.len() },
         }
+    }
+
+    /// Says of an answer among some genres what it would be among all, and how sure it is seen from there.
+    fn limited(&self, mut answer: GenrePrediction, all: ndarray::ArrayView1<f32>) -> GenrePrediction {
+        let best = argmax(all);
+        if self.genres[best] != answer.best {
+            let of = |genre: &Genre| self.genres.binary_search(genre).map_or(0.0, |at| all[at]);
+            answer.confidence = Confidence::of(of(&answer.best));
+            answer.without_limit = Some(GenreShare { genre: self.genres[best].clone(), share: all[best] });
+        }
+        answer
     }
 
     /// The largest shares, ties by genre; those of nothing left out.

@@ -125,8 +125,10 @@ pub struct Voter {
 pub struct Votes {
     /// Every genre voted for, largest share first, ties by key; they sum to 1 unless nobody voted.
     pub shares: Vec<GenreShare>,
-    /// Who voted, nearest first.
+    /// Who voted, nearest first; of a trained model's vote only the weightiest.
     pub voters: Vec<Voter>,
+    /// How many voted.
+    pub count: usize,
 }
 
 impl Votes {
@@ -188,7 +190,7 @@ pub fn vote(
             weight: (w / total) as f32,
         })
         .collect();
-    Ok(Votes { shares, voters })
+    Ok(Votes { shares, count: order.len(), voters })
 }
 
 /// Shares of the classes among voters, `[m, classes]`: what [`vote`] computes, over rows.

@@ -5,8 +5,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use voisin::{
     genre::{
-        FitOptions, Genre, GenreError, GenreModel, PredictOptions, Provenance, QueryVectors, UnknownReason,
-        suspects,
+        Agreement, FitOptions, Genre, GenreError, GenreModel, GenreShare, PredictOptions, Provenance,
+        QueryVectors, UnknownReason, suspects,
     },
     track::TrackId,
 };
@@ -29,6 +29,8 @@ fn a_fit_answers_with_evidence_and_repeats_exactly() {
         assert!((answer.probability - answer.probabilities[0].share).abs() < 1e-6);
         assert!(!answer.votes.voters.is_empty() && answer.votes.voters.len() <= 10);
         assert!(answer.votes.voters.iter().all(|v| (-1.001..=1.001).contains(&v.similarity)));
+        assert!(answer.votes.voters.is_sorted_by(|a, b| a.similarity >= b.similarity));
+        assert!(answer.votes.count >= answer.votes.voters.len());
         assert!(!answer.sentence().is_empty());
     }
     let json = serde_json::to_value(&answers[0]).unwrap();
@@ -78,6 +80,17 @@ fn strangers_are_unknown_and_precision_is_kept() {
         .filter_map(|(a, l)| a.genre.as_ref().map(|g| l.contains(g)))
         .collect();
     let precision = given.iter().filter(|r| **r).count() as f64 / given.len() as f64;
+    // surer than the surest part only where both parts name the answer
+    for answer in &answers {
+        let part =
+            |list: &[GenreShare]| list.iter().find(|s| s.genre == answer.best).map_or(0.0, |s| s.share);
+        let surest = part(&answer.head).max(part(&answer.votes.shares));
+        assert!(
+            answer.agreement == Agreement::Both || answer.probability <= surest.max(0.2) + 1e-3,
+            "{answer:?}"
+        );
+    }
+    assert!(model.quality().calibration_error <= 0.05, "{:?}", model.quality());
     println!("precision asked 0.9, found {precision:.3} on {} of 1500", given.len());
     assert!(given.len() > 300 && precision > 0.87, "{precision} of {}", given.len());
     assert!(model.threshold(0.9) >= model.threshold(0.5));

@@ -66,7 +66,7 @@ fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<Stri
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
     let joined = joins(&engine.taxonomy()?, &output.join)?;
-    let tracks = engine.labelled_tracks(&output.labels.source(), &GroupBy::Artist, false)?;
+    let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist, false)?;
     let first: Vec<Option<String>> = tracks
         .labels
         .iter()

@@ -16,6 +16,8 @@ pub struct GenreAnswer {
     pub path: PathBuf,
     /// Whether `path` is what was named: then it alone stands for the track.
     pub is_named_file: bool,
+    /// Whether only some genres were allowed.
+    pub is_limited: bool,
     /// What was found.
     pub finding: Finding,
 }
@@ -31,6 +33,8 @@ pub enum Finding {
         votes: Votes,
         /// The voters, nearest first.
         evidence: Vec<Evidence>,
+        /// Share of the votes below which the answer is unknown.
+        least_share: f32,
     },
     /// The trained head and labelled neighbours together.
     Head {
@@ -42,15 +46,15 @@ pub enum Finding {
 }
 
 impl GenreAnswer {
-    pub(super) fn new(seed: Seed, finding: Finding) -> Self {
-        Self { track: seed.track, path: seed.path, is_named_file: seed.is_named_file, finding }
+    pub(super) fn new(seed: Seed, is_limited: bool, finding: Finding) -> Self {
+        Self { track: seed.track, path: seed.path, is_named_file: seed.is_named_file, is_limited, finding }
     }
 
     /// The answer; `None` where it is unknown, or nobody could vote.
     pub fn genre(&self) -> Option<&Genre> {
         match &self.finding {
             Finding::FirstGuess(guess) => guess.genre.as_ref(),
-            Finding::Vote { .. } => self.best(),
+            Finding::Vote { least_share, .. } => self.best().filter(|_| self.probability() >= *least_share),
             Finding::Head { prediction, .. } => prediction.genre.as_ref(),
         }
     }
@@ -77,7 +81,9 @@ impl GenreAnswer {
     pub fn unknown(&self) -> Option<UnknownReason> {
         match &self.finding {
             Finding::FirstGuess(guess) => guess.genre.is_none().then_some(UnknownReason::Unsure),
-            Finding::Vote { .. } => None,
+            Finding::Vote { .. } => {
+                (self.best().is_some() && self.genre().is_none()).then_some(UnknownReason::Unsure)
+            }
             Finding::Head { prediction, .. } => prediction.unknown,
         }
     }
@@ -85,14 +91,16 @@ impl GenreAnswer {
     /// The answer in words, without the track.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability());
+        let limit = if self.is_limited { "of the genres allowed, " } else { "" };
+        let genre = match (self.genre(), self.best()) {
+            (Some(genre), _) => genre.to_string(),
+            (None, Some(best)) => format!("unknown: too unsure to say; perhaps {best}"),
+            (None, None) => "unknown".to_owned(),
+        };
         match &self.finding {
-            Finding::FirstGuess(_) => {
-                format!("{} ({percent})", self.genre().map_or("unknown", Genre::name))
-            }
-            Finding::Vote { .. } => {
-                format!("{} ({percent} of the votes)", self.genre().map_or("unknown", Genre::name))
-            }
-            Finding::Head { prediction, .. } => prediction.summary(),
+            Finding::FirstGuess(_) => format!("{limit}{genre} ({percent})"),
+            Finding::Vote { .. } => format!("{limit}{genre} ({percent} of the votes)"),
+            Finding::Head { prediction, .. } => format!("{limit}{}", prediction.summary()),
         }
     }
 

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use super::RETRAIN_SHARE;
-use super::answer::GenreAnswer;
+use super::answer::{Finding, GenreAnswer};
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::vote_options;
 use crate::engine::{Embedder, Engine, EngineError, Seed};
-use crate::genre::{Genre, GenreError, GenreModel, PredictOptions, Priors, Taxonomy};
+use crate::genre::{Genre, GenreError, GenreModel, PredictOptions, Priors, Taxonomy, VoteOptions};
 use crate::index::SearchMode;
 use crate::library::{Library, OpenMode};
 
 /// How tracks are classified.
 #[derive(Debug, Clone, Default)]
 pub struct ClassifyOptions {
-    /// Where labels come from; `None`: where the trained head has them from, or the tags where there is no head.
+    /// Where labels come from; `None`: as [`Engine::label_source`] says.
     pub labels: Option<LabelSource>,
     /// Let so many neighbours vote, without the trained head. `None`: the head answers where there is one.
     pub neighbours: Option<usize>,
@@ -26,6 +26,8 @@ pub struct ClassifyOptions {
     pub among: Vec<String>,
     /// Answers less sure than this precision asks for are unknown; only a trained head can promise one.
     pub precision: Option<f32>,
+    /// Where no head can promise the precision, take it as the least share of the votes instead of refusing.
+    pub or_share: bool,
     /// How neighbours are found where no head helps them.
     pub mode: SearchMode,
 }
@@ -37,6 +39,8 @@ pub enum GenreNews {
     NeighboursAskedFor,
     /// There is no trained head.
     NoHead,
+    /// No head can promise this precision: it is the least share of the votes.
+    ShareForPrecision(f32),
     /// There is one that cannot be used.
     UnusableHead(EngineError),
     /// There is one that was trained on other labels than asked for.
@@ -84,6 +88,11 @@ impl std::fmt::Display for GenreNews {
             Self::NoHead => f.write_str(
                 "no trained head yet (\"voisin train genre\" makes one): the neighbours vote alone",
             ),
+            Self::ShareForPrecision(share) => write!(
+                f,
+                "without a trained head no precision can be promised: genres with less than {:.0} % of the votes count as unknown",
+                100.0 * share
+            ),
             Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
             Self::OtherLabels { asked, trained } => write!(
                 f,
@@ -127,7 +136,7 @@ pub struct Labelled {
 }
 
 enum Voice {
-    Vote { priors: Priors, neighbours: Option<usize>, mode: SearchMode },
+    Vote { priors: Priors, options: VoteOptions, mode: SearchMode, least_share: f32, is_limited: bool },
     Head { model: Box<GenreModel>, options: PredictOptions },
 }
 
@@ -190,6 +199,12 @@ impl Classifier {
         embedder: impl FnOnce(Option<&Library>) -> Result<Arc<Embedder>, EngineError>,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
+        if options.neighbours.is_some() {
+            return Err(EngineError::NoLabels);
+        }
+        if options.precision.is_some() && !options.or_share {
+            return Err(EngineError::NoHead { what: "--precision" });
+        }
         let among = genres_named(&options.among, &Taxonomy::default());
         match FirstGuess::new(engine, embedder(engine.map(Engine::library))?, &among)? {
             Some(guess) => {
@@ -210,7 +225,7 @@ impl Labelled {
         head: Option<GenreHead>,
         mut tracks: LabelledTracks,
         options: &ClassifyOptions,
-        tell: impl FnMut(GenreNews),
+        mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
         let among = genres_named(&options.among, &engine.taxonomy()?);
         let voice = if let Some(head) = head {
@@ -219,15 +234,24 @@ impl Labelled {
             let options = PredictOptions { precision: options.precision, among, ..PredictOptions::default() };
             Voice::Head { model: Box::new(model), options }
         } else {
-            if options.precision.is_some() {
-                return Err(EngineError::NoHead { what: "--precision" });
+            if let Some(precision) = options.precision {
+                if !options.or_share {
+                    return Err(EngineError::NoHead { what: "--precision" });
+                }
+                tell(GenreNews::ShareForPrecision(precision));
             }
             if !among.is_empty() {
                 tracks.keep_among(&among)?;
             }
             engine.refresh_index()?;
             let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
-            Voice::Vote { priors, neighbours: options.neighbours, mode: options.mode }
+            Voice::Vote {
+                priors,
+                options: vote_options(options.neighbours),
+                mode: options.mode,
+                least_share: options.precision.unwrap_or(0.0),
+                is_limited: !among.is_empty(),
+            }
         };
         Ok(Self { tracks, voice, other_artists: options.other_artists })
     }
@@ -243,13 +267,15 @@ impl Labelled {
             Voice::Head { model, options } => {
                 engine.ask_head(model, &self.tracks, seeds, options, self.other_artists)
             }
-            Voice::Vote { priors, neighbours, mode } => {
-                let options = vote_options(*neighbours);
-                seeds
-                    .into_iter()
-                    .map(|seed| engine.vote(seed, &self.tracks, priors, &options, self.other_artists, *mode))
-                    .collect()
-            }
+            Voice::Vote { priors, options, mode, least_share, is_limited } => seeds
+                .into_iter()
+                .map(|seed| {
+                    let (votes, evidence) =
+                        engine.vote(&seed, &self.tracks, priors, options, self.other_artists, *mode)?;
+                    let finding = Finding::Vote { votes, evidence, least_share: *least_share };
+                    Ok(GenreAnswer::new(seed, *is_limited, finding))
+                })
+                .collect(),
         }
     }
 }

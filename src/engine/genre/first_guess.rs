@@ -49,6 +49,7 @@ impl FirstGuess {
             track: None,
             path: path.to_owned(),
             is_named_file: true,
+            is_limited: !self.among.is_empty(),
             finding: Finding::FirstGuess(guess),
         })
     }

@@ -153,7 +153,7 @@ impl Engine {
             for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
                 let evidence = tracks.evidence(&prediction.votes.voters);
                 let finding = Finding::Head { prediction: Box::new(prediction), evidence };
-                answers.push(GenreAnswer::new(seed, finding));
+                answers.push(GenreAnswer::new(seed, !options.among.is_empty(), finding));
             }
         }
     }

@@ -249,6 +249,14 @@ impl Engine {
         Ok(if file.is_file() { shipped.with_user_file(&file)? } else { shipped })
     }
 
+    /// Where labels come from where nobody says: from where the trained head has them, or the tags if there is none.
+    pub fn label_source(&self) -> LabelSource {
+        match self.genre_head() {
+            Ok(Some(head)) => head.source(),
+            Ok(None) | Err(_) => LabelSource::default(),
+        }
+    }
+
     /// Reads vectors, labels and groups of all tracks.
     ///
     /// - `windows`: read window vectors of labelled tracks too, as far as they are kept

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::answer::{Finding, GenreAnswer};
+use super::evidence::Evidence;
 use super::labels::LabelledTracks;
 use crate::engine::search::SAME_RECORDING;
 use crate::engine::{Collection, Engine, EngineError, Seed};
@@ -19,7 +19,7 @@ pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
 }
 
 impl Engine {
-    /// Names the genre of a track by the vote of its labelled neighbours.
+    /// Lets the labelled neighbours of a track vote for its genre.
     ///
     /// A track never votes for itself, nor does another copy of it. The index must have been opened.
     ///
@@ -27,13 +27,13 @@ impl Engine {
     /// - `other_artists`: tracks of the same artist do not vote
     pub(super) fn vote(
         &self,
-        seed: Seed,
+        seed: &Seed,
         tracks: &LabelledTracks,
         priors: &Priors,
         options: &VoteOptions,
         other_artists: bool,
         mode: SearchMode,
-    ) -> Result<GenreAnswer, EngineError> {
+    ) -> Result<(Votes, Vec<Evidence>), EngineError> {
         let own_group =
             seed.track.filter(|_| other_artists).and_then(|own| Some(tracks.groups[tracks.row(own)?]));
         let found = self.search_until(&seed.vector, options.k, mode, None, |neighbor| {
@@ -50,7 +50,7 @@ impl Engine {
             .collect();
         let votes = vote(&neighbours, priors, options)?;
         let evidence = tracks.evidence(&votes.voters);
-        Ok(GenreAnswer::new(seed, Finding::Vote { votes, evidence }))
+        Ok((votes, evidence))
     }
 }
 
