@@ -219,7 +219,7 @@ fn measure() {
         std::env::var("DIR").unwrap_or_else(|_| std::env::temp_dir().display().to_string()),
     )
     .unwrap();
-    let mut library = Library::open_with(dir.path(), OpenMode::Create, MIGRATIONS, page_size).unwrap();
+    let mut library = Library::open_with(dir.path(), OpenMode::Create, &migrations(), page_size).unwrap();
     library.set_model(&model(512)).unwrap();
 
     let measure_inserts = |name: &str, first: u64, library: &mut Library| {
