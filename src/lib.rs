@@ -22,6 +22,7 @@ pub mod features;
 pub mod genre;
 pub mod index;
 pub mod library;
+pub mod metrics;
 pub mod track;
 pub mod train;
 

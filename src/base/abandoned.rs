@@ -19,11 +19,12 @@ pub(crate) fn hold(file: &File) {
     let _ = file.try_lock();
 }
 
-/// The temporary files in `folder` whose owners have ended. Folders are left out: they cannot be locked.
-pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
+/// The files in `folder` whose names begin with `prefix` and whose owners have ended. Folders are left out: they cannot be
+/// locked.
+pub(crate) fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .map(|entry| entry.path())
         .filter(|path| is_abandoned(path))
@@ -60,9 +61,9 @@ mod tests {
         hold(&file);
         std::fs::write(folder.path().join("voisin-abc"), "").unwrap();
         std::fs::create_dir(folder.path().join(".voisin-folder")).unwrap();
-        assert_eq!(files_in(folder.path()), Vec::<PathBuf>::new());
+        assert_eq!(files_in(folder.path(), PREFIX), Vec::<PathBuf>::new());
         drop(file);
-        assert_eq!(files_in(folder.path()), [path]);
-        assert_eq!(files_in(&folder.path().join("none")), Vec::<PathBuf>::new());
+        assert_eq!(files_in(folder.path(), PREFIX), [path]);
+        assert_eq!(files_in(&folder.path().join("none"), PREFIX), Vec::<PathBuf>::new());
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 
-use super::args::{EngineKind, Global};
+use super::args::Global;
 use super::render::Console;
 use crate::encoder::{Encoder, EncoderError, EncoderOptions, ModelRef, Precision, models, models_dir};
 use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
@@ -103,10 +103,7 @@ impl Context {
         };
         let device = self.global.device.resolve()?;
         let options = EncoderOptions {
-            engine: match self.global.engine {
-                EngineKind::Fast => crate::encoder::Engine::Fast,
-                EngineKind::Candle => crate::encoder::Engine::Candle,
-            },
+            engine: self.global.engine,
             precision: self.global.dtype,
             ..EncoderOptions::default()
         };

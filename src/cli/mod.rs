@@ -59,6 +59,7 @@ pub fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(ending) => ending.into(),
+        Err(error) if error.is::<render::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             render::print_error(&error);
             let nothing_found = error.downcast_ref::<crate::engine::EngineError>().is_some_and(|error| {

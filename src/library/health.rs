@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::store::{NORM_TOLERANCE, f32_bytes, is_gone, norm};
+use super::store::{f32_bytes, is_gone};
 use super::{Library, Result, checksum, paths, read};
+use crate::base::vector::{NORM_TOLERANCE, make_unit, norm};
 use crate::track::TrackId;
 
 /// Something that is wrong with a library.
@@ -243,17 +244,6 @@ fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::R
     Ok(finite.then(|| sum.into_iter().map(|sum| (sum / count as f64) as f32).collect()))
 }
 
-fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
-    let norm = norm(&vector);
-    if !norm.is_normal() {
-        return None;
-    }
-    for value in &mut vector {
-        *value = (f64::from(*value) / norm) as f32;
-    }
-    Some(vector)
-}
-
 fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<RepairReport> {
     let mut report = RepairReport::default();
     let health = check(tx, true)?;
@@ -293,6 +283,10 @@ fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<Re
     }
     report.remaining = check(tx, true)?.findings;
     Ok(report)
+}
+
+fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
+    make_unit(&mut vector).then_some(vector)
 }
 
 /// Makes a vector again from its windows, if they are sound; tells whether they are.
@@ -337,7 +331,7 @@ fn mend_vector(
     if pool_again(tx, track, dimension, report)? {
         return Ok(());
     }
-    let scaled = (Some(held.len()) == dimension).then(|| unit(held)).flatten();
+    let scaled = (Some(held.len()) == dimension).then_some(held).and_then(unit);
     if let Some(scaled) = scaled {
         report.renormalised += 1;
         return put(tx, track, &scaled);

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, Row};
 
 use super::open::{PAGE_SIZE, migrations};
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, paths};
-use crate::base::abandoned::PREFIX;
+use crate::base::atomic_file;
 
 /// The outcome of [`salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +54,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
     let _lock = WriterLock::try_take(dir)?;
     let io = |action, at: &Path, source| LibraryError::Io { action, path: at.to_path_buf(), source };
-    let staging = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(dir)
-        .map_err(|source| io("write into", dir, source))?;
+    let staging = atomic_file::staging_folder(&path).map_err(|source| io("write into", dir, source))?;
 
     let mut report = SalvageReport {
         damaged: paths::free_name(&path, ".damaged"),
@@ -290,7 +287,5 @@ fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> 
         fs::rename(&log, paths::with_suffix(damaged, "-wal"))?;
     }
     let _ = fs::remove_file(paths::with_suffix(path, "-shm"));
-    fs::File::options().write(true).open(new)?.sync_all()?;
-    fs::rename(new, path)?;
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+    atomic_file::rename(new, path)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::one_of;
 use crate::index::SearchMode;
 use crate::library::{TrackFilter, stored_path};
 
@@ -90,28 +91,14 @@ pub(crate) struct SearchArgs {
     #[arg(long)]
     pub(crate) exact: bool,
     /// How to search: auto, exact (every vector), scan (compressed vectors, then exact) or hnsw (graph)
-    #[arg(long, value_enum, default_value_t = SearchKind::Auto, conflicts_with = "exact")]
-    pub(crate) search: SearchKind,
+    #[arg(long, value_parser = one_of::<SearchMode>(["auto", "exact", "scan", "hnsw"]), default_value_t = SearchMode::Auto, conflicts_with = "exact")]
+    pub(crate) search: SearchMode,
 }
 
 impl SearchArgs {
     pub(crate) fn mode(self) -> SearchMode {
-        match self.search {
-            _ if self.exact => SearchMode::Exact,
-            SearchKind::Auto => SearchMode::Auto,
-            SearchKind::Exact => SearchMode::Exact,
-            SearchKind::Scan => SearchMode::Scan,
-            SearchKind::Hnsw => SearchMode::Hnsw,
-        }
+        if self.exact { SearchMode::Exact } else { self.search }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SearchKind {
-    Auto,
-    Exact,
-    Scan,
-    Hnsw,
 }
 
 /// Which tracks may appear in an answer.

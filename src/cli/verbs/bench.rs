@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::base::random::Random;
 use anyhow::Context as _;
 use rayon::prelude::*;
 use serde_json::json;
 
 use crate::audio;
 use crate::cli::Ending;
-use crate::cli::args::{BenchArgs, BenchKind, NetworkKind, ReportFormat};
+use crate::cli::args::{BenchArgs, BenchKind, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::encoder::{Architecture, Encoder, EncoderOptions};
@@ -52,28 +53,14 @@ fn rate(seconds: Duration, mut work: impl FnMut() -> anyhow::Result<f64>) -> any
     Ok(done / start.elapsed().as_secs_f64())
 }
 
-fn architecture(args: &BenchArgs) -> Architecture {
-    match args.arch {
-        NetworkKind::Openl3 => Architecture::OpenL3,
-        NetworkKind::Musicnn => Architecture::Musicnn,
-        NetworkKind::Vgg => Architecture::Vgg,
-    }
-}
-
 fn noise(n: usize) -> Vec<f32> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
+    let mut random = Random::new(1);
+    (0..n).map(|_| 2.0 * random.f32() - 1.0).collect()
 }
 
 fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
     let device = context.device_option().resolve()?;
-    let architecture = architecture(args);
+    let architecture = args.arch;
     let options = EncoderOptions { precision: context.precision_option(), ..EncoderOptions::default() };
     let encoder = Encoder::random_with(architecture, 1, &device, &options)?;
     let config = &encoder.manifest().front_end;
@@ -98,7 +85,7 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
 }
 
 fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
-    let config = match architecture(args) {
+    let config = match args.arch {
         Architecture::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
         Architecture::Musicnn | Architecture::Vgg => MelConfig::musicnn(),
     };

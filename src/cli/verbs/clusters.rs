@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use crate::cli::Ending;
-use crate::cli::args::{ClustersArgs, DetailKind, TableFormat};
+use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::graph::{clustered, neighbour_graph};
 use crate::cli::render::track::display;
 use crate::cli::render::{self, Align, Table, count};
 use crate::engine::Collection;
-use crate::explore::clusters::{Change, ClusterOptions, Clustering, Detail};
+use crate::explore::clusters::{Change, ClusterOptions, Clustering};
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
@@ -21,13 +21,8 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         context.console.note("no track has this genre: see \"voisin genres\" for those there are");
         return Ok(Ending::Partial);
     }
-    let detail = match args.detail {
-        DetailKind::Coarse => Detail::Coarse,
-        DetailKind::Default => Detail::Default,
-        DetailKind::Fine => Detail::Fine,
-    };
     let options = ClusterOptions {
-        detail,
+        detail: args.detail,
         count: args.clusters.map(|n| n as usize),
         seed: args.seed,
         ..ClusterOptions::default()

@@ -4,11 +4,10 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::cli::Ending;
-use crate::cli::args::{ModelCommand, ReportFormat, VariantKind};
+use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, models_dir_for_display, parse_model};
 use crate::cli::render::{self, Align, Table};
 use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, import_model, models, models_dir};
-use crate::features::OpenL3Variant;
 
 #[derive(Serialize)]
 struct ModelJson {
@@ -26,13 +25,8 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
         ModelCommand::List { format } => list(context, *format),
         ModelCommand::Show { name } => show(&chosen(context, name.as_deref())),
         ModelCommand::Import { file, name, variant } => {
-            let variant = variant.map(|variant| match variant {
-                VariantKind::Original => OpenL3Variant::Original,
-                VariantKind::Kapre04 => OpenL3Variant::Kapre04,
-                VariantKind::Essentia => OpenL3Variant::Essentia,
-            });
             let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
-            let (manifest, notes) = import_model(file, name, variant, &folder)?;
+            let (manifest, notes) = import_model(file, name, *variant, &folder)?;
             for note in notes {
                 context.console.note(&note);
             }

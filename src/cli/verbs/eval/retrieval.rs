@@ -12,7 +12,7 @@ use crate::audio;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, RetrievalArgs};
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table, count};
+use crate::cli::render::{self, Align, Table, count, count_with};
 use crate::engine::Engine;
 use crate::eval::degrade::{Degradation, Tools, degrade};
 use crate::eval::plots::bars;
@@ -215,7 +215,7 @@ fn robustness(
         context.console.note(&format!(
             "{}: {}",
             way.name(),
-            count(chosen.len() as u64, "copy").replace("copys", "copies")
+            count_with(chosen.len() as u64, "copy", "copies")
         ));
         let (mut rows, mut own) = (Vec::new(), Vec::new());
         for (row, path) in &chosen {
