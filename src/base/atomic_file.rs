@@ -41,7 +41,9 @@ impl AtomicFile {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder_of(target))?;
-        abandoned::hold(file.as_file());
+        if cfg!(unix) {
+            abandoned::hold(file.as_file());
+        }
         Ok(Self { file, target: target.to_owned() })
     }
 
