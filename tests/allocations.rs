@@ -9,7 +9,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use voisin::encoder::conv::{FastOpenL3, OpenL3Weights};
+use voisin::kernels::conv::{FastOpenL3, OpenL3Weights};
 use voisin::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);

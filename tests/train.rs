@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sha2::Digest as _;
-use voisin::encoder::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
+use voisin::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin::train::encoder::{
     Checkpoint, Dataset, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, export, prepare,
     train,

@@ -169,7 +169,7 @@ mod tests {
             &weights,
             h,
             w,
-            crate::encoder::conv::isa(),
+            crate::kernels::isa(),
             Precision::F32,
             Precision::F32,
         );

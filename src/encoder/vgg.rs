@@ -110,8 +110,8 @@ pub(crate) fn parameters(weights: &Weights) -> std::result::Result<VggParameters
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::Isa;
-    use crate::encoder::conv::vgg::FastVgg;
+    use crate::kernels::conv::Isa;
+    use crate::kernels::conv::vgg::FastVgg;
     use crate::encoder::weights::uniform;
 
     #[test]

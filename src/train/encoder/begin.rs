@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::options::{Start, TrainOptions};
 use super::{Head, TrainError, probe, widen};
 use crate::encoder::ModelRef;
-use crate::encoder::conv::OpenL3Weights;
+use crate::kernels::conv::OpenL3Weights;
 
 /// What a new run is grown from.
 pub(super) enum Origin {

@@ -19,7 +19,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::TrainError;
 use super::layout::{PENULTIMATE, Teacher};
-use crate::encoder::conv::{FRAMES, MELS, WINDOW};
+use crate::kernels::conv::{FRAMES, MELS, WINDOW};
 
 /// Layout of files whose teachers all have 200 penultimate values; also what version 1 wrote.
 const FORMAT: &str = "voisin-crops-1";

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::write_safetensors;
 use super::layout::{Layout, PENULTIMATE, Teacher};
 use super::{Head, LossWeights, TrainError};
-use crate::encoder::conv::OpenL3Weights;
+use crate::kernels::conv::OpenL3Weights;
 
 /// Version of the layout: 2 says how many outputs each teacher has, and may have styles.
 const FORMAT: u32 = 2;
@@ -250,7 +250,7 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::OpenL3Train;
+    use crate::kernels::conv::OpenL3Train;
 
     #[test]
     fn flat_order_is_the_trainers() {

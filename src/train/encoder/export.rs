@@ -11,7 +11,7 @@ use super::cache::{Dataset, write_safetensors};
 use super::layout::Layout;
 use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
-use crate::encoder::conv::OPENL3_WIDTHS;
+use crate::kernels::conv::OPENL3_WIDTHS;
 use crate::encoder::{Architecture, ModelManifest, ModelRef};
 
 /// What a model is called and said to be.

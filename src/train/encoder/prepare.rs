@@ -13,7 +13,7 @@ use super::layout::Teacher;
 use super::mix;
 use super::random::Random;
 use crate::audio;
-use crate::encoder::conv::WINDOW;
+use crate::kernels::conv::WINDOW;
 use crate::encoder::{DeviceChoice, Encoder, ModelRef};
 use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
 

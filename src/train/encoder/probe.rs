@@ -8,7 +8,7 @@ use super::cache::Dataset;
 use super::layout::Layout;
 use super::refine::inverse_factor;
 use super::validate::{embed, thin};
-use crate::encoder::conv::OpenL3Weights;
+use crate::kernels::conv::OpenL3Weights;
 
 /// Windows that the head is fitted on: forty for each dimension.
 const WINDOWS: usize = 20_000;

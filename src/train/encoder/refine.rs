@@ -5,7 +5,7 @@
 
 use super::cache::Dataset;
 use super::head::dot;
-use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 
 /// Crops of a track that are looked at.
 const CROPS: usize = 4;

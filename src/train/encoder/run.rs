@@ -18,7 +18,7 @@ use super::student::Student;
 use super::validate::{self, Validation};
 use super::{Head, TrainError};
 use crate::encoder::Device;
-use crate::encoder::conv::{OpenL3Weights, WINDOW};
+use crate::kernels::conv::{OpenL3Weights, WINDOW};
 
 /// Name of the checkpoint in a run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";

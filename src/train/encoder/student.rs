@@ -1,7 +1,7 @@
 //! The network in training, wherever its steps are computed.
 
 use super::{TrainError, TrainOptions};
-use crate::encoder::conv::{OpenL3Train, OpenL3Weights};
+use crate::kernels::conv::{OpenL3Train, OpenL3Weights};
 use crate::encoder::{Device, OpenL3TrainOnDevice};
 
 /// On the CPU by the project's own kernels, elsewhere by Candle.

@@ -6,7 +6,7 @@ use super::cache::Dataset;
 use super::head::dot;
 use super::layout::{Kind, Layout};
 use super::{Head, TrainError};
-use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 
 /// Windows that go through the network at once.
 const BATCH: usize = 32;

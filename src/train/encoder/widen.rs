@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use super::{Head, TrainError};
-use crate::encoder::conv::{ConvWeights, NormWeights, OpenL3Weights};
+use crate::kernels::conv::{ConvWeights, NormWeights, OpenL3Weights};
 
 /// A wider network that computes the same, and a head that fits it.
 ///
@@ -77,7 +77,7 @@ fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::{FastOpenL3, OpenL3Train, WINDOW};
+    use crate::kernels::conv::{FastOpenL3, OpenL3Train, WINDOW};
 
     const NARROW: [usize; 8] = [16, 16, 16, 16, 16, 16, 16, 32];
 

@@ -85,7 +85,7 @@ pub(crate) struct Outputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::Isa;
+    use crate::kernels::conv::Isa;
     use crate::encoder::weights::uniform;
     use crate::encoder::{Architecture, ModelRef, Weights};
 

@@ -11,7 +11,7 @@
 /// # Safety
 /// Methods may be called only when the processor has the instruction set; pointers must be valid
 /// for `LANES` floats (no alignment needed).
-pub(in crate::encoder) trait Simd: Copy + 'static {
+pub(super) trait Simd: Copy + 'static {
     /// The vector register.
     type V: Copy;
     /// Floats in a register.
@@ -62,7 +62,7 @@ mod x86 {
 
     /// 16 lanes, 32 registers.
     #[derive(Clone, Copy)]
-    pub(in crate::encoder) struct Avx512;
+    pub(super) struct Avx512;
 
     impl Simd for Avx512 {
         type V = __m512;
@@ -148,7 +148,7 @@ mod x86 {
 
     /// 8 lanes, 16 registers.
     #[derive(Clone, Copy)]
-    pub(in crate::encoder) struct Avx2;
+    pub(super) struct Avx2;
 
     impl Simd for Avx2 {
         type V = __m256;
@@ -205,7 +205,7 @@ mod x86 {
     }
 }
 #[cfg(target_arch = "x86_64")]
-pub(in crate::encoder) use x86::{Avx2, Avx512};
+pub(super) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "aarch64")]
 mod arm {
@@ -214,7 +214,7 @@ mod arm {
 
     /// 4 lanes, 32 registers.
     #[derive(Clone, Copy)]
-    pub(in crate::encoder) struct Neon;
+    pub(super) struct Neon;
 
     impl Simd for Neon {
         type V = float32x4_t;
@@ -267,11 +267,11 @@ mod arm {
     }
 }
 #[cfg(target_arch = "aarch64")]
-pub(in crate::encoder) use arm::Neon;
+pub(super) use arm::Neon;
 
 /// Four lanes of plain Rust.
 #[derive(Clone, Copy)]
-pub(in crate::encoder) struct Portable;
+pub(super) struct Portable;
 
 #[inline(always)]
 fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {

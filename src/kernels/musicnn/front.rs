@@ -14,8 +14,8 @@
 
 use super::fft::{self, C};
 use super::{BANDS, FRAMES};
-use crate::encoder::conv::dispatch::dispatch;
-use crate::encoder::conv::simd::Simd;
+use crate::kernels::dispatch::dispatch;
+use crate::kernels::simd::Simd;
 
 /// Frequencies of a real signal of 96 bands.
 pub(super) const BAND_BINS: usize = BANDS / 2 + 1;

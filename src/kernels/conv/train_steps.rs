@@ -3,14 +3,14 @@
 #![allow(unsafe_code, reason = "sums rows of shared buffers through the kernels")]
 
 use super::act::Shape;
-use super::arena::Buf;
-use super::isa::Isa;
+use crate::kernels::buffer::Buf;
+use crate::kernels::isa::Isa;
 use super::kernels::Tile;
 use super::layer::{self, Filters, Plan, Source, Sums, Target};
 use super::norm_kernels::{self as nk, Rows};
 use super::train::Stats;
 use super::weights::BATCH_NORM_EPS;
-use crate::encoder::team::Team;
+use crate::kernels::team::Team;
 
 /// Tiles of a fused block.
 pub(super) const BLOCK: usize = 28;

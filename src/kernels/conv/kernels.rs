@@ -13,13 +13,13 @@
 
 #![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
 
-use super::dispatch::{dispatch, dispatch_half};
-use super::isa::Isa;
+use crate::kernels::dispatch::{dispatch, dispatch_half};
+use crate::kernels::isa::Isa;
 #[cfg(target_arch = "aarch64")]
-use super::simd::Neon;
+use crate::kernels::simd::Neon;
 #[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Portable, Simd};
+use crate::kernels::simd::{Avx2, Avx512};
+use crate::kernels::simd::{Portable, Simd};
 
 /// The interpolation points ±a and ±b. Near-reciprocal points keep the transforms' coefficients even:
 /// in simulation 11/16 and 3/2 gave 0.45 times the error of the usual 1 and 2, with bf16 factors and f32

@@ -5,13 +5,13 @@
 use std::sync::Mutex;
 
 use super::act::{Act, Shape};
-use super::arena::{Buf, Shared};
+use crate::kernels::buffer::{Buf, Shared};
 use super::first::{self, First};
-use super::isa::{Isa, Precision, isa};
+use crate::kernels::isa::{Isa, Precision, isa};
 use super::kernels::{self, Epilogue, Groups, Input, Tile};
 use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
 use super::weights::OpenL3Weights;
-use crate::encoder::team::{Team, with_team};
+use crate::kernels::team::{Team, with_team};
 
 /// Mel bands of a window.
 pub const MELS: usize = 128;

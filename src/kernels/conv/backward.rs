@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::arena::Shared;
+use crate::kernels::buffer::Shared;
 use super::first;
 use super::layer::{self, Source};
 use super::norm_kernels::{self as nk, Rows};

@@ -79,7 +79,7 @@ impl Buf {
 
 /// A pointer that tasks on several threads share; each writes its own part.
 #[derive(Clone, Copy)]
-pub(in crate::encoder) struct Shared(pub(in crate::encoder) *mut f32);
+pub(super) struct Shared(pub(super) *mut f32);
 
 // SAFETY: `Shared` is only a pointer; whoever dereferences it keeps the tasks' parts disjoint.
 unsafe impl Send for Shared {}
@@ -89,7 +89,7 @@ unsafe impl Sync for Shared {}
 impl Shared {
     /// The pointer `offset` floats on. (A method, so that closures capture the whole struct.)
     #[inline(always)]
-    pub(in crate::encoder) unsafe fn at(self, offset: usize) -> *mut f32 {
+    pub(super) unsafe fn at(self, offset: usize) -> *mut f32 {
         // SAFETY: the caller keeps `offset` within the buffer.
         unsafe { self.0.add(offset) }
     }

@@ -6,8 +6,8 @@
     reason = "kernels must be inlined into the function that enables their features"
 )]
 
-use crate::encoder::conv::dispatch::dispatch;
-use crate::encoder::conv::simd::Simd;
+use crate::kernels::dispatch::dispatch;
+use crate::kernels::simd::Simd;
 
 /// Rows that are computed together.
 const TOGETHER: usize = 6;

@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
 
-use super::dispatch::dispatch;
+use crate::kernels::dispatch::dispatch;
 use super::kernels::Tile;
-use super::simd::Simd;
+use crate::kernels::simd::Simd;
 
 #[inline(always)]
 unsafe fn tile_sums_generic<S: Simd>(y: *const f32, tiles: &[Tile], row: usize, c: usize, out: *mut f32) {

@@ -9,7 +9,7 @@
     reason = "kernels must be inlined into the function that enables their features"
 )]
 
-use crate::encoder::conv::simd::Simd;
+use crate::kernels::simd::Simd;
 
 /// Complex numbers, one per lane.
 #[derive(Clone, Copy)]

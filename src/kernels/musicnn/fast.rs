@@ -12,9 +12,9 @@ use super::front::{self, BAND_BINS, BAND_ROW, Epilogue, PAIRS, ROW, Roots, TIME_
 use super::pack::{Matrix, Packed};
 use super::rows::{self, Rows};
 use super::{BANDS, FRAMES, MIDDLE, Outputs, PENULTIMATE, TAGS};
-use crate::encoder::conv::arena::Shared;
-use crate::encoder::conv::{Isa, isa};
-use crate::encoder::team::{Team, with_team};
+use crate::kernels::buffer::Shared;
+use crate::kernels::conv::{Isa, isa};
+use crate::kernels::team::{Team, with_team};
 use crate::encoder::{EncoderError, Weights};
 
 /// Zero rows before and after an activation, for kernels of 7 frames.

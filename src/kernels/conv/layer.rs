@@ -8,12 +8,12 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::act::{Shape, c16};
-use super::arena::{Buf, Shared};
+use crate::kernels::buffer::{Buf, Shared};
 use super::grad_kernels;
-use super::isa::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
 use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use super::norm_kernels;
-use crate::encoder::team::Team;
+use crate::kernels::team::Team;
 
 thread_local! {
     /// A task's V and M.

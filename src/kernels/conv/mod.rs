@@ -9,10 +9,10 @@
 #![allow(clippy::wildcard_imports, reason = "std::arch intrinsics")]
 
 mod act;
-pub(in crate::encoder) mod arena;
+pub(super) mod arena;
 mod backward;
 mod candle_op;
-pub(in crate::encoder) mod dispatch;
+pub(super) mod dispatch;
 mod first;
 mod grad_kernels;
 mod isa;
@@ -20,7 +20,7 @@ mod kernels;
 mod layer;
 mod net;
 mod norm_kernels;
-pub(in crate::encoder) mod simd;
+pub(super) mod simd;
 mod train;
 mod train_steps;
 pub(crate) mod vgg;

@@ -4,9 +4,9 @@
 
 use rayon::prelude::*;
 
-use super::arena::{Buf, Shared};
+use crate::kernels::buffer::{Buf, Shared};
 use super::grad_kernels::{self as gk, Block, WeightGemm};
-use super::isa::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
 use super::kernels::{self, Groups, Input, POS};
 use super::layer::{Plan, Source, part, stride, with_scratch};
 use super::norm_kernels;

@@ -2,8 +2,8 @@
 
 #![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
 
-use super::dispatch::dispatch;
-use super::simd::Simd;
+use crate::kernels::dispatch::dispatch;
+use crate::kernels::simd::Simd;
 
 /// Direct 3×3 convolution of a one-channel image, with bias and ReLU.
 #[derive(Clone, Copy)]

@@ -8,38 +8,38 @@ macro_rules! dispatch {
         /// # Safety
         /// `isa.is_available()`, and every pointer in the arguments is valid for the extents they state.
         #[allow(clippy::too_many_arguments, reason = "the generic kernel's own arguments")]
-        pub(super) unsafe fn $name(isa: $crate::encoder::conv::Isa, $($arg: $ty),*) {
+        pub(super) unsafe fn $name(isa: $crate::kernels::Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: the features are enabled here; the pointers are the caller's duty.
-                unsafe { $generic::<$crate::encoder::conv::simd::Avx512>($($arg),*) }
+                unsafe { $generic::<$crate::kernels::simd::Avx512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: as above.
-                unsafe { $generic::<$crate::encoder::conv::simd::Avx2>($($arg),*) }
+                unsafe { $generic::<$crate::kernels::simd::Avx2>($($arg),*) }
             }
             // SAFETY: the caller checked that the processor has `isa`.
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    $crate::encoder::conv::Isa::Avx512 => avx512($($arg),*),
+                    $crate::kernels::Isa::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::encoder::conv::Isa::Avx2 => avx2($($arg),*),
+                    $crate::kernels::Isa::Avx2 => avx2($($arg),*),
                     #[cfg(target_arch = "aarch64")]
-                    $crate::encoder::conv::Isa::Neon => $generic::<$crate::encoder::conv::simd::Neon>($($arg),*),
-                    _ => $generic::<$crate::encoder::conv::simd::Portable>($($arg),*),
+                    $crate::kernels::Isa::Neon => $generic::<$crate::kernels::simd::Neon>($($arg),*),
+                    _ => $generic::<$crate::kernels::simd::Portable>($($arg),*),
                 }
             }
         }
     };
 }
 
-pub(in crate::encoder) use dispatch;
+pub(super) use dispatch;
 
 /// As `dispatch!`, for kernels that exist only where [`super::Precision::Bf16`] is available.
 macro_rules! dispatch_half {
@@ -53,7 +53,7 @@ macro_rules! dispatch_half {
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: the features are enabled here; the pointers are the caller's duty.
-                unsafe { $generic::<$crate::encoder::conv::simd::Avx512, true>($($arg),*) }
+                unsafe { $generic::<$crate::kernels::simd::Avx512, true>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller checked that the processor has these features.

@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code, reason = "SIMD kernels on raw pointers; each entry states what its caller guarantees")]
 
-use super::dispatch::{dispatch, dispatch_half};
-use super::isa::Isa;
+use crate::kernels::dispatch::{dispatch, dispatch_half};
+use crate::kernels::isa::Isa;
 use super::kernels::{self, A, B, POS, Tile};
-use super::simd::Simd;
+use crate::kernels::simd::Simd;
 
 /// The filter transform's divisors at ±a and ±b, inverted.
 const NA: f32 = 1.0 / (2.0 * A * A * (A * A - B * B));

@@ -12,9 +12,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::act::{Act, Shape};
-use super::arena::{Buf, Shared};
+use crate::kernels::buffer::{Buf, Shared};
 use super::first::{self, First};
-use super::isa::{Isa, Precision, isa};
+use crate::kernels::isa::{Isa, Precision, isa};
 use super::kernels::Epilogue;
 use super::layer::{self, Filters, Plan, Source, Sums};
 use super::net::{FRAMES, MELS};
@@ -254,12 +254,12 @@ impl OpenL3Train {
     }
 
     /// The same, to be filled by who computes them elsewhere.
-    pub(in crate::encoder) fn gradients_mut(&mut self) -> &mut [f32] {
+    pub(super) fn gradients_mut(&mut self) -> &mut [f32] {
         &mut self.grads
     }
 
     /// Moves the running statistics of norm `i` (0: the input's) by a batch's, of `count` values each.
-    pub(in crate::encoder) fn observe(&mut self, i: usize, mean: &[f32], variance: &[f32], count: usize) {
+    pub(super) fn observe(&mut self, i: usize, mean: &[f32], variance: &[f32], count: usize) {
         let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
         let stats = &mut self.stats[i];
         for (c, (mean, variance)) in mean.iter().zip(variance).enumerate() {

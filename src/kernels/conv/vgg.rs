@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::act::{Act, Shape};
-use super::arena::{Buf, Shared};
-use super::dispatch::dispatch;
+use crate::kernels::buffer::{Buf, Shared};
+use crate::kernels::dispatch::dispatch;
 use super::first::{self, First};
-use super::isa::{Isa, Precision, isa};
+use crate::kernels::isa::{Isa, Precision, isa};
 use super::kernels::Epilogue;
 use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
-use super::simd::Simd;
-use crate::encoder::team::Team;
+use crate::kernels::simd::Simd;
+use crate::kernels::team::Team;
 
 /// Mel bands of a patch.
 const BANDS: usize = 96;
@@ -34,37 +34,37 @@ const POOLS: [(usize, usize); 5] = [(1, 4), (4, 1), (2, 2), (2, 2), (4, 4)];
 const WIDE: usize = FRAMES + 2;
 
 /// One convolution's parameters and the affine map that its batch norm is, applied after ReLU.
-pub(in crate::encoder) struct VggLayer {
+pub(super) struct VggLayer {
     /// `[128][in][3 times][3 frequencies]`
-    pub(in crate::encoder) weight: Vec<f32>,
-    pub(in crate::encoder) bias: Vec<f32>,
-    pub(in crate::encoder) scale: Vec<f32>,
-    pub(in crate::encoder) shift: Vec<f32>,
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
 }
 
 /// Parameters of the network.
-pub(in crate::encoder) struct VggParameters {
+pub(super) struct VggParameters {
     /// The input's batch norm.
-    pub(in crate::encoder) scale: f32,
-    pub(in crate::encoder) shift: f32,
-    pub(in crate::encoder) layers: Vec<VggLayer>,
+    pub(super) scale: f32,
+    pub(super) shift: f32,
+    pub(super) layers: Vec<VggLayer>,
     /// `[50][256]` and `[50]`
-    pub(in crate::encoder) dense: (Vec<f32>, Vec<f32>),
+    pub(super) dense: (Vec<f32>, Vec<f32>),
 }
 
 /// What the network gives, patch after patch.
-pub(in crate::encoder) struct VggOutputs {
+pub(super) struct VggOutputs {
     /// `[n][256]`
-    pub(in crate::encoder) penultimate: Vec<f32>,
+    pub(super) penultimate: Vec<f32>,
     /// `[n][50]`, before the sigmoid
-    pub(in crate::encoder) logits: Vec<f32>,
+    pub(super) logits: Vec<f32>,
 }
 
 /// The network, prepared for one instruction set. Any number of threads may use it.
 ///
 /// Rows are mel bands and columns frames.
 #[derive(Debug)]
-pub(in crate::encoder) struct FastVgg {
+pub(super) struct FastVgg {
     isa: Isa,
     input: (f32, f32),
     /// `[9][128]` and `[128]`
@@ -135,12 +135,12 @@ dispatch! {
 }
 
 impl FastVgg {
-    pub(in crate::encoder) fn new(parameters: &VggParameters) -> Self {
+    pub(super) fn new(parameters: &VggParameters) -> Self {
         Self::with_isa(parameters, isa())
     }
 
     /// For a given instruction set (the best one if this processor lacks it).
-    pub(in crate::encoder) fn with_isa(parameters: &VggParameters, isa: Isa) -> Self {
+    pub(super) fn with_isa(parameters: &VggParameters, isa: Isa) -> Self {
         let isa = if isa.is_available() { isa } else { Isa::best() };
         let layers = &parameters.layers;
         let mut first = vec![0.0; 9 * CHANNELS];
@@ -176,7 +176,7 @@ impl FastVgg {
     }
 
     /// - `mels`: `[n][96][187]`
-    pub(in crate::encoder) fn forward(&self, mels: &[f32], n: usize) -> VggOutputs {
+    pub(super) fn forward(&self, mels: &[f32], n: usize) -> VggOutputs {
         assert_eq!(mels.len(), n * BANDS * FRAMES, "the encoder hands over whole patches");
         let mut penultimate = vec![0.0; n * PENULTIMATE];
         // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the rest is overwritten.
