@@ -1,10 +1,17 @@
-//! MusiCNN layer by layer in Candle: the reference of the fast path, and what runs on a GPU.
+//! MusiCNN: layer by layer in Candle, the reference of the fast path and what runs on a GPU; and the tensors for the
+//! fast path.
+//!
+//! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale", ISMIR
+//! 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.
 
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
 use candle_transformers::models::with_tracing::{Linear, linear};
 
-use super::{CONVOLUTIONS, DENSE, EPSILON, MIDDLE, NORMS};
+use super::{Architecture, EncoderError, Weights};
+use crate::kernels::Isa;
+pub(crate) use crate::kernels::musicnn::{CONVOLUTIONS, DENSE, FastMusicnn, NORMS, TAGS};
+use crate::kernels::musicnn::{EPSILON, MIDDLE};
 
 /// A convolution over the spectrogram, ReLU, batch norm, maximum over the bands.
 struct FrontBlock {
@@ -116,5 +123,90 @@ impl Musicnn {
         let penultimate = self.penultimate_norm.forward_t(&dense, false)?; // [n, 200]
         let logits = self.dense_1.forward(&penultimate)?; // [n, 50]
         Ok((penultimate, logits))
+    }
+}
+
+/// The network on a CPU.
+pub(crate) fn fast(weights: &Weights, isa: Isa) -> std::result::Result<FastMusicnn, EncoderError> {
+    FastMusicnn::new(|name, shape| weights.values(name, shape, Architecture::Musicnn), isa)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::ModelRef;
+    use crate::encoder::weights::uniform;
+    use crate::kernels::musicnn::{BANDS, FRAMES, Outputs, PENULTIMATE};
+
+    /// Patches like spectrograms: values in [0, 7), smooth over neither axis; the last one silent.
+    fn patches(n: usize) -> Vec<f32> {
+        let mut mels: Vec<f32> =
+            uniform("patches", 0, n * BANDS * FRAMES).map(|u| (7.0 * u * u) as f32).collect();
+        mels[(n - 1) * BANDS * FRAMES..].fill(0.0);
+        mels
+    }
+
+    fn reference(weights: &Weights, mels: &[f32], n: usize) -> Outputs {
+        let device = candle_core::Device::Cpu;
+        let network = Musicnn::new(&weights.var_builder(&device, candle_core::DType::F32).unwrap()).unwrap();
+        let input = candle_core::Tensor::from_slice(mels, (n, 1, BANDS, FRAMES), &device).unwrap();
+        let (penultimate, logits) = network.forward(&input).unwrap();
+        let values = |t: candle_core::Tensor| t.flatten_all().unwrap().to_vec1().unwrap();
+        Outputs { penultimate: values(penultimate), logits: values(logits) }
+    }
+
+    fn error(found: &[f32], expected: &[f32]) -> f32 {
+        assert_eq!(found.len(), expected.len());
+        let scale = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+        found.iter().zip(expected).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
+    }
+
+    fn compare(weights: &Weights) {
+        let n = 3;
+        let mels = patches(n);
+        let expected = reference(weights, &mels, n);
+        for isa in Isa::available() {
+            let found = fast(weights, isa).unwrap().forward(&mels, n);
+            for i in 0..n {
+                let rows = |v: &[f32], width: usize| v[i * width..(i + 1) * width].to_vec();
+                let e =
+                    error(&rows(&found.penultimate, PENULTIMATE), &rows(&expected.penultimate, PENULTIMATE));
+                assert!(e < 2e-5, "{isa}: penultimate layer of patch {i}: {e}");
+                let e = error(&rows(&found.logits, TAGS), &rows(&expected.logits, TAGS));
+                assert!(e < 2e-5, "{isa}: logits of patch {i}: {e}");
+                println!("{} {isa} patch {i}: {e:e}", weights.origin());
+            }
+        }
+    }
+
+    #[test]
+    fn fast_equals_candle_with_every_filter_alive() {
+        compare(&Weights::random(Architecture::Musicnn, 5));
+    }
+
+    #[test]
+    fn fast_equals_candle_with_the_shipped_weights() {
+        compare(&ModelRef::default().find().unwrap().weights);
+    }
+
+    /// Filters whose kernels are zero, negative batch-norm factors, and both at once.
+    #[test]
+    fn fast_equals_candle_with_some_filters_constant() {
+        let random = Weights::random(Architecture::Musicnn, 6);
+        let mut tensors: std::collections::BTreeMap<_, _> =
+            random.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        for (i, layer) in CONVOLUTIONS.iter().enumerate() {
+            let taps: usize = layer.shape[1..].iter().product();
+            let kernel = &mut tensors.get_mut(&format!("{}.weight", layer.name)).unwrap().values;
+            for filter in (0..layer.shape[0]).filter(|f| f % (i + 2) != 0) {
+                kernel[filter * taps..(filter + 1) * taps].fill(0.0);
+            }
+            for gamma in
+                tensors.get_mut(&format!("{}.weight", NORMS[i + 1].0)).unwrap().values.iter_mut().step_by(3)
+            {
+                *gamma = -*gamma;
+            }
+        }
+        compare(&Weights::new("half-dead weights", tensors));
     }
 }

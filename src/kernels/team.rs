@@ -4,8 +4,6 @@
 //! again, which costs about as much as the steps. Here the pool's other threads join once, then wait for the next
 //! step by spinning.
 
-#![allow(unsafe_code, reason = "lends a step's closure to other threads for as long as the step lasts")]
-
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

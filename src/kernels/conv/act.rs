@@ -1,7 +1,7 @@
 //! Activations in memory: `[window][row][column][channel]` with a halo of zeros and room for whole tiles.
 
-use crate::kernels::buffer::Buf;
 use super::kernels::Tile;
+use crate::kernels::buffer::Buffer;
 
 /// The shape of a padded activation: one pixel of zeros around, rows and columns rounded up so that
 /// every 4×4 tile's 6×6 patch lies inside.
@@ -71,12 +71,12 @@ impl Shape {
 #[derive(Debug)]
 pub(super) struct Act {
     pub(super) shape: Shape,
-    pub(super) buf: Buf,
+    pub(super) buf: Buffer,
 }
 
 impl Act {
     pub(super) fn new(shape: Shape, n: usize) -> Self {
-        Self { shape, buf: Buf::zeroed(shape.len() * n) }
+        Self { shape, buf: Buffer::zeroed(shape.len() * n) }
     }
 
     /// Room for `n` windows (contents are lost when it grows).

@@ -1,20 +1,12 @@
 //! The backward half of [`OpenL3Train`].
 
-#![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
-
 use rayon::prelude::*;
 
-use crate::kernels::buffer::Shared;
 use super::first;
-use super::layer::{self, Source};
-use super::norm_kernels::{self as nk, Rows};
-use super::train::{OpenL3Train, ROWS};
-use super::train_steps::{chunks, convolve, each_part};
-
-/// First row of the activation of part `part` of a window of layer `i`.
-fn top_of(i: usize, part: usize) -> usize {
-    if matches!(i, 1 | 3 | 5) { part * ROWS / 2 } else { part * ROWS }
-}
+use super::layer::{self, Source, convolve};
+use super::norm_kernels as nk;
+use super::train::{OpenL3Train, Pass};
+use super::train_steps::chunks;
 
 impl OpenL3Train {
     /// Gradients of all parameters from the gradient of the embeddings that the last
@@ -75,23 +67,20 @@ impl OpenL3Train {
             let (row, col) = (offset as usize / y.row(), offset as usize % y.row() / cout);
             (row - 1) * shape.row() + (col - 1) * cin
         };
-        let a = Shared(self.activations[6].buf.as_mut_ptr());
+        let a = self.activations[6].buf.as_slice();
         let argmax = &self.argmax;
         self.grads[ranges.weight.clone()].par_chunks_exact_mut(cin * 9).enumerate().for_each(|(o, grad)| {
             layer::with_scratch(9 * cin, |taps| {
-                // SAFETY: the scratch holds 9 · cin floats; a patch lies inside the padded window.
-                unsafe {
-                    taps.write_bytes(0, 9 * cin);
-                    for window in 0..n {
-                        let at = corner(argmax[window * cout + o]);
-                        for tap in 0..9 {
-                            let patch = window * shape.len() + at + tap / 3 * shape.row() + tap % 3 * cin;
-                            nk::axpy(isa, cin, d[window * cout + o], a.at(patch), taps.add(tap * cin));
-                        }
+                taps.fill(0.0);
+                for window in 0..n {
+                    let at = corner(argmax[window * cout + o]);
+                    for (tap, taps) in taps.chunks_exact_mut(cin).enumerate() {
+                        let patch = window * shape.len() + at + tap / 3 * shape.row() + tap % 3 * cin;
+                        nk::axpy(isa, d[window * cout + o], &a[patch..patch + cin], taps);
                     }
-                    for (i, value) in grad.iter_mut().enumerate() {
-                        *value = *taps.add(i % 9 * cin + i / 9);
-                    }
+                }
+                for (i, value) in grad.iter_mut().enumerate() {
+                    *value = taps[i % 9 * cin + i / 9];
                 }
             });
         });
@@ -104,19 +93,15 @@ impl OpenL3Train {
                 to[i % 9 * cin + i / 9] = *value;
             }
         });
-        let turned = Shared(self.work.as_mut_ptr());
-        let da = Shared(self.da[0].as_mut_ptr());
-        (0..n).into_par_iter().with_max_len(1).for_each(|window| {
-            // SAFETY: each task writes its own window.
-            unsafe {
-                let da = da.at(window * shape.len());
-                da.write_bytes(0, shape.len());
-                for o in 0..cout {
-                    let at = corner(argmax[window * cout + o]);
-                    for tap in 0..9 {
-                        let patch = da.add(at + tap / 3 * shape.row() + tap % 3 * cin);
-                        nk::axpy(isa, cin, d[window * cout + o], turned.at((o * 9 + tap) * cin), patch);
-                    }
+        let turned = &*turned;
+        let da = &mut self.da[0].as_mut_slice()[..n * shape.len()];
+        da.par_chunks_exact_mut(shape.len()).with_max_len(1).enumerate().for_each(|(window, da)| {
+            da.fill(0.0);
+            for (o, filter) in turned.chunks_exact(9 * cin).enumerate() {
+                let at = corner(argmax[window * cout + o]);
+                for (tap, filter) in filter.chunks_exact(cin).enumerate() {
+                    let patch = at + tap / 3 * shape.row() + tap % 3 * cin;
+                    nk::axpy(isa, d[window * cout + o], filter, &mut da[patch..patch + cin]);
                 }
             }
         });
@@ -126,20 +111,17 @@ impl OpenL3Train {
     /// activation.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
         let isa = self.isa;
-        let (parts, rows) = self.rows(i, first);
-        let (c, acts) = (self.ys[i].shape.c, self.activations[i].shape);
-        let da = Shared(self.da[side].as_mut_ptr());
+        let pass = Pass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let (parts, c) = (pass.parts, self.ys[i].shape.c);
+        let da = self.da[side].as_slice();
         self.sums.room(self.n * parts, c);
         let sums = self.sums.extend(count * parts, c);
         (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            // SAFETY: inside the buffers, as in `rows`; each task has its own sums.
-            unsafe {
-                let sums = sums.at(task * 2 * c);
-                sums.write_bytes(0, 2 * c);
-                let a = da.at((first + task / parts) * acts.len() + acts.at(top_of(i, task % parts), 0));
-                let rows = Rows { a, sums, ..rows(task) };
-                each_part(&rows, |part| nk::norm_sums(isa, part));
-            }
+            let (window, part) = (first + task / parts, task % parts);
+            // SAFETY: each task has its own sums.
+            let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
+            sums.fill(0.0);
+            nk::norm_sums(isa, pass.rows(window, part), &da[pass.a_at(window, part)..], sums);
         });
     }
 
@@ -168,19 +150,15 @@ impl OpenL3Train {
     /// lie at the start of the resolution's `dys`.
     fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
         let isa = self.isa;
-        let (parts, rows) = self.rows(i, first);
-        let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
-        let da = Shared(self.da[side].as_mut_ptr());
-        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (task / parts, task % parts);
-            // SAFETY: inside the buffers, as in `rows`; each task writes its own rows of dy.
-            unsafe {
-                let a = da.at((first + window) * acts.len() + acts.at(top_of(i, part), 0));
-                let dy = dy.at(window * ys.len() + ys.at(part * ROWS, 0));
-                let rows = Rows { a, dy, ..rows(task) };
-                each_part(&rows, |part| nk::norm_backward(isa, part));
-            }
+        let pass = Pass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let da = self.da[side].as_slice();
+        let dy = self.dys[resolution].buf.share();
+        (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, part) = (task / pass.parts, task % pass.parts);
+            let dy = dy.skip(pass.y_at(window, part));
+            let da = &da[pass.a_at(first + window, part)..];
+            // SAFETY: each task writes its own rows of dy.
+            unsafe { nk::norm_backward(isa, pass.rows(first + window, part), da, dy) };
         });
     }
 
@@ -189,8 +167,7 @@ impl OpenL3Train {
         let (isa, (h, w)) = (self.isa, self.input);
         let shape = self.ys[0].shape;
         let c = shape.c;
-        let dy = Shared(self.dys[resolution].buf.as_mut_ptr());
-        let hat = Shared(self.hat.as_mut_ptr());
+        let (dy, hat) = (self.dys[resolution].buf.as_slice(), self.hat.as_slice());
         let mut ones = vec![0.0f32; (h + 2) * (w + 2)];
         for row in 1..=h {
             ones[row * (w + 2) + 1..row * (w + 2) + 1 + w].fill(1.0);
@@ -198,17 +175,10 @@ impl OpenL3Train {
         let parts = &mut parts[first * 18 * c..(first + count) * 18 * c];
         parts.par_chunks_exact_mut(9 * c).with_max_len(1).enumerate().for_each(|(task, part)| {
             let (window, of_ones) = (task / 2, task % 2 == 1);
+            let image = if of_ones { &ones } else { &hat[(first + window) * (h + 2) * (w + 2)..] };
             for y in 0..h {
-                // SAFETY: rows inside the padded buffers; `part` holds 9 · c floats.
-                unsafe {
-                    let dy = dy.at(window * shape.len() + shape.at(y, 0));
-                    let image = if of_ones {
-                        ones[y * (w + 2)..].as_ptr()
-                    } else {
-                        hat.at((first + window) * (h + 2) * (w + 2) + y * (w + 2))
-                    };
-                    first::first_grad(isa, dy, w, c, image, w + 2, part.as_mut_ptr());
-                }
+                let dy = &dy[window * shape.len() + shape.at(y, 0)..];
+                first::first_grad(isa, dy, w, &image[y * (w + 2)..], w + 2, part);
             }
         });
     }

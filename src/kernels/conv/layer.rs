@@ -1,31 +1,36 @@
 //! One 3×3 convolution by Winograd: filters transformed once, blocks of tiles that stay in cache.
 
-#![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
-
 use std::cell::RefCell;
+use std::ops::Range;
 
 use half::bf16;
 use rayon::prelude::*;
 
 use super::act::{Shape, c16};
-use crate::kernels::buffer::{Buf, Shared};
 use super::grad_kernels;
-use crate::kernels::isa::{Isa, Precision};
 use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use super::norm_kernels;
+use crate::kernels::buffer::{Buffer, Shared};
 use crate::kernels::team::Team;
+use crate::kernels::{Isa, Precision};
+
+/// Tiles of a fused block.
+pub(super) const BLOCK: usize = 28;
+/// Filters (input times output channels) up to which a convolution in training is fused rather than phased, and its
+/// filters' gradient is summed lane by lane.
+pub(super) const SMALL: usize = 128 * 128;
 
 thread_local! {
     /// A task's V and M.
-    static SCRATCH: RefCell<Buf> = RefCell::new(Buf::default());
+    static SCRATCH: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
-/// Runs `f` with this thread's scratch of at least `len` floats.
-pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(*mut f32) -> R) -> R {
+/// Runs `f` with `len` floats of this thread's scratch, whatever they hold.
+pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     SCRATCH.with(|scratch| {
         let mut scratch = scratch.borrow_mut();
         scratch.reserve(len);
-        f(scratch.as_mut_ptr())
+        f(&mut scratch.as_mut_slice()[..len])
     })
 }
 
@@ -47,7 +52,7 @@ pub(super) struct Filters {
     pub(super) n: usize,
     /// Output channels that one pass over a block computes.
     group: usize,
-    u: Buf,
+    u: Buffer,
     pub(super) bias: Vec<f32>,
 }
 
@@ -61,21 +66,29 @@ impl Filters {
         cin: usize,
         cout: usize,
     ) -> Self {
-        let half = precision == Precision::Bf16 && precision.is_available(isa);
-        let (k, n) = (c16(cin), c16(cout));
-        let mut padded = bias.to_vec();
-        padded.resize(n, 0.0);
-        let mut filters =
-            Self { isa, half, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: padded };
+        let mut filters = Self::empty(isa, precision, c16(cin), c16(cout));
+        filters.bias[..cout].copy_from_slice(bias);
         filters.set(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
         filters
     }
 
-    /// Filters of zeros, for [`Filters::refresh`].
+    /// Filters of zeros, for [`Filters::set`] and [`Filters::refresh`].
     pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
         let half = precision == Precision::Bf16 && precision.is_available(isa);
         assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
-        Self { isa, half, k, n, group: 64.min(n), u: Buf::zeroed(POS * k * n), bias: vec![0.0; n] }
+        Self { isa, half, k, n, group: 64.min(n), u: Buffer::zeroed(POS * k * n), bias: vec![0.0; n] }
+    }
+
+    /// Where output channel `o` lies in U at the first position and input channel: offset, floats from one position to
+    /// the next, and from one input channel (or pair of them) to the next.
+    fn place(&self, o: usize) -> (usize, usize, usize) {
+        let (depth, width) = (self.depth(), kernels::panel_width(self.isa));
+        let (group, in_group) = (o / self.group, o % self.group);
+        let channels = self.group.min(self.n - group * self.group);
+        let panel = in_group / width;
+        let panel_width = width.min(channels - panel * width);
+        let offset = POS * depth * self.group * group + panel * depth * width + in_group % width;
+        (offset, depth * channels, panel_width)
     }
 
     /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
@@ -86,15 +99,9 @@ impl Filters {
         cout: usize,
         index: impl Fn(usize, usize, usize) -> usize + Sync,
     ) {
-        let (k, depth, n, group, half) = (self.k, self.depth(), self.n, self.group, self.half);
-        let u = Shared(self.u.as_mut_ptr());
-        let width = kernels::panel_width(self.isa);
-        (0..n).into_par_iter().for_each(|o| {
-            let (block, in_block) = (o / group, o % group);
-            let group_n = group.min(n - block * group);
-            let panel = in_block / width;
-            let panel_n = width.min(group_n - panel * width);
-            let base = POS * depth * group * block + panel * depth * width + in_block % width;
+        let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
+        let (k, half, u) = (self.k, self.half, self.u.share());
+        places.into_par_iter().enumerate().for_each(|(o, (offset, next_position, next_input))| {
             for i in 0..k {
                 let mut g = [0.0f32; 9];
                 if o < cout && i < cin {
@@ -102,16 +109,18 @@ impl Filters {
                         *g = weight[index(o, i, tap)];
                     }
                 }
-                for (pos, value) in transform_filter(&g).into_iter().enumerate() {
-                    // SAFETY: every (o, i, pos) has its own slot in U's POS · depth · n floats.
-                    unsafe {
-                        if half {
-                            let slot = u.at(base + pos * depth * group_n + i / 2 * panel_n).cast::<bf16>();
-                            *slot.add(i % 2) = bf16::from_f32(value);
-                        } else {
-                            *u.at(base + pos * depth * group_n + i * panel_n) = value;
-                        }
-                    }
+                for (position, value) in transform_filter(&g).into_iter().enumerate() {
+                    let row = if half { i / 2 } else { i };
+                    let at = offset + position * next_position + row * next_input;
+                    // SAFETY: every output channel has slots of its own in U, and one task.
+                    let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
+                    *slot = if half {
+                        let bits = u32::from(bf16::from_f32(value).to_bits());
+                        let (low, high) = (slot.to_bits() & 0xffff, slot.to_bits() & 0xffff_0000);
+                        f32::from_bits(if i % 2 == 0 { high | bits } else { bits << 16 | low })
+                    } else {
+                        value
+                    };
                 }
             }
         });
@@ -125,37 +134,34 @@ impl Filters {
         cout: usize,
         index: impl Fn(usize, usize, usize) -> usize + Sync,
     ) {
-        let (k, n, group, isa, half) = (self.k, self.n, self.group, self.isa, self.half);
-        let depth = self.depth();
-        assert!(cin == k && cout == n, "channels are multiples of 16");
-        let u = Shared(self.u.as_mut_ptr());
-        let width = kernels::panel_width(isa);
-        (0..n / 16).into_par_iter().with_max_len(1).for_each(|block| {
-            // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
-            let o = block * 16;
-            let (b, in_block) = (o / group, o % group);
-            let group_n = group.min(n - b * group);
-            let panel = in_block / width;
-            let panel_n = width.min(group_n - panel * width);
-            let base = POS * depth * group * b + panel * depth * width + in_block % width;
-            let mut taps = [[[0.0f32; 16]; 9]; 2];
-            for i in 0..k {
-                for o in 0..16 {
-                    for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
-                        taps[o] = weight[index(block * 16 + o, i, tap)];
+        assert!(cin == self.k && cout == self.n, "channels are multiples of 16");
+        let (k, isa, half, depth) = (self.k, self.isa, self.half, self.depth());
+        let next_panel = depth * kernels::panel_width(isa);
+        let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
+        let u = self.u.share();
+        places.into_par_iter().enumerate().with_max_len(1).for_each(
+            |(block, (offset, next_position, next_input))| {
+                // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
+                let mut taps = [[[0.0f32; 16]; 9]; 2];
+                for i in 0..k {
+                    for o in 0..16 {
+                        for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
+                            taps[o] = weight[index(block * 16 + o, i, tap)];
+                        }
+                    }
+                    // SAFETY: the 16 outputs' slots of U, which no other task writes.
+                    unsafe {
+                        if !half {
+                            let u = u.skip(offset + i * next_input);
+                            grad_kernels::filter(isa, &taps[i % 2], u, next_position, next_panel, next_input);
+                        } else if i % 2 == 1 {
+                            let u = u.skip(offset + i / 2 * next_input);
+                            grad_kernels::filter_pair(isa, &taps, u, next_position);
+                        }
                     }
                 }
-                // SAFETY: the 16 outputs' slots of U, which no other task writes.
-                unsafe {
-                    if !half {
-                        let u = u.at(base + i * panel_n);
-                        grad_kernels::filter(isa, &taps[i % 2], u, k * group_n, k * width, panel_n);
-                    } else if i % 2 == 1 {
-                        grad_kernels::filter_pair(&taps, u.at(base + i / 2 * panel_n), depth * group_n);
-                    }
-                }
-            }
-        });
+            },
+        );
     }
 
     /// Floats that a tile's input channels take in V (and an output channel's in U).
@@ -168,9 +174,10 @@ impl Filters {
     }
 
     /// First channel, number of channels and filters of channel group `b`.
-    fn channel_group(&self, b: usize) -> (usize, usize, *const f32) {
+    fn channel_group(&self, b: usize) -> (usize, usize, &[f32]) {
         let n = self.group.min(self.n - b * self.group);
-        (b * self.group, n, self.u.as_slice()[POS * self.depth() * self.group * b..].as_ptr())
+        let u = &self.u.as_slice()[POS * self.depth() * self.group * b..];
+        (b * self.group, n, &u[..POS * self.depth() * n])
     }
 }
 
@@ -218,45 +225,71 @@ impl Plan {
 }
 
 /// The evenly cut part `i` of `parts` of `0..len`.
-pub(super) fn part(len: usize, parts: usize, i: usize) -> (usize, usize) {
-    (len * i / parts, len * (i + 1) / parts)
+pub(super) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
+    len * i / parts..len * (i + 1) / parts
 }
 
-/// The products and the inverse transform of a block whose `V` is ready: channel group by channel
-/// group, so that `M` stays small.
-///
-/// # Safety
-/// `v` and `m` hold the block's V and one channel group's M; `dst` is a padded window that no other
-/// task writes at these tiles.
-pub(super) unsafe fn finish_block(
-    filters: &Filters,
-    plan: &Plan,
-    tiles: &[Tile],
-    groups: Groups,
-    v: *const f32,
-    v_stride: usize,
-    m: *mut f32,
-    dst: *mut f32,
-) {
-    for b in 0..filters.groups_of_channels() {
-        let (channel, n, u) = filters.channel_group(b);
-        let m_stride = stride(tiles.len() * n);
-        // SAFETY: as the caller promises.
-        unsafe {
+/// One block of a fused convolution, with scratch memory of its own.
+pub(super) struct Block<'a> {
+    pub(super) filters: &'a Filters,
+    pub(super) plan: &'a Plan,
+    /// Its tiles.
+    pub(super) tiles: &'a [Tile],
+}
+
+impl Block<'_> {
+    /// Floats of scratch that [`Block::run`] needs.
+    pub(super) fn scratch(&self) -> usize {
+        POS * (self.v_stride() + stride(self.tiles.len() * self.filters.group))
+    }
+
+    fn v_stride(&self) -> usize {
+        stride(self.tiles.len() * self.filters.depth())
+    }
+
+    /// Transform, products and inverse, channel group by channel group, so that `M` stays small.
+    ///
+    /// - `src`: the padded input, `row` floats from one row to the next
+    /// - `dst`: the padded output of the window
+    ///
+    /// # Safety
+    /// Nothing else reads or writes the outputs of these tiles meanwhile.
+    pub(super) unsafe fn run(&self, src: &[f32], row: usize, scratch: &mut [f32], dst: Shared<'_>) {
+        let Self { filters, plan, tiles } = *self;
+        let groups = Groups::new(tiles.len(), filters.isa);
+        let v_stride = self.v_stride();
+        let (v, m) = scratch.split_at_mut(POS * v_stride);
+        let input = Input {
+            src,
+            row,
+            c: plan.from.c,
+            tiles,
+            first: 0,
+            groups,
+            v: Shared::new(v),
+            v_stride,
+            half: filters.half,
+        };
+        // SAFETY: the scratch is this block's alone.
+        unsafe { kernels::input(filters.isa, &input) };
+        for b in 0..filters.groups_of_channels() {
+            let (channel, n, u) = filters.channel_group(b);
+            let m_stride = stride(tiles.len() * n);
             let gemm = Gemm {
                 k: filters.depth(),
                 n,
                 groups,
-                pos: (0, POS),
+                positions: 0..POS,
                 v,
                 v_stride,
                 u,
                 u_stride: filters.depth() * n,
-                m,
+                m: Shared::new(m),
                 m_stride,
                 half: filters.half,
             };
-            kernels::gemm(filters.isa, &gemm);
+            // SAFETY: as above.
+            unsafe { kernels::gemm(filters.isa, &gemm) };
             let output = Output {
                 m,
                 m_stride,
@@ -264,68 +297,48 @@ pub(super) unsafe fn finish_block(
                 groups,
                 tiles,
                 first: 0,
-                bias: filters.bias[channel..].as_ptr(),
-                dst: dst.add(channel),
+                bias: &filters.bias[channel..],
+                dst: dst.skip(channel),
                 row: plan.to.row(),
                 c: plan.to.c,
                 epilogue: plan.epilogue,
             };
-            kernels::output(filters.isa, &output);
+            // SAFETY: the tiles are kept apart by the caller.
+            unsafe { kernels::output(filters.isa, &output) };
         }
     }
 }
 
-/// Floats of scratch that a block of `tiles` needs: (V's stride, V's floats, M's floats).
-pub(super) fn block_scratch(filters: &Filters, tiles: usize) -> (usize, usize, usize) {
-    let v_stride = stride(tiles * filters.depth());
-    (v_stride, POS * v_stride, POS * stride(tiles * filters.group))
-}
-
-/// Transform, products and inverse of each block of about `block` tiles in one task, for `n` windows
+/// Transform, products and inverse of each block of about [`BLOCK`] tiles in one task, for `n` windows
 /// of `src`, into `dst` from window `at` on.
 pub(super) fn fused(
     team: &Team,
     filters: &Filters,
     plan: &Plan,
     src: Source<'_>,
-    dst: &mut Buf,
+    dst: &mut Buffer,
     at: usize,
     n: usize,
-    block: usize,
     stats: Option<&mut Sums>,
 ) {
-    let mut blocks = plan.tiles.len().div_ceil(block);
+    let mut blocks = plan.tiles.len().div_ceil(BLOCK);
     if stats.is_none() && n * blocks < 8 * team.threads() {
         // Few tasks: as many for each thread. (Sums are added task by task, so their number must not change.)
         blocks = (n * blocks).next_multiple_of(team.threads()).div_ceil(n).min(plan.tiles.len());
     }
-    let (source, target) = (Shared(src.buf.as_ptr().cast_mut()), Shared(dst.as_mut_ptr()));
+    let target = dst.share();
     let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
     team.run(n * blocks, |task| {
-        let (window, part_index) = (task / blocks, task % blocks);
-        let (start, end) = part(plan.tiles.len(), blocks, part_index);
-        let tiles = &plan.tiles[start..end];
-        let (v_stride, v_len, m_len) = block_scratch(filters, tiles.len());
-        let groups = Groups::new(tiles.len(), kernels::mr(filters.isa));
-        with_scratch(v_len + m_len, |v| {
-            // SAFETY: the scratch is this thread's; each task writes its own tiles of its window.
+        let (window, block) = (task / blocks, task % blocks);
+        let tiles = &plan.tiles[part(plan.tiles.len(), blocks, block)];
+        let block = Block { filters, plan, tiles };
+        with_scratch(block.scratch(), |scratch| {
+            let dst = target.skip((at + window) * plan.to.len());
+            // SAFETY: each task writes its own tiles of its window and its own sums, and reads what it wrote.
             unsafe {
-                let input = Input {
-                    src: source.at((src.first + window) * plan.from.len()),
-                    row: plan.from.row(),
-                    c: plan.from.c,
-                    tiles,
-                    first: 0,
-                    groups,
-                    v,
-                    v_stride,
-                    half: filters.half,
-                };
-                kernels::input(filters.isa, &input);
-                let dst = target.at((at + window) * plan.to.len());
-                finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);
+                block.run(src.window(window, plan.from), plan.from.row(), scratch, dst);
                 if let Some(sums) = sums {
-                    let out = sums.at(task * 2 * plan.to.c);
+                    let out = sums.slice_mut(task * 2 * plan.to.c..(task + 1) * 2 * plan.to.c);
                     norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
                 }
             }
@@ -354,15 +367,15 @@ impl Sums {
         }
     }
 
-    /// Room for `tasks` more. Pointers from before stay valid only if [`Sums::room`] had been made.
-    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> Shared {
+    /// Room for `tasks` more.
+    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> Shared<'_> {
         let start = self.used;
         self.c = c;
         self.used += tasks * 2 * c;
         if self.values.len() < self.used {
             self.values.resize(self.used, 0.0);
         }
-        Shared(self.values[start..].as_mut_ptr())
+        Shared::new(&mut self.values[start..])
     }
 
     /// The two totals of every channel.
@@ -382,8 +395,15 @@ impl Sums {
 /// Padded activations, from a window on.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
-    pub(super) buf: &'a Buf,
+    pub(super) buf: &'a Buffer,
     pub(super) first: usize,
+}
+
+impl<'a> Source<'a> {
+    /// Window `window` of these.
+    pub(super) fn window(self, window: usize, shape: Shape) -> &'a [f32] {
+        &self.buf.as_slice()[(self.first + window) * shape.len()..][..shape.len()]
+    }
 }
 
 /// Tasks of the phased form per window and step: enough that any number of threads has work, few
@@ -395,7 +415,7 @@ pub(super) fn phased_parts(plan: &Plan) -> usize {
 /// Where the phased form leaves its result.
 pub(super) enum Target<'a> {
     /// Padded activations, from this window on.
-    Act(&'a mut Buf, usize),
+    Act(&'a mut Buffer, usize),
     /// One maximum per window and channel: `[window][n]`.
     GlobalMax(&'a mut [f32]),
 }
@@ -409,73 +429,68 @@ pub(super) fn phased(
     src: Source<'_>,
     target: Target<'_>,
     n: usize,
-    work: &mut Buf,
+    work: &mut Buffer,
     stats: Option<&mut Sums>,
 ) {
     let per_window = plan.tiles.len();
     let total = per_window * n;
-    let groups = Groups::new(total, kernels::mr(filters.isa));
+    let groups = Groups::new(total, filters.isa);
     let v_stride = stride(total * filters.depth());
     let m_stride = stride(total * filters.group);
     let channel_groups = filters.groups_of_channels();
     work.reserve(POS * (v_stride + m_stride * channel_groups));
-    let v = Shared(work.as_mut_ptr());
-    let m = Shared(v.0.wrapping_add(POS * v_stride));
-    let source = Shared(src.buf.as_ptr().cast_mut());
+    let (v, m) = work.as_mut_slice().split_at_mut(POS * v_stride);
     let parts = phased_parts(plan);
+    let slots = Shared::new(v);
     team.run(n * parts, |task| {
-        let (window, index) = (task / parts, task % parts);
-        let (start, end) = part(per_window, parts, index);
+        let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
+        let input = Input {
+            src: src.window(window, plan.from),
+            row: plan.from.row(),
+            c: plan.from.c,
+            first: window * per_window + tiles.start,
+            tiles: &plan.tiles[tiles],
+            groups,
+            v: slots,
+            v_stride,
+            half: filters.half,
+        };
         // SAFETY: each task writes the V of its own tiles.
-        unsafe {
-            let input = Input {
-                src: source.at((src.first + window) * plan.from.len()),
-                row: plan.from.row(),
-                c: plan.from.c,
-                tiles: &plan.tiles[start..end],
-                first: window * per_window + start,
-                groups,
-                v: v.at(0),
-                v_stride,
-                half: filters.half,
-            };
-            kernels::input(filters.isa, &input);
-        }
+        unsafe { kernels::input(filters.isa, &input) };
     });
+    let products = Shared::new(m);
     team.run(POS * channel_groups, |task| {
         // One window's V stays in cache, so filters are read in their order in memory; several windows' does not.
-        let (b, pos) =
+        let (b, position) =
             if n == 1 { (task / POS, task % POS) } else { (task % channel_groups, task / channel_groups) };
         let (_, width, u) = filters.channel_group(b);
+        let gemm = Gemm {
+            k: filters.depth(),
+            n: width,
+            groups,
+            positions: position..position + 1,
+            v,
+            v_stride,
+            u,
+            u_stride: filters.depth() * width,
+            m: products.skip(POS * m_stride * b),
+            m_stride,
+            half: filters.half,
+        };
         // SAFETY: each task writes its own position and channel group of M.
-        unsafe {
-            let gemm = Gemm {
-                k: filters.depth(),
-                n: width,
-                groups,
-                pos: (pos, pos + 1),
-                v: v.at(0),
-                v_stride,
-                u,
-                u_stride: filters.depth() * width,
-                m: m.at(POS * m_stride * b),
-                m_stride,
-                half: filters.half,
-            };
-            kernels::gemm(filters.isa, &gemm);
-        }
+        unsafe { kernels::gemm(filters.isa, &gemm) };
     });
-    let output = |b: usize, window: usize, (start, end): (usize, usize), dst: *mut f32| {
+    let m = &*m;
+    let output = |b: usize, window: usize, tiles: Range<usize>, dst| {
         let (channel, width, _) = filters.channel_group(b);
         Output {
-            // SAFETY: inside M.
-            m: unsafe { m.at(POS * m_stride * b) },
+            m: &m[POS * m_stride * b..],
             m_stride,
             n: width,
             groups,
-            tiles: &plan.tiles[start..end],
-            first: window * per_window + start,
-            bias: filters.bias[channel..].as_ptr(),
+            first: window * per_window + tiles.start,
+            tiles: &plan.tiles[tiles],
+            bias: &filters.bias[channel..],
             dst,
             row: plan.to.row(),
             c: plan.to.c,
@@ -484,24 +499,21 @@ pub(super) fn phased(
     };
     match target {
         Target::Act(dst, at) => {
-            let dst = Shared(dst.as_mut_ptr());
+            let dst = dst.share();
             let sums = stats.map(|sums| sums.extend(n * parts, plan.to.c));
             team.run(n * parts, |task| {
-                let (window, index) = (task / parts, task % parts);
+                let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
+                let dst = dst.skip((at + window) * plan.to.len());
                 for b in 0..channel_groups {
+                    let output = output(b, window, tiles.clone(), dst.skip(filters.channel_group(b).0));
                     // SAFETY: each task writes its own tiles of its window.
-                    unsafe {
-                        let dst = dst.at((at + window) * plan.to.len() + filters.channel_group(b).0);
-                        kernels::output(filters.isa, &output(b, window, part(per_window, parts, index), dst));
-                    }
+                    unsafe { kernels::output(filters.isa, &output) };
                 }
                 if let Some(sums) = sums {
-                    let (start, end) = part(per_window, parts, index);
                     // SAFETY: reads the tiles that this task wrote; each task has its own sums.
                     unsafe {
-                        let dst = dst.at((at + window) * plan.to.len());
-                        let out = sums.at(task * 2 * plan.to.c);
-                        let tiles = &plan.tiles[start..end];
+                        let out = sums.slice_mut(task * 2 * plan.to.c..(task + 1) * 2 * plan.to.c);
+                        let tiles = &plan.tiles[tiles];
                         norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
                     }
                 }
@@ -510,17 +522,138 @@ pub(super) fn phased(
         Target::GlobalMax(out) => {
             let channels = filters.n;
             assert!(out.len() >= n * channels, "one maximum per window and channel");
-            let out = Shared(out.as_mut_ptr());
+            let out = Shared::new(out);
             team.run(n * channel_groups, |task| {
                 let (window, b) = (task / channel_groups, task % channel_groups);
-                let (channel, width, _) = filters.channel_group(b);
+                let dst = out.skip(window * channels + filters.channel_group(b).0);
                 // SAFETY: each task writes its own channels of its window.
-                unsafe {
-                    let dst = out.at(window * channels + channel);
-                    let output = output(b, window, (0, per_window), dst);
-                    kernels::global_max(filters.isa, &output, 0, width);
-                }
+                unsafe { kernels::global_max(filters.isa, &output(b, window, 0..per_window, dst)) };
             });
+        }
+    }
+}
+
+/// [`fused`] or [`phased`], whichever suits the filters' size, by parallel loops of rayon's.
+pub(super) fn convolve(
+    filters: &Filters,
+    plan: &Plan,
+    src: Source<'_>,
+    dst: &mut Buffer,
+    at: usize,
+    n: usize,
+    work: &mut Buffer,
+    sums: Option<&mut Sums>,
+) {
+    let team = Team::rayon();
+    if filters.k * filters.n <= SMALL {
+        fused(&team, filters, plan, src, dst, at, n, sums);
+    } else {
+        phased(&team, filters, plan, src, Target::Act(dst, at), n, work, sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Uniform numbers in [-1, 1), the same on every machine.
+    fn random(seed: u64, len: usize) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    /// The convolution by its definition with zeros around, `[n][out][h][w]`, from `[n][in][h][w]`.
+    fn direct(x: &[f32], weight: &[f32], bias: &[f32], cin: usize, h: usize, w: usize) -> Vec<f32> {
+        let mut out = Vec::new();
+        for x in x.chunks_exact(cin * h * w) {
+            for (filter, bias) in weight.chunks_exact(cin * 9).zip(bias) {
+                for at in 0..h * w {
+                    let mut sum = f64::from(*bias);
+                    for (i, tap) in filter.iter().enumerate() {
+                        let (row, column) = (at / w + i % 9 / 3, at % w + i % 3);
+                        if (1..=h).contains(&row) && (1..=w).contains(&column) {
+                            let x = x[(i / 9 * h + row - 1) * w + column - 1];
+                            sum += f64::from(*tap) * f64::from(x);
+                        }
+                    }
+                    out.push(sum as f32);
+                }
+            }
+        }
+        out
+    }
+
+    /// Maxima of each 2 × 2 places.
+    fn pooled(x: &[f32], h: usize, w: usize) -> Vec<f32> {
+        let mut out = Vec::new();
+        for x in x.chunks_exact(h * w) {
+            for at in 0..(h / 2) * (w / 2) {
+                let corner = at / (w / 2) * 2 * w + at % (w / 2) * 2;
+                let window = [0, 1, w, w + 1].map(|i| x[corner + i]);
+                out.push(window.into_iter().fold(f32::MIN, f32::max));
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn both_forms_equal_the_definition_for_every_shape_and_instruction_set() {
+        // (windows, in, out, rows, columns): odd sizes, one channel, sizes below a tile, many windows.
+        let shapes = [
+            (1, 1, 1, 1, 1),
+            (1, 1, 64, 13, 7),
+            (2, 3, 5, 4, 4),
+            (3, 17, 33, 6, 2),
+            (2, 48, 80, 9, 11),
+            (1, 130, 144, 8, 13),
+            (5, 32, 16, 1, 17),
+            (17, 20, 20, 15, 4),
+        ];
+        for (case, (n, cin, cout, h, w)) in shapes.into_iter().enumerate() {
+            let seed = case as u64 * 10 + 1;
+            let (x, bias) = (random(seed, n * cin * h * w), random(seed + 1, cout));
+            let weight = random(seed + 2, cout * cin * 9);
+            let linear = direct(&x, &weight, &bias, cin, h, w);
+            let relu: Vec<f32> = linear.iter().map(|x| x.max(0.0)).collect();
+            let shape = Shape { h, w, c: c16(cin) };
+            let mut src = Buffer::zeroed(shape.len() * n);
+            for (i, x) in x.iter().enumerate() {
+                let (window, channel, at) = (i / (cin * h * w), i / (h * w) % cin, i % (h * w));
+                let to = window * shape.len() + shape.at(at / w, at % w) + channel;
+                src.as_mut_slice()[to] = *x;
+            }
+            for (epilogue, expected) in [
+                (Epilogue::Linear, linear),
+                (Epilogue::ReluPool, pooled(&relu, h, w)),
+                (Epilogue::Relu, relu),
+            ] {
+                let plan = Plan::new(shape, c16(cout), epilogue);
+                let scale = expected.iter().fold(1e-20f32, |most, x| most.max(x.abs()));
+                for isa in Isa::available() {
+                    let filters = Filters::new(isa, Precision::F32, &weight, &bias, cin, cout);
+                    let (team, source) = (Team::rayon(), Source { buf: &src, first: 0 });
+                    let mut found = [Buffer::zeroed(plan.to.len() * n), Buffer::zeroed(plan.to.len() * n)];
+                    fused(&team, &filters, &plan, source, &mut found[0], 0, n, None);
+                    let target = Target::Act(&mut found[1], 0);
+                    phased(&team, &filters, &plan, source, target, n, &mut Buffer::default(), None);
+                    let [fused, phased] = found.each_ref().map(Buffer::as_slice);
+                    assert_eq!(fused, phased, "{isa} {epilogue:?} case {case}");
+                    for (i, expected) in expected.iter().enumerate() {
+                        let pixels = plan.to.h * plan.to.w;
+                        let (window, channel, at) = (i / (cout * pixels), i / pixels % cout, i % pixels);
+                        let place =
+                            window * plan.to.len() + plan.to.at(at / plan.to.w, at % plan.to.w) + channel;
+                        let error = (fused[place] - expected).abs() / scale;
+                        assert!(error < 1e-4, "{isa} {epilogue:?} case {case}: {error:e}");
+                    }
+                }
+            }
         }
     }
 }

@@ -1,17 +1,16 @@
 //! The whole OpenL3 network on a CPU, forward.
 
-#![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
-
+use std::ops::Range;
 use std::sync::Mutex;
 
 use super::act::{Act, Shape};
-use crate::kernels::buffer::{Buf, Shared};
 use super::first::{self, First};
-use crate::kernels::isa::{Isa, Precision, isa};
-use super::kernels::{self, Epilogue, Groups, Input, Tile};
-use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
-use super::weights::OpenL3Weights;
+use super::kernels::{Epilogue, Tile};
+use super::layer::{self, Block, Filters, Plan, Source, Target, with_scratch};
+use super::weights::{OpenL3Weights, is_pooled};
+use crate::kernels::buffer::{Buffer, Shared};
 use crate::kernels::team::{Team, with_team};
+use crate::kernels::{Isa, Precision};
 
 /// Mel bands of a window.
 pub const MELS: usize = 128;
@@ -51,23 +50,23 @@ struct Strips {
     tiles: Vec<Tile>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Strip {
     tile_row: usize,
-    /// First tile column and one past the last.
-    columns: (usize, usize),
+    /// Tile columns.
+    columns: Range<usize>,
     /// Its tiles in `Strips::tiles`.
-    tiles: (usize, usize),
+    tiles: Range<usize>,
 }
 
 #[derive(Debug)]
 struct Workspace {
     /// Normalised mel spectrograms with a border of zeros.
-    image: Buf,
+    image: Buffer,
     /// Outputs of layers 2 to 7.
     acts: Vec<Act>,
     /// V and M of the phased layers.
-    work: Buf,
+    work: Buffer,
 }
 
 impl Strips {
@@ -78,20 +77,21 @@ impl Strips {
         for tile_row in 0..high {
             for i in 0..per_row {
                 let columns = layer::part(wide, per_row, i);
-                let cols = 4 * (columns.1 - columns.0) + 2;
+                let cols = 4 * columns.len() + 2;
                 let first = tiles.len();
                 for tile in &plan.tiles {
                     let (row, column) = (
                         tile.src as usize / (4 * plan.from.row()),
                         tile.src as usize % (4 * plan.from.row()) / (4 * plan.from.c),
                     );
-                    if row == tile_row && (columns.0..columns.1).contains(&column) {
+                    if row == tile_row && columns.contains(&column) {
                         debug_assert!(cols >= 6);
-                        tiles.push(Tile { src: (4 * (column - columns.0) * plan.from.c) as u32, ..*tile });
+                        tiles
+                            .push(Tile { src: (4 * (column - columns.start) * plan.from.c) as u32, ..*tile });
                     }
                 }
                 if tiles.len() > first {
-                    strips.push(Strip { tile_row, columns, tiles: (first, tiles.len()) });
+                    strips.push(Strip { tile_row, columns, tiles: first..tiles.len() });
                 }
             }
         }
@@ -100,19 +100,8 @@ impl Strips {
 }
 
 impl FastOpenL3 {
-    /// Folds and transforms `weights` for the instruction set in use ([`isa`]).
-    pub fn new(weights: &OpenL3Weights) -> Self {
-        Self::with_isa(weights, isa())
-    }
-
-    /// As [`FastOpenL3::new`], for a given instruction set (the best one if this processor lacks it).
-    pub fn with_isa(weights: &OpenL3Weights, isa: Isa) -> Self {
-        Self::with_precision(weights, isa, Precision::F32)
-    }
-
-    /// As [`FastOpenL3::with_isa`], with products in a given precision (f32 where the processor lacks it).
-    pub fn with_precision(weights: &OpenL3Weights, isa: Isa, precision: Precision) -> Self {
-        let isa = if isa.is_available() { isa } else { Isa::best() };
+    /// Folds and transforms `weights`, for products in a given precision (f32 where `isa` has no other).
+    pub fn new(weights: &OpenL3Weights, isa: Isa, precision: Precision) -> Self {
         let (scale, shift) = weights.input_norm.affine();
         let folded: Vec<_> = weights
             .convs
@@ -131,7 +120,7 @@ impl FastOpenL3 {
         let mut shape = Shape { h: MELS, w: FRAMES, c };
         for (i, conv) in folded.iter().enumerate().skip(1) {
             let epilogue = match i {
-                1 | 3 | 5 => Epilogue::ReluPool,
+                i if is_pooled(i) => Epilogue::ReluPool,
                 7 => Epilogue::Linear,
                 _ => Epilogue::Relu,
             };
@@ -198,7 +187,7 @@ impl FastOpenL3 {
 
     fn workspace(&self) -> Workspace {
         let acts = self.plans[..6].iter().map(|plan| Act::new(plan.to, 0)).collect();
-        Workspace { image: Buf::default(), acts, work: Buf::default() }
+        Workspace { image: Buffer::default(), acts, work: Buffer::default() }
     }
 
     /// At most [`GROUP`] windows through the whole network.
@@ -218,7 +207,7 @@ impl FastOpenL3 {
                 let (src, dst) = (&before[i - 1].buf, &mut after[0].buf);
                 if i < 3 {
                     let src = Source { buf: src, first: 0 };
-                    layer::fused(team, &self.filters[i], &self.plans[i], src, dst, 0, count, 28, None);
+                    layer::fused(team, &self.filters[i], &self.plans[i], src, dst, 0, count, None);
                 } else {
                     let at = if i == 4 { start } else { 0 };
                     let target = Target::Act(dst, at);
@@ -264,65 +253,47 @@ impl FastOpenL3 {
     }
 
     /// The first two layers, strip by strip.
-    fn first_pair(&self, team: &Team, image: &Buf, dst: &mut Buf, n: usize) {
+    fn first_pair(&self, team: &Team, image: &Buffer, dst: &mut Buffer, n: usize) {
         let (filters, plan) = (&self.filters[0], &self.plans[0]);
         let strips = &self.strips.strips;
-        let target = Shared(dst.as_mut_ptr());
-        let image = Shared(image.as_ptr().cast_mut());
+        let target = dst.share();
         let c = plan.from.c;
         team.run(n * strips.len(), |task| {
-            let (window, strip) = (task / strips.len(), strips[task % strips.len()]);
-            let tiles = &self.strips.tiles[strip.tiles.0..strip.tiles.1];
-            let groups = Groups::new(tiles.len(), kernels::mr(self.isa));
-            let (v_stride, v_len, m_len) = layer::block_scratch(filters, tiles.len());
-            let cols = 4 * (strip.columns.1 - strip.columns.0) + 2;
-            with_scratch(6 * cols * c + v_len + m_len, |pixels| {
+            let (window, strip) = (task / strips.len(), &strips[task % strips.len()]);
+            let block = Block { filters, plan, tiles: &self.strips.tiles[strip.tiles.clone()] };
+            let cols = 4 * strip.columns.len() + 2;
+            with_scratch(6 * cols * c + block.scratch(), |scratch| {
+                let (pixels, scratch) = scratch.split_at_mut(6 * cols * c);
                 // Real pixels of the first layer's output that the strip sees.
-                let (top, left) = (4 * strip.tile_row, 4 * strip.columns.0);
-                let rows = (usize::from(top == 0), (plan.from.h + 1 - top).min(6));
-                let columns = (usize::from(left == 0), (plan.from.w + 1 - left).min(cols));
-                // SAFETY: the scratch is this thread's and as large as asked; image rows and columns
-                // stay within the bordered image; each task writes its own tiles of its window.
-                unsafe {
-                    for y in 0..6 {
-                        let row = pixels.add(y * cols * c);
-                        if y < rows.0 || y >= rows.1 {
-                            row.write_bytes(0, cols * c);
-                        } else {
-                            row.write_bytes(0, columns.0 * c);
-                            row.add(columns.1 * c).write_bytes(0, (cols - columns.1) * c);
-                        }
+                let (top, left) = (4 * strip.tile_row, 4 * strip.columns.start);
+                let rows = usize::from(top == 0)..(plan.from.h + 1 - top).min(6);
+                let columns = usize::from(left == 0)..(plan.from.w + 1 - left).min(cols);
+                for (y, row) in pixels.chunks_exact_mut(cols * c).enumerate() {
+                    if rows.contains(&y) {
+                        row[..columns.start * c].fill(0.0);
+                        row[columns.end * c..].fill(0.0);
+                    } else {
+                        row.fill(0.0);
                     }
-                    let wide = FRAMES + 2;
-                    let corner = (top + rows.0 - 1) * wide + left + columns.0 - 1;
-                    let first = First {
-                        src: image.at(window * (MELS + 2) * wide + corner),
-                        src_row: wide,
-                        dst: pixels.add((rows.0 * cols + columns.0) * c),
-                        dst_row: cols * c,
-                        rows: rows.1 - rows.0,
-                        cols: columns.1 - columns.0,
-                        c,
-                        weight: self.first_weight.as_ptr(),
-                        bias: self.first_bias.as_ptr(),
-                        relu: true,
-                    };
+                }
+                let wide = FRAMES + 2;
+                let corner = (top + rows.start - 1) * wide + left + columns.start - 1;
+                let first = First {
+                    src: &image.as_slice()[window * (MELS + 2) * wide + corner..],
+                    src_row: wide,
+                    dst: Shared::new(&mut pixels[(rows.start * cols + columns.start) * c..]),
+                    dst_row: cols * c,
+                    rows: rows.len(),
+                    cols: columns.len(),
+                    c,
+                    weight: &self.first_weight,
+                    bias: &self.first_bias,
+                    relu: true,
+                };
+                // SAFETY: the scratch is this thread's; each task writes its own tiles of its window.
+                unsafe {
                     first::first(self.isa, &first);
-                    let v = pixels.add(6 * cols * c);
-                    let input = Input {
-                        src: pixels,
-                        row: cols * c,
-                        c,
-                        tiles,
-                        first: 0,
-                        groups,
-                        v,
-                        v_stride,
-                        half: filters.half,
-                    };
-                    kernels::input(self.isa, &input);
-                    let dst = target.at(window * plan.to.len());
-                    layer::finish_block(filters, plan, tiles, groups, v, v_stride, v.add(v_len), dst);
+                    block.run(pixels, cols * c, scratch, target.skip(window * plan.to.len()));
                 }
             });
         });

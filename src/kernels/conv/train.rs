@@ -5,23 +5,21 @@
 //! algorithm, `dg = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A dy Aᵀ) ] G`. The last layer's maximum over the window
 //! makes its gradient sparse (one pixel per channel), so its backward needs no convolution at all.
 
-#![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
-
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::act::{Act, Shape};
-use crate::kernels::buffer::{Buf, Shared};
 use super::first::{self, First};
-use crate::kernels::isa::{Isa, Precision, isa};
 use super::kernels::Epilogue;
-use super::layer::{self, Filters, Plan, Source, Sums};
+use super::layer::{self, BLOCK, Filters, Plan, Source, Sums, convolve};
 use super::net::{FRAMES, MELS};
 use super::norm_kernels::{self as nk, Norm, Rows};
-use super::train_steps::{BLOCK, chunk, chunks, convolve, each_part, row_sums, set_stats};
+use super::train_steps::{chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
-use super::weights::{ConvWeights, NormWeights, OpenL3Weights};
+use super::weights::{ConvWeights, NormWeights, OpenL3Weights, is_pooled};
+use crate::kernels::buffer::Buffer;
+use crate::kernels::{Isa, Precision};
 
 /// A tensor's place in the flat parameter and gradient vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +60,52 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    fn norm(&self) -> Norm {
-        Norm {
-            scale: self.scale.as_ptr(),
-            shift: self.shift.as_ptr(),
-            mean: self.mean.as_ptr(),
-            c0: self.c0.as_ptr(),
-            c1: self.c1.as_ptr(),
+    fn norm(&self) -> Norm<'_> {
+        Norm { scale: &self.scale, shift: &self.shift, mean: &self.mean, c0: &self.c0, c1: &self.c1 }
+    }
+}
+
+/// A pass over the rows of a convolution's output, in parts of [`ROWS`] rows.
+pub(super) struct Pass<'a> {
+    y: &'a Act,
+    a: Shape,
+    pool: bool,
+    norm: Norm<'a>,
+    /// Parts of a window.
+    pub(super) parts: usize,
+}
+
+impl<'a> Pass<'a> {
+    /// - `i`: the convolution
+    /// - `y`: its output
+    /// - `a`: the shape of the activation that follows
+    pub(super) fn new(i: usize, y: &'a Act, a: Shape, stats: &'a Stats) -> Self {
+        Self { y, a, pool: is_pooled(i), norm: stats.norm(), parts: y.shape.h.div_ceil(ROWS) }
+    }
+
+    pub(super) fn rows(&self, window: usize, part: usize) -> Rows<'a> {
+        let shape = self.y.shape;
+        Rows {
+            y: &self.y.buf.as_slice()[self.y_at(window, part)..],
+            y_row: shape.row(),
+            rows: ROWS.min(shape.h - part * ROWS),
+            cols: shape.w,
+            c: shape.c,
+            a_row: self.a.row(),
+            pool: self.pool,
+            norm: self.norm,
         }
+    }
+
+    /// Where a part's first pixel lies in the outputs.
+    pub(super) fn y_at(&self, window: usize, part: usize) -> usize {
+        window * self.y.shape.len() + self.y.shape.at(part * ROWS, 0)
+    }
+
+    /// Where it lies in the activations (a last odd row that pooling leaves out: in the halo).
+    pub(super) fn a_at(&self, window: usize, part: usize) -> usize {
+        let top = if self.pool { part * ROWS / 2 } else { part * ROWS };
+        window * self.a.len() + self.a.at(top, 0)
     }
 }
 
@@ -100,31 +136,27 @@ pub struct OpenL3Train {
     pub(super) first_weight: Vec<f32>,
     pub(super) n: usize,
     /// Normalised input, before and after γ and β, and ones; all with a border of zeros.
-    pub(super) hat: Buf,
-    pub(super) image: Buf,
+    pub(super) hat: Buffer,
+    pub(super) image: Buffer,
     /// Convolution outputs, and what follows batch norm, ReLU and pooling.
     pub(super) ys: Vec<Act>,
     pub(super) activations: Vec<Act>,
     /// Gradients of outputs, a few windows at a time and one buffer per resolution, and of activations, of
     /// one layer and the layer before it.
     pub(super) dys: Vec<Act>,
-    pub(super) da: [Buf; 2],
+    pub(super) da: [Buffer; 2],
     /// Where each window's maximum lies: offset of the pixel in the last layer's padded output.
     pub(super) argmax: Vec<u32>,
-    pub(super) work: Buf,
+    pub(super) work: Buffer,
     pub(super) sums: Sums,
     pub(super) weight_grad: WeightGrad,
 }
 
 impl OpenL3Train {
-    /// A trainer that starts from `weights`, for windows of 128 × 199.
-    pub fn new(weights: &OpenL3Weights) -> Self {
-        Self::with_input(weights, MELS, FRAMES, isa(), Precision::F32, Precision::F32)
-    }
-
-    /// As [`OpenL3Train::new`], with the precision of the products forward and backward.
-    pub fn with_precision(weights: &OpenL3Weights, forward: Precision, backward: Precision) -> Self {
-        Self::with_input(weights, MELS, FRAMES, isa(), forward, backward)
+    /// A trainer that starts from `weights`, for windows of 128 × 199, with the precision of the products forward and
+    /// backward.
+    pub fn new(weights: &OpenL3Weights, isa: Isa, forward: Precision, backward: Precision) -> Self {
+        Self::with_input(weights, MELS, FRAMES, isa, forward, backward)
     }
 
     /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8), a given instruction
@@ -143,7 +175,6 @@ impl OpenL3Train {
         backward: Precision,
     ) -> Self {
         assert!(mels >= 8 && frames >= 8, "three 2×2 pools need windows of 8 × 8 or more");
-        let isa = if isa.is_available() { isa } else { Isa::best() };
         let widths = weights.widths();
         let (mut layout, mut params) = (Vec::new(), Vec::new());
         let mut add = |name: String, shape: Vec<usize>, values: &[f32]| {
@@ -195,7 +226,7 @@ impl OpenL3Train {
             forward_plans.push(plan);
             forward_filters.push(Filters::empty(isa, forward, cin, cout));
             ys.push(Act::new(y, 0));
-            shape = if matches!(i, 1 | 3 | 5) { y.pooled(cout) } else { y };
+            shape = if is_pooled(i) { y.pooled(cout) } else { y };
             activations.push(Act::new(shape, 0));
         }
         for y in &ys[..7] {
@@ -220,14 +251,14 @@ impl OpenL3Train {
             first_weight: vec![0.0; 9 * widths[0]],
             widths,
             n: 0,
-            hat: Buf::default(),
-            image: Buf::default(),
+            hat: Buffer::default(),
+            image: Buffer::default(),
             ys,
             activations,
             dys,
-            da: [Buf::default(), Buf::default()],
+            da: [Buffer::default(), Buffer::default()],
             argmax: Vec::new(),
-            work: Buf::default(),
+            work: Buffer::default(),
             sums: Sums::default(),
             weight_grad: WeightGrad::new(isa, backward),
         }
@@ -254,12 +285,12 @@ impl OpenL3Train {
     }
 
     /// The same, to be filled by who computes them elsewhere.
-    pub(super) fn gradients_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn gradients_mut(&mut self) -> &mut [f32] {
         &mut self.grads
     }
 
     /// Moves the running statistics of norm `i` (0: the input's) by a batch's, of `count` values each.
-    pub(super) fn observe(&mut self, i: usize, mean: &[f32], variance: &[f32], count: usize) {
+    pub(crate) fn observe(&mut self, i: usize, mean: &[f32], variance: &[f32], count: usize) {
         let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
         let stats = &mut self.stats[i];
         for (c, (mean, variance)) in mean.iter().zip(variance).enumerate() {
@@ -407,8 +438,8 @@ impl OpenL3Train {
         let (h, w) = self.input;
         let shape = self.ys[0].shape;
         let parts = h.div_ceil(ROWS);
-        let y = Shared(self.ys[0].buf.as_mut_ptr());
-        let image = Shared(self.image.as_mut_ptr());
+        let y = self.ys[0].buf.share();
+        let image = self.image.as_slice();
         self.sums.clear();
         let sums = self.sums.extend(self.n * parts, shape.c);
         let bias = &self.params[self.ranges[0].bias.clone()];
@@ -416,25 +447,26 @@ impl OpenL3Train {
         (0..self.n * parts).into_par_iter().with_max_len(1).for_each(|task| {
             let (window, top) = (task / parts, task % parts * ROWS);
             let rows = ROWS.min(h - top);
-            // SAFETY: each task writes its own rows and sums; the image has a border.
+            let y = y.skip(window * shape.len());
+            let first = First {
+                src: &image[window * (h + 2) * (w + 2) + top * (w + 2)..],
+                src_row: w + 2,
+                dst: y.skip(shape.at(top, 0)),
+                dst_row: shape.row(),
+                rows,
+                cols: w,
+                c: shape.c,
+                weight,
+                bias,
+                relu: false,
+            };
+            // SAFETY: each task writes its own rows and sums, and reads the rows that it wrote.
             unsafe {
-                let y = y.at(window * shape.len());
-                let first = First {
-                    src: image.at(window * (h + 2) * (w + 2) + top * (w + 2)),
-                    src_row: w + 2,
-                    dst: y.add(shape.at(top, 0)),
-                    dst_row: shape.row(),
-                    rows,
-                    cols: w,
-                    c: shape.c,
-                    weight: weight.as_ptr(),
-                    bias: bias.as_ptr(),
-                    relu: false,
-                };
                 first::first(isa, &first);
+                let out = sums.slice_mut(task * 2 * shape.c..(task + 1) * 2 * shape.c);
+                out.fill(0.0);
                 for r in 0..rows {
-                    let out = sums.at(task * 2 * shape.c);
-                    row_sums(isa, y, shape, top + r, r == 0, out);
+                    row_sums(isa, y, shape, top + r, out);
                 }
             }
         });
@@ -450,43 +482,15 @@ impl OpenL3Train {
         set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta, self.momentum);
     }
 
-    /// Rows of layer `i` from window `first` on for the element-wise passes, and how many tasks a window
-    /// is.
-    pub(super) fn rows(&mut self, i: usize, first: usize) -> (usize, impl Fn(usize) -> Rows + Sync + use<>) {
-        let (ys, acts) = (self.ys[i].shape, self.activations[i].shape);
-        let parts = ys.h.div_ceil(ROWS);
-        let pool = matches!(i, 1 | 3 | 5);
-        let y = Shared(self.ys[i].buf.as_mut_ptr());
-        let a = Shared(self.activations[i].buf.as_mut_ptr());
-        let norm = self.stats[i + 1].norm();
-        let rows = move |task: usize| {
-            let (window, top) = (first + task / parts, task % parts * ROWS);
-            Rows {
-                // SAFETY: inside the padded buffers.
-                y: unsafe { y.at(window * ys.len() + ys.at(top, 0)) },
-                y_row: ys.row(),
-                rows: ROWS.min(ys.h - top),
-                cols: ys.w,
-                c: ys.c,
-                // SAFETY: as above (pooled rows may start at the halo when none is left; then unused).
-                a: unsafe { a.at(window * acts.len() + acts.at(if pool { top / 2 } else { top }, 0)) },
-                a_row: acts.row(),
-                dy: std::ptr::null_mut(),
-                pool,
-                norm,
-                sums: std::ptr::null_mut(),
-            }
-        };
-        (parts, rows)
-    }
-
     /// Batch norm, ReLU and pooling of convolution `i`'s output.
     fn normalise(&mut self, i: usize, first: usize, count: usize) {
-        let (parts, rows) = self.rows(i, first);
+        let pass = Pass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let a = self.activations[i].buf.share();
         let isa = self.isa;
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+        (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, part) = (first + task / pass.parts, task % pass.parts);
             // SAFETY: each task has its own rows.
-            unsafe { each_part(&rows(task), |part| nk::norm_forward(isa, part)) };
+            unsafe { nk::norm_forward(isa, pass.rows(window, part), a.skip(pass.a_at(window, part))) };
         });
     }
 

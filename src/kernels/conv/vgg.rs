@@ -1,20 +1,17 @@
 //! The VGG network of the `musicnn` package (its `MSD_vgg`) on a CPU, forward.
 
-#![allow(unsafe_code, reason = "hands disjoint parts of shared buffers to the kernels")]
-
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::act::{Act, Shape};
-use crate::kernels::buffer::{Buf, Shared};
-use crate::kernels::dispatch::dispatch;
 use super::first::{self, First};
-use crate::kernels::isa::{Isa, Precision, isa};
 use super::kernels::Epilogue;
 use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
-use crate::kernels::simd::Simd;
+use crate::kernels::buffer::{Buffer, Shared};
+use crate::kernels::simd::{Simd, dispatch};
 use crate::kernels::team::Team;
+use crate::kernels::{Isa, Precision};
 
 /// Mel bands of a patch.
 const BANDS: usize = 96;
@@ -34,37 +31,37 @@ const POOLS: [(usize, usize); 5] = [(1, 4), (4, 1), (2, 2), (2, 2), (4, 4)];
 const WIDE: usize = FRAMES + 2;
 
 /// One convolution's parameters and the affine map that its batch norm is, applied after ReLU.
-pub(super) struct VggLayer {
+pub(crate) struct VggLayer {
     /// `[128][in][3 times][3 frequencies]`
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-    pub(super) scale: Vec<f32>,
-    pub(super) shift: Vec<f32>,
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) scale: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
 }
 
 /// Parameters of the network.
-pub(super) struct VggParameters {
+pub(crate) struct VggParameters {
     /// The input's batch norm.
-    pub(super) scale: f32,
-    pub(super) shift: f32,
-    pub(super) layers: Vec<VggLayer>,
+    pub(crate) scale: f32,
+    pub(crate) shift: f32,
+    pub(crate) layers: Vec<VggLayer>,
     /// `[50][256]` and `[50]`
-    pub(super) dense: (Vec<f32>, Vec<f32>),
+    pub(crate) dense: (Vec<f32>, Vec<f32>),
 }
 
 /// What the network gives, patch after patch.
-pub(super) struct VggOutputs {
+pub(crate) struct VggOutputs {
     /// `[n][256]`
-    pub(super) penultimate: Vec<f32>,
+    pub(crate) penultimate: Vec<f32>,
     /// `[n][50]`, before the sigmoid
-    pub(super) logits: Vec<f32>,
+    pub(crate) logits: Vec<f32>,
 }
 
 /// The network, prepared for one instruction set. Any number of threads may use it.
 ///
 /// Rows are mel bands and columns frames.
 #[derive(Debug)]
-pub(super) struct FastVgg {
+pub(crate) struct FastVgg {
     isa: Isa,
     input: (f32, f32),
     /// `[9][128]` and `[128]`
@@ -80,68 +77,68 @@ pub(super) struct FastVgg {
 #[derive(Debug)]
 struct Workspace {
     /// Normalised spectrograms with a border of zeros.
-    image: Buf,
+    image: Buffer,
     /// Inputs of the second to fifth convolution.
     inputs: Vec<Act>,
     /// Their outputs, before batch norm.
     outputs: Vec<Act>,
-    work: Buf,
+    work: Buffer,
 }
 
-/// A max pool over an affine map of `[row][column][c]` pixels.
-pub(super) struct Pool {
-    src: *const f32,
+/// A max pool over an affine map, for one row of outputs.
+pub(super) struct Pool<'a> {
+    /// Pixels of [`CHANNELS`] from the first window's corner on, and floats from one row to the next.
+    src: &'a [f32],
     src_row: usize,
-    dst: *mut f32,
-    dst_row: usize,
-    rows: usize,
-    cols: usize,
-    c: usize,
     /// Rows and columns that are joined.
     window: (usize, usize),
-    scale: *const f32,
-    shift: *const f32,
+    /// For each channel.
+    scale: &'a [f32],
+    shift: &'a [f32],
 }
 
+/// # Safety
+/// `cols` windows lie in the source, as many pixels are at `out`, and there is a scale and a shift for each channel.
 #[inline(always)]
-unsafe fn pool_generic<S: Simd>(a: &Pool) {
-    // SAFETY: every window lies in the source, every output in the destination; `c` is a multiple of the lanes.
-    unsafe {
-        for y in 0..a.rows {
-            for x in 0..a.cols {
-                let corner = a.src.add(y * a.window.0 * a.src_row + x * a.window.1 * a.c);
-                let out = a.dst.add(y * a.dst_row + x * a.c);
-                let mut channel = 0;
-                while channel < a.c {
-                    let (scale, shift) = (S::load(a.scale.add(channel)), S::load(a.shift.add(channel)));
-                    let mut most = S::fma(S::load(corner.add(channel)), scale, shift);
-                    for dy in 0..a.window.0 {
-                        for dx in 0..a.window.1 {
-                            let pixel = S::load(corner.add(dy * a.src_row + dx * a.c + channel));
-                            most = S::max(most, S::fma(pixel, scale, shift));
-                        }
+unsafe fn pool_generic<S: Simd>(simd: S, a: &Pool<'_>, out: *mut f32, cols: usize) {
+    for x in 0..cols {
+        for channel in (0..CHANNELS).step_by(S::LANES) {
+            // SAFETY: the extents above; the channels are a multiple of the lanes.
+            unsafe {
+                let corner = a.src.as_ptr().add(x * a.window.1 * CHANNELS + channel);
+                let scale = simd.load(a.scale.as_ptr().add(channel));
+                let shift = simd.load(a.shift.as_ptr().add(channel));
+                let mut most = simd.fma(simd.load(corner), scale, shift);
+                for dy in 0..a.window.0 {
+                    for dx in 0..a.window.1 {
+                        let pixel = simd.load(corner.add(dy * a.src_row + dx * CHANNELS));
+                        most = simd.max(most, simd.fma(pixel, scale, shift));
                     }
-                    S::store(out.add(channel), most);
-                    channel += S::LANES;
                 }
+                simd.store(out.add(x * CHANNELS + channel), most);
             }
         }
     }
 }
 
 dispatch! {
-    /// Batch norm, then max pool. Negative scales are why it is not the other way about.
-    pool => pool_generic(a: &Pool)
+    pool_unchecked => pool_generic(a: &Pool<'_>, out: *mut f32, cols: usize)
+}
+
+/// Batch norm, then max pool, into whole pixels. Negative scales are why it is not the other way about.
+fn pool(isa: Isa, a: &Pool<'_>, out: &mut [f32]) {
+    let cols = out.len() / CHANNELS;
+    assert!(a.scale.len() == CHANNELS && a.shift.len() == CHANNELS, "a scale and a shift per channel");
+    assert!(
+        a.src.len() >= (a.window.0 - 1) * a.src_row + cols * a.window.1 * CHANNELS,
+        "whole windows lie in the source"
+    );
+    // SAFETY: the extents just checked.
+    unsafe { pool_unchecked(isa, a, out.as_mut_ptr(), cols) }
 }
 
 impl FastVgg {
-    pub(super) fn new(parameters: &VggParameters) -> Self {
-        Self::with_isa(parameters, isa())
-    }
-
-    /// For a given instruction set (the best one if this processor lacks it).
-    pub(super) fn with_isa(parameters: &VggParameters, isa: Isa) -> Self {
-        let isa = if isa.is_available() { isa } else { Isa::best() };
+    pub(crate) fn new(parameters: &VggParameters, isa: Isa) -> Self {
         let layers = &parameters.layers;
         let mut first = vec![0.0; 9 * CHANNELS];
         for o in 0..CHANNELS {
@@ -176,7 +173,7 @@ impl FastVgg {
     }
 
     /// - `mels`: `[n][96][187]`
-    pub(super) fn forward(&self, mels: &[f32], n: usize) -> VggOutputs {
+    pub(crate) fn forward(&self, mels: &[f32], n: usize) -> VggOutputs {
         assert_eq!(mels.len(), n * BANDS * FRAMES, "the encoder hands over whole patches");
         let mut penultimate = vec![0.0; n * PENULTIMATE];
         // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the rest is overwritten.
@@ -206,10 +203,10 @@ impl FastVgg {
 
     fn workspace(&self) -> Workspace {
         Workspace {
-            image: Buf::default(),
+            image: Buffer::default(),
             inputs: self.plans.iter().map(|plan| Act::new(plan.from, 0)).collect(),
             outputs: self.plans.iter().map(|plan| Act::new(plan.to, 0)).collect(),
-            work: Buf::default(),
+            work: Buffer::default(),
         }
     }
 
@@ -238,7 +235,7 @@ impl FastVgg {
             let (filters, plan) = (&self.filters[i], &self.plans[i]);
             let target = &mut outputs[i].buf;
             if i < 2 {
-                layer::fused(&team, filters, plan, source, target, 0, n, 28, None);
+                layer::fused(&team, filters, plan, source, target, 0, n, None);
             } else {
                 layer::phased(&team, filters, plan, source, Target::Act(target, 0), n, work, None);
             }
@@ -251,44 +248,32 @@ impl FastVgg {
     }
 
     /// The first convolution, row by row, and its pool.
-    fn first(&self, image: &Buf, to: &mut Act, n: usize) {
+    fn first(&self, image: &Buffer, to: &mut Act, n: usize) {
         let shape = to.shape;
-        let image = Shared(image.as_ptr().cast_mut());
-        let target = Shared(to.buf.as_mut_ptr());
+        let target = to.buf.share();
         let (scale, shift) = &self.norms[0];
         (0..n * shape.h).into_par_iter().with_max_len(4).for_each(|task| {
             let (patch, row) = (task / shape.h, task % shape.h);
             with_scratch(FRAMES * CHANNELS, |pixels| {
-                // SAFETY: the rows row … row + 2 of the bordered image exist; the scratch holds a row of
-                // outputs; each task writes its own row of its patch.
-                unsafe {
-                    let convolution = First {
-                        src: image.at((patch * (BANDS + 2) + row) * WIDE),
-                        src_row: WIDE,
-                        dst: pixels,
-                        dst_row: FRAMES * CHANNELS,
-                        rows: 1,
-                        cols: FRAMES,
-                        c: CHANNELS,
-                        weight: self.first.0.as_ptr(),
-                        bias: self.first.1.as_ptr(),
-                        relu: true,
-                    };
-                    first::first(self.isa, &convolution);
-                    let pooled = Pool {
-                        src: pixels,
-                        src_row: 0,
-                        dst: target.at(patch * shape.len() + shape.at(row, 0)),
-                        dst_row: 0,
-                        rows: 1,
-                        cols: shape.w,
-                        c: CHANNELS,
-                        window: POOLS[0],
-                        scale: scale.as_ptr(),
-                        shift: shift.as_ptr(),
-                    };
-                    pool(self.isa, &pooled);
-                }
+                let convolution = First {
+                    src: &image.as_slice()[(patch * (BANDS + 2) + row) * WIDE..],
+                    src_row: WIDE,
+                    dst: Shared::new(pixels),
+                    dst_row: FRAMES * CHANNELS,
+                    rows: 1,
+                    cols: FRAMES,
+                    c: CHANNELS,
+                    weight: &self.first.0,
+                    bias: &self.first.1,
+                    relu: true,
+                };
+                // SAFETY: the scratch is this thread's.
+                unsafe { first::first(self.isa, &convolution) };
+                let window = POOLS[0];
+                let at = patch * shape.len() + shape.at(row, 0);
+                // SAFETY: each task writes its own row of its patch.
+                let out = unsafe { target.slice_mut(at..at + shape.w * CHANNELS) };
+                pool(self.isa, &Pool { src: pixels, src_row: 0, window, scale, shift }, out);
             });
         });
     }
@@ -296,28 +281,16 @@ impl FastVgg {
     /// The pool after convolution `index + 2`.
     fn pool(&self, index: usize, from: &Act, to: &mut Act, n: usize) {
         let (before, after) = (from.shape, to.shape);
-        let source = Shared(from.buf.as_ptr().cast_mut());
-        let target = Shared(to.buf.as_mut_ptr());
+        let target = to.buf.share();
         let (scale, shift) = &self.norms[index + 1];
         let window = POOLS[index + 1];
         (0..n * after.h).into_par_iter().with_max_len(4).for_each(|task| {
             let (patch, row) = (task / after.h, task % after.h);
-            // SAFETY: the rows that output row `row` joins exist; each task writes its own row of its patch.
-            unsafe {
-                let pooled = Pool {
-                    src: source.at(patch * before.len() + before.at(window.0 * row, 0)),
-                    src_row: before.row(),
-                    dst: target.at(patch * after.len() + after.at(row, 0)),
-                    dst_row: 0,
-                    rows: 1,
-                    cols: after.w,
-                    c: CHANNELS,
-                    window,
-                    scale: scale.as_ptr(),
-                    shift: shift.as_ptr(),
-                };
-                pool(self.isa, &pooled);
-            }
+            let src = &from.buf.as_slice()[patch * before.len() + before.at(window.0 * row, 0)..];
+            let at = patch * after.len() + after.at(row, 0);
+            // SAFETY: each task writes its own row of its patch.
+            let out = unsafe { target.slice_mut(at..at + after.w * CHANNELS) };
+            pool(self.isa, &Pool { src, src_row: before.row(), window, scale, shift }, out);
         });
     }
 
@@ -325,23 +298,9 @@ impl FastVgg {
     fn last_pool(&self, from: &Act, out: &mut [f32]) {
         let (scale, shift) = &self.norms[4];
         for (patch, out) in out.chunks_exact_mut(PENULTIMATE).enumerate() {
-            let corner = &from.buf.as_slice()[patch * from.shape.len() + from.shape.at(0, 0)..];
-            // SAFETY: 4 rows of 8 pixels exist (6 × 11 are there); `out` holds two pixels.
-            unsafe {
-                let pooled = Pool {
-                    src: corner.as_ptr(),
-                    src_row: from.shape.row(),
-                    dst: out.as_mut_ptr(),
-                    dst_row: 0,
-                    rows: 1,
-                    cols: 2,
-                    c: CHANNELS,
-                    window: POOLS[4],
-                    scale: scale.as_ptr(),
-                    shift: shift.as_ptr(),
-                };
-                pool(self.isa, &pooled);
-            }
+            let src = &from.buf.as_slice()[patch * from.shape.len() + from.shape.at(0, 0)..];
+            let pooled = Pool { src, src_row: from.shape.row(), window: POOLS[4], scale, shift };
+            pool(self.isa, &pooled, out);
         }
     }
 }

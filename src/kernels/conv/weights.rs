@@ -118,6 +118,11 @@ impl fmt::Debug for OpenL3Weights {
     }
 }
 
+/// Whether a 2×2 max pool follows convolution `i` (counted from 0).
+pub(crate) fn is_pooled(i: usize) -> bool {
+    matches!(i, 1 | 3 | 5)
+}
+
 pub(super) fn conv_name(i: usize) -> String {
     if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
 }

@@ -1,5 +1,4 @@
 //! AVX2: 32 products in four instructions, without saturation because both factors stay within ±127.
-#![allow(unsafe_code)]
 
 use std::arch::x86_64::{
     __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_abs_epi8, _mm256_add_epi8,
@@ -9,7 +8,8 @@ use std::arch::x86_64::{
     _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_xor_si256,
 };
 
-use super::{BLOCK, BitBlocks, BitMatch, Isa, QueryCode};
+use super::{BLOCK, BitBlocks, BitMatch, QueryCode};
+use crate::kernels::Isa;
 
 const LANES: usize = 32;
 /// Rows fetched ahead of the one being multiplied.

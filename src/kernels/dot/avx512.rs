@@ -1,5 +1,4 @@
 //! AVX-512: 64 products an instruction by VNNI, eight vectors' sign bits an instruction by VPOPCNTDQ.
-#![allow(unsafe_code)]
 
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_add_epi64, _mm512_cmple_epu64_mask,

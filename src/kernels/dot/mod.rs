@@ -3,7 +3,8 @@
 //! A stored component is a byte biased by 128 (`u8 = value + 128`, value in [-127, 127]); a query's
 //! components are plain `i8`. All sums are exact in `i32` for up to 65 536 dimensions.
 
-use std::sync::OnceLock;
+use crate::kernels::Isa;
+use crate::kernels::isa::Set;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -17,72 +18,6 @@ mod portable;
 pub(crate) const BLOCK: usize = 8;
 /// Rows of a plane are padded to a multiple of this many bytes.
 pub(crate) const ALIGN: usize = 64;
-
-/// An instruction set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Isa {
-    /// AVX-512 with VNNI and VPOPCNTDQ.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    /// AVX2.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// NEON.
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-    /// Whatever the compiler makes of plain Rust.
-    Portable,
-}
-
-impl Isa {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => "AVX-512",
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => "AVX2",
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => "NEON",
-            Self::Portable => "portable",
-        }
-    }
-
-    /// Every set this machine can run, fastest first.
-    pub(crate) fn available() -> Vec<Self> {
-        let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vnni")
-                && is_x86_feature_detected!("avx512vpopcntdq")
-            {
-                all.push(Self::Avx512);
-            }
-            if is_x86_feature_detected!("avx2") {
-                all.push(Self::Avx2);
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            all.push(Self::Neon);
-        }
-        all.push(Self::Portable);
-        all
-    }
-
-    /// The fastest set of this machine, or the slower one that the environment variable `VOISIN_ISA` names
-    /// (`avx512`, `avx2`, `neon`, `portable`).
-    pub(crate) fn detect() -> Self {
-        static CHOICE: OnceLock<Isa> = OnceLock::new();
-        *CHOICE.get_or_init(|| {
-            let available = Self::available();
-            let wanted = std::env::var("VOISIN_ISA").unwrap_or_default().to_lowercase().replace('-', "");
-            let forced = available.iter().find(|isa| isa.name().to_lowercase().replace('-', "") == wanted);
-            forced.copied().unwrap_or(available[0])
-        })
-    }
-}
 
 /// A query's components at 16 bits, split into two planes: `value = 254 · hi + lo`.
 #[derive(Debug, Clone, Default)]
@@ -116,26 +51,17 @@ pub(crate) struct BitBlocks<'a> {
 
 macro_rules! dispatch {
     ($isa:expr, $name:ident ( $($argument:expr),* )) => {
-        match $isa {
+        match $isa.set() {
+            // SAFETY: an `Isa` is only made for what the processor has; this says it has VNNI and VPOPCNTDQ too.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => {
-                #[allow(unsafe_code)]
-                // SAFETY: `Isa::Avx512` is only made after the processor reported these features.
-                unsafe { avx512::$name($($argument),*) }
-            }
+            Set::Avx512 { integers: true, .. } => unsafe { avx512::$name($($argument),*) },
+            // SAFETY: an `Isa` is only made for what the processor has; whoever has AVX-512 has AVX2.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => {
-                #[allow(unsafe_code)]
-                // SAFETY: `Isa::Avx2` is only made after the processor reported this feature.
-                unsafe { avx2::$name($($argument),*) }
-            }
+            Set::Avx512 { .. } | Set::Avx2 => unsafe { avx2::$name($($argument),*) },
+            // SAFETY: an `Isa` is only made for what the processor has.
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => {
-                #[allow(unsafe_code)]
-                // SAFETY: `Isa::Neon` is only made after the processor reported this feature.
-                unsafe { neon::$name($($argument),*) }
-            }
-            Isa::Portable => portable::$name($($argument),*),
+            Set::Neon => unsafe { neon::$name($($argument),*) },
+            Set::Portable => portable::$name($($argument),*),
         }
     };
 }
@@ -183,7 +109,6 @@ impl Isa {
     pub(crate) fn prefetch<T>(data: &[T], index: usize) {
         if let Some(item) = data.get(index) {
             #[cfg(target_arch = "x86_64")]
-            #[allow(unsafe_code)]
             // SAFETY: prefetching is available on every x86-64 and does not access memory; the reference is valid.
             unsafe {
                 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

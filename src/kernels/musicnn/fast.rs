@@ -1,21 +1,17 @@
 //! MusiCNN on a CPU: see [`super::front`] for the convolutions over the spectrogram.
 
-#![allow(unsafe_code, reason = "hands parts of the scratch memory to the kernels")]
-
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::buffer::{self, Buffer};
-use super::front::{self, BAND_BINS, BAND_ROW, Epilogue, PAIRS, ROW, Roots, TIME_BINS};
+use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BINS, Vector};
 use super::pack::{Matrix, Packed};
 use super::rows::{self, Rows};
 use super::{BANDS, FRAMES, MIDDLE, Outputs, PENULTIMATE, TAGS};
-use crate::kernels::buffer::Shared;
-use crate::kernels::conv::{Isa, isa};
+use crate::kernels::Isa;
+use crate::kernels::buffer::{Buffer, Shared};
 use crate::kernels::team::{Team, with_team};
-use crate::encoder::{EncoderError, Weights};
 
 /// Zero rows before and after an activation, for kernels of 7 frames.
 const BORDER: usize = 3;
@@ -25,18 +21,16 @@ const CHUNK: usize = 48;
 
 thread_local! {
     /// Transforms and maxima of the filters that this thread has in hand.
-    static WORK: RefCell<Buffer> = RefCell::new(Buffer::zeroed(0));
+    static WORK: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
 /// Runs `f` with this thread's room for 256 complex vectors and for 192 vectors.
-fn with_work(lanes: usize, f: impl FnOnce(*mut f32, *mut f32)) {
+fn with_work(lanes: usize, f: impl FnOnce(&mut [f32], &mut [f32])) {
     WORK.with(|work| {
         let mut work = work.borrow_mut();
-        if work.as_slice().len() < (2 * TIME_BINS + 192) * lanes {
-            *work = Buffer::zeroed((2 * TIME_BINS + 192) * lanes);
-        }
+        work.reserve((2 * TIME_BINS + 192) * lanes);
         let (transforms, maxima) = work.as_mut_slice().split_at_mut(2 * TIME_BINS * lanes);
-        f(transforms.as_mut_ptr(), maxima.as_mut_ptr());
+        f(transforms, maxima);
     });
 }
 
@@ -93,14 +87,12 @@ impl Scratch {
 }
 
 impl FastMusicnn {
-    pub(crate) fn new(weights: &Weights) -> Result<Self, EncoderError> {
-        Self::with_isa(weights, isa())
-    }
-
-    /// For a given instruction set, which this processor must have.
-    pub(crate) fn with_isa(weights: &Weights, isa: Isa) -> Result<Self, EncoderError> {
-        let isa = if isa.is_available() { isa } else { Isa::Portable };
-        let packed = Packed::new(weights, buffer::lanes(isa))?;
+    /// - `values(name, shape)`: the weights of the tensor of this name, or an error if it is missing or of another shape
+    pub(crate) fn new<'w, E>(
+        values: impl Fn(&str, &[usize]) -> Result<&'w [f32], E>,
+        isa: Isa,
+    ) -> Result<Self, E> {
+        let packed = Packed::new(&values, isa.lanes())?;
         Ok(Self { isa, packed, roots: Roots::new(), idle: Mutex::default() })
     }
 
@@ -147,25 +139,17 @@ impl FastMusicnn {
         {
             let _span = tracing::trace_span!("spectra").entered();
             let (bands, frames) = (scratch.bands.as_slice(), scratch.frames.as_slice());
-            let band_spectra = Shared(scratch.band_spectra.as_mut_slice().as_mut_ptr());
-            let time_spectra = Shared(scratch.time_spectra.as_mut_slice().as_mut_ptr());
+            let (band_spectra, time_spectra) = (scratch.band_spectra.share(), scratch.time_spectra.share());
             team.run(2, |task| {
-                // SAFETY: `isa` is available; the buffers were made for these extents in `Scratch::new`, and each
-                // task writes its own.
-                unsafe {
-                    if task == 0 {
-                        front::band_spectra(self.isa, bands.as_ptr(), &self.roots, band_spectra.at(0));
-                    } else {
-                        with_work(buffer::lanes(self.isa), |work, _| {
-                            front::time_spectra(
-                                self.isa,
-                                frames.as_ptr(),
-                                &self.roots,
-                                work,
-                                time_spectra.at(0),
-                            );
-                        });
-                    }
+                let out = if task == 0 { band_spectra } else { time_spectra };
+                // SAFETY: each task writes a buffer of its own.
+                let out = unsafe { out.slice_mut(0..out.len()) };
+                if task == 0 {
+                    front::band_spectra(self.isa, bands, &self.roots, out);
+                } else {
+                    with_work(self.isa.lanes(), |work, _| {
+                        front::time_spectra(self.isa, frames, &self.roots, work, out);
+                    });
                 }
             });
         }
@@ -190,11 +174,10 @@ impl FastMusicnn {
 
     /// The front's filters, vector by vector; the longest kernels come first, so that threads end together.
     fn front(&self, team: &Team, scratch: &mut Scratch) {
-        let lanes = buffer::lanes(self.isa);
+        let lanes = self.isa.lanes();
         let width = self.packed.front_width;
-        let out = Shared(scratch.front.as_mut_slice().as_mut_ptr());
-        let band_spectra = scratch.band_spectra.as_slice();
-        let time_spectra = scratch.time_spectra.as_slice();
+        let out = scratch.front.share();
+        let (band_spectra, time_spectra) = (scratch.band_spectra.as_slice(), scratch.time_spectra.as_slice());
         let vectors: usize = self.packed.banks.iter().map(|bank| bank.vectors).sum();
         team.run(vectors, |task| {
             let (mut index, mut vector) = (self.packed.banks.len() - 1, task);
@@ -203,23 +186,22 @@ impl FastMusicnn {
                 index -= 1;
             }
             let bank = &self.packed.banks[index];
-            let filters = bank.filters.as_slice()[vector * bank.block..][..bank.block].as_ptr();
-            let table = &bank.epilogues.as_slice()[vector * 4 * lanes..][..4 * lanes];
-            let epilogue = Epilogue { table: table.as_ptr() };
+            let (kernel, spectra) = match index {
+                0 => (Kernel::Timbral38, band_spectra),
+                1 => (Kernel::Timbral67, band_spectra),
+                _ => (Kernel::Temporal, time_spectra),
+            };
+            let vector = Vector {
+                spectra,
+                filters: &bank.filters.as_slice()[vector * bank.block..][..bank.block],
+                roots: &self.roots,
+                epilogue: &bank.epilogues.as_slice()[vector * 4 * lanes..][..4 * lanes],
+                out: out.skip(BORDER * width + bank.column + vector * lanes),
+                width,
+            };
             with_work(lanes, |work, maxima| {
-                // SAFETY: `isa` is available; filters and epilogues were packed for it; the buffers were made for
-                // these extents in `Scratch::new` and `with_work`; `out` begins at a column below `width` of the
-                // first frame's row, and each task writes its own columns.
-                unsafe {
-                    let out = out.at(BORDER * width + bank.column + vector * lanes);
-                    let (bands, times) = (band_spectra.as_ptr(), time_spectra.as_ptr());
-                    let (isa, roots) = (self.isa, &self.roots);
-                    match index {
-                        0 => front::timbral_38(isa, bands, filters, roots, work, epilogue, out, width),
-                        1 => front::timbral_67(isa, bands, filters, roots, work, epilogue, out, width),
-                        _ => front::temporal(isa, times, filters, roots, work, maxima, epilogue, out, width),
-                    }
-                }
+                // SAFETY: each task writes its own columns, which end before `width`.
+                unsafe { front::filter(self.isa, kernel, &vector, work, maxima) };
             });
         });
     }
@@ -234,45 +216,34 @@ impl FastMusicnn {
         out: &mut [f32],
     ) {
         let stride = layer.inner / front::TAPS;
-        let width = residual.map_or(0, |(_, width)| width);
-        assert!(input.len() >= (FRAMES + 2 * BORDER) * stride && out.len() >= FRAMES * layer.outputs);
-        assert!(residual.is_none_or(|(rows, width)| rows.len() >= FRAMES * width));
-        let out = Shared(out.as_mut_ptr());
+        let out = Shared::new(out);
         team.run(FRAMES.div_ceil(CHUNK), |task| {
-            let start = task * CHUNK;
-            // SAFETY: `isa` is available; a frame's row is 7 frames of the bordered input; lengths checked above;
-            // each task writes its own rows.
-            unsafe {
-                let job = Rows {
-                    stride,
-                    bias_row: self.packed.bias_rows[start..].as_ptr(),
-                    residual: residual.map_or(std::ptr::null(), |(rows, _)| rows[start * width..].as_ptr()),
-                    residual_width: width,
-                    count: CHUNK.min(FRAMES - start),
-                    ..Self::job(layer, &input[start * stride..], out.at(start * layer.outputs))
-                };
-                rows::rows(self.isa, &job);
-            }
+            let (start, end) = (task * CHUNK, FRAMES.min((task + 1) * CHUNK));
+            // A frame's row is 7 frames of the bordered input.
+            let job = Rows {
+                stride,
+                bias_row: &self.packed.bias_rows[start..],
+                residual: residual.map(|(rows, width)| (&rows[start * width..], width)),
+                ..Self::job(layer, &input[start * stride..])
+            };
+            // SAFETY: each task writes its own rows.
+            let out = unsafe { out.slice_mut(start * layer.outputs..end * layer.outputs) };
+            rows::rows(self.isa, &job, out);
         });
     }
 
     /// One row times a matrix, then ReLU and batch norm.
-    fn job(layer: &Matrix, input: &[f32], out: *mut f32) -> Rows {
+    fn job<'a>(layer: &'a Matrix, input: &'a [f32]) -> Rows<'a> {
         Rows {
-            input: input.as_ptr(),
+            input,
             stride: 0,
             inner: layer.inner,
-            matrix: layer.values.as_slice().as_ptr(),
-            bias: layer.bias.as_slice().as_ptr(),
-            bias_row: NO_BORDER.as_ptr(),
-            scale: layer.scale.as_slice().as_ptr(),
-            shift: layer.shift.as_slice().as_ptr(),
-            residual: std::ptr::null(),
-            residual_width: 0,
-            count: 1,
+            matrix: layer.values.as_slice(),
+            bias: layer.bias.as_slice(),
+            bias_row: NO_BORDER,
+            norm: Some((layer.scale.as_slice(), layer.shift.as_slice())),
+            residual: None,
             outputs: layer.outputs,
-            out,
-            out_stride: layer.outputs,
         }
     }
 
@@ -286,37 +257,35 @@ impl FastMusicnn {
             (&scratch.second, BORDER, MIDDLE, front + first),
             (&scratch.third, 0, MIDDLE, front + first + MIDDLE),
         ];
-        assert!(scratch.pooled.as_slice().len() >= 2 * half && half >= front + first + 2 * MIDDLE);
-        let pooled = Shared(scratch.pooled.as_mut_slice().as_mut_ptr());
+        let pooled = scratch.pooled.share();
         team.run(layers.len(), |task| {
             let (rows, border, width, column) = layers[task];
             let rows = &rows.as_slice()[border * width..][..FRAMES * width];
-            // SAFETY: `isa` is available; rows and both halves of the output have `width` values.
-            unsafe { rows::pool(self.isa, rows.as_ptr(), FRAMES, width, pooled.at(column), half) };
+            // SAFETY: each task writes its own columns of both halves.
+            let (max, mean) = unsafe {
+                let end = column + width;
+                (pooled.slice_mut(column..end), pooled.slice_mut(half + column..half + end))
+            };
+            rows::pool(self.isa, rows, max, mean);
         });
-        let (dense, panel) = (&self.packed.dense, 2 * buffer::lanes(self.isa));
-        let (pooled, out) = (&scratch.pooled, Shared(scratch.penultimate.as_mut_slice().as_mut_ptr()));
+        let (dense, panel) = (&self.packed.dense, 2 * self.isa.lanes());
+        let (pooled, out) = (scratch.pooled.as_slice(), scratch.penultimate.share());
         team.run(dense.outputs / panel, |task| {
-            let start = task * panel;
-            // SAFETY: `isa` is available; the buffers have the matrix' sizes; each task writes its own outputs.
-            unsafe {
-                let job = Rows {
-                    matrix: dense.values.as_slice()[start * dense.inner..].as_ptr(),
-                    bias: dense.bias.as_slice()[start..].as_ptr(),
-                    scale: dense.scale.as_slice()[start..].as_ptr(),
-                    shift: dense.shift.as_slice()[start..].as_ptr(),
-                    outputs: panel,
-                    ..Self::job(dense, pooled.as_slice(), out.at(start))
-                };
-                rows::rows(self.isa, &job);
-            }
+            let outputs = task * panel..(task + 1) * panel;
+            let job = Rows {
+                matrix: &dense.values.as_slice()[outputs.start * dense.inner..],
+                bias: &dense.bias.as_slice()[outputs.clone()],
+                norm: Some((
+                    &dense.scale.as_slice()[outputs.clone()],
+                    &dense.shift.as_slice()[outputs.clone()],
+                )),
+                outputs: panel,
+                ..Self::job(dense, pooled)
+            };
+            // SAFETY: each task writes its own outputs.
+            rows::rows(self.isa, &job, unsafe { out.slice_mut(outputs.clone()) });
         });
-        let out = scratch.logits.as_mut_slice().as_mut_ptr();
-        let job = Rows {
-            scale: std::ptr::null(),
-            ..Self::job(&self.packed.logits, scratch.penultimate.as_slice(), out)
-        };
-        // SAFETY: as above.
-        unsafe { rows::rows(self.isa, &job) };
+        let job = Rows { norm: None, ..Self::job(&self.packed.logits, scratch.penultimate.as_slice()) };
+        rows::rows(self.isa, &job, &mut scratch.logits.as_mut_slice()[..self.packed.logits.outputs]);
     }
 }

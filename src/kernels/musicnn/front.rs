@@ -5,17 +5,11 @@
 //! Filters lie side by side in the lanes. Outputs are reduced to their maximum as they leave the last butterfly:
 //! no map is ever stored.
 
-#![allow(clippy::too_many_arguments, reason = "kernels take pointers that the compiler must know apart")]
-#![allow(unsafe_code, reason = "SIMD kernels behind a run-time feature check")]
-#![allow(
-    clippy::inline_always,
-    reason = "kernels must be inlined into the function that enables their features"
-)]
-
 use super::fft::{self, C};
 use super::{BANDS, FRAMES};
-use crate::kernels::dispatch::dispatch;
-use crate::kernels::simd::Simd;
+use crate::kernels::Isa;
+use crate::kernels::buffer::Shared;
+use crate::kernels::simd::{Simd, dispatch};
 
 /// Frequencies of a real signal of 96 bands.
 pub(super) const BAND_BINS: usize = BANDS / 2 + 1;
@@ -50,136 +44,161 @@ impl Roots {
     }
 }
 
-/// What becomes of a maximum m, lane by lane: `scale · relu(sign · m + bias) + shift`.
-///
-/// Batch norm with a negative factor turns the maximum into a minimum; its filters are stored negated, so that the
-/// maximum of their outputs is the one wanted, and `sign` restores it.
-#[derive(Clone, Copy)]
-pub(super) struct Epilogue {
-    /// Sign, bias, scale and shift: four vectors.
-    pub(super) table: *const f32,
-}
-
-impl Epilogue {
-    #[inline(always)]
-    unsafe fn apply<S: Simd>(self, m: S::V) -> S::V {
-        // SAFETY: the table holds four vectors; the caller runs with the features of `S`.
-        unsafe {
-            let at = |i: usize| S::load(self.table.add(i * S::LANES));
-            let x = S::max(S::fma(m, at(0), at(1)), S::splat(0.0));
-            S::fma(x, at(2), at(3))
-        }
-    }
-}
-
 /// Transforms the bands of every frame.
 ///
-/// - `bands`: `[96][BAND_ROW]`, zero from frame 187 on
-/// - `out`: `[49][re, im][ROW]`; frame t at column t + 3, zeros around
-///
 /// # Safety
-/// The pointers are valid for these extents; the caller runs with the features of `S`.
+/// The extents that [`band_spectra`] states.
 #[inline(always)]
-unsafe fn band_spectra_generic<S: Simd>(bands: *const f32, roots: &Roots, out: *mut f32) {
+unsafe fn band_spectra_generic<S: Simd>(simd: S, bands: *const f32, roots: &Roots, out: *mut f32) {
     // A dense transform: 1 % of the whole, and its loads are contiguous.
     const AT_ONCE: usize = 7;
     for t in (0..BAND_ROW).step_by(S::LANES) {
         for k0 in (0..BAND_BINS).step_by(AT_ONCE) {
             // SAFETY: rows of 192 read at t < 192; columns t + 3 + LANES ≤ 208 written; k < 49 = 7 · 7.
             unsafe {
-                let mut re = [S::splat(0.0); AT_ONCE];
-                let mut im = [S::splat(0.0); AT_ONCE];
+                let mut re = [simd.splat(0.0); AT_ONCE];
+                let mut im = [simd.splat(0.0); AT_ONCE];
                 for (band, row) in roots.bands.iter().enumerate() {
-                    let x = S::load(bands.add(band * BAND_ROW + t));
+                    let x = simd.load(bands.add(band * BAND_ROW + t));
                     for i in 0..AT_ONCE {
                         let [c, s] = row[k0 + i];
-                        re[i] = S::fma(x, S::splat(c), re[i]);
-                        im[i] = S::fnma(x, S::splat(s), im[i]);
+                        re[i] = simd.fma(x, simd.splat(c), re[i]);
+                        im[i] = simd.fnma(x, simd.splat(s), im[i]);
                     }
                 }
                 for i in 0..AT_ONCE {
                     let row = out.add(2 * (k0 + i) * ROW + t + 3);
-                    S::store(row, re[i]);
-                    S::store(row.add(ROW), im[i]);
+                    simd.store(row, re[i]);
+                    simd.store(row.add(ROW), im[i]);
                 }
             }
         }
     }
 }
 
-dispatch!(
-    /// See [`band_spectra_generic`].
-    band_spectra => band_spectra_generic(bands: *const f32, roots: &Roots, out: *mut f32)
-);
+dispatch! {
+    band_spectra_unchecked => band_spectra_generic(bands: *const f32, roots: &Roots, out: *mut f32)
+}
+
+/// Transforms the bands of every frame.
+///
+/// - `bands`: `[96][BAND_ROW]`, zero from frame 187 on
+/// - `out`: `[49][re, im][ROW]`; frame t at column t + 3, zeros around
+pub(super) fn band_spectra(isa: Isa, bands: &[f32], roots: &Roots, out: &mut [f32]) {
+    assert!(bands.len() >= BANDS * BAND_ROW && out.len() >= 2 * BAND_BINS * ROW, "whole spectrograms");
+    // SAFETY: the extents just checked.
+    unsafe { band_spectra_unchecked(isa, bands.as_ptr(), roots, out.as_mut_ptr()) }
+}
+
+/// # Safety
+/// The extents that [`time_spectra`] states.
+#[inline(always)]
+unsafe fn time_spectra_generic<S: Simd>(
+    simd: S,
+    frames: *const f32,
+    roots: &Roots,
+    work: *mut f32,
+    out: *mut f32,
+) {
+    for pair in (0..PAIRS).step_by(S::LANES) {
+        // SAFETY: pairs pair..pair + LANES ≤ 48, since 48 is a multiple of every LANES; frames below 187.
+        unsafe {
+            // Real and imaginary parts change places here and when written: the transform is then forward.
+            fft::dft256_first(simd, work, &roots.r256, |t| {
+                if t < FRAMES {
+                    let p = frames.add(t * BANDS + pair);
+                    C { re: simd.load(p.add(PAIRS)), im: simd.load(p) }
+                } else {
+                    C { re: simd.splat(0.0), im: simd.splat(0.0) }
+                }
+            });
+            let mut lanes = [[0.0_f32; 16]; 2];
+            fft::dft256_rest::<S, 8>(simd, work, &roots.r32, |k, y| {
+                simd.store(lanes[0].as_mut_ptr(), y.im);
+                simd.store(lanes[1].as_mut_ptr(), y.re);
+                for (lane, (&re, &im)) in lanes[0].iter().zip(&lanes[1]).enumerate().take(S::LANES) {
+                    let to = out.add(((pair + lane) * TIME_BINS + k) * 2);
+                    *to = re;
+                    *to.add(1) = im;
+                }
+            });
+        }
+    }
+}
+
+dispatch! {
+    time_spectra_unchecked => time_spectra_generic(
+        frames: *const f32, roots: &Roots, work: *mut f32, out: *mut f32
+    )
+}
 
 /// Transforms each pair of bands over time.
 ///
 /// - `frames`: `[187][96]`
 /// - `work`: 256 complex vectors
 /// - `out`: `[48][256][re, im]`
-///
-/// # Safety
-/// The pointers are valid for these extents; the caller runs with the features of `S`.
-#[inline(always)]
-unsafe fn time_spectra_generic<S: Simd>(frames: *const f32, roots: &Roots, work: *mut f32, out: *mut f32) {
-    let step = 2 * S::LANES;
-    for pair in (0..PAIRS).step_by(S::LANES) {
-        // SAFETY: pairs pair..pair + LANES ≤ 48, since 48 is a multiple of every LANES; frames below 187.
+pub(super) fn time_spectra(isa: Isa, frames: &[f32], roots: &Roots, work: &mut [f32], out: &mut [f32]) {
+    assert!(frames.len() >= FRAMES * BANDS && out.len() >= 2 * PAIRS * TIME_BINS, "whole spectrograms");
+    assert!(work.len() >= 2 * TIME_BINS * isa.lanes(), "room for a transform");
+    // SAFETY: the extents just checked.
+    unsafe { time_spectra_unchecked(isa, frames.as_ptr(), roots, work.as_mut_ptr(), out.as_mut_ptr()) }
+}
+
+/// One vector of filters over the whole spectrogram, and where their maxima go.
+#[derive(Clone, Copy)]
+pub(super) struct Vector<'a> {
+    /// What [`band_spectra`] wrote, or for temporal filters [`time_spectra`].
+    pub(super) spectra: &'a [f32],
+    /// Conjugated spectra over the transform's length: `[49][7 frames][re, im][LANES]` of timbral filters,
+    /// `[256][re, im][LANES]` of temporal ones.
+    pub(super) filters: &'a [f32],
+    pub(super) roots: &'a Roots,
+    /// What becomes of a maximum m, lane by lane: `scale · relu(sign · m + bias) + shift`, as four vectors: sign, bias,
+    /// scale and shift.
+    ///
+    /// Batch norm with a negative factor turns the maximum into a minimum; its filters are stored negated, so that the
+    /// maximum of their outputs is the one wanted, and `sign` restores it.
+    pub(super) epilogue: &'a [f32],
+    /// The front's `[187][width]`, from this vector's column on.
+    pub(super) out: Shared<'a>,
+    pub(super) width: usize,
+}
+
+impl Vector<'_> {
+    /// Whether everything is there for filters of `filter` values a lane over `spectra` values.
+    fn fits(&self, isa: Isa, spectra: usize, filter: usize) -> bool {
+        let lanes = isa.lanes();
+        self.spectra.len() >= spectra
+            && self.filters.len() >= filter * lanes
+            && self.epilogue.len() >= 4 * lanes
+            && (FRAMES - 1) * self.width + lanes <= self.out.len()
+    }
+
+    /// Stores what becomes of the maximum of frame `t`.
+    ///
+    /// # Safety
+    /// It fits, `t` is below 187, and nothing else reads or writes this place.
+    #[inline(always)]
+    unsafe fn put<S: Simd>(&self, simd: S, t: usize, maximum: S::V) {
+        // SAFETY: the epilogue has four vectors; the frame's row lies in the output.
         unsafe {
-            // Real and imaginary parts change places here and when written: the transform is then forward.
-            fft::dft256_first::<S>(work, &roots.r256, |t| {
-                if t < FRAMES {
-                    let p = frames.add(t * BANDS + pair);
-                    C { re: S::load(p.add(PAIRS)), im: S::load(p) }
-                } else {
-                    C { re: S::splat(0.0), im: S::splat(0.0) }
-                }
-            });
-            let mut lanes = [[0.0_f32; 16]; 2];
-            for residue in 0..8 {
-                let part = work.add(32 * residue * step);
-                fft::dft32_first::<S>(part, &roots.r32);
-                for q in 0..4 {
-                    for (p, y) in fft::dft32_second::<S>(part, q).into_iter().enumerate() {
-                        let k = residue + 8 * (q + 4 * p);
-                        S::store(lanes[0].as_mut_ptr(), y.im);
-                        S::store(lanes[1].as_mut_ptr(), y.re);
-                        for (lane, (&re, &im)) in lanes[0].iter().zip(&lanes[1]).enumerate().take(S::LANES) {
-                            let to = out.add(((pair + lane) * TIME_BINS + k) * 2);
-                            *to = re;
-                            *to.add(1) = im;
-                        }
-                    }
-                }
-            }
+            let table = self.epilogue.as_ptr();
+            let (sign, bias) = (simd.load(table), simd.load(table.add(S::LANES)));
+            let (scale, shift) = (simd.load(table.add(2 * S::LANES)), simd.load(table.add(3 * S::LANES)));
+            let x = simd.max(simd.fma(maximum, sign, bias), simd.splat(0.0));
+            simd.store(self.out.as_mut_ptr().add(t * self.width), simd.fma(x, scale, shift));
         }
     }
 }
 
-dispatch!(
-    /// See [`time_spectra_generic`].
-    time_spectra => time_spectra_generic(frames: *const f32, roots: &Roots, work: *mut f32, out: *mut f32)
-);
-
-/// One vector of timbral filters over all frames.
-///
-/// - `spectra`: what `band_spectra` wrote
-/// - `filters`: `[49][7 frames][re, im][LANES]`, conjugated, over 96
-/// - `work`: 6 × 32 complex vectors
-/// - `out`: a column of `LANES` of the front's `[187][width]`
+/// Timbral filters whose kernels leave `OUTPUTS` places in the band axis.
 ///
 /// # Safety
-/// The pointers are valid for these extents; the caller runs with the features of `S`.
+/// `a` fits, `work` has room for 6 × 32 complex vectors, and nothing else reads or writes the column.
 #[inline(always)]
-unsafe fn timbral_generic<S: Simd, const OUTPUTS: usize>(
-    spectra: *const f32,
-    filters: *const f32,
-    roots: &Roots,
-    work: *mut f32,
-    epilogue: Epilogue,
-    out: *mut f32,
-    width: usize,
-) {
+unsafe fn timbral<S: Simd, const OUTPUTS: usize>(simd: S, a: &Vector<'_>, work: *mut f32) {
+    let Vector { roots, .. } = *a;
+    let (spectra, filters) = (a.spectra.as_ptr(), a.filters.as_ptr());
     let step = 2 * S::LANES;
     let part = 32 * step;
     for t0 in (0..FRAMES).step_by(TILE) {
@@ -191,43 +210,43 @@ unsafe fn timbral_generic<S: Simd, const OUTPUTS: usize>(
             let even = |pair: usize, m: usize| work.add(pair * part + m * step);
             let odd = |frame: usize, m: usize| work.add((2 + frame) * part + m * step);
             for m in 0..16 {
-                let y = product::<S>(spectra.add(t0), filters, 3 * m);
+                let y = product(simd, spectra.add(t0), filters, 3 * m);
                 for pair in 0..2 {
                     let (a, b) = (y[2 * pair], y[2 * pair + 1]);
-                    fft::store::<S>(even(pair, m), fft::add_i::<S>(a, b));
+                    fft::store(simd, even(pair, m), fft::add_i(simd, a, b));
                     if m > 0 {
                         // conj(a) + i·conj(b)
-                        let mirrored = C { re: S::add(a.re, b.im), im: S::sub(b.re, a.im) };
-                        fft::store::<S>(even(pair, 32 - m), mirrored);
+                        let mirrored = C { re: simd.add(a.re, b.im), im: simd.sub(b.re, a.im) };
+                        fft::store(simd, even(pair, 32 - m), mirrored);
                     }
                 }
-                let y = product::<S>(spectra.add(t0), filters, 3 * m + 1);
+                let y = product(simd, spectra.add(t0), filters, 3 * m + 1);
                 for (frame, y) in y.into_iter().enumerate() {
-                    fft::store::<S>(odd(frame, m), y);
+                    fft::store(simd, odd(frame, m), y);
                 }
-                let y = product::<S>(spectra.add(t0), filters, 3 * m + 2);
+                let y = product(simd, spectra.add(t0), filters, 3 * m + 2);
                 for (frame, y) in y.into_iter().enumerate() {
-                    fft::store::<S>(odd(frame, 31 - m), C { re: y.re, im: S::sub(S::splat(0.0), y.im) });
+                    fft::store(simd, odd(frame, 31 - m), C { re: y.re, im: simd.sub(simd.splat(0.0), y.im) });
                 }
             }
-            let y = product::<S>(spectra.add(t0), filters, 48);
+            let y = product(simd, spectra.add(t0), filters, 48);
             for pair in 0..2 {
-                fft::store::<S>(even(pair, 16), fft::add_i::<S>(y[2 * pair], y[2 * pair + 1]));
+                fft::store(simd, even(pair, 16), fft::add_i(simd, y[2 * pair], y[2 * pair + 1]));
             }
 
             for pair in 0..2 {
                 let x = even(pair, 0);
-                fft::dft32_first::<S>(x, &roots.r32);
+                fft::dft32_first(simd, x, &roots.r32);
                 for q in 0..4 {
-                    for (p, y) in fft::dft32_second::<S>(x, q).into_iter().enumerate() {
-                        fft::store::<S>(x.add((8 * q + p) * step), y);
+                    for (p, y) in fft::dft32_second(simd, x, q).into_iter().enumerate() {
+                        fft::store(simd, x.add((8 * q + p) * step), y);
                     }
                 }
                 for frame in 2 * pair..2 * pair + 2 {
                     let real = x.add((frame % 2) * S::LANES).cast_const();
-                    let max = maximum::<S, OUTPUTS>(odd(frame, 0), real, roots);
+                    let max = maximum::<S, OUTPUTS>(simd, odd(frame, 0), real, roots);
                     if t0 + frame < FRAMES {
-                        S::store(out.add((t0 + frame) * width), epilogue.apply::<S>(max));
+                        a.put(simd, t0 + frame, max);
                     }
                 }
             }
@@ -236,20 +255,23 @@ unsafe fn timbral_generic<S: Simd, const OUTPUTS: usize>(
 }
 
 /// Frequency k of four frames: the sum over 7 frames of spectrum times filter.
+///
+/// # Safety
+/// `spectra` points at the tile's first column of what [`band_spectra`] wrote; `filters` as [`timbral`]'s.
 #[inline(always)]
-unsafe fn product<S: Simd>(spectra: *const f32, filters: *const f32, k: usize) -> [C<S::V>; TILE] {
-    // SAFETY: the caller's extents; `spectra` points at the tile's first column.
+unsafe fn product<S: Simd>(simd: S, spectra: *const f32, filters: *const f32, k: usize) -> [C<S::V>; TILE] {
+    // SAFETY: the caller's extents.
     unsafe {
-        let zero = S::splat(0.0);
+        let zero = simd.splat(0.0);
         let mut y = [C { re: zero, im: zero }; TILE];
         let rows = spectra.add(2 * k * ROW);
         for tap in 0..TAPS {
-            let w = fft::load::<S>(filters.add((k * TAPS + tap) * 2 * S::LANES));
+            let w = fft::load(simd, filters.add((k * TAPS + tap) * 2 * S::LANES));
             for (frame, y) in y.iter_mut().enumerate() {
-                let re = S::splat(*rows.add(tap + frame));
-                let im = S::splat(*rows.add(ROW + tap + frame));
-                y.re = S::fnma(im, w.im, S::fma(re, w.re, y.re));
-                y.im = S::fma(im, w.re, S::fma(re, w.im, y.im));
+                let re = simd.splat(*rows.add(tap + frame));
+                let im = simd.splat(*rows.add(ROW + tap + frame));
+                y.re = simd.fnma(im, w.im, simd.fma(re, w.re, y.re));
+                y.im = simd.fma(im, w.re, simd.fma(re, w.im, y.im));
             }
         }
         y
@@ -257,23 +279,32 @@ unsafe fn product<S: Simd>(spectra: *const f32, filters: *const f32, k: usize) -
 }
 
 /// The largest of the outputs 0 to `OUTPUTS` − 1 of one frame; `odd` is transformed on the way.
+///
+/// # Safety
+/// 32 complex vectors at `odd`, and every other one of them at `real`.
 #[inline(always)]
-unsafe fn maximum<S: Simd, const OUTPUTS: usize>(odd: *mut f32, real: *const f32, roots: &Roots) -> S::V {
+unsafe fn maximum<S: Simd, const OUTPUTS: usize>(
+    simd: S,
+    odd: *mut f32,
+    real: *const f32,
+    roots: &Roots,
+) -> S::V {
     let step = 2 * S::LANES;
     // SAFETY: the caller's extents.
     unsafe {
-        fft::dft32_first::<S>(odd, &roots.r32);
-        let mut max = S::splat(f32::NEG_INFINITY);
+        fft::dft32_first(simd, odd, &roots.r32);
+        let mut max = simd.splat(f32::NEG_INFINITY);
         for q in 0..4 {
-            for (p, y) in fft::dft32_second::<S>(odd, q).into_iter().enumerate() {
+            for (p, y) in fft::dft32_second(simd, odd, q).into_iter().enumerate() {
                 let low = q + 4 * p;
                 if low < OUTPUTS {
-                    let e = S::load(real.add((8 * q + p) * step));
+                    let e = simd.load(real.add((8 * q + p) * step));
                     let mut n = low;
                     while n < OUTPUTS {
                         let [c, s] = roots.r96[n];
-                        let value = S::fnma(y.im, S::splat(2.0 * s), S::fma(y.re, S::splat(2.0 * c), e));
-                        max = S::max(max, value);
+                        let value =
+                            simd.fnma(y.im, simd.splat(2.0 * s), simd.fma(y.re, simd.splat(2.0 * c), e));
+                        max = simd.max(max, value);
                         n += 32;
                     }
                 }
@@ -283,98 +314,94 @@ unsafe fn maximum<S: Simd, const OUTPUTS: usize>(odd: *mut f32, real: *const f32
     }
 }
 
-#[inline(always)]
-unsafe fn timbral_38_generic<S: Simd>(
-    spectra: *const f32,
-    filters: *const f32,
-    roots: &Roots,
-    work: *mut f32,
-    epilogue: Epilogue,
-    out: *mut f32,
-    width: usize,
-) {
-    // SAFETY: passed on.
-    unsafe { timbral_generic::<S, { BANDS - 38 + 1 }>(spectra, filters, roots, work, epilogue, out, width) }
-}
-
-#[inline(always)]
-unsafe fn timbral_67_generic<S: Simd>(
-    spectra: *const f32,
-    filters: *const f32,
-    roots: &Roots,
-    work: *mut f32,
-    epilogue: Epilogue,
-    out: *mut f32,
-    width: usize,
-) {
-    // SAFETY: passed on.
-    unsafe { timbral_generic::<S, { BANDS - 67 + 1 }>(spectra, filters, roots, work, epilogue, out, width) }
-}
-
-dispatch!(
-    /// [`timbral_generic`] for kernels of 38 bands.
-    timbral_38 => timbral_38_generic(spectra: *const f32, filters: *const f32, roots: &Roots, work: *mut f32,
-        epilogue: Epilogue, out: *mut f32, width: usize)
-);
-dispatch!(
-    /// [`timbral_generic`] for kernels of 67 bands.
-    timbral_67 => timbral_67_generic(spectra: *const f32, filters: *const f32, roots: &Roots, work: *mut f32,
-        epilogue: Epilogue, out: *mut f32, width: usize)
-);
-
-/// One vector of temporal filters over all bands.
-///
-/// - `spectra`: what `time_spectra` wrote
-/// - `filters`: `[256][re, im][LANES]`, conjugated, over 256
-/// - `work`: 256 complex vectors
-/// - `maxima`: 192 vectors
-/// - `out`: a column of `LANES` of the front's `[187][width]`
-///
 /// # Safety
-/// The pointers are valid for these extents; the caller runs with the features of `S`.
+/// As [`timbral`].
 #[inline(always)]
-unsafe fn temporal_generic<S: Simd>(
-    spectra: *const f32,
-    filters: *const f32,
-    roots: &Roots,
-    work: *mut f32,
-    maxima: *mut f32,
-    epilogue: Epilogue,
-    out: *mut f32,
-    width: usize,
-) {
+unsafe fn timbral_38_generic<S: Simd>(simd: S, a: &Vector<'_>, work: *mut f32) {
+    // SAFETY: as the caller promises.
+    unsafe { timbral::<S, { BANDS - 38 + 1 }>(simd, a, work) }
+}
+
+/// # Safety
+/// As [`timbral`].
+#[inline(always)]
+unsafe fn timbral_67_generic<S: Simd>(simd: S, a: &Vector<'_>, work: *mut f32) {
+    // SAFETY: as the caller promises.
+    unsafe { timbral::<S, { BANDS - 67 + 1 }>(simd, a, work) }
+}
+
+dispatch! {
+    timbral_38_unchecked => timbral_38_generic(a: &Vector<'_>, work: *mut f32)
+}
+dispatch! {
+    timbral_67_unchecked => timbral_67_generic(a: &Vector<'_>, work: *mut f32)
+}
+
+/// # Safety
+/// `a` fits, `work` has room for 256 complex vectors and `maxima` for 192 vectors; nothing else reads or writes the
+/// column.
+#[inline(always)]
+unsafe fn temporal_generic<S: Simd>(simd: S, a: &Vector<'_>, work: *mut f32, maxima: *mut f32) {
     let step = 2 * S::LANES;
     // SAFETY: the extents above; outputs n < 192 only are kept, and rows below 187 written.
     unsafe {
         for n in 0..192 {
-            S::store(maxima.add(n * S::LANES), S::splat(f32::NEG_INFINITY));
+            simd.store(maxima.add(n * S::LANES), simd.splat(f32::NEG_INFINITY));
         }
+        let filters = a.filters.as_ptr();
         for pair in 0..PAIRS {
-            let row = spectra.add(pair * TIME_BINS * 2);
-            fft::dft256_first::<S>(work, &roots.r256, |k| {
-                let x = C { re: S::splat(*row.add(2 * k)), im: S::splat(*row.add(2 * k + 1)) };
-                fft::multiply::<S>(x, fft::load::<S>(filters.add(k * step)))
+            let row = a.spectra.as_ptr().add(pair * TIME_BINS * 2);
+            fft::dft256_first(simd, work, &a.roots.r256, |k| {
+                let x = C { re: simd.splat(*row.add(2 * k)), im: simd.splat(*row.add(2 * k + 1)) };
+                fft::multiply(simd, x, fft::load(simd, filters.add(k * step)))
             });
-            for residue in 0..8 {
-                let part = work.add(32 * residue * step);
-                fft::dft32_first::<S>(part, &roots.r32);
-                for q in 0..4 {
-                    // n = residue + 8 (q + 4 p) < 192 for p < 6.
-                    for (p, y) in fft::dft32_second::<S>(part, q).into_iter().enumerate().take(6) {
-                        let to = maxima.add((residue + 8 * (q + 4 * p)) * S::LANES);
-                        S::store(to, S::max(S::load(to), S::max(y.re, y.im)));
-                    }
-                }
-            }
+            fft::dft256_rest::<S, 6>(simd, work, &a.roots.r32, |n, y| {
+                let to = maxima.add(n * S::LANES);
+                simd.store(to, simd.max(simd.load(to), simd.max(y.re, y.im)));
+            });
         }
         for t in 0..FRAMES {
-            S::store(out.add(t * width), epilogue.apply::<S>(S::load(maxima.add(t * S::LANES))));
+            a.put(simd, t, simd.load(maxima.add(t * S::LANES)));
         }
     }
 }
 
-dispatch!(
-    /// See [`temporal_generic`].
-    temporal => temporal_generic(spectra: *const f32, filters: *const f32, roots: &Roots, work: *mut f32,
-        maxima: *mut f32, epilogue: Epilogue, out: *mut f32, width: usize)
-);
+dispatch! {
+    temporal_unchecked => temporal_generic(a: &Vector<'_>, work: *mut f32, maxima: *mut f32)
+}
+
+/// Which kernels a vector of filters has.
+#[derive(Clone, Copy)]
+pub(super) enum Kernel {
+    /// 7 frames × 38 bands.
+    Timbral38,
+    /// 7 frames × 67 bands.
+    Timbral67,
+    /// 128, 64 or 32 frames × 1 band.
+    Temporal,
+}
+
+/// One vector of filters over the whole spectrogram.
+///
+/// - `work`: 256 complex vectors
+/// - `maxima`: 192 vectors
+///
+/// # Safety
+/// Nothing else reads or writes this vector's column of the output meanwhile.
+pub(super) unsafe fn filter(isa: Isa, kernel: Kernel, a: &Vector<'_>, work: &mut [f32], maxima: &mut [f32]) {
+    let lanes = isa.lanes();
+    assert!(work.len() >= 2 * TIME_BINS * lanes && maxima.len() >= 192 * lanes, "room for a transform");
+    let fits = match kernel {
+        Kernel::Temporal => a.fits(isa, 2 * PAIRS * TIME_BINS, 2 * TIME_BINS),
+        Kernel::Timbral38 | Kernel::Timbral67 => a.fits(isa, 2 * BAND_BINS * ROW, 2 * BAND_BINS * TAPS),
+    };
+    assert!(fits, "spectra, filters and rows of these sizes");
+    // SAFETY: the extents just checked (6 × 32 vectors are fewer than 256); columns are kept apart by the caller.
+    unsafe {
+        match kernel {
+            Kernel::Timbral38 => timbral_38_unchecked(isa, a, work.as_mut_ptr()),
+            Kernel::Timbral67 => timbral_67_unchecked(isa, a, work.as_mut_ptr()),
+            Kernel::Temporal => temporal_unchecked(isa, a, work.as_mut_ptr(), maxima.as_mut_ptr()),
+        }
+    }
+}

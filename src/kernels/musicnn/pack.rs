@@ -5,24 +5,23 @@
 //! 408 timbral filters 370 are, of its 153 temporal ones 126, of the 64 of its first middle layer 44. They are found
 //! here by their weights, whatever the model, and enter the next layer's bias instead of being computed.
 
-use super::buffer::Buffer;
 use super::front::{BAND_BINS, TAPS, TIME_BINS};
 use super::{BANDS, CONVOLUTIONS, DENSE, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, NORMS, PENULTIMATE, TAGS};
-use crate::encoder::{Architecture, EncoderError, Weights};
+use crate::kernels::buffer::Buffer;
 
 /// Below this, a filter's weights change no output by more than rounding does (spectrograms are below 10).
 const NOTHING: f64 = 1e-10;
 
-/// Weights by name, with shapes checked.
-struct Source<'a>(&'a Weights);
+/// The weights of a name and shape; an error of the caller's where there are none.
+struct Source<'f, 'w, E>(&'f dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>);
 
-impl Source<'_> {
-    fn values(&self, layer: &str, field: &str, shape: &[usize]) -> Result<&[f32], EncoderError> {
-        self.0.values(&format!("{layer}.{field}"), shape, Architecture::Musicnn)
+impl<'w, E> Source<'_, 'w, E> {
+    fn values(&self, layer: &str, field: &str, shape: &[usize]) -> Result<&'w [f32], E> {
+        (self.0)(&format!("{layer}.{field}"), shape)
     }
 
     /// Batch norm as `scale · x + shift`.
-    fn norm(&self, index: usize) -> Result<Vec<(f64, f64)>, EncoderError> {
+    fn norm(&self, index: usize) -> Result<Vec<(f64, f64)>, E> {
         let (name, channels) = NORMS[index];
         let field = |field| self.values(name, field, &[channels]);
         let (gamma, beta) = (field("weight")?, field("bias")?);
@@ -118,8 +117,12 @@ pub(super) struct Packed {
 type Column = Option<usize>;
 
 impl Packed {
-    pub(super) fn new(weights: &Weights, lanes: usize) -> Result<Self, EncoderError> {
-        let source = Source(weights);
+    /// - `values(name, shape)`: the weights of a tensor
+    pub(super) fn new<'w, E>(
+        values: &dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>,
+        lanes: usize,
+    ) -> Result<Self, E> {
+        let source = Source(values);
         let mut layers = Vec::new();
         for (i, layer) in CONVOLUTIONS.iter().enumerate() {
             layers.push(Layer {
@@ -333,12 +336,12 @@ fn pack_middle(
 /// Batch norm of the pools, dense layer, and the penultimate layer's batch norm.
 ///
 /// Inputs are the maxima of all columns, then their means.
-fn pack_dense(
-    source: &Source,
+fn pack_dense<E>(
+    source: &Source<'_, '_, E>,
     columns: &[Column],
     constants: &[Option<f64>],
     lanes: usize,
-) -> Result<Matrix, EncoderError> {
+) -> Result<Matrix, E> {
     let (name, outputs, inputs) = DENSE[0];
     let weight = source.values(name, "weight", &[outputs, inputs])?;
     let bias = source.values(name, "bias", &[outputs])?;
@@ -370,7 +373,7 @@ fn pack_dense(
     Ok(matrix)
 }
 
-fn pack_logits(source: &Source, lanes: usize) -> Result<Matrix, EncoderError> {
+fn pack_logits<E>(source: &Source<'_, '_, E>, lanes: usize) -> Result<Matrix, E> {
     let (name, outputs, inputs) = DENSE[1];
     let weight = source.values(name, "weight", &[outputs, inputs])?;
     let bias = source.values(name, "bias", &[outputs])?;

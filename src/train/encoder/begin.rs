@@ -127,7 +127,7 @@ pub(super) fn begin(
     let network = match origin {
         Origin::Seeded => OpenL3Weights::seeded(options.seed, &options.widths),
         Origin::Model(weights) => {
-            let fitted = probe::fit(data, crops, &weights, &layout, &mean, &deviation);
+            let fitted = probe::fit(data, crops, &weights, &layout, &mean, &deviation)?;
             let (network, wide) = widen(&weights, &fitted, &options.widths, options.seed)?;
             head = wide;
             network

@@ -251,12 +251,16 @@ impl Checkpoint {
 mod tests {
     use super::*;
     use crate::kernels::conv::OpenL3Train;
+    use crate::kernels::{Precision, isa};
 
     #[test]
     fn flat_order_is_the_trainers() {
         let weights = OpenL3Weights::seeded(8, &[16, 32, 16, 16, 16, 16, 16, 48]);
         let (parameters, statistics) = flatten(&weights);
-        assert_eq!(OpenL3Train::new(&weights).parameters(), parameters);
+        assert_eq!(
+            OpenL3Train::new(&weights, isa().unwrap(), Precision::F32, Precision::F32).parameters(),
+            parameters
+        );
         assert_eq!(unflatten(&weights.widths(), &parameters, &statistics), Some(weights.clone()));
         assert_eq!(unflatten(&weights.widths(), &parameters[1..], &statistics), None);
     }
