@@ -404,12 +404,16 @@ pub(crate) fn vectorised<W: Work>(isa: super::Isa, work: W) -> W::Output {
         work.run()
     }
     match isa.set() {
-        // SAFETY: an `Isa` is only made for what the processor has.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512 { .. } => unsafe { avx512(work) },
-        // SAFETY: as above.
+        Set::Avx512 { .. } => {
+            // SAFETY: an `Isa` is only made for what the processor has.
+            unsafe { avx512(work) }
+        }
         #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => unsafe { avx2(work) },
+        Set::Avx2 => {
+            // SAFETY: as above.
+            unsafe { avx2(work) }
+        }
         _ => work.run(),
     }
 }

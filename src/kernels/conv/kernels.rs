@@ -352,8 +352,10 @@ unsafe fn micro_any<S: Simd, const NV: usize>(
         ($($n:literal)*) => {
             #[allow(clippy::collapsible_match, reason = "the bound is known at compile time, so larger tiles are not instantiated")]
             match mr {
-                // SAFETY: the extents of `mr` tiles.
-                $($n => if $n <= S::MR { unsafe { micro::<S, $n, NV>(simd, k, v, u, m, ahead) } },)*
+                $($n => if $n <= S::MR {
+                    // SAFETY: the extents of `mr` tiles.
+                    unsafe { micro::<S, $n, NV>(simd, k, v, u, m, ahead) }
+                },)*
                 _ => {}
             }
         };

@@ -52,15 +52,21 @@ pub(crate) struct BitBlocks<'a> {
 macro_rules! dispatch {
     ($isa:expr, $name:ident ( $($argument:expr),* )) => {
         match $isa.set() {
-            // SAFETY: an `Isa` is only made for what the processor has; this says it has VNNI and VPOPCNTDQ too.
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { integers: true, .. } => unsafe { avx512::$name($($argument),*) },
-            // SAFETY: an `Isa` is only made for what the processor has; whoever has AVX-512 has AVX2.
+            Set::Avx512 { integers: true, .. } => {
+                // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI and VPOPCNTDQ too.
+                unsafe { avx512::$name($($argument),*) }
+            }
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { .. } | Set::Avx2 => unsafe { avx2::$name($($argument),*) },
-            // SAFETY: an `Isa` is only made for what the processor has.
+            Set::Avx512 { .. } | Set::Avx2 => {
+                // SAFETY: an `Isa` is only made for what the processor has; with AVX-512 comes AVX2.
+                unsafe { avx2::$name($($argument),*) }
+            }
             #[cfg(target_arch = "aarch64")]
-            Set::Neon => unsafe { neon::$name($($argument),*) },
+            Set::Neon => {
+                // SAFETY: an `Isa` is only made for what the processor has.
+                unsafe { neon::$name($($argument),*) }
+            }
             Set::Portable => portable::$name($($argument),*),
         }
     };

@@ -283,7 +283,8 @@ impl FastMusicnn {
                 ..Self::job(dense, pooled)
             };
             // SAFETY: each task writes its own outputs.
-            rows::rows(self.isa, &job, unsafe { out.slice_mut(outputs.clone()) });
+            let out = unsafe { out.slice_mut(outputs.clone()) };
+            rows::rows(self.isa, &job, out);
         });
         let job = Rows { norm: None, ..Self::job(&self.packed.logits, scratch.penultimate.as_slice()) };
         rows::rows(self.isa, &job, &mut scratch.logits.as_mut_slice()[..self.packed.logits.outputs]);
