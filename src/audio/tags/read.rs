@@ -60,9 +60,9 @@ fn parse(mut file: File, found: &id3::Found) -> Tags {
 
 /// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are
 /// read into memory whole.
-struct Bounded<R> {
-    inner: R,
-    left: usize,
+pub(super) struct Bounded<R> {
+    pub(super) inner: R,
+    pub(super) left: usize,
 }
 
 impl<R: Read> Read for Bounded<R> {
