@@ -132,7 +132,7 @@ fn from_one(tag: &Tag) -> Tags {
         isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
         licence: [ItemKey::License, ItemKey::CopyrightUrl]
             .into_iter()
-            .find_map(|key| tag.get_strings(key).flat_map(values).next())
+            .find_map(|key| tag.get_strings(key).chain(tag.get_locators(key)).flat_map(values).next())
             .or_else(|| {
                 tag.get_strings(ItemKey::CopyrightMessage).flat_map(values).find(|text| names_licence(text))
             }),
