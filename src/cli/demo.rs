@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::audio::is_audio_candidate;
-use crate::engine::{ClassifyOptions, Engine, LabelSource, SimilarOptions};
+use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, SimilarOptions};
 use crate::library::{OpenMode, scan};
 use anyhow::{Context as _, bail};
 
@@ -12,8 +12,11 @@ use super::add::{RunOptions, add_files};
 use super::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
 use super::context::Context;
 use super::render::{self, count};
-use super::{Ending, classify, genres, similar};
+use super::{Ending, answers, genres, similar};
 
+/// Labelled neighbours that vote, and how many of them are shown.
+const VOTERS: usize = 15;
+const SHOWN_VOTERS: usize = 5;
 /// The track whose neighbours are shown.
 const SEED: &str = "library/metal/muldjord-chaos-god.mp3";
 
@@ -60,19 +63,19 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     similar::print(&seeds, &neighbours, &output)?;
 
     say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
-    let labels = engine.labels(&LabelSource::Tags)?;
+    let options = ClassifyOptions { neighbours: Some(VOTERS), ..ClassifyOptions::default() };
+    let classifier = Classifier::open(Some(&mut engine), &options, |_| Err(EngineError::NoLabels), |_| ())?;
+    let Classifier::Labelled(labelled) = classifier else { return Err(EngineError::NoLabels.into()) };
     let mut unanswered = false;
     for (i, file) in held_out.iter().enumerate() {
         if i > 0 {
             say("")?;
         }
         let seeds = similar::seeds(context, &engine, &[file.path.clone().into_os_string()])?;
-        for seed in seeds {
-            let options = ClassifyOptions::default();
-            let mut answer = engine.classify(seed, &labels, &options)?;
-            answer.evidence.truncate(5);
-            unanswered |= answer.genre.is_none();
-            classify::print_one(&answer)?;
+        for mut answer in labelled.classify(&engine, seeds)? {
+            answer.keep_voters(SHOWN_VOTERS);
+            unanswered |= answer.genre().is_none();
+            answers::print_one(&answer)?;
         }
     }
 

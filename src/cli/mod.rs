@@ -3,6 +3,7 @@
 //! Each verb has a file of its own and works in three steps: parse (clap), do (the library), render.
 
 mod add;
+mod answers;
 mod args;
 mod bench;
 mod check;
@@ -13,7 +14,6 @@ mod embed;
 mod eval;
 mod explore;
 mod export;
-mod first_guess;
 mod genres;
 mod model;
 mod render;

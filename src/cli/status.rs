@@ -173,10 +173,11 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> anyhow::Result<End
         let mut text = match &head.problem {
             Some(problem) if head.tracks == 0 => problem.clone(),
             _ => format!(
-                "trained {} on {} of {} ({:.1} % right on artists left out)",
+                "trained {} on {} of {}, labels from {} ({:.1} % right on artists left out)",
                 age(head.trained_at),
                 count(head.tracks as u64, "track"),
                 count(head.genres as u64, "genre"),
+                head.labels,
                 100.0 * head.accuracy
             ),
         };

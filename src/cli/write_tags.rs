@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 
 use crate::audio::AudioError;
 use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
-use crate::engine::Engine;
+use crate::engine::{Engine, GenreAnswer};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, TableFormat};
-use super::classify::Answer;
 use super::context::Context;
 use super::render::{self, count};
 use super::similar::lossy;
@@ -53,7 +52,7 @@ impl Outcome {
 pub(crate) fn run(
     context: &Context,
     engine: &Engine,
-    answers: &[Answer],
+    answers: &[GenreAnswer],
     args: &ClassifyArgs,
 ) -> anyhow::Result<u64> {
     let stop = context.stop_on_ctrl_c()?;
@@ -104,7 +103,7 @@ pub(crate) fn run(
     for (outcome, text) in [
         (Outcome::Kept, "kept the genre they have (--overwrite replaces it)"),
         (Outcome::Unchanged, "had this genre already"),
-        (Outcome::Unknown, "left alone, their genre being unknown"),
+        (Outcome::Unknown, "left alone, their genre being unknown (a lower --precision writes more)"),
         (Outcome::Failed, "failed"),
     ] {
         if of(outcome) > 0 {
@@ -119,17 +118,16 @@ pub(crate) fn run(
 }
 
 /// The file that was named, and no other; where a track was named by number or words (or `--all`), all its files.
-fn files(engine: &Engine, answer: &Answer) -> anyhow::Result<Vec<PathBuf>> {
-    let seed = answer.seed();
-    match seed.track {
-        Some(track) if !seed.is_named_file => {
+fn files(engine: &Engine, answer: &GenreAnswer) -> anyhow::Result<Vec<PathBuf>> {
+    match answer.track {
+        Some(track) if !answer.is_named_file => {
             Ok(engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect())
         }
-        _ => Ok(vec![seed.path.clone()]),
+        _ => Ok(vec![answer.path.clone()]),
     }
 }
 
-fn one(path: &Path, answer: &Answer, options: WriteOptions) -> FileJson {
+fn one(path: &Path, answer: &GenreAnswer, options: WriteOptions) -> FileJson {
     let mut file = FileJson {
         path: lossy(path),
         outcome: Outcome::Unknown,

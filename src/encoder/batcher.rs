@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::network::{Backend, Pass};
+use super::backend::{Backend, Pass};
 use super::{EncoderError, Precision};
 
 /// Calls that may wait; further callers block. (Each waits for its own result, so the queue never holds more than

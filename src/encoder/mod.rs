@@ -15,6 +15,7 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+mod backend;
 mod batcher;
 pub mod conv;
 mod device;
@@ -29,6 +30,7 @@ mod openl3;
 mod openl3_train;
 mod projection;
 mod team;
+mod tensors;
 mod vgg;
 mod weights;
 

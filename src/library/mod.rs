@@ -88,11 +88,6 @@ impl Library {
         self.sql(self.connection.busy_timeout(timeout))
     }
 
-    /// A random name given at creation: an index that carries another one belongs to another library.
-    pub fn library_id(&self) -> Result<String> {
-        self.sql(self.connection.query_row("SELECT library_id FROM state", [], |row| row.get(0)))
-    }
-
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
     pub fn generation(&self) -> Result<u64> {
         self.sql(self.connection.query_row("SELECT generation FROM state", [], |row| row.get::<_, i64>(0)))

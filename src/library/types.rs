@@ -121,6 +121,11 @@ pub struct Track {
 }
 
 impl Track {
+    /// The artist, or the album's artist where no other is named.
+    pub fn main_artist(&self) -> Option<&str> {
+        self.tags.artist.as_deref().or(self.tags.album_artist.as_deref())
+    }
+
     /// `artist: title`, or what there is of it, or the file's name.
     pub fn display_name(&self) -> String {
         match (self.tags.artist.as_deref(), self.tags.title.as_deref()) {

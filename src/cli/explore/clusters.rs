@@ -117,7 +117,7 @@ pub(super) fn clustered(
 ) -> anyhow::Result<Clustering> {
     // Ids of the whole collection survive; parts of it and fixed numbers are asked for now and then.
     let remembered = rows.is_none() && options.count.is_none();
-    let name = format!("clusters.{:?}", options.detail).to_lowercase();
+    let name = format!("clusters.{}", options.detail.name());
     let previous: Option<Identity> = match engine.library().setting(&name)? {
         Some(text) if remembered => serde_json::from_str(&text).ok(),
         _ => None,

@@ -7,24 +7,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::canonical::{EPSILON, LAYERS};
+use super::constant::{Constant, KernelLayout, MAX_SPREAD, shorten};
 use super::matcher::{Matcher, Step};
-use super::{ImportError, MAX_ELEMENTS, MAX_TOTAL, WeightFormat};
+use super::{ImportError, MAX_TOTAL, WeightFormat};
 use crate::encoder::WeightTensor;
 
 /// Constants that may be computed on the way: graphs of this network have some fifty.
 const MAX_EVALUATIONS: usize = 20_000;
 /// How deep constants may be computed from each other.
 const MAX_DEPTH: usize = 40;
-/// A constant that is spread over an axis has at most this many numbers.
-pub(super) const MAX_SPREAD: usize = 1 << 16;
-
-/// A constant, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Constant {
-    pub(super) shape: Vec<usize>,
-    pub(super) values: Vec<f32>,
-}
-
 /// What a node does, with the numbers that decide it. Inputs are names in [`Node::inputs`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Op {
@@ -60,15 +51,6 @@ pub(super) enum Op {
     Same,
     /// Not understood; its type.
     Other(String),
-}
-
-/// Order of a kernel's axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KernelLayout {
-    /// Height, width, in, out.
-    Hwio,
-    /// Out, in, height, width.
-    Oihw,
 }
 
 #[derive(Debug, Clone)]
@@ -361,25 +343,4 @@ impl<'g> Walk<'g, '_> {
         let shape = if a.values.len() == length { a.shape } else { b.shape };
         Ok(Some(Constant { shape, values }))
     }
-}
-
-/// `[h, w, in, out]` to `[out, in, h, w]`, for 3 × 3.
-pub(super) fn to_oihw(values: &[f32], input: usize, output: usize) -> Vec<f32> {
-    let mut moved = Vec::with_capacity(values.len());
-    for o in 0..output {
-        for i in 0..input {
-            moved.extend((0..9).map(|at| values[(at * input + i) * output + o]));
-        }
-    }
-    moved
-}
-
-/// Number of elements of a shape that a file states, if it is not more than any tensor may have.
-pub(super) fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)).filter(|&n| n <= MAX_ELEMENTS)
-}
-
-/// A name as it may stand in a message.
-pub(super) fn shorten(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(80).collect()
 }

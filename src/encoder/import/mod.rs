@@ -16,6 +16,7 @@
 //! separate multiplications and additions, or folded into the convolutions.
 
 mod canonical;
+mod constant;
 mod graph;
 mod keras;
 mod matcher;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::MapData;
-use super::colour::counts;
 
 /// Categories with a colour and shape of their own; the rest are "other".
 pub(super) const SLOTS: usize = 24;
@@ -104,6 +103,15 @@ pub(super) fn categories(
     grey(format!("other ({})", order.len().saturating_sub(SLOTS)), others);
     grey(none.to_owned(), labels.iter().filter(|label| label.is_none()).count());
     (of_row, categories)
+}
+
+/// Rows per category name.
+fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
+    let mut counts = HashMap::new();
+    for label in labels.iter().flatten() {
+        *counts.entry(label.as_str()).or_default() += 1;
+    }
+    counts
 }
 
 /// Mean position of the rows in the fullest field of a grid; few rows make a coarse one.

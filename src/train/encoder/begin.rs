@@ -210,10 +210,3 @@ fn moments(data: &Dataset, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
         })
         .unzip()
 }
-
-/// Brings raw targets to mean 0 and deviation 1.
-pub(super) fn standardise(raw: &[f32], mean: &[f32], deviation: &[f32], out: &mut [f32]) {
-    for (((y, x), mean), deviation) in out.iter_mut().zip(raw).zip(mean).zip(deviation) {
-        *y = (x - mean) / deviation;
-    }
-}

@@ -3,9 +3,8 @@
 use ndarray::{Array2, Axis};
 
 use super::Head;
-use super::begin::standardise;
 use super::cache::Dataset;
-use super::layout::Layout;
+use super::layout::{Layout, standardise};
 use super::refine::inverse_factor;
 use super::validate::{embed, thin};
 use crate::encoder::conv::OpenL3Weights;

@@ -8,7 +8,7 @@ use super::augment;
 use super::begin;
 use super::cache::Dataset;
 use super::checkpoint::{Checkpoint, Run, flatten, unflatten};
-use super::layout::Layout;
+use super::layout::{Layout, standardise};
 use super::log;
 use super::loss::{self, Batch, LossParts};
 use super::optimiser::{self, AdamW, AdamWOptions};
@@ -292,7 +292,7 @@ impl<'a> Trainer<'a> {
             }
         });
         for (row, &crop) in self.targets.chunks_exact_mut(outputs).zip(&chosen) {
-            begin::standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
         chosen.iter().map(|&crop| (data.track(crop), data.style(crop))).unzip()
     }
@@ -324,7 +324,7 @@ impl<'a> Trainer<'a> {
             predict(held).chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
         let mut targets = vec![0.0; held.len() * width];
         for (row, &crop) in targets.chunks_exact_mut(width).zip(held) {
-            begin::standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
         let tracks: Vec<usize> = held.iter().map(|&crop| self.data.track(crop)).collect();
         let mut validation = validate::compare(&predictions, &targets, &tracks, &self.layout);
