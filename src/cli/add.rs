@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::audio::is_audio_candidate;
+use crate::base::text::with_causes;
 use crate::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, WindowPlan, add};
 use crate::library::{FileRecord, OpenMode, scan};
 use anyhow::Context as _;
@@ -250,7 +251,7 @@ impl Progress {
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),
             Outcome::WouldAdd => "would be looked at".to_owned(),
             Outcome::Failed(error) => {
-                let reason = error.to_string();
+                let reason = with_causes(error);
                 if self.reasons.len() < FIRST_REASONS {
                     self.reasons.push(reason.clone());
                 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::base::text::with_causes;
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use crate::index::SearchMode;
 use crate::library::{FileRecord, Library, LibraryError, OpenMode, Track, salvage};
@@ -67,7 +68,7 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
         match look_at_index(&mut engine) {
             Ok(more) => rows.extend(more),
             // Vectors that no index takes are in the findings above.
-            Err(EngineError::Index(error)) => rows.push(("index", false, error.to_string())),
+            Err(EngineError::Index(error)) => rows.push(("index", false, with_causes(&error))),
             Err(error) => return Err(error.into()),
         }
     }
@@ -145,7 +146,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,
             Ok(_) => Again::Damaged(path.clone(), "its audio is not what was listened to".to_owned()),
-            Err(error) => Again::Damaged(path.clone(), error.to_string()),
+            Err(error) => Again::Damaged(path.clone(), with_causes(&error)),
         }
     };
     let found: Vec<Again> = tracks.par_iter().map(read).collect();
@@ -202,7 +203,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
                 compared += 1;
             }
             Ok(_) => {}
-            Err(error) => failed.push(error.to_string()),
+            Err(error) => failed.push(with_causes(&error)),
         }
     }
     let mut text = format!("{} listened to again, lowest cosine {worst:.5}", count(compared, "track"));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::text::with_causes;
 use crate::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use crate::explore::TrackMeta;
 use crate::index::{IndexError, IndexOptions, SearchMode, VectorIndex};
@@ -80,7 +81,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // every label it knew is gone
                 Err(EngineError::NoLabels) => Ok(1.0),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(with_causes(&error)),
             };
             HeadJson {
                 trained_at: head.provenance.trained_at,
@@ -101,7 +102,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             labels: String::new(),
             changed_share: None,
             retrain: true,
-            problem: Some(error.to_string()),
+            problem: Some(with_causes(&error)),
         }),
     }
 }
@@ -227,7 +228,7 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
         }
         Err(error) => {
             json.state = "unusable";
-            json.note = error.to_string();
+            json.note = with_causes(&error);
         }
     }
     let graph_from = IndexOptions::default().graph_from;

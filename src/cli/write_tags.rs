@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::audio::AudioError;
 use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
+use crate::base::text::with_causes;
 use crate::engine::{Engine, GenreAnswer};
 use serde::Serialize;
 
@@ -138,7 +139,7 @@ fn one(path: &Path, answer: &GenreAnswer, options: WriteOptions) -> FileJson {
     let failed = |mut file: FileJson, error: AudioError| {
         file.outcome = Outcome::Failed;
         file.after.clone_from(&file.before);
-        file.reason = error.to_string();
+        file.reason = with_causes(&error);
         file
     };
     match read_tags(path) {

@@ -31,6 +31,7 @@ pub use listen::{FileListener, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 
+use crate::base::text::with_causes;
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
 use crate::library::{Library, OpenMode, StoredModel, Track};
 use crate::track::TrackId;
@@ -86,24 +87,20 @@ impl std::fmt::Display for IndexNews<'_> {
         match self {
             Self::Ready(refresh) => refresh.fmt(f),
             Self::NotKept(error) => {
-                write!(f, "the index could not be kept, it is made again next time: {error}")?;
-                match std::error::Error::source(error) {
-                    Some(source) => write!(f, ": {source}"),
-                    None => Ok(()),
-                }
+                write!(f, "the index could not be kept, it is made again next time: {}", with_causes(error))
             }
         }
     }
 }
 
 /// What is called with each piece of news of the index.
-type Listener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
+type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
 /// An open library and its index.
 pub struct Engine {
     library: Library,
     index: Option<VectorIndex>,
-    listener: Option<Listener>,
+    listener: Option<IndexListener>,
 }
 
 impl Engine {
@@ -205,7 +202,7 @@ impl Engine {
                 return self.build_index(refresh, expected);
             }
             Err(EngineError::Index(reason)) => {
-                let refresh = IndexRefresh::Built { reason: reason.to_string(), unusable: true };
+                let refresh = IndexRefresh::Built { reason: with_causes(&reason), unusable: true };
                 return self.build_index(refresh, expected);
             }
             Err(error) => return Err(error),

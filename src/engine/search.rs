@@ -376,4 +376,75 @@ mod tests {
         ));
         assert!(matches!(mean(&[]), Err(EngineError::SeedsCancel)));
     }
+
+    /// Sixty tracks on a quarter of a circle, twenty of each artist, in order.
+    fn engine(dir: &Path) -> Engine {
+        use crate::library::{
+            AudioFacts, FileRecord, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+        };
+
+        let mut library = Library::open(dir, OpenMode::Create).unwrap();
+        let model = StoredModel {
+            name: "m".into(),
+            fingerprint: "f".into(),
+            dimension: 2,
+            manifest_json: "{}".into(),
+        };
+        library.set_model(&model).unwrap();
+        for i in 0..60_u8 {
+            let audio = AudioFacts {
+                content: crate::track::ContentId([i; 32]),
+                seconds: 100.,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "ogg".into(),
+                codec: "vorbis".into(),
+                packets: 1,
+                damaged_packets: 0,
+            };
+            let file = FileRecord { path: format!("/m/{i}.ogg").into(), size: 1, mtime_ns: 1 };
+            let artist = format!("{}{}", if i % 2 == 0 { "Björk " } else { "BJORK " }, i / 20);
+            let tags = TrackTags { album_artist: Some(artist), ..TrackTags::default() };
+            let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
+            let angle = f32::from(i) * 0.02;
+            let vector = vec![angle.cos(), angle.sin()];
+            library.insert_track(&NewTrack { audio, file, tags, vector, windows }).unwrap();
+        }
+        Engine::from_library(library)
+    }
+
+    #[test]
+    fn no_artist_has_more_tracks_than_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let mut options = SimilarOptions { limit: 5, max_per_artist: Some(2), ..SimilarOptions::default() };
+        let mut found = |options: &SimilarOptions| -> Vec<i64> {
+            engine.similar(&seeds, options).unwrap().iter().map(|found| found.track.id.0).collect()
+        };
+        // The third artist's first track is the fortieth neighbour: it takes a second round to reach it.
+        assert_eq!(found(&options), [2, 3, 21, 22, 41]);
+        options.include_seed = true;
+        assert_eq!(found(&options), [1, 2, 21, 22, 41]);
+        options.min_similarity = Some(0.9);
+        assert_eq!(found(&options), [1, 2, 21, 22]);
+        options = SimilarOptions { limit: 3, ..SimilarOptions::default() };
+        assert_eq!(found(&options), [2, 3, 4]);
+        options.mode = SearchMode::Hnsw;
+        assert_eq!(found(&options), [2, 3, 4]);
+    }
+
+    #[test]
+    fn artists_are_counted_where_something_is_avoided_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let unlike = vec![engine.seed_of(TrackId(60)).unwrap()];
+        let options =
+            SimilarOptions { limit: 5, max_per_artist: Some(2), unlike, ..SimilarOptions::default() };
+        let found = engine.similar(&seeds, &options).unwrap();
+        let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
+        assert_eq!(ids, [2, 3, 21, 22, 41]);
+        assert!(found.is_sorted_by(|a, b| a.unlike.unwrap() < b.unlike.unwrap()));
+    }
 }

@@ -53,7 +53,7 @@ pub struct ArtistSummary {
 }
 
 /// One artist's tracks.
-struct Body {
+struct ArtistTracks {
     name: String,
     count: usize,
     rows: Vec<usize>,
@@ -67,7 +67,7 @@ fn distance(cosine: f32) -> f32 {
     (2.0 - 2.0 * cosine).max(0.0).sqrt()
 }
 
-fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<Body> {
+fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<ArtistTracks> {
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, track) in meta.iter().enumerate() {
         if let Some(key) = track.artist_key() {
@@ -93,25 +93,25 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<Body> {
                 sum / (rows.len() * (rows.len() - 1)) as f32
             });
             let mean = part.mean_axis(Axis(0)).expect("an artist has tracks");
-            Body { name: name.to_owned(), count, rows, vectors: part, mean, within }
+            ArtistTracks { name: name.to_owned(), count, rows, vectors: part, mean, within }
         })
         .collect()
 }
 
 /// Mean distance within artists, for artists of whom only one track is known.
-fn usual_within(bodies: &[Body]) -> f32 {
+fn usual_within(bodies: &[ArtistTracks]) -> f32 {
     let known: Vec<f32> = bodies.iter().filter_map(|body| body.within).collect();
     if known.is_empty() { 0.0 } else { known.iter().sum::<f32>() / known.len() as f32 }
 }
 
-fn similarity(a: &Body, b: &Body, usual: f32) -> f32 {
+fn similarity(a: &ArtistTracks, b: &ArtistTracks, usual: f32) -> f32 {
     let products: Array2<f32> = a.vectors.dot(&b.vectors.t());
     let between = products.iter().map(|&c| distance(c)).sum::<f32>() / products.len() as f32;
     let energy = 2.0 * between - a.within.unwrap_or(usual) - b.within.unwrap_or(usual);
     1.0 - energy.max(0.0) / 2.0
 }
 
-fn cosine(a: &Body, b: &Body) -> f32 {
+fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     let norms = (a.mean.dot(&a.mean) * b.mean.dot(&b.mean)).sqrt();
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
@@ -140,7 +140,7 @@ pub fn near_artists(
         });
     };
     let usual = usual_within(&bodies);
-    let mut near: Vec<(f32, &Body)> = bodies
+    let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
         .filter(|body| !std::ptr::eq(*body, own))
         .map(|body| (similarity(own, body, usual), body))
@@ -185,7 +185,7 @@ pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<A
     let mut answer: Vec<ArtistSummary> = bodies
         .par_iter()
         .map(|own| {
-            let mut short: Vec<(f32, &Body)> = bodies
+            let mut short: Vec<(f32, &ArtistTracks)> = bodies
                 .iter()
                 .filter(|body| !std::ptr::eq(*body, own))
                 .map(|body| (cosine(own, body), body))

@@ -79,7 +79,7 @@ pub fn path(
             expected: "at least the ends and via points, at most the tracks there are",
         });
     }
-    let net = Net::new(vectors, graph, &stops)?;
+    let net = SymmetricGraph::new(vectors, graph, &stops)?;
     let bottleneck =
         stops.windows(2).map(|leg| net.bottleneck(leg[0], leg[1], &HashSet::new())).fold(0.0, f32::max);
     let mut banned: HashSet<usize> = HashSet::new();
@@ -130,7 +130,7 @@ fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize
 }
 
 /// The neighbour graph made symmetric, its pieces joined as far as the stops need it.
-struct Net {
+struct SymmetricGraph {
     links: Vec<Vec<(u32, f32)>>,
 }
 
@@ -153,7 +153,7 @@ impl Ord for Place {
     }
 }
 
-impl Net {
+impl SymmetricGraph {
     fn new(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, stops: &[usize]) -> Result<Self> {
         let n = graph.len();
         let mut links: Vec<Vec<(u32, f32)>> = vec![Vec::new(); n];

@@ -43,12 +43,12 @@ enum TransformScratch {
 pub struct MelFrontEnd {
     config: Arc<MelConfig>,
     mel: Triangles,
-    transform: Transform,
+    transform: FrameTransform,
     isa: Isa,
 }
 
 #[derive(Clone)]
-enum Transform {
+enum FrameTransform {
     /// Powers of two from 256 to 4096.
     Fast(Stft),
     /// Any length.
@@ -73,7 +73,8 @@ impl MelFrontEnd {
     fn with_isa(config: MelConfig, isa: Isa) -> Result<Self, FeaturesError> {
         config.validate()?;
         let hann = hann(config.hann, config.n_fft);
-        let transform = Stft::new(&hann, isa).map_or_else(|| Transform::plain(&hann), Transform::Fast);
+        let transform =
+            Stft::new(&hann, isa).map_or_else(|| FrameTransform::plain(&hann), FrameTransform::Fast);
         Ok(Self { mel: Triangles::new(&config), config: Arc::new(config), transform, isa })
     }
 
@@ -86,8 +87,8 @@ impl MelFrontEnd {
     pub fn scratch(&self) -> Scratch {
         let config = &self.config;
         let transform = match &self.transform {
-            Transform::Fast(stft) => TransformScratch::Fast(stft.work()),
-            Transform::Plain { fft, .. } => TransformScratch::Plain {
+            FrameTransform::Fast(stft) => TransformScratch::Fast(stft.work()),
+            FrameTransform::Plain { fft, .. } => TransformScratch::Plain {
                 frame: fft.make_input_vec(),
                 bins: fft.make_output_vec(),
                 fft: fft.make_scratch_vec(),
@@ -126,11 +127,11 @@ impl MelFrontEnd {
             set_level(padded, config.window_samples, level);
         }
         match (&self.transform, &mut scratch.transform) {
-            (Transform::Fast(stft), TransformScratch::Fast(work)) => {
+            (FrameTransform::Fast(stft), TransformScratch::Fast(work)) => {
                 stft.bands(config, &self.mel, padded, work, out);
             }
             (
-                Transform::Plain { hann, fft },
+                FrameTransform::Plain { hann, fft },
                 TransformScratch::Plain { frame, bins, fft: work, spectrum },
             ) => {
                 for at in 0..config.n_frames {
@@ -163,7 +164,7 @@ fn set_level(padded: &mut [f32], n: usize, level: f32) {
     }
 }
 
-impl Transform {
+impl FrameTransform {
     fn plain(hann: &[f64]) -> Self {
         Self::Plain { hann: hann.to_vec(), fft: RealFftPlanner::new().plan_fft_forward(hann.len()) }
     }
@@ -242,7 +243,7 @@ mod tests {
     /// The same front end by realfft.
     fn plain(config: &MelConfig) -> MelFrontEnd {
         let mut front_end = MelFrontEnd::with_isa(config.clone(), Isa::Portable).unwrap();
-        front_end.transform = Transform::plain(&hann(config.hann, config.n_fft));
+        front_end.transform = FrameTransform::plain(&hann(config.hann, config.n_fft));
         front_end
     }
 
@@ -255,7 +256,7 @@ mod tests {
                 let expected = plain(&config).compute(&samples);
                 for isa in isas() {
                     let front_end = MelFrontEnd::with_isa(config.clone(), isa).unwrap();
-                    assert!(matches!(front_end.transform, Transform::Fast(_)));
+                    assert!(matches!(front_end.transform, FrameTransform::Fast(_)));
                     let found = front_end.compute(&samples);
                     let difference = largest_difference(&found.values, &expected.values);
                     // One rounding of a half-precision float is 2e-4 in MusiCNN's logarithm; dB are exact to 1e-5.
@@ -271,7 +272,7 @@ mod tests {
     fn a_length_without_a_fast_path_is_computed() {
         let config = MelConfig { n_fft: 1000, n_mels: 20, ..MelConfig::musicnn() };
         let front_end = MelFrontEnd::new(config).unwrap();
-        assert!(matches!(front_end.transform, Transform::Plain { .. }));
+        assert!(matches!(front_end.transform, FrameTransform::Plain { .. }));
         // 1 kHz is in the band whose triangle is highest there.
         let tone: Vec<f32> = (0..48_128).map(|i| (i as f32 * std::f32::consts::TAU / 16.0).sin()).collect();
         let mel = front_end.compute(&tone);

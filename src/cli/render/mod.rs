@@ -6,6 +6,7 @@
 mod safe;
 mod table;
 
+use crate::base::text::with_causes;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
@@ -60,17 +61,7 @@ fn say(text: &str) {
 
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause);
-        }
-    }
-    say(&format!("voisin: {text}"));
+    say(&format!("voisin: {}", with_causes(error.as_ref())));
 }
 
 /// Writes results to standard output.

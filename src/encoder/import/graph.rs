@@ -76,13 +76,13 @@ pub(super) fn assemble(
     graph: &Graph,
     notes: &mut Vec<String>,
 ) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
-    let mut walk = Walk { format, graph, evaluations: 0, decoded: 0 };
+    let mut walk = PathWalk { format, graph, evaluations: 0, decoded: 0 };
     let end = walk.end()?;
     let steps = walk.steps(end, notes)?;
     Matcher::new(format, steps).network(notes)
 }
 
-struct Walk<'g, 'a> {
+struct PathWalk<'g, 'a> {
     format: WeightFormat,
     graph: &'g Graph<'a>,
     evaluations: usize,
@@ -90,7 +90,7 @@ struct Walk<'g, 'a> {
     decoded: usize,
 }
 
-impl<'g> Walk<'g, '_> {
+impl<'g> PathWalk<'g, '_> {
     fn producer(&self, value: &str) -> Option<&'g Node> {
         self.graph.producers.get(value).and_then(|&i| self.graph.nodes.get(i))
     }

@@ -136,7 +136,7 @@ pub struct Imported {
 #[non_exhaustive]
 pub enum ImportError {
     /// The file could not be read.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -65,11 +65,11 @@ pub(super) fn divide(
 ) -> Result<Division> {
     let edges = edges(graph, noise);
     let data = data(graph.len(), &edges)?;
-    let search = Search { data: &data, edges: &edges, noise, min_size, seed: options.seed };
+    let search = DivisionSearch { data: &data, edges: &edges, noise, min_size, seed: options.seed };
     let (mut labels, resolution) = if let Some(count) = options.count {
         // A small collection may fall into so many groups only if they may be small, too.
         search.with_count(vectors, count, start.as_deref()).or_else(|error| {
-            let any_size = Search { min_size: 1, ..search };
+            let any_size = DivisionSearch { min_size: 1, ..search };
             any_size.with_count(vectors, count, None).map_err(|_| error)
         })?
     } else {
@@ -108,7 +108,7 @@ pub(super) fn unchanged(
     Division { labels, modularity, resolution }
 }
 
-struct Search<'a> {
+struct DivisionSearch<'a> {
     data: &'a GraphData,
     edges: &'a [Edge],
     noise: &'a [bool],
@@ -116,7 +116,7 @@ struct Search<'a> {
     seed: u64,
 }
 
-impl Search<'_> {
+impl DivisionSearch<'_> {
     /// What many near-optimal divisions agree on, preferring what grew from `start`.
     ///
     /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.

@@ -119,14 +119,14 @@ pub fn playlist(
         Length::Tracks(tracks) => tracks,
         Length::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
     };
-    let mut pools: Vec<Pool> = sources
+    let mut pools: Vec<CandidatePool> = sources
         .iter()
         .map(|&seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
             let least = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
             // Room for the artist cap and for diversity.
             let size = (asked * 4).max(50) * (1 + (4.0 * options.diversity) as usize);
-            Pool::new(vectors, seed, least, size, usable)
+            CandidatePool::new(vectors, seed, least, size, usable)
         })
         .collect();
     // Farther tracks follow where the artist cap empties a pool.
@@ -254,13 +254,13 @@ impl<'a> Growing<'a> {
 }
 
 /// Candidates of one seed.
-struct Pool {
+struct CandidatePool {
     seed: usize,
     /// Row, similarity to the seed, largest similarity to a track of the list; nearest first.
     candidates: Vec<(usize, f32, f32)>,
 }
 
-impl Pool {
+impl CandidatePool {
     fn new(
         vectors: ArrayView2<'_, f32>,
         seed: usize,

@@ -15,7 +15,7 @@ use super::optimiser::{self, AdamW, AdamWOptions};
 use super::options::{Progress, TrainOptions, Trained};
 use super::student::Student;
 use super::validate::{self, Validation};
-use super::{Head, TrainError};
+use super::{TeacherHead, TrainError};
 use crate::base::random::Random;
 use crate::base::vector::squared_norm;
 use crate::encoder::Device;
@@ -66,10 +66,10 @@ struct Trainer<'a> {
     run: Run,
     net: Student,
     decay: Vec<f32>,
-    head: Head,
+    head: TeacherHead,
     head_decay: Vec<f32>,
     average: (Vec<f32>, Vec<f32>),
-    head_average: Head,
+    head_average: TeacherHead,
     adam: AdamW,
     head_adam: AdamW,
     target_mean: Vec<f32>,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::cache::Dataset;
-use super::layout::{Kind, Layout};
-use super::{Head, TrainError};
+use super::layout::{Layout, OutputKind};
+use super::{TeacherHead, TrainError};
 use crate::base::vector::dot;
 use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 
@@ -109,7 +109,12 @@ pub(super) fn embed(data: &Dataset, crops: &[usize], weights: &OpenL3Weights) ->
 }
 
 /// Predictions of the head for crops as they are, `[n][outputs]`.
-pub(super) fn predict(data: &Dataset, crops: &[usize], weights: &OpenL3Weights, head: &Head) -> Vec<f32> {
+pub(super) fn predict(
+    data: &Dataset,
+    crops: &[usize],
+    weights: &OpenL3Weights,
+    head: &TeacherHead,
+) -> Vec<f32> {
     head.forward(&embed(data, crops, weights))
 }
 
@@ -128,7 +133,7 @@ pub(super) fn style_accuracy(predictions: &[f32], styles: &[Option<usize>], layo
 /// Compares predictions with z-scored targets, both `[n][outputs]` of the teachers.
 pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], layout: &Layout) -> Validation {
     let (kinds, outputs) = (layout.kinds(), layout.targets());
-    let is_penultimate = |i: usize| kinds[i] == Kind::Penultimate;
+    let is_penultimate = |i: usize| kinds[i] == OutputKind::Penultimate;
     let columns = |values: &[f32], i: usize| -> Vec<f64> {
         values.chunks_exact(outputs).map(|row| f64::from(row[i])).collect()
     };
@@ -204,14 +209,14 @@ fn pool(rows: &[f32], tracks: &[usize], outputs: usize) -> Vec<f32> {
 }
 
 /// Overlap of the nearest tracks in two spaces.
-fn agreement(a: &[f32], b: &[f32], kinds: &[Kind]) -> f32 {
+fn agreement(a: &[f32], b: &[f32], kinds: &[OutputKind]) -> f32 {
     let unit = |rows: &[f32]| -> Vec<Vec<f32>> {
         rows.chunks_exact(kinds.len())
             .map(|row| {
                 let row: Vec<f32> = row
                     .iter()
                     .zip(kinds)
-                    .filter(|(_, kind)| **kind == Kind::Penultimate)
+                    .filter(|(_, kind)| **kind == OutputKind::Penultimate)
                     .map(|(x, _)| *x)
                     .collect();
                 let length = dot(&row, &row).max(1e-12).sqrt();
