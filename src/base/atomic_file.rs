@@ -5,16 +5,13 @@
 //! under a temporary name in the same folder, flushed, renamed, and the folder's entry is flushed too.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
-/// What every temporary name begins with, so that what a killed process left behind can be found.
-const PREFIX: &str = ".voisin-";
-/// A temporary file of this age was left by a process that was killed.
-const ABANDONED: Duration = Duration::from_hours(1);
+use super::abandoned::{self, PREFIX};
 
 /// A file on its way to its name; dropped before [`commit`](Self::commit) it leaves nothing behind.
 #[derive(Debug)]
@@ -26,17 +23,28 @@ pub(crate) struct AtomicFile {
 impl AtomicFile {
     /// An empty file beside `target`, with the permissions that any new file gets.
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
+        Self::create_noted(target, &mut |_| {})
+    }
+
+    /// As [`create`](Self::create); `note` is told the temporary name before there is a file of that name.
+    pub(crate) fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         let extension = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
+        let name = format!("{PREFIX}{:016x}{suffix}", RandomState::new().build_hasher().finish());
+        note(&folder_of(target).join(&name));
         let mut builder = tempfile::Builder::new();
-        builder.prefix(PREFIX).suffix(&suffix);
+        builder.prefix(&name).rand_bytes(0);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             // The process's mask still applies.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        Ok(Self { file: builder.tempfile_in(folder_of(target))?, target: target.to_owned() })
+        let file = builder.tempfile_in(folder_of(target))?;
+        if cfg!(unix) {
+            abandoned::hold(file.as_file());
+        }
+        Ok(Self { file, target: target.to_owned() })
     }
 
     /// The open file, to write to.
@@ -76,21 +84,10 @@ pub(crate) fn staging_folder(target: &Path) -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder_of(target))
 }
 
-/// Removes what killed processes left half-written beside `target`; nobody works on one file for an hour.
+/// Removes what killed processes left half-written beside `target`.
 pub(crate) fn remove_abandoned(target: &Path) {
-    for entry in std::fs::read_dir(folder_of(target)).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-            continue;
-        }
-        let written = entry.metadata().and_then(|metadata| metadata.modified());
-        // Clocks are set back: an hour in the future is as good a sign as an hour ago.
-        let age = written.map(|written| match SystemTime::now().duration_since(written) {
-            Ok(age) => age,
-            Err(ahead) => ahead.duration(),
-        });
-        if age.is_ok_and(|age| age > ABANDONED) {
-            let _ = std::fs::remove_file(entry.path());
-        }
+    for file in abandoned::files_in(folder_of(target), PREFIX) {
+        let _ = std::fs::remove_file(file);
     }
 }
 
@@ -146,16 +143,20 @@ mod tests {
     }
 
     #[test]
-    fn only_old_leftovers_are_removed() {
+    fn only_what_nobody_holds_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, hours) in [(".voisin-a.bin", 2), (".voisin-b.bin", 0), ("mine.bin", 2)] {
-            let file = File::create(folder.path().join(name)).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
+        let target = folder.path().join("index.bin");
+        let mut held = AtomicFile::create(&target).unwrap();
+        held.file().write_all(b"new").unwrap();
+        for name in [".voisin-a.bin", "mine.bin"] {
+            File::create(folder.path().join(name)).unwrap();
         }
-        remove_abandoned(&folder.path().join("index.bin"));
+        remove_abandoned(&target);
+        assert_eq!(names(folder.path()).len(), 2);
+        held.commit().unwrap();
         let mut left = names(folder.path());
         left.sort_unstable();
-        assert_eq!(left, [".voisin-b.bin", "mine.bin"]);
+        assert_eq!(left, ["index.bin", "mine.bin"]);
     }
 
     #[cfg(unix)]

@@ -2,8 +2,10 @@
 //!
 //! What it is not for: anything that knows what a track is. Nothing here imports another module.
 
+pub(crate) mod abandoned;
 pub(crate) mod atomic_file;
 pub(crate) mod directories;
 pub(crate) mod random;
+pub(crate) mod regular_file;
 pub(crate) mod text;
 pub(crate) mod vector;

@@ -218,9 +218,9 @@ impl Fusion {
         let mut out = Array2::zeros(voices.head.dim());
         for (row, mut p) in out.outer_iter_mut().enumerate() {
             let weights = self.weights(scores[row]);
-            let said = [voices.head.row(row), voices.vote.row(row), voices.wide.row(row)];
+            let each = [voices.head.row(row), voices.vote.row(row), voices.wide.row(row)];
             let z: Vec<f64> = (0..p.len())
-                .map(|c| weights.iter().zip(&said).map(|(w, v)| w * f64::from(v[c])).sum())
+                .map(|c| weights.iter().zip(&each).map(|(w, v)| w * f64::from(v[c])).sum())
                 .collect();
             let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = z.iter().map(|z| (z - max).exp()).sum();

@@ -76,6 +76,12 @@ pub struct TrackTags {
     pub track_number: Option<u32>,
     /// Number of the disc.
     pub disc_number: Option<u32>,
+    /// The recording's id at MusicBrainz.
+    pub mbid: Option<String>,
+    /// International Standard Recording Code.
+    pub isrc: Option<String>,
+    /// The licence that the file names.
+    pub licence: Option<String>,
 }
 
 /// The window vectors of a track: `[windows, dimension]`, and where each window starts.

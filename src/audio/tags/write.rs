@@ -28,6 +28,7 @@ pub(super) fn write_genres(
     path: &Path,
     genres: &[String],
     options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
 ) -> Result<WriteOutcome, AudioError> {
     let unwritable =
         |reason: &str| AudioError::TagsUnwritable { path: path.to_owned(), reason: reason.to_owned() };
@@ -59,7 +60,7 @@ pub(super) fn write_genres(
     if options.dry_run {
         return Ok(WriteOutcome::Written);
     }
-    let mut copy = Copy::of(&target, &before).map_err(io)?;
+    let mut copy = Copy::of(&target, &before, note).map_err(io)?;
     guard(path, || edit(kind, copy.file(), genres))?.map_err(|reason| unwritable(&reason))?;
     if read_tags(copy.path())?.genres != genres {
         return Err(unwritable("the genres would not be read back as they are"));
@@ -88,8 +89,8 @@ fn kind(info: &AudioInfo) -> Option<FileType> {
 struct Copy(AtomicFile);
 
 impl Copy {
-    fn of(target: &Path, metadata: &Metadata) -> io::Result<Self> {
-        let mut copy = AtomicFile::create(target)?;
+    fn of(target: &Path, metadata: &Metadata, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
+        let mut copy = AtomicFile::create_noted(target, note)?;
         copy.file().set_permissions(metadata.permissions())?;
         #[cfg(unix)]
         {

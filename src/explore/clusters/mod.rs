@@ -47,7 +47,7 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// Its name: what [`FromStr`](std::str::FromStr) reads and what stored settings are called by.
+    /// Its name, as [`FromStr`](std::str::FromStr) takes it; part of the key that the library keeps cluster ids under.
     pub fn name(self) -> &'static str {
         match self {
             Self::Coarse => "coarse",
