@@ -40,14 +40,14 @@ pub use health::{Finding, Health, RepairReport};
 pub use journal::Leftovers;
 pub(crate) use journal::{Journal, JournalKind};
 pub use lock::WriterLock;
-pub use open::{OpenMode, SCHEMA_VERSION};
+pub use open::SCHEMA_VERSION;
 pub(crate) use paths::free_name;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
 pub use salvage::{SalvageReport, salvage};
 pub use track_set::TrackSet;
 pub use types::{
-    Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, Removed,
+    Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, OpenMode, Removed,
     Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags, TrackWindows, Vectors,
     mtime_ns,
 };
