@@ -15,6 +15,7 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+mod backend;
 mod batcher;
 mod device;
 mod embedding;
@@ -27,6 +28,7 @@ mod network;
 mod openl3;
 mod openl3_train;
 mod projection;
+mod tensors;
 mod vgg;
 mod weights;
 

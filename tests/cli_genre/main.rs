@@ -3,18 +3,15 @@
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
 
-// signals for other tests
-#[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
 mod shelf;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::{Duration, SystemTime};
 
-use common::Sandbox;
+use common::{Sandbox, code, json, text};
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
@@ -22,20 +19,6 @@ use shelf::{D, Shelf, tags};
 use voisin::audio::tags::read_tags;
 
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr))
-    })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or(-1)
-}
 
 #[test]
 fn a_head_is_trained_used_and_found_to_age() {

@@ -16,6 +16,7 @@
 //! separate multiplications and additions, or folded into the convolutions.
 
 mod canonical;
+mod constant;
 mod graph;
 mod keras;
 mod matcher;
@@ -135,7 +136,7 @@ pub struct Imported {
 #[non_exhaustive]
 pub enum ImportError {
     /// The file could not be read.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
