@@ -10,6 +10,7 @@
 //! [`engine::Engine`] joins the parts; [`genre`] and [`explore`] work on what the library holds.
 
 pub mod audio;
+mod base;
 #[doc(hidden)]
 pub mod cli;
 pub mod encoder;
@@ -21,6 +22,7 @@ pub mod features;
 pub mod genre;
 pub mod index;
 pub mod library;
+pub mod metrics;
 pub mod track;
 pub mod train;
 

@@ -16,6 +16,7 @@ mod search;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use add::read_through;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use collection::{Collection, meta, window_set};
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};

@@ -3,7 +3,8 @@
 use ndarray::{Array2, ArrayView1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
-use super::{Novelty, core::Voices, data::thinned, model::argmax};
+use super::{Novelty, core::Voices, data::thinned};
+use crate::metrics::argmax;
 
 /// Pull of the weights' proportions towards equal voices near the training data and neighbours far from it, in
 /// tracks. Their common scale, the temperature, is free. A few hundred tracks cannot tell one mix from another:

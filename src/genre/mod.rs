@@ -22,7 +22,6 @@ mod optimise;
 mod parallel;
 mod prediction;
 mod provenance;
-mod random;
 mod settings;
 mod space;
 mod store;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::engine::{Engine, LabelSource};
 use clap::{Args, ValueHint};
 
 use super::{SearchArgs, TableFormat};
+use crate::engine::{Engine, LabelSource};
 
 /// Where genres come from.
 #[derive(Debug, Clone, Args)]
