@@ -10,6 +10,7 @@ use crate::cli::Ending;
 use crate::cli::add_files::{RunOptions, add_files};
 use crate::cli::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
 use crate::cli::context::Context;
+use crate::cli::render::answers;
 use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{self, answers, count};
