@@ -90,6 +90,7 @@ impl VectorIndex {
         let mut stamp = loaded.stamp;
         let mut index = Self::assemble(
             loaded.options,
+            crate::kernels::isa()?,
             loaded.codec,
             loaded.base,
             loaded.graph,

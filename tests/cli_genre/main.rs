@@ -136,7 +136,9 @@ fn a_head_is_trained_used_and_found_to_age() {
         text(&damaged.stderr).contains("checksum") && text(&damaged.stderr).contains("voisin train genre")
     );
     assert_eq!(code(&damaged), 0);
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["genre_head"]["retrain"], true);
+    let head = json(&sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
+    assert_eq!(head["retrain"], false, "which labels to train on is for its owner to say");
+    assert!(head["problem"].as_str().unwrap().contains("voisin train genre"), "{head}");
 }
 
 #[test]

@@ -15,9 +15,9 @@ use crate::audio;
 use crate::base::random::Random;
 use crate::base::text::with_causes;
 use crate::base::vector::dot;
-use crate::encoder::conv::WINDOW;
 use crate::encoder::{DeviceChoice, Encoder, ModelRef};
 use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+use crate::kernels::conv::WINDOW;
 
 /// The student's rate, Hz.
 const RATE: u32 = 48_000;
