@@ -66,11 +66,12 @@ fn the_widest_vectors_that_can_be_built_can_be_opened() {
         let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
         index.save(&path, &stamp(dimension)).unwrap();
         let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
-        same_answers(&index, &opened, &vectors);
+        assert_eq!(opened.tracks(), index.tracks());
         let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
         for (row, &id) in ids.iter().enumerate() {
             let found = opened.search(&vectors.row(row).to_vec(), 1, &exact).unwrap();
             assert!(found[0].track == id && (found[0].similarity - 1.).abs() < 1e-3, "{found:?}");
+            assert_eq!(opened.vector(id), index.vector(id));
         }
     }
     let wide = Array2::zeros((0, 65_537));

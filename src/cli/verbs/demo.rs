@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::render::answers;
 use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
-use crate::cli::render::{self, answers, count};
+use crate::cli::render::{self, count};
 use crate::cli::seeds::seeds;
 use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, LabelSource, SimilarOptions};
 use crate::genre::KinshipOptions;

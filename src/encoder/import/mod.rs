@@ -301,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_names_itself() {
-        let message = import(Path::new("no/such/openl3.h5")).unwrap_err().to_string();
+        let error = import(Path::new("no/such/openl3.h5")).unwrap_err();
+        let message = crate::base::text::with_causes(&error);
         assert!(message.starts_with("no/such/openl3.h5: "), "{message}");
     }
 }
