@@ -14,6 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Encoder(#[from] crate::encoder::EncoderError),
     /// Weights from other programs.
+    #[cfg(feature = "import")]
     #[error(transparent)]
     Import(#[from] crate::encoder::import::ImportError),
     /// The catalogue.

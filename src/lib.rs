@@ -10,6 +10,7 @@
 //! [`engine::Engine`] joins the parts; [`genre`] and [`explore`] work on what the library holds.
 
 pub mod audio;
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 pub mod encoder;
@@ -22,6 +23,7 @@ pub mod genre;
 pub mod index;
 pub mod library;
 pub mod track;
+#[cfg(feature = "train")]
 pub mod train;
 
 pub use error::{Error, Result};

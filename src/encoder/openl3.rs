@@ -5,9 +5,9 @@
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
-use candle_transformers::models::with_tracing::{Conv2d, conv2d};
 
 use super::conv::OpenL3Weights;
+use super::layers::{Conv2d, conv2d};
 use super::{EncoderError, Weights};
 
 /// Channels before and after each of the eight convolutions, as published. A network may be narrower.

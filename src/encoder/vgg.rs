@@ -6,10 +6,10 @@
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
-use candle_transformers::models::with_tracing::{Conv2d, Linear, conv2d, linear};
 
 pub(crate) use super::conv::vgg::{PENULTIMATE, TAGS};
 use super::conv::vgg::{VggLayer, VggParameters};
+use super::layers::{Conv2d, Linear, conv2d, linear};
 use super::{Architecture, EncoderError, Weights};
 
 /// Epsilon of every batch norm.

@@ -10,6 +10,7 @@
 
 mod act;
 pub(in crate::encoder) mod arena;
+#[cfg(feature = "train")]
 mod backward;
 mod candle_op;
 pub(in crate::encoder) mod dispatch;
@@ -21,7 +22,9 @@ mod layer;
 mod net;
 mod norm_kernels;
 pub(in crate::encoder) mod simd;
+#[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
 mod train_steps;
 pub(crate) mod vgg;
 mod weight_grad;
@@ -30,5 +33,6 @@ mod weights;
 pub use candle_op::{Activation, Conv3x3, conv3x3};
 pub use isa::{Isa, Precision, isa};
 pub use net::{FRAMES, FastOpenL3, MELS, WINDOW};
+#[cfg(feature = "train")]
 pub use train::{OpenL3Train, Parameter};
 pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};

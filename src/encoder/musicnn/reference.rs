@@ -1,8 +1,8 @@
 //! MusiCNN layer by layer in Candle: the reference of the fast path, and what runs on a GPU.
 
+use crate::encoder::layers::{Linear, linear};
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
-use candle_transformers::models::with_tracing::{Linear, linear};
 
 use super::{CONVOLUTIONS, DENSE, EPSILON, MIDDLE, NORMS};
 
