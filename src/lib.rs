@@ -10,6 +10,7 @@
 //! [`engine::Engine`] joins the parts; [`genre`] and [`explore`] work on what the library holds.
 
 pub mod audio;
+mod base;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

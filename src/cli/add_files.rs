@@ -1,5 +1,6 @@
 //! A run that adds files: progress, the index kept up to date, and what is said at the end.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::context::Context;
+use crate::cli::killers::Killers;
 use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, add};
 use crate::library::FileRecord;
@@ -19,6 +21,8 @@ const FIRST_REASONS: usize = 5;
 #[derive(Clone, Copy)]
 pub(crate) struct RunOptions {
     pub(crate) force: bool,
+    /// Look again at files that failed before.
+    pub(crate) retry: bool,
     pub(crate) dry_run: bool,
     pub(crate) format: ReportFormat,
 }
@@ -32,15 +36,24 @@ pub(crate) fn add_files(
 ) -> anyhow::Result<Ending> {
     let console = context.console;
     let _lock = if run.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
+    let stop = context.stop_on_ctrl_c()?;
+    let mut progress = Progress::new(console, run.dry_run);
+    let windows = engine.windows_setting()?;
+    let mut set_aside = HashSet::new();
+    if !run.dry_run {
+        let killers = Killers { console, windows, stop: &stop, again: run.force || run.retry };
+        (set_aside, progress.reasons) = killers.set_aside(engine.library_mut())?;
+    }
+    let files: Vec<FileRecord> =
+        files.iter().filter(|file| !set_aside.contains(&file.path)).cloned().collect();
     let embedder = context.embedder(Some(engine.library()))?;
     let options = AddOptions {
-        windows: engine.windows_setting()?,
+        windows,
         force: run.force,
+        retry: run.retry,
         dry_run: run.dry_run,
         threads: context.threads(),
     };
-    let stop = context.stop_on_ctrl_c()?;
-    let mut progress = Progress::new(console, run.dry_run);
     let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
     let mut on_event = |event: AddEvent<'_>| {
         if let AddEvent::Done { outcome: Outcome::Added(_), .. } = &event {
@@ -48,7 +61,8 @@ pub(crate) fn add_files(
         }
         progress.show(&event);
     };
-    let summary = add(engine.library_mut(), &embedder, files, &options, &mut on_event, &stop)?;
+    let mut summary = add(engine.library_mut(), &embedder, &files, &options, &mut on_event, &stop)?;
+    summary.failed += set_aside.len() as u64;
     progress.finish();
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if !run.dry_run && (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 use super::args::Global;
 use super::render::Console;
-use crate::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
+use crate::encoder::{Encoder, EncoderError, EncoderOptions, ModelRef, Precision, models, models_dir};
 use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
 use crate::library::{Library, OpenMode, default_dir};
 
@@ -136,6 +136,11 @@ impl Context {
                 );
             }
         }
+        if let ModelRef::Name(name) = &model {
+            for shadow in shadows(name) {
+                self.console.warn(&format!("the built-in model is used; {shadow}"));
+            }
+        }
         let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
         let (name, place) = (&encoder.manifest().name, device.description());
         let half = if encoder.precision() == Precision::Bf16 { ", bf16" } else { "" };
@@ -183,6 +188,13 @@ impl Context {
         .context("cannot listen for Ctrl-C")?;
         Ok(Arc::clone(&self.stop))
     }
+}
+
+/// Models of the user that have the name of a built-in one and are not used therefore.
+fn shadows(name: &str) -> Vec<EncoderError> {
+    let all = models(models_dir().as_deref()).into_iter().filter_map(Result::err);
+    let same = |error: &EncoderError| matches!(error, EncoderError::BuiltInName { name: taken, .. } if taken.eq_ignore_ascii_case(name));
+    all.filter(same).collect()
 }
 
 /// A model as a user names it; a bare name is looked for among the built-in ones and in the models folder.

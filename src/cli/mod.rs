@@ -7,6 +7,7 @@ mod add_files;
 mod args;
 mod context;
 mod graph;
+mod killers;
 mod render;
 mod seeds;
 mod verbs;
@@ -101,6 +102,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Eval(args) => verbs::eval::run(&context, &args.command),
         Command::Bench(args) => verbs::bench::run(&context, &args),
         Command::Model(args) => verbs::model::run(&context, &args.command),
+        Command::Examine(args) => verbs::examine::run(args),
         Command::Completions(args) => verbs::completions::run(&mut Cli::command(), args.shell),
         Command::Man(args) => verbs::man::run(Cli::command(), args.output.as_deref()),
     }

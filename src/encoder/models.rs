@@ -11,6 +11,7 @@ use super::import;
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
 use super::{EncoderError, ModelManifest, Weights};
+use crate::base::regular_file;
 use crate::features::{MelConfig, OpenL3Variant};
 
 /// The model used when none is named.
@@ -116,8 +117,8 @@ pub fn models_dir() -> Option<PathBuf> {
     })
 }
 
-/// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read becomes an
-/// error of its own and does not hide the others.
+/// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read, or that has the
+/// name of a built-in model, becomes an error of its own and does not hide the others.
 pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     let mut list: Vec<_> = BUILT_IN
         .iter()
@@ -140,6 +141,9 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     paths.sort();
     list.extend(paths.into_iter().map(|path| {
         let manifest = read_manifest(&path)?;
+        if is_built_in(&manifest.name) {
+            return Err(EncoderError::BuiltInName { name: manifest.name, path });
+        }
         Ok(ModelEntry { manifest, location: ModelLocation::File(path) })
     }));
     list
@@ -206,8 +210,15 @@ fn built_in_manifest(model: &BuiltIn) -> Result<ModelManifest, EncoderError> {
     ModelManifest::parse(model.manifest, Path::new("built-in model"))
 }
 
+/// Whether a built-in model has this name, in whatever case.
+fn is_built_in(name: &str) -> bool {
+    BUILT_IN
+        .iter()
+        .filter_map(|model| built_in_manifest(model).ok())
+        .any(|manifest| manifest.name.eq_ignore_ascii_case(name))
+}
+
 fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
-    // A user's model of the same name comes before a built-in one.
     let entries: Vec<ModelEntry> =
         models(models_dir().as_deref()).into_iter().filter_map(Result::ok).collect();
     entries.iter().rev().find(|entry| entry.manifest.name == name).cloned().ok_or_else(|| {
@@ -219,11 +230,15 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EncoderError> {
-    std::fs::read(path).map_err(EncoderError::io(path))
+    /// More than any network voisin runs; in bytes.
+    const LARGEST_WEIGHTS: u64 = 2 << 30;
+    regular_file::read(path, LARGEST_WEIGHTS).map_err(EncoderError::io(path))
 }
 
 fn read_manifest(path: &Path) -> Result<ModelManifest, EncoderError> {
-    let text = std::fs::read_to_string(path).map_err(EncoderError::io(path))?;
+    /// In bytes; a manifest is a page of text.
+    const LARGEST_MANIFEST: u64 = 4 << 20;
+    let text = regular_file::read_text(path, LARGEST_MANIFEST).map_err(EncoderError::io(path))?;
     ModelManifest::parse(&text, path)
 }
 
@@ -317,6 +332,9 @@ pub fn import_model(
             path: folder.join(name),
             reason: "a model's name is made of letters, digits, \"-\", \"_\" and \".\"".to_owned(),
         });
+    }
+    if is_built_in(name) {
+        return Err(EncoderError::BuiltInName { name: name.to_owned(), path: file.to_owned() });
     }
     let found = import::import(file)?;
     let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);

@@ -19,6 +19,7 @@ mod search;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use add::read_through;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use classify::{Classification, ClassifyOptions, Evidence, Labels};
 pub use collection::{Collection, meta, window_set};

@@ -19,6 +19,7 @@
 mod error;
 mod find;
 mod health;
+mod journal;
 mod lock;
 mod open;
 mod paths;
@@ -35,8 +36,11 @@ mod types;
 
 pub use error::LibraryError;
 pub use health::{Finding, Health, RepairReport};
+pub use journal::Leftovers;
+pub(crate) use journal::{Journal, JournalKind};
 pub use lock::WriterLock;
 pub use open::{OpenMode, SCHEMA_VERSION};
+pub(crate) use paths::free_name;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
 pub use salvage::{SalvageReport, salvage};
@@ -206,9 +210,13 @@ impl Library {
     /// Takes the lock that keeps a second long run of changes away, until it is dropped or the process
     /// ends in whatever way. It says nothing to readers.
     ///
-    /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it.
+    /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it. Temporary files that killed processes
+    /// left behind are removed.
     pub fn lock_for_writing(&self) -> Result<WriterLock> {
-        WriterLock::try_take(&self.dir)
+        let lock = WriterLock::try_take(&self.dir)?;
+        self.remove_leftovers();
+        self.remove_staging();
+        Ok(lock)
     }
 
     /// Keeps what is read from now on at one state of the database until the guard is dropped, whatever

@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
 use super::{DATABASE, Library, LibraryError, Result, WriterLock, paths};
+use crate::base::abandoned::PREFIX;
 
 /// "vois" in ASCII, big-endian: marks a SQLite file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
@@ -81,7 +82,11 @@ impl Library {
         }
         if version < newest {
             if version == 0 && mode != OpenMode::Create {
-                return Err(LibraryError::NotFound { dir: dir.to_path_buf() });
+                return Err(if has_other_files(dir) {
+                    LibraryError::Emptied { path: library.path }
+                } else {
+                    LibraryError::NotFound { dir: dir.to_path_buf() }
+                });
             }
             if mode == OpenMode::ReadOnly {
                 return Err(LibraryError::NeedsMigration {
@@ -142,6 +147,19 @@ impl Library {
             other => LibraryError::Migration { path: self.path.clone(), from, source: Box::new(other) },
         })
     }
+}
+
+/// Whether more lies in a library's folder than a killed first run leaves: then there was a library.
+fn has_other_files(dir: &Path) -> bool {
+    let of_the_first_moment = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy();
+        name == DATABASE
+            || name == "voisin.lock"
+            || name.starts_with(PREFIX)
+            || name.starts_with(DATABASE) && (name.ends_with("-wal") || name.ends_with("-shm"))
+    };
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| !of_the_first_moment(&entry.file_name()))
 }
 
 /// Opens a connection and reads the schema version, which is 0 for an empty file.
@@ -270,7 +288,7 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
     };
     // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
     let staging = tempfile::Builder::new()
-        .prefix("voisin-backup-")
+        .prefix(PREFIX)
         .tempdir_in(folder)
         .map_err(|source| io("write into", folder, source))?;
     let copy = staging.path().join("copy.db");

@@ -13,7 +13,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// `path` with `suffix`, or with `suffix-2` and so on where that is taken.
-pub(super) fn free_name(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn free_name(path: &Path, suffix: &str) -> PathBuf {
     let mut name = with_suffix(path, suffix);
     let mut n = 1_u64;
     while name.exists() {

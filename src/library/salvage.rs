@@ -7,6 +7,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row};
 
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, SCHEMA_VERSION, WriterLock, paths};
+use crate::base::abandoned::PREFIX;
 
 /// The outcome of [`salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let _lock = WriterLock::try_take(dir)?;
     let io = |action, at: &Path, source| LibraryError::Io { action, path: at.to_path_buf(), source };
     let staging = tempfile::Builder::new()
-        .prefix("voisin-salvage-")
+        .prefix(PREFIX)
         .tempdir_in(dir)
         .map_err(|source| io("write into", dir, source))?;
 

@@ -1,7 +1,7 @@
 //! Reading tags: lofty for most formats, Symphonia's own readers for Matroska and CAF.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
@@ -50,12 +50,37 @@ fn parse(mut file: File, found: &id3::Found) -> Tags {
         all.extend(probe.read().map(|file| file.tags().to_vec()).unwrap_or_default());
     }
     let _ = file.seek(SeekFrom::Start(0));
-    let rest = BufReader::new(id3::Masked::new(file, found.audio));
+    let rest = Bounded { inner: BufReader::new(id3::Masked::new(file, found.audio)), left: id3::MOST };
     let read = Probe::new(rest).options(options()).guess_file_type().ok();
     let read = read.filter(|probe| probe.file_type().is_some()).and_then(|probe| probe.read().ok());
     let primary = read.as_ref().map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
     all.extend(read.map(|file| file.tags().to_vec()).unwrap_or_default());
     from_all(&all, primary)
+}
+
+/// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are
+/// read into memory whole.
+struct Bounded<R> {
+    inner: R,
+    left: usize,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "tags larger than any that are read"));
+        }
+        let most = buffer.len().min(self.left);
+        let n = self.inner.read(&mut buffer[..most])?;
+        self.left -= n;
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Bounded<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
 }
 
 /// Merges the kinds of tags in a file, the primary first and `ID3v1`, which cuts everything short, last.
@@ -149,6 +174,16 @@ fn year(text: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_parser_reads_more_than_its_share() {
+        let mut bounded = Bounded { inner: Cursor::new(vec![7; 100]), left: 60 };
+        let mut all = Vec::new();
+        assert!(bounded.read_to_end(&mut all).is_err());
+        assert_eq!(all.len(), 60);
+        bounded.seek(SeekFrom::Start(0)).unwrap();
+        assert!(bounded.read(&mut [0; 1]).is_err());
+    }
 
     #[test]
     fn years_come_in_many_forms() {

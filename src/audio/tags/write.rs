@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,11 +23,13 @@ use super::read::read_tags;
 use super::{WriteOptions, WriteOutcome, id3};
 use crate::audio::guard::guard;
 use crate::audio::{AudioError, AudioInfo, probe};
+use crate::base::abandoned::PREFIX;
 
 pub(super) fn write_genres(
     path: &Path,
     genres: &[String],
     options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
 ) -> Result<WriteOutcome, AudioError> {
     let unwritable =
         |reason: &str| AudioError::TagsUnwritable { path: path.to_owned(), reason: reason.to_owned() };
@@ -58,7 +61,7 @@ pub(super) fn write_genres(
     if options.dry_run {
         return Ok(WriteOutcome::Written);
     }
-    let mut copy = Copy::of(&target, &before).map_err(io)?;
+    let mut copy = Copy::of(&target, &before, note).map_err(io)?;
     guard(path, || edit(kind, copy.file(), genres))?.map_err(|reason| unwritable(&reason))?;
     if read_tags(copy.path())?.genres != genres {
         return Err(unwritable("the genres would not be read back as they are"));
@@ -87,13 +90,17 @@ fn kind(info: &AudioInfo) -> Option<FileType> {
 struct Copy(tempfile::NamedTempFile);
 
 impl Copy {
-    fn of(target: &Path, metadata: &Metadata) -> io::Result<Self> {
+    fn of(target: &Path, metadata: &Metadata, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         let folder = target.parent().unwrap_or(Path::new("."));
         let suffix = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
-        let mut copy = tempfile::Builder::new()
-            .prefix(".voisin-")
-            .suffix(&suffix.unwrap_or_default())
-            .tempfile_in(folder)?;
+        // A name that nobody has taken, told before there is a file of that name.
+        let name = format!(
+            "{PREFIX}{:016x}{}",
+            RandomState::new().build_hasher().finish(),
+            suffix.unwrap_or_default()
+        );
+        note(&folder.join(&name));
+        let mut copy = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempfile_in(folder)?;
         io::copy(&mut File::open(target)?, copy.as_file_mut())?;
         copy.as_file().set_permissions(metadata.permissions())?;
         #[cfg(unix)]

@@ -26,8 +26,8 @@ pub(crate) use explore::{
 };
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs, StatusArgs,
-    VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs,
+    StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
@@ -129,4 +129,6 @@ pub(crate) enum Command {
     Model(ModelArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
+    #[command(hide = true)]
+    Examine(ExamineArgs),
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             engine.set_windows_setting(plan)?;
         }
     }
-    let options = RunOptions { force: args.force, dry_run: args.dry_run, format: args.format };
+    let options = RunOptions { force: args.force, retry: false, dry_run: args.dry_run, format: args.format };
     let ending = add_files(context, &mut engine, &found.files, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);

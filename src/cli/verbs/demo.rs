@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         data.join("ATTRIBUTION.md").display()
     ))?;
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
-    let run = RunOptions { force: false, dry_run: false, format: ReportFormat::Table };
+    let run = RunOptions { force: false, retry: false, dry_run: false, format: ReportFormat::Table };
     let ending = add_files(context, &mut engine, &library, run)?;
     if ending != Ending::Fine {
         return Ok(ending);

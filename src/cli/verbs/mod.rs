@@ -10,6 +10,7 @@ pub(super) mod demo;
 pub(super) mod duplicates;
 pub(super) mod embed;
 pub(super) mod eval;
+pub(super) mod examine;
 pub(super) mod export;
 pub(super) mod failed;
 mod first_guess;

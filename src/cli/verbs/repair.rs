@@ -1,10 +1,12 @@
 //! `voisin repair`.
 
+use anyhow::Context as _;
+
 use crate::cli::Ending;
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::index::SearchMode;
-use crate::library::{Library, LibraryError, OpenMode, salvage};
+use crate::index::{SearchMode, VectorIndex};
+use crate::library::{Library, LibraryError, OpenMode, free_name, salvage};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
     let dir = context.library_dir();
@@ -40,15 +42,28 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
             render::print_line(&format!("{n} {what}"))?;
         }
     }
+    let index = engine.index_path();
+    if std::fs::symlink_metadata(&index).is_ok_and(|metadata| metadata.is_dir()) {
+        let aside = free_name(&index, ".folder");
+        std::fs::rename(&index, &aside)
+            .with_context(|| format!("{} is a folder and cannot be moved: remove it", index.display()))?;
+        let aside = aside.display().to_string();
+        render::print_line(&format!(
+            "a folder stood in the index's place: now {}",
+            render::terminal_safe(&aside)
+        ))?;
+    }
+    let mut kept = true;
     if engine.library().status()?.vectors > 0 {
         engine.rebuild_index("asked for")?;
         let lost = engine.index()?.self_check(1)?.lost.len();
         let mode = engine.index()?.stats().mode;
         let how = if mode == SearchMode::Hnsw { "graph" } else { "scan" };
         render::print_line(&format!("index built anew ({how}), {lost} tracks not found by themselves"))?;
+        kept = VectorIndex::summary(&index).is_ok();
     }
     for finding in &report.remaining {
         context.console.warn(&format!("left as it is: {finding}"));
     }
-    Ok(if report.remaining.is_empty() { Ending::Fine } else { Ending::Partial })
+    Ok(if report.remaining.is_empty() && kept { Ending::Fine } else { Ending::Partial })
 }

@@ -98,7 +98,8 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             accuracy: 0.0,
             labels: String::new(),
             changed_share: None,
-            retrain: true,
+            // It holds no labels to train on: which ones is for its owner to say again.
+            retrain: false,
             problem: Some(error.to_string()),
         }),
     }

@@ -10,7 +10,7 @@ use crate::cli::args::VerifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{Align, Table, count};
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
-use crate::library::{FileRecord, Library, LibraryError, OpenMode, Track};
+use crate::library::{FileRecord, Leftovers, Library, LibraryError, OpenMode, Track};
 use crate::track::TrackId;
 
 /// How far a component of the index may be from the database's: it keeps 16 bits.
@@ -70,10 +70,37 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
             Err(error) => return Err(error.into()),
         }
     }
+    if let Err(EngineError::Genre(error)) = engine.genre_head() {
+        rows.push(("genre head", false, error.to_string()));
+    }
+    rows.extend(left_behind(&engine.library().leftovers()));
     if deep {
         rows.extend(listen_again(context, &engine)?);
     }
     Ok((rows, health.without_vector))
+}
+
+/// What killed runs left behind: no damage, and removed by the next run that writes.
+fn left_behind(leftovers: &Leftovers) -> Vec<Row> {
+    const NAMED: usize = 3;
+    let named = |paths: &[PathBuf]| {
+        let names: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+        let more = if paths.len() > NAMED { ", …" } else { "" };
+        format!("{}{more}", names.join(", "))
+    };
+    let mut rows = Vec::new();
+    if !leftovers.temporary.is_empty() {
+        let files = count(leftovers.temporary.len() as u64, "file");
+        let text =
+            format!("{files} of a killed run, removed by the next one: {}", named(&leftovers.temporary));
+        rows.push(("temporary", true, text));
+    }
+    if !leftovers.in_hand.is_empty() {
+        let files = count(leftovers.in_hand.len() as u64, "file");
+        let text = format!("{files} being read by a killed run: {}", named(&leftovers.in_hand));
+        rows.push(("in hand", true, text));
+    }
+    rows
 }
 
 fn look_at_index(engine: &mut Engine) -> Result<Vec<Row>, EngineError> {

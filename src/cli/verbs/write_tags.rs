@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::classify::Answer;
 use crate::audio::AudioError;
-use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
+use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres_noting};
 use crate::cli::args::{ClassifyArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::Engine;
+use crate::library::{JournalKind, OpenMode};
 
 /// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
 #[derive(Serialize)]
@@ -62,6 +63,16 @@ pub(crate) fn run(
         keep_mtime: args.write.keep_times,
         dry_run: args.write.dry_run,
     };
+    let library = engine.library();
+    if !options.dry_run && library.mode() != OpenMode::ReadOnly {
+        library.remove_leftovers();
+    }
+    let journal = if options.dry_run { None } else { library.journal(JournalKind::Writing) };
+    let mut note = |copy: &Path| {
+        if let Some(journal) = &journal {
+            journal.note(0, Some(copy));
+        }
+    };
     let mut done: Vec<FileJson> = Vec::new();
     'answers: for answer in answers {
         for path in files(engine, answer)? {
@@ -71,7 +82,7 @@ pub(crate) fn run(
                     .warn("interrupted: the files named so far are done, the others are as they were");
                 break 'answers;
             }
-            let file = one(&path, answer, options);
+            let file = one(&path, answer, options, &mut note);
             if args.format == TableFormat::Table {
                 show(&file)?;
             }
@@ -129,7 +140,7 @@ fn files(engine: &Engine, answer: &Answer) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-fn one(path: &Path, answer: &Answer, options: WriteOptions) -> FileJson {
+fn one(path: &Path, answer: &Answer, options: WriteOptions, note: &mut dyn FnMut(&Path)) -> FileJson {
     let mut file = FileJson {
         path: lossy(path),
         outcome: Outcome::Unknown,
@@ -150,7 +161,7 @@ fn one(path: &Path, answer: &Answer, options: WriteOptions) -> FileJson {
     file.after.clone_from(&file.before);
     let Some(genre) = answer.genre() else { return file };
     let genres = [genre.name().to_owned()];
-    match write_genres(path, &genres, options) {
+    match write_genres_noting(path, &genres, options, note) {
         Ok(WriteOutcome::Written) => {
             file.outcome = if options.dry_run { Outcome::WouldWrite } else { Outcome::Written };
             file.after = genres.to_vec();
