@@ -23,6 +23,7 @@ pub mod features;
 pub mod genre;
 pub mod index;
 pub mod library;
+pub mod metrics;
 pub mod track;
 #[cfg(feature = "train")]
 pub mod train;

@@ -11,7 +11,7 @@ use super::import;
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
 use super::{EncoderError, ModelManifest, Weights};
-use crate::base::regular_file;
+use crate::base::{atomic_file, directories, regular_file};
 use crate::features::{MelConfig, OpenL3Variant};
 
 /// The model used when none is named.
@@ -109,12 +109,7 @@ pub struct ModelEntry {
 ///
 /// `None` where neither that variable nor a home folder is known.
 pub fn models_dir() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("VOISIN_MODELS").or_else(|| {
-        set("XDG_DATA_HOME")
-            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
-            .map(|data| data.join("voisin/models"))
-    })
+    directories::from_variable("VOISIN_MODELS").or_else(|| Some(directories::data()?.join("models")))
 }
 
 /// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read, or that has the
@@ -340,10 +335,8 @@ pub fn import_model(
     let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
     std::fs::create_dir_all(folder).map_err(EncoderError::io(folder))?;
     let weights = folder.join(format!("{name}.safetensors"));
-    let partial = folder.join(format!(".{name}.partial"));
-    found.weights.to_safetensors(&partial)?;
-    let digest = sha256_hex(&read(&partial)?);
-    std::fs::rename(&partial, &weights).map_err(EncoderError::io(&weights))?;
+    found.weights.to_safetensors(&weights)?;
+    let digest = sha256_hex(&read(&weights)?);
     let origin = file.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = ModelManifest {
         format: ModelManifest::FORMAT,
@@ -361,6 +354,6 @@ pub fn import_model(
     let card = folder.join(format!("{name}.json"));
     let text = serde_json::to_string_pretty(&manifest)
         .map_err(|error| EncoderError::BadManifest { path: card.clone(), reason: error.to_string() })?;
-    std::fs::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
+    atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
     Ok((manifest, found.notes))
 }

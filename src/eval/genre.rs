@@ -3,16 +3,14 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
-use super::{
-    EvalError, Svm,
-    metrics::{
-        ClassMeasures, ReliabilityBin, RiskStep, RocPoint, accuracy, auc, balanced_accuracy, confusion,
-        expected_calibration_error, log_loss, macro_f1, per_class, reliability, risk_coverage, roc_curve,
-        top_k_accuracy,
-    },
-};
+use super::{EvalError, Svm};
 use crate::genre::{
     FitOptions, Genre, GenreModel, Queries, Spellings, TrainingSet, WindowSet, grouped_folds,
+};
+use crate::metrics::{
+    ClassMeasures, ReliabilityBin, RiskStep, RocPoint, Spread, accuracy, argmax, auc, balanced_accuracy,
+    confusion, expected_calibration_error, log_loss, macro_f1, per_class, reliability, risk_coverage,
+    roc_curve, top_k_accuracy,
 };
 
 /// How an evaluation is done.
@@ -33,24 +31,6 @@ pub struct EvalOptions {
 impl Default for EvalOptions {
     fn default() -> Self {
         Self { folds: 5, repeats: 2, seed: 1, fit: FitOptions::default(), rivals: true }
-    }
-}
-
-/// Mean over outer folds and repeats, and the standard deviation between them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
-    /// Mean.
-    pub mean: f64,
-    /// Sample standard deviation; 0 for a single value.
-    pub deviation: f64,
-}
-
-impl Spread {
-    fn of(values: &[f64]) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n.max(1.0);
-        let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-        Self { mean, deviation: if values.len() > 1 { (square / (n - 1.0)).sqrt() } else { 0.0 } }
     }
 }
 
@@ -257,10 +237,6 @@ fn truths(classes: &[Vec<usize>], answers: &[usize]) -> Vec<usize> {
     classes.iter().zip(answers).map(|(own, a)| if own.contains(a) { *a } else { own[0] }).collect()
 }
 
-fn argmax(row: &[f64]) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
-}
-
 /// Answers of the RBF SVM (its `C` chosen on held-out groups of the training part), of the nearest centroid, and of
 /// always saying the commonest genre.
 fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usize>> {
@@ -277,11 +253,11 @@ fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usi
             *right += b.iter().zip(&said).filter(|(i, s)| train.classes[**i].contains(s)).count();
         }
     }
-    let best = (0..COSTS.len()).fold(0, |best, i| if right[i] > right[best] { i } else { best });
+    let best = argmax(right);
     let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[best]).predict(test.vectors.view());
     let mut counts = vec![0usize; k];
     main.iter().for_each(|&c| counts[c] += 1);
-    let commonest = (0..k).fold(0, |best, c| if counts[c] > counts[best] { c } else { best });
+    let commonest = argmax(counts);
     vec![
         svm,
         nearest_centroid(train.vectors.view(), &main, k, test.vectors.view()),

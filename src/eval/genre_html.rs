@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::{
-    GenreReport, Spread,
+    GenreReport,
     plots::{Series, confusion_map, curves, escape},
 };
 use crate::genre::Genre;
+use crate::metrics::Spread;
 
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}\

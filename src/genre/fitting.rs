@@ -8,9 +8,9 @@ use super::{
     data::Problem,
     fusion::{Evidence, Novelty},
     halves::{Core, Parts},
-    model::argmax,
     parallel,
 };
+use crate::metrics::{self, argmax};
 
 /// Tracks from which on three folds say as much as five.
 const MANY: usize = 4000;
@@ -69,7 +69,7 @@ impl GenreModel {
         let novelty_auc = (!outside.is_empty()).then(|| {
             let scores: Vec<f64> = known.iter().chain(&outside).map(|d| novelty.score(d)).collect();
             let labels: Vec<bool> = (0..scores.len()).map(|i| i >= known.len()).collect();
-            crate::eval::metrics::auc(&scores, &labels).unwrap_or(f64::NAN)
+            metrics::auc(&scores, &labels).unwrap_or(f64::NAN)
         });
         let targets = problem.targets();
         let nobody = vec![None; problem.len()];
@@ -242,7 +242,7 @@ impl Quality {
             head_accuracy: share(&oof.head),
             vote_accuracy: share(&oof.vote),
             balanced_accuracy: recalls.iter().sum::<f64>() / recalls.len().max(1) as f64,
-            calibration_error: crate::eval::metrics::expected_calibration_error(&sure, 10),
+            calibration_error: metrics::expected_calibration_error(&sure, 10),
             novelty_auc,
         }
     }

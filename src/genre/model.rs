@@ -9,6 +9,7 @@ use super::{
     Settings, UnknownReason, Voter, Votes,
     halves::{Core, Parts},
 };
+use crate::metrics;
 use crate::track::TrackId;
 
 /// How a model is fitted.
@@ -261,7 +262,7 @@ impl GenreModel {
         options: &PredictOptions,
     ) -> GenrePrediction {
         let list = |row: ndarray::ArrayView1<f32>| self.ranked(row, options.genres);
-        let first = |row: ndarray::ArrayView1<f32>| argmax(row);
+        let first = |row: ndarray::ArrayView1<f32>| metrics::argmax(row);
         let best = first(fused.row(i));
         let probability = fused[[i, best]];
         let novelty = self.fusion.novelty.percentile(score) as f32;
@@ -343,17 +344,6 @@ pub struct Probabilities {
 /// Lower end of Wilson's interval of one standard error around a share `p` of `n`.
 fn lower_bound(p: f64, n: f64) -> f64 {
     (p + 0.5 / n - (p * (1.0 - p) / n + 0.25 / (n * n)).sqrt()) / (1.0 + 1.0 / n)
-}
-
-/// Column of the largest value, the first of equals.
-pub(crate) fn argmax(row: ndarray::ArrayView1<f32>) -> usize {
-    let mut best = 0;
-    for (i, v) in row.iter().enumerate() {
-        if *v > row[best] {
-            best = i;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

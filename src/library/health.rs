@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::store::{NORM_TOLERANCE, f32_bytes, is_gone, norm};
+use super::store::{f32_bytes, is_gone};
 use super::{Library, Result, paths, read};
+use crate::base::vector::{NORM_TOLERANCE, make_unit, norm};
 use crate::track::TrackId;
 
 /// Something that is wrong with a library.
@@ -222,17 +223,6 @@ fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::R
     Ok(finite.then(|| sum.into_iter().map(|sum| (sum / count as f64) as f32).collect()))
 }
 
-fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
-    let norm = norm(&vector);
-    if !norm.is_normal() {
-        return None;
-    }
-    for value in &mut vector {
-        *value = (f64::from(*value) / norm) as f32;
-    }
-    Some(vector)
-}
-
 fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<RepairReport> {
     let mut report = RepairReport::default();
     let health = check(tx, dimension, true)?;
@@ -285,19 +275,20 @@ fn mend_vector(
             tx.prepare_cached("SELECT track, count, starts, vectors FROM windows WHERE track = ?1")?;
         let mut rows = statement.query([track.0])?;
         match rows.next()? {
-            Some(row) => window_mean(row, dimension)?.filter(|mean| !mean.is_empty()).and_then(unit),
+            Some(row) => window_mean(row, dimension)?.filter(|mean| !mean.is_empty()),
             None => None,
         }
     };
+    let unit = |mut vector: Vec<f32>| make_unit(&mut vector).then_some(vector);
     let put = |vector: Vec<f32>| {
         tx.execute("UPDATE vectors SET vector = ?2 WHERE track = ?1", (track.0, f32_bytes(&vector))).map(drop)
     };
     // Windows are half precision, but a norm that is off says that some component is, too.
-    if let Some(pooled) = pooled {
+    if let Some(pooled) = pooled.and_then(unit) {
         report.repooled += 1;
         return put(pooled);
     }
-    let scaled = (Some(held.len()) == dimension).then(|| unit(held)).flatten();
+    let scaled = (Some(held.len()) == dimension).then_some(held).and_then(unit);
     if let Some(scaled) = scaled {
         report.renormalised += 1;
         return put(scaled);

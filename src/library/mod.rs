@@ -30,10 +30,10 @@ pub mod scan;
 mod store;
 #[cfg(test)]
 mod tests;
-mod text;
 mod track_set;
 mod types;
 
+pub(crate) use crate::base::text::fold;
 pub use error::LibraryError;
 pub use health::{Finding, Health, RepairReport};
 pub use journal::Leftovers;
@@ -44,7 +44,6 @@ pub(crate) use paths::free_name;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
 pub use salvage::{SalvageReport, salvage};
-pub use text::fold;
 pub use track_set::TrackSet;
 pub use types::{
     Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, Removed,

@@ -1,11 +1,12 @@
 //! Opening a library: creation, checks, migrations.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
+
+use crate::base::atomic_file;
 
 use super::{DATABASE, Library, LibraryError, Result, WriterLock, paths};
 use crate::base::abandoned::PREFIX;
@@ -282,27 +283,11 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
     if target.exists() {
         return Err(io("write", target, std::io::ErrorKind::AlreadyExists.into()));
     }
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
-    let staging = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(folder)
-        .map_err(|source| io("write into", folder, source))?;
+    let staging = atomic_file::staging_folder(target).map_err(|source| io("write beside", target, source))?;
     let copy = staging.path().join("copy.db");
     connection
         .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])
         .map_err(|error| LibraryError::from_sql(path, error))?;
-    File::options()
-        .write(true)
-        .open(&copy)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| io("flush", &copy, e))?;
-    std::fs::rename(&copy, target).map_err(|source| io("write", target, source))?;
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
+    atomic_file::rename(&copy, target).map_err(|source| io("write", target, source))
 }

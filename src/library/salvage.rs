@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row};
 
+use crate::base::atomic_file;
+
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, SCHEMA_VERSION, WriterLock, paths};
-use crate::base::abandoned::PREFIX;
 
 /// The outcome of [`salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +53,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
     let _lock = WriterLock::try_take(dir)?;
     let io = |action, at: &Path, source| LibraryError::Io { action, path: at.to_path_buf(), source };
-    let staging = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(dir)
-        .map_err(|source| io("write into", dir, source))?;
+    let staging = atomic_file::staging_folder(&path).map_err(|source| io("write into", dir, source))?;
 
     let mut report = SalvageReport {
         damaged: paths::free_name(&path, ".damaged"),
@@ -265,7 +263,5 @@ fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> 
         fs::rename(&log, paths::with_suffix(damaged, "-wal"))?;
     }
     let _ = fs::remove_file(paths::with_suffix(path, "-shm"));
-    fs::File::options().write(true).open(new)?.sync_all()?;
-    fs::rename(new, path)?;
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+    atomic_file::rename(new, path)
 }

@@ -10,10 +10,8 @@ use super::{
     Attached, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode, Removed, Result,
     StoredFile, TrackTags, TrackWindows, fold, now, paths, read,
 };
+use crate::base::vector::{NORM_TOLERANCE, norm};
 use crate::track::TrackId;
-
-/// How far the norm of a stored vector may be from 1.
-pub(super) const NORM_TOLERANCE: f64 = 1e-3;
 
 impl Library {
     /// Adds a recording with its file, tags and vectors.
@@ -400,9 +398,4 @@ fn check_vectors(
         return refused("a window is not finite".into());
     }
     Ok(Ok(()))
-}
-
-/// Euclidean norm in double precision.
-pub(super) fn norm(vector: &[f32]) -> f64 {
-    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
 }

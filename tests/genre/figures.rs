@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use voisin::{
-    eval::metrics,
     genre::{FitOptions, GenreModel, KinshipOptions, PredictOptions, Queries, grouped_folds, kinship},
+    metrics,
     track::TrackId,
 };
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::base::random::Random;
 use anyhow::Context as _;
 use rayon::prelude::*;
 use serde_json::json;
@@ -53,14 +54,8 @@ fn rate(seconds: Duration, mut work: impl FnMut() -> anyhow::Result<f64>) -> any
 }
 
 fn noise(n: usize) -> Vec<f32> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
+    let mut random = Random::new(1);
+    (0..n).map(|_| 2.0 * random.f32() - 1.0).collect()
 }
 
 fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {

@@ -1,9 +1,9 @@
 //! `voisin embed`: window embeddings of files, without a library.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::atomic_file::AtomicFile;
 use anyhow::{Context as _, bail};
 use ndarray::Array1;
 use ndarray_npy::NpzWriter;
@@ -48,17 +48,14 @@ fn embed(embedder: &Arc<Embedder>, file: &Path, args: &EmbedArgs) -> anyhow::Res
     let mut name = file.file_stem().unwrap_or_default().to_owned();
     name.push(".npz");
     let target = args.output.join(name);
-    let partial = args.output.join(format!(".voisin-{}.partial", std::process::id()));
     let written = (|| -> anyhow::Result<()> {
-        let mut npz = NpzWriter::new(File::create(&partial)?);
+        let mut file = AtomicFile::create(&target)?;
+        let mut npz = NpzWriter::new(file.file());
         npz.add_array("embedding", &embedding.windows)?;
         npz.add_array("timestamps", &timestamps)?;
         npz.finish()?;
-        Ok(std::fs::rename(&partial, &target)?)
+        Ok(file.commit()?)
     })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
     written.with_context(|| format!("cannot write {}", target.display()))?;
     Ok(format!("{}: [{}, {}]", target.display(), embedding.windows.nrows(), embedding.windows.ncols()))
 }

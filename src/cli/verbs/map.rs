@@ -1,10 +1,10 @@
 //! `voisin map`.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
+use crate::base::atomic_file;
 use crate::cli::Ending;
 use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     };
     let now: HashMap<i64, [f32; 2]> =
         collection.ids.iter().zip(positions.rows()).map(|(id, at)| (id.0, [at[0], at[1]])).collect();
-    if let Err(error) = write_whole(&kept_in, &serde_json::to_vec(&now)?) {
+    if let Err(error) = atomic_file::write(&kept_in, &serde_json::to_vec(&now)?) {
         context.console.detail(&format!("positions are not kept: {error}"));
     }
     let clustering = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
@@ -69,22 +69,9 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         "svg" => map::svg(&data, &picture)?.into_bytes(),
         _ => map::csv(&data)?.into_bytes(),
     };
-    write_whole(&args.output, &bytes).with_context(|| format!("cannot write {}", args.output.display()))?;
+    atomic_file::write(&args.output, &bytes)
+        .with_context(|| format!("cannot write {}", args.output.display()))?;
     let text = format!("{} on {}", count(n as u64, "track"), args.output.display());
     render::print_line(&render::terminal_safe(&text))?;
     Ok(Ending::Fine)
-}
-
-/// Writes a file under a temporary name and renames it: readers find the old one or the new one, whole.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -8,10 +8,10 @@ pub use formats::{Format, PathStyle, write};
 use std::collections::{HashMap, HashSet};
 
 use ndarray::{ArrayView2, Axis};
-use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result, TrackMeta, same_length};
+use crate::base::random::Random;
 use crate::track::TrackId;
 
 /// How long a list is.
@@ -151,7 +151,7 @@ pub fn playlist(
     }
     let mut entries = list.entries;
     match options.shuffle {
-        Some(seed) => entries[opening..].shuffle(&mut StdRng::seed_from_u64(seed)),
+        Some(seed) => Random::new(seed).shuffle(&mut entries[opening..]),
         None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
     }
     Ok(entries)

@@ -19,6 +19,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::TrainError;
 use super::layout::{PENULTIMATE, Teacher};
+use crate::base::atomic_file;
 use crate::encoder::conv::{FRAMES, MELS, WINDOW};
 
 /// Layout of files whose teachers all have 200 penultimate values; also what version 1 wrote.
@@ -130,7 +131,7 @@ pub(super) fn add_teachers(path: &Path, teachers: &[(Teacher, Vec<f32>)]) -> Res
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
 }
 
-/// Writes tensors to a file beside `path`, then renames it.
+/// Writes tensors to a file, whole or not at all.
 pub(super) fn write_safetensors(
     path: &Path,
     tensors: &[Tensor],
@@ -144,10 +145,7 @@ pub(super) fn write_safetensors(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| error.to_string())?;
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes)
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|error| error.to_string())
+    atomic_file::write(path, bytes).map_err(|error| error.to_string())
 }
 
 /// All prepared music of a folder, in memory as far as the system sees fit.
