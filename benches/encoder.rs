@@ -12,7 +12,9 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin::encoder::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW, isa};
+use voisin::internals::encoder::conv::{
+    FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW, isa,
+};
 
 struct Options {
     weights: Option<String>,

@@ -30,6 +30,7 @@ pub enum Error {
     #[error(transparent)]
     Explore(#[from] crate::explore::ExploreError),
     /// Metrics and reports.
+    #[cfg(feature = "cli")]
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
     /// The parts joined.

@@ -9,8 +9,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use voisin::encoder::conv::{FastOpenL3, OpenL3Weights};
-use voisin::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
+use voisin::internals::encoder::conv::{FastOpenL3, OpenL3Weights};
+use voisin::internals::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);

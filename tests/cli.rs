@@ -370,7 +370,7 @@ fn help_completions_and_manual() {
 
 #[test]
 fn bench_says_what_ran() {
-    use voisin::encoder::{Precision, conv};
+    use voisin::internals::encoder::{Precision, conv};
     let sandbox = Sandbox::new();
     let measured = |precision| {
         let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{D, Device, Result, Tensor, Var};
-use voisin::encoder::conv::{
+use voisin::internals::encoder::conv::{
     Activation, Conv3x3, FastOpenL3, Isa, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW,
     conv3x3, isa,
 };
@@ -324,7 +324,7 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
                 &weights,
                 h,
                 w,
-                voisin::encoder::conv::isa(),
+                voisin::internals::encoder::conv::isa(),
                 Precision::F32,
                 Precision::F32,
             );

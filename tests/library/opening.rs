@@ -95,7 +95,7 @@ fn write_fixture() {
         })
         .unwrap();
     let path = library.database_path().to_path_buf();
-    let target = format!("tests/data/library/v{}.db", voisin::library::SCHEMA_VERSION);
+    let target = format!("tests/data/library/v{}.db", voisin::internals::library::SCHEMA_VERSION);
     drop(library);
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute_batch(
