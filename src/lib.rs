@@ -123,15 +123,15 @@ pub use encoder::import::ImportError;
 #[cfg(feature = "import")]
 pub use encoder::import_model;
 pub use encoder::{
-    Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError,
-    EncoderOptions, ModelEntry, ModelManifest, ModelRef, Precision, models, models_dir,
+    Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
+    ModelEntry, ModelManifest, ModelRef, Precision, models, models_dir,
 };
 pub use features::{FeaturesError, MelConfig, OpenL3Variant};
 
 // The library: tracks, their files, their vectors.
 pub use library::{
-    FileRecord, Library, LibraryError, OpenMode, Status, StoredFile, Track,
-    TrackFilter, TrackTags, default_dir,
+    FileRecord, Library, LibraryError, OpenMode, Status, StoredFile, Track, TrackFilter, TrackTags,
+    default_dir,
 };
 
 // The index.
@@ -142,15 +142,15 @@ pub use index::{
 
 // The parts joined: add, search.
 pub use engine::{
-    AddEvent, AddOptions, AddSummary, Embedder, Engine, EngineError, FileEmbedding, IndexRefresh,
-    Outcome, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, WindowPlan, add,
+    AddEvent, AddOptions, AddSummary, Embedder, Engine, EngineError, FileEmbedding, IndexRefresh, Outcome,
+    Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, WindowPlan, add,
 };
 
 // Genres.
-pub use engine::{ClassifyOptions, Evidence, GenreAnswer, GenreHead, LabelSource};
+pub use engine::{Classifier, ClassifyOptions, Evidence, Finding, GenreAnswer, GenreHead, LabelSource};
 pub use genre::{
-    FitOptions, Genre, GenreError, GenrePrediction, GenreShare, Kinship, KinshipOptions,
-    PredictOptions, Suspect, Taxonomy, VoteOptions,
+    FitOptions, Genre, GenreError, GenrePrediction, GenreShare, Kinship, KinshipOptions, PredictOptions,
+    Suspect, Taxonomy, VoteOptions,
 };
 
 // Exploring a collection.

@@ -41,7 +41,9 @@ impl AtomicFile {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder_of(target))?;
-        abandoned::hold(file.as_file());
+        if cfg!(unix) {
+            abandoned::hold(file.as_file());
+        }
         Ok(Self { file, target: target.to_owned() })
     }
 
@@ -84,7 +86,7 @@ pub(crate) fn staging_folder(target: &Path) -> io::Result<tempfile::TempDir> {
 
 /// Removes what killed processes left half-written beside `target`.
 pub(crate) fn remove_abandoned(target: &Path) {
-    for file in abandoned::files_in(folder_of(target)) {
+    for file in abandoned::files_in(folder_of(target), PREFIX) {
         let _ = std::fs::remove_file(file);
     }
 }

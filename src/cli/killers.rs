@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(shell("exit 2", patient), Verdict::Harmless);
         assert_eq!(shell("kill -ABRT $$", patient), Verdict::Deadly("SIGABRT".into()));
         assert_eq!(shell("kill -KILL $$", patient), Verdict::Deadly("SIGKILL".into()));
-        assert_eq!(shell("kill -INT $$", patient), Verdict::Stopped);
+        assert_eq!(shell("kill -TERM $$", patient), Verdict::Stopped);
         assert_eq!(
             shell("exec sleep 60", Duration::from_millis(50)),
             Verdict::Deadly("it was not done after 0 s".into())

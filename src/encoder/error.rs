@@ -49,6 +49,12 @@ pub enum EncoderError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model whose vectors are joined from those of several networks.
+    #[error("model {name} has several networks, this voisin runs models of one: update voisin")]
+    SeveralNetworks {
+        /// Its name.
+        name: String,
+    },
     /// The weights do not have the digest that the manifest states.
     #[error(
         "{path}: weights are damaged or were replaced: expected SHA-256 {expected}, found {found}; \

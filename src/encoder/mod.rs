@@ -39,7 +39,7 @@ pub use conv::Precision;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
-pub use manifest::{Architecture, ModelManifest};
+pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
 #[cfg(feature = "import")]
 pub use models::import_model;
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};

@@ -287,6 +287,10 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         weights: file,
         weights_sha256: sha256_hex(&bytes),
         tags: None,
+        layer: None,
+        pooling: None,
+        outputs: Vec::new(),
+        networks: Vec::new(),
     };
     Ok(Found { manifest, weights })
 }
@@ -350,6 +354,10 @@ pub fn import_model(
         weights: format!("{name}.safetensors"),
         weights_sha256: digest,
         tags: None,
+        layer: None,
+        pooling: None,
+        outputs: Vec::new(),
+        networks: Vec::new(),
     };
     let card = folder.join(format!("{name}.json"));
     let text = serde_json::to_string_pretty(&manifest)

@@ -246,6 +246,9 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         let architecture = manifest.architecture;
+        if !manifest.networks.is_empty() {
+            return Err(EncoderError::SeveralNetworks { name: manifest.name });
+        }
         weights.check(architecture)?;
         let projection =
             if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };

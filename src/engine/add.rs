@@ -307,7 +307,7 @@ impl Worker<'_> {
         let tags = tags.map(track_tags).unwrap_or_default();
         if !job.again
             && let Some(track) = self.reader.find_by_content(&info.content)?
-            && self.reader.vector(track)?.is_some()
+            && self.reader.has_vector(track)?
         {
             return Ok(Finding::Known { track, tags });
         }
@@ -334,9 +334,32 @@ pub(crate) fn read_through(path: &Path, windows: WindowPlan) {
 }
 
 fn track_tags(tags: audio::tags::Tags) -> TrackTags {
-    let audio::tags::Tags { title, artist, album, album_artist, genres, year, track_number, disc_number } =
-        tags;
-    TrackTags { title, artist, album, album_artist, genres, year, track_number, disc_number }
+    let audio::tags::Tags {
+        title,
+        artist,
+        album,
+        album_artist,
+        genres,
+        year,
+        track_number,
+        disc_number,
+        mbid,
+        isrc,
+        licence,
+    } = tags;
+    TrackTags {
+        title,
+        artist,
+        album,
+        album_artist,
+        genres,
+        year,
+        track_number,
+        disc_number,
+        mbid,
+        isrc,
+        licence,
+    }
 }
 
 struct Writer<'a> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{EvalError, Svm};
 use crate::genre::{
-    FitOptions, Genre, GenreModel, Queries, Spellings, TrainingSet, WindowSet, grouped_folds,
+    FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, WindowVectors, grouped_folds,
 };
 use crate::metrics::{
     ClassMeasures, ReliabilityBin, RiskStep, RocPoint, Spread, accuracy, argmax, auc, balanced_accuracy,
@@ -26,11 +26,20 @@ pub struct EvalOptions {
     pub fit: FitOptions,
     /// Whether the rivals run too.
     pub rivals: bool,
+    /// What a group is, in the singular: artist, album …
+    pub group: String,
 }
 
 impl Default for EvalOptions {
     fn default() -> Self {
-        Self { folds: 5, repeats: 2, seed: 1, fit: FitOptions::default(), rivals: true }
+        Self {
+            folds: 5,
+            repeats: 2,
+            seed: 1,
+            fit: FitOptions::default(),
+            rivals: true,
+            group: "artist".to_owned(),
+        }
     }
 }
 
@@ -85,8 +94,10 @@ pub struct GenreDetails {
 pub struct GenreReport {
     /// Labelled tracks.
     pub tracks: usize,
-    /// Groups (artists) among them.
+    /// Groups among them.
     pub groups: usize,
+    /// What a group is: artist, album …
+    pub group: String,
     /// Outer folds.
     pub folds: usize,
     /// Dealings of the folds.
@@ -102,7 +113,7 @@ pub struct GenreReport {
 /// Cross-validates on held-out groups, nested: whatever is chosen, is chosen inside the training part.
 ///
 /// Tracks without labels are left out. A track of several genres counts as right when the answer is one of them.
-pub fn evaluate_genre(set: &TrainingSet, options: &EvalOptions) -> Result<GenreReport, EvalError> {
+pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<GenreReport, EvalError> {
     let data = Labelled::new(set);
     let k = data.genres.len();
     let mut groups = data.groups.clone();
@@ -184,6 +195,7 @@ pub fn evaluate_genre(set: &TrainingSet, options: &EvalOptions) -> Result<GenreR
     Ok(GenreReport {
         tracks: data.len(),
         groups: groups.len(),
+        group: options.group.clone(),
         folds: options.folds.max(2),
         repeats: options.repeats.max(1),
         methods,
@@ -309,7 +321,7 @@ struct Labelled {
 }
 
 impl Labelled {
-    fn new(set: &TrainingSet) -> Self {
+    fn new(set: &LabelledVectors) -> Self {
         let genres = Spellings::count(set.labels.iter().flatten()).genres();
         let classes = set
             .labels
@@ -355,12 +367,12 @@ impl Labelled {
         }
     }
 
-    fn window_set(&self) -> Option<WindowSet<'_>> {
-        self.windows.as_ref().map(|(vectors, owner)| WindowSet { vectors: vectors.view(), owner })
+    fn window_set(&self) -> Option<WindowVectors<'_>> {
+        self.windows.as_ref().map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner })
     }
 
-    fn set(&self) -> TrainingSet<'_> {
-        TrainingSet {
+    fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
             ids: &self.ids,
             vectors: self.vectors.view(),
             labels: &self.labels,
@@ -369,8 +381,8 @@ impl Labelled {
         }
     }
 
-    fn queries(&self) -> Queries<'_> {
-        Queries { windows: self.window_set(), ..Queries::of(self.vectors.view()) }
+    fn queries(&self) -> QueryVectors<'_> {
+        QueryVectors { windows: self.window_set(), ..QueryVectors::of(self.vectors.view()) }
     }
 }
 
@@ -383,11 +395,13 @@ impl GenreReport {
         // writing to a String cannot fail
         let _ = writeln!(
             out,
-            "{} tracks by {} artists, {} genres; {} folds by artist, dealt {} time(s); mean ± spread over folds, %\n",
+            "{} tracks of {} {}s, {} genres; {} folds by {}, dealt {} time(s); mean ± spread over folds, %\n",
             self.tracks,
             self.groups,
+            self.group,
             self.details.genres.len(),
             self.folds,
+            self.group,
             self.repeats
         );
         let _ = writeln!(out, "{:<18}{:>13} {:>13} {:>13}", "", "accuracy", "balanced", "macro F1");

@@ -10,7 +10,7 @@ use ndarray_npy::{ReadNpyExt, npy::header::Header};
 
 use super::EvalError;
 use crate::base::regular_file;
-use crate::genre::{FitOptions, Genre, GenreModel, PredictOptions, Queries, TrainingSet};
+use crate::genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
 
 /// Largest `.npy` file that is read: ten million vectors of 512 numbers.
 const LARGEST_NPY: u64 = 20 << 30;
@@ -144,14 +144,14 @@ pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, EvalError> {
 /// `genre` is always the best known one; `unknown` says whether the engine would rather not answer.
 /// Returns the model and how many rows were written.
 pub fn predict_files(
-    set: &TrainingSet,
+    set: &LabelledVectors,
     test: &Array2<f32>,
     out: &Path,
     fit: &FitOptions,
     predict: &PredictOptions,
 ) -> Result<(GenreModel, usize), EvalError> {
     let (model, _) = GenreModel::fit(set, fit)?;
-    let answers = model.predict(&Queries::of(test.view()), predict)?;
+    let answers = model.predict(&QueryVectors::of(test.view()), predict)?;
     let io = |source| EvalError::Io { path: out.to_owned(), source };
     let mut writer = csv::Writer::from_writer(Vec::new());
     let csv_io = |e: csv::Error| io(std::io::Error::other(e));

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Fusion, Genre, GenreError, GenreModel, Head, PrecisionStep, Provenance, Quality, Settings, Space,
-    Transform,
-    halves::{Core, Member},
+    Transform, core::Core, member::Member,
 };
 use crate::base::atomic_file;
 use crate::track::TrackId;

@@ -126,6 +126,16 @@ pub enum LibraryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What is stored of a track is not what was written: it is not served.
+    #[error(
+        "the {what} of track {track} is damaged (its checksum differs): run \"voisin repair\", then \"voisin add\""
+    )]
+    DamagedTrack {
+        /// The track.
+        track: TrackId,
+        /// What of it, in words.
+        what: &'static str,
+    },
     /// The same audio is there already: attach the file to it instead.
     #[error("this audio is in the library already, as track {track}")]
     DuplicateContent {

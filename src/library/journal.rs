@@ -26,17 +26,18 @@ pub(crate) enum JournalKind {
 }
 
 impl JournalKind {
-    fn prefix(self) -> String {
+    /// How the names of these journals begin. They are no temporary files: nobody removes them unread.
+    fn prefix(self) -> &'static str {
         match self {
-            Self::Reading => format!("{PREFIX}reading-"),
-            Self::Writing => format!("{PREFIX}writing-"),
+            Self::Reading => "voisin.reading-",
+            Self::Writing => "voisin.writing-",
         }
     }
+}
 
-    fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.as_encoded_bytes();
-        [Self::Reading, Self::Writing].into_iter().find(|kind| name.starts_with(kind.prefix().as_bytes()))
-    }
+/// Whether a file of this name is a journal.
+pub(super) fn is_journal(name: &str) -> bool {
+    [JournalKind::Reading, JournalKind::Writing].iter().any(|kind| name.starts_with(kind.prefix()))
 }
 
 /// The files that this process has in hand.
@@ -47,7 +48,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     fn create(dir: &Path, kind: JournalKind) -> io::Result<Self> {
-        let file = tempfile::Builder::new().prefix(&kind.prefix()).tempfile_in(dir)?;
+        let file = tempfile::Builder::new().prefix(kind.prefix()).tempfile_in(dir)?;
         abandoned::hold(file.as_file());
         Ok(Self { file: Mutex::new(file) })
     }
@@ -96,30 +97,24 @@ impl Library {
 
     /// What killed processes left behind. Nothing is changed.
     pub fn leftovers(&self) -> Leftovers {
-        let mut found = Leftovers::default();
-        for path in abandoned::files_in(&self.dir) {
-            match JournalKind::of(&path) {
-                Some(JournalKind::Reading) => found.in_hand.extend(read(&path)),
-                Some(JournalKind::Writing) => {
-                    found.temporary.extend(read(&path).into_iter().filter(|copy| is_copy(copy)));
-                }
-                None => found.temporary.push(path),
-            }
+        let files = |prefix| abandoned::files_in(&self.dir, prefix);
+        let named = |kind: JournalKind| files(kind.prefix()).into_iter().flat_map(|path| read(&path));
+        let copies = named(JournalKind::Writing).filter(|copy| is_copy(copy));
+        Leftovers {
+            temporary: files(PREFIX).into_iter().chain(copies).collect(),
+            in_hand: named(JournalKind::Reading).collect(),
         }
-        found
     }
 
     /// Removes the temporary files that killed processes left behind; the journals of files that were being read stay,
     /// see [`Self::forget_in_hand`]. What cannot be removed is tried again next time.
     pub(crate) fn remove_leftovers(&self) {
-        for path in abandoned::files_in(&self.dir) {
-            let gone = match JournalKind::of(&path) {
-                Some(JournalKind::Reading) => false,
-                Some(JournalKind::Writing) => read(&path).iter().all(|copy| remove_copy(copy)),
-                None => true,
-            };
-            if gone {
-                let _ = std::fs::remove_file(path);
+        for path in abandoned::files_in(&self.dir, PREFIX) {
+            let _ = std::fs::remove_file(path);
+        }
+        for journal in abandoned::files_in(&self.dir, JournalKind::Writing.prefix()) {
+            if read(&journal).iter().all(|copy| remove_copy(copy)) {
+                let _ = std::fs::remove_file(journal);
             }
         }
     }
@@ -137,10 +132,8 @@ impl Library {
 
     /// Forgets what killed processes had in hand, once it is known who is to blame.
     pub(crate) fn forget_in_hand(&self) {
-        for path in abandoned::files_in(&self.dir) {
-            if JournalKind::of(&path) == Some(JournalKind::Reading) {
-                let _ = std::fs::remove_file(path);
-            }
+        for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
+            let _ = std::fs::remove_file(journal);
         }
     }
 }
@@ -212,13 +205,14 @@ mod tests {
         assert_eq!(library.leftovers(), Leftovers::default());
         assert!(song.exists() && !copy.exists());
         let left = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        assert!(!left.into_iter().any(|name| name.to_string_lossy().starts_with(PREFIX)));
+        let is_left = |name: &str| name.starts_with(PREFIX) || is_journal(name);
+        assert!(!left.into_iter().any(|name| is_left(&name.to_string_lossy())));
     }
 
     #[test]
     fn any_bytes_are_a_journal() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(".voisin-reading-x");
+        let path = dir.path().join("voisin.reading-x");
         for bytes in [vec![], vec![1], vec![0xff; SLOT], vec![0xff; SLOT + 1], b"\x03\0a/b\0rest".to_vec()] {
             std::fs::write(&path, bytes).unwrap();
             let _ = read(&path);

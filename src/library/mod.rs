@@ -16,6 +16,7 @@
 //!   ([`Library::changes_since`]).
 //! - **Ids never come back.** A removed track's id is not given to another.
 
+mod checksum;
 mod error;
 mod find;
 mod health;
@@ -135,7 +136,7 @@ impl Library {
     pub fn model(&self) -> Result<Option<StoredModel>> {
         let model = self
             .connection
-            .query_row("SELECT name, fingerprint, dimension, manifest FROM model", [], |row| {
+            .query_row("SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)", [], |row| {
                 Ok(StoredModel {
                     name: row.get(0)?,
                     fingerprint: row.get(1)?,
@@ -159,7 +160,8 @@ impl Library {
         self.write(|tx, _| {
             let held = tx
                 .query_row(
-                    "SELECT name, fingerprint FROM model WHERE fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
+                    "SELECT name, fingerprint FROM models
+                     WHERE id = (SELECT model FROM state) AND fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
                     [&model.fingerprint],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
@@ -172,11 +174,20 @@ impl Library {
                     offered_fingerprint: model.fingerprint.clone(),
                 }));
             }
+            // Without tracks there is nothing of another model to keep.
             tx.execute(
-                "INSERT INTO model (id, name, fingerprint, dimension, manifest) VALUES (1, ?1, ?2, ?3, ?4)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, fingerprint = excluded.fingerprint,
-                 dimension = excluded.dimension, manifest = excluded.manifest",
+                "DELETE FROM models WHERE fingerprint <> ?1 AND NOT EXISTS (SELECT 1 FROM audio)",
+                [&model.fingerprint],
+            )?;
+            tx.execute(
+                "INSERT INTO models (name, fingerprint, dimension, manifest) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, dimension = excluded.dimension,
+                 manifest = excluded.manifest",
                 (&model.name, &model.fingerprint, model.dimension as i64, &model.manifest_json),
+            )?;
+            tx.execute(
+                "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
+                [&model.fingerprint],
             )?;
             Ok(Ok(()))
         })?

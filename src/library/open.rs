@@ -3,23 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
-use crate::base::atomic_file;
-
-use super::{DATABASE, Library, LibraryError, Result, WriterLock, paths};
+use super::{DATABASE, Library, LibraryError, Result, WriterLock, checksum, journal, paths};
 use crate::base::abandoned::PREFIX;
+use crate::base::atomic_file;
 
 /// "vois" in ASCII, big-endian: marks a SQLite file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
+/// Newest schema version that this voisin knows.
+pub const SCHEMA_VERSION: u32 = 2;
+
 /// One entry per schema version, applied in order. Never change one that was released: add another,
 /// and a `tests/data/library/vN.db` of the version before.
-pub(super) const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
-
-/// Newest schema version that this voisin knows.
-pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
+    [
+        M::up(include_str!("schema/1.sql")),
+        M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| Ok(checksum::fill(tx)?)),
+    ]
+}
 
 /// A vector of 512 numbers takes 2 kB: a page of 4 kB holds one, of 8 kB three, of 16 kB seven. Larger pages
 /// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
@@ -44,7 +48,18 @@ impl Library {
     /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`); a newer
     /// one is refused. Nothing is written in [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        Self::open_with(dir, mode, MIGRATIONS, PAGE_SIZE)
+        Self::open_with(dir, mode, &migrations(), PAGE_SIZE)
+    }
+
+    /// Opens a library for reading; one of an older schema is first brought up to date, where it can be written.
+    pub fn open_to_read(dir: &Path) -> Result<Self> {
+        match Self::open(dir, OpenMode::ReadOnly) {
+            Err(LibraryError::NeedsMigration { .. }) => {
+                drop(Self::open(dir, OpenMode::ReadWrite)?);
+                Self::open(dir, OpenMode::ReadOnly)
+            }
+            opened => opened,
+        }
     }
 
     pub(super) fn open_with(
@@ -157,6 +172,7 @@ fn has_other_files(dir: &Path) -> bool {
         name == DATABASE
             || name == "voisin.lock"
             || name.starts_with(PREFIX)
+            || journal::is_journal(&name)
             || name.starts_with(DATABASE) && (name.ends_with("-wal") || name.ends_with("-shm"))
     };
     let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();

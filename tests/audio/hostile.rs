@@ -261,16 +261,16 @@ fn in_seven_bits(size: usize) -> [u8; 4] {
 }
 
 /// An `ID3v2.4` frame.
-fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
     [&id[..], &in_seven_bits(body.len()), &[0, flags], body].concat()
 }
 
-fn id3(frames: &[u8]) -> Vec<u8> {
+pub(super) fn id3(frames: &[u8]) -> Vec<u8> {
     [b"ID3\x04\0\0", &in_seven_bits(frames.len())[..], frames].concat()
 }
 
 /// A golden file with this tag where its kind of file has one.
-fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
+pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
     let bytes = std::fs::read(data().join(name)).expect("readable");
     let size = (tag.len() + tag.len() % 2) as u32;
     let padding = vec![0; tag.len() % 2];

@@ -94,7 +94,8 @@ fn law_files_with_a_short_format_chunk_are_the_same_audio() {
         let path = folder.path().join(format!("{law}.wav"));
         std::fs::write(&path, short).expect("writable");
         let (info, found) = native(&path);
-        assert_eq!((info.content == expected.content, found == samples), (true, same), "{law}");
+        // The codec is part of what makes a recording.
+        assert_eq!((info.content == expected.content, found == samples), (same, same), "{law}");
         assert!(same_by_windows(&path, &info));
     }
 }

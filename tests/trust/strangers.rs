@@ -100,7 +100,10 @@ fn a_damaged_genre_head_is_told_alike_by_all() {
     let said = fine(&sandbox, &["status"]);
     assert!(text(&said.stdout).contains(next) && !text(&said.stderr).contains("trains it again"));
     assert_eq!(status(&sandbox)["genre_head"]["retrain"], false);
-    let asked = sandbox.run(["classify", "id:1"]);
+    let table = sandbox.path("labels.csv");
+    let row = |name: &str| format!("{},Noise\n", string(&sandbox.path("music").join(name)));
+    fs::write(&table, format!("path,genre\n{}{}", row("00.wav"), row("01.wav"))).unwrap();
+    let asked = sandbox.run(["classify", "id:1", "--label-from", &string(&table)]);
     assert!(text(&asked.stderr).contains(next), "{}", text(&asked.stderr));
     fs::remove_file(head).unwrap();
     fine(&sandbox, &["verify"]);

@@ -28,6 +28,12 @@ pub struct Tags {
     pub track_number: Option<u32>,
     /// Number of the disc.
     pub disc_number: Option<u32>,
+    /// The recording's id at MusicBrainz, a UUID in lower case.
+    pub mbid: Option<String>,
+    /// International Standard Recording Code, without hyphens, in upper case.
+    pub isrc: Option<String>,
+    /// The licence: its name or address, or a copyright notice that names a Creative Commons licence.
+    pub licence: Option<String>,
 }
 
 /// How [`write_genres`] goes about it.

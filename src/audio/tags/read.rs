@@ -102,6 +102,9 @@ fn from_all(all: &[Tag], primary: TagType) -> Tags {
         merged.year = merged.year.or(tags.year);
         merged.track_number = merged.track_number.or(tags.track_number);
         merged.disc_number = merged.disc_number.or(tags.disc_number);
+        merged.mbid = merged.mbid.or(tags.mbid);
+        merged.isrc = merged.isrc.or(tags.isrc);
+        merged.licence = merged.licence.or(tags.licence);
         if merged.genres.is_empty() {
             merged.genres = tags.genres;
         }
@@ -125,6 +128,14 @@ fn from_one(tag: &Tag) -> Tags {
         year: dates.into_iter().find_map(|key| tag.get_strings(key).find_map(year)),
         track_number: number(ItemKey::TrackNumber),
         disc_number: number(ItemKey::DiscNumber),
+        mbid: tag.get_strings(ItemKey::MusicBrainzRecordingId).find_map(mbid),
+        isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
+        licence: [ItemKey::License, ItemKey::CopyrightUrl]
+            .into_iter()
+            .find_map(|key| tag.get_strings(key).flat_map(values).next())
+            .or_else(|| {
+                tag.get_strings(ItemKey::CopyrightMessage).flat_map(values).find(|text| names_licence(text))
+            }),
     }
 }
 
@@ -145,6 +156,9 @@ fn from_container(path: &Path) -> Tags {
             | StandardTag::OriginalReleaseDate(value) => tags.year = tags.year.or(year(value)),
             StandardTag::TrackNumber(value) => tags.track_number = u32::try_from(*value).ok(),
             StandardTag::DiscNumber(value) => tags.disc_number = u32::try_from(*value).ok(),
+            StandardTag::MusicBrainzRecordingId(value) => tags.mbid = mbid(value),
+            StandardTag::IdentIsrc(value) => tags.isrc = isrc(value),
+            StandardTag::License(value) => tags.licence = text(value),
             _ => {}
         }
     });
@@ -154,6 +168,33 @@ fn from_container(path: &Path) -> Tags {
 /// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
 fn values(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split('\0').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+/// A UUID.
+fn mbid(text: &str) -> Option<String> {
+    let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
+    let parts: Vec<&str> = text.split('-').collect();
+    let hexadecimal = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    (lengths == [8, 4, 4, 4, 12] && parts.iter().all(hexadecimal)).then_some(text)
+}
+
+/// Two letters, three letters or digits, seven digits; often written with hyphens.
+fn isrc(text: &str) -> Option<String> {
+    let text: String =
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+    let is_code = text.len() == 12
+        && text[..2].bytes().all(|byte| byte.is_ascii_uppercase())
+        && text[5..].bytes().all(|byte| byte.is_ascii_digit());
+    is_code.then_some(text)
+}
+
+/// Whether a copyright notice says under which licence a recording may be used, and not only whose it is.
+fn names_licence(notice: &str) -> bool {
+    let notice = notice.to_ascii_lowercase();
+    ["creativecommons.org", "creative commons", "cc by", "cc-by", "cc0", "public domain"]
+        .iter()
+        .any(|words| notice.contains(words))
 }
 
 /// `3`, `03`, `3/12`.
@@ -193,6 +234,19 @@ mod tests {
         for text in ["", "0000", "87", "unknown", "198"] {
             assert_eq!(year(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn codes_are_brought_into_one_form_or_left_out() {
+        let id = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
+        assert_eq!(mbid(&format!(" {}\0", id.to_uppercase())).as_deref(), Some(id));
+        assert_eq!(mbid("8f3471b57e6a48da86a9c1c07a0f47ae"), None);
+        assert_eq!(mbid("8f3471b5-7e6a-48da-86a9-c1c07a0f47ag"), None);
+        assert_eq!(isrc("us-rc1-76-07839").as_deref(), Some("USRC17607839"));
+        assert_eq!((isrc("USRC1760783"), isrc("12RC17607839"), isrc("ÜSRC17607839é")), (None, None, None));
+        assert!(
+            names_licence("2019 Someone. Licensed under CC BY-SA 4.0") && !names_licence("(c) 2003 A Label")
+        );
     }
 
     #[test]

@@ -199,9 +199,9 @@ pub(crate) struct ArtistsArgs {
     /// Only the artists near to this one
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// How many
-    #[arg(long, short, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
+    /// How many [default: 10 near a named one, else all]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: Option<u32>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Text that comes from files (names, tags) is
 //! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
 
+pub(crate) mod answers;
 pub(crate) mod kinship;
 pub(crate) mod neighbours;
 mod safe;

@@ -7,25 +7,28 @@ use crate::cli::render::track::display;
 use crate::cli::render::{self, Align, Table};
 use crate::explore::artists;
 
+/// Artists near a named one, where nobody says how many.
+const NEAREST: u32 = 10;
+
 pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
     let collection = engine.collection()?;
     match &args.name {
         None => {
-            let all = artists::artists(collection.vectors.view(), &collection.meta)?;
+            let mut all = artists::artists(collection.vectors.view(), &collection.meta)?;
+            all.truncate(args.limit.map_or(usize::MAX, |limit| limit as usize));
             if args.format == TableFormat::Json {
                 render::print_json(&all)?;
                 return Ok(Ending::Fine);
             }
             let row = |artist: &artists::ArtistSummary| {
-                let (near, similarity) = artist
-                    .nearest
-                    .clone()
-                    .map_or_else(Default::default, |(name, s)| (name, format!("{s:.3}")));
+                let (near, similarity) = artist.nearest.as_ref().map_or_else(Default::default, |near| {
+                    (near.artist.clone(), format!("{:.3}", near.similarity))
+                });
                 [
                     artist.artist.clone(),
                     artist.tracks.to_string(),
-                    format!("{:.3}", artist.cohesion),
+                    artist.cohesion.map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.3}")),
                     near,
                     similarity,
                 ]
@@ -39,15 +42,15 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
                 collection.vectors.view(),
                 &collection.meta,
                 name,
-                args.limit as usize,
+                args.limit.unwrap_or(NEAREST) as usize,
             )?;
             if args.format == TableFormat::Json {
                 render::print_json(&near)?;
                 return Ok(Ending::Fine);
             }
             let row = |artist: &artists::NearArtist| {
-                let because = artist.because.first().map_or_else(String::new, |&(a, b, _)| {
-                    format!("{} / {}", display(&collection, a), display(&collection, b))
+                let because = artist.because.first().map_or_else(String::new, |pair| {
+                    format!("{} / {}", display(&collection, pair.own), display(&collection, pair.other))
                 });
                 let similarity = format!("{:.3}", artist.similarity);
                 [artist.artist.clone(), artist.tracks.to_string(), similarity, because]

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::classify;
 use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
 use crate::cli::add_files::{RunOptions, add_files};
@@ -13,12 +12,15 @@ use crate::cli::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
-use crate::cli::render::{self, count};
+use crate::cli::render::{self, answers, count};
 use crate::cli::seeds::seeds;
-use crate::engine::{ClassifyOptions, Engine, LabelSource, SimilarOptions};
+use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, LabelSource, SimilarOptions};
 use crate::genre::KinshipOptions;
 use crate::library::{OpenMode, scan};
 
+/// Labelled neighbours that vote, and how many of them are shown.
+const VOTERS: usize = 15;
+const SHOWN_VOTERS: usize = 5;
 /// The track whose neighbours are shown.
 const SEED: &str = "library/metal/muldjord-chaos-god.mp3";
 
@@ -65,18 +67,19 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     print_neighbours(&seed, &neighbours, &output)?;
 
     say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
-    let labels = engine.labels(&LabelSource::Tags)?;
+    let options = ClassifyOptions { neighbours: Some(VOTERS), ..ClassifyOptions::default() };
+    let classifier = Classifier::open(Some(&mut engine), &options, |_| Err(EngineError::NoLabels), |_| ())?;
+    let Classifier::Labelled(labelled) = classifier else { return Err(EngineError::NoLabels.into()) };
     let mut unanswered = false;
     for (i, file) in held_out.iter().enumerate() {
         if i > 0 {
             say("")?;
         }
-        for seed in seeds(context, &engine, &[file.path.clone().into_os_string()])? {
-            let options = ClassifyOptions::default();
-            let mut answer = engine.classify(seed, &labels, &options)?;
-            answer.evidence.truncate(5);
-            unanswered |= answer.genre.is_none();
-            classify::print_one(&answer)?;
+        let seeds = seeds(context, &engine, &[file.path.clone().into_os_string()])?;
+        for mut answer in labelled.classify(&engine, seeds)? {
+            answer.keep_voters(SHOWN_VOTERS);
+            unanswered |= answer.genre().is_none();
+            answers::print_one(&answer)?;
         }
     }
 

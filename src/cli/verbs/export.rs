@@ -5,10 +5,10 @@ use crate::cli::args::ExportArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::engine::{Engine, export};
-use crate::library::OpenMode;
+use crate::library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
+    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let summary = export(&engine, &args.output, !args.no_windows)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",

@@ -9,7 +9,7 @@ use crate::cli::render;
 use crate::cli::render::track::{lossy, print_playlist};
 use crate::engine::Engine;
 use crate::explore::TrackMeta;
-use crate::library::OpenMode;
+use crate::library::Library;
 use crate::track::TrackId;
 
 /// The documented JSON of `failed`: a list of these.
@@ -21,7 +21,7 @@ struct FailureJson {
 }
 
 pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
-    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
+    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let failures = engine.library().failures()?;
     match args.output.format {
         ListFormat::Table => {

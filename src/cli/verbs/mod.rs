@@ -13,7 +13,6 @@ pub(super) mod eval;
 pub(super) mod examine;
 pub(super) mod export;
 pub(super) mod failed;
-mod first_guess;
 pub(super) mod genres;
 pub(super) mod man;
 pub(super) mod map;

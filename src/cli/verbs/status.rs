@@ -11,7 +11,7 @@ use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count, grouped};
 use crate::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use crate::index::{IndexError, IndexOptions, SearchMode, VectorIndex};
-use crate::library::{OpenMode, Status};
+use crate::library::{Library, Status};
 
 /// The index beside the library, as its head describes it.
 #[derive(Serialize)]
@@ -117,7 +117,7 @@ fn age(trained_at: u64) -> String {
 }
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
-    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
+    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let status = engine.library().status()?;
     let index_bytes = std::fs::metadata(engine.index_path()).map_or(0, |metadata| metadata.len());
     let (index, search) = index(&engine.index_path(), &status);
@@ -172,10 +172,11 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
         let mut text = match &head.problem {
             Some(problem) if head.tracks == 0 => problem.clone(),
             _ => format!(
-                "trained {} on {} of {} ({:.1} % right on artists left out)",
+                "trained {} on {} of {}, labels from {} ({:.1} % right on artists left out)",
                 age(head.trained_at),
                 count(head.tracks as u64, "track"),
                 count(head.genres as u64, "genre"),
+                head.labels,
                 100.0 * head.accuracy
             ),
         };

@@ -29,7 +29,7 @@ struct SuspectJson<'a> {
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
-    let (tracks, mut found) = engine.suspects(&args.labels.source(), true, &FitOptions::default())?;
+    let (tracks, mut found) = engine.suspects(&args.labels.source(&engine), true, &FitOptions::default())?;
     let judged = found.len();
     if !args.all {
         found.retain(|suspect| suspect.confident);

@@ -10,7 +10,7 @@ use crate::cli::args::VerifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{Align, Table, count};
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
-use crate::library::{FileRecord, Leftovers, Library, LibraryError, OpenMode, Track};
+use crate::library::{FileRecord, Leftovers, Library, LibraryError, Track};
 use crate::track::TrackId;
 
 /// How far a component of the index may be from the database's: it keeps 16 bits.
@@ -24,11 +24,7 @@ type Row = (&'static str, bool, String);
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();
     // For reading: a check changes nothing, not even the cache.
-    let opened = match Library::open(&dir, OpenMode::ReadOnly) {
-        Err(LibraryError::NeedsMigration { .. }) => Library::open(&dir, OpenMode::ReadWrite),
-        opened => opened,
-    };
-    let (rows, without_vector) = match opened {
+    let (rows, without_vector) = match Library::open_to_read(&dir) {
         Ok(library) => look(context, Engine::from_library(library), args.deep)?,
         Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
         Err(error) => return Err(error.into()),
@@ -67,6 +63,9 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
             Ok(more) => rows.extend(more),
             // Vectors that no index takes are in the findings above.
             Err(EngineError::Index(error)) => rows.push(("index", false, error.to_string())),
+            Err(EngineError::Library(error @ LibraryError::DamagedTrack { .. })) => {
+                rows.push(("index", false, format!("not compared: {error}")));
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -212,9 +211,9 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
     let embedder = context.embedder(Some(engine.library()))?;
     let (mut compared, mut worst, mut failed) = (0_u64, 1.0_f32, Vec::new());
     for (track, path) in same.iter().step_by(same.len().div_ceil(LISTENED)) {
-        // Vectors that are missing are counted elsewhere; windows may have been chosen otherwise for an older track.
-        let (Some(stored), Some(windows)) =
-            (engine.library().vector(track.id)?, engine.library().windows(track.id)?)
+        // Vectors that are missing or damaged are told of elsewhere; windows may have been chosen otherwise for an older track.
+        let (Ok(Some(stored)), Ok(Some(windows))) =
+            (engine.library().vector(track.id), engine.library().windows(track.id))
         else {
             continue;
         };

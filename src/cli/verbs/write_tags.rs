@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::classify::Answer;
 use crate::audio::AudioError;
 use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres_noting};
 use crate::cli::args::{ClassifyArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::engine::Engine;
+use crate::engine::{Engine, GenreAnswer};
 use crate::library::{JournalKind, OpenMode};
 
 /// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
@@ -54,7 +53,7 @@ impl Outcome {
 pub(crate) fn run(
     context: &Context,
     engine: &Engine,
-    answers: &[Answer],
+    answers: &[GenreAnswer],
     args: &ClassifyArgs,
 ) -> anyhow::Result<u64> {
     let stop = context.stop_on_ctrl_c()?;
@@ -115,7 +114,7 @@ pub(crate) fn run(
     for (outcome, text) in [
         (Outcome::Kept, "kept the genre they have (--overwrite replaces it)"),
         (Outcome::Unchanged, "had this genre already"),
-        (Outcome::Unknown, "left alone, their genre being unknown"),
+        (Outcome::Unknown, "left alone, their genre being unknown (a lower --precision writes more)"),
         (Outcome::Failed, "failed"),
     ] {
         if of(outcome) > 0 {
@@ -130,17 +129,16 @@ pub(crate) fn run(
 }
 
 /// The file that was named, and no other; where a track was named by number or words (or `--all`), all its files.
-fn files(engine: &Engine, answer: &Answer) -> anyhow::Result<Vec<PathBuf>> {
-    let seed = answer.seed();
-    match seed.track {
-        Some(track) if !seed.is_named_file => {
+fn files(engine: &Engine, answer: &GenreAnswer) -> anyhow::Result<Vec<PathBuf>> {
+    match answer.track {
+        Some(track) if !answer.is_named_file => {
             Ok(engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect())
         }
-        _ => Ok(vec![seed.path.clone()]),
+        _ => Ok(vec![answer.path.clone()]),
     }
 }
 
-fn one(path: &Path, answer: &Answer, options: WriteOptions, note: &mut dyn FnMut(&Path)) -> FileJson {
+fn one(path: &Path, answer: &GenreAnswer, options: WriteOptions, note: &mut dyn FnMut(&Path)) -> FileJson {
     let mut file = FileJson {
         path: lossy(path),
         outcome: Outcome::Unknown,

@@ -143,6 +143,10 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             .first()
             .and_then(|teacher| ModelRef::Name(teacher.clone()).manifest().ok())
             .and_then(|teacher| teacher.tags),
+        layer: None,
+        pooling: None,
+        outputs: Vec::new(),
+        networks: Vec::new(),
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;

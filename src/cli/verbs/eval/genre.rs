@@ -4,21 +4,27 @@ use crate::cli::Ending;
 use crate::cli::args::{EvalGenreArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
+use crate::engine::GroupBy;
 use crate::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
-use crate::genre::{FitOptions, PredictOptions, TrainingSet};
+use crate::genre::{FitOptions, LabelledVectors, PredictOptions};
 use crate::track::TrackId;
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
-        let tracks = engine.labelled_tracks(&args.labels_from.source(), &args.group_by, !args.no_windows)?;
+        let tracks =
+            engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by, !args.no_windows)?;
         if tracks.unmatched > 0 {
             context.console.warn(&format!(
                 "{} of the label file named no track of this library",
                 count(tracks.unmatched as u64, "line")
             ));
         }
-        return cross_validate(&tracks.set(), args);
+        let group = match &args.group_by {
+            GroupBy::File(_) => "group".to_owned(),
+            named => named.to_string(),
+        };
+        return cross_validate(&tracks.set(), &group, args);
     };
     let x = read_vectors(vectors)?;
     let labels = read_labels(labels, x.nrows())?;
@@ -27,9 +33,11 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         None => (0..x.nrows()).collect(),
     };
     let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
-    let set = TrainingSet { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
+    let set =
+        LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
     let (Some(test), Some(out)) = (&args.test_vectors, &args.predictions) else {
-        return cross_validate(&set, args);
+        let group = if args.groups.is_some() { "group" } else { "track" };
+        return cross_validate(&set, group, args);
     };
     let test = read_vectors(test)?;
     let predict = PredictOptions { precision: args.precision, ..PredictOptions::default() };
@@ -61,13 +69,14 @@ fn fit(args: &EvalGenreArgs) -> FitOptions {
     FitOptions { min_tracks: args.min_tracks as usize, ..FitOptions::default() }
 }
 
-fn cross_validate(set: &TrainingSet, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
+fn cross_validate(set: &LabelledVectors, group: &str, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let options = EvalOptions {
         folds: args.folds as usize,
         repeats: args.repeats as usize,
         seed: args.seed,
         fit: fit(args),
         rivals: !args.no_rivals,
+        group: group.to_owned(),
     };
     let report = evaluate_genre(set, &options)?;
     if let Some(path) = &args.html {

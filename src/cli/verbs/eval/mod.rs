@@ -7,9 +7,8 @@ mod retrieval;
 
 use std::collections::BTreeMap;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, GroupBy};
 use crate::genre::Taxonomy;
-use crate::library::Track;
 use anyhow::bail;
 use ndarray::{Array2, Axis};
 
@@ -67,27 +66,18 @@ fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<Stri
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
     let joined = joins(&engine.taxonomy()?, &output.join)?;
-    let genres = engine.labels(&output.labels.source())?;
-    let vectors = engine.library().vectors()?;
-    let mut tracks: BTreeMap<_, (String, Option<String>)> = BTreeMap::new();
-    let mut spelt: BTreeMap<String, String> = BTreeMap::new();
-    engine.library().for_each_track(|track: Track| {
-        if let Some(genre) = genres.genres(track.id).first() {
-            // Genres differ by their keys; the first spelling that is met is shown.
-            let name = joined.get(genre.key()).cloned().unwrap_or_else(|| {
-                spelt.entry(genre.key().to_owned()).or_insert_with(|| genre.name().to_owned()).clone()
-            });
-            let artist = track.tags.artist.or(track.tags.album_artist);
-            let artist = artist.map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty());
-            tracks.insert(track.id, (name, artist));
-        }
-        Ok(())
-    })?;
+    let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist, false)?;
+    let first: Vec<Option<String>> = tracks
+        .labels
+        .iter()
+        .map(|own| {
+            let genre = own.first()?;
+            Some(joined.get(genre.key()).cloned().unwrap_or_else(|| genre.name().to_owned()))
+        })
+        .collect();
     let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
-    for id in &vectors.ids {
-        if let Some((name, _)) = tracks.get(id) {
-            *sizes.entry(name.clone()).or_default() += 1;
-        }
+    for name in first.iter().flatten() {
+        *sizes.entry(name.clone()).or_default() += 1;
     }
     sizes.retain(|_, size| *size >= output.min_tracks as usize);
     let mut order: Vec<(String, usize)> = sizes.into_iter().collect();
@@ -96,17 +86,15 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
         order.iter().enumerate().map(|(i, (name, _))| (name.as_str(), i)).collect();
     let (mut rows, mut labels, mut artists) = (Vec::new(), Vec::new(), Vec::new());
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    for (row, id) in vectors.ids.iter().enumerate() {
-        let Some((label, artist)) =
-            tracks.get(id).and_then(|(name, artist)| Some((*number.get(name.as_str())?, artist)))
-        else {
-            continue;
-        };
+    for (row, facts) in tracks.facts.iter().enumerate() {
+        let Some(&label) = first[row].as_deref().and_then(|name| number.get(name)) else { continue };
+        let artist = facts.artist.as_ref().map(|name| name.trim().to_lowercase());
+        let artist = artist.filter(|name| !name.is_empty());
         rows.push(row);
         labels.push(label);
-        artists.push(artist.as_ref().map(|name| {
+        artists.push(artist.map(|name| {
             let next = known.len();
-            *known.entry(name.clone()).or_insert(next)
+            *known.entry(name).or_insert(next)
         }));
     }
     if order.len() < 2 {
@@ -114,12 +102,12 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
             "found {} of {} tracks or more among {} tracks: expected two, so tag some tracks and run \"voisin add\" again, or give --label-from",
             crate::cli::render::count(order.len() as u64, "genre"),
             output.min_tracks,
-            vectors.ids.len()
+            tracks.ids.len()
         );
     }
     Ok(Labelled {
-        left_out: vectors.ids.len() - rows.len(),
-        vectors: vectors.values.select(Axis(0), &rows),
+        left_out: tracks.ids.len() - rows.len(),
+        vectors: tracks.vectors.select(Axis(0), &rows),
         labels,
         sizes: order.iter().map(|(_, size)| *size).collect(),
         names: order.into_iter().map(|(name, _)| name).collect(),

@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let (head, tracks) = engine.train_genre(&args.labels.source(), !args.no_windows, &options)?;
+    let (head, tracks) = engine.train_genre(&args.labels.source(&engine), !args.no_windows, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     if tracks.unmatched > 0 {
         context.console.warn(&format!(
@@ -141,10 +141,14 @@ fn report(
         "vote:     {} neighbours, temperature {}, prior correction {}",
         settings.vote.k, settings.vote.temperature, settings.vote.prior_correction
     ));
+    let head_alone = if settings.members.is_empty() {
+        String::new()
+    } else {
+        format!("head alone {}, ", percent(quality.head_accuracy))
+    };
     lines.push(format!(
-        "quality:  {} right on artists left out (head alone {}, neighbours alone {}), calibration error {:.3}",
+        "quality:  {} right on artists left out ({head_alone}neighbours alone {}), calibration error {:.3}",
         percent(quality.accuracy),
-        percent(quality.head_accuracy),
         percent(quality.vote_accuracy),
         quality.calibration_error
     ));

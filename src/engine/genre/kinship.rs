@@ -1,6 +1,7 @@
 //! How the library's genres lie to each other, and which tracks bear a label that looks wrong.
 
-use super::{Engine, EngineError, GroupBy, LabelSource, LabelledTracks};
+use super::{GroupBy, LabelSource, LabelledTracks};
+use crate::engine::{Engine, EngineError};
 use crate::genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
 
 impl Engine {

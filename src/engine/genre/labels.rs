@@ -1,14 +1,15 @@
 //! Labelled tracks of a library: genres from tags, folders or a file, and who belongs together.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::{Engine, EngineError, Seed};
-use crate::genre::{Genre, Spellings, Taxonomy, TrainingSet, WindowSet};
-use crate::library::{Track, fold, stored_path};
+use super::evidence::Evidence;
+use super::path_table::PathTable;
+use crate::engine::{Engine, EngineError, Seed};
+use crate::genre::{Genre, GenreError, LabelledVectors, Spellings, Taxonomy, Voter, WindowVectors};
+use crate::library::{Track, fold};
 use crate::track::TrackId;
 
 /// Name of a user's own synonyms inside a library's folder.
@@ -97,90 +98,7 @@ impl std::fmt::Display for GroupBy {
     }
 }
 
-/// A table of paths and what is said of them.
-struct PathTable {
-    file: PathBuf,
-    exact: HashMap<PathBuf, Vec<usize>>,
-    /// Relative paths by their last part.
-    endings: HashMap<OsString, Vec<(PathBuf, usize)>>,
-    values: Vec<String>,
-    used: Vec<bool>,
-}
-
-impl PathTable {
-    fn read(file: &Path, column: &str) -> Result<Self, EngineError> {
-        let problem =
-            |line: u64, problem: String| EngineError::Table { path: file.to_owned(), line, problem };
-        let bytes =
-            std::fs::read(file).map_err(|source| EngineError::ReadTable { path: file.to_owned(), source })?;
-        let tabs = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(if tabs { b'\t' } else { b',' })
-            .trim(csv::Trim::All)
-            .flexible(true)
-            .from_reader(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
-        let header = reader.headers().map_err(|e| problem(1, e.to_string()))?.clone();
-        let find = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
-        let (Some(path_at), Some(value_at)) = (find("path").or_else(|| find("file")), find(column)) else {
-            let found = header.iter().collect::<Vec<_>>().join(",");
-            return Err(problem(1, format!("expected the columns path and {column}, found {found}")));
-        };
-        let mut table = Self {
-            file: file.to_owned(),
-            exact: HashMap::new(),
-            endings: HashMap::new(),
-            values: Vec::new(),
-            used: Vec::new(),
-        };
-        for record in reader.records() {
-            let record =
-                record.map_err(|e| problem(e.position().map_or(0, csv::Position::line), e.to_string()))?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let (path, value) =
-                (record.get(path_at).unwrap_or_default(), record.get(value_at).unwrap_or_default());
-            if path.is_empty() {
-                return Err(problem(line, "expected a path, found nothing".into()));
-            }
-            let at = table.values.len();
-            table.values.push(value.to_owned());
-            table.used.push(false);
-            let path = Path::new(path);
-            let dotted = path.starts_with(".") || path.starts_with("..");
-            if path.is_absolute() || dotted {
-                let folder = file.parent().unwrap_or(Path::new(""));
-                table.exact.entry(stored_path(&folder.join(path))).or_default().push(at);
-            } else if let Some(name) = path.file_name() {
-                table.endings.entry(name.to_owned()).or_default().push((path.to_owned(), at));
-            }
-        }
-        Ok(table)
-    }
-
-    /// What is said of a file, in the order of the lines.
-    fn of(&mut self, path: &Path) -> Vec<String> {
-        let mut found: Vec<usize> = self.exact.get(path).cloned().unwrap_or_default();
-        let endings = path.file_name().and_then(|name| self.endings.get(name));
-        found.extend(endings.into_iter().flatten().filter(|(end, _)| path.ends_with(end)).map(|(_, at)| *at));
-        found.sort_unstable();
-        found.iter().for_each(|&at| self.used[at] = true);
-        found.into_iter().map(|at| self.values[at].clone()).collect()
-    }
-
-    /// Lines that named no file; an error if none did.
-    fn unused(&self) -> Result<usize, EngineError> {
-        let used = self.used.iter().filter(|used| **used).count();
-        if used == 0 {
-            return Err(EngineError::Table {
-                path: self.file.clone(),
-                line: 0,
-                problem: format!("none of its {} paths is a file of this library", self.values.len()),
-            });
-        }
-        Ok(self.values.len() - used)
-    }
-}
-
-/// What a person wants to know of a track.
+/// What is shown of a track to a person.
 #[derive(Debug, Clone)]
 pub struct TrackFacts {
     /// Its artist, or its album's.
@@ -211,9 +129,9 @@ pub struct LabelledTracks {
 }
 
 impl LabelledTracks {
-    /// As the genre engine wants them.
-    pub fn set(&self) -> TrainingSet<'_> {
-        TrainingSet {
+    /// The same as plain numbers, for [`crate::genre`].
+    pub fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
             ids: &self.ids,
             vectors: self.vectors.view(),
             labels: &self.labels,
@@ -221,7 +139,7 @@ impl LabelledTracks {
             windows: self
                 .windows
                 .as_ref()
-                .map(|(vectors, owner)| WindowSet { vectors: vectors.view(), owner }),
+                .map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner }),
         }
     }
 
@@ -243,6 +161,34 @@ impl LabelledTracks {
         .collect()
     }
 
+    /// The voters with what is shown of them, in the same order.
+    pub(super) fn evidence(&self, voters: &[Voter]) -> Vec<Evidence> {
+        let known = |voter: &Voter| {
+            let facts = self.facts[self.row(voter.track)?].clone();
+            Some(Evidence {
+                track: voter.track,
+                path: facts.path,
+                display: facts.display,
+                artist: facts.artist,
+                genres: voter.genres.clone(),
+                similarity: voter.similarity,
+                weight: voter.weight,
+            })
+        };
+        voters.iter().filter_map(known).collect()
+    }
+
+    /// Forgets every label but these genres.
+    ///
+    /// # Errors
+    /// No track has one of them.
+    pub(super) fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
+        let known: std::collections::BTreeSet<&Genre> = self.labels.iter().flatten().collect();
+        GenreError::check_among(among, known.into_iter())?;
+        self.labels.iter_mut().for_each(|own| own.retain(|genre| among.contains(genre)));
+        Ok(())
+    }
+
     /// How many tracks have a label.
     pub fn labelled(&self) -> usize {
         self.labels.iter().filter(|genres| !genres.is_empty()).count()
@@ -250,14 +196,14 @@ impl LabelledTracks {
 }
 
 /// Genres of tracks from one source.
-pub(super) struct Labeller<'a> {
+struct Labeller<'a> {
     taxonomy: &'a Taxonomy,
     source: &'a LabelSource,
     table: Option<PathTable>,
 }
 
 impl<'a> Labeller<'a> {
-    pub(super) fn new(taxonomy: &'a Taxonomy, source: &'a LabelSource) -> Result<Self, EngineError> {
+    fn new(taxonomy: &'a Taxonomy, source: &'a LabelSource) -> Result<Self, EngineError> {
         let table = match source {
             LabelSource::File(file) => Some(PathTable::read(file, "genre")?),
             LabelSource::Tags | LabelSource::Folder => None,
@@ -265,7 +211,7 @@ impl<'a> Labeller<'a> {
         Ok(Self { taxonomy, source, table })
     }
 
-    pub(super) fn genres(&mut self, track: &Track) -> Vec<Genre> {
+    fn genres(&mut self, track: &Track) -> Vec<Genre> {
         let texts: Vec<String> = match (self.source, &mut self.table) {
             (LabelSource::Tags, _) => return self.taxonomy.parse(&track.tags.genres),
             (_, Some(table)) => paths(track).flat_map(|path| table.of(path)).collect(),
@@ -285,7 +231,7 @@ impl<'a> Labeller<'a> {
     }
 
     /// Lines that named no file of the library; an error if none did.
-    pub(super) fn finish(&self) -> Result<usize, EngineError> {
+    fn finish(&self) -> Result<usize, EngineError> {
         self.table.as_ref().map_or(Ok(0), PathTable::unused)
     }
 }
@@ -301,6 +247,14 @@ impl Engine {
         let file = self.library.dir().join(SYNONYMS_FILE);
         let shipped = Taxonomy::default();
         Ok(if file.is_file() { shipped.with_user_file(&file)? } else { shipped })
+    }
+
+    /// Where labels come from where nobody says: from where the trained head has them, or the tags if there is none.
+    pub fn label_source(&self) -> LabelSource {
+        match self.genre_head() {
+            Ok(Some(head)) => head.source(),
+            Ok(None) | Err(_) => LabelSource::default(),
+        }
     }
 
     /// Reads vectors, labels and groups of all tracks.
@@ -331,7 +285,7 @@ impl Engine {
             let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
             labels[row] = labeller.genres(&track);
             let display = track.display_name();
-            let artist = track.tags.artist.clone().or_else(|| track.tags.album_artist.clone());
+            let artist = track.main_artist().map(str::to_owned);
             // NUL cannot stand in a tag or a path, so a track of its own never meets another
             let alone = || format!("\0{}", track.id);
             let folded = artist.as_deref().map(fold);
@@ -389,14 +343,20 @@ impl Engine {
             unmatched,
         };
         if windows {
-            let rows: Vec<usize> = (0..n).filter(|&row| !tracks.labels[row].is_empty()).collect();
-            let per_track = WINDOW_ROWS / rows.len().max(1);
-            // with one window a track there is nothing that the track's vector does not say better
-            if per_track > 1 {
-                tracks.windows = self.windows_of(&tracks.ids, &rows, per_track)?;
-            }
+            self.read_windows(&mut tracks)?;
         }
         Ok(tracks)
+    }
+
+    /// Reads the window vectors of labelled tracks, as far as they are kept.
+    pub(super) fn read_windows(&self, tracks: &mut LabelledTracks) -> Result<(), EngineError> {
+        let rows: Vec<usize> = (0..tracks.ids.len()).filter(|&row| !tracks.labels[row].is_empty()).collect();
+        let per_track = WINDOW_ROWS / rows.len().max(1);
+        // with one window a track there is nothing that the track's vector does not say better
+        if per_track > 1 {
+            tracks.windows = self.windows_of(&tracks.ids, &rows, per_track)?;
+        }
+        Ok(())
     }
 
     /// Window vectors of some tracks, unit rows, at most `per_track` each; `None` if there are none.
@@ -436,28 +396,6 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_of_a_table_match_whole_parts_from_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        let file = root.join("labels.csv");
-        let text = format!(
-            "\u{feff}genre,path\nRock,a/one.mp3\nJazz,{}/b/two.mp3\nPop,./c/three.mp3\nSoul,nowhere.mp3\n\"Ska; Dub\",a/one.mp3\n",
-            root.display()
-        );
-        std::fs::write(&file, text).unwrap();
-        std::fs::create_dir(root.join("c")).unwrap();
-        let mut table = PathTable::read(&file, "genre").unwrap();
-        assert_eq!(table.of(&root.join("a/one.mp3")), ["Rock", "Ska; Dub"]);
-        assert_eq!(table.of(&root.join("aa/one.mp3")), Vec::<String>::new());
-        assert_eq!(table.of(&root.join("b/two.mp3")), ["Jazz"]);
-        assert_eq!(table.of(&root.join("c/three.mp3")), ["Pop"]);
-        assert_eq!(table.unused().unwrap(), 1);
-        std::fs::write(&file, "path,style\nx,y\n").unwrap();
-        let error = PathTable::read(&file, "genre").err().unwrap().to_string();
-        assert!(error.contains("path and genre") && error.contains("path,style"), "{error}");
-    }
 
     #[test]
     fn sources_are_read_as_written() {

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use ndarray::Array2;
 
-use super::classify::{Evidence, SAME_RECORDING};
+use super::answer::{Finding, GenreAnswer};
 use super::labels::{GroupBy, LabelSource, LabelledTracks, OwnedWindows};
-use super::{Engine, EngineError, Seed};
-use crate::genre::{
-    FitOptions, GenreModel, GenrePrediction, PredictOptions, Provenance, Queries, Recipe, WindowSet,
-};
+use crate::engine::search::SAME_RECORDING;
+use crate::engine::{Engine, EngineError, Seed};
+use crate::genre::{FitOptions, GenreModel, PredictOptions, Provenance, QueryVectors, Recipe, WindowVectors};
 use crate::track::TrackId;
 
 /// Name of the trained head inside a library's folder.
@@ -38,17 +37,6 @@ impl GenreHead {
     }
 }
 
-/// A track and what the head and the neighbours say of it.
-#[derive(Debug, Clone)]
-pub struct GenreAnswer {
-    /// The track in question.
-    pub seed: Seed,
-    /// The answer.
-    pub prediction: GenrePrediction,
-    /// Who voted, nearest first.
-    pub evidence: Vec<Evidence>,
-}
-
 impl Engine {
     /// Where the trained head is kept.
     pub fn genre_model_path(&self) -> PathBuf {
@@ -64,7 +52,6 @@ impl Engine {
         windows: bool,
         options: &FitOptions,
     ) -> Result<(GenreHead, LabelledTracks), EngineError> {
-        let fingerprint = self.model()?.fingerprint;
         // a relative path means something else from another folder
         let source = match source {
             LabelSource::File(path) => {
@@ -73,23 +60,43 @@ impl Engine {
             other => other.clone(),
         };
         let tracks = self.labelled_tracks(&source, &GroupBy::Artist, windows)?;
+        Ok((self.fit_genre(&tracks, &source, windows, options)?, tracks))
+    }
+
+    fn fit_genre(
+        &self,
+        tracks: &LabelledTracks,
+        source: &LabelSource,
+        windows: bool,
+        options: &FitOptions,
+    ) -> Result<GenreHead, EngineError> {
+        let fingerprint = self.model()?.fingerprint;
         let (model, _) = GenreModel::fit(&tracks.set(), options)?;
         let mut provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
         let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.head.seed);
         provenance.recipe = Some(Recipe { min_tracks, folds, seed, windows });
         model.save(&self.genre_model_path(), &provenance)?;
-        Ok((GenreHead { model, provenance }, tracks))
+        Ok(GenreHead { model, provenance })
     }
 
     /// Trains a head again on today's labels, as it was asked for the first time.
-    pub fn retrain_genre(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
+    ///
+    /// - `tracks`: with the labels of the head's source
+    pub(super) fn retrain_genre(
+        &self,
+        head: &GenreHead,
+        tracks: &mut LabelledTracks,
+    ) -> Result<GenreHead, EngineError> {
         let mut options = FitOptions::default();
         let mut windows = true;
         if let Some(recipe) = head.provenance.recipe {
             (options.min_tracks, options.folds, windows) = (recipe.min_tracks, recipe.folds, recipe.windows);
             options.head.seed = recipe.seed;
         }
-        Ok(self.train_genre(&head.source(), windows, &options)?.0)
+        if windows {
+            self.read_windows(tracks)?;
+        }
+        self.fit_genre(tracks, &head.source(), windows, &options)
     }
 
     /// The trained head, if there is one. An error says why one that is there is of no use.
@@ -108,7 +115,7 @@ impl Engine {
     ///
     /// - `head`: with today's voters, see [`GenreModel::with_voters`]
     /// - `other_artists`: tracks of the same artist do not vote
-    pub fn classify_with_head(
+    pub(super) fn ask_head(
         &self,
         head: &GenreModel,
         tracks: &LabelledTracks,
@@ -134,34 +141,19 @@ impl Engine {
             } else {
                 Vec::new()
             };
-            let queries = Queries {
+            let queries = QueryVectors {
                 windows: windows
                     .as_ref()
-                    .map(|(vectors, owner)| WindowSet { vectors: vectors.view(), owner }),
+                    .map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner }),
                 ids: &ids,
                 exclude_groups: &groups,
                 same_recording: Some(SAME_RECORDING),
-                ..Queries::of(vectors.view())
+                ..QueryVectors::of(vectors.view())
             };
             for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
-                let evidence = prediction
-                    .votes
-                    .voters
-                    .iter()
-                    .filter_map(|voter| {
-                        let facts = &tracks.facts[tracks.row(voter.track)?];
-                        Some(Evidence {
-                            track: voter.track,
-                            path: facts.path.clone(),
-                            display: facts.display.clone(),
-                            artist: facts.artist.clone(),
-                            genres: voter.genres.clone(),
-                            similarity: voter.similarity,
-                            weight: voter.weight,
-                        })
-                    })
-                    .collect();
-                answers.push(GenreAnswer { seed, prediction, evidence });
+                let evidence = tracks.evidence(&prediction.votes.voters);
+                let finding = Finding::Head { prediction: Box::new(prediction), evidence };
+                answers.push(GenreAnswer::new(seed, !options.among.is_empty(), finding));
             }
         }
     }
