@@ -377,7 +377,7 @@ fn an_instruction_set_that_cannot_be_had_is_an_error() {
 
 #[test]
 fn bench_says_what_ran() {
-    use voisin::kernels::{Precision, isa};
+    use voisin::internals::kernels::{Precision, isa};
     let sandbox = Sandbox::new();
     let measured = |precision| {
         let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];

@@ -1,8 +1,8 @@
 //! Retrieval figures and probes against scikit-learn on the same vectors.
 
 use ndarray::{Array2, Axis};
-use voisin::eval::retrieval::{RetrievalOptions, retrieval};
-use voisin::eval::{LinearProbe, ProbeOptions, Svm, probes};
+use voisin::internals::eval::retrieval::{RetrievalOptions, retrieval};
+use voisin::internals::eval::{LinearProbe, ProbeOptions, Svm, probes};
 
 struct Golden {
     vectors: Array2<f32>,

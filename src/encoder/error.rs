@@ -8,6 +8,7 @@ use std::path::PathBuf;
 pub enum EncoderError {
     /// A weights file of another program could not be taken in.
     #[error(transparent)]
+    #[cfg(feature = "import")]
     Import(Box<super::import::ImportError>),
     /// A file could not be read or written.
     #[error("{path}", path = path.display())]
@@ -162,6 +163,7 @@ impl EncoderError {
     }
 }
 
+#[cfg(feature = "import")]
 impl From<super::import::ImportError> for EncoderError {
     fn from(error: super::import::ImportError) -> Self {
         Self::Import(Box::new(error))

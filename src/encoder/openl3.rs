@@ -5,8 +5,8 @@
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
-use candle_transformers::models::with_tracing::{Conv2d, conv2d};
 
+use super::layers::{Conv2d, conv2d};
 use super::{EncoderError, Weights};
 use crate::kernels::conv::OpenL3Weights;
 

@@ -6,8 +6,8 @@
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
-use candle_transformers::models::with_tracing::{Conv2d, Linear, conv2d, linear};
 
+use super::layers::{Conv2d, Linear, conv2d, linear};
 use super::tensors::{VGG_CHANNELS, VGG_CONVOLUTIONS, vgg_norm};
 use super::{Architecture, EncoderError, Weights};
 pub(crate) use crate::kernels::conv::vgg::{PENULTIMATE, TAGS};

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin::audio::tags::{Tags, read_tags};
-use voisin::audio::{self, AudioError, DecodePath};
+use voisin::internals::audio::tags::{Tags, read_tags};
+use voisin::internals::audio::{self, AudioError, DecodePath};
 
 use super::{copy_of, data, native, references};
 

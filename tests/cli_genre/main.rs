@@ -16,7 +16,7 @@ use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use shelf::{D, Shelf, tags};
-use voisin::audio::tags::read_tags;
+use voisin::internals::audio::tags::read_tags;
 
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
 
@@ -99,10 +99,10 @@ fn a_head_is_trained_used_and_found_to_age() {
 
     // the labels move on: ten tracks are retagged, three removed
     for id in 1..=10 {
-        let track = shelf.library.track(voisin::track::TrackId(id)).unwrap();
+        let track = shelf.library.track(voisin::internals::track::TrackId(id)).unwrap();
         shelf.library.attach_file(track.id, &track.files[0].record, &tags("New Wave", "Artist")).unwrap();
     }
-    shelf.library.remove_tracks(&[11, 12, 13].map(voisin::track::TrackId)).unwrap();
+    shelf.library.remove_tracks(&[11, 12, 13].map(voisin::internals::track::TrackId)).unwrap();
     let status = sandbox.run(["status", "--format", "json"]);
     let head = &json(&status)["genre_head"];
     assert!((head["changed_share"].as_f64().unwrap() - 0.13).abs() < 1e-9, "{head}");
@@ -322,7 +322,7 @@ fn wrong_labels_are_suspected_with_reasons() {
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(4, 24, 0.7);
     for (id, genre) in [(5, "Genre 1"), (30, "Genre 3"), (63, "Genre 0")] {
-        let track = shelf.library.track(voisin::track::TrackId(id)).unwrap();
+        let track = shelf.library.track(voisin::internals::track::TrackId(id)).unwrap();
         let artist = track.tags.artist.clone().unwrap();
         shelf.library.attach_file(track.id, &track.files[0].record, &tags(genre, &artist)).unwrap();
     }
@@ -534,10 +534,10 @@ fn answers_are_written_into_files_only_as_asked() {
 
     // what is there is kept, unless it is to be replaced
     let mp3 = &files[0];
-    voisin::audio::tags::write_genres(
+    voisin::internals::audio::tags::write_genres(
         mp3,
         &["My Own".to_owned()],
-        voisin::audio::tags::WriteOptions { overwrite: true, ..Default::default() },
+        voisin::internals::audio::tags::WriteOptions { overwrite: true, ..Default::default() },
     )
     .unwrap();
     let kept = json(&run(&["--write-tags", "--format", "json"]));

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use voisin::library::{Library, OpenMode};
+use voisin::internals::library::{Library, OpenMode};
 
 /// A folder of its own, with a library in it, gone at the end of the test.
 pub(crate) struct Sandbox {

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use voisin::{
+use voisin::internals::{
     genre::{
         Agreement, FitOptions, Genre, GenreError, GenreModel, GenreShare, PredictOptions, Provenance,
         QueryVectors, UnknownReason, suspects,

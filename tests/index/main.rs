@@ -8,11 +8,11 @@ mod files;
 use ndarray::{Array2, ArrayView1, s};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::index::{
+use voisin::internals::index::{
     Hubness, IndexError, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex,
     k_occurrence_skewness,
 };
-use voisin::track::TrackId;
+use voisin::internals::track::TrackId;
 
 const MODES: [SearchMode; 3] = [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw];
 

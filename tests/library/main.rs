@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use half::f16;
 use ndarray::Array2;
 use proptest::prelude::*;
-use voisin::library::{
+use voisin::internals::library::{
     Attached, AudioFacts, Failure, FileRecord, FileState, Finding, Library, LibraryError, NewTrack, OpenMode,
     Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
 };
-use voisin::track::{ContentId, TrackId};
+use voisin::internals::track::{ContentId, TrackId};
 
 const DIMENSION: usize = 16;
 
