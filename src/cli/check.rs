@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
-use crate::index::SearchMode;
 use crate::library::{FileRecord, Library, LibraryError, OpenMode, Track, salvage};
 use crate::track::TrackId;
 use ndarray::ArrayView1;
@@ -259,8 +258,7 @@ pub(crate) fn repair(context: &Context) -> anyhow::Result<Ending> {
         engine.rebuild_index("asked for")?;
         let lost = engine.index()?.self_check(1)?.lost.len();
         let mode = engine.index()?.stats().mode;
-        let how = if mode == SearchMode::Hnsw { "graph" } else { "scan" };
-        render::print_line(&format!("index built anew ({how}), {lost} tracks not found by themselves"))?;
+        render::print_line(&format!("index built anew ({mode}), {lost} tracks not found by themselves"))?;
     }
     for finding in &report.remaining {
         context.console.warn(&format!("left as it is: {finding}"));

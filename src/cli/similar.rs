@@ -165,6 +165,7 @@ pub(crate) fn mode(args: SearchArgs) -> SearchMode {
         SearchKind::Auto => SearchMode::Auto,
         SearchKind::Exact => SearchMode::Exact,
         SearchKind::Scan => SearchMode::Scan,
+        SearchKind::Lists => SearchMode::Lists,
         SearchKind::Hnsw => SearchMode::Hnsw,
     }
 }

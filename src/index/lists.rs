@@ -440,7 +440,7 @@ impl Lists {
             let shorts: Vec<ShortQuery> = queries.iter().map(|query| self.short(isa, query)).collect();
             let mut pools = vec![Pool::default(); queries.len()];
             // For each list, who asks for it: the nearest list of each query goes first, so that limits are soon high.
-            let mut asked: Vec<(u32, u32)> = Vec::with_capacity(queries.len() * reach.lists);
+            let mut asked: Vec<(u32, u32)> = Vec::with_capacity(queries.len() * reach.lists.min(self.len()));
             for (at, (short, pool)) in shorts.iter().zip(&mut pools).enumerate() {
                 self.rank(isa, short, reach.lists, &mut buffers.ranked);
                 pool.clear(reach.codes);

@@ -599,8 +599,10 @@ impl VectorIndex {
     /// How much of the lists a search looks at; `None` if a scan of the allowed vectors is cheaper or surer.
     fn reach(&self, lists: &Lists, k: usize, params: &SearchParams<'_>, allowed: &Bitmap) -> Option<Reach> {
         // Of the vectors that a search ends with, about the share that is allowed will be.
-        let share = self.base.len() as f64 / allowed.count.max(1) as f64;
-        let mut reach = self.tuning.reach((k as f64 * share).ceil() as usize);
+        let (wanted, share) = (k as f64, self.base.len() as f64 / allowed.count.max(1) as f64);
+        // Where the k-th allowed vector is expected, and two standard deviations more.
+        let depth = wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share;
+        let mut reach = self.tuning.reach(depth.ceil() as usize);
         if let Some(width) = params.ef {
             reach.lists = width;
         }
@@ -723,9 +725,10 @@ mod tests {
             row /= row.dot(&row).sqrt();
         }
         let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
-        let options = IndexOptions { graph_from: 0, ef_construction: 50, ..IndexOptions::default() };
+        let options =
+            IndexOptions { graph_from: 0, lists_from: 0, ef_construction: 50, ..IndexOptions::default() };
         let mut index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
-        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw] {
+        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw] {
             let params = SearchParams { mode, ..SearchParams::default() };
             let mut answers = Isa::available().into_iter().map(|isa| {
                 index.isa = isa;

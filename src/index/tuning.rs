@@ -30,6 +30,10 @@ const HANDED_ON: f64 = 0.9995;
 pub(crate) const HANDED_ON_COST: usize = 16;
 /// Numbers of lists tried: each about a twelfth more than the one before.
 const MORE_LISTS: f64 = 1.08;
+/// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
+const CONFIDENCE: f64 = 1.645;
+/// So much of what is missing above the target is aimed at to begin with.
+const ABOVE: f64 = 0.4;
 /// Widenings of a reach that is found too small.
 const WIDENINGS: usize = 12;
 /// True neighbours that are looked at.
@@ -177,8 +181,8 @@ fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f6
     };
     let ranks: Vec<Vec<(usize, usize)>> = trials.par_iter().map(ranks).collect();
     for (at, k) in AT.into_iter().enumerate() {
-        let target = if k == AT[0] { target } else { target.min(0.99) };
-        let needed = (target * (trials.len() * k) as f64).ceil() as usize;
+        let aim = target + ABOVE * (1. - target);
+        let needed = (aim * (trials.len() * k) as f64).ceil() as usize;
         let mut best: Option<(usize, Reach)> = None;
         let mut tried = 1_usize;
         while tried < lists.len() {
@@ -204,7 +208,7 @@ fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f6
             if k == AT[0] {
                 (tuning.lists.recall, tuning.lists.error) = (recall, error);
             }
-            if recall >= target {
+            if recall - CONFIDENCE * error >= target {
                 break;
             }
             reach = Reach { lists: reach.lists * 9 / 8 + 1, codes: reach.codes * 9 / 8 + 1 };

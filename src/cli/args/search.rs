@@ -86,7 +86,7 @@ pub(crate) struct SearchArgs {
     /// Compare with every track (the same as --search exact)
     #[arg(long)]
     pub(crate) exact: bool,
-    /// How to search: auto, exact (every vector), scan (compressed vectors, then exact) or hnsw (graph)
+    /// How to search: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
     #[arg(long, value_enum, default_value_t = SearchKind::Auto, conflicts_with = "exact")]
     pub(crate) search: SearchKind,
 }
@@ -96,6 +96,7 @@ pub(crate) enum SearchKind {
     Auto,
     Exact,
     Scan,
+    Lists,
     Hnsw,
 }
 
