@@ -84,7 +84,7 @@ fn every_track_finds_itself_first_however_it_is_searched() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
-    for mode in ["auto", "exact", "scan", "hnsw"] {
+    for mode in ["auto", "exact", "scan", "lists", "hnsw"] {
         for id in 1..=6 {
             let id = format!("id:{id}");
             let found =

@@ -238,12 +238,15 @@ impl Engine {
             filter: filter.as_ref().map(|filter| filter as &(dyn Fn(TrackId) -> bool + Sync)),
             ..SearchParams::default()
         };
-        if mode == SearchMode::Hnsw && !index.has_graph() {
-            // A small library has no graph; one that is asked for is built for the occasion.
+        let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
+        let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
+        if misses_graph || misses_lists {
+            // There is no graph by default, and a small library has no lists; what is asked for is built for the occasion.
             let (ids, vectors) = index.vectors();
-            let options = IndexOptions { graph_from: 0, ..IndexOptions::default() };
-            let graph = VectorIndex::build(&ids, vectors.view(), &options)?;
-            return graph.search_until(query, limit, &params, choose);
+            let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
+            let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
+            let built = VectorIndex::build(&ids, vectors.view(), &options)?;
+            return built.search_until(query, limit, &params, choose);
         }
         index.search_until(query, limit, &params, choose)
     }

@@ -37,6 +37,7 @@ impl VectorIndex {
             codec: &self.codec,
             base: &self.base,
             graph: self.graph.as_ref(),
+            lists: self.lists.as_ref(),
             hubs: self.hubs.as_ref(),
         };
         atomic_file::remove_abandoned(path);
@@ -94,6 +95,7 @@ impl VectorIndex {
             loaded.codec,
             loaded.base,
             loaded.graph,
+            loaded.lists,
             loaded.tuning,
             loaded.hubs,
         );
@@ -139,14 +141,17 @@ impl VectorIndex {
     }
 
     /// Whether building again would make searches cheaper: the tail or the removed tracks have become too many,
-    /// or there are enough tracks for a graph.
+    /// or there are enough tracks for lists or a graph.
     pub fn needs_rebuild(&self) -> bool {
         let base = self.base.len() as f64;
         let tail = self.tail.len();
         let removed = base - self.base.live.count as f64;
         let wants_graph = self.graph.is_none() && self.len() >= self.options.graph_from.max(2);
+        let wants_lists = self.lists.is_none() && self.len() >= self.options.lists_from.max(2);
+        let is_indexed = self.graph.is_some() || self.lists.is_some();
         wants_graph
+            || wants_lists
             || removed > (TOMBSTONE_SHARE * base).max(TAIL_FREE as f64)
-            || tail > TAIL_FREE && tail as f64 > if self.graph.is_some() { TAIL_SHARE * base } else { base }
+            || tail > TAIL_FREE && tail as f64 > if is_indexed { TAIL_SHARE * base } else { base }
     }
 }

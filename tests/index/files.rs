@@ -99,13 +99,14 @@ fn write_fixture() {
     let options = IndexOptions {
         m: 4,
         graph_from: 0,
+        lists_from: 0,
         ef_construction: 40,
         hubness: Some(Hubness::LocalScaling { k: 5 }),
         ..IndexOptions::default()
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
     std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("v1.bin");
+    let path = folder.join("v2.bin");
     let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
     index.save(&path, &stamp(16)).unwrap();
     for row in 120..130 {
@@ -118,14 +119,19 @@ fn write_fixture() {
 }
 
 #[test]
-fn an_index_written_by_format_1_opens_and_answers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v1.bin");
+fn an_index_of_every_format_opens_and_answers() {
+    opens_and_answers("v1.bin", SearchMode::Hnsw, &[SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw]);
+    opens_and_answers("v2.bin", SearchMode::Lists, &MODES);
+}
+
+fn opens_and_answers(file: &str, auto: SearchMode, modes: &[SearchMode]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index").join(file);
     let (ids, vectors) = (ids(130), fixed(130, 16));
     let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
     let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
     let summary = VectorIndex::summary(&path).unwrap();
     assert_eq!((summary.tracks, summary.tail, summary.tombstones), (127, 9, 2));
-    assert_eq!((summary.mode, summary.graph_from), (SearchMode::Hnsw, 0));
+    assert_eq!((summary.mode, summary.graph_from), (auto, 0));
     let expected = IndexStamp { generation: 20, ..stamp(16) };
     assert_eq!(summary.stamp, expected);
     let index = VectorIndex::load(&path, &expected).unwrap();
@@ -134,7 +140,7 @@ fn an_index_written_by_format_1_opens_and_answers() {
     let some = vectors.select(ndarray::Axis(0), &kept);
     for &row in &kept {
         let truth = brute(&left, &some, vectors.row(row));
-        for mode_ in MODES {
+        for &mode_ in modes {
             let found = index.search(&vectors.row(row).to_vec(), 10, &mode(mode_)).unwrap();
             assert_eq!(found[0].track, ids[row]);
             assert!(
