@@ -9,7 +9,7 @@
 
 The rival is any program that takes a folder and a number of threads and analyses all MP3 files below it. bliss-audio's is
 a crate of its own, outside this one, with bliss-audio 0.13 built without default features and with "symphonia-all". With
-a third argument it writes path and features of each file, tab-separated, for scripts/neighbour_quality.py; the features
+a third argument it writes path and features of each file, tab-separated, for scripts/rival_quality.py; the features
 are scaled so that their Euclidean distance is bliss-audio's own:
 
     use bliss_audio::{AnalysisOptions, FeaturesVersion, decoder::{Decoder, symphonia::SymphoniaDecoder}};
