@@ -26,7 +26,7 @@ WIDTH = 100
 # as wide as the program's help
 GENERATED = {"docs/cli.md"}
 # objects whose keys are genres
-BY_GENRE = {"probabilities", "head", "votes"}
+BY_GENRE = {"probabilities", "basis", "head", "votes"}
 
 faults = []
 
@@ -52,8 +52,8 @@ def check_text(name):
 def shape(value, key=None):
     """What of a value must agree: names and types. Elements of a list are joined, null agrees with everything."""
     if isinstance(value, dict):
-        if key in BY_GENRE and not isinstance(next(iter(value.values()), 0.0), (dict, list, int)):
-            return {"*": "number"}
+        if key in BY_GENRE and all(isinstance(inner, (float, str)) for inner in value.values()):
+            return {"*": joined([shape(inner) for inner in value.values()])}
         return {name: shape(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [joined([shape(inner) for inner in value])]
