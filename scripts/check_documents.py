@@ -25,6 +25,8 @@ DOCUMENTS = ["README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "A
 WIDTH = 100
 # as wide as the program's help
 GENERATED = {"docs/cli.md"}
+# its tables are read by tests/architecture.rs
+LAW = "ARCHITECTURE.md"
 # objects whose keys are genres
 BY_GENRE = {"probabilities", "basis", "head", "votes"}
 
@@ -38,7 +40,7 @@ def without_code(text):
 def check_text(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > WIDTH and name not in GENERATED:
+        if len(line) > WIDTH and name not in GENERATED and not (name == LAW and line.startswith("|")):
             faults.append(f"{name}:{number}: {len(line)} columns, expected at most {WIDTH}")
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
         path = target.partition("#")[0]

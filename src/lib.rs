@@ -21,6 +21,8 @@ pub mod explore;
 pub mod features;
 pub mod genre;
 pub mod index;
+#[doc(hidden)]
+pub mod kernels;
 pub mod library;
 pub mod metrics;
 pub mod track;
