@@ -135,7 +135,8 @@ impl Weights {
     pub fn check(&self, architecture: Architecture) -> Result<(), EncoderError> {
         let tensors = match architecture {
             Architecture::OpenL3 => openl3_tensors(&self.openl3_channels()),
-            other => other.tensors(),
+            Architecture::Musicnn => musicnn_tensors(super::musicnn::hears_mean(self)),
+            Architecture::Vgg => architecture.tensors(),
         };
         for (name, shape) in tensors {
             if self.values(&name, &shape, architecture)?.iter().any(|x| !x.is_finite()) {
@@ -236,17 +237,7 @@ impl Architecture {
         let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
         let norms: Vec<(String, usize)> = match self {
             Self::OpenL3 => return openl3_tensors(&super::openl3::CHANNELS),
-            Self::Musicnn => {
-                for layer in &super::musicnn::CONVOLUTIONS {
-                    add(format!("{}.weight", layer.name), layer.shape);
-                    add(format!("{}.bias", layer.name), &layer.shape[..1]);
-                }
-                for (name, outputs, inputs) in super::musicnn::DENSE {
-                    add(format!("{name}.weight"), &[outputs, inputs]);
-                    add(format!("{name}.bias"), &[outputs]);
-                }
-                super::musicnn::NORMS.iter().map(|&(name, c)| (name.to_owned(), c)).collect()
-            }
+            Self::Musicnn => return musicnn_tensors(false),
             Self::Vgg => {
                 let channels = super::vgg::CHANNELS;
                 for (i, name) in super::vgg::CONVOLUTIONS.iter().enumerate() {
@@ -261,6 +252,21 @@ impl Architecture {
         list.extend(norm_tensors(norms));
         list
     }
+}
+
+/// Tensors of a MusiCNN whose temporal kernels hear every band, or their mean.
+fn musicnn_tensors(hears_mean: bool) -> Vec<(String, Vec<usize>)> {
+    let mut list = Vec::new();
+    for layer in super::musicnn::convolutions(hears_mean) {
+        list.push((format!("{}.weight", layer.name), layer.shape.to_vec()));
+        list.push((format!("{}.bias", layer.name), layer.shape[..1].to_vec()));
+    }
+    for (name, outputs, inputs) in super::musicnn::DENSE {
+        list.push((format!("{name}.weight"), vec![outputs, inputs]));
+        list.push((format!("{name}.bias"), vec![outputs]));
+    }
+    list.extend(norm_tensors(super::musicnn::NORMS.map(|(name, channels)| (name.to_owned(), channels))));
+    list
 }
 
 /// Name of OpenL3's convolution `i` of 0 to 7.

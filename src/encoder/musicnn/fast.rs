@@ -144,6 +144,13 @@ impl FastMusicnn {
                 scratch.frames.as_mut_slice()[t * BANDS + band] = *to;
             }
         }
+        if self.packed.hears_mean {
+            // Bands that are all their mean: the maximum over them is the one output that is wanted.
+            for frame in scratch.frames.as_mut_slice()[..FRAMES * BANDS].chunks_exact_mut(BANDS) {
+                let mean = frame.iter().sum::<f32>() / BANDS as f32;
+                frame.fill(mean);
+            }
+        }
         {
             let _span = tracing::trace_span!("spectra").entered();
             let (bands, frames) = (scratch.bands.as_slice(), scratch.frames.as_slice());

@@ -16,10 +16,13 @@ mod rows;
 pub(crate) use fast::FastMusicnn;
 pub(crate) use reference::Musicnn;
 
+use super::Weights;
+
 /// Epsilon of every batch norm.
 pub(crate) const EPSILON: f64 = 1e-3;
 
 /// A convolution's name in the weights file and the shape of its weight.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Convolution {
     pub(crate) name: &'static str,
     pub(crate) shape: &'static [usize],
@@ -37,6 +40,24 @@ pub(crate) const CONVOLUTIONS: [Convolution; 8] = [
     Convolution { name: "conv2d_6", shape: &[64, 64, 7] },
     Convolution { name: "conv2d_7", shape: &[64, 64, 7] },
 ];
+
+/// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of the bands, as in Won,
+/// Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
+pub(crate) fn hears_mean(weights: &Weights) -> bool {
+    weights.tensor(&format!("{}.weight", CONVOLUTIONS[2].name)).is_some_and(|tensor| tensor.shape.len() == 3)
+}
+
+/// [`CONVOLUTIONS`], or those of a network whose temporal kernels hear the mean of the bands.
+pub(crate) fn convolutions(hears_mean: bool) -> [Convolution; 8] {
+    let mut convolutions = CONVOLUTIONS;
+    if hears_mean {
+        let shapes: [&[usize]; 3] = [&[51, 1, 129], &[51, 1, 65], &[51, 1, 33]];
+        for (layer, shape) in convolutions[2..5].iter_mut().zip(shapes) {
+            layer.shape = shape;
+        }
+    }
+    convolutions
+}
 
 /// Name, outputs and inputs of the dense layers.
 pub(crate) const DENSE: [(&str, usize, usize); 2] =
@@ -86,8 +107,9 @@ pub(crate) struct Outputs {
 mod tests {
     use super::*;
     use crate::encoder::conv::Isa;
+    use crate::encoder::weights::WeightTensor;
     use crate::encoder::weights::uniform;
-    use crate::encoder::{Architecture, ModelRef, Weights};
+    use crate::encoder::{Architecture, ModelRef};
 
     /// Patches like spectrograms: values in [0, 7), smooth over neither axis; the last one silent.
     fn patches(n: usize) -> Vec<f32> {
@@ -99,7 +121,8 @@ mod tests {
 
     fn reference(weights: &Weights, mels: &[f32], n: usize) -> Outputs {
         let device = candle_core::Device::Cpu;
-        let network = Musicnn::new(&weights.var_builder(&device, candle_core::DType::F32).unwrap()).unwrap();
+        let variables = weights.var_builder(&device, candle_core::DType::F32).unwrap();
+        let network = Musicnn::new(&variables, hears_mean(weights)).unwrap();
         let input = candle_core::Tensor::from_slice(mels, (n, 1, BANDS, FRAMES), &device).unwrap();
         let (penultimate, logits) = network.forward(&input).unwrap();
         let values = |t: candle_core::Tensor| t.flatten_all().unwrap().to_vec1().unwrap();
@@ -138,6 +161,23 @@ mod tests {
     #[test]
     fn fast_equals_candle_with_the_shipped_weights() {
         compare(&ModelRef::default().find().unwrap().weights);
+    }
+
+    #[test]
+    fn fast_equals_candle_with_temporal_kernels_that_hear_the_mean_of_the_bands() {
+        let random = Weights::random(Architecture::Musicnn, 7);
+        let mut tensors: std::collections::BTreeMap<_, _> =
+            random.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        for layer in &convolutions(true)[2..5] {
+            let values = uniform(layer.name, 7, layer.shape.iter().product());
+            let values = values.map(|u| (u - 0.5) as f32 / 4.0).collect();
+            let shape = layer.shape.to_vec();
+            tensors.insert(format!("{}.weight", layer.name), WeightTensor { shape, values });
+        }
+        let weights = Weights::new("hears the mean", tensors);
+        weights.check(Architecture::Musicnn).unwrap();
+        assert!(hears_mean(&weights) && !hears_mean(&random));
+        compare(&weights);
     }
 
     /// Filters whose kernels are zero, negative batch-norm factors, and both at once.

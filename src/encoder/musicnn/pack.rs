@@ -7,7 +7,7 @@
 
 use super::buffer::Buffer;
 use super::front::{BAND_BINS, TAPS, TIME_BINS};
-use super::{BANDS, CONVOLUTIONS, DENSE, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, NORMS, PENULTIMATE, TAGS};
+use super::{BANDS, DENSE, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, NORMS, PENULTIMATE, TAGS};
 use crate::encoder::{Architecture, EncoderError, Weights};
 
 /// Below this, a filter's weights change no output by more than rounding does (spectrograms are below 10).
@@ -103,6 +103,8 @@ pub(super) struct Matrix {
 pub(super) struct Packed {
     /// Batch norm of the input.
     pub(super) input: (f32, f32),
+    /// Whether the temporal kernels hear the mean of the bands.
+    pub(super) hears_mean: bool,
     /// Kernels of 38 bands, of 67 bands, and temporal ones.
     pub(super) banks: [Bank; 3],
     /// Columns of the front's rows.
@@ -121,7 +123,8 @@ impl Packed {
     pub(super) fn new(weights: &Weights, lanes: usize) -> Result<Self, EncoderError> {
         let source = Source(weights);
         let mut layers = Vec::new();
-        for (i, layer) in CONVOLUTIONS.iter().enumerate() {
+        let hears_mean = super::hears_mean(weights);
+        for (i, layer) in super::convolutions(hears_mean).iter().enumerate() {
             layers.push(Layer {
                 weight: source.values(layer.name, "weight", layer.shape)?,
                 bias: source.values(layer.name, "bias", &layer.shape[..1])?,
@@ -192,6 +195,7 @@ impl Packed {
         }
         Ok(Self {
             input: source.norm(0).map(|norm| (norm[0].0 as f32, norm[0].1 as f32))?,
+            hears_mean,
             banks,
             front_width,
             middle,

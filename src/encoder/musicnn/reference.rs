@@ -4,11 +4,12 @@ use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
 use candle_transformers::models::with_tracing::{Linear, linear};
 
-use super::{CONVOLUTIONS, DENSE, EPSILON, MIDDLE, NORMS};
+use super::{CONVOLUTIONS, Convolution, DENSE, EPSILON, MIDDLE, NORMS, convolutions};
 
-/// A convolution over the spectrogram, ReLU, batch norm, maximum over the bands.
+/// A convolution over the spectrogram, or over the mean of its bands, ReLU, batch norm, maximum over the bands.
 struct FrontBlock {
     weight: Tensor,
+    of_mean: bool,
     bias: Tensor,
     norm: BatchNorm,
     /// Zeros before and after in time, so that frames stay 187 (TensorFlow's "same": the odd one after).
@@ -17,11 +18,13 @@ struct FrontBlock {
 }
 
 impl FrontBlock {
-    fn new(index: usize, vb: &VarBuilder) -> Result<Self> {
-        let layer = &CONVOLUTIONS[index];
+    fn new(layer: &Convolution, index: usize, vb: &VarBuilder) -> Result<Self> {
         let taps = layer.shape[2];
+        let weight = vb.get(layer.shape, &format!("{}.weight", layer.name))?;
+        let of_mean = layer.shape.len() == 3;
         Ok(Self {
-            weight: vb.get(layer.shape, &format!("{}.weight", layer.name))?,
+            weight: if of_mean { weight.unsqueeze(D::Minus1)? } else { weight },
+            of_mean,
             bias: vb.get(layer.shape[0], &format!("{}.bias", layer.name))?,
             norm: norm(index + 1, vb)?,
             padding: ((taps - 1) / 2, taps / 2),
@@ -32,8 +35,9 @@ impl FrontBlock {
     /// `[n, 1, 187, 96]` to `[n, channels, 187]`
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let _enter = self.span.enter();
+        let x = if self.of_mean { x.mean_keepdim(D::Minus1)? } else { x.clone() };
         let x = x.pad_with_zeros(2, self.padding.0, self.padding.1)?;
-        let x = x.conv2d(&self.weight, 0, 1, 1, 1)?; // [n, channels, 187, 59 | 30 | 96]
+        let x = x.conv2d(&self.weight, 0, 1, 1, 1)?; // [n, channels, 187, 59 | 30 | 96 | 1]
         let x = x.broadcast_add(&self.bias.reshape((1, (), 1, 1))?)?.relu()?;
         self.norm.forward_t(&x, false)?.max(D::Minus1)
     }
@@ -82,14 +86,18 @@ pub(crate) struct Musicnn {
 }
 
 impl Musicnn {
-    pub(crate) fn new(vb: &VarBuilder) -> Result<Self> {
+    pub(crate) fn new(vb: &VarBuilder, hears_mean: bool) -> Result<Self> {
         let dense = |index: usize| {
             let (name, outputs, inputs) = DENSE[index];
             linear(inputs, outputs, vb.pp(name))
         };
         Ok(Self {
             input_norm: norm(0, vb)?,
-            front: (0..5).map(|i| FrontBlock::new(i, vb)).collect::<Result<_>>()?,
+            front: convolutions(hears_mean)[..5]
+                .iter()
+                .enumerate()
+                .map(|(i, layer)| FrontBlock::new(layer, i, vb))
+                .collect::<Result<_>>()?,
             middle: (5..8).map(|i| MiddleBlock::new(i, vb)).collect::<Result<_>>()?,
             pools_norm: norm(9, vb)?,
             dense: dense(0)?,
