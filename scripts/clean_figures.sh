@@ -6,7 +6,7 @@
 # EVAL holds packages/, grooves/ and voices/ that were kept away from training, and what scripts/make_clean_eval.py made of
 # them (run here if it is not there). OTHERs are compared with MODEL, paired: neighbours by package, by style of grooves left
 # out, sung against plain, then by genre on 200 labelled tracks by other artists, which choose nothing. Last, degraded copies of
-# the packages' tracks (60 excerpts). PAIR="0.5 1" judges each OTHER in one vector with MODEL too. Vectors stay in
+# the packages' tracks (60 excerpts). SETS="packages emotify" takes some of the sets. PAIR="0.5 1" judges each OTHER in one vector with MODEL too. Vectors stay in
 # EVAL/vectors. Needs the Python of scripts/neighbour_quality.py and make_clean_eval.py (PYTHON), ffmpeg and lame.
 set -euo pipefail
 [ $# -gt 1 ] || { sed -n '2,11p' "$0"; exit 2; }
@@ -16,19 +16,19 @@ shift
 labelled=${VOISIN_DEV_DATA:-$scripts/../../shared/data}/emotify-dev
 voisin=${VOISIN:-$scripts/../target/release/voisin}
 python=${PYTHON:-python3}
-[ -e "$eval/sung.tsv" ] || "$python" "$scripts/make_clean_eval.py" "$eval/packages" "$eval/grooves" "$eval/voices" "$eval"
+sets=${SETS:-packages grooves sung emotify}
+[ -e "$eval/sung.tsv" ] || [ "$sets" = emotify ] || "$python" "$scripts/make_clean_eval.py" "$eval/packages" "$eval/grooves" "$eval/voices" "$eval"
 pair=()
 for weight in ${PAIR:-}; do pair+=(--pair "$weight"); done
-for set in packages grooves sung emotify; do
+for set in $sets; do
     music=$eval/$set labels=$eval/$set.tsv options=()
     [ "$set" != emotify ] || { music=$labelled; labels=$labelled/tracks.tsv; options=(--join pop=rock); }
-    [ -e "$labels" ] || { echo "$set: not there, left out"; continue; }
     folders=()
     for model in "$@"; do
         folder=$eval/vectors/$set/$(basename "$model" .json)
         if [ ! -e "$folder/tracks.csv" ]; then
             rm -rf "$eval/library"
-            VOISIN_LIBRARY=$eval/library "$voisin" --model "$model" add --quiet "$music" || [ $? -eq 1 ]
+            VOISIN_LIBRARY=$eval/library "$voisin" --model "$model" add --quiet "$music"
             VOISIN_LIBRARY=$eval/library "$voisin" export --no-windows "$folder"
         fi
         folders+=("$folder")

@@ -15,7 +15,8 @@ the one that the others are compared with. Printed for each:
 
 Vectors are taken as they are stored; with --standardise, each dimension is first brought to mean 0 and variance 1 over the
 tracks. With --pair, each later DIR is also judged in one vector with the first: both brought to unit length, the first
-multiplied by WEIGHT (may be repeated). Needs numpy; --svm needs scikit-learn.
+multiplied by WEIGHT (may be repeated; the machine, which standardises, is the same for all). Needs numpy; --svm needs
+scikit-learn.
 """
 
 import argparse
