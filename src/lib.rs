@@ -10,6 +10,8 @@
 //! [`engine::Engine`] joins the parts; [`genre`] and [`explore`] work on what the library holds.
 
 pub mod audio;
+#[doc(hidden)]
+pub mod cli;
 pub mod encoder;
 pub mod engine;
 mod error;
@@ -18,6 +20,8 @@ pub mod explore;
 pub mod features;
 pub mod genre;
 pub mod index;
+#[doc(hidden)]
+pub mod kernels;
 pub mod library;
 pub mod track;
 pub mod train;

@@ -41,6 +41,7 @@ impl Source {
         let end = trailing_tags(&mut file, start, metadata.len()).map_err(error)?;
         let mut source = Self { file, start, length: end - start, position: 0, patches: Vec::new() };
         source.repair_riff().map_err(error)?;
+        source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
     }
@@ -109,6 +110,34 @@ impl Source {
             }
             position += 8 + size + (size & 1);
         }
+        Ok(())
+    }
+
+    /// Gives the `ID3v2` chunks of an AIFF file a name that no reader knows.
+    ///
+    /// Chapters in such a tag may hold chapters, deeper than a reader's stack; voisin reads tags elsewhere. Chunks are
+    /// found by their first bytes wherever they are, since readers differ in where a chunk ends.
+    fn hide_aiff_tags(&mut self) -> io::Result<()> {
+        const CHUNK: usize = 12;
+        let mut bytes = vec![0; 1 << 16];
+        self.seek(SeekFrom::Start(0))?;
+        let mut held = read_up_to(self, &mut bytes)?;
+        if held < CHUNK || &bytes[..4] != b"FORM" {
+            return Ok(());
+        }
+        let (mut start, mut patches) = (0, Vec::new());
+        while held >= CHUNK {
+            for (i, head) in bytes[..held].windows(CHUNK).enumerate() {
+                if head.starts_with(b"ID3 ") && &head[8..11] == b"ID3" {
+                    patches.push((start + i as u64, *b"JUNK"));
+                }
+            }
+            let kept = CHUNK - 1;
+            bytes.copy_within(held - kept..held, 0);
+            start += (held - kept) as u64;
+            held = kept + read_up_to(self, &mut bytes[kept..])?;
+        }
+        self.patches = patches;
         Ok(())
     }
 }

@@ -4,11 +4,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::audio::is_audio_candidate;
+use crate::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, WindowPlan, add};
+use crate::library::{FileRecord, OpenMode, scan};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use voisin::audio::is_audio_candidate;
-use voisin::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, WindowPlan, add};
-use voisin::library::{FileRecord, OpenMode, scan};
 
 use super::Ending;
 use super::args::{AddArgs, ReportFormat, RetryArgs, WindowCount};
@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
 
 pub(crate) fn retry(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
-    let below: Vec<PathBuf> = args.paths.iter().map(|path| voisin::library::stored_path(path)).collect();
+    let below: Vec<PathBuf> = args.paths.iter().map(|path| crate::library::stored_path(path)).collect();
     let wanted = |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
     let failures: Vec<_> =
         engine.library().failures()?.into_iter().filter(|failure| wanted(&failure.path)).collect();

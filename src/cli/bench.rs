@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::audio;
+use crate::encoder::{Architecture, Encoder, EncoderOptions};
+use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant};
+use crate::index::{IndexOptions, SearchParams, VectorIndex};
+use crate::track::TrackId;
 use anyhow::Context as _;
 use rayon::prelude::*;
 use serde_json::json;
-use voisin::audio;
-use voisin::encoder::{Architecture, Encoder, EncoderOptions};
-use voisin::features::{MelConfig, MelFrontEnd, OpenL3Variant};
-use voisin::index::{IndexOptions, SearchParams, VectorIndex};
-use voisin::track::TrackId;
 
 use super::Ending;
 use super::args::{BenchArgs, BenchKind, NetworkKind, ReportFormat};
@@ -90,7 +90,7 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
         "architecture": architecture.to_string(),
         "device": device.description(),
         "threads": context.threads(),
-        "isa": voisin::encoder::conv::isa().to_string(),
+        "isa": crate::kernels::isa()?.to_string(),
         "batch": n,
         "precision": encoder.precision().to_string(),
         "note": device.note(),
@@ -117,7 +117,7 @@ fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result
         "windows_per_second": per_second,
         "times_real_time": per_second * window,
         "threads": context.threads(),
-        "isa": voisin::encoder::conv::isa().to_string(),
+        "isa": crate::kernels::isa()?.to_string(),
     }))
 }
 

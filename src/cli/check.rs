@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
+use crate::index::SearchMode;
+use crate::library::{FileRecord, Library, LibraryError, OpenMode, Track, salvage};
+use crate::track::TrackId;
 use ndarray::ArrayView1;
 use rayon::prelude::*;
-use voisin::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
-use voisin::index::SearchMode;
-use voisin::library::{FileRecord, Library, LibraryError, OpenMode, Track, salvage};
-use voisin::track::TrackId;
 
 use super::Ending;
 use super::args::VerifyArgs;
@@ -141,7 +141,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
         };
         let path = &file.record.path;
         let unchanged = FileRecord::read(path).is_ok_and(|now| now == file.record);
-        match voisin::audio::probe(path) {
+        match crate::audio::probe(path) {
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,
             Ok(_) => Again::Damaged(path.clone(), "its audio is not what was listened to".to_owned()),
@@ -192,7 +192,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
         else {
             continue;
         };
-        let again = voisin::audio::probe(path)
+        let again = crate::audio::probe(path)
             .map_err(EngineError::from)
             .and_then(|info| embedder.embed(path, &info, plan(engine, windows.starts.len())?, None));
         match again {

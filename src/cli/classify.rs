@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-use voisin::engine::{
+use crate::engine::{
     Classification, ClassifyOptions, Engine, EngineError, Evidence, GenreAnswer, GenreHead, LabelSource,
     LabelledTracks, RETRAIN_SHARE, Seed,
 };
-use voisin::genre::{
+use crate::genre::{
     Agreement, Confidence, Genre, GenreShare, PredictOptions, Taxonomy, UnknownReason, VoteOptions,
 };
-use voisin::library::OpenMode;
+use crate::library::OpenMode;
+use serde::Serialize;
 
 use super::Ending;
 use super::args::{ClassifyArgs, TableFormat};
@@ -239,7 +239,7 @@ fn by_head(
     wanted: Vec<Seed>,
     args: &ClassifyArgs,
 ) -> anyhow::Result<Vec<Answer>> {
-    let tracks = engine.labelled_tracks(source, &voisin::engine::GroupBy::Artist, false)?;
+    let tracks = engine.labelled_tracks(source, &crate::engine::GroupBy::Artist, false)?;
     let wanted = if args.all { tracks.seeds() } else { wanted };
     let head = up_to_date(context, engine, head, &tracks);
     let model = head.model.with_voters(&tracks.set())?;

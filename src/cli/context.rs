@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
+use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
+use crate::library::{Library, OpenMode, default_dir};
 use anyhow::{Context as _, bail};
-use voisin::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
-use voisin::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
-use voisin::library::{Library, OpenMode, default_dir};
 
 use super::args::{EngineKind, Global};
 use super::render::Console;
@@ -62,7 +62,7 @@ impl Context {
         let dir = self.library_dir();
         let mut engine = match Engine::open(&dir, OpenMode::ReadWrite) {
             Ok(engine) => engine,
-            Err(EngineError::Library(voisin::library::LibraryError::ReadOnly { .. })) => {
+            Err(EngineError::Library(crate::library::LibraryError::ReadOnly { .. })) => {
                 Engine::open(&dir, OpenMode::ReadOnly)?
             }
             Err(error) => return Err(error.into()),
@@ -104,8 +104,8 @@ impl Context {
         let device = self.global.device.resolve()?;
         let options = EncoderOptions {
             engine: match self.global.engine {
-                EngineKind::Fast => voisin::encoder::Engine::Fast,
-                EngineKind::Candle => voisin::encoder::Engine::Candle,
+                EngineKind::Fast => crate::encoder::Engine::Fast,
+                EngineKind::Candle => crate::encoder::Engine::Candle,
             },
             precision: self.global.dtype,
             ..EncoderOptions::default()
@@ -143,7 +143,7 @@ impl Context {
     pub(crate) fn lazy_embedder(&self, library: Option<&Library>) -> Result<Arc<Embedder>, EngineError> {
         self.embedder(library).map_err(|error| match error.downcast::<EngineError>() {
             Ok(error) => error,
-            Err(error) => match error.downcast::<voisin::encoder::EncoderError>() {
+            Err(error) => match error.downcast::<crate::encoder::EncoderError>() {
                 Ok(error) => error.into(),
                 Err(error) => EngineError::Model { reason: format!("{error:#}") },
             },
@@ -158,7 +158,7 @@ impl Context {
         self.global.dtype
     }
 
-    pub(crate) fn device_option(&self) -> voisin::encoder::DeviceChoice {
+    pub(crate) fn device_option(&self) -> crate::encoder::DeviceChoice {
         self.global.device
     }
 

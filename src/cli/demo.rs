@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::audio::is_audio_candidate;
+use crate::engine::{ClassifyOptions, Engine, LabelSource, SimilarOptions};
+use crate::library::{OpenMode, scan};
 use anyhow::{Context as _, bail};
-use voisin::audio::is_audio_candidate;
-use voisin::engine::{ClassifyOptions, Engine, LabelSource, SimilarOptions};
-use voisin::library::{OpenMode, scan};
 
 use super::add::{RunOptions, add_files};
 use super::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};

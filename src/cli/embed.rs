@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::audio;
+use crate::engine::{Embedder, WindowPlan};
 use anyhow::{Context as _, bail};
 use ndarray::Array1;
 use ndarray_npy::NpzWriter;
-use voisin::audio;
-use voisin::engine::{Embedder, WindowPlan};
 
 use super::Ending;
 use super::args::EmbedArgs;

@@ -1,7 +1,7 @@
 //! `voisin export`.
 
-use voisin::engine::{Engine, export};
-use voisin::library::OpenMode;
+use crate::engine::{Engine, export};
+use crate::library::OpenMode;
 
 use super::Ending;
 use super::args::ExportArgs;

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::engine::{DEFAULT_WINDOWS, Embedder, Engine, EngineError, WindowPlan};
+use crate::genre::{Basis, DefaultGenres, Genre, Guess, Taxonomy};
+use crate::library::LibraryError;
 use serde::Serialize;
-use voisin::engine::{DEFAULT_WINDOWS, Embedder, Engine, EngineError, WindowPlan};
-use voisin::genre::{Basis, DefaultGenres, Genre, Guess, Taxonomy};
-use voisin::library::LibraryError;
 
 use super::Ending;
 use super::args::{ClassifyArgs, TableFormat};
@@ -93,7 +93,7 @@ fn guess(
     path: &Path,
     plan: WindowPlan,
 ) -> anyhow::Result<Guess> {
-    let info = voisin::audio::probe(path)?;
+    let info = crate::audio::probe(path)?;
     Ok(head.guess(&embedder.tag_logits(path, &info, plan)?, among)?)
 }
 

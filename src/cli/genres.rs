@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use crate::engine::{Engine, LabelSource};
+use crate::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
+use crate::genre::{Genre, GenreKinship, Kinship, KinshipOptions};
+use crate::track::TrackId;
 use anyhow::bail;
-use voisin::engine::{Engine, LabelSource};
-use voisin::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
-use voisin::genre::{Genre, GenreKinship, Kinship, KinshipOptions};
-use voisin::track::TrackId;
 
 use super::Ending;
 use super::args::{GenresArgs, TableFormat};

@@ -53,11 +53,11 @@ impl From<Ending> for ExitCode {
 }
 
 /// Runs the program.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     // A panic of a codec on a damaged file is caught and becomes that file's failure: nothing to alarm anyone with.
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !voisin::audio::is_guarded() {
+        if !crate::audio::is_guarded() {
             loud(panic);
         }
     }));
@@ -73,8 +73,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(ending) => ending.into(),
         Err(error) => {
             render::print_error(&error);
-            let nothing_found = error.downcast_ref::<voisin::engine::EngineError>().is_some_and(|error| {
-                use voisin::engine::EngineError as E;
+            let nothing_found = error.downcast_ref::<crate::engine::EngineError>().is_some_and(|error| {
+                use crate::engine::EngineError as E;
                 matches!(
                     error,
                     E::Ambiguous { .. } | E::NoSuchTrack { .. } | E::EmptyLibrary { .. } | E::NoLabels
@@ -86,6 +86,8 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
+    // Said here, once, and not wherever a kernel is first needed.
+    crate::kernels::isa()?;
     let context = Context::new(cli.global)?;
     match cli.command {
         Command::Demo(args) => demo::run(&context, &args),

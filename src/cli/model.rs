@@ -1,9 +1,9 @@
 //! `voisin model list|show|check`.
 
+use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, import_model, models, models_dir};
+use crate::features::OpenL3Variant;
 use anyhow::Context as _;
 use serde::Serialize;
-use voisin::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, import_model, models, models_dir};
-use voisin::features::OpenL3Variant;
 
 use super::Ending;
 use super::args::{ModelCommand, ReportFormat, VariantKind};

@@ -4,16 +4,16 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::Path;
 
+use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack, meta};
+use crate::explore::TrackMeta;
+use crate::explore::playlist::{self, Format, PathStyle};
+use crate::genre::Taxonomy;
+use crate::index::SearchMode;
+use crate::library::scan::{self, PlaylistKind};
+use crate::library::{Track, TrackFilter, stored_path};
+use crate::track::TrackId;
 use anyhow::Context as _;
 use serde::Serialize;
-use voisin::engine::{Engine, Seed, SimilarOptions, SimilarTrack, meta};
-use voisin::explore::TrackMeta;
-use voisin::explore::playlist::{self, Format, PathStyle};
-use voisin::genre::Taxonomy;
-use voisin::index::SearchMode;
-use voisin::library::scan::{self, PlaylistKind};
-use voisin::library::{Track, TrackFilter, stored_path};
-use voisin::track::TrackId;
 
 mod passages;
 
@@ -114,7 +114,7 @@ pub(crate) fn seeds_and_playlists(
                 .read_to_end(&mut bytes)
                 .context("cannot read the list on standard input")?;
             texts.extend(
-                voisin::library::scan::split_list(&bytes).into_iter().map(std::path::PathBuf::into_os_string),
+                crate::library::scan::split_list(&bytes).into_iter().map(std::path::PathBuf::into_os_string),
             );
         } else {
             texts.push(text.clone());
@@ -139,7 +139,7 @@ fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow:
     let mut seeds = Vec::new();
     for file in &scanned.files {
         match engine.library().find_by_path(&file.path)? {
-            Some(track) => seeds.push(engine.seed_of(track)?),
+            Some(track) => seeds.push(engine.seed_of_file(track, &file.path)?),
             None => missing += 1,
         }
     }

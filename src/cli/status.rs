@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
+use crate::explore::TrackMeta;
+use crate::index::{IndexError, IndexOptions, SearchMode, VectorIndex};
+use crate::library::{OpenMode, Status, stored_path};
+use crate::track::TrackId;
 use serde::Serialize;
-use voisin::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
-use voisin::explore::TrackMeta;
-use voisin::index::{IndexError, IndexOptions, SearchMode, VectorIndex};
-use voisin::library::{OpenMode, Status, stored_path};
-use voisin::track::TrackId;
 
 use super::Ending;
 use super::args::{FailedArgs, ListFormat, RemoveArgs, ReportFormat, StatusArgs};

@@ -1,9 +1,9 @@
 //! `voisin suspects`.
 
+use crate::engine::LabelledTracks;
+use crate::genre::{FitOptions, Genre, Suspect};
+use crate::track::TrackId;
 use serde::Serialize;
-use voisin::engine::LabelledTracks;
-use voisin::genre::{FitOptions, Genre, Suspect};
-use voisin::track::TrackId;
 
 use super::Ending;
 use super::args::{SuspectsArgs, TableFormat};

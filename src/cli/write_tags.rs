@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use crate::audio::AudioError;
+use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
+use crate::engine::Engine;
 use serde::Serialize;
-use voisin::audio::AudioError;
-use voisin::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
-use voisin::engine::Engine;
 
 use super::args::{ClassifyArgs, TableFormat};
 use super::classify::Answer;
@@ -49,7 +49,7 @@ impl Outcome {
     }
 }
 
-/// Writes each answer into every file of its track; returns how many failed.
+/// Writes each answer into the file that was named, or into every file of the track that was; returns how many failed.
 pub(crate) fn run(
     context: &Context,
     engine: &Engine,
@@ -118,11 +118,15 @@ pub(crate) fn run(
     Ok(of(Outcome::Failed))
 }
 
-/// The files of an answer's track: all copies that the library knows, or the file that was named.
+/// The file that was named, and no other; where a track was named by number or words (or `--all`), all its files.
 fn files(engine: &Engine, answer: &Answer) -> anyhow::Result<Vec<PathBuf>> {
     let seed = answer.seed();
-    let Some(track) = seed.track else { return Ok(vec![seed.path.clone()]) };
-    Ok(engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect())
+    match seed.track {
+        Some(track) if !seed.is_named_file => {
+            Ok(engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect())
+        }
+        _ => Ok(vec![seed.path.clone()]),
+    }
 }
 
 fn one(path: &Path, answer: &Answer, options: WriteOptions) -> FileJson {

@@ -124,6 +124,9 @@ pub enum EncoderError {
         /// Index of the window in the batch.
         window: usize,
     },
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] crate::kernels::IsaError),
     /// Candle failed.
     #[error("tensor computation: {0}")]
     Candle(#[from] candle_core::Error),

@@ -16,7 +16,6 @@
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
 mod batcher;
-pub mod conv;
 mod device;
 mod embedding;
 mod error;
@@ -28,11 +27,9 @@ mod network;
 mod openl3;
 mod openl3_train;
 mod projection;
-mod team;
 mod vgg;
 mod weights;
 
-pub use conv::Precision;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
@@ -41,3 +38,5 @@ pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_mode
 pub use network::{Encoder, EncoderOptions, Engine, Tagged};
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use weights::{WeightTensor, Weights};
+
+pub use crate::kernels::Precision;

@@ -5,11 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::conv::OpenL3Weights;
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
 use super::{EncoderError, ModelManifest, Weights, import};
 use crate::features::{MelConfig, OpenL3Variant};
+use crate::kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = "musicnn-msd";

@@ -4,11 +4,11 @@ use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
 use super::batcher::Batcher;
-use super::conv::Precision;
 use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
-use super::{conv, musicnn, openl3, vgg};
+use super::{musicnn, openl3, vgg};
+use crate::kernels::{Precision, conv, isa};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -249,13 +249,13 @@ impl Encoder {
             in_candle(architecture, weights, device.candle(), Precision::F32)?
         } else {
             match architecture {
-                Architecture::OpenL3 => Box::new(conv::FastOpenL3::with_precision(
+                Architecture::OpenL3 => Box::new(conv::FastOpenL3::new(
                     &openl3::fast_weights(weights)?,
-                    conv::isa(),
+                    isa()?,
                     options.precision,
                 )),
-                Architecture::Musicnn => Box::new(musicnn::FastMusicnn::new(weights)?),
-                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?)),
+                Architecture::Musicnn => Box::new(musicnn::fast(weights, isa()?)?),
+                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?, isa()?)),
             }
         };
         Ok(Self { manifest, device: device.clone(), backend, projection, batch })

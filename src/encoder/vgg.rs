@@ -8,9 +8,9 @@ use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
 use candle_transformers::models::with_tracing::{Conv2d, Linear, conv2d, linear};
 
-pub(crate) use super::conv::vgg::{PENULTIMATE, TAGS};
-use super::conv::vgg::{VggLayer, VggParameters};
 use super::{Architecture, EncoderError, Weights};
+pub(crate) use crate::kernels::conv::vgg::{PENULTIMATE, TAGS};
+use crate::kernels::conv::vgg::{VggLayer, VggParameters};
 
 /// Epsilon of every batch norm.
 const EPSILON: f64 = 1e-3;
@@ -110,9 +110,9 @@ pub(crate) fn parameters(weights: &Weights) -> std::result::Result<VggParameters
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::Isa;
-    use crate::encoder::conv::vgg::FastVgg;
     use crate::encoder::weights::uniform;
+    use crate::kernels::Isa;
+    use crate::kernels::conv::vgg::FastVgg;
 
     #[test]
     fn fast_equals_candle_on_every_instruction_set() {
@@ -139,8 +139,8 @@ mod tests {
             let scale = b.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
             a.iter().zip(b).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
         };
-        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            let fast = FastVgg::with_isa(&parameters, isa);
+        for isa in Isa::available() {
+            let fast = FastVgg::new(&parameters, isa);
             let found = fast.forward(&mels, n);
             let (a, b) = (error(&found.penultimate, &penultimate), error(&found.logits, &logits));
             assert!(a < 2e-5 && b < 2e-5, "{isa}: {a}, {b}");

@@ -236,6 +236,7 @@ impl LabelledTracks {
         rows.map(|((&id, facts), vector)| Seed {
             track: Some(id),
             path: facts.path.clone(),
+            is_named_file: false,
             vector: vector.to_vec(),
             windows: None,
         })

@@ -10,7 +10,7 @@ use crate::audio;
 use crate::encoder::Embedding;
 use crate::explore::seeds::like_unlike;
 use crate::index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
-use crate::library::{Resolution, Track, TrackFilter, TrackSet};
+use crate::library::{Resolution, Track, TrackFilter, TrackSet, stored_path};
 use crate::track::TrackId;
 
 /// Two vectors at least this similar are the same recording as far as ears go; only exact copies and re-encodings
@@ -22,8 +22,10 @@ const DUPLICATE: f32 = 0.999_9;
 pub struct Seed {
     /// The track of the library, if it is one.
     pub track: Option<TrackId>,
-    /// Its path.
+    /// The file that was named, or the track's own path where it was named by number or words.
     pub path: PathBuf,
+    /// Whether `path` is what was named: then it alone stands for the track, whatever copies the library knows.
+    pub is_named_file: bool,
     /// Its vector, unit norm.
     pub vector: Vec<f32>,
     /// Window vectors of a file that is not in the library, as the encoder gave them; the library keeps the others.
@@ -91,7 +93,7 @@ impl Engine {
     {
         let path = Path::new(text);
         if let Some(track) = self.library.find_by_path(path)? {
-            return self.seed_of(track);
+            return self.seed_of_file(track, path);
         }
         if let Some(id) = text.to_str().and_then(|text| text.strip_prefix("id:"))
             && let Ok(id) = id.trim().parse()
@@ -105,12 +107,13 @@ impl Engine {
         if path.is_file() {
             let info = audio::probe(path)?;
             if let Some(track) = self.library.find_by_content(&info.content)? {
-                return self.seed_of(track);
+                return self.seed_of_file(track, path);
             }
             let embedding = embedder()?.embed(path, &info, self.windows_setting()?, None)?;
             return Ok(Seed {
                 track: None,
                 path: path.to_owned(),
+                is_named_file: true,
                 vector: embedding.vector.into_vec(),
                 windows: Some(embedding.windows),
             });
@@ -130,7 +133,18 @@ impl Engine {
     /// A track of the library as a seed.
     pub fn seed_of(&self, track: TrackId) -> Result<Seed, EngineError> {
         let path = self.library.track(track)?.path;
-        Ok(Seed { track: Some(track), path, vector: self.vector(track)?, windows: None })
+        Ok(Seed {
+            track: Some(track),
+            path,
+            is_named_file: false,
+            vector: self.vector(track)?,
+            windows: None,
+        })
+    }
+
+    /// A track of the library as a seed, named by a file of it: one of the library's, or any other with its audio.
+    pub fn seed_of_file(&self, track: TrackId, file: &Path) -> Result<Seed, EngineError> {
+        Ok(Seed { path: stored_path(file), is_named_file: true, ..self.seed_of(track)? })
     }
 
     /// The tracks nearest to the mean of the seeds, nearest first; with [`SimilarOptions::unlike`], those that are near
@@ -329,7 +343,7 @@ mod tests {
     use super::*;
 
     fn seed(vector: Vec<f32>) -> Seed {
-        Seed { track: None, path: PathBuf::new(), vector, windows: None }
+        Seed { track: None, path: PathBuf::new(), is_named_file: false, vector, windows: None }
     }
 
     #[test]

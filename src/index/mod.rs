@@ -35,7 +35,6 @@ mod error;
 mod file;
 mod graph;
 mod hubs;
-mod kernel;
 mod persist;
 mod rotation;
 mod segment;
@@ -55,11 +54,11 @@ use rayon::prelude::*;
 
 use crate::track::TrackId;
 
+use crate::kernels::{Isa, isa};
 use builder::Source;
 use codes::{Codec, Codes, Query};
 use graph::Graph;
 use hubs::{HubScale, Hubs};
-use kernel::Isa;
 use segment::Segment;
 use subset::Bitmap;
 use top::Top;
@@ -144,12 +143,12 @@ impl VectorIndex {
         let codec = Codec::fit(dimension, order.iter().map(|&i| row(i)));
         let codes = Codes::encode(&codec, n, |slot| row(order[slot]));
         let ids = order.iter().map(|&i| ids[i]).collect();
-        Ok(Self::finish(*options, codec, Segment::new(ids, codes)))
+        Self::finish(*options, codec, Segment::new(ids, codes))
     }
 
     /// Builds the graph and measures widths.
-    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Self {
-        let isa = Isa::detect();
+    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
+        let isa = isa()?;
         let source = Source { isa, codec: &codec, codes: &base.codes };
         let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
         let tuning = tuning::measure(source, &base, graph.as_ref(), options.target_recall);
@@ -157,13 +156,14 @@ impl VectorIndex {
             // Every vector has to be found by the search that is the default.
             builder::repair(source, graph, tuning.ef(10));
         }
-        let mut index = Self::assemble(options, codec, base, graph, tuning, None);
+        let mut index = Self::assemble(options, isa, codec, base, graph, tuning, None);
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
-        index
+        Ok(index)
     }
 
     fn assemble(
         options: IndexOptions,
+        isa: Isa,
         codec: Codec,
         base: Segment,
         graph: Option<Graph>,
@@ -173,7 +173,7 @@ impl VectorIndex {
         let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
         Self {
             options,
-            isa: Isa::detect(),
+            isa,
             codec,
             base,
             graph,

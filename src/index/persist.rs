@@ -84,6 +84,7 @@ impl VectorIndex {
         let mut stamp = loaded.stamp;
         let mut index = Self::assemble(
             loaded.options,
+            crate::kernels::isa()?,
             loaded.codec,
             loaded.base,
             loaded.graph,
@@ -160,6 +161,6 @@ impl VectorIndex {
         let row = |slot: usize| &rows[slot * dimension..][..dimension];
         let codec = Codec::fit(dimension, (0..tracks.len()).map(row));
         let codes = Codes::encode(&codec, tracks.len(), row);
-        Ok(Self::finish(*options, codec, Segment::new(tracks, codes)))
+        Self::finish(*options, codec, Segment::new(tracks, codes))
     }
 }

@@ -255,3 +255,84 @@ proptest::proptest! {
         use_everything(&written(&folder, "random.mp3", &[MAGIC[magic], &bytes].concat()));
     }
 }
+
+fn in_seven_bits(size: usize) -> [u8; 4] {
+    [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
+}
+
+/// An `ID3v2.4` frame.
+fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
+    [&id[..], &in_seven_bits(body.len()), &[0, flags], body].concat()
+}
+
+fn id3(frames: &[u8]) -> Vec<u8> {
+    [b"ID3\x04\0\0", &in_seven_bits(frames.len())[..], frames].concat()
+}
+
+/// A golden file with this tag where its kind of file has one.
+fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
+    let bytes = std::fs::read(data().join(name)).expect("readable");
+    let size = (tag.len() + tag.len() % 2) as u32;
+    let padding = vec![0; tag.len() % 2];
+    match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+        Some("wav") => {
+            let mut all = [&bytes, b"id3 ".as_slice(), &size.to_le_bytes(), tag, &padding].concat();
+            let riff = all.len() as u32 - 8;
+            all[4..8].copy_from_slice(&riff.to_le_bytes());
+            all
+        }
+        Some("aiff") => {
+            let mut all = [&bytes, b"ID3 ".as_slice(), &size.to_be_bytes(), tag, &padding].concat();
+            let form = all.len() as u32 - 8;
+            all[4..8].copy_from_slice(&form.to_be_bytes());
+            all
+        }
+        _ => [tag, &bytes].concat(),
+    }
+}
+
+/// A stack that overflows ends the process, and this test with it.
+#[test]
+fn chapters_within_chapters_are_read_on_a_small_stack() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let title = frame(b"TIT2", 0, b"\x03Deep");
+    for (id, before) in [(b"CHAP", &b"c\0................"[..]), (b"CTOC", b"c\0\x03\0")] {
+        let mut nested = Vec::new();
+        for _ in 0..1600 {
+            nested = frame(id, 0, &[before, &nested].concat());
+        }
+        let tag = id3(&[nested, title.clone()].concat());
+        for name in ["cbr.mp3", "s16.wav", "s16.aiff", "mono.flac", "vorbis.ogg", "adts.aac"] {
+            let path = written(&folder, &format!("deep-{name}"), &tagged(name, &tag));
+            let (info, tags) = std::thread::Builder::new()
+                .stack_size(512 << 10)
+                .spawn(move || (audio::probe(&path), read_tags(&path)))
+                .expect("a thread")
+                .join()
+                .expect("no panic");
+            let plain = audio::probe(&data().join(name)).expect("readable");
+            assert_eq!(info.expect("readable").content, plain.content, "{name}");
+            // Vorbis comments come first, where there are any.
+            let read = tags.expect("readable").title;
+            assert!(name == "vorbis.ogg" || read.as_deref() == Some("Deep"), "{name}: {read:?}");
+        }
+    }
+}
+
+/// 40 000 bytes that would inflate to 40 MB, and a title beside them.
+#[test]
+fn compressed_frames_inflate_within_a_bound() {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&vec![b'a'; 40 << 20]).expect("in memory");
+    let bomb = [&in_seven_bits(40 << 20), &encoder.finish().expect("in memory")[..]].concat();
+    let title = frame(b"TIT2", 0, b"\x03Small");
+    let one = frame(b"TXXX", 0x09, &bomb);
+    // Two of them would pass the bound of 64 MB.
+    let tag = id3(&[one.clone(), one, title].concat());
+    for name in ["cbr.mp3", "s16.wav"] {
+        let path = written(&folder, &format!("bomb-{name}"), &tagged(name, &tag));
+        assert_eq!(read_tags(&path).expect("readable").title.as_deref(), Some("Small"), "{name}");
+    }
+}

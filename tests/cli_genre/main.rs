@@ -524,6 +524,47 @@ fn answers_are_written_into_files_only_as_asked() {
     assert_eq!(code(&sandbox.run(["classify", "id:1", "--dry-run"])), 2);
 }
 
+/// A copy that the library does not know, of audio that it knows twice.
+#[test]
+fn a_file_that_is_named_is_written_and_no_other() {
+    let sandbox = Sandbox::new();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
+    let (music, elsewhere) = (sandbox.path("music"), sandbox.path("elsewhere"));
+    fs::create_dir_all(&music).unwrap();
+    fs::create_dir_all(&elsewhere).unwrap();
+    let mut labels = "path,genre\n".to_owned();
+    for name in ["muldjord-chaos-god.mp3", "muldjord-mutilated-mime.mp3", "martin-linda-comix-6.mp3"] {
+        fs::copy(demo.join(name), music.join(name)).unwrap();
+        labels.push_str(&format!("{},Noise\n", music.join(name).display()));
+    }
+    let known = music.join("muldjord-chaos-god.mp3");
+    let (copy, mine) = (music.join("copy.mp3"), elsewhere.join("mine.mp3"));
+    fs::copy(&known, &copy).unwrap();
+    fs::copy(&known, &mine).unwrap();
+    let table = sandbox.path("labels.csv");
+    fs::write(&table, labels).unwrap();
+    assert_eq!(code(&sandbox.run([Path::new("add"), &music])), 0);
+    let write = |what: &Path, more: &[&str]| {
+        let mut command = sandbox.command(["classify", "--write-tags", "--overwrite", "-k", "3"]);
+        command.arg("--label-from").arg(&table).arg(what).args(more);
+        let output = command.output().unwrap();
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let genres = |path: &Path| read_tags(path).unwrap().genres;
+
+    let dry = write(&mine, &["--dry-run"]);
+    assert!(dry.contains("mine.mp3") && !dry.contains("chaos-god") && !dry.contains("copy.mp3"), "{dry}");
+    write(&mine, &[]);
+    assert_eq!((genres(&mine), genres(&known)), (vec!["Noise".into()], vec!["Metal".into()]));
+    // One of two files of the library: the other one was not named.
+    write(&copy, &[]);
+    assert_eq!((genres(&copy), genres(&known)), (vec!["Noise".into()], vec!["Metal".into()]));
+    // A track that is named by words is all its files.
+    write(Path::new("chaos god"), &[]);
+    assert_eq!(genres(&known), ["Noise"]);
+}
+
 /// `cargo test --release --test cli_genre -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]

@@ -1,5 +1,6 @@
 //! What people wrote about the music: tags read from, and genres written to, audio files.
 
+mod id3;
 mod read;
 mod write;
 

@@ -1,16 +1,16 @@
 //! Reading tags: lofty for most formats, Symphonia's own readers for Matroska and CAF.
 
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Seek, SeekFrom};
 use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
-use lofty::file::TaggedFileExt;
+use lofty::file::{FileType, TaggedFileExt};
 use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 use symphonia::core::meta::StandardTag;
 
-use super::Tags;
+use super::{Tags, id3};
 use crate::audio::AudioError;
 use crate::audio::demux::Demuxer;
 use crate::audio::guard::guard;
@@ -33,16 +33,29 @@ pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
     if matches!(&head[..n], b"\x1a\x45\xdf\xa3" | b"caff") {
         return Ok(from_container(path));
     }
-    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    let found = id3::find(&mut file).map_err(io)?;
     // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
-    let parsed = guard(path, || {
-        let probe = Probe::new(BufReader::new(file)).options(options()).guess_file_type().ok()?;
-        probe.file_type().map(|_| probe.read())
-    });
-    match parsed {
-        Ok(Some(Ok(file))) => Ok(from_all(file.tags(), file.primary_tag_type())),
-        Ok(None | Some(Err(_))) | Err(_) => Ok(Tags::default()),
+    Ok(guard(path, || parse(file, &found)).unwrap_or_default())
+}
+
+/// `ID3v2` tags are read from a plain copy of each, everything else from the file without them.
+fn parse(mut file: File, found: &id3::Found) -> Tags {
+    let mut room = id3::MOST;
+    let mut plain: Vec<u8> = found.tags.iter().flat_map(|tag| id3::plain(tag, &mut room)).collect();
+    let mut all = Vec::new();
+    if !plain.is_empty() {
+        // Room for the tags that a reader looks for at the end.
+        plain.resize(plain.len() + 256, 0);
+        let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options());
+        all.extend(probe.read().map(|file| file.tags().to_vec()).unwrap_or_default());
     }
+    let _ = file.seek(SeekFrom::Start(0));
+    let rest = BufReader::new(id3::Masked::new(file, found.audio));
+    let read = Probe::new(rest).options(options()).guess_file_type().ok();
+    let read = read.filter(|probe| probe.file_type().is_some()).and_then(|probe| probe.read().ok());
+    let primary = read.as_ref().map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
+    all.extend(read.map(|file| file.tags().to_vec()).unwrap_or_default());
+    from_all(&all, primary)
 }
 
 /// Merges the kinds of tags in a file, the primary first and `ID3v1`, which cuts everything short, last.

@@ -19,7 +19,7 @@ use lofty::ogg::{OpusFile, VorbisFile};
 use lofty::tag::ItemValue;
 
 use super::read::read_tags;
-use super::{WriteOptions, WriteOutcome};
+use super::{WriteOptions, WriteOutcome, id3};
 use crate::audio::guard::guard;
 use crate::audio::{AudioError, AudioInfo, probe};
 
@@ -49,6 +49,12 @@ pub(super) fn write_genres(
     }
     let info = probe(&target)?;
     let kind = kind(&info).ok_or_else(|| unwritable("voisin writes no genres to files of its format"))?;
+    let tags = id3::find(&mut File::open(&target).map_err(io)?).map_err(io)?.tags;
+    if !tags.iter().all(|tag| id3::is_harmless(tag)) {
+        return Err(unwritable(
+            "its ID3v2 tag is damaged, compressed, or holds chapters within chapters: mend it with a tag editor first",
+        ));
+    }
     if options.dry_run {
         return Ok(WriteOutcome::Written);
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::engine::GroupBy;
 use clap::{Args, ValueHint};
-use voisin::engine::GroupBy;
 
 use super::genre::parse_precision;
 use super::{LabelArgs, ReportFormat};

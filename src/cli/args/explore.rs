@@ -81,7 +81,7 @@ pub(crate) enum ColourKind {
     Agreement,
 }
 
-impl From<ColourKind> for voisin::explore::map::ColourBy {
+impl From<ColourKind> for crate::explore::map::ColourBy {
     fn from(kind: ColourKind) -> Self {
         match kind {
             ColourKind::Genre => Self::Genre,

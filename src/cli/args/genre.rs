@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::engine::LabelSource;
 use clap::{Args, ValueHint};
-use voisin::engine::LabelSource;
 
 use super::{SearchArgs, TableFormat};
 

@@ -12,8 +12,8 @@ mod train_genre;
 
 use std::path::PathBuf;
 
+use crate::encoder::{DeviceChoice, Precision};
 use clap::{Args, Parser, Subcommand, ValueHint};
-use voisin::encoder::{DeviceChoice, Precision};
 
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;

@@ -1,8 +1,8 @@
 //! `voisin eval embedding`.
 
+use crate::eval::plots::bars;
+use crate::eval::{ProbeOptions, probes};
 use serde_json::json;
-use voisin::eval::plots::bars;
-use voisin::eval::{ProbeOptions, probes};
 
 use super::super::Ending;
 use super::super::args::{EmbeddingArgs, ReportFormat};

@@ -1,8 +1,8 @@
 //! `voisin eval genre`.
 
-use voisin::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
-use voisin::genre::{FitOptions, PredictOptions, TrainingSet};
-use voisin::track::TrackId;
+use crate::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
+use crate::genre::{FitOptions, PredictOptions, TrainingSet};
+use crate::track::TrackId;
 
 use super::super::Ending;
 use super::super::args::{EvalGenreArgs, ReportFormat};

@@ -7,11 +7,11 @@ mod retrieval;
 
 use std::collections::BTreeMap;
 
+use crate::engine::Engine;
+use crate::genre::Taxonomy;
+use crate::library::Track;
 use anyhow::bail;
 use ndarray::{Array2, Axis};
-use voisin::engine::Engine;
-use voisin::genre::Taxonomy;
-use voisin::library::Track;
 
 use super::Ending;
 use super::args::{EvalCommand, EvalOutput};
@@ -54,7 +54,7 @@ fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<Stri
         if members.len() < 2 {
             bail!("--join {group}: expected two genres or more, separated by commas");
         }
-        let whole = members.iter().map(voisin::genre::Genre::name).collect::<Vec<_>>().join("/");
+        let whole = members.iter().map(crate::genre::Genre::name).collect::<Vec<_>>().join("/");
         for member in members {
             if joined.insert(member.key().to_owned(), whole.clone()).is_some() {
                 bail!("--join names {member} twice");

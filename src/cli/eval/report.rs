@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::eval::plots::Scene;
 use anyhow::Context as _;
-use voisin::eval::plots::Scene;
 
 /// Text for a Markdown table or paragraph: what has a meaning there is escaped, control characters are dropped.
 pub(super) fn plain(text: &str) -> String {

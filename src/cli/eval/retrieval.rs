@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use crate::audio;
+use crate::engine::Engine;
+use crate::eval::degrade::{Degradation, Tools, degrade};
+use crate::eval::plots::bars;
+use crate::eval::retrieval::{RetrievalOptions, Robustness, retrieval, robustness_among};
 use ndarray::Array2;
 use serde::Serialize;
 use serde_json::json;
-use voisin::audio;
-use voisin::engine::Engine;
-use voisin::eval::degrade::{Degradation, Tools, degrade};
-use voisin::eval::plots::bars;
-use voisin::eval::retrieval::{RetrievalOptions, Robustness, retrieval, robustness_among};
 
 use super::super::Ending;
 use super::super::args::{ReportFormat, RetrievalArgs};

@@ -1,6 +1,6 @@
 //! `voisin artists`.
 
-use voisin::explore::artists;
+use crate::explore::artists;
 
 use super::super::Ending;
 use super::super::args::{ArtistsArgs, TableFormat};

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use voisin::engine::{Collection, Engine};
-use voisin::explore::KnnGraph;
-use voisin::explore::clusters::{self, Change, ClusterOptions, Clustering, Detail, Identity};
+use crate::engine::{Collection, Engine};
+use crate::explore::KnnGraph;
+use crate::explore::clusters::{self, Change, ClusterOptions, Clustering, Detail, Identity};
 
 use super::super::Ending;
 use super::super::args::{ClustersArgs, DetailKind, TableFormat};
@@ -130,7 +130,7 @@ pub(super) fn clustered(
         options,
         previous.as_ref(),
     )?;
-    if remembered && engine.library().mode() != voisin::library::OpenMode::ReadOnly {
+    if remembered && engine.library().mode() != crate::library::OpenMode::ReadOnly {
         let text = serde_json::to_string(&found.identity)?;
         engine.library_mut().set_setting(&name, Some(&text))?;
     }

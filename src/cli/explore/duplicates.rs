@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::engine::{Collection, Engine, FileListener, window_set};
+use crate::explore::TrackMeta;
+use crate::explore::duplicates::{DuplicateGroup, DuplicateOptions, DuplicatePair, Listener, duplicates};
+use crate::library::StoredFile;
+use crate::track::TrackId;
 use serde::Serialize;
-use voisin::engine::{Collection, Engine, FileListener, window_set};
-use voisin::explore::TrackMeta;
-use voisin::explore::duplicates::{DuplicateGroup, DuplicateOptions, DuplicatePair, Listener, duplicates};
-use voisin::library::StoredFile;
-use voisin::track::TrackId;
 
 use super::super::Ending;
 use super::super::args::{DuplicatesArgs, TableFormat};

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::explore::clusters::ClusterOptions;
+use crate::explore::layout::{LayoutOptions, layout, place_new};
+use crate::explore::map::{self, MapData, StaticOptions};
+use crate::library::stored_path;
 use anyhow::{Context as _, bail};
-use voisin::explore::clusters::ClusterOptions;
-use voisin::explore::layout::{LayoutOptions, layout, place_new};
-use voisin::explore::map::{self, MapData, StaticOptions};
-use voisin::library::stored_path;
 
 use super::super::Ending;
 use super::super::args::MapArgs;

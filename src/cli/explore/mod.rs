@@ -18,11 +18,11 @@ pub(crate) use outliers::find_outliers;
 pub(crate) use path::walk;
 pub(crate) use playlist::make_playlist;
 
-use voisin::engine::{Collection, Engine};
-use voisin::explore::playlist::{Format, PathStyle, write};
-use voisin::explore::{KnnGraph, TrackMeta};
-use voisin::library::stored_path;
-use voisin::track::TrackId;
+use crate::engine::{Collection, Engine};
+use crate::explore::playlist::{Format, PathStyle, write};
+use crate::explore::{KnnGraph, TrackMeta};
+use crate::library::stored_path;
+use crate::track::TrackId;
 
 use super::args::PlaylistFormat;
 use super::render::{self, Align, Table, clock};

@@ -1,10 +1,10 @@
 //! `voisin outliers`.
 
+use crate::engine::window_set;
+use crate::explore::outliers::{self, outliers};
+use crate::track::TrackId;
 use anyhow::bail;
 use serde::Serialize;
-use voisin::engine::window_set;
-use voisin::explore::outliers::{self, outliers};
-use voisin::track::TrackId;
 
 use super::super::Ending;
 use super::super::args::{OutliersArgs, TableFormat};

@@ -1,9 +1,9 @@
 //! `voisin path`.
 
+use crate::explore::TrackMeta;
+use crate::explore::path::{PathOptions, path};
+use crate::track::TrackId;
 use serde::Serialize;
-use voisin::explore::TrackMeta;
-use voisin::explore::path::{PathOptions, path};
-use voisin::track::TrackId;
 
 use super::super::Ending;
 use super::super::args::{PathArgs, PlaylistFormat};

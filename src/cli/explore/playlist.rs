@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use crate::explore::clusters::ClusterOptions;
+use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
 use anyhow::bail;
-use voisin::explore::clusters::ClusterOptions;
-use voisin::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
 
 use super::super::Ending;
 use super::super::args::PlaylistArgs;

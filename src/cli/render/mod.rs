@@ -105,8 +105,7 @@ pub(crate) fn print_csv<const N: usize>(
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(header)?;
     for row in rows {
-        let cells =
-            row.iter().map(|cell| terminal_safe(&voisin::engine::spreadsheet_safe(cell)).into_owned());
+        let cells = row.iter().map(|cell| terminal_safe(&crate::engine::spreadsheet_safe(cell)).into_owned());
         writer.write_record(cells)?;
     }
     print(writer.into_inner()?)

@@ -1,11 +1,11 @@
 //! `voisin similar FILE --from TIME --to TIME`: search by a passage.
 
+use crate::engine::{Engine, SimilarPassage, meta};
+use crate::explore::TrackMeta;
+use crate::genre::Taxonomy;
+use crate::track::TrackId;
 use anyhow::bail;
 use serde::Serialize;
-use voisin::engine::{Engine, SimilarPassage, meta};
-use voisin::explore::TrackMeta;
-use voisin::genre::Taxonomy;
-use voisin::track::TrackId;
 
 use super::super::Ending;
 use super::super::args::{ListFormat, SimilarArgs};

@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use indicatif::{ProgressBar, ProgressStyle};
-use voisin::encoder::{ModelRef, models_dir};
-use voisin::eval::plots::{Curve, chart};
-use voisin::train::encoder::{
+use crate::encoder::{ModelRef, models_dir};
+use crate::eval::plots::{Curve, chart};
+use crate::train::encoder::{
     ExportOptions, LossWeights, PrepareOptions, Progress, Start, TrainOptions, export, prepare, train, widths,
 };
+use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::Ending;
 use super::super::args::{EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted};
@@ -172,7 +172,7 @@ fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOp
 
 fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
     let options = training_options(context, args)?;
-    let half = if options.precision == voisin::encoder::Precision::Bf16 { ", bf16" } else { "" };
+    let half = if options.precision == crate::encoder::Precision::Bf16 { ", bf16" } else { "" };
     context.console.note(&format!("training on {}{half}", options.device.resolve()?.description()));
     let stop = context.stop_on_ctrl_c()?;
     let mut meter = Meter::new(context);

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use crate::engine::{GenreHead, LabelledTracks};
+use crate::genre::{FitOptions, Genre, HeadOptions, Quality, Settings, Unit};
 use serde::Serialize;
-use voisin::engine::{GenreHead, LabelledTracks};
-use voisin::genre::{FitOptions, Genre, HeadOptions, Quality, Settings, Unit};
 
 use super::super::Ending;
 use super::super::args::{ReportFormat, TrainGenreArgs};

@@ -2,7 +2,7 @@
 
 use super::codec::{Codec, Setting};
 use super::random::Random;
-use crate::encoder::conv::{FRAMES, MELS};
+use crate::kernels::conv::{FRAMES, MELS};
 
 /// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),
 /// noise, and a lossy codec's trace. Each is left out at times.

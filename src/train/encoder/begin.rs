@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::options::{Start, TrainOptions};
 use super::{Head, TrainError, probe, widen};
 use crate::encoder::ModelRef;
-use crate::encoder::conv::OpenL3Weights;
+use crate::kernels::conv::OpenL3Weights;
 
 /// What a new run is grown from.
 pub(super) enum Origin {
@@ -127,7 +127,7 @@ pub(super) fn begin(
     let network = match origin {
         Origin::Seeded => OpenL3Weights::seeded(options.seed, &options.widths),
         Origin::Model(weights) => {
-            let fitted = probe::fit(data, crops, &weights, &layout, &mean, &deviation);
+            let fitted = probe::fit(data, crops, &weights, &layout, &mean, &deviation)?;
             let (network, wide) = widen(&weights, &fitted, &options.widths, options.seed)?;
             head = wide;
             network

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::write_safetensors;
 use super::layout::{Layout, PENULTIMATE, Teacher};
 use super::{Head, LossWeights, TrainError};
-use crate::encoder::conv::OpenL3Weights;
+use crate::kernels::conv::OpenL3Weights;
 
 /// Version of the layout: 2 says how many outputs each teacher has, and may have styles.
 const FORMAT: u32 = 2;
@@ -250,13 +250,17 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::OpenL3Train;
+    use crate::kernels::conv::OpenL3Train;
+    use crate::kernels::{Precision, isa};
 
     #[test]
     fn flat_order_is_the_trainers() {
         let weights = OpenL3Weights::seeded(8, &[16, 32, 16, 16, 16, 16, 16, 48]);
         let (parameters, statistics) = flatten(&weights);
-        assert_eq!(OpenL3Train::new(&weights).parameters(), parameters);
+        assert_eq!(
+            OpenL3Train::new(&weights, isa().unwrap(), Precision::F32, Precision::F32).parameters(),
+            parameters
+        );
         assert_eq!(unflatten(&weights.widths(), &parameters, &statistics), Some(weights.clone()));
         assert_eq!(unflatten(&weights.widths(), &parameters[1..], &statistics), None);
     }

@@ -24,6 +24,9 @@ pub enum TrainError {
     /// The teacher, or the weights.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] crate::kernels::IsaError),
     /// The front end.
     #[error(transparent)]
     Features(#[from] FeaturesError),

@@ -13,9 +13,9 @@ use super::layout::Teacher;
 use super::mix;
 use super::random::Random;
 use crate::audio;
-use crate::encoder::conv::WINDOW;
 use crate::encoder::{DeviceChoice, Encoder, ModelRef};
 use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+use crate::kernels::conv::WINDOW;
 
 /// The student's rate, Hz.
 const RATE: u32 = 48_000;

@@ -2,13 +2,13 @@
 
 use ndarray::{Array2, Axis};
 
-use super::Head;
 use super::begin::standardise;
 use super::cache::Dataset;
 use super::layout::Layout;
 use super::refine::inverse_factor;
 use super::validate::{embed, thin};
-use crate::encoder::conv::OpenL3Weights;
+use super::{Head, TrainError};
+use crate::kernels::conv::OpenL3Weights;
 
 /// Windows that the head is fitted on: forty for each dimension.
 const WINDOWS: usize = 20_000;
@@ -24,10 +24,10 @@ pub(super) fn fit(
     layout: &Layout,
     mean: &[f32],
     deviation: &[f32],
-) -> Head {
+) -> Result<Head, TrainError> {
     let crops = thin(crops, WINDOWS);
     let (inputs, width) = (weights.widths()[7], layout.targets());
-    let x: Vec<f64> = embed(data, &crops, weights).iter().map(|&x| f64::from(x)).collect();
+    let x: Vec<f64> = embed(data, &crops, weights)?.iter().map(|&x| f64::from(x)).collect();
     let mut row = vec![0.0; width];
     let mut y = Vec::with_capacity(crops.len() * width);
     for &crop in &crops {
@@ -37,7 +37,7 @@ pub(super) fn fit(
     let shaped = |values, columns| {
         Array2::from_shape_vec((crops.len(), columns), values).expect("a row for every crop")
     };
-    solve(&shaped(x, inputs), &shaped(y, width), layout.outputs())
+    Ok(solve(&shaped(x, inputs), &shaped(y, width), layout.outputs()))
 }
 
 /// Rows of `y` (`[n][targets]`) from rows of `x` (`[n][inputs]`), as a head of `outputs` outputs.

@@ -18,7 +18,7 @@ use super::student::Student;
 use super::validate::{self, Validation};
 use super::{Head, TrainError};
 use crate::encoder::Device;
-use crate::encoder::conv::{OpenL3Weights, WINDOW};
+use crate::kernels::conv::{OpenL3Weights, WINDOW};
 
 /// Name of the checkpoint in a run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -47,7 +47,7 @@ pub fn train(
         None => begin::begin(options, &data, &crops, origin)?,
     };
     let device = options.device.resolve()?;
-    let mut trainer = Trainer::new(options, &data, state, crops, &held, &device);
+    let mut trainer = Trainer::new(options, &data, state, crops, &held, &device)?;
     trainer.run(progress)
 }
 
@@ -89,14 +89,14 @@ impl<'a> Trainer<'a> {
         crops: Vec<usize>,
         held: &[usize],
         device: &Device,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let layout = state.run.layout();
         let outputs = layout.outputs();
         let mut by_track = vec![Vec::new(); data.tracks().len()];
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let net = Student::new(options, &state.network, device);
+        let net = Student::new(options, &state.network, device)?;
         let mut decay = vec![0.0; net.state().parameters().len()];
         for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
             decay[parameter.range.clone()].fill(options.weight_decay);
@@ -117,7 +117,7 @@ impl<'a> Trainer<'a> {
         (run.batch, run.losses) = (options.batch, options.losses);
         let (grooves, music): (Vec<usize>, Vec<usize>) =
             held.iter().partition(|&&crop| data.style(crop).is_some());
-        Self {
+        Ok(Self {
             held: validate::thin(&music, options.validation_windows),
             held_grooves: validate::thin(&grooves, options.validation_windows / 2),
             teacher_weights: run.teacher_weights(),
@@ -142,7 +142,7 @@ impl<'a> Trainer<'a> {
             decay,
             head_decay,
             layout,
-        }
+        })
     }
 
     fn run(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<Trained, TrainError> {
@@ -323,7 +323,7 @@ impl<'a> Trainer<'a> {
         let held = if self.held.is_empty() { &self.held_grooves } else { &self.held };
         let (outputs, width) = (self.layout.outputs(), self.layout.targets());
         let predictions: Vec<f32> =
-            predict(held).chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
+            predict(held)?.chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
         let mut targets = vec![0.0; held.len() * width];
         for (row, &crop) in targets.chunks_exact_mut(width).zip(held) {
             begin::standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
@@ -332,7 +332,8 @@ impl<'a> Trainer<'a> {
         let mut validation = validate::compare(&predictions, &targets, &tracks, &self.layout);
         if self.layout.styles > 0 && !self.held_grooves.is_empty() {
             let styles: Vec<_> = self.held_grooves.iter().map(|&crop| self.data.style(crop)).collect();
-            validation.styles = validate::style_accuracy(&predict(&self.held_grooves), &styles, &self.layout);
+            validation.styles =
+                validate::style_accuracy(&predict(&self.held_grooves)?, &styles, &self.layout);
         }
         Ok(validation)
     }

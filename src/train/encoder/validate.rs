@@ -6,7 +6,8 @@ use super::cache::Dataset;
 use super::head::dot;
 use super::layout::{Kind, Layout};
 use super::{Head, TrainError};
-use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::{Precision, isa};
 
 /// Windows that go through the network at once.
 const BATCH: usize = 32;
@@ -95,8 +96,12 @@ pub(super) fn thin(crops: &[usize], limit: usize) -> Vec<usize> {
 }
 
 /// Embeddings of crops as they are, `[n][dimension]`.
-pub(super) fn embed(data: &Dataset, crops: &[usize], weights: &OpenL3Weights) -> Vec<f32> {
-    let net = FastOpenL3::new(weights);
+pub(super) fn embed(
+    data: &Dataset,
+    crops: &[usize],
+    weights: &OpenL3Weights,
+) -> Result<Vec<f32>, TrainError> {
+    let net = FastOpenL3::new(weights, isa()?, Precision::F32);
     let mut mels = vec![0.0; BATCH * WINDOW];
     let mut out = vec![0.0; crops.len() * net.dimension()];
     for (batch, embeddings) in crops.chunks(BATCH).zip(out.chunks_mut(BATCH * net.dimension())) {
@@ -105,12 +110,17 @@ pub(super) fn embed(data: &Dataset, crops: &[usize], weights: &OpenL3Weights) ->
         }
         net.forward(&mels[..batch.len() * WINDOW], batch.len(), embeddings);
     }
-    out
+    Ok(out)
 }
 
 /// Predictions of the head for crops as they are, `[n][outputs]`.
-pub(super) fn predict(data: &Dataset, crops: &[usize], weights: &OpenL3Weights, head: &Head) -> Vec<f32> {
-    head.forward(&embed(data, crops, weights))
+pub(super) fn predict(
+    data: &Dataset,
+    crops: &[usize],
+    weights: &OpenL3Weights,
+    head: &Head,
+) -> Result<Vec<f32>, TrainError> {
+    Ok(head.forward(&embed(data, crops, weights)?))
 }
 
 /// Share of windows whose highest style logit is their style's; windows without a style are left out.

@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use super::{Head, TrainError};
-use crate::encoder::conv::{ConvWeights, NormWeights, OpenL3Weights};
+use crate::kernels::conv::{ConvWeights, NormWeights, OpenL3Weights};
 
 /// A wider network that computes the same, and a head that fits it.
 ///
@@ -77,7 +77,12 @@ fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::{FastOpenL3, OpenL3Train, WINDOW};
+    use crate::kernels::conv::{FastOpenL3, OpenL3Train, WINDOW};
+    use crate::kernels::{Precision, isa};
+
+    fn train(weights: &OpenL3Weights) -> OpenL3Train {
+        OpenL3Train::new(weights, isa().unwrap(), Precision::F32, Precision::F32)
+    }
 
     const NARROW: [usize; 8] = [16, 16, 16, 16, 16, 16, 16, 32];
 
@@ -90,7 +95,7 @@ mod tests {
         let mut random = Random::new(1, 1);
         let mels: Vec<f32> = (0..2 * WINDOW).map(|_| random.range(-80.0, 0.0) as f32).collect();
         let predict = |weights: &OpenL3Weights, head: &Head| {
-            let net = FastOpenL3::new(weights);
+            let net = FastOpenL3::new(weights, isa().unwrap(), Precision::F32);
             let mut out = vec![0.0; 2 * net.dimension()];
             net.forward(&mels, 2, &mut out);
             head.forward(&out)
@@ -100,8 +105,7 @@ mod tests {
         let error = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(scale > 0.01 && error < 1e-4 * scale, "{error} of {scale}");
         // In training mode too, where batch norm sees the batch.
-        let train =
-            |weights: &OpenL3Weights, head: &Head| head.forward(&OpenL3Train::new(weights).forward(&mels, 2));
+        let train = |weights: &OpenL3Weights, head: &Head| head.forward(&train(weights).forward(&mels, 2));
         let (before, after) = (train(&weights, &head), train(&wide, &wide_head));
         let scale = before.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         let error = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
@@ -113,7 +117,7 @@ mod tests {
         let weights = OpenL3Weights::seeded(3, &NARROW);
         let head = Head::seeded(32, 250, 3);
         let (wide, _) = widen(&weights, &head, &[32; 8], 4).unwrap();
-        let mut net = OpenL3Train::new(&wide);
+        let mut net = train(&wide);
         let mels: Vec<f32> = (0..WINDOW).map(|i| -((i % 71) as f32)).collect();
         let out = net.forward(&mels, 1);
         net.backward(&out.iter().map(|x| x * 0.1).collect::<Vec<_>>());

@@ -1,0 +1,437 @@
+//! `ID3v2` tags before any parser sees them.
+//!
+//! Chapters hold frames that hold chapters, as deep as a file likes, and a parser that follows them runs out of stack,
+//! which ends the process. Compressed frames inflate to any size. So the tag reader is never shown a tag as it lies
+//! in the file: [`Masked`] hides the tags, and [`plain`] makes a new one of the frames that voisin reads, which hold
+//! no others, are not compressed, and stay within [`MOST`].
+//!
+//! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use crate::audio::source::read_up_to;
+
+/// All tags of a file together, as they lie in it and as they are read (bytes).
+pub(super) const MOST: usize = 64 << 20;
+/// One frame as it is read; nobody writes so much text (bytes).
+const MOST_OF_A_FRAME: usize = 1 << 20;
+/// Chunks of a WAV or AIFF file that are looked at.
+const CHUNKS: usize = 1024;
+/// Bytes at the start of a file in which a tag is looked for.
+const JUNK: u64 = 1024;
+/// Bytes of a tag's header, of its footer, and of a frame's header (6 in `ID3v2.2`).
+const HEADER: usize = 10;
+
+/// The size that a tag's header gives its body (bytes), if these ten bytes are one.
+fn body_size(header: &[u8]) -> Option<usize> {
+    let [b'I', b'D', b'3', 2..=4, _, _, size @ ..] = header.get(..HEADER)? else { return None };
+    // Seven bits a byte.
+    size.iter().all(|byte| byte & 0x80 == 0).then(|| seven_bits(size))
+}
+
+fn seven_bits(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f))
+}
+
+fn eight_bits(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |size, &byte| size << 8 | usize::from(byte))
+}
+
+/// The tags of a file, where readers look for them: at its start, or in a chunk of a WAV or AIFF file.
+pub(super) struct Found {
+    /// Each tag with its header, without the frames of the next.
+    pub(super) tags: Vec<Vec<u8>>,
+    /// Where the audio begins after the tags at the start of the file.
+    pub(super) audio: u64,
+}
+
+/// Finds a file's tags and reads them, up to [`MOST`] bytes; what is larger counts as no tag.
+pub(super) fn find(file: &mut File) -> io::Result<Found> {
+    let length = file.metadata()?.len();
+    let mut found = Found { tags: Vec::new(), audio: 0 };
+    let mut room = MOST;
+    let mut head = [0; 12];
+    file.seek(SeekFrom::Start(0))?;
+    let n = read_up_to(file, &mut head)?;
+    match (&head[..4], &head[8..]) {
+        (b"RIFF", b"WAVE") if n == 12 => in_chunks(file, length, false, &mut room, &mut found.tags)?,
+        (b"FORM", b"AIFF" | b"AIFC") if n == 12 => in_chunks(file, length, true, &mut room, &mut found.tags)?,
+        _ => {
+            let mut at = first_tag(file)?;
+            while let Some(start) = at {
+                let Some(end) = read_tag(file, start, length, &mut room, &mut found.tags)? else { break };
+                found.audio = end;
+                at = Some(end);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Where the first tag begins: at once, after zeros, or after a little junk.
+fn first_tag(file: &mut File) -> io::Result<Option<u64>> {
+    let mut start = vec![0; JUNK as usize];
+    file.seek(SeekFrom::Start(0))?;
+    let n = read_up_to(file, &mut start)?;
+    let place = start[..n].windows(HEADER).position(|bytes| body_size(bytes).is_some());
+    Ok(place.map(|place| place as u64))
+}
+
+/// Reads the tag at `start`, if there is one; returns where it ends.
+fn read_tag(
+    file: &mut File,
+    start: u64,
+    length: u64,
+    room: &mut usize,
+    tags: &mut Vec<Vec<u8>>,
+) -> io::Result<Option<u64>> {
+    let mut header = [0; HEADER];
+    file.seek(SeekFrom::Start(start))?;
+    if read_up_to(file, &mut header)? < HEADER {
+        return Ok(None);
+    }
+    let Some(body) = body_size(&header) else { return Ok(None) };
+    let footer = if header[5] & 0x10 != 0 { HEADER as u64 } else { 0 };
+    let end = start + (HEADER + body) as u64 + footer;
+    let there = length.saturating_sub(start + HEADER as u64).min(body as u64) as usize;
+    if there <= *room {
+        *room -= there;
+        let mut tag = header.to_vec();
+        file.take(there as u64).read_to_end(&mut tag)?;
+        tags.push(tag);
+    }
+    Ok((end < length).then_some(end))
+}
+
+/// The tags in the chunks of a WAV (`big` false) or AIFF file.
+fn in_chunks(
+    file: &mut File,
+    length: u64,
+    big: bool,
+    room: &mut usize,
+    tags: &mut Vec<Vec<u8>>,
+) -> io::Result<()> {
+    let mut position = 12;
+    for _ in 0..CHUNKS {
+        let mut chunk = [0; 8];
+        file.seek(SeekFrom::Start(position))?;
+        if read_up_to(file, &mut chunk)? < 8 {
+            break;
+        }
+        let size = [chunk[4], chunk[5], chunk[6], chunk[7]];
+        let size = u64::from(if big { u32::from_be_bytes(size) } else { u32::from_le_bytes(size) });
+        if matches!(&chunk[..4], b"ID3 " | b"id3 ") {
+            read_tag(file, position + 8, length.min(position + 8 + size), room, tags)?;
+        }
+        position += 8 + size + (size & 1);
+    }
+    Ok(())
+}
+
+/// A tag of the frames of `tag` that voisin reads (text, links, file identifiers), without anything that is compressed
+/// or holds other frames: what is compressed is inflated, as far as `room` (bytes, of all tags) and
+/// [`MOST_OF_A_FRAME`] allow.
+pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
+    let Some(body) = body_size(tag) else { return Vec::new() };
+    let (version, flags) = (tag[3], tag[5]);
+    let body = frames_of(version, flags, &tag[HEADER..tag.len().min(HEADER + body)]);
+    let mut rest = &body[..];
+    let mut frames = Vec::new();
+    while let Some(frame) = Frame::split(version, &mut rest) {
+        if !matches!(frame.header[0], b'T' | b'W' | b'U') {
+            continue;
+        }
+        let most = MOST_OF_A_FRAME.min(*room);
+        let Some(content) = frame.content(version, flags & 0x80 != 0, most) else { continue };
+        if content.is_empty() || content.len() > most {
+            continue;
+        }
+        *room -= content.len();
+        let id = if version == 2 { 3 } else { 4 };
+        frames.extend(&frame.header[..id]);
+        let size = content.len() as u32;
+        match version {
+            2 => frames.extend(&size.to_be_bytes()[1..]),
+            3 => frames.extend(size.to_be_bytes()),
+            _ => frames.extend(in_seven_bits(size)),
+        }
+        if version > 2 {
+            frames.extend([0, 0]);
+        }
+        frames.extend(content);
+    }
+    let mut plain = vec![b'I', b'D', b'3', version, 0, 0];
+    plain.extend(in_seven_bits(frames.len() as u32));
+    plain.extend(frames);
+    plain
+}
+
+/// The frames of a tag's body: without an extended header, and in versions before 2.4 as they were before they were
+/// made free of false synchronisation (in 2.4 each frame says so for itself).
+fn frames_of(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
+    let mut body = if flags & 0x80 != 0 && version < 4 { resynchronised(body) } else { body.to_vec() };
+    if flags & 0x40 != 0 && version > 2 {
+        let extended = body.get(..4).map_or(0, |size| match version {
+            3 => 4 + eight_bits(size),
+            _ => seven_bits(size),
+        });
+        body.drain(..extended.min(body.len()));
+    }
+    body
+}
+
+fn in_seven_bits(size: u32) -> [u8; 4] {
+    [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
+}
+
+/// Takes out the zero that follows each byte of eight ones.
+fn resynchronised(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut after = false;
+    for &byte in bytes {
+        if !(after && byte == 0) {
+            plain.push(byte);
+        }
+        after = byte == 0xff;
+    }
+    plain
+}
+
+struct Frame<'a> {
+    header: &'a [u8],
+    body: &'a [u8],
+    /// The tag ends before the frame does.
+    is_cut: bool,
+}
+
+impl<'a> Frame<'a> {
+    /// The next frame; `None` at the padding, or where the rest is no frame.
+    fn split(version: u8, rest: &mut &'a [u8]) -> Option<Self> {
+        let length = if version == 2 { 6 } else { HEADER };
+        let header = rest.get(..length)?;
+        if header[0] == 0 {
+            return None;
+        }
+        let size = match version {
+            2 => eight_bits(&header[3..6]),
+            3 => eight_bits(&header[4..8]),
+            _ => seven_bits(&header[4..8]),
+        };
+        let stated = length.saturating_add(size);
+        let end = stated.min(rest.len());
+        let body = &rest[length..end];
+        *rest = &rest[end..];
+        Some(Self { header, body, is_cut: end < stated })
+    }
+
+    fn flags(&self) -> u8 {
+        self.header.get(9).copied().unwrap_or(0)
+    }
+
+    fn is_compressed(&self, version: u8) -> bool {
+        match version {
+            2 => false,
+            3 => self.flags() & 0x80 != 0,
+            _ => self.flags() & 0x08 != 0,
+        }
+    }
+
+    /// What the frame holds, its flags undone; `None` where it is encrypted, damaged or larger than `most`.
+    fn content(&self, version: u8, unsynchronised: bool, most: usize) -> Option<Vec<u8>> {
+        let flags = self.flags();
+        let (encrypted, grouped, length, unsynchronised) = match version {
+            2 => (false, false, false, false),
+            3 => (flags & 0x40 != 0, flags & 0x20 != 0, flags & 0x80 != 0, false),
+            _ => {
+                (flags & 0x04 != 0, flags & 0x40 != 0, flags & 0x09 != 0, unsynchronised || flags & 0x02 != 0)
+            }
+        };
+        if encrypted {
+            return None;
+        }
+        let mut body = self.body;
+        // A byte for the group, four for the length when inflated, in either order.
+        for before in [grouped.then_some(1), length.then_some(4)].into_iter().flatten() {
+            body = body.get(before..)?;
+        }
+        let body = if unsynchronised { resynchronised(body) } else { body.to_vec() };
+        if !self.is_compressed(version) {
+            return Some(body);
+        }
+        let mut inflated = Vec::new();
+        let mut reader = flate2::read::ZlibDecoder::new(&body[..]).take(most as u64 + 1);
+        reader.read_to_end(&mut inflated).ok()?;
+        (inflated.len() <= most).then_some(inflated)
+    }
+}
+
+/// Whether a parser that follows chapters and inflates frames may be given this tag: every frame is whole, none is
+/// compressed, and no chapter holds more than a few others.
+pub(super) fn is_harmless(tag: &[u8]) -> bool {
+    /// Chapters in a chapter, at most; as many calls deep a parser can go.
+    const NESTED: usize = 16;
+    let Some(size) = body_size(tag) else { return true };
+    let (version, flags) = (tag[3], tag[5]);
+    let body = frames_of(version, flags, &tag[HEADER..tag.len().min(HEADER + size)]);
+    let mut rest = &body[..];
+    while let Some(frame) = Frame::split(version, &mut rest) {
+        if frame.is_cut || frame.is_compressed(version) {
+            return false;
+        }
+        if matches!(frame.header, [b'C', b'H', b'A', b'P', ..] | [b'C', b'T', b'O', b'C', ..]) {
+            let inner = resynchronised(frame.body);
+            let chapters = inner.windows(4).filter(|&id| id == b"CHAP" || id == b"CTOC").count();
+            // What is compressed within a chapter could hide any number of them.
+            let zlib = inner.windows(2).any(|head| matches!(head, [0x78, 0x01 | 0x5e | 0x9c | 0xda]));
+            if chapters > NESTED || (chapters > 0 && zlib) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// A file from `start` on, in which no `ID3v2` tag can be found.
+pub(super) struct Masked {
+    file: File,
+    start: u64,
+    position: u64,
+}
+
+impl Masked {
+    pub(super) fn new(file: File, start: u64) -> Self {
+        Self { file, start, position: 0 }
+    }
+}
+
+impl Read for Masked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A header's four bytes may begin before the part that is asked for, and end behind it.
+        let before = 3.min(self.position);
+        self.file.seek(SeekFrom::Start(self.start + self.position - before))?;
+        let mut wide = vec![0; buffer.len() + before as usize + 3];
+        let n = read_up_to(&mut self.file, &mut wide)?;
+        wide.truncate(n);
+        for at in 0..n.saturating_sub(3) {
+            // Some readers do not mind a size that cannot be one.
+            if matches!(wide[at..at + 4], [b'I', b'D', b'3', 2..=4]) {
+                wide[at..at + 3].fill(0);
+            }
+        }
+        let mine = wide.get(before as usize..).unwrap_or_default();
+        let n = mine.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&mine[..n]);
+        self.position += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Masked {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+        let length = self.file.metadata()?.len().saturating_sub(self.start);
+        let target = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(offset) => length.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = target.ok_or_else(invalid)?;
+        // Positions far behind the end are kept, so that the sum with `start` stays in range.
+        self.start.checked_add(self.position).ok_or_else(invalid)?;
+        Ok(self.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
+        [&id[..], &in_seven_bits(body.len() as u32), &[0, flags], body].concat()
+    }
+
+    fn tag(frames: &[u8]) -> Vec<u8> {
+        [b"ID3\x04\0\0", &in_seven_bits(frames.len() as u32)[..], frames].concat()
+    }
+
+    fn deflated(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        [&in_seven_bits(bytes.len() as u32)[..], &encoder.finish().unwrap()].concat()
+    }
+
+    #[test]
+    fn text_stays_and_chapters_and_pictures_go() {
+        let title = frame(b"TIT2", 0, b"\x03A song");
+        let chapters = frame(b"CHAP", 0, &[b"c\0".as_slice(), &[0; 16], &title].concat());
+        let full = [&chapters[..], &frame(b"APIC", 0, &[1; 99]), &title, &[0; 40]].concat();
+        assert_eq!(plain(&tag(&full), &mut MOST.clone()), tag(&title));
+    }
+
+    #[test]
+    fn a_compressed_frame_is_read_within_the_bound_only() {
+        let small = frame(b"TIT2", 0x09, &deflated(b"\x03A song"));
+        let bomb = frame(b"TXXX", 0x09, &deflated(&vec![0; 3 << 20]));
+        let both = tag(&[bomb, small].concat());
+        let mut room = 1 << 10;
+        assert_eq!(plain(&both, &mut room), tag(&frame(b"TIT2", 0, b"\x03A song")));
+        assert_eq!(room, (1 << 10) - 7);
+        assert!(!is_harmless(&both));
+    }
+
+    #[test]
+    fn only_a_few_chapters_in_a_chapter_are_harmless() {
+        let nested = |depth: usize| {
+            let mut chapters = Vec::new();
+            for _ in 0..depth {
+                chapters = frame(b"CHAP", 0, &[b"c\0".as_slice(), &[0; 16], &chapters].concat());
+            }
+            tag(&chapters)
+        };
+        assert!(is_harmless(&nested(3)) && !is_harmless(&nested(50)));
+        let cut = nested(3);
+        assert!(!is_harmless(&tag(&cut[HEADER..cut.len() - 1])));
+    }
+
+    #[test]
+    fn a_masked_file_shows_no_tag_however_it_is_read() {
+        let mut bytes = vec![7_u8; 300];
+        for at in [0, 5, 60, 123, 250] {
+            bytes[at..at + 10].copy_from_slice(b"ID3\x03\0\0\0\0\0\x05");
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        for step in [1, 3, 9, 10, 64, 300] {
+            let mut masked = Masked::new(file.try_clone().unwrap(), 5);
+            let mut all: Vec<u8> = Vec::new();
+            let mut piece = vec![0; step];
+            loop {
+                let n = masked.read(&mut piece).unwrap();
+                if n == 0 {
+                    break;
+                }
+                all.extend(&piece[..n]);
+            }
+            assert_eq!(all.len(), 295);
+            assert!(!all.windows(3).any(|bytes| bytes == b"ID3"), "{step}");
+            assert_eq!(all.iter().zip(&bytes[5..]).filter(|(a, b)| a != b).count(), 12, "{step}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_a_plain_tag(version in 2_u8..5, flags: u8, body in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let mut whole = tag(&body);
+            (whole[3], whole[5]) = (version, flags);
+            let made = plain(&whole, &mut 4096);
+            prop_assert!(body_size(&made) == Some(made.len() - HEADER));
+            prop_assert!(version == 2 || is_harmless(&made));
+            let _ = is_harmless(&whole);
+        }
+    }
+}
