@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use voisin::encoder::{Architecture, DeviceChoice, Encoder, EncoderOptions, Engine, ModelRef};
+use voisin::encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
 
 /// Seconds that this thread has run, by `/proc`; else by the clock.
 fn now(start: Instant) -> f64 {
@@ -30,7 +30,7 @@ fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let device = DeviceChoice::Cpu.resolve()?;
     println!("{architecture}, {}", device.description());
 
-    let slow = EncoderOptions { engine: Engine::Candle, batch: Some(8), ..EncoderOptions::default() };
+    let slow = EncoderOptions { engine: CpuPath::Candle, batch: Some(8), ..EncoderOptions::default() };
     let mut sides = Vec::new();
     if architecture == Architecture::Musicnn {
         sides.push(("shipped, fast", Encoder::load(&ModelRef::default(), &device)?, 32));

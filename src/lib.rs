@@ -10,6 +10,7 @@
 //! [`engine::Engine`] joins the parts; [`genre`] and [`explore`] work on what the library holds.
 
 pub mod audio;
+mod base;
 #[doc(hidden)]
 pub mod cli;
 pub mod encoder;
@@ -23,6 +24,7 @@ pub mod index;
 #[doc(hidden)]
 pub mod kernels;
 pub mod library;
+pub mod metrics;
 pub mod track;
 pub mod train;
 

@@ -383,9 +383,8 @@ fn an_instruction_set_that_cannot_be_had_is_an_error() {
         assert_eq!(message.matches("VOISIN_ISA").count(), 1, "{message}");
     }
     for name in ["", "portable", "Portable"] {
-        let output =
-            sandbox.command(["bench", "mel", "--seconds", "0.1", "--format", "json"]).env("VOISIN_ISA", name);
-        let isa = json(&output.output().unwrap())["isa"].clone();
+        let mut command = sandbox.command(["bench", "mel", "--seconds", "0.1", "--format", "json"]);
+        let isa = json(&command.env("VOISIN_ISA", name).output().unwrap())["isa"].clone();
         assert!(name.is_empty() || isa == "portable", "{isa}");
     }
 }

@@ -474,7 +474,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
 
 #[test]
 fn a_narrow_student_is_exported_narrow_or_wide() {
-    use voisin::encoder::{DeviceChoice, Encoder, EncoderOptions, Engine, ModelRef};
+    use voisin::encoder::{CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let cache = prepared(folder);
@@ -507,10 +507,10 @@ fn a_narrow_student_is_exported_narrow_or_wide() {
         let encoder = Encoder::load_with(model, &device, &options).expect("the model loads");
         encoder.encode(&mel, 1).expect("it encodes")
     };
-    let fast = encode(&narrow, Engine::Fast);
+    let fast = encode(&narrow, CpuPath::Fast);
     let largest = fast.iter().fold(0.0f32, |most, x| most.max(x.abs()));
     for (other, what) in
-        [(encode(&narrow, Engine::Candle), "Candle"), (encode(&wide, Engine::Fast), "widened")]
+        [(encode(&narrow, CpuPath::Candle), "Candle"), (encode(&wide, CpuPath::Fast), "widened")]
     {
         let error = fast.iter().zip(&other).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(error < 5e-3 * largest, "{what}: {error} of {largest}");

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
-use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
-use crate::library::{Library, OpenMode, default_dir};
 use anyhow::{Context as _, bail};
 
-use super::args::{EngineKind, Global};
+use super::args::Global;
 use super::render::Console;
+use crate::encoder::{Encoder, EncoderError, EncoderOptions, ModelRef, Precision, models, models_dir};
+use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
+use crate::library::{Library, OpenMode, default_dir};
 
 /// The program's surroundings, as the global options describe them.
 pub(crate) struct Context {
@@ -103,10 +103,7 @@ impl Context {
         };
         let device = self.global.device.resolve()?;
         let options = EncoderOptions {
-            engine: match self.global.engine {
-                EngineKind::Fast => crate::encoder::Engine::Fast,
-                EngineKind::Candle => crate::encoder::Engine::Candle,
-            },
+            engine: self.global.engine,
             precision: self.global.dtype,
             ..EncoderOptions::default()
         };
@@ -126,6 +123,11 @@ impl Context {
                     encoder.manifest().name,
                     held.name,
                 );
+            }
+        }
+        if let ModelRef::Name(name) = &model {
+            for shadow in shadows(name) {
+                self.console.warn(&format!("the built-in model is used; {shadow}"));
             }
         }
         let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
@@ -175,6 +177,13 @@ impl Context {
         .context("cannot listen for Ctrl-C")?;
         Ok(Arc::clone(&self.stop))
     }
+}
+
+/// Models of the user that have the name of a built-in one and are not used therefore.
+fn shadows(name: &str) -> Vec<EncoderError> {
+    let all = models(models_dir().as_deref()).into_iter().filter_map(Result::err);
+    let same = |error: &EncoderError| matches!(error, EncoderError::BuiltInName { name: taken, .. } if taken.eq_ignore_ascii_case(name));
+    all.filter(same).collect()
 }
 
 /// A model as a user names it; a bare name is looked for among the built-in ones and in the models folder.

@@ -28,6 +28,18 @@ pub enum EncoderError {
         /// Comma-separated names that exist.
         known: String,
     },
+    /// A model of a user has the name of a built-in one, which it would stand in for unnoticed.
+    #[error(
+        "{path}: \"{name}\" is the name of a built-in model, which --model {name} means: \
+         give this one another name",
+        path = path.display()
+    )]
+    BuiltInName {
+        /// The name.
+        name: String,
+        /// The weights to be imported, or the manifest in the models folder.
+        path: PathBuf,
+    },
     /// A manifest is not valid JSON, or its fields contradict each other.
     #[error("{path}: not a model manifest: {reason}", path = path.display())]
     BadManifest {
@@ -35,6 +47,12 @@ pub enum EncoderError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A model whose vectors are joined from those of several networks.
+    #[error("model {name} has several networks, this voisin runs models of one: update voisin")]
+    SeveralNetworks {
+        /// Its name.
+        name: String,
     },
     /// The weights do not have the digest that the manifest states.
     #[error(

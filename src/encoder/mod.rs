@@ -33,9 +33,9 @@ mod weights;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
-pub use manifest::{Architecture, ModelManifest};
+pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, models, models_dir};
-pub use network::{Encoder, EncoderOptions, Engine, Tagged};
+pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use weights::{WeightTensor, Weights};
 

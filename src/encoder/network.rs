@@ -25,7 +25,7 @@ pub struct Encoder {
 
 /// Who computes on a CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Engine {
+pub enum CpuPath {
     /// voisin's own kernels.
     #[default]
     Fast,
@@ -33,11 +33,23 @@ pub enum Engine {
     Candle,
 }
 
+impl std::str::FromStr for CpuPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "fast" => Ok(Self::Fast),
+            "candle" => Ok(Self::Candle),
+            _ => Err(format!("unknown engine \"{text}\": expected fast or candle")),
+        }
+    }
+}
+
 /// Settings that change speed, and results by no more than rounding.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EncoderOptions {
     /// Who computes; a GPU always runs Candle.
-    pub engine: Engine,
+    pub engine: CpuPath,
     /// Windows that go through the network at once; by default what suits the device.
     pub batch: Option<usize>,
     /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for every network on
@@ -235,10 +247,13 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         let architecture = manifest.architecture;
+        if !manifest.networks.is_empty() {
+            return Err(EncoderError::SeveralNetworks { name: manifest.name });
+        }
         weights.check(architecture)?;
         let projection =
             if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };
-        let candle = device.is_gpu() || options.engine == Engine::Candle;
+        let candle = device.is_gpu() || options.engine == CpuPath::Candle;
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
         let backend: Box<dyn Backend> = if device.is_gpu() {
             let (weights, on, precision) = (weights.clone(), device.candle().clone(), options.precision);

@@ -8,6 +8,8 @@ use candle_nn::VarBuilder;
 use safetensors::{Dtype, SafeTensors};
 
 use super::{Architecture, EncoderError};
+use crate::base::atomic_file;
+use crate::base::random::Random;
 
 /// One tensor, row-major, widened to f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +78,7 @@ impl Weights {
             .collect::<Result<Vec<_>, _>>()
             .map_err(bad)?;
         let file = safetensors::serialize(views, None).map_err(bad)?;
-        std::fs::write(path, file).map_err(EncoderError::io(path))
+        atomic_file::write(path, file).map_err(EncoderError::io(path))
     }
 
     /// The file or model that the tensors come from.
@@ -214,20 +216,13 @@ impl Weights {
     }
 }
 
-/// `count` numbers in [0, 1) for the tensor `name`: `SplitMix64` (Steele, Lea and Flood, 2014) started at
-/// FNV-1a of the name plus the seed, the upper 24 bits of each output over 2^24.
+/// `count` numbers in [0, 1) for the tensor `name`, from the stream that begins at FNV-1a of the name plus the seed.
 pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item = f64> {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let mut state = fnv.wrapping_add(seed);
-    (0..count).map(move |_| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
-    })
+    let mut random = Random::new(fnv.wrapping_add(seed));
+    (0..count).map(move |_| f64::from(random.f32()))
 }
 
 impl Architecture {

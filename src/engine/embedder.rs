@@ -44,7 +44,7 @@ pub enum WindowPlan {
 
 impl WindowPlan {
     /// First samples of the windows of `length` samples in a track of `samples`, at `rate` Hz.
-    fn starts(self, samples: u64, length: usize, rate: u32) -> Vec<i64> {
+    pub(super) fn starts(self, samples: u64, length: usize, rate: u32) -> Vec<i64> {
         match self {
             Self::Spread(n) => windows::spread(samples, length, n, rate as usize),
             Self::All => windows::hop_1s(samples, length, rate),

@@ -4,30 +4,30 @@
 //! brought up to date on opening and made anew when it is damaged or of another model. Nothing here prints.
 
 mod add;
-mod classify;
 mod collection;
 mod embedder;
 mod error;
 mod export;
-mod genres;
-mod head;
+mod genre;
 mod keeper;
-mod labels;
 mod listen;
 mod passage;
 mod search;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use add::read_through;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
-pub use classify::{Classification, ClassifyOptions, Evidence, Labels};
 pub use collection::{Collection, meta, window_set};
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
-pub use head::{GENRE_MODEL_FILE, GenreAnswer, GenreHead, RETRAIN_SHARE};
+pub use genre::{
+    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GENRE_MODEL_FILE, GenreAnswer, GenreHead,
+    GenreNews, GroupBy, LabelSource, Labelled, LabelledTracks, RETRAIN_SHARE, Retraining, SYNONYMS_FILE,
+    TrackFacts,
+};
 pub use keeper::IndexKeeper;
-pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackFacts};
 pub use listen::{FileListener, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};

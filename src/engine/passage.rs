@@ -146,8 +146,10 @@ impl Engine {
             .map(|((track, rough), exact)| {
                 let listened = exact.is_some();
                 let place = exact.unwrap_or(rough);
-                let from = (place.from - passage.lead).max(0.0);
-                let to = from + passage.seconds;
+                // Windows do not reach to a track's last moment: the place may be pushed back by as much.
+                let length = track.audio.seconds as f32;
+                let from = (place.from - passage.lead).min(length - passage.seconds).max(0.0);
+                let to = (from + passage.seconds).min(length);
                 SimilarPassage { track, from, to, similarity: place.similarity, listened }
             })
             .filter(|found| options.min_similarity.is_none_or(|least| found.similarity >= least))

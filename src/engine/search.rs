@@ -15,7 +15,7 @@ use crate::track::TrackId;
 
 /// Two vectors at least this similar are the same recording as far as ears go; only exact copies and re-encodings
 /// at high bit rates come so near.
-const DUPLICATE: f32 = 0.999_9;
+pub(super) const SAME_RECORDING: f32 = 0.999_9;
 
 /// Where a search starts.
 #[derive(Debug, Clone)]
@@ -286,13 +286,12 @@ impl Engine {
             return Ok(true);
         }
         let vector = self.vector(track)?;
-        Ok(seeds.iter().any(|seed| dot(&seed.vector, &vector) >= DUPLICATE))
+        Ok(seeds.iter().any(|seed| dot(&seed.vector, &vector) >= SAME_RECORDING))
     }
 
     /// What tracks of one artist share; `None` where the artist is not known.
     pub(super) fn artist_key(&self, track: TrackId) -> Result<Option<String>, EngineError> {
-        let tags = self.library.track(track)?.tags;
-        Ok(tags.artist.or(tags.album_artist).map(|artist| crate::library::fold(&artist)))
+        Ok(self.library.track(track)?.main_artist().map(crate::library::fold))
     }
 
     /// The windows that tracks of this library are listened to with.

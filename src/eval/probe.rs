@@ -8,9 +8,10 @@ use std::convert::Infallible;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::Serialize;
 
+use super::Svm;
 use super::retrieval::RetrievalError;
-use super::{Spread, Svm};
 use crate::genre::{grouped_folds, lbfgs};
+use crate::metrics::{Spread, argmax};
 
 /// How to probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,10 +114,7 @@ impl Linear {
 
     /// The class of each row: the largest logit, the first of equals.
     pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
-        self.logits(x)
-            .outer_iter()
-            .map(|row| (0..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best }))
-            .collect()
+        self.logits(x).outer_iter().map(argmax).collect()
     }
 }
 
@@ -178,19 +176,12 @@ pub fn probes(
         folds: options.folds.max(2),
         seeds,
         majority: sizes.iter().max().map_or(0.0, |&most| most as f64 / n as f64),
-        linear: spread(&linear),
-        svm: spread(&svm),
+        linear: Spread::of(&linear),
+        svm: Spread::of(&svm),
         svm_by_label: right_by_label
             .iter()
             .zip(&sizes)
             .map(|(&right, &size)| right as f64 / (size as f64 * seeds as f64))
             .collect(),
     })
-}
-
-fn spread(values: &[f64]) -> Spread {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    Spread { mean, deviation: if values.len() > 1 { (square / (n - 1.0)).sqrt() } else { 0.0 } }
 }

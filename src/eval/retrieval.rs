@@ -13,6 +13,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::base::random::Random;
+
 /// Redraws of the queries from which spreads are taken.
 const REDRAWS: usize = 1000;
 
@@ -268,16 +270,9 @@ fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
 fn figure(values: &[f64]) -> Figure {
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = || {
-        // Xorshift (Marsaglia, 2003).
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        ((u128::from(state) * n as u128) >> 64) as usize
-    };
+    let mut random = Random::new(0);
     let variance = (0..REDRAWS)
-        .map(|_| ((0..n).map(|_| values[below()]).sum::<f64>() / n as f64 - mean).powi(2))
+        .map(|_| ((0..n).map(|_| values[random.below(n)]).sum::<f64>() / n as f64 - mean).powi(2))
         .sum::<f64>()
         / REDRAWS as f64;
     Figure { mean, spread: variance.sqrt() }

@@ -6,6 +6,8 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
+use crate::base::vector::dot_in_lanes;
+
 /// Seconds around each frame whose mean is taken away.
 const LOCAL: f32 = 1.0;
 /// Below this root mean square, in dB, a stretch does not move: silence, a steady tone, noise.
@@ -96,26 +98,16 @@ impl Outline {
             if a.min(b) < quiet * (bands * count) as f64 {
                 return None;
             }
-            Some(f64::from(dot(self.frames(i, count), other.frames(j, count))) / (a * b).sqrt())
+            Some(
+                f64::from(dot_in_lanes::<_, 16>(self.frames(i, count), other.frames(j, count)))
+                    / (a * b).sqrt(),
+            )
         };
         let best = (frame(least)..=frame(most))
             .filter_map(|lag| Some((lag, at(lag)?)))
             .max_by(|x, y| x.1.total_cmp(&y.1).then(y.0.abs().cmp(&x.0.abs())))?;
         Some(Agreement { correlation: best.1 as f32, lag: best.0 as f32 / self.frames_per_second })
     }
-}
-
-/// Sum of products in sixteen lanes, which the compiler can compute side by side.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 16];
-    let (a16, b16) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = a16.remainder().iter().zip(b16.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a16.zip(b16) {
-        for lane in 0..16 {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Serialize, Serializer};
-use unicode_normalization::UnicodeNormalization;
-
 use super::{GenreError, id3};
+use crate::base::text::{self, clean};
+use serde::{Serialize, Serializer};
 
 /// A genre label: compared by key, shown as its user spells it.
 ///
@@ -33,7 +32,7 @@ impl Genre {
     /// A genre as spelt, without synonyms.
     pub fn plain(name: &str) -> Self {
         let name = clean(name);
-        Self { key: fold(&name).into(), name: name.into() }
+        Self { key: text::key(&name).into(), name: name.into() }
     }
 
     /// The spelling to show.
@@ -140,8 +139,8 @@ impl Taxonomy {
             if spelling.is_empty() || genre.is_empty() {
                 return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
             }
-            let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(fold(genre)) };
-            let key = fold(spelling);
+            let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(text::key(genre)) };
+            let key = text::key(spelling);
             // Marks and control characters fold to nothing, which is the name of no genre.
             if key.is_empty() || matches!(&meaning, Meaning::Genre(meant) if meant.is_empty()) {
                 return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
@@ -154,7 +153,7 @@ impl Taxonomy {
     /// One string taken whole as one genre: no splitting, no numbers. `None` when it names no genre.
     pub fn genre(&self, spelling: &str) -> Option<Genre> {
         let name = clean(spelling);
-        let mut key = fold(&name);
+        let mut key = text::key(&name);
         if key.is_empty() {
             return None;
         }
@@ -187,7 +186,7 @@ impl Taxonomy {
             for part in tag.as_ref().split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}']) {
                 let (numbers, text) = id3_references(part.trim());
                 if !text.is_empty() {
-                    if self.synonyms.contains_key(&fold(text)) {
+                    if self.synonyms.contains_key(&text::key(text)) {
                         push(self.genre(text));
                     } else {
                         for piece in text.split(['/', ',']) {
@@ -268,37 +267,6 @@ fn numbered(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Trims, drops control characters, and makes every run of white space one space.
-fn clean(text: &str) -> String {
-    let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The key of a spelling: NFKD without Latin accents, lower case, `&` and `+` read "and", letters and digits only.
-///
-/// A string without letters or digits is its own key in lower case.
-fn fold(text: &str) -> String {
-    let mut key = String::with_capacity(text.len());
-    for c in text.nfkd() {
-        match c {
-            '\u{300}'..='\u{36f}' => {}
-            '&' | '+' => key.push_str("and"),
-            'ß' => key.push_str("ss"),
-            'ø' | 'Ø' => key.push('o'),
-            'ł' | 'Ł' => key.push('l'),
-            'æ' | 'Æ' => key.push_str("ae"),
-            'œ' | 'Œ' => key.push_str("oe"),
-            c if c.is_alphanumeric() || unicode_normalization::char::is_combining_mark(c) => {
-                key.extend(c.to_lowercase());
-            }
-            _ => {}
-        }
-    }
-    // composed again, so that marks outside Latin (kana, Devanagari …) stay as they are written
-    let key: String = key.nfc().collect();
-    if key.is_empty() { clean(text).to_lowercase() } else { key }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -375,7 +343,7 @@ mod tests {
         fn any_string_is_read(tag in ".{0,40}") {
             for genre in Taxonomy::default().parse(&[tag]) {
                 prop_assert!(!genre.name().is_empty() && !genre.key().is_empty());
-                prop_assert_eq!(fold(genre.name()).is_empty(), false);
+                prop_assert_eq!(text::key(genre.name()).is_empty(), false);
             }
         }
     }

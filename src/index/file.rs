@@ -20,6 +20,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::base::atomic_file::AtomicFile;
 use crate::track::TrackId;
 
 use super::codes::{Codec, Codes, Meta, Plane};
@@ -191,31 +192,7 @@ impl<W: Write> Body<W> {
     }
 }
 
-/// How the names of files begin that are being written.
-const TEMPORARY: &str = ".voisin-index-";
-/// A temporary file of this age was left by a process that was killed.
-const ABANDONED: std::time::Duration = std::time::Duration::from_hours(1);
-
-/// Removes what killed processes left half-written beside `path`; nobody works on one file for an hour.
-pub(crate) fn remove_abandoned(path: &Path) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
-            continue;
-        }
-        let written = entry.metadata().and_then(|metadata| metadata.modified());
-        // Clocks are set back: an hour in the future is as good a sign as an hour ago.
-        let age = written.map(|written| match std::time::SystemTime::now().duration_since(written) {
-            Ok(age) => age,
-            Err(ahead) => ahead.duration(),
-        });
-        if age.is_ok_and(|age| age > ABANDONED) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Writes `write`'s output to `path`: to a temporary file beside it first, flushed to the disk, then renamed.
+/// Writes `write`'s output to `path`, whole or not at all.
 pub(crate) fn replace<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<T>,
@@ -224,20 +201,9 @@ pub(crate) fn replace<T>(
         let path = path.to_owned();
         move |source| IndexError::Io { path, doing, source }
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(io("creating"))?;
-    let written = write(file.as_file_mut()).map_err(io("writing"))?;
-    file.as_file().sync_all().map_err(io("flushing"))?;
-    file.persist(path).map_err(|error| error.error).map_err(io("renaming"))?;
-    #[cfg(unix)]
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("flushing the folder of"))?;
+    let mut file = AtomicFile::create(path).map_err(io("creating"))?;
+    let written = write(file.file()).map_err(io("writing"))?;
+    file.commit().map_err(io("replacing"))?;
     Ok(written)
 }
 

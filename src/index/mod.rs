@@ -52,6 +52,7 @@ use std::sync::Mutex;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use crate::base::vector::{self, NORM_TOLERANCE};
 use crate::track::TrackId;
 
 use crate::kernels::{Isa, isa};
@@ -72,8 +73,6 @@ pub use types::{
     SelfCheck,
 };
 
-/// How far from 1 a vector's norm may be.
-const NORM_TOLERANCE: f64 = 1e-3;
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
 const WALK_COST: usize = 60;
 /// Slots are numbered by 31 bits.
@@ -527,7 +526,7 @@ fn check_vector(track: Option<TrackId>, vector: &[f32], dimension: usize) -> Res
     if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
         return Err(IndexError::NotFinite { track, position });
     }
-    let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let norm = vector::norm(vector);
     if (norm - 1.).abs() > NORM_TOLERANCE {
         return Err(IndexError::Norm { track, norm, tolerance: NORM_TOLERANCE });
     }

@@ -6,6 +6,8 @@ use rayon::prelude::*;
 
 use super::codes::{Codec, Codes};
 use super::segment::Segment;
+use crate::base::atomic_file;
+
 use super::{IndexError, IndexOptions, IndexStamp, SearchParams, VectorIndex, file, tail_file};
 
 /// A tail of more than this share of the tracks is built in.
@@ -39,7 +41,7 @@ impl VectorIndex {
             graph: self.graph.as_ref(),
             hubs: self.hubs.as_ref(),
         };
-        file::remove_abandoned(path);
+        atomic_file::remove_abandoned(path);
         let root = file::save(path, parts)?;
         *saved = Some(root);
         if changed {

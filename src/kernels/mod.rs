@@ -1,7 +1,7 @@
 //! What needs a processor's vector instructions, memory of its own making or threads in step: convolutions and their
 //! gradients, MusiCNN's products and transforms, dot products of the index. All of voisin's unsafe code is here.
 //!
-//! One kernel source is compiled for every instruction set ([`simd`]) and chosen at run time ([`Isa`]). Not here: what
+//! One kernel source is compiled for every instruction set (`simd`) and chosen at run time ([`Isa`]). Not here: what
 //! the numbers mean. Networks are put together in [`crate::encoder`], vectors compared in [`crate::index`].
 
 #![allow(unsafe_code, reason = "vector instructions, memory shared by threads, files mapped into memory")]

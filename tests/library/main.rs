@@ -84,6 +84,9 @@ fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
             artist: Some(format!("Artist {}", seed % 5)),
             genres: vec!["Rock".into(), format!("Genre {}", seed % 3)],
             year: Some(1990 + (seed % 10) as i32),
+            mbid: Some(format!("{seed:08x}-7e6a-48da-86a9-c1c07a0f47ae")),
+            isrc: Some(format!("USRC1{seed:07}")),
+            licence: Some("CC BY 4.0".into()),
             ..TrackTags::default()
         },
         vector: vector(seed),
@@ -119,6 +122,9 @@ fn a_track_comes_back_as_it_went_in() {
         year: Some(-5),
         track_number: Some(u32::MAX),
         disc_number: Some(0),
+        mbid: None,
+        isrc: Some("odd\0".into()),
+        licence: Some(String::new()),
     };
     new.file.mtime_ns = -3;
     new.file.size = u64::MAX / 2;

@@ -8,7 +8,9 @@ mod common;
 mod damage;
 mod disk;
 mod hostile;
+mod leftovers;
 mod processes;
+mod strangers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -48,6 +48,15 @@ pub enum Detail {
 }
 
 impl Detail {
+    /// Its name, as [`FromStr`](std::str::FromStr) takes it; part of the key that the library keeps cluster ids under.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Coarse => "coarse",
+            Self::Default => "default",
+            Self::Fine => "fine",
+        }
+    }
+
     /// Leiden's resolution for this level; `None` is the one at which groups are most stable.
     pub fn resolution(self) -> Option<f64> {
         match self {

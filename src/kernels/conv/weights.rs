@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::base::random::Random;
+
 /// Variance that every batch norm of OpenL3 adds before the square root.
 pub const BATCH_NORM_EPS: f32 = 1e-3;
 
@@ -174,15 +176,9 @@ impl OpenL3Weights {
     /// Random weights that are the same on every machine: He-scaled convolutions, batch norms and
     /// biases near the identity but not at it.
     pub fn seeded(seed: u64, widths: &[usize; 8]) -> Self {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
-        // SplitMix64 (Steele, Lea and Flood 2014), a uniform number in [-1, 1).
-        let mut uniform = move || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
+        let start = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
+        let mut random = Random::new(start);
+        let mut uniform = move || 2.0 * random.f32() - 1.0;
         let mut norm = |channels: usize, mean: f32, var: f32| {
             let mut draw = |centre: f32, spread: f32| -> Vec<f32> {
                 (0..channels).map(|_| centre + spread * uniform()).collect()

@@ -17,6 +17,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::TrainError;
 use super::layout::{PENULTIMATE, Teacher};
+use crate::base::atomic_file;
 use crate::kernels::buffer::map_file;
 use crate::kernels::conv::{FRAMES, MELS, WINDOW};
 
@@ -128,7 +129,7 @@ pub(super) fn add_teachers(path: &Path, teachers: &[(Teacher, Vec<f32>)]) -> Res
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
 }
 
-/// Writes tensors to a file beside `path`, then renames it.
+/// Writes tensors to a file, whole or not at all.
 pub(super) fn write_safetensors(
     path: &Path,
     tensors: &[Tensor],
@@ -142,10 +143,7 @@ pub(super) fn write_safetensors(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| error.to_string())?;
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes)
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|error| error.to_string())
+    atomic_file::write(path, bytes).map_err(|error| error.to_string())
 }
 
 /// All prepared music of a folder, in memory as far as the system sees fit.

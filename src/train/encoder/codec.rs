@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use super::random::Random;
+use crate::base::random::Random;
 
 /// Lines of the transforms at 48 kHz: MP3 at 44.1 or 48 kHz; MP3 at 22.05 or 24 kHz, and nearly AAC.
 const SIZES: [usize; 2] = [576, 1152];
@@ -45,7 +45,7 @@ pub(super) struct Setting {
 impl Setting {
     /// Coders lower their edge with their rate: 32 kbit/s a channel is cut near 11 kHz, 64 near 16 kHz.
     pub(super) fn draw(random: &mut Random) -> Self {
-        let rate = RATES.0 * (RATES.1 / RATES.0).powf(random.unit());
+        let rate = RATES.0 * (RATES.1 / RATES.0).powf(random.f64());
         let edge = 11_000.0 * (rate / 32_000.0).powf(0.55) * random.range(0.9, 1.1);
         Self { size: random.below(SIZES.len()), rate, edge, distance: random.range(22.0, 34.0) }
     }
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn noise(length: usize) -> Vec<f32> {
-        let mut random = Random::new(5, 0);
+        let mut random = Random::stream(5, 0);
         (0..length).map(|_| random.range(-0.5, 0.5) as f32).collect()
     }
 
@@ -327,11 +327,11 @@ mod tests {
         assert!(power(&lines[196..]) < 1e-4 * power(&lines), "{} {}", power(&lines[196..]), power(&lines));
         for length in [0, 1, 575, 577, 5000] {
             let mut short = noise(length);
-            codec.round_trip(Setting::draw(&mut Random::new(length as u64, 0)), &mut short);
+            codec.round_trip(Setting::draw(&mut Random::stream(length as u64, 0)), &mut short);
             assert!(short.len() == length && short.iter().all(|x| x.is_finite()));
         }
         let mut silence = vec![0.0; 3000];
-        codec.round_trip(Setting::draw(&mut Random::new(1, 0)), &mut silence);
+        codec.round_trip(Setting::draw(&mut Random::stream(1, 0)), &mut silence);
         assert!(silence.iter().all(|&x| x == 0.0));
     }
 }

@@ -24,7 +24,6 @@ mod optimiser;
 mod options;
 mod prepare;
 mod probe;
-mod random;
 mod refine;
 mod run;
 mod student;

@@ -11,8 +11,9 @@ use super::cache::{self, TrackCrops};
 use super::codec::Codec;
 use super::layout::Teacher;
 use super::mix;
-use super::random::Random;
 use crate::audio;
+use crate::base::random::Random;
+use crate::base::vector::dot;
 use crate::encoder::{DeviceChoice, Encoder, ModelRef};
 use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
 use crate::kernels::conv::WINDOW;
@@ -322,7 +323,8 @@ impl<'a> Worker<'a> {
         let size = if mixed { mix::reach(patch_size) } else { patch_size };
         let digest = blake3::hash(track.name.as_bytes());
         let id = u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"));
-        let mut random = Random::new(options.seed, id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let mut random =
+            Random::stream(options.seed, id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d));
         let info = audio::probe(&track.path)?;
         let starts = places(audio::resampled_len(&info, RATE), options.crops, size, &mut random);
         // A mixture is always another: one spectrogram of it, degraded, is enough.
@@ -452,7 +454,7 @@ fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i6
     let before = (size - WINDOW_SAMPLES) as f64 / 2.0;
     (0..count)
         .map(|i| {
-            let middle = room.max(0.0) * (i as f64 + random.unit()) / count as f64;
+            let middle = room.max(0.0) * (i as f64 + random.f64()) / count as f64;
             let most = length as f64 - size as f64;
             if most < 0.0 { (most / 2.0).floor() as i64 } else { (middle - before).clamp(0.0, most) as i64 }
         })
@@ -479,7 +481,7 @@ fn low_pass() -> Vec<f32> {
 /// Every third sample of the filtered patch.
 fn decimate(patch: &[f32], taps: &[f32], out: &mut [f32]) {
     for (i, y) in out.iter_mut().enumerate() {
-        *y = super::head::dot(&patch[i * DECIMATION..][..taps.len()], taps);
+        *y = dot(&patch[i * DECIMATION..][..taps.len()], taps);
     }
 }
 

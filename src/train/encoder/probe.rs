@@ -69,12 +69,12 @@ fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> Head {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     #[test]
     fn a_linear_map_is_found_again() {
-        let mut random = Random::new(5, 5);
+        let mut random = Random::stream(5, 5);
         let (n, inputs, targets) = (400, 12, 5);
         let mut draw = |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal());
         let (x, map, shift) = (draw(n, inputs), draw(inputs, targets), draw(1, targets));

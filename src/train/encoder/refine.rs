@@ -5,7 +5,7 @@
 
 use super::TrainError;
 use super::cache::Dataset;
-use super::head::dot;
+use crate::base::vector::dot;
 use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 use crate::kernels::{Precision, isa};
 
@@ -252,12 +252,12 @@ pub(super) fn choose(vectors: &[Vec<f32>], groups: &[String]) -> (Option<Refinem
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     /// Groups differ in four quiet dimensions; three loud ones say nothing.
     fn made_up(noise: f64) -> (Vec<Vec<f32>>, Vec<String>) {
-        let mut random = Random::new(6, 6);
+        let mut random = Random::stream(6, 6);
         let (mut vectors, mut groups) = (Vec::new(), Vec::new());
         for group in 0..20 {
             let centre: Vec<f64> = (0..4).map(|_| random.normal()).collect();
@@ -281,7 +281,7 @@ mod tests {
         let refinement = refinement.unwrap();
         // Folded into a layer, the same numbers.
         let d = vectors[0].len();
-        let mut random = Random::new(1, 2);
+        let mut random = Random::stream(1, 2);
         let matrix: Vec<f32> = (0..d * d).map(|_| random.normal() as f32).collect();
         let offsets: Vec<f32> = (0..d).map(|_| random.normal() as f32).collect();
         let layer = |matrix: &[f32], offsets: &[f32], x: &[f32]| -> Vec<f32> {

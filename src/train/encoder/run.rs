@@ -13,10 +13,11 @@ use super::log;
 use super::loss::{self, Batch, LossParts};
 use super::optimiser::{self, AdamW, AdamWOptions};
 use super::options::{Progress, TrainOptions, Trained};
-use super::random::Random;
 use super::student::Student;
 use super::validate::{self, Validation};
 use super::{Head, TrainError};
+use crate::base::random::Random;
+use crate::base::vector::squared_norm;
 use crate::encoder::Device;
 use crate::kernels::conv::{OpenL3Weights, WINDOW};
 
@@ -246,8 +247,7 @@ impl<'a> Trainer<'a> {
         }
         let d = self.head.backward(&embeddings, &self.d_predictions, &mut self.head_gradients);
         self.net.backward(&d)?;
-        let length =
-            (optimiser::norm(self.net.state().gradients()) + optimiser::norm(&self.head_gradients)).sqrt();
+        let length = (squared_norm(self.net.state().gradients()) + squared_norm(&self.head_gradients)).sqrt();
         if !length.is_finite() {
             return Err(TrainError::Diverged { step: self.run.step, loss: losses.total });
         }
@@ -272,7 +272,7 @@ impl<'a> Trainer<'a> {
         let (batch, outputs) = (self.options.batch, self.layout.targets());
         let pairs = self.options.losses.contrast > 0.0;
         let fresh = if pairs { batch / 2 } else { batch };
-        let mut random = Random::new(self.options.seed, 0x57e9 ^ (self.run.step << 16));
+        let mut random = Random::stream(self.options.seed, 0x57e9 ^ (self.run.step << 16));
         let mut chosen = Vec::with_capacity(batch);
         for i in 0..fresh {
             let crop = self.draw(self.run.step * fresh as u64 + i as u64);
@@ -282,15 +282,13 @@ impl<'a> Trainer<'a> {
                 chosen.push(others[random.below(others.len())]);
             }
         }
-        let items: Vec<(usize, usize, u64)> = chosen
-            .iter()
-            .map(|&crop| (crop, random.below(self.data.variants(crop)), random.next()))
-            .collect();
+        let items: Vec<(usize, usize, u64)> =
+            chosen.iter().map(|&crop| (crop, random.below(self.data.variants(crop)), random.u64())).collect();
         let (data, colour) = (self.data, self.options.colour);
         self.mels.par_chunks_exact_mut(WINDOW).zip(&items).for_each(|(mel, &(crop, variant, seed))| {
             data.mel(crop, variant, mel);
             if colour {
-                augment::colour(mel, &mut Random::new(seed, 0));
+                augment::colour(mel, &mut Random::stream(seed, 0));
             }
         });
         for (row, &crop) in self.targets.chunks_exact_mut(outputs).zip(&chosen) {
@@ -305,7 +303,7 @@ impl<'a> Trainer<'a> {
         let (epoch, at) = (position / n, (position % n) as usize);
         if self.order.0 != epoch {
             let mut order = self.crops.clone();
-            Random::new(self.options.seed, 0xe9 ^ (epoch << 8)).shuffle(&mut order);
+            Random::stream(self.options.seed, 0xe9 ^ (epoch << 8)).shuffle(&mut order);
             self.order = (epoch, order);
         }
         self.order.1[at]

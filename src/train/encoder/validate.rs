@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::cache::Dataset;
-use super::head::dot;
 use super::layout::{Kind, Layout};
 use super::{Head, TrainError};
+use crate::base::vector::dot;
 use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 use crate::kernels::{Precision, isa};
 
@@ -252,14 +252,14 @@ fn agreement(a: &[f32], b: &[f32], kinds: &[Kind]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::super::layout::Teacher;
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     const TARGETS: usize = 250;
 
     #[test]
     fn perfect_and_useless_students() {
-        let mut random = Random::new(5, 5);
+        let mut random = Random::stream(5, 5);
         let teacher = Teacher { name: String::new(), penultimate: 200, tags: 50 };
         let layout = Layout { teachers: vec![teacher], styles: 0 };
         let n = 60;

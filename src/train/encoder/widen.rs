@@ -1,7 +1,7 @@
 //! Growing a network without changing its function (Chen, Goodfellow and Shlens, "`Net2Net`", ICLR 2016).
 
-use super::random::Random;
 use super::{Head, TrainError};
+use crate::base::random::Random;
 use crate::kernels::conv::{ConvWeights, NormWeights, OpenL3Weights};
 
 /// A wider network that computes the same, and a head that fits it.
@@ -24,7 +24,7 @@ pub fn widen(
             "cannot widen {old:?} to {widths:?}: expected no smaller width"
         )));
     }
-    let mut random = Random::new(seed, 0x31de);
+    let mut random = Random::stream(seed, 0x31de);
     let mut convs = Vec::with_capacity(8);
     let mut cin = 1;
     for (conv, &cout) in weights.convs.iter().zip(widths) {
@@ -92,7 +92,7 @@ mod tests {
         let head = Head::seeded(32, 250, 3);
         let (wide, wide_head) = widen(&weights, &head, &[32, 48, 16, 32, 48, 16, 64, 64], 4).unwrap();
         assert_eq!(wide.widths(), [32, 48, 16, 32, 48, 16, 64, 64]);
-        let mut random = Random::new(1, 1);
+        let mut random = Random::stream(1, 1);
         let mels: Vec<f32> = (0..2 * WINDOW).map(|_| random.range(-80.0, 0.0) as f32).collect();
         let predict = |weights: &OpenL3Weights, head: &Head| {
             let net = FastOpenL3::new(weights, isa().unwrap(), Precision::F32);

@@ -1,0 +1,15 @@
+//! `voisin train genre|encoder`.
+
+mod encoder;
+mod genre;
+
+use crate::cli::Ending;
+use crate::cli::args::TrainCommand;
+use crate::cli::context::Context;
+
+pub(crate) fn run(context: &Context, command: &TrainCommand) -> anyhow::Result<Ending> {
+    match command {
+        TrainCommand::Genre(args) => genre::run(context, args),
+        TrainCommand::Encoder(args) => encoder::run(context, &args.command),
+    }
+}
