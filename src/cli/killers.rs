@@ -139,6 +139,7 @@ fn judge(status: ExitStatus) -> Verdict {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "a test may fail by a panic")]
 mod tests {
     use super::*;
 

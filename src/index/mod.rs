@@ -175,6 +175,7 @@ impl VectorIndex {
         Ok(index)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the parts of an index")]
     fn assemble(
         options: IndexOptions,
         isa: Isa,
@@ -615,6 +616,7 @@ impl VectorIndex {
             .then_some(reach)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the state of one search")]
     fn take_listed(
         &self,
         query: &Query,

@@ -67,6 +67,7 @@ impl Buffer {
         }
     }
 
+    #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
     pub(super) fn as_slice(&self) -> &[f32] {
         let (start, len) = match &self.0 {
             Memory::Lines(lines) => (lines.as_ptr().cast(), 16 * lines.len()),
@@ -77,6 +78,7 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(start, len) }
     }
 
+    #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
         let (start, len) = match &mut self.0 {
             Memory::Lines(lines) => (lines.as_mut_ptr().cast(), 16 * lines.len()),

@@ -206,16 +206,13 @@ impl Classifier {
             return Err(EngineError::NoHead { what: "--precision" });
         }
         let among = genres_named(&options.among, &Taxonomy::default());
-        match FirstGuess::new(engine, embedder(engine.map(Engine::library))?, &among)? {
-            Some(guess) => {
-                tell(GenreNews::FirstGuess);
-                Ok(Self::FirstGuess(guess))
-            }
-            None => {
-                tell(GenreNews::NoTags);
-                Err(EngineError::NoLabels)
-            }
-        }
+        let embedder = embedder(engine.map(Engine::library))?;
+        let Some(guess) = FirstGuess::new(engine, embedder, &among)? else {
+            tell(GenreNews::NoTags);
+            return Err(EngineError::NoLabels);
+        };
+        tell(GenreNews::FirstGuess);
+        Ok(Self::FirstGuess(guess))
     }
 }
 
