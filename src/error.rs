@@ -29,6 +29,9 @@ pub enum Error {
     /// Clusters, maps, paths, playlists.
     #[error(transparent)]
     Explore(#[from] crate::explore::ExploreError),
+    /// Training encoders.
+    #[error(transparent)]
+    Train(#[from] crate::train::encoder::TrainError),
     /// Metrics and reports.
     #[cfg(feature = "cli")]
     #[error(transparent)]

@@ -103,6 +103,7 @@ mod explore;
 mod features;
 mod genre;
 mod index;
+mod kernels;
 mod library;
 mod metrics;
 mod track;
@@ -171,7 +172,7 @@ pub mod internals {
         };
     }
     rooms! {
-        audio encoder engine explore features genre index library metrics track
+        audio encoder engine explore features genre index kernels library metrics track
         #[cfg(feature = "cli")] eval
         #[cfg(feature = "train")] train
     }

@@ -75,6 +75,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
+    // Said here, once, and not wherever a kernel is first needed.
+    crate::kernels::isa()?;
     let context = Context::new(cli.global)?;
     match cli.command {
         Command::Demo(args) => verbs::demo::run(&context, &args),

@@ -11,7 +11,7 @@ pub enum EncoderError {
     #[cfg(feature = "import")]
     Import(Box<super::import::ImportError>),
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -113,8 +113,13 @@ pub enum EncoderError {
         /// Why not.
         reason: String,
     },
+    /// The thread that drives the GPU could not be started.
+    #[error("cannot start a thread for the GPU: use --device cpu")]
+    Thread(#[source] std::io::Error),
     /// The thread that drives the GPU ended before it answered.
-    #[error("the GPU stopped answering: see the messages above, or use --device cpu")]
+    #[error(
+        "the thread that drives the GPU ended before it answered: use --device cpu, and please report it"
+    )]
     DeviceStopped,
     /// A device that is not one of `auto`, `cpu`, `cuda`, `cuda:N`.
     #[error("unknown device \"{0}\": expected auto, cpu, cuda or cuda:N")]
@@ -143,6 +148,9 @@ pub enum EncoderError {
         /// Index of the window in the batch.
         window: usize,
     },
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] crate::kernels::IsaError),
     /// Candle failed.
     #[error("tensor computation: {0}")]
     Candle(#[from] candle_core::Error),

@@ -15,8 +15,8 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+mod backend;
 mod batcher;
-pub mod conv;
 mod device;
 mod embedding;
 mod error;
@@ -31,11 +31,10 @@ mod openl3;
 #[cfg(feature = "train")]
 mod openl3_train;
 mod projection;
-mod team;
+mod tensors;
 mod vgg;
 mod weights;
 
-pub use conv::Precision;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
@@ -47,3 +46,5 @@ pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 #[cfg(feature = "train")]
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use weights::{WeightTensor, Weights};
+
+pub use crate::kernels::Precision;

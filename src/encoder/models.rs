@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::conv::OpenL3Weights;
 #[cfg(feature = "import")]
 use super::import;
 use super::manifest::sha256_hex;
@@ -13,6 +12,7 @@ use super::openl3::fast_weights;
 use super::{EncoderError, ModelManifest, Weights};
 use crate::base::{atomic_file, directories, regular_file};
 use crate::features::{MelConfig, OpenL3Variant};
+use crate::kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = "musicnn-msd";

@@ -3,12 +3,13 @@
 use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
+use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
-use super::conv::Precision;
 use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
-use super::{conv, musicnn, openl3, vgg};
+use super::{musicnn, openl3, vgg};
+use crate::kernels::{Precision, conv, isa};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -66,25 +67,6 @@ pub struct Tagged {
     pub embeddings: Array2<f32>,
     /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`].
     pub logits: Array2<f32>,
-}
-
-/// What a pass gives, window after window.
-#[derive(Default)]
-pub(super) struct Pass {
-    pub(super) embeddings: Vec<f32>,
-    /// Empty where the network has no tags.
-    pub(super) logits: Vec<f32>,
-}
-
-/// A network on a device.
-pub(super) trait Backend: Send + Sync {
-    /// `mels` holds `n` whole windows.
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
-
-    /// Precision of its products.
-    fn precision(&self) -> Precision {
-        Precision::F32
-    }
 }
 
 impl Backend for conv::FastOpenL3 {
@@ -263,13 +245,13 @@ impl Encoder {
             in_candle(architecture, weights, device.candle(), Precision::F32)?
         } else {
             match architecture {
-                Architecture::OpenL3 => Box::new(conv::FastOpenL3::with_precision(
+                Architecture::OpenL3 => Box::new(conv::FastOpenL3::new(
                     &openl3::fast_weights(weights)?,
-                    conv::isa(),
+                    isa()?,
                     options.precision,
                 )),
-                Architecture::Musicnn => Box::new(musicnn::FastMusicnn::new(weights)?),
-                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?)),
+                Architecture::Musicnn => Box::new(musicnn::fast(weights, isa()?)?),
+                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?, isa()?)),
             }
         };
         Ok(Self { manifest, device: device.clone(), backend, projection, batch })

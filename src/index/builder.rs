@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::codes::{Codec, Codes};
 use super::graph::{Candidate, Graph, NONE};
-use super::kernel::Isa;
 use super::types::IndexOptions;
 use crate::base::random::Random;
+use crate::kernels::Isa;
 
 /// Room kept free in each row of links for repairs.
 const SPARE: usize = 4;

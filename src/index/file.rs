@@ -15,7 +15,8 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::{Mmap, MmapOptions};
+use crate::kernels::buffer::map_file;
+use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +110,7 @@ impl Sections {
         let hubs = take(if header.hubs { n } else { 0 }, 8)?;
         let pad = hubs.end.checked_next_multiple_of(PAGE)? - hubs.end;
         take(pad, 1)?;
-        let width = header.dimension.checked_next_multiple_of(super::kernel::ALIGN)?;
+        let width = header.dimension.checked_next_multiple_of(crate::kernels::dot::ALIGN)?;
         let hi = take(n, width)?;
         let lo = take(n, width)?;
         Some(Self { mean, meta, ids, links, ranked, upper, hubs, hi, lo })
@@ -332,11 +333,8 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let length = file.metadata().map_err(io("reading"))?.len();
     let damage = Damage(path.to_owned());
     damage.check(length >= PAGE as u64, "shorter than its head")?;
-    #[allow(unsafe_code)]
-    // All of it is read at once for its checksums: mapping every page now saves a fault for each.
-    // SAFETY: voisin never writes into an index file: it replaces it by renaming, which leaves this mapping's
-    // file as it was. Another program that truncated it in place could fault this process, as with any mapping.
-    let map = Arc::new(unsafe { MmapOptions::new().populate().map(&file) }.map_err(io("mapping"))?);
+    // All of it is read at once for its checksums.
+    let map = Arc::new(map_file(&file, true).map_err(io("mapping"))?);
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;

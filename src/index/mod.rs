@@ -35,7 +35,6 @@ mod error;
 mod file;
 mod graph;
 mod hubs;
-mod kernel;
 mod persist;
 mod rotation;
 mod segment;
@@ -56,11 +55,11 @@ use rayon::prelude::*;
 use crate::base::vector::{self, NORM_TOLERANCE};
 use crate::track::TrackId;
 
+use crate::kernels::{Isa, isa};
 use builder::Source;
 use codes::{Codec, Codes, Query};
 use graph::Graph;
 use hubs::{HubScale, Hubs};
-use kernel::Isa;
 use segment::Segment;
 use subset::Bitmap;
 use top::Top;
@@ -78,8 +77,8 @@ pub use types::{
 const WALK_COST: usize = 60;
 /// Slots are numbered by 31 bits.
 const MAX_VECTORS: usize = 1 << 31;
-/// Sums of products stay within 32 bits.
-const MAX_DIMENSION: usize = 16_384;
+/// Up to here sums of products stay within 32 bits, in every kernel and in the rotation.
+const MAX_DIMENSION: usize = 65_536;
 
 /// An index of unit vectors by track.
 ///
@@ -124,7 +123,7 @@ impl VectorIndex {
         if n >= MAX_VECTORS {
             return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: n });
         }
-        if dimension == 0 || dimension > 65_536 {
+        if !(1..=MAX_DIMENSION).contains(&dimension) {
             return Err(IndexError::Option {
                 name: "dimension",
                 expected: "1 to 65536",
@@ -143,12 +142,12 @@ impl VectorIndex {
         let codec = Codec::fit(dimension, order.iter().map(|&i| row(i)));
         let codes = Codes::encode(&codec, n, |slot| row(order[slot]));
         let ids = order.iter().map(|&i| ids[i]).collect();
-        Ok(Self::finish(*options, codec, Segment::new(ids, codes)))
+        Self::finish(*options, codec, Segment::new(ids, codes))
     }
 
     /// Builds the graph and measures widths.
-    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Self {
-        let isa = Isa::detect();
+    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
+        let isa = isa()?;
         let source = Source { isa, codec: &codec, codes: &base.codes };
         let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
         let tuning = tuning::measure(source, &base, graph.as_ref(), options.target_recall);
@@ -156,13 +155,14 @@ impl VectorIndex {
             // Every vector has to be found by the search that is the default.
             builder::repair(source, graph, tuning.ef(10));
         }
-        let mut index = Self::assemble(options, codec, base, graph, tuning, None);
+        let mut index = Self::assemble(options, isa, codec, base, graph, tuning, None);
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
-        index
+        Ok(index)
     }
 
     fn assemble(
         options: IndexOptions,
+        isa: Isa,
         codec: Codec,
         base: Segment,
         graph: Option<Graph>,
@@ -172,7 +172,7 @@ impl VectorIndex {
         let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
         Self {
             options,
-            isa: Isa::detect(),
+            isa,
             codec,
             base,
             graph,
@@ -215,6 +215,11 @@ impl VectorIndex {
     /// Whether `track` is in the index.
     pub fn contains(&self, track: TrackId) -> bool {
         self.slot(track).is_some()
+    }
+
+    /// Whether there is a graph to walk; small indexes are scanned.
+    pub fn has_graph(&self) -> bool {
+        self.graph.is_some()
     }
 
     /// All tracks, in ascending order.
@@ -334,34 +339,34 @@ impl VectorIndex {
         rows.par_chunks_exact(dimension).map(|query| self.search(query, k, params)).collect()
     }
 
-    /// Searches for ever more neighbours until `accept` has taken `k` of them or all have been offered.
+    /// Searches for ever more neighbours until `choose` has taken `k` of them or all have been offered.
     ///
-    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `accept` sees each
-    /// neighbour once, nearest first, and says whether it belongs in the result.
-    pub fn search_until(
+    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` sees each
+    /// neighbour once, in lists that are nearest first, and returns those that belong in the result. So what it needs
+    /// to know of them can be read once for a whole list.
+    pub fn search_until<E: From<IndexError>>(
         &self,
         query: &[f32],
         k: usize,
         params: &SearchParams<'_>,
-        mut accept: impl FnMut(&Neighbor) -> bool,
-    ) -> Result<Vec<Neighbor>, IndexError> {
+        mut choose: impl FnMut(Vec<Neighbor>) -> Result<Vec<Neighbor>, E>,
+    ) -> Result<Vec<Neighbor>, E> {
         check_vector(None, query, self.codec.dimension)?;
         let query = self.codec.query(query);
         let mut offered = std::collections::HashSet::new();
         let mut taken = Vec::new();
         let mut width = k.saturating_mul(3).saturating_add(10);
         while taken.len() < k {
-            let found = self.search_query(&query, width, params)?;
-            for neighbor in &found {
-                if taken.len() < k && offered.insert(neighbor.track) && accept(neighbor) {
-                    taken.push(*neighbor);
-                }
-            }
-            if found.len() < width {
+            let mut found = self.search_query(&query, width, params)?;
+            let is_all = found.len() < width;
+            found.retain(|neighbor| offered.insert(neighbor.track));
+            taken.extend(choose(found)?);
+            if is_all {
                 break;
             }
             width = width.saturating_mul(4);
         }
+        taken.truncate(k);
         Ok(taken)
     }
 

@@ -77,7 +77,7 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
         "architecture": architecture.to_string(),
         "device": device.description(),
         "threads": context.threads(),
-        "isa": crate::encoder::conv::isa().to_string(),
+        "isa": crate::kernels::isa()?.to_string(),
         "batch": n,
         "precision": encoder.precision().to_string(),
         "note": device.note(),
@@ -104,7 +104,7 @@ fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result
         "windows_per_second": per_second,
         "times_real_time": per_second * window,
         "threads": context.threads(),
-        "isa": crate::encoder::conv::isa().to_string(),
+        "isa": crate::kernels::isa()?.to_string(),
     }))
 }
 

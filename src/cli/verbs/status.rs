@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
@@ -78,7 +79,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // every label it knew is gone
                 Err(EngineError::NoLabels) => Ok(1.0),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(with_causes(&error)),
             };
             HeadJson {
                 trained_at: head.provenance.trained_at,
@@ -100,7 +101,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             changed_share: None,
             // It holds no labels to train on: which ones is for its owner to say again.
             retrain: false,
-            problem: Some(error.to_string()),
+            problem: Some(with_causes(&error)),
         }),
     }
 }
@@ -226,7 +227,7 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
         }
         Err(error) => {
             json.state = "unusable";
-            json.note = error.to_string();
+            json.note = with_causes(&error);
         }
     }
     let graph_from = IndexOptions::default().graph_from;

@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use half::{bf16, f16};
 
 use super::canonical::list;
-use super::graph::{elements, shorten};
+use super::constant::{elements, shorten};
 use super::pickle::{self, Id, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, Value};
 use super::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
 use crate::encoder::WeightTensor;

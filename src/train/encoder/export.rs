@@ -12,8 +12,8 @@ use super::layout::Layout;
 use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
 use crate::base::atomic_file;
-use crate::encoder::conv::OPENL3_WIDTHS;
 use crate::encoder::{Architecture, ModelManifest, ModelRef};
+use crate::kernels::conv::OPENL3_WIDTHS;
 
 /// What a model is called and said to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +83,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let mut whitening = Vec::new();
     if let Some(cache) = &options.corpus {
         let data = Dataset::open_with(cache, Some(&state.run.teachers[..1]))?;
-        let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset);
+        let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset)?;
         let (refinement, figures) = refine::choose(&vectors, &groups);
         whitening = figures;
         if let Some(refinement) = refinement {

@@ -3,9 +3,11 @@
 //! Labels are groups (packages, albums): tracks of one group are of one style more often than not. Whitening after Jégou
 //! and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening", ECCV 2012.
 
+use super::TrainError;
 use super::cache::Dataset;
 use crate::base::vector::dot;
-use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::{Precision, isa};
 
 /// Crops of a track that are looked at.
 const CROPS: usize = 4;
@@ -46,8 +48,8 @@ pub(super) fn track_vectors(
     weights: &OpenL3Weights,
     matrix: &[f32],
     offsets: &[f32],
-) -> (Vec<Vec<f32>>, Vec<String>) {
-    let net = FastOpenL3::new(weights);
+) -> Result<(Vec<Vec<f32>>, Vec<String>), TrainError> {
+    let net = FastOpenL3::new(weights, isa()?, Precision::F32);
     let inputs = net.dimension();
     let mut by_track = vec![Vec::new(); data.tracks().len()];
     for crop in 0..data.len() {
@@ -75,7 +77,7 @@ pub(super) fn track_vectors(
         vectors.push(rows.map(|(row, offset)| offset + dot(row, &mean)).collect());
         groups.push(data.tracks()[track].0.clone());
     }
-    (vectors, groups)
+    Ok((vectors, groups))
 }
 
 /// An affine map: `map · (x - mean)`; without a map only the mean is taken away.
