@@ -499,3 +499,20 @@ fn threads_and_order_change_no_vector() {
     assert_eq!(a.len(), 6);
     assert_eq!(a, b, "the same bits with 1 or 5 threads, at once or in pieces");
 }
+
+/// A reader that goes away (`| head`) ends the program quietly, and what was begun is finished: the trace is whole.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let sandbox = Sandbox::new();
+    let trace = sandbox.path("trace.json");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = sandbox
+        .command(["--trace", trace.to_str().unwrap(), "model", "list"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
+    let trace = fs::read_to_string(trace).unwrap();
+    assert!(serde_json::from_str::<Value>(&trace).is_ok(), "cut off: {trace}");
+}

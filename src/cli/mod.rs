@@ -109,3 +109,44 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Man(args) => verbs::man::run(Cli::command(), args.output.as_deref()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A command's help, then that of its subcommands; the options that all take stand at the top alone.
+    fn describe(command: &clap::Command, name: &str, page: &mut String) {
+        let mut shown = command.clone().disable_help_subcommand(true).term_width(100);
+        if name != "voisin" {
+            shown = shown.mut_args(|option| if option.is_global_set() { option.hide(true) } else { option });
+        }
+        let help = shown.mut_args(|option| option.hide_env_values(true)).render_long_help().to_string();
+        let help: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let _ = writeln!(page, "\n## {name}\n\n```text\n{}\n```", help.trim_end());
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            describe(below, &format!("{name} {}", below.get_name()), page);
+        }
+    }
+
+    /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --lib cli` writes it anew.
+    #[test]
+    #[cfg(all(feature = "train", feature = "import", feature = "trace"))]
+    fn the_reference_is_what_help_says() {
+        let mut command = Cli::command();
+        command.build();
+        let mut page = String::from(
+            "# Commands\n\nMade from the commands' own help; a test keeps it true. The options at the end of the first \
+             list belong to\nevery command.\n",
+        );
+        describe(&command, "voisin", &mut page);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+        if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &page).expect("docs/cli.md can be written");
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == page, "docs/cli.md is out of date: VOISIN_WRITE_DOCS=1 writes it anew");
+    }
+}
