@@ -375,8 +375,10 @@ impl VectorIndex {
             if let Some(reach) = self.reach(lists, k, params, &base) {
                 let take = |at: usize, pool: &mut [Candidate]| {
                     let mut top = Top::new(k);
-                    let enough = self.take_listed(&queries[at], k, params, reach, &base, pool, &mut top);
-                    enough.then_some(top)
+                    let within = |count: usize| self.reached(reach, count);
+                    let within: Option<&dyn Fn(usize) -> bool> =
+                        if params.ef.is_none() { Some(&within) } else { None };
+                    self.take(&queries[at], k, &base, pool, within, &mut top).then_some(top)
                 };
                 let tops = lists.nearest_of_all(self.isa, &self.base.codes, queries, reach, take);
                 let finish = |(query, top): (&Query, Option<Top>)| {
@@ -587,7 +589,8 @@ impl VectorIndex {
         let reach = self.reach(lists, k, params, allowed);
         let found = reach.is_some_and(|reach| {
             lists.nearest(self.isa, &self.base.codes, query, reach, None, |pool| {
-                self.take_listed(query, k, params, reach, allowed, pool, top)
+                let within = |count: usize| self.reached(reach, count);
+                self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
             })
         });
         if !found {
@@ -611,21 +614,10 @@ impl VectorIndex {
             .then_some(reach)
     }
 
-    fn take_listed(
-        &self,
-        query: &Query,
-        k: usize,
-        params: &SearchParams<'_>,
-        reach: Reach,
-        allowed: &Bitmap,
-        pool: &[Candidate],
-        top: &mut Top,
-    ) -> bool {
-        let within = |count: usize| {
-            let needed = self.tuning.reach(count);
-            needed.lists <= reach.lists && needed.codes <= reach.codes
-        };
-        self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
+    /// Whether a search of so much of the lists was wide enough for so many neighbours.
+    fn reached(&self, reach: Reach, count: usize) -> bool {
+        let needed = self.tuning.reach(count);
+        needed.lists <= reach.lists && needed.codes <= reach.codes
     }
 
     /// Puts the allowed of `pool`, nearest first by 8 bits, into `top`; whether they are as good as all that are allowed.
