@@ -12,7 +12,8 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin::encoder::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW, isa};
+use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::{Precision, isa};
 
 struct Options {
     weights: Option<String>,
@@ -109,10 +110,11 @@ fn main() -> Result<()> {
         Some(path) => load(path)?,
         None => OpenL3Weights::seeded(1, &OPENL3_WIDTHS),
     };
-    if !options.precision.is_available(isa()) {
+    let isa = isa()?;
+    if !options.precision.is_available(isa) {
         bail!("this processor has no {} products", options.precision);
     }
-    let net = FastOpenL3::with_precision(&weights, isa(), options.precision);
+    let net = FastOpenL3::new(&weights, isa, options.precision);
     if options.serve {
         return serve(&net);
     }
@@ -122,7 +124,7 @@ fn main() -> Result<()> {
         println!("{batch:>6} {:>12.1}", batch as f64 / time(&net, batch, repeats));
     }
     if options.train {
-        let (n, mut train) = (16, OpenL3Train::new(&weights));
+        let (n, mut train) = (16, OpenL3Train::new(&weights, isa, Precision::F32, Precision::F32));
         let mels = mels(n);
         let d = vec![0.01; train.forward(&mels, n).len()];
         train.backward(&d);

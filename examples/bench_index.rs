@@ -25,13 +25,13 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use voisin::index::{
+use voisin::internals::index::{
     Hubness, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex, k_occurrence_skewness,
 };
-use voisin::library::{
+use voisin::internals::library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
-use voisin::track::{ContentId, TrackId};
+use voisin::internals::track::{ContentId, TrackId};
 
 /// 1 − ⟨a, b⟩ of unit vectors, by the widest instructions there are: what a user of `hnsw_rs` could write.
 struct UnitDistance;

@@ -47,7 +47,7 @@ default)
     for among in "" "classical,electronic,ambient,pop,rock"; do
         printf '\n== %s\n' "${among:-all sixteen genres}"
         target/release/voisin classify "$data"/emotify-dev/*/*.mp3 --format csv ${among:+--among "$among"} > "$work/guess.csv" || true
-        # path,genre,probability,basis; no path here has a comma
+        # path,genre,probability,unknown,best; no path here has a comma
         awk -F, 'NR > 1 {
             n = split($1, part, "/"); label = part[n - 1]; if (label == "rock") label = "pop"
             said = tolower($2); if (said == "ambient") said = "electronic"; if (said == "rock") said = "pop"

@@ -8,27 +8,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Sandbox, noise_wav, tone_wav};
+use common::{Sandbox, code, json, noise_wav, text, tone_wav};
 use serde_json::Value;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr));
-    })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or(-1)
-}
 
 /// A library with some of the demo's tracks; made once per test that changes it.
 fn small_library(sandbox: &Sandbox) -> PathBuf {
@@ -369,8 +355,29 @@ fn help_completions_and_manual() {
 }
 
 #[test]
+fn an_instruction_set_that_cannot_be_had_is_an_error() {
+    let sandbox = Sandbox::new();
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    for (name, said) in [("sse9", "unknown instruction set \"sse9\""), (foreign, "this machine lacks")] {
+        let output = sandbox.command(["status"]).env("VOISIN_ISA", name).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let message = text(&output.stderr);
+        assert!(
+            message.contains(said) && message.contains("portable") && message.contains("unset"),
+            "{message}"
+        );
+        assert_eq!(message.matches("VOISIN_ISA").count(), 1, "{message}");
+    }
+    for name in ["", "portable", "Portable"] {
+        let mut command = sandbox.command(["bench", "mel", "--seconds", "0.1", "--format", "json"]);
+        let isa = json(&command.env("VOISIN_ISA", name).output().unwrap())["isa"].clone();
+        assert!(name.is_empty() || isa == "portable", "{isa}");
+    }
+}
+
+#[test]
 fn bench_says_what_ran() {
-    use voisin::encoder::{Precision, conv};
+    use voisin::internals::kernels::{Precision, isa};
     let sandbox = Sandbox::new();
     let measured = |precision| {
         let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];
@@ -383,9 +390,9 @@ fn bench_says_what_ran() {
         (&1.into(), &1.into(), &"f32".into())
     );
     assert!(result["windows_per_second"].as_f64().unwrap() > 0.0);
-    assert_eq!(result["isa"], conv::isa().to_string());
+    assert_eq!(result["isa"], isa().unwrap().to_string());
     // Asked for where the processor lacks it, bf16 is not claimed.
-    let best = if Precision::Bf16.is_available(conv::isa()) { "bf16" } else { "f32" };
+    let best = if Precision::Bf16.is_available(isa().unwrap()) { "bf16" } else { "f32" };
     assert_eq!(measured("bf16")["precision"], best);
 }
 

@@ -4,10 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{D, Device, Result, Tensor, Var};
-use voisin::encoder::conv::{
-    Activation, Conv3x3, FastOpenL3, Isa, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, Precision, WINDOW,
-    conv3x3, isa,
-};
+use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::{Isa, Precision};
 
 /// Uniform numbers in [-1, 1), the same on every machine.
 fn random(seed: u64, len: usize) -> Vec<f32> {
@@ -34,92 +32,21 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).fold(0f32, |a, (x, y)| a.max((x - y).abs())) / scale
 }
 
-fn instruction_sets() -> Vec<Isa> {
-    Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+fn isa() -> Isa {
+    voisin::internals::kernels::isa().unwrap()
+}
+
+/// An instruction set with products of bf16.
+fn with_bf16() -> Option<Isa> {
+    let found = Isa::available().into_iter().find(|isa| Precision::Bf16.is_available(*isa));
+    if found.is_none() {
+        eprintln!("skipped: this processor has no bf16 products");
+    }
+    found
 }
 
 fn flat(x: &Tensor) -> Result<Vec<f32>> {
     x.flatten_all()?.to_vec1()
-}
-
-#[test]
-fn winograd_equals_candles_conv2d_for_every_shape() -> Result<()> {
-    let device = Device::Cpu;
-    // (batch, in, out, rows, columns): odd sizes, one channel, sizes below a tile, large batches.
-    let shapes = [
-        (1, 1, 1, 1, 1),
-        (1, 1, 64, 13, 7),
-        (2, 3, 5, 4, 4),
-        (1, 16, 16, 5, 9),
-        (3, 17, 33, 6, 2),
-        (1, 64, 64, 21, 30),
-        (2, 48, 80, 9, 11),
-        (1, 130, 144, 8, 13),
-        (5, 32, 16, 1, 17),
-        (33, 8, 24, 7, 5),
-        (4, 96, 112, 3, 3),
-        (1, 256, 128, 12, 10),
-        (17, 20, 20, 15, 4),
-    ];
-    for (case, (n, cin, cout, h, w)) in shapes.into_iter().enumerate() {
-        let seed = case as u64 * 10 + 1;
-        let (x, bias) = (random(seed, n * cin * h * w), random(seed + 1, cout));
-        let weight = random(seed + 2, cout * cin * 9);
-        let tx = Tensor::from_slice(&x, (n, cin, h, w), &device)?;
-        let tw = Tensor::from_slice(&weight, (cout, cin, 3, 3), &device)?;
-        let tb = Tensor::from_slice(&bias, (1, cout, 1, 1), &device)?;
-        let linear = tx.conv2d(&tw, 1, 1, 1, 1)?.broadcast_add(&tb)?;
-        let relu = linear.relu()?;
-        for isa in instruction_sets() {
-            for (activation, expected) in [
-                (Activation::Linear, flat(&linear)?),
-                (Activation::Relu, flat(&relu)?),
-                (Activation::ReluPool, if h > 1 && w > 1 { flat(&relu.max_pool2d(2)?)? } else { Vec::new() }),
-            ] {
-                let conv = Conv3x3::with_isa(&weight, &bias, cin, cout, activation, isa);
-                let found = conv.forward_slice(&x, n, h, w);
-                let error = relative_error(&found, &expected);
-                assert!(error < 1e-4, "{isa} {activation:?} {n}×{cin}→{cout} {h}×{w}: {error:e}");
-            }
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn tensor_forms_take_any_layout() -> Result<()> {
-    let device = Device::Cpu;
-    let (weight, bias) = (random(1, 24 * 12 * 9), random(2, 24));
-    let x = Tensor::from_vec(random(3, 2 * 9 * 12 * 10), (2, 9, 12, 10), &device)?.transpose(1, 2)?;
-    let tw = Tensor::from_slice(&weight, (24, 12, 3, 3), &device)?;
-    let tb = Tensor::from_slice(&bias, 24, &device)?;
-    let expected = x.contiguous()?.conv2d(&tw, 1, 1, 1, 1)?.broadcast_add(&tb.reshape((1, 24, 1, 1))?)?;
-    let fixed = Conv3x3::new(&weight, &bias, 12, 24, Activation::Linear).forward(&x)?;
-    assert!(relative_error(&flat(&fixed)?, &flat(&expected)?) < 1e-5);
-    assert!(relative_error(&flat(&conv3x3(&x, &tw, &tb)?)?, &flat(&expected)?) < 1e-5);
-    assert!(Conv3x3::new(&weight, &bias, 12, 24, Activation::Linear).forward(&x.narrow(1, 0, 5)?).is_err());
-    assert!(conv3x3(&x.narrow(1, 0, 5)?, &tw, &tb).is_err());
-    Ok(())
-}
-
-#[test]
-fn conv3x3_gradients_equal_candles_autograd() -> Result<()> {
-    let device = Device::Cpu;
-    for (n, cin, cout, h, w) in [(1, 1, 1, 3, 5), (2, 16, 32, 9, 10), (3, 5, 18, 7, 4), (2, 144, 160, 6, 5)] {
-        let x = Var::from_vec(random(1, n * cin * h * w), (n, cin, h, w), &device)?;
-        let weight = Var::from_vec(random(2, cout * cin * 9), (cout, cin, 3, 3), &device)?;
-        let bias = Var::from_vec(random(3, cout), cout, &device)?;
-        let target = Tensor::from_vec(random(4, n * cout * h * w), (n, cout, h, w), &device)?;
-        let candle = x.conv2d(&weight, 1, 1, 1, 1)?.broadcast_add(&bias.reshape((1, cout, 1, 1))?)?;
-        let expected = (candle.sqr()? * &target)?.sum_all()?.backward()?;
-        let found = (conv3x3(&x, &weight, &bias)?.sqr()? * &target)?.sum_all()?.backward()?;
-        for (name, var) in [("x", &x), ("weight", &weight), ("bias", &bias)] {
-            let (found, expected) = (found.get(var).unwrap(), expected.get(var).unwrap());
-            let error = relative_error(&flat(found)?, &flat(expected)?);
-            assert!(error < 1e-4, "{name} of {n}×{cin}→{cout} {h}×{w}: {error:e}");
-        }
-    }
-    Ok(())
 }
 
 /// A parameter as a Candle variable, under its name.
@@ -196,8 +123,8 @@ fn fast_openl3_equals_the_network_in_candle_on_every_instruction_set() -> Result
     let mels = mels(5, n * WINDOW);
     let x = Tensor::from_slice(&mels, (n, 1, 128, 199), &Device::Cpu)?;
     let expected = flat(&Vars::new(&weights).forward(&x, false)?)?;
-    for isa in instruction_sets() {
-        let net = FastOpenL3::with_isa(&weights, isa);
+    for isa in Isa::available() {
+        let net = FastOpenL3::new(&weights, isa, Precision::F32);
         let mut out = vec![0.0; n * net.dimension()];
         net.forward(&mels, n, &mut out);
         let error = relative_error(&out, &expected);
@@ -212,7 +139,7 @@ fn fast_openl3_at_full_width_equals_candle() -> Result<()> {
     let mels = mels(6, WINDOW);
     let x = Tensor::from_slice(&mels, (1, 1, 128, 199), &Device::Cpu)?;
     let expected = flat(&Vars::new(&weights).forward(&x, false)?)?;
-    let net = FastOpenL3::new(&weights);
+    let net = FastOpenL3::new(&weights, isa(), Precision::F32);
     let mut out = vec![0.0; 512];
     net.forward(&mels, 1, &mut out);
     let error = relative_error(&out, &expected);
@@ -222,15 +149,12 @@ fn fast_openl3_at_full_width_equals_candle() -> Result<()> {
 
 #[test]
 fn bf16_products_keep_the_vectors_direction() {
-    if !Precision::Bf16.is_available(Isa::Avx512) {
-        eprintln!("skipped: this processor has no bf16 products");
-        return;
-    }
+    let Some(isa) = with_bf16() else { return };
     let weights = OpenL3Weights::seeded(5, &[16, 16, 48, 32, 80, 64, 96, 128]);
     let n = 9;
     let mels = mels(15, n * WINDOW);
     let run = |precision: Precision, batch: usize| {
-        let net = FastOpenL3::with_precision(&weights, Isa::Avx512, precision);
+        let net = FastOpenL3::new(&weights, isa, precision);
         assert_eq!(net.precision(), precision);
         let mut out = vec![0.0; n * net.dimension()];
         for start in (0..n).step_by(batch) {
@@ -252,7 +176,7 @@ fn bf16_products_keep_the_vectors_direction() {
 #[test]
 fn results_are_the_same_bits_whatever_batch_and_threads() {
     let weights = OpenL3Weights::seeded(11, &[16, 32, 32, 64, 48, 128, 64, 64]);
-    let net = FastOpenL3::new(&weights);
+    let net = FastOpenL3::new(&weights, isa(), Precision::F32);
     let n = 19;
     let mels = mels(8, n * WINDOW);
     let run = |threads: usize, batch: usize| {
@@ -275,7 +199,7 @@ fn results_are_the_same_bits_whatever_batch_and_threads() {
 
 #[test]
 fn training_gradients_equal_candles_autograd() -> Result<()> {
-    for (isa, (h, w, n)) in instruction_sets().into_iter().zip([(24, 35, 3), (16, 24, 2), (17, 16, 4)]) {
+    for (isa, (h, w, n)) in Isa::available().into_iter().zip([(24, 35, 3), (16, 24, 2), (17, 16, 4)]) {
         let weights = OpenL3Weights::seeded(21, &[16, 32, 48, 16, 32, 48, 144, 64]);
         let mut train = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
         let mels = mels(9, n * h * w);
@@ -320,14 +244,7 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut train = OpenL3Train::with_input(
-                &weights,
-                h,
-                w,
-                voisin::encoder::conv::isa(),
-                Precision::F32,
-                Precision::F32,
-            );
+            let mut train = OpenL3Train::with_input(&weights, h, w, isa(), Precision::F32, Precision::F32);
             let mut losses = Vec::new();
             for _ in 0..8 {
                 let out = train.forward(&mels, n);
@@ -357,10 +274,10 @@ fn running_statistics_follow_batches_and_serve_inference() {
     let weights = OpenL3Weights::seeded(41, &[16, 16, 16, 16, 32, 32, 32, 48]);
     let n = 3;
     let mels = mels(14, n * WINDOW);
-    let mut train = OpenL3Train::new(&weights);
+    let mut train = OpenL3Train::new(&weights, isa(), Precision::F32, Precision::F32);
     train.set_momentum(1.0);
     let expected = train.forward(&mels, n);
-    let net = FastOpenL3::new(&train.weights());
+    let net = FastOpenL3::new(&train.weights(), isa(), Precision::F32);
     let mut out = vec![0.0; n * net.dimension()];
     net.forward(&mels, n, &mut out);
     let error = relative_error(&out, &expected);
@@ -389,17 +306,14 @@ fn weights_are_checked_by_name_and_length() {
 
 #[test]
 fn bf16_backward_only_rounds() {
-    if !Precision::Bf16.is_available(Isa::Avx512) {
-        eprintln!("skipped: this processor has no bf16 products");
-        return;
-    }
+    let Some(isa) = with_bf16() else { return };
     // Odd numbers of tiles, so that pairs of tiles meet a window's end.
     let (h, w, n) = (36, 44, 3);
     let weights = OpenL3Weights::seeded(51, &[32, 16, 48, 64, 144, 128, 160, 96]);
     let mels = mels(16, n * h * w);
     let target = random(17, n * 96);
     let run = |backward: Precision| {
-        let mut train = OpenL3Train::with_input(&weights, h, w, Isa::Avx512, Precision::F32, backward);
+        let mut train = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, backward);
         train.forward(&mels, n);
         train.backward(&target);
         let layout = train.layout().to_vec();

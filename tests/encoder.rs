@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, s};
-use voisin::encoder::{
-    Architecture, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, Engine, ModelRef, Weights,
+use voisin::internals::encoder::{
+    Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelRef, Weights,
     models,
 };
 
@@ -93,9 +93,9 @@ fn musicnn_agrees_with_the_wheels_own_graph() {
 fn vgg_agrees_with_the_wheels_own_graph() {
     let expected = golden("vgg.npy");
     let mels = spectrograms(5, 96, 187, 7.0);
-    for engine in [Engine::Fast, Engine::Candle] {
+    for engine in [CpuPath::Fast, CpuPath::Candle] {
         let encoder = Encoder::new(
-            voisin::encoder::ModelManifest {
+            voisin::internals::encoder::ModelManifest {
                 architecture: Architecture::Vgg,
                 dimension: 256,
                 tags: None,
@@ -170,7 +170,7 @@ fn our_own_model_is_described_truly_and_the_same_on_both_paths() {
         let encoder = Encoder::load_with(&ModelRef::Name("voisin-2".into()), &cpu(), &options).unwrap();
         encoder.encode_with_tags(&mels, 3).unwrap()
     };
-    let (fast, slow) = (encode(Engine::Fast), encode(Engine::Candle));
+    let (fast, slow) = (encode(CpuPath::Fast), encode(CpuPath::Candle));
     for i in 0..3 {
         let vector = relative_error(fast.embeddings.row(i), slow.embeddings.row(i));
         let tags = relative_error(fast.logits.row(i), slow.logits.row(i));

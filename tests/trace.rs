@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tracing_subscriber::prelude::*;
-use voisin::encoder::{Architecture, DeviceChoice, Encoder, EncoderOptions, Engine, Weights};
+use voisin::internals::encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, Weights};
 
 /// What `--trace` relies on: every layer leaves a span, in Candle and in the fast path.
 #[test]
@@ -16,7 +16,7 @@ fn runs_can_be_traced() {
     let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new().file(&path).build();
     let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::with_default(subscriber, || {
-        let candle = EncoderOptions { engine: Engine::Candle, ..EncoderOptions::default() };
+        let candle = EncoderOptions { engine: CpuPath::Candle, ..EncoderOptions::default() };
         let weights = Weights::random(Architecture::OpenL3, 1);
         let manifest = Encoder::random(Architecture::OpenL3, 1, &cpu).unwrap().manifest().clone();
         let encoder = Encoder::new(manifest, &weights, &cpu, &candle).unwrap();

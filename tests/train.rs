@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use sha2::Digest as _;
-use voisin::encoder::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
-use voisin::train::encoder::{
+use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::{Precision, isa};
+use voisin::internals::train::encoder::{
     Checkpoint, Dataset, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, export, prepare,
     train,
 };
@@ -203,14 +204,14 @@ fn prepares_trains_resumes_and_exports() {
     .expect("the weights can be written");
     assert!(exported.bytes < 10_000_000, "{}", exported.bytes);
     let state = Checkpoint::load(&checkpoint).expect("a checkpoint");
-    let device = voisin::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
-    let model = voisin::encoder::ModelRef::from(exported.path.as_path());
-    let encoder = voisin::encoder::Encoder::load(&model, &device).expect("the model loads");
+    let device = voisin::internals::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin::internals::encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin::internals::encoder::Encoder::load(&model, &device).expect("the model loads");
     data.mel(3, 0, &mut mel);
     let wide = encoder.encode_with_tags(&mel, 1).expect("it encodes");
     assert_eq!(encoder.encode(&mel, 1).expect("it encodes"), wide.embeddings);
     assert_eq!(encoder.manifest().tags.as_ref().map(Vec::len), Some(50));
-    let net = FastOpenL3::new(&state.average);
+    let net = FastOpenL3::new(&state.average, isa().unwrap(), Precision::F32);
     let mut narrow = vec![0.0; net.dimension()];
     net.forward(&mel, 1, &mut narrow);
     let predicted = state.head_average.forward(&narrow);
@@ -238,7 +239,7 @@ fn prepares_trains_resumes_and_exports() {
     let further = train(&further, &mut |_| true).expect("a model can be trained on").checkpoint;
     let (old, new) = (&state.average.convs[0].weight, &further.network.convs[0].weight);
     assert!(old.iter().zip(new).all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1)));
-    let net = FastOpenL3::new(&state.average);
+    let net = FastOpenL3::new(&state.average, isa().unwrap(), Precision::F32);
     let (mut error, mut plain) = (0.0, 0.0);
     for crop in (0..data.len()).filter(|&crop| data.tracks()[data.track(crop)].0 != "album 2") {
         data.mel(crop, 0, &mut mel);
@@ -267,8 +268,8 @@ fn prepares_trains_resumes_and_exports() {
 }
 
 /// A model with random weights and tags, as a second teacher.
-fn vgg_teacher(folder: &Path) -> voisin::encoder::ModelRef {
-    use voisin::encoder::{Architecture, ModelManifest, Weights, models};
+fn vgg_teacher(folder: &Path) -> voisin::internals::encoder::ModelRef {
+    use voisin::internals::encoder::{Architecture, ModelManifest, Weights, models};
     std::fs::create_dir_all(folder).expect("a temporary folder can be made");
     let path = folder.join("vgg-test.safetensors");
     Weights::random(Architecture::Vgg, 4).to_safetensors(&path).expect("weights can be written");
@@ -283,7 +284,7 @@ fn vgg_teacher(folder: &Path) -> voisin::encoder::ModelRef {
     };
     let card = folder.join("vgg-test.json");
     std::fs::write(&card, serde_json::to_string(&manifest).expect("a manifest is JSON")).expect("as above");
-    voisin::encoder::ModelRef::from(card.as_path())
+    voisin::internals::encoder::ModelRef::from(card.as_path())
 }
 
 #[test]
@@ -330,7 +331,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert!((0..8).all(|crop| at_once.targets(crop) == two.targets(crop)));
     // Other crops than were prepared are refused track by track.
     let mut other = both.clone();
-    other.teachers.push(voisin::encoder::ModelRef::default());
+    other.teachers.push(voisin::internals::encoder::ModelRef::default());
     assert!(matches!(prepare(&other, &|_| true), Err(TrainError::Options(_))), "the same teacher twice");
 
     // Both teachers and the styles; cut off and resumed.
@@ -384,9 +385,9 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         corpus: None,
     };
     let exported = export(&export_options).expect("the weights can be written");
-    let device = voisin::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
-    let model = voisin::encoder::ModelRef::from(exported.path.as_path());
-    let encoder = voisin::encoder::Encoder::load(&model, &device).expect("the model loads");
+    let device = voisin::internals::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin::internals::encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin::internals::encoder::Encoder::load(&model, &device).expect("the model loads");
     let vector = encoder.encode(&a, 1).expect("it encodes");
     assert!(vector.iter().take(456).all(|x| *x != 0.0) && vector.iter().skip(456).all(|x| *x == 0.0));
     export_options.frames = vec![("nobody".to_owned(), 1.0)];
@@ -473,7 +474,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
 
 #[test]
 fn a_narrow_student_is_exported_narrow_or_wide() {
-    use voisin::encoder::{DeviceChoice, Encoder, EncoderOptions, Engine, ModelRef};
+    use voisin::internals::encoder::{CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let cache = prepared(folder);
@@ -506,10 +507,10 @@ fn a_narrow_student_is_exported_narrow_or_wide() {
         let encoder = Encoder::load_with(model, &device, &options).expect("the model loads");
         encoder.encode(&mel, 1).expect("it encodes")
     };
-    let fast = encode(&narrow, Engine::Fast);
+    let fast = encode(&narrow, CpuPath::Fast);
     let largest = fast.iter().fold(0.0f32, |most, x| most.max(x.abs()));
     for (other, what) in
-        [(encode(&narrow, Engine::Candle), "Candle"), (encode(&wide, Engine::Fast), "widened")]
+        [(encode(&narrow, CpuPath::Candle), "Candle"), (encode(&wide, CpuPath::Fast), "widened")]
     {
         let error = fast.iter().zip(&other).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(error < 5e-3 * largest, "{what}: {error} of {largest}");

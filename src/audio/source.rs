@@ -15,9 +15,11 @@ use super::AudioError;
 #[derive(Debug)]
 pub(super) struct Source {
     file: File,
-    /// First byte of the file that is seen.
+    /// Bytes that stand in for a header; usually none.
+    head: Vec<u8>,
+    /// First byte of the file that is seen, behind the head.
     start: u64,
-    /// Bytes seen.
+    /// Bytes seen, the head included.
     length: u64,
     /// Position within the part.
     position: u64,
@@ -39,7 +41,8 @@ impl Source {
         }
         let start = leading_tags(&mut file, metadata.len()).map_err(error)?;
         let end = trailing_tags(&mut file, start, metadata.len()).map_err(error)?;
-        let mut source = Self { file, start, length: end - start, position: 0, patches: Vec::new() };
+        let mut source =
+            Self { file, head: Vec::new(), start, length: end - start, position: 0, patches: Vec::new() };
         source.repair_riff().map_err(error)?;
         source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
@@ -78,6 +81,7 @@ impl Source {
         }
         let mut patches = vec![(0, *b"RIFF"), (4, [0xff; 4])];
         let mut data64 = None;
+        let mut short_format = None;
         let mut position = 12;
         // A real file has a handful of chunks before its data; the bound keeps a hostile one short.
         for _ in 0..1024 {
@@ -93,6 +97,12 @@ impl Source {
                     data64 = sizes[8..16].try_into().ok().map(u64::from_le_bytes);
                 }
             }
+            if &chunk[0..4] == b"fmt " && size == 16 {
+                let mut format = [0; 16];
+                if read_up_to(self, &mut format)? == 16 && matches!(format[..2], [6 | 7, 0]) {
+                    short_format = Some(format);
+                }
+            }
             if &chunk[0..4] == b"data" {
                 let body = position + 8;
                 let available = self.length.saturating_sub(body);
@@ -104,6 +114,12 @@ impl Source {
                 let length = claimed.min(available);
                 self.length = body + length;
                 let stated = u32::try_from(length).unwrap_or(u32::MAX);
+                if let Some(format) = short_format {
+                    self.start += body;
+                    self.head = law_header(format, stated);
+                    self.length = self.head.len() as u64 + length;
+                    return Ok(());
+                }
                 patches.push((position + 4, stated.to_le_bytes()));
                 self.patches = patches;
                 return Ok(());
@@ -142,8 +158,22 @@ impl Source {
     }
 }
 
+/// The header of an A-law or mu-law WAV file whose format chunk has the 16 bytes that early writers gave it, with the two
+/// more that Symphonia expects: the length of an extension, which is zero.
+fn law_header(format: [u8; 16], data: u32) -> Vec<u8> {
+    [b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0", &format[..], &[0, 0], b"data", &data.to_le_bytes()].concat()
+}
+
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let head = usize::try_from(self.position).ok().and_then(|position| self.head.get(position..));
+        if let Some(head) = head.filter(|head| !head.is_empty()) {
+            let n = head.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&head[..n]);
+            let position = self.position + n as u64;
+            self.seek(SeekFrom::Start(position))?;
+            return Ok(n);
+        }
         let left = self.length.saturating_sub(self.position);
         let wanted = left.min(buffer.len() as u64) as usize;
         let n = self.file.read(&mut buffer[..wanted])?;
@@ -169,8 +199,9 @@ impl Seek for Source {
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         let target = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let behind = target.saturating_sub(self.head.len() as u64);
         let absolute =
-            self.start.checked_add(target).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+            self.start.checked_add(behind).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         self.file.seek(SeekFrom::Start(absolute))?;
         self.position = target;
         Ok(target)

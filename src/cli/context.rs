@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::encoder::{Encoder, EncoderOptions, ModelRef, Precision, models_dir};
-use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
-use crate::library::{Library, OpenMode, default_dir};
 use anyhow::{Context as _, bail};
 
-use super::args::{EngineKind, Global};
+use super::args::Global;
 use super::render::Console;
+use crate::encoder::{Encoder, EncoderError, EncoderOptions, ModelRef, Precision, models, models_dir};
+use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
+use crate::library::{Library, OpenMode, default_dir};
 
 /// The program's surroundings, as the global options describe them.
 pub(crate) struct Context {
@@ -20,6 +20,7 @@ pub(crate) struct Context {
     stop: Arc<AtomicBool>,
     embedder: OnceCell<Arc<Embedder>>,
     /// Writes the trace when it is dropped.
+    #[cfg(feature = "trace")]
     _trace: Option<tracing_chrome::FlushGuard>,
 }
 
@@ -32,8 +33,14 @@ impl Context {
                 .build_global()
                 .context("cannot start the threads asked for")?;
         }
-        let trace = global.trace.as_deref().map(start_trace).transpose()?;
-        Ok(Self { global, console, stop: Arc::default(), embedder: OnceCell::new(), _trace: trace })
+        Ok(Self {
+            #[cfg(feature = "trace")]
+            _trace: global.trace.as_deref().map(start_trace).transpose()?,
+            global,
+            console,
+            stop: Arc::default(),
+            embedder: OnceCell::new(),
+        })
     }
 
     /// Where the library is.
@@ -43,9 +50,13 @@ impl Context {
 
     /// The same surroundings, with another library.
     pub(crate) fn with_library(&self, dir: &Path) -> anyhow::Result<Self> {
-        let global =
-            Global { library: Some(dir.to_owned()), threads: None, trace: None, ..self.global.clone() };
-        Self::new(global)
+        Self::new(Global {
+            library: Some(dir.to_owned()),
+            threads: None,
+            #[cfg(feature = "trace")]
+            trace: None,
+            ..self.global.clone()
+        })
     }
 
     /// Whether --library (or its variable) was given.
@@ -103,10 +114,7 @@ impl Context {
         };
         let device = self.global.device.resolve()?;
         let options = EncoderOptions {
-            engine: match self.global.engine {
-                EngineKind::Fast => crate::encoder::Engine::Fast,
-                EngineKind::Candle => crate::encoder::Engine::Candle,
-            },
+            engine: self.global.engine,
             precision: self.global.dtype,
             ..EncoderOptions::default()
         };
@@ -126,6 +134,11 @@ impl Context {
                     encoder.manifest().name,
                     held.name,
                 );
+            }
+        }
+        if let ModelRef::Name(name) = &model {
+            for shadow in shadows(name) {
+                self.console.warn(&format!("the built-in model is used; {shadow}"));
             }
         }
         let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
@@ -177,6 +190,13 @@ impl Context {
     }
 }
 
+/// Models of the user that have the name of a built-in one and are not used therefore.
+fn shadows(name: &str) -> Vec<EncoderError> {
+    let all = models(models_dir().as_deref()).into_iter().filter_map(Result::err);
+    let same = |error: &EncoderError| matches!(error, EncoderError::BuiltInName { name: taken, .. } if taken.eq_ignore_ascii_case(name));
+    all.filter(same).collect()
+}
+
 /// A model as a user names it; a bare name is looked for among the built-in ones and in the models folder.
 pub(crate) fn parse_model(text: &str) -> ModelRef {
     match text.parse() {
@@ -190,6 +210,7 @@ pub(crate) fn models_dir_for_display() -> String {
     models_dir().map_or_else(|| "(no home folder)".to_owned(), |dir| dir.display().to_string())
 }
 
+#[cfg(feature = "trace")]
 fn start_trace(path: &Path) -> anyhow::Result<tracing_chrome::FlushGuard> {
     use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;

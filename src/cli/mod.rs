@@ -1,28 +1,16 @@
 //! The command line: arguments in, results on standard output, messages on standard error, an exit code.
 //!
-//! Each verb has a file of its own and works in three steps: parse (clap), do (the library), render.
+//! Each verb has a file of its own in [`verbs`] and works in three steps: parse ([`args`], clap), do (the library),
+//! [`render`]. What several verbs need has a file of its own here; no verb lends to another.
 
-mod add;
+mod add_files;
 mod args;
-mod bench;
-mod check;
-mod classify;
 mod context;
-mod demo;
-mod embed;
-mod eval;
-mod explore;
-mod export;
-mod first_guess;
-mod genres;
-mod model;
+mod graph;
+mod killers;
 mod render;
-mod shell;
-mod similar;
-mod status;
-mod suspects;
-mod train;
-mod write_tags;
+mod seeds;
+mod verbs;
 
 use std::process::ExitCode;
 
@@ -71,6 +59,7 @@ pub fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(ending) => ending.into(),
+        Err(error) if error.is::<render::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             render::print_error(&error);
             let nothing_found = error.downcast_ref::<crate::engine::EngineError>().is_some_and(|error| {
@@ -86,34 +75,37 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
+    // Said here, once, and not wherever a kernel is first needed.
+    crate::kernels::isa()?;
     let context = Context::new(cli.global)?;
     match cli.command {
-        Command::Demo(args) => demo::run(&context, &args),
-        Command::Add(args) => add::run(&context, args),
-        Command::Similar(args) => similar::run(&context, &args),
-        Command::Classify(args) => classify::run(&context, &args),
-        Command::Genres(args) => genres::run(&context, &args),
-        Command::Suspects(args) => suspects::run(&context, &args),
-        Command::Clusters(args) => explore::clusters(&context, &args),
-        Command::Map(args) => explore::map(&context, &args),
-        Command::Path(args) => explore::walk(&context, &args),
-        Command::Playlist(args) => explore::make_playlist(&context, &args),
-        Command::Artists(args) => explore::near_artists(&context, &args),
-        Command::Duplicates(args) => explore::find_copies(&context, &args),
-        Command::Outliers(args) => explore::find_outliers(&context, &args),
-        Command::Embed(args) => embed::run(&context, &args),
-        Command::Status(args) => status::status(&context, &args),
-        Command::Failed(args) => status::failed(&context, &args),
-        Command::Retry(args) => add::retry(&context, &args),
-        Command::Remove(args) => status::remove(&context, &args),
-        Command::Verify(args) => check::verify(&context, &args),
-        Command::Repair(_) => check::repair(&context),
-        Command::Export(args) => export::run(&context, &args),
-        Command::Train(args) => train::run(&context, &args.command),
-        Command::Eval(args) => eval::run(&context, &args.command),
-        Command::Bench(args) => bench::run(&context, &args),
-        Command::Model(args) => model::run(&context, &args.command),
-        Command::Completions(args) => shell::completions(&mut Cli::command(), args.shell),
-        Command::Man(args) => shell::man(Cli::command(), args.output.as_deref()),
+        Command::Demo(args) => verbs::demo::run(&context, &args),
+        Command::Add(args) => verbs::add::run(&context, args),
+        Command::Similar(args) => verbs::similar::run(&context, &args),
+        Command::Classify(args) => verbs::classify::run(&context, &args),
+        Command::Genres(args) => verbs::genres::run(&context, &args),
+        Command::Suspects(args) => verbs::suspects::run(&context, &args),
+        Command::Clusters(args) => verbs::clusters::run(&context, &args),
+        Command::Map(args) => verbs::map::run(&context, &args),
+        Command::Path(args) => verbs::path::run(&context, &args),
+        Command::Playlist(args) => verbs::playlist::run(&context, &args),
+        Command::Artists(args) => verbs::artists::run(&context, &args),
+        Command::Duplicates(args) => verbs::duplicates::run(&context, &args),
+        Command::Outliers(args) => verbs::outliers::run(&context, &args),
+        Command::Embed(args) => verbs::embed::run(&context, &args),
+        Command::Status(args) => verbs::status::run(&context, &args),
+        Command::Failed(args) => verbs::failed::run(&context, &args),
+        Command::Retry(args) => verbs::retry::run(&context, &args),
+        Command::Remove(args) => verbs::remove::run(&context, &args),
+        Command::Verify(args) => verbs::verify::run(&context, &args),
+        Command::Repair(_) => verbs::repair::run(&context),
+        Command::Export(args) => verbs::export::run(&context, &args),
+        Command::Train(args) => verbs::train::run(&context, &args.command),
+        Command::Eval(args) => verbs::eval::run(&context, &args.command),
+        Command::Bench(args) => verbs::bench::run(&context, &args),
+        Command::Model(args) => verbs::model::run(&context, &args.command),
+        Command::Examine(args) => verbs::examine::run(args),
+        Command::Completions(args) => verbs::completions::run(&mut Cli::command(), args.shell),
+        Command::Man(args) => verbs::man::run(Cli::command(), args.output.as_deref()),
     }
 }

@@ -51,10 +51,10 @@ impl DeviceChoice {
     /// the rayon pool that will encode: the CPU's description names that pool's number of threads.
     pub fn resolve(self) -> Result<Device, EncoderError> {
         match self {
-            Self::Cpu => Ok(Device::cpu(None)),
+            Self::Cpu => Device::cpu(None),
             Self::Cuda(ordinal) => Device::cuda(ordinal)
                 .map_err(|reason| EncoderError::Device { device: self.to_string(), reason }),
-            Self::Auto => Ok(Device::cuda(0).unwrap_or_else(|reason| Device::cpu(Some(reason)))),
+            Self::Auto => Device::cuda(0).or_else(|reason| Device::cpu(Some(reason))),
         }
     }
 }
@@ -68,11 +68,12 @@ pub struct Device {
 }
 
 impl Device {
-    fn cpu(note: Option<String>) -> Self {
+    fn cpu(note: Option<String>) -> Result<Self, EncoderError> {
         let threads = rayon::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
-        let description = format!("CPU, {threads} thread{plural}, {}", super::conv::isa());
-        Self { inner: candle_core::Device::Cpu, description, note: note.map(|why| format!("no GPU: {why}")) }
+        let description = format!("CPU, {threads} thread{plural}, {}", crate::kernels::isa()?);
+        let note = note.map(|why| format!("no GPU: {why}"));
+        Ok(Self { inner: candle_core::Device::Cpu, description, note })
     }
 
     /// `Device::cuda_if_available` of Candle is an error without a GPU, so the device itself is tried.

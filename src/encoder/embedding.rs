@@ -3,6 +3,7 @@
 use ndarray::ArrayView2;
 
 use super::EncoderError;
+use crate::base::vector::make_unit;
 
 /// A vector of unit norm. Similarity of two embeddings is their dot product.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,13 +20,8 @@ impl Embedding {
         if values.iter().any(|x| !x.is_finite()) {
             return Err(EncoderError::BadVector("a value is not finite"));
         }
-        // f64, so that neither large values overflow nor small ones vanish when squared.
-        let norm = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-        if norm == 0.0 {
+        if !make_unit(&mut values) {
             return Err(EncoderError::BadVector("all values are zero"));
-        }
-        for x in &mut values {
-            *x = (f64::from(*x) / norm) as f32;
         }
         Ok(Self(values))
     }

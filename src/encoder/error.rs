@@ -8,9 +8,10 @@ use std::path::PathBuf;
 pub enum EncoderError {
     /// A weights file of another program could not be taken in.
     #[error(transparent)]
+    #[cfg(feature = "import")]
     Import(Box<super::import::ImportError>),
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -28,6 +29,18 @@ pub enum EncoderError {
         /// Comma-separated names that exist.
         known: String,
     },
+    /// A model of a user has the name of a built-in one, which it would stand in for unnoticed.
+    #[error(
+        "{path}: \"{name}\" is the name of a built-in model, which --model {name} means: \
+         give this one another name",
+        path = path.display()
+    )]
+    BuiltInName {
+        /// The name.
+        name: String,
+        /// The weights to be imported, or the manifest in the models folder.
+        path: PathBuf,
+    },
     /// A manifest is not valid JSON, or its fields contradict each other.
     #[error("{path}: not a model manifest: {reason}", path = path.display())]
     BadManifest {
@@ -35,6 +48,12 @@ pub enum EncoderError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A model whose vectors are joined from those of several networks.
+    #[error("model {name} has several networks, this voisin runs models of one: update voisin")]
+    SeveralNetworks {
+        /// Its name.
+        name: String,
     },
     /// The weights do not have the digest that the manifest states.
     #[error(
@@ -94,8 +113,13 @@ pub enum EncoderError {
         /// Why not.
         reason: String,
     },
+    /// The thread that drives the GPU could not be started.
+    #[error("cannot start a thread for the GPU: use --device cpu")]
+    Thread(#[source] std::io::Error),
     /// The thread that drives the GPU ended before it answered.
-    #[error("the GPU stopped answering: see the messages above, or use --device cpu")]
+    #[error(
+        "the thread that drives the GPU ended before it answered: use --device cpu, and please report it"
+    )]
     DeviceStopped,
     /// A device that is not one of `auto`, `cpu`, `cuda`, `cuda:N`.
     #[error("unknown device \"{0}\": expected auto, cpu, cuda or cuda:N")]
@@ -124,6 +148,9 @@ pub enum EncoderError {
         /// Index of the window in the batch.
         window: usize,
     },
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] crate::kernels::IsaError),
     /// Candle failed.
     #[error("tensor computation: {0}")]
     Candle(#[from] candle_core::Error),
@@ -136,6 +163,7 @@ impl EncoderError {
     }
 }
 
+#[cfg(feature = "import")]
 impl From<super::import::ImportError> for EncoderError {
     fn from(error: super::import::ImportError) -> Self {
         Self::Import(Box::new(error))

@@ -42,6 +42,15 @@ impl Architecture {
         }
     }
 
+    /// The layers whose output can be a window's vector, as a manifest names them; the first is the usual one.
+    pub fn layers(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenL3 => &["audio_embedding_layer"],
+            Self::Musicnn => &["penultimate"],
+            Self::Vgg => &["pool5"],
+        }
+    }
+
     /// `[n_mels, n_frames]` of a window: the only input size that the network takes.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
@@ -78,7 +87,7 @@ impl std::str::FromStr for Architecture {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
-    /// Version of this layout; 1.
+    /// Version of this layout: 1, or 2 where one of the fields is used that came with it.
     pub format: u32,
     /// Short name, as `--model` takes it.
     pub name: String,
@@ -101,6 +110,53 @@ pub struct ModelManifest {
     /// Names of the tag logits, in order, for models that have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
+    /// The layer whose output is a window's vector, where the network has several; by default
+    /// [`Architecture::layers`]' first. Format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// How a track's vector is made of its windows'; the mean by default. Format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
+    /// What the network says besides the vector and `tags`, in order: logits with the name of each. Format 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<ModelOutput>,
+    /// Networks beside the one above, whose vectors are joined to its own, one behind the other. Format 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<ModelNetwork>,
+}
+
+/// How a track's vector is made of the vectors of its windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Their mean, scaled to unit norm.
+    Mean,
+}
+
+/// What a network says of a window besides its vector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelOutput {
+    /// What it is about: `mood`, `voice`; also the name of its tensors.
+    pub name: String,
+    /// What each logit stands for, in order.
+    pub labels: Vec<String>,
+}
+
+/// A further network of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelNetwork {
+    /// The network.
+    pub architecture: Architecture,
+    /// The spectrogram that it wants.
+    pub front_end: MelConfig,
+    /// File name of its weights, beside the manifest.
+    pub weights: String,
+    /// SHA-256 of that file, 64 lower-case hexadecimal digits.
+    pub weights_sha256: String,
+    /// What its unit vector is multiplied by before it is joined; the first network's counts once.
+    pub weight: f64,
 }
 
 /// The part of a manifest that every format has.
@@ -110,8 +166,10 @@ struct Version {
 }
 
 impl ModelManifest {
-    /// Layout that this version of voisin writes and reads.
+    /// Layout of a manifest that uses none of the later fields: every voisin reads it.
     pub const FORMAT: u32 = 1;
+    /// Newest layout that this version of voisin reads.
+    pub const NEWEST_FORMAT: u32 = 2;
 
     /// Identity of the vectors that this model makes: 32 hexadecimal digits.
     ///
@@ -129,6 +187,18 @@ impl ModelManifest {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
+        // What says what is so anyway (the first layer, the mean) changes no vector, and outputs never do.
+        for network in &self.networks {
+            for part in [
+                &network.architecture.to_string(),
+                &network.weights_sha256,
+                &network.front_end.fingerprint(),
+                &network.weight.to_string(),
+            ] {
+                hasher.update(part.as_bytes());
+                hasher.update([0]);
+            }
+        }
         hex(&hasher.finalize())[..32].to_owned()
     }
 
@@ -137,11 +207,12 @@ impl ModelManifest {
         let bad = |reason: String| EncoderError::BadManifest { path: path.to_owned(), reason };
         // An unknown format is told apart from a broken file before its fields are looked at.
         let version: Version = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-        if version.format != Self::FORMAT {
+        if !(Self::FORMAT..=Self::NEWEST_FORMAT).contains(&version.format) {
             return Err(bad(format!(
-                "its format is {}, this voisin reads format {}: update voisin",
+                "its format is {}, this voisin reads formats {} to {}: update voisin",
                 version.format,
-                Self::FORMAT
+                Self::FORMAT,
+                Self::NEWEST_FORMAT
             )));
         }
         let manifest: Self = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
@@ -163,6 +234,10 @@ impl ModelManifest {
             weights: format!("{architecture}-random.safetensors"),
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
+            layer: None,
+            pooling: None,
+            outputs: Vec::new(),
+            networks: Vec::new(),
         }
     }
 
@@ -171,31 +246,67 @@ impl ModelManifest {
         if self.name.is_empty() || self.name.contains(['/', '\\']) {
             return Err(format!("\"name\" is \"{}\": expected a word without slashes", self.name));
         }
-        if self.dimension != architecture.dimension() {
-            return Err(format!(
-                "\"dimension\" is {}, but {architecture} makes {}",
-                self.dimension,
-                architecture.dimension()
-            ));
+        let others = self.networks.iter().map(|network| network.architecture.dimension());
+        let dimension = architecture.dimension() + others.sum::<usize>();
+        if self.dimension != dimension {
+            let makers =
+                if self.networks.is_empty() { architecture.to_string() } else { "its networks".to_owned() };
+            return Err(format!("\"dimension\" is {}, expected {dimension} of {makers}", self.dimension));
         }
-        self.front_end.validate().map_err(|error| error.to_string())?;
-        let found = [self.front_end.n_mels(), self.front_end.n_frames()];
-        if found != architecture.input_shape() {
-            return Err(format!(
-                "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {:?}",
-                architecture.input_shape()
-            ));
+        check_network(architecture, &self.front_end, &self.weights, &self.weights_sha256)?;
+        let is_newer = self.layer.is_some()
+            || self.pooling.is_some()
+            || !self.outputs.is_empty()
+            || !self.networks.is_empty();
+        if is_newer && self.format < 2 {
+            return Err("\"layer\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2".to_owned());
         }
-        if self.weights_sha256.len() != 64
-            || !self.weights_sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        {
-            return Err("\"weights_sha256\" is not 64 lower-case hexadecimal digits".to_owned());
+        let layers = architecture.layers();
+        if let Some(layer) = self.layer.as_deref().filter(|layer| !layers.contains(layer)) {
+            return Err(format!("\"layer\" is \"{layer}\": expected {}", layers.join(" or ")));
         }
-        if Path::new(&self.weights).file_name() != Some(std::ffi::OsStr::new(&self.weights)) {
-            return Err(format!("\"weights\" is \"{}\": expected a file name without folders", self.weights));
+        for output in &self.outputs {
+            if output.name.is_empty() || output.labels.is_empty() {
+                return Err("an output has no name or no labels".to_owned());
+            }
+        }
+        for network in &self.networks {
+            check_network(
+                network.architecture,
+                &network.front_end,
+                &network.weights,
+                &network.weights_sha256,
+            )?;
+            if !(network.weight.is_finite() && network.weight > 0.0) {
+                return Err(format!("\"weight\" is {}: expected a number above 0", network.weight));
+            }
         }
         Ok(())
     }
+}
+
+/// What holds of every network of a model.
+fn check_network(
+    architecture: Architecture,
+    front_end: &MelConfig,
+    weights: &str,
+    digest: &str,
+) -> Result<(), String> {
+    front_end.validate().map_err(|error| error.to_string())?;
+    let found = [front_end.n_mels(), front_end.n_frames()];
+    if found != architecture.input_shape() {
+        return Err(format!(
+            "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {:?}",
+            architecture.input_shape()
+        ));
+    }
+    if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return Err("\"weights_sha256\" is not 64 lower-case hexadecimal digits".to_owned());
+    }
+    if Path::new(weights).file_name() != Some(std::ffi::OsStr::new(weights)) {
+        return Err(format!("\"weights\" is \"{weights}\": expected a file name without folders"));
+    }
+    Ok(())
 }
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal digits.
@@ -229,6 +340,10 @@ mod tests {
             weights: "test.safetensors".into(),
             weights_sha256: "0".repeat(64),
             tags: None,
+            layer: None,
+            pooling: None,
+            outputs: Vec::new(),
+            networks: Vec::new(),
         }
     }
 
@@ -264,6 +379,62 @@ mod tests {
         assert_ne!(base, ModelManifest { weights_sha256: "1".repeat(64), ..manifest() }.fingerprint());
         let front_end = MelConfig::openl3(OpenL3Variant::Original);
         assert_ne!(base, ModelManifest { front_end, ..manifest() }.fingerprint());
+    }
+
+    /// Digests that libraries of released versions hold beside their vectors.
+    #[test]
+    fn fingerprints_of_models_that_exist_stay() {
+        for (file, fingerprint) in [
+            (include_str!("../../models/musicnn-msd.json"), "d17143b97359c8903723166d804ac064"),
+            (include_str!("../../models/voisin-2.json"), "c0a43b9ad0503d3e3de91bbe29bf950f"),
+        ] {
+            let manifest = ModelManifest::parse(file, Path::new("m.json")).unwrap();
+            assert_eq!((manifest.format, manifest.fingerprint().as_str()), (1, fingerprint));
+            assert!(!serde_json::to_string(&manifest).unwrap().contains("networks"));
+            let layer = manifest.architecture.layers().first().map(|layer| (*layer).to_owned());
+            let outputs = vec![ModelOutput { name: "voice".into(), labels: vec!["sung".into()] }];
+            let said = ModelManifest { format: 2, layer, pooling: Some(Pooling::Mean), outputs, ..manifest };
+            assert_eq!(said.fingerprint(), fingerprint, "what is so anyway changes nothing");
+            assert_eq!(
+                ModelManifest::parse(&serde_json::to_string(&said).unwrap(), Path::new("m")).unwrap(),
+                said
+            );
+        }
+    }
+
+    #[test]
+    fn a_model_of_two_networks_is_described_in_format_2() {
+        let second = ModelNetwork {
+            architecture: Architecture::OpenL3,
+            front_end: MelConfig::openl3(OpenL3Variant::Original),
+            weights: "second.safetensors".into(),
+            weights_sha256: "1".repeat(64),
+            weight: 0.5,
+        };
+        let pair = ModelManifest { format: 2, dimension: 712, networks: vec![second.clone()], ..manifest() };
+        let json = serde_json::to_string(&pair).unwrap();
+        assert_eq!(ModelManifest::parse(&json, Path::new("m.json")).unwrap(), pair);
+        assert_ne!(pair.fingerprint(), manifest().fingerprint());
+        let other = ModelNetwork { weight: 0.6, ..second.clone() };
+        assert_ne!(ModelManifest { networks: vec![other], ..pair.clone() }.fingerprint(), pair.fingerprint());
+        assert!(reason(&ModelManifest { format: 1, ..pair.clone() }).contains("need \"format\": 2"));
+        assert!(
+            reason(&ModelManifest { dimension: 200, ..pair.clone() })
+                .contains("expected 712 of its networks")
+        );
+        let zero = ModelNetwork { weight: 0.0, ..second };
+        assert!(reason(&ModelManifest { networks: vec![zero], ..pair }).contains("above 0"));
+        let layer = Some("conv9".to_owned());
+        assert!(reason(&ModelManifest { format: 2, layer, ..manifest() }).contains("expected penultimate"));
+        let attention = serde_json::to_string(&manifest())
+            .unwrap()
+            .replace("\"format\":1", "\"format\":2,\"pooling\":\"attention\"");
+        assert!(
+            ModelManifest::parse(&attention, Path::new("m"))
+                .unwrap_err()
+                .to_string()
+                .contains("expected `mean`")
+        );
     }
 
     #[test]

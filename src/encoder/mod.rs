@@ -15,29 +15,36 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+mod backend;
 mod batcher;
-pub mod conv;
 mod device;
 mod embedding;
 mod error;
+#[cfg(feature = "import")]
 pub mod import;
+mod layers;
 mod manifest;
 mod models;
 mod musicnn;
 mod network;
 mod openl3;
+#[cfg(feature = "train")]
 mod openl3_train;
 mod projection;
-mod team;
+mod tensors;
 mod vgg;
 mod weights;
 
-pub use conv::Precision;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
-pub use manifest::{Architecture, ModelManifest};
-pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, models, models_dir};
-pub use network::{Encoder, EncoderOptions, Engine, Tagged};
+pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
+#[cfg(feature = "import")]
+pub use models::import_model;
+pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
+pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
+#[cfg(feature = "train")]
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use weights::{WeightTensor, Weights};
+
+pub use crate::kernels::Precision;

@@ -5,11 +5,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::conv::OpenL3Weights;
+#[cfg(feature = "import")]
+use super::import;
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
-use super::{EncoderError, ModelManifest, Weights, import};
+use super::{EncoderError, ModelManifest, Weights};
+use crate::base::{atomic_file, directories, regular_file};
 use crate::features::{MelConfig, OpenL3Variant};
+use crate::kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = "musicnn-msd";
@@ -106,16 +109,11 @@ pub struct ModelEntry {
 ///
 /// `None` where neither that variable nor a home folder is known.
 pub fn models_dir() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("VOISIN_MODELS").or_else(|| {
-        set("XDG_DATA_HOME")
-            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
-            .map(|data| data.join("voisin/models"))
-    })
+    directories::from_variable("VOISIN_MODELS").or_else(|| Some(directories::data()?.join("models")))
 }
 
-/// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read becomes an
-/// error of its own and does not hide the others.
+/// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read, or that has the
+/// name of a built-in model, becomes an error of its own and does not hide the others.
 pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     let mut list: Vec<_> = BUILT_IN
         .iter()
@@ -138,6 +136,9 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     paths.sort();
     list.extend(paths.into_iter().map(|path| {
         let manifest = read_manifest(&path)?;
+        if is_built_in(&manifest.name) {
+            return Err(EncoderError::BuiltInName { name: manifest.name, path });
+        }
         Ok(ModelEntry { manifest, location: ModelLocation::File(path) })
     }));
     list
@@ -204,8 +205,15 @@ fn built_in_manifest(model: &BuiltIn) -> Result<ModelManifest, EncoderError> {
     ModelManifest::parse(model.manifest, Path::new("built-in model"))
 }
 
+/// Whether a built-in model has this name, in whatever case.
+fn is_built_in(name: &str) -> bool {
+    BUILT_IN
+        .iter()
+        .filter_map(|model| built_in_manifest(model).ok())
+        .any(|manifest| manifest.name.eq_ignore_ascii_case(name))
+}
+
 fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
-    // A user's model of the same name comes before a built-in one.
     let entries: Vec<ModelEntry> =
         models(models_dir().as_deref()).into_iter().filter_map(Result::ok).collect();
     entries.iter().rev().find(|entry| entry.manifest.name == name).cloned().ok_or_else(|| {
@@ -217,11 +225,15 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EncoderError> {
-    std::fs::read(path).map_err(EncoderError::io(path))
+    /// More than any network voisin runs; in bytes.
+    const LARGEST_WEIGHTS: u64 = 2 << 30;
+    regular_file::read(path, LARGEST_WEIGHTS).map_err(EncoderError::io(path))
 }
 
 fn read_manifest(path: &Path) -> Result<ModelManifest, EncoderError> {
-    let text = std::fs::read_to_string(path).map_err(EncoderError::io(path))?;
+    /// In bytes; a manifest is a page of text.
+    const LARGEST_MANIFEST: u64 = 4 << 20;
+    let text = regular_file::read_text(path, LARGEST_MANIFEST).map_err(EncoderError::io(path))?;
     ModelManifest::parse(&text, path)
 }
 
@@ -258,16 +270,7 @@ fn checked(manifest: ModelManifest, bytes: &[u8], path: &Path) -> Result<Found, 
 /// Makes up a card for weights that have none.
 fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let bytes = read(path)?;
-    // Other programs' files hold OpenL3; safetensors may hold any network.
-    let foreign = match import::WeightFormat::recognise(&bytes) {
-        None | Some(import::WeightFormat::Safetensors) => None,
-        Some(_) => Some(import::parse(&bytes, &path.display().to_string())?),
-    };
-    let (variant, licence) = foreign.as_ref().map_or((None, None), |found| (found.variant, found.licence));
-    let weights = match foreign {
-        Some(found) => found.weights,
-        None => parse(&bytes, path)?,
-    };
+    let (weights, variant, licence) = parse_any(&bytes, path)?;
     let architecture = weights.architecture()?;
     weights.check(architecture)?;
     let front_end = variant.map_or_else(|| architecture.front_end(), MelConfig::openl3);
@@ -284,8 +287,26 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         weights: file,
         weights_sha256: sha256_hex(&bytes),
         tags: None,
+        layer: None,
+        pooling: None,
+        outputs: Vec::new(),
+        networks: Vec::new(),
     };
     Ok(Found { manifest, weights })
+}
+
+/// Weights of any network in safetensors, or of OpenL3 in another program's format, with the spectrogram and the
+/// licence that the format tells of.
+fn parse_any(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<(Weights, Option<OpenL3Variant>, Option<&'static str>), EncoderError> {
+    #[cfg(feature = "import")]
+    if !matches!(import::WeightFormat::recognise(bytes), None | Some(import::WeightFormat::Safetensors)) {
+        let found = import::parse(bytes, &path.display().to_string())?;
+        return Ok((found.weights, found.variant, found.licence));
+    }
+    Ok((parse(bytes, path)?, None, None))
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
@@ -297,6 +318,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
 /// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512, recognised by its contents
 /// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far as that is known
 /// - returns: the manifest, and what a user should know
+#[cfg(feature = "import")]
 pub fn import_model(
     file: &Path,
     name: &str,
@@ -310,14 +332,15 @@ pub fn import_model(
             reason: "a model's name is made of letters, digits, \"-\", \"_\" and \".\"".to_owned(),
         });
     }
+    if is_built_in(name) {
+        return Err(EncoderError::BuiltInName { name: name.to_owned(), path: file.to_owned() });
+    }
     let found = import::import(file)?;
     let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
     std::fs::create_dir_all(folder).map_err(EncoderError::io(folder))?;
     let weights = folder.join(format!("{name}.safetensors"));
-    let partial = folder.join(format!(".{name}.partial"));
-    found.weights.to_safetensors(&partial)?;
-    let digest = sha256_hex(&read(&partial)?);
-    std::fs::rename(&partial, &weights).map_err(EncoderError::io(&weights))?;
+    found.weights.to_safetensors(&weights)?;
+    let digest = sha256_hex(&read(&weights)?);
     let origin = file.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = ModelManifest {
         format: ModelManifest::FORMAT,
@@ -331,10 +354,14 @@ pub fn import_model(
         weights: format!("{name}.safetensors"),
         weights_sha256: digest,
         tags: None,
+        layer: None,
+        pooling: None,
+        outputs: Vec::new(),
+        networks: Vec::new(),
     };
     let card = folder.join(format!("{name}.json"));
     let text = serde_json::to_string_pretty(&manifest)
         .map_err(|error| EncoderError::BadManifest { path: card.clone(), reason: error.to_string() })?;
-    std::fs::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
+    atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
     Ok((manifest, found.notes))
 }

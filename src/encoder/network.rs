@@ -3,12 +3,13 @@
 use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
+use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
-use super::conv::Precision;
 use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
-use super::{conv, musicnn, openl3, vgg};
+use super::{musicnn, openl3, vgg};
+use crate::kernels::{Precision, conv, isa};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -25,7 +26,7 @@ pub struct Encoder {
 
 /// Who computes on a CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Engine {
+pub enum CpuPath {
     /// voisin's own kernels.
     #[default]
     Fast,
@@ -33,11 +34,23 @@ pub enum Engine {
     Candle,
 }
 
+impl std::str::FromStr for CpuPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "fast" => Ok(Self::Fast),
+            "candle" => Ok(Self::Candle),
+            _ => Err(format!("unknown engine \"{text}\": expected fast or candle")),
+        }
+    }
+}
+
 /// Settings that change speed, and results by no more than rounding.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EncoderOptions {
     /// Who computes; a GPU always runs Candle.
-    pub engine: Engine,
+    pub engine: CpuPath,
     /// Windows that go through the network at once; by default what suits the device.
     pub batch: Option<usize>,
     /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for every network on
@@ -54,25 +67,6 @@ pub struct Tagged {
     pub embeddings: Array2<f32>,
     /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`].
     pub logits: Array2<f32>,
-}
-
-/// What a pass gives, window after window.
-#[derive(Default)]
-pub(super) struct Pass {
-    pub(super) embeddings: Vec<f32>,
-    /// Empty where the network has no tags.
-    pub(super) logits: Vec<f32>,
-}
-
-/// A network on a device.
-pub(super) trait Backend: Send + Sync {
-    /// `mels` holds `n` whole windows.
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
-
-    /// Precision of its products.
-    fn precision(&self) -> Precision {
-        Precision::F32
-    }
 }
 
 impl Backend for conv::FastOpenL3 {
@@ -234,10 +228,13 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         let architecture = manifest.architecture;
+        if !manifest.networks.is_empty() {
+            return Err(EncoderError::SeveralNetworks { name: manifest.name });
+        }
         weights.check(architecture)?;
         let projection =
             if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };
-        let candle = device.is_gpu() || options.engine == Engine::Candle;
+        let candle = device.is_gpu() || options.engine == CpuPath::Candle;
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
         let backend: Box<dyn Backend> = if device.is_gpu() {
             let (weights, on, precision) = (weights.clone(), device.candle().clone(), options.precision);
@@ -248,13 +245,13 @@ impl Encoder {
             in_candle(architecture, weights, device.candle(), Precision::F32)?
         } else {
             match architecture {
-                Architecture::OpenL3 => Box::new(conv::FastOpenL3::with_precision(
+                Architecture::OpenL3 => Box::new(conv::FastOpenL3::new(
                     &openl3::fast_weights(weights)?,
-                    conv::isa(),
+                    isa()?,
                     options.precision,
                 )),
-                Architecture::Musicnn => Box::new(musicnn::FastMusicnn::new(weights)?),
-                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?)),
+                Architecture::Musicnn => Box::new(musicnn::fast(weights, isa()?)?),
+                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?, isa()?)),
             }
         };
         Ok(Self { manifest, device: device.clone(), backend, projection, batch })

@@ -2,8 +2,9 @@
 
 use candle_core::{D, DType, Tensor, Var};
 
-use super::conv::{BATCH_NORM_EPS, FRAMES, MELS, OpenL3Train, OpenL3Weights, Precision};
 use super::{Device, EncoderError};
+use crate::kernels::conv::{BATCH_NORM_EPS, FRAMES, MELS, OpenL3Train, OpenL3Weights, is_pooled};
+use crate::kernels::{Isa, Precision};
 
 /// An OpenL3-shaped network in training on a device of Candle's. Parameters, gradients and running statistics are those
 /// of an [`OpenL3Train`], so that an optimiser and a checkpoint need not know where the step was computed.
@@ -44,7 +45,8 @@ impl OpenL3TrainOnDevice {
             device: device.candle().clone(),
             factors,
             input: (mels, frames),
-            host: OpenL3Train::new(weights),
+            // It computes nothing.
+            host: OpenL3Train::new(weights, Isa::PORTABLE, Precision::F32, Precision::F32),
             vars: Vec::new(),
             embeddings: None,
         }
@@ -79,7 +81,7 @@ impl OpenL3TrainOnDevice {
             if i < 8 {
                 x = self.norm(i, &x)?.relu()?;
             }
-            if matches!(i, 2 | 4 | 6) {
+            if is_pooled(i - 1) {
                 x = halve(&x)?;
             }
         }
@@ -169,7 +171,7 @@ mod tests {
             &weights,
             h,
             w,
-            crate::encoder::conv::isa(),
+            crate::kernels::isa().unwrap(),
             Precision::F32,
             Precision::F32,
         );

@@ -7,7 +7,10 @@ use std::path::Path;
 use candle_nn::VarBuilder;
 use safetensors::{Dtype, SafeTensors};
 
+use super::tensors::{OPENL3_CHANNELS, openl3_layer, openl3_tensors};
 use super::{Architecture, EncoderError};
+use crate::base::atomic_file;
+use crate::base::random::Random;
 
 /// One tensor, row-major, widened to f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +79,7 @@ impl Weights {
             .collect::<Result<Vec<_>, _>>()
             .map_err(bad)?;
         let file = safetensors::serialize(views, None).map_err(bad)?;
-        std::fs::write(path, file).map_err(EncoderError::io(path))
+        atomic_file::write(path, file).map_err(EncoderError::io(path))
     }
 
     /// The file or model that the tensors come from.
@@ -151,7 +154,7 @@ impl Weights {
     /// Channels before and after each convolution of an OpenL3-shaped network: its own, where the eight filter banks fit
     /// each other, have multiples of 16 channels, and end in 512; else OpenL3's, for a check to say what does not fit.
     pub(crate) fn openl3_channels(&self) -> [usize; 9] {
-        let mut channels = super::openl3::CHANNELS;
+        let mut channels = OPENL3_CHANNELS;
         for i in 0..8 {
             let shape =
                 self.tensor(&format!("{}.weight", openl3_layer(i))).map(|tensor| tensor.shape.as_slice());
@@ -161,10 +164,10 @@ impl Weights {
                 {
                     channels[i + 1] = out;
                 }
-                _ => return super::openl3::CHANNELS,
+                _ => return OPENL3_CHANNELS,
             }
         }
-        if channels[8] == super::openl3::CHANNELS[8] { channels } else { super::openl3::CHANNELS }
+        if channels[8] == OPENL3_CHANNELS[8] { channels } else { OPENL3_CHANNELS }
     }
 
     /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
@@ -213,80 +216,11 @@ impl Weights {
     }
 }
 
-/// `count` numbers in [0, 1) for the tensor `name`: `SplitMix64` (Steele, Lea and Flood, 2014) started at
-/// FNV-1a of the name plus the seed, the upper 24 bits of each output over 2^24.
+/// `count` numbers in [0, 1) for the tensor `name`, from the stream that begins at FNV-1a of the name plus the seed.
 pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item = f64> {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let mut state = fnv.wrapping_add(seed);
-    (0..count).map(move |_| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
-    })
-}
-
-impl Architecture {
-    /// Name and shape of every tensor of the architecture.
-    pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
-        let mut list = Vec::new();
-        let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
-        let norms: Vec<(String, usize)> = match self {
-            Self::OpenL3 => return openl3_tensors(&super::openl3::CHANNELS),
-            Self::Musicnn => {
-                for layer in &super::musicnn::CONVOLUTIONS {
-                    add(format!("{}.weight", layer.name), layer.shape);
-                    add(format!("{}.bias", layer.name), &layer.shape[..1]);
-                }
-                for (name, outputs, inputs) in super::musicnn::DENSE {
-                    add(format!("{name}.weight"), &[outputs, inputs]);
-                    add(format!("{name}.bias"), &[outputs]);
-                }
-                super::musicnn::NORMS.iter().map(|&(name, c)| (name.to_owned(), c)).collect()
-            }
-            Self::Vgg => {
-                let channels = super::vgg::CHANNELS;
-                for (i, name) in super::vgg::CONVOLUTIONS.iter().enumerate() {
-                    add(format!("{name}.weight"), &[channels, if i == 0 { 1 } else { channels }, 3, 3]);
-                    add(format!("{name}.bias"), &[channels]);
-                }
-                add("dense.weight".to_owned(), &[super::vgg::TAGS, super::vgg::PENULTIMATE]);
-                add("dense.bias".to_owned(), &[super::vgg::TAGS]);
-                (0..6).map(|i| (super::vgg::norm_name(i), if i == 0 { 1 } else { channels })).collect()
-            }
-        };
-        list.extend(norm_tensors(norms));
-        list
-    }
-}
-
-/// Name of OpenL3's convolution `i` of 0 to 7.
-fn openl3_layer(i: usize) -> String {
-    if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
-}
-
-/// Tensors of an OpenL3-shaped network with these channels before and after each convolution.
-fn openl3_tensors(channels: &[usize; 9]) -> Vec<(String, Vec<usize>)> {
-    let mut list = Vec::new();
-    for (i, pair) in channels.windows(2).enumerate() {
-        let name = openl3_layer(i);
-        list.push((format!("{name}.weight"), vec![pair[1], pair[0], 3, 3]));
-        list.push((format!("{name}.bias"), vec![pair[1]]));
-    }
-    let norms = channels[..8].iter().enumerate();
-    list.extend(norm_tensors(norms.map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))));
-    list
-}
-
-/// The four tensors of each batch norm.
-fn norm_tensors(
-    norms: impl IntoIterator<Item = (String, usize)>,
-) -> impl Iterator<Item = (String, Vec<usize>)> {
-    norms.into_iter().flat_map(|(name, channels)| {
-        ["weight", "bias", "running_mean", "running_var"]
-            .map(|field| (format!("{name}.{field}"), vec![channels]))
-    })
+    let mut random = Random::new(fnv.wrapping_add(seed));
+    (0..count).map(move |_| f64::from(random.f32()))
 }

@@ -15,9 +15,10 @@ use serde::Serialize;
 
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use crate::audio::{self, AudioInfo};
+use crate::base::text::with_causes;
 use crate::library::{
-    Attached, AudioFacts, Failure, FileRecord, FileState, Library, LibraryError, NewTrack, OpenMode,
-    StoredModel, TrackTags, TrackWindows,
+    Attached, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library, LibraryError,
+    NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
 use crate::track::{ContentId, TrackId};
 
@@ -28,6 +29,9 @@ pub struct AddOptions {
     pub windows: WindowPlan,
     /// Listen again to files that have not changed.
     pub force: bool,
+    /// Look again at files that failed before and have not changed. What is known of a failure stays until its file has
+    /// been judged again.
+    pub retry: bool,
     /// Only find out what would be done.
     pub dry_run: bool,
     /// Threads that decode and encode.
@@ -164,7 +168,7 @@ pub fn add(
         let file = file.clone();
         match library.file_state(&file)? {
             FileState::Unchanged(_) if !options.force => summary.unchanged += 1,
-            FileState::FailedBefore { .. } if !options.force => summary.skipped += 1,
+            FileState::FailedBefore { .. } if !options.force && !options.retry => summary.skipped += 1,
             FileState::NoVector(_) => jobs.push(Job { file, again: true }),
             _ => jobs.push(Job { file, again: options.force }),
         }
@@ -221,10 +225,12 @@ fn run(
     let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
+    let journal = writer.library.journal(JournalKind::Reading);
     let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
     std::thread::scope(|scope| {
-        for _ in 0..workers {
+        for slot in 0..workers {
             let worker = Worker {
+                journal: journal.as_ref().map(|journal| (journal, slot)),
                 embedder,
                 windows: options.windows,
                 in_hand: &in_hand,
@@ -251,6 +257,8 @@ fn run(
 }
 
 struct Worker<'a> {
+    /// Where this worker notes which file it has in hand: a crash that nothing catches ends the process.
+    journal: Option<(&'a Journal, usize)>,
     embedder: &'a Embedder,
     windows: WindowPlan,
     in_hand: &'a Mutex<HashSet<ContentId>>,
@@ -262,6 +270,7 @@ impl Worker<'_> {
         while !stops.iter().any(|stop| stop.load(Ordering::Relaxed)) {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { return };
+            self.note(Some(&job.file.path));
             let finding = catch_unwind(AssertUnwindSafe(|| self.look_at(job))).unwrap_or_else(|panic| {
                 let message = panic
                     .downcast_ref::<String>()
@@ -273,9 +282,16 @@ impl Worker<'_> {
                     error: EngineError::Fault { path: job.file.path.clone(), message },
                 }
             });
+            self.note(None);
             if sender.send((i as u32, finding)).is_err() {
                 return;
             }
+        }
+    }
+
+    fn note(&self, path: Option<&Path>) {
+        if let Some((journal, slot)) = self.journal {
+            journal.note(slot, path);
         }
     }
 
@@ -292,7 +308,7 @@ impl Worker<'_> {
         let tags = tags.map(track_tags).unwrap_or_default();
         if !job.again
             && let Some(track) = self.reader.find_by_content(&info.content)?
-            && self.reader.vector(track)?.is_some()
+            && self.reader.has_vector(track)?
         {
             return Ok(Finding::Known { track, tags });
         }
@@ -306,10 +322,45 @@ impl Worker<'_> {
     }
 }
 
+/// Reads a file as [`add`] does, all but for the network: whether that ends the process is the question, not what it
+/// gives.
+pub(crate) fn read_through(path: &Path, windows: WindowPlan) {
+    // Those of the default model; another one's decoding differs in the resampler only.
+    const RATE: u32 = 16_000;
+    const LENGTH: usize = 3 * RATE as usize;
+    let Ok(info) = audio::probe(path) else { return };
+    let _ = audio::tags::read_tags(path);
+    let starts = windows.starts(audio::resampled_len(&info, RATE), LENGTH, RATE);
+    let _ = audio::read_windows(path, &info, RATE, &starts, LENGTH, &mut |_, _| {});
+}
+
 fn track_tags(tags: audio::tags::Tags) -> TrackTags {
-    let audio::tags::Tags { title, artist, album, album_artist, genres, year, track_number, disc_number } =
-        tags;
-    TrackTags { title, artist, album, album_artist, genres, year, track_number, disc_number }
+    let audio::tags::Tags {
+        title,
+        artist,
+        album,
+        album_artist,
+        genres,
+        year,
+        track_number,
+        disc_number,
+        mbid,
+        isrc,
+        licence,
+    } = tags;
+    TrackTags {
+        title,
+        artist,
+        album,
+        album_artist,
+        genres,
+        year,
+        track_number,
+        disc_number,
+        mbid,
+        isrc,
+        licence,
+    }
 }
 
 struct Writer<'a> {
@@ -405,7 +456,7 @@ impl Writer<'_> {
             path: file.path.clone(),
             size: known_size.then_some(file.size),
             mtime_ns: known_size.then_some(file.mtime_ns),
-            reason: one_line(&error.to_string(), &file.path),
+            reason: one_line(&with_causes(&error), &file.path),
             transient: error.is_transient(),
             attempts: 0,
             failed_at: 0,

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 
 use ndarray::Array2;
-use rayon::prelude::*;
 
-use super::classify::SAME_RECORDING;
-use super::{ClassifyOptions, Engine, EngineError, Seed};
+use super::{Engine, EngineError, Seed};
 use crate::explore::{KnnGraph, TrackMeta, WindowSet};
-use crate::genre::{Genre, LabelledNeighbor, Priors, Spellings, Taxonomy, Votes, vote};
+use crate::genre::{Genre, Spellings, Taxonomy};
 use crate::index::SearchParams;
 use crate::library::{Library, Track};
 use crate::track::TrackId;
@@ -45,36 +43,6 @@ impl Collection {
         seed.track
             .and_then(|track| self.row(track))
             .ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })
-    }
-
-    /// Sets each track's predicted genre: the vote of its labelled neighbours on the graph, as in
-    /// [`Engine::classify`]. A track never votes for itself, nor does another copy of it.
-    ///
-    /// - `graph`: of this collection; tracks without a labelled neighbour in it keep no prediction
-    pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<(), EngineError> {
-        let genres = &self.genres;
-        let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
-        let options = ClassifyOptions::default().vote;
-        let votes: Vec<Votes> = (0..graph.len().min(genres.len()))
-            .into_par_iter()
-            .map(|row| {
-                let others = graph.row(row).filter(|&(_, similarity)| similarity < SAME_RECORDING);
-                let voters: Vec<LabelledNeighbor> = others
-                    .map(|(other, similarity)| LabelledNeighbor {
-                        track: self.ids[other],
-                        similarity,
-                        genres: genres[other].clone(),
-                        artist: None,
-                    })
-                    .collect();
-                vote(&voters, &priors, &options)
-            })
-            .collect::<Result<_, _>>()?;
-        for (track, votes) in self.meta.iter_mut().zip(votes) {
-            track.predicted_genre = votes.winner().map(|winner| winner.genre.to_string());
-            track.predicted_probability = votes.winner().map(|winner| winner.share);
-        }
-        Ok(())
     }
 }
 
@@ -145,7 +113,7 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
     let genres = taxonomy.parse(&track.tags.genres).iter().map(ToString::to_string).collect();
     TrackMeta {
         title: track.tags.title.clone().unwrap_or_default(),
-        artist: track.tags.artist.clone().or_else(|| track.tags.album_artist.clone()),
+        artist: track.main_artist().map(str::to_owned),
         album: track.tags.album.clone(),
         genres,
         year: track.tags.year,

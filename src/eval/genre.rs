@@ -3,16 +3,15 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
-use super::{
-    EvalError, Svm,
-    metrics::{
-        ClassMeasures, ReliabilityBin, RiskStep, RocPoint, accuracy, auc, balanced_accuracy, confusion,
-        expected_calibration_error, log_loss, macro_f1, per_class, reliability, risk_coverage, roc_curve,
-        top_k_accuracy,
-    },
-};
+use super::standardise::Standardiser;
+use super::{EvalError, Svm};
 use crate::genre::{
-    FitOptions, Genre, GenreModel, Queries, Spellings, TrainingSet, WindowSet, grouped_folds,
+    FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, WindowVectors, grouped_folds,
+};
+use crate::metrics::{
+    ClassMeasures, ReliabilityBin, RiskStep, RocPoint, Spread, accuracy, argmax, auc, balanced_accuracy,
+    confusion, expected_calibration_error, log_loss, macro_f1, per_class, reliability, risk_coverage,
+    roc_curve, top_k_accuracy,
 };
 
 /// How an evaluation is done.
@@ -28,29 +27,20 @@ pub struct EvalOptions {
     pub fit: FitOptions,
     /// Whether the rivals run too.
     pub rivals: bool,
+    /// What a group is, in the singular: artist, album …
+    pub group: String,
 }
 
 impl Default for EvalOptions {
     fn default() -> Self {
-        Self { folds: 5, repeats: 2, seed: 1, fit: FitOptions::default(), rivals: true }
-    }
-}
-
-/// Mean over outer folds and repeats, and the standard deviation between them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
-    /// Mean.
-    pub mean: f64,
-    /// Sample standard deviation; 0 for a single value.
-    pub deviation: f64,
-}
-
-impl Spread {
-    fn of(values: &[f64]) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n.max(1.0);
-        let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-        Self { mean, deviation: if values.len() > 1 { (square / (n - 1.0)).sqrt() } else { 0.0 } }
+        Self {
+            folds: 5,
+            repeats: 2,
+            seed: 1,
+            fit: FitOptions::default(),
+            rivals: true,
+            group: "artist".to_owned(),
+        }
     }
 }
 
@@ -105,8 +95,10 @@ pub struct GenreDetails {
 pub struct GenreReport {
     /// Labelled tracks.
     pub tracks: usize,
-    /// Groups (artists) among them.
+    /// Groups among them.
     pub groups: usize,
+    /// What a group is: artist, album …
+    pub group: String,
     /// Outer folds.
     pub folds: usize,
     /// Dealings of the folds.
@@ -122,7 +114,7 @@ pub struct GenreReport {
 /// Cross-validates on held-out groups, nested: whatever is chosen, is chosen inside the training part.
 ///
 /// Tracks without labels are left out. A track of several genres counts as right when the answer is one of them.
-pub fn evaluate_genre(set: &TrainingSet, options: &EvalOptions) -> Result<GenreReport, EvalError> {
+pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<GenreReport, EvalError> {
     let data = Labelled::new(set);
     let k = data.genres.len();
     let mut groups = data.groups.clone();
@@ -204,6 +196,7 @@ pub fn evaluate_genre(set: &TrainingSet, options: &EvalOptions) -> Result<GenreR
     Ok(GenreReport {
         tracks: data.len(),
         groups: groups.len(),
+        group: options.group.clone(),
         folds: options.folds.max(2),
         repeats: options.repeats.max(1),
         methods,
@@ -257,10 +250,6 @@ fn truths(classes: &[Vec<usize>], answers: &[usize]) -> Vec<usize> {
     classes.iter().zip(answers).map(|(own, a)| if own.contains(a) { *a } else { own[0] }).collect()
 }
 
-fn argmax(row: &[f64]) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
-}
-
 /// Answers of the RBF SVM (its `C` chosen on held-out groups of the training part), of the nearest centroid, and of
 /// always saying the commonest genre.
 fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usize>> {
@@ -277,11 +266,11 @@ fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usi
             *right += b.iter().zip(&said).filter(|(i, s)| train.classes[**i].contains(s)).count();
         }
     }
-    let best = (0..COSTS.len()).fold(0, |best, i| if right[i] > right[best] { i } else { best });
+    let best = argmax(right);
     let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[best]).predict(test.vectors.view());
     let mut counts = vec![0usize; k];
     main.iter().for_each(|&c| counts[c] += 1);
-    let commonest = (0..k).fold(0, |best, c| if counts[c] > counts[best] { c } else { best });
+    let commonest = argmax(counts);
     vec![
         svm,
         nearest_centroid(train.vectors.view(), &main, k, test.vectors.view()),
@@ -291,11 +280,8 @@ fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usi
 
 /// The class whose mean is nearest, after standardising each column.
 fn nearest_centroid(x: ArrayView2<f32>, classes: &[usize], k: usize, queries: ArrayView2<f32>) -> Vec<usize> {
-    let n = x.nrows().max(1) as f32;
-    let mean = x.sum_axis(Axis(0)) / n;
+    let Standardiser { mean, scale } = Standardiser::fit(x).0;
     let centred = &x - &mean;
-    let scale = (centred.mapv(|v| v * v).sum_axis(Axis(0)) / n)
-        .mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
     let mut centroids = Array2::<f32>::zeros((k, x.ncols()));
     let mut counts = vec![0.0f32; k];
     for (row, &class) in centred.outer_iter().zip(classes) {
@@ -333,7 +319,7 @@ struct Labelled {
 }
 
 impl Labelled {
-    fn new(set: &TrainingSet) -> Self {
+    fn new(set: &LabelledVectors) -> Self {
         let genres = Spellings::count(set.labels.iter().flatten()).genres();
         let classes = set
             .labels
@@ -379,12 +365,12 @@ impl Labelled {
         }
     }
 
-    fn window_set(&self) -> Option<WindowSet<'_>> {
-        self.windows.as_ref().map(|(vectors, owner)| WindowSet { vectors: vectors.view(), owner })
+    fn window_set(&self) -> Option<WindowVectors<'_>> {
+        self.windows.as_ref().map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner })
     }
 
-    fn set(&self) -> TrainingSet<'_> {
-        TrainingSet {
+    fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
             ids: &self.ids,
             vectors: self.vectors.view(),
             labels: &self.labels,
@@ -393,8 +379,8 @@ impl Labelled {
         }
     }
 
-    fn queries(&self) -> Queries<'_> {
-        Queries { windows: self.window_set(), ..Queries::of(self.vectors.view()) }
+    fn queries(&self) -> QueryVectors<'_> {
+        QueryVectors { windows: self.window_set(), ..QueryVectors::of(self.vectors.view()) }
     }
 }
 
@@ -407,11 +393,13 @@ impl GenreReport {
         // writing to a String cannot fail
         let _ = writeln!(
             out,
-            "{} tracks by {} artists, {} genres; {} folds by artist, dealt {} time(s); mean ± spread over folds, %\n",
+            "{} tracks of {} {}s, {} genres; {} folds by {}, dealt {} time(s); mean ± spread over folds, %\n",
             self.tracks,
             self.groups,
+            self.group,
             self.details.genres.len(),
             self.folds,
+            self.group,
             self.repeats
         );
         let _ = writeln!(out, "{:<18}{:>13} {:>13} {:>13}", "", "accuracy", "balanced", "macro F1");

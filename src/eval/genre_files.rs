@@ -6,17 +6,58 @@ use std::{
 };
 
 use ndarray::Array2;
-use ndarray_npy::ReadNpyExt;
+use ndarray_npy::{ReadNpyExt, npy::header::Header};
 
 use super::EvalError;
-use crate::genre::{FitOptions, Genre, GenreModel, PredictOptions, Queries, TrainingSet};
+use crate::base::regular_file;
+use crate::genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
+
+/// Largest `.npy` file that is read: ten million vectors of 512 numbers.
+const LARGEST_NPY: u64 = 20 << 30;
 
 /// Reads `[rows, dimension]` from a `.npy` of float32 or float64.
 pub fn read_vectors(path: &Path) -> Result<Array2<f32>, EvalError> {
-    let bytes = std::fs::read(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
-    Array2::<f32>::read_npy(&bytes[..])
-        .or_else(|_| Array2::<f64>::read_npy(&bytes[..]).map(|m| m.mapv(|v| v as f32)))
-        .map_err(|e| EvalError::Npy { path: path.to_owned(), found: e.to_string() })
+    let bytes = regular_file::read(path, LARGEST_NPY)
+        .map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+    parse_vectors(&bytes).map_err(|found| EvalError::Npy { path: path.to_owned(), found })
+}
+
+/// Parses a `.npy` file; an error says what was found instead.
+///
+/// The header is held against the bytes that are there before anything is allocated for what it promises.
+pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
+    /// NumPy itself reads no longer header.
+    const LONGEST_HEADER: usize = 10_000;
+    let length = match bytes.get(..12) {
+        Some([0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..]) => {
+            10 + usize::from(u16::from_le_bytes([*low, *high]))
+        }
+        Some([0x93, b'N', b'U', b'M', b'P', b'Y', _, _, size @ ..]) => {
+            12_usize.saturating_add(u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize)
+        }
+        _ => return Err("a file that does not begin like one".to_owned()),
+    };
+    let header = bytes.get(..length).filter(|_| length <= LONGEST_HEADER);
+    let mut header = header.ok_or_else(|| format!("a header of {length} bytes"))?;
+    // A shape is one bracket within another; a parser follows them as deep as they go.
+    if header[10..].iter().filter(|byte| b"([{".contains(byte)).count() > 2 {
+        return Err("a header of nested values".to_owned());
+    }
+    let shape = Header::from_reader(&mut header).map_err(|error| error.to_string())?.shape;
+    let [rows, columns] = shape[..] else {
+        return Err(format!("an array of {} dimensions", shape.len()));
+    };
+    if columns == 0 {
+        return Err("vectors of no numbers".to_owned());
+    }
+    let values = (bytes.len() - length) as u128;
+    let expected = rows as u128 * columns as u128;
+    if values != 4 * expected && values != 8 * expected {
+        return Err(format!("a header of {rows} x {columns} numbers and {values} bytes of them"));
+    }
+    Array2::<f32>::read_npy(bytes)
+        .or_else(|_| Array2::<f64>::read_npy(bytes).map(|m| m.mapv(|v| v as f32)))
+        .map_err(|error| error.to_string())
 }
 
 /// Reads a CSV with the columns `row` and `value` (a header names them), rows counted from 0.
@@ -103,14 +144,14 @@ pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, EvalError> {
 /// `genre` is always the best known one; `unknown` says whether the engine would rather not answer.
 /// Returns the model and how many rows were written.
 pub fn predict_files(
-    set: &TrainingSet,
+    set: &LabelledVectors,
     test: &Array2<f32>,
     out: &Path,
     fit: &FitOptions,
     predict: &PredictOptions,
 ) -> Result<(GenreModel, usize), EvalError> {
     let (model, _) = GenreModel::fit(set, fit)?;
-    let answers = model.predict(&Queries::of(test.view()), predict)?;
+    let answers = model.predict(&QueryVectors::of(test.view()), predict)?;
     let io = |source| EvalError::Io { path: out.to_owned(), source };
     let mut writer = csv::Writer::from_writer(Vec::new());
     let csv_io = |e: csv::Error| io(std::io::Error::other(e));
@@ -128,4 +169,49 @@ pub fn predict_files(
     let bytes = writer.into_inner().map_err(|e| io(std::io::Error::other(e.to_string())))?;
     std::fs::write(out, bytes).map_err(io)?;
     Ok((model, answers.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray_npy::WriteNpyExt as _;
+
+    use super::*;
+
+    fn npy(header: &str) -> Vec<u8> {
+        let header = format!("{header:<117}\n");
+        [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+    }
+
+    /// The first of these asked for 800 GB, the second never came to an end.
+    #[test]
+    fn a_header_is_held_against_the_file_before_anything_is_allocated() {
+        let of =
+            |shape: &str| npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}"));
+        for (shape, words) in [
+            ("100000000, 2000", "100000000 x 2000 numbers and 0 bytes"),
+            ("1000000000, 0", "vectors of no numbers"),
+            ("18446744073709551615, 18446744073709551615", "bytes of them"),
+            ("5,", "1 dimensions"),
+            ("5, 5, 5", "3 dimensions"),
+        ] {
+            let found = parse_vectors(&of(shape)).unwrap_err();
+            assert!(found.contains(words), "{shape}: {found}");
+        }
+        let deep = npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {}", "(".repeat(9000)));
+        assert!(parse_vectors(&deep).unwrap_err().contains("nested"));
+        let long = [&b"\x93NUMPY\x02\0\xff\xff\xff\xff"[..], &[0; 100]].concat();
+        assert!(parse_vectors(&long).unwrap_err().contains("4294967307 bytes"));
+        assert!(parse_vectors(b"").is_err() && parse_vectors(b"\x93NUMPY\x01\0").is_err());
+    }
+
+    #[test]
+    fn both_kinds_of_numbers_are_read() {
+        let expected = ndarray::arr2(&[[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let (mut single, mut double) = (Vec::new(), Vec::new());
+        expected.write_npy(&mut single).unwrap();
+        expected.mapv(f64::from).write_npy(&mut double).unwrap();
+        assert_eq!(parse_vectors(&single).unwrap(), expected);
+        assert_eq!(parse_vectors(&double).unwrap(), expected);
+        assert!(parse_vectors(&single[..single.len() - 1]).is_err());
+    }
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::{
-    GenreReport, Spread,
+    GenreReport,
     plots::{Series, confusion_map, curves, escape},
 };
 use crate::genre::Genre;
+use crate::metrics::Spread;
 
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}\
@@ -19,6 +20,7 @@ impl GenreReport {
     /// Self-contained: no scripts, no outside files; names from tags are escaped.
     pub fn html(&self) -> String {
         let d = &self.details;
+        let group = &self.group;
         let names: Vec<String> = d.genres.iter().map(|g| g.genre.name().to_owned()).collect();
         let mut out = String::new();
         // writing to a String cannot fail
@@ -26,8 +28,8 @@ impl GenreReport {
             out,
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
              content=\"width=device-width\"><title>Genres: how well they are recognised</title><style>{STYLE}</style></head><body>\
-             <h1>How well genres are recognised</h1><p>{} labelled tracks by {} artists, {} genres. Every track was \
-             judged by an engine that had never heard its artist: the artists were dealt into {} parts, and each part \
+             <h1>How well genres are recognised</h1><p>{} labelled tracks of {} {group}s, {} genres. Every track was \
+             judged by an engine that had never heard its {group}: the {group}s were dealt into {} parts, and each part \
              was judged by what was learnt from the others{}.</p>",
             self.tracks,
             self.groups,

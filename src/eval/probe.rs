@@ -8,9 +8,11 @@ use std::convert::Infallible;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::Serialize;
 
+use super::Svm;
 use super::retrieval::RetrievalError;
-use super::{Spread, Svm};
+use super::standardise::Standardiser;
 use crate::genre::{grouped_folds, lbfgs};
+use crate::metrics::{Spread, argmax};
 
 /// How to probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,25 +56,20 @@ pub struct Probes {
 
 /// Multinomial logistic regression on standardised vectors.
 #[derive(Debug, Clone)]
-pub struct Linear {
-    mean: Array1<f32>,
-    scale: Array1<f32>,
+pub struct LinearProbe {
+    standard: Standardiser,
     /// `[classes, d]` and `[classes]`
     weight: Array2<f32>,
     bias: Array1<f32>,
 }
 
-impl Linear {
+impl LinearProbe {
     /// Minimises `c · Σ -ln p(class) + |W|² / 2` (biases are free), as scikit-learn does.
     ///
     /// - `x`: `[n, d]`; `class_of`: one class per row
     pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
         let (n, d) = x.dim();
-        let mean = x.sum_axis(Axis(0)) / n.max(1) as f32;
-        let mut rows = x.to_owned() - &mean;
-        let scale = (rows.mapv(|v| v * v).sum_axis(Axis(0)) / n.max(1) as f32)
-            .mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
-        rows *= &scale;
+        let (standard, rows) = Standardiser::fit(x);
         let matrix = |values: &[f64]| {
             let weight = values[..classes * d].iter().map(|&w| w as f32).collect();
             let weight = Array2::from_shape_vec((classes, d), weight).expect("classes × d values");
@@ -102,21 +99,17 @@ impl Linear {
         };
         let Ok(minimum) = lbfgs(vec![0.0; classes * (d + 1)], 500, value, |_, _| Ok(true));
         let (weight, bias) = matrix(&minimum.x);
-        Self { mean, scale, weight, bias }
+        Self { standard, weight, bias }
     }
 
     /// Logits, `[m, classes]`.
     pub fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        let rows = (x.to_owned() - &self.mean) * &self.scale;
-        rows.dot(&self.weight.t()) + &self.bias
+        self.standard.apply(x).dot(&self.weight.t()) + &self.bias
     }
 
     /// The class of each row: the largest logit, the first of equals.
     pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
-        self.logits(x)
-            .outer_iter()
-            .map(|row| (0..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best }))
-            .collect()
+        self.logits(x).outer_iter().map(argmax).collect()
     }
 }
 
@@ -157,7 +150,7 @@ pub fn probes(
             }
             let (train, test) = (vectors.select(Axis(0), &rest), vectors.select(Axis(0), &held));
             let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
-            let probe = Linear::fit(train.view(), &known, classes, options.linear_c);
+            let probe = LinearProbe::fit(train.view(), &known, classes, options.linear_c);
             let machine = Svm::fit(train.view(), &known, classes, options.svm_c);
             let is_right = |answers: &[usize], i: usize| answers[i] == labels[held[i]];
             let answers = probe.predict(test.view());
@@ -178,19 +171,12 @@ pub fn probes(
         folds: options.folds.max(2),
         seeds,
         majority: sizes.iter().max().map_or(0.0, |&most| most as f64 / n as f64),
-        linear: spread(&linear),
-        svm: spread(&svm),
+        linear: Spread::of(&linear),
+        svm: Spread::of(&svm),
         svm_by_label: right_by_label
             .iter()
             .zip(&sizes)
             .map(|(&right, &size)| right as f64 / (size as f64 * seeds as f64))
             .collect(),
     })
-}
-
-fn spread(values: &[f64]) -> Spread {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    Spread { mean, deviation: if values.len() > 1 { (square / (n - 1.0)).sqrt() } else { 0.0 } }
 }

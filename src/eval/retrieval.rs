@@ -13,6 +13,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::base::random::Random;
+
 /// Redraws of the queries from which spreads are taken.
 const REDRAWS: usize = 1000;
 
@@ -102,7 +104,7 @@ pub struct Retrieval {
 }
 
 /// One query's figures.
-struct Query {
+struct QueryFigures {
     label: usize,
     precision: f64,
     chance: f64,
@@ -127,7 +129,7 @@ pub fn retrieval(
     }
     let unit = unit(vectors, options.standardise);
     let k = options.k.max(1);
-    let queries: Vec<Query> = (0..n)
+    let queries: Vec<QueryFigures> = (0..n)
         .into_par_iter()
         .filter_map(|query| {
             let similarity: Array1<f32> = unit.dot(&unit.row(query));
@@ -151,7 +153,7 @@ pub fn retrieval(
             own.iter().sum::<f64>() / own.len() as f64
         })
         .collect();
-    let figure = |value: fn(&Query) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
+    let figure = |value: fn(&QueryFigures) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
     Ok(Retrieval {
         queries: queries.len(),
         k,
@@ -164,7 +166,7 @@ pub fn retrieval(
 }
 
 /// Figures of one ranking of candidates.
-fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> Query {
+fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> QueryFigures {
     let same = |i: &usize| labels[*i] == label;
     let top = &order[..k.min(order.len())];
     let (mut found, mut sum) = (0.0, 0.0);
@@ -184,7 +186,7 @@ fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> Query {
     }
     let most = votes.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let winner = votes.iter().find(|(_, count)| *count == most).map(|(voted, _)| *voted);
-    Query {
+    QueryFigures {
         label,
         precision: top.iter().filter(|i| same(i)).count() as f64 / top.len() as f64,
         chance: found / order.len() as f64,
@@ -268,16 +270,9 @@ fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
 fn figure(values: &[f64]) -> Figure {
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = || {
-        // Xorshift (Marsaglia, 2003).
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        ((u128::from(state) * n as u128) >> 64) as usize
-    };
+    let mut random = Random::new(0);
     let variance = (0..REDRAWS)
-        .map(|_| ((0..n).map(|_| values[below()]).sum::<f64>() / n as f64 - mean).powi(2))
+        .map(|_| ((0..n).map(|_| values[random.below(n)]).sum::<f64>() / n as f64 - mean).powi(2))
         .sum::<f64>()
         / REDRAWS as f64;
     Figure { mean, spread: variance.sqrt() }

@@ -1,9 +1,9 @@
-//! Artists near an artist, from the distributions of their tracks.
+//! Artists near an artist, from the tracks that match best.
 //!
-//! Two artists with the same mean can be far apart (one plays in two styles, the other between them), so the
-//! distance is the energy distance of their tracks' vectors (Székely and Rizzo, "Energy statistics", 2013):
-//! twice the mean distance between the two less the mean distances within each. It is 0 if the tracks could be
-//! from one hat.
+//! Two artists with the same mean can be far apart (one plays in two styles, the other between them), so tracks are
+//! compared with tracks: each track of either artist with the most similar one of the other, and the mean of these
+//! cosines is the similarity of the two. It is 1 only where every track has a copy on the other side, and it asks
+//! nothing of an artist of whom one track is known.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,13 +28,32 @@ pub struct NearArtist {
     pub artist: String,
     /// Number of tracks.
     pub tracks: usize,
-    /// Similarity of the two distributions of tracks: 1 less half their energy distance, at most 1; higher is
-    /// nearer.
+    /// Mean cosine similarity of each track, of either artist, to the most similar one of the other: -1 to 1.
     pub similarity: f32,
     /// Cosine similarity of the mean directions, for comparison.
     pub mean_similarity: f32,
-    /// The pairs of tracks (this artist's, the other's) that make them near, nearest first, with their cosine.
-    pub because: Vec<(TrackId, TrackId, f32)>,
+    /// The pairs of tracks that make them near, nearest first.
+    pub because: Vec<TrackPair>,
+}
+
+/// Two tracks of two artists.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TrackPair {
+    /// A track of the artist that was asked about.
+    pub own: TrackId,
+    /// A track of the other.
+    pub other: TrackId,
+    /// Their cosine similarity.
+    pub similarity: f32,
+}
+
+/// The nearest artist of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Nearest {
+    /// Name as most of the tracks spell it.
+    pub artist: String,
+    /// As [`NearArtist::similarity`].
+    pub similarity: f32,
 }
 
 /// An artist of the collection.
@@ -46,28 +65,22 @@ pub struct ArtistSummary {
     pub tracks: usize,
     /// The most typical track.
     pub medoid: TrackId,
-    /// Mean cosine similarity of the tracks to their centre: 1 if they all sound the same.
-    pub cohesion: f32,
-    /// The nearest artist and the similarity, if there is another.
-    pub nearest: Option<(String, f32)>,
+    /// Mean cosine similarity of the tracks to their centre: 1 if they all sound the same; `None` with one track.
+    pub cohesion: Option<f32>,
+    /// The nearest artist, if there is another.
+    pub nearest: Option<Nearest>,
 }
 
 /// One artist's tracks.
-struct Body {
+struct ArtistTracks {
     name: String,
     count: usize,
     rows: Vec<usize>,
     vectors: Array2<f32>,
     mean: ndarray::Array1<f32>,
-    /// Mean distance between two of the tracks; `None` with one track.
-    within: Option<f32>,
 }
 
-fn distance(cosine: f32) -> f32 {
-    (2.0 - 2.0 * cosine).max(0.0).sqrt()
-}
-
-fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<Body> {
+fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<ArtistTracks> {
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, track) in meta.iter().enumerate() {
         if let Some(key) = track.artist_key() {
@@ -86,32 +99,21 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<Body> {
             let count = rows.len();
             let rows: Vec<usize> = rows.into_iter().step_by(count.div_ceil(MOST_TRACKS)).collect();
             let part = vectors.select(Axis(0), &rows);
-            let within = (rows.len() > 1).then(|| {
-                let products: Array2<f32> = part.dot(&part.t());
-                let sum: f32 =
-                    products.indexed_iter().filter(|((a, b), _)| a != b).map(|(_, &c)| distance(c)).sum();
-                sum / (rows.len() * (rows.len() - 1)) as f32
-            });
             let mean = part.mean_axis(Axis(0)).expect("an artist has tracks");
-            Body { name: name.to_owned(), count, rows, vectors: part, mean, within }
+            ArtistTracks { name: name.to_owned(), count, rows, vectors: part, mean }
         })
         .collect()
 }
 
-/// Mean distance within artists, for artists of whom only one track is known.
-fn usual_within(bodies: &[Body]) -> f32 {
-    let known: Vec<f32> = bodies.iter().filter_map(|body| body.within).collect();
-    if known.is_empty() { 0.0 } else { known.iter().sum::<f32>() / known.len() as f32 }
-}
-
-fn similarity(a: &Body, b: &Body, usual: f32) -> f32 {
+fn similarity(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     let products: Array2<f32> = a.vectors.dot(&b.vectors.t());
-    let between = products.iter().map(|&c| distance(c)).sum::<f32>() / products.len() as f32;
-    let energy = 2.0 * between - a.within.unwrap_or(usual) - b.within.unwrap_or(usual);
-    1.0 - energy.max(0.0) / 2.0
+    let best = |row: ndarray::ArrayView1<'_, f32>| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 =
+        products.rows().into_iter().map(best).chain(products.columns().into_iter().map(best)).sum();
+    (sum / (a.rows.len() + b.rows.len()) as f32).clamp(-1.0, 1.0)
 }
 
-fn cosine(a: &Body, b: &Body) -> f32 {
+fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     let norms = (a.mean.dot(&a.mean) * b.mean.dot(&b.mean)).sqrt();
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
@@ -139,28 +141,33 @@ pub fn near_artists(
             expected: "an artist of this library (see \"voisin artists\")",
         });
     };
-    let usual = usual_within(&bodies);
-    let mut near: Vec<(f32, &Body)> = bodies
+    let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
         .filter(|body| !std::ptr::eq(*body, own))
-        .map(|body| (similarity(own, body, usual), body))
+        .map(|body| (similarity(own, body), body))
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
     near.truncate(limit);
     let answer = near.into_iter().map(|(similarity, body)| {
         let products: Array2<f32> = own.vectors.dot(&body.vectors.t());
-        let mut pairs: Vec<(TrackId, TrackId, f32)> = products
+        let mut pairs: Vec<TrackPair> = products
             .indexed_iter()
-            .map(|((a, b), &c)| (meta[own.rows[a]].id, meta[body.rows[b]].id, c))
+            .map(|((a, b), &similarity)| TrackPair {
+                own: meta[own.rows[a]].id,
+                other: meta[body.rows[b]].id,
+                similarity,
+            })
             .collect();
-        pairs.sort_by(|a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+        pairs.sort_by(|a, b| {
+            b.similarity.total_cmp(&a.similarity).then((a.own, a.other).cmp(&(b.own, b.other)))
+        });
         // Each track once, so that one odd track does not give all the reasons.
-        let mut because: Vec<(TrackId, TrackId, f32)> = Vec::new();
+        let mut because: Vec<TrackPair> = Vec::new();
         for pair in pairs {
             if because.len() == REASONS {
                 break;
             }
-            if because.iter().all(|known| known.0 != pair.0 && known.1 != pair.1) {
+            if because.iter().all(|known| known.own != pair.own && known.other != pair.other) {
                 because.push(pair);
             }
         }
@@ -181,11 +188,10 @@ pub fn near_artists(
 pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<ArtistSummary>> {
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta);
-    let usual = usual_within(&bodies);
     let mut answer: Vec<ArtistSummary> = bodies
         .par_iter()
         .map(|own| {
-            let mut short: Vec<(f32, &Body)> = bodies
+            let mut short: Vec<(f32, &ArtistTracks)> = bodies
                 .iter()
                 .filter(|body| !std::ptr::eq(*body, own))
                 .map(|body| (cosine(own, body), body))
@@ -194,7 +200,7 @@ pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<A
             short.truncate(SHORT_LIST);
             let nearest = short
                 .into_iter()
-                .map(|(_, body)| (similarity(own, body, usual), body.name.as_str()))
+                .map(|(_, body)| (similarity(own, body), body.name.as_str()))
                 .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)));
             let closeness = own.vectors.dot(&own.mean);
             let most =
@@ -203,8 +209,8 @@ pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<A
                 artist: own.name.clone(),
                 tracks: own.count,
                 medoid: meta[own.rows[most.expect("an artist has tracks")]].id,
-                cohesion: own.mean.dot(&own.mean).sqrt().min(1.0),
-                nearest: nearest.map(|(similarity, name)| (name.to_owned(), similarity)),
+                cohesion: (own.count > 1).then(|| own.mean.dot(&own.mean).sqrt().min(1.0)),
+                nearest: nearest.map(|(similarity, name)| Nearest { artist: name.to_owned(), similarity }),
             }
         })
         .collect();
@@ -256,9 +262,30 @@ mod tests {
         let all = artists(vectors.view(), &meta).expect("same rows");
         assert_eq!((all.len(), all[0].tracks), (3, 20));
         assert_eq!(
-            all.iter().find(|a| a.artist == "A").and_then(|a| a.nearest.clone()).map(|n| n.0).as_deref(),
+            all.iter().find(|a| a.artist == "A").and_then(|a| a.nearest.clone()).map(|n| n.artist).as_deref(),
             Some("B")
         );
+    }
+
+    /// Three artists of one track each, on the corners of a square: nobody is at a similarity of 1.
+    #[test]
+    fn artists_of_one_track_are_as_similar_as_their_tracks() {
+        let vectors = ndarray::arr2(&[[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]]);
+        let meta: Vec<TrackMeta> = (0..3)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i), "x.mp3");
+                track.artist = Some(format!("artist {i}"));
+                track
+            })
+            .collect();
+        let all = artists(vectors.view(), &meta).expect("same rows");
+        let nearest: Vec<(f32, Option<f32>)> =
+            all.iter().map(|a| (a.nearest.as_ref().map_or(9.0, |n| n.similarity), a.cohesion)).collect();
+        for ((found, cohesion), expected) in nearest.into_iter().zip([0.6, 0.6, -0.6]) {
+            assert!((found - expected).abs() < 1e-6 && cohesion.is_none(), "{found} for {expected}");
+        }
+        let near = near_artists(vectors.view(), &meta, "artist 0", 5).expect("known");
+        assert_eq!(near[0].because[0].similarity, near[0].similarity);
     }
 
     #[test]

@@ -124,6 +124,9 @@ fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
     let reach = (spacing(query) / 2.0).max(0.05) + 1e-3;
     let (begin, end) = (query.starts[0], query.starts[query.len() - 1]);
     let mut best = (0.0, f32::NEG_INFINITY, 0_usize);
+    // It lies wholly in the track, as far as the track's windows tell.
+    let (first, last) = (windows.starts[0], windows.starts[windows.len() - 1]);
+    let inside = |shift: f32| begin + shift >= first - reach && end + shift <= last + reach;
     // A passage cannot match better on one window than on many just because the others are left out: it must
     // cover as many windows as the track's spacing allows, less one at each end.
     let spacing = spacing(windows).max(1e-3);
@@ -135,7 +138,7 @@ fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
         (0..windows.len()).flat_map(meet).map(|(j, i)| windows.starts[j] - query.starts[i]).collect();
     shifts.sort_unstable_by(f32::total_cmp);
     shifts.dedup_by(|next, kept| *next - *kept < SAME_PLACE);
-    for shift in shifts {
+    for shift in shifts.into_iter().filter(|&shift| inside(shift)) {
         let low = windows.starts.partition_point(|&start| start < begin + shift - reach);
         let (mut sum, mut count, mut q) = (0.0, 0, 0);
         for (w, &start) in windows.starts.iter().enumerate().skip(low) {
@@ -201,6 +204,20 @@ mod tests {
             assert!((found[0].from - own).abs() < 1.0, "spacing {spacing}: {} for {own}", found[0].from);
             assert!(found[0].similarity > 0.97 && found[1].similarity < 0.9);
         }
+    }
+
+    /// The end of a track is like a passage's beginning; the rest of the passage would lie behind the track's end.
+    #[test]
+    fn a_passage_is_found_whole_or_not_at_all() {
+        let whole = drifting(60, 3, 1.0);
+        let query = cut(&whole, 40.0, 60.0, 1.0).expect("inside");
+        let mut beginning = drifting(50, 4, 1.0);
+        for i in 0..5 {
+            beginning.vectors.row_mut(45 + i).assign(&query.vectors.row(i));
+        }
+        let found = best_passage(&query, 1.0, &beginning).expect("windows");
+        assert!(found.from >= 0.0 && found.to <= 50.5, "{} to {}", found.from, found.to);
+        assert_eq!(found.windows, query.len());
     }
 
     #[test]

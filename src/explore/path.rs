@@ -10,8 +10,11 @@ use super::union::DisjointSets;
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use crate::track::TrackId;
 
-/// The largest step may exceed the smallest possible one by this factor: a little slack makes walks shorter.
-pub const SLACK: f32 = 1.5;
+/// The largest step may exceed the smallest possible one by this factor: a little slack makes walks smoother.
+pub const SLACK: f32 = 1.05;
+
+/// Up to so many tracks a step may go from any track to any other; in larger libraries to near neighbours only.
+const EVERY_PAIR: usize = 2000;
 
 /// Rows of a separate piece of the graph from which it is joined to the rest.
 const BORDER: usize = 1024;
@@ -38,16 +41,17 @@ pub struct Walk {
     pub steps: Vec<f32>,
     /// Largest step.
     pub largest_step: f32,
-    /// The smallest possible largest step on the neighbour graph between the same ends and via points, without
-    /// regard to length and artists.
+    /// The smallest possible largest step of any walk of at most as many tracks through the same stops, without regard
+    /// to artists.
     pub bottleneck: f32,
 }
 
 /// Walks from row `from` to row `to`.
 ///
-/// The largest step is at most [`SLACK`] times the smallest possible one, unless `tracks` is too small or
-/// `max_per_artist` too strict for that. Where the neighbour graph is in pieces, the pieces are joined by the
-/// nearest pairs of tracks.
+/// The largest step is at most [`SLACK`] times the smallest possible one of any walk of at most as many tracks, unless
+/// `max_per_artist` or via points stand in the way, or more tracks are asked for than lie near the way. In libraries of up to 2 000 tracks every pair of tracks may be a
+/// step; in larger ones the steps are those of the neighbour graph, whose pieces are joined by the nearest pairs of
+/// tracks.
 pub fn path(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
@@ -79,15 +83,23 @@ pub fn path(
             expected: "at least the ends and via points, at most the tracks there are",
         });
     }
-    let net = Net::new(vectors, graph, &stops)?;
-    let bottleneck =
-        stops.windows(2).map(|leg| net.bottleneck(leg[0], leg[1], &HashSet::new())).fold(0.0, f32::max);
+    let net = WalkSteps::new(vectors, graph, &stops)?;
+    let hops = options.tracks.map(|tracks| tracks - 1);
+    let least = net.least_step(&stops, hops);
     let mut banned: HashSet<usize> = HashSet::new();
     // Excess tracks of an artist are taken off the graph until the walk has none.
     for _ in 0..64 {
-        let mut rows = net.through(&stops, bottleneck * SLACK, &banned)?;
+        let mut rows = net.through(&stops, least * SLACK, hops, &banned)?;
         if let Some(tracks) = options.tracks {
-            rows = net.fit_length(vectors, rows, &stops, tracks, &banned, meta, options.max_per_artist);
+            rows = net.fit_length(
+                vectors,
+                rows,
+                &stops,
+                (tracks, least * SLACK),
+                &banned,
+                meta,
+                options.max_per_artist,
+            );
         }
         let excess = excess(&rows, &stops, meta, options.max_per_artist);
         if excess.is_empty() {
@@ -95,9 +107,9 @@ pub fn path(
             return Ok(Walk {
                 tracks: rows.iter().map(|&row| meta[row].id).collect(),
                 largest_step: steps.iter().copied().fold(0.0, f32::max),
+                bottleneck: net.least_step(&stops, Some(rows.len() - 1)),
                 rows,
                 steps,
-                bottleneck,
             });
         }
         banned.extend(excess);
@@ -129,8 +141,10 @@ fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize
     out
 }
 
-/// The neighbour graph made symmetric, its pieces joined as far as the stops need it.
-struct Net {
+/// The steps that a walk may take: every pair of tracks, or the neighbour graph made symmetric, its pieces joined as far
+/// as the stops need it, and with steps from each stop to the next.
+struct WalkSteps {
+    /// For each row the rows that can follow it, and the distance to each.
     links: Vec<Vec<(u32, f32)>>,
 }
 
@@ -153,9 +167,17 @@ impl Ord for Place {
     }
 }
 
-impl Net {
+impl WalkSteps {
     fn new(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, stops: &[usize]) -> Result<Self> {
         let n = graph.len();
+        if n <= EVERY_PAIR {
+            let products: ndarray::Array2<f32> = vectors.dot(&vectors.t());
+            let steps = |(i, row): (usize, ndarray::ArrayView1<'_, f32>)| {
+                let others = row.iter().enumerate().filter(|&(j, _)| j != i);
+                others.map(|(j, &similarity)| (j as u32, (1.0 - similarity).max(0.0))).collect()
+            };
+            return Ok(Self { links: products.rows().into_iter().enumerate().map(steps).collect() });
+        }
         let mut links: Vec<Vec<(u32, f32)>> = vec![Vec::new(); n];
         let mut sets = DisjointSets::new(n);
         for i in 0..n {
@@ -165,6 +187,12 @@ impl Net {
                 links[j].push((i as u32, step));
                 sets.join(i, j);
             }
+        }
+        // However few tracks are asked for, there is a way.
+        for leg in stops.windows(2) {
+            let step = distance(vectors, leg[0], leg[1]);
+            links[leg[0]].push((leg[1] as u32, step));
+            links[leg[1]].push((leg[0] as u32, step));
         }
         for list in &mut links {
             list.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
@@ -290,16 +318,129 @@ impl Net {
         None
     }
 
-    /// Leg by leg, no track twice; where a leg has no way within the limit, its own bottleneck sets the limit.
-    fn through(&self, stops: &[usize], limit: f32, banned: &HashSet<usize>) -> Result<Vec<usize>> {
+    /// The fewest steps between two rows of which none is larger than `limit`.
+    fn fewest(&self, from: usize, to: usize, limit: f32, banned: &HashSet<usize>) -> Option<usize> {
+        let mut seen = vec![false; self.links.len()];
+        seen[from] = true;
+        let mut ring = vec![from];
+        let mut steps = 0;
+        while !ring.is_empty() {
+            if ring.contains(&to) {
+                return Some(steps);
+            }
+            let mut next = Vec::new();
+            for &i in &ring {
+                for &(j, _) in self.links[i].iter().filter(|link| link.1 <= limit) {
+                    let j = j as usize;
+                    if !seen[j] && (j == to || !banned.contains(&j)) {
+                        seen[j] = true;
+                        next.push(j);
+                    }
+                }
+            }
+            ring = next;
+            steps += 1;
+        }
+        None
+    }
+
+    /// The smallest possible largest step of a walk through the stops, of at most `hops` steps.
+    fn least_step(&self, stops: &[usize], hops: Option<usize>) -> f32 {
+        let nobody = HashSet::new();
+        let legs = || stops.windows(2).map(|leg| (leg[0], leg[1]));
+        let free = legs().map(|(from, to)| self.bottleneck(from, to, &nobody)).fold(0.0, f32::max);
+        let Some(hops) = hops else { return free };
+        let fits = |limit: f32| {
+            let steps = legs().map(|(from, to)| self.fewest(from, to, limit, &nobody));
+            steps.sum::<Option<usize>>().is_some_and(|steps| steps <= hops)
+        };
+        if fits(free) {
+            return free;
+        }
+        // The answer is one of the steps there are; the largest of them always fits.
+        let mut steps: Vec<f32> =
+            self.links.iter().flatten().map(|link| link.1).filter(|&step| step > free).collect();
+        steps.sort_unstable_by(f32::total_cmp);
+        steps.dedup();
+        let first = steps.partition_point(|&step| !fits(step));
+        steps.get(first).copied().unwrap_or(f32::INFINITY)
+    }
+
+    /// The shortest way (sum of distances) of at most `hops` steps, none of them larger than `limit`.
+    fn shortest_within(
+        &self,
+        (from, to): (usize, usize),
+        limit: f32,
+        hops: usize,
+        banned: &HashSet<usize>,
+    ) -> Option<Vec<usize>> {
+        let mut cost = vec![f32::INFINITY; self.links.len()];
+        cost[from] = 0.0;
+        // For each number of steps and row, the row before, where that way is shorter than any of fewer steps.
+        let mut came: Vec<Vec<u32>> = Vec::new();
+        for _ in 0..hops {
+            let (mut next, mut before) = (cost.clone(), vec![u32::MAX; cost.len()]);
+            for i in (0..cost.len()).filter(|&i| cost[i].is_finite()) {
+                for &(j, step) in self.links[i].iter().filter(|link| link.1 <= limit) {
+                    let j = j as usize;
+                    if cost[i] + step < next[j] && (j == to || !banned.contains(&j)) {
+                        next[j] = cost[i] + step;
+                        before[j] = i as u32;
+                    }
+                }
+            }
+            cost = next;
+            came.push(before);
+        }
+        if !cost[to].is_finite() {
+            return None;
+        }
+        let mut rows = vec![to];
+        for before in came.iter().rev() {
+            let last = rows[rows.len() - 1];
+            if before[last] != u32::MAX {
+                rows.push(before[last] as usize);
+            }
+        }
+        rows.reverse();
+        Some(rows)
+    }
+
+    /// Leg by leg, no track twice, within `limit` and `hops` steps in all; where a leg has no such way, its own
+    /// bottleneck sets the limit.
+    fn through(
+        &self,
+        stops: &[usize],
+        limit: f32,
+        hops: Option<usize>,
+        banned: &HashSet<usize>,
+    ) -> Result<Vec<usize>> {
+        // A hair of room: the smallest step itself must be within it.
+        let limit = limit * (1.0 + 1e-6);
+        let closed = |number: usize, rows: &[usize]| -> HashSet<usize> {
+            let others = stops[..number].iter().chain(&stops[number + 2..]);
+            banned.iter().chain(rows).chain(others).copied().collect()
+        };
+        let needed: Vec<usize> = stops
+            .windows(2)
+            .enumerate()
+            .map(|(number, leg)| self.fewest(leg[0], leg[1], limit, &closed(number, &[])).unwrap_or(1))
+            .collect();
+        let mut spare = hops.map(|hops| hops.saturating_sub(needed.iter().sum()));
         let mut rows = vec![stops[0]];
         for (number, leg) in stops.windows(2).enumerate() {
-            let mut closed = banned.clone();
-            closed.extend(rows.iter().copied());
-            closed.extend(stops[number + 2..].iter().copied());
-            closed.extend(stops[..number].iter().copied());
-            // A hair of room: the bottleneck itself must be within it.
-            let way = self.shortest(leg[0], leg[1], limit * (1.0 + 1e-6), &closed).or_else(|| {
+            let closed = closed(number, &rows);
+            let way = match &mut spare {
+                None => self.shortest(leg[0], leg[1], limit, &closed),
+                Some(spare) => {
+                    let way = self.shortest_within((leg[0], leg[1]), limit, needed[number] + *spare, &closed);
+                    if let Some(way) = &way {
+                        *spare -= (way.len() - 1).saturating_sub(needed[number]);
+                    }
+                    way
+                }
+            };
+            let way = way.or_else(|| {
                 let least = self.bottleneck(leg[0], leg[1], &closed);
                 least.is_finite().then(|| self.shortest(leg[0], leg[1], least * SLACK, &closed)).flatten()
             });
@@ -316,14 +457,14 @@ impl Net {
     }
 
     /// Brings a walk to a number of tracks: short-cuts where the step grows least, or tracks in between where
-    /// the step is largest.
+    /// the step is largest, with steps of at most `limit` where that can be.
     #[allow(clippy::too_many_arguments, reason = "the conditions of one walk")]
     fn fit_length(
         &self,
         vectors: ArrayView2<'_, f32>,
         mut rows: Vec<usize>,
         stops: &[usize],
-        tracks: usize,
+        (tracks, limit): (usize, f32),
         banned: &HashSet<usize>,
         meta: &[TrackMeta],
         cap: Option<usize>,
@@ -354,10 +495,10 @@ impl Net {
                     .min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)))
                     .map(|(step, row)| (step, i, row))
             };
-            // The widest gap that a track in between makes no wider, or else the least harm.
+            // The widest gap where a track in between makes no step too large, or else the least harm.
             let found = gaps
                 .iter()
-                .find_map(|&i| between(i).filter(|found| found.0 <= width(i)))
+                .find_map(|&i| between(i).filter(|found| found.0 <= width(i).max(limit)))
                 .or_else(|| gaps.iter().filter_map(|&i| between(i)).min_by(|x, y| x.0.total_cmp(&y.0)));
             let Some((_, i, row)) = found else { break };
             rows.insert(i, row);
@@ -381,33 +522,58 @@ mod tests {
             .collect()
     }
 
-    /// The bottleneck by joining edges in order of length.
-    fn by_kruskal(graph: &KnnGraph, from: usize, to: usize) -> f32 {
-        let mut edges: Vec<(f32, usize, usize)> =
-            (0..graph.len()).flat_map(|i| graph.row(i).map(move |(j, s)| (1.0 - s, i, j))).collect();
-        edges.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut sets = DisjointSets::new(graph.len());
-        for (step, a, b) in edges {
-            sets.join(a, b);
-            if sets.find(from) == sets.find(to) {
-                return step;
+    /// The smallest largest step of a walk of at most `hops` steps, by going through all steps in order of length.
+    fn by_brute_force(vectors: ArrayView2<'_, f32>, from: usize, to: usize, hops: usize) -> f32 {
+        let n = vectors.nrows();
+        // The smallest largest step of a way of at most so many steps to each row.
+        let mut least: Vec<f32> = (0..n).map(|j| if j == from { 0.0 } else { f32::INFINITY }).collect();
+        for _ in 0..hops {
+            let before = least.clone();
+            for i in 0..n {
+                for j in 0..n {
+                    least[j] = least[j].min(before[i].max(distance(vectors, i, j)));
+                }
             }
         }
-        f32::INFINITY
+        least[to]
     }
 
     #[test]
-    fn the_largest_step_is_near_the_smallest_possible() {
-        let vectors = unit_vectors(400, 6, 12);
+    fn the_largest_step_is_near_the_smallest_of_any_walk_of_as_many_tracks() {
+        let vectors = unit_vectors(200, 6, 12);
         let graph = KnnGraph::exact(vectors.view(), 8).expect("unit vectors");
-        let meta = metas(400, 400);
-        for (from, to) in [(0, 399), (5, 200), (17, 333), (90, 91)] {
-            let walk = path(vectors.view(), &graph, &meta, from, to, &PathOptions::default()).expect("a way");
-            assert!((walk.bottleneck - by_kruskal(&graph, from, to)).abs() < 1e-6);
-            assert!(walk.largest_step <= 1.5 * walk.bottleneck + 1e-5);
-            assert_eq!((walk.rows[0], *walk.rows.last().expect("ends")), (from, to));
-            assert_eq!(walk.rows.iter().collect::<HashSet<_>>().len(), walk.rows.len());
-            assert_eq!(walk.steps.len() + 1, walk.tracks.len());
+        let meta = metas(200, 200);
+        for (from, to) in [(0, 199), (5, 100), (17, 133), (90, 91)] {
+            for tracks in [None, Some(2), Some(3), Some(5), Some(9), Some(30)] {
+                let options = PathOptions { tracks, ..PathOptions::default() };
+                let walk = path(vectors.view(), &graph, &meta, from, to, &options).expect("a way");
+                assert_eq!(tracks.unwrap_or(walk.rows.len()), walk.rows.len());
+                let least = by_brute_force(vectors.view(), from, to, walk.rows.len() - 1);
+                assert!((walk.bottleneck - least).abs() < 1e-6, "{} for {least}", walk.bottleneck);
+                // Thirty tracks are more than lie between some of these.
+                assert!(
+                    tracks == Some(30) || walk.largest_step <= 1.05 * least + 1e-5,
+                    "{tracks:?}: {} for {least}",
+                    walk.largest_step
+                );
+                assert_eq!((walk.rows[0], *walk.rows.last().expect("ends")), (from, to));
+                assert_eq!(walk.rows.iter().collect::<HashSet<_>>().len(), walk.rows.len());
+                assert_eq!(walk.steps.len() + 1, walk.tracks.len());
+            }
+        }
+    }
+
+    /// Beyond 2 000 tracks a step goes to a neighbour, and the promise holds for such walks.
+    #[test]
+    fn a_large_library_is_walked_along_its_neighbour_graph() {
+        let vectors = unit_vectors(2500, 5, 3);
+        let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
+        let meta = metas(2500, 2500);
+        for tracks in [None, Some(2), Some(8)] {
+            let options = PathOptions { tracks, ..PathOptions::default() };
+            let walk = path(vectors.view(), &graph, &meta, 1, 2400, &options).expect("a way");
+            assert!(walk.largest_step <= 1.05 * walk.bottleneck + 1e-5);
+            assert_eq!(tracks.unwrap_or(walk.rows.len()), walk.rows.len());
         }
     }
 
@@ -437,7 +603,7 @@ mod tests {
         let meta = metas(120, 120);
         assert_ne!(labels[0], labels[1]);
         let walk = path(vectors.view(), &graph, &meta, 0, 1, &PathOptions::default()).expect("joined");
-        assert!(walk.largest_step <= 1.5 * walk.bottleneck + 1e-5);
+        assert!(walk.largest_step <= 1.05 * walk.bottleneck + 1e-5);
     }
 
     #[test]

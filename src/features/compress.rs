@@ -1,36 +1,30 @@
 //! From sums in mel bands to what a network sees: decibels, or MusiCNN's logarithm.
-#![allow(unsafe_code)]
-// What is not inlined into the functions that enable vector instructions would run without them.
-#![allow(clippy::inline_always)]
 
 use std::f32::consts::{LN_2, LOG10_2, LOG10_E, SQRT_2};
 
 use super::Compression;
-use super::stft::Isa;
+use crate::kernels::Isa;
+use crate::kernels::simd::{Work, vectorised};
 
 /// Applies the compression to all cells of one window, after a square root if `root`.
 pub(super) fn compress(isa: Isa, compression: Compression, root: bool, cells: &mut [f32]) {
-    match isa {
-        // SAFETY: `Isa::detect` found the features, or a test did.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { compress_avx512(compression, root, cells) },
-        // SAFETY: the same.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { compress_avx2(compression, root, cells) },
-        _ => compress_inline(compression, root, cells),
+    vectorised(isa, Compress { compression, root, cells });
+}
+
+/// The work of [`compress`].
+struct Compress<'a> {
+    compression: Compression,
+    root: bool,
+    cells: &'a mut [f32],
+}
+
+impl Work for Compress<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        compress_inline(self.compression, self.root, self.cells);
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn compress_avx512(compression: Compression, root: bool, cells: &mut [f32]) {
-    compress_inline(compression, root, cells);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn compress_avx2(compression: Compression, root: bool, cells: &mut [f32]) {
-    compress_inline(compression, root, cells);
 }
 
 #[inline(always)]
@@ -133,16 +127,16 @@ mod tests {
     fn decibels_have_their_factor_floor_and_reference() {
         let decibel = Compression::Decibel { amin: 1e-10, range_db: 80.0 };
         let mut cells = [100.0, 1.0, 1e-3, 1e-7, 0.0];
-        compress(Isa::Portable, decibel, false, &mut cells);
+        compress(Isa::PORTABLE, decibel, false, &mut cells);
         let expected = [0.0, -20.0, -50.0, -80.0, -80.0];
         assert!(cells.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{cells:?}");
         // The same amplitudes given as powers.
         let mut cells = [1e4, 1.0, 1e-6, 1e-14, 0.0];
-        compress(Isa::Portable, decibel, true, &mut cells);
+        compress(Isa::PORTABLE, decibel, true, &mut cells);
         assert!(cells.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{cells:?}");
         // All below amin: the maximum is -100 dB, and nothing is below it.
         let mut cells = [0.0, 1e-12];
-        compress(Isa::Portable, decibel, false, &mut cells);
+        compress(Isa::PORTABLE, decibel, false, &mut cells);
         assert_eq!(cells, [0.0, 0.0]);
     }
 
@@ -150,7 +144,7 @@ mod tests {
     fn half_precision_rounds_and_never_overflows() {
         let log = Compression::LogHalf { scale: 10_000.0 };
         let mut cells = [0.0, 1.0, 1.000_3, 1e-8, 1e9];
-        compress(Isa::Portable, log, false, &mut cells);
+        compress(Isa::PORTABLE, log, false, &mut cells);
         assert_eq!(cells[0], 0.0);
         assert!((cells[1] - 10_001f32.log10()).abs() < 1e-6);
         assert_eq!(cells[2], cells[1]); // 1.0003 rounds to 1 in eleven bits

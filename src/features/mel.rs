@@ -64,11 +64,9 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
 #[derive(Debug, Clone)]
 pub(super) struct Triangles {
     /// Bins between edges `s` and `s + 1`: rising side of band `s`, falling side of band `s - 1`; `n_mels + 1` of them.
-    pub(super) segments: Vec<std::ops::Range<usize>>,
+    segments: Vec<std::ops::Range<usize>>,
     /// Per bin: weight in the band that rises, weight in the band that falls.
-    pub(super) weights: Vec<[f64; 2]>,
-    /// The last bin of any segment.
-    pub(super) last_bin: usize,
+    weights: Vec<[f64; 2]>,
 }
 
 impl Triangles {
@@ -91,21 +89,30 @@ impl Triangles {
                 weights[bin] = [rise, fall];
             }
         }
-        let last_bin = first.last().map_or(0, |end| end.saturating_sub(1));
-        Self { segments, weights, last_bin }
+        Self { segments, weights }
     }
 
-    /// Calls `sink(band, sum)` for each band; `spectrum`: `1 + n_fft / 2` bins.
-    pub(super) fn project(&self, spectrum: &[f32], mut sink: impl FnMut(usize, f64)) {
-        let mut rising_before = 0.0;
+    /// Calls `sink(band, sum of each spectrum)` for each band; `spectra`: `1 + n_fft / 2` bins of `N` spectra side by side.
+    #[inline(always)]
+    pub(super) fn project<const N: usize>(
+        &self,
+        spectra: &[[f32; N]],
+        mut sink: impl FnMut(usize, [f64; N]),
+    ) {
+        let mut rising_before = [0.0; N];
         for (segment, range) in self.segments.iter().enumerate() {
-            let (mut rising, mut falling) = (0.0, 0.0);
-            for (x, [rise, fall]) in spectrum[range.clone()].iter().zip(&self.weights[range.clone()]) {
-                rising += f64::from(*x) * rise;
-                falling += f64::from(*x) * fall;
+            let (mut rising, mut falling) = ([0.0; N], [0.0; N]);
+            for (values, [rise, fall]) in spectra[range.clone()].iter().zip(&self.weights[range.clone()]) {
+                for i in 0..N {
+                    rising[i] += f64::from(values[i]) * rise;
+                    falling[i] += f64::from(values[i]) * fall;
+                }
             }
             if segment > 0 {
-                sink(segment - 1, rising_before + falling);
+                for i in 0..N {
+                    falling[i] += rising_before[i];
+                }
+                sink(segment - 1, falling);
             }
             rising_before = rising;
         }

@@ -15,6 +15,11 @@
 //! # Ok::<(), voisin::features::FeaturesError>(())
 //! ```
 
+#![allow(
+    clippy::inline_always,
+    reason = "what is not inlined into the functions that enable vector instructions would run without them"
+)]
+
 mod compress;
 mod config;
 mod front_end;
@@ -43,4 +48,7 @@ pub enum FeaturesError {
     /// A variant name that is not one of the three.
     #[error("unknown OpenL3 spectrogram variant {0:?}: expected original, kapre04 or essentia")]
     Variant(String),
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] crate::kernels::IsaError),
 }

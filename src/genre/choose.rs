@@ -1,20 +1,18 @@
 //! Choosing by validation: the vote's space and settings, the heads and how long they are fitted.
 
 use ndarray::{Array2, Axis};
-use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::{
-    GenreError, Head, HeadOptions, Near, Space, Transform,
-    data::Problem,
+    GenreError, Head, HeadOptions, MemberSettings, Near, Settings, Space, Transform, Unit, VoteSettings,
+    data::Examples,
     folds::grouped_folds,
-    halves::{
-        MemberSettings, Settings, Unit, VoteSettings, floored_log, head_input, head_rows, log_softmax,
-        mean_by_owner, member_data, vote_shares, windows_of,
-    },
     head::HeldOut,
+    member::{head_input, head_rows, log_softmax, mean_by_owner, member_data, windows_of},
     nearest::nearest,
     parallel,
+    vote::{floored_log, vote_shares},
 };
+use crate::base::random::Random;
 
 /// Tracks that choices are made on, at most.
 const SELECTION_ROWS: usize = 2000;
@@ -43,10 +41,10 @@ pub(super) struct Splits {
 
 impl Splits {
     /// At most `k` folds; folds without rows, or without anything left to train on, are dropped.
-    pub(super) fn new(problem: &Problem, k: usize, seed: u64) -> Self {
-        let folds = grouped_folds(&problem.classes, problem.n_classes(), &problem.groups, k, seed);
+    pub(super) fn new(examples: &Examples, k: usize, seed: u64) -> Self {
+        let folds = grouped_folds(&examples.classes, examples.n_classes(), &examples.groups, k, seed);
         let parts = (0..k)
-            .map(|fold| (0..problem.len()).partition::<Vec<usize>, _>(|&i| folds[i] != fold))
+            .map(|fold| (0..examples.len()).partition::<Vec<usize>, _>(|&i| folds[i] != fold))
             .filter(|(train, test)| !train.is_empty() && !test.is_empty())
             .collect();
         Self { parts }
@@ -54,37 +52,37 @@ impl Splits {
 }
 
 /// Whole groups up to some number of tracks, in a seeded order.
-pub(super) fn sample_groups(problem: &Problem, rows: usize, seed: u64) -> Problem {
-    if problem.len() <= rows {
-        return problem.clone();
+pub(super) fn sample_groups(examples: &Examples, rows: usize, seed: u64) -> Examples {
+    if examples.len() <= rows {
+        return examples.clone();
     }
-    let mut groups: Vec<usize> = problem.groups.clone();
+    let mut groups: Vec<usize> = examples.groups.clone();
     groups.sort_unstable();
     groups.dedup();
-    groups.shuffle(&mut StdRng::seed_from_u64(seed));
+    Random::new(seed).shuffle(&mut groups);
     let place: std::collections::HashMap<usize, usize> =
         groups.iter().enumerate().map(|(i, g)| (*g, i)).collect();
-    let mut order: Vec<usize> = (0..problem.len()).collect();
-    order.sort_by_key(|&i| place[&problem.groups[i]]);
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&i| place[&examples.groups[i]]);
     order.truncate(rows);
     order.sort_unstable();
-    problem.subset(&order)
+    examples.subset(&order)
 }
 
 /// Chooses everything in [`Settings`] on held-out groups.
 pub(super) fn choose(
-    problem: &Problem,
+    examples: &Examples,
     min_tracks: usize,
     folds: usize,
     base: &HeadOptions,
 ) -> Result<Settings, GenreError> {
-    let counts = problem.counts();
+    let counts = examples.counts();
     let mut head_classes: Vec<usize> =
-        (0..problem.n_classes()).filter(|&c| counts[c] >= min_tracks).collect();
+        (0..examples.n_classes()).filter(|&c| counts[c] >= min_tracks).collect();
     if head_classes.len() < 2 {
         head_classes.clear();
     }
-    let sample = sample_groups(problem, SELECTION_ROWS, base.seed);
+    let sample = sample_groups(examples, SELECTION_ROWS, base.seed);
     let splits = Splits::new(&sample, folds, base.seed);
     let transforms = Transform::candidates(sample.x.view());
     let vote = choose_vote(&sample, &splits, &transforms)?;
@@ -101,7 +99,7 @@ pub(super) fn choose(
 }
 
 fn choose_vote(
-    problem: &Problem,
+    examples: &Examples,
     splits: &Splits,
     transforms: &[Transform],
 ) -> Result<VoteSettings, GenreError> {
@@ -117,7 +115,7 @@ fn choose_vote(
     );
     let consider =
         |transform: Transform, shrinkage: f32, best: &mut (f64, VoteSettings)| -> Result<(), GenreError> {
-            let (loss, vote) = grid_vote(problem, splits, transform, shrinkage)?;
+            let (loss, vote) = grid_vote(examples, splits, transform, shrinkage)?;
             if loss < best.0 {
                 *best = (loss, vote);
             }
@@ -135,7 +133,7 @@ fn choose_vote(
 
 /// The best of the grid in one space: its held-out loss and settings.
 fn grid_vote(
-    problem: &Problem,
+    examples: &Examples,
     splits: &Splits,
     transform: Transform,
     shrinkage: f32,
@@ -146,15 +144,15 @@ fn grid_vote(
         priors: Vec<f32>,
         targets: Array2<f32>,
     }
-    let targets = problem.targets();
+    let targets = examples.targets();
     let folds: Vec<FoldVotes> = parallel::map(&splits.parts, |(train, test)| {
-        let (x, t) = (problem.x.select(Axis(0), train), targets.select(Axis(0), train));
+        let (x, t) = (examples.x.select(Axis(0), train), targets.select(Axis(0), train));
         let space = Space::fit(x.view(), t.view(), transform, shrinkage);
         let reference = space.apply(x.view());
-        let queries = space.apply(problem.x.select(Axis(0), test).view());
+        let queries = space.apply(examples.x.select(Axis(0), test).view());
         Ok::<_, GenreError>(FoldVotes {
             lists: nearest(queries.view(), reference.view(), GRID_K, |_, _| true),
-            classes: train.iter().map(|&r| problem.classes[r].clone()).collect(),
+            classes: train.iter().map(|&r| examples.classes[r].clone()).collect(),
             priors: t.sum_axis(Axis(0)).iter().map(|p| p.max(0.5) / train.len() as f32).collect(),
             targets: targets.select(Axis(0), test),
         })
@@ -192,14 +190,14 @@ struct Trial {
 }
 
 fn choose_heads(
-    problem: &Problem,
+    examples: &Examples,
     splits: &Splits,
     transforms: &[Transform],
     vote: &VoteSettings,
     head_classes: &[usize],
     base: &HeadOptions,
 ) -> Result<Vec<MemberSettings>, GenreError> {
-    let (known, _) = head_rows(&problem.classes, head_classes);
+    let (known, _) = head_rows(&examples.classes, head_classes);
     let is_known: std::collections::HashSet<usize> = known.into_iter().collect();
     let splits = Splits {
         parts: splits
@@ -212,7 +210,7 @@ fn choose_heads(
             .collect(),
     };
     let test_rows: Vec<usize> = splits.parts.iter().flat_map(|(_, test)| test.iter().copied()).collect();
-    let test_classes: Vec<Vec<usize>> = test_rows.iter().map(|&r| problem.classes[r].clone()).collect();
+    let test_classes: Vec<Vec<usize>> = test_rows.iter().map(|&r| examples.classes[r].clone()).collect();
     let (_, targets) = head_rows(&test_classes, head_classes);
 
     let mut trials: Vec<Trial> = Vec::new();
@@ -220,7 +218,7 @@ fn choose_heads(
         let shrinkage = vote.shrinkage.max(0.1);
         let settings =
             MemberSettings { unit, transform, shrinkage, head: HeadOptions { hidden, l2, ..base.clone() } };
-        let trial = try_head(problem, &splits, &settings, head_classes, &targets)?;
+        let trial = try_head(examples, &splits, &settings, head_classes, &targets)?;
         trials.push(trial);
         Ok(trials[trials.len() - 1].loss)
     };
@@ -240,7 +238,7 @@ fn choose_heads(
     }
     let (transform, _) = best_of(&trials);
     run(Unit::Track, transform, Some(64), l2, &mut trials)?;
-    if problem.windows.is_some() {
+    if examples.windows.is_some() {
         run(Unit::Window, transform, None, l2, &mut trials)?;
     }
 
@@ -282,27 +280,27 @@ type History = Vec<(Array2<f32>, [f64; 8])>;
 
 /// Fits one kind of head on every fold, watching the held-out loss; returns it at the best number of steps.
 fn try_head(
-    problem: &Problem,
+    examples: &Examples,
     splits: &Splits,
     settings: &MemberSettings,
     head_classes: &[usize],
     targets: &Array2<f32>,
 ) -> Result<Trial, GenreError> {
     let histories: Vec<History> = parallel::map(&splits.parts, |(train, test)| {
-        let classes: Vec<Vec<usize>> = train.iter().map(|&r| problem.classes[r].clone()).collect();
+        let classes: Vec<Vec<usize>> = train.iter().map(|&r| examples.classes[r].clone()).collect();
         let (inside, t) = head_rows(&classes, head_classes);
         let rows: Vec<usize> = inside.iter().map(|&i| train[i]).collect();
-        let (x, t) = member_data(problem, settings.unit, &rows, &t);
+        let (x, t) = member_data(examples, settings.unit, &rows, &t);
         let space = Space::fit(x.view(), t.view(), settings.transform, settings.shrinkage);
         let input = head_input(&space, x.view());
-        let test_classes: Vec<Vec<usize>> = test.iter().map(|&r| problem.classes[r].clone()).collect();
+        let test_classes: Vec<Vec<usize>> = test.iter().map(|&r| examples.classes[r].clone()).collect();
         let (_, test_targets) = head_rows(&test_classes, head_classes);
-        let (held, owner) = match (&problem.windows, settings.unit) {
+        let (held, owner) = match (&examples.windows, settings.unit) {
             (Some((windows, owner)), Unit::Window) => {
-                let (kept, places) = windows_of(owner, test, problem.len());
+                let (kept, places) = windows_of(owner, test, examples.len());
                 (head_input(&space, windows.select(Axis(0), &kept).view()), Some(places))
             }
-            _ => (head_input(&space, problem.x.select(Axis(0), test).view()), None),
+            _ => (head_input(&space, examples.x.select(Axis(0), test).view()), None),
         };
         let mut history = History::new();
         let mut best = (f64::INFINITY, 0);

@@ -3,11 +3,12 @@
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::{Genre, GenreError, Spellings};
+use crate::base::random::Random;
 use crate::track::TrackId;
 
 /// Window vectors and the track each belongs to.
 #[derive(Debug, Clone, Copy)]
-pub struct WindowSet<'a> {
+pub struct WindowVectors<'a> {
     /// `[windows, dimension]`.
     pub vectors: ArrayView2<'a, f32>,
     /// Row of the track in the track vectors, one per window.
@@ -16,7 +17,7 @@ pub struct WindowSet<'a> {
 
 /// Labelled tracks.
 #[derive(Debug, Clone, Copy)]
-pub struct TrainingSet<'a> {
+pub struct LabelledVectors<'a> {
     /// Who they are, one per row.
     pub ids: &'a [TrackId],
     /// Track vectors, `[tracks, dimension]`.
@@ -26,16 +27,16 @@ pub struct TrainingSet<'a> {
     /// Artist (or whatever must not be on both sides of a split) of each track, as a number.
     pub groups: &'a [usize],
     /// Window vectors, where they are kept.
-    pub windows: Option<WindowSet<'a>>,
+    pub windows: Option<WindowVectors<'a>>,
 }
 
 /// Tracks whose genre is asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Queries<'a> {
+pub struct QueryVectors<'a> {
     /// Track vectors, `[queries, dimension]`.
     pub vectors: ArrayView2<'a, f32>,
     /// Window vectors; `owner` counts rows of `vectors`.
-    pub windows: Option<WindowSet<'a>>,
+    pub windows: Option<WindowVectors<'a>>,
     /// Their ids where they have one (empty: none has): a track never votes for itself.
     pub ids: &'a [Option<TrackId>],
     /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
@@ -44,8 +45,8 @@ pub struct Queries<'a> {
     pub same_recording: Option<f32>,
 }
 
-impl<'a> Queries<'a> {
-    /// Queries that are not in the training set.
+impl<'a> QueryVectors<'a> {
+    /// QueryVectors that are not in the training set.
     pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
         Self { vectors, windows: None, ids: &[], exclude_groups: &[], same_recording: None }
     }
@@ -65,7 +66,7 @@ fn same_rows(what: &'static str, expected: usize, found: usize) -> Result<(), Ge
     if expected == found { Ok(()) } else { Err(GenreError::Rows { what, expected, found }) }
 }
 
-impl Queries<'_> {
+impl QueryVectors<'_> {
     pub(super) fn check(&self, dimension: usize) -> Result<(), GenreError> {
         let n = self.vectors.nrows();
         check_vectors("vectors", self.vectors, dimension)?;
@@ -86,7 +87,7 @@ fn check_vectors(what: &'static str, vectors: ArrayView2<f32>, dimension: usize)
     check_finite(what, vectors)
 }
 
-fn check_windows(windows: Option<&WindowSet>, tracks: usize, dimension: usize) -> Result<(), GenreError> {
+fn check_windows(windows: Option<&WindowVectors>, tracks: usize, dimension: usize) -> Result<(), GenreError> {
     let Some(windows) = windows else { return Ok(()) };
     same_rows("owners of windows", windows.vectors.nrows(), windows.owner.len())?;
     if let Some(&owner) = windows.owner.iter().find(|o| **o >= tracks) {
@@ -99,21 +100,18 @@ fn check_windows(windows: Option<&WindowSet>, tracks: usize, dimension: usize) -
 /// equal length, its place in the run hashed, so that it does not fall in step with the order of the tracks.
 pub(super) fn thinned(n: usize, most: usize) -> Vec<usize> {
     let run = n.div_ceil(most.max(1)).max(1);
+    let mut hashes = Random::new(0);
     (0..n.div_ceil(run))
         .map(|i| {
             let first = i * run;
-            // the finisher of SplitMix64
-            let mut hash = (i as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            first + ((hash ^ (hash >> 31)) % run.min(n - first) as u64) as usize
+            first + (hashes.u64() % run.min(n - first) as u64) as usize
         })
         .collect()
 }
 
 /// The training set as numbers: rows with at least one genre, soft targets, groups.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(super) struct Examples {
     pub(super) ids: Vec<TrackId>,
     /// `[n, d]`
     pub(super) x: Array2<f32>,
@@ -128,9 +126,9 @@ pub(super) struct Problem {
     pub(super) origin: Vec<usize>,
 }
 
-impl Problem {
+impl Examples {
     /// Checks the set and keeps its labelled rows.
-    pub(super) fn new(set: &TrainingSet) -> Result<Self, GenreError> {
+    pub(super) fn new(set: &LabelledVectors) -> Result<Self, GenreError> {
         let n = set.vectors.nrows();
         same_rows("ids", n, set.ids.len())?;
         same_rows("labels", n, set.labels.len())?;

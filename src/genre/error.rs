@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::Genre;
+
 /// Errors of the genre engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenreError {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -30,11 +32,13 @@ pub enum GenreError {
         /// What is wrong.
         reason: String,
     },
-    /// Genres that an answer was to be among, none of which can be an answer.
-    #[error("no answer can be among {asked}: expected one or more of {known}")]
+    /// A genre that an answer was to be among, and that no answer can be.
+    #[error("no answer can be {asked}: {}the genres that can are {known}", did_you_mean(.suggestions))]
     Among {
         /// What was asked.
         asked: String,
+        /// Genres spelt much like it.
+        suggestions: Vec<String>,
         /// What there is.
         known: String,
     },
@@ -87,8 +91,13 @@ pub enum GenreError {
         needed: &'static str,
     },
     /// A genre that nobody has.
-    #[error("no track of genre \"{0}\": \"voisin genres\" lists those there are")]
-    UnknownGenre(String),
+    #[error("no track of genre \"{asked}\": {}\"voisin genres\" lists those there are", did_you_mean(.suggestions))]
+    UnknownGenre {
+        /// What was asked.
+        asked: String,
+        /// Genres spelt much like it.
+        suggestions: Vec<String>,
+    },
     /// A saved genre model that does not fit or is damaged.
     #[error("{}: {problem}: train it again with \"voisin train genre\"", path.display())]
     Model {
@@ -103,12 +112,38 @@ pub enum GenreError {
 }
 
 impl GenreError {
-    /// [`GenreError::Among`] with the names.
-    pub fn among<'a>(asked: &[super::Genre], known: impl Iterator<Item = &'a super::Genre>) -> Self {
-        let list = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
-        Self::Among {
-            asked: list(&mut asked.iter().map(ToString::to_string)),
-            known: list(&mut known.map(ToString::to_string)),
-        }
+    /// Refuses genres that no answer can be.
+    pub fn check_among<'a>(among: &[Genre], known: impl Iterator<Item = &'a Genre>) -> Result<(), Self> {
+        let known: Vec<&Genre> = known.collect();
+        let Some(asked) = among.iter().find(|genre| !known.contains(genre)) else { return Ok(()) };
+        Err(Self::Among {
+            asked: asked.to_string(),
+            suggestions: alike(asked, known.iter().copied()),
+            known: known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// [`GenreError::UnknownGenre`] with those of the known genres that are spelt much like it.
+    pub fn unknown_genre<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Self {
+        Self::UnknownGenre { asked: asked.to_string(), suggestions: alike(asked, known) }
+    }
+}
+
+/// Genres whose keys are spelt much like one's, the most alike first, three at most.
+fn alike<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<String> {
+    const ALIKE: f64 = 0.8;
+    let mut near: Vec<(f64, &Genre)> = known
+        .map(|genre| (strsim::jaro_winkler(asked.key(), genre.key()), genre))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.into_iter().take(3).map(|(_, genre)| genre.to_string()).collect()
+}
+
+fn did_you_mean(suggestions: &[String]) -> String {
+    if suggestions.is_empty() {
+        String::new()
+    } else {
+        format!("did you mean {}? ", suggestions.join(" or "))
     }
 }

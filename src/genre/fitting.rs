@@ -3,14 +3,15 @@
 use ndarray::Array2;
 
 use super::{
-    FitOptions, Fusion, GenreError, GenreModel, OutOfFold, PrecisionStep, Quality, Settings, TrainingSet,
+    FitOptions, Fusion, GenreError, GenreModel, LabelledVectors, Novelty, OutOfFold, PrecisionStep, Quality,
+    Settings,
     choose::{Splits, choose, sample_groups},
-    data::Problem,
-    fusion::{Evidence, Novelty},
-    halves::{Core, Parts},
-    model::argmax,
+    core::{Core, Voices},
+    data::Examples,
+    fusion::HeldOutVoices,
     parallel,
 };
+use crate::metrics::{self, argmax};
 
 /// Tracks from which on three folds say as much as five.
 const MANY: usize = 4000;
@@ -25,83 +26,84 @@ impl GenreModel {
     /// Chooses settings by validation on held-out groups, fits everything, joins and calibrates it.
     ///
     /// Deterministic for a seed, whatever the number of threads. Above 4000 tracks at most three folds are dealt.
-    pub fn fit(set: &TrainingSet, options: &FitOptions) -> Result<(Self, OutOfFold), GenreError> {
-        let problem = sample_groups(&Problem::new(set)?, options.max_tracks, options.head.seed);
-        let most = if problem.len() > MANY { 3 } else { usize::MAX };
+    pub fn fit(set: &LabelledVectors, options: &FitOptions) -> Result<(Self, OutOfFold), GenreError> {
+        let examples = sample_groups(&Examples::new(set)?, options.max_tracks, options.head.seed);
+        let most = if examples.len() > MANY { 3 } else { usize::MAX };
         let folds = options.folds.clamp(2, most);
-        let settings = choose(&problem, options.min_tracks.max(2), folds, &options.head)?;
-        Self::fit_with(problem, &settings, folds, options)
+        let settings = choose(&examples, options.min_tracks.max(2), folds, &options.head)?;
+        Self::fit_with(examples, &settings, folds, options)
     }
 
     fn fit_with(
-        problem: Problem,
+        examples: Examples,
         settings: &Settings,
         folds: usize,
         options: &FitOptions,
     ) -> Result<(Self, OutOfFold), GenreError> {
         let seed = options.head.seed;
         // another dealing of folds than the one choices were made on
-        let splits = Splits::new(&problem, folds, seed + 1);
-        let sample = sample_groups(&problem, STRANGE_ROWS, seed);
+        let splits = Splits::new(&examples, folds, seed + 1);
+        let sample = sample_groups(&examples, STRANGE_ROWS, seed);
         let strangers = strange_genres(&sample, settings);
         // the whole first, as it takes longest
         let jobs: Vec<Job> = std::iter::once(Job::Whole)
             .chain(splits.parts.iter().map(|(train, test)| Job::Fold(train, test)))
             .chain(strangers.into_iter().map(Job::LeftOut))
             .collect();
-        let done = parallel::map(&jobs, |job| job.run(&problem, &sample, settings))?;
+        let done = parallel::map(&jobs, |job| job.run(&examples, &sample, settings))?;
         let (mut core, mut of_folds, mut strange) = (None, Vec::new(), Vec::new());
         for result in done {
             match result {
                 Done::Whole(whole) => core = Some(*whole),
-                Done::Fold(parts) => of_folds.push(*parts),
+                Done::Fold(voices) => of_folds.push(*voices),
                 Done::LeftOut(left_out) => strange.extend(*left_out),
             }
         }
         let core = match core {
             Some(core) => core,
-            None => Core::fit(&problem, settings)?,
+            None => Core::fit(&examples, settings)?,
         };
-        let (parts, covered) = join_folds(&problem, &splits, of_folds);
-        let known: Vec<[f32; 2]> = covered.iter().map(|&r| parts.novelty[r]).collect();
-        let outside: Vec<[f32; 2]> = strange.iter().flat_map(|s| s.parts.novelty.iter().copied()).collect();
+        let (voices, covered) = join_folds(&examples, &splits, of_folds);
+        let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
+        let outside: Vec<[f32; 2]> = strange.iter().flat_map(|s| s.voices.novelty.iter().copied()).collect();
         let novelty = Novelty::fit(&known, &outside);
         let novelty_auc = (!outside.is_empty()).then(|| {
             let scores: Vec<f64> = known.iter().chain(&outside).map(|d| novelty.score(d)).collect();
             let labels: Vec<bool> = (0..scores.len()).map(|i| i >= known.len()).collect();
-            crate::eval::metrics::auc(&scores, &labels).unwrap_or(f64::NAN)
+            metrics::auc(&scores, &labels).unwrap_or(f64::NAN)
         });
-        let targets = problem.targets();
-        let nobody = vec![None; problem.len()];
-        let mut evidence = vec![Evidence { parts: &parts, targets: &targets, absent: &nobody, weight: 1.0 }];
-        let total: usize = strange.iter().map(|s| s.parts.novelty.len()).sum();
+        let targets = examples.targets();
+        let nobody = vec![None; examples.len()];
+        let mut evidence =
+            vec![HeldOutVoices { voices: &voices, targets: &targets, absent: &nobody, weight: 1.0 }];
+        let total: usize = strange.iter().map(|s| s.voices.novelty.len()).sum();
         for s in &strange {
-            evidence.push(Evidence {
-                parts: &s.parts,
+            evidence.push(HeldOutVoices {
+                voices: &s.voices,
                 targets: &s.targets,
                 absent: &s.absent,
-                weight: STRANGE_WEIGHT * s.parts.novelty.len() as f64 / total.max(1) as f64,
+                weight: STRANGE_WEIGHT * s.voices.novelty.len() as f64 / total.max(1) as f64,
             });
         }
         let fusion = Fusion::fit(novelty, &evidence);
-        let (fused, scores) = fusion.apply(&parts);
+        let (fused, scores) = fusion.apply(&voices);
         let oof = OutOfFold {
-            rows: problem.origin.clone(),
-            ids: problem.ids.clone(),
-            genres: problem.genres.clone(),
-            classes: problem.classes.clone(),
-            head: parts.head.mapv(f32::exp),
-            vote: parts.shares.clone(),
+            rows: examples.origin.clone(),
+            ids: examples.ids.clone(),
+            genres: examples.genres.clone(),
+            classes: examples.classes.clone(),
+            head: voices.head.mapv(f32::exp),
+            vote: voices.shares.clone(),
             fused,
             novelty: scores,
         };
         let quality = Quality::of(&oof, &covered, novelty_auc);
         let model = Self {
             core,
-            digest: digest(&problem),
-            genres: problem.genres,
-            ids: problem.ids,
-            groups: problem.groups,
+            digest: digest(&examples),
+            genres: examples.genres,
+            ids: examples.ids,
+            groups: examples.groups,
             fusion,
             precision: precision_steps(&oof, &covered),
             quality,
@@ -123,19 +125,19 @@ enum Job<'a> {
 
 enum Done {
     Whole(Box<Core>),
-    Fold(Box<Parts>),
+    Fold(Box<Voices>),
     LeftOut(Box<Option<LeftOut>>),
 }
 
 impl Job<'_> {
-    fn run(&self, problem: &Problem, sample: &Problem, settings: &Settings) -> Result<Done, GenreError> {
+    fn run(&self, examples: &Examples, sample: &Examples, settings: &Settings) -> Result<Done, GenreError> {
         Ok(match *self {
-            Self::Whole => Done::Whole(Box::new(Core::fit(problem, settings)?)),
+            Self::Whole => Done::Whole(Box::new(Core::fit(examples, settings)?)),
             Self::Fold(train, test) => {
-                let core = Core::fit(&problem.subset(train), settings)?;
-                let asked = problem.subset(test);
+                let core = Core::fit(&examples.subset(train), settings)?;
+                let asked = examples.subset(test);
                 let windows = asked.windows.as_ref().map(|(w, owner)| (w.view(), owner.as_slice()));
-                Done::Fold(Box::new(core.parts(asked.x.view(), windows, |_, _| true)?))
+                Done::Fold(Box::new(core.voices(asked.x.view(), windows, |_, _| true)?))
             }
             Self::LeftOut(genre) => Done::LeftOut(Box::new(leave_out(sample, settings, genre)?)),
         })
@@ -144,10 +146,10 @@ impl Job<'_> {
 
 /// Puts the folds' predictions in the order of the tracks, and says which tracks they cover. Rows that are in no fold's
 /// test part keep flat predictions.
-fn join_folds(problem: &Problem, splits: &Splits, folds: Vec<Parts>) -> (Parts, Vec<usize>) {
-    let (n, k) = (problem.len(), problem.n_classes());
+fn join_folds(examples: &Examples, splits: &Splits, folds: Vec<Voices>) -> (Voices, Vec<usize>) {
+    let (n, k) = (examples.len(), examples.n_classes());
     let flat = (1.0 / k as f32).ln();
-    let mut all = Parts {
+    let mut all = Voices {
         head: Array2::from_elem((n, k), flat),
         vote: Array2::from_elem((n, k), flat),
         shares: Array2::from_elem((n, k), 1.0 / k as f32),
@@ -156,13 +158,13 @@ fn join_folds(problem: &Problem, splits: &Splits, folds: Vec<Parts>) -> (Parts, 
         neighbours: vec![Vec::new(); n],
     };
     let mut covered = Vec::new();
-    for ((_, test), parts) in splits.parts.iter().zip(folds) {
+    for ((_, test), voices) in splits.parts.iter().zip(folds) {
         for (i, &row) in test.iter().enumerate() {
-            all.head.row_mut(row).assign(&parts.head.row(i));
-            all.vote.row_mut(row).assign(&parts.vote.row(i));
-            all.shares.row_mut(row).assign(&parts.shares.row(i));
-            all.wide.row_mut(row).assign(&parts.wide.row(i));
-            all.novelty[row] = parts.novelty[i];
+            all.head.row_mut(row).assign(&voices.head.row(i));
+            all.vote.row_mut(row).assign(&voices.vote.row(i));
+            all.shares.row_mut(row).assign(&voices.shares.row(i));
+            all.wide.row_mut(row).assign(&voices.wide.row(i));
+            all.novelty[row] = voices.novelty[i];
             covered.push(row);
         }
     }
@@ -172,13 +174,13 @@ fn join_folds(problem: &Problem, splits: &Splits, folds: Vec<Parts>) -> (Parts, 
 
 /// Tracks of a genre that was left out of training, and where they should land: with the genre's kin.
 struct LeftOut {
-    parts: Parts,
+    voices: Voices,
     targets: Array2<f32>,
     absent: Vec<Option<usize>>,
 }
 
 /// The genres to leave out in turn.
-fn strange_genres(sample: &Problem, settings: &Settings) -> Vec<usize> {
+fn strange_genres(sample: &Examples, settings: &Settings) -> Vec<usize> {
     if settings.head_classes.len() < 3 {
         return Vec::new();
     }
@@ -192,7 +194,7 @@ fn strange_genres(sample: &Problem, settings: &Settings) -> Vec<usize> {
 /// Leaves a genre out, as if nobody had ever labelled it, and asks about its tracks.
 ///
 /// The kin of a genre is what all its tracks' neighbours vote for together: single tracks should land there too.
-fn leave_out(sample: &Problem, settings: &Settings, genre: usize) -> Result<Option<LeftOut>, GenreError> {
+fn leave_out(sample: &Examples, settings: &Settings, genre: usize) -> Result<Option<LeftOut>, GenreError> {
     let (inside, rest): (Vec<usize>, Vec<usize>) =
         (0..sample.len()).partition(|&i| sample.classes[i].contains(&genre));
     let asked: Vec<usize> = inside.into_iter().filter(|&i| sample.classes[i].len() == 1).collect();
@@ -208,14 +210,14 @@ fn leave_out(sample: &Problem, settings: &Settings, genre: usize) -> Result<Opti
     let asked = sample.subset(&asked);
     let windows = asked.windows.as_ref().map(|(w, owner)| (w.view(), owner.as_slice()));
     // an artist of the genre may have tracks elsewhere
-    let parts = core.parts(asked.x.view(), windows, |q, r| asked.groups[q] != left.groups[r])?;
-    let mut kin = parts.wide.mapv(f32::exp).sum_axis(ndarray::Axis(0));
+    let voices = core.voices(asked.x.view(), windows, |q, r| asked.groups[q] != left.groups[r])?;
+    let mut kin = voices.wide.mapv(f32::exp).sum_axis(ndarray::Axis(0));
     kin[genre] = 0.0;
     kin.mapv_inplace(|v| v * v);
     kin /= kin.sum().max(1e-9);
     let m = asked.len();
     let targets = Array2::from_shape_fn((m, kin.len()), |(_, c)| kin[c]);
-    Ok(Some(LeftOut { parts, targets, absent: vec![Some(genre); m] }))
+    Ok(Some(LeftOut { voices, targets, absent: vec![Some(genre); m] }))
 }
 
 impl Quality {
@@ -242,7 +244,7 @@ impl Quality {
             head_accuracy: share(&oof.head),
             vote_accuracy: share(&oof.vote),
             balanced_accuracy: recalls.iter().sum::<f64>() / recalls.len().max(1) as f64,
-            calibration_error: crate::eval::metrics::expected_calibration_error(&sure, 10),
+            calibration_error: metrics::expected_calibration_error(&sure, 10),
             novelty_auc,
         }
     }
@@ -275,15 +277,15 @@ fn precision_steps(oof: &OutOfFold, covered: &[usize]) -> Vec<PrecisionStep> {
 }
 
 /// BLAKE3 over ids, labels and vectors in row order.
-fn digest(problem: &Problem) -> String {
+fn digest(examples: &Examples) -> String {
     let mut hasher = blake3::Hasher::new();
-    for (i, id) in problem.ids.iter().enumerate() {
+    for (i, id) in examples.ids.iter().enumerate() {
         hasher.update(&id.0.to_le_bytes());
-        for &class in &problem.classes[i] {
-            hasher.update(problem.genres[class].key().as_bytes());
+        for &class in &examples.classes[i] {
+            hasher.update(examples.genres[class].key().as_bytes());
             hasher.update(&[0]);
         }
-        for v in problem.x.row(i) {
+        for v in examples.x.row(i) {
             hasher.update(&v.to_le_bytes());
         }
     }

@@ -1,12 +1,11 @@
 //! Joining head and vote: weights that depend on how novel a track is, fitted on out-of-fold predictions.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
-use super::{data::thinned, halves::Parts};
+use super::{Novelty, core::Voices, data::thinned};
+use crate::metrics::argmax;
 
-/// Share of unknown genres among the tracks asked about that novelty is judged with.
-const UNKNOWN: f64 = 0.05;
 /// Pull of the weights' proportions towards equal voices near the training data and neighbours far from it, in
 /// tracks. Their common scale, the temperature, is free. A few hundred tracks cannot tell one mix from another:
 /// freer weights measured no better than equal ones; ten thousand can.
@@ -37,109 +36,33 @@ pub struct Fusion {
     pub novelty: Novelty,
 }
 
-/// Novelty: the mean of two standardised distances to the nearest training tracks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Novelty {
-    /// Means of the two distances over held-out tracks of known genres.
-    pub mean: [f64; 2],
-    /// Their standard deviations.
-    pub deviation: [f64; 2],
-    /// Novelty at which a track is as likely of an unknown genre as of a known one, were 5 % unknown.
-    pub middle: f64,
-    /// Change of novelty that multiplies those odds by e.
-    pub width: f64,
-    /// Novelty of held-out tracks of known genres at 0 %, 1 %, … 100 %.
-    pub quantiles: Vec<f64>,
-}
-
-impl Novelty {
-    /// - `known`: distances of held-out tracks; `strange`: of tracks whose genre was left out of training
-    pub(super) fn fit(known: &[[f32; 2]], strange: &[[f32; 2]]) -> Self {
-        let n = known.len().max(1) as f64;
-        let mut novelty =
-            Self { mean: [0.0; 2], deviation: [1.0; 2], middle: 2.0, width: 0.5, quantiles: Vec::new() };
-        for j in 0..2 {
-            let mean = known.iter().map(|d| f64::from(d[j])).sum::<f64>() / n;
-            let variance = known.iter().map(|d| (f64::from(d[j]) - mean).powi(2)).sum::<f64>() / n;
-            novelty.mean[j] = mean;
-            novelty.deviation[j] = variance.sqrt().max(1e-6);
-        }
-        let mut scores: Vec<f64> = known.iter().map(|d| novelty.score(d)).collect();
-        scores.sort_by(f64::total_cmp);
-        novelty.quantiles = (0..=100)
-            .map(|q| scores.get((scores.len().saturating_sub(1) * q + 50) / 100).copied().unwrap_or(0.0))
-            .collect();
-        if !strange.is_empty() {
-            let outside: Vec<f64> = strange.iter().map(|d| novelty.score(d)).collect();
-            (novelty.middle, novelty.width) = boundary(&scores, &outside);
-            novelty.middle += novelty.width * (1.0 / UNKNOWN - 1.0).ln();
-        }
-        novelty
+/// Flattens joined probabilities until the likeliest genre is no likelier than the surer of head and vote finds it,
+/// unless both name that genre first: two doubts do not make a certainty, two agreeing witnesses may.
+///
+/// - `joined`, `head`, `vote`: probabilities of one track, `[classes]` each
+fn no_surer_than_its_parts(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>, vote: ArrayView1<f32>) {
+    let best = argmax(joined.view());
+    let most = head[best].max(vote[best]);
+    if joined[best] <= most || (argmax(head) == best && argmax(vote) == best) {
+        return;
     }
-
-    /// Novelty of a pair of distances; 0 is an average held-out track, larger is stranger.
-    pub(super) fn score(&self, distances: &[f32; 2]) -> f64 {
-        (0..2).map(|j| (f64::from(distances[j]) - self.mean[j]) / self.deviation[j]).sum::<f64>() / 2.0
+    // joined^power, scaled to sum 1: its largest value falls with the power, down to that of equal parts
+    let top = f64::from(joined[best]);
+    let ratios: Vec<f64> = joined.iter().map(|&p| (f64::from(p) / top).max(1e-300).ln()).collect();
+    let largest = |power: f64| ratios.iter().map(|r| (power * r).exp()).sum::<f64>().recip();
+    // not quite down to equal parts, so that the order stays
+    let (mut low, mut high) = (0.01, 1.0);
+    for _ in 0..40 {
+        let power = f64::midpoint(low, high);
+        if largest(power) > f64::from(most) { high = power } else { low = power }
     }
-
-    /// How much a track looks like one of an unknown genre, in (0, 1).
-    pub(super) fn strangeness(&self, score: f64) -> f64 {
-        1.0 / (1.0 + (-(score - self.middle) / self.width).exp())
-    }
-
-    /// Share of held-out tracks of known genres that are less novel, in [0, 1].
-    pub(super) fn percentile(&self, score: f64) -> f64 {
-        let at = self.quantiles.partition_point(|q| *q < score);
-        if at == 0 || self.quantiles.len() < 2 {
-            return 0.0;
-        }
-        if at >= self.quantiles.len() {
-            return 1.0;
-        }
-        let (low, high) = (self.quantiles[at - 1], self.quantiles[at]);
-        let part = if high > low { (score - low) / (high - low) } else { 0.0 };
-        (at as f64 - 1.0 + part) / (self.quantiles.len() - 1) as f64
-    }
-}
-
-/// One-dimensional logistic regression with equal class weights: where the odds are even, and the scale.
-fn boundary(inside: &[f64], outside: &[f64]) -> (f64, f64) {
-    let (mut slope, mut offset) = (1.0f64, 0.0f64);
-    let sides =
-        [(inside, 0.0, 0.5 / inside.len().max(1) as f64), (outside, 1.0, 0.5 / outside.len().max(1) as f64)];
-    for _ in 0..50 {
-        // gradient and Hessian of the mean loss, with a weak pull of the slope to 1
-        let (mut g, mut h) = ([1e-3 * (slope - 1.0), 0.0], [1e-3, 0.0, 1e-6]);
-        for (scores, label, weight) in sides {
-            for &score in scores {
-                let p = 1.0 / (1.0 + (-(slope * score + offset)).exp());
-                let (error, curve) = (weight * (p - label), weight * p * (1.0 - p));
-                g[0] += error * score;
-                g[1] += error;
-                h[0] += curve * score * score;
-                h[1] += curve * score;
-                h[2] += curve;
-            }
-        }
-        let determinant = h[0] * h[2] - h[1] * h[1];
-        if determinant.abs() < 1e-15 {
-            break;
-        }
-        let step = [(h[2] * g[0] - h[1] * g[1]) / determinant, (h[0] * g[1] - h[1] * g[0]) / determinant];
-        let size = step[0].hypot(step[1]).max(1.0);
-        slope -= step[0] / size;
-        offset -= step[1] / size;
-        if step[0].hypot(step[1]) < 1e-9 {
-            break;
-        }
-    }
-    let slope = slope.max(0.2);
-    (-offset / slope, 1.0 / slope)
+    let scale = largest(low);
+    joined.iter_mut().zip(&ratios).for_each(|(p, r)| *p = ((low * r).exp() * scale) as f32);
 }
 
 /// Held-out predictions of one kind, with what they should have been.
-pub(super) struct Evidence<'a> {
-    pub(super) parts: &'a Parts,
+pub(super) struct HeldOutVoices<'a> {
+    pub(super) voices: &'a Voices,
     /// `[m, classes]`; rows sum to 1.
     pub(super) targets: &'a Array2<f32>,
     /// Classes that may be the answer for each row: all, or all but the one left out.
@@ -160,15 +83,15 @@ struct Row {
 }
 
 impl Row {
-    fn of<'a>(part: &'a Evidence, novelty: &'a Novelty) -> impl Iterator<Item = Self> + 'a {
+    fn of<'a>(part: &'a HeldOutVoices, novelty: &'a Novelty) -> impl Iterator<Item = Self> + 'a {
         let rows = thinned(part.targets.nrows(), ROWS);
         let weight = part.weight / rows.len().max(1) as f64;
         rows.into_iter().map(move |row| {
-            let s = novelty.strangeness(novelty.score(&part.parts.novelty[row]));
+            let s = novelty.strangeness(novelty.score(&part.voices.novelty[row]));
             let classes = (0..part.targets.ncols()).filter(|&c| part.absent[row] != Some(c));
             let (features, targets) = classes
                 .map(|class| {
-                    let [h, v, w] = [&part.parts.head, &part.parts.vote, &part.parts.wide]
+                    let [h, v, w] = [&part.voices.head, &part.voices.vote, &part.voices.wide]
                         .map(|p| f64::from(p[[row, class]]));
                     let f = [(1.0 - s) * h, s * h, (1.0 - s) * v, s * v, (1.0 - s) * w, s * w];
                     (f, f64::from(part.targets[[row, class]]))
@@ -220,7 +143,7 @@ fn best_scale(rows: &[Row], w: &[f64; N]) -> f64 {
 impl Fusion {
     /// Fits the weights by maximum likelihood under `weight ≥ 0` (the problem is convex), then their common scale once
     /// more on the first evidence alone: tracks of known genres are what probabilities are believed for.
-    pub(super) fn fit(novelty: Novelty, evidence: &[Evidence]) -> Self {
+    pub(super) fn fit(novelty: Novelty, evidence: &[HeldOutVoices]) -> Self {
         const START: [f64; N] = [0.5, 0.1, 0.5, 0.2, 0.05, 0.7];
         let ridge = RIDGE / evidence.first().map_or(1.0, |e| e.targets.nrows().max(1) as f64);
         let rows: Vec<Row> = evidence.iter().flat_map(|part| Row::of(part, &novelty)).collect();
@@ -291,18 +214,20 @@ impl Fusion {
     }
 
     /// The joined probabilities of each row, and its novelty score.
-    pub(super) fn apply(&self, parts: &Parts) -> (Array2<f32>, Vec<f64>) {
-        let scores: Vec<f64> = parts.novelty.iter().map(|d| self.novelty.score(d)).collect();
-        let mut out = Array2::zeros(parts.head.dim());
+    pub(super) fn apply(&self, voices: &Voices) -> (Array2<f32>, Vec<f64>) {
+        let scores: Vec<f64> = voices.novelty.iter().map(|d| self.novelty.score(d)).collect();
+        let mut out = Array2::zeros(voices.head.dim());
         for (row, mut p) in out.outer_iter_mut().enumerate() {
             let weights = self.weights(scores[row]);
-            let voices = [parts.head.row(row), parts.vote.row(row), parts.wide.row(row)];
+            let said = [voices.head.row(row), voices.vote.row(row), voices.wide.row(row)];
             let z: Vec<f64> = (0..p.len())
-                .map(|c| weights.iter().zip(&voices).map(|(w, v)| w * f64::from(v[c])).sum())
+                .map(|c| weights.iter().zip(&said).map(|(w, v)| w * f64::from(v[c])).sum())
                 .collect();
             let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = z.iter().map(|z| (z - max).exp()).sum();
             p.iter_mut().zip(&z).for_each(|(p, z)| *p = ((z - max).exp() / sum) as f32);
+            let head = voices.head.row(row).mapv(f32::exp);
+            no_surer_than_its_parts(p, head.view(), voices.shares.row(row));
         }
         (out, scores)
     }
@@ -323,28 +248,9 @@ impl Fusion {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_boundary_lies_between_two_clouds() {
-        let inside: Vec<f64> = (0..100).map(|i| f64::from(i) / 50.0 - 1.0).collect();
-        let outside: Vec<f64> = inside.iter().map(|v| v + 3.0).collect();
-        let (middle, width) = boundary(&inside, &outside);
-        assert!((middle - 1.5).abs() < 0.05 && width > 0.0 && width < 1.0, "{middle} {width}");
-        let (middle, _) = boundary(&inside, &inside);
-        assert!(middle.is_finite());
-    }
-
-    #[test]
-    fn percentiles_are_monotone_and_bounded() {
-        let known: Vec<[f32; 2]> = (0..500).map(|i| [i as f32, 2.0 * i as f32]).collect();
-        let novelty = Novelty::fit(&known, &[]);
-        let p = |i: usize| novelty.percentile(novelty.score(&known[i]));
-        assert!((p(250) - 0.5).abs() < 0.02 && p(0) < 0.01 && p(499) > 0.98);
-        assert!((novelty.percentile(1e9) - 1.0).abs() < 1e-12 && novelty.percentile(-1e9).abs() < 1e-12);
-    }
-
     /// Rows near and far by halves. Near, the head is right nine times in ten; far, the vote is; the other says nonsense,
     /// independent of the truth.
-    fn halves(n: usize) -> (Parts, Array2<f32>) {
+    fn halves(n: usize) -> (Voices, Array2<f32>) {
         let mut head = Array2::from_elem((n, 2), 0.5f32.ln());
         let mut vote = head.clone();
         let mut targets = Array2::zeros((n, 2));
@@ -363,7 +269,7 @@ mod tests {
             other[[i, (i / 2) % 2]] = 0.9f32.ln();
             other[[i, 1 - (i / 2) % 2]] = 0.1f32.ln();
         }
-        let parts = Parts {
+        let voices = Voices {
             head,
             shares: vote.mapv(f32::exp),
             vote,
@@ -371,10 +277,10 @@ mod tests {
             novelty: novelty_of,
             neighbours: vec![Vec::new(); n],
         };
-        (parts, targets)
+        (voices, targets)
     }
 
-    fn fitted(parts: &Parts, targets: &Array2<f32>) -> Fusion {
+    fn fitted(voices: &Voices, targets: &Array2<f32>) -> Fusion {
         let novelty = Novelty {
             mean: [0.0; 2],
             deviation: [1.0; 2],
@@ -383,18 +289,18 @@ mod tests {
             quantiles: vec![0.0, 1.0],
         };
         let absent = vec![None; targets.nrows()];
-        Fusion::fit(novelty, &[Evidence { parts, targets, absent: &absent, weight: 1.0 }])
+        Fusion::fit(novelty, &[HeldOutVoices { voices, targets, absent: &absent, weight: 1.0 }])
     }
 
     #[test]
     fn the_half_that_is_right_gets_the_weight() {
         // tracks enough to outweigh the pull towards equal voices
         let n = 100_000;
-        let (parts, targets) = halves(n);
-        let fusion = fitted(&parts, &targets);
+        let (voices, targets) = halves(n);
+        let fusion = fitted(&voices, &targets);
         assert!(fusion.head_near > 0.8 && fusion.vote_near < 0.15, "{fusion:?}");
         assert!(fusion.head_far < 0.15 && fusion.vote_far > 0.8, "{fusion:?}");
-        let (p, _) = fusion.apply(&parts);
+        let (p, _) = fusion.apply(&voices);
         let right = (0..n).filter(|&i| p[[i, i % 2]] > 0.5).count();
         assert_eq!(right, n * 18 / 20);
         // calibrated: 90 % right, and said with 90 %
@@ -403,13 +309,32 @@ mod tests {
     }
 
     #[test]
+    fn two_doubts_make_no_certainty_and_two_witnesses_may() {
+        let joined_of = |head: [f32; 3], vote: [f32; 3]| {
+            let mut joined = ndarray::arr1(&[0.96f32, 0.03, 0.01]);
+            no_surer_than_its_parts(
+                joined.view_mut(),
+                ndarray::arr1(&head).view(),
+                ndarray::arr1(&vote).view(),
+            );
+            assert!((joined.sum() - 1.0).abs() < 1e-5 && joined[0] > joined[1] && joined[1] > joined[2]);
+            joined[0]
+        };
+        assert!((joined_of([0.3, 0.4, 0.3], [0.58, 0.22, 0.2]) - 0.58).abs() < 1e-4);
+        assert!((joined_of([0.5, 0.4, 0.1], [0.58, 0.22, 0.2]) - 0.96).abs() < 1e-6);
+        assert!((joined_of([0.98, 0.01, 0.01], [0.2, 0.5, 0.3]) - 0.96).abs() < 1e-6);
+        // neither finds it likelier than an even share, which is the least that a likeliest genre can have
+        assert!(joined_of([0.2, 0.4, 0.4], [0.1, 0.6, 0.3]) < 0.35);
+    }
+
+    #[test]
     fn few_tracks_leave_the_voices_about_equal() {
         let n = 200;
-        let (parts, targets) = halves(n);
-        let fusion = fitted(&parts, &targets);
+        let (voices, targets) = halves(n);
+        let fusion = fitted(&voices, &targets);
         let ratio = fusion.head_near / fusion.vote_near;
         assert!((1.2..1.8).contains(&ratio), "{fusion:?}");
-        let (p, _) = fusion.apply(&parts);
+        let (p, _) = fusion.apply(&voices);
         let right = (0..n).filter(|&i| p[[i, i % 2]] > 0.5).count() as f64 / n as f64;
         let sure = (0..n).map(|i| f64::from(p[[i, 0]].max(p[[i, 1]]))).sum::<f64>() / n as f64;
         // equal voices cannot tell who is right where they differ: it errs towards saying too little

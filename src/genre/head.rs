@@ -3,10 +3,10 @@
 use candle_core::{Device, Tensor};
 use candle_nn::Linear;
 use ndarray::{Array2, ArrayView2};
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use super::{GenreError, optimise::lbfgs};
+use crate::base::random::Random;
 
 /// What the head is made of and how it is fitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -221,12 +221,12 @@ impl Net {
 
     /// Zeros for logistic regression; half of He's uniform start for a perceptron.
     fn start(&self, seed: u64) -> Vec<f64> {
-        let mut rng = StdRng::seed_from_u64(seed);
+        let mut rng = Random::new(seed);
         let deep = self.widths.len() > 2;
         let mut flat = Vec::new();
         for (inputs, outputs) in self.layers() {
             let bound = if deep { (6.0 / inputs as f64).sqrt() / 2.0 } else { 0.0 };
-            flat.extend((0..inputs * outputs).map(|_| (rng.random::<f64>() * 2.0 - 1.0) * bound));
+            flat.extend((0..inputs * outputs).map(|_| (rng.f64() * 2.0 - 1.0) * bound));
             flat.extend((0..outputs).map(|_| 0.0));
         }
         flat

@@ -6,15 +6,15 @@
 //! - votes: 1 - the share that the other genre gets when a genre's tracks ask their nearest tracks of other genres.
 
 use ndarray::{Array2, ArrayView2, Axis};
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    Genre, GenreError, Space, TrainingSet, Transform,
-    data::{Problem, targets, thinned},
+    Genre, GenreError, LabelledVectors, Space, Transform,
+    data::{Examples, targets, thinned},
     space::unit_rows,
 };
+use crate::base::random::Random;
 use crate::track::TrackId;
 
 /// Settings of [`kinship`].
@@ -100,7 +100,7 @@ impl Kinship {
         self.genres
             .iter()
             .find(|g| g.genre == *genre)
-            .ok_or_else(|| GenreError::UnknownGenre(genre.name().to_owned()))
+            .ok_or_else(|| GenreError::unknown_genre(genre, self.genres.iter().map(|g| &g.genre)))
     }
 
     /// Joins genres from the nearest pair up (average linkage): for a dendrogram, and for the order of a heat map.
@@ -167,22 +167,22 @@ struct Tracks {
 ///
 /// Tracks of the same group (artist) never count as each other's neighbours. Vectors are standardised, and not
 /// whitened by genre, so that a genre without labels elsewhere is treated like the others.
-pub fn kinship(set: &TrainingSet, options: &KinshipOptions) -> Result<Kinship, GenreError> {
-    let problem = Problem::new(set)?;
-    let problem = if problem.len() > options.max_tracks {
-        problem.subset(&thinned(problem.len(), options.max_tracks))
+pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinship, GenreError> {
+    let examples = Examples::new(set)?;
+    let examples = if examples.len() > options.max_tracks {
+        examples.subset(&thinned(examples.len(), options.max_tracks))
     } else {
-        problem
+        examples
     };
-    let k = problem.n_classes();
+    let k = examples.n_classes();
     let transform =
-        if problem.x.iter().all(|v| *v >= 0.0) { Transform::SquareRoot } else { Transform::Identity };
-    let space = Space::fit(problem.x.view(), problem.targets().view(), transform, 1.0);
-    let unit = unit_rows(space.standardise(problem.x.view()));
-    let tracks = look_around(&problem, &unit, options.k);
-    let all: Vec<usize> = (0..problem.len()).collect();
+        if examples.x.iter().all(|v| *v >= 0.0) { Transform::SquareRoot } else { Transform::Identity };
+    let space = Space::fit(examples.x.view(), examples.targets().view(), transform, 1.0);
+    let unit = unit_rows(space.standardise(examples.x.view()));
+    let tracks = look_around(&examples, &unit, options.k);
+    let all: Vec<usize> = (0..examples.len()).collect();
     let members: Vec<Vec<usize>> =
-        (0..k).map(|g| all.iter().copied().filter(|&i| problem.classes[i].contains(&g)).collect()).collect();
+        (0..k).map(|g| all.iter().copied().filter(|&i| examples.classes[i].contains(&g)).collect()).collect();
     let centroids = centroids(&unit, &members);
 
     // directed measures, then their symmetric means and scales
@@ -216,12 +216,13 @@ pub fn kinship(set: &TrainingSet, options: &KinshipOptions) -> Result<Kinship, G
     let genres = (0..k)
         .into_par_iter()
         .map(|g| {
-            let context = Context { problem: &problem, unit: &unit, tracks: &tracks, centroids: &centroids };
+            let context =
+                Context { examples: &examples, unit: &unit, tracks: &tracks, centroids: &centroids };
             let intervals = context.intervals(g, &members[g], &raw, &scales, options);
             let mut nearest: Vec<Kin> = (0..k)
                 .filter(|&h| h != g)
                 .map(|h| Kin {
-                    genre: problem.genres[h].clone(),
+                    genre: examples.genres[h].clone(),
                     distance: distance[g][h],
                     low: intervals[h].0,
                     high: intervals[h].1,
@@ -267,11 +268,11 @@ fn measures(
 }
 
 /// For each track, how near each genre is, and whom it votes for among genres that are not its own.
-fn look_around(problem: &Problem, unit: &Array2<f32>, k: usize) -> Tracks {
+fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> Tracks {
     const NEAR: usize = 5;
     const TEMPERATURE: f32 = 0.05;
-    let (n, genres) = (problem.len(), problem.n_classes());
-    let mut priors = targets(&problem.classes, genres).sum_axis(Axis(0));
+    let (n, genres) = (examples.len(), examples.n_classes());
+    let mut priors = targets(&examples.classes, genres).sum_axis(Axis(0));
     priors.mapv_inplace(|p| p.max(0.5) / n as f32);
     let transposed = unit.t();
     let blocks: Vec<(usize, ArrayView2<f32>)> =
@@ -290,10 +291,10 @@ fn look_around(problem: &Problem, unit: &Array2<f32>, k: usize) -> Tracks {
                     let mut voters: Vec<(f32, usize)> = Vec::new();
                     let mut floor = f32::NEG_INFINITY;
                     for (other, &s) in row.iter().enumerate() {
-                        if other == me || problem.groups[other] == problem.groups[me] {
+                        if other == me || examples.groups[other] == examples.groups[me] {
                             continue;
                         }
-                        for &g in &problem.classes[other] {
+                        for &g in &examples.classes[other] {
                             let list = &mut nearest[g];
                             if list.len() < NEAR || list[list.len() - 1] < s {
                                 let at = list.partition_point(|v| *v >= s);
@@ -301,7 +302,7 @@ fn look_around(problem: &Problem, unit: &Array2<f32>, k: usize) -> Tracks {
                                 list.truncate(NEAR);
                             }
                         }
-                        let shared = problem.classes[other].iter().any(|c| problem.classes[me].contains(c));
+                        let shared = examples.classes[other].iter().any(|c| examples.classes[me].contains(c));
                         if !shared && s > floor {
                             voters.push((s, other));
                             if voters.len() > 2 * k {
@@ -316,8 +317,8 @@ fn look_around(problem: &Problem, unit: &Array2<f32>, k: usize) -> Tracks {
                     let mut votes = vec![0.0; genres];
                     for &(s, other) in &voters {
                         let weight = ((s - voters[0].0) / TEMPERATURE).exp();
-                        for &g in &problem.classes[other] {
-                            votes[g] += weight / (problem.classes[other].len() as f32 * priors[g]);
+                        for &g in &examples.classes[other] {
+                            votes[g] += weight / (examples.classes[other].len() as f32 * priors[g]);
                         }
                     }
                     let total: f32 = votes.iter().sum();
@@ -345,7 +346,7 @@ fn look_around(problem: &Problem, unit: &Array2<f32>, k: usize) -> Tracks {
 }
 
 struct Context<'a> {
-    problem: &'a Problem,
+    examples: &'a Examples,
     unit: &'a Array2<f32>,
     tracks: &'a Tracks,
     centroids: &'a Array2<f32>,
@@ -364,15 +365,14 @@ impl Context<'_> {
         let k = self.centroids.nrows();
         let mut groups: std::collections::BTreeMap<usize, Vec<usize>> = std::collections::BTreeMap::new();
         for &m in members {
-            groups.entry(self.problem.groups[m]).or_default().push(m);
+            groups.entry(self.examples.groups[m]).or_default().push(m);
         }
         let groups: Vec<Vec<usize>> = groups.into_values().collect();
-        let mut rng = StdRng::seed_from_u64(options.seed.wrapping_add(genre as u64));
+        let mut rng = Random::new(options.seed.wrapping_add(genre as u64));
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
         for _ in 0..options.resamples {
-            let drawn: Vec<usize> = (0..groups.len())
-                .flat_map(|_| groups[rng.random_range(0..groups.len())].iter().copied())
-                .collect();
+            let drawn: Vec<usize> =
+                (0..groups.len()).flat_map(|_| groups[rng.below(groups.len())].iter().copied()).collect();
             let centroid = centroids(self.unit, std::slice::from_ref(&drawn));
             let rows = measures(genre, &drawn, centroid.row(0), self.centroids, self.tracks);
             for h in (0..k).filter(|h| *h != genre) {
@@ -400,7 +400,7 @@ impl Context<'_> {
             .iter()
             .filter_map(|&i| {
                 let other = (0..self.centroids.nrows())
-                    .filter(|h| !self.problem.classes[i].contains(h))
+                    .filter(|h| !self.examples.classes[i].contains(h))
                     .min_by(|&a, &b| self.tracks.near[[i, a]].total_cmp(&self.tracks.near[[i, b]]))?;
                 let margin = f64::from(self.tracks.near[[i, g]] - self.tracks.near[[i, other]]);
                 (margin > 0.0).then_some((margin, i, other))
@@ -408,17 +408,17 @@ impl Context<'_> {
             .collect();
         borderline.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         GenreKinship {
-            genre: self.problem.genres[g].clone(),
+            genre: self.examples.genres[g].clone(),
             tracks: members.len(),
             cohesion,
             nearest,
-            typical: typical.iter().take(list).map(|&i| self.problem.ids[i]).collect(),
+            typical: typical.iter().take(list).map(|&i| self.examples.ids[i]).collect(),
             borderline: borderline
                 .iter()
                 .take(list)
                 .map(|&(margin, i, other)| Borderline {
-                    track: self.problem.ids[i],
-                    towards: self.problem.genres[other].clone(),
+                    track: self.examples.ids[i],
+                    towards: self.examples.genres[other].clone(),
                     margin,
                 })
                 .collect(),

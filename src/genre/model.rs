@@ -5,10 +5,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, HeadOptions, Queries,
+    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, HeadOptions, QueryVectors,
     Settings, UnknownReason, Voter, Votes,
-    halves::{Core, Parts},
+    core::{Core, Voices},
 };
+use crate::metrics;
 use crate::track::TrackId;
 
 /// How a model is fitted.
@@ -102,7 +103,7 @@ pub struct PredictOptions {
     pub precision: Option<f32>,
     /// Tracks more novel than this share of the collection's own are unknown; above 1: never.
     pub novelty: f32,
-    /// Voters kept as evidence.
+    /// Voters kept as evidence: those of most weight.
     pub voters: usize,
     /// Genres kept in each list of shares.
     pub genres: usize,
@@ -163,11 +164,6 @@ impl GenreModel {
         &self.digest
     }
 
-    /// The risk–coverage curve on held-out tracks, from sure to unsure.
-    pub fn precision_curve(&self) -> &[PrecisionStep] {
-        &self.precision
-    }
-
     /// The least probability at which answers are right as often as asked, on held-out tracks, with a standard error to
     /// spare: the threshold is chosen on those tracks, so what they promise is a little too good.
     ///
@@ -184,17 +180,24 @@ impl GenreModel {
     /// Answers for many tracks.
     pub fn predict(
         &self,
-        queries: &Queries,
+        queries: &QueryVectors,
         options: &PredictOptions,
     ) -> Result<Vec<GenrePrediction>, GenreError> {
         queries.check(self.dimension())?;
-        let parts = self.parts(queries)?;
-        let (mut fused, scores) = self.fusion.apply(&parts);
+        let voices = self.voices(queries)?;
+        let (mut fused, scores) = self.fusion.apply(&voices);
+        let unlimited = (!options.among.is_empty()).then(|| fused.clone());
         self.keep_among(&mut fused, &options.among)?;
         let threshold = options.precision.map_or(0.0, |p| self.threshold(p));
         Ok((0..queries.vectors.nrows())
             .into_par_iter()
-            .map(|i| self.answer(queries, &parts, &fused, scores[i], threshold, i, options))
+            .map(|i| {
+                let answer = self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
+                match &unlimited {
+                    Some(all) => self.limited(answer, all.row(i)),
+                    None => answer,
+                }
+            })
             .collect())
     }
 
@@ -203,10 +206,8 @@ impl GenreModel {
         if among.is_empty() {
             return Ok(());
         }
+        GenreError::check_among(among, self.genres.iter())?;
         let asked: Vec<bool> = self.genres.iter().map(|genre| among.contains(genre)).collect();
-        if !asked.contains(&true) {
-            return Err(GenreError::among(among, self.genres.iter()));
-        }
         for mut row in probabilities.rows_mut() {
             let sum: f32 = row.iter().zip(&asked).filter(|(_, asked)| **asked).map(|(p, _)| p).sum();
             // Nothing at all for any of them: each is as likely as the other.
@@ -223,16 +224,16 @@ impl GenreModel {
     }
 
     /// Joined, head's and vote's probabilities, `[queries, genres]` each, and novelty scores.
-    pub fn probabilities(&self, queries: &Queries) -> Result<Probabilities, GenreError> {
+    pub fn probabilities(&self, queries: &QueryVectors) -> Result<Probabilities, GenreError> {
         queries.check(self.dimension())?;
-        let parts = self.parts(queries)?;
-        let (fused, novelty) = self.fusion.apply(&parts);
-        Ok(Probabilities { fused, head: parts.head.mapv(f32::exp), vote: parts.shares, novelty })
+        let voices = self.voices(queries)?;
+        let (fused, novelty) = self.fusion.apply(&voices);
+        Ok(Probabilities { fused, head: voices.head.mapv(f32::exp), vote: voices.shares, novelty })
     }
 
-    fn parts(&self, queries: &Queries) -> Result<Parts, GenreError> {
+    fn voices(&self, queries: &QueryVectors) -> Result<Voices, GenreError> {
         let windows = queries.windows.map(|w| (w.vectors, w.owner));
-        self.core.parts(queries.vectors, windows, |q, r| {
+        self.core.voices(queries.vectors, windows, |q, r| {
             let same_track = queries.ids.get(q).copied().flatten().is_some_and(|id| id == self.ids[r]);
             let same_group =
                 queries.exclude_groups.get(q).copied().flatten().is_some_and(|g| g == self.groups[r]);
@@ -243,7 +244,7 @@ impl GenreModel {
     }
 
     /// Cosine similarity of a query and a reference track, as they came; 0 where either is all zeros.
-    fn cosine(&self, queries: &Queries, q: usize, r: usize) -> f32 {
+    fn cosine(&self, queries: &QueryVectors, q: usize, r: usize) -> f32 {
         let (query, row) = (queries.vectors.row(q), self.core.raw.row(r));
         let lengths = (query.dot(&query) * row.dot(&row)).sqrt();
         if lengths > 0.0 { query.dot(&row) / lengths } else { 0.0 }
@@ -252,8 +253,8 @@ impl GenreModel {
     #[allow(clippy::too_many_arguments, reason = "one call, in the line above")]
     fn answer(
         &self,
-        queries: &Queries,
-        parts: &Parts,
+        queries: &QueryVectors,
+        voices: &Voices,
         fused: &Array2<f32>,
         score: f64,
         threshold: f32,
@@ -261,7 +262,7 @@ impl GenreModel {
         options: &PredictOptions,
     ) -> GenrePrediction {
         let list = |row: ndarray::ArrayView1<f32>| self.ranked(row, options.genres);
-        let first = |row: ndarray::ArrayView1<f32>| argmax(row);
+        let first = |row: ndarray::ArrayView1<f32>| metrics::argmax(row);
         let best = first(fused.row(i));
         let probability = fused[[i, best]];
         let novelty = self.fusion.novelty.percentile(score) as f32;
@@ -275,7 +276,7 @@ impl GenreModel {
         let agreement = if self.core.settings.head_classes.binary_search(&best).is_err() {
             Agreement::NoHead
         } else {
-            match (first(parts.head.row(i)) == best, first(parts.shares.row(i)) == best) {
+            match (first(voices.head.row(i)) == best, first(voices.shares.row(i)) == best) {
                 (true, true) => Agreement::Both,
                 (true, false) => Agreement::HeadOnly,
                 (false, true) => Agreement::NeighboursOnly,
@@ -283,11 +284,11 @@ impl GenreModel {
             }
         };
         let temperature = self.core.settings.vote.temperature;
-        let near = &parts.neighbours[i];
+        let near = &voices.neighbours[i];
         let top = near.first().map_or(0.0, |n| n.similarity);
         let weights: Vec<f32> = near.iter().map(|n| ((n.similarity - top) / temperature).exp()).collect();
         let total: f32 = weights.iter().sum();
-        let voters = near
+        let mut voters: Vec<Voter> = near
             .iter()
             .zip(&weights)
             .take(options.voters)
@@ -298,15 +299,17 @@ impl GenreModel {
                 weight: w / total,
             })
             .collect();
+        voters.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
         let head = if self.core.settings.head_classes.is_empty() {
             Vec::new()
         } else {
-            list(parts.head.row(i).mapv(f32::exp).view())
+            list(voices.head.row(i).mapv(f32::exp).view())
         };
         GenrePrediction {
             genre: unknown.is_none().then(|| self.genres[best].clone()),
             best: self.genres[best].clone(),
             probability,
+            without_limit: None,
             unknown,
             novelty,
             novelty_score: score as f32,
@@ -314,8 +317,19 @@ impl GenreModel {
             agreement,
             probabilities: list(fused.row(i)),
             head,
-            votes: Votes { shares: list(parts.shares.row(i)), voters },
+            votes: Votes { shares: list(voices.shares.row(i)), voters, count: near.len() },
         }
+    }
+
+    /// Says of an answer among some genres what it would be among all, and how sure it is seen from there.
+    fn limited(&self, mut answer: GenrePrediction, all: ndarray::ArrayView1<f32>) -> GenrePrediction {
+        let best = metrics::argmax(all);
+        if self.genres[best] != answer.best {
+            let of = |genre: &Genre| self.genres.binary_search(genre).map_or(0.0, |at| all[at]);
+            answer.confidence = Confidence::of(of(&answer.best));
+            answer.without_limit = Some(GenreShare { genre: self.genres[best].clone(), share: all[best] });
+        }
+        answer
     }
 
     /// The largest shares, ties by genre; those of nothing left out.
@@ -343,17 +357,6 @@ pub struct Probabilities {
 /// Lower end of Wilson's interval of one standard error around a share `p` of `n`.
 fn lower_bound(p: f64, n: f64) -> f64 {
     (p + 0.5 / n - (p * (1.0 - p) / n + 0.25 / (n * n)).sqrt()) / (1.0 + 1.0 / n)
-}
-
-/// Column of the largest value, the first of equals.
-pub(crate) fn argmax(row: ndarray::ArrayView1<f32>) -> usize {
-    let mut best = 0;
-    for (i, v) in row.iter().enumerate() {
-        if *v > row[best] {
-            best = i;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub struct GenrePrediction {
     pub best: Genre,
     /// Calibrated probability of [`Self::best`], in [0, 1].
     pub probability: f32,
+    /// The likeliest of all genres and its probability, where only some were allowed and it is none of them.
+    pub without_limit: Option<GenreShare>,
     /// Why the answer is unknown.
     pub unknown: Option<UnknownReason>,
     /// Share of the collection's own tracks that lie nearer to the rest than this track does, in [0, 1].
@@ -36,6 +38,33 @@ impl GenrePrediction {
     pub fn kin(&self) -> Vec<&Genre> {
         let kin = self.probabilities.iter().enumerate().take(3);
         kin.filter(|(i, g)| *i == 0 || g.share >= 0.1).map(|(_, g)| &g.genre).collect()
+    }
+
+    /// The answer in words, with its probability.
+    pub fn summary(&self) -> String {
+        let percent = format!("{:.0} %", 100.0 * self.probability);
+        match (self.unknown, &self.without_limit) {
+            (Some(_), _) => format!("{} ({percent})", self.sentence()),
+            (None, Some(other)) => format!(
+                "{} is the least unlikely ({percent} of what they share); without that limit it is {} ({:.0} %)",
+                self.best,
+                other.genre,
+                100.0 * other.share
+            ),
+            (None, None) if self.is_surer_than_its_parts() => format!(
+                "{}, {} ({percent}); {}, which makes it surer than either alone",
+                self.best, self.confidence, self.agreement
+            ),
+            (None, None) => format!("{}, {} ({percent}); {}", self.best, self.confidence, self.agreement),
+        }
+    }
+
+    /// Whether head and neighbours together are surer of the answer than each of them.
+    fn is_surer_than_its_parts(&self) -> bool {
+        let in_head =
+            self.head.iter().find(|share| share.genre == self.best).map_or(0.0, |share| share.share);
+        self.agreement == Agreement::Both
+            && self.probability > in_head.max(self.votes.share(&self.best)) + 0.005
     }
 
     /// One sentence for a person.

@@ -1,6 +1,6 @@
 //! A genre model as one file: safetensors, everything that is not a tensor as JSON in its header.
 
-use std::{collections::HashMap, io::Write, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor};
 use ndarray::{Array1, Array2};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Fusion, Genre, GenreError, GenreModel, Head, PrecisionStep, Provenance, Quality, Settings, Space,
-    Transform,
-    halves::{Core, Member},
+    Transform, core::Core, member::Member,
 };
+use crate::base::atomic_file;
 use crate::track::TrackId;
 
 /// Layout of the file; others are refused.
@@ -87,12 +87,7 @@ impl GenreModel {
             .map_err(|e| problem(&e))?;
         let header = HashMap::from([(KEY.to_owned(), json)]);
         let file = safetensors::serialize(views, Some(header)).map_err(|e| problem(&e))?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-        temporary.write_all(&file).map_err(io)?;
-        temporary.as_file().sync_all().map_err(io)?;
-        temporary.persist(path).map_err(|e| io(e.error))?;
-        Ok(())
+        atomic_file::write(path, file).map_err(io)
     }
 
     /// Reads a model; every number is checked before it is used.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{FitOptions, Genre, GenreError, GenreModel, OutOfFold, Queries, TrainingSet, WindowSet};
+use super::{
+    FitOptions, Genre, GenreError, GenreModel, LabelledVectors, OutOfFold, QueryVectors, WindowVectors,
+};
 use crate::track::TrackId;
 
 /// A track whose label looks wrong.
@@ -44,7 +46,7 @@ const OTHERS: usize = 5;
 /// [`Suspect::confident`] for a list to act on.
 ///
 /// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021.
-pub fn suspects(set: &TrainingSet, options: &FitOptions) -> Result<Vec<Suspect>, GenreError> {
+pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspect>, GenreError> {
     let (_, first) = GenreModel::fit(set, options)?;
     let found = judged(rank(&first, set.labels), set);
     let doubtful: Vec<usize> = found.iter().filter(|s| s.confident).map(|s| s.row).collect();
@@ -55,12 +57,12 @@ pub fn suspects(set: &TrainingSet, options: &FitOptions) -> Result<Vec<Suspect>,
     for &row in &doubtful {
         labels[row].clear();
     }
-    let cleaned = TrainingSet {
+    let cleaned = LabelledVectors {
         ids: set.ids,
         vectors: set.vectors.reborrow(),
         labels: &labels,
         groups: set.groups,
-        windows: set.windows.map(|w| WindowSet { vectors: w.vectors.reborrow(), owner: w.owner }),
+        windows: set.windows.map(|w| WindowVectors { vectors: w.vectors.reborrow(), owner: w.owner }),
     };
     let Ok((model, mut second)) = GenreModel::fit(&cleaned, options) else { return Ok(found) };
     if second.genres.iter().map(Genre::key).ne(first.genres.iter().map(Genre::key)) {
@@ -70,7 +72,8 @@ pub fn suspects(set: &TrainingSet, options: &FitOptions) -> Result<Vec<Suspect>,
     // the doubtful ones were not trained on; their groups do not vote
     let vectors = set.vectors.select(ndarray::Axis(0), &doubtful);
     let groups: Vec<Option<usize>> = doubtful.iter().map(|&r| Some(set.groups[r])).collect();
-    let asked = model.probabilities(&Queries { exclude_groups: &groups, ..Queries::of(vectors.view()) })?;
+    let asked =
+        model.probabilities(&QueryVectors { exclude_groups: &groups, ..QueryVectors::of(vectors.view()) })?;
     for (i, &row) in doubtful.iter().enumerate() {
         let Some(at) = first.rows.iter().position(|r| *r == row) else { continue };
         second.rows.push(row);
@@ -90,7 +93,7 @@ pub fn suspects(set: &TrainingSet, options: &FitOptions) -> Result<Vec<Suspect>,
 }
 
 /// Takes the confidence from suspects none of whose labels has enough tracks by others.
-fn judged(mut found: Vec<Suspect>, set: &TrainingSet) -> Vec<Suspect> {
+fn judged(mut found: Vec<Suspect>, set: &LabelledVectors) -> Vec<Suspect> {
     let mut of_genre: HashMap<&Genre, HashMap<usize, usize>> = HashMap::new();
     for (labels, &group) in set.labels.iter().zip(set.groups) {
         for genre in labels {

@@ -3,81 +3,11 @@
 //! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared: `Hip-Hop`, `hip hop`
 //! and `HIPHOP` are one genre. There are no parents: kinship is measured ([`super::kinship`]), never listed.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::{Hash, Hasher},
-    path::Path,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
-use serde::{Serialize, Serializer};
-use unicode_normalization::UnicodeNormalization;
-
-use super::{GenreError, id3};
-
-/// A genre label: compared by key, shown as its user spells it.
-///
-/// Serialises as its name.
-#[derive(Debug, Clone)]
-pub struct Genre {
-    name: Arc<str>,
-    key: Arc<str>,
-}
-
-impl Genre {
-    /// A genre from its stored parts, with no look at synonyms (see [`Taxonomy::genre`]).
-    pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), key: key.into() }
-    }
-
-    /// A genre as spelt, without synonyms.
-    pub fn plain(name: &str) -> Self {
-        let name = clean(name);
-        Self { key: fold(&name).into(), name: name.into() }
-    }
-
-    /// The spelling to show.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What spellings are compared by: letters and digits only, folded case, no accents.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-}
-
-impl PartialEq for Genre {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-impl Eq for Genre {}
-impl PartialOrd for Genre {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Genre {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
-    }
-}
-impl Hash for Genre {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
-    }
-}
-impl std::fmt::Display for Genre {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.name)
-    }
-}
-impl Serialize for Genre {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.name)
-    }
-}
+use super::{Genre, GenreError, id3};
+use crate::base::text::{self, clean};
 
 /// Reads genre strings: separators, ID3 numbers, synonyms.
 #[derive(Debug, Clone)]
@@ -140,8 +70,8 @@ impl Taxonomy {
             if spelling.is_empty() || genre.is_empty() {
                 return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
             }
-            let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(fold(genre)) };
-            let key = fold(spelling);
+            let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(text::key(genre)) };
+            let key = text::key(spelling);
             // Marks and control characters fold to nothing, which is the name of no genre.
             if key.is_empty() || matches!(&meaning, Meaning::Genre(meant) if meant.is_empty()) {
                 return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
@@ -154,7 +84,7 @@ impl Taxonomy {
     /// One string taken whole as one genre: no splitting, no numbers. `None` when it names no genre.
     pub fn genre(&self, spelling: &str) -> Option<Genre> {
         let name = clean(spelling);
-        let mut key = fold(&name);
+        let mut key = text::key(&name);
         if key.is_empty() {
             return None;
         }
@@ -187,7 +117,7 @@ impl Taxonomy {
             for part in tag.as_ref().split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}']) {
                 let (numbers, text) = id3_references(part.trim());
                 if !text.is_empty() {
-                    if self.synonyms.contains_key(&fold(text)) {
+                    if self.synonyms.contains_key(&text::key(text)) {
                         push(self.genre(text));
                     } else {
                         for piece in text.split(['/', ',']) {
@@ -217,9 +147,9 @@ impl Spellings {
         for genre in genres {
             *spellings
                 .counts
-                .entry(genre.key.to_string())
+                .entry(genre.key().to_owned())
                 .or_default()
-                .entry(genre.name.to_string())
+                .entry(genre.name().to_owned())
                 .or_default() += 1;
         }
         spellings
@@ -266,37 +196,6 @@ fn numbered(text: &str) -> Option<&'static str> {
         255 => Some(""),
         number => id3::name(number),
     }
-}
-
-/// Trims, drops control characters, and makes every run of white space one space.
-fn clean(text: &str) -> String {
-    let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The key of a spelling: NFKD without Latin accents, lower case, `&` and `+` read "and", letters and digits only.
-///
-/// A string without letters or digits is its own key in lower case.
-fn fold(text: &str) -> String {
-    let mut key = String::with_capacity(text.len());
-    for c in text.nfkd() {
-        match c {
-            '\u{300}'..='\u{36f}' => {}
-            '&' | '+' => key.push_str("and"),
-            'ß' => key.push_str("ss"),
-            'ø' | 'Ø' => key.push('o'),
-            'ł' | 'Ł' => key.push('l'),
-            'æ' | 'Æ' => key.push_str("ae"),
-            'œ' | 'Œ' => key.push_str("oe"),
-            c if c.is_alphanumeric() || unicode_normalization::char::is_combining_mark(c) => {
-                key.extend(c.to_lowercase());
-            }
-            _ => {}
-        }
-    }
-    // composed again, so that marks outside Latin (kana, Devanagari …) stay as they are written
-    let key: String = key.nfc().collect();
-    if key.is_empty() { clean(text).to_lowercase() } else { key }
 }
 
 #[cfg(test)]
@@ -375,7 +274,7 @@ mod tests {
         fn any_string_is_read(tag in ".{0,40}") {
             for genre in Taxonomy::default().parse(&[tag]) {
                 prop_assert!(!genre.name().is_empty() && !genre.key().is_empty());
-                prop_assert_eq!(fold(genre.name()).is_empty(), false);
+                prop_assert_eq!(text::key(genre.name()).is_empty(), false);
             }
         }
     }

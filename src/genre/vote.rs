@@ -6,10 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::Array2;
 use serde::Serialize;
 
-use super::{Genre, GenreError};
+use super::{Genre, GenreError, Near, VoteSettings};
 use crate::track::TrackId;
+
+/// Share of a vote that is spread over all genres before logarithms are taken.
+const VOTE_FLOOR: f32 = 0.05;
 
 /// A neighbour with the labels it votes for.
 #[derive(Debug, Clone)]
@@ -20,8 +24,6 @@ pub struct LabelledNeighbor {
     pub similarity: f32,
     /// Its genres; a neighbour without any does not vote.
     pub genres: Vec<Genre>,
-    /// Its artist, for [`VoteOptions::max_per_artist`].
-    pub artist: Option<String>,
 }
 
 /// How neighbours are weighed.
@@ -33,13 +35,11 @@ pub struct VoteOptions {
     pub temperature: f32,
     /// 0: raw votes; 1: votes divided by the genre's share of the collection.
     pub prior_correction: f32,
-    /// At most so many voters of one artist.
-    pub max_per_artist: Option<usize>,
 }
 
 impl Default for VoteOptions {
     fn default() -> Self {
-        Self { k: 20, temperature: 0.1, prior_correction: 0.5, max_per_artist: None }
+        Self { k: 20, temperature: 0.1, prior_correction: 0.5 }
     }
 }
 
@@ -125,8 +125,10 @@ pub struct Voter {
 pub struct Votes {
     /// Every genre voted for, largest share first, ties by key; they sum to 1 unless nobody voted.
     pub shares: Vec<GenreShare>,
-    /// Who voted, nearest first.
+    /// Who voted, nearest first; of a trained model's vote only the weightiest.
     pub voters: Vec<Voter>,
+    /// How many voted.
+    pub count: usize,
 }
 
 impl Votes {
@@ -156,16 +158,6 @@ pub fn vote(
     let mut order: Vec<&LabelledNeighbor> =
         neighbours.iter().filter(|n| !n.genres.is_empty() && n.similarity.is_finite()).collect();
     order.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
-    if let Some(most) = options.max_per_artist {
-        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-        order.retain(|n| {
-            n.artist.as_deref().is_none_or(|artist| {
-                let count = seen.entry(artist).or_default();
-                *count += 1;
-                *count <= most
-            })
-        });
-    }
     order.truncate(options.k);
     let Some(best) = order.first().map(|n| f64::from(n.similarity)) else { return Ok(Votes::default()) };
 
@@ -198,7 +190,43 @@ pub fn vote(
             weight: (w / total) as f32,
         })
         .collect();
-    Ok(Votes { shares, voters })
+    Ok(Votes { shares, count: order.len(), voters })
+}
+
+/// Shares of the classes among voters, `[m, classes]`: what [`vote`] computes, over rows.
+///
+/// A query without voters gets the classes' priors.
+pub(super) fn vote_shares(
+    neighbours: &[Vec<Near>],
+    classes: &[Vec<usize>],
+    priors: &[f32],
+    vote: &VoteSettings,
+) -> Array2<f32> {
+    let correction: Vec<f32> = priors.iter().map(|p| p.powf(-vote.prior_correction)).collect();
+    let mut shares = Array2::zeros((neighbours.len(), priors.len()));
+    for (mut out, list) in shares.outer_iter_mut().zip(neighbours) {
+        let Some(best) = list.first().map(|n| n.similarity) else {
+            let total: f32 = priors.iter().sum();
+            out.iter_mut().zip(priors).for_each(|(o, p)| *o = p / total);
+            continue;
+        };
+        for near in list.iter().take(vote.k) {
+            let weight = ((near.similarity - best) / vote.temperature).exp();
+            let of_row = &classes[near.row];
+            for &class in of_row {
+                out[class] += weight / of_row.len() as f32 * correction[class];
+            }
+        }
+        let total = out.sum();
+        out /= total;
+    }
+    shares
+}
+
+/// Logarithms of shares of which a small part is spread evenly, so that no genre is impossible.
+pub(super) fn floored_log(shares: &Array2<f32>) -> Array2<f32> {
+    let even = VOTE_FLOOR / shares.ncols() as f32;
+    shares.mapv(|s| (s * (1.0 - VOTE_FLOOR) + even).ln())
 }
 
 #[cfg(test)]
@@ -207,23 +235,19 @@ mod tests {
 
     use super::*;
 
-    fn neighbour(track: i64, similarity: f32, genres: &[&str], artist: &str) -> LabelledNeighbor {
+    fn neighbour(track: i64, similarity: f32, genres: &[&str]) -> LabelledNeighbor {
         LabelledNeighbor {
             track: TrackId(track),
             similarity,
             genres: genres.iter().map(|g| Genre::plain(g)).collect(),
-            artist: Some(artist.into()),
         }
     }
 
     #[test]
     fn weights_and_shares_are_as_defined() {
-        let neighbours = [
-            neighbour(1, 0.9, &["Rock"], "a"),
-            neighbour(2, 0.8, &["Pop", "Rock"], "b"),
-            neighbour(3, 0.7, &[], "c"),
-        ];
-        let options = VoteOptions { k: 5, temperature: 0.1, prior_correction: 0.0, max_per_artist: None };
+        let neighbours =
+            [neighbour(1, 0.9, &["Rock"]), neighbour(2, 0.8, &["Pop", "Rock"]), neighbour(3, 0.7, &[])];
+        let options = VoteOptions { k: 5, temperature: 0.1, prior_correction: 0.0 };
         let votes = vote(&neighbours, &Priors::default(), &options).unwrap();
         // weights 1 and 1/e; rock gets 1 + 1/2e, pop 1/2e
         let e = std::f32::consts::E;
@@ -235,11 +259,8 @@ mod tests {
 
     #[test]
     fn a_large_genre_does_not_win_by_numbers() {
-        let neighbours = [
-            neighbour(1, 0.9, &["Big"], "a"),
-            neighbour(2, 0.9, &["Big"], "a"),
-            neighbour(3, 0.9, &["Small"], "b"),
-        ];
+        let neighbours =
+            [neighbour(1, 0.9, &["Big"]), neighbour(2, 0.9, &["Big"]), neighbour(3, 0.9, &["Small"])];
         let labels: Vec<Vec<Genre>> =
             (0..10).map(|i| vec![Genre::plain(if i < 9 { "Big" } else { "Small" })]).collect();
         let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
@@ -249,9 +270,6 @@ mod tests {
         };
         assert_eq!(vote_with(0.0), "Big");
         assert_eq!(vote_with(1.0), "Small");
-        let options =
-            VoteOptions { prior_correction: 0.0, max_per_artist: Some(1), ..VoteOptions::default() };
-        assert!((vote(&neighbours, &priors, &options).unwrap().shares[0].share - 0.5).abs() < 1e-6);
     }
 
     #[test]
@@ -273,7 +291,7 @@ mod tests {
                 let names = ["Rock", "Pop", "Jazz", "Soul"];
                 let mut genres = vec![Genre::plain(names[a])];
                 if a != b { genres.push(Genre::plain(names[b])); }
-                LabelledNeighbor { track: TrackId(i as i64), similarity: s, genres, artist: None }
+                LabelledNeighbor { track: TrackId(i as i64), similarity: s, genres }
             }).collect();
             let priors = Priors::from_labels(neighbours.iter().map(|n| n.genres.as_slice()));
             let votes = vote(&neighbours, &priors, &VoteOptions { k, ..VoteOptions::default() }).unwrap();

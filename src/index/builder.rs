@@ -2,13 +2,13 @@
 //! again from a wide search of the frozen graph, and points that do not find themselves get more links.
 
 use hnsw_rs::prelude::{Distance, Hnsw};
-use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rayon::prelude::*;
 
 use super::codes::{Codec, Codes};
 use super::graph::{Candidate, Graph, NONE};
-use super::kernel::Isa;
 use super::types::IndexOptions;
+use crate::base::random::Random;
+use crate::kernels::Isa;
 
 /// Room kept free in each row of links for repairs.
 const SPARE: usize = 4;
@@ -61,7 +61,7 @@ pub(crate) fn build(source: Source<'_>, options: &IndexOptions) -> Graph {
 fn insert_all(source: Source<'_>, options: &IndexOptions) -> Graph {
     let n = source.codes.len();
     let mut order: Vec<u32> = (0..n as u32).collect();
-    order.shuffle(&mut StdRng::seed_from_u64(options.seed));
+    Random::new(options.seed).shuffle(&mut order);
     let width = options.ef_construction.min(FIRST_WIDTH);
     // `m` was checked: hnsw_rs exits the process above 256.
     let hnsw = Hnsw::new(options.m, n, MAX_LAYERS, width, SlotDistance(source));

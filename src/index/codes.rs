@@ -14,8 +14,9 @@ use std::sync::{Arc, OnceLock};
 use memmap2::{Mmap, MmapMut};
 use rayon::prelude::*;
 
-use super::kernel::{ALIGN, Isa, QueryCode};
 use super::rotation::rotate;
+use crate::kernels::Isa;
+use crate::kernels::dot::{ALIGN, QueryCode};
 
 /// What stands beside a vector's components.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -362,6 +363,6 @@ impl Codes {
     pub(crate) fn write_bits(&self, slot: usize, buffer: &mut Vec<i32>, block: &mut [u64], lane: usize) {
         let values = self.hi_row(slot).iter().zip(self.lo_row(slot));
         let plain = values.map(|(&hi, &lo)| ((hi ^ 0x80) as i8, (lo ^ 0x80) as i8));
-        signs(plain, buffer, |i, word| block[i * super::kernel::BLOCK + lane] = word);
+        signs(plain, buffer, |i, word| block[i * crate::kernels::dot::BLOCK + lane] = word);
     }
 }

@@ -53,6 +53,9 @@ pub enum IndexError {
     /// A track is not in the index.
     #[error("track {0} is not in the index: bring the index up to date with the library")]
     Unknown(TrackId),
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] crate::kernels::IsaError),
     /// An option is outside its range.
     #[error("index option {name} is {actual}, expected {expected}")]
     Option {

@@ -18,21 +18,23 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::{Mmap, MmapOptions};
+use crate::kernels::buffer::map_file;
+use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::base::atomic_file::AtomicFile;
 use crate::track::TrackId;
 
 use super::codes::{Codec, Codes, Meta, Plane};
 use super::graph::{Graph, NONE};
 use super::hubs::{HubScale, Hubs};
-use super::kernel::short::{BLOCK_BYTES, LANES, NOBODY, SHORT, read};
 use super::lists::{Directions, Lists};
 use super::segment::Segment;
 use super::tuning::Tuning;
 use super::types::IndexOptions;
 use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
+use crate::kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, SHORT, read};
 
 pub(crate) const VERSION: u32 = 2;
 /// The oldest version that is read.
@@ -131,7 +133,7 @@ impl Sections {
         let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
         let pad = starts.end.checked_next_multiple_of(PAGE)? - starts.end;
         take(pad, 1)?;
-        let width = header.dimension.checked_next_multiple_of(super::kernel::ALIGN)?;
+        let width = header.dimension.checked_next_multiple_of(crate::kernels::dot::ALIGN)?;
         let directions = take(if shape.is_some() { SHORT } else { 0 }, width)?;
         let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), BLOCK_BYTES)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
@@ -232,31 +234,7 @@ impl<W: Write> Body<W> {
     }
 }
 
-/// How the names of files begin that are being written.
-const TEMPORARY: &str = ".voisin-index-";
-/// A temporary file of this age was left by a process that was killed.
-const ABANDONED: std::time::Duration = std::time::Duration::from_hours(1);
-
-/// Removes what killed processes left half-written beside `path`; nobody works on one file for an hour.
-pub(crate) fn remove_abandoned(path: &Path) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
-            continue;
-        }
-        let written = entry.metadata().and_then(|metadata| metadata.modified());
-        // Clocks are set back: an hour in the future is as good a sign as an hour ago.
-        let age = written.map(|written| match std::time::SystemTime::now().duration_since(written) {
-            Ok(age) => age,
-            Err(ahead) => ahead.duration(),
-        });
-        if age.is_ok_and(|age| age > ABANDONED) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Writes `write`'s output to `path`: to a temporary file beside it first, flushed to the disk, then renamed.
+/// Writes `write`'s output to `path`, whole or not at all.
 pub(crate) fn replace<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<T>,
@@ -265,20 +243,9 @@ pub(crate) fn replace<T>(
         let path = path.to_owned();
         move |source| IndexError::Io { path, doing, source }
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(io("creating"))?;
-    let written = write(file.as_file_mut()).map_err(io("writing"))?;
-    file.as_file().sync_all().map_err(io("flushing"))?;
-    file.persist(path).map_err(|error| error.error).map_err(io("renaming"))?;
-    #[cfg(unix)]
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("flushing the folder of"))?;
+    let mut file = AtomicFile::create(path).map_err(io("creating"))?;
+    let written = write(file.file()).map_err(io("writing"))?;
+    file.commit().map_err(io("replacing"))?;
     Ok(written)
 }
 
@@ -421,11 +388,8 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let length = file.metadata().map_err(io("reading"))?.len();
     let damage = Damage(path.to_owned());
     damage.check(length >= PAGE as u64, "shorter than its head")?;
-    #[allow(unsafe_code)]
-    // All of it is read at once for its checksums: mapping every page now saves a fault for each.
-    // SAFETY: voisin never writes into an index file: it replaces it by renaming, which leaves this mapping's
-    // file as it was. Another program that truncated it in place could fault this process, as with any mapping.
-    let map = Arc::new(unsafe { MmapOptions::new().populate().map(&file) }.map_err(io("mapping"))?);
+    // All of it is read at once for its checksums.
+    let map = Arc::new(map_file(&file, true).map_err(io("mapping"))?);
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::codes::{Codes, Query};
-use super::kernel::Isa;
+use crate::kernels::Isa;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;

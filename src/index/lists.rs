@@ -16,10 +16,11 @@ use rayon::prelude::*;
 use super::builder::Source;
 use super::codes::{Codes, Plane, Query};
 use super::graph::Candidate;
-use super::kernel::short::{
+use crate::kernels::Isa;
+use crate::kernels::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, empty_blocks, read, write,
 };
-use super::kernel::{ALIGN, Isa, QueryCode};
+use crate::kernels::dot::{ALIGN, QueryCode};
 
 /// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
 const DIRECTIONS_FROM: usize = 1 << 14;

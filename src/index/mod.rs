@@ -37,7 +37,6 @@ mod error;
 mod file;
 mod graph;
 mod hubs;
-mod kernel;
 mod lists;
 mod persist;
 mod rotation;
@@ -56,13 +55,14 @@ use std::sync::Mutex;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use crate::base::vector::{self, NORM_TOLERANCE};
 use crate::track::TrackId;
 
+use crate::kernels::{Isa, isa};
 use builder::Source;
 use codes::{Codec, Codes, Query};
 use graph::{Candidate, Graph};
 use hubs::{HubScale, Hubs};
-use kernel::Isa;
 use lists::{Lists, Reach};
 use segment::Segment;
 use subset::Bitmap;
@@ -77,14 +77,12 @@ pub use types::{
     SearchParams, SelfCheck,
 };
 
-/// How far from 1 a vector's norm may be.
-const NORM_TOLERANCE: f64 = 1e-3;
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
 const WALK_COST: usize = 60;
 /// Slots are numbered by 31 bits.
 const MAX_VECTORS: usize = 1 << 31;
-/// Sums of products stay within 32 bits.
-const MAX_DIMENSION: usize = 16_384;
+/// Up to here sums of products stay within 32 bits, in every kernel and in the rotation.
+const MAX_DIMENSION: usize = 65_536;
 
 /// An index of unit vectors by track.
 ///
@@ -139,7 +137,7 @@ impl VectorIndex {
         if n >= MAX_VECTORS {
             return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: n });
         }
-        if dimension == 0 || dimension > 65_536 {
+        if !(1..=MAX_DIMENSION).contains(&dimension) {
             return Err(IndexError::Option {
                 name: "dimension",
                 expected: "1 to 65536",
@@ -158,12 +156,12 @@ impl VectorIndex {
         let codec = Codec::fit(dimension, order.iter().map(|&i| row(i)));
         let codes = Codes::encode(&codec, n, |slot| row(order[slot]));
         let ids = order.iter().map(|&i| ids[i]).collect();
-        Ok(Self::finish(*options, codec, Segment::new(ids, codes)))
+        Self::finish(*options, codec, Segment::new(ids, codes))
     }
 
     /// Makes lists and graph, and measures widths.
-    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Self {
-        let isa = Isa::detect();
+    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
+        let isa = isa()?;
         let source = Source { isa, codec: &codec, codes: &base.codes };
         let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
         let lists = (base.len() >= options.lists_from.max(2)).then(|| Lists::build(source));
@@ -172,13 +170,14 @@ impl VectorIndex {
             // Every vector has to be found by the search that is the default.
             builder::repair(source, graph, tuning.ef(10));
         }
-        let mut index = Self::assemble(options, codec, base, graph, lists, tuning, None);
+        let mut index = Self::assemble(options, isa, codec, base, graph, lists, tuning, None);
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
-        index
+        Ok(index)
     }
 
     fn assemble(
         options: IndexOptions,
+        isa: Isa,
         codec: Codec,
         base: Segment,
         graph: Option<Graph>,
@@ -189,7 +188,7 @@ impl VectorIndex {
         let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
         Self {
             options,
-            isa: Isa::detect(),
+            isa,
             codec,
             base,
             graph,
@@ -233,6 +232,11 @@ impl VectorIndex {
     /// Whether `track` is in the index.
     pub fn contains(&self, track: TrackId) -> bool {
         self.slot(track).is_some()
+    }
+
+    /// Whether there is a graph to walk; small indexes are scanned.
+    pub fn has_graph(&self) -> bool {
+        self.graph.is_some()
     }
 
     /// All tracks, in ascending order.
@@ -396,34 +400,34 @@ impl VectorIndex {
         queries.iter().map(|query| self.search_query(query, k, params)).collect()
     }
 
-    /// Searches for ever more neighbours until `accept` has taken `k` of them or all have been offered.
+    /// Searches for ever more neighbours until `choose` has taken `k` of them or all have been offered.
     ///
-    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `accept` sees each
-    /// neighbour once, nearest first, and says whether it belongs in the result.
-    pub fn search_until(
+    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` sees each
+    /// neighbour once, in lists that are nearest first, and returns those that belong in the result. So what it needs
+    /// to know of them can be read once for a whole list.
+    pub fn search_until<E: From<IndexError>>(
         &self,
         query: &[f32],
         k: usize,
         params: &SearchParams<'_>,
-        mut accept: impl FnMut(&Neighbor) -> bool,
-    ) -> Result<Vec<Neighbor>, IndexError> {
+        mut choose: impl FnMut(Vec<Neighbor>) -> Result<Vec<Neighbor>, E>,
+    ) -> Result<Vec<Neighbor>, E> {
         check_vector(None, query, self.codec.dimension)?;
         let query = self.codec.query(query);
         let mut offered = std::collections::HashSet::new();
         let mut taken = Vec::new();
         let mut width = k.saturating_mul(3).saturating_add(10);
         while taken.len() < k {
-            let found = self.search_query(&query, width, params)?;
-            for neighbor in &found {
-                if taken.len() < k && offered.insert(neighbor.track) && accept(neighbor) {
-                    taken.push(*neighbor);
-                }
-            }
-            if found.len() < width {
+            let mut found = self.search_query(&query, width, params)?;
+            let is_all = found.len() < width;
+            found.retain(|neighbor| offered.insert(neighbor.track));
+            taken.extend(choose(found)?);
+            if is_all {
                 break;
             }
             width = width.saturating_mul(4);
         }
+        taken.truncate(k);
         Ok(taken)
     }
 
@@ -697,7 +701,7 @@ fn check_vector(track: Option<TrackId>, vector: &[f32], dimension: usize) -> Res
     if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
         return Err(IndexError::NotFinite { track, position });
     }
-    let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let norm = vector::norm(vector);
     if (norm - 1.).abs() > NORM_TOLERANCE {
         return Err(IndexError::Norm { track, norm, tolerance: NORM_TOLERANCE });
     }

@@ -6,6 +6,8 @@
 //! SIAM J. Comput. 2009; Gao and Long, "`RaBitQ`", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs.
 //! Sums of integers: the same on every machine.
 
+use crate::base::random;
+
 /// Rotates `values` in place, up to a factor. Their number is a multiple of 64, at most 65 536; their sizes are below
 /// 32 767.
 pub(crate) fn rotate(values: &mut [i32]) {
@@ -28,10 +30,7 @@ pub(crate) fn rotate(values: &mut [i32]) {
 /// Turns half of the values, always the same.
 fn flip(values: &mut [i32], round: u64) {
     for (word, values) in (0_u64..).zip(values.chunks_mut(64)) {
-        let mut bits = word.wrapping_add(round << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
+        let bits = random::hash(word + (round << 32));
         for (i, value) in values.iter_mut().enumerate() {
             // 0 or -1; x ^ -1 is -x - 1.
             let side = -((bits >> i & 1) as i32);

@@ -6,9 +6,10 @@ use std::sync::OnceLock;
 use crate::track::TrackId;
 
 use super::codes::{Codec, Codes, Meta, Query};
-use super::kernel::{BLOCK, BitBlocks, BitMatch, Isa};
 use super::subset::Bitmap;
 use super::top::Top;
+use crate::kernels::Isa;
+use crate::kernels::dot::{BLOCK, BitBlocks, BitMatch};
 
 /// Slots multiplied in one call.
 const CHUNK: usize = 128;

@@ -14,6 +14,15 @@ pub enum LibraryError {
         /// The folder that was looked into.
         dir: PathBuf,
     },
+    /// The database holds nothing, although other files of a library lie beside it.
+    #[error(
+        "{} is empty, but the files beside it say that there was a library (a copy that broke off, or a full disk?): put a copy of it back, or run \"voisin add FOLDER\" to listen again",
+        path.display()
+    )]
+    Emptied {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The file is not a SQLite database, or one of another program.
     #[error("{} is not a voisin library ({found}): name another folder with --library", path.display())]
     NotALibrary {
@@ -116,6 +125,16 @@ pub enum LibraryError {
     BadVector {
         /// What is wrong with it.
         reason: String,
+    },
+    /// What is stored of a track is not what was written: it is not served.
+    #[error(
+        "the {what} of track {track} is damaged (its checksum differs): run \"voisin repair\", then \"voisin add\""
+    )]
+    DamagedTrack {
+        /// The track.
+        track: TrackId,
+        /// What of it, in words.
+        what: &'static str,
     },
     /// The same audio is there already: attach the file to it instead.
     #[error("this audio is in the library already, as track {track}")]

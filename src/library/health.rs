@@ -1,9 +1,12 @@
 //! Checking what the catalogue holds, and mending it without losing what cannot be made again.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::store::{NORM_TOLERANCE, f32_bytes, is_gone, norm};
-use super::{Library, Result, paths, read};
+use super::store::{f32_bytes, is_gone};
+use super::{Library, Result, checksum, paths, read};
+use crate::base::vector::{NORM_TOLERANCE, make_unit, norm};
 use crate::track::TrackId;
 
 /// Something that is wrong with a library.
@@ -19,6 +22,8 @@ pub enum Finding {
         /// How many.
         rows: u64,
     },
+    /// A vector that is not as it was written.
+    Checksum(TrackId),
     /// A vector with a component that is not finite.
     NotFinite(TrackId),
     /// A vector whose norm is not 1.
@@ -35,7 +40,7 @@ pub enum Finding {
         /// Its length.
         found: usize,
     },
-    /// Window vectors that are not finite, or of which number, starts and size disagree.
+    /// Window vectors that are not as they were written, not finite, or of which number, starts and size disagree.
     BadWindows(TrackId),
     /// A counter that differs from what it counts.
     Counter {
@@ -53,6 +58,9 @@ impl std::fmt::Display for Finding {
         match self {
             Self::Database(message) => write!(f, "database: {message}"),
             Self::Dangling { table, rows } => write!(f, "{rows} rows of {table} belong to nothing"),
+            Self::Checksum(track) => {
+                write!(f, "the vector of track {track} is damaged: its checksum differs")
+            }
             Self::NotFinite(track) => write!(f, "the vector of track {track} is not finite"),
             Self::NotUnit { track, norm } => {
                 write!(f, "the vector of track {track} has norm {norm}, expected 1")
@@ -103,8 +111,8 @@ pub struct RepairReport {
 const COUNTERS: [(&str, &str); 5] = [
     ("tracks", "SELECT count(*) FROM audio"),
     ("files", "SELECT count(*) FROM files"),
-    ("vectors", "SELECT count(*) FROM vectors"),
-    ("windows", "SELECT coalesce(sum(count), 0) FROM windows"),
+    ("vectors", "SELECT count(*) FROM vectors WHERE model = (SELECT model FROM state)"),
+    ("windows", "SELECT coalesce(sum(count), 0) FROM windows WHERE model = (SELECT model FROM state)"),
     ("failures", "SELECT count(*) FROM failures"),
 ];
 
@@ -112,8 +120,8 @@ const COUNTERS: [(&str, &str); 5] = [
 const CHILDREN: [(&str, &str); 5] = [
     ("genres", "file NOT IN (SELECT id FROM files)"),
     ("tags", "file NOT IN (SELECT id FROM files)"),
-    ("windows", "track NOT IN (SELECT id FROM audio)"),
-    ("vectors", "track NOT IN (SELECT id FROM audio)"),
+    ("windows", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
+    ("vectors", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
     ("files", "track NOT IN (SELECT id FROM audio)"),
 ];
 
@@ -122,14 +130,14 @@ impl Library {
     /// takes several times as long.
     pub fn check(&self, thorough: bool) -> Result<Health> {
         let _snapshot = self.snapshot()?;
-        let dimension = self.model()?.map(|model| model.dimension);
-        self.sql(check(&self.connection, dimension, thorough))
+        self.sql(check(&self.connection, thorough))
     }
 
     /// Mends what can be mended, in one transaction.
     ///
-    /// A damaged vector is scaled, or pooled again from its windows; only where neither works and its file
-    /// is on disk is it taken out, for the next `add` to embed it again. Rows that belong to nothing go:
+    /// A vector that is not as it was written is taken out where its file is on disk, for the next `add` to embed it
+    /// again, and pooled from its windows where it is not. One that was written wrong is pooled again or scaled, and only
+    /// where neither works taken out. Rows that belong to nothing go:
     /// their files are new to the next `add`. Nothing else is deleted.
     pub fn repair(&mut self) -> Result<RepairReport> {
         let dimension = self.model()?.map(|model| model.dimension);
@@ -137,7 +145,7 @@ impl Library {
     }
 }
 
-fn check(connection: &Connection, dimension: Option<usize>, thorough: bool) -> rusqlite::Result<Health> {
+fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
     let mut health = Health::default();
     let pragma = if thorough { "PRAGMA integrity_check(20)" } else { "PRAGMA quick_check(20)" };
     let messages: Vec<String> =
@@ -158,27 +166,38 @@ fn check(connection: &Connection, dimension: Option<usize>, thorough: bool) -> r
         }
     }
 
-    let mut statement = connection.prepare("SELECT track, vector FROM vectors ORDER BY track")?;
+    let dimensions: HashMap<i64, usize> = connection
+        .prepare("SELECT id, dimension FROM models")?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut statement =
+        connection.prepare("SELECT track, model, vector, checksum FROM vectors ORDER BY track, model")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         health.vectors += 1;
         let track = TrackId(row.get(0)?);
-        health.findings.extend(vector_finding(
-            track,
-            &read::f32_values(row.get_ref(1)?.as_blob()?),
-            dimension,
-        ));
+        let dimension = dimensions.get(&row.get(1)?).copied();
+        let vector = row.get_ref(2)?.as_blob()?;
+        if row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]) {
+            health.findings.extend(vector_finding(track, &read::f32_values(vector), dimension));
+        } else {
+            health.findings.push(Finding::Checksum(track));
+        }
     }
-    let mut statement =
-        connection.prepare("SELECT track, count, starts, vectors FROM windows ORDER BY track")?;
+    let mut statement = connection.prepare(
+        "SELECT track, count, starts, vectors, checksum, model FROM windows ORDER BY track, model",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
+        let dimension = dimensions.get(&row.get(5)?).copied();
         if window_mean(row, dimension)?.is_none() {
             health.findings.push(Finding::BadWindows(TrackId(row.get(0)?)));
         }
     }
-    health.without_vector =
-        count(connection, "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors)")?;
+    health.without_vector = count(
+        connection,
+        "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors WHERE model = (SELECT model FROM state))",
+    )?;
     health.without_file =
         count(connection, "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM files)")?;
     Ok(health)
@@ -199,11 +218,14 @@ fn vector_finding(track: TrackId, vector: &[f32], dimension: Option<usize>) -> O
     ((norm - 1.0).abs() > NORM_TOLERANCE).then_some(Finding::NotUnit { track, norm })
 }
 
-/// Mean of the windows of a row (count, starts, vectors at 1, 2, 3); `None` if they are damaged, empty
-/// if there are none.
+/// Mean of the windows of a row (track, count, starts, vectors, checksum); `None` if they are damaged, empty if there are
+/// none.
 fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::Result<Option<Vec<f32>>> {
     let (count, starts, vectors) =
         (row.get::<_, i64>(1)?, row.get_ref(2)?.as_blob()?, row.get_ref(3)?.as_blob()?);
+    if row.get_ref(4)?.as_blob()? != checksum::of(row.get(0)?, &[starts, vectors]) {
+        return Ok(None);
+    }
     let Some(dimension) = dimension else { return Ok((count == 0).then(Vec::new)) };
     if count < 0 || starts.len() as i64 != count * 4 || vectors.len() as i64 != count * dimension as i64 * 2 {
         return Ok(None);
@@ -222,20 +244,9 @@ fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::R
     Ok(finite.then(|| sum.into_iter().map(|sum| (sum / count as f64) as f32).collect()))
 }
 
-fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
-    let norm = norm(&vector);
-    if !norm.is_normal() {
-        return None;
-    }
-    for value in &mut vector {
-        *value = (f64::from(*value) / norm) as f32;
-    }
-    Some(vector)
-}
-
 fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<RepairReport> {
     let mut report = RepairReport::default();
-    let health = check(tx, dimension, true)?;
+    let health = check(tx, true)?;
     if health.findings.iter().any(|finding| matches!(finding, Finding::Database(_))) {
         tx.execute_batch("REINDEX")?;
         report.reindexed = true;
@@ -246,6 +257,13 @@ fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<Re
     }
     for finding in &health.findings {
         match *finding {
+            // Where the file is there, what it gives is better than anything made of what is left.
+            Finding::Checksum(track) if has_file(tx, track)? => {
+                report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+            }
+            Finding::Checksum(track) => {
+                pool_again(tx, track, dimension, &mut report)?;
+            }
             Finding::NotUnit { track, .. }
             | Finding::NotFinite(track)
             | Finding::WrongDimension { track, .. } => {
@@ -263,8 +281,39 @@ fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<Re
             tx.execute(&format!("UPDATE state SET {name} = ({sql}) WHERE {name} <> ({sql})"), [])?;
         report.counters += changed as u64;
     }
-    report.remaining = check(tx, dimension, true)?.findings;
+    report.remaining = check(tx, true)?.findings;
     Ok(report)
+}
+
+fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
+    make_unit(&mut vector).then_some(vector)
+}
+
+/// Makes a vector again from its windows, if they are sound; tells whether they are.
+fn pool_again(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    dimension: Option<usize>,
+    report: &mut RepairReport,
+) -> rusqlite::Result<bool> {
+    let mut statement = tx.prepare_cached(
+        "SELECT track, count, starts, vectors, checksum FROM windows
+         WHERE track = ?1 AND model = (SELECT model FROM state)",
+    )?;
+    let mut rows = statement.query([track.0])?;
+    let pooled = match rows.next()? {
+        Some(row) => window_mean(row, dimension)?.filter(|mean| !mean.is_empty()).and_then(unit),
+        None => None,
+    };
+    let Some(pooled) = pooled else { return Ok(false) };
+    report.repooled += 1;
+    put(tx, track, &pooled).map(|()| true)
+}
+
+fn put(tx: &Transaction<'_>, track: TrackId, vector: &[f32]) -> rusqlite::Result<()> {
+    let vector = f32_bytes(vector);
+    let sql = "UPDATE vectors SET vector = ?2, checksum = ?3 WHERE track = ?1 AND model = (SELECT model FROM state)";
+    tx.execute(sql, (track.0, &vector, checksum::of(track.0, &[&vector]))).map(drop)
 }
 
 fn mend_vector(
@@ -273,34 +322,19 @@ fn mend_vector(
     dimension: Option<usize>,
     report: &mut RepairReport,
 ) -> rusqlite::Result<()> {
-    let held = tx
-        .query_row("SELECT vector FROM vectors WHERE track = ?1", [track.0], |row| {
-            Ok(read::f32_values(row.get_ref(0)?.as_blob()?))
-        })
-        .optional()?;
+    let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+    let held =
+        tx.query_row(sql, [track.0], |row| Ok(read::f32_values(row.get_ref(0)?.as_blob()?))).optional()?;
     // It belonged to nothing and is gone already.
     let Some(held) = held else { return Ok(()) };
-    let pooled = {
-        let mut statement =
-            tx.prepare_cached("SELECT track, count, starts, vectors FROM windows WHERE track = ?1")?;
-        let mut rows = statement.query([track.0])?;
-        match rows.next()? {
-            Some(row) => window_mean(row, dimension)?.filter(|mean| !mean.is_empty()).and_then(unit),
-            None => None,
-        }
-    };
-    let put = |vector: Vec<f32>| {
-        tx.execute("UPDATE vectors SET vector = ?2 WHERE track = ?1", (track.0, f32_bytes(&vector))).map(drop)
-    };
     // Windows are half precision, but a norm that is off says that some component is, too.
-    if let Some(pooled) = pooled {
-        report.repooled += 1;
-        return put(pooled);
+    if pool_again(tx, track, dimension, report)? {
+        return Ok(());
     }
-    let scaled = (Some(held.len()) == dimension).then(|| unit(held)).flatten();
+    let scaled = (Some(held.len()) == dimension).then_some(held).and_then(unit);
     if let Some(scaled) = scaled {
         report.renormalised += 1;
-        return put(scaled);
+        return put(tx, track, &scaled);
     }
     if has_file(tx, track)? {
         report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;

@@ -16,9 +16,11 @@
 //!   ([`Library::changes_since`]).
 //! - **Ids never come back.** A removed track's id is not given to another.
 
+mod checksum;
 mod error;
 mod find;
 mod health;
+mod journal;
 mod lock;
 mod open;
 mod paths;
@@ -29,21 +31,23 @@ pub mod scan;
 mod store;
 #[cfg(test)]
 mod tests;
-mod text;
 mod track_set;
 mod types;
 
+pub(crate) use crate::base::text::fold;
 pub use error::LibraryError;
 pub use health::{Finding, Health, RepairReport};
+pub use journal::Leftovers;
+pub(crate) use journal::{Journal, JournalKind};
 pub use lock::WriterLock;
-pub use open::{OpenMode, SCHEMA_VERSION};
+pub use open::SCHEMA_VERSION;
+pub(crate) use paths::free_name;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
 pub use salvage::{SalvageReport, salvage};
-pub use text::fold;
 pub use track_set::TrackSet;
 pub use types::{
-    Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, Removed,
+    Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, OpenMode, Removed,
     Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags, TrackWindows, Vectors,
     mtime_ns,
 };
@@ -89,11 +93,6 @@ impl Library {
         self.sql(self.connection.busy_timeout(timeout))
     }
 
-    /// A random name given at creation: an index that carries another one belongs to another library.
-    pub fn library_id(&self) -> Result<String> {
-        self.sql(self.connection.query_row("SELECT library_id FROM state", [], |row| row.get(0)))
-    }
-
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
     pub fn generation(&self) -> Result<u64> {
         self.sql(self.connection.query_row("SELECT generation FROM state", [], |row| row.get::<_, i64>(0)))
@@ -132,7 +131,7 @@ impl Library {
     pub fn model(&self) -> Result<Option<StoredModel>> {
         let model = self
             .connection
-            .query_row("SELECT name, fingerprint, dimension, manifest FROM model", [], |row| {
+            .query_row("SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)", [], |row| {
                 Ok(StoredModel {
                     name: row.get(0)?,
                     fingerprint: row.get(1)?,
@@ -156,7 +155,8 @@ impl Library {
         self.write(|tx, _| {
             let held = tx
                 .query_row(
-                    "SELECT name, fingerprint FROM model WHERE fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
+                    "SELECT name, fingerprint FROM models
+                     WHERE id = (SELECT model FROM state) AND fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
                     [&model.fingerprint],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
@@ -169,11 +169,20 @@ impl Library {
                     offered_fingerprint: model.fingerprint.clone(),
                 }));
             }
+            // Without tracks there is nothing of another model to keep.
             tx.execute(
-                "INSERT INTO model (id, name, fingerprint, dimension, manifest) VALUES (1, ?1, ?2, ?3, ?4)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, fingerprint = excluded.fingerprint,
-                 dimension = excluded.dimension, manifest = excluded.manifest",
+                "DELETE FROM models WHERE fingerprint <> ?1 AND NOT EXISTS (SELECT 1 FROM audio)",
+                [&model.fingerprint],
+            )?;
+            tx.execute(
+                "INSERT INTO models (name, fingerprint, dimension, manifest) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, dimension = excluded.dimension,
+                 manifest = excluded.manifest",
                 (&model.name, &model.fingerprint, model.dimension as i64, &model.manifest_json),
+            )?;
+            tx.execute(
+                "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
+                [&model.fingerprint],
             )?;
             Ok(Ok(()))
         })?
@@ -206,9 +215,13 @@ impl Library {
     /// Takes the lock that keeps a second long run of changes away, until it is dropped or the process
     /// ends in whatever way. It says nothing to readers.
     ///
-    /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it.
+    /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it. Temporary files that killed processes
+    /// left behind are removed.
     pub fn lock_for_writing(&self) -> Result<WriterLock> {
-        WriterLock::try_take(&self.dir)
+        let lock = WriterLock::try_take(&self.dir)?;
+        self.remove_leftovers();
+        self.remove_staging();
+        Ok(lock)
     }
 
     /// Keeps what is read from now on at one state of the database until the guard is dropped, whatever

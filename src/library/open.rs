@@ -1,23 +1,29 @@
 //! Opening a library: creation, checks, migrations.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
-use super::{DATABASE, Library, LibraryError, Result, WriterLock, paths};
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, checksum, journal, paths};
+use crate::base::abandoned::PREFIX;
+use crate::base::atomic_file;
 
 /// "vois" in ASCII, big-endian: marks a SQLite file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
+/// Newest schema version that this voisin knows.
+pub const SCHEMA_VERSION: u32 = 2;
+
 /// One entry per schema version, applied in order. Never change one that was released: add another,
 /// and a `tests/data/library/vN.db` of the version before.
-pub(super) const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
-
-/// Newest schema version that this voisin knows.
-pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
+    [
+        M::up(include_str!("schema/1.sql")),
+        M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| Ok(checksum::fill(tx)?)),
+    ]
+}
 
 /// A vector of 512 numbers takes 2 kB: a page of 4 kB holds one, of 8 kB three, of 16 kB seven. Larger pages
 /// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
@@ -25,24 +31,24 @@ pub(super) const PAGE_SIZE: i64 = 8_192;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a library is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode {
-    /// Reading only; works in folders that cannot be written.
-    ReadOnly,
-    /// Reading and writing a library that is there.
-    ReadWrite,
-    /// Reading and writing; a library is made where there is none.
-    Create,
-}
-
 impl Library {
     /// Opens the library in `dir`.
     ///
     /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`); a newer
     /// one is refused. Nothing is written in [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        Self::open_with(dir, mode, MIGRATIONS, PAGE_SIZE)
+        Self::open_with(dir, mode, &migrations(), PAGE_SIZE)
+    }
+
+    /// Opens a library for reading; one of an older schema is first brought up to date, where it can be written.
+    pub fn open_to_read(dir: &Path) -> Result<Self> {
+        match Self::open(dir, OpenMode::ReadOnly) {
+            Err(LibraryError::NeedsMigration { .. }) => {
+                drop(Self::open(dir, OpenMode::ReadWrite)?);
+                Self::open(dir, OpenMode::ReadOnly)
+            }
+            opened => opened,
+        }
     }
 
     pub(super) fn open_with(
@@ -81,7 +87,11 @@ impl Library {
         }
         if version < newest {
             if version == 0 && mode != OpenMode::Create {
-                return Err(LibraryError::NotFound { dir: dir.to_path_buf() });
+                return Err(if has_other_files(dir) {
+                    LibraryError::Emptied { path: library.path }
+                } else {
+                    LibraryError::NotFound { dir: dir.to_path_buf() }
+                });
             }
             if mode == OpenMode::ReadOnly {
                 return Err(LibraryError::NeedsMigration {
@@ -142,6 +152,20 @@ impl Library {
             other => LibraryError::Migration { path: self.path.clone(), from, source: Box::new(other) },
         })
     }
+}
+
+/// Whether more lies in a library's folder than a killed first run leaves: then there was a library.
+fn has_other_files(dir: &Path) -> bool {
+    let of_the_first_moment = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy();
+        name == DATABASE
+            || name == "voisin.lock"
+            || name.starts_with(PREFIX)
+            || journal::is_journal(&name)
+            || name.starts_with(DATABASE) && (name.ends_with("-wal") || name.ends_with("-shm"))
+    };
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| !of_the_first_moment(&entry.file_name()))
 }
 
 /// Opens a connection and reads the schema version, which is 0 for an empty file.
@@ -264,27 +288,11 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
     if target.exists() {
         return Err(io("write", target, std::io::ErrorKind::AlreadyExists.into()));
     }
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
-    let staging = tempfile::Builder::new()
-        .prefix("voisin-backup-")
-        .tempdir_in(folder)
-        .map_err(|source| io("write into", folder, source))?;
+    let staging = atomic_file::staging_folder(target).map_err(|source| io("write beside", target, source))?;
     let copy = staging.path().join("copy.db");
     connection
         .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])
         .map_err(|error| LibraryError::from_sql(path, error))?;
-    File::options()
-        .write(true)
-        .open(&copy)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| io("flush", &copy, e))?;
-    std::fs::rename(&copy, target).map_err(|source| io("write", target, source))?;
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
+    atomic_file::rename(&copy, target).map_err(|source| io("write", target, source))
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::LibraryError;
+use crate::base::directories;
 
 /// `path` with `suffix` after its name: `voisin.db` and `-wal` give `voisin.db-wal`.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -13,7 +14,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// `path` with `suffix`, or with `suffix-2` and so on where that is taken.
-pub(super) fn free_name(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn free_name(path: &Path, suffix: &str) -> PathBuf {
     let mut name = with_suffix(path, suffix);
     let mut n = 1_u64;
     while name.exists() {
@@ -85,40 +86,14 @@ fn clean(path: &Path) -> PathBuf {
 /// Where the library is unless said otherwise: `VOISIN_LIBRARY`, else `XDG_DATA_HOME/voisin`, else
 /// `~/.local/share/voisin` (the current folder's `voisin-library` if there is no home).
 pub fn default_dir() -> PathBuf {
-    dir_from(|name| std::env::var_os(name).map(PathBuf::from))
-}
-
-fn dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
-    let set = |name: &str| variable(name).filter(|value| !value.as_os_str().is_empty());
-    if let Some(dir) = set("VOISIN_LIBRARY") {
-        return dir;
-    }
-    // The XDG specification says that relative values are to be ignored.
-    if let Some(data) = set("XDG_DATA_HOME").filter(|dir| dir.is_absolute()) {
-        return data.join("voisin");
-    }
-    match set("HOME").or_else(std::env::home_dir) {
-        Some(home) => home.join(".local/share/voisin"),
-        None => PathBuf::from("voisin-library"),
-    }
+    directories::from_variable("VOISIN_LIBRARY")
+        .or_else(directories::data)
+        .unwrap_or_else(|| PathBuf::from("voisin-library"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_library_is_where_the_environment_says() {
-        let with = |pairs: &'static [(&'static str, &'static str)]| {
-            dir_from(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value)))
-        };
-        let all = &[("VOISIN_LIBRARY", "lib"), ("XDG_DATA_HOME", "/xdg"), ("HOME", "/home/a")];
-        assert_eq!(with(all), PathBuf::from("lib"));
-        assert_eq!(with(&all[1..]), PathBuf::from("/xdg/voisin"));
-        assert_eq!(with(&all[2..]), PathBuf::from("/home/a/.local/share/voisin"));
-        let odd = &[("VOISIN_LIBRARY", ""), ("XDG_DATA_HOME", "relative"), ("HOME", "/home/a")];
-        assert_eq!(with(odd), PathBuf::from("/home/a/.local/share/voisin"));
-    }
 
     #[cfg(unix)]
     #[test]

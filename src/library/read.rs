@@ -4,12 +4,12 @@ use half::f16;
 use ndarray::Array2;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile, Track,
-    TrackTags, TrackWindows, Vectors, paths,
+    TrackTags, TrackWindows, Vectors, checksum, paths,
 };
 use crate::track::{ContentId, TrackId};
 
@@ -50,7 +50,8 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
 const TRACK_QUERY: &str = "
     SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
            a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id,
-           t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number
+           t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number,
+           t.mbid, t.isrc, t.licence
     FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id";
 
 impl Library {
@@ -62,7 +63,8 @@ impl Library {
             let known = self
                 .connection
                 .prepare_cached(
-                    "SELECT track, size, mtime_ns, EXISTS (SELECT 1 FROM vectors v WHERE v.track = f.track)
+                    "SELECT track, size, mtime_ns, EXISTS
+                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
                      FROM files f WHERE path = ?1",
                 )?
                 .query_row([path], |row| {
@@ -125,6 +127,19 @@ impl Library {
         found.ok_or(LibraryError::UnknownTrack(id))
     }
 
+    /// These tracks, in this order, in one read; each must be there.
+    pub fn tracks_by_id(&self, ids: &[TrackId]) -> Result<Vec<Track>> {
+        let list = serde_json::json!(ids).to_string();
+        let mut found = HashMap::with_capacity(ids.len());
+        let sql =
+            format!("{TRACK_QUERY} WHERE a.id IN (SELECT value FROM json_each(?1)) ORDER BY a.id, f.id");
+        self.read_tracks(&sql, [list], |track| {
+            found.insert(track.id, track);
+            Ok(())
+        })?;
+        ids.iter().map(|id| found.get(id).cloned().ok_or(LibraryError::UnknownTrack(*id))).collect()
+    }
+
     /// Whether a track with this id is there.
     pub fn contains(&self, id: TrackId) -> Result<bool> {
         let known = self
@@ -178,13 +193,31 @@ impl Library {
     }
 
     /// The pooled vector of a track, unit norm; `None` if there is no such track or a repair took it out.
+    ///
+    /// A vector that is not as it was written is [`LibraryError::DamagedTrack`].
     pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
-        let vector = self.connection.prepare_cached("SELECT vector FROM vectors WHERE track = ?1").and_then(
-            |mut statement| {
-                statement.query_row([id.0], |row| Ok(f32_values(row.get_ref(0)?.as_blob()?))).optional()
-            },
-        );
-        self.sql(vector)
+        let sql =
+            "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let checked = |row: &Row<'_>| {
+                let blob = row.get_ref(0)?.as_blob()?;
+                let whole = row.get_ref(1)?.as_blob()? == checksum::of(id.0, &[blob]);
+                Ok(whole.then(|| f32_values(blob)))
+            };
+            statement.query_row([id.0], checked).optional()
+        });
+        match self.sql(found)? {
+            Some(None) => Err(LibraryError::DamagedTrack { track: id, what: "vector" }),
+            found => Ok(found.flatten()),
+        }
+    }
+
+    /// Whether a track has a vector, be it damaged.
+    pub fn has_vector(&self, id: TrackId) -> Result<bool> {
+        let sql = "SELECT EXISTS
+            (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))";
+        let found = self.connection.prepare_cached(sql);
+        self.sql(found.and_then(|mut statement| statement.query_row([id.0], |row| row.get(0))))
     }
 
     /// Every vector in one array, ascending by id, with the generation it belongs to.
@@ -199,21 +232,26 @@ impl Library {
             let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
             ids.reserve(count);
             values.reserve(count * dimension);
-            let mut statement =
-                self.connection.prepare("SELECT track, vector FROM vectors ORDER BY track")?;
+            let mut statement = self.connection.prepare(
+                "SELECT track, vector, checksum FROM vectors WHERE model = (SELECT model FROM state) ORDER BY track",
+            )?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let blob = row.get_ref(1)?.as_blob()?;
-                if blob.len() != dimension * 4 {
-                    return Ok(Some(blob.len() / 4));
+                let (track, blob) = (row.get(0)?, row.get_ref(1)?.as_blob()?);
+                if row.get_ref(2)?.as_blob()? != checksum::of(track, &[blob]) {
+                    let track = TrackId(track);
+                    return Ok(Some(LibraryError::DamagedTrack { track, what: "vector" }));
                 }
-                ids.push(TrackId(row.get(0)?));
+                if blob.len() != dimension * 4 {
+                    return Ok(Some(LibraryError::Dimension { expected: dimension, found: blob.len() / 4 }));
+                }
+                ids.push(TrackId(track));
                 values.extend(blob.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
             }
             Ok(None)
         })();
-        if let Some(found) = self.sql(read)? {
-            return Err(LibraryError::Dimension { expected: dimension, found });
+        if let Some(error) = self.sql(read)? {
+            return Err(error);
         }
         let shape = (ids.len(), dimension);
         let values = Array2::from_shape_vec(shape, values)
@@ -222,27 +260,26 @@ impl Library {
     }
 
     /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
+    ///
+    /// What is not as it was written is [`LibraryError::DamagedTrack`].
     pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
-        let found = self
-            .connection
-            .prepare_cached("SELECT starts, vectors FROM windows WHERE track = ?1")
-            .and_then(|mut statement| {
-                statement
-                    .query_row([id.0], |row| {
-                        let starts = f32_values(row.get_ref(0)?.as_blob()?);
-                        let values: Vec<f16> = row
-                            .get_ref(1)?
-                            .as_blob()?
-                            .as_chunks::<2>()
-                            .0
-                            .iter()
-                            .map(|bytes| f16::from_le_bytes(*bytes))
-                            .collect();
-                        Ok((starts, values))
-                    })
-                    .optional()
-            });
-        let Some((starts, values)) = self.sql(found)? else { return Ok(None) };
+        let sql = "SELECT starts, vectors, checksum FROM windows
+            WHERE track = ?1 AND model = (SELECT model FROM state)";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let checked = |row: &Row<'_>| {
+                let (starts, vectors) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+                let whole = row.get_ref(2)?.as_blob()? == checksum::of(id.0, &[starts, vectors]);
+                let values =
+                    || vectors.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
+                Ok(whole.then(|| (f32_values(starts), values())))
+            };
+            statement.query_row([id.0], checked).optional()
+        });
+        let found: Option<(Vec<f32>, Vec<f16>)> = match self.sql(found)? {
+            Some(None) => return Err(LibraryError::DamagedTrack { track: id, what: "windows" }),
+            found => found.flatten(),
+        };
+        let Some((starts, values)) = found else { return Ok(None) };
         let rows = starts.len();
         let columns = values.len().checked_div(rows).unwrap_or(0);
         let found = values.len();
@@ -302,16 +339,6 @@ impl Library {
         });
         self.sql(failures)
     }
-
-    /// Every genre as it stands in the files, with the number of files, most frequent first.
-    pub fn genre_counts(&self) -> Result<Vec<(String, u64)>> {
-        let sql = "SELECT genre, count(*) FROM genres GROUP BY genre ORDER BY count(*) DESC, genre";
-        let counts = self.connection.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            rows.collect()
-        });
-        self.sql(counts)
-    }
 }
 
 fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> {
@@ -347,6 +374,9 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
             year: row.get(21)?,
             track_number: row.get(22)?,
             disc_number: row.get(23)?,
+            mbid: text(row, 24)?,
+            isrc: text(row, 25)?,
+            licence: text(row, 26)?,
         };
     }
     Ok(Track { id: TrackId(row.get(0)?), audio, added_at: row.get(9)?, files: Vec::new(), tags, path })

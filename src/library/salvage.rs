@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::{DATABASE, Library, LibraryError, OpenMode, Result, SCHEMA_VERSION, WriterLock, paths};
+use super::open::{PAGE_SIZE, migrations};
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, paths};
+use crate::base::atomic_file;
 
 /// The outcome of [`salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,24 +21,25 @@ pub struct SalvageReport {
     pub incomplete: Vec<&'static str>,
 }
 
-/// Tables with their integer key and the columns to copy, parents first.
-const TABLES: [(&str, &str, &str); 8] = [
-    ("model", "id", "id, name, fingerprint, dimension, manifest"),
-    ("settings", "", "name, value"),
-    (
-        "audio",
-        "id",
-        "id, content, seconds, sample_rate, channels, container, codec, packets, damaged_packets, added_at, last_path",
-    ),
-    ("files", "id", "id, track, path, size, mtime_ns, seen_at"),
-    (
-        "tags",
-        "file",
-        "file, title, artist, album, album_artist, year, track_number, disc_number, artist_key, album_artist_key, search",
-    ),
-    ("vectors", "track", "track, vector"),
-    ("windows", "track", "track, count, starts, vectors"),
-    ("failures", "id", "id, path, size, mtime_ns, reason, transient, attempts, failed_at"),
+/// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
+/// `true` says: around damage they are read row by row.
+const TABLES: [(&str, bool); 16] = [
+    ("model", true),
+    ("models", true),
+    ("settings", false),
+    ("audio", true),
+    ("files", true),
+    ("tags", true),
+    ("vectors", true),
+    ("windows", true),
+    ("logits", true),
+    ("descriptors", true),
+    ("failures", true),
+    ("labels", false),
+    ("label_changes", true),
+    ("duplicate_verdicts", false),
+    ("links", false),
+    ("written_tags", false),
 ];
 
 /// Greatest key that is looked for row by row, where no better limit is known.
@@ -51,10 +54,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
     let _lock = WriterLock::try_take(dir)?;
     let io = |action, at: &Path, source| LibraryError::Io { action, path: at.to_path_buf(), source };
-    let staging = tempfile::Builder::new()
-        .prefix("voisin-salvage-")
-        .tempdir_in(dir)
-        .map_err(|source| io("write into", dir, source))?;
+    let staging = atomic_file::staging_folder(&path).map_err(|source| io("write into", dir, source))?;
 
     let mut report = SalvageReport {
         damaged: paths::free_name(&path, ".damaged"),
@@ -76,10 +76,14 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
         let version: i64 = old
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|_| damaged("its first page cannot be read, restore a backup"))?;
-        if version != i64::from(SCHEMA_VERSION) {
-            return Err(damaged(&format!("its schema is {version}, only {SCHEMA_VERSION} can be salvaged")));
-        }
-        let new = Library::open(staging.path(), OpenMode::Create)?;
+        let migrations = migrations();
+        // What is left of an older schema stays one: whoever opens it next brings it up to date.
+        let known = usize::try_from(version).ok().filter(|version| *version > 0);
+        let Some(migrations) = known.and_then(|version| migrations.get(..version)) else {
+            let newest = migrations.len();
+            return Err(damaged(&format!("its schema is {version}, only 1 to {newest} can be salvaged")));
+        };
+        let new = Library::open_with(staging.path(), OpenMode::Create, migrations, PAGE_SIZE)?;
         copy(&old, &new, &mut report)?;
     }
     put_in_place(&path, &staging.path().join(DATABASE), &report.damaged)
@@ -91,13 +95,17 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
     let new = &library.connection;
     let fail = |error| LibraryError::from_sql(&library.path, error);
     new.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").map_err(fail)?;
-    for (table, key, columns) in TABLES {
-        let places = (1..=columns.split(',').count()).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
-        let mut insert = new
-            .prepare(&format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({places})"))
-            .map_err(fail)?;
+    for (table, is_keyed) in TABLES {
+        let columns = columns_of(new, table).map_err(fail)?;
+        // A table of another schema.
+        let Some(first) = columns.first() else { continue };
+        let key = if is_keyed { first.as_str() } else { "" };
+        let places = (1..=columns.len()).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
+        let all = columns.join(", ");
+        let mut insert =
+            new.prepare(&format!("INSERT OR IGNORE INTO {table} ({all}) VALUES ({places})")).map_err(fail)?;
         let mut rows = 0;
-        let whole = read_table(old, table, key, columns, |values| {
+        let whole = read_table(old, table, key, &all, |values| {
             rows += insert.execute(rusqlite::params_from_iter(values))? as u64;
             Ok(())
         })
@@ -115,8 +123,23 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
         Some(Value::Integer(generation)) if (0..i64::MAX / 2).contains(&generation) => generation,
         _ => 1 << 32,
     };
+    if !columns_of(new, "models").map_err(fail)?.is_empty() {
+        let model = old_state("model").unwrap_or(Value::Null);
+        // Where it cannot be read, the model with most vectors.
+        let sql = "UPDATE state SET model = coalesce((SELECT id FROM models WHERE id = ?1),
+            (SELECT model FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1), (SELECT min(id) FROM models))";
+        new.execute(sql, [model]).map_err(fail)?;
+    }
     new.execute("UPDATE state SET generation = generation + ?1 + 1", [generation]).map_err(fail)?;
     new.execute_batch("DELETE FROM changes; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").map_err(fail)
+}
+
+/// The columns of a table, in their order; none where there is no such table.
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT name FROM pragma_table_info(?1)")?
+        .query_map([table], |row| row.get(0))?
+        .collect()
 }
 
 impl SalvageReport {
@@ -264,7 +287,5 @@ fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> 
         fs::rename(&log, paths::with_suffix(damaged, "-wal"))?;
     }
     let _ = fs::remove_file(paths::with_suffix(path, "-shm"));
-    fs::File::options().write(true).open(new)?.sync_all()?;
-    fs::rename(new, path)?;
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+    atomic_file::rename(new, path)
 }

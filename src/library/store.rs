@@ -8,12 +8,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::read::FILE_COLUMNS;
 use super::{
     Attached, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode, Removed, Result,
-    StoredFile, TrackTags, TrackWindows, fold, now, paths, read,
+    StoredFile, TrackTags, TrackWindows, checksum, fold, now, paths, read,
 };
+use crate::base::vector::{NORM_TOLERANCE, norm};
 use crate::track::TrackId;
-
-/// How far the norm of a stored vector may be from 1.
-pub(super) const NORM_TOLERANCE: f64 = 1e-3;
 
 impl Library {
     /// Adds a recording with its file, tags and vectors.
@@ -111,16 +109,6 @@ impl Library {
             put_vectors(tx, track, vector, windows)?;
             Ok(Ok(()))
         })?
-    }
-
-    /// Notes that these files were seen just now.
-    pub fn mark_seen(&mut self, files: &[PathBuf]) -> Result<()> {
-        let seen_at = now();
-        let files = files.iter().map(|path| paths::to_bytes(path)).collect::<Result<Vec<_>>>()?;
-        self.write(|tx, _| {
-            let mut update = tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?;
-            files.iter().try_for_each(|path| update.execute((path, seen_at)).map(drop))
-        })
     }
 
     /// Notes that a file could not be added; its attempts are counted.
@@ -312,11 +300,13 @@ fn put_file(
     }
     tx.prepare_cached(
         "INSERT INTO tags (file, title, artist, album, album_artist, year, track_number, disc_number, artist_key,
-         album_artist_key, search) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         album_artist_key, search, mbid, isrc, licence)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          ON CONFLICT (file) DO UPDATE SET title = excluded.title, artist = excluded.artist, album = excluded.album,
          album_artist = excluded.album_artist, year = excluded.year, track_number = excluded.track_number,
          disc_number = excluded.disc_number, artist_key = excluded.artist_key,
-         album_artist_key = excluded.album_artist_key, search = excluded.search",
+         album_artist_key = excluded.album_artist_key, search = excluded.search, mbid = excluded.mbid,
+         isrc = excluded.isrc, licence = excluded.licence",
     )?
     .execute(params![
         id,
@@ -329,7 +319,10 @@ fn put_file(
         tags.disc_number,
         key(&tags.artist),
         key(&tags.album_artist),
-        search
+        search,
+        tags.mbid,
+        tags.isrc,
+        tags.licence
     ])?;
     tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?.execute([id])?;
     let mut insert =
@@ -346,16 +339,26 @@ fn put_vectors(
     vector: &[f32],
     windows: &TrackWindows,
 ) -> rusqlite::Result<()> {
+    let vector = f32_bytes(vector);
     tx.prepare_cached(
-        "INSERT INTO vectors (track, vector) VALUES (?1, ?2) ON CONFLICT (track) DO UPDATE SET vector = excluded.vector",
+        "INSERT INTO vectors (track, model, vector, checksum) SELECT ?1, model, ?2, ?3 FROM state WHERE TRUE
+         ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum",
     )?
-    .execute((track.0, f32_bytes(vector)))?;
+    .execute((track.0, &vector, checksum::of(track.0, &[&vector])))?;
+    let (starts, vectors) = (f32_bytes(&windows.starts), f16_bytes(windows));
     tx.prepare_cached(
-        "INSERT INTO windows (track, count, starts, vectors) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (track) DO UPDATE SET count = excluded.count, starts = excluded.starts,
-         vectors = excluded.vectors",
+        "INSERT INTO windows (track, model, count, starts, vectors, checksum)
+         SELECT ?1, model, ?2, ?3, ?4, ?5 FROM state WHERE TRUE
+         ON CONFLICT (track, model) DO UPDATE SET count = excluded.count, starts = excluded.starts,
+         vectors = excluded.vectors, checksum = excluded.checksum",
     )?
-    .execute((track.0, windows.starts.len() as i64, f32_bytes(&windows.starts), f16_bytes(windows)))
+    .execute((
+        track.0,
+        windows.starts.len() as i64,
+        &starts,
+        &vectors,
+        checksum::of(track.0, &[&starts, &vectors]),
+    ))
     .map(drop)
 }
 
@@ -374,7 +377,7 @@ fn check_vectors(
     windows: &TrackWindows,
 ) -> rusqlite::Result<Result<(), LibraryError>> {
     let dimension = tx
-        .prepare_cached("SELECT dimension FROM model")?
+        .prepare_cached("SELECT dimension FROM models WHERE id = (SELECT model FROM state)")?
         .query_row([], |row| row.get::<_, i64>(0))
         .optional()?
         .map(|dimension| dimension as usize);
@@ -400,9 +403,4 @@ fn check_vectors(
         return refused("a window is not finite".into());
     }
     Ok(Ok(()))
-}
-
-/// Euclidean norm in double precision.
-pub(super) fn norm(vector: &[f32]) -> f64 {
-    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
 }

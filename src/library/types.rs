@@ -7,6 +7,17 @@ use ndarray::Array2;
 
 use crate::track::{ContentId, TrackId};
 
+/// What a library is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Reading only; works in folders that cannot be written.
+    ReadOnly,
+    /// Reading and writing a library that is there.
+    ReadWrite,
+    /// Reading and writing; a library is made where there is none.
+    Create,
+}
+
 /// What is known of a recording from decoding it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioFacts {
@@ -76,6 +87,12 @@ pub struct TrackTags {
     pub track_number: Option<u32>,
     /// Number of the disc.
     pub disc_number: Option<u32>,
+    /// The recording's id at MusicBrainz.
+    pub mbid: Option<String>,
+    /// International Standard Recording Code.
+    pub isrc: Option<String>,
+    /// The licence that the file names.
+    pub licence: Option<String>,
 }
 
 /// The window vectors of a track: `[windows, dimension]`, and where each window starts.
@@ -121,6 +138,11 @@ pub struct Track {
 }
 
 impl Track {
+    /// The artist, or the album's artist where no other is named.
+    pub fn main_artist(&self) -> Option<&str> {
+        self.tags.artist.as_deref().or(self.tags.album_artist.as_deref())
+    }
+
     /// `artist: title`, or what there is of it, or the file's name.
     pub fn display_name(&self) -> String {
         match (self.tags.artist.as_deref(), self.tags.title.as_deref()) {

@@ -4,6 +4,6 @@
 //! music files → prepare → cache (spectrograms + teachers' outputs) → train → checkpoint → export → model
 //! ```
 //!
-//! Not here: the network and its gradients ([`crate::encoder::conv`]), genre heads ([`crate::genre`]).
+//! Not here: the network and its gradients ([`crate::kernels::conv`]), genre heads ([`crate::genre`]).
 
 pub mod encoder;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin::audio::tags::{Tags, read_tags};
-use voisin::audio::{self, AudioError, DecodePath};
+use voisin::internals::audio::tags::{Tags, read_tags};
+use voisin::internals::audio::{self, AudioError, DecodePath};
 
 use super::{copy_of, data, native, references};
 
@@ -118,12 +118,8 @@ fn a_wav_header_that_lies_is_not_believed() {
     assert_eq!(audio::probe(&written(&folder, "long.wav", &rf64)).expect("readable"), truth);
 }
 
-#[test]
-fn damage_becomes_silence_and_what_follows_stays_in_place() {
-    let (_folder, path) = copy_of("cbr.mp3");
-    let (info, sound) = native(&path);
-    let mut bytes = std::fs::read(&path).expect("readable");
-    // Overwrite the insides of three frames (417 or 418 bytes each) in the middle, headers kept.
+/// First bytes of the frames of `cbr.mp3`, 417 or 418 bytes each, but the first.
+fn frames_of_cbr(bytes: &[u8]) -> Vec<usize> {
     let mut frames = Vec::new();
     let mut at = 45 + 417;
     while at + 4 < bytes.len() {
@@ -135,6 +131,32 @@ fn damage_becomes_silence_and_what_follows_stays_in_place() {
         frames.push(at);
         at += 417 + padded;
     }
+    frames
+}
+
+#[test]
+fn a_file_of_which_less_than_half_decodes_is_refused() {
+    let (_folder, path) = copy_of("cbr.mp3");
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let frames = frames_of_cbr(&bytes);
+    // The insides of all frames but the first six, headers kept.
+    let length = bytes.len();
+    for &frame in frames.iter().skip(6).filter(|&&frame| frame + 400 < length) {
+        bytes[frame + 4..frame + 400].fill(0xff);
+    }
+    std::fs::write(&path, &bytes).expect("writable");
+    let info = audio::probe(&path).expect("its headers are whole");
+    let refused = audio::read_all(&path, info.sample_rate).expect_err("mostly damaged");
+    let AudioError::MostlyDamaged { share, .. } = refused else { panic!("{refused}") };
+    assert!((0.05..0.5).contains(&share), "{share}");
+}
+
+#[test]
+fn damage_becomes_silence_and_what_follows_stays_in_place() {
+    let (_folder, path) = copy_of("cbr.mp3");
+    let (info, sound) = native(&path);
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let frames = frames_of_cbr(&bytes);
     for &frame in &frames[18..21] {
         bytes[frame + 4..frame + 400].fill(0xff);
     }
@@ -261,16 +283,16 @@ fn in_seven_bits(size: usize) -> [u8; 4] {
 }
 
 /// An `ID3v2.4` frame.
-fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
     [&id[..], &in_seven_bits(body.len()), &[0, flags], body].concat()
 }
 
-fn id3(frames: &[u8]) -> Vec<u8> {
+pub(super) fn id3(frames: &[u8]) -> Vec<u8> {
     [b"ID3\x04\0\0", &in_seven_bits(frames.len())[..], frames].concat()
 }
 
 /// A golden file with this tag where its kind of file has one.
-fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
+pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
     let bytes = std::fs::read(data().join(name)).expect("readable");
     let size = (tag.len() + tag.len() % 2) as u32;
     let padding = vec![0; tag.len() % 2];
@@ -335,4 +357,44 @@ fn compressed_frames_inflate_within_a_bound() {
         let path = written(&folder, &format!("bomb-{name}"), &tagged(name, &tag));
         assert_eq!(read_tags(&path).expect("readable").title.as_deref(), Some("Small"), "{name}");
     }
+}
+
+/// An Ogg comment that is as large as the file: a parser would take it into memory whole, several times over.
+#[test]
+fn a_comment_larger_than_the_bound_counts_as_none() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let large = |bytes: usize| {
+        let comment = [b"\x07\0\0\0encoder\x01\0\0\0", &(bytes as u32).to_le_bytes()[..]].concat();
+        let body = [&b"\x03vorbis"[..], &comment, b"TITLE=", &vec![b'a'; bytes - 6], b"\x01"].concat();
+        let head = std::fs::read(data().join("vorbis.ogg")).expect("readable");
+        // The first page is the identification header's; this packet goes over as many pages as it needs.
+        let mut file = head[..58].to_vec();
+        for (number, piece) in body.chunks(255 * 255).enumerate() {
+            let last = piece.len() < 255 * 255;
+            let lacing = if last {
+                [vec![255; piece.len() / 255], vec![(piece.len() % 255) as u8]].concat()
+            } else {
+                vec![255; 255]
+            };
+            let continued = u8::from(number > 0);
+            file.extend(
+                [
+                    b"OggS\0",
+                    &[continued][..],
+                    &[0; 8],
+                    &head[14..18],
+                    &(number as u32 + 1).to_le_bytes(),
+                    &[0; 4],
+                    &[lacing.len() as u8],
+                    &lacing,
+                    piece,
+                ]
+                .concat(),
+            );
+        }
+        file.extend(&head[58..]);
+        written(&folder, "comment.ogg", &file)
+    };
+    assert_eq!(read_tags(&large(1000)).expect("readable").title.map(|title| title.len()), Some(994));
+    assert_eq!(read_tags(&large(70 << 20)).expect("readable").title, None);
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use voisin::audio::tags::{Tags, WriteOptions, WriteOutcome, read_tags, write_genres};
-use voisin::audio::{self, AudioError};
+use voisin::internals::audio::tags::{Tags, WriteOptions, WriteOutcome, read_tags, write_genres};
+use voisin::internals::audio::{self, AudioError};
 
 use super::{copy_of, data, references, same};
 
@@ -210,4 +210,31 @@ fn files_without_tags_have_none_and_missing_files_say_so() {
     }
     let error = read_tags(Path::new("no/such/file.mp3")).expect_err("not there");
     assert!(matches!(error, AudioError::NotFound { .. }), "{error}");
+}
+
+/// What other programs and servers know a recording by, and what may be done with it.
+#[test]
+fn identifiers_and_licences_are_read() {
+    use super::hostile::{frame, id3, tagged};
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let id = b"http://musicbrainz.org\08f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
+    let frames = |licence: Vec<u8>| {
+        id3(&[frame(b"UFID", 0, id), frame(b"TSRC", 0, b"\x03us-rc1-76-07839"), licence].concat())
+    };
+    let address = "https://creativecommons.org/licenses/by/4.0/";
+    for (name, licence, expected) in [
+        ("cbr.mp3", frame(b"WCOP", 0, address.as_bytes()), Some(address)),
+        ("s16.wav", frame(b"TCOP", 0, b"\x032019 Someone, CC BY 4.0"), Some("2019 Someone, CC BY 4.0")),
+        ("s16.aiff", frame(b"TCOP", 0, b"\x032019 A Label"), None),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, tagged(name, &frames(licence))).expect("writable");
+        let tags = read_tags(&path).expect("readable");
+        assert_eq!(tags.mbid.as_deref(), Some("8f3471b5-7e6a-48da-86a9-c1c07a0f47ae"), "{name}");
+        assert_eq!(
+            (tags.isrc.as_deref(), tags.licence.as_deref()),
+            (Some("USRC17607839"), expected),
+            "{name}"
+        );
+    }
 }

@@ -3,39 +3,22 @@
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
 
-// signals for other tests
-#[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
 mod shelf;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::{Duration, SystemTime};
 
-use common::Sandbox;
+use common::{Sandbox, code, json, text};
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use shelf::{D, Shelf, tags};
-use voisin::audio::tags::read_tags;
+use voisin::internals::audio::tags::read_tags;
 
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr))
-    })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or(-1)
-}
 
 #[test]
 fn a_head_is_trained_used_and_found_to_age() {
@@ -70,6 +53,10 @@ fn a_head_is_trained_used_and_found_to_age() {
     assert!(sandbox.path("library/genre.safetensors").is_file());
     let said = text(&sandbox.run(["train", "genre"]).stdout);
     assert!(said.contains("neighbours alone speak for Polka (4)"), "{said}");
+    assert!(said.contains("head alone"), "{said}");
+    let headless = text(&sandbox.run(["train", "genre", "--min-tracks", "1000"]).stdout);
+    assert!(headless.contains("head:     none") && !headless.contains("head alone"), "{headless}");
+    assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
     assert!(said.contains("labels from tags") && said.contains("right on artists left out"), "{said}");
 
     let all = sandbox.run(["classify", "--all", "--format", "json"]);
@@ -112,10 +99,10 @@ fn a_head_is_trained_used_and_found_to_age() {
 
     // the labels move on: ten tracks are retagged, three removed
     for id in 1..=10 {
-        let track = shelf.library.track(voisin::track::TrackId(id)).unwrap();
+        let track = shelf.library.track(voisin::internals::track::TrackId(id)).unwrap();
         shelf.library.attach_file(track.id, &track.files[0].record, &tags("New Wave", "Artist")).unwrap();
     }
-    shelf.library.remove_tracks(&[11, 12, 13].map(voisin::track::TrackId)).unwrap();
+    shelf.library.remove_tracks(&[11, 12, 13].map(voisin::internals::track::TrackId)).unwrap();
     let status = sandbox.run(["status", "--format", "json"]);
     let head = &json(&status)["genre_head"];
     assert!((head["changed_share"].as_f64().unwrap() - 0.13).abs() < 1e-9, "{head}");
@@ -149,7 +136,9 @@ fn a_head_is_trained_used_and_found_to_age() {
         text(&damaged.stderr).contains("checksum") && text(&damaged.stderr).contains("voisin train genre")
     );
     assert_eq!(code(&damaged), 0);
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["genre_head"]["retrain"], true);
+    let head = json(&sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
+    assert_eq!(head["retrain"], false, "which labels to train on is for its owner to say");
+    assert!(head["problem"].as_str().unwrap().contains("voisin train genre"), "{head}");
 }
 
 #[test]
@@ -164,21 +153,28 @@ fn answers_are_among_the_genres_asked_for() {
         if trained {
             assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
         }
-        let some = ask(&["--among", "genre 2, Genre 3", "--among", "zydeco"]);
-        let said = text(&some.stderr).to_lowercase();
-        assert!(said.contains("no answer can be zydeco: the genres that can are genre 0, genre 1"), "{said}");
-        let answer = json(&some)[0].clone();
+        let unknown = ask(&["--among", "genre 2, Gener 3", "--among", "genre 1"]);
+        let said = text(&unknown.stderr);
+        assert_eq!(code(&unknown), 2, "{said}");
+        assert!(said.contains("no answer can be Gener 3: did you mean Genre 3"), "{said}");
+        assert!(said.contains("the genres that can are Genre 0, Genre 1, Genre 2, Genre 3"), "{said}");
+        let answer = json(&ask(&["--among", "genre 2", "--among", "Genre 3"]))[0].clone();
         assert!(["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()), "{answer}");
         let shares = answer[if trained { "probabilities" } else { "votes" }].as_object().unwrap();
         assert!(shares.keys().all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())), "{answer}");
         assert!((shares.values().map(|v| v.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-5);
         let only = json(&ask(&["--among", "genre 1"]))[0].clone();
+        let summary = only["summary"].as_str().unwrap();
+        assert!(summary.starts_with("of the genres allowed, Genre 1"), "{summary}");
+        if trained {
+            assert!(summary.contains("is the least unlikely"), "{summary}");
+            assert!(summary.contains("without that limit it is Genre 0"), "{summary}");
+            assert_eq!(only["confidence"], "guess");
+        }
         assert_eq!((&only["best"], &only["probability"]), (&"Genre 1".into(), &1.0.into()));
         let nobody = ask(&["--among", "zydeco"]);
         assert_eq!(code(&nobody), 2);
-        let said = text(&nobody.stderr);
-        assert!(said.contains("among Zydeco") || said.contains("among zydeco"), "{said}");
-        assert!(said.contains("one or more of Genre 0, Genre 1, Genre 2, Genre 3"), "{said}");
+        assert!(text(&nobody.stderr).contains("no answer can be zydeco: the genres"));
     }
 }
 
@@ -254,7 +250,42 @@ fn labels_come_from_folders_and_files_too() {
 
     // synonyms of one's own join genres
     fs::write(sandbox.path("library/genre-synonyms.tsv"), "Genre 1\tGenre 0\n").unwrap();
-    assert_eq!(genres(&[]), [("Genre 0".to_owned(), 36), ("Genre 2".to_owned(), 18)]);
+    let by_tags = genres(&["--label-from", "tags"]);
+    assert_eq!(by_tags, [("Genre 0".to_owned(), 36), ("Genre 2".to_owned(), 18)]);
+    // where nobody says, labels come from where the head has them
+    assert_eq!(genres(&[]), found);
+}
+
+#[test]
+fn a_head_of_folders_is_used_in_a_library_without_tags() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    for i in 0..54 {
+        shelf.put(Path::new(&format!("/music/style {}/{i:03}.mp3", i % 3)), i % 3, "", 0.7);
+    }
+    // nothing is labelled: neither neighbours nor a precision can be had
+    let neighbours = sandbox.run(["classify", "id:5", "-k", "5"]);
+    assert_eq!(code(&neighbours), 1);
+    assert!(text(&neighbours.stderr).contains("no track of this library has a genre"));
+    let precision = sandbox.run(["classify", "id:5", "--precision", "0.9"]);
+    assert_eq!(code(&precision), 2);
+    assert!(text(&precision.stderr).contains("voisin train genre"), "{}", text(&precision.stderr));
+
+    assert_eq!(code(&sandbox.run(["train", "genre", "--label-from", "folder"])), 0);
+    let said = sandbox.run(["classify", "id:5", "--format", "json"]);
+    assert_eq!(code(&said), 0, "{}", text(&said.stderr));
+    assert!(!text(&said.stderr).contains("first guess"), "{}", text(&said.stderr));
+    let answer = &json(&said)[0];
+    assert_eq!((&answer["source"], &answer["genre"]), (&"head".into(), &"style 1".into()));
+    let answer = &json(&sandbox.run(["classify", "id:5", "-k", "5", "--format", "json"]))[0];
+    assert_eq!((&answer["source"], &answer["genre"]), (&"neighbours".into(), &"style 1".into()));
+    assert_eq!(answer["voters"], 5);
+    for verb in [&["genres"][..], &["suspects"], &["eval", "genre", "--no-rivals", "--repeats", "1"]] {
+        let output = sandbox.run(verb);
+        assert_eq!(code(&output), 0, "{verb:?}: {}", text(&output.stderr));
+    }
+    assert!(text(&sandbox.run(["genres"]).stdout).contains("style 2"));
+    assert!(text(&sandbox.run(["status"]).stdout).contains("labels from folder"));
 }
 
 #[test]
@@ -279,6 +310,8 @@ fn kinship_is_printed_and_drawn() {
     assert!(one["nearest"][0]["low"].as_f64().unwrap() <= one["nearest"][0]["high"].as_f64().unwrap());
     let csv = text(&sandbox.run(["genres", "--format", "csv"]).stdout);
     assert_eq!(csv.lines().count(), 1 + 4 * 3);
+    let unknown = sandbox.run(["genres", "gener 3"]);
+    assert!(text(&unknown.stderr).contains("did you mean Genre 3"), "{}", text(&unknown.stderr));
     let table = text(&sandbox.run(["genres", "genre 3"]).stdout);
     assert!(table.contains("95 % interval") && table.contains("typical:"), "{table}");
 }
@@ -289,7 +322,7 @@ fn wrong_labels_are_suspected_with_reasons() {
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(4, 24, 0.7);
     for (id, genre) in [(5, "Genre 1"), (30, "Genre 3"), (63, "Genre 0")] {
-        let track = shelf.library.track(voisin::track::TrackId(id)).unwrap();
+        let track = shelf.library.track(voisin::internals::track::TrackId(id)).unwrap();
         let artist = track.tags.artist.clone().unwrap();
         shelf.library.attach_file(track.id, &track.files[0].record, &tags(genre, &artist)).unwrap();
     }
@@ -358,6 +391,10 @@ fn an_evaluation_of_a_library() {
     assert_eq!((&alone["groups"], alone["methods"].as_array().unwrap().len()), (&54.into(), 3));
     let words = text(&sandbox.run(["eval", "genre", "--folds", "3", "--repeats", "1", "--no-rivals"]).stdout);
     assert!(words.contains("fused") && words.contains("macro F1") && words.contains("Genre 2"), "{words}");
+    let album = ["eval", "genre", "--group-by", "album", "--folds", "3", "--repeats", "1", "--no-rivals"];
+    let words = text(&sandbox.run(album).stdout);
+    assert!(words.contains("54 albums") && words.contains("folds by album"), "{words}");
+    assert!(!words.contains("artist"), "{words}");
 }
 
 #[test]
@@ -497,10 +534,10 @@ fn answers_are_written_into_files_only_as_asked() {
 
     // what is there is kept, unless it is to be replaced
     let mp3 = &files[0];
-    voisin::audio::tags::write_genres(
+    voisin::internals::audio::tags::write_genres(
         mp3,
         &["My Own".to_owned()],
-        voisin::audio::tags::WriteOptions { overwrite: true, ..Default::default() },
+        voisin::internals::audio::tags::WriteOptions { overwrite: true, ..Default::default() },
     )
     .unwrap();
     let kept = json(&run(&["--write-tags", "--format", "json"]));
@@ -522,6 +559,31 @@ fn answers_are_written_into_files_only_as_asked() {
     assert_eq!((&some[0]["outcome"], &some[1]["outcome"]), (&"failed".into(), &"written".into()));
     // --dry-run alone means nothing
     assert_eq!(code(&sandbox.run(["classify", "id:1", "--dry-run"])), 2);
+}
+
+#[test]
+fn an_unsure_answer_is_not_written_unless_asked_for() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    // neighbours that sound alike and are labelled one way or the other
+    for i in 0..16 {
+        shelf.put(Path::new(&format!("/music/{i}.mp3")), 0, ["Rock", "Pop"][i % 2], 0.6);
+    }
+    let file = sandbox.path("between.flac");
+    fs::copy(format!("{AUDIO}/mono.flac"), &file).unwrap();
+    shelf.put(&file, 0, "", 0.0);
+    let write = |more: &[&str]| {
+        let output =
+            sandbox.run(["classify", "id:17", "--write-tags", "--format", "json"].iter().chain(more));
+        (json(&output)[0]["outcome"].clone(), text(&output.stderr))
+    };
+    let share = json(&sandbox.run(["classify", "id:17", "--format", "json"]))[0]["probability"].clone();
+    assert!((0.5..0.9).contains(&share.as_f64().unwrap()), "{share}");
+    let (outcome, said) = write(&[]);
+    assert_eq!(outcome, "unknown");
+    assert!(said.contains("less than 90 % of the votes") && said.contains("1 left alone"), "{said}");
+    assert_eq!(write(&["--precision", "0.5"]).0, "written");
+    assert_eq!(read_tags(&file).unwrap().genres.len(), 1);
 }
 
 /// A copy that the library does not know, of audio that it knows twice.

@@ -4,8 +4,8 @@ use std::{io::Read, path::PathBuf};
 
 use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::{
-    genre::{FitOptions, Genre, GenreModel, Queries, TrainingSet, WindowSet},
+use voisin::internals::{
+    genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, WindowVectors},
     track::TrackId,
 };
 
@@ -86,13 +86,13 @@ impl Taggrams {
         self.classes.iter().map(|&c| vec![Genre::plain(GENRES[c])]).collect()
     }
 
-    pub(crate) fn set<'a>(&'a self, ids: &'a [TrackId], labels: &'a [Vec<Genre>]) -> TrainingSet<'a> {
-        TrainingSet {
+    pub(crate) fn set<'a>(&'a self, ids: &'a [TrackId], labels: &'a [Vec<Genre>]) -> LabelledVectors<'a> {
+        LabelledVectors {
             ids,
             vectors: self.vectors.view(),
             labels,
             groups: &self.groups,
-            windows: Some(WindowSet { vectors: self.windows.view(), owner: &self.owner }),
+            windows: Some(WindowVectors { vectors: self.windows.view(), owner: &self.owner }),
         }
     }
 
@@ -104,10 +104,10 @@ impl Taggrams {
         GenreModel::fit(&self.set(&self.ids(), &self.labels()), &FitOptions::default()).unwrap().0
     }
 
-    pub(crate) fn queries(&self) -> Queries<'_> {
-        Queries {
-            windows: Some(WindowSet { vectors: self.windows.view(), owner: &self.owner }),
-            ..Queries::of(self.vectors.view())
+    pub(crate) fn queries(&self) -> QueryVectors<'_> {
+        QueryVectors {
+            windows: Some(WindowVectors { vectors: self.windows.view(), owner: &self.owner }),
+            ..QueryVectors::of(self.vectors.view())
         }
     }
 
@@ -166,8 +166,8 @@ pub(crate) fn blobs(genres: usize, per_genre: usize, d: usize, spread: f32, seed
 }
 
 impl Blobs {
-    pub(crate) fn set(&self) -> TrainingSet<'_> {
-        TrainingSet {
+    pub(crate) fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
             ids: &self.ids,
             vectors: self.vectors.view(),
             labels: &self.labels,

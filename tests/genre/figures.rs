@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use voisin::{
-    eval::metrics,
-    genre::{FitOptions, GenreModel, KinshipOptions, PredictOptions, Queries, grouped_folds, kinship},
+use voisin::internals::{
+    genre::{FitOptions, GenreModel, KinshipOptions, PredictOptions, QueryVectors, grouped_folds, kinship},
+    metrics,
     track::TrackId,
 };
 
@@ -154,7 +154,7 @@ fn speed() {
         );
         let started = Instant::now();
         let ids: Vec<Option<TrackId>> = data.ids.iter().copied().map(Some).collect();
-        let queries = Queries { ids: &ids, ..Queries::of(data.vectors.view()) };
+        let queries = QueryVectors { ids: &ids, ..QueryVectors::of(data.vectors.view()) };
         let answers = model.predict(&queries, &PredictOptions::default()).unwrap();
         println!("classify {}: {:.2?}", answers.len(), started.elapsed());
         let started = Instant::now();

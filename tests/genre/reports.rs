@@ -1,9 +1,9 @@
 //! Kinship, evaluation and files.
 
 use ndarray::{Array2, Axis};
-use voisin::{
+use voisin::internals::{
     eval::{EvalOptions, evaluate_genre, plots, predict_files, read_groups, read_labels, read_vectors},
-    genre::{FitOptions, Genre, KinshipOptions, PredictOptions, TrainingSet, kinship},
+    genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship},
 };
 
 use crate::data::blobs;
@@ -108,8 +108,13 @@ fn other_peoples_vectors_are_trained_on_and_predicted() {
         (0..60).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i] == a[j]).collect::<Vec<_>>()
     };
     assert_eq!(same(&groups), same(&train.groups));
-    let set =
-        TrainingSet { ids: &train.ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
+    let set = LabelledVectors {
+        ids: &train.ids,
+        vectors: x.view(),
+        labels: &labels,
+        groups: &groups,
+        windows: None,
+    };
     let out = at("predictions.csv");
     let (_, rows) =
         predict_files(&set, &t, &out, &FitOptions::default(), &PredictOptions::default()).unwrap();

@@ -40,7 +40,7 @@ fn a_saved_index_answers_as_before() {
     assert_eq!(index.search(&query, 9, &corrected).unwrap(), loaded.search(&query, 9, &corrected).unwrap());
 
     // And is built in when it is built again; the old tail is gone.
-    let rebuilt = loaded.rebuilt(&options).unwrap();
+    let rebuilt = rebuilt(&loaded, &options);
     rebuilt.save(&path, &later).unwrap();
     let again = VectorIndex::load(&path, &later).unwrap();
     assert_eq!((again.stats().tail, again.stats().tombstones, again.len()), (0, 0, index.len()));
@@ -55,6 +55,28 @@ fn a_saved_index_answers_as_before() {
     assert_eq!(stamp.generation, 8);
     let missing = VectorIndex::load(Path::new("/nonexistent/index.bin"), &stamp);
     assert!(matches!(missing, Err(IndexError::Io { .. })));
+}
+
+#[test]
+fn the_widest_vectors_that_can_be_built_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    for dimension in [20_000, 65_536] {
+        let (ids, vectors) = (ids(6), clustered(3, 6, dimension, 2));
+        let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+        index.save(&path, &stamp(dimension)).unwrap();
+        let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+        assert_eq!(opened.tracks(), index.tracks());
+        let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+        for (row, &id) in ids.iter().enumerate() {
+            let found = opened.search(&vectors.row(row).to_vec(), 1, &exact).unwrap();
+            assert!(found[0].track == id && (found[0].similarity - 1.).abs() < 1e-3, "{found:?}");
+            assert_eq!(opened.vector(id), index.vector(id));
+        }
+    }
+    let wide = Array2::zeros((0, 65_537));
+    let refused = VectorIndex::build(&[], wide.view(), &IndexOptions::default());
+    assert!(matches!(refused, Err(IndexError::Option { name: "dimension", .. })));
 }
 
 /// Vectors that depend on nothing but arithmetic: those of the files in `tests/data/index`.

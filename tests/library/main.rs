@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use half::f16;
 use ndarray::Array2;
 use proptest::prelude::*;
-use voisin::library::{
+use voisin::internals::library::{
     Attached, AudioFacts, Failure, FileRecord, FileState, Finding, Library, LibraryError, NewTrack, OpenMode,
     Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
 };
-use voisin::track::{ContentId, TrackId};
+use voisin::internals::track::{ContentId, TrackId};
 
 const DIMENSION: usize = 16;
 
@@ -84,6 +84,9 @@ fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
             artist: Some(format!("Artist {}", seed % 5)),
             genres: vec!["Rock".into(), format!("Genre {}", seed % 3)],
             year: Some(1990 + (seed % 10) as i32),
+            mbid: Some(format!("{seed:08x}-7e6a-48da-86a9-c1c07a0f47ae")),
+            isrc: Some(format!("USRC1{seed:07}")),
+            licence: Some("CC BY 4.0".into()),
             ..TrackTags::default()
         },
         vector: vector(seed),
@@ -119,6 +122,9 @@ fn a_track_comes_back_as_it_went_in() {
         year: Some(-5),
         track_number: Some(u32::MAX),
         disc_number: Some(0),
+        mbid: None,
+        isrc: Some("odd\0".into()),
+        licence: Some(String::new()),
     };
     new.file.mtime_ns = -3;
     new.file.size = u64::MAX / 2;
@@ -459,7 +465,9 @@ fn filters_pick_the_tracks_they_describe() {
         (set.len(), set.contains(a), set.contains(b), set.contains(TrackId(-1))),
         (1, true, false, false)
     );
-    assert_eq!(library.genre_counts().unwrap()[0], ("Electronic".to_owned(), 1));
+    let both_in_order = library.tracks_by_id(&[b, a, b]).unwrap();
+    assert_eq!(both_in_order, [b, a, b].map(|id| library.track(id).unwrap()));
+    assert!(matches!(library.tracks_by_id(&[a, TrackId(-1)]), Err(LibraryError::UnknownTrack(TrackId(-1)))));
 }
 
 #[test]

@@ -162,20 +162,19 @@ fn clocks_that_are_set_back_confuse_nothing() {
     touch("03.wav", SystemTime::UNIX_EPOCH + Duration::from_secs(1));
     assert_eq!(counts(&add()), [1, 0, 3]);
     assert_ne!(sandbox.vectors(), before);
-    // The library's own files carry times of a clock that is wrong; an hour-old temporary file is swept up.
+    // The library's own files carry times of a clock that is wrong; a temporary file without an owner is swept up.
     let library = sandbox.path("library");
     for name in ["voisin.db", "index.bin"] {
         let file = fs::File::options().write(true).open(library.join(name)).unwrap();
         file.set_modified(SystemTime::now() + century).unwrap();
     }
-    fs::write(library.join(".voisin-index-abandoned"), "half").unwrap();
-    let file = fs::File::options().write(true).open(library.join(".voisin-index-abandoned")).unwrap();
-    file.set_modified(SystemTime::now() + century).unwrap();
-    fs::write(library.join(".voisin-index-at-work"), "half").unwrap();
+    let (abandoned, at_work) =
+        (library.join(".voisin-index-abandoned"), library.join(".voisin-index-at-work"));
+    fs::write(&abandoned, "half").unwrap();
+    let owner = fs::File::create(&at_work).unwrap();
+    owner.try_lock().unwrap();
     fine(&sandbox, &["similar", "id:1"]);
     fine(&sandbox, &["verify"]);
     fine(&sandbox, &["repair"]);
-    assert!(
-        !library.join(".voisin-index-abandoned").exists() && library.join(".voisin-index-at-work").exists()
-    );
+    assert!(!abandoned.exists() && at_work.exists());
 }

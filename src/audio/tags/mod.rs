@@ -28,6 +28,12 @@ pub struct Tags {
     pub track_number: Option<u32>,
     /// Number of the disc.
     pub disc_number: Option<u32>,
+    /// The recording's id at MusicBrainz, a UUID in lower case.
+    pub mbid: Option<String>,
+    /// International Standard Recording Code, without hyphens, in upper case.
+    pub isrc: Option<String>,
+    /// The licence: its name or address, or a copyright notice that names a Creative Commons licence.
+    pub licence: Option<String>,
 }
 
 /// How [`write_genres`] goes about it.
@@ -68,6 +74,17 @@ pub fn read_tags(path: &Path) -> Result<Tags, AudioError> {
     read::read_tags(path)
 }
 
+/// [`write_genres`], with the name of each temporary copy told to `note` before the copy is made, so that it can be found
+/// and removed if this process is killed.
+pub(crate) fn write_genres_noting(
+    path: &Path,
+    genres: &[String],
+    options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
+) -> Result<WriteOutcome, AudioError> {
+    write::write_genres(path, genres, options, note)
+}
+
 /// Writes one GENRE value per entry to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file.
 ///
 /// A temporary copy beside the file is changed, flushed and renamed over it: a crash at any moment leaves
@@ -79,5 +96,5 @@ pub fn write_genres(
     genres: &[String],
     options: WriteOptions,
 ) -> Result<WriteOutcome, AudioError> {
-    write::write_genres(path, genres, options)
+    write::write_genres(path, genres, options, &mut |_| {})
 }

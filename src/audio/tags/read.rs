@@ -1,7 +1,7 @@
 //! Reading tags: lofty for most formats, Symphonia's own readers for Matroska and CAF.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
@@ -50,12 +50,37 @@ fn parse(mut file: File, found: &id3::Found) -> Tags {
         all.extend(probe.read().map(|file| file.tags().to_vec()).unwrap_or_default());
     }
     let _ = file.seek(SeekFrom::Start(0));
-    let rest = BufReader::new(id3::Masked::new(file, found.audio));
+    let rest = Bounded { inner: BufReader::new(id3::Masked::new(file, found.audio)), left: id3::MOST };
     let read = Probe::new(rest).options(options()).guess_file_type().ok();
     let read = read.filter(|probe| probe.file_type().is_some()).and_then(|probe| probe.read().ok());
     let primary = read.as_ref().map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
     all.extend(read.map(|file| file.tags().to_vec()).unwrap_or_default());
     from_all(&all, primary)
+}
+
+/// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are
+/// read into memory whole.
+pub(super) struct Bounded<R> {
+    pub(super) inner: R,
+    pub(super) left: usize,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "tags larger than any that are read"));
+        }
+        let most = buffer.len().min(self.left);
+        let n = self.inner.read(&mut buffer[..most])?;
+        self.left -= n;
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Bounded<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
 }
 
 /// Merges the kinds of tags in a file, the primary first and `ID3v1`, which cuts everything short, last.
@@ -77,6 +102,9 @@ fn from_all(all: &[Tag], primary: TagType) -> Tags {
         merged.year = merged.year.or(tags.year);
         merged.track_number = merged.track_number.or(tags.track_number);
         merged.disc_number = merged.disc_number.or(tags.disc_number);
+        merged.mbid = merged.mbid.or(tags.mbid);
+        merged.isrc = merged.isrc.or(tags.isrc);
+        merged.licence = merged.licence.or(tags.licence);
         if merged.genres.is_empty() {
             merged.genres = tags.genres;
         }
@@ -100,6 +128,14 @@ fn from_one(tag: &Tag) -> Tags {
         year: dates.into_iter().find_map(|key| tag.get_strings(key).find_map(year)),
         track_number: number(ItemKey::TrackNumber),
         disc_number: number(ItemKey::DiscNumber),
+        mbid: tag.get_strings(ItemKey::MusicBrainzRecordingId).find_map(mbid),
+        isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
+        licence: [ItemKey::License, ItemKey::CopyrightUrl]
+            .into_iter()
+            .find_map(|key| tag.get_strings(key).chain(tag.get_locators(key)).flat_map(values).next())
+            .or_else(|| {
+                tag.get_strings(ItemKey::CopyrightMessage).flat_map(values).find(|text| names_licence(text))
+            }),
     }
 }
 
@@ -120,6 +156,9 @@ fn from_container(path: &Path) -> Tags {
             | StandardTag::OriginalReleaseDate(value) => tags.year = tags.year.or(year(value)),
             StandardTag::TrackNumber(value) => tags.track_number = u32::try_from(*value).ok(),
             StandardTag::DiscNumber(value) => tags.disc_number = u32::try_from(*value).ok(),
+            StandardTag::MusicBrainzRecordingId(value) => tags.mbid = mbid(value),
+            StandardTag::IdentIsrc(value) => tags.isrc = isrc(value),
+            StandardTag::License(value) => tags.licence = text(value),
             _ => {}
         }
     });
@@ -129,6 +168,33 @@ fn from_container(path: &Path) -> Tags {
 /// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
 fn values(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split('\0').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+/// A UUID.
+fn mbid(text: &str) -> Option<String> {
+    let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
+    let parts: Vec<&str> = text.split('-').collect();
+    let hexadecimal = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    (lengths == [8, 4, 4, 4, 12] && parts.iter().all(hexadecimal)).then_some(text)
+}
+
+/// Two letters, three letters or digits, seven digits; often written with hyphens.
+fn isrc(text: &str) -> Option<String> {
+    let text: String =
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+    let is_code = text.len() == 12
+        && text[..2].bytes().all(|byte| byte.is_ascii_uppercase())
+        && text[5..].bytes().all(|byte| byte.is_ascii_digit());
+    is_code.then_some(text)
+}
+
+/// Whether a copyright notice says under which licence a recording may be used, and not only whose it is.
+fn names_licence(notice: &str) -> bool {
+    let notice = notice.to_ascii_lowercase();
+    ["creativecommons.org", "creative commons", "cc by", "cc-by", "cc0", "public domain"]
+        .iter()
+        .any(|words| notice.contains(words))
 }
 
 /// `3`, `03`, `3/12`.
@@ -151,6 +217,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_parser_reads_more_than_its_share() {
+        let mut bounded = Bounded { inner: Cursor::new(vec![7; 100]), left: 60 };
+        let mut all = Vec::new();
+        assert!(bounded.read_to_end(&mut all).is_err());
+        assert_eq!(all.len(), 60);
+        bounded.seek(SeekFrom::Start(0)).unwrap();
+        assert!(bounded.read(&mut [0; 1]).is_err());
+    }
+
+    #[test]
     fn years_come_in_many_forms() {
         for text in ["1987", "1987-06-01", "06/01/1987", "19870601", " 1987 ", "1987-06-01T12:00:00Z"] {
             assert_eq!(year(text), Some(1987), "{text}");
@@ -158,6 +234,19 @@ mod tests {
         for text in ["", "0000", "87", "unknown", "198"] {
             assert_eq!(year(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn codes_are_brought_into_one_form_or_left_out() {
+        let id = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
+        assert_eq!(mbid(&format!(" {}\0", id.to_uppercase())).as_deref(), Some(id));
+        assert_eq!(mbid("8f3471b57e6a48da86a9c1c07a0f47ae"), None);
+        assert_eq!(mbid("8f3471b5-7e6a-48da-86a9-c1c07a0f47ag"), None);
+        assert_eq!(isrc("us-rc1-76-07839").as_deref(), Some("USRC17607839"));
+        assert_eq!((isrc("USRC1760783"), isrc("12RC17607839"), isrc("ÜSRC17607839é")), (None, None, None));
+        assert!(
+            names_licence("2019 Someone. Licensed under CC BY-SA 4.0") && !names_licence("(c) 2003 A Label")
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Writing genres, without ever having half a file.
 
 use std::borrow::Cow;
-use std::fs::{File, FileTimes, Metadata, OpenOptions};
+use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lofty::TextEncoding;
 use lofty::ape::{ApeItem, ApeTag};
@@ -18,15 +18,17 @@ use lofty::ogg::tag::VorbisComments;
 use lofty::ogg::{OpusFile, VorbisFile};
 use lofty::tag::ItemValue;
 
-use super::read::read_tags;
+use super::read::{Bounded, read_tags};
 use super::{WriteOptions, WriteOutcome, id3};
 use crate::audio::guard::guard;
 use crate::audio::{AudioError, AudioInfo, probe};
+use crate::base::atomic_file::AtomicFile;
 
 pub(super) fn write_genres(
     path: &Path,
     genres: &[String],
     options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
 ) -> Result<WriteOutcome, AudioError> {
     let unwritable =
         |reason: &str| AudioError::TagsUnwritable { path: path.to_owned(), reason: reason.to_owned() };
@@ -58,7 +60,7 @@ pub(super) fn write_genres(
     if options.dry_run {
         return Ok(WriteOutcome::Written);
     }
-    let mut copy = Copy::of(&target, &before).map_err(io)?;
+    let mut copy = Copy::of(&target, &before, note).map_err(io)?;
     guard(path, || edit(kind, copy.file(), genres))?.map_err(|reason| unwritable(&reason))?;
     if read_tags(copy.path())?.genres != genres {
         return Err(unwritable("the genres would not be read back as they are"));
@@ -84,30 +86,25 @@ fn kind(info: &AudioInfo) -> Option<FileType> {
 }
 
 /// A hidden copy beside a file; removed unless it replaces the file.
-struct Copy(tempfile::NamedTempFile);
+struct Copy(AtomicFile);
 
 impl Copy {
-    fn of(target: &Path, metadata: &Metadata) -> io::Result<Self> {
-        let folder = target.parent().unwrap_or(Path::new("."));
-        let suffix = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
-        let mut copy = tempfile::Builder::new()
-            .prefix(".voisin-")
-            .suffix(&suffix.unwrap_or_default())
-            .tempfile_in(folder)?;
-        io::copy(&mut File::open(target)?, copy.as_file_mut())?;
-        copy.as_file().set_permissions(metadata.permissions())?;
+    fn of(target: &Path, metadata: &Metadata, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
+        let mut copy = AtomicFile::create_noted(target, note)?;
+        copy.file().set_permissions(metadata.permissions())?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt, fchown};
             // Only a superuser may give files away; anyone else's copy is their own already.
-            let _ = fchown(copy.as_file(), Some(metadata.uid()), Some(metadata.gid()));
+            let _ = fchown(copy.file(), Some(metadata.uid()), Some(metadata.gid()));
         }
-        copy.as_file_mut().seek(SeekFrom::Start(0))?;
+        io::copy(&mut File::open(target)?, copy.file())?;
+        copy.file().seek(SeekFrom::Start(0))?;
         Ok(Self(copy))
     }
 
     fn file(&mut self) -> &mut File {
-        self.0.as_file_mut()
+        self.0.file()
     }
 
     fn path(&self) -> &Path {
@@ -127,14 +124,7 @@ impl Copy {
             }
             self.file().set_times(times)?;
         }
-        self.file().sync_all()?;
-        self.0.persist(target).map_err(|error| error.error)?;
-        // The new name is on disk once its folder is; where folders cannot be opened, there is nothing to do.
-        let folder: PathBuf = target.parent().unwrap_or(Path::new(".")).to_owned();
-        if let Ok(folder) = OpenOptions::new().read(true).open(folder) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
+        self.0.commit()
     }
 }
 
@@ -195,7 +185,8 @@ fn change<T: AudioFile>(file: &mut File, change: impl FnOnce(&mut T) -> Saving) 
     // Cover art is read too: what is not read would not be written back.
     let mut options = ParseOptions::new();
     let options = options.read_properties(false).parsing_mode(ParsingMode::Relaxed);
-    let mut tagged = T::read_from(file, options).map_err(|error| error.to_string())?;
+    let mut bounded = Bounded { inner: &mut *file, left: id3::MOST };
+    let mut tagged = T::read_from(&mut bounded, options).map_err(|error| error.to_string())?;
     let saving = change(&mut tagged);
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     tagged.save_to(file, saving.respect_read_only(false)).map_err(|error| error.to_string())

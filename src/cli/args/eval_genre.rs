@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::engine::GroupBy;
 use clap::{Args, ValueHint};
 
 use super::genre::parse_precision;
 use super::{LabelArgs, ReportFormat};
+use crate::engine::GroupBy;
 
 /// Cross-validate the genre engine beside its rivals
 ///

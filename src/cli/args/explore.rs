@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::TableFormat;
+use super::{TableFormat, one_of};
+use crate::explore::clusters::Detail;
+use crate::explore::map::ColourBy;
 
 /// Find groups of tracks that sound alike, without choosing their number
 ///
@@ -15,8 +18,8 @@ use super::TableFormat;
 )]
 pub(crate) struct ClustersArgs {
     /// How finely to divide
-    #[arg(long, value_enum, default_value_t = DetailKind::Default)]
-    pub(crate) detail: DetailKind,
+    #[arg(long, value_parser = one_of::<Detail>(["coarse", "default", "fine"]), default_value = "default")]
+    pub(crate) detail: Detail,
     /// This many clusters instead of what the music suggests
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub(crate) clusters: Option<u32>,
@@ -29,13 +32,6 @@ pub(crate) struct ClustersArgs {
     /// How the answer is printed; csv lists every track with its cluster
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DetailKind {
-    Coarse,
-    Default,
-    Fine,
 }
 
 /// Draw a map of the library on which neighbours lie together
@@ -57,42 +53,26 @@ pub(crate) struct MapArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// What colours stand for: in a picture, and in the page when it opens; the table in a .csv file has all of them
-    #[arg(long, value_enum, default_value_t = ColourKind::Genre, value_name = "WHAT")]
-    pub(crate) colour_by: ColourKind,
+    #[arg(long, value_parser = one_of::<ColourBy>(colours()), default_value = "genre", value_name = "WHAT")]
+    pub(crate) colour_by: ColourBy,
     /// Title on top
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
 }
 
-/// What a map is coloured by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ColourKind {
-    /// First genre of the tags
-    Genre,
-    /// Genre that the neighbours vote for
-    Predicted,
-    /// Groups that sound alike
-    Cluster,
-    Artist,
-    Year,
-    /// As deep below the library's top folder as there are colours for
-    Folder,
-    /// Whether the tags' genre is the predicted one
-    Agreement,
-}
-
-impl From<ColourKind> for crate::explore::map::ColourBy {
-    fn from(kind: ColourKind) -> Self {
-        match kind {
-            ColourKind::Genre => Self::Genre,
-            ColourKind::Predicted => Self::Predicted,
-            ColourKind::Cluster => Self::Cluster,
-            ColourKind::Artist => Self::Artist,
-            ColourKind::Year => Self::Year,
-            ColourKind::Folder => Self::Folder,
-            ColourKind::Agreement => Self::Agreement,
+/// What a map can be coloured by, with what the help says of it.
+fn colours() -> [PossibleValue; 7] {
+    ColourBy::ALL.map(|way| {
+        let value = PossibleValue::new(way.name());
+        match way {
+            ColourBy::Genre => value.help("First genre of the tags"),
+            ColourBy::Predicted => value.help("Genre that the neighbours vote for"),
+            ColourBy::Cluster => value.help("Groups that sound alike"),
+            ColourBy::Folder => value.help("As deep below the library's top folder as there are colours for"),
+            ColourBy::Agreement => value.help("Whether the tags' genre is the predicted one"),
+            ColourBy::Artist | ColourBy::Year => value,
         }
-    }
+    })
 }
 
 /// Walk from one track to another in small steps
@@ -219,9 +199,9 @@ pub(crate) struct ArtistsArgs {
     /// Only the artists near to this one
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// How many
-    #[arg(long, short, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
+    /// How many [default: 10 near a named one, else all]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: Option<u32>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

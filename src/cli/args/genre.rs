@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-use crate::engine::LabelSource;
 use clap::{Args, ValueHint};
 
 use super::{SearchArgs, TableFormat};
+use crate::engine::{Engine, LabelSource};
 
 /// Where genres come from.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LabelArgs {
     /// Where genres come from: tags, folder (the name of the folder a file lies in), or a CSV file with the columns
-    /// path and genre [default: tags]
+    /// path and genre [default: what the trained head was trained on, else tags]
     #[arg(long, value_name = "tags|folder|CSV", value_parser = parse_source)]
     pub(crate) label_from: Option<LabelSource>,
 }
 
 impl LabelArgs {
-    pub(crate) fn source(&self) -> LabelSource {
-        self.label_from.clone().unwrap_or_default()
+    pub(crate) fn source(&self, engine: &Engine) -> LabelSource {
+        self.label_from.clone().unwrap_or_else(|| engine.label_source())
     }
 }
 
@@ -59,7 +59,8 @@ pub(crate) struct ClassifyArgs {
     /// Answer with one of these genres only; may be repeated
     #[arg(long, value_name = "GENRE", value_delimiter = ',')]
     pub(crate) among: Vec<String>,
-    /// Say "unknown" unless answers this sure are right this often (0.5 to 1; needs a trained head)
+    /// Say "unknown" unless answers this sure are right this often (0.5 to 1; needs a trained head, or with
+    /// --write-tags takes the share of the votes instead) [default: 0.9 with --write-tags, else none]
     #[arg(long, value_name = "P", value_parser = parse_precision)]
     pub(crate) precision: Option<f32>,
     #[command(flatten)]
@@ -79,7 +80,7 @@ pub(crate) struct ClassifyArgs {
 #[allow(clippy::struct_excessive_bools, reason = "four switches, each of its own")]
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
-    /// and files that have a genre, are left alone
+    /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone
     #[arg(long)]
     pub(crate) write_tags: bool,
     /// With --write-tags: show what would change, and change nothing

@@ -48,6 +48,18 @@ pub(crate) struct AddArgs {
     pub(crate) null: bool,
 }
 
+/// Read a file as add does, in a process of its own
+///
+/// voisin calls this itself after a run that was cut off, to find out whether one of the files it had in hand is to blame.
+#[derive(Debug, Args)]
+pub(crate) struct ExamineArgs {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// Windows that are decoded
+    #[arg(long)]
+    pub(crate) windows: WindowCount,
+}
+
 /// A number of windows per track, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WindowCount {

@@ -8,35 +8,42 @@ mod library;
 mod model;
 mod search;
 mod train;
-mod train_genre;
+#[cfg(feature = "train")]
+mod train_encoder;
 
+use std::error::Error;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use crate::encoder::{DeviceChoice, Precision};
+use crate::encoder::{CpuPath, DeviceChoice, Precision};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    ArtistsArgs, ClustersArgs, DetailKind, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
-    PlaylistFormat,
+    ArtistsArgs, ClustersArgs, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs, PlaylistFormat,
 };
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs, StatusArgs,
-    VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs,
+    StatusArgs, VerifyArgs, WindowCount,
 };
-pub(crate) use model::{
-    BenchArgs, BenchKind, CompletionsArgs, EngineKind, ManArgs, ModelArgs, ModelCommand, NetworkKind,
-    VariantKind,
+pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
+pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
+pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
+#[cfg(feature = "train")]
+pub(crate) use train_encoder::{
+    EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted,
 };
-pub(crate) use search::{
-    FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SearchKind, SimilarArgs, TableFormat,
-};
-pub(crate) use train::{
-    EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, TrainArgs, TrainCommand, Weighted,
-};
-pub(crate) use train_genre::TrainGenreArgs;
+
+/// An option that takes one of `names`, as the type's own [`FromStr`] reads them.
+fn one_of<T>(names: impl IntoIterator<Item = impl Into<PossibleValue>>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
 ///
@@ -80,12 +87,13 @@ pub(crate) struct Global {
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
     /// Who computes on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
-    #[arg(long, global = true, value_enum, default_value_t = EngineKind::Fast)]
-    pub(crate) engine: EngineKind,
+    #[arg(long, global = true, value_parser = one_of::<CpuPath>(["fast", "candle"]), default_value = "fast")]
+    pub(crate) engine: CpuPath,
     /// Number type of the network's products: f32, or bf16, which takes about half the time where the processor or GPU has
     /// it and moves a track's vector by a cosine of less than 0.001
     #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
     pub(crate) dtype: Precision,
+    #[cfg(feature = "trace")]
     /// Write a Chrome trace of the run to FILE (with --engine candle, layer by layer)
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
@@ -121,4 +129,6 @@ pub(crate) enum Command {
     Model(ModelArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
+    #[command(hide = true)]
+    Examine(ExamineArgs),
 }

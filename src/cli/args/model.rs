@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use super::ReportFormat;
+use super::{ReportFormat, one_of};
+use crate::encoder::Architecture;
+#[cfg(feature = "import")]
+use crate::features::OpenL3Variant;
 
 /// List, describe and check models
 #[derive(Debug, Args)]
@@ -27,6 +30,7 @@ pub(crate) enum ModelCommand {
         #[arg(value_name = "MODEL")]
         name: Option<String>,
     },
+    #[cfg(feature = "import")]
     /// Take in OpenL3 weights of another program: Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors
     Import {
         /// The weights file; its contents say what it is
@@ -36,8 +40,8 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_name = "NAME")]
         name: String,
         /// Spectrogram to feed it [default: what the file's publisher uses]
-        #[arg(long, value_enum)]
-        variant: Option<VariantKind>,
+        #[arg(long, value_parser = one_of::<OpenL3Variant>(["original", "kapre04", "essentia"]))]
+        variant: Option<OpenL3Variant>,
     },
     /// Verify a model's weights against its manifest and run it once
     Check {
@@ -82,8 +86,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 5.0)]
     pub(crate) seconds: f64,
     /// The network (encoder) or its front end (mel)
-    #[arg(long, value_enum, default_value_t = NetworkKind::Musicnn)]
-    pub(crate) arch: NetworkKind,
+    #[arg(long, value_parser = one_of::<Architecture>(["openl3", "musicnn", "vgg"]), default_value_t = Architecture::Musicnn)]
+    pub(crate) arch: Architecture,
     /// Windows that go through the network at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch: Option<u32>,
@@ -104,24 +108,4 @@ pub(crate) enum BenchKind {
     Decode,
     Mel,
     Search,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NetworkKind {
-    Openl3,
-    Musicnn,
-    Vgg,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EngineKind {
-    Fast,
-    Candle,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VariantKind {
-    Original,
-    Kapre04,
-    Essentia,
 }

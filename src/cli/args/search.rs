@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::one_of;
+use crate::index::SearchMode;
+use crate::library::{TrackFilter, stored_path};
+
 /// Find the tracks that sound most like the given ones
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a playlist, which stands
@@ -87,17 +91,14 @@ pub(crate) struct SearchArgs {
     #[arg(long)]
     pub(crate) exact: bool,
     /// How to search: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
-    #[arg(long, value_enum, default_value_t = SearchKind::Auto, conflicts_with = "exact")]
-    pub(crate) search: SearchKind,
+    #[arg(long, value_parser = one_of::<SearchMode>(["auto", "exact", "scan", "lists", "hnsw"]), default_value_t = SearchMode::Auto, conflicts_with = "exact")]
+    pub(crate) search: SearchMode,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SearchKind {
-    Auto,
-    Exact,
-    Scan,
-    Lists,
-    Hnsw,
+impl SearchArgs {
+    pub(crate) fn mode(self) -> SearchMode {
+        if self.exact { SearchMode::Exact } else { self.search }
+    }
 }
 
 /// Which tracks may appear in an answer.
@@ -125,6 +126,21 @@ pub(crate) struct FilterArgs {
     /// Only tracks at most this long, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_duration: Option<f64>,
+}
+
+impl FilterArgs {
+    pub(crate) fn filter(&self) -> TrackFilter {
+        TrackFilter {
+            genres: self.genre.clone(),
+            artists: self.artist.clone(),
+            exclude_artists: self.exclude_artist.clone(),
+            year_from: self.year.map(|span| span.first).filter(|&year| year != i32::MIN),
+            year_to: self.year.map(|span| span.last).filter(|&year| year != i32::MAX),
+            folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
+            seconds_from: self.min_duration,
+            seconds_to: self.max_duration,
+        }
+    }
 }
 
 /// An inclusive span of years.

@@ -3,9 +3,14 @@
 //! Results go to standard output, everything else to standard error. Text that comes from files (names, tags) is
 //! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
 
+pub(crate) mod answers;
+pub(crate) mod kinship;
+pub(crate) mod neighbours;
 mod safe;
 mod table;
+pub(crate) mod track;
 
+use crate::base::text::with_causes;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
@@ -60,27 +65,20 @@ fn say(text: &str) {
 
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause);
-        }
-    }
-    say(&format!("voisin: {text}"));
+    say(&format!("voisin: {}", with_causes(error.as_ref())));
 }
 
-/// Writes results to standard output.
-///
-/// A reader that went away (`| head`) ends the program quietly, as other tools do.
+/// Whoever read the results went away (`| head`): [`main`](super::main) ends quietly, as other tools do.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+pub(crate) struct ReaderGone;
+
+/// Writes results to standard output; [`ReaderGone`] where it is closed.
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -138,7 +136,12 @@ pub(crate) fn clock(seconds: f64) -> String {
 
 /// `1 track`, `2 tracks`, `12 345 tracks`.
 pub(crate) fn count(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+    count_with(n, noun, &format!("{noun}s"))
+}
+
+/// As [`count`], of a noun with a plural of its own: `1 copy`, `2 copies`.
+pub(crate) fn count_with(n: u64, one: &str, several: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { several })
 }
 
 /// A number with thin groups of three digits.
@@ -173,5 +176,7 @@ mod tests {
         assert_eq!(count(1, "track"), "1 track");
         assert_eq!(count(0, "track"), "0 tracks");
         assert_eq!(count(1_234_567, "track"), "1 234 567 tracks");
+        assert_eq!(count_with(1, "copy", "copies"), "1 copy");
+        assert_eq!(count_with(1000, "copy", "copies"), "1 000 copies");
     }
 }

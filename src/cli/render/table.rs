@@ -13,6 +13,10 @@ pub(crate) enum Align {
     Right,
 }
 
+/// Characters of a cell at most: one long name must not make every row of a piped table as long. JSON and CSV have
+/// everything.
+const LONGEST_CELL: usize = 300;
+
 /// Rows of text below a header.
 pub(crate) struct Table {
     inner: comfy_table::Table,
@@ -40,7 +44,11 @@ impl Table {
     /// Adds a row; cells are made safe for a terminal and cut rather than wrapped.
     pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells = cells.into_iter().zip(&self.alignments).map(|(text, align)| {
-            let text = terminal_safe(text.as_ref()).replace('\n', " ");
+            let mut text = terminal_safe(text.as_ref()).replace('\n', " ");
+            if let Some((end, _)) = text.char_indices().nth(LONGEST_CELL) {
+                text.truncate(end);
+                text.push('…');
+            }
             Cell::new(text).set_alignment(alignment(*align))
         });
         let mut row = Row::from(cells.collect::<Vec<_>>());

@@ -16,6 +16,7 @@
 //! separate multiplications and additions, or folded into the convolutions.
 
 mod canonical;
+mod constant;
 mod graph;
 mod keras;
 mod matcher;
@@ -26,10 +27,10 @@ mod tensorflow;
 mod torch;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Architecture, EncoderError, WeightTensor, Weights};
+use crate::base::regular_file;
 use crate::features::OpenL3Variant;
 
 /// Largest file that is read: the published ones have 18 to 19 MB.
@@ -135,7 +136,7 @@ pub struct Imported {
 #[non_exhaustive]
 pub enum ImportError {
     /// The file could not be read.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -247,16 +248,13 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<Imported, ImportError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let io = |source| ImportError::Io { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
-    if size > MAX_FILE {
-        return Err(ImportError::TooLarge { found: size, limit: MAX_FILE });
-    }
-    let mut bytes = Vec::with_capacity(size as usize);
-    // A pipe, or a file that grows, has no size to go by.
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
-    Ok(bytes)
+    regular_file::read(path, MAX_FILE).map_err(|source| match source.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            let found = std::fs::metadata(path).map_or(MAX_FILE + 1, |metadata| metadata.len());
+            ImportError::TooLarge { found, limit: MAX_FILE }
+        }
+        _ => ImportError::Io { path: path.to_owned(), source },
+    })
 }
 
 fn read_safetensors(bytes: &[u8], origin: &str) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
@@ -303,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_names_itself() {
-        let message = import(Path::new("no/such/openl3.h5")).unwrap_err().to_string();
+        let error = import(Path::new("no/such/openl3.h5")).unwrap_err();
+        let message = crate::base::text::with_causes(&error);
         assert!(message.starts_with("no/such/openl3.h5: "), "{message}");
     }
 }

@@ -4,13 +4,12 @@
 //! in parts of the collection; groups that are cut out of an even cloud come out differently each time (Ben-Hur,
 //! Elisseeff, Guyon, "A stability based method for discovering structure in clustered data", 2002).
 
-use rand::seq::SliceRandom;
-use rand::{SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
 
 use super::super::Result;
 use super::compare::adjusted_rand_index;
-use super::divide::{Edge, leiden_labels};
+use super::leiden::{Edge, leiden_labels};
+use crate::base::random::Random;
 
 /// Resolutions to choose from.
 const RESOLUTIONS: [f64; 5] = [0.35, 0.5, 0.7, 1.0, 1.4];
@@ -46,9 +45,8 @@ pub(super) fn stable_resolution(
     }));
     let parts: Vec<Vec<bool>> = (0..PARTS as u64)
         .map(|part| {
-            let mut rng = StdRng::seed_from_u64(seed.wrapping_add(part));
             let mut order = rows.clone();
-            order.shuffle(&mut rng);
+            Random::stream(seed, part).shuffle(&mut order);
             let mut kept = vec![false; noise.len()];
             order[..(rows.len() as f64 * SHARE) as usize].iter().for_each(|&row| kept[row] = true);
             kept

@@ -1,10 +1,10 @@
 //! Where a layout starts.
 
 use ndarray::{Array1, Array2, ArrayView2};
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
 
 use super::fuzzy::Edges;
+use crate::base::random::Random;
 
 /// Half the width of the start, as in umap-learn.
 const EXTENT: f32 = 10.0;
@@ -45,10 +45,10 @@ fn principal(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<[f32; 2]> {
     let rows: Vec<usize> = (0..n).step_by(step).collect();
     let centred: Array2<f32> = &vectors.select(ndarray::Axis(0), &rows) - &mean;
     let covariance: Array2<f32> = centred.t().dot(&centred) / rows.len() as f32;
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rng = Random::new(seed);
     let mut axes: Vec<Array1<f32>> = Vec::new();
     for _ in 0..2.min(dim) {
-        let mut axis = Array1::from_shape_simple_fn(dim, || rng.random::<f32>() - 0.5);
+        let mut axis = Array1::from_shape_simple_fn(dim, || rng.f32() - 0.5);
         for _ in 0..200 {
             for other in &axes {
                 let along = axis.dot(other);
@@ -78,16 +78,15 @@ fn principal(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<[f32; 2]> {
     (0..n).into_par_iter().map(|row| [score(row, 0), score(row, 1)]).collect()
 }
 
-/// Brings each coordinate to [−10, 10] around its median and adds a little noise, so that no two tracks coincide.
+/// Brings each coordinate to [−10, 10] around its mean and adds a little noise, so that no two tracks coincide.
 fn scale(positions: &mut [[f32; 2]], seed: u64) {
-    let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+    let mut rng = Random::new(seed ^ 0x5eed);
     for d in 0..2 {
         let mean = positions.iter().map(|p| f64::from(p[d])).sum::<f64>() / positions.len().max(1) as f64;
         let most = positions.iter().map(|p| (f64::from(p[d]) - mean).abs()).fold(0.0, f64::max);
         let factor = if most > 0.0 { f64::from(EXTENT) / most } else { 0.0 };
         for position in positions.iter_mut() {
-            position[d] =
-                ((f64::from(position[d]) - mean) * factor) as f32 + 1e-2 * (rng.random::<f32>() - 0.5);
+            position[d] = ((f64::from(position[d]) - mean) * factor) as f32 + 1e-2 * (rng.f32() - 0.5);
         }
     }
 }
@@ -95,7 +94,7 @@ fn scale(positions: &mut [[f32; 2]], seed: u64) {
 /// Known positions as they are; new tracks in the middle of their neighbours, those with known neighbours
 /// first, then those that hang on them; tracks that hang on nothing lie below the map.
 pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) -> Vec<[f32; 2]> {
-    let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+    let mut rng = Random::new(seed ^ 0x5eed);
     let mut placed: Vec<Option<[f32; 2]>> = known.to_vec();
     loop {
         let found: Vec<(usize, [f32; 2])> = (0..edges.len())
@@ -116,7 +115,7 @@ pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) 
             break;
         }
         for (i, at) in found {
-            placed[i] = Some(at.map(|x| x + 1e-2 * (rng.random::<f32>() - 0.5)));
+            placed[i] = Some(at.map(|x| x + 1e-2 * (rng.f32() - 0.5)));
         }
     }
     let middle = |d: usize| {
@@ -126,8 +125,6 @@ pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) 
     let centre = middle(0);
     placed
         .into_iter()
-        .map(|at| {
-            at.unwrap_or_else(|| [centre + 4.0 * (rng.random::<f32>() - 0.5), below - rng.random::<f32>()])
-        })
+        .map(|at| at.unwrap_or_else(|| [centre + 4.0 * (rng.f32() - 0.5), below - rng.f32()]))
         .collect()
 }

@@ -8,10 +8,10 @@ pub use formats::{Format, PathStyle, write};
 use std::collections::{HashMap, HashSet};
 
 use ndarray::{ArrayView2, Axis};
-use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result, TrackMeta, same_length};
+use crate::base::random::Random;
 use crate::track::TrackId;
 
 /// How long a list is.
@@ -41,7 +41,8 @@ pub struct PlaylistOptions {
     pub length: Length,
     /// At most this many tracks of one artist.
     pub max_per_artist: Option<usize>,
-    /// 0: nearest to the seeds only; 1: spread as widely as the neighbourhood allows.
+    /// 0: nearest to the seeds only; 1: spread as widely as the neighbourhood allows, which is [`REACH`] times the
+    /// list's length, and never more than a quarter of all tracks unless the list is longer.
     pub diversity: f32,
     /// Shuffles with this seed; `None` orders by small steps.
     pub shuffle: Option<u64>,
@@ -79,6 +80,8 @@ pub struct Entry {
 
 /// Seeds that are looked at separately; more are thinned out to the most different ones.
 const MOST_SEEDS: usize = 32;
+/// How many nearest tracks for each track of the list are its neighbourhood at full diversity.
+pub const REACH: usize = 3;
 /// Length taken for tracks whose own is unknown, in seconds.
 const USUAL_SECONDS: f64 = 240.0;
 
@@ -119,31 +122,30 @@ pub fn playlist(
         Length::Tracks(tracks) => tracks,
         Length::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
     };
-    let mut pools: Vec<Pool> = sources
+    let mut pools: Vec<CandidatePool> = sources
         .iter()
         .map(|&seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
             let least = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
-            // Room for the artist cap and for diversity.
-            let size = (asked * 4).max(50) * (1 + (4.0 * options.diversity) as usize);
-            Pool::new(vectors, seed, least, size, usable)
+            CandidatePool::new(vectors, seed, least, usable)
         })
         .collect();
-    // Farther tracks follow where the artist cap empties a pool.
+    let most = asked.max(vectors.nrows() / 4);
+    let reach = ((options.diversity * (REACH * asked) as f32) as usize).clamp(1, most.max(1));
     let mut turn = 0;
     let mut idle = 0;
     while list.wants_more() && idle < pools.len() {
         let pool = &mut pools[turn % sources.len()];
         turn += 1;
-        match pool.take(&list, options.diversity) {
+        match pool.take(&list, options.diversity, reach) {
             Some((row, similarity)) => {
                 idle = 0;
                 let seed = pool.seed;
                 if !list.push(row, seed, similarity) {
                     break;
                 }
-                for pool in &mut pools {
-                    pool.chosen(vectors, row);
+                if options.diversity > 0.0 {
+                    pools.iter_mut().for_each(|pool| pool.chosen(vectors, row));
                 }
             }
             None => idle += 1,
@@ -151,7 +153,7 @@ pub fn playlist(
     }
     let mut entries = list.entries;
     match options.shuffle {
-        Some(seed) => entries[opening..].shuffle(&mut StdRng::seed_from_u64(seed)),
+        Some(seed) => Random::new(seed).shuffle(&mut entries[opening..]),
         None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
     }
     Ok(entries)
@@ -254,20 +256,14 @@ impl<'a> Growing<'a> {
 }
 
 /// Candidates of one seed.
-struct Pool {
+struct CandidatePool {
     seed: usize,
     /// Row, similarity to the seed, largest similarity to a track of the list; nearest first.
     candidates: Vec<(usize, f32, f32)>,
 }
 
-impl Pool {
-    fn new(
-        vectors: ArrayView2<'_, f32>,
-        seed: usize,
-        least: f32,
-        size: usize,
-        usable: impl Fn(usize) -> bool,
-    ) -> Self {
+impl CandidatePool {
+    fn new(vectors: ArrayView2<'_, f32>, seed: usize, least: f32, usable: impl Fn(usize) -> bool) -> Self {
         let similarities = vectors.dot(&vectors.row(seed));
         let mut candidates: Vec<(usize, f32, f32)> = similarities
             .iter()
@@ -276,18 +272,19 @@ impl Pool {
             .map(|(row, &s)| (row, s, f32::NEG_INFINITY))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        candidates.truncate(size.max(1));
         Self { seed, candidates }
     }
 
-    /// The best candidate that the list admits.
-    fn take(&mut self, list: &Growing<'_>, diversity: f32) -> Option<(usize, f32)> {
+    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken.
+    fn take(&mut self, list: &Growing<'_>, diversity: f32, reach: usize) -> Option<(usize, f32)> {
         self.candidates.retain(|c| list.admits(c.0));
         let score = |c: &(usize, f32, f32)| {
             let repeated = if c.2.is_finite() { c.2 } else { 0.0 };
             (1.0 - diversity) * c.1 - diversity * repeated
         };
-        let best = self.candidates.iter().max_by(|a, b| score(a).total_cmp(&score(b)).then(b.0.cmp(&a.0)))?;
+        let near = self.candidates.iter().take(reach);
+        // Of equals the nearest, which come first.
+        let best = near.rev().max_by(|a, b| score(a).total_cmp(&score(b)))?;
         Some((best.0, best.1))
     }
 
@@ -424,6 +421,15 @@ mod tests {
             pairs.map(|(a, b)| vectors.row(a).dot(&vectors.row(b))).sum::<f32>()
         };
         assert!(mean(0.0) > mean(0.5) && mean(0.5) > mean(1.0));
+        // However varied, it stays near the seed.
+        let options =
+            PlaylistOptions { diversity: 1.0, length: Length::Tracks(4), ..PlaylistOptions::default() };
+        let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+        let similarity = vectors.dot(&vectors.row(7));
+        for entry in list {
+            let rank = (0..200).filter(|&row| similarity[row] > similarity[entry.row]).count();
+            assert!(rank <= (REACH + 1) * 4, "rank {rank}");
+        }
         let shuffled = |seed| {
             let options = PlaylistOptions { shuffle: Some(seed), ..PlaylistOptions::default() };
             playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list")

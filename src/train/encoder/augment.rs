@@ -1,23 +1,23 @@
 //! What real files do to music: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
 
-use super::codec::{Codec, Setting};
-use super::random::Random;
-use crate::encoder::conv::{FRAMES, MELS};
+use super::codec::{LossyCodec, Setting};
+use crate::base::random::Random;
+use crate::kernels::conv::{FRAMES, MELS};
 
 /// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),
 /// noise, and a lossy codec's trace. Each is left out at times.
-pub(super) fn degrade(patch: &[f32], codec: &Codec, random: &mut Random, out: &mut [f32]) {
-    let speed = if random.unit() < 0.4 { random.range(0.97, 1.03) } else { 1.0 };
+pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, out: &mut [f32]) {
+    let speed = if random.f64() < 0.4 { random.range(0.97, 1.03) } else { 1.0 };
     let needed = (out.len() as f64 * speed).ceil() as usize + 3;
     let start = random.below(patch.len().saturating_sub(needed)) as f64 + 1.0;
     for (i, y) in out.iter_mut().enumerate() {
         let at = start + i as f64 * speed;
         *y = cubic(patch, at as usize, (at - at.floor()) as f32);
     }
-    if random.unit() < 0.3 {
+    if random.f64() < 0.3 {
         let power = out.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / out.len() as f64;
         // White, or falling with frequency as a one-pole low-pass does.
-        let keep = if random.unit() < 0.5 { 0.0 } else { random.range(0.5, 0.98) };
+        let keep = if random.f64() < 0.5 { 0.0 } else { random.range(0.5, 0.98) };
         let level = (power * 10f64.powf(random.range(-5.0, -2.0)) * (1.0 - keep * keep)).sqrt();
         let mut state = 0.0;
         for y in &mut *out {
@@ -25,7 +25,7 @@ pub(super) fn degrade(patch: &[f32], codec: &Codec, random: &mut Random, out: &m
             *y += state as f32;
         }
     }
-    if random.unit() < 0.35 {
+    if random.f64() < 0.35 {
         codec.round_trip(Setting::draw(random), out);
     }
 }
@@ -40,9 +40,9 @@ pub(super) fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
 /// Changes a spectrogram `[mel][frame]` in dB below its maximum: a tilt, a soft low-pass. Keeps −80..=0 with the
 /// maximum at 0.
 pub(super) fn colour(mel: &mut [f32], random: &mut Random) {
-    let tilt = (random.unit() < 0.5).then(|| random.range(-4.0, 4.0) as f32);
+    let tilt = (random.f64() < 0.5).then(|| random.range(-4.0, 4.0) as f32);
     // Bands 60 to 127 are 3.6 to 23.6 kHz; a steep fall of 4 dB a band.
-    let edge = if random.unit() < 0.25 { 62 + random.below(60) } else { MELS };
+    let edge = if random.f64() < 0.25 { 62 + random.below(60) } else { MELS };
     if tilt.is_none() && edge == MELS {
         return;
     }
@@ -75,10 +75,10 @@ mod tests {
     fn degraded_music_stays_music() {
         let patch: Vec<f32> = (0..144_000).map(|i| 0.5 * (i as f32 * 0.0576).sin()).collect();
         let mut out = vec![0.0; 48_000];
-        let codec = Codec::new(48_000);
+        let codec = LossyCodec::new(48_000);
         let mut exact = 0;
         for seed in 0..40 {
-            degrade(&patch, &codec, &mut Random::new(seed, 0), &mut out);
+            degrade(&patch, &codec, &mut Random::stream(seed, 0), &mut out);
             let power = out[600..47_400].iter().map(|x| x * x).sum::<f32>() / 46_800.0;
             // A coded tone may be a decibel softer.
             assert!((0.085..0.14).contains(&power), "seed {seed}: {power}");
@@ -93,7 +93,7 @@ mod tests {
         let mut changed = 0;
         for seed in 0..40 {
             let mut mel = flat.clone();
-            colour(&mut mel, &mut Random::new(seed, 1));
+            colour(&mut mel, &mut Random::stream(seed, 1));
             let loudest = mel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert!(loudest.abs() < 1e-9 && mel.iter().all(|x| (-80.0..=0.0).contains(x)));
             changed += usize::from(mel != flat);

@@ -6,8 +6,6 @@
 //! `penultimate.NAME` for teachers whose penultimate layer has not 200 values, and for mixtures `mixed`, what the
 //! track was mixed with, and `partner`, that track's group.
 
-#![allow(unsafe_code, reason = "maps files into memory")]
-
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,7 +17,9 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::TrainError;
 use super::layout::{PENULTIMATE, Teacher};
-use crate::encoder::conv::{FRAMES, MELS, WINDOW};
+use crate::base::atomic_file;
+use crate::kernels::buffer::map_file;
+use crate::kernels::conv::{FRAMES, MELS, WINDOW};
 
 /// Layout of files whose teachers all have 200 penultimate values; also what version 1 wrote.
 const FORMAT: &str = "voisin-crops-1";
@@ -103,8 +103,7 @@ pub(super) struct Peek {
 /// What is in a prepared file; `None` if it cannot be read.
 pub(super) fn peek(path: &Path) -> Option<Peek> {
     let file = File::open(path).ok()?;
-    // SAFETY: prepared files are written under another name and renamed, never changed afterwards.
-    let map = unsafe { Mmap::map(&file) }.ok()?;
+    let map = map_file(&file, false).ok()?;
     let tensors = SafeTensors::deserialize(&map).ok()?;
     let starts = tensors.tensor("starts").ok()?;
     let starts = starts.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -130,7 +129,7 @@ pub(super) fn add_teachers(path: &Path, teachers: &[(Teacher, Vec<f32>)]) -> Res
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
 }
 
-/// Writes tensors to a file beside `path`, then renames it.
+/// Writes tensors to a file, whole or not at all.
 pub(super) fn write_safetensors(
     path: &Path,
     tensors: &[Tensor],
@@ -144,10 +143,7 @@ pub(super) fn write_safetensors(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| error.to_string())?;
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes)
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|error| error.to_string())
+    atomic_file::write(path, bytes).map_err(|error| error.to_string())
 }
 
 /// All prepared music of a folder, in memory as far as the system sees fit.
@@ -209,8 +205,7 @@ impl Dataset {
         let mut outputs: BTreeMap<String, (usize, Teacher, Vec<f32>)> = BTreeMap::new();
         for path in &paths {
             let file = File::open(path).map_err(TrainError::io(path))?;
-            // SAFETY: prepared files are written under another name and renamed, never changed afterwards.
-            let map = unsafe { Mmap::map(&file) }.map_err(TrainError::io(path))?;
+            let map = map_file(&file, false).map_err(TrainError::io(path))?;
             let (mels, variants, n, track, style, partner, teachers) = {
                 let bad = |reason: &str| TrainError::cache(path, reason);
                 let (_, header) = SafeTensors::read_metadata(&map).map_err(|e| TrainError::cache(path, e))?;

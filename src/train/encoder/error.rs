@@ -11,7 +11,7 @@ use crate::features::FeaturesError;
 #[non_exhaustive]
 pub enum TrainError {
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// Which file.
         path: PathBuf,
@@ -24,6 +24,9 @@ pub enum TrainError {
     /// The teacher, or the weights.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] crate::kernels::IsaError),
     /// The front end.
     #[error(transparent)]
     Features(#[from] FeaturesError),

@@ -11,8 +11,9 @@ use super::cache::{Dataset, write_safetensors};
 use super::layout::Layout;
 use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
-use crate::encoder::conv::OPENL3_WIDTHS;
+use crate::base::atomic_file;
 use crate::encoder::{Architecture, ModelManifest, ModelRef};
+use crate::kernels::conv::OPENL3_WIDTHS;
 
 /// What a model is called and said to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +83,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let mut whitening = Vec::new();
     if let Some(cache) = &options.corpus {
         let data = Dataset::open_with(cache, Some(&state.run.teachers[..1]))?;
-        let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset);
+        let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset)?;
         let (refinement, figures) = refine::choose(&vectors, &groups);
         whitening = figures;
         if let Some(refinement) = refinement {
@@ -142,6 +143,10 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             .first()
             .and_then(|teacher| ModelRef::Name(teacher.clone()).manifest().ok())
             .and_then(|teacher| teacher.tags),
+        layer: None,
+        pooling: None,
+        outputs: Vec::new(),
+        networks: Vec::new(),
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;
@@ -225,18 +230,17 @@ fn hex(bytes: &[u8]) -> String {
 
 fn write_json(path: &Path, manifest: &ModelManifest) -> Result<(), TrainError> {
     let json = serde_json::to_string_pretty(manifest).map_err(|e| TrainError::checkpoint(path, e))? + "\n";
-    let part = path.with_extension("part");
-    std::fs::write(&part, json).and_then(|()| std::fs::rename(&part, path)).map_err(TrainError::io(path))
+    atomic_file::write(path, json).map_err(TrainError::io(path))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     #[test]
     fn folded_rows_keep_distances() {
-        let mut random = Random::new(3, 3);
+        let mut random = Random::stream(3, 3);
         let (dimension, count) = (12, 31);
         let rows: Vec<Vec<f64>> =
             (0..count).map(|_| (0..=dimension).map(|_| random.normal()).collect()).collect();

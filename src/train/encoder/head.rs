@@ -1,10 +1,11 @@
 //! The linear layer between the student's embedding and the teachers' outputs.
 
-use super::random::Random;
+use crate::base::random::Random;
+use crate::base::vector::dot;
 
 /// `predictions = W · embedding + b`, on top of the network in training.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Head {
+pub struct TeacherHead {
     /// Values of an embedding.
     pub inputs: usize,
     /// Values of the teachers.
@@ -13,10 +14,10 @@ pub struct Head {
     pub parameters: Vec<f32>,
 }
 
-impl Head {
+impl TeacherHead {
     /// Small normal weights (variance 1 / inputs), biases 0.
     pub fn seeded(inputs: usize, outputs: usize, seed: u64) -> Self {
-        let mut random = Random::new(seed, 0x4ead);
+        let mut random = Random::stream(seed, 0x4ead);
         let scale = 0.1 / (inputs as f64).sqrt();
         let mut parameters: Vec<f32> =
             (0..outputs * inputs).map(|_| (scale * random.normal()) as f32).collect();
@@ -63,30 +64,17 @@ impl Head {
     }
 }
 
-/// Sum of products in eight lanes, the same bits on every machine.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a8, a_rest) = a.as_chunks::<8>();
-    let (b8, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a8.iter().zip(b8) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn gradients_are_differences() {
-        let head = Head::seeded(7, 3, 1);
-        let mut random = Random::new(9, 9);
+        let head = TeacherHead::seeded(7, 3, 1);
+        let mut random = Random::stream(9, 9);
         let embeddings: Vec<f32> = (0..14).map(|_| random.normal() as f32).collect();
         let d: Vec<f32> = (0..6).map(|_| random.normal() as f32).collect();
-        let value = |head: &Head, x: &[f32]| dot(&head.forward(x), &d);
+        let value = |head: &TeacherHead, x: &[f32]| dot(&head.forward(x), &d);
         let mut gradients = vec![0.0; head.parameters.len()];
         let d_embeddings = head.backward(&embeddings, &d, &mut gradients);
         let base = value(&head, &embeddings);

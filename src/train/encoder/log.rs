@@ -7,6 +7,7 @@ use std::path::Path;
 use super::loss::LossParts;
 use super::validate::Validation;
 use super::{Run, TrainError};
+use crate::base::atomic_file;
 
 pub(super) const LOSS_HEADER: &str = "step,windows,seconds,learning_rate,total,penultimate_mse,penultimate_cosine,tags_mse,tags_bce,contrast,style";
 pub(super) const VALIDATION_HEADER: &str =
@@ -93,8 +94,7 @@ pub(super) fn keep_rows(path: &Path, header: &str, step: u64) -> Result<(), Trai
             text.push('\n');
         }
     }
-    let part = path.with_extension("part");
-    std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(TrainError::io(path))
+    atomic_file::write(path, text).map_err(TrainError::io(path))
 }
 
 fn append(path: &Path, row: &str) -> Result<(), TrainError> {

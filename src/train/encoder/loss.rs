@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::head::dot;
 use super::layout::Layout;
+use crate::base::vector::dot;
 
 /// Weight of each objective; 0 switches it off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -261,8 +261,8 @@ fn contrast(
 #[cfg(test)]
 mod tests {
     use super::super::layout::Teacher;
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     fn layout(teachers: usize, styles: usize) -> Layout {
         // As MusiCNN, then as VGG.
@@ -273,7 +273,7 @@ mod tests {
     fn check(weights: LossWeights, teachers: usize) {
         let layout = layout(teachers, 7);
         let (n, outputs) = (4, layout.outputs());
-        let mut random = Random::new(4, 0);
+        let mut random = Random::stream(4, 0);
         let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
         let (targets, mut predictions) = (draw(n * layout.targets()), draw(n * outputs));
         let (scale, shift) = (vec![1.5; outputs], draw(outputs));

@@ -7,7 +7,7 @@
 use std::f64::consts::TAU;
 
 use super::augment::cubic;
-use super::random::Random;
+use crate::base::random::Random;
 
 /// Slowest and fastest speed; pitch and tempo change together.
 const SPEED: (f64, f64) = (0.72, 1.35);
@@ -26,28 +26,28 @@ pub(super) fn invent(
     rate: u32,
     out: &mut [f32],
 ) {
-    let change = random.unit() < 0.7;
+    let change = random.f64() < 0.7;
     at_speed(own, if change { speed(random) } else { 1.0 }, random, out);
     let mut other = vec![0.0; out.len()];
-    if let Some(partner) = partner.filter(|_| random.unit() < 0.6) {
+    if let Some(partner) = partner.filter(|_| random.f64() < 0.6) {
         at_speed(partner, speed(random), random, &mut other);
         add(&other, random.range(-15.0, 0.0), out);
     }
     for _ in 0..random.below(4) {
-        let frequency = 60.0 * 150f64.powf(random.unit());
+        let frequency = 60.0 * 150f64.powf(random.f64());
         peak(out, rate, frequency, random.range(0.4, 2.0), random.range(-10.0, 10.0));
     }
-    if let Some(overlay) = overlay.filter(|_| random.unit() < 0.5) {
+    if let Some(overlay) = overlay.filter(|_| random.f64() < 0.5) {
         at_speed(overlay, random.range(0.85, 1.2), random, &mut other);
         add(&other, random.range(-10.0, 5.0), out);
     }
-    if random.unit() < 0.2 {
+    if random.f64() < 0.2 {
         saturate(out, random.range(0.5, 6.0));
     }
 }
 
 fn speed(random: &mut Random) -> f64 {
-    SPEED.0 * (SPEED.1 / SPEED.0).powf(random.unit())
+    SPEED.0 * (SPEED.1 / SPEED.0).powf(random.f64())
 }
 
 /// Cuts `out.len()` samples at a random place.
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn speed_moves_the_pitch() {
         let mut out = vec![0.0; 48_000];
-        at_speed(&tone(440.0, reach(48_000)), 1.25, &mut Random::new(1, 1), &mut out);
+        at_speed(&tone(440.0, reach(48_000)), 1.25, &mut Random::stream(1, 1), &mut out);
         let crossings = out.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
         assert!((549..=551).contains(&crossings), "{crossings}");
     }
@@ -146,7 +146,7 @@ mod tests {
         let (own, other) = (tone(220.0, reach(length)), tone(3000.0, reach(length)));
         let make = |seed, partner, overlay| {
             let mut out = vec![0.0; length];
-            invent(&own, partner, overlay, &mut Random::new(seed, 0), 48_000, &mut out);
+            invent(&own, partner, overlay, &mut Random::stream(seed, 0), 48_000, &mut out);
             out
         };
         let mut different = 0;

@@ -24,7 +24,6 @@ mod optimiser;
 mod options;
 mod prepare;
 mod probe;
-mod random;
 mod refine;
 mod run;
 mod student;
@@ -35,7 +34,7 @@ pub use cache::Dataset;
 pub use checkpoint::{Checkpoint, Run};
 pub use error::TrainError;
 pub use export::{ExportOptions, Exported, export};
-pub use head::Head;
+pub use head::TeacherHead;
 pub use layout::Teacher;
 pub use loss::{LossParts, LossWeights};
 pub use optimiser::{AdamW, AdamWOptions};
@@ -57,7 +56,7 @@ pub fn widths(divisor: usize) -> Result<[usize; 8], TrainError> {
     if ![1, 2, 4].contains(&divisor) {
         return Err(TrainError::Options(format!("width 1/{divisor}: expected 1, 2 or 4")));
     }
-    let mut widths = crate::encoder::conv::OPENL3_WIDTHS.map(|width| width / divisor);
-    widths[7] = crate::encoder::conv::OPENL3_WIDTHS[7];
+    let mut widths = crate::kernels::conv::OPENL3_WIDTHS.map(|width| width / divisor);
+    widths[7] = crate::kernels::conv::OPENL3_WIDTHS[7];
     Ok(widths)
 }

@@ -66,11 +66,6 @@ impl AdamW {
     }
 }
 
-/// Euclidean length, summed in f64.
-pub(super) fn norm(values: &[f32]) -> f64 {
-    values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
-}
-
 /// Learning rate at a share of the run: from 0 to `peak` in the first `warm` of it, then a half cosine to 1 % of it
 /// (Loshchilov and Hutter, 2017).
 pub(super) fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {

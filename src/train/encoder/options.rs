@@ -94,7 +94,7 @@ impl TrainOptions {
             cache,
             out,
             start: Start::Seeded,
-            widths: crate::encoder::conv::OPENL3_WIDTHS,
+            widths: crate::kernels::conv::OPENL3_WIDTHS,
             device: DeviceChoice::Cpu,
             precision: Precision::F32,
             batch: 32,

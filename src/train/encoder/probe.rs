@@ -2,13 +2,12 @@
 
 use ndarray::{Array2, Axis};
 
-use super::Head;
-use super::begin::standardise;
 use super::cache::Dataset;
-use super::layout::Layout;
+use super::layout::{Layout, standardise};
 use super::refine::inverse_factor;
 use super::validate::{embed, thin};
-use crate::encoder::conv::OpenL3Weights;
+use super::{TeacherHead, TrainError};
+use crate::kernels::conv::OpenL3Weights;
 
 /// Windows that the head is fitted on: forty for each dimension.
 const WINDOWS: usize = 20_000;
@@ -24,10 +23,10 @@ pub(super) fn fit(
     layout: &Layout,
     mean: &[f32],
     deviation: &[f32],
-) -> Head {
+) -> Result<TeacherHead, TrainError> {
     let crops = thin(crops, WINDOWS);
     let (inputs, width) = (weights.widths()[7], layout.targets());
-    let x: Vec<f64> = embed(data, &crops, weights).iter().map(|&x| f64::from(x)).collect();
+    let x: Vec<f64> = embed(data, &crops, weights)?.iter().map(|&x| f64::from(x)).collect();
     let mut row = vec![0.0; width];
     let mut y = Vec::with_capacity(crops.len() * width);
     for &crop in &crops {
@@ -37,11 +36,11 @@ pub(super) fn fit(
     let shaped = |values, columns| {
         Array2::from_shape_vec((crops.len(), columns), values).expect("a row for every crop")
     };
-    solve(&shaped(x, inputs), &shaped(y, width), layout.outputs())
+    Ok(solve(&shaped(x, inputs), &shaped(y, width), layout.outputs()))
 }
 
 /// Rows of `y` (`[n][targets]`) from rows of `x` (`[n][inputs]`), as a head of `outputs` outputs.
-fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> Head {
+fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> TeacherHead {
     let (n, inputs) = x.dim();
     let mean_of = |a: &Array2<f64>| a.sum_axis(Axis(0)) / n.max(1) as f64;
     let (x_mean, y_mean) = (mean_of(x), mean_of(y));
@@ -64,17 +63,17 @@ fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> Head {
     for (to, from) in parameters[outputs * inputs..].iter_mut().zip(&bias) {
         *to = *from as f32;
     }
-    Head { inputs, outputs, parameters }
+    TeacherHead { inputs, outputs, parameters }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     #[test]
     fn a_linear_map_is_found_again() {
-        let mut random = Random::new(5, 5);
+        let mut random = Random::stream(5, 5);
         let (n, inputs, targets) = (400, 12, 5);
         let mut draw = |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal());
         let (x, map, shift) = (draw(n, inputs), draw(inputs, targets), draw(1, targets));

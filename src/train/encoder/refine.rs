@@ -3,9 +3,11 @@
 //! Labels are groups (packages, albums): tracks of one group are of one style more often than not. Whitening after Jégou
 //! and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening", ECCV 2012.
 
+use super::TrainError;
 use super::cache::Dataset;
-use super::head::dot;
-use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::base::vector::dot;
+use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::{Precision, isa};
 
 /// Crops of a track that are looked at.
 const CROPS: usize = 4;
@@ -46,8 +48,8 @@ pub(super) fn track_vectors(
     weights: &OpenL3Weights,
     matrix: &[f32],
     offsets: &[f32],
-) -> (Vec<Vec<f32>>, Vec<String>) {
-    let net = FastOpenL3::new(weights);
+) -> Result<(Vec<Vec<f32>>, Vec<String>), TrainError> {
+    let net = FastOpenL3::new(weights, isa()?, Precision::F32);
     let inputs = net.dimension();
     let mut by_track = vec![Vec::new(); data.tracks().len()];
     for crop in 0..data.len() {
@@ -75,7 +77,7 @@ pub(super) fn track_vectors(
         vectors.push(rows.map(|(row, offset)| offset + dot(row, &mean)).collect());
         groups.push(data.tracks()[track].0.clone());
     }
-    (vectors, groups)
+    Ok((vectors, groups))
 }
 
 /// An affine map: `map · (x - mean)`; without a map only the mean is taken away.
@@ -250,12 +252,12 @@ pub(super) fn choose(vectors: &[Vec<f32>], groups: &[String]) -> (Option<Refinem
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     /// Groups differ in four quiet dimensions; three loud ones say nothing.
     fn made_up(noise: f64) -> (Vec<Vec<f32>>, Vec<String>) {
-        let mut random = Random::new(6, 6);
+        let mut random = Random::stream(6, 6);
         let (mut vectors, mut groups) = (Vec::new(), Vec::new());
         for group in 0..20 {
             let centre: Vec<f64> = (0..4).map(|_| random.normal()).collect();
@@ -279,7 +281,7 @@ mod tests {
         let refinement = refinement.unwrap();
         // Folded into a layer, the same numbers.
         let d = vectors[0].len();
-        let mut random = Random::new(1, 2);
+        let mut random = Random::stream(1, 2);
         let matrix: Vec<f32> = (0..d * d).map(|_| random.normal() as f32).collect();
         let offsets: Vec<f32> = (0..d).map(|_| random.normal() as f32).collect();
         let layer = |matrix: &[f32], offsets: &[f32], x: &[f32]| -> Vec<f32> {

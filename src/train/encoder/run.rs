@@ -8,17 +8,18 @@ use super::augment;
 use super::begin;
 use super::cache::Dataset;
 use super::checkpoint::{Checkpoint, Run, flatten, unflatten};
-use super::layout::Layout;
+use super::layout::{Layout, standardise};
 use super::log;
 use super::loss::{self, Batch, LossParts};
 use super::optimiser::{self, AdamW, AdamWOptions};
 use super::options::{Progress, TrainOptions, Trained};
-use super::random::Random;
 use super::student::Student;
 use super::validate::{self, Validation};
-use super::{Head, TrainError};
+use super::{TeacherHead, TrainError};
+use crate::base::random::Random;
+use crate::base::vector::squared_norm;
 use crate::encoder::Device;
-use crate::encoder::conv::{OpenL3Weights, WINDOW};
+use crate::kernels::conv::{OpenL3Weights, WINDOW};
 
 /// Name of the checkpoint in a run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -47,7 +48,7 @@ pub fn train(
         None => begin::begin(options, &data, &crops, origin)?,
     };
     let device = options.device.resolve()?;
-    let mut trainer = Trainer::new(options, &data, state, crops, &held, &device);
+    let mut trainer = Trainer::new(options, &data, state, crops, &held, &device)?;
     trainer.run(progress)
 }
 
@@ -65,10 +66,10 @@ struct Trainer<'a> {
     run: Run,
     net: Student,
     decay: Vec<f32>,
-    head: Head,
+    head: TeacherHead,
     head_decay: Vec<f32>,
     average: (Vec<f32>, Vec<f32>),
-    head_average: Head,
+    head_average: TeacherHead,
     adam: AdamW,
     head_adam: AdamW,
     target_mean: Vec<f32>,
@@ -89,14 +90,14 @@ impl<'a> Trainer<'a> {
         crops: Vec<usize>,
         held: &[usize],
         device: &Device,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let layout = state.run.layout();
         let outputs = layout.outputs();
         let mut by_track = vec![Vec::new(); data.tracks().len()];
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let net = Student::new(options, &state.network, device);
+        let net = Student::new(options, &state.network, device)?;
         let mut decay = vec![0.0; net.state().parameters().len()];
         for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
             decay[parameter.range.clone()].fill(options.weight_decay);
@@ -117,7 +118,7 @@ impl<'a> Trainer<'a> {
         (run.batch, run.losses) = (options.batch, options.losses);
         let (grooves, music): (Vec<usize>, Vec<usize>) =
             held.iter().partition(|&&crop| data.style(crop).is_some());
-        Self {
+        Ok(Self {
             held: validate::thin(&music, options.validation_windows),
             held_grooves: validate::thin(&grooves, options.validation_windows / 2),
             teacher_weights: run.teacher_weights(),
@@ -142,7 +143,7 @@ impl<'a> Trainer<'a> {
             decay,
             head_decay,
             layout,
-        }
+        })
     }
 
     fn run(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<Trained, TrainError> {
@@ -246,8 +247,7 @@ impl<'a> Trainer<'a> {
         }
         let d = self.head.backward(&embeddings, &self.d_predictions, &mut self.head_gradients);
         self.net.backward(&d)?;
-        let length =
-            (optimiser::norm(self.net.state().gradients()) + optimiser::norm(&self.head_gradients)).sqrt();
+        let length = (squared_norm(self.net.state().gradients()) + squared_norm(&self.head_gradients)).sqrt();
         if !length.is_finite() {
             return Err(TrainError::Diverged { step: self.run.step, loss: losses.total });
         }
@@ -272,7 +272,7 @@ impl<'a> Trainer<'a> {
         let (batch, outputs) = (self.options.batch, self.layout.targets());
         let pairs = self.options.losses.contrast > 0.0;
         let fresh = if pairs { batch / 2 } else { batch };
-        let mut random = Random::new(self.options.seed, 0x57e9 ^ (self.run.step << 16));
+        let mut random = Random::stream(self.options.seed, 0x57e9 ^ (self.run.step << 16));
         let mut chosen = Vec::with_capacity(batch);
         for i in 0..fresh {
             let crop = self.draw(self.run.step * fresh as u64 + i as u64);
@@ -282,19 +282,17 @@ impl<'a> Trainer<'a> {
                 chosen.push(others[random.below(others.len())]);
             }
         }
-        let items: Vec<(usize, usize, u64)> = chosen
-            .iter()
-            .map(|&crop| (crop, random.below(self.data.variants(crop)), random.next()))
-            .collect();
+        let items: Vec<(usize, usize, u64)> =
+            chosen.iter().map(|&crop| (crop, random.below(self.data.variants(crop)), random.u64())).collect();
         let (data, colour) = (self.data, self.options.colour);
         self.mels.par_chunks_exact_mut(WINDOW).zip(&items).for_each(|(mel, &(crop, variant, seed))| {
             data.mel(crop, variant, mel);
             if colour {
-                augment::colour(mel, &mut Random::new(seed, 0));
+                augment::colour(mel, &mut Random::stream(seed, 0));
             }
         });
         for (row, &crop) in self.targets.chunks_exact_mut(outputs).zip(&chosen) {
-            begin::standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
         chosen.iter().map(|&crop| (data.track(crop), data.style(crop))).unzip()
     }
@@ -305,7 +303,7 @@ impl<'a> Trainer<'a> {
         let (epoch, at) = (position / n, (position % n) as usize);
         if self.order.0 != epoch {
             let mut order = self.crops.clone();
-            Random::new(self.options.seed, 0xe9 ^ (epoch << 8)).shuffle(&mut order);
+            Random::stream(self.options.seed, 0xe9 ^ (epoch << 8)).shuffle(&mut order);
             self.order = (epoch, order);
         }
         self.order.1[at]
@@ -323,16 +321,17 @@ impl<'a> Trainer<'a> {
         let held = if self.held.is_empty() { &self.held_grooves } else { &self.held };
         let (outputs, width) = (self.layout.outputs(), self.layout.targets());
         let predictions: Vec<f32> =
-            predict(held).chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
+            predict(held)?.chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
         let mut targets = vec![0.0; held.len() * width];
         for (row, &crop) in targets.chunks_exact_mut(width).zip(held) {
-            begin::standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
         let tracks: Vec<usize> = held.iter().map(|&crop| self.data.track(crop)).collect();
         let mut validation = validate::compare(&predictions, &targets, &tracks, &self.layout);
         if self.layout.styles > 0 && !self.held_grooves.is_empty() {
             let styles: Vec<_> = self.held_grooves.iter().map(|&crop| self.data.style(crop)).collect();
-            validation.styles = validate::style_accuracy(&predict(&self.held_grooves), &styles, &self.layout);
+            validation.styles =
+                validate::style_accuracy(&predict(&self.held_grooves)?, &styles, &self.layout);
         }
         Ok(validation)
     }

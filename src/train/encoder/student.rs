@@ -1,8 +1,9 @@
 //! The network in training, wherever its steps are computed.
 
 use super::{TrainError, TrainOptions};
-use crate::encoder::conv::{OpenL3Train, OpenL3Weights};
 use crate::encoder::{Device, OpenL3TrainOnDevice};
+use crate::kernels::conv::{OpenL3Train, OpenL3Weights};
+use crate::kernels::isa;
 
 /// On the CPU by the project's own kernels, elsewhere by Candle.
 pub(super) enum Student {
@@ -11,12 +12,16 @@ pub(super) enum Student {
 }
 
 impl Student {
-    pub(super) fn new(options: &TrainOptions, weights: &OpenL3Weights, device: &Device) -> Self {
+    pub(super) fn new(
+        options: &TrainOptions,
+        weights: &OpenL3Weights,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         let precision = options.precision;
         if device.is_gpu() {
-            Self::Device(Box::new(OpenL3TrainOnDevice::new(weights, device, precision)))
+            Ok(Self::Device(Box::new(OpenL3TrainOnDevice::new(weights, device, precision))))
         } else {
-            Self::Fast(Box::new(OpenL3Train::with_precision(weights, precision, precision)))
+            Ok(Self::Fast(Box::new(OpenL3Train::new(weights, isa()?, precision, precision))))
         }
     }
 

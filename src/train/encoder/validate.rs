@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::cache::Dataset;
-use super::head::dot;
-use super::layout::{Kind, Layout};
-use super::{Head, TrainError};
-use crate::encoder::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use super::layout::{Layout, OutputKind};
+use super::{TeacherHead, TrainError};
+use crate::base::vector::dot;
+use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::{Precision, isa};
 
 /// Windows that go through the network at once.
 const BATCH: usize = 32;
@@ -95,8 +96,12 @@ pub(super) fn thin(crops: &[usize], limit: usize) -> Vec<usize> {
 }
 
 /// Embeddings of crops as they are, `[n][dimension]`.
-pub(super) fn embed(data: &Dataset, crops: &[usize], weights: &OpenL3Weights) -> Vec<f32> {
-    let net = FastOpenL3::new(weights);
+pub(super) fn embed(
+    data: &Dataset,
+    crops: &[usize],
+    weights: &OpenL3Weights,
+) -> Result<Vec<f32>, TrainError> {
+    let net = FastOpenL3::new(weights, isa()?, Precision::F32);
     let mut mels = vec![0.0; BATCH * WINDOW];
     let mut out = vec![0.0; crops.len() * net.dimension()];
     for (batch, embeddings) in crops.chunks(BATCH).zip(out.chunks_mut(BATCH * net.dimension())) {
@@ -105,12 +110,17 @@ pub(super) fn embed(data: &Dataset, crops: &[usize], weights: &OpenL3Weights) ->
         }
         net.forward(&mels[..batch.len() * WINDOW], batch.len(), embeddings);
     }
-    out
+    Ok(out)
 }
 
 /// Predictions of the head for crops as they are, `[n][outputs]`.
-pub(super) fn predict(data: &Dataset, crops: &[usize], weights: &OpenL3Weights, head: &Head) -> Vec<f32> {
-    head.forward(&embed(data, crops, weights))
+pub(super) fn predict(
+    data: &Dataset,
+    crops: &[usize],
+    weights: &OpenL3Weights,
+    head: &TeacherHead,
+) -> Result<Vec<f32>, TrainError> {
+    Ok(head.forward(&embed(data, crops, weights)?))
 }
 
 /// Share of windows whose highest style logit is their style's; windows without a style are left out.
@@ -128,7 +138,7 @@ pub(super) fn style_accuracy(predictions: &[f32], styles: &[Option<usize>], layo
 /// Compares predictions with z-scored targets, both `[n][outputs]` of the teachers.
 pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], layout: &Layout) -> Validation {
     let (kinds, outputs) = (layout.kinds(), layout.targets());
-    let is_penultimate = |i: usize| kinds[i] == Kind::Penultimate;
+    let is_penultimate = |i: usize| kinds[i] == OutputKind::Penultimate;
     let columns = |values: &[f32], i: usize| -> Vec<f64> {
         values.chunks_exact(outputs).map(|row| f64::from(row[i])).collect()
     };
@@ -204,14 +214,14 @@ fn pool(rows: &[f32], tracks: &[usize], outputs: usize) -> Vec<f32> {
 }
 
 /// Overlap of the nearest tracks in two spaces.
-fn agreement(a: &[f32], b: &[f32], kinds: &[Kind]) -> f32 {
+fn agreement(a: &[f32], b: &[f32], kinds: &[OutputKind]) -> f32 {
     let unit = |rows: &[f32]| -> Vec<Vec<f32>> {
         rows.chunks_exact(kinds.len())
             .map(|row| {
                 let row: Vec<f32> = row
                     .iter()
                     .zip(kinds)
-                    .filter(|(_, kind)| **kind == Kind::Penultimate)
+                    .filter(|(_, kind)| **kind == OutputKind::Penultimate)
                     .map(|(x, _)| *x)
                     .collect();
                 let length = dot(&row, &row).max(1e-12).sqrt();
@@ -242,14 +252,14 @@ fn agreement(a: &[f32], b: &[f32], kinds: &[Kind]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::super::layout::Teacher;
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     const TARGETS: usize = 250;
 
     #[test]
     fn perfect_and_useless_students() {
-        let mut random = Random::new(5, 5);
+        let mut random = Random::stream(5, 5);
         let teacher = Teacher { name: String::new(), penultimate: 200, tags: 50 };
         let layout = Layout { teachers: vec![teacher], styles: 0 };
         let n = 60;

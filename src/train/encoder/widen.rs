@@ -1,8 +1,8 @@
 //! Growing a network without changing its function (Chen, Goodfellow and Shlens, "`Net2Net`", ICLR 2016).
 
-use super::random::Random;
-use super::{Head, TrainError};
-use crate::encoder::conv::{ConvWeights, NormWeights, OpenL3Weights};
+use super::{TeacherHead, TrainError};
+use crate::base::random::Random;
+use crate::kernels::conv::{ConvWeights, NormWeights, OpenL3Weights};
 
 /// A wider network that computes the same, and a head that fits it.
 ///
@@ -14,17 +14,17 @@ use crate::encoder::conv::{ConvWeights, NormWeights, OpenL3Weights};
 /// A width is smaller than the network's.
 pub fn widen(
     weights: &OpenL3Weights,
-    head: &Head,
+    head: &TeacherHead,
     widths: &[usize; 8],
     seed: u64,
-) -> Result<(OpenL3Weights, Head), TrainError> {
+) -> Result<(OpenL3Weights, TeacherHead), TrainError> {
     let old = weights.widths();
     if old.iter().zip(widths).any(|(old, new)| new < old) {
         return Err(TrainError::Options(format!(
             "cannot widen {old:?} to {widths:?}: expected no smaller width"
         )));
     }
-    let mut random = Random::new(seed, 0x31de);
+    let mut random = Random::stream(seed, 0x31de);
     let mut convs = Vec::with_capacity(8);
     let mut cin = 1;
     for (conv, &cout) in weights.convs.iter().zip(widths) {
@@ -54,7 +54,7 @@ pub fn widen(
         parameters.extend(shares.iter().enumerate().map(|(i, share)| share * row[i % head.inputs]));
     }
     parameters.extend_from_slice(&head.parameters[head.outputs * head.inputs..]);
-    Ok((wide, Head { inputs: cin, outputs: head.outputs, parameters }))
+    Ok((wide, TeacherHead { inputs: cin, outputs: head.outputs, parameters }))
 }
 
 fn copies(values: &[f32], n: usize) -> Vec<f32> {
@@ -77,20 +77,25 @@ fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::conv::{FastOpenL3, OpenL3Train, WINDOW};
+    use crate::kernels::conv::{FastOpenL3, OpenL3Train, WINDOW};
+    use crate::kernels::{Precision, isa};
+
+    fn train(weights: &OpenL3Weights) -> OpenL3Train {
+        OpenL3Train::new(weights, isa().unwrap(), Precision::F32, Precision::F32)
+    }
 
     const NARROW: [usize; 8] = [16, 16, 16, 16, 16, 16, 16, 32];
 
     #[test]
     fn the_function_stays() {
         let weights = OpenL3Weights::seeded(3, &NARROW);
-        let head = Head::seeded(32, 250, 3);
+        let head = TeacherHead::seeded(32, 250, 3);
         let (wide, wide_head) = widen(&weights, &head, &[32, 48, 16, 32, 48, 16, 64, 64], 4).unwrap();
         assert_eq!(wide.widths(), [32, 48, 16, 32, 48, 16, 64, 64]);
-        let mut random = Random::new(1, 1);
+        let mut random = Random::stream(1, 1);
         let mels: Vec<f32> = (0..2 * WINDOW).map(|_| random.range(-80.0, 0.0) as f32).collect();
-        let predict = |weights: &OpenL3Weights, head: &Head| {
-            let net = FastOpenL3::new(weights);
+        let predict = |weights: &OpenL3Weights, head: &TeacherHead| {
+            let net = FastOpenL3::new(weights, isa().unwrap(), Precision::F32);
             let mut out = vec![0.0; 2 * net.dimension()];
             net.forward(&mels, 2, &mut out);
             head.forward(&out)
@@ -101,7 +106,7 @@ mod tests {
         assert!(scale > 0.01 && error < 1e-4 * scale, "{error} of {scale}");
         // In training mode too, where batch norm sees the batch.
         let train =
-            |weights: &OpenL3Weights, head: &Head| head.forward(&OpenL3Train::new(weights).forward(&mels, 2));
+            |weights: &OpenL3Weights, head: &TeacherHead| head.forward(&train(weights).forward(&mels, 2));
         let (before, after) = (train(&weights, &head), train(&wide, &wide_head));
         let scale = before.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         let error = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
@@ -111,9 +116,9 @@ mod tests {
     #[test]
     fn copies_can_grow_apart() {
         let weights = OpenL3Weights::seeded(3, &NARROW);
-        let head = Head::seeded(32, 250, 3);
+        let head = TeacherHead::seeded(32, 250, 3);
         let (wide, _) = widen(&weights, &head, &[32; 8], 4).unwrap();
-        let mut net = OpenL3Train::new(&wide);
+        let mut net = train(&wide);
         let mels: Vec<f32> = (0..WINDOW).map(|i| -((i % 71) as f32)).collect();
         let out = net.forward(&mels, 1);
         net.backward(&out.iter().map(|x| x * 0.1).collect::<Vec<_>>());
@@ -128,7 +133,7 @@ mod tests {
 
     #[test]
     fn narrower_is_refused() {
-        let head = Head::seeded(32, 250, 3);
+        let head = TeacherHead::seeded(32, 250, 3);
         assert!(
             widen(&OpenL3Weights::seeded(3, &NARROW), &head, &[16, 16, 16, 16, 16, 16, 16, 16], 1).is_err()
         );

@@ -1,0 +1,18 @@
+//! Arrays of other programs: whatever the header promises, no more is allocated than the file has.
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use voisin::internals::eval::read_vectors;
+
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("vectors.npy"));
+
+fuzz_target!(|bytes: &[u8]| {
+    std::fs::write(&*FILE, bytes).expect("room in memory");
+    match read_vectors(&FILE) {
+        Ok(vectors) => assert!(vectors.ncols() > 0 && vectors.len() * 4 <= bytes.len()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+});

@@ -1,0 +1,71 @@
+//! Temporary files that a killed process left behind.
+//!
+//! Every temporary file of voisin has a name that begins with [`PREFIX`], and whoever writes it holds a lock on it. The
+//! system releases the lock when the process ends, in whatever way: a temporary file that can be locked has no owner.
+//! On Windows a lock keeps its owner's other handles from reading, so there, as where a file system knows no locks, the
+//! age of a temporary file decides.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// What the name of every temporary file begins with.
+pub(crate) const PREFIX: &str = ".voisin-";
+
+/// Where locks do not tell, a file that nobody has written to for so long has no owner.
+const FORGOTTEN: Duration = Duration::from_hours(1);
+
+/// Marks a temporary file as in use until it is closed.
+pub(crate) fn hold(file: &File) {
+    // Without locks on this file system, its age decides.
+    let _ = file.try_lock();
+}
+
+/// The files in `folder` whose names begin with `prefix` and whose owners have ended. Folders are left out: they cannot be
+/// locked.
+pub(crate) fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .map(|entry| entry.path())
+        .filter(|path| is_abandoned(path, prefix != PREFIX || cfg!(unix)))
+        .collect()
+}
+
+/// Whether the process that made this file has ended; `is_held` says that it locked the file.
+fn is_abandoned(path: &Path, is_held: bool) -> bool {
+    let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
+    match file.try_lock() {
+        Ok(()) if is_held => true,
+        Err(TryLockError::WouldBlock) => false,
+        Ok(()) | Err(TryLockError::Error(_)) => {
+            let written = file.metadata().and_then(|metadata| metadata.modified());
+            // Clocks are set back: an hour in the future is as good a sign as an hour ago.
+            let age = written.map(|written| match SystemTime::now().duration_since(written) {
+                Ok(age) => age,
+                Err(ahead) => ahead.duration(),
+            });
+            age.is_ok_and(|age| age > FORGOTTEN)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_an_owner_as_long_as_it_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".voisin-abc");
+        let file = File::create(&path).unwrap();
+        hold(&file);
+        std::fs::write(folder.path().join("voisin-abc"), "").unwrap();
+        std::fs::create_dir(folder.path().join(".voisin-folder")).unwrap();
+        assert_eq!(files_in(folder.path(), PREFIX), Vec::<PathBuf>::new());
+        drop(file);
+        assert_eq!(files_in(folder.path(), PREFIX), [path]);
+        assert_eq!(files_in(&folder.path().join("none"), PREFIX), Vec::<PathBuf>::new());
+    }
+}

@@ -1,0 +1,173 @@
+//! Files that are there whole or not at all.
+//!
+//! The one promise of every file that voisin writes: what is read under its name is the old contents or the new ones,
+//! whatever crashes or loses power, and once [`AtomicFile::commit`] has returned the new ones survive. It is written
+//! under a temporary name in the same folder, flushed, renamed, and the folder's entry is flushed too.
+
+use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::abandoned::{self, PREFIX};
+
+/// A file on its way to its name; dropped before [`commit`](Self::commit) it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct AtomicFile {
+    file: NamedTempFile,
+    target: PathBuf,
+}
+
+impl AtomicFile {
+    /// An empty file beside `target`, with the permissions that any new file gets.
+    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+        Self::create_noted(target, &mut |_| {})
+    }
+
+    /// As [`create`](Self::create); `note` is told the temporary name before there is a file of that name.
+    pub(crate) fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
+        let extension = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+        let suffix = extension.unwrap_or_default();
+        let name = format!("{PREFIX}{:016x}{suffix}", RandomState::new().build_hasher().finish());
+        note(&folder_of(target).join(&name));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&name).rand_bytes(0);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            // The process's mask still applies.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.tempfile_in(folder_of(target))?;
+        if cfg!(unix) {
+            abandoned::hold(file.as_file());
+        }
+        Ok(Self { file, target: target.to_owned() })
+    }
+
+    /// The open file, to write to.
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// The temporary name, for writers that open files themselves.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Flushes the contents, gives the file its name, and flushes the folder. What was there before is replaced.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.target).map_err(|error| error.error)?;
+        sync_folder(folder_of(&self.target))
+    }
+}
+
+/// Writes a whole file.
+pub(crate) fn write(target: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut file = AtomicFile::create(target)?;
+    file.file().write_all(contents.as_ref())?;
+    file.commit()
+}
+
+/// Gives a finished file the name `target`, for what had to be written in a folder of its own.
+pub(crate) fn rename(finished: &Path, target: &Path) -> io::Result<()> {
+    File::options().write(true).open(finished)?.sync_all()?;
+    std::fs::rename(finished, target)?;
+    sync_folder(folder_of(target))
+}
+
+/// A folder for temporary files beside `target`; it goes when dropped.
+pub(crate) fn staging_folder(target: &Path) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder_of(target))
+}
+
+/// Removes what killed processes left half-written beside `target`.
+pub(crate) fn remove_abandoned(target: &Path) {
+    for file in abandoned::files_in(folder_of(target), PREFIX) {
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+/// The folder that a file of this path lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Flushes a folder's entries. Where folders cannot be opened or flushed (Windows, some network file systems), the file
+/// system alone answers for them.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_old_file_stays_until_the_new_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("data.json");
+        write(&target, "old").unwrap();
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.file().write_all(b"new").unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "old");
+        let temporary = file.path().file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(temporary.starts_with(PREFIX) && temporary.ends_with(".json"), "{temporary}");
+        file.commit().unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "new");
+        assert_eq!(names(folder.path()), ["data.json"]);
+    }
+
+    #[test]
+    fn what_is_given_up_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(AtomicFile::create(&folder.path().join("data")).unwrap());
+        assert!(names(folder.path()).is_empty());
+        assert!(write(&folder.path().join("missing/data"), "x").is_err());
+        // A folder cannot be replaced by a file.
+        std::fs::create_dir_all(folder.path().join("taken/inside")).unwrap();
+        assert!(write(&folder.path().join("taken"), "x").is_err());
+        assert_eq!(names(folder.path()), ["taken"]);
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("index.bin");
+        let mut held = AtomicFile::create(&target).unwrap();
+        held.file().write_all(b"new").unwrap();
+        for name in [".voisin-a.bin", "mine.bin"] {
+            File::create(folder.path().join(name)).unwrap();
+        }
+        remove_abandoned(&target);
+        assert_eq!(names(folder.path()).len(), 2);
+        held.commit().unwrap();
+        let mut left = names(folder.path());
+        left.sort_unstable();
+        assert_eq!(left, ["index.bin", "mine.bin"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_what_they_could_read_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, whole) = (folder.path().join("plain"), folder.path().join("whole"));
+        std::fs::write(&plain, "").unwrap();
+        write(&whole, "").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&plain), mode(&whole));
+    }
+}

@@ -1,0 +1,132 @@
+//! Random numbers that are the same on every machine and in every version.
+//!
+//! Whatever is stored or shown and depends on chance draws from here: the generators of crates may give other numbers
+//! after an update. `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) passes
+//! `BigCrush`, has one word of state, and every seed is a good one. Not for secrets.
+
+/// The odd number nearest to 2^64 over the golden ratio: the step between two states.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A stream of random numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The stream that begins at `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// One of 2^64 streams for each seed.
+    pub(crate) fn stream(seed: u64, stream: u64) -> Self {
+        let start = Self(seed ^ stream.wrapping_mul(STEP)).u64();
+        Self(start ^ stream)
+    }
+
+    /// All 64 bits.
+    pub(crate) fn u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(STEP);
+        mix(self.0)
+    }
+
+    /// In [0, 1), a multiple of 2^-24.
+    pub(crate) fn f32(&mut self) -> f32 {
+        (self.u64() >> 40) as f32 / (1_u32 << 24) as f32
+    }
+
+    /// In [0, 1), a multiple of 2^-53.
+    pub(crate) fn f64(&mut self) -> f64 {
+        (self.u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// In [low, high).
+    pub(crate) fn range(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.f64()
+    }
+
+    /// In 0..n; 0 if n is 0.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        ((self.f64() * n as f64) as usize).min(n.saturating_sub(1))
+    }
+
+    /// Of mean 0 and variance 1 (Box and Muller, 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.f64()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.f64()).cos()
+    }
+
+    /// Puts items into random order (Fisher and Yates, 1938).
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
+    }
+}
+
+/// 64 well-mixed bits of a number: the draw after `n - 1` others of the stream that begins at 0.
+pub(crate) fn hash(n: u64) -> u64 {
+    mix(n.wrapping_mul(STEP))
+}
+
+/// The finisher of `SplitMix64`: every bit of `z` moves every bit of the result.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored layouts, folds, indexes and weights depend on these numbers: they must never change.
+    #[test]
+    fn the_streams_are_what_they_always_were() {
+        // Of the authors' reference implementation with seed 1234567.
+        let mut random = Random::new(1_234_567);
+        let drawn: Vec<u64> = (0..5).map(|_| random.u64()).collect();
+        let expected = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(drawn, expected);
+        let mut random = Random::new(0);
+        assert_eq!([hash(1), hash(2), hash(3)], [random.u64(), random.u64(), random.u64()]);
+    }
+
+    #[test]
+    fn streams_differ_and_moments_are_right() {
+        let mut random = Random::stream(1, 2);
+        let draws: Vec<f64> = (0..20_000).map(|_| random.normal()).collect();
+        let mean = draws.iter().sum::<f64>() / 20_000.0;
+        let variance = draws.iter().map(|x| x * x).sum::<f64>() / 20_000.0;
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04, "{mean} {variance}");
+        assert_ne!(Random::stream(1, 2).u64(), Random::stream(1, 3).u64());
+        assert_ne!(Random::stream(1, 2).u64(), Random::stream(2, 2).u64());
+        assert_eq!(Random::stream(1, 2).u64(), Random::stream(1, 2).u64());
+        let mean = (0..20_000).map(|_| f64::from(random.f32())).sum::<f64>() / 20_000.0;
+        assert!((mean - 0.5).abs() < 0.01, "{mean}");
+    }
+
+    #[test]
+    fn draws_stay_below_and_reach_all() {
+        let mut random = Random::new(7);
+        let mut counts = [0_u32; 6];
+        (0..6000).for_each(|_| counts[random.below(6)] += 1);
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        assert_eq!((random.below(1), random.below(0)), (0, 0));
+        assert!((0..1000).all(|_| (2.0..3.0).contains(&random.range(2.0, 3.0))));
+    }
+
+    #[test]
+    fn a_shuffle_keeps_everything() {
+        let mut items: Vec<usize> = (0..100).collect();
+        Random::stream(3, 0).shuffle(&mut items);
+        assert_ne!(items, (0..100).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,151 @@
+//! Text as it is compared, without case, accents and punctuation, and as errors are said.
+//!
+//! Both forms of folded text are stored, the words in the catalogue and the keys in genre models: they must not change.
+
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+
+/// The words of `text`, one space apart: `Björk & Cie` → `bjork cie`.
+///
+/// Text without any letter or digit is only lowered and trimmed, so that a band called `!!!` is found.
+pub(crate) fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in text.nfkd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase) {
+        // An apostrophe joins: "don't" and "dont" are one word.
+        if matches!(c, '\'' | '\u{2019}' | '\u{2bc}' | '`') {
+            continue;
+        }
+        match plain(c).or_else(|| plain_of_names(c)) {
+            Some(letters) => folded.push_str(letters),
+            None if c.is_alphanumeric() => folded.push(c),
+            None if !folded.is_empty() && !folded.ends_with(' ') => folded.push(' '),
+            None => {}
+        }
+    }
+    folded.truncate(folded.trim_end().len());
+    if folded.is_empty() { text.trim().to_lowercase() } else { folded }
+}
+
+/// The letters and digits of `text` without spaces, `&` and `+` read as "and": `Drum & Bass` → `drumandbass`.
+///
+/// Accents go from Latin letters only; marks of other scripts make other words and stay. Text without any letter or
+/// digit is only lowered and cleaned.
+pub(crate) fn key(text: &str) -> String {
+    let mut key = String::with_capacity(text.len());
+    for c in text.nfkd() {
+        match c {
+            '\u{300}'..='\u{36f}' => {}
+            '&' | '+' => key.push_str("and"),
+            c => match plain(c) {
+                Some(letters) => key.push_str(letters),
+                None if c.is_alphanumeric() || is_combining_mark(c) => key.extend(c.to_lowercase()),
+                None => {}
+            },
+        }
+    }
+    // Composed again, so that marks outside Latin (kana, Devanagari …) stay as they are written.
+    let key: String = key.nfc().collect();
+    if key.is_empty() { clean(text).to_lowercase() } else { key }
+}
+
+/// Trims, drops control characters, and makes every run of white space one space.
+pub(crate) fn clean(text: &str) -> String {
+    let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An error with its causes, each once: `PATH: permission denied`.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Errors of some crates repeat their cause in their own text.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Latin letters that Unicode does not take apart.
+fn plain(c: char) -> Option<&'static str> {
+    Some(match c {
+        'ß' => "ss",
+        'æ' | 'Æ' => "ae",
+        'œ' | 'Œ' => "oe",
+        'ø' | 'Ø' => "o",
+        'ł' | 'Ł' => "l",
+        _ => return None,
+    })
+}
+
+/// Those that occur in names of people and titles only, in lower case; keys keep them.
+fn plain_of_names(c: char) -> Option<&'static str> {
+    Some(match c {
+        'đ' | 'ð' => "d",
+        'þ' => "th",
+        'ı' => "i",
+        'ħ' => "h",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn case_accents_and_punctuation_do_not_count() {
+        assert_eq!(fold("  Björk & Þórunn "), "bjork thorunn");
+        assert_eq!(fold("MÖTLEY CRÜE—Dr. Feelgood"), "motley crue dr feelgood");
+        assert_eq!(fold("Don\u{2019}t"), fold("dont"));
+        assert_eq!(fold("Straße"), "strasse");
+        assert_eq!(fold("ﬁre"), "fire");
+        assert_eq!(fold("Łódź Ørsted"), "lodz orsted");
+        assert_eq!(fold("久石 譲"), "久石 譲");
+        assert_eq!(fold("AC/DC"), "ac dc");
+        assert_eq!(fold(" !!! "), "!!!");
+        assert_eq!(fold("e\u{301}"), fold("é"));
+        assert_eq!(fold(""), "");
+    }
+
+    #[test]
+    fn keys_have_no_spaces_and_keep_marks_that_make_other_words() {
+        assert_eq!(key("Drum & Bass"), "drumandbass");
+        assert_eq!(key("Hip‐Hop"), key("HIP HOP"));
+        assert_eq!(key("Électronique Œuvre"), "electroniqueoeuvre");
+        assert_eq!(key("ØRSTED Straße ŁÓDŹ"), "orstedstrasselodz");
+        assert_eq!(key("Nhạc Đỏ"), "nhacđo");
+        assert_eq!(key("ガ"), "ガ");
+        assert_ne!(key("が"), key("か"));
+        assert_eq!(key(" !!!  ? "), "!!! ?");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{said}")]
+        struct Failure {
+            said: &'static str,
+            source: std::fmt::Error,
+        }
+        let cause = std::fmt::Error.to_string();
+        assert_eq!(
+            with_causes(&Failure { said: "a.mp3", source: std::fmt::Error }),
+            format!("a.mp3: {cause}")
+        );
+        let repeats: &'static str = cause.clone().leak();
+        assert_eq!(with_causes(&Failure { said: repeats, source: std::fmt::Error }), cause);
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,40}") {
+            let once = fold(&text);
+            prop_assert_eq!(fold(&once), once);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Arithmetic on vectors that are slices.
+
+use std::iter::Sum;
+use std::ops::{Add, Mul};
+
+/// How far from 1 the norm of a stored vector may be.
+pub(crate) const NORM_TOLERANCE: f64 = 1e-3;
+
+/// Sum of products in eight lanes, which the compiler computes side by side: the same bits on every machine.
+pub(crate) fn dot<T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum>(a: &[T], b: &[T]) -> T {
+    dot_in_lanes::<T, 8>(a, b)
+}
+
+/// [`dot`] with another number of lanes, where that is faster or its bits are stored.
+pub(crate) fn dot_in_lanes<T, const LANES: usize>(a: &[T], b: &[T]) -> T
+where
+    T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum,
+{
+    let mut lanes = [T::default(); LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane = *lane + a * b;
+        }
+    }
+    let rest: T = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
+    lanes.into_iter().sum::<T>() + rest
+}
+
+/// Sum of squares, in double precision.
+pub(crate) fn squared_norm(vector: &[f32]) -> f64 {
+    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
+}
+
+/// Euclidean norm, in double precision, so that neither large values overflow nor small ones vanish when squared.
+pub(crate) fn norm(vector: &[f32]) -> f64 {
+    squared_norm(vector).sqrt()
+}
+
+/// Divides a vector by its norm; false, and nothing is changed, where that is zero or not finite.
+pub(crate) fn make_unit(vector: &mut [f32]) -> bool {
+    let norm = norm(vector);
+    if !norm.is_normal() {
+        return false;
+    }
+    for value in vector {
+        *value = (f64::from(*value) / norm) as f32;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_and_norms() {
+        let a: Vec<f32> = (0..19).map(|i| i as f32).collect();
+        let b: Vec<f32> = (0..19).map(|i| 2.0 - i as f32).collect();
+        assert_eq!(dot(&a, &b), (0..19).map(|i| i * (2 - i)).sum::<i32>() as f32);
+        assert_eq!(dot_in_lanes::<_, 16>(&a, &b), dot(&a, &b));
+        assert_eq!(norm(&[3.0, 0.0, 4.0]), 5.0);
+        assert!((norm(&[1e30, 1e30]) - 2_f64.sqrt() * 1e30).abs() < 1e23, "beyond what f32 could square");
+        let mut vector = [3.0, 4.0];
+        assert!(make_unit(&mut vector));
+        assert_eq!(vector, [0.6, 0.8]);
+    }
+
+    #[test]
+    fn what_has_no_direction_stays() {
+        for mut vector in [[0.0, 0.0], [f32::NAN, 1.0], [f32::INFINITY, 0.0]] {
+            let before = vector.map(f32::to_bits);
+            assert!(!make_unit(&mut vector));
+            assert_eq!(vector.map(f32::to_bits), before);
+        }
+    }
+}

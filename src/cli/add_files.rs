@@ -1,0 +1,218 @@
+//! A run that adds files: progress, the index kept up to date, and what is said at the end.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::base::text::with_causes;
+use crate::cli::Ending;
+use crate::cli::args::ReportFormat;
+use crate::cli::context::Context;
+use crate::cli::killers::Killers;
+use crate::cli::render::{self, Console, clock, count};
+use crate::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, add};
+use crate::library::FileRecord;
+
+/// How many reasons the end of a run repeats.
+const FIRST_REASONS: usize = 5;
+
+/// How a run goes about it.
+#[derive(Clone, Copy)]
+pub(crate) struct RunOptions {
+    pub(crate) force: bool,
+    /// Look again at files that failed before.
+    pub(crate) retry: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) format: ReportFormat,
+}
+
+/// Adds files, shows progress, brings the index up to date, and says what was done.
+pub(crate) fn add_files(
+    context: &Context,
+    engine: &mut Engine,
+    files: &[FileRecord],
+    run: RunOptions,
+) -> anyhow::Result<Ending> {
+    let console = context.console;
+    let _lock = if run.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
+    let stop = context.stop_on_ctrl_c()?;
+    let mut progress = Progress::new(console, run.dry_run);
+    let windows = engine.windows_setting()?;
+    let mut set_aside = HashSet::new();
+    if !run.dry_run {
+        let killers = Killers { console, windows, stop: &stop, again: run.force || run.retry };
+        (set_aside, progress.reasons) = killers.set_aside(engine.library_mut())?;
+    }
+    let files: Vec<FileRecord> =
+        files.iter().filter(|file| !set_aside.contains(&file.path)).cloned().collect();
+    let embedder = context.embedder(Some(engine.library()))?;
+    let options = AddOptions {
+        windows,
+        force: run.force,
+        retry: run.retry,
+        dry_run: run.dry_run,
+        threads: context.threads(),
+    };
+    let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
+    let mut on_event = |event: AddEvent<'_>| {
+        if let AddEvent::Done { outcome: Outcome::Added(_), .. } = &event {
+            keeper.added();
+        }
+        progress.show(&event);
+    };
+    let mut summary = add(engine.library_mut(), &embedder, &files, &options, &mut on_event, &stop)?;
+    summary.failed += set_aside.len() as u64;
+    progress.finish();
+    let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
+    if !run.dry_run && (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
+        if summary.interrupted {
+            // Who presses Ctrl-C does not want to wait for a build.
+            engine.refresh_index()?;
+        } else {
+            keeper.finish();
+            engine.maintain_index()?;
+        }
+    }
+    match run.format {
+        ReportFormat::Json => render::print_json(&summary)?,
+        ReportFormat::Table => say_summary(console, &summary, &progress.reasons, run.dry_run)?,
+    }
+    Ok(if summary.interrupted {
+        Ending::Interrupted
+    } else if summary.failed > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
+}
+
+fn say_summary(
+    console: Console,
+    summary: &AddSummary,
+    reasons: &[String],
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    if dry_run {
+        return render::print_line(&format!(
+            "would look at {}; {} unchanged, {} failed before",
+            count(summary.added, "file"),
+            summary.unchanged,
+            summary.skipped
+        ));
+    }
+    if !console.is_quiet() {
+        for reason in reasons {
+            console.warn(reason);
+        }
+        if summary.failed as usize > reasons.len() {
+            console.note(&format!("… and {} more", summary.failed as usize - reasons.len()));
+        }
+        if summary.failed > 0 {
+            console.note("see \"voisin failed\" for all of them, \"voisin retry\" to try again");
+        }
+        if summary.interrupted {
+            console.note("interrupted: everything above is kept; the same command goes on from here");
+        }
+    }
+    if console.is_quiet() {
+        return Ok(());
+    }
+    let mut text = format!(
+        "added {}, updated {}, moved {}, unchanged {}, failed {}",
+        summary.added, summary.updated, summary.moved, summary.unchanged, summary.failed
+    );
+    if summary.removed > 0 {
+        text.push_str(&format!(", removed {}", summary.removed));
+    }
+    if summary.skipped > 0 {
+        text.push_str(&format!(" ({} failed before and skipped)", summary.skipped));
+    }
+    render::print_line(&format!("{text} in {} on {}", seconds(summary.seconds), summary.device))
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.1} s") } else { clock(seconds) }
+}
+
+/// A bar for eyes, lines for pipes.
+struct Progress {
+    console: Console,
+    dry_run: bool,
+    bar: Option<ProgressBar>,
+    total: usize,
+    done: usize,
+    reasons: Vec<String>,
+}
+
+impl Progress {
+    fn new(console: Console, dry_run: bool) -> Self {
+        Self { console, dry_run, bar: None, total: 0, done: 0, reasons: Vec::new() }
+    }
+
+    fn show(&mut self, event: &AddEvent<'_>) {
+        match event {
+            AddEvent::Planned { jobs, unchanged, skipped } => {
+                self.total = *jobs;
+                let mut text = format!("{} to look at", count(*jobs as u64, "file"));
+                if *unchanged > 0 {
+                    text.push_str(&format!(", {unchanged} unchanged"));
+                }
+                if *skipped > 0 {
+                    text.push_str(&format!(", {skipped} failed before"));
+                }
+                self.console.note(&text);
+                if self.console.shows_progress_bar() && *jobs > 0 && !self.dry_run {
+                    let style = ProgressStyle::with_template(
+                        "{bar:30} {pos}/{len}  {per_sec}, {eta} left  {wide_msg}",
+                    )
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                    let bar = ProgressBar::new(*jobs as u64).with_style(style);
+                    bar.enable_steady_tick(Duration::from_millis(200));
+                    self.bar = Some(bar);
+                }
+            }
+            AddEvent::Done { path, outcome } => self.done(path, outcome),
+        }
+    }
+
+    fn done(&mut self, path: &Path, outcome: &Outcome) {
+        self.done += 1;
+        let what = match outcome {
+            Outcome::Added(_) => "added".to_owned(),
+            Outcome::Replaced(_) => "listened to again".to_owned(),
+            Outcome::Retagged(_) => "tags updated".to_owned(),
+            Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
+            Outcome::Duplicate(track) => format!("the same audio as track {track}"),
+            Outcome::WouldAdd => "would be looked at".to_owned(),
+            Outcome::Failed(error) => {
+                let reason = with_causes(error);
+                if self.reasons.len() < FIRST_REASONS {
+                    self.reasons.push(reason.clone());
+                }
+                format!("failed: {reason}")
+            }
+        };
+        match &self.bar {
+            Some(bar) => {
+                bar.inc(1);
+                bar.set_message(
+                    render::terminal_safe(&path.file_name().unwrap_or_default().to_string_lossy())
+                        .into_owned(),
+                );
+            }
+            // A log that grows by a line per file helps nobody; a line per hundred tells that it lives.
+            None if self.dry_run || self.done.is_multiple_of(100) || self.done == self.total => {
+                self.console.note(&format!("{}/{}  {}  {what}", self.done, self.total, path.display()));
+            }
+            None => self.console.detail(&format!("{}/{}  {}  {what}", self.done, self.total, path.display())),
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

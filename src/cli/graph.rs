@@ -1,0 +1,63 @@
+//! What several verbs work out of the library's neighbour graph: the graph itself, clusters, copies.
+
+use crate::engine::{Collection, Engine, window_set};
+use crate::explore::KnnGraph;
+use crate::explore::clusters::{self, ClusterOptions, Clustering, Identity};
+use crate::explore::duplicates::{DuplicateGroup, DuplicateOptions, Listener, duplicates};
+use crate::library::OpenMode;
+use crate::track::TrackId;
+
+/// Neighbours in the graphs that clusters and maps are made from.
+const GRAPH_K: usize = 15;
+
+/// The library's tracks and their neighbour graph.
+pub(crate) fn neighbour_graph(engine: &mut Engine, collection: &Collection) -> anyhow::Result<KnnGraph> {
+    Ok(engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))?)
+}
+
+/// Clusters a library, with ids carried over from the last time the same question was asked.
+pub(crate) fn clustered(
+    engine: &mut Engine,
+    collection: &Collection,
+    graph: &KnnGraph,
+    rows: Option<&[usize]>,
+    options: &ClusterOptions,
+) -> anyhow::Result<Clustering> {
+    // Ids of the whole collection survive; parts of it and fixed numbers are asked for now and then.
+    let remembered = rows.is_none() && options.count.is_none();
+    let name = format!("clusters.{}", options.detail.name());
+    let previous: Option<Identity> = match engine.library().setting(&name)? {
+        Some(text) if remembered => serde_json::from_str(&text).ok(),
+        _ => None,
+    };
+    let found = clusters::cluster(
+        collection.vectors.view(),
+        graph,
+        &collection.meta,
+        rows,
+        options,
+        previous.as_ref(),
+    )?;
+    if remembered && engine.library().mode() != OpenMode::ReadOnly {
+        let text = serde_json::to_string(&found.identity)?;
+        engine.library_mut().set_setting(&name, Some(&text))?;
+    }
+    Ok(found)
+}
+
+/// Tracks that are the same recording; without a listener, as far as their windows tell.
+pub(crate) fn duplicate_groups(
+    engine: &mut Engine,
+    collection: &Collection,
+    listener: Option<&dyn Listener>,
+) -> anyhow::Result<Vec<DuplicateGroup>> {
+    let options = DuplicateOptions::default();
+    let k = options.neighbours.min(collection.ids.len().saturating_sub(1));
+    if k == 0 {
+        return Ok(Vec::new());
+    }
+    let graph = engine.knn_graph(collection, k)?;
+    let library = engine.library();
+    let mut source = |track: TrackId| window_set(library, track);
+    Ok(duplicates(&graph, &collection.meta, &mut source, listener, &options)?)
+}

@@ -1,0 +1,254 @@
+//! How answers to "which genre is this?" are shown, for `classify` and `demo`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::track::lossy;
+use super::{Align, Table, count};
+use crate::cli::args::TableFormat;
+use crate::cli::render;
+use crate::engine::{Evidence, Finding, GenreAnswer};
+use crate::genre::{
+    Agreement, Basis, Confidence, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,
+};
+
+/// Shares below this are not worth a line.
+const SMALLEST_SHARE: f32 = 0.01;
+
+/// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
+#[derive(Serialize)]
+struct AnswerJson<'a> {
+    path: String,
+    /// `first_guess`, `neighbours` or `head`.
+    source: &'static str,
+    /// Null where the answer is unknown.
+    genre: Option<&'a Genre>,
+    /// The likeliest genre, also where the answer is unknown.
+    best: Option<&'a Genre>,
+    probability: f32,
+    /// `novel`, `unsure` or null.
+    unknown: Option<UnknownReason>,
+    /// The likeliest genres where the answer is unknown.
+    kin: Vec<&'a Genre>,
+    novelty: Option<f32>,
+    confidence: Option<Confidence>,
+    agreement: Option<Agreement>,
+    summary: String,
+    probabilities: Option<BTreeMap<&'a str, f32>>,
+    /// Of a first guess: what each genre rests on.
+    basis: Option<BTreeMap<&'a str, Basis>>,
+    head: Option<BTreeMap<&'a str, f32>>,
+    votes: BTreeMap<&'a str, f32>,
+    /// How many labelled tracks voted; `evidence` holds the weightiest.
+    voters: usize,
+    evidence: Vec<EvidenceJson>,
+}
+
+#[derive(Serialize)]
+struct EvidenceJson {
+    path: String,
+    genre: String,
+    similarity: f32,
+    weight: f32,
+    artist: Option<String>,
+}
+
+/// Prints answers.
+///
+/// - `brief`: as a table, one line each, without reasons
+pub(crate) fn print(answers: &[GenreAnswer], brief: bool, format: TableFormat) -> anyhow::Result<()> {
+    match format {
+        TableFormat::Table if brief => print_list(answers),
+        TableFormat::Table => {
+            for (i, answer) in answers.iter().enumerate() {
+                if i > 0 {
+                    render::print_line("")?;
+                }
+                print_one(answer)?;
+            }
+            Ok(())
+        }
+        TableFormat::Json => render::print_json(&answers.iter().map(json).collect::<Vec<_>>()),
+        TableFormat::Csv => render::print_csv(
+            ["path", "genre", "probability", "unknown", "best"],
+            answers.iter().map(|answer| {
+                let name = |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
+                let unknown = match answer.unknown() {
+                    Some(UnknownReason::Novel) => "novel",
+                    Some(UnknownReason::Unsure) => "unsure",
+                    None => "",
+                };
+                [
+                    lossy(&answer.path),
+                    name(answer.genre()),
+                    format!("{:.4}", answer.probability()),
+                    unknown.to_owned(),
+                    name(answer.best()),
+                ]
+            }),
+        ),
+    }
+}
+
+fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("genre", Align::Left),
+        ("share", Align::Right),
+        ("how sure", Align::Left),
+        ("path", Align::Left),
+    ]);
+    for answer in answers {
+        let sure = match (answer.unknown(), &answer.finding) {
+            (Some(UnknownReason::Novel), _) => "unlike anything labelled".to_owned(),
+            (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
+            (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
+            (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
+            (None, Finding::Vote { .. }) => String::new(),
+        };
+        let genre = match (answer.genre(), answer.best()) {
+            (Some(genre), _) => genre.to_string(),
+            (None, Some(best)) => format!("unknown ({best}?)"),
+            (None, None) => "unknown".to_owned(),
+        };
+        table.row([genre, percent(answer.probability()), sure, lossy(&answer.path)]);
+    }
+    table.print()
+}
+
+/// One answer with its reasons, for people.
+pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
+    line(&format!("{}: {}", lossy(&answer.path), answer.summary()))?;
+    match &answer.finding {
+        Finding::FirstGuess(guess) => print_guess(guess),
+        Finding::Vote { votes, evidence, .. } => print_votes(votes, evidence),
+        Finding::Head { prediction, evidence } => print_prediction(prediction, evidence),
+    }
+}
+
+fn line(text: &str) -> anyhow::Result<()> {
+    render::print_line(&render::terminal_safe(text))
+}
+
+fn print_guess(guess: &Guess) -> anyhow::Result<()> {
+    let mut table =
+        Table::new(&[("  genre", Align::Left), ("probability", Align::Right), ("rests on", Align::Left)]);
+    for share in guess.shares.iter().filter(|share| share.probability >= 2.0 * SMALLEST_SHARE) {
+        let basis = match share.basis {
+            Basis::Labels => "labelled tracks",
+            Basis::Tags => "tags only",
+        };
+        table.row([format!("  {}", share.genre), percent(share.probability), basis.to_owned()]);
+    }
+    table.print()
+}
+
+fn print_votes(votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
+    let others = votes.shares.iter().skip(1).filter(|share| share.share >= SMALLEST_SHARE);
+    let others: Vec<String> =
+        others.map(|share| format!("{} {}", share.genre, percent(share.share))).collect();
+    if !others.is_empty() {
+        line(&format!("  then: {}", others.join(", ")))?;
+    }
+    let voters = count(votes.count as u64, "labelled track");
+    line(&format!(
+        "  {voters} voted, nearest first; a weight falls by a factor e with each 0.1 of similarity"
+    ))?;
+    print_voters(evidence)
+}
+
+fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyhow::Result<()> {
+    line(&format!("  together:   {}", shares(&prediction.probabilities)))?;
+    if !prediction.head.is_empty() {
+        line(&format!("  head:       {}", shares(&prediction.head)))?;
+    }
+    line(&format!("  neighbours: {}", shares(&prediction.votes.shares)))?;
+    line(&format!("  stranger than {} of the library's own tracks", percent(prediction.novelty)))?;
+    let voters = count(prediction.votes.count as u64, "labelled track");
+    let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
+    line(&format!(
+        "  {voters} voted; the {} with most weight ({} of it) are listed, nearest first",
+        evidence.len(),
+        percent(weight)
+    ))?;
+    line("  a weight is by nearness in what tells the genres apart; similarity is in all that is heard")?;
+    print_voters(evidence)
+}
+
+fn shares(list: &[GenreShare]) -> String {
+    let worth = list.iter().filter(|share| share.share >= SMALLEST_SHARE).take(4);
+    worth.map(|share| format!("{} {}", share.genre, percent(share.share))).collect::<Vec<_>>().join(", ")
+}
+
+fn print_voters(evidence: &[Evidence]) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("  voter", Align::Left),
+        ("genre", Align::Left),
+        ("similarity", Align::Right),
+        ("weight", Align::Right),
+        ("path", Align::Left),
+    ]);
+    for voter in evidence {
+        let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
+        table.row([
+            format!("  {}", voter.display),
+            genres.join(", "),
+            format!("{:.3}", voter.similarity),
+            percent(voter.weight),
+            lossy(&voter.path),
+        ]);
+    }
+    table.print()
+}
+
+fn percent(share: f32) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+fn json(answer: &GenreAnswer) -> AnswerJson<'_> {
+    fn map(list: &[GenreShare]) -> BTreeMap<&str, f32> {
+        list.iter().map(|share| (share.genre.name(), share.share)).collect()
+    }
+    let (mut source, mut prediction, mut guess, mut votes) = ("neighbours", None, None, None);
+    match &answer.finding {
+        Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),
+        Finding::Vote { votes: said, .. } => votes = Some(said),
+        Finding::Head { prediction: said, .. } => {
+            (source, prediction, votes) = ("head", Some(said), Some(&said.votes));
+        }
+    }
+    AnswerJson {
+        path: lossy(&answer.path),
+        source,
+        genre: answer.genre(),
+        best: answer.best(),
+        probability: answer.probability(),
+        unknown: answer.unknown(),
+        kin: prediction.filter(|p| p.unknown.is_some()).map(|p| p.kin()).unwrap_or_default(),
+        novelty: prediction.map(|p| p.novelty),
+        confidence: prediction.map(|p| p.confidence),
+        agreement: prediction.map(|p| p.agreement),
+        summary: answer.summary(),
+        probabilities: match (prediction, guess) {
+            (Some(prediction), _) => Some(map(&prediction.probabilities)),
+            (None, guess) => {
+                guess.map(|g| g.shares.iter().map(|s| (s.genre.name(), s.probability)).collect())
+            }
+        },
+        basis: guess.map(|guess| guess.shares.iter().map(|s| (s.genre.name(), s.basis)).collect()),
+        head: prediction.map(|p| map(&p.head)),
+        votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
+        voters: votes.map_or(0, |votes| votes.count),
+        evidence: answer
+            .evidence()
+            .iter()
+            .map(|voter| EvidenceJson {
+                path: lossy(&voter.path),
+                genre: voter.genres.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                similarity: voter.similarity,
+                weight: voter.weight,
+                artist: voter.artist.clone(),
+            })
+            .collect(),
+    }
+}

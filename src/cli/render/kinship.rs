@@ -1,0 +1,29 @@
+//! How near the genres lie to each other, as a table.
+
+use super::{Align, Table};
+use crate::genre::Kinship;
+
+/// Kin named per genre in the overview.
+const KIN: usize = 3;
+
+/// Prints the overview of all genres.
+pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("genre", Align::Left),
+        ("tracks", Align::Right),
+        ("cohesion", Align::Right),
+        ("nearest genres (distance, 0 to 1)", Align::Left),
+    ]);
+    for genre in &kinship.genres {
+        let kin: Vec<String> =
+            genre.nearest.iter().take(KIN).map(|kin| format!("{} {:.2}", kin.genre, kin.distance)).collect();
+        let cells = [
+            genre.genre.to_string(),
+            genre.tracks.to_string(),
+            format!("{:.2}", genre.cohesion),
+            kin.join(", "),
+        ];
+        table.row(cells);
+    }
+    table.print()
+}

@@ -1,0 +1,132 @@
+//! The answer of `similar`, as the demo shows it too.
+
+use serde::Serialize;
+
+use super::track::{lossy, print_playlist, title};
+use super::{Align, Table, clock};
+use crate::cli::args::{ListFormat, ListOutput};
+use crate::engine::{Seed, SimilarTrack, meta};
+use crate::explore::TrackMeta;
+use crate::genre::Taxonomy;
+use crate::track::TrackId;
+
+/// The documented JSON of `similar`.
+#[derive(Serialize)]
+struct SimilarJson {
+    seeds: Vec<SeedJson>,
+    neighbours: Vec<NeighbourJson>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct SeedJson {
+    pub(crate) id: Option<TrackId>,
+    pub(crate) path: String,
+}
+
+#[derive(Serialize)]
+struct NeighbourJson {
+    rank: usize,
+    id: TrackId,
+    path: String,
+    similarity: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity_to_unlike: Option<f32>,
+    artist: Option<String>,
+    title: Option<String>,
+    genres: Vec<String>,
+}
+
+/// Prints the nearest tracks, in the form that was asked for.
+pub(crate) fn print_neighbours(
+    seeds: &[Seed],
+    neighbours: &[SimilarTrack],
+    output: &ListOutput,
+) -> anyhow::Result<()> {
+    match output.format {
+        ListFormat::Table if neighbours.iter().any(|found| found.unlike.is_some()) => {
+            let mut table = Table::new(&[
+                ("", Align::Right),
+                ("similarity", Align::Right),
+                ("to the unlike", Align::Right),
+                ("artist", Align::Left),
+                ("title", Align::Left),
+                ("genre", Align::Left),
+                ("path", Align::Left),
+            ]);
+            for (i, SimilarTrack { track, similarity, unlike }) in neighbours.iter().enumerate() {
+                table.row([
+                    (i + 1).to_string(),
+                    format!("{similarity:.3}"),
+                    unlike.map_or_else(String::new, |unlike| format!("{unlike:.3}")),
+                    track.tags.artist.clone().unwrap_or_default(),
+                    title(track),
+                    track.tags.genres.join(", "),
+                    lossy(&track.path),
+                ]);
+            }
+            table.print()
+        }
+        ListFormat::Table => {
+            let mut table = Table::new(&[
+                ("", Align::Right),
+                ("similarity", Align::Right),
+                ("artist", Align::Left),
+                ("title", Align::Left),
+                ("genre", Align::Left),
+                ("time", Align::Right),
+                ("path", Align::Left),
+            ]);
+            for (i, SimilarTrack { track, similarity, .. }) in neighbours.iter().enumerate() {
+                table.row([
+                    (i + 1).to_string(),
+                    format!("{similarity:.3}"),
+                    track.tags.artist.clone().unwrap_or_default(),
+                    title(track),
+                    track.tags.genres.join(", "),
+                    clock(track.audio.seconds),
+                    track.path.to_string_lossy().into_owned(),
+                ]);
+            }
+            table.print()
+        }
+        ListFormat::Json => super::print_json(&SimilarJson {
+            seeds: seeds.iter().map(|seed| SeedJson { id: seed.track, path: lossy(&seed.path) }).collect(),
+            neighbours: neighbours
+                .iter()
+                .enumerate()
+                .map(|(i, SimilarTrack { track, similarity, unlike })| NeighbourJson {
+                    rank: i + 1,
+                    id: track.id,
+                    path: lossy(&track.path),
+                    similarity: *similarity,
+                    similarity_to_unlike: *unlike,
+                    artist: track.tags.artist.clone(),
+                    title: track.tags.title.clone(),
+                    genres: track.tags.genres.clone(),
+                })
+                .collect(),
+        }),
+        ListFormat::Csv => super::print_csv(
+            ["rank", "id", "path", "similarity", "artist", "title", "genres"],
+            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, similarity, .. })| {
+                [
+                    (i + 1).to_string(),
+                    track.id.to_string(),
+                    lossy(&track.path),
+                    format!("{similarity:.6}"),
+                    track.tags.artist.clone().unwrap_or_default(),
+                    track.tags.title.clone().unwrap_or_default(),
+                    track.tags.genres.join(";"),
+                ]
+            }),
+        ),
+        ListFormat::M3u8 => {
+            let metas: Vec<TrackMeta> =
+                neighbours.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
+            print_playlist(&metas, output.relative_to.as_deref())
+        }
+        ListFormat::Paths => {
+            super::print_paths(neighbours.iter().map(|found| found.track.path.as_path()), output.null)
+        }
+    }
+}

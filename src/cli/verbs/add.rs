@@ -1,0 +1,63 @@
+//! `voisin add`.
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+
+use crate::audio::is_audio_candidate;
+use crate::cli::Ending;
+use crate::cli::add_files::{RunOptions, add_files};
+use crate::cli::args::{AddArgs, WindowCount};
+use crate::cli::context::Context;
+use crate::engine::WindowPlan;
+use crate::library::{OpenMode, scan};
+
+pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
+    let mut paths = Vec::new();
+    for path in args.paths {
+        if path.as_os_str() == "-" {
+            let mut list = Vec::new();
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut list)
+                .context("cannot read the list on standard input")?;
+            if args.null {
+                // A list of one name need not end in NUL, and the name may hold a line end.
+                list.push(0);
+            }
+            paths.extend(scan::split_list(&list));
+        } else {
+            paths.push(path);
+        }
+    }
+    let found = scan::scan(&paths, &is_audio_candidate);
+    for problem in &found.problems {
+        context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
+    }
+    for folder in &found.skipped_folders {
+        context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
+    }
+    let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
+    let mut engine = context.open_engine_to_change(mode)?;
+    if let Some(count) = args.windows {
+        let plan = match count {
+            WindowCount::All => WindowPlan::All,
+            WindowCount::Spread(n) => WindowPlan::Spread(n),
+        };
+        let before = engine.windows_setting()?;
+        if before != plan && engine.library().status()?.tracks > 0 && !args.force {
+            context.console.note(
+                "tracks that are in the library keep the windows they were added with; --force listens again",
+            );
+        }
+        if !args.dry_run {
+            engine.set_windows_setting(plan)?;
+        }
+    }
+    let options = RunOptions { force: args.force, retry: false, dry_run: args.dry_run, format: args.format };
+    let ending = add_files(context, &mut engine, &found.files, options)?;
+    if ending == Ending::Fine && !found.problems.is_empty() {
+        return Ok(Ending::Partial);
+    }
+    Ok(ending)
+}

@@ -1,0 +1,169 @@
+//! `voisin bench`: what this machine does in a second, so that people know what to expect.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::base::random::Random;
+use anyhow::Context as _;
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::audio;
+use crate::cli::Ending;
+use crate::cli::args::{BenchArgs, BenchKind, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render;
+use crate::encoder::{Architecture, Encoder, EncoderOptions};
+use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant};
+use crate::index::{IndexOptions, SearchParams, VectorIndex};
+use crate::track::TrackId;
+
+pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending> {
+    let seconds = Duration::from_secs_f64(args.seconds.clamp(0.1, 600.0));
+    let result = match args.what {
+        BenchKind::Encoder => encoder(context, args, seconds)?,
+        BenchKind::Mel => mel(context, args, seconds)?,
+        BenchKind::Decode => decode(context, args.file.as_deref(), seconds)?,
+        BenchKind::Search => search(context, args, seconds)?,
+    };
+    match args.format {
+        ReportFormat::Json => render::print_json(&result)?,
+        ReportFormat::Table => {
+            for (name, value) in
+                result.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null())
+            {
+                let text = value.as_f64().filter(|_| value.is_f64()).map_or_else(
+                    || value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned),
+                    |number| format!("{number:.1}"),
+                );
+                render::print_line(&format!("{name:<24} {text}"))?;
+            }
+        }
+    }
+    Ok(Ending::Fine)
+}
+
+/// Runs `work` until the time is over, once before to warm up; work done per second.
+fn rate(seconds: Duration, mut work: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+    work()?;
+    let (start, mut done) = (Instant::now(), 0.0);
+    while start.elapsed() < seconds {
+        done += work()?;
+    }
+    Ok(done / start.elapsed().as_secs_f64())
+}
+
+fn noise(n: usize) -> Vec<f32> {
+    let mut random = Random::new(1);
+    (0..n).map(|_| 2.0 * random.f32() - 1.0).collect()
+}
+
+fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+    let device = context.device_option().resolve()?;
+    let architecture = args.arch;
+    let options = EncoderOptions { precision: context.precision_option(), ..EncoderOptions::default() };
+    let encoder = Encoder::random_with(architecture, 1, &device, &options)?;
+    let config = &encoder.manifest().front_end;
+    let n = args.batch.map_or(32, |n| n as usize);
+    let mels: Vec<f32> = noise(n * config.cells()).iter().map(|x| x * 40.0 - 40.0).collect();
+    let per_second = rate(seconds, || {
+        encoder.encode(&mels, n)?;
+        Ok(n as f64)
+    })?;
+    let window = config.window_samples() as f64 / f64::from(config.sample_rate());
+    Ok(json!({
+        "windows_per_second": per_second,
+        "times_real_time": per_second * window,
+        "architecture": architecture.to_string(),
+        "device": device.description(),
+        "threads": context.threads(),
+        "isa": crate::kernels::isa()?.to_string(),
+        "batch": n,
+        "precision": encoder.precision().to_string(),
+        "note": device.note(),
+    }))
+}
+
+fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+    let config = match args.arch {
+        Architecture::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
+        Architecture::Musicnn | Architecture::Vgg => MelConfig::musicnn(),
+    };
+    let front_end = MelFrontEnd::new(config)?;
+    let config = front_end.config();
+    let samples = noise(config.window_samples());
+    let per_second = rate(seconds, || {
+        (0..context.threads() * 8).into_par_iter().for_each_init(
+            || (front_end.scratch(), vec![0.0; config.cells()]),
+            |(scratch, out), _| front_end.compute_into(&samples, scratch, out),
+        );
+        Ok((context.threads() * 8) as f64)
+    })?;
+    let window = config.window_samples() as f64 / f64::from(config.sample_rate());
+    Ok(json!({
+        "windows_per_second": per_second,
+        "times_real_time": per_second * window,
+        "threads": context.threads(),
+        "isa": crate::kernels::isa()?.to_string(),
+    }))
+}
+
+fn decode(context: &Context, file: Option<&Path>, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+    let file = file.context("bench decode needs a file: voisin bench decode --file song.mp3")?;
+    let info = audio::probe(file)?;
+    let times_real_time = rate(seconds, || {
+        let (waveform, _) = audio::read_all(file, 48_000)?;
+        Ok(waveform.seconds())
+    })?;
+    Ok(json!({
+        "times_real_time": times_real_time,
+        "codec": info.codec,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "threads": 1,
+        "device": format!("CPU, {} threads at hand", context.threads()),
+    }))
+}
+
+fn search(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
+    const DIMENSION: usize = 512;
+    const QUERIES: usize = 200;
+    let n = args.tracks as usize;
+    // Points around a few hundred centres: music clusters, white noise does not.
+    let centres = noise(300 * DIMENSION);
+    let jitter = noise((n + QUERIES) * DIMENSION / 8 + DIMENSION);
+    let row = |i: usize| -> Vec<f32> {
+        let centre = &centres[i * 7 % 300 * DIMENSION..][..DIMENSION];
+        let noise = &jitter[i * DIMENSION / 8..][..DIMENSION];
+        let mut row: Vec<f32> = centre.iter().zip(noise).map(|(c, n)| c + n).collect();
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|x| *x /= norm);
+        row
+    };
+    let vectors: Vec<f32> = (0..n).flat_map(row).collect();
+    let vectors = ndarray::Array2::from_shape_vec((n, DIMENSION), vectors)?;
+    let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
+    let start = Instant::now();
+    let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default())?;
+    let build = start.elapsed().as_secs_f64();
+    let queries: Vec<Vec<f32>> = (n..n + QUERIES).map(row).collect();
+    let mut at = 0;
+    let per_second = rate(seconds, || {
+        for _ in 0..16 {
+            index.search(&queries[at % QUERIES], 10, &SearchParams::default())?;
+            at += 1;
+        }
+        Ok(16.0)
+    })?;
+    let stats = index.stats();
+    Ok(json!({
+        "queries_per_second": per_second,
+        "tracks": n,
+        "dimension": DIMENSION,
+        "mode": stats.mode.name(),
+        "build_seconds": build,
+        "threads": 1,
+        "build_threads": context.threads(),
+        "isa": stats.isa,
+    }))
+}

@@ -1,0 +1,148 @@
+//! `voisin classify`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::write_tags;
+use crate::cli::Ending;
+use crate::cli::args::ClassifyArgs;
+use crate::cli::context::Context;
+use crate::cli::render::{self, answers};
+use crate::cli::seeds::seeds;
+use crate::engine::{
+    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Labelled, Seed,
+};
+use crate::library::{Library, LibraryError};
+
+/// How often answers must be right that are written into files, where nobody says.
+const WRITTEN_PRECISION: f32 = 0.9;
+
+pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    let mut engine = open(context, args)?;
+    let options = ClassifyOptions {
+        labels: args.labels.label_from.clone(),
+        neighbours: args.neighbours.map(|n| n as usize),
+        other_artists: args.other_artists,
+        among: args.among.clone(),
+        precision: args.precision.or(args.write.write_tags.then_some(WRITTEN_PRECISION)),
+        or_share: args.write.write_tags,
+        mode: args.search.mode(),
+    };
+    let embedder = |library: Option<&Library>| context.lazy_embedder(library);
+    let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| tell(context, &news))?;
+    if args.write.write_tags && matches!(classifier, Classifier::FirstGuess(_)) {
+        anyhow::bail!(
+            "a first guess is too unsure to be written into files: give some tracks a genre (tags, --label-from folder or a CSV file) and run \"voisin train genre\" first"
+        );
+    }
+    let mut failed = 0;
+    let answers = match (&classifier, &engine) {
+        (Classifier::FirstGuess(guess), engine) => {
+            first_guesses(context, guess, engine.as_ref(), args, &mut failed)?
+        }
+        (Classifier::Labelled(labelled), Some(engine)) => {
+            let seeds = asked(context, engine, labelled, args, &mut failed)?;
+            labelled.classify(engine, seeds)?
+        }
+        (Classifier::Labelled(_), None) => Vec::new(),
+    };
+    let nobody = answers.iter().any(|answer| answer.best().is_none());
+    match &engine {
+        Some(engine) if args.write.write_tags => failed += write_tags::run(context, engine, &answers, args)?,
+        _ => answers::print(&answers, args.all, args.format)?,
+    }
+    Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })
+}
+
+/// The library; `None` where there is none and files are asked about.
+fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>> {
+    match context.open_engine() {
+        Ok(engine) => Ok(Some(engine)),
+        Err(error) => {
+            let missing = error
+                .downcast_ref::<EngineError>()
+                .is_some_and(|error| matches!(error, EngineError::Library(LibraryError::NotFound { .. })));
+            if missing && !args.all { Ok(None) } else { Err(error) }
+        }
+    }
+}
+
+fn tell(context: &Context, news: &GenreNews) {
+    match news {
+        GenreNews::NeighboursAskedFor => context.console.detail(&news.to_string()),
+        _ if news.is_warning() => context.console.warn(&news.to_string()),
+        _ => context.console.note(&news.to_string()),
+    }
+}
+
+/// The tracks asked about; a name that means nothing is told and counted where others were named beside it.
+fn asked(
+    context: &Context,
+    engine: &Engine,
+    labelled: &Labelled,
+    args: &ClassifyArgs,
+    failed: &mut u64,
+) -> anyhow::Result<Vec<Seed>> {
+    if args.all {
+        return Ok(labelled.tracks().seeds());
+    }
+    each_named(args, failed, |text| seeds(context, engine, std::slice::from_ref(text)))
+}
+
+/// What each name on the command line means, in order.
+fn each_named<T>(
+    args: &ClassifyArgs,
+    failed: &mut u64,
+    mut meaning: impl FnMut(&OsString) -> anyhow::Result<Vec<T>>,
+) -> anyhow::Result<Vec<T>> {
+    let mut all = Vec::new();
+    for text in &args.tracks {
+        match meaning(text) {
+            Ok(found) => all.extend(found),
+            Err(error) if args.tracks.len() == 1 => return Err(error),
+            Err(error) => {
+                render::print_error(&error);
+                *failed += 1;
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Listens to what is named, or to every track of the library.
+fn first_guesses(
+    context: &Context,
+    guess: &FirstGuess,
+    engine: Option<&Engine>,
+    args: &ClassifyArgs,
+    failed: &mut u64,
+) -> anyhow::Result<Vec<GenreAnswer>> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    match engine {
+        Some(engine) if args.all => engine.library().for_each_track(|track| {
+            paths.push(track.path);
+            Ok(())
+        })?,
+        _ => paths = each_named(args, failed, |text| files_named(context, engine, text))?,
+    }
+    let mut answers = Vec::new();
+    for path in &paths {
+        match guess.listen(path) {
+            Ok(answer) => answers.push(answer),
+            Err(error) => {
+                render::print_error(&error.into());
+                *failed += 1;
+            }
+        }
+    }
+    Ok(answers)
+}
+
+fn files_named(context: &Context, engine: Option<&Engine>, text: &OsString) -> anyhow::Result<Vec<PathBuf>> {
+    if text != "-" && (engine.is_none() || Path::new(text).is_file()) {
+        return Ok(vec![PathBuf::from(text)]);
+    }
+    let Some(engine) = engine else { anyhow::bail!("there is no library yet: expected the names of files") };
+    let seeds = seeds(context, engine, std::slice::from_ref(text))?;
+    Ok(seeds.into_iter().map(|seed| seed.path).collect())
+}

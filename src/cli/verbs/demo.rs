@@ -1,0 +1,125 @@
+//! `voisin demo`: the main job on the music that comes with voisin, with a sentence before each step.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::audio::is_audio_candidate;
+use crate::cli::Ending;
+use crate::cli::add_files::{RunOptions, add_files};
+use crate::cli::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::answers;
+use crate::cli::render::kinship::print_kinship;
+use crate::cli::render::neighbours::print_neighbours;
+use crate::cli::render::{self, count};
+use crate::cli::seeds::seeds;
+use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, LabelSource, SimilarOptions};
+use crate::genre::KinshipOptions;
+use crate::library::{OpenMode, scan};
+
+/// Labelled neighbours that vote, and how many of them are shown.
+const VOTERS: usize = 15;
+const SHOWN_VOTERS: usize = 5;
+/// The track whose neighbours are shown.
+const SEED: &str = "library/metal/muldjord-chaos-god.mp3";
+
+pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> {
+    let data = find_data(args.data.as_deref())?;
+    // A folder of one's own stays; a temporary one goes at the end.
+    let temporary = if context.has_library_option() {
+        None
+    } else {
+        Some(tempfile::tempdir().context("cannot make a temporary folder")?)
+    };
+    let own;
+    let context = match &temporary {
+        Some(folder) => {
+            own = context.with_library(folder.path())?;
+            &own
+        }
+        None => context,
+    };
+
+    let library = scan::scan(&[data.join("library")], &is_audio_candidate).files;
+    let held_out = scan::scan(&[data.join("held-out")], &is_audio_candidate).files;
+    if library.is_empty() || held_out.is_empty() {
+        bail!("no demo music in {}: expected the folders library and held-out", data.display());
+    }
+    say(&format!(
+        "voisin listens to {} of free music in six styles (authors and licences: {}).",
+        count(library.len() as u64, "excerpt"),
+        data.join("ATTRIBUTION.md").display()
+    ))?;
+    let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
+    let run = RunOptions { force: false, retry: false, dry_run: false, format: ReportFormat::Table };
+    let ending = add_files(context, &mut engine, &library, run)?;
+    if ending != Ending::Fine {
+        return Ok(ending);
+    }
+
+    say("\n1. What sounds like \"Chaos God\" by Muldjord, a death metal track? The nearest of the library:")?;
+    let seed = OsString::from(data.join(SEED));
+    let seed = seeds(context, &engine, &[seed])?;
+    let options = SimilarOptions { limit: 5, ..SimilarOptions::default() };
+    let neighbours = engine.similar(&seed, &options)?;
+    let output = ListOutput { format: ListFormat::Table, relative_to: None, null: false };
+    print_neighbours(&seed, &neighbours, &output)?;
+
+    say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
+    let options = ClassifyOptions { neighbours: Some(VOTERS), ..ClassifyOptions::default() };
+    let classifier = Classifier::open(Some(&mut engine), &options, |_| Err(EngineError::NoLabels), |_| ())?;
+    let Classifier::Labelled(labelled) = classifier else { return Err(EngineError::NoLabels.into()) };
+    let mut unanswered = false;
+    for (i, file) in held_out.iter().enumerate() {
+        if i > 0 {
+            say("")?;
+        }
+        let seeds = seeds(context, &engine, &[file.path.clone().into_os_string()])?;
+        for mut answer in labelled.classify(&engine, seeds)? {
+            answer.keep_voters(SHOWN_VOTERS);
+            unanswered |= answer.genre().is_none();
+            answers::print_one(&answer)?;
+        }
+    }
+
+    say("\n3. How near do the genres lie to each other? For each, the nearest others:")?;
+    print_kinship(&engine.kinship(&LabelSource::Tags, &KinshipOptions::default())?)?;
+
+    say("\nNow on your own music:")?;
+    for (command, what) in [
+        ("voisin add ~/Music", "listen to a folder; run it again after changes"),
+        ("voisin similar ~/Music/some/track.flac", "what sounds like this?"),
+        ("voisin classify some/new/track.mp3", "which genre is this, and why?"),
+        ("voisin genres", "how do my genres lie?"),
+        ("voisin --help", "everything else"),
+    ] {
+        say(&format!("  {command:<42} {what}"))?;
+    }
+    Ok(if unanswered { Ending::Partial } else { Ending::Fine })
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    render::print_line(&render::terminal_safe(text))
+}
+
+/// The demo's music: where it was said to be, below the current folder, beside the program, or where it was built.
+fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
+    let mut places = vec![PathBuf::from("data/demo")];
+    if let Some(folder) = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)) {
+        places.push(folder.join("data/demo"));
+        places.push(folder.join("../share/voisin/demo"));
+    }
+    places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo"));
+    match places.iter().find(|place| place.join("library").is_dir()) {
+        Some(place) => Ok(place.clone()),
+        None => bail!(
+            "the demo's music was not found (looked for {}): name its folder with --data",
+            places[0].display()
+        ),
+    }
+}

@@ -1,0 +1,181 @@
+//! `voisin duplicates`.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{DuplicatesArgs, TableFormat};
+use crate::cli::context::Context;
+use crate::cli::graph::duplicate_groups;
+use crate::cli::render::track::lossy;
+use crate::cli::render::{self, count};
+use crate::engine::{Collection, Engine, FileListener};
+use crate::explore::TrackMeta;
+use crate::explore::duplicates::{DuplicateGroup, DuplicatePair, Listener};
+use crate::library::StoredFile;
+use crate::track::TrackId;
+
+/// The documented JSON of `duplicates`: a list of these.
+#[derive(Serialize)]
+struct GroupJson {
+    keep: FileJson,
+    why: String,
+    others: Vec<FileJson>,
+    bytes_to_be_won: u64,
+    pairs: Vec<DuplicatePair>,
+}
+
+#[derive(Serialize)]
+struct FileJson {
+    id: TrackId,
+    path: String,
+    codec: String,
+    kilobits_per_second: Option<f64>,
+    seconds: f64,
+    bytes: u64,
+    /// The very same audio, bit for bit, as another file of the group.
+    exact: bool,
+}
+
+impl FileJson {
+    fn describe(&self) -> String {
+        let size = format!("{:.1} MB", self.bytes as f64 / 1e6);
+        match self.kilobits_per_second {
+            _ if self.exact => format!("the same audio, {size}"),
+            Some(rate) => format!("{} at {rate:.0} kbit/s, {size}", self.codec),
+            None => format!("{}, {size}", self.codec),
+        }
+    }
+}
+
+pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine()?;
+    let collection = engine.collection()?;
+    let console = context.console;
+    let listener = FileListener::new(move |pairs, unheard| {
+        // A few take no time.
+        if pairs > 100 {
+            console.note(&format!("listening to {} in doubt", count(pairs as u64, "pair")));
+        }
+        if unheard > 0 {
+            console.note(&format!(
+                "{} less like each other: stored vectors decide alone",
+                count(unheard as u64, "pair")
+            ));
+        }
+    });
+    let listener = (!args.rough).then_some(&listener as &dyn Listener);
+    let similar = duplicate_groups(&mut engine, &collection, listener)?;
+    let groups = with_exact_copies(&engine, &collection, similar)?;
+    match args.format {
+        TableFormat::Json => render::print_json(&groups)?,
+        TableFormat::Csv => render::print_csv(
+            ["group", "keep", "path", "bytes", "exact", "why"],
+            groups.iter().enumerate().flat_map(|(i, group)| {
+                let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+                let row = move |keep: bool, file: &FileJson, why: &str| {
+                    let bytes = file.bytes.to_string();
+                    [
+                        (i + 1).to_string(),
+                        yes(keep),
+                        file.path.clone(),
+                        bytes,
+                        yes(file.exact),
+                        why.to_owned(),
+                    ]
+                };
+                let others = group.others.iter().map(move |other| row(false, other, ""));
+                std::iter::once(row(true, &group.keep, &group.why)).chain(others)
+            }),
+        )?,
+        TableFormat::Table => {
+            for group in &groups {
+                let keep = format!("better: {} ({})", group.keep.path, group.why);
+                render::print_line(&render::terminal_safe(&keep))?;
+                for other in &group.others {
+                    let line = format!("   also: {} ({})", other.path, other.describe());
+                    render::print_line(&render::terminal_safe(&line))?;
+                }
+            }
+            let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
+            let text =
+                format!("{}, {:.1} MB to be won", count(groups.len() as u64, "group"), bytes as f64 / 1e6);
+            render::print_line(&text)?;
+        }
+    }
+    Ok(if groups.is_empty() { Ending::Partial } else { Ending::Fine })
+}
+
+/// Adds the files that hold the very same audio, which the library keeps as one track; most bytes to be won first.
+fn with_exact_copies(
+    engine: &Engine,
+    collection: &Collection,
+    similar: Vec<DuplicateGroup>,
+) -> anyhow::Result<Vec<GroupJson>> {
+    let mut several: HashMap<TrackId, Vec<StoredFile>> = HashMap::new();
+    engine.library().for_each_track(|track| {
+        if track.files.len() > 1 {
+            several.insert(track.id, track.files);
+        }
+        Ok(())
+    })?;
+    // A track's files: the first is what the rest of the library calls it by.
+    let files = |id: TrackId| -> Vec<FileJson> {
+        let Some(row) = collection.row(id) else { return Vec::new() };
+        let track = &collection.meta[row];
+        match several.get(&id) {
+            None => vec![file(track, track.path.clone(), track.bytes, false)],
+            Some(files) => files
+                .iter()
+                .enumerate()
+                .map(|(i, stored)| file(track, lossy(&stored.record.path), stored.record.size, i > 0))
+                .collect(),
+        }
+    };
+    let mut told: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
+    let mut groups = Vec::new();
+    for group in similar {
+        told.extend(group.others.iter().chain([&group.best]));
+        let mut all = group.others.iter().fold(files(group.best), |mut all, &id| {
+            all.extend(files(id));
+            all
+        });
+        if all.len() > 1 {
+            let keep = all.remove(0);
+            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
+            groups.push(GroupJson {
+                keep,
+                why: group.reason,
+                others: all,
+                bytes_to_be_won,
+                pairs: group.pairs,
+            });
+        }
+    }
+    let mut alone: Vec<TrackId> = several.keys().copied().filter(|id| !told.contains(id)).collect();
+    alone.sort_unstable();
+    for id in alone {
+        let mut all = files(id);
+        if all.len() > 1 {
+            let keep = all.remove(0);
+            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
+            let why = "the same audio in each: the file known longest".to_owned();
+            groups.push(GroupJson { keep, why, others: all, bytes_to_be_won, pairs: Vec::new() });
+        }
+    }
+    groups.sort_by(|a, b| b.bytes_to_be_won.cmp(&a.bytes_to_be_won).then(a.keep.id.cmp(&b.keep.id)));
+    Ok(groups)
+}
+
+fn file(track: &TrackMeta, path: String, bytes: u64, exact: bool) -> FileJson {
+    FileJson {
+        id: track.id,
+        path,
+        codec: track.codec.clone(),
+        kilobits_per_second: track.kilobits_per_second(),
+        seconds: track.seconds,
+        bytes,
+        exact,
+    }
+}

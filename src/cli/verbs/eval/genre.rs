@@ -1,0 +1,90 @@
+//! `voisin eval genre`.
+
+use crate::cli::Ending;
+use crate::cli::args::{EvalGenreArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::{self, count};
+use crate::engine::GroupBy;
+use crate::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
+use crate::genre::{FitOptions, LabelledVectors, PredictOptions};
+use crate::track::TrackId;
+
+pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
+    let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
+        let engine = context.open_engine()?;
+        let tracks =
+            engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by, !args.no_windows)?;
+        if tracks.unmatched > 0 {
+            context.console.warn(&format!(
+                "{} of the label file named no track of this library",
+                count(tracks.unmatched as u64, "line")
+            ));
+        }
+        let group = match &args.group_by {
+            GroupBy::File(_) => "group".to_owned(),
+            named => named.to_string(),
+        };
+        return cross_validate(&tracks.set(), &group, args);
+    };
+    let x = read_vectors(vectors)?;
+    let labels = read_labels(labels, x.nrows())?;
+    let groups = match &args.groups {
+        Some(groups) => read_groups(groups, x.nrows())?,
+        None => (0..x.nrows()).collect(),
+    };
+    let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
+    let set =
+        LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
+    let (Some(test), Some(out)) = (&args.test_vectors, &args.predictions) else {
+        let group = if args.groups.is_some() { "group" } else { "track" };
+        return cross_validate(&set, group, args);
+    };
+    let test = read_vectors(test)?;
+    let predict = PredictOptions { precision: args.precision, ..PredictOptions::default() };
+    let (model, rows) = predict_files(&set, &test, out, &fit(args), &predict)?;
+    let quality = model.quality();
+    context.console.note(&format!(
+        "trained on {} rows of {}; {:.1} % right on groups left out (head alone {:.1} %, neighbours alone {:.1} %)",
+        model.tracks(),
+        count(model.genres().len() as u64, "genre"),
+        100.0 * quality.accuracy,
+        100.0 * quality.head_accuracy,
+        100.0 * quality.vote_accuracy
+    ));
+    if args.format == ReportFormat::Json {
+        render::print_json(&serde_json::json!({
+            "predictions": out.to_string_lossy(),
+            "rows": rows,
+            "genres": model.genres(),
+            "quality": quality,
+        }))?;
+    } else {
+        let text = format!("{} written to {}", count(rows as u64, "prediction"), out.display());
+        render::print_line(&render::terminal_safe(&text))?;
+    }
+    Ok(Ending::Fine)
+}
+
+fn fit(args: &EvalGenreArgs) -> FitOptions {
+    FitOptions { min_tracks: args.min_tracks as usize, ..FitOptions::default() }
+}
+
+fn cross_validate(set: &LabelledVectors, group: &str, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
+    let options = EvalOptions {
+        folds: args.folds as usize,
+        repeats: args.repeats as usize,
+        seed: args.seed,
+        fit: fit(args),
+        rivals: !args.no_rivals,
+        group: group.to_owned(),
+    };
+    let report = evaluate_genre(set, &options)?;
+    if let Some(path) = &args.html {
+        render::write_file(path, report.html().as_bytes())?;
+    }
+    match args.format {
+        ReportFormat::Table => render::print(render::terminal_safe(&report.text()).as_bytes())?,
+        ReportFormat::Json => render::print_json(&report)?,
+    }
+    Ok(Ending::Fine)
+}

@@ -1,0 +1,116 @@
+//! `voisin eval genre|retrieval|embedding`.
+
+mod embedding;
+mod genre;
+mod report;
+mod retrieval;
+
+use std::collections::BTreeMap;
+
+use crate::engine::{Engine, GroupBy};
+use crate::genre::Taxonomy;
+use anyhow::bail;
+use ndarray::{Array2, Axis};
+
+use crate::cli::Ending;
+use crate::cli::args::{EvalCommand, EvalOutput};
+use crate::cli::context::Context;
+
+pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<Ending> {
+    match command {
+        EvalCommand::Genre(args) => genre::run(context, args),
+        EvalCommand::Retrieval(args) => retrieval::run(context, args),
+        EvalCommand::Embedding(args) => embedding::run(context, args),
+    }
+}
+
+/// The labelled tracks of a library.
+struct Labelled {
+    /// `[tracks, dimension]`
+    vectors: Array2<f32>,
+    labels: Vec<usize>,
+    /// Names of the labels, most common first.
+    names: Vec<String>,
+    sizes: Vec<usize>,
+    artists: Vec<Option<usize>>,
+    /// Tracks that were left out: without a genre, or of a genre with too few.
+    left_out: usize,
+}
+
+impl Labelled {
+    fn artist_count(&self) -> usize {
+        self.artists.iter().flatten().max().map_or(0, |most| most + 1)
+            + self.artists.iter().filter(|artist| artist.is_none()).count()
+    }
+}
+
+/// Keys of genres that are joined, each with the name of the whole.
+fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut joined = BTreeMap::new();
+    for group in groups {
+        let members: Vec<_> =
+            group.split(',').flat_map(|name| taxonomy.parse(&[name.trim().to_owned()])).collect();
+        if members.len() < 2 {
+            bail!("--join {group}: expected two genres or more, separated by commas");
+        }
+        let whole = members.iter().map(crate::genre::Genre::name).collect::<Vec<_>>().join("/");
+        for member in members {
+            if joined.insert(member.key().to_owned(), whole.clone()).is_some() {
+                bail!("--join names {member} twice");
+            }
+        }
+    }
+    Ok(joined)
+}
+
+/// Collects vectors, first genres and artists.
+fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
+    let joined = joins(&engine.taxonomy()?, &output.join)?;
+    let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist, false)?;
+    let first: Vec<Option<String>> = tracks
+        .labels
+        .iter()
+        .map(|own| {
+            let genre = own.first()?;
+            Some(joined.get(genre.key()).cloned().unwrap_or_else(|| genre.name().to_owned()))
+        })
+        .collect();
+    let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+    for name in first.iter().flatten() {
+        *sizes.entry(name.clone()).or_default() += 1;
+    }
+    sizes.retain(|_, size| *size >= output.min_tracks as usize);
+    let mut order: Vec<(String, usize)> = sizes.into_iter().collect();
+    order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let number: BTreeMap<&str, usize> =
+        order.iter().enumerate().map(|(i, (name, _))| (name.as_str(), i)).collect();
+    let (mut rows, mut labels, mut artists) = (Vec::new(), Vec::new(), Vec::new());
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for (row, facts) in tracks.facts.iter().enumerate() {
+        let Some(&label) = first[row].as_deref().and_then(|name| number.get(name)) else { continue };
+        let artist = facts.artist.as_ref().map(|name| name.trim().to_lowercase());
+        let artist = artist.filter(|name| !name.is_empty());
+        rows.push(row);
+        labels.push(label);
+        artists.push(artist.map(|name| {
+            let next = known.len();
+            *known.entry(name).or_insert(next)
+        }));
+    }
+    if order.len() < 2 {
+        bail!(
+            "found {} of {} tracks or more among {} tracks: expected two, so tag some tracks and run \"voisin add\" again, or give --label-from",
+            crate::cli::render::count(order.len() as u64, "genre"),
+            output.min_tracks,
+            tracks.ids.len()
+        );
+    }
+    Ok(Labelled {
+        left_out: tracks.ids.len() - rows.len(),
+        vectors: tracks.vectors.select(Axis(0), &rows),
+        labels,
+        sizes: order.iter().map(|(_, size)| *size).collect(),
+        names: order.into_iter().map(|(name, _)| name).collect(),
+        artists,
+    })
+}

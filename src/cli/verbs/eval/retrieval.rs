@@ -1,0 +1,246 @@
+//! `voisin eval retrieval`.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use ndarray::Array2;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{labelled, report};
+use crate::audio;
+use crate::cli::Ending;
+use crate::cli::args::{ReportFormat, RetrievalArgs};
+use crate::cli::context::Context;
+use crate::cli::render::{self, Align, Table, count, count_with};
+use crate::engine::Engine;
+use crate::eval::degrade::{Degradation, Tools, degrade};
+use crate::eval::plots::bars;
+use crate::eval::retrieval::{RetrievalOptions, Robustness, retrieval, robustness_among};
+
+/// Longer tracks are not copied: a copy is held in memory as a whole.
+const LONGEST_SECONDS: f64 = 1200.0;
+
+/// How copies of one kind fared.
+#[derive(Serialize)]
+struct Kind {
+    degradation: Degradation,
+    name: &'static str,
+    #[serde(flatten)]
+    figures: Option<Robustness>,
+    /// Copies that could not be made or heard.
+    failed: usize,
+    /// Why none was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<&'static str>,
+}
+
+pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<Ending> {
+    let engine = context.open_engine()?;
+    let set = labelled(&engine, &args.output)?;
+    let model = engine.model()?;
+    let options = RetrievalOptions { k: args.neighbours as usize, standardise: args.standardise };
+    let found = retrieval(set.vectors.view(), &set.labels, &set.artists, options)?;
+    let by_label: Vec<(String, usize, f64)> = set
+        .names
+        .iter()
+        .zip(&set.sizes)
+        .zip(&found.by_label)
+        .map(|((name, size), share)| (name.clone(), *size, *share))
+        .collect();
+    let mut interrupted = false;
+    let kinds =
+        if args.robustness { robustness(context, &engine, args, &mut interrupted)? } else { Vec::new() };
+    let summary = format!(
+        "{} of {} by {}, {} left out, {} with a track by another artist; model {} ({})",
+        count(set.labels.len() as u64, "track"),
+        count(set.names.len() as u64, "genre"),
+        count(set.artist_count() as u64, "artist"),
+        set.left_out,
+        found.queries,
+        model.name,
+        model.fingerprint
+    );
+    let figures = [
+        (format!("precision@{}", found.k), found.precision),
+        ("mean average precision".to_owned(), found.average_precision),
+        (format!("{}-NN accuracy", found.k), found.knn_accuracy),
+    ];
+    if let Some(path) = &args.output.report {
+        let mut text = format!("# Neighbours and genres\n\n{}\n\n", report::plain(&summary));
+        let mut rows: Vec<Vec<String>> = figures
+            .iter()
+            .map(|(name, figure)| {
+                vec![name.clone(), format!("{:.3}", figure.mean), format!("{:.3}", figure.spread)]
+            })
+            .collect();
+        rows.push(vec!["precision by chance".to_owned(), format!("{:.3}", found.chance), String::new()]);
+        text.push_str(&report::table(&["figure", "mean", "spread"], &rows));
+        text.push_str("Neighbours are by other artists. Spreads are standard deviations of the means over redraws of the queries.\n\n");
+        text.push_str(&report::table(
+            &["genre", "tracks", "precision"],
+            &by_label
+                .iter()
+                .map(|(name, size, share)| vec![report::plain(name), size.to_string(), format!("{share:.3}")])
+                .collect::<Vec<_>>(),
+        ));
+        text.push_str(&report::picture(path, "genres", "Precision by genre"));
+        let rows: Vec<(String, f64, f64)> =
+            by_label.iter().map(|(name, _, share)| (name.clone(), *share, 0.0)).collect();
+        let mut plots = vec![("genres", bars("Precision by genre", &rows))];
+        if !kinds.is_empty() {
+            text.push_str("## Degraded copies\n\n");
+            text.push_str(&report::table(
+                &["copy", "copies", "find their original first", "mean similarity"],
+                &kinds.iter().map(cells).collect::<Vec<_>>(),
+            ));
+            text.push_str(&report::picture(path, "robustness", "Copies that find their original first"));
+            let rows: Vec<(String, f64, f64)> = kinds
+                .iter()
+                .filter_map(|kind| Some((kind.name.to_owned(), kind.figures?.found, 0.0)))
+                .collect();
+            plots.push(("robustness", bars("Copies that find their original first", &rows)));
+        }
+        report::write(path, &text, &plots)?;
+    }
+    match args.output.format {
+        ReportFormat::Json => render::print_json(&json!({
+            "model": {"name": model.name, "fingerprint": model.fingerprint},
+            "tracks": set.labels.len(),
+            "left_out": set.left_out,
+            "artists": set.artist_count(),
+            "queries": found.queries,
+            "k": found.k,
+            "standardised": args.standardise,
+            "precision": found.precision,
+            "chance": found.chance,
+            "average_precision": found.average_precision,
+            "knn_accuracy": found.knn_accuracy,
+            "genres": by_label
+                .iter()
+                .map(|(name, size, share)| json!({"genre": name, "tracks": size, "precision": share}))
+                .collect::<Vec<_>>(),
+            "robustness": kinds,
+        }))?,
+        ReportFormat::Table => {
+            render::print_line(&render::terminal_safe(&summary))?;
+            for (name, figure) in &figures {
+                render::print_line(&format!("{name} {figure}"))?;
+            }
+            render::print_line(&format!("precision by chance {:.3}", found.chance))?;
+            let mut table =
+                Table::new(&[("genre", Align::Left), ("tracks", Align::Right), ("precision", Align::Right)]);
+            for (name, size, share) in &by_label {
+                table.row([name.clone(), size.to_string(), format!("{share:.3}")]);
+            }
+            table.print()?;
+            if !kinds.is_empty() {
+                let mut table = Table::new(&[
+                    ("copy", Align::Left),
+                    ("copies", Align::Right),
+                    ("original first", Align::Right),
+                    ("similarity", Align::Right),
+                ]);
+                for kind in &kinds {
+                    let [name, copies, found, similarity] = <[String; 4]>::try_from(cells(kind))
+                        .unwrap_or_else(|_| std::array::from_fn(|_| String::new()));
+                    table.row([name, copies, found, similarity]);
+                }
+                table.print()?;
+            }
+        }
+    }
+    Ok(if interrupted {
+        Ending::Interrupted
+    } else if kinds.iter().any(|kind| kind.failed > 0) {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
+}
+
+fn cells(kind: &Kind) -> Vec<String> {
+    let name = kind.name.to_owned();
+    match (kind.figures, kind.skipped) {
+        (Some(figures), _) => vec![
+            name,
+            figures.copies.to_string(),
+            format!("{:.1} %", 100.0 * figures.found),
+            format!("{:.3}", figures.similarity),
+        ],
+        (None, skipped) => vec![name, "0".to_owned(), skipped.unwrap_or("none").to_owned(), String::new()],
+    }
+}
+
+/// Makes copies of some tracks, listens to them, and looks for their originals in the whole library.
+fn robustness(
+    context: &Context,
+    engine: &Engine,
+    args: &RetrievalArgs,
+    interrupted: &mut bool,
+) -> anyhow::Result<Vec<Kind>> {
+    let vectors = engine.library().vectors()?;
+    let mut there: Vec<(usize, PathBuf)> = Vec::new();
+    for (row, id) in vectors.ids.iter().enumerate() {
+        let track = engine.library().track(*id)?;
+        let short = audio::probe(&track.path).is_ok_and(|info| info.seconds() <= LONGEST_SECONDS);
+        if short {
+            there.push((row, track.path));
+        }
+    }
+    let wanted = if args.sample == 0 { there.len() } else { there.len().min(args.sample as usize) };
+    let chosen: Vec<&(usize, PathBuf)> = (0..wanted).map(|i| &there[i * there.len() / wanted]).collect();
+    if chosen.is_empty() {
+        anyhow::bail!("no track of the library can be read: its files are gone, or longer than 20 minutes");
+    }
+    let embedder = context.embedder(Some(engine.library()))?;
+    let plan = engine.windows_setting()?;
+    let tools = Tools::find();
+    let stop = context.stop_on_ctrl_c()?;
+    let folder = tempfile::tempdir()?;
+    let mut kinds = Vec::new();
+    for way in Degradation::ALL {
+        let mut kind = Kind {
+            degradation: way,
+            name: way.name(),
+            figures: None,
+            failed: 0,
+            skipped: tools.can(way).err(),
+        };
+        if let Some(reason) = kind.skipped {
+            context.console.note(&format!("{}: left out, {reason}", way.name()));
+            kinds.push(kind);
+            continue;
+        }
+        context.console.note(&format!(
+            "{}: {}",
+            way.name(),
+            count_with(chosen.len() as u64, "copy", "copies")
+        ));
+        let (mut rows, mut own) = (Vec::new(), Vec::new());
+        for (row, path) in &chosen {
+            if stop.load(Ordering::Relaxed) {
+                *interrupted = true;
+                return Ok(kinds);
+            }
+            let heard = degrade(path, way, folder.path(), tools)
+                .map_err(anyhow::Error::from)
+                .and_then(|copy| Ok((audio::probe(&copy)?, copy)))
+                .and_then(|(info, copy)| Ok(embedder.embed(&copy, &info, plan, None)?));
+            match heard {
+                Ok(heard) => {
+                    rows.extend(heard.vector.into_vec());
+                    own.push(*row);
+                }
+                Err(error) => {
+                    context.console.detail(&format!("{}: {error:#}", path.display()));
+                    kind.failed += 1;
+                }
+            }
+        }
+        let copies = Array2::from_shape_vec((own.len(), vectors.values.ncols()), rows)?;
+        kind.figures = robustness_among(vectors.values.view(), copies.view(), &own).ok();
+        kinds.push(kind);
+    }
+    Ok(kinds)
+}

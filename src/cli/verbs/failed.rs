@@ -1,0 +1,64 @@
+//! `voisin failed`.
+
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{FailedArgs, ListFormat};
+use crate::cli::context::Context;
+use crate::cli::render;
+use crate::cli::render::track::{lossy, print_playlist};
+use crate::engine::Engine;
+use crate::explore::TrackMeta;
+use crate::library::Library;
+use crate::track::TrackId;
+
+/// The documented JSON of `failed`: a list of these.
+#[derive(Serialize)]
+struct FailureJson {
+    path: String,
+    reason: String,
+    attempts: u32,
+}
+
+pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
+    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
+    let failures = engine.library().failures()?;
+    match args.output.format {
+        ListFormat::Table => {
+            // One line a file, reason last: nothing is cut, because the reason is what is asked for.
+            for failure in &failures {
+                let line = format!("{}: {}", failure.path.display(), failure.reason);
+                render::print_line(&render::terminal_safe(&line).replace('\n', " "))?;
+            }
+            if failures.is_empty() {
+                context.console.note("no file has failed");
+            }
+        }
+        ListFormat::Json => {
+            let list: Vec<FailureJson> = failures
+                .iter()
+                .map(|failure| FailureJson {
+                    path: lossy(&failure.path),
+                    reason: failure.reason.clone(),
+                    attempts: failure.attempts,
+                })
+                .collect();
+            render::print_json(&list)?;
+        }
+        ListFormat::Csv => render::print_csv(
+            ["path", "reason", "attempts"],
+            failures
+                .iter()
+                .map(|failure| [lossy(&failure.path), failure.reason.clone(), failure.attempts.to_string()]),
+        )?,
+        ListFormat::M3u8 => {
+            let tracks: Vec<TrackMeta> =
+                failures.iter().map(|failure| TrackMeta::of_file(TrackId(0), &failure.path)).collect();
+            print_playlist(&tracks, args.output.relative_to.as_deref())?;
+        }
+        ListFormat::Paths => {
+            render::print_paths(failures.iter().map(|failure| failure.path.as_path()), args.output.null)?;
+        }
+    }
+    Ok(Ending::Fine)
+}

@@ -1,0 +1,132 @@
+//! `voisin genres`.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::cli::Ending;
+use crate::cli::args::{GenresArgs, TableFormat};
+use crate::cli::context::Context;
+use crate::cli::render::kinship::print_kinship;
+use crate::cli::render::{self, Align, Table, count};
+use crate::engine::Engine;
+use crate::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
+use crate::genre::{Genre, GenreKinship, KinshipOptions};
+use crate::track::TrackId;
+
+/// Pixels of a PNG to a unit of the drawing.
+const SCALE: u32 = 2;
+
+pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
+    for path in args.heatmap.iter().chain(&args.dendrogram) {
+        picture_format(path)?;
+    }
+    let engine = context.open_engine()?;
+    let kinship = engine.kinship(&args.labels.source(&engine), &KinshipOptions::default())?;
+    if let Some(path) = &args.heatmap {
+        draw(&kinship_heat_map(&kinship), path)?;
+    }
+    if let Some(path) = &args.dendrogram {
+        draw(&kinship_dendrogram(&kinship), path)?;
+    }
+    match &args.genre {
+        None => match args.format {
+            TableFormat::Table => print_kinship(&kinship)?,
+            TableFormat::Json => render::print_json(&kinship)?,
+            TableFormat::Csv => csv(&kinship.genres.iter().collect::<Vec<_>>())?,
+        },
+        Some(name) => {
+            let wanted = engine.taxonomy()?.genre(name).unwrap_or_else(|| Genre::plain(name));
+            let genre = kinship.of(&wanted)?;
+            match args.format {
+                TableFormat::Table => one(&engine, genre)?,
+                TableFormat::Json => render::print_json(genre)?,
+                TableFormat::Csv => csv(&[genre])?,
+            }
+        }
+    }
+    Ok(Ending::Fine)
+}
+
+/// Whether a picture is to be a PNG (else an SVG); refuses other endings before anything is done.
+fn picture_format(path: &Path) -> anyhow::Result<bool> {
+    match path.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
+        Some("png") => Ok(true),
+        Some("svg") => Ok(false),
+        _ => bail!("{}: expected a name that ends in .svg or .png", path.display()),
+    }
+}
+
+fn draw(scene: &Scene, path: &Path) -> anyhow::Result<()> {
+    let bytes = if picture_format(path)? { scene.png(SCALE)? } else { scene.svg().into_bytes() };
+    crate::cli::render::write_file(path, &bytes)
+}
+
+fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
+    render::print_csv(
+        [
+            "genre",
+            "tracks",
+            "cohesion",
+            "other",
+            "distance",
+            "low",
+            "high",
+            "centroid",
+            "neighbourhood",
+            "votes",
+        ],
+        genres.iter().flat_map(|genre| {
+            genre.nearest.iter().map(|kin| {
+                [
+                    genre.genre.to_string(),
+                    genre.tracks.to_string(),
+                    format!("{:.4}", genre.cohesion),
+                    kin.genre.to_string(),
+                    format!("{:.4}", kin.distance),
+                    format!("{:.4}", kin.low),
+                    format!("{:.4}", kin.high),
+                    format!("{:.4}", kin.centroid),
+                    format!("{:.4}", kin.neighbourhood),
+                    format!("{:.4}", kin.votes),
+                ]
+            })
+        }),
+    )
+}
+
+fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
+    let head =
+        format!("{}: {}, cohesion {:.2}", genre.genre, count(genre.tracks as u64, "track"), genre.cohesion);
+    render::print_line(&render::terminal_safe(&head))?;
+    let mut table = Table::new(&[
+        ("nearest", Align::Left),
+        ("distance", Align::Right),
+        ("95 % interval", Align::Left),
+        ("votes", Align::Right),
+        ("centroids", Align::Right),
+        ("neighbourhoods", Align::Right),
+    ]);
+    for kin in genre.nearest.iter().take(10) {
+        table.row([
+            kin.genre.to_string(),
+            format!("{:.2}", kin.distance),
+            format!("{:.2} to {:.2}", kin.low, kin.high),
+            format!("{:.0} %", 100.0 * kin.votes),
+            format!("{:.2}", kin.centroid),
+            format!("{:.2}", kin.neighbourhood),
+        ]);
+    }
+    table.print()?;
+    let name = |id: TrackId| -> anyhow::Result<String> { Ok(engine.library().track(id)?.display_name()) };
+    for (i, &id) in genre.typical.iter().enumerate() {
+        let label = if i == 0 { "typical:   " } else { "           " };
+        render::print_line(&format!("{label}{}", render::terminal_safe(&name(id)?)))?;
+    }
+    for (i, track) in genre.borderline.iter().enumerate() {
+        let label = if i == 0 { "borderline:" } else { "           " };
+        let text = format!("{label} {} (leans to {})", name(track.track)?, track.towards);
+        render::print_line(&render::terminal_safe(&text))?;
+    }
+    Ok(())
+}

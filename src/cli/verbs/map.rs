@@ -1,0 +1,77 @@
+//! `voisin map`.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, bail};
+
+use crate::base::atomic_file;
+use crate::cli::Ending;
+use crate::cli::args::MapArgs;
+use crate::cli::context::Context;
+use crate::cli::graph::{clustered, neighbour_graph};
+use crate::cli::render::{self, count};
+use crate::explore::clusters::ClusterOptions;
+use crate::explore::layout::{LayoutOptions, layout, place_new};
+use crate::explore::map::{self, MapData, StaticOptions};
+use crate::library::stored_path;
+
+pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
+    let extension = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    if !["html", "png", "svg", "csv"].contains(&extension.as_str()) {
+        bail!("--output ends in \".{extension}\", expected .html, .png, .svg or .csv");
+    }
+    let mut engine = context.open_engine()?;
+    let mut collection = engine.collection()?;
+    let n = collection.ids.len();
+    if n < 3 {
+        bail!("a map needs at least 3 tracks, this library has {n}");
+    }
+    let graph = neighbour_graph(&mut engine, &collection)?;
+    collection.predict_genres(&graph)?;
+    let options = LayoutOptions { seed: args.seed, ..LayoutOptions::default() };
+    // Positions are kept beside the library, so that --update can leave old tracks where they were.
+    let kept_in = engine.library().dir().join("map.json");
+    let known: HashMap<i64, [f32; 2]> = match std::fs::read(&kept_in) {
+        Ok(bytes) if args.update => serde_json::from_slice(&bytes).unwrap_or_default(),
+        _ => HashMap::new(),
+    };
+    if args.update && known.is_empty() {
+        context.console.note("there is no last map to update: all tracks are placed anew");
+    }
+    let positions = if known.is_empty() {
+        layout(collection.vectors.view(), &graph, &options)?
+    } else {
+        let known: Vec<Option<[f32; 2]>> =
+            collection.ids.iter().map(|id| known.get(&id.0).copied()).collect();
+        place_new(&graph, &known, &options)?
+    };
+    let now: HashMap<i64, [f32; 2]> =
+        collection.ids.iter().zip(positions.rows()).map(|(id, at)| (id.0, [at[0], at[1]])).collect();
+    if let Err(error) = atomic_file::write(&kept_in, &serde_json::to_vec(&now)?) {
+        context.console.detail(&format!("positions are not kept: {error}"));
+    }
+    let clustering = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
+    let data = MapData {
+        positions: positions.view(),
+        meta: &collection.meta,
+        graph: &graph,
+        clustering: Some(&clustering),
+    };
+    let title = args.title.clone().unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
+    let picture =
+        StaticOptions { title: title.clone(), colour_by: args.colour_by, ..StaticOptions::default() };
+    let bytes = match extension.as_str() {
+        "html" => {
+            let folder = stored_path(&args.output);
+            map::html(&data, &title, folder.parent(), args.colour_by)?.into_bytes()
+        }
+        "png" => map::png(&data, &picture)?,
+        "svg" => map::svg(&data, &picture)?.into_bytes(),
+        _ => map::csv(&data)?.into_bytes(),
+    };
+    atomic_file::write(&args.output, &bytes)
+        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    let text = format!("{} on {}", count(n as u64, "track"), args.output.display());
+    render::print_line(&render::terminal_safe(&text))?;
+    Ok(Ending::Fine)
+}

@@ -1,0 +1,31 @@
+//! One file a verb: each takes its arguments, asks the library, and hands the answer to `render`.
+
+pub(super) mod add;
+pub(super) mod artists;
+pub(super) mod bench;
+pub(super) mod classify;
+pub(super) mod clusters;
+pub(super) mod completions;
+pub(super) mod demo;
+pub(super) mod duplicates;
+pub(super) mod embed;
+pub(super) mod eval;
+pub(super) mod examine;
+pub(super) mod export;
+pub(super) mod failed;
+pub(super) mod genres;
+pub(super) mod man;
+pub(super) mod map;
+pub(super) mod model;
+pub(super) mod outliers;
+pub(super) mod path;
+pub(super) mod playlist;
+pub(super) mod remove;
+pub(super) mod repair;
+pub(super) mod retry;
+pub(super) mod similar;
+pub(super) mod status;
+pub(super) mod suspects;
+pub(super) mod train;
+pub(super) mod verify;
+mod write_tags;

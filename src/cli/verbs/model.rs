@@ -1,0 +1,143 @@
+//! `voisin model list|show|import|check`.
+
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{ModelCommand, ReportFormat};
+use crate::cli::context::{Context, models_dir_for_display, parse_model};
+use crate::cli::render::{self, Align, Table};
+use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
+
+#[derive(Serialize)]
+struct ModelJson {
+    name: String,
+    architecture: String,
+    dimension: usize,
+    licence: String,
+    location: String,
+    fingerprint: String,
+    description: String,
+}
+
+pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
+    match command {
+        ModelCommand::List { format } => list(context, *format),
+        ModelCommand::Show { name } => show(&chosen(context, name.as_deref())),
+        #[cfg(feature = "import")]
+        ModelCommand::Import { file, name, variant } => import(context, file, name, *variant),
+        ModelCommand::Check { name } => check(context, &chosen(context, name.as_deref())),
+    }
+}
+
+#[cfg(feature = "import")]
+fn import(
+    context: &Context,
+    file: &std::path::Path,
+    name: &str,
+    variant: Option<crate::features::OpenL3Variant>,
+) -> anyhow::Result<Ending> {
+    use anyhow::Context as _;
+
+    let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
+    let (manifest, notes) = crate::encoder::import_model(file, name, variant, &folder)?;
+    for note in notes {
+        context.console.note(&note);
+    }
+    render::print_line(&render::terminal_safe(&format!(
+        "{}: in {}, licence {}; use it with --model {}",
+        manifest.name,
+        folder.display(),
+        manifest.licence,
+        manifest.name
+    )))?;
+    Ok(Ending::Fine)
+}
+
+fn chosen(context: &Context, name: Option<&str>) -> ModelRef {
+    name.or(context.model_option()).map_or_else(ModelRef::default, parse_model)
+}
+
+fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
+    let mut broken = false;
+    let mut found = Vec::new();
+    for entry in models(models_dir().as_deref()) {
+        match entry {
+            Ok(entry) => found.push(ModelJson {
+                name: entry.manifest.name.clone(),
+                architecture: entry.manifest.architecture.to_string(),
+                dimension: entry.manifest.dimension,
+                licence: entry.manifest.licence.clone(),
+                location: match entry.location {
+                    ModelLocation::BuiltIn => "built in".to_owned(),
+                    ModelLocation::File(path) => path.to_string_lossy().into_owned(),
+                },
+                fingerprint: entry.manifest.fingerprint(),
+                description: entry.manifest.description.clone(),
+            }),
+            Err(error) => {
+                render::print_error(&error.into());
+                broken = true;
+            }
+        }
+    }
+    if format == ReportFormat::Json {
+        render::print_json(&found)?;
+    } else {
+        let mut table = Table::new(&[
+            ("name", Align::Left),
+            ("network", Align::Left),
+            ("dimensions", Align::Right),
+            ("licence", Align::Left),
+            ("where", Align::Left),
+            ("description", Align::Left),
+        ]);
+        for model in &found {
+            table.row([
+                &model.name,
+                &model.architecture,
+                &model.dimension.to_string(),
+                &model.licence,
+                &model.location,
+                &model.description,
+            ]);
+        }
+        table.print()?;
+        context.console.note(&format!("your own models: {}", models_dir_for_display()));
+    }
+    Ok(if broken { Ending::Partial } else { Ending::Fine })
+}
+
+fn show(model: &ModelRef) -> anyhow::Result<Ending> {
+    #[derive(Serialize)]
+    struct Shown {
+        fingerprint: String,
+        #[serde(flatten)]
+        manifest: ModelManifest,
+    }
+    let manifest = model.manifest()?;
+    render::print_json(&Shown { fingerprint: manifest.fingerprint(), manifest })?;
+    Ok(Ending::Fine)
+}
+
+/// Loads the weights (which verifies their digest and shapes) and runs the network once on a made-up spectrogram.
+fn check(context: &Context, model: &ModelRef) -> anyhow::Result<Ending> {
+    let device = context.device_option().resolve()?;
+    let encoder = Encoder::load(model, &device)?;
+    let manifest = encoder.manifest();
+    let cells = manifest.front_end.cells();
+    let ramp: Vec<f32> = (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+    let out = encoder.encode(&ramp, 1)?;
+    if out.iter().any(|value| !value.is_finite()) {
+        anyhow::bail!("model {} gives values that are not finite: its weights are of no use", manifest.name);
+    }
+    render::print_line(&format!(
+        "{}: weights verified ({}), {} on {}, {} dimensions, fingerprint {}",
+        manifest.name,
+        &manifest.weights_sha256[..12.min(manifest.weights_sha256.len())],
+        manifest.architecture,
+        device.description(),
+        out.ncols(),
+        manifest.fingerprint()
+    ))?;
+    Ok(Ending::Fine)
+}

@@ -1,0 +1,42 @@
+//! `voisin retry`.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Ending;
+use crate::cli::add_files::{RunOptions, add_files};
+use crate::cli::args::RetryArgs;
+use crate::cli::context::Context;
+use crate::cli::render::count;
+use crate::library::{Failure, FileRecord, OpenMode, stored_path};
+
+pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
+    let below: Vec<PathBuf> = args.paths.iter().map(|path| stored_path(path)).collect();
+    let wanted = |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
+    let failures: Vec<_> =
+        engine.library().failures()?.into_iter().filter(|failure| wanted(&failure.path)).collect();
+    let mut files = Vec::new();
+    let mut gone = Vec::new();
+    for failure in failures {
+        let Failure { path, size, mtime_ns, .. } = failure;
+        match FileRecord::read(&path) {
+            Ok(file) => files.push(file),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                gone.push(path)
+            }
+            // It cannot be looked at today, which is not to say that it is mended.
+            Err(_) => files.push(FileRecord {
+                path,
+                size: size.unwrap_or_default(),
+                mtime_ns: mtime_ns.unwrap_or_default(),
+            }),
+        }
+    }
+    if !gone.is_empty() {
+        engine.library_mut().clear_failures(Some(&gone))?;
+        context.console.note(&format!("{} gone since: forgotten", count(gone.len() as u64, "failed file")));
+    }
+    let run = RunOptions { force: false, retry: true, dry_run: false, format: args.format };
+    add_files(context, &mut engine, &files, run)
+}

@@ -1,0 +1,133 @@
+//! `voisin similar FILE --from TIME --to TIME`: search by a passage.
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::options;
+use crate::cli::Ending;
+use crate::cli::args::{ListFormat, SimilarArgs};
+use crate::cli::context::Context;
+use crate::cli::render::neighbours::SeedJson;
+use crate::cli::render::track::{lossy, print_playlist, title};
+use crate::cli::render::{self, Align, Table, clock};
+use crate::engine::{Engine, SimilarPassage, meta};
+use crate::explore::TrackMeta;
+use crate::genre::Taxonomy;
+use crate::track::TrackId;
+
+/// The documented JSON of a search by passage.
+#[derive(Serialize)]
+struct PassagesJson {
+    seed: SeedJson,
+    from: f64,
+    to: f64,
+    passages: Vec<PassageJson>,
+}
+
+#[derive(Serialize)]
+struct PassageJson {
+    rank: usize,
+    id: TrackId,
+    path: String,
+    from: f32,
+    to: f32,
+    similarity: f32,
+    listened: bool,
+    artist: Option<String>,
+    title: Option<String>,
+}
+
+pub(super) fn run(
+    context: &Context,
+    engine: &Engine,
+    args: &SimilarArgs,
+    from: f64,
+    to: f64,
+) -> anyhow::Result<Ending> {
+    let [seed] = args.seeds.as_slice() else {
+        bail!("--from and --to cut a passage out of one seed, found {}", args.seeds.len());
+    };
+    let embedder = context.embedder(Some(engine.library()))?;
+    let passage = engine.passage(seed, from, to, &embedder)?;
+    let listening = (!args.rough).then_some(&*embedder);
+    let found = engine.similar_passages(&passage, listening, &options(args))?;
+    if found.is_empty() {
+        context.console.note("nothing found: loosen the filters or add more music");
+        return Ok(Ending::Partial);
+    }
+    let unread = found.iter().filter(|found| !found.listened).count();
+    if unread > 0 && !args.rough {
+        context.console.warn(&format!("{unread} files could not be read again: their places are rough"));
+    }
+    match args.output.format {
+        ListFormat::Table => table(&found)?,
+        ListFormat::Json => render::print_json(&PassagesJson {
+            seed: SeedJson { id: passage.seed.track, path: lossy(&passage.seed.path) },
+            from,
+            to,
+            passages: found
+                .iter()
+                .enumerate()
+                .map(|(i, found)| PassageJson {
+                    rank: i + 1,
+                    id: found.track.id,
+                    path: lossy(&found.track.path),
+                    from: found.from,
+                    to: found.to,
+                    similarity: found.similarity,
+                    listened: found.listened,
+                    artist: found.track.tags.artist.clone(),
+                    title: found.track.tags.title.clone(),
+                })
+                .collect(),
+        })?,
+        ListFormat::Csv => render::print_csv(
+            ["rank", "id", "path", "from", "to", "similarity", "artist", "title"],
+            found.iter().enumerate().map(|(i, found)| {
+                [
+                    (i + 1).to_string(),
+                    found.track.id.to_string(),
+                    lossy(&found.track.path),
+                    format!("{:.2}", found.from),
+                    format!("{:.2}", found.to),
+                    format!("{:.6}", found.similarity),
+                    found.track.tags.artist.clone().unwrap_or_default(),
+                    found.track.tags.title.clone().unwrap_or_default(),
+                ]
+            }),
+        )?,
+        ListFormat::M3u8 => {
+            let metas: Vec<TrackMeta> =
+                found.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
+            print_playlist(&metas, args.output.relative_to.as_deref())?;
+        }
+        ListFormat::Paths => {
+            render::print_paths(found.iter().map(|found| found.track.path.as_path()), args.output.null)?;
+        }
+    }
+    Ok(Ending::Fine)
+}
+
+fn table(found: &[SimilarPassage]) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("", Align::Right),
+        ("similarity", Align::Right),
+        ("from", Align::Right),
+        ("to", Align::Right),
+        ("artist", Align::Left),
+        ("title", Align::Left),
+        ("path", Align::Left),
+    ]);
+    for (i, found) in found.iter().enumerate() {
+        table.row([
+            (i + 1).to_string(),
+            format!("{:.3}", found.similarity),
+            clock(f64::from(found.from)),
+            clock(f64::from(found.to)),
+            found.track.tags.artist.clone().unwrap_or_default(),
+            title(&found.track),
+            lossy(&found.track.path),
+        ]);
+    }
+    table.print()
+}

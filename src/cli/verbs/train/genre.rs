@@ -1,0 +1,169 @@
+//! `voisin train genre`.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{ReportFormat, TrainGenreArgs};
+use crate::cli::context::Context;
+use crate::cli::render::track::lossy;
+use crate::cli::render::{self, count};
+use crate::engine::{GenreHead, LabelledTracks};
+use crate::genre::{FitOptions, Genre, HeadOptions, Quality, Settings, Unit};
+
+/// The documented JSON of `train genre`.
+#[derive(Serialize)]
+struct TrainedJson<'a> {
+    path: String,
+    model_fingerprint: &'a str,
+    training_digest: &'a str,
+    labels: &'a str,
+    tracks: usize,
+    genres: &'a [Genre],
+    /// Genres that only neighbours speak for, with their tracks.
+    without_head: Vec<SmallGenre>,
+    quality: &'a Quality,
+    settings: &'a Settings,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct SmallGenre {
+    genre: String,
+    tracks: usize,
+}
+
+pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
+    let engine = context.open_engine()?;
+    let options = FitOptions {
+        min_tracks: args.min_tracks as usize,
+        folds: args.folds as usize,
+        head: HeadOptions { seed: args.seed, ..HeadOptions::default() },
+        ..FitOptions::default()
+    };
+    let start = Instant::now();
+    let (head, tracks) = engine.train_genre(&args.labels.source(&engine), !args.no_windows, &options)?;
+    let seconds = start.elapsed().as_secs_f64();
+    if tracks.unmatched > 0 {
+        context.console.warn(&format!(
+            "{} of the label file named no track of this library",
+            count(tracks.unmatched as u64, "line")
+        ));
+    }
+    let small: Vec<SmallGenre> = head
+        .model
+        .genres_without_head()
+        .into_iter()
+        .map(|genre| SmallGenre {
+            genre: genre.to_string(),
+            tracks: tracks.labels.iter().filter(|own| own.contains(genre)).count(),
+        })
+        .collect();
+    let path = lossy(&engine.genre_model_path());
+    if args.format == ReportFormat::Json {
+        render::print_json(&TrainedJson {
+            path,
+            model_fingerprint: &head.provenance.fingerprint,
+            training_digest: head.model.training_digest(),
+            labels: &head.provenance.labels,
+            tracks: head.model.tracks(),
+            genres: head.model.genres(),
+            without_head: small,
+            quality: head.model.quality(),
+            settings: head.model.settings(),
+            seconds,
+        })?;
+        return Ok(Ending::Fine);
+    }
+    for line in report(&head, &tracks, &small, args.min_tracks, seconds) {
+        render::print_line(&render::terminal_safe(&line))?;
+    }
+    render::print_line(&render::terminal_safe(&format!(
+        "saved:    {path} (model {}, training set {})",
+        short(&head.provenance.fingerprint),
+        short(head.model.training_digest())
+    )))?;
+    Ok(Ending::Fine)
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn report(
+    head: &GenreHead,
+    tracks: &LabelledTracks,
+    small: &[SmallGenre],
+    min_tracks: u32,
+    seconds: f64,
+) -> Vec<String> {
+    let model = &head.model;
+    let (quality, settings) = (model.quality(), model.settings());
+    let mut lines = vec![format!(
+        "trained on {} of {} in {seconds:.1} s (labels from {})",
+        count(model.tracks() as u64, "track"),
+        count(model.genres().len() as u64, "genre"),
+        head.provenance.labels
+    )];
+    let sampled = tracks.labelled().saturating_sub(model.tracks());
+    if sampled > 0 {
+        lines.push(format!(
+            "sampled:  {} more were left out, by whole artists",
+            count(sampled as u64, "labelled track")
+        ));
+    }
+    if settings.members.is_empty() {
+        lines.push(format!(
+            "head:     none: at least two genres of {min_tracks} tracks by several artists are needed; neighbours alone"
+        ));
+    } else {
+        let heads: Vec<String> = settings
+            .members
+            .iter()
+            .map(|member| {
+                let kind = member
+                    .head
+                    .hidden
+                    .map_or_else(|| "logistic regression".to_owned(), |n| format!("perceptron of {n} units"));
+                let unit = if member.unit == Unit::Window { "windows" } else { "tracks" };
+                let transform = format!("{:?}", member.transform).to_lowercase();
+                format!("{kind} on {unit} ({transform}, L2 {})", member.head.l2)
+            })
+            .collect();
+        lines.push(format!("head:     {}", heads.join("; ")));
+    }
+    lines.push(format!(
+        "vote:     {} neighbours, temperature {}, prior correction {}",
+        settings.vote.k, settings.vote.temperature, settings.vote.prior_correction
+    ));
+    let head_alone = if settings.members.is_empty() {
+        String::new()
+    } else {
+        format!("head alone {}, ", percent(quality.head_accuracy))
+    };
+    lines.push(format!(
+        "quality:  {} right on artists left out ({head_alone}neighbours alone {}), calibration error {:.3}",
+        percent(quality.accuracy),
+        percent(quality.vote_accuracy),
+        quality.calibration_error
+    ));
+    if let Some(auc) = quality.novelty_auc {
+        lines.push(format!(
+            "unknown:  a track of a genre left out looks stranger than one of a known genre in {} of pairs",
+            percent(auc)
+        ));
+    }
+    if !settings.members.is_empty() && !small.is_empty() {
+        let names: Vec<String> = small.iter().map(|s| format!("{} ({})", s.genre, s.tracks)).collect();
+        lines.push(format!(
+            "too small: fewer than {min_tracks} tracks, so neighbours alone speak for {}",
+            names.join(", ")
+        ));
+    }
+    lines
+}

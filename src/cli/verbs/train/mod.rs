@@ -1,0 +1,17 @@
+//! `voisin train genre|encoder`.
+
+#[cfg(feature = "train")]
+mod encoder;
+mod genre;
+
+use crate::cli::Ending;
+use crate::cli::args::TrainCommand;
+use crate::cli::context::Context;
+
+pub(crate) fn run(context: &Context, command: &TrainCommand) -> anyhow::Result<Ending> {
+    match command {
+        TrainCommand::Genre(args) => genre::run(context, args),
+        #[cfg(feature = "train")]
+        TrainCommand::Encoder(args) => encoder::run(context, &args.command),
+    }
+}

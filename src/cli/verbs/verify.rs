@@ -1,0 +1,248 @@
+//! `voisin verify`.
+
+use std::path::PathBuf;
+
+use ndarray::ArrayView1;
+use rayon::prelude::*;
+
+use crate::base::text::with_causes;
+use crate::cli::Ending;
+use crate::cli::args::VerifyArgs;
+use crate::cli::context::Context;
+use crate::cli::render::{Align, Table, count};
+use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
+use crate::library::{FileRecord, Leftovers, Library, LibraryError, Track};
+use crate::track::TrackId;
+
+/// How far a component of the index may be from the database's: it keeps 16 bits.
+const INDEX_PRECISION: f32 = 1e-3;
+/// Tracks whose neighbours are compared with the exact search.
+const SAMPLE: usize = 200;
+
+/// A row of the table: what was checked, whether it is sound, what was found.
+type Row = (&'static str, bool, String);
+
+pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending> {
+    let dir = context.library_dir();
+    // For reading: a check changes nothing, not even the cache.
+    let (rows, without_vector) = match Library::open_to_read(&dir) {
+        Ok(library) => look(context, Engine::from_library(library), args.deep)?,
+        Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
+        Err(error) => return Err(error.into()),
+    };
+    let mut table = Table::new(&[("check", Align::Left), ("", Align::Left), ("found", Align::Left)]);
+    for (name, fine, found) in &rows {
+        table.row([*name, if *fine { "ok" } else { "WRONG" }, found.as_str()]);
+    }
+    table.print()?;
+    if without_vector > 0 {
+        let tracks = count(without_vector, "track");
+        context.console.note(&format!("{tracks} to be listened to again by the next add"));
+    }
+    let wrong = rows.iter().any(|(_, fine, _)| !fine);
+    if wrong {
+        context.console.note("run \"voisin repair\"");
+    }
+    Ok(if wrong { Ending::Partial } else { Ending::Fine })
+}
+
+fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<Row>, u64)> {
+    let health = engine.library().check(true)?;
+    let mut rows: Vec<Row> = Vec::new();
+    let findings: Vec<String> = health.findings.iter().map(ToString::to_string).collect();
+    rows.push((
+        "database",
+        findings.is_empty(),
+        if findings.is_empty() {
+            format!("sound; {} finite and of unit norm", count(health.vectors, "vector"))
+        } else {
+            findings.join("; ")
+        },
+    ));
+    if health.vectors > 0 {
+        match look_at_index(&mut engine) {
+            Ok(more) => rows.extend(more),
+            // Vectors that no index takes are in the findings above.
+            Err(EngineError::Index(error)) => rows.push(("index", false, with_causes(&error))),
+            Err(EngineError::Library(error @ LibraryError::DamagedTrack { .. })) => {
+                rows.push(("index", false, format!("not compared: {}", with_causes(&error))));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Err(EngineError::Genre(error)) = engine.genre_head() {
+        rows.push(("genre head", false, with_causes(&error)));
+    }
+    rows.extend(left_behind(&engine.library().leftovers()));
+    if deep {
+        rows.extend(listen_again(context, &engine)?);
+    }
+    Ok((rows, health.without_vector))
+}
+
+/// What killed runs left behind: no damage, and removed by the next run that writes.
+fn left_behind(leftovers: &Leftovers) -> Vec<Row> {
+    const NAMED: usize = 3;
+    let named = |paths: &[PathBuf]| {
+        let names: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+        let more = if paths.len() > NAMED { ", …" } else { "" };
+        format!("{}{more}", names.join(", "))
+    };
+    let mut rows = Vec::new();
+    if !leftovers.temporary.is_empty() {
+        let files = count(leftovers.temporary.len() as u64, "file");
+        let text =
+            format!("{files} of a killed run, removed by the next one: {}", named(&leftovers.temporary));
+        rows.push(("temporary", true, text));
+    }
+    if !leftovers.in_hand.is_empty() {
+        let files = count(leftovers.in_hand.len() as u64, "file");
+        let text = format!("{files} being read by a killed run: {}", named(&leftovers.in_hand));
+        rows.push(("in hand", true, text));
+    }
+    rows
+}
+
+fn look_at_index(engine: &mut Engine) -> Result<Vec<Row>, EngineError> {
+    let refresh = engine.refresh_index()?;
+    let vectors = engine.library().vectors()?;
+    let index = engine.index()?;
+    let unusable = matches!(refresh, IndexRefresh::Built { unusable: true, .. });
+    let same = index.tracks() == vectors.ids;
+    let text = if same { "every track once, nothing else" } else { "differs from the database" };
+    let mut rows = vec![("index", same && !unusable, format!("{text} ({refresh})"))];
+    let differs = |(id, vector): &(&TrackId, ArrayView1<'_, f32>)| {
+        let held = index.vector(**id).unwrap_or_default();
+        let difference = held.iter().zip(vector).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
+        held.len() != vector.len() || difference > INDEX_PRECISION
+    };
+    let pairs: Vec<_> = vectors.ids.iter().zip(vectors.values.rows()).collect();
+    let other = pairs.par_iter().filter(|pair| differs(pair)).count();
+    rows.push((
+        "index vectors",
+        other == 0,
+        if other == 0 {
+            "those of the database".to_owned()
+        } else {
+            format!("{} not as in the database", count(other as u64, "vector"))
+        },
+    ));
+    let checked = index.self_check(SAMPLE.min(vectors.ids.len()))?;
+    rows.push((
+        "self-recall",
+        checked.lost.is_empty(),
+        format!("{} of {} find themselves", checked.tracks - checked.lost.len(), checked.tracks),
+    ));
+    rows.push((
+        "recall@10",
+        checked.recall_at_10 >= 0.99,
+        format!(
+            "{:.4} against the exact search, {}",
+            checked.recall_at_10,
+            count(checked.sample as u64, "track")
+        ),
+    ));
+    Ok(rows)
+}
+
+/// What reading a track's file again found.
+enum Again {
+    /// The same audio.
+    Same(PathBuf),
+    /// No file of it is there.
+    Missing,
+    /// Size or time differ from what was stored: for add to find.
+    Changed,
+    /// Size and time are as stored, but the audio is another or cannot be read.
+    Damaged(PathBuf, String),
+}
+
+/// Reads every file again, and listens to a sample of them.
+fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> {
+    const LISTENED: usize = 20;
+    let tracks = engine.library().tracks()?;
+    let read = |track: &Track| {
+        let Some(file) = track.files.iter().find(|file| file.record.path.is_file()) else {
+            return Again::Missing;
+        };
+        let path = &file.record.path;
+        let unchanged = FileRecord::read(path).is_ok_and(|now| now == file.record);
+        match crate::audio::probe(path) {
+            Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
+            _ if !unchanged => Again::Changed,
+            Ok(_) => Again::Damaged(path.clone(), "its audio is not what was listened to".to_owned()),
+            Err(error) => Again::Damaged(path.clone(), with_causes(&error)),
+        }
+    };
+    let found: Vec<Again> = tracks.par_iter().map(read).collect();
+    let (mut same, mut missing, mut changed, mut damaged) = (0_u64, 0_u64, 0_u64, Vec::new());
+    for one in &found {
+        match one {
+            Again::Same(_) => same += 1,
+            Again::Missing => missing += 1,
+            Again::Changed => changed += 1,
+            Again::Damaged(path, reason) => damaged.push((path, reason)),
+        }
+    }
+    let mut text = format!("{} read again and as they were", count(same, "file"));
+    for (n, what) in
+        [(missing, "not there (voisin remove --missing)"), (changed, "changed since (voisin add)")]
+    {
+        if n > 0 {
+            text += &format!(", {n} {what}");
+        }
+    }
+    if let Some((path, reason)) = damaged.first() {
+        let path = path.display();
+        text += &format!(", {} damaged on the disk, the first {path}: {reason}", damaged.len());
+    }
+    let mut rows = vec![("files", damaged.is_empty(), text)];
+
+    let same: Vec<(&Track, &PathBuf)> = tracks
+        .iter()
+        .zip(&found)
+        .filter_map(|(track, found)| match found {
+            Again::Same(path) => Some((track, path)),
+            _ => None,
+        })
+        .collect();
+    if same.is_empty() {
+        return Ok(rows);
+    }
+    let embedder = context.embedder(Some(engine.library()))?;
+    let (mut compared, mut worst, mut failed) = (0_u64, 1.0_f32, Vec::new());
+    for (track, path) in same.iter().step_by(same.len().div_ceil(LISTENED)) {
+        // Vectors that are missing or damaged are told of elsewhere; windows may have been chosen otherwise for an older track.
+        let (Ok(Some(stored)), Ok(Some(windows))) =
+            (engine.library().vector(track.id), engine.library().windows(track.id))
+        else {
+            continue;
+        };
+        let again = crate::audio::probe(path)
+            .map_err(EngineError::from)
+            .and_then(|info| embedder.embed(path, &info, plan(engine, windows.starts.len())?, None));
+        match again {
+            Ok(again) if again.starts.len() == windows.starts.len() => {
+                let cosine: f32 = stored.iter().zip(again.vector.as_slice()).map(|(a, b)| a * b).sum();
+                worst = worst.min(cosine);
+                compared += 1;
+            }
+            Ok(_) => {}
+            Err(error) => failed.push(with_causes(&error)),
+        }
+    }
+    let mut text = format!("{} listened to again, lowest cosine {worst:.5}", count(compared, "track"));
+    if let Some(first) = failed.first() {
+        text += &format!(", {} failed: {first}", failed.len());
+    }
+    rows.push(("vectors", worst > 0.999 && failed.is_empty(), text));
+    Ok(rows)
+}
+
+/// The windows that a track with `n` of them was listened to with.
+fn plan(engine: &Engine, n: usize) -> Result<WindowPlan, EngineError> {
+    Ok(match engine.windows_setting()? {
+        WindowPlan::Spread(wanted) if n > wanted => WindowPlan::All,
+        other => other,
+    })
+}

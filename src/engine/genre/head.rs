@@ -1,0 +1,184 @@
+//! The trained genre head of a library: made, kept, renewed, and asked.
+
+use std::path::PathBuf;
+
+use ndarray::Array2;
+
+use super::answer::{Finding, GenreAnswer};
+use super::labels::{GroupBy, LabelSource, LabelledTracks, OwnedWindows};
+use crate::engine::{Engine, EngineError, Seed};
+use crate::genre::{FitOptions, GenreModel, PredictOptions, Provenance, QueryVectors, Recipe, WindowVectors};
+use crate::track::{SAME_RECORDING, TrackId};
+
+/// Name of the trained head inside a library's folder.
+pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
+
+/// Share of changed labels from which on `voisin classify` trains again.
+pub const RETRAIN_SHARE: f64 = 0.1;
+
+/// Tracks classified at once, so that their windows fit in memory.
+const BATCH: usize = 1000;
+
+/// A trained head with its origin.
+#[derive(Debug, Clone)]
+pub struct GenreHead {
+    /// The model.
+    pub model: GenreModel,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
+
+impl GenreHead {
+    /// Where its labels came from.
+    pub fn source(&self) -> LabelSource {
+        let Ok(source) = self.provenance.labels.parse();
+        source
+    }
+}
+
+impl Engine {
+    /// Where the trained head is kept.
+    pub fn genre_model_path(&self) -> PathBuf {
+        self.library().dir().join(GENRE_MODEL_FILE)
+    }
+
+    /// Trains a head on the library's labelled tracks, from stored vectors, and keeps it in the library's folder.
+    ///
+    /// - `windows`: try heads trained on windows too
+    pub fn train_genre(
+        &self,
+        source: &LabelSource,
+        windows: bool,
+        options: &FitOptions,
+    ) -> Result<(GenreHead, LabelledTracks), EngineError> {
+        // a relative path means something else from another folder
+        let source = match source {
+            LabelSource::File(path) => {
+                LabelSource::File(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
+            other => other.clone(),
+        };
+        let tracks = self.labelled_tracks(&source, &GroupBy::Artist, windows)?;
+        Ok((self.fit_genre(&tracks, &source, windows, options)?, tracks))
+    }
+
+    fn fit_genre(
+        &self,
+        tracks: &LabelledTracks,
+        source: &LabelSource,
+        windows: bool,
+        options: &FitOptions,
+    ) -> Result<GenreHead, EngineError> {
+        let fingerprint = self.model()?.fingerprint;
+        let (model, _) = GenreModel::fit(&tracks.set(), options)?;
+        let mut provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
+        let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.head.seed);
+        provenance.recipe = Some(Recipe { min_tracks, folds, seed, windows });
+        model.save(&self.genre_model_path(), &provenance)?;
+        Ok(GenreHead { model, provenance })
+    }
+
+    /// Trains a head again on today's labels, as it was asked for the first time.
+    ///
+    /// - `tracks`: with the labels of the head's source
+    pub(super) fn retrain_genre(
+        &self,
+        head: &GenreHead,
+        tracks: &mut LabelledTracks,
+    ) -> Result<GenreHead, EngineError> {
+        let mut options = FitOptions::default();
+        let mut windows = true;
+        if let Some(recipe) = head.provenance.recipe {
+            (options.min_tracks, options.folds, windows) = (recipe.min_tracks, recipe.folds, recipe.windows);
+            options.head.seed = recipe.seed;
+        }
+        if windows {
+            self.read_windows(tracks)?;
+        }
+        self.fit_genre(tracks, &head.source(), windows, &options)
+    }
+
+    /// The trained head, if there is one. An error says why one that is there is of no use.
+    pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
+        let path = self.genre_model_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
+        Ok(Some(GenreHead { model, provenance }))
+    }
+
+    /// Names the genres of tracks by the trained head and the labelled tracks of today.
+    ///
+    /// A track never votes for itself, nor does another copy of it.
+    ///
+    /// - `head`: with today's voters, see [`GenreModel::with_voters`]
+    /// - `other_artists`: tracks of the same artist do not vote
+    pub(super) fn ask_head(
+        &self,
+        head: &GenreModel,
+        tracks: &LabelledTracks,
+        seeds: Vec<Seed>,
+        options: &PredictOptions,
+        other_artists: bool,
+    ) -> Result<Vec<GenreAnswer>, EngineError> {
+        let mut answers = Vec::with_capacity(seeds.len());
+        let mut seeds = seeds.into_iter();
+        loop {
+            let batch: Vec<Seed> = seeds.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(answers);
+            }
+            let dimension = head.dimension();
+            let values = batch.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
+            let vectors =
+                Array2::from_shape_vec((batch.len(), dimension), values).map_err(|_| EngineError::Shape)?;
+            let windows = if head.uses_windows() { self.seed_windows(&batch, dimension)? } else { None };
+            let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
+            let groups: Vec<Option<usize>> = if other_artists {
+                ids.iter().map(|id| Some(tracks.groups[tracks.row((*id)?)?])).collect()
+            } else {
+                Vec::new()
+            };
+            let queries = QueryVectors {
+                windows: windows
+                    .as_ref()
+                    .map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner }),
+                ids: &ids,
+                exclude_groups: &groups,
+                same_recording: Some(SAME_RECORDING),
+                ..QueryVectors::of(vectors.view())
+            };
+            for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
+                let evidence = tracks.evidence(&prediction.votes.voters);
+                let finding = Finding::Head { prediction: Box::new(prediction), evidence };
+                answers.push(GenreAnswer::new(seed, !options.among.is_empty(), finding));
+            }
+        }
+    }
+
+    /// Window vectors of seeds, unit rows, and the seed each belongs to.
+    fn seed_windows(&self, seeds: &[Seed], dimension: usize) -> Result<Option<OwnedWindows>, EngineError> {
+        let stored: Vec<usize> = (0..seeds.len()).filter(|&i| seeds[i].track.is_some()).collect();
+        let ids: Vec<TrackId> = seeds.iter().map(|seed| seed.track.unwrap_or(TrackId(-1))).collect();
+        let (mut values, mut owner) = match self.windows_of(&ids, &stored, usize::MAX)? {
+            Some((vectors, owner)) => (vectors.into_raw_vec_and_offset().0, owner),
+            None => (Vec::new(), Vec::new()),
+        };
+        for (i, seed) in seeds.iter().enumerate() {
+            for row in seed.windows.iter().flat_map(|windows| windows.rows()) {
+                let norm = row.dot(&row).sqrt();
+                if norm.is_finite() && norm > 1e-12 {
+                    values.extend(row.iter().map(|v| v / norm));
+                    owner.push(i);
+                }
+            }
+        }
+        if owner.is_empty() {
+            return Ok(None);
+        }
+        let vectors =
+            Array2::from_shape_vec((owner.len(), dimension), values).map_err(|_| EngineError::Shape)?;
+        Ok(Some((vectors, owner)))
+    }
+}

@@ -1,0 +1,29 @@
+//! How the library's genres lie to each other, and which tracks bear a label that looks wrong.
+
+use super::{GroupBy, LabelSource, LabelledTracks};
+use crate::engine::{Engine, EngineError};
+use crate::genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
+
+impl Engine {
+    /// Measures how near the genres of the library lie, by the vectors of their tracks.
+    ///
+    /// Tracks of one artist never count as each other's neighbours.
+    pub fn kinship(&self, source: &LabelSource, options: &KinshipOptions) -> Result<Kinship, EngineError> {
+        let tracks = self.labelled_tracks(source, &GroupBy::Artist, false)?;
+        Ok(kinship(&tracks.set(), options)?)
+    }
+
+    /// Ranks labelled tracks by how wrong their labels look, worst first.
+    ///
+    /// - `windows`: train on windows too
+    pub fn suspects(
+        &self,
+        source: &LabelSource,
+        windows: bool,
+        options: &FitOptions,
+    ) -> Result<(LabelledTracks, Vec<Suspect>), EngineError> {
+        let tracks = self.labelled_tracks(source, &GroupBy::Artist, windows)?;
+        let found = suspects(&tracks.set(), options)?;
+        Ok((tracks, found))
+    }
+}

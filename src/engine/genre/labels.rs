@@ -1,0 +1,411 @@
+//! Labelled tracks of a library: genres from tags, folders or a file, and who belongs together.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+
+use super::evidence::Evidence;
+use super::path_table::PathTable;
+use crate::engine::{Engine, EngineError, Seed};
+use crate::genre::{Genre, GenreError, LabelledVectors, Spellings, Taxonomy, Voter, WindowVectors};
+use crate::library::{Track, fold};
+use crate::track::TrackId;
+
+/// Name of a user's own synonyms inside a library's folder.
+pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
+
+/// Window vectors read for training, at most; more are thinned evenly within each track.
+const WINDOW_ROWS: usize = 100_000;
+
+/// Window vectors, unit rows, and the row of each one's track.
+pub(super) type OwnedWindows = (Array2<f32>, Vec<usize>);
+
+/// Where genres come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LabelSource {
+    /// The files' genre tags.
+    #[default]
+    Tags,
+    /// The name of the folder a file lies in.
+    Folder,
+    /// A CSV file (tab-separated if it ends in `.tsv`) with the columns `path` (or `file`) and `genre`. An absolute
+    /// path is that file; a relative one is every file whose path ends with it.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for LabelSource {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "tags" => Self::Tags,
+            "folder" => Self::Folder,
+            path => Self::File(PathBuf::from(path)),
+        })
+    }
+}
+
+impl std::fmt::Display for LabelSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tags => f.pad("tags"),
+            Self::Folder => f.pad("folder"),
+            Self::File(path) => f.pad(&path.to_string_lossy()),
+        }
+    }
+}
+
+/// Which tracks must not be on both sides of a split.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum GroupBy {
+    /// Those of one artist; a track without an artist stands alone.
+    #[default]
+    Artist,
+    /// Those of one album of one artist.
+    Album,
+    /// Those in one folder.
+    Folder,
+    /// None: every track stands alone.
+    Track,
+    /// As a CSV file with the columns `path` (or `file`) and `group` says.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for GroupBy {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "artist" => Self::Artist,
+            "album" => Self::Album,
+            "folder" => Self::Folder,
+            "track" => Self::Track,
+            path => Self::File(PathBuf::from(path)),
+        })
+    }
+}
+
+impl std::fmt::Display for GroupBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Artist => f.pad("artist"),
+            Self::Album => f.pad("album"),
+            Self::Folder => f.pad("folder"),
+            Self::Track => f.pad("track"),
+            Self::File(path) => f.pad(&path.to_string_lossy()),
+        }
+    }
+}
+
+/// What is shown of a track to a person.
+#[derive(Debug, Clone)]
+pub struct TrackFacts {
+    /// Its artist, or its album's.
+    pub artist: Option<String>,
+    /// Artist and title, or the file's name.
+    pub display: String,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+/// Every track that has a vector, with its labels and its group; without labels where it has none.
+#[derive(Debug, Clone)]
+pub struct LabelledTracks {
+    /// Who they are, ascending.
+    pub ids: Vec<TrackId>,
+    /// `[tracks, dimension]`, unit rows.
+    pub vectors: Array2<f32>,
+    /// Genres of each track, one spelling per genre.
+    pub labels: Vec<Vec<Genre>>,
+    /// Group of each track, as a number.
+    pub groups: Vec<usize>,
+    /// What else is known of each.
+    pub facts: Vec<TrackFacts>,
+    /// Window vectors of labelled tracks (unit rows) and the row of each one's track, if asked for.
+    pub windows: Option<(Array2<f32>, Vec<usize>)>,
+    /// Lines of a label file that named no file of the library.
+    pub unmatched: usize,
+}
+
+impl LabelledTracks {
+    /// The same as plain numbers, for [`crate::genre`].
+    pub fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
+            ids: &self.ids,
+            vectors: self.vectors.view(),
+            labels: &self.labels,
+            groups: &self.groups,
+            windows: self
+                .windows
+                .as_ref()
+                .map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner }),
+        }
+    }
+
+    /// The row of a track.
+    pub fn row(&self, track: TrackId) -> Option<usize> {
+        self.ids.binary_search(&track).ok()
+    }
+
+    /// Every track as a seed, in the order of the ids.
+    pub fn seeds(&self) -> Vec<Seed> {
+        let rows = self.ids.iter().zip(&self.facts).zip(self.vectors.outer_iter());
+        rows.map(|((&id, facts), vector)| Seed {
+            track: Some(id),
+            path: facts.path.clone(),
+            is_named_file: false,
+            vector: vector.to_vec(),
+            windows: None,
+        })
+        .collect()
+    }
+
+    /// The voters with what is shown of them, in the same order.
+    pub(super) fn evidence(&self, voters: &[Voter]) -> Vec<Evidence> {
+        let known = |voter: &Voter| {
+            let facts = self.facts[self.row(voter.track)?].clone();
+            Some(Evidence {
+                track: voter.track,
+                path: facts.path,
+                display: facts.display,
+                artist: facts.artist,
+                genres: voter.genres.clone(),
+                similarity: voter.similarity,
+                weight: voter.weight,
+            })
+        };
+        voters.iter().filter_map(known).collect()
+    }
+
+    /// Forgets every label but these genres.
+    ///
+    /// # Errors
+    /// No track has one of them.
+    pub(super) fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
+        let known: std::collections::BTreeSet<&Genre> = self.labels.iter().flatten().collect();
+        GenreError::check_among(among, known.into_iter())?;
+        self.labels.iter_mut().for_each(|own| own.retain(|genre| among.contains(genre)));
+        Ok(())
+    }
+
+    /// How many tracks have a label.
+    pub fn labelled(&self) -> usize {
+        self.labels.iter().filter(|genres| !genres.is_empty()).count()
+    }
+}
+
+/// Genres of tracks from one source.
+struct Labeller<'a> {
+    taxonomy: &'a Taxonomy,
+    source: &'a LabelSource,
+    table: Option<PathTable>,
+}
+
+impl<'a> Labeller<'a> {
+    fn new(taxonomy: &'a Taxonomy, source: &'a LabelSource) -> Result<Self, EngineError> {
+        let table = match source {
+            LabelSource::File(file) => Some(PathTable::read(file, "genre")?),
+            LabelSource::Tags | LabelSource::Folder => None,
+        };
+        Ok(Self { taxonomy, source, table })
+    }
+
+    fn genres(&mut self, track: &Track) -> Vec<Genre> {
+        let texts: Vec<String> = match (self.source, &mut self.table) {
+            (LabelSource::Tags, _) => return self.taxonomy.parse(&track.tags.genres),
+            (_, Some(table)) => paths(track).flat_map(|path| table.of(path)).collect(),
+            _ => {
+                // a folder's name is one genre, whatever signs are in it
+                let names = paths(track).filter_map(|path| path.parent()?.file_name());
+                let mut genres: Vec<Genre> = Vec::new();
+                for genre in names.filter_map(|name| self.taxonomy.genre(&name.to_string_lossy())) {
+                    if !genres.contains(&genre) {
+                        genres.push(genre);
+                    }
+                }
+                return genres;
+            }
+        };
+        self.taxonomy.parse(&texts)
+    }
+
+    /// Lines that named no file of the library; an error if none did.
+    fn finish(&self) -> Result<usize, EngineError> {
+        self.table.as_ref().map_or(Ok(0), PathTable::unused)
+    }
+}
+
+fn paths(track: &Track) -> impl Iterator<Item = &Path> {
+    let files = track.files.iter().map(|file| file.record.path.as_path());
+    files.chain(track.files.is_empty().then_some(track.path.as_path()))
+}
+
+impl Engine {
+    /// How genres are spelt: what comes with voisin, and the synonyms in the library's folder if there are any.
+    pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
+        let file = self.library.dir().join(SYNONYMS_FILE);
+        let shipped = Taxonomy::default();
+        Ok(if file.is_file() { shipped.with_user_file(&file)? } else { shipped })
+    }
+
+    /// Where labels come from where nobody says: from where the trained head has them, or the tags if there is none.
+    pub fn label_source(&self) -> LabelSource {
+        match self.genre_head() {
+            Ok(Some(head)) => head.source(),
+            Ok(None) | Err(_) => LabelSource::default(),
+        }
+    }
+
+    /// Reads vectors, labels and groups of all tracks.
+    ///
+    /// - `windows`: read window vectors of labelled tracks too, as far as they are kept
+    pub fn labelled_tracks(
+        &self,
+        source: &LabelSource,
+        group_by: &GroupBy,
+        windows: bool,
+    ) -> Result<LabelledTracks, EngineError> {
+        let taxonomy = self.taxonomy()?;
+        let mut labeller = Labeller::new(&taxonomy, source)?;
+        let mut group_table = match group_by {
+            GroupBy::File(file) => Some(PathTable::read(file, "group")?),
+            _ => None,
+        };
+        let vectors = self.library.vectors()?;
+        if vectors.ids.is_empty() {
+            return Err(EngineError::EmptyLibrary { dir: self.library.dir().to_owned() });
+        }
+        let n = vectors.ids.len();
+        let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
+        let mut groups = vec![0; n];
+        let mut facts: Vec<Option<TrackFacts>> = vec![None; n];
+        let mut numbers: HashMap<String, usize> = HashMap::new();
+        self.library.for_each_track(|track| {
+            let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
+            labels[row] = labeller.genres(&track);
+            let display = track.display_name();
+            let artist = track.main_artist().map(str::to_owned);
+            // NUL cannot stand in a tag or a path, so a track of its own never meets another
+            let alone = || format!("\0{}", track.id);
+            let folded = artist.as_deref().map(fold);
+            let key = match group_by {
+                GroupBy::Artist => folded.unwrap_or_else(alone),
+                GroupBy::Album => match (folded, track.tags.album.as_deref()) {
+                    (Some(artist), Some(album)) => format!("{artist}\0{}", fold(album)),
+                    _ => alone(),
+                },
+                GroupBy::Folder => {
+                    track.path.parent().map_or_else(alone, |p| p.to_string_lossy().into_owned())
+                }
+                GroupBy::Track => alone(),
+                GroupBy::File(_) => group_table
+                    .as_mut()
+                    .and_then(|table| paths(&track).flat_map(|path| table.of(path)).find(|g| !g.is_empty()))
+                    .unwrap_or_else(alone),
+            };
+            let next = numbers.len();
+            groups[row] = *numbers.entry(key).or_insert(next);
+            facts[row] = Some(TrackFacts { artist, display, path: track.path });
+            Ok(())
+        })?;
+        let unmatched = labeller.finish()?;
+        if let Some(table) = &group_table {
+            table.unused()?;
+        }
+        if labels.iter().all(Vec::is_empty) {
+            return Err(EngineError::NoLabels);
+        }
+        // One spelling per genre: the commonest.
+        let spellings = Spellings::count(labels.iter().flatten()).genres();
+        for genre in labels.iter_mut().flatten() {
+            if let Ok(at) = spellings.binary_search(genre) {
+                *genre = spellings[at].clone();
+            }
+        }
+        let facts = facts
+            .into_iter()
+            .map(|known| {
+                known.unwrap_or_else(|| TrackFacts {
+                    artist: None,
+                    display: String::new(),
+                    path: PathBuf::new(),
+                })
+            })
+            .collect();
+        let mut tracks = LabelledTracks {
+            ids: vectors.ids,
+            vectors: vectors.values,
+            labels,
+            groups,
+            facts,
+            windows: None,
+            unmatched,
+        };
+        if windows {
+            self.read_windows(&mut tracks)?;
+        }
+        Ok(tracks)
+    }
+
+    /// Reads the window vectors of labelled tracks, as far as they are kept.
+    pub(super) fn read_windows(&self, tracks: &mut LabelledTracks) -> Result<(), EngineError> {
+        let rows: Vec<usize> = (0..tracks.ids.len()).filter(|&row| !tracks.labels[row].is_empty()).collect();
+        let per_track = WINDOW_ROWS / rows.len().max(1);
+        // with one window a track there is nothing that the track's vector does not say better
+        if per_track > 1 {
+            tracks.windows = self.windows_of(&tracks.ids, &rows, per_track)?;
+        }
+        Ok(())
+    }
+
+    /// Window vectors of some tracks, unit rows, at most `per_track` each; `None` if there are none.
+    ///
+    /// - `rows`: which of `ids`
+    /// - returns: vectors and the row of each one's track
+    pub(super) fn windows_of(
+        &self,
+        ids: &[TrackId],
+        rows: &[usize],
+        per_track: usize,
+    ) -> Result<Option<OwnedWindows>, EngineError> {
+        let (mut values, mut owner, mut dimension) = (Vec::new(), Vec::new(), 0);
+        for &row in rows {
+            let Some(windows) = self.library.windows(ids[row])? else { continue };
+            let n = windows.vectors.nrows();
+            let kept = n.min(per_track);
+            for i in 0..kept {
+                let window = windows.vectors.row(i * n / kept);
+                let norm = window.iter().map(|v| f32::from(*v).powi(2)).sum::<f32>().sqrt();
+                if norm.is_finite() && norm > 1e-12 {
+                    dimension = window.len();
+                    values.extend(window.iter().map(|v| f32::from(*v) / norm));
+                    owner.push(row);
+                }
+            }
+        }
+        if owner.is_empty() {
+            return Ok(None);
+        }
+        let vectors =
+            Array2::from_shape_vec((owner.len(), dimension), values).map_err(|_| EngineError::Shape)?;
+        Ok(Some((vectors, owner)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_as_written() {
+        for (text, source) in [
+            ("tags", LabelSource::Tags),
+            ("folder", LabelSource::Folder),
+            ("x/labels.csv", LabelSource::File("x/labels.csv".into())),
+        ] {
+            let Ok(read) = text.parse::<LabelSource>();
+            assert_eq!((&read, read.to_string()), (&source, text.to_owned()));
+        }
+    }
+}

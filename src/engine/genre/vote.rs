@@ -1,0 +1,90 @@
+//! The vote of labelled neighbours, found by the index or on a graph of all tracks.
+
+use rayon::prelude::*;
+
+use super::evidence::Evidence;
+use super::labels::LabelledTracks;
+use crate::engine::{Collection, Engine, EngineError, Seed};
+use crate::explore::KnnGraph;
+use crate::genre::{LabelledNeighbor, Priors, VoteOptions, Votes, vote};
+use crate::index::{Neighbor, SearchMode};
+use crate::track::is_same_recording;
+
+/// Voters where nobody says how many.
+const VOTERS: usize = 15;
+
+/// How neighbours vote where no head helps them.
+pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
+    VoteOptions { k: neighbours.unwrap_or(VOTERS), ..VoteOptions::default() }
+}
+
+impl Engine {
+    /// Lets the labelled neighbours of a track vote for its genre.
+    ///
+    /// A track never votes for itself, nor does another copy of it. The index must have been opened.
+    ///
+    /// - `priors`: of the labels of `tracks`
+    /// - `other_artists`: tracks of the same artist do not vote
+    pub(super) fn vote(
+        &self,
+        seed: &Seed,
+        tracks: &LabelledTracks,
+        priors: &Priors,
+        options: &VoteOptions,
+        other_artists: bool,
+        mode: SearchMode,
+    ) -> Result<(Votes, Vec<Evidence>), EngineError> {
+        let own_group =
+            seed.track.filter(|_| other_artists).and_then(|own| Some(tracks.groups[tracks.row(own)?]));
+        let votes_here = |neighbor: &Neighbor| {
+            let Some(row) = tracks.row(neighbor.track) else { return false };
+            let itself = seed.track == Some(neighbor.track) || is_same_recording(neighbor.similarity);
+            !tracks.labels[row].is_empty() && !itself && Some(tracks.groups[row]) != own_group
+        };
+        let found = self.search_until(&seed.vector, options.k, mode, None, |mut found| {
+            found.retain(votes_here);
+            Ok(found)
+        })?;
+        let neighbours: Vec<LabelledNeighbor> = found
+            .iter()
+            .filter_map(|neighbor| {
+                let genres = tracks.labels[tracks.row(neighbor.track)?].clone();
+                Some(LabelledNeighbor { track: neighbor.track, similarity: neighbor.similarity, genres })
+            })
+            .collect();
+        let votes = vote(&neighbours, priors, options)?;
+        let evidence = tracks.evidence(&votes.voters);
+        Ok((votes, evidence))
+    }
+}
+
+impl Collection {
+    /// Sets each track's predicted genre: the vote of its labelled neighbours on the graph. A track never votes for
+    /// itself, nor does another copy of it.
+    ///
+    /// - `graph`: of this collection; tracks without a labelled neighbour in it keep no prediction
+    pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<(), EngineError> {
+        let genres = &self.genres;
+        let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
+        let options = vote_options(None);
+        let votes: Vec<Votes> = (0..graph.len().min(genres.len()))
+            .into_par_iter()
+            .map(|row| {
+                let others = graph.row(row).filter(|&(_, similarity)| !is_same_recording(similarity));
+                let voters: Vec<LabelledNeighbor> = others
+                    .map(|(other, similarity)| LabelledNeighbor {
+                        track: self.ids[other],
+                        similarity,
+                        genres: genres[other].clone(),
+                    })
+                    .collect();
+                vote(&voters, &priors, &options)
+            })
+            .collect::<Result<_, _>>()?;
+        for (track, votes) in self.meta.iter_mut().zip(votes) {
+            track.predicted_genre = votes.winner().map(|winner| winner.genre.to_string());
+            track.predicted_probability = votes.winner().map(|winner| winner.share);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,659 @@
+//! One 3×3 convolution by Winograd: filters transformed once, blocks of tiles that stay in cache.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::act::{Shape, c16};
+use super::grad_kernels;
+use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
+use super::norm_kernels;
+use crate::kernels::buffer::{Buffer, Shared};
+use crate::kernels::team::Team;
+use crate::kernels::{Isa, Precision};
+
+/// Tiles of a fused block.
+pub(super) const BLOCK: usize = 28;
+/// Filters (input times output channels) up to which a convolution in training is fused rather than phased, and its
+/// filters' gradient is summed lane by lane.
+pub(super) const SMALL: usize = 128 * 128;
+
+thread_local! {
+    /// A task's V and M.
+    static SCRATCH: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
+
+/// Runs `f` with `len` floats of this thread's scratch, whatever they hold.
+pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with(|scratch| {
+        let mut scratch = scratch.borrow_mut();
+        scratch.reserve(len);
+        f(&mut scratch.as_mut_slice()[..len])
+    })
+}
+
+/// Floats from one position to the next for `len` floats each: an odd number of cache lines, so that
+/// the 36 positions do not fall on the same cache sets.
+pub(super) fn stride(len: usize) -> usize {
+    let lines = len.div_ceil(16);
+    (lines | 1) * 16
+}
+
+/// A 3×3 filter bank in the Winograd domain with its bias.
+#[derive(Debug)]
+pub(super) struct Filters {
+    pub(super) isa: Isa,
+    /// Whether U, and so V, is in bf16 (pairs of input channels side by side).
+    pub(super) half: bool,
+    /// Input and output channels, rounded up to 16.
+    pub(super) k: usize,
+    pub(super) n: usize,
+    /// Output channels that one pass over a block computes.
+    group: usize,
+    u: Buffer,
+    pub(super) bias: Vec<f32>,
+}
+
+impl Filters {
+    /// From `[out][in][3][3]` weights and `out` biases.
+    pub(super) fn new(
+        isa: Isa,
+        precision: Precision,
+        weight: &[f32],
+        bias: &[f32],
+        cin: usize,
+        cout: usize,
+    ) -> Self {
+        let mut filters = Self::empty(isa, precision, c16(cin), c16(cout));
+        filters.bias[..cout].copy_from_slice(bias);
+        filters.set(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
+        filters
+    }
+
+    /// Filters of zeros, for [`Filters::set`] and [`Filters::refresh`].
+    pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
+        let half = precision == Precision::Bf16 && precision.is_available(isa);
+        assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
+        Self { isa, half, k, n, group: 64.min(n), u: Buffer::zeroed(POS * k * n), bias: vec![0.0; n] }
+    }
+
+    /// Where output channel `o` lies in U at the first position and input channel: offset, floats from one position to
+    /// the next, and from one input channel (or pair of them) to the next.
+    fn place(&self, o: usize) -> (usize, usize, usize) {
+        let (depth, width) = (self.depth(), kernels::panel_width(self.isa));
+        let (group, in_group) = (o / self.group, o % self.group);
+        let channels = self.group.min(self.n - group * self.group);
+        let panel = in_group / width;
+        let panel_width = width.min(channels - panel * width);
+        let offset = POS * depth * self.group * group + panel * depth * width + in_group % width;
+        (offset, depth * channels, panel_width)
+    }
+
+    /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
+    pub(super) fn set(
+        &mut self,
+        weight: &[f32],
+        cin: usize,
+        cout: usize,
+        index: impl Fn(usize, usize, usize) -> usize + Sync,
+    ) {
+        let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
+        let (k, half, u) = (self.k, self.half, self.u.share());
+        places.into_par_iter().enumerate().for_each(|(o, (offset, next_position, next_input))| {
+            for i in 0..k {
+                let mut g = [0.0f32; 9];
+                if o < cout && i < cin {
+                    for (tap, g) in g.iter_mut().enumerate() {
+                        *g = weight[index(o, i, tap)];
+                    }
+                }
+                for (position, value) in transform_filter(&g).into_iter().enumerate() {
+                    let row = if half { i / 2 } else { i };
+                    let at = offset + position * next_position + row * next_input;
+                    // SAFETY: every output channel has slots of its own in U, and one task.
+                    let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
+                    *slot = if half {
+                        let bits = u32::from(bf16::from_f32(value).to_bits());
+                        let (low, high) = (slot.to_bits() & 0xffff, slot.to_bits() & 0xffff_0000);
+                        f32::from_bits(if i % 2 == 0 { high | bits } else { bits << 16 | low })
+                    } else {
+                        value
+                    };
+                }
+            }
+        });
+    }
+
+    /// As [`Filters::set`] in f32 and vectorised, for weights that change at every training step.
+    pub(super) fn refresh(
+        &mut self,
+        weight: &[f32],
+        cin: usize,
+        cout: usize,
+        index: impl Fn(usize, usize, usize) -> usize + Sync,
+    ) {
+        assert!(cin == self.k && cout == self.n, "channels are multiples of 16");
+        let (k, isa, half, depth) = (self.k, self.isa, self.half, self.depth());
+        let next_panel = depth * kernels::panel_width(isa);
+        let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
+        let u = self.u.share();
+        places.into_par_iter().enumerate().with_max_len(1).for_each(
+            |(block, (offset, next_position, next_input))| {
+                // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
+                let mut taps = [[[0.0f32; 16]; 9]; 2];
+                for i in 0..k {
+                    for o in 0..16 {
+                        for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
+                            taps[o] = weight[index(block * 16 + o, i, tap)];
+                        }
+                    }
+                    // SAFETY: the 16 outputs' slots of U, which no other task writes.
+                    unsafe {
+                        if !half {
+                            let u = u.skip(offset + i * next_input);
+                            grad_kernels::filter(isa, &taps[i % 2], u, next_position, next_panel, next_input);
+                        } else if i % 2 == 1 {
+                            let u = u.skip(offset + i / 2 * next_input);
+                            grad_kernels::filter_pair(isa, &taps, u, next_position);
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// Floats that a tile's input channels take in V (and an output channel's in U).
+    pub(super) fn depth(&self) -> usize {
+        if self.half { self.k / 2 } else { self.k }
+    }
+
+    fn groups_of_channels(&self) -> usize {
+        self.n.div_ceil(self.group)
+    }
+
+    /// First channel, number of channels and filters of channel group `b`.
+    fn channel_group(&self, b: usize) -> (usize, usize, &[f32]) {
+        let n = self.group.min(self.n - b * self.group);
+        let u = &self.u.as_slice()[POS * self.depth() * self.group * b..];
+        (b * self.group, n, &u[..POS * self.depth() * n])
+    }
+}
+
+/// G g Gᵀ in f64, rounded once.
+fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
+    fn rows(g: [f64; 3]) -> [f64; 6] {
+        let (a, b) = (f64::from(A), f64::from(B));
+        let (a2, b2) = (a * a, b * b);
+        let (na, nb) = (2.0 * a2 * (a2 - b2), 2.0 * b2 * (b2 - a2));
+        let (p, r) = (g[0] + a2 * g[2], g[0] + b2 * g[2]);
+        let (q, s) = (a * g[1], b * g[1]);
+        [g[0] / (a2 * b2), (p + q) / na, (p - q) / na, (r + s) / nb, (r - s) / nb, g[2]]
+    }
+    let mut half = [[0.0; 3]; 6];
+    for x in 0..3 {
+        let column = rows([f64::from(g[x]), f64::from(g[3 + x]), f64::from(g[6 + x])]);
+        for y in 0..6 {
+            half[y][x] = column[y];
+        }
+    }
+    let mut out = [0.0; POS];
+    for y in 0..6 {
+        for (x, value) in rows(half[y]).into_iter().enumerate() {
+            out[y * 6 + x] = value as f32;
+        }
+    }
+    out
+}
+
+/// A convolution's geometry: shapes, tiles and how they are cut into blocks.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) from: Shape,
+    pub(super) to: Shape,
+    pub(super) epilogue: Epilogue,
+    pub(super) tiles: Vec<Tile>,
+}
+
+impl Plan {
+    pub(super) fn new(from: Shape, cout: usize, epilogue: Epilogue) -> Self {
+        let pool = epilogue == Epilogue::ReluPool;
+        let to = if pool { from.pooled(cout) } else { Shape { c: cout, ..from } };
+        Self { from, to, epilogue, tiles: from.tiles(to, pool) }
+    }
+}
+
+/// The evenly cut part `i` of `parts` of `0..len`.
+pub(super) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
+    len * i / parts..len * (i + 1) / parts
+}
+
+/// One block of a fused convolution, with scratch memory of its own.
+pub(super) struct Block<'a> {
+    pub(super) filters: &'a Filters,
+    pub(super) plan: &'a Plan,
+    /// Its tiles.
+    pub(super) tiles: &'a [Tile],
+}
+
+impl Block<'_> {
+    /// Floats of scratch that [`Block::run`] needs.
+    pub(super) fn scratch(&self) -> usize {
+        POS * (self.v_stride() + stride(self.tiles.len() * self.filters.group))
+    }
+
+    fn v_stride(&self) -> usize {
+        stride(self.tiles.len() * self.filters.depth())
+    }
+
+    /// Transform, products and inverse, channel group by channel group, so that `M` stays small.
+    ///
+    /// - `src`: the padded input, `row` floats from one row to the next
+    /// - `dst`: the padded output of the window
+    ///
+    /// # Safety
+    /// Nothing else reads or writes the outputs of these tiles meanwhile.
+    pub(super) unsafe fn run(&self, src: &[f32], row: usize, scratch: &mut [f32], dst: Shared<'_>) {
+        let Self { filters, plan, tiles } = *self;
+        let groups = Groups::new(tiles.len(), filters.isa);
+        let v_stride = self.v_stride();
+        let (v, m) = scratch.split_at_mut(POS * v_stride);
+        let input = Input {
+            src,
+            row,
+            c: plan.from.c,
+            tiles,
+            first: 0,
+            groups,
+            v: Shared::new(v),
+            v_stride,
+            half: filters.half,
+        };
+        // SAFETY: the scratch is this block's alone.
+        unsafe { kernels::input(filters.isa, &input) };
+        for b in 0..filters.groups_of_channels() {
+            let (channel, n, u) = filters.channel_group(b);
+            let m_stride = stride(tiles.len() * n);
+            let gemm = Gemm {
+                k: filters.depth(),
+                n,
+                groups,
+                positions: 0..POS,
+                v,
+                v_stride,
+                u,
+                u_stride: filters.depth() * n,
+                m: Shared::new(m),
+                m_stride,
+                half: filters.half,
+            };
+            // SAFETY: as above.
+            unsafe { kernels::gemm(filters.isa, &gemm) };
+            let output = Output {
+                m,
+                m_stride,
+                n,
+                groups,
+                tiles,
+                first: 0,
+                bias: &filters.bias[channel..],
+                dst: dst.skip(channel),
+                row: plan.to.row(),
+                c: plan.to.c,
+                epilogue: plan.epilogue,
+            };
+            // SAFETY: the tiles are kept apart by the caller.
+            unsafe { kernels::output(filters.isa, &output) };
+        }
+    }
+}
+
+/// Transform, products and inverse of each block of about [`BLOCK`] tiles in one task, for `n` windows
+/// of `src`, into `dst` from window `at` on.
+pub(super) fn fused(
+    team: &Team,
+    filters: &Filters,
+    plan: &Plan,
+    src: Source<'_>,
+    dst: &mut Buffer,
+    at: usize,
+    n: usize,
+    stats: Option<&mut Sums>,
+) {
+    let mut blocks = plan.tiles.len().div_ceil(BLOCK);
+    if stats.is_none() && n * blocks < 8 * team.threads() {
+        // Few tasks: as many for each thread. (Sums are added task by task, so their number must not change.)
+        blocks = (n * blocks).next_multiple_of(team.threads()).div_ceil(n).min(plan.tiles.len());
+    }
+    let target = dst.share();
+    let sums = stats.map(|sums| sums.extend(n * blocks, plan.to.c));
+    team.run(n * blocks, |task| {
+        let (window, block) = (task / blocks, task % blocks);
+        let tiles = &plan.tiles[part(plan.tiles.len(), blocks, block)];
+        let block = Block { filters, plan, tiles };
+        with_scratch(block.scratch(), |scratch| {
+            let dst = target.skip((at + window) * plan.to.len());
+            // SAFETY: each task writes its own tiles of its window and its own sums, and reads what it wrote.
+            unsafe {
+                block.run(src.window(window, plan.from), plan.from.row(), scratch, dst);
+                if let Some(sums) = sums {
+                    let out = sums.slice_mut(task * 2 * plan.to.c..(task + 1) * 2 * plan.to.c);
+                    norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
+                }
+            }
+        });
+    });
+}
+
+/// Sums over tasks, kept apart so that they are added in a fixed order: `[task][2][c]`.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    values: Vec<f32>,
+    used: usize,
+    c: usize,
+}
+
+impl Sums {
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Makes room for `tasks` tasks in all.
+    pub(super) fn room(&mut self, tasks: usize, c: usize) {
+        if self.values.len() < tasks * 2 * c {
+            self.values.resize(tasks * 2 * c, 0.0);
+        }
+    }
+
+    /// Room for `tasks` more.
+    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> Shared<'_> {
+        let start = self.used;
+        self.c = c;
+        self.used += tasks * 2 * c;
+        if self.values.len() < self.used {
+            self.values.resize(self.used, 0.0);
+        }
+        Shared::new(&mut self.values[start..])
+    }
+
+    /// The two totals of every channel.
+    pub(super) fn totals(&self) -> (Vec<f64>, Vec<f64>) {
+        let (mut first, mut second) = (vec![0.0; self.c], vec![0.0; self.c]);
+        for task in self.values[..self.used].chunks_exact(2 * self.c) {
+            let (a, b) = task.split_at(self.c);
+            for i in 0..self.c {
+                first[i] += f64::from(a[i]);
+                second[i] += f64::from(b[i]);
+            }
+        }
+        (first, second)
+    }
+}
+
+/// Padded activations, from a window on.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) buf: &'a Buffer,
+    pub(super) first: usize,
+}
+
+impl<'a> Source<'a> {
+    /// Window `window` of these.
+    pub(super) fn window(self, window: usize, shape: Shape) -> &'a [f32] {
+        &self.buf.as_slice()[(self.first + window) * shape.len()..][..shape.len()]
+    }
+}
+
+/// Tasks of the phased form per window and step: enough that any number of threads has work, few
+/// enough that starting them costs little.
+pub(super) fn phased_parts(plan: &Plan) -> usize {
+    plan.tiles.len().div_ceil(8)
+}
+
+/// Where the phased form leaves its result.
+pub(super) enum Target<'a> {
+    /// Padded activations, from this window on.
+    Act(&'a mut Buffer, usize),
+    /// One maximum per window and channel: `[window][n]`.
+    GlobalMax(&'a mut [f32]),
+}
+
+/// The three steps one after the other over all `n` windows, each step parallel: for layers whose
+/// filters are larger than the cache, so that these are read once per call.
+pub(super) fn phased(
+    team: &Team,
+    filters: &Filters,
+    plan: &Plan,
+    src: Source<'_>,
+    target: Target<'_>,
+    n: usize,
+    work: &mut Buffer,
+    stats: Option<&mut Sums>,
+) {
+    let per_window = plan.tiles.len();
+    let total = per_window * n;
+    let groups = Groups::new(total, filters.isa);
+    let v_stride = stride(total * filters.depth());
+    let m_stride = stride(total * filters.group);
+    let channel_groups = filters.groups_of_channels();
+    work.reserve(POS * (v_stride + m_stride * channel_groups));
+    let (v, m) = work.as_mut_slice().split_at_mut(POS * v_stride);
+    let parts = phased_parts(plan);
+    let slots = Shared::new(v);
+    team.run(n * parts, |task| {
+        let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
+        let input = Input {
+            src: src.window(window, plan.from),
+            row: plan.from.row(),
+            c: plan.from.c,
+            first: window * per_window + tiles.start,
+            tiles: &plan.tiles[tiles],
+            groups,
+            v: slots,
+            v_stride,
+            half: filters.half,
+        };
+        // SAFETY: each task writes the V of its own tiles.
+        unsafe { kernels::input(filters.isa, &input) };
+    });
+    let products = Shared::new(m);
+    team.run(POS * channel_groups, |task| {
+        // One window's V stays in cache, so filters are read in their order in memory; several windows' does not.
+        let (b, position) =
+            if n == 1 { (task / POS, task % POS) } else { (task % channel_groups, task / channel_groups) };
+        let (_, width, u) = filters.channel_group(b);
+        let gemm = Gemm {
+            k: filters.depth(),
+            n: width,
+            groups,
+            positions: position..position + 1,
+            v,
+            v_stride,
+            u,
+            u_stride: filters.depth() * width,
+            m: products.skip(POS * m_stride * b),
+            m_stride,
+            half: filters.half,
+        };
+        // SAFETY: each task writes its own position and channel group of M.
+        unsafe { kernels::gemm(filters.isa, &gemm) };
+    });
+    let m = &*m;
+    let output = |b: usize, window: usize, tiles: Range<usize>, dst| {
+        let (channel, width, _) = filters.channel_group(b);
+        Output {
+            m: &m[POS * m_stride * b..],
+            m_stride,
+            n: width,
+            groups,
+            first: window * per_window + tiles.start,
+            tiles: &plan.tiles[tiles],
+            bias: &filters.bias[channel..],
+            dst,
+            row: plan.to.row(),
+            c: plan.to.c,
+            epilogue: plan.epilogue,
+        }
+    };
+    match target {
+        Target::Act(dst, at) => {
+            let dst = dst.share();
+            let sums = stats.map(|sums| sums.extend(n * parts, plan.to.c));
+            team.run(n * parts, |task| {
+                let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
+                let dst = dst.skip((at + window) * plan.to.len());
+                for b in 0..channel_groups {
+                    let output = output(b, window, tiles.clone(), dst.skip(filters.channel_group(b).0));
+                    // SAFETY: each task writes its own tiles of its window.
+                    unsafe { kernels::output(filters.isa, &output) };
+                }
+                if let Some(sums) = sums {
+                    // SAFETY: reads the tiles that this task wrote; each task has its own sums.
+                    unsafe {
+                        let out = sums.slice_mut(task * 2 * plan.to.c..(task + 1) * 2 * plan.to.c);
+                        let tiles = &plan.tiles[tiles];
+                        norm_kernels::tile_sums(filters.isa, dst, tiles, plan.to.row(), plan.to.c, out);
+                    }
+                }
+            });
+        }
+        Target::GlobalMax(out) => {
+            let channels = filters.n;
+            assert!(out.len() >= n * channels, "one maximum per window and channel");
+            let out = Shared::new(out);
+            team.run(n * channel_groups, |task| {
+                let (window, b) = (task / channel_groups, task % channel_groups);
+                let dst = out.skip(window * channels + filters.channel_group(b).0);
+                // SAFETY: each task writes its own channels of its window.
+                unsafe { kernels::global_max(filters.isa, &output(b, window, 0..per_window, dst)) };
+            });
+        }
+    }
+}
+
+/// [`fused`] or [`phased`], whichever suits the filters' size, by parallel loops of rayon's.
+pub(super) fn convolve(
+    filters: &Filters,
+    plan: &Plan,
+    src: Source<'_>,
+    dst: &mut Buffer,
+    at: usize,
+    n: usize,
+    work: &mut Buffer,
+    sums: Option<&mut Sums>,
+) {
+    let team = Team::rayon();
+    if filters.k * filters.n <= SMALL {
+        fused(&team, filters, plan, src, dst, at, n, sums);
+    } else {
+        phased(&team, filters, plan, src, Target::Act(dst, at), n, work, sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Uniform numbers in [-1, 1), the same on every machine.
+    fn random(seed: u64, len: usize) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    /// The convolution by its definition with zeros around, `[n][out][h][w]`, from `[n][in][h][w]`.
+    fn direct(x: &[f32], weight: &[f32], bias: &[f32], cin: usize, h: usize, w: usize) -> Vec<f32> {
+        let mut out = Vec::new();
+        for x in x.chunks_exact(cin * h * w) {
+            for (filter, bias) in weight.chunks_exact(cin * 9).zip(bias) {
+                for at in 0..h * w {
+                    let mut sum = f64::from(*bias);
+                    for (i, tap) in filter.iter().enumerate() {
+                        let (row, column) = (at / w + i % 9 / 3, at % w + i % 3);
+                        if (1..=h).contains(&row) && (1..=w).contains(&column) {
+                            let x = x[(i / 9 * h + row - 1) * w + column - 1];
+                            sum += f64::from(*tap) * f64::from(x);
+                        }
+                    }
+                    out.push(sum as f32);
+                }
+            }
+        }
+        out
+    }
+
+    /// Maxima of each 2 × 2 places.
+    fn pooled(x: &[f32], h: usize, w: usize) -> Vec<f32> {
+        let mut out = Vec::new();
+        for x in x.chunks_exact(h * w) {
+            for at in 0..(h / 2) * (w / 2) {
+                let corner = at / (w / 2) * 2 * w + at % (w / 2) * 2;
+                let window = [0, 1, w, w + 1].map(|i| x[corner + i]);
+                out.push(window.into_iter().fold(f32::MIN, f32::max));
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn both_forms_equal_the_definition_for_every_shape_and_instruction_set() {
+        // (windows, in, out, rows, columns): odd sizes, one channel, sizes below a tile, many windows.
+        let shapes = [
+            (1, 1, 1, 1, 1),
+            (1, 1, 64, 13, 7),
+            (2, 3, 5, 4, 4),
+            (3, 17, 33, 6, 2),
+            (2, 48, 80, 9, 11),
+            (1, 130, 144, 8, 13),
+            (5, 32, 16, 1, 17),
+            (17, 20, 20, 15, 4),
+        ];
+        for (case, (n, cin, cout, h, w)) in shapes.into_iter().enumerate() {
+            let seed = case as u64 * 10 + 1;
+            let (x, bias) = (random(seed, n * cin * h * w), random(seed + 1, cout));
+            let weight = random(seed + 2, cout * cin * 9);
+            let linear = direct(&x, &weight, &bias, cin, h, w);
+            let relu: Vec<f32> = linear.iter().map(|x| x.max(0.0)).collect();
+            let shape = Shape { h, w, c: c16(cin) };
+            let mut src = Buffer::zeroed(shape.len() * n);
+            for (i, x) in x.iter().enumerate() {
+                let (window, channel, at) = (i / (cin * h * w), i / (h * w) % cin, i % (h * w));
+                let to = window * shape.len() + shape.at(at / w, at % w) + channel;
+                src.as_mut_slice()[to] = *x;
+            }
+            for (epilogue, expected) in [
+                (Epilogue::Linear, linear),
+                (Epilogue::ReluPool, pooled(&relu, h, w)),
+                (Epilogue::Relu, relu),
+            ] {
+                let plan = Plan::new(shape, c16(cout), epilogue);
+                let scale = expected.iter().fold(1e-20f32, |most, x| most.max(x.abs()));
+                for isa in Isa::available() {
+                    let filters = Filters::new(isa, Precision::F32, &weight, &bias, cin, cout);
+                    let (team, source) = (Team::rayon(), Source { buf: &src, first: 0 });
+                    let mut found = [Buffer::zeroed(plan.to.len() * n), Buffer::zeroed(plan.to.len() * n)];
+                    fused(&team, &filters, &plan, source, &mut found[0], 0, n, None);
+                    let target = Target::Act(&mut found[1], 0);
+                    phased(&team, &filters, &plan, source, target, n, &mut Buffer::default(), None);
+                    let [fused, phased] = found.each_ref().map(Buffer::as_slice);
+                    assert_eq!(fused, phased, "{isa} {epilogue:?} case {case}");
+                    for (i, expected) in expected.iter().enumerate() {
+                        let pixels = plan.to.h * plan.to.w;
+                        let (window, channel, at) = (i / (cout * pixels), i / pixels % cout, i % pixels);
+                        let place =
+                            window * plan.to.len() + plan.to.at(at / plan.to.w, at % plan.to.w) + channel;
+                        let error = (fused[place] - expected).abs() / scale;
+                        assert!(error < 1e-4, "{isa} {epilogue:?} case {case}: {error:e}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! AVX-512: 64 products an instruction by VNNI, eight vectors' sign bits an instruction by VPOPCNTDQ.
+
+use std::arch::x86_64::{
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_add_epi64, _mm512_cmple_epu64_mask,
+    _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi32, _mm512_set1_epi8,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_xor_si512,
+};
+
+use super::{ALIGN, BLOCK, BitBlocks, BitMatch, QueryCode};
+
+/// Rows fetched ahead of the one being multiplied.
+const AHEAD: usize = 8;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: &mut [i32]) {
+    match query.len() / ALIGN {
+        4 => dot8_fixed::<4>(plane, ids, query, sum, out),
+        8 => dot8_fixed::<8>(plane, ids, query, sum, out),
+        _ => {
+            for (&id, out) in ids.iter().zip(out) {
+                let row = &plane[id as usize * query.len()..][..query.len()];
+                let mut total = _mm512_setzero_si512();
+                for (row, query) in row.chunks_exact(ALIGN).zip(query.chunks_exact(ALIGN)) {
+                    total = _mm512_dpbusd_epi32(total, load(row), load(query));
+                }
+                *out = _mm512_reduce_add_epi32(total) - 128 * sum;
+            }
+        }
+    }
+}
+
+/// One cache line of a row or a query.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load<T>(chunk: &[T]) -> __m512i {
+    assert!(size_of_val(chunk) >= ALIGN);
+    // SAFETY: the slice holds at least 64 bytes of plain integers.
+    unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) }
+}
+
+/// Rows of `N` cache lines, the query kept in registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: &mut [i32]) {
+    let width = N * ALIGN;
+    let mut q = [_mm512_setzero_si512(); N];
+    for (q, chunk) in q.iter_mut().zip(query.chunks_exact(ALIGN)) {
+        *q = load(chunk);
+    }
+    let fetch = |id: u32| {
+        let at = id as usize * width;
+        if at + width <= plane.len() {
+            for line in 0..N {
+                // SAFETY: inside the plane; and a prefetch does not access memory.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(plane.as_ptr().add(at + line * ALIGN).cast()) };
+            }
+        }
+    };
+    ids.iter().take(AHEAD).for_each(|&id| fetch(id));
+    for (i, (&id, out)) in ids.iter().zip(out).enumerate() {
+        if let Some(&ahead) = ids.get(i + AHEAD) {
+            fetch(ahead);
+        }
+        let row = &plane[id as usize * width..][..width];
+        let mut even = _mm512_setzero_si512();
+        let mut odd = _mm512_setzero_si512();
+        for (line, pair) in row.chunks_exact(2 * ALIGN).enumerate() {
+            even = _mm512_dpbusd_epi32(even, load(&pair[..ALIGN]), q[2 * line]);
+            odd = _mm512_dpbusd_epi32(odd, load(&pair[ALIGN..]), q[2 * line + 1]);
+        }
+        *out = _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd)) - 128 * sum;
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
+    let zero = _mm512_setzero_si512();
+    let (mut high, mut middle, mut cross, mut low) = (zero, zero, zero, zero);
+    let rows = hi.chunks_exact(ALIGN).zip(lo.chunks_exact(ALIGN));
+    let queries = query.hi.chunks_exact(ALIGN).zip(query.lo.chunks_exact(ALIGN));
+    for ((hi, lo), (query_hi, query_lo)) in rows.zip(queries) {
+        let (hi, lo, query_hi, query_lo) = (load(hi), load(lo), load(query_hi), load(query_lo));
+        high = _mm512_dpbusd_epi32(high, hi, query_hi);
+        middle = _mm512_dpbusd_epi32(middle, hi, query_lo);
+        cross = _mm512_dpbusd_epi32(cross, lo, query_hi);
+        low = _mm512_dpbusd_epi32(low, lo, query_lo);
+    }
+    [
+        _mm512_reduce_add_epi32(high) - 128 * query.hi_sum,
+        _mm512_reduce_add_epi32(_mm512_add_epi32(middle, cross)) - 128 * (query.hi_sum + query.lo_sum),
+        _mm512_reduce_add_epi32(low) - 128 * query.lo_sum,
+    ]
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
+    let bias = _mm512_set1_epi8(-128);
+    let (mut total, mut biased) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    for (a, b) in a.chunks_exact(ALIGN).zip(b.chunks_exact(ALIGN)) {
+        let b = _mm512_xor_si512(load(b), bias);
+        total = _mm512_dpbusd_epi32(total, load(a), b);
+        // 128 · b: what the bias of `a` adds.
+        biased = _mm512_dpbusd_epi32(biased, bias, b);
+    }
+    _mm512_reduce_add_epi32(_mm512_sub_epi32(total, biased))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
+    match query.len() {
+        4 => hamming_fixed::<4>(blocks, query, limit, out),
+        8 => hamming_fixed::<8>(blocks, query, limit, out),
+        n => hamming_with(blocks, n, |w| _mm512_set1_epi64(query[w] as i64), limit, out),
+    }
+}
+
+/// `N` words a vector, the query kept in registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+fn hamming_fixed<const N: usize>(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
+    let mut q = [_mm512_setzero_si512(); N];
+    for (q, &word) in q.iter_mut().zip(query) {
+        *q = _mm512_set1_epi64(word as i64);
+    }
+    hamming_with(blocks, N, |w| q[w], limit, out);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+fn hamming_with(
+    blocks: BitBlocks<'_>,
+    per_vector: usize,
+    query: impl Fn(usize) -> __m512i,
+    limit: u32,
+    out: &mut Vec<BitMatch>,
+) {
+    /// Blocks whose matches are gone through together: whether one block has any cannot be foreseen.
+    const TOGETHER: usize = 4;
+    let limit = _mm512_set1_epi64(i64::from(limit));
+    let step = BLOCK * per_vector;
+    let mut distances = [0_u64; TOGETHER * BLOCK];
+    let groups = blocks.words.chunks(TOGETHER * step).zip(blocks.allowed.chunks(TOGETHER));
+    for (g, (words, allowed)) in groups.enumerate() {
+        let mut near = 0_u32;
+        let lanes = distances.chunks_exact_mut(BLOCK);
+        for (b, ((block, &allowed), distances)) in
+            words.chunks_exact(step).zip(allowed).zip(lanes).enumerate()
+        {
+            if allowed == 0 {
+                continue;
+            }
+            let mut counts = _mm512_setzero_si512();
+            for (w, words) in block.chunks_exact(BLOCK).enumerate() {
+                let differing = _mm512_xor_si512(load(words), query(w));
+                counts = _mm512_add_epi64(counts, _mm512_popcnt_epi64(differing));
+            }
+            near |= u32::from(_mm512_cmple_epu64_mask(counts, limit) & allowed) << (b * BLOCK);
+            assert!(distances.len() == BLOCK);
+            // SAFETY: the slice holds 64 bytes.
+            unsafe { _mm512_storeu_si512(distances.as_mut_ptr().cast(), counts) };
+        }
+        while near != 0 {
+            let lane = near.trailing_zeros() as usize;
+            near &= near - 1;
+            let slot = blocks.first_slot + (g * TOGETHER * BLOCK + lane) as u32;
+            out.push(BitMatch { slot, distance: distances[lane] as u32 });
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Which instruction set the kernels use: found at run time, or named by `VOISIN_ISA`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// The environment variable that names an instruction set.
+const VARIABLE: &str = "VOISIN_ISA";
+
+/// Every name that [`Isa`] has on some machine, best first.
+const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
+
+/// An instruction set that this processor has. There is no other way to one than [`Isa::available`] and parsing a
+/// name, which ask the processor; so a kernel that is handed an `Isa` may use it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Isa(Set);
+
+/// The sets that kernels are compiled for on this architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Set {
+    /// 16 lanes, 32 registers: AVX-512 F, BW, DQ and VL; AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx512 {
+        /// VNNI and VPOPCNTDQ, for sums of integers.
+        integers: bool,
+        /// BF16.
+        bf16: bool,
+    },
+    /// 8 lanes, 16 registers: AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 4 lanes, 32 registers.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// Plain Rust that the compiler vectorises for its baseline.
+    Portable,
+}
+
+impl Isa {
+    /// Plain Rust, which every machine runs.
+    pub const PORTABLE: Self = Self(Set::Portable);
+
+    /// Every set that this processor has, best first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                all.push(Self(Set::Avx512 {
+                    integers: is_x86_feature_detected!("avx512vnni")
+                        && is_x86_feature_detected!("avx512vpopcntdq"),
+                    bf16: is_x86_feature_detected!("avx512bf16"),
+                }));
+            }
+            all.push(Self(Set::Avx2));
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Self(Set::Neon));
+        }
+        all.push(Self::PORTABLE);
+        all
+    }
+
+    /// Which one it is.
+    #[inline]
+    pub(super) fn set(self) -> Set {
+        self.0
+    }
+
+    /// The name as `VOISIN_ISA` takes it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { .. } => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
+            Set::Portable => "portable",
+        }
+    }
+
+    /// Floats in a register.
+    pub(super) fn lanes(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { .. } => 16,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => 8,
+            _ => 4,
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { .. } => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "NEON",
+            Set::Portable => "portable",
+        })
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `VOISIN_ISA` asks for what cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IsaError {
+    /// No instruction set has this name.
+    #[error(
+        "VOISIN_ISA: unknown instruction set {found:?}: expected {}; unset it to use the best this machine has",
+        .available.join(" or ")
+    )]
+    Unknown {
+        /// What it says.
+        found: String,
+        /// Names that this machine knows, best first.
+        available: Vec<&'static str>,
+    },
+    /// This processor, or this build of voisin, lacks it.
+    #[error(
+        "VOISIN_ISA: this machine lacks {found}: expected {}; unset it to use the best this machine has",
+        .available.join(" or ")
+    )]
+    Missing {
+        /// Its name.
+        found: &'static str,
+        /// Names that this machine knows, best first.
+        available: Vec<&'static str>,
+    },
+}
+
+impl FromStr for Isa {
+    type Err = IsaError;
+
+    /// Upper or lower case, with or without a hyphen.
+    fn from_str(text: &str) -> Result<Self, IsaError> {
+        let wanted = text.trim().replace('-', "").to_ascii_lowercase();
+        let all = Self::available();
+        if let Some(isa) = all.iter().find(|isa| isa.name() == wanted) {
+            return Ok(*isa);
+        }
+        let available = all.iter().map(|isa| isa.name()).collect();
+        Err(match NAMES.into_iter().find(|name| *name == wanted) {
+            Some(found) => IsaError::Missing { found, available },
+            None => IsaError::Unknown { found: text.to_owned(), available },
+        })
+    }
+}
+
+/// The instruction set in use: the best one, or the one that the environment variable `VOISIN_ISA` (`avx512`, `avx2`,
+/// `neon`, `portable`) names. Read once per process.
+pub fn isa() -> Result<Isa, IsaError> {
+    static CHOSEN: OnceLock<Result<Isa, IsaError>> = OnceLock::new();
+    let choose = || match std::env::var_os(VARIABLE) {
+        Some(name) if !name.is_empty() => name.to_string_lossy().parse(),
+        _ => Ok(Isa::available()[0]),
+    };
+    CHOSEN.get_or_init(choose).clone()
+}
+
+/// The precision of the products inside a convolution. Sums, transforms and activations are f32 in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// f32.
+    #[default]
+    F32,
+    /// Factors rounded to bf16, products summed in f32 (AVX-512 BF16).
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this processor has it with `isa`.
+    pub fn is_available(self, isa: Isa) -> bool {
+        match (self, isa.0) {
+            (Self::F32, _) => true,
+            #[cfg(target_arch = "x86_64")]
+            (Self::Bf16, Set::Avx512 { bf16, .. }) => bf16,
+            (Self::Bf16, _) => false,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s.trim().to_ascii_lowercase().as_str() {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(format!("unknown precision {s:?}: expected f32 or bf16")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_what_people_read_parse_back() {
+        let all = Isa::available();
+        assert_eq!(all.last(), Some(&Isa::PORTABLE));
+        for isa in all {
+            assert_eq!(isa.name().parse(), Ok(isa));
+            assert_eq!(isa.to_string().parse(), Ok(isa));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_an_error_that_says_what_can() {
+        let error = "sse9".parse::<Isa>().unwrap_err().to_string();
+        assert!(error.contains("\"sse9\"") && error.contains("portable"), "{error}");
+        let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+        let error = foreign.parse::<Isa>().unwrap_err();
+        assert!(matches!(error, IsaError::Missing { found, .. } if found == foreign), "{error}");
+    }
+}

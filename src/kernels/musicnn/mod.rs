@@ -1,0 +1,80 @@
+//! MusiCNN on a CPU, and what is known of the network: shapes and the names of its tensors.
+//!
+//! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale", ISMIR
+//! 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.
+//!
+//! Every convolution is followed by ReLU, then batch norm (in this order).
+
+mod fast;
+mod fft;
+mod front;
+mod pack;
+mod rows;
+
+pub(crate) use fast::FastMusicnn;
+
+/// Epsilon of every batch norm.
+pub(crate) const EPSILON: f64 = 1e-3;
+
+/// A convolution's name in the weights file and the shape of its weight.
+pub(crate) struct Convolution {
+    pub(crate) name: &'static str,
+    pub(crate) shape: &'static [usize],
+}
+
+/// Timbral (7 frames × 38 or 67 bands), temporal (128, 64 or 32 frames × 1 band), then over all channels
+/// (7 frames).
+pub(crate) const CONVOLUTIONS: [Convolution; 8] = [
+    Convolution { name: "conv2d", shape: &[204, 1, 7, 38] },
+    Convolution { name: "conv2d_1", shape: &[204, 1, 7, 67] },
+    Convolution { name: "conv2d_2", shape: &[51, 1, 128, 1] },
+    Convolution { name: "conv2d_3", shape: &[51, 1, 64, 1] },
+    Convolution { name: "conv2d_4", shape: &[51, 1, 32, 1] },
+    Convolution { name: "conv2d_5", shape: &[64, 561, 7] },
+    Convolution { name: "conv2d_6", shape: &[64, 64, 7] },
+    Convolution { name: "conv2d_7", shape: &[64, 64, 7] },
+];
+
+/// Name, outputs and inputs of the dense layers.
+pub(crate) const DENSE: [(&str, usize, usize); 2] =
+    [("dense", PENULTIMATE, 2 * JOINED), ("dense_1", TAGS, PENULTIMATE)];
+
+/// Name and channels of the batch norms: of the input, of each convolution in turn, of the pools, of the
+/// penultimate layer.
+pub(crate) const NORMS: [(&str, usize); 11] = [
+    ("batch_normalization", 1),
+    ("batch_normalization_1", 204),
+    ("batch_normalization_2", 204),
+    ("batch_normalization_3", 51),
+    ("batch_normalization_4", 51),
+    ("batch_normalization_5", 51),
+    ("batch_normalization_6", 64),
+    ("batch_normalization_7", 64),
+    ("batch_normalization_8", 64),
+    ("batch_normalization_9", 2 * JOINED),
+    ("batch_normalization_10", PENULTIMATE),
+];
+
+/// Mel bands of a patch.
+pub(crate) const BANDS: usize = 96;
+/// Frames of a patch.
+pub(crate) const FRAMES: usize = 187;
+/// Channels of the five front convolutions together.
+pub(crate) const FRONT: usize = 2 * 204 + 3 * 51;
+/// Channels of each middle convolution.
+pub(crate) const MIDDLE: usize = 64;
+/// Channels that are pooled over time.
+pub(crate) const JOINED: usize = FRONT + 3 * MIDDLE;
+/// Length of the penultimate layer: the embedding.
+pub(crate) const PENULTIMATE: usize = 200;
+/// Number of tags.
+pub(crate) const TAGS: usize = 50;
+
+/// What the network gives for each patch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outputs {
+    /// `[n, 200]`
+    pub(crate) penultimate: Vec<f32>,
+    /// `[n, 50]`, before the sigmoid
+    pub(crate) logits: Vec<f32>,
+}

@@ -1,0 +1,160 @@
+//! Things that stand where a file of voisin's should be: pipes, devices, folders, nothing, other people's models.
+
+use super::*;
+
+/// The program ends at once, with this message.
+fn refused(sandbox: &Sandbox, arguments: &[&str], words: &str) {
+    let start = std::time::Instant::now();
+    let output = sandbox.run(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{arguments:?}: {said}");
+    assert!(said.contains(words) && said.lines().count() == 1, "{arguments:?}: {said}");
+    assert!(start.elapsed().as_secs() < 10, "{arguments:?} took {:?}", start.elapsed());
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_no_models_and_no_vectors() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("")).unwrap();
+    let pipe = sandbox.path("pipe.safetensors");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let words = "expected a regular file";
+    for model in [&string(&pipe), "/dev/zero", "/dev/null"] {
+        refused(&sandbox, &["model", "check", model], words);
+        refused(&sandbox, &["model", "import", model, "--name", "mine"], words);
+        refused(&sandbox, &["--model", model, "add", &string(&repository("data/demo/library"))], words);
+    }
+    let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
+    let card = sandbox.path("card.json");
+    fs::write(&card, manifest.replace("voisin-2.safetensors", "pipe.safetensors")).unwrap();
+    refused(&sandbox, &["model", "check", &string(&card)], words);
+    let pipe = sandbox.path("pipe.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    refused(&sandbox, &["model", "check", &string(&pipe)], words);
+    let labels = sandbox.path("labels.csv");
+    fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
+    for vectors in [&string(&pipe), "/dev/zero"] {
+        refused(&sandbox, &["eval", "genre", "--vectors", vectors, "--labels", &string(&labels)], words);
+    }
+}
+
+#[test]
+fn the_header_of_an_array_is_not_believed() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("")).unwrap();
+    let (vectors, labels) = (sandbox.path("big.npy"), sandbox.path("labels.csv"));
+    fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
+    for shape in ["100000000, 2000", "1000000000, 0"] {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+        let bytes = [&b"\x93NUMPY\x01\0\x76\0"[..], format!("{header:<117}\n").as_bytes()].concat();
+        fs::write(&vectors, bytes).unwrap();
+        refused(
+            &sandbox,
+            &["eval", "genre", "--vectors", &string(&vectors), "--labels", &string(&labels)],
+            "expected a two-dimensional .npy",
+        );
+    }
+}
+
+#[test]
+fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
+    let sandbox = Sandbox::new();
+    let models = sandbox.path("models");
+    fs::create_dir_all(&models).unwrap();
+    let weights = string(&repository("models/voisin-2.safetensors"));
+    for name in ["musicnn-msd", "Voisin-2"] {
+        refused(&sandbox, &["model", "import", &weights, "--name", name], "is the name of a built-in model");
+    }
+    assert_eq!(fs::read_dir(&models).unwrap().count(), 0);
+    // One that an older voisin let in.
+    let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
+    fs::write(models.join("mine.json"), manifest.replace("\"voisin-2\"", "\"musicnn-msd\"")).unwrap();
+    fs::copy(&weights, models.join("voisin-2.safetensors")).unwrap();
+    let listed = sandbox.run(["model", "list"]);
+    assert_eq!(code(&listed), 1);
+    assert!(text(&listed.stderr).contains("mine.json: \"musicnn-msd\" is the name of a built-in model"));
+    let shown = json(&fine(&sandbox, &["model", "show", "musicnn-msd"]));
+    assert_eq!(shown["architecture"], "musicnn");
+    let added = fine(&sandbox, &["--model", "musicnn-msd", "add", &string(&noises(&sandbox, 1))]);
+    assert!(text(&added.stderr).contains("the built-in model is used"), "{}", text(&added.stderr));
+    assert_eq!(status(&sandbox)["dimension"], 200);
+}
+
+#[test]
+fn a_damaged_genre_head_is_told_alike_by_all() {
+    let sandbox = Sandbox::new();
+    fine(&sandbox, &["add", &string(&noises(&sandbox, 3))]);
+    let head = sandbox.path("library").join("genre.safetensors");
+    fs::write(&head, "no tensors").unwrap();
+    let next = "train it again with \"voisin train genre\"";
+    let checked = sandbox.run(["verify"]);
+    assert_eq!(code(&checked), 1);
+    let table = text(&checked.stdout);
+    let row = table.lines().find(|line| line.trim_start().starts_with("genre head")).unwrap();
+    assert!(row.contains("WRONG") && row.contains(next), "{row}");
+    let said = fine(&sandbox, &["status"]);
+    assert!(text(&said.stdout).contains(next) && !text(&said.stderr).contains("trains it again"));
+    assert_eq!(status(&sandbox)["genre_head"]["retrain"], false);
+    let table = sandbox.path("labels.csv");
+    let row = |name: &str| format!("{},Noise\n", string(&sandbox.path("music").join(name)));
+    fs::write(&table, format!("path,genre\n{}{}", row("00.wav"), row("01.wav"))).unwrap();
+    let asked = sandbox.run(["classify", "id:1", "--label-from", &string(&table)]);
+    assert!(text(&asked.stderr).contains(next), "{}", text(&asked.stderr));
+    fs::remove_file(head).unwrap();
+    fine(&sandbox, &["verify"]);
+}
+
+#[test]
+fn a_folder_in_the_place_of_the_index_is_put_aside() {
+    let sandbox = Sandbox::new();
+    fine(&sandbox, &["add", &string(&noises(&sandbox, 3))]);
+    let index = sandbox.path("library").join("index.bin");
+    fs::remove_file(&index).unwrap();
+    fs::create_dir(&index).unwrap();
+    fs::write(index.join("inside"), "somebody's").unwrap();
+    assert_eq!(code(&sandbox.run(["verify"])), 1);
+    let repaired = text(&fine(&sandbox, &["repair"]).stdout);
+    assert!(repaired.contains("a folder stood in the index's place"), "{repaired}");
+    fine(&sandbox, &["verify"]);
+    assert_eq!(
+        fs::read_to_string(sandbox.path("library").join("index.bin.folder/inside")).unwrap(),
+        "somebody's"
+    );
+}
+
+#[test]
+fn an_emptied_database_is_not_a_library_that_never_was() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 2);
+    fine(&sandbox, &["add", &string(&music)]);
+    let library = sandbox.path("library");
+    fs::write(library.join("voisin.db"), "").unwrap();
+    for name in ["voisin.db-wal", "voisin.db-shm"] {
+        let _ = fs::remove_file(library.join(name));
+    }
+    for arguments in [vec!["status"], vec!["similar", "id:1"], vec!["verify"], vec!["repair"]] {
+        refused(&sandbox, &arguments, "is empty, but the files beside it say that there was a library");
+    }
+    fine(&sandbox, &["add", &string(&music)]);
+    fine(&sandbox, &["verify"]);
+}
+
+#[test]
+fn one_long_genre_makes_no_long_table() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 4);
+    let table = sandbox.path("labels.csv");
+    let row = |name: &str, genre: &str| format!("{},{genre}\n", string(&music.join(name)));
+    let long = "x".repeat(4000);
+    let rows = [row("00.wav", &long), row("01.wav", &long), row("02.wav", "Rock"), row("03.wav", "Rock")];
+    fs::write(&table, format!("path,genre\n{}", rows.concat())).unwrap();
+    fine(&sandbox, &["add", &string(&music)]);
+    let shown = text(&sandbox.run(["genres", "--label-from", &string(&table)]).stdout);
+    assert!(shown.contains("Rock") && shown.contains("xxx…"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() < 1000), "{}", shown.len());
+}
