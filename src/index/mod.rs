@@ -170,31 +170,23 @@ impl VectorIndex {
             // Every vector has to be found by the search that is the default.
             builder::repair(source, graph, tuning.ef(10));
         }
-        let mut index = Self::assemble(options, isa, codec, base, graph, lists, tuning, None);
+        let mut index = Self { graph, lists, ..Self::assemble(options, isa, codec, base, tuning) };
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
         Ok(index)
     }
 
-    fn assemble(
-        options: IndexOptions,
-        isa: Isa,
-        codec: Codec,
-        base: Segment,
-        graph: Option<Graph>,
-        lists: Option<Lists>,
-        tuning: Tuning,
-        hubs: Option<Hubs>,
-    ) -> Self {
+    /// An index that is scanned.
+    fn assemble(options: IndexOptions, isa: Isa, codec: Codec, base: Segment, tuning: Tuning) -> Self {
         let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
         Self {
             options,
             isa,
             codec,
             base,
-            graph,
-            lists,
+            graph: None,
+            lists: None,
             tuning,
-            hubs,
+            hubs: None,
             tail_hubs: Vec::new(),
             tail,
             tail_slots: HashMap::new(),
