@@ -47,8 +47,9 @@ def matches(name, paths):
     return None
 
 
-def save(out, path, data):
-    target = out / path
+def save(out, package, path, data):
+    """Below a folder of the package's own, which is a track's group in training, whether the table names it or not."""
+    target = out / (path if path.startswith(f"{package}/") else f"{package}/{path}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
 
@@ -63,18 +64,18 @@ def unpack(package, deb, paths, out):
                 continue
             name = member.name
             if name.endswith(f"/doc/{package}/copyright"):
-                save(out, f"{package}/copyright", archive.extractfile(member).read())
+                save(out, package, "copyright", archive.extractfile(member).read())
             elif name.lower().endswith(ARCHIVES):
                 with zipfile.ZipFile(io.BytesIO(archive.extractfile(member).read())) as inner:
                     for entry in inner.namelist():
                         path = matches(entry, left)
                         if path:
-                            save(out, path, inner.read(entry))
+                            save(out, package, path, inner.read(entry))
                             left.discard(path)
             else:
                 path = matches(name, left)
                 if path:
-                    save(out, path, archive.extractfile(member).read())
+                    save(out, package, path, archive.extractfile(member).read())
                     left.discard(path)
     if process.wait() != 0:
         raise SystemExit(f"{deb}: dpkg-deb failed; delete the file and run again")

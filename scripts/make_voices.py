@@ -259,8 +259,8 @@ def robot(rng, folder):
     return decode(folder / "said.wav")[0]
 
 
-def room(samples, rng, draw):
-    """A random room, chorus in some, the ends faded, level set."""
+def room(samples, rng, draw, seconds=SECONDS):
+    """A random room, chorus in some, cut, the ends faded, level set."""
     wet = rng.choice([0.0, 0.1, 0.2, 0.35])
     if wet:
         decay = rng.uniform(0.3, 2.2)
@@ -275,7 +275,7 @@ def room(samples, rng, draw):
             delay = (0.018 + 0.004 * numpy.sin(2 * numpy.pi * rng.uniform(0.2, 0.7) * t / RATE + rng.uniform(0, 6))) * RATE
             samples = samples + 0.4 * numpy.interp(t - delay, t, samples)
     fade = int(0.05 * RATE)
-    samples = samples[:int(SECONDS * RATE)].copy()
+    samples = samples[:int(seconds * RATE)].copy()
     samples[:fade] *= numpy.linspace(0, 1, fade)
     samples[-fade:] *= numpy.linspace(1, 0, fade)
     samples *= 0.1 / max(numpy.sqrt((samples ** 2).mean()), 1e-9)

@@ -8,14 +8,17 @@ use crate::encoder::layers::{Linear, linear};
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
 
+use super::weights::hears_mean;
 use super::{Architecture, EncoderError, Weights};
 use crate::kernels::Isa;
-pub(crate) use crate::kernels::musicnn::{CONVOLUTIONS, DENSE, FastMusicnn, NORMS, TAGS};
-use crate::kernels::musicnn::{EPSILON, MIDDLE};
+use crate::kernels::musicnn::{CONVOLUTIONS, Convolution, EPSILON, MIDDLE};
+use crate::kernels::musicnn::{DENSE, NORMS, convolutions};
+pub(crate) use crate::kernels::musicnn::{FastMusicnn, TAGS};
 
-/// A convolution over the spectrogram, ReLU, batch norm, maximum over the bands.
+/// A convolution over the spectrogram, or over the mean of its bands, ReLU, batch norm, maximum over the bands.
 struct FrontBlock {
     weight: Tensor,
+    of_mean: bool,
     bias: Tensor,
     norm: BatchNorm,
     /// Zeros before and after in time, so that frames stay 187 (TensorFlow's "same": the odd one after).
@@ -24,11 +27,13 @@ struct FrontBlock {
 }
 
 impl FrontBlock {
-    fn new(index: usize, vb: &VarBuilder) -> Result<Self> {
-        let layer = &CONVOLUTIONS[index];
+    fn new(layer: &Convolution, index: usize, vb: &VarBuilder) -> Result<Self> {
         let taps = layer.shape[2];
+        let weight = vb.get(layer.shape, &format!("{}.weight", layer.name))?;
+        let of_mean = layer.shape.len() == 3;
         Ok(Self {
-            weight: vb.get(layer.shape, &format!("{}.weight", layer.name))?,
+            weight: if of_mean { weight.unsqueeze(D::Minus1)? } else { weight },
+            of_mean,
             bias: vb.get(layer.shape[0], &format!("{}.bias", layer.name))?,
             norm: norm(index + 1, vb)?,
             padding: ((taps - 1) / 2, taps / 2),
@@ -39,8 +44,9 @@ impl FrontBlock {
     /// `[n, 1, 187, 96]` to `[n, channels, 187]`
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let _enter = self.span.enter();
+        let x = if self.of_mean { x.mean_keepdim(D::Minus1)? } else { x.clone() };
         let x = x.pad_with_zeros(2, self.padding.0, self.padding.1)?;
-        let x = x.conv2d(&self.weight, 0, 1, 1, 1)?; // [n, channels, 187, 59 | 30 | 96]
+        let x = x.conv2d(&self.weight, 0, 1, 1, 1)?; // [n, channels, 187, 59 | 30 | 96 | 1]
         let x = x.broadcast_add(&self.bias.reshape((1, (), 1, 1))?)?.relu()?;
         self.norm.forward_t(&x, false)?.max(D::Minus1)
     }
@@ -89,14 +95,18 @@ pub(crate) struct Musicnn {
 }
 
 impl Musicnn {
-    pub(crate) fn new(vb: &VarBuilder) -> Result<Self> {
+    pub(crate) fn new(vb: &VarBuilder, hears_mean: bool) -> Result<Self> {
         let dense = |index: usize| {
             let (name, outputs, inputs) = DENSE[index];
             linear(inputs, outputs, vb.pp(name))
         };
         Ok(Self {
             input_norm: norm(0, vb)?,
-            front: (0..5).map(|i| FrontBlock::new(i, vb)).collect::<Result<_>>()?,
+            front: convolutions(hears_mean)[..5]
+                .iter()
+                .enumerate()
+                .map(|(i, layer)| FrontBlock::new(layer, i, vb))
+                .collect::<Result<_>>()?,
             middle: (5..8).map(|i| MiddleBlock::new(i, vb)).collect::<Result<_>>()?,
             pools_norm: norm(9, vb)?,
             dense: dense(0)?,
@@ -128,14 +138,15 @@ impl Musicnn {
 
 /// The network on a CPU.
 pub(crate) fn fast(weights: &Weights, isa: Isa) -> std::result::Result<FastMusicnn, EncoderError> {
-    FastMusicnn::new(|name, shape| weights.values(name, shape, Architecture::Musicnn), isa)
+    let values = |name: &str, shape: &[usize]| weights.values(name, shape, Architecture::Musicnn);
+    FastMusicnn::new(values, hears_mean(weights), isa)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::encoder::ModelRef;
-    use crate::encoder::weights::uniform;
+    use crate::encoder::weights::{WeightTensor, uniform};
     use crate::kernels::musicnn::{BANDS, FRAMES, Outputs, PENULTIMATE};
 
     /// Patches like spectrograms: values in [0, 7), smooth over neither axis; the last one silent.
@@ -148,7 +159,8 @@ mod tests {
 
     fn reference(weights: &Weights, mels: &[f32], n: usize) -> Outputs {
         let device = candle_core::Device::Cpu;
-        let network = Musicnn::new(&weights.var_builder(&device, candle_core::DType::F32).unwrap()).unwrap();
+        let variables = weights.var_builder(&device, candle_core::DType::F32).unwrap();
+        let network = Musicnn::new(&variables, hears_mean(weights)).unwrap();
         let input = candle_core::Tensor::from_slice(mels, (n, 1, BANDS, FRAMES), &device).unwrap();
         let (penultimate, logits) = network.forward(&input).unwrap();
         let values = |t: candle_core::Tensor| t.flatten_all().unwrap().to_vec1().unwrap();
@@ -187,6 +199,23 @@ mod tests {
     #[test]
     fn fast_equals_candle_with_the_shipped_weights() {
         compare(&ModelRef::default().find().unwrap().weights);
+    }
+
+    #[test]
+    fn fast_equals_candle_with_temporal_kernels_that_hear_the_mean_of_the_bands() {
+        let random = Weights::random(Architecture::Musicnn, 7);
+        let mut tensors: std::collections::BTreeMap<_, _> =
+            random.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        for layer in &convolutions(true)[2..5] {
+            let values = uniform(layer.name, 7, layer.shape.iter().product());
+            let values = values.map(|u| (u - 0.5) as f32 / 4.0).collect();
+            let shape = layer.shape.to_vec();
+            tensors.insert(format!("{}.weight", layer.name), WeightTensor { shape, values });
+        }
+        let weights = Weights::new("hears the mean", tensors);
+        weights.check(Architecture::Musicnn).unwrap();
+        assert!(hears_mean(&weights) && !hears_mean(&random));
+        compare(&weights);
     }
 
     /// Filters whose kernels are zero, negative batch-norm factors, and both at once.

@@ -170,7 +170,8 @@ fn in_candle(
             Box::new(InCandle { network, device, shape, precision })
         }
         Architecture::Musicnn => {
-            Box::new(InCandle { network: musicnn::Musicnn::new(&variables)?, device, shape, precision })
+            let network = musicnn::Musicnn::new(&variables, super::weights::hears_mean(weights))?;
+            Box::new(InCandle { network, device, shape, precision })
         }
         Architecture::Vgg => {
             Box::new(InCandle { network: vgg::Vgg::new(&variables)?, device, shape, precision })

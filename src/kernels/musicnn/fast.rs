@@ -88,11 +88,13 @@ impl Scratch {
 
 impl FastMusicnn {
     /// - `values(name, shape)`: the weights of the tensor of this name, or an error if it is missing or of another shape
+    /// - `hears_mean`: see [`super::convolutions`]
     pub(crate) fn new<'w, E>(
         values: impl Fn(&str, &[usize]) -> Result<&'w [f32], E>,
+        hears_mean: bool,
         isa: Isa,
     ) -> Result<Self, E> {
-        let packed = Packed::new(&values, isa.lanes())?;
+        let packed = Packed::new(&values, hears_mean, isa.lanes())?;
         Ok(Self { isa, packed, roots: Roots::new(), idle: Mutex::default() })
     }
 
@@ -134,6 +136,13 @@ impl FastMusicnn {
             for (t, (to, &x)) in to.iter_mut().zip(row).enumerate() {
                 *to = scale * x + shift;
                 scratch.frames.as_mut_slice()[t * BANDS + band] = *to;
+            }
+        }
+        if self.packed.hears_mean {
+            // Bands that are all their mean: the maximum over them is the one output that is wanted.
+            for frame in scratch.frames.as_mut_slice()[..FRAMES * BANDS].chunks_exact_mut(BANDS) {
+                let mean = frame.iter().sum::<f32>() / BANDS as f32;
+                frame.fill(mean);
             }
         }
         {

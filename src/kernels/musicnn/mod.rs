@@ -17,6 +17,7 @@ pub(crate) use fast::FastMusicnn;
 pub(crate) const EPSILON: f64 = 1e-3;
 
 /// A convolution's name in the weights file and the shape of its weight.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Convolution {
     pub(crate) name: &'static str,
     pub(crate) shape: &'static [usize],
@@ -34,6 +35,18 @@ pub(crate) const CONVOLUTIONS: [Convolution; 8] = [
     Convolution { name: "conv2d_6", shape: &[64, 64, 7] },
     Convolution { name: "conv2d_7", shape: &[64, 64, 7] },
 ];
+
+/// [`CONVOLUTIONS`], or those of a network whose temporal kernels hear the mean of the bands.
+pub(crate) fn convolutions(hears_mean: bool) -> [Convolution; 8] {
+    let mut convolutions = CONVOLUTIONS;
+    if hears_mean {
+        let shapes: [&[usize]; 3] = [&[51, 1, 129], &[51, 1, 65], &[51, 1, 33]];
+        for (layer, shape) in convolutions[2..5].iter_mut().zip(shapes) {
+            layer.shape = shape;
+        }
+    }
+    convolutions
+}
 
 /// Name, outputs and inputs of the dense layers.
 pub(crate) const DENSE: [(&str, usize, usize); 2] =

@@ -6,7 +6,7 @@
 //! here by their weights, whatever the model, and enter the next layer's bias instead of being computed.
 
 use super::front::{BAND_BINS, TAPS, TIME_BINS};
-use super::{BANDS, CONVOLUTIONS, DENSE, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, NORMS, PENULTIMATE, TAGS};
+use super::{BANDS, DENSE, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, NORMS, PENULTIMATE, TAGS};
 use crate::kernels::buffer::Buffer;
 
 /// Below this, a filter's weights change no output by more than rounding does (spectrograms are below 10).
@@ -102,6 +102,8 @@ pub(super) struct Matrix {
 pub(super) struct Packed {
     /// Batch norm of the input.
     pub(super) input: (f32, f32),
+    /// Whether the temporal kernels hear the mean of the bands.
+    pub(super) hears_mean: bool,
     /// Kernels of 38 bands, of 67 bands, and temporal ones.
     pub(super) banks: [Bank; 3],
     /// Columns of the front's rows.
@@ -118,13 +120,15 @@ type Column = Option<usize>;
 
 impl Packed {
     /// - `values(name, shape)`: the weights of a tensor
+    /// - `hears_mean`: see [`super::convolutions`]
     pub(super) fn new<'w, E>(
         values: &dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>,
+        hears_mean: bool,
         lanes: usize,
     ) -> Result<Self, E> {
         let source = Source(values);
         let mut layers = Vec::new();
-        for (i, layer) in CONVOLUTIONS.iter().enumerate() {
+        for (i, layer) in super::convolutions(hears_mean).iter().enumerate() {
             layers.push(Layer {
                 weight: source.values(layer.name, "weight", layer.shape)?,
                 bias: source.values(layer.name, "bias", &layer.shape[..1])?,
@@ -195,6 +199,7 @@ impl Packed {
         }
         Ok(Self {
             input: source.norm(0).map(|norm| (norm[0].0 as f32, norm[0].1 as f32))?,
+            hears_mean,
             banks,
             front_width,
             middle,
