@@ -170,7 +170,7 @@ impl VectorIndex {
             // Every vector has to be found by the search that is the default.
             builder::repair(source, graph, tuning.ef(10));
         }
-        let mut index = Self::assemble(options, isa, codec, base, graph, lists, tuning, None);
+        let mut index = Self { graph, lists, ..Self::assemble(options, isa, codec, base, tuning) };
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
         Ok(index)
     }
@@ -192,10 +192,10 @@ impl VectorIndex {
             isa,
             codec,
             base,
-            graph,
-            lists,
+            graph: None,
+            lists: None,
             tuning,
-            hubs,
+            hubs: None,
             tail_hubs: Vec::new(),
             tail,
             tail_slots: HashMap::new(),
@@ -380,8 +380,10 @@ impl VectorIndex {
             if let Some(reach) = self.reach(lists, k, params, &base) {
                 let take = |at: usize, pool: &mut [Candidate]| {
                     let mut top = Top::new(k);
-                    let enough = self.take_listed(&queries[at], k, params, reach, &base, pool, &mut top);
-                    enough.then_some(top)
+                    let within = |count: usize| self.reached(reach, count);
+                    let within: Option<&dyn Fn(usize) -> bool> =
+                        if params.ef.is_none() { Some(&within) } else { None };
+                    self.take(&queries[at], k, &base, pool, within, &mut top).then_some(top)
                 };
                 let tops = lists.nearest_of_all(self.isa, &self.base.codes, queries, reach, take);
                 let finish = |(query, top): (&Query, Option<Top>)| {
@@ -592,7 +594,8 @@ impl VectorIndex {
         let reach = self.reach(lists, k, params, allowed);
         let found = reach.is_some_and(|reach| {
             lists.nearest(self.isa, &self.base.codes, query, reach, None, |pool| {
-                self.take_listed(query, k, params, reach, allowed, pool, top)
+                let within = |count: usize| self.reached(reach, count);
+                self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
             })
         });
         if !found {

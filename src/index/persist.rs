@@ -89,17 +89,14 @@ impl VectorIndex {
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
         let loaded = file::load(path)?;
         let mut stamp = loaded.stamp;
-        let mut index = Self::assemble(
-            loaded.options,
-            crate::kernels::isa()?,
-            loaded.codec,
-            loaded.base,
-            loaded.graph,
-            loaded.lists,
-            loaded.tuning,
-            loaded.hubs,
-        );
-        index.saved = std::sync::Mutex::new(Some(loaded.root));
+        let isa = crate::kernels::isa()?;
+        let mut index = Self {
+            graph: loaded.graph,
+            lists: loaded.lists,
+            hubs: loaded.hubs,
+            saved: std::sync::Mutex::new(Some(loaded.root)),
+            ..Self::assemble(loaded.options, isa, loaded.codec, loaded.base, loaded.tuning)
+        };
         let damage = file::Damage(tail_file::path_of(path));
         match tail_file::load(path, loaded.root, index.base.len(), index.codec.width)? {
             None if loaded.complete => {}
