@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use voisin::audio::{self, AudioError, DecodePath};
+use voisin::internals::audio::{self, AudioError, DecodePath};
 
 const RATE: u32 = 48_000;
 const WINDOWS: i64 = 24;

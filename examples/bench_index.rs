@@ -4,10 +4,12 @@
 //! ```text
 //! load DIR                      base.npy and queries.npy
 //! queries DIR                   queries.npy alone, to search an index that is there
-//! build GRAPH_FROM M EFC        with rayon's threads (RAYON_NUM_THREADS)
+//! build GRAPH_FROM M EFC LISTS_FROM TARGET    with rayon's threads (RAYON_NUM_THREADS); - for what is the default
 //! save FILE | open FILE
 //! search MODE EF K OUT          one thread, every query by itself; ids to OUT.npy; EF 0: default
 //! filter SHARE MODE K OUT       as search, with a filter that passes about SHARE of the tracks
+//! batch MODE K OUT              all queries in one call
+//! knn K                         the K nearest of every track
 //! insert N | remove N | check | stats
 //! hnsw_rs M EFC                 hnsw_rs by itself over the same vectors (float32)
 //! hnsw_rs_search EF K OUT       its own search
@@ -23,13 +25,13 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use voisin::index::{
+use voisin::internals::index::{
     Hubness, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex, k_occurrence_skewness,
 };
-use voisin::library::{
+use voisin::internals::library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
-use voisin::track::{ContentId, TrackId};
+use voisin::internals::track::{ContentId, TrackId};
 
 /// 1 − ⟨a, b⟩ of unit vectors, by the widest instructions there are: what a user of `hnsw_rs` could write.
 struct UnitDistance;
@@ -100,6 +102,16 @@ fn cpu_seconds() -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.
 }
 
+/// CPU nanoseconds of this process so far, all threads (Linux; 0 elsewhere).
+fn cpu_nanoseconds() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let one = |path: std::path::PathBuf| {
+        let stat = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        stat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.)
+    };
+    tasks.map(|task| one(task.path())).sum()
+}
+
 /// CPU nanoseconds of this thread so far (Linux; 0 elsewhere).
 fn thread_nanoseconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -133,14 +145,19 @@ impl State {
                 self.queries = ndarray_npy::read_npy(format!("{dir}/queries.npy"))?;
                 json!({ "queries": self.queries.nrows() })
             }
-            ["build", from, m, efc] => {
+            ["build", from, m, efc, lists_from, target] => {
                 let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
-                let options = IndexOptions {
-                    graph_from: from.parse()?,
-                    m: m.parse()?,
-                    ef_construction: efc.parse()?,
-                    ..IndexOptions::default()
-                };
+                let mut options =
+                    IndexOptions { m: m.parse()?, ef_construction: efc.parse()?, ..IndexOptions::default() };
+                if from != "-" {
+                    options.graph_from = from.parse()?;
+                }
+                if lists_from != "-" {
+                    options.lists_from = lists_from.parse()?;
+                }
+                if target != "-" {
+                    options.target_recall = target.parse()?;
+                }
                 self.index = None;
                 self.index = Some(VectorIndex::build(&ids, self.base.view(), &options)?);
                 json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu, "stats": format!("{:?}", self.index()?.stats()) })
@@ -177,6 +194,31 @@ impl State {
                     ..SearchParams::default()
                 };
                 self.timed(&params, k.parse()?, out)?
+            }
+            ["batch", mode, k, out] => {
+                let (k, queries) = (k.parse()?, std::mem::take(&mut self.queries));
+                let params = SearchParams {
+                    mode: mode.parse().map_err(anyhow::Error::msg)?,
+                    ..SearchParams::default()
+                };
+                let before = cpu_nanoseconds();
+                let found = self.index()?.search_batch(queries.view(), k, &params)?;
+                let (cpu, seconds) = ((cpu_nanoseconds() - before) / 1e9, start.elapsed().as_secs_f64());
+                let mut ids = Array2::from_elem((queries.nrows(), k), -1_i32);
+                for (found, mut ids) in found.iter().zip(ids.outer_iter_mut()) {
+                    ids.iter_mut().zip(found).for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
+                }
+                if out != "-" {
+                    ndarray_npy::write_npy(out, &ids)?;
+                }
+                let n = queries.nrows() as f64;
+                self.queries = queries;
+                json!({ "qps": n / seconds, "cpu_qps": n / cpu })
+            }
+            ["knn", k] => {
+                let found = self.index()?.knn_graph(k.parse()?, &SearchParams::default())?;
+                let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+                json!({ "seconds": seconds, "cpu": cpu, "rows": found.len() })
             }
             ["insert", n] => {
                 let n: i64 = n.parse()?;

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use ndarray::{Array2, Axis, concatenate};
 use rayon::prelude::*;
-use voisin::audio;
-use voisin::encoder::{DeviceChoice, Encoder, ModelRef};
-use voisin::eval::retrieval::{RetrievalOptions, retrieval};
-use voisin::features::{MelFrontEnd, windows};
+use voisin::internals::audio;
+use voisin::internals::encoder::{DeviceChoice, Encoder, ModelRef};
+use voisin::internals::eval::retrieval::{RetrievalOptions, retrieval};
+use voisin::internals::features::{MelFrontEnd, windows};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

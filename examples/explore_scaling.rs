@@ -12,15 +12,15 @@
 use std::time::Instant;
 
 use ndarray::{Array2, s};
-use voisin::explore::clusters::{ClusterOptions, cluster};
-use voisin::explore::duplicates::{DuplicateOptions, duplicates};
-use voisin::explore::layout::{LayoutOptions, layout};
-use voisin::explore::outliers::{THRESHOLD, outliers};
-use voisin::explore::path::{PathOptions, path};
-use voisin::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
-use voisin::explore::{KnnGraph, TrackMeta, WindowSet};
-use voisin::index::{IndexOptions, SearchParams, VectorIndex};
-use voisin::track::TrackId;
+use voisin::internals::explore::clusters::{ClusterOptions, cluster};
+use voisin::internals::explore::duplicates::{DuplicateOptions, duplicates};
+use voisin::internals::explore::layout::{LayoutOptions, layout};
+use voisin::internals::explore::outliers::{THRESHOLD, outliers};
+use voisin::internals::explore::path::{PathOptions, path};
+use voisin::internals::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
+use voisin::internals::explore::{KnnGraph, TrackMeta, WindowSet};
+use voisin::internals::index::{IndexOptions, SearchParams, VectorIndex};
+use voisin::internals::track::TrackId;
 
 const K: usize = 15;
 const EXACT_UP_TO: usize = 10_000;

@@ -7,9 +7,9 @@
 
 use std::path::PathBuf;
 
-use voisin::audio;
-use voisin::encoder::{Architecture, DeviceChoice, Encoder, EncoderOptions, Precision, Weights};
-use voisin::engine::{Embedder, WindowPlan};
+use voisin::internals::audio;
+use voisin::internals::encoder::{Architecture, DeviceChoice, Encoder, EncoderOptions, Precision, Weights};
+use voisin::internals::engine::{Embedder, WindowPlan};
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();

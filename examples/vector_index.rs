@@ -8,8 +8,7 @@
 
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::index::{IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex};
-use voisin::track::TrackId;
+use voisin::{IndexOptions, IndexStamp, SearchMode, SearchParams, TrackId, VectorIndex};
 
 fn main() -> anyhow::Result<()> {
     // Any unit vectors will do: here 5 000 of 64 dimensions around fifty centres.

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use voisin::encoder::import::{WeightFormat, parse};
+use voisin::internals::encoder::import::{WeightFormat, parse};
 
 /// Panics end the process, but for those that voisin catches around other people's codecs.
 pub fn only_guarded_panics() {
     let abort = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !voisin::audio::is_guarded() {
+        if !voisin::internals::audio::is_guarded() {
             abort(panic);
         }
     }));

@@ -73,7 +73,7 @@ if {"hnsw", "build"} & set(parts):
 if "hnsw" in parts: f = built("faiss.bin", make_faiss, faiss.read_index, faiss.write_index)
 faiss.omp_set_num_threads(1)
 if a.build or not os.path.exists(file):
-    r = v("build", 1000, a.m, a.efc); print(f"  voisin: built in {r['seconds']:.1f} s, {r['cpu']:.1f} CPU s\n  {r['stats']}"); r = v("save", file); print(f"  file: {r['bytes'] / n:.0f} bytes a vector, written in {r['seconds']:.2f} s")
+    r = v("build", 1000, a.m, a.efc, "-", "-"); print(f"  voisin: built in {r['seconds']:.1f} s, {r['cpu']:.1f} CPU s\n  {r['stats']}"); r = v("save", file); print(f"  file: {r['bytes'] / n:.0f} bytes a vector, written in {r['seconds']:.2f} s")
 r = v("open", file); print(f"  opened in {r['seconds'] * 1e3:.1f} ms, {r['cpu'] * 1e3:.0f} ms CPU (in the page cache)\n  {v('stats')['stats']}")
 
 

@@ -38,7 +38,7 @@ def peak(process):
 for D in a.dirs:
     file, notes = f"{D}/voisin.bin", f"{D}/built.json"
     if a.step != "measure" and not os.path.exists(file):
-        v, ask = start(); ask("load", D); built = ask("build", 20000, 16, 200); ask("save", file); built["gigabytes"] = peak(v)
+        v, ask = start(); ask("load", D); built = ask("build", "-", 16, 200, "-", "-"); ask("save", file); built["gigabytes"] = peak(v)
         json.dump(built, open(notes, "w")); v.stdin.close(); v.wait()
     if a.step == "build": continue
     built = json.load(open(notes)) if os.path.exists(notes) else {}

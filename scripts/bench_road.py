@@ -2,26 +2,49 @@
 """The whole road, folder to searchable library, with OpenL3 (seeded random weights: speed does not depend on them).
 
     scripts/bench_road.py FOLDER                       # tracks an hour, peak memory
+    scripts/bench_road.py FOLDER --model musicnn-msd   # the same with a model of voisin's
     scripts/bench_road.py FOLDER --rival ./bliss-road  # in turns with bliss-audio on the same files and threads
     scripts/bench_road.py FOLDER --stages              # where a track's time goes
-    scripts/bench_road.py FOLDER --scaling             # cost against number of tracks, windows and length (needs ffmpeg)
+    scripts/bench_road.py FOLDER --scaling             # cost against tracks, windows and length (needs ffmpeg)
 
-The rival is any program that takes a folder and a number of threads and analyses all files in it. bliss-audio's (a crate
-of its own, outside this one, with bliss-audio 0.13 built without default features and with "symphonia-all"):
+The rival is any program that takes a folder and a number of threads and analyses all MP3 files below it. bliss-audio's is
+a crate of its own, outside this one, with bliss-audio 0.13 built without default features and with "symphonia-all". With
+a third argument it writes path and features of each file, tab-separated, for scripts/rival_quality.py; the features
+are scaled so that their Euclidean distance is bliss-audio's own:
 
-    use bliss_audio::{AnalysisOptions, decoder::{Decoder, symphonia::SymphoniaDecoder}};
+    use bliss_audio::{AnalysisOptions, FeaturesVersion, decoder::{Decoder, symphonia::SymphoniaDecoder}};
+    use std::io::Write;
+
     fn main() {
         let mut args = std::env::args().skip(1);
-        let folder = args.next().unwrap();
+        let mut folders = vec![std::path::PathBuf::from(args.next().unwrap())];
         let number_cores = args.next().unwrap().parse().unwrap();
-        let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        let mut out = args.next().map(|path| std::fs::File::create(path).unwrap());
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|ending| ending == "mp3") {
+                    files.push(path);
+                }
+            }
+        }
+        let weights = FeaturesVersion::LATEST.feature_weights();
         let options = AnalysisOptions { number_cores, ..AnalysisOptions::default() };
         for (path, song) in SymphoniaDecoder::analyze_paths_with_options(files, options) {
-            song.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let song = song.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            if let Some(out) = &mut out {
+                write!(out, "{}", path.display()).unwrap();
+                for (i, value) in song.analysis.as_vec().iter().enumerate() {
+                    write!(out, "\t{}", value * weights[[i, i]].sqrt()).unwrap();
+                }
+                writeln!(out).unwrap();
+            }
         }
     }
 
-Needs numpy and safetensors.
+Ratios are given by the clock and, for a machine that is shared, by processor time. Needs numpy and safetensors.
 """
 
 import argparse
@@ -44,6 +67,7 @@ parser.add_argument("--voisin", default="target/release/voisin")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--rival")
+parser.add_argument("--model", help="a model's name or file (default: OpenL3 with seeded random weights)")
 parser.add_argument("--stages", action="store_true")
 parser.add_argument("--scaling", action="store_true")
 parser.add_argument("options", nargs="*", help="more options of `voisin add`, after --")
@@ -73,7 +97,7 @@ def seeded_weights(path):
 
 
 def timed(command):
-    """Seconds, peak resident memory in MB and standard output of a command."""
+    """Seconds, processor seconds, peak resident memory in MB and standard output of a command."""
     start = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.stdout.read(), process.stderr.read()
@@ -81,29 +105,30 @@ def timed(command):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command}: {err.decode()}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024, out
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out
 
 
 def add(folder, *options):
-    """From the folder to the first answer, in a library of its own: seconds, MB, number of tracks."""
+    """From the folder to the first answer, in a library of its own: seconds, processor seconds, MB, number of tracks."""
     library = work / "library"
     shutil.rmtree(library, ignore_errors=True)
-    shared = ["--library", library, "--model", weights, "--threads", args.threads, "--device", "cpu"]
-    seconds, memory, out = timed([args.voisin, "add", folder, *shared, "--format", "json", *args.options, *options])
+    shared = ["--library", library, "--model", model, "--threads", args.threads, "--device", "cpu"]
+    seconds, processor, memory, out = timed([args.voisin, "add", folder, *shared, "--format", "json", *args.options, *options])
     summary = json.loads(out)
     assert summary["failed"] == 0, summary
     if summary["added"] > 1:
         track = next(path for path in sorted(folder.iterdir()) if path.is_file())
-        more, _, answer = timed([args.voisin, "similar", track, *shared, "--format", "json"])
+        more, more_processor, _, answer = timed([args.voisin, "similar", track, *shared, "--format", "json"])
         assert json.loads(answer)["neighbours"], answer
         seconds += more
-    return seconds, memory, summary["added"]
+        processor += more_processor
+    return seconds, processor, memory, summary["added"]
 
 
 def stages():
     """Time of each span, without the spans inside it, over all threads."""
     trace = work / "trace.json"
-    seconds, _, tracks = add(args.folder, "--trace", trace)
+    seconds, _, _, tracks = add(args.folder, "--trace", trace)
     spent, calls, open_spans = collections.Counter(), collections.Counter(), collections.defaultdict(list)
     for event in json.loads(trace.read_text()):
         stack = open_spans[event.get("tid")]
@@ -130,7 +155,7 @@ def scaling():
         part.mkdir()
         for path in files[:count]:
             (part / path.name).symlink_to(path.resolve())
-        seconds, memory, tracks = add(part)
+        seconds, _, memory, tracks = add(part)
         print(f"  {tracks:5} {seconds:8.2f} {seconds / tracks:8.3f} {memory:7.0f}", flush=True)
     print("windows a track, seconds a track (first eight tracks):")
     part = work / "eight"
@@ -138,7 +163,7 @@ def scaling():
     for path in files[:8]:
         (part / path.name).symlink_to(path.resolve())
     for windows in (6, 12, 24, 48, 96):
-        seconds, memory, tracks = add(part, "--windows", windows)
+        seconds, _, memory, tracks = add(part, "--windows", windows)
         print(f"  {windows:5} {seconds / tracks:8.3f} {memory:7.0f} MB", flush=True)
     print("minutes of one track, seconds, seconds a minute, peak MB; a window every second:")
     for minutes in (4, 16, 64):
@@ -147,12 +172,13 @@ def scaling():
         listing = part.with_suffix(".txt")
         listing.write_text("".join(f"file '{path.resolve()}'\n" for path in files[: minutes // 4]))
         subprocess.run(["ffmpeg", "-v", "error", "-f", "concat", "-safe", "0", "-i", listing, "-c", "copy", part / "a.mp3"], check=True)
-        seconds, memory, _ = add(part, "--windows", "all")
+        seconds, _, memory, _ = add(part, "--windows", "all")
         print(f"  {minutes:5} {seconds:8.2f} {seconds / minutes:8.3f} {memory:7.0f}", flush=True)
 
 
-weights = work / "seeded.safetensors"
-seeded_weights(weights)
+model = args.model or work / "seeded.safetensors"
+if not args.model:
+    seeded_weights(model)
 if args.stages:
     stages()
 elif args.scaling:
@@ -160,17 +186,20 @@ elif args.scaling:
 else:
     rows = {"voisin": [], "rival": []}
     for _ in range(args.rounds):
-        seconds, memory, tracks = add(args.folder)
-        rows["voisin"].append((tracks / seconds * 3600, memory))
+        seconds, processor, memory, tracks = add(args.folder)
+        rows["voisin"].append((tracks / seconds * 3600, memory, processor))
         if args.rival:
-            seconds, memory, _ = timed([args.rival, args.folder, args.threads])
-            rows["rival"].append((tracks / seconds * 3600, memory))
+            seconds, processor, memory, _ = timed([args.rival, args.folder, args.threads])
+            rows["rival"].append((tracks / seconds * 3600, memory, processor))
     for name, results in rows.items():
         if results:
-            rates, memories = zip(*results)
+            rates, memories, processor = zip(*results)
             print(f"{name:7} {statistics.median(rates):8.0f} tracks/h ({min(rates):.0f} to {max(rates):.0f}), "
+                  f"{statistics.median(processor) / tracks:.3f} processor seconds a track, "
                   f"peak {max(memories):.0f} MB, {args.threads} threads, {tracks} tracks")
     if args.rival:
-        ratios = [a[0] / b[0] for a, b in zip(rows["voisin"], rows["rival"])]
-        print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        pairs = list(zip(rows["voisin"], rows["rival"]))
+        for name, ratios in (("by the clock", [a[0] / b[0] for a, b in pairs]),
+                             ("by processor time", [b[2] / a[2] for a, b in pairs])):
+            print(f"ratio {name} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 shutil.rmtree(work)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The README's pictures, from the demo's music: pictures.sh [VOISIN]; writes docs/{map,map-clusters,genres,dendrogram}.png
+# The pictures of README.md and docs, from the demo's music: pictures.sh [VOISIN]; writes docs/{map,map-clusters,genres,dendrogram}.png
 set -eu
 cd "$(dirname "$0")/.."
 voisin=${1:-target/release/voisin}

@@ -14,6 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Encoder(#[from] crate::encoder::EncoderError),
     /// Weights from other programs.
+    #[cfg(feature = "import")]
     #[error(transparent)]
     Import(#[from] crate::encoder::import::ImportError),
     /// The catalogue.
@@ -28,7 +29,11 @@ pub enum Error {
     /// Clusters, maps, paths, playlists.
     #[error(transparent)]
     Explore(#[from] crate::explore::ExploreError),
+    /// Training encoders.
+    #[error(transparent)]
+    Train(#[from] crate::train::encoder::TrainError),
     /// Metrics and reports.
+    #[cfg(feature = "cli")]
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
     /// The parts joined.

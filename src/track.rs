@@ -1,4 +1,4 @@
-//! The two identities of a track: its key inside one library, and the digest of its audio.
+//! The identities of a track: its key inside one library, the digest of its audio, and the likeness of its vector.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,15 @@ impl std::fmt::Display for TrackId {
         self.0.fmt(f)
     }
 }
+
+/// Whether vectors of this cosine similarity are of one recording as far as ears go: only exact copies and re-encodings
+/// at high bit rates come so near.
+pub fn is_same_recording(similarity: f32) -> bool {
+    similarity >= SAME_RECORDING
+}
+
+/// Least similarity of vectors of one recording.
+pub const SAME_RECORDING: f32 = 0.999_9;
 
 /// Identity of a recording: BLAKE3 of its compressed packets.
 ///

@@ -9,9 +9,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use voisin::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
-use voisin::kernels::conv::{FastOpenL3, OpenL3Weights};
-use voisin::kernels::{Precision, isa};
+use voisin::internals::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
+use voisin::internals::kernels::conv::{FastOpenL3, OpenL3Weights};
+use voisin::internals::kernels::{Precision, isa};
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);

@@ -8,27 +8,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Sandbox, noise_wav, tone_wav};
+use common::{Sandbox, code, json, noise_wav, text, tone_wav};
 use serde_json::Value;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr));
-    })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or(-1)
-}
 
 /// A library with some of the demo's tracks; made once per test that changes it.
 fn small_library(sandbox: &Sandbox) -> PathBuf {
@@ -98,7 +84,7 @@ fn every_track_finds_itself_first_however_it_is_searched() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
-    for mode in ["auto", "exact", "scan", "hnsw"] {
+    for mode in ["auto", "exact", "scan", "lists", "hnsw"] {
         for id in 1..=6 {
             let id = format!("id:{id}");
             let found =
@@ -391,7 +377,7 @@ fn an_instruction_set_that_cannot_be_had_is_an_error() {
 
 #[test]
 fn bench_says_what_ran() {
-    use voisin::kernels::{Precision, isa};
+    use voisin::internals::kernels::{Precision, isa};
     let sandbox = Sandbox::new();
     let measured = |precision| {
         let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];

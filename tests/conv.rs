@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{D, Device, Result, Tensor, Var};
-use voisin::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin::kernels::{Isa, Precision};
+use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::{Isa, Precision};
 
 /// Uniform numbers in [-1, 1), the same on every machine.
 fn random(seed: u64, len: usize) -> Vec<f32> {
@@ -33,7 +33,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 fn isa() -> Isa {
-    voisin::kernels::isa().unwrap()
+    voisin::internals::kernels::isa().unwrap()
 }
 
 /// An instruction set with products of bf16.

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, s};
-use voisin::encoder::{
+use voisin::internals::encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelRef, Weights,
     models,
 };
@@ -95,7 +95,7 @@ fn vgg_agrees_with_the_wheels_own_graph() {
     let mels = spectrograms(5, 96, 187, 7.0);
     for engine in [CpuPath::Fast, CpuPath::Candle] {
         let encoder = Encoder::new(
-            voisin::encoder::ModelManifest {
+            voisin::internals::encoder::ModelManifest {
                 architecture: Architecture::Vgg,
                 dimension: 256,
                 tags: None,

@@ -10,24 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{Sandbox, noise_wav, samples_wav, tone_wav};
+use common::{Sandbox, fine, fine_json as json, noise_wav, samples_wav, text, tone_wav};
 use serde_json::Value;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Standard output of a run that must end well.
-fn fine(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&fine(output)).unwrap()
-}
 
 /// A usage error or fault, with its message.
 fn refused(output: &Output) -> String {
@@ -55,7 +41,7 @@ fn library(styles: &[&str]) -> (Sandbox, PathBuf) {
 }
 
 fn decoded(path: &Path) -> Vec<f32> {
-    voisin::audio::read_all(path, 22_050).unwrap().0.samples
+    voisin::internals::audio::read_all(path, 22_050).unwrap().0.samples
 }
 
 /// Six excerpts of 14 s one after the other, as one file.

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use voisin::encoder::Weights;
-use voisin::encoder::import::{ImportError, Imported, WeightFormat, import, parse};
-use voisin::features::OpenL3Variant;
+use voisin::internals::encoder::Weights;
+use voisin::internals::encoder::import::{ImportError, Imported, WeightFormat, import, parse};
+use voisin::internals::features::OpenL3Variant;
 
 /// File, format, the tool's own embeddings, batch norms that are not stored as such.
 const FILES: [(&str, WeightFormat, &str, usize); 12] = [
@@ -186,7 +186,7 @@ fn safetensors_written_from_an_import_are_read_back() {
 
 /// A safetensors file of the network, changed by `change`.
 fn changed(
-    change: impl FnOnce(&mut std::collections::BTreeMap<String, voisin::encoder::WeightTensor>),
+    change: impl FnOnce(&mut std::collections::BTreeMap<String, voisin::internals::encoder::WeightTensor>),
 ) -> Vec<u8> {
     let imported = parse(&read("openl3.safetensors"), "x").unwrap();
     let mut tensors =

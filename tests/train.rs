@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use sha2::Digest as _;
-use voisin::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
-use voisin::kernels::{Precision, isa};
-use voisin::train::encoder::{
+use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::{Precision, isa};
+use voisin::internals::train::encoder::{
     Checkpoint, Dataset, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, export, prepare,
     train,
 };
@@ -204,9 +204,9 @@ fn prepares_trains_resumes_and_exports() {
     .expect("the weights can be written");
     assert!(exported.bytes < 10_000_000, "{}", exported.bytes);
     let state = Checkpoint::load(&checkpoint).expect("a checkpoint");
-    let device = voisin::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
-    let model = voisin::encoder::ModelRef::from(exported.path.as_path());
-    let encoder = voisin::encoder::Encoder::load(&model, &device).expect("the model loads");
+    let device = voisin::internals::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin::internals::encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin::internals::encoder::Encoder::load(&model, &device).expect("the model loads");
     data.mel(3, 0, &mut mel);
     let wide = encoder.encode_with_tags(&mel, 1).expect("it encodes");
     assert_eq!(encoder.encode(&mel, 1).expect("it encodes"), wide.embeddings);
@@ -268,8 +268,8 @@ fn prepares_trains_resumes_and_exports() {
 }
 
 /// A model with random weights and tags, as a second teacher.
-fn vgg_teacher(folder: &Path) -> voisin::encoder::ModelRef {
-    use voisin::encoder::{Architecture, ModelManifest, Weights, models};
+fn vgg_teacher(folder: &Path) -> voisin::internals::encoder::ModelRef {
+    use voisin::internals::encoder::{Architecture, ModelManifest, Weights, models};
     std::fs::create_dir_all(folder).expect("a temporary folder can be made");
     let path = folder.join("vgg-test.safetensors");
     Weights::random(Architecture::Vgg, 4).to_safetensors(&path).expect("weights can be written");
@@ -284,7 +284,7 @@ fn vgg_teacher(folder: &Path) -> voisin::encoder::ModelRef {
     };
     let card = folder.join("vgg-test.json");
     std::fs::write(&card, serde_json::to_string(&manifest).expect("a manifest is JSON")).expect("as above");
-    voisin::encoder::ModelRef::from(card.as_path())
+    voisin::internals::encoder::ModelRef::from(card.as_path())
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert!((0..8).all(|crop| at_once.targets(crop) == two.targets(crop)));
     // Other crops than were prepared are refused track by track.
     let mut other = both.clone();
-    other.teachers.push(voisin::encoder::ModelRef::default());
+    other.teachers.push(voisin::internals::encoder::ModelRef::default());
     assert!(matches!(prepare(&other, &|_| true), Err(TrainError::Options(_))), "the same teacher twice");
 
     // Both teachers and the styles; cut off and resumed.
@@ -385,9 +385,9 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         corpus: None,
     };
     let exported = export(&export_options).expect("the weights can be written");
-    let device = voisin::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
-    let model = voisin::encoder::ModelRef::from(exported.path.as_path());
-    let encoder = voisin::encoder::Encoder::load(&model, &device).expect("the model loads");
+    let device = voisin::internals::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin::internals::encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin::internals::encoder::Encoder::load(&model, &device).expect("the model loads");
     let vector = encoder.encode(&a, 1).expect("it encodes");
     assert!(vector.iter().take(456).all(|x| *x != 0.0) && vector.iter().skip(456).all(|x| *x == 0.0));
     export_options.frames = vec![("nobody".to_owned(), 1.0)];
@@ -474,7 +474,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
 
 #[test]
 fn a_narrow_student_is_exported_narrow_or_wide() {
-    use voisin::encoder::{CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
+    use voisin::internals::encoder::{CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let cache = prepared(folder);

@@ -7,28 +7,15 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Sandbox, noise_wav, tone_wav};
+use common::{Sandbox, fine, fine_json as json, noise_wav, text, tone_wav};
 use serde_json::Value;
-use voisin::train::encoder::Checkpoint;
+use voisin::internals::train::encoder::Checkpoint;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
 const NARROW: &str = "16,16,16,16,16,16,16,16";
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn fine(output: Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
-}
-
-fn json(output: Output) -> Value {
-    serde_json::from_str(&fine(output)).unwrap()
-}
 
 /// Three albums of two tracks, prepared in three crops each, by the command line.
 fn prepared(sandbox: &Sandbox) -> PathBuf {

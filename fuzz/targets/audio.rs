@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use voisin::audio::{self, DecodePath};
+use voisin::internals::audio::{self, DecodePath};
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("audio"));
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use voisin::index::{IndexStamp, SearchMode, SearchParams, VectorIndex};
-use voisin::track::TrackId;
+use voisin::internals::index::{IndexStamp, SearchMode, SearchParams, VectorIndex};
+use voisin::internals::track::TrackId;
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("index.bin"));
 

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use voisin::explore::TrackMeta;
-use voisin::explore::playlist::{Format, PathStyle, write};
-use voisin::library::scan::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
-use voisin::library::scan::split_list;
-use voisin::track::TrackId;
+use voisin::internals::explore::TrackMeta;
+use voisin::internals::explore::playlist::{Format, PathStyle, write};
+use voisin::internals::library::scan::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
+use voisin::internals::library::scan::split_list;
+use voisin::internals::track::TrackId;
 
 fuzz_target!(|bytes: &[u8]| {
     for kind in [PlaylistKind::M3u, PlaylistKind::Pls, PlaylistKind::Xspf] {

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
 use ndarray::Array2;
-use voisin::encoder::ModelManifest;
-use voisin::genre::Taxonomy;
-use voisin::library::{
+use voisin::internals::encoder::ModelManifest;
+use voisin::internals::genre::Taxonomy;
+use voisin::internals::library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows,
     fold,
 };
-use voisin::track::ContentId;
+use voisin::internals::track::ContentId;
 
 thread_local! {
     static LIBRARY: RefCell<Library> = RefCell::new(library());

@@ -93,7 +93,7 @@ pub enum AudioError {
         reason: String,
     },
     /// Any other failure of the file system.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

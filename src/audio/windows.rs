@@ -44,11 +44,14 @@ pub(super) fn read(
         lost += part.counts.lost_frames;
     }
     report.decoded_share = if good + lost == 0 { 1.0 } else { good as f64 / (good + lost) as f64 };
-    if report.decoded_share < 0.5 {
+    if report.decoded_share < LEAST_DECODED {
         return Err(AudioError::MostlyDamaged { path: path.to_owned(), share: report.decoded_share });
     }
     Ok(report)
 }
+
+/// Files of which less than this share could be decoded are refused.
+const LEAST_DECODED: f64 = 0.5;
 
 /// Blocks `first..end` of the resampler, in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! Text as it is compared: without case, accents and punctuation.
+//! Text as it is compared, without case, accents and punctuation, and as errors are said.
 //!
-//! Both forms are stored, the words in the catalogue and the keys in genre models: they must not change.
+//! Both forms of folded text are stored, the words in the catalogue and the keys in genre models: they must not change.
 
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
@@ -51,6 +51,22 @@ pub(crate) fn key(text: &str) -> String {
 pub(crate) fn clean(text: &str) -> String {
     let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An error with its causes, each once: `PATH: permission denied`.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Errors of some crates repeat their cause in their own text.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Latin letters that Unicode does not take apart.
@@ -106,6 +122,23 @@ mod tests {
         assert_eq!(key("ガ"), "ガ");
         assert_ne!(key("が"), key("か"));
         assert_eq!(key(" !!!  ? "), "!!! ?");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{said}")]
+        struct Failure {
+            said: &'static str,
+            source: std::fmt::Error,
+        }
+        let cause = std::fmt::Error.to_string();
+        assert_eq!(
+            with_causes(&Failure { said: "a.mp3", source: std::fmt::Error }),
+            format!("a.mp3: {cause}")
+        );
+        let repeats: &'static str = cause.clone().leak();
+        assert_eq!(with_causes(&Failure { said: repeats, source: std::fmt::Error }), cause);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::context::Context;
@@ -186,7 +187,7 @@ impl Progress {
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),
             Outcome::WouldAdd => "would be looked at".to_owned(),
             Outcome::Failed(error) => {
-                let reason = error.to_string();
+                let reason = with_causes(error);
                 if self.reasons.len() < FIRST_REASONS {
                     self.reasons.push(reason.clone());
                 }

@@ -20,6 +20,7 @@ pub(crate) struct Context {
     stop: Arc<AtomicBool>,
     embedder: OnceCell<Arc<Embedder>>,
     /// Writes the trace when it is dropped.
+    #[cfg(feature = "trace")]
     _trace: Option<tracing_chrome::FlushGuard>,
 }
 
@@ -32,8 +33,14 @@ impl Context {
                 .build_global()
                 .context("cannot start the threads asked for")?;
         }
-        let trace = global.trace.as_deref().map(start_trace).transpose()?;
-        Ok(Self { global, console, stop: Arc::default(), embedder: OnceCell::new(), _trace: trace })
+        Ok(Self {
+            #[cfg(feature = "trace")]
+            _trace: global.trace.as_deref().map(start_trace).transpose()?,
+            global,
+            console,
+            stop: Arc::default(),
+            embedder: OnceCell::new(),
+        })
     }
 
     /// Where the library is.
@@ -43,9 +50,13 @@ impl Context {
 
     /// The same surroundings, with another library.
     pub(crate) fn with_library(&self, dir: &Path) -> anyhow::Result<Self> {
-        let global =
-            Global { library: Some(dir.to_owned()), threads: None, trace: None, ..self.global.clone() };
-        Self::new(global)
+        Self::new(Global {
+            library: Some(dir.to_owned()),
+            threads: None,
+            #[cfg(feature = "trace")]
+            trace: None,
+            ..self.global.clone()
+        })
     }
 
     /// Whether --library (or its variable) was given.
@@ -199,6 +210,7 @@ pub(crate) fn models_dir_for_display() -> String {
     models_dir().map_or_else(|| "(no home folder)".to_owned(), |dir| dir.display().to_string())
 }
 
+#[cfg(feature = "trace")]
 fn start_trace(path: &Path) -> anyhow::Result<tracing_chrome::FlushGuard> {
     use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;

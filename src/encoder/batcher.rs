@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::network::{Backend, Pass};
+use super::backend::{Backend, Pass};
 use super::{EncoderError, Precision};
 
 /// Calls that may wait; further callers block. (Each waits for its own result, so the queue never holds more than
@@ -49,7 +49,7 @@ impl Batcher {
                     let _ = ready.send(Err(error));
                 }
             })
-            .map_err(|source| EncoderError::Io { path: "gpu thread".into(), source })?;
+            .map_err(EncoderError::Thread)?;
         let precision = built.recv().unwrap_or(Err(EncoderError::DeviceStopped))?;
         Ok(Self { sender: Some(sender), thread: Some(thread), precision })
     }
@@ -141,10 +141,7 @@ fn in_batches<B: Backend>(
                 whole.logits.extend(pass.logits);
                 start += n;
             }
-            Err(EncoderError::Candle(error)) if n > 1 => {
-                *batch = n / 2;
-                tracing::warn!("a batch of {n} windows failed ({error}); going on with {batch} at once");
-            }
+            Err(EncoderError::Candle(_)) if n > 1 => *batch = n / 2,
             Err(error) => {
                 // One window fails too: its number was not the reason.
                 *batch = before;

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 pub enum EncoderError {
     /// A weights file of another program could not be taken in.
     #[error(transparent)]
+    #[cfg(feature = "import")]
     Import(Box<super::import::ImportError>),
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -112,8 +113,13 @@ pub enum EncoderError {
         /// Why not.
         reason: String,
     },
+    /// The thread that drives the GPU could not be started.
+    #[error("cannot start a thread for the GPU: use --device cpu")]
+    Thread(#[source] std::io::Error),
     /// The thread that drives the GPU ended before it answered.
-    #[error("the GPU stopped answering: see the messages above, or use --device cpu")]
+    #[error(
+        "the thread that drives the GPU ended before it answered: use --device cpu, and please report it"
+    )]
     DeviceStopped,
     /// A device that is not one of `auto`, `cpu`, `cuda`, `cuda:N`.
     #[error("unknown device \"{0}\": expected auto, cpu, cuda or cuda:N")]
@@ -157,6 +163,7 @@ impl EncoderError {
     }
 }
 
+#[cfg(feature = "import")]
 impl From<super::import::ImportError> for EncoderError {
     fn from(error: super::import::ImportError) -> Self {
         Self::Import(Box::new(error))

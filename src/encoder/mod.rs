@@ -15,18 +15,23 @@
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
 
+mod backend;
 mod batcher;
 mod device;
 mod embedding;
 mod error;
+#[cfg(feature = "import")]
 pub mod import;
+mod layers;
 mod manifest;
 mod models;
 mod musicnn;
 mod network;
 mod openl3;
+#[cfg(feature = "train")]
 mod openl3_train;
 mod projection;
+mod tensors;
 mod vgg;
 mod weights;
 
@@ -34,8 +39,11 @@ pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, pool};
 pub use error::EncoderError;
 pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
-pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, models, models_dir};
+#[cfg(feature = "import")]
+pub use models::import_model;
+pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
+#[cfg(feature = "train")]
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use weights::{WeightTensor, Weights};
 

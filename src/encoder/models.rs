@@ -5,9 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+#[cfg(feature = "import")]
+use super::import;
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
-use super::{EncoderError, ModelManifest, Weights, import};
+use super::{EncoderError, ModelManifest, Weights};
 use crate::base::{atomic_file, directories, regular_file};
 use crate::features::{MelConfig, OpenL3Variant};
 use crate::kernels::conv::OpenL3Weights;
@@ -268,16 +270,7 @@ fn checked(manifest: ModelManifest, bytes: &[u8], path: &Path) -> Result<Found, 
 /// Makes up a card for weights that have none.
 fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let bytes = read(path)?;
-    // Other programs' files hold OpenL3; safetensors may hold any network.
-    let foreign = match import::WeightFormat::recognise(&bytes) {
-        None | Some(import::WeightFormat::Safetensors) => None,
-        Some(_) => Some(import::parse(&bytes, &path.display().to_string())?),
-    };
-    let (variant, licence) = foreign.as_ref().map_or((None, None), |found| (found.variant, found.licence));
-    let weights = match foreign {
-        Some(found) => found.weights,
-        None => parse(&bytes, path)?,
-    };
+    let (weights, variant, licence) = parse_any(&bytes, path)?;
     let architecture = weights.architecture()?;
     weights.check(architecture)?;
     let front_end = variant.map_or_else(|| architecture.front_end(), MelConfig::openl3);
@@ -302,6 +295,20 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     Ok(Found { manifest, weights })
 }
 
+/// Weights of any network in safetensors, or of OpenL3 in another program's format, with the spectrogram and the
+/// licence that the format tells of.
+fn parse_any(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<(Weights, Option<OpenL3Variant>, Option<&'static str>), EncoderError> {
+    #[cfg(feature = "import")]
+    if !matches!(import::WeightFormat::recognise(bytes), None | Some(import::WeightFormat::Safetensors)) {
+        let found = import::parse(bytes, &path.display().to_string())?;
+        return Ok((found.weights, found.variant, found.licence));
+    }
+    Ok((parse(bytes, path)?, None, None))
+}
+
 fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
     Weights::from_safetensors(bytes, &path.display().to_string())
 }
@@ -311,6 +318,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
 /// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512, recognised by its contents
 /// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far as that is known
 /// - returns: the manifest, and what a user should know
+#[cfg(feature = "import")]
 pub fn import_model(
     file: &Path,
     name: &str,

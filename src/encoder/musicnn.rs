@@ -4,9 +4,9 @@
 //! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale", ISMIR
 //! 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.
 
+use crate::encoder::layers::{Linear, linear};
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
-use candle_transformers::models::with_tracing::{Linear, linear};
 
 use super::{Architecture, EncoderError, Weights};
 use crate::kernels::Isa;

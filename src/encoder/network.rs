@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 use ndarray::Array2;
 
+use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
 use super::models::Found;
 use super::projection::Projection;
@@ -66,25 +67,6 @@ pub struct Tagged {
     pub embeddings: Array2<f32>,
     /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`].
     pub logits: Array2<f32>,
-}
-
-/// What a pass gives, window after window.
-#[derive(Default)]
-pub(super) struct Pass {
-    pub(super) embeddings: Vec<f32>,
-    /// Empty where the network has no tags.
-    pub(super) logits: Vec<f32>,
-}
-
-/// A network on a device.
-pub(super) trait Backend: Send + Sync {
-    /// `mels` holds `n` whole windows.
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
-
-    /// Precision of its products.
-    fn precision(&self) -> Precision {
-        Precision::F32
-    }
 }
 
 impl Backend for conv::FastOpenL3 {

@@ -5,13 +5,10 @@
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
-use candle_transformers::models::with_tracing::{Conv2d, conv2d};
 
+use super::layers::{Conv2d, conv2d};
 use super::{EncoderError, Weights};
 use crate::kernels::conv::OpenL3Weights;
-
-/// Channels before and after each of the eight convolutions, as published. A network may be narrower.
-pub(crate) const CHANNELS: [usize; 9] = [1, 64, 64, 128, 128, 256, 256, 512, 512];
 
 /// Epsilon of every batch norm (Keras' default).
 pub(crate) const EPSILON: f64 = 1e-3;

@@ -1,6 +1,6 @@
 //! A linear layer behind the network, for models that carry one.
 
-use super::network::Pass;
+use super::backend::Pass;
 use super::{EncoderError, Weights};
 
 /// `projection.{weight, bias}`, dimension × dimension, turns an embedding into the search vector;

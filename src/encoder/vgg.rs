@@ -6,28 +6,20 @@
 
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
-use candle_transformers::models::with_tracing::{Conv2d, Linear, conv2d, linear};
 
+use super::layers::{Conv2d, Linear, conv2d, linear};
+use super::tensors::{VGG_CHANNELS, VGG_CONVOLUTIONS, vgg_norm};
 use super::{Architecture, EncoderError, Weights};
 pub(crate) use crate::kernels::conv::vgg::{PENULTIMATE, TAGS};
 use crate::kernels::conv::vgg::{VggLayer, VggParameters};
 
 /// Epsilon of every batch norm.
 const EPSILON: f64 = 1e-3;
-/// Filters of every convolution.
-pub(crate) const CHANNELS: usize = 128;
-/// Names of the convolutions.
-pub(crate) const CONVOLUTIONS: [&str; 5] = ["1CNN", "2CNN", "3CNN", "4CNN", "5CNN"];
 /// Frames and bands that each pool joins.
 ///
 /// These are the pools of the graph that `MSD_vgg` was saved with. The package's own `models.py` has others (4 × 1 with
 /// steps of 2 × 2, then 2 × 2 three times); on music, the batch norms' stored statistics fit the graph's and not those.
 const POOLS: [(usize, usize); 5] = [(4, 1), (1, 4), (2, 2), (2, 2), (4, 4)];
-
-/// Name of batch norm `i`: of the input, then of each convolution.
-pub(crate) fn norm_name(i: usize) -> String {
-    if i == 0 { "batch_normalization".to_owned() } else { format!("batch_normalization_{i}") }
-}
 
 /// The network.
 pub(crate) struct Vgg {
@@ -40,17 +32,17 @@ pub(crate) struct Vgg {
 impl Vgg {
     pub(crate) fn new(vb: &VarBuilder) -> Result<Self> {
         let padded = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
-        let blocks = CONVOLUTIONS
+        let blocks = VGG_CONVOLUTIONS
             .iter()
             .enumerate()
             .map(|(i, name)| {
-                let inputs = if i == 0 { 1 } else { CHANNELS };
-                let conv = conv2d(inputs, CHANNELS, 3, padded, vb.pp(name))?;
-                Ok((conv, batch_norm(CHANNELS, EPSILON, vb.pp(norm_name(i + 1)))?))
+                let inputs = if i == 0 { 1 } else { VGG_CHANNELS };
+                let conv = conv2d(inputs, VGG_CHANNELS, 3, padded, vb.pp(name))?;
+                Ok((conv, batch_norm(VGG_CHANNELS, EPSILON, vb.pp(vgg_norm(i + 1)))?))
             })
             .collect::<Result<_>>()?;
         Ok(Self {
-            input_norm: batch_norm(1, EPSILON, vb.pp(norm_name(0)))?,
+            input_norm: batch_norm(1, EPSILON, vb.pp(vgg_norm(0)))?,
             blocks,
             dense: linear(PENULTIMATE, TAGS, vb.pp("dense"))?,
             span: tracing::span!(tracing::Level::TRACE, "vgg"),
@@ -78,7 +70,7 @@ impl Vgg {
 pub(crate) fn parameters(weights: &Weights) -> std::result::Result<VggParameters, EncoderError> {
     let values = |name: String, shape: &[usize]| weights.values(&name, shape, Architecture::Vgg);
     let affine = |i: usize, channels: usize| -> std::result::Result<(Vec<f32>, Vec<f32>), EncoderError> {
-        let field = |field: &str| values(format!("{}.{field}", norm_name(i)), &[channels]);
+        let field = |field: &str| values(format!("{}.{field}", vgg_norm(i)), &[channels]);
         let (gamma, beta) = (field("weight")?, field("bias")?);
         let (mean, variance) = (field("running_mean")?, field("running_var")?);
         Ok((0..channels)
@@ -90,12 +82,12 @@ pub(crate) fn parameters(weights: &Weights) -> std::result::Result<VggParameters
     };
     let (scale, shift) = affine(0, 1)?;
     let mut layers = Vec::with_capacity(5);
-    for (i, name) in CONVOLUTIONS.iter().enumerate() {
-        let inputs = if i == 0 { 1 } else { CHANNELS };
-        let (scale, shift) = affine(i + 1, CHANNELS)?;
+    for (i, name) in VGG_CONVOLUTIONS.iter().enumerate() {
+        let inputs = if i == 0 { 1 } else { VGG_CHANNELS };
+        let (scale, shift) = affine(i + 1, VGG_CHANNELS)?;
         layers.push(VggLayer {
-            weight: values(format!("{name}.weight"), &[CHANNELS, inputs, 3, 3])?.to_vec(),
-            bias: values(format!("{name}.bias"), &[CHANNELS])?.to_vec(),
+            weight: values(format!("{name}.weight"), &[VGG_CHANNELS, inputs, 3, 3])?.to_vec(),
+            bias: values(format!("{name}.bias"), &[VGG_CHANNELS])?.to_vec(),
             scale,
             shift,
         });
@@ -121,7 +113,7 @@ mod tests {
         let mut tensors: std::collections::BTreeMap<_, _> =
             random.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
         for i in 1..6 {
-            let gamma = &mut tensors.get_mut(&format!("{}.weight", norm_name(i))).unwrap().values;
+            let gamma = &mut tensors.get_mut(&format!("{}.weight", vgg_norm(i))).unwrap().values;
             gamma.iter_mut().step_by(3).for_each(|x| *x = -*x);
         }
         let weights = Weights::new("random", tensors);

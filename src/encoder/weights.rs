@@ -7,6 +7,7 @@ use std::path::Path;
 use candle_nn::VarBuilder;
 use safetensors::{Dtype, SafeTensors};
 
+use super::tensors::{OPENL3_CHANNELS, openl3_layer, openl3_tensors};
 use super::{Architecture, EncoderError};
 use crate::base::atomic_file;
 use crate::base::random::Random;
@@ -154,7 +155,7 @@ impl Weights {
     /// Channels before and after each convolution of an OpenL3-shaped network: its own, where the eight filter banks fit
     /// each other, have multiples of 16 channels, and end in 512; else OpenL3's, for a check to say what does not fit.
     pub(crate) fn openl3_channels(&self) -> [usize; 9] {
-        let mut channels = super::openl3::CHANNELS;
+        let mut channels = OPENL3_CHANNELS;
         for i in 0..8 {
             let shape =
                 self.tensor(&format!("{}.weight", openl3_layer(i))).map(|tensor| tensor.shape.as_slice());
@@ -164,10 +165,10 @@ impl Weights {
                 {
                     channels[i + 1] = out;
                 }
-                _ => return super::openl3::CHANNELS,
+                _ => return OPENL3_CHANNELS,
             }
         }
-        if channels[8] == super::openl3::CHANNELS[8] { channels } else { super::openl3::CHANNELS }
+        if channels[8] == OPENL3_CHANNELS[8] { channels } else { OPENL3_CHANNELS }
     }
 
     /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
@@ -224,6 +225,7 @@ pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item
     let mut random = Random::new(fnv.wrapping_add(seed));
     (0..count).map(move |_| f64::from(random.f32()))
 }
+<<<<<<< HEAD
 
 impl Architecture {
     /// Name and shape of every tensor of the architecture.
@@ -291,3 +293,5 @@ fn norm_tensors(
             .map(|field| (format!("{name}.{field}"), vec![channels]))
     })
 }
+=======
+>>>>>>> main

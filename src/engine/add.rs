@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use crate::audio::{self, AudioInfo};
+use crate::base::text::with_causes;
 use crate::library::{
     Attached, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library, LibraryError,
     NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
@@ -455,7 +456,7 @@ impl Writer<'_> {
             path: file.path.clone(),
             size: known_size.then_some(file.size),
             mtime_ns: known_size.then_some(file.mtime_ns),
-            reason: one_line(&error.to_string(), &file.path),
+            reason: one_line(&with_causes(&error), &file.path),
             transient: error.is_transient(),
             attempts: 0,
             failed_at: 0,

@@ -14,9 +14,6 @@ use crate::features::{MelFrontEnd, windows};
 /// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
 const BATCH: usize = 64;
 
-/// Less than this share of the asked-for audio must not be missing.
-const LEAST_DECODED: f64 = 0.5;
-
 /// Which windows of a track are listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowPlan {
@@ -117,6 +114,50 @@ impl Embedder {
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let _span = tracing::info_span!("embed").entered();
+        let mut rows: Vec<f32> = Vec::new();
+        let (starts, report) = self.each_batch(path, info, plan, stop, |mels, n| {
+            rows.extend(self.encoder.encode(mels, n)?.iter());
+            Ok(())
+        })?;
+        let windows = Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
+            .map_err(|_| EngineError::Shape)?;
+        let vector = pool(windows.view())?;
+        Ok(FileEmbedding { vector, windows, starts, report })
+    }
+
+    /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and for a model without tags.
+    pub fn tag_logits(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+    ) -> Result<Vec<f32>, EngineError> {
+        let mut sums = vec![0.0f64; self.encoder.tags()];
+        let (starts, _) = self.each_batch(path, info, plan, None, |mels, n| {
+            for row in self.encoder.encode_with_tags(mels, n)?.logits.rows() {
+                for (sum, &x) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(x);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect())
+    }
+
+    /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: `[n, cells]`, and `n`.
+    ///
+    /// - returns: where each window that was handed over starts, in seconds, and how decoding went; at least one window
+    fn each_batch(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+        stop: Option<&AtomicBool>,
+        mut encode: impl FnMut(&[f32], usize) -> Result<(), EngineError>,
+    ) -> Result<(Vec<f32>, DecodeReport), EngineError> {
         let config = self.front_end.config();
         let rate = config.sample_rate();
         let length = config.window_samples();
@@ -136,12 +177,10 @@ impl Embedder {
         let mut scratch = self.front_end.scratch();
         let mut batch = Vec::with_capacity(cells * starts.len().min(together));
         let mut kept = Vec::with_capacity(starts.len());
-        let mut rows: Vec<f32> = Vec::new();
         let mut fault = None;
-        let flush = |batch: &mut Vec<f32>, rows: &mut Vec<f32>| -> Result<(), EngineError> {
+        let mut flush = |batch: &mut Vec<f32>| -> Result<(), EngineError> {
             let _span = tracing::info_span!("encode").entered();
-            let encoded = self.encoder.encode(batch, batch.len() / cells)?;
-            rows.extend(encoded.iter());
+            encode(batch, batch.len() / cells)?;
             batch.clear();
             Ok(())
         };
@@ -158,95 +197,19 @@ impl Embedder {
             let _span = tracing::info_span!("mel").entered();
             self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
             kept.push(starts[i] as f32 / rate as f32);
-            if batch.len() == together * cells
-                && let Err(error) = flush(&mut batch, &mut rows)
-            {
-                fault = Some(error);
-            }
-        })?;
-        if let Some(error) = fault {
-            return Err(error);
-        }
-        if report.decoded_share < LEAST_DECODED {
-            return Err(audio::AudioError::MostlyDamaged {
-                path: path.to_owned(),
-                share: report.decoded_share,
-            }
-            .into());
-        }
-        if kept.is_empty() {
-            return Err(EngineError::Silent { path: path.to_owned() });
-        }
-        if !batch.is_empty() {
-            flush(&mut batch, &mut rows)?;
-        }
-        let windows = Array2::from_shape_vec((kept.len(), self.encoder.manifest().dimension), rows)
-            .map_err(|_| EngineError::Shape)?;
-        let vector = pool(windows.view())?;
-        Ok(FileEmbedding { vector, windows, starts: kept, report })
-    }
-
-    /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
-    ///
-    /// # Errors
-    /// As [`embed`](Self::embed), and for a model without tags.
-    pub fn tag_logits(
-        &self,
-        path: &Path,
-        info: &AudioInfo,
-        plan: WindowPlan,
-    ) -> Result<Vec<f32>, EngineError> {
-        let config = self.front_end.config();
-        let (rate, length, cells) = (config.sample_rate(), config.window_samples(), config.cells());
-        let samples = audio::resampled_len(info, rate);
-        if samples < length as u64 {
-            return Err(EngineError::TooShort {
-                path: path.to_owned(),
-                seconds: info.seconds(),
-                least: length as f64 / f64::from(rate),
-            });
-        }
-        let starts = plan.starts(samples, length, rate);
-        let mut scratch = self.front_end.scratch();
-        let mut batch = Vec::with_capacity(cells * starts.len().min(BATCH));
-        let mut sums = vec![0.0f64; self.encoder.tags()];
-        let mut count = 0usize;
-        let mut fault = None;
-        let mut flush = |batch: &mut Vec<f32>| -> Result<(), EngineError> {
-            let tagged = self.encoder.encode_with_tags(batch, batch.len() / cells)?;
-            for row in tagged.logits.rows() {
-                count += 1;
-                for (sum, &x) in sums.iter_mut().zip(row) {
-                    *sum += f64::from(x);
-                }
-            }
-            batch.clear();
-            Ok(())
-        };
-        let report = audio::read_windows(path, info, rate, &starts, length, &mut |_, window| {
-            if fault.is_some() || windows::is_near_silent(window) {
-                return;
-            }
-            let filled = batch.len();
-            batch.resize(filled + cells, 0.0);
-            self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
-            if batch.len() == BATCH * cells {
+            if batch.len() == together * cells {
                 fault = flush(&mut batch).err();
             }
         })?;
         if let Some(error) = fault {
             return Err(error);
         }
-        if report.decoded_share < LEAST_DECODED {
-            let path = path.to_owned();
-            return Err(audio::AudioError::MostlyDamaged { path, share: report.decoded_share }.into());
+        if kept.is_empty() {
+            return Err(EngineError::Silent { path: path.to_owned() });
         }
         if !batch.is_empty() {
             flush(&mut batch)?;
         }
-        if count == 0 {
-            return Err(EngineError::Silent { path: path.to_owned() });
-        }
-        Ok(sums.iter().map(|sum| (sum / count as f64) as f32).collect())
+        Ok((kept, report))
     }
 }

@@ -32,6 +32,7 @@ pub use listen::{FileListener, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 
+use crate::base::text::with_causes;
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
 use crate::library::{Library, OpenMode, StoredModel, Track};
 use crate::track::TrackId;
@@ -87,24 +88,20 @@ impl std::fmt::Display for IndexNews<'_> {
         match self {
             Self::Ready(refresh) => refresh.fmt(f),
             Self::NotKept(error) => {
-                write!(f, "the index could not be kept, it is made again next time: {error}")?;
-                match std::error::Error::source(error) {
-                    Some(source) => write!(f, ": {source}"),
-                    None => Ok(()),
-                }
+                write!(f, "the index could not be kept, it is made again next time: {}", with_causes(error))
             }
         }
     }
 }
 
-/// Is told of the index.
-type Listener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
+/// What is called with each piece of news of the index.
+type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
 /// An open library and its index.
 pub struct Engine {
     library: Library,
     index: Option<VectorIndex>,
-    listener: Option<Listener>,
+    listener: Option<IndexListener>,
 }
 
 impl Engine {
@@ -206,7 +203,7 @@ impl Engine {
                 return self.build_index(refresh, expected);
             }
             Err(EngineError::Index(reason)) => {
-                let refresh = IndexRefresh::Built { reason: reason.to_string(), unusable: true };
+                let refresh = IndexRefresh::Built { reason: with_causes(&reason), unusable: true };
                 return self.build_index(refresh, expected);
             }
             Err(error) => return Err(error),
@@ -224,12 +221,11 @@ impl Engine {
         path: &Path,
         expected: &IndexStamp,
     ) -> Result<(VectorIndex, u64, IndexRefresh), EngineError> {
-        let (mut index, stamp) = VectorIndex::open(path)?;
-        Self::check_stamp(path, &stamp, expected)?;
+        let (mut index, generation) = VectorIndex::load_any_generation(path, expected)?;
         // One state of the library, whatever other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
-        let Some(changes) = self.library.changes_since(stamp.generation)? else {
-            let (expected, actual) = (self.library.generation()?, stamp.generation);
+        let Some(changes) = self.library.changes_since(generation)? else {
+            let (expected, actual) = (self.library.generation()?, generation);
             return Err(IndexError::Stale { path: path.to_owned(), expected, actual }.into());
         };
         let mut removed = 0;
@@ -244,8 +240,8 @@ impl Engine {
                 added += 1;
             }
         }
-        self.check_origin(path, &index, stamp.generation)?;
-        let refresh = if changes.generation == stamp.generation {
+        self.check_origin(path, &index, generation)?;
+        let refresh = if changes.generation == generation {
             IndexRefresh::Loaded
         } else {
             IndexRefresh::Updated { added, removed }
@@ -284,26 +280,17 @@ impl Engine {
         Ok(())
     }
 
-    fn check_stamp(path: &Path, found: &IndexStamp, expected: &IndexStamp) -> Result<(), IndexError> {
-        if found.model_fingerprint != expected.model_fingerprint {
-            return Err(IndexError::OtherModel {
-                path: path.to_owned(),
-                expected: expected.model_fingerprint.clone(),
-                actual: found.model_fingerprint.clone(),
-            });
-        }
-        if found.dimension != expected.dimension {
-            return Err(IndexError::Dimension { expected: expected.dimension, actual: found.dimension });
-        }
-        Ok(())
-    }
-
     /// The index; loaded and brought up to date at its first use.
     pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {
         if self.index.is_none() {
             self.refresh_index()?;
         }
-        Ok(self.index.as_ref().expect("refresh_index sets it"))
+        Ok(self.loaded_index())
+    }
+
+    /// The index, which [`index`](Self::index) has loaded.
+    fn loaded_index(&self) -> &VectorIndex {
+        self.index.as_ref().expect("the index is loaded before it is searched")
     }
 
     /// A track's vector.

@@ -1,12 +1,11 @@
 //! Where does something like this passage sound?
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::search::SimilarOptions;
+use super::search::{ArtistLimit, SimilarOptions, is_seed};
 use super::{Embedder, Engine, EngineError, Seed, WindowPlan, window_set};
 use crate::audio;
 use crate::explore::passage::{PassageMatch, best_passage, cut, search};
@@ -112,26 +111,22 @@ impl Engine {
     ) -> Result<Vec<SimilarPassage>, EngineError> {
         let library = self.library();
         let allowed = if options.filter.is_empty() { None } else { Some(library.matching(&options.filter)?) };
-        let ids: Vec<TrackId> = library
-            .vectors()?
-            .ids
-            .into_iter()
-            .filter(|&track| allowed.as_ref().is_none_or(|set| set.contains(track)))
-            .collect();
+        let vectors = library.vectors()?;
+        let passes = |track: &TrackId| allowed.as_ref().is_none_or(|set| set.contains(*track));
+        let ids: Vec<TrackId> = vectors.ids.iter().copied().filter(passes).collect();
         let mut source = |track: TrackId| window_set(library, track);
-        let rough = search(&passage.windows, passage.window_seconds, &ids, &mut source, usize::MAX)?;
-        let mut caps = Caps { engine: self, most: options.max_per_artist, taken: HashMap::new() };
-        let mut near = Vec::new();
-        for found in rough {
-            if near.len() >= options.limit + RESERVE {
-                break;
-            }
-            let is_seed =
-                !options.include_seed && self.is_seed(std::slice::from_ref(&passage.seed), found.track)?;
-            if !is_seed && caps.admit(found.track)? {
-                near.push((self.library().track(found.track)?, found));
-            }
+        let mut rough = search(&passage.windows, passage.window_seconds, &ids, &mut source, usize::MAX)?;
+        if !options.include_seed {
+            rough.retain(|found| {
+                let row = vectors.ids.binary_search(&found.track).ok();
+                let vector = row.and_then(|row| vectors.values.row(row).to_slice());
+                !is_seed(std::slice::from_ref(&passage.seed), found.track, vector)
+            });
         }
+        let mut artists = ArtistLimit::new(library, options.max_per_artist);
+        let rough = artists.first(rough, options.limit + RESERVE, |found| found.track)?;
+        let tracks = library.tracks_by_id(&rough.iter().map(|found| found.track).collect::<Vec<_>>())?;
+        let near: Vec<(Track, PassageMatch)> = tracks.into_iter().zip(rough).collect();
         // Paths only: the library's connection stays on this thread.
         let files: Vec<(PathBuf, f64)> =
             near.iter().map(|(track, _)| (track.path.clone(), track.audio.seconds)).collect();
@@ -157,23 +152,6 @@ impl Engine {
         found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.id.cmp(&b.track.id)));
         found.truncate(options.limit);
         Ok(found)
-    }
-}
-
-/// How many tracks of each artist are in the answer.
-struct Caps<'a> {
-    engine: &'a Engine,
-    most: Option<usize>,
-    taken: HashMap<String, usize>,
-}
-
-impl Caps<'_> {
-    fn admit(&mut self, track: TrackId) -> Result<bool, EngineError> {
-        let Some(most) = self.most else { return Ok(true) };
-        let Some(artist) = self.engine.artist_key(track)? else { return Ok(true) };
-        let count = self.taken.entry(artist).or_default();
-        *count += 1;
-        Ok(*count <= most)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What sounds like these tracks?
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -7,15 +8,12 @@ use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, WindowPlan};
 use crate::audio;
+use crate::base::vector::dot;
 use crate::encoder::Embedding;
 use crate::explore::seeds::like_unlike;
 use crate::index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
-use crate::library::{Resolution, Track, TrackFilter, TrackSet, stored_path};
-use crate::track::TrackId;
-
-/// Two vectors at least this similar are the same recording as far as ears go; only exact copies and re-encodings
-/// at high bit rates come so near.
-pub(super) const SAME_RECORDING: f32 = 0.999_9;
+use crate::library::{Library, Resolution, Track, TrackFilter, TrackSet, fold, stored_path};
+use crate::track::{TrackId, is_same_recording};
 
 /// Where a search starts.
 #[derive(Debug, Clone)]
@@ -160,60 +158,33 @@ impl Engine {
         let query = mean(seeds)?;
         let allowed =
             if options.filter.is_empty() { None } else { Some(self.library.matching(&options.filter)?) };
-        if options.unlike.is_empty() {
-            self.index()?;
-        }
-        let engine = &*self;
-        let mut per_artist = std::collections::HashMap::<String, usize>::new();
-        let mut fault = None;
-        let accept = |neighbor: &Neighbor| -> bool {
-            if options.min_similarity.is_some_and(|least| neighbor.similarity < least) {
-                return false;
-            }
-            if !options.include_seed
-                && engine.is_seed(seeds, neighbor.track).unwrap_or_else(|error| {
-                    fault.get_or_insert(error);
-                    false
-                })
-            {
-                return false;
-            }
-            let Some(most) = options.max_per_artist else { return true };
-            match engine.artist_key(neighbor.track) {
-                Ok(None) => true,
-                Ok(Some(artist)) => {
-                    let count = per_artist.entry(artist).or_default();
-                    *count += 1;
-                    *count <= most
-                }
-                Err(error) => {
-                    fault.get_or_insert(error);
-                    false
-                }
-            }
-        };
         let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
-            let found = engine.search_until(
-                query.as_slice(),
-                options.limit,
-                options.mode,
-                allowed.as_ref(),
-                accept,
-            )?;
+            self.index()?;
+            let index = self.loaded_index();
+            let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
+            let query = query.as_slice();
+            let found =
+                self.search_until(query, options.limit, options.mode, allowed.as_ref(), |mut found| {
+                    found.retain(|neighbor| {
+                        let vector = index.vector(neighbor.track);
+                        belongs(seeds, options, neighbor, vector.as_deref())
+                    });
+                    artists.choose(found, |neighbor| neighbor.track)
+                })?;
             found.into_iter().map(|neighbor| (neighbor, None)).collect()
         } else {
-            engine.like_unlike(seeds, options, allowed.as_ref(), accept)?
+            self.like_unlike(seeds, options, allowed.as_ref())?
         };
-        if let Some(error) = fault {
-            return Err(error);
-        }
-        found
-            .into_iter()
-            .map(|(neighbor, unlike)| {
-                let track = self.library.track(neighbor.track)?;
-                Ok(SimilarTrack { track, similarity: neighbor.similarity, unlike })
+        let ids: Vec<TrackId> = found.iter().map(|(neighbor, _)| neighbor.track).collect();
+        let tracks = self.library.tracks_by_id(&ids)?;
+        let answers = tracks.into_iter().zip(found);
+        Ok(answers
+            .map(|(track, (neighbor, unlike))| SimilarTrack {
+                track,
+                similarity: neighbor.similarity,
+                unlike,
             })
-            .collect()
+            .collect())
     }
 
     /// Tracks near to the seeds and far from `options.unlike`, best first, each with its largest similarity to the latter.
@@ -222,7 +193,6 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
         allowed: Option<&TrackSet>,
-        mut accept: impl FnMut(&Neighbor) -> bool,
     ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
         let all = self.library.vectors()?;
         let dimension = all.values.ncols();
@@ -238,60 +208,47 @@ impl Engine {
         };
         let weight = options.unlike_weight;
         let ranked = like_unlike(&all.ids, all.values.view(), like.view(), unlike.view(), weight, &admits)?;
-        let mut found = Vec::new();
-        for liked in ranked {
-            let neighbor = Neighbor { track: liked.track, similarity: liked.towards };
-            if found.len() == options.limit {
-                break;
-            }
-            if accept(&neighbor) {
-                found.push((neighbor, Some(liked.away)));
-            }
-        }
-        Ok(found)
+        let mut candidates: Vec<(Neighbor, Option<f32>)> = ranked
+            .into_iter()
+            .map(|liked| (Neighbor { track: liked.track, similarity: liked.towards }, Some(liked.away)))
+            .collect();
+        candidates.retain(|(neighbor, _)| {
+            let row = all.ids.binary_search(&neighbor.track).ok();
+            let vector = row.and_then(|row| all.values.row(row).to_slice());
+            belongs(seeds, options, neighbor, vector)
+        });
+        let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
+        artists.first(candidates, options.limit, |(neighbor, _)| neighbor.track)
     }
 
-    /// Neighbours of a vector that `accept` takes, nearest first. The index must have been opened.
+    /// Neighbours of a vector that `choose` takes (see [`VectorIndex::search_until`]), nearest first. The index must have
+    /// been opened.
     pub(super) fn search_until(
         &self,
         query: &[f32],
         limit: usize,
         mode: SearchMode,
         allowed: Option<&TrackSet>,
-        accept: impl FnMut(&Neighbor) -> bool,
+        choose: impl FnMut(Vec<Neighbor>) -> Result<Vec<Neighbor>, EngineError>,
     ) -> Result<Vec<Neighbor>, EngineError> {
-        let index = self
-            .index
-            .as_ref()
-            .ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })?;
+        let index = self.loaded_index();
         let filter = allowed.map(|set| move |track: TrackId| set.contains(track));
         let params = SearchParams {
             mode,
             filter: filter.as_ref().map(|filter| filter as &(dyn Fn(TrackId) -> bool + Sync)),
             ..SearchParams::default()
         };
-        if mode == SearchMode::Hnsw && index.stats().layers == 0 {
-            // A small library has no graph; one that is asked for is built for the occasion.
+        let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
+        let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
+        if misses_graph || misses_lists {
+            // There is no graph by default, and a small library has no lists; what is asked for is built for the occasion.
             let (ids, vectors) = index.vectors();
-            let options = IndexOptions { graph_from: 0, ..IndexOptions::default() };
-            let graph = VectorIndex::build(&ids, vectors.view(), &options)?;
-            return Ok(graph.search_until(query, limit, &params, accept)?);
+            let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
+            let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
+            let built = VectorIndex::build(&ids, vectors.view(), &options)?;
+            return built.search_until(query, limit, &params, choose);
         }
-        Ok(index.search_until(query, limit, &params, accept)?)
-    }
-
-    /// Whether a track is one of the seeds, or sounds exactly like one.
-    pub(super) fn is_seed(&self, seeds: &[Seed], track: TrackId) -> Result<bool, EngineError> {
-        if seeds.iter().any(|seed| seed.track == Some(track)) {
-            return Ok(true);
-        }
-        let vector = self.vector(track)?;
-        Ok(seeds.iter().any(|seed| dot(&seed.vector, &vector) >= SAME_RECORDING))
-    }
-
-    /// What tracks of one artist share; `None` where the artist is not known.
-    pub(super) fn artist_key(&self, track: TrackId) -> Result<Option<String>, EngineError> {
-        Ok(self.library.track(track)?.main_artist().map(crate::library::fold))
+        index.search_until(query, limit, &params, choose)
     }
 
     /// The windows that tracks of this library are listened to with.
@@ -333,8 +290,70 @@ fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     Ok(Embedding::new(sum)?)
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+/// Whether a neighbour is near enough, and neither a seed nor sounds exactly like one unless those are asked for.
+///
+/// - `vector`: of the neighbour
+fn belongs(seeds: &[Seed], options: &SimilarOptions, neighbor: &Neighbor, vector: Option<&[f32]>) -> bool {
+    options.min_similarity.is_none_or(|least| neighbor.similarity >= least)
+        && (options.include_seed || !is_seed(seeds, neighbor.track, vector))
+}
+
+/// Whether a track is one of the seeds, or sounds exactly like one.
+pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) -> bool {
+    seeds.iter().any(|seed| {
+        seed.track == Some(track) || vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, vector)))
+    })
+}
+
+/// At most so many tracks of one artist; tracks whose artist is not known are not counted.
+pub(super) struct ArtistLimit<'a> {
+    library: &'a Library,
+    most: Option<usize>,
+    taken: HashMap<String, usize>,
+}
+
+impl<'a> ArtistLimit<'a> {
+    pub(super) fn new(library: &'a Library, most: Option<usize>) -> Self {
+        Self { library, most, taken: HashMap::new() }
+    }
+
+    /// The candidates, in order, that do not exceed the limit together with all chosen before; one read of the library.
+    fn choose<T>(
+        &mut self,
+        candidates: Vec<T>,
+        track: impl Fn(&T) -> TrackId,
+    ) -> Result<Vec<T>, EngineError> {
+        let Some(most) = self.most else { return Ok(candidates) };
+        let ids: Vec<TrackId> = candidates.iter().map(track).collect();
+        let tracks = self.library.tracks_by_id(&ids)?;
+        let mut admits = |track: &Track| {
+            let Some(artist) = track.main_artist().map(fold) else { return true };
+            let count = self.taken.entry(artist).or_default();
+            *count += 1;
+            *count <= most
+        };
+        Ok(candidates.into_iter().zip(tracks).filter(|(_, track)| admits(track)).map(|pair| pair.0).collect())
+    }
+
+    /// The first `limit` candidates that may be chosen, best first.
+    pub(super) fn first<T>(
+        &mut self,
+        candidates: Vec<T>,
+        limit: usize,
+        track: impl Fn(&T) -> TrackId,
+    ) -> Result<Vec<T>, EngineError> {
+        let mut chosen = Vec::new();
+        let mut candidates = candidates.into_iter();
+        while chosen.len() < limit {
+            let some: Vec<T> = candidates.by_ref().take(3 * limit + 10).collect();
+            if some.is_empty() {
+                break;
+            }
+            chosen.extend(self.choose(some, &track)?);
+        }
+        chosen.truncate(limit);
+        Ok(chosen)
+    }
 }
 
 #[cfg(test)]
@@ -359,5 +378,76 @@ mod tests {
             Err(EngineError::SeedsCancel)
         ));
         assert!(matches!(mean(&[]), Err(EngineError::SeedsCancel)));
+    }
+
+    /// Sixty tracks on a quarter of a circle, twenty of each artist, in order.
+    fn engine(dir: &Path) -> Engine {
+        use crate::library::{
+            AudioFacts, FileRecord, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+        };
+
+        let mut library = Library::open(dir, OpenMode::Create).unwrap();
+        let model = StoredModel {
+            name: "m".into(),
+            fingerprint: "f".into(),
+            dimension: 2,
+            manifest_json: "{}".into(),
+        };
+        library.set_model(&model).unwrap();
+        for i in 0..60_u8 {
+            let audio = AudioFacts {
+                content: crate::track::ContentId([i; 32]),
+                seconds: 100.,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "ogg".into(),
+                codec: "vorbis".into(),
+                packets: 1,
+                damaged_packets: 0,
+            };
+            let file = FileRecord { path: format!("/m/{i}.ogg").into(), size: 1, mtime_ns: 1 };
+            let artist = format!("{}{}", if i % 2 == 0 { "Björk " } else { "BJORK " }, i / 20);
+            let tags = TrackTags { album_artist: Some(artist), ..TrackTags::default() };
+            let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
+            let angle = f32::from(i) * 0.02;
+            let vector = vec![angle.cos(), angle.sin()];
+            library.insert_track(&NewTrack { audio, file, tags, vector, windows }).unwrap();
+        }
+        Engine::from_library(library)
+    }
+
+    #[test]
+    fn no_artist_has_more_tracks_than_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let mut options = SimilarOptions { limit: 5, max_per_artist: Some(2), ..SimilarOptions::default() };
+        let mut found = |options: &SimilarOptions| -> Vec<i64> {
+            engine.similar(&seeds, options).unwrap().iter().map(|found| found.track.id.0).collect()
+        };
+        // The third artist's first track is the fortieth neighbour: it takes a second round to reach it.
+        assert_eq!(found(&options), [2, 3, 21, 22, 41]);
+        options.include_seed = true;
+        assert_eq!(found(&options), [1, 2, 21, 22, 41]);
+        options.min_similarity = Some(0.9);
+        assert_eq!(found(&options), [1, 2, 21, 22]);
+        options = SimilarOptions { limit: 3, ..SimilarOptions::default() };
+        assert_eq!(found(&options), [2, 3, 4]);
+        options.mode = SearchMode::Hnsw;
+        assert_eq!(found(&options), [2, 3, 4]);
+    }
+
+    #[test]
+    fn artists_are_counted_where_something_is_avoided_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let unlike = vec![engine.seed_of(TrackId(60)).unwrap()];
+        let options =
+            SimilarOptions { limit: 5, max_per_artist: Some(2), unlike, ..SimilarOptions::default() };
+        let found = engine.similar(&seeds, &options).unwrap();
+        let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
+        assert_eq!(ids, [2, 3, 21, 22, 41]);
+        assert!(found.is_sorted_by(|a, b| a.unlike.unwrap() < b.unlike.unwrap()));
     }
 }

@@ -121,7 +121,7 @@ pub enum DegradeError {
     #[error(transparent)]
     Audio(#[from] audio::AudioError),
     /// The copy could not be written, or a program not started.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The copy.
         path: PathBuf,

@@ -12,7 +12,7 @@ pub enum EvalError {
     #[error(transparent)]
     Genre(#[from] GenreError),
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

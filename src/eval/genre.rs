@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
+use super::standardise::Standardiser;
 use super::{EvalError, Svm};
 use crate::genre::{
     FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, WindowVectors, grouped_folds,
@@ -279,11 +280,8 @@ fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usi
 
 /// The class whose mean is nearest, after standardising each column.
 fn nearest_centroid(x: ArrayView2<f32>, classes: &[usize], k: usize, queries: ArrayView2<f32>) -> Vec<usize> {
-    let n = x.nrows().max(1) as f32;
-    let mean = x.sum_axis(Axis(0)) / n;
+    let Standardiser { mean, scale } = Standardiser::fit(x).0;
     let centred = &x - &mean;
-    let scale = (centred.mapv(|v| v * v).sum_axis(Axis(0)) / n)
-        .mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
     let mut centroids = Array2::<f32>::zeros((k, x.ncols()));
     let mut counts = vec![0.0f32; k];
     for (row, &class) in centred.outer_iter().zip(classes) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Svm;
 use super::retrieval::RetrievalError;
+use super::standardise::Standardiser;
 use crate::genre::{grouped_folds, lbfgs};
 use crate::metrics::{Spread, argmax};
 
@@ -55,25 +56,20 @@ pub struct Probes {
 
 /// Multinomial logistic regression on standardised vectors.
 #[derive(Debug, Clone)]
-pub struct Linear {
-    mean: Array1<f32>,
-    scale: Array1<f32>,
+pub struct LinearProbe {
+    standard: Standardiser,
     /// `[classes, d]` and `[classes]`
     weight: Array2<f32>,
     bias: Array1<f32>,
 }
 
-impl Linear {
+impl LinearProbe {
     /// Minimises `c · Σ -ln p(class) + |W|² / 2` (biases are free), as scikit-learn does.
     ///
     /// - `x`: `[n, d]`; `class_of`: one class per row
     pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
         let (n, d) = x.dim();
-        let mean = x.sum_axis(Axis(0)) / n.max(1) as f32;
-        let mut rows = x.to_owned() - &mean;
-        let scale = (rows.mapv(|v| v * v).sum_axis(Axis(0)) / n.max(1) as f32)
-            .mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
-        rows *= &scale;
+        let (standard, rows) = Standardiser::fit(x);
         let matrix = |values: &[f64]| {
             let weight = values[..classes * d].iter().map(|&w| w as f32).collect();
             let weight = Array2::from_shape_vec((classes, d), weight).expect("classes × d values");
@@ -103,13 +99,12 @@ impl Linear {
         };
         let Ok(minimum) = lbfgs(vec![0.0; classes * (d + 1)], 500, value, |_, _| Ok(true));
         let (weight, bias) = matrix(&minimum.x);
-        Self { mean, scale, weight, bias }
+        Self { standard, weight, bias }
     }
 
     /// Logits, `[m, classes]`.
     pub fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        let rows = (x.to_owned() - &self.mean) * &self.scale;
-        rows.dot(&self.weight.t()) + &self.bias
+        self.standard.apply(x).dot(&self.weight.t()) + &self.bias
     }
 
     /// The class of each row: the largest logit, the first of equals.
@@ -155,7 +150,7 @@ pub fn probes(
             }
             let (train, test) = (vectors.select(Axis(0), &rest), vectors.select(Axis(0), &held));
             let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
-            let probe = Linear::fit(train.view(), &known, classes, options.linear_c);
+            let probe = LinearProbe::fit(train.view(), &known, classes, options.linear_c);
             let machine = Svm::fit(train.view(), &known, classes, options.svm_c);
             let is_right = |answers: &[usize], i: usize| answers[i] == labels[held[i]];
             let answers = probe.predict(test.view());

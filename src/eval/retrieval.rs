@@ -104,7 +104,7 @@ pub struct Retrieval {
 }
 
 /// One query's figures.
-struct Query {
+struct QueryFigures {
     label: usize,
     precision: f64,
     chance: f64,
@@ -129,7 +129,7 @@ pub fn retrieval(
     }
     let unit = unit(vectors, options.standardise);
     let k = options.k.max(1);
-    let queries: Vec<Query> = (0..n)
+    let queries: Vec<QueryFigures> = (0..n)
         .into_par_iter()
         .filter_map(|query| {
             let similarity: Array1<f32> = unit.dot(&unit.row(query));
@@ -153,7 +153,7 @@ pub fn retrieval(
             own.iter().sum::<f64>() / own.len() as f64
         })
         .collect();
-    let figure = |value: fn(&Query) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
+    let figure = |value: fn(&QueryFigures) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
     Ok(Retrieval {
         queries: queries.len(),
         k,
@@ -166,7 +166,7 @@ pub fn retrieval(
 }
 
 /// Figures of one ranking of candidates.
-fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> Query {
+fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> QueryFigures {
     let same = |i: &usize| labels[*i] == label;
     let top = &order[..k.min(order.len())];
     let (mut found, mut sum) = (0.0, 0.0);
@@ -186,7 +186,7 @@ fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> Query {
     }
     let most = votes.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let winner = votes.iter().find(|(_, count)| *count == most).map(|(voted, _)| *voted);
-    Query {
+    QueryFigures {
         label,
         precision: top.iter().filter(|i| same(i)).count() as f64 / top.len() as f64,
         chance: found / order.len() as f64,

@@ -4,14 +4,15 @@
 //! set selection (Fan, Chen and Lin, "Working Set Selection Using Second Order Information", 2005), on standardised
 //! vectors. Meant for evaluation: the whole kernel matrix is kept, `n² / 2` numbers per pair of classes.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
+
+use super::standardise::Standardiser;
 
 /// A trained machine.
 #[derive(Debug)]
 pub struct Svm {
-    mean: Array1<f32>,
-    scale: Array1<f32>,
+    standard: Standardiser,
     gamma: f64,
     /// Standardised training rows.
     rows: Array2<f32>,
@@ -33,12 +34,7 @@ impl Svm {
     ///
     /// - `c`: weight of errors; the kernel is `exp(-|a - b|² / d)` on standardised rows (scikit-learn's "scale")
     pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
-        let n = x.nrows().max(1) as f32;
-        let mean = x.sum_axis(Axis(0)) / n;
-        let mut rows = x.to_owned() - &mean;
-        let scale = (rows.mapv(|v| v * v).sum_axis(Axis(0)) / n)
-            .mapv(|v| if v > 1e-12 { v.sqrt().recip() } else { 0.0 });
-        rows *= &scale;
+        let (standard, rows) = Standardiser::fit(x);
         // "scale": 1 / (d · variance of all numbers)
         let all = rows.len().max(1) as f64;
         let average = rows.iter().map(|v| f64::from(*v)).sum::<f64>() / all;
@@ -69,13 +65,12 @@ impl Svm {
                 Pair { first, second, support, offset }
             })
             .collect();
-        Self { mean, scale, gamma, rows, pairs, classes }
+        Self { standard, gamma, rows, pairs, classes }
     }
 
     /// Value of each pair `(first, second)` for each row, `[m, pairs]`: positive speaks for the first.
     pub fn decisions(&self, x: ArrayView2<f32>) -> (Vec<(usize, usize)>, Array2<f64>) {
-        let mut queries = x.to_owned() - &self.mean;
-        queries *= &self.scale;
+        let queries = self.standard.apply(x);
         let kernel = rbf(queries.view(), self.rows.view(), self.gamma);
         let mut out = Array2::zeros((x.nrows(), self.pairs.len()));
         for (row, mut values) in kernel.outer_iter().zip(out.outer_iter_mut()) {

@@ -72,7 +72,7 @@ pub struct ArtistSummary {
 }
 
 /// One artist's tracks.
-struct Body {
+struct ArtistTracks {
     name: String,
     count: usize,
     rows: Vec<usize>,
@@ -80,7 +80,7 @@ struct Body {
     mean: ndarray::Array1<f32>,
 }
 
-fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<Body> {
+fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<ArtistTracks> {
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, track) in meta.iter().enumerate() {
         if let Some(key) = track.artist_key() {
@@ -100,12 +100,12 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<Body> {
             let rows: Vec<usize> = rows.into_iter().step_by(count.div_ceil(MOST_TRACKS)).collect();
             let part = vectors.select(Axis(0), &rows);
             let mean = part.mean_axis(Axis(0)).expect("an artist has tracks");
-            Body { name: name.to_owned(), count, rows, vectors: part, mean }
+            ArtistTracks { name: name.to_owned(), count, rows, vectors: part, mean }
         })
         .collect()
 }
 
-fn similarity(a: &Body, b: &Body) -> f32 {
+fn similarity(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     let products: Array2<f32> = a.vectors.dot(&b.vectors.t());
     let best = |row: ndarray::ArrayView1<'_, f32>| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 =
@@ -113,7 +113,7 @@ fn similarity(a: &Body, b: &Body) -> f32 {
     (sum / (a.rows.len() + b.rows.len()) as f32).clamp(-1.0, 1.0)
 }
 
-fn cosine(a: &Body, b: &Body) -> f32 {
+fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     let norms = (a.mean.dot(&a.mean) * b.mean.dot(&b.mean)).sqrt();
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
@@ -141,7 +141,7 @@ pub fn near_artists(
             expected: "an artist of this library (see \"voisin artists\")",
         });
     };
-    let mut near: Vec<(f32, &Body)> = bodies
+    let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
         .filter(|body| !std::ptr::eq(*body, own))
         .map(|body| (similarity(own, body), body))
@@ -191,7 +191,7 @@ pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<A
     let mut answer: Vec<ArtistSummary> = bodies
         .par_iter()
         .map(|own| {
-            let mut short: Vec<(f32, &Body)> = bodies
+            let mut short: Vec<(f32, &ArtistTracks)> = bodies
                 .iter()
                 .filter(|body| !std::ptr::eq(*body, own))
                 .map(|body| (cosine(own, body), body))

@@ -25,7 +25,7 @@ pub struct KnnGraph {
     pub similarities: Array2<f32>,
 }
 
-/// Rows of queries multiplied at once: a block of 256 × 512 floats stays in L2.
+/// Rows of queries multiplied at once: 128 rows of 512 dimensions are 256 KiB, which stay in the second-level cache.
 const QUERY_BLOCK: usize = 128;
 /// Rows of the base multiplied at once.
 const BASE_BLOCK: usize = 2048;

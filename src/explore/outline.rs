@@ -27,7 +27,7 @@ pub struct Outline {
 
 /// The place where two outlines agree best.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Agreement {
+pub struct LagAgreement {
     /// Normalised cross-correlation, −1 to 1.
     pub correlation: f32,
     /// Time t of the first sounds at t + lag in the second, in seconds from the starts of the stretches.
@@ -75,13 +75,13 @@ impl Outline {
         self.energy[to] - self.energy[from]
     }
 
-    /// Where `self` fits best into `other`, among lags (see [`Agreement::lag`]) from `least` to `most` seconds.
+    /// Where `self` fits best into `other`, among lags (see [`LagAgreement::lag`]) from `least` to `most` seconds.
     ///
     /// `None` where nothing can be said: too little overlap, or one of the two does not move.
     ///
     /// # Panics
     /// If the outlines have different numbers of bands.
-    pub fn agreement(&self, other: &Self, least: f32, most: f32) -> Option<Agreement> {
+    pub fn agreement(&self, other: &Self, least: f32, most: f32) -> Option<LagAgreement> {
         let (n, m) = (self.len() as i64, other.len() as i64);
         let needed = ((LEAST_OVERLAP * n.min(m) as f32) as i64).max(1);
         let frame = |seconds: f32| (seconds * self.frames_per_second).round() as i64;
@@ -106,7 +106,7 @@ impl Outline {
         let best = (frame(least)..=frame(most))
             .filter_map(|lag| Some((lag, at(lag)?)))
             .max_by(|x, y| x.1.total_cmp(&y.1).then(y.0.abs().cmp(&x.0.abs())))?;
-        Some(Agreement { correlation: best.1 as f32, lag: best.0 as f32 / self.frames_per_second })
+        Some(LagAgreement { correlation: best.1 as f32, lag: best.0 as f32 / self.frames_per_second })
     }
 }
 

@@ -83,7 +83,7 @@ pub fn path(
             expected: "at least the ends and via points, at most the tracks there are",
         });
     }
-    let net = Net::new(vectors, graph, &stops)?;
+    let net = WalkSteps::new(vectors, graph, &stops)?;
     let hops = options.tracks.map(|tracks| tracks - 1);
     let least = net.least_step(&stops, hops);
     let mut banned: HashSet<usize> = HashSet::new();
@@ -143,7 +143,7 @@ fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize
 
 /// The steps that a walk may take: every pair of tracks, or the neighbour graph made symmetric, its pieces joined as far
 /// as the stops need it, and with steps from each stop to the next.
-struct Net {
+struct WalkSteps {
     /// For each row the rows that can follow it, and the distance to each.
     links: Vec<Vec<(u32, f32)>>,
 }
@@ -167,7 +167,7 @@ impl Ord for Place {
     }
 }
 
-impl Net {
+impl WalkSteps {
     fn new(vectors: ArrayView2<'_, f32>, graph: &KnnGraph, stops: &[usize]) -> Result<Self> {
         let n = graph.len();
         if n <= EVERY_PAIR {

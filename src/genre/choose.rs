@@ -10,9 +10,9 @@ use super::{
     member::{head_input, head_rows, log_softmax, mean_by_owner, member_data, windows_of},
     nearest::nearest,
     parallel,
-    random::SplitMix64,
     vote::{floored_log, vote_shares},
 };
+use crate::base::random::Random;
 
 /// Tracks that choices are made on, at most.
 const SELECTION_ROWS: usize = 2000;
@@ -59,7 +59,7 @@ pub(super) fn sample_groups(examples: &Examples, rows: usize, seed: u64) -> Exam
     let mut groups: Vec<usize> = examples.groups.clone();
     groups.sort_unstable();
     groups.dedup();
-    SplitMix64::new(seed).shuffle(&mut groups);
+    Random::new(seed).shuffle(&mut groups);
     let place: std::collections::HashMap<usize, usize> =
         groups.iter().enumerate().map(|(i, g)| (*g, i)).collect();
     let mut order: Vec<usize> = (0..examples.len()).collect();

@@ -2,7 +2,8 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use super::{Genre, GenreError, Spellings, random::SplitMix64};
+use super::{Genre, GenreError, Spellings};
+use crate::base::random::Random;
 use crate::track::TrackId;
 
 /// Window vectors and the track each belongs to.
@@ -99,11 +100,11 @@ fn check_windows(windows: Option<&WindowVectors>, tracks: usize, dimension: usiz
 /// equal length, its place in the run hashed, so that it does not fall in step with the order of the tracks.
 pub(super) fn thinned(n: usize, most: usize) -> Vec<usize> {
     let run = n.div_ceil(most.max(1)).max(1);
-    let mut hashes = SplitMix64::new(0);
+    let mut hashes = Random::new(0);
     (0..n.div_ceil(run))
         .map(|i| {
             let first = i * run;
-            first + (hashes.next() % run.min(n - first) as u64) as usize
+            first + (hashes.u64() % run.min(n - first) as u64) as usize
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use super::Genre;
 #[non_exhaustive]
 pub enum GenreError {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::random::SplitMix64;
+use crate::base::random::Random;
 
 /// Deals rows into `k` folds: a group is never split, and genres are spread as evenly as groups allow.
 ///
@@ -23,7 +23,7 @@ pub fn grouped_folds(
         members.entry(group).or_default().push(row);
     }
     let mut order: Vec<Vec<usize>> = members.into_values().collect();
-    SplitMix64::new(seed).shuffle(&mut order);
+    Random::new(seed).shuffle(&mut order);
     order.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
 
     let mut total = vec![0.0f64; n_classes];

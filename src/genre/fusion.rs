@@ -50,7 +50,8 @@ fn no_surer_than_its_parts(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>
     let top = f64::from(joined[best]);
     let ratios: Vec<f64> = joined.iter().map(|&p| (f64::from(p) / top).max(1e-300).ln()).collect();
     let largest = |power: f64| ratios.iter().map(|r| (power * r).exp()).sum::<f64>().recip();
-    let (mut low, mut high) = (0.0, 1.0);
+    // not quite down to equal parts, so that the order stays
+    let (mut low, mut high) = (0.01, 1.0);
     for _ in 0..40 {
         let power = f64::midpoint(low, high);
         if largest(power) > f64::from(most) { high = power } else { low = power }
@@ -75,7 +76,7 @@ const N: usize = 6;
 
 /// A held-out prediction as the fit sees it.
 struct Row {
-    /// Per class that may be the answer: near and far voices of the three voices' log probabilities.
+    /// Per class that may be the answer: near and far parts of the three voices' log probabilities.
     features: Vec<[f64; N]>,
     targets: Vec<f64>,
     weight: f64,
@@ -218,9 +219,9 @@ impl Fusion {
         let mut out = Array2::zeros(voices.head.dim());
         for (row, mut p) in out.outer_iter_mut().enumerate() {
             let weights = self.weights(scores[row]);
-            let each = [voices.head.row(row), voices.vote.row(row), voices.wide.row(row)];
+            let said = [voices.head.row(row), voices.vote.row(row), voices.wide.row(row)];
             let z: Vec<f64> = (0..p.len())
-                .map(|c| weights.iter().zip(&each).map(|(w, v)| w * f64::from(v[c])).sum())
+                .map(|c| weights.iter().zip(&said).map(|(w, v)| w * f64::from(v[c])).sum())
                 .collect();
             let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = z.iter().map(|z| (z - max).exp()).sum();

@@ -5,7 +5,8 @@ use candle_nn::Linear;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::{GenreError, optimise::lbfgs, random::SplitMix64};
+use super::{GenreError, optimise::lbfgs};
+use crate::base::random::Random;
 
 /// What the head is made of and how it is fitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -220,12 +221,12 @@ impl Net {
 
     /// Zeros for logistic regression; half of He's uniform start for a perceptron.
     fn start(&self, seed: u64) -> Vec<f64> {
-        let mut rng = SplitMix64::new(seed);
+        let mut rng = Random::new(seed);
         let deep = self.widths.len() > 2;
         let mut flat = Vec::new();
         for (inputs, outputs) in self.layers() {
             let bound = if deep { (6.0 / inputs as f64).sqrt() / 2.0 } else { 0.0 };
-            flat.extend((0..inputs * outputs).map(|_| (rng.unit() * 2.0 - 1.0) * bound));
+            flat.extend((0..inputs * outputs).map(|_| (rng.f64() * 2.0 - 1.0) * bound));
             flat.extend((0..outputs).map(|_| 0.0));
         }
         flat

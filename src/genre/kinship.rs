@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::{
     Genre, GenreError, LabelledVectors, Space, Transform,
     data::{Examples, targets, thinned},
-    random::SplitMix64,
     space::unit_rows,
 };
+use crate::base::random::Random;
 use crate::track::TrackId;
 
 /// Settings of [`kinship`].
@@ -368,7 +368,7 @@ impl Context<'_> {
             groups.entry(self.examples.groups[m]).or_default().push(m);
         }
         let groups: Vec<Vec<usize>> = groups.into_values().collect();
-        let mut rng = SplitMix64::new(options.seed.wrapping_add(genre as u64));
+        let mut rng = Random::new(options.seed.wrapping_add(genre as u64));
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
         for _ in 0..options.resamples {
             let drawn: Vec<usize> =

@@ -193,7 +193,10 @@ impl GenreModel {
             .into_par_iter()
             .map(|i| {
                 let answer = self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
-                unlimited.as_ref().map_or(answer.clone(), |p| self.limited(answer, p.row(i)))
+                match &unlimited {
+                    Some(all) => self.limited(answer, all.row(i)),
+                    None => answer,
+                }
             })
             .collect())
     }

@@ -3,80 +3,11 @@
 //! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared: `Hip-Hop`, `hip hop`
 //! and `HIPHOP` are one genre. There are no parents: kinship is measured ([`super::kinship`]), never listed.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::{Hash, Hasher},
-    path::Path,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
-use super::{GenreError, id3};
+use super::{Genre, GenreError, id3};
 use crate::base::text::{self, clean};
-use serde::{Serialize, Serializer};
-
-/// A genre label: compared by key, shown as its user spells it.
-///
-/// Serialises as its name.
-#[derive(Debug, Clone)]
-pub struct Genre {
-    name: Arc<str>,
-    key: Arc<str>,
-}
-
-impl Genre {
-    /// A genre from its stored parts, with no look at synonyms (see [`Taxonomy::genre`]).
-    pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), key: key.into() }
-    }
-
-    /// A genre as spelt, without synonyms.
-    pub fn plain(name: &str) -> Self {
-        let name = clean(name);
-        Self { key: text::key(&name).into(), name: name.into() }
-    }
-
-    /// The spelling to show.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What spellings are compared by: letters and digits only, folded case, no accents.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-}
-
-impl PartialEq for Genre {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-impl Eq for Genre {}
-impl PartialOrd for Genre {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Genre {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
-    }
-}
-impl Hash for Genre {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
-    }
-}
-impl std::fmt::Display for Genre {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.name)
-    }
-}
-impl Serialize for Genre {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.name)
-    }
-}
 
 /// Reads genre strings: separators, ID3 numbers, synonyms.
 #[derive(Debug, Clone)]
@@ -216,9 +147,9 @@ impl Spellings {
         for genre in genres {
             *spellings
                 .counts
-                .entry(genre.key.to_string())
+                .entry(genre.key().to_owned())
                 .or_default()
-                .entry(genre.name.to_string())
+                .entry(genre.name().to_owned())
                 .or_default() += 1;
         }
         spellings

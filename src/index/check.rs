@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::lists::Lists;
 use super::segment::Segment;
 use super::types::{IndexStats, SearchMode, SearchParams, SelfCheck};
 use super::{IndexError, VectorIndex};
@@ -19,13 +20,19 @@ impl VectorIndex {
         IndexStats {
             tracks: self.len(),
             dimension: self.codec.dimension,
-            mode: if graph.is_some() { SearchMode::Hnsw } else { SearchMode::Scan },
+            mode: match (&self.lists, graph) {
+                (Some(_), _) => SearchMode::Lists,
+                (None, Some(_)) => SearchMode::Hnsw,
+                (None, None) => SearchMode::Scan,
+            },
             ef: self.tuning.ef(10),
+            lists: self.lists.as_ref().map(|_| self.tuning.list_stats()),
+            list_count: self.lists.as_ref().map_or(0, Lists::len),
             tail: self.tail.live.count,
             tombstones: self.base.len() - self.base.live.count,
             links: graph.map_or(0, super::graph::Graph::count_links),
             layers: graph.map_or(0, |graph| graph.upper.len() + 1),
-            bytes: held(&self.base) + held(&self.tail) + links,
+            bytes: held(&self.base) + held(&self.tail) + links + self.lists.as_ref().map_or(0, Lists::bytes),
             isa: self.isa.name(),
             mapped: self.base.codes.is_mapped(),
         }

@@ -57,6 +57,13 @@ impl Plane {
         }
     }
 
+    /// A copy of `bytes`.
+    pub(crate) fn pages(bytes: &[u8]) -> Self {
+        let mut plane = Self::zeroed(bytes.len());
+        plane.as_mut()[..bytes.len()].copy_from_slice(bytes);
+        plane
+    }
+
     fn as_mut(&mut self) -> &mut [u8] {
         match self {
             Self::Pages(map) => map,

@@ -68,13 +68,23 @@ pub enum IndexError {
     },
     /// A graph search was asked of an index without a graph.
     #[error(
-        "this index has no HNSW graph ({tracks} tracks, built from {graph_from} on): use the scan, or build with `graph_from: 0`"
+        "this index has no HNSW graph ({tracks} tracks, built from {graph_from} on): use another way of searching, or build with `graph_from: 0`"
     )]
     NoGraph {
         /// Tracks in the index.
         tracks: usize,
         /// From how many tracks on a graph is built.
         graph_from: usize,
+    },
+    /// A search of the lists was asked of an index without lists.
+    #[error(
+        "this index has no lists ({tracks} tracks, made from {lists_from} on): use the scan, or build with `lists_from: 0`"
+    )]
+    NoLists {
+        /// Tracks in the index.
+        tracks: usize,
+        /// From how many tracks on lists are made.
+        lists_from: usize,
     },
     /// A prepared subset belongs to another state of the index.
     #[error("the prepared subset is older than the index: prepare it again after inserting or removing")]

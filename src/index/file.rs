@@ -4,8 +4,11 @@
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
 //! header (JSON) · BLAKE3 of every MiB of the body · zeros to a multiple of 4 096
 //! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · ranked u32
-//!       upper layers u32 · hub scales f32 [n, 2] or nothing · zeros to 4 096 · hi u8 [n, width] · lo u8 [n, width]
+//!       upper layers u32 · hub scales f32 [n, 2] or nothing · starts of lists u32 · zeros to 4 096
+//!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
 //! ```
+//!
+//! Graph and lists are there or not. Version 1 had no lists, and is read as an index without.
 //!
 //! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
 //! of the file is checked before it is trusted; then every number that is used as an index is checked again.
@@ -26,12 +29,16 @@ use crate::track::TrackId;
 use super::codes::{Codec, Codes, Meta, Plane};
 use super::graph::{Graph, NONE};
 use super::hubs::{HubScale, Hubs};
+use super::lists::{Directions, Lists};
 use super::segment::Segment;
 use super::tuning::Tuning;
 use super::types::IndexOptions;
 use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
+use crate::kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, SHORT, read};
 
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+/// The oldest version that is read.
+pub(crate) const OLDEST: u32 = 1;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -53,6 +60,8 @@ pub(crate) struct Header {
     pub(crate) options: IndexOptions,
     pub(crate) tuning: Tuning,
     pub(crate) graph: Option<GraphShape>,
+    #[serde(default)]
+    pub(crate) lists: Option<ListShape>,
     hubs: bool,
 }
 
@@ -76,6 +85,14 @@ pub(crate) struct GraphShape {
     upper: Vec<usize>,
 }
 
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ListShape {
+    lists: usize,
+    blocks: usize,
+    /// Value of one step of the directions.
+    step: f32,
+}
+
 /// Start and length of each section of the body.
 struct Sections {
     mean: std::ops::Range<usize>,
@@ -85,6 +102,10 @@ struct Sections {
     ranked: std::ops::Range<usize>,
     upper: Vec<std::ops::Range<usize>>,
     hubs: std::ops::Range<usize>,
+    starts: std::ops::Range<usize>,
+    directions: std::ops::Range<usize>,
+    centres: std::ops::Range<usize>,
+    blocks: std::ops::Range<usize>,
     hi: std::ops::Range<usize>,
     lo: std::ops::Range<usize>,
 }
@@ -108,12 +129,31 @@ impl Sections {
             graph.into_iter().flat_map(|graph| graph.upper.iter().map(|&size| (size, graph.upper_stride)));
         let upper = upper.map(|(size, stride)| take(size, stride.checked_mul(4)?)).collect::<Option<_>>()?;
         let hubs = take(if header.hubs { n } else { 0 }, 8)?;
-        let pad = hubs.end.checked_next_multiple_of(PAGE)? - hubs.end;
+        let shape = header.lists.as_ref();
+        let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
+        let pad = starts.end.checked_next_multiple_of(PAGE)? - starts.end;
         take(pad, 1)?;
         let width = header.dimension.checked_next_multiple_of(crate::kernels::dot::ALIGN)?;
+        let directions = take(if shape.is_some() { SHORT } else { 0 }, width)?;
+        let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), BLOCK_BYTES)?;
+        let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
         let hi = take(n, width)?;
         let lo = take(n, width)?;
-        Some(Self { mean, meta, ids, links, ranked, upper, hubs, hi, lo })
+        Some(Self {
+            mean,
+            meta,
+            ids,
+            links,
+            ranked,
+            upper,
+            hubs,
+            starts,
+            directions,
+            centres,
+            blocks,
+            hi,
+            lo,
+        })
     }
 
     fn end(&self) -> usize {
@@ -130,6 +170,7 @@ pub(crate) struct BaseFile {
     pub(crate) codec: Codec,
     pub(crate) base: Segment,
     pub(crate) graph: Option<Graph>,
+    pub(crate) lists: Option<Lists>,
     pub(crate) hubs: Option<Hubs>,
     /// Digest of the head: names this file's contents.
     pub(crate) root: [u8; DIGEST],
@@ -145,6 +186,7 @@ pub(crate) struct BaseParts<'a> {
     pub(crate) codec: &'a Codec,
     pub(crate) base: &'a Segment,
     pub(crate) graph: Option<&'a Graph>,
+    pub(crate) lists: Option<&'a Lists>,
     pub(crate) hubs: Option<&'a Hubs>,
 }
 
@@ -224,6 +266,11 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
             upper_stride: graph.upper_stride,
             upper: graph.upper.iter().map(|layer| layer.len() / graph.upper_stride).collect(),
         }),
+        lists: parts.lists.map(|lists| ListShape {
+            lists: lists.len(),
+            blocks: lists.blocks.len() / BLOCK_BYTES,
+            step: lists.directions.step,
+        }),
         hubs: parts.hubs.is_some(),
     };
     replace(path, |file| {
@@ -271,7 +318,15 @@ fn write_body<W: Write>(
     if let Some(hubs) = parts.hubs {
         body.words(hubs.scales.iter().flat_map(|hub| [hub.a.to_le_bytes(), hub.b.to_le_bytes()]))?;
     }
-    body.write(&vec![0; sections.hi.start - sections.hubs.end])?;
+    if let Some(lists) = parts.lists {
+        body.words(lists.starts.iter().map(|start| start.to_le_bytes()))?;
+    }
+    body.write(&vec![0; sections.directions.start - sections.starts.end])?;
+    if let Some(lists) = parts.lists {
+        body.write(&lists.directions.rows)?;
+        body.write(&lists.centres)?;
+        body.write(&lists.blocks)?;
+    }
     body.write(&codes.hi[..codes.len() * codes.width])?;
     body.write(&codes.lo[..codes.len() * codes.width])
 }
@@ -309,7 +364,7 @@ impl Damage {
 pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; DIGEST]), IndexError> {
     damage.check(head.len() >= PREFIX && &head[..8] == MAGIC, "not an index file")?;
     let version = u32::from_le_bytes(array(&head[8..12]));
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
     }
     let header_len = u32::from_le_bytes(array(&head[12..16])) as usize;
@@ -369,6 +424,13 @@ fn parse(
         None => None,
         Some(shape) => Some(parse_graph(damage, header.n, shape, sections, body)?),
     };
+    let plane = |range: &std::ops::Range<usize>| {
+        Plane::Mapped(Arc::clone(map), body_start + range.start..body_start + range.end)
+    };
+    let lists = match &header.lists {
+        None => None,
+        Some(shape) => Some(parse_lists(damage, header.n, shape, sections, body, plane(&sections.blocks))?),
+    };
     let hubs = match header.options.hubness {
         Some(kind) if header.hubs => {
             let scales = pairs(&body[sections.hubs.clone()], |a, b| HubScale { a, b });
@@ -379,9 +441,6 @@ fn parse(
         _ => return Err(damage.error("hub scales do not fit the options")),
     };
     let codec = Codec::with_mean(mean);
-    let plane = |range: &std::ops::Range<usize>| {
-        Plane::Mapped(Arc::clone(map), body_start + range.start..body_start + range.end)
-    };
     let codes = Codes { width: codec.width, hi: plane(&sections.hi), lo: plane(&sections.lo), meta };
     Ok(BaseFile {
         stamp: header.stamp(),
@@ -391,9 +450,46 @@ fn parse(
         codec,
         base: Segment::new(ids, codes),
         graph,
+        lists,
         hubs,
         root,
     })
+}
+
+fn parse_lists(
+    damage: &Damage,
+    n: usize,
+    shape: &ListShape,
+    sections: &Sections,
+    body: &[u8],
+    blocks: Plane,
+) -> Result<Lists, IndexError> {
+    damage.check(shape.lists > 0 && (0. ..=1.).contains(&shape.step), "lists out of range")?;
+    let starts = words(&body[sections.starts.clone()]);
+    let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
+    damage.check(whole && starts.is_sorted(), "starts of lists")?;
+    // What stands in each place: sane numbers, and the names 0 to n - 1, each once.
+    let names = |blocks: &[u8], n: usize| {
+        let mut seen = vec![false; n];
+        let mut left = n;
+        let sane = blocks.chunks_exact(BLOCK_BYTES).all(|block| {
+            (0..LANES).all(|lane| {
+                let (scale, offset, name) = read(block, lane);
+                if name == NOBODY {
+                    return scale == 0. && offset == f32::NEG_INFINITY;
+                }
+                left = left.wrapping_sub(1);
+                let new = seen.get_mut(name as usize).is_some_and(|seen| !std::mem::replace(seen, true));
+                new && scale.abs() <= 100. && offset.abs() <= 100.
+            })
+        });
+        sane && left == 0
+    };
+    let centres = body[sections.centres.clone()].to_vec();
+    damage.check(names(&centres, shape.lists), "centres of lists")?;
+    damage.check(names(&blocks, n), "places in lists")?;
+    let directions = Directions { rows: body[sections.directions.clone()].to_vec(), step: shape.step };
+    Ok(Lists { directions, centres, starts, blocks })
 }
 
 fn parse_graph(
@@ -494,6 +590,7 @@ mod tests {
         let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
         let options = IndexOptions {
             graph_from: 0,
+            lists_from: 0,
             ef_construction: 30,
             hubness: Some(crate::index::Hubness::LocalScaling { k: 4 }),
             ..IndexOptions::default()
@@ -539,9 +636,14 @@ mod tests {
             };
             accepted += 1;
             let query = vec![1. / (index.dimension() as f32).sqrt(); index.dimension()];
-            for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Auto] {
+            for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw, SearchMode::Lists] {
                 let params = SearchParams { mode, correct_hubs: true, ..SearchParams::default() };
-                assert!(index.search(&query, 10, &params).unwrap().len() <= 10);
+                match index.search(&query, 10, &params) {
+                    Ok(found) => assert!(found.len() <= 10),
+                    Err(error) => {
+                        assert!(matches!(error, IndexError::NoGraph { .. } | IndexError::NoLists { .. }));
+                    }
+                }
             }
             let _ = index.stats();
         }

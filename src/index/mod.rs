@@ -4,15 +4,17 @@
 //! Not for: storing vectors (the library does), audio, or anything a restart may not lose.
 //!
 //! Vectors are kept at 16 bits a component in two byte planes; all products are sums of integers, so every
-//! machine returns the same results. Three ways to search, chosen by measured cost or forced by [`SearchMode`]:
+//! machine returns the same results. Four ways to search, chosen by measured cost or forced by [`SearchMode`]:
 //!
 //! - *exact*: all vectors, 16-bit products wherever the 8-bit one leaves a chance. The oracle.
 //! - *scan*: signs (1 bit) → 8 bits → 16 bits. How many each stage hands on is measured when the index is
 //!   built, against the exact search.
+//! - *lists*: vectors grouped by k-means, in codes of 64 bytes; those of the nearest lists are compared, the best go on
+//!   to 8 and 16 bits. How many lists and how many vectors is measured when the index is built.
 //! - *hnsw*: the graph that `hnsw_rs` builds (Malkov and Yashunin 2018), frozen into flat arrays and walked at
 //!   8 bits by a short loop of its own. Filters that leave few tracks are scanned instead.
 //!
-//! Vectors inserted after the build form a tail that is scanned beside the graph; removed ones are skipped.
+//! Vectors inserted after the build form a tail that is scanned beside the lists or the graph; removed ones are skipped.
 //! [`VectorIndex::needs_rebuild`] says when to build again.
 //!
 //! ```
@@ -35,6 +37,7 @@ mod error;
 mod file;
 mod graph;
 mod hubs;
+mod lists;
 mod persist;
 mod rotation;
 mod segment;
@@ -58,8 +61,9 @@ use crate::track::TrackId;
 use crate::kernels::{Isa, isa};
 use builder::Source;
 use codes::{Codec, Codes, Query};
-use graph::Graph;
+use graph::{Candidate, Graph};
 use hubs::{HubScale, Hubs};
+use lists::{Lists, Reach};
 use segment::Segment;
 use subset::Bitmap;
 use top::Top;
@@ -69,16 +73,16 @@ pub use error::IndexError;
 pub use hubs::k_occurrence_skewness;
 pub use subset::Subset;
 pub use types::{
-    Hubness, IndexOptions, IndexStamp, IndexStats, IndexSummary, Neighbor, SearchMode, SearchParams,
-    SelfCheck,
+    Hubness, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode,
+    SearchParams, SelfCheck,
 };
 
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
 const WALK_COST: usize = 60;
 /// Slots are numbered by 31 bits.
 const MAX_VECTORS: usize = 1 << 31;
-/// Sums of products stay within 32 bits.
-const MAX_DIMENSION: usize = 16_384;
+/// Up to here sums of products stay within 32 bits, in every kernel and in the rotation.
+const MAX_DIMENSION: usize = 65_536;
 
 /// An index of unit vectors by track.
 ///
@@ -91,6 +95,8 @@ pub struct VectorIndex {
     base: Segment,
     /// Over the base, if it is large enough.
     graph: Option<Graph>,
+    /// Over the base, if it is large enough.
+    lists: Option<Lists>,
     tuning: Tuning,
     hubs: Option<Hubs>,
     /// Hub scales of the tail's slots.
@@ -104,11 +110,19 @@ pub struct VectorIndex {
     saved: Mutex<Option<[u8; 32]>>,
 }
 
+/// How a search goes.
+enum Way<'a> {
+    Exact,
+    Scan,
+    Lists(&'a Lists),
+    Graph(&'a Graph),
+}
+
 impl VectorIndex {
     /// Builds an index of `vectors` (`[ids.len(), dimension]`, unit rows), in parallel on rayon's current pool.
     ///
-    /// Below [`IndexOptions::graph_from`] tracks no graph is built. With a pool of one thread the result depends
-    /// only on the vectors and the options.
+    /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph from [`IndexOptions::graph_from`] on. The
+    /// result depends only on the vectors and the options; if there is a graph, only with a pool of one thread.
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],
@@ -123,7 +137,7 @@ impl VectorIndex {
         if n >= MAX_VECTORS {
             return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: n });
         }
-        if dimension == 0 || dimension > 65_536 {
+        if !(1..=MAX_DIMENSION).contains(&dimension) {
             return Err(IndexError::Option {
                 name: "dimension",
                 expected: "1 to 65536",
@@ -145,17 +159,18 @@ impl VectorIndex {
         Self::finish(*options, codec, Segment::new(ids, codes))
     }
 
-    /// Builds the graph and measures widths.
+    /// Makes lists and graph, and measures widths.
     fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
         let isa = isa()?;
         let source = Source { isa, codec: &codec, codes: &base.codes };
         let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
-        let tuning = tuning::measure(source, &base, graph.as_ref(), options.target_recall);
+        let lists = (base.len() >= options.lists_from.max(2)).then(|| Lists::build(source));
+        let tuning = tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), options.target_recall);
         if let Some(graph) = &mut graph {
             // Every vector has to be found by the search that is the default.
             builder::repair(source, graph, tuning.ef(10));
         }
-        let mut index = Self::assemble(options, isa, codec, base, graph, tuning, None);
+        let mut index = Self::assemble(options, isa, codec, base, graph, lists, tuning, None);
         index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
         Ok(index)
     }
@@ -166,6 +181,7 @@ impl VectorIndex {
         codec: Codec,
         base: Segment,
         graph: Option<Graph>,
+        lists: Option<Lists>,
         tuning: Tuning,
         hubs: Option<Hubs>,
     ) -> Self {
@@ -176,6 +192,7 @@ impl VectorIndex {
             codec,
             base,
             graph,
+            lists,
             tuning,
             hubs,
             tail_hubs: Vec::new(),
@@ -215,6 +232,11 @@ impl VectorIndex {
     /// Whether `track` is in the index.
     pub fn contains(&self, track: TrackId) -> bool {
         self.slot(track).is_some()
+    }
+
+    /// Whether there is a graph to walk; small indexes are scanned.
+    pub fn has_graph(&self) -> bool {
+        self.graph.is_some()
     }
 
     /// All tracks, in ascending order.
@@ -317,8 +339,8 @@ impl VectorIndex {
         Ok(found)
     }
 
-    /// Searches for each row of `queries`, in parallel on rayon's current pool.
-    #[allow(clippy::needless_pass_by_value)] // a view is a reference
+    /// Searches for each row of `queries`, in parallel on rayon's current pool: the same answers as one by one, but lists
+    /// are read once for many queries.
     pub fn search_batch(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -331,44 +353,114 @@ impl VectorIndex {
             return Err(IndexError::Dimension { expected: self.codec.dimension, actual: dimension });
         }
         let rows = queries.as_slice().unwrap_or_default();
-        rows.par_chunks_exact(dimension).map(|query| self.search(query, k, params)).collect()
+        let search = |rows: &[f32]| {
+            let rows = rows.chunks_exact(dimension);
+            rows.clone().try_for_each(|query| check_vector(None, query, dimension))?;
+            let queries: Vec<Query> = rows.map(|query| self.codec.query(query)).collect();
+            self.search_all(&queries, k, params)
+        };
+        let found: Vec<_> =
+            rows.par_chunks(batch(queries.nrows()) * dimension).map(search).collect::<Result<_, _>>()?;
+        Ok(found.into_iter().flatten().collect())
     }
 
-    /// Searches for ever more neighbours until `accept` has taken `k` of them or all have been offered.
+    /// As [`search_query`](Self::search_query) for each of `queries`, on this thread.
+    fn search_all(
+        &self,
+        queries: &[Query],
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        if let Way::Lists(lists) = self.way(params.mode)?
+            && !(params.correct_hubs && self.hubs.is_some())
+        {
+            let k = k.min(self.len());
+            let [base, tail] = self.allowed(params)?;
+            if let Some(reach) = self.reach(lists, k, params, &base) {
+                let take = |at: usize, pool: &mut [Candidate]| {
+                    let mut top = Top::new(k);
+                    let enough = self.take_listed(&queries[at], k, params, reach, &base, pool, &mut top);
+                    enough.then_some(top)
+                };
+                let tops = lists.nearest_of_all(self.isa, &self.base.codes, queries, reach, take);
+                let finish = |(query, top): (&Query, Option<Top>)| {
+                    let mut top = top.unwrap_or_else(|| {
+                        let mut top = Top::new(k);
+                        self.scan(&self.base, query, &base, k, &mut top);
+                        top
+                    });
+                    self.scan(&self.tail, query, &tail, k, &mut top);
+                    top.into_sorted()
+                };
+                return Ok(queries.iter().zip(tops).map(finish).collect());
+            }
+        }
+        queries.iter().map(|query| self.search_query(query, k, params)).collect()
+    }
+
+    /// Searches for ever more neighbours until `choose` has taken `k` of them or all have been offered.
     ///
-    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `accept` sees each
-    /// neighbour once, nearest first, and says whether it belongs in the result.
-    pub fn search_until(
+    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` sees each
+    /// neighbour once, in lists that are nearest first, and returns those that belong in the result. So what it needs
+    /// to know of them can be read once for a whole list.
+    pub fn search_until<E: From<IndexError>>(
         &self,
         query: &[f32],
         k: usize,
         params: &SearchParams<'_>,
-        mut accept: impl FnMut(&Neighbor) -> bool,
-    ) -> Result<Vec<Neighbor>, IndexError> {
+        mut choose: impl FnMut(Vec<Neighbor>) -> Result<Vec<Neighbor>, E>,
+    ) -> Result<Vec<Neighbor>, E> {
         check_vector(None, query, self.codec.dimension)?;
         let query = self.codec.query(query);
         let mut offered = std::collections::HashSet::new();
         let mut taken = Vec::new();
         let mut width = k.saturating_mul(3).saturating_add(10);
         while taken.len() < k {
-            let found = self.search_query(&query, width, params)?;
-            for neighbor in &found {
-                if taken.len() < k && offered.insert(neighbor.track) && accept(neighbor) {
-                    taken.push(*neighbor);
-                }
-            }
-            if found.len() < width {
+            let mut found = self.search_query(&query, width, params)?;
+            let is_all = found.len() < width;
+            found.retain(|neighbor| offered.insert(neighbor.track));
+            taken.extend(choose(found)?);
+            if is_all {
                 break;
             }
             width = width.saturating_mul(4);
         }
+        taken.truncate(k);
         Ok(taken)
     }
 
     /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in parallel on
-    /// rayon's current pool.
+    /// rayon's current pool. The same answers as [`search_track`](Self::search_track).
     pub fn knn_graph(&self, k: usize, params: &SearchParams<'_>) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        self.tracks().par_iter().map(|&track| self.search_track(track, k, params)).collect()
+        let tracks = self.tracks();
+        let mut order: Vec<usize> = (0..tracks.len()).collect();
+        if let Way::Lists(lists) = self.way(params.mode)? {
+            // Tracks of one list are near each other: their searches read the same lists.
+            let mut place = vec![0; self.base.len()];
+            lists.order().iter().enumerate().for_each(|(at, &slot)| place[slot as usize] = at);
+            order.sort_by_cached_key(|&at| match self.base.ids.binary_search(&tracks[at]) {
+                Ok(slot) => place[slot],
+                Err(_) => usize::MAX,
+            });
+        }
+        let search = |part: &[usize]| {
+            let query = |&at: &usize| {
+                let (segment, slot) = self.slot(tracks[at]).ok_or(IndexError::Unknown(tracks[at]))?;
+                Ok(self.codec.query_at(&segment.codes, slot))
+            };
+            let queries = part.iter().map(query).collect::<Result<Vec<Query>, IndexError>>()?;
+            let mut found = self.search_all(&queries, k.saturating_add(1), params)?;
+            for (&at, found) in part.iter().zip(&mut found) {
+                found.retain(|neighbor| neighbor.track != tracks[at]);
+                found.truncate(k);
+            }
+            Ok(found)
+        };
+        let parts: Vec<_> =
+            order.par_chunks(batch(order.len())).map(search).collect::<Result<_, IndexError>>()?;
+        let mut lists = vec![Vec::new(); tracks.len()];
+        order.iter().zip(parts.into_iter().flatten()).for_each(|(&at, found)| lists[at] = found);
+        Ok(lists)
     }
 
     fn allowed(&self, params: &SearchParams<'_>) -> Result<[Cow<'_, Bitmap>; 2], IndexError> {
@@ -420,25 +512,38 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        if params.mode == SearchMode::Hnsw && self.graph.is_none() {
-            return Err(IndexError::NoGraph { tracks: self.len(), graph_from: self.options.graph_from });
-        }
+        let way = self.way(params.mode)?;
         let k = k.min(self.len());
         let mut top = Top::new(k);
         let [base, tail] = self.allowed(params)?;
-        match (params.mode, &self.graph) {
-            (SearchMode::Exact, _) => {
+        match way {
+            Way::Exact => {
                 self.base.exact(self.isa, &self.codec, query, &base, &mut top);
                 self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
                 return Ok(top.into_sorted());
             }
-            (SearchMode::Auto | SearchMode::Hnsw, Some(graph)) => {
-                self.search_graph(graph, query, k, params, &base, &mut top);
-            }
-            _ => self.scan(&self.base, query, &base, k, &mut top),
+            Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top),
+            Way::Graph(graph) => self.search_graph(graph, query, k, params, &base, &mut top),
+            Way::Scan => self.scan(&self.base, query, &base, k, &mut top),
         }
         self.scan(&self.tail, query, &tail, k, &mut top);
         Ok(top.into_sorted())
+    }
+
+    /// What a mode comes to in this index.
+    fn way(&self, mode: SearchMode) -> Result<Way<'_>, IndexError> {
+        Ok(match (mode, &self.lists, &self.graph) {
+            (SearchMode::Exact, _, _) => Way::Exact,
+            (SearchMode::Auto | SearchMode::Lists, Some(lists), _) => Way::Lists(lists),
+            (SearchMode::Auto | SearchMode::Hnsw, _, Some(graph)) => Way::Graph(graph),
+            (SearchMode::Hnsw, _, None) => {
+                return Err(IndexError::NoGraph { tracks: self.len(), graph_from: self.options.graph_from });
+            }
+            (SearchMode::Lists, None, _) => {
+                return Err(IndexError::NoLists { tracks: self.len(), lists_from: self.options.lists_from });
+            }
+            (SearchMode::Scan | SearchMode::Auto, _, _) => Way::Scan,
+        })
     }
 
     fn scan(&self, segment: &Segment, query: &Query, allowed: &Bitmap, k: usize, top: &mut Top) {
@@ -462,33 +567,105 @@ impl VectorIndex {
         if allowed.count == 0 || allowed.count < WALK_COST.saturating_mul(ef) && params.ef.is_none() {
             return self.scan(&self.base, query, allowed, k, top);
         }
+        let within = |count: usize| self.tuning.ef(count) <= ef;
         let enough = graph.walk(self.isa, &self.base.codes, query, ef.min(n), None, |pool| {
-            // Where the k-th allowed candidate is: without a filter, would a walk as wide as this have found all up
-            // to there? Not if the filter leaves out what is near the query: another cluster, say.
-            let mut passing = Vec::new();
-            let mut last = None;
-            for (at, &(similarity, slot)) in pool.iter().enumerate() {
-                if allowed.count == n || allowed.contains(slot as usize) {
-                    passing.push((similarity, slot));
-                    if passing.len() == k.min(allowed.count).max(1) {
-                        last = Some(at);
-                    }
-                }
-            }
-            for &(_, slot) in passing.iter().take(2 * k) {
-                self.base.codes.prefetch_low(slot as usize);
-            }
-            segment::rerank(&mut passing, self.tuning.error8, top, |slot| {
-                (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot])
-            });
-            match (last, params.ef) {
-                (Some(at), None) => allowed.count == n || self.tuning.ef(at + 1) <= ef,
-                (found, _) => found.is_some(),
-            }
+            self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
         });
         if !enough {
             *top = Top::new(k);
             self.scan(&self.base, query, allowed, k, top);
+        }
+    }
+
+    /// Goes through the nearest lists if that is cheaper than scanning the allowed vectors, and scans if that cannot be
+    /// trusted.
+    fn search_lists(
+        &self,
+        lists: &Lists,
+        query: &Query,
+        k: usize,
+        params: &SearchParams<'_>,
+        allowed: &Bitmap,
+        top: &mut Top,
+    ) {
+        let reach = self.reach(lists, k, params, allowed);
+        let found = reach.is_some_and(|reach| {
+            lists.nearest(self.isa, &self.base.codes, query, reach, None, |pool| {
+                self.take_listed(query, k, params, reach, allowed, pool, top)
+            })
+        });
+        if !found {
+            *top = Top::new(k);
+            self.scan(&self.base, query, allowed, k, top);
+        }
+    }
+
+    /// How much of the lists a search looks at; `None` if a scan of the allowed vectors is cheaper or surer.
+    fn reach(&self, lists: &Lists, k: usize, params: &SearchParams<'_>, allowed: &Bitmap) -> Option<Reach> {
+        // Of the vectors that a search ends with, about the share that is allowed will be.
+        let (wanted, share) = (k as f64, self.base.len() as f64 / allowed.count.max(1) as f64);
+        // Where the k-th allowed vector is expected, and two standard deviations more.
+        let depth = wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share;
+        let mut reach = self.tuning.reach(depth.ceil() as usize);
+        if let Some(width) = params.ef {
+            reach.lists = width;
+        }
+        let cost = lists.places(reach.lists) + tuning::HANDED_ON_COST * reach.codes;
+        (k > 0 && (params.ef.is_some() || cost < allowed.count && 3 * reach.lists <= lists.len()))
+            .then_some(reach)
+    }
+
+    fn take_listed(
+        &self,
+        query: &Query,
+        k: usize,
+        params: &SearchParams<'_>,
+        reach: Reach,
+        allowed: &Bitmap,
+        pool: &[Candidate],
+        top: &mut Top,
+    ) -> bool {
+        let within = |count: usize| {
+            let needed = self.tuning.reach(count);
+            needed.lists <= reach.lists && needed.codes <= reach.codes
+        };
+        self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
+    }
+
+    /// Puts the allowed of `pool`, nearest first by 8 bits, into `top`; whether they are as good as all that are allowed.
+    ///
+    /// - `within`: whether the search was wide enough for so many neighbours, if that is to be made sure of
+    fn take(
+        &self,
+        query: &Query,
+        k: usize,
+        allowed: &Bitmap,
+        pool: &[Candidate],
+        within: Option<&dyn Fn(usize) -> bool>,
+        top: &mut Top,
+    ) -> bool {
+        // Where the k-th allowed candidate is: without a filter, would a search as wide as this have found all up to
+        // there? Not if the filter leaves out what is near the query: another cluster, say.
+        let all = allowed.count == self.base.len();
+        let mut passing = Vec::with_capacity(pool.len());
+        let mut last = None;
+        for (at, &(similarity, slot)) in pool.iter().enumerate() {
+            if all || allowed.contains(slot as usize) {
+                passing.push((similarity, slot));
+                if passing.len() == k.min(allowed.count).max(1) {
+                    last = Some(at);
+                }
+            }
+        }
+        for &(_, slot) in passing.iter().take(2 * k) {
+            self.base.codes.prefetch_low(slot as usize);
+        }
+        segment::rerank(&mut passing, self.tuning.error8, top, |slot| {
+            (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot])
+        });
+        match (last, within) {
+            (Some(at), Some(within)) => all || within(at + 1),
+            (found, _) => found.is_some(),
         }
     }
 
@@ -503,6 +680,12 @@ impl VectorIndex {
         }
         (tracks, vectors)
     }
+}
+
+/// Queries that are searched for together, of `n`: many, but enough parts for all threads.
+fn batch(n: usize) -> usize {
+    const MOST: usize = 1024;
+    n.div_ceil(rayon::current_num_threads()).clamp(1, MOST)
 }
 
 fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
@@ -546,9 +729,10 @@ mod tests {
             row /= row.dot(&row).sqrt();
         }
         let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
-        let options = IndexOptions { graph_from: 0, ef_construction: 50, ..IndexOptions::default() };
+        let options =
+            IndexOptions { graph_from: 0, lists_from: 0, ef_construction: 50, ..IndexOptions::default() };
         let mut index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
-        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw] {
+        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw] {
             let params = SearchParams { mode, ..SearchParams::default() };
             let mut answers = Isa::available().into_iter().map(|isa| {
                 index.isa = isa;

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::codes::{Codec, Codes};
-use super::segment::Segment;
 use crate::base::atomic_file;
 
-use super::{IndexError, IndexOptions, IndexStamp, SearchParams, VectorIndex, file, tail_file};
+use super::{IndexError, IndexStamp, SearchParams, VectorIndex, file, tail_file};
 
 /// A tail of more than this share of the tracks is built in.
 const TAIL_SHARE: f64 = 0.04;
@@ -39,6 +37,7 @@ impl VectorIndex {
             codec: &self.codec,
             base: &self.base,
             graph: self.graph.as_ref(),
+            lists: self.lists.as_ref(),
             hubs: self.hubs.as_ref(),
         };
         atomic_file::remove_abandoned(path);
@@ -61,6 +60,17 @@ impl VectorIndex {
     /// Every byte is checked first. Errors: [`IndexError::Damaged`], [`IndexError::Version`],
     /// [`IndexError::OtherModel`], [`IndexError::Stale`], [`IndexError::Dimension`], [`IndexError::Io`].
     pub fn load(path: &Path, expected: &IndexStamp) -> Result<Self, IndexError> {
+        let (index, generation) = Self::load_any_generation(path, expected)?;
+        if generation != expected.generation {
+            let (expected, actual) = (expected.generation, generation);
+            return Err(IndexError::Stale { path: path.to_owned(), expected, actual });
+        }
+        Ok(index)
+    }
+
+    /// [`load`](Self::load), but of any generation, which is returned: an older index can be brought up to date with
+    /// [`insert`](Self::insert) and [`remove`](Self::remove).
+    pub fn load_any_generation(path: &Path, expected: &IndexStamp) -> Result<(Self, u64), IndexError> {
         let (index, stamp) = Self::open(path)?;
         if stamp.model_fingerprint != expected.model_fingerprint {
             return Err(IndexError::OtherModel {
@@ -72,15 +82,10 @@ impl VectorIndex {
         if stamp.dimension != expected.dimension {
             return Err(IndexError::Dimension { expected: stamp.dimension, actual: expected.dimension });
         }
-        if stamp.generation != expected.generation {
-            let (expected, actual) = (expected.generation, stamp.generation);
-            return Err(IndexError::Stale { path: path.to_owned(), expected, actual });
-        }
-        Ok(index)
+        Ok((index, stamp.generation))
     }
 
-    /// Opens the index at `path` whatever it belongs to, and says what that is: an older generation can be brought
-    /// up to date with [`insert`](Self::insert) and [`remove`](Self::remove).
+    /// Opens the index at `path` whatever it belongs to, and says what that is.
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
         let loaded = file::load(path)?;
         let mut stamp = loaded.stamp;
@@ -90,6 +95,7 @@ impl VectorIndex {
             loaded.codec,
             loaded.base,
             loaded.graph,
+            loaded.lists,
             loaded.tuning,
             loaded.hubs,
         );
@@ -135,34 +141,17 @@ impl VectorIndex {
     }
 
     /// Whether building again would make searches cheaper: the tail or the removed tracks have become too many,
-    /// or there are enough tracks for a graph.
+    /// or there are enough tracks for lists or a graph.
     pub fn needs_rebuild(&self) -> bool {
         let base = self.base.len() as f64;
         let tail = self.tail.len();
         let removed = base - self.base.live.count as f64;
         let wants_graph = self.graph.is_none() && self.len() >= self.options.graph_from.max(2);
+        let wants_lists = self.lists.is_none() && self.len() >= self.options.lists_from.max(2);
+        let is_indexed = self.graph.is_some() || self.lists.is_some();
         wants_graph
+            || wants_lists
             || removed > (TOMBSTONE_SHARE * base).max(TAIL_FREE as f64)
-            || tail > TAIL_FREE && tail as f64 > if self.graph.is_some() { TAIL_SHARE * base } else { base }
-    }
-
-    /// A new index of the same tracks without tail or removed ones, in parallel on rayon's current pool.
-    ///
-    /// Leaves this one as it is, so that it can be searched meanwhile. The vectors are those that the index holds;
-    /// [`build`](Self::build) from the library's is more exact by a hair.
-    pub fn rebuilt(&self, options: &IndexOptions) -> Result<Self, IndexError> {
-        super::check_options(options)?;
-        let tracks = self.tracks();
-        let dimension = self.dimension();
-        let mut rows = vec![0_f32; tracks.len() * dimension];
-        rows.par_chunks_exact_mut(dimension).zip(&tracks).for_each(|(row, &track)| {
-            if let Some((segment, slot)) = self.slot(track) {
-                self.codec.decode(&segment.codes, slot, row);
-            }
-        });
-        let row = |slot: usize| &rows[slot * dimension..][..dimension];
-        let codec = Codec::fit(dimension, (0..tracks.len()).map(row));
-        let codes = Codes::encode(&codec, tracks.len(), row);
-        Self::finish(*options, codec, Segment::new(tracks, codes))
+            || tail > TAIL_FREE && tail as f64 > if is_indexed { TAIL_SHARE * base } else { base }
     }
 }

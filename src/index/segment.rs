@@ -113,7 +113,13 @@ impl Segment {
                     self.codes.write_bits(b * BLOCK + lane, buffer, block, lane);
                 }
             };
-            bits.par_chunks_exact_mut(step.max(1)).enumerate().for_each_init(Vec::new, write);
+            if rayon::current_thread_index().is_none() {
+                bits.par_chunks_exact_mut(step.max(1)).enumerate().for_each_init(Vec::new, write);
+            } else {
+                // A worker that waits may take up another search, which would wait for these bits: for ever.
+                let mut buffer = Vec::new();
+                bits.chunks_exact_mut(step.max(1)).enumerate().for_each(|block| write(&mut buffer, block));
+            }
             bits
         })
     }

@@ -45,8 +45,14 @@ impl VectorIndex {
         Ok(IndexSummary {
             stamp,
             tracks: (header.n + added).saturating_sub(removed),
-            mode: if header.graph.is_some() { SearchMode::Hnsw } else { SearchMode::Scan },
+            mode: match (&header.lists, &header.graph) {
+                (Some(_), _) => SearchMode::Lists,
+                (None, Some(_)) => SearchMode::Hnsw,
+                (None, None) => SearchMode::Scan,
+            },
             graph_from: header.options.graph_from,
+            lists_from: header.options.lists_from,
+            lists: header.lists.as_ref().map(|_| header.tuning.list_stats()),
             ef: header.graph.is_some().then(|| header.tuning.ef(10)),
             tail: added,
             tombstones: removed,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::track::TrackId;
 
 use super::codes::Meta;
-use super::file::{Damage, VERSION, array, pairs, replace, words};
+use super::file::{Damage, OLDEST, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
 use super::{IndexError, IndexStamp};
 
@@ -126,7 +126,7 @@ pub(crate) fn load(
         return Err(damage.error("not the tail of an index"));
     }
     let version = u32::from_le_bytes(array(&bytes[8..12]));
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(IndexError::Version { path: damage.0, expected: VERSION, actual: version });
     }
     if blake3::hash(&bytes[..body_end]).as_bytes() != &bytes[body_end..] {

@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::track::TrackId;
 
 use super::builder::Source;
-use super::graph::Graph;
+use super::codes::Query;
+use super::graph::{Candidate, Graph};
+use super::lists::{Lists, Reach};
 use super::segment::{Budget, Segment, SignModel, rerank};
 use super::top::Top;
+use super::types::ListStats;
 
 /// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
 const AT: [usize; 2] = [10, 100];
@@ -23,6 +26,16 @@ const WIDTHS: [usize; 24] = [
 const FIRST_SHARE: f64 = 0.97;
 /// Share of the true neighbours that a stage of the cascade has to hand on.
 const HANDED_ON: f64 = 0.9995;
+/// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
+pub(crate) const HANDED_ON_COST: usize = 16;
+/// Numbers of lists tried: each about a twelfth more than the one before.
+const MORE_LISTS: f64 = 1.08;
+/// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
+const CONFIDENCE: f64 = 1.645;
+/// So much of what is missing above the target is aimed at to begin with.
+const ABOVE: f64 = 0.4;
+/// Widenings of a reach that is found too small.
+const WIDENINGS: usize = 12;
 /// True neighbours that are looked at.
 const DEPTH: usize = 100;
 
@@ -37,12 +50,39 @@ pub(crate) struct Tuning {
     pub(crate) sign_error: f32,
     /// How far a similarity at 8 bits may be from the one at 16.
     pub(crate) error8: f32,
+    /// Of a search of the lists.
+    #[serde(default)]
+    lists: ListTuning,
+}
+
+/// What a search of the lists looks at for [`AT`] neighbours each, and how good that is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct ListTuning {
+    lists: [usize; 2],
+    codes: [usize; 2],
+    /// Recall at the first of [`AT`].
+    recall: f64,
+    /// Its standard error.
+    error: f64,
+}
+
+impl Default for ListTuning {
+    /// For indexes too small to measure: close to exact.
+    fn default() -> Self {
+        Self { lists: [1000, 2000], codes: [400, 800], recall: 1., error: 0. }
+    }
 }
 
 impl Default for Tuning {
     /// For indexes too small to measure: close to exact.
     fn default() -> Self {
-        Self { ef: [200, 400], bits: [2000, 4000], sign_error: 6., error8: 0.03 }
+        Self {
+            ef: [200, 400],
+            bits: [2000, 4000],
+            sign_error: 6.,
+            error8: 0.03,
+            lists: ListTuning::default(),
+        }
     }
 }
 
@@ -53,9 +93,23 @@ impl Tuning {
 
     /// Whether these can be widths at all; for what is read from a file.
     pub(crate) fn is_sane(&self) -> bool {
-        [self.ef, self.bits].as_flattened().iter().all(|&width| width <= 1 << 31)
+        [self.ef, self.bits, self.lists.lists, self.lists.codes]
+            .as_flattened()
+            .iter()
+            .all(|&width| width <= 1 << 31)
             && (0. ..=100.).contains(&self.sign_error)
             && (0. ..=2.).contains(&self.error8)
+            && [self.lists.recall, self.lists.error].iter().all(|share| (0. ..=1.).contains(share))
+    }
+
+    /// How much of the lists is looked at for `k` neighbours.
+    pub(crate) fn reach(&self, k: usize) -> Reach {
+        Reach { lists: along(self.lists.lists, k).max(1), codes: line(self.lists.codes, k) }
+    }
+
+    pub(crate) fn list_stats(&self) -> ListStats {
+        let Reach { lists, codes } = self.reach(AT[0]);
+        ListStats { lists, candidates: codes, recall: self.lists.recall, recall_error: self.lists.error }
     }
 
     pub(crate) fn budget(&self, k: usize) -> Budget {
@@ -64,9 +118,14 @@ impl Tuning {
 }
 
 fn line([low, high]: [usize; 2], k: usize) -> usize {
+    let least = low + k.saturating_sub(AT[0]);
+    along([low, high], k).max(least).max(k)
+}
+
+/// The line through the widths for [`AT`].
+fn along([low, high]: [usize; 2], k: usize) -> usize {
     let slope = high.saturating_sub(low) as f64 / (AT[1] - AT[0]) as f64;
-    let width = low as f64 + slope.max(1.) * k.saturating_sub(AT[0]) as f64;
-    (width.ceil() as usize).max(k)
+    (low as f64 + slope * k.saturating_sub(AT[0]) as f64).ceil() as usize
 }
 
 /// One vector of the sample and its true neighbours, itself left out.
@@ -76,7 +135,13 @@ struct Trial {
 }
 
 /// Measures on every n-th vector, which is hidden from the searches for it: as if it were not in the index.
-pub(crate) fn measure(source: Source<'_>, base: &Segment, graph: Option<&Graph>, target: f64) -> Tuning {
+pub(crate) fn measure(
+    source: Source<'_>,
+    base: &Segment,
+    graph: Option<&Graph>,
+    lists: Option<&Lists>,
+    target: f64,
+) -> Tuning {
     let mut tuning = Tuning::default();
     if base.len() < 10 * DEPTH {
         return tuning;
@@ -89,12 +154,67 @@ pub(crate) fn measure(source: Source<'_>, base: &Segment, graph: Option<&Graph>,
     if let Some(graph) = graph {
         for (at, k) in AT.into_iter().enumerate() {
             let target = if k == AT[0] { target } else { target.min(0.99) };
+            let walk = |width: usize| {
+                move |query: &Query, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
+                    graph.walk(source.isa, source.codes, query, width, Some(slot), then);
+                }
+            };
             let enough =
-                |&width: &usize| width >= k && recall(source, graph, &trials, k, width, error8) >= target;
+                |&width: &usize| width >= k && recall(source, walk(width), &trials, k, error8).0 >= target;
             tuning.ef[at] = WIDTHS.iter().copied().find(enough).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
         }
     }
+    if let Some(lists) = lists {
+        measure_lists(source, lists, &trials, target, &mut tuning);
+    }
     tuning
+}
+
+/// Finds the cheapest reach that meets the target: by the ranks of the true neighbours' lists and codes, and then by
+/// searching.
+fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f64, tuning: &mut Tuning) {
+    let list_of = lists.list_of(source.codes.len());
+    let quarter = lists.len().div_ceil(4);
+    let ranks = |trial: &Trial| {
+        let query = source.codec.query_at(source.codes, trial.slot as usize);
+        lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, quarter)
+    };
+    let ranks: Vec<Vec<(usize, usize)>> = trials.par_iter().map(ranks).collect();
+    for (at, k) in AT.into_iter().enumerate() {
+        let aim = target + ABOVE * (1. - target);
+        let needed = (aim * (trials.len() * k) as f64).ceil() as usize;
+        let mut best: Option<(usize, Reach)> = None;
+        let mut tried = 1_usize;
+        while tried < lists.len() {
+            let within = ranks.iter().flat_map(|ranks| &ranks[..k]).filter(|rank| rank.0 < tried);
+            let mut codes: Vec<usize> = within.map(|rank| rank.1).collect();
+            if needed > 0 && codes.len() >= needed {
+                let last = *codes.select_nth_unstable(needed - 1).1;
+                let reach = Reach { lists: tried, codes: last.saturating_add(1).max(k) };
+                let cost = lists.places(tried).saturating_add(reach.codes.saturating_mul(HANDED_ON_COST));
+                if best.is_none_or(|best| cost < best.0) {
+                    best = Some((cost, reach));
+                }
+            }
+            tried = (tried + 1).max((tried as f64 * MORE_LISTS) as usize);
+        }
+        let everything = Reach { lists: lists.len(), codes: source.codes.len() };
+        let mut reach = best.map_or(everything, |best| best.1);
+        for _ in 0..WIDENINGS {
+            let search = |query: &Query, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
+                lists.nearest(source.isa, source.codes, query, reach, Some(slot), then);
+            };
+            let (recall, error) = recall(source, search, trials, k, tuning.error8);
+            if k == AT[0] {
+                (tuning.lists.recall, tuning.lists.error) = (recall, error);
+            }
+            if recall - CONFIDENCE * error >= target {
+                break;
+            }
+            reach = Reach { lists: reach.lists * 9 / 8 + 1, codes: reach.codes * 9 / 8 + 1 };
+        }
+        (tuning.lists.lists[at], tuning.lists.codes[at]) = (reach.lists.min(lists.len()), reach.codes);
+    }
 }
 
 fn trial(source: Source<'_>, base: &Segment, slot: usize) -> Trial {
@@ -149,12 +269,20 @@ fn measure_cascade(source: Source<'_>, base: &Segment, trials: &[Trial], tuning:
     tuning.error8 = beyond(|one| &one.error8).min(2.);
 }
 
-/// Mean share of the true `k` neighbours that a graph search of width `ef` returns.
-fn recall(source: Source<'_>, graph: &Graph, trials: &[Trial], k: usize, ef: usize, error8: f32) -> f64 {
+/// Mean share of the true `k` neighbours that a search returns, and its standard error.
+///
+/// - `search`: hands on candidates for a query, a slot left out
+fn recall(
+    source: Source<'_>,
+    search: impl Fn(&Query, u32, &mut dyn FnMut(&mut [Candidate])) + Sync,
+    trials: &[Trial],
+    k: usize,
+    error8: f32,
+) -> (f64, f64) {
     let one = |trial: &Trial| {
         let query = source.codec.query_at(source.codes, trial.slot as usize);
         let mut top = Top::new(k);
-        graph.walk(source.isa, source.codes, &query, ef, Some(trial.slot), |pool| {
+        search(&query, trial.slot, &mut |pool| {
             rerank(pool, error8, &mut top, |slot| {
                 (source.codes.similarity(source.isa, &query, slot), TrackId(slot as i64))
             });
@@ -162,6 +290,9 @@ fn recall(source: Source<'_>, graph: &Graph, trials: &[Trial], k: usize, ef: usi
         let found = top.into_sorted();
         found.iter().filter(|found| trial.nearest[..k].contains(&(found.track.0 as u32))).count()
     };
-    let found: usize = trials.par_iter().map(one).sum();
-    found as f64 / (trials.len() * k) as f64
+    let found: Vec<usize> = trials.par_iter().map(one).collect();
+    let n = trials.len() as f64;
+    let mean = found.iter().sum::<usize>() as f64 / (n * k as f64);
+    let square: f64 = found.iter().map(|&found| (found as f64 / k as f64 - mean).powi(2)).sum();
+    (mean, (square / (n * (n - 1.).max(1.))).sqrt())
 }

@@ -31,7 +31,8 @@ impl WriterLock {
         })?;
         match file.try_lock() {
             Ok(()) => {
-                // Who holds it is a courtesy; a full disk must not keep anyone from removing tracks.
+                // The process id only helps people to see who holds the lock: where the disk is too full to write it, tracks can
+                // still be removed.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
                 Ok(Self { _file: Some(file) })
             }

@@ -40,14 +40,14 @@ pub use health::{Finding, Health, RepairReport};
 pub use journal::Leftovers;
 pub(crate) use journal::{Journal, JournalKind};
 pub use lock::WriterLock;
-pub use open::{OpenMode, SCHEMA_VERSION};
+pub use open::SCHEMA_VERSION;
 pub(crate) use paths::free_name;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
 pub use salvage::{SalvageReport, salvage};
 pub use track_set::TrackSet;
 pub use types::{
-    Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, Removed,
+    Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, OpenMode, Removed,
     Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags, TrackWindows, Vectors,
     mtime_ns,
 };
@@ -91,11 +91,6 @@ impl Library {
     /// How long to wait for another writer before [`LibraryError::Locked`]; ten seconds at first.
     pub fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
         self.sql(self.connection.busy_timeout(timeout))
-    }
-
-    /// A random name given at creation: an index that carries another one belongs to another library.
-    pub fn library_id(&self) -> Result<String> {
-        self.sql(self.connection.query_row("SELECT library_id FROM state", [], |row| row.get(0)))
     }
 
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
-use super::{DATABASE, Library, LibraryError, Result, WriterLock, checksum, journal, paths};
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, checksum, journal, paths};
 use crate::base::abandoned::PREFIX;
 use crate::base::atomic_file;
 
@@ -30,17 +30,6 @@ pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
 pub(super) const PAGE_SIZE: i64 = 8_192;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a library is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode {
-    /// Reading only; works in folders that cannot be written.
-    ReadOnly,
-    /// Reading and writing a library that is there.
-    ReadWrite,
-    /// Reading and writing; a library is made where there is none.
-    Create,
-}
 
 impl Library {
     /// Opens the library in `dir`.

@@ -4,7 +4,7 @@ use half::f16;
 use ndarray::Array2;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::{
@@ -125,6 +125,19 @@ impl Library {
             Ok(())
         })?;
         found.ok_or(LibraryError::UnknownTrack(id))
+    }
+
+    /// These tracks, in this order, in one read; each must be there.
+    pub fn tracks_by_id(&self, ids: &[TrackId]) -> Result<Vec<Track>> {
+        let list = serde_json::json!(ids).to_string();
+        let mut found = HashMap::with_capacity(ids.len());
+        let sql =
+            format!("{TRACK_QUERY} WHERE a.id IN (SELECT value FROM json_each(?1)) ORDER BY a.id, f.id");
+        self.read_tracks(&sql, [list], |track| {
+            found.insert(track.id, track);
+            Ok(())
+        })?;
+        ids.iter().map(|id| found.get(id).cloned().ok_or(LibraryError::UnknownTrack(*id))).collect()
     }
 
     /// Whether a track with this id is there.
@@ -325,16 +338,6 @@ impl Library {
             rows.collect()
         });
         self.sql(failures)
-    }
-
-    /// Every genre as it stands in the files, with the number of files, most frequent first.
-    pub fn genre_counts(&self) -> Result<Vec<(String, u64)>> {
-        let sql = "SELECT genre, count(*) FROM genres GROUP BY genre ORDER BY count(*) DESC, genre";
-        let counts = self.connection.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            rows.collect()
-        });
-        self.sql(counts)
     }
 }
 

@@ -111,16 +111,6 @@ impl Library {
         })?
     }
 
-    /// Notes that these files were seen just now.
-    pub fn mark_seen(&mut self, files: &[PathBuf]) -> Result<()> {
-        let seen_at = now();
-        let files = files.iter().map(|path| paths::to_bytes(path)).collect::<Result<Vec<_>>>()?;
-        self.write(|tx, _| {
-            let mut update = tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?;
-            files.iter().try_for_each(|path| update.execute((path, seen_at)).map(drop))
-        })
-    }
-
     /// Notes that a file could not be added; its attempts are counted.
     pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
         let path = paths::to_bytes(&failure.path)?;

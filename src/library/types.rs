@@ -7,6 +7,17 @@ use ndarray::Array2;
 
 use crate::track::{ContentId, TrackId};
 
+/// What a library is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Reading only; works in folders that cannot be written.
+    ReadOnly,
+    /// Reading and writing a library that is there.
+    ReadWrite,
+    /// Reading and writing; a library is made where there is none.
+    Create,
+}
+
 /// What is known of a recording from decoding it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioFacts {

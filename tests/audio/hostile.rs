@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin::audio::tags::{Tags, read_tags};
-use voisin::audio::{self, AudioError, DecodePath};
+use voisin::internals::audio::tags::{Tags, read_tags};
+use voisin::internals::audio::{self, AudioError, DecodePath};
 
 use super::{copy_of, data, native, references};
 
@@ -118,12 +118,8 @@ fn a_wav_header_that_lies_is_not_believed() {
     assert_eq!(audio::probe(&written(&folder, "long.wav", &rf64)).expect("readable"), truth);
 }
 
-#[test]
-fn damage_becomes_silence_and_what_follows_stays_in_place() {
-    let (_folder, path) = copy_of("cbr.mp3");
-    let (info, sound) = native(&path);
-    let mut bytes = std::fs::read(&path).expect("readable");
-    // Overwrite the insides of three frames (417 or 418 bytes each) in the middle, headers kept.
+/// First bytes of the frames of `cbr.mp3`, 417 or 418 bytes each, but the first.
+fn frames_of_cbr(bytes: &[u8]) -> Vec<usize> {
     let mut frames = Vec::new();
     let mut at = 45 + 417;
     while at + 4 < bytes.len() {
@@ -135,6 +131,32 @@ fn damage_becomes_silence_and_what_follows_stays_in_place() {
         frames.push(at);
         at += 417 + padded;
     }
+    frames
+}
+
+#[test]
+fn a_file_of_which_less_than_half_decodes_is_refused() {
+    let (_folder, path) = copy_of("cbr.mp3");
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let frames = frames_of_cbr(&bytes);
+    // The insides of all frames but the first six, headers kept.
+    let length = bytes.len();
+    for &frame in frames.iter().skip(6).filter(|&&frame| frame + 400 < length) {
+        bytes[frame + 4..frame + 400].fill(0xff);
+    }
+    std::fs::write(&path, &bytes).expect("writable");
+    let info = audio::probe(&path).expect("its headers are whole");
+    let refused = audio::read_all(&path, info.sample_rate).expect_err("mostly damaged");
+    let AudioError::MostlyDamaged { share, .. } = refused else { panic!("{refused}") };
+    assert!((0.05..0.5).contains(&share), "{share}");
+}
+
+#[test]
+fn damage_becomes_silence_and_what_follows_stays_in_place() {
+    let (_folder, path) = copy_of("cbr.mp3");
+    let (info, sound) = native(&path);
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let frames = frames_of_cbr(&bytes);
     for &frame in &frames[18..21] {
         bytes[frame + 4..frame + 400].fill(0xff);
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use voisin::audio::{self, AudioInfo, DecodePath};
+use voisin::internals::audio::{self, AudioInfo, DecodePath};
 
 mod hostile;
 mod tags;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use voisin::audio::tags::{Tags, WriteOptions, WriteOutcome, read_tags, write_genres};
-use voisin::audio::{self, AudioError};
+use voisin::internals::audio::tags::{Tags, WriteOptions, WriteOutcome, read_tags, write_genres};
+use voisin::internals::audio::{self, AudioError};
 
 use super::{copy_of, data, references, same};
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use half::f16;
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::library::{
+use voisin::internals::library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
-use voisin::track::ContentId;
+use voisin::internals::track::ContentId;
 
 use super::common::Sandbox;
 

@@ -1,11 +1,14 @@
-//! Signals and a sandbox for the tests that drive the program.
+//! Signals, a sandbox, and what a run said, for the tests that drive the program.
 
+#![allow(dead_code, reason = "each test program uses its share of this file")]
+
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use voisin::library::{Library, OpenMode};
+use voisin::internals::library::{Library, OpenMode};
 
 /// A folder of its own, with a library in it, gone at the end of the test.
 pub(crate) struct Sandbox {
@@ -39,7 +42,6 @@ impl Sandbox {
     }
 
     /// Every track's content and the bits of its vector and windows.
-    #[allow(dead_code, reason = "not every test asks")]
     pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
         let mut all = BTreeMap::new();
@@ -52,6 +54,37 @@ impl Sandbox {
         }
         all
     }
+}
+
+/// What was printed, as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// How a run ended; -1 where a signal ended it.
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+/// Standard output of a run, which must be JSON however the run ended.
+pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
+    let output = output.borrow();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr))
+    })
+}
+
+/// Standard output of a run that must end well.
+pub(crate) fn fine(output: impl Borrow<Output>) -> String {
+    let output = output.borrow();
+    assert_eq!(code(output), 0, "{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Standard output of a run that must end well, as JSON.
+pub(crate) fn fine_json(output: impl Borrow<Output>) -> serde_json::Value {
+    fine(output.borrow());
+    json(output)
 }
 
 fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8> {
@@ -70,13 +103,11 @@ fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8>
 }
 
 /// A mono 16-bit WAV file of these samples.
-#[allow(dead_code, reason = "not every test makes one")]
 pub(crate) fn samples_wav(sample_rate: u32, samples: &[f32]) -> Vec<u8> {
     wav(sample_rate, samples.iter().map(|&sample| f64::from(sample)))
 }
 
 /// A mono 16-bit WAV file of a sine.
-#[allow(dead_code)] // each test program uses its share of this file
 pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude: f64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as u32;
     let step = std::f64::consts::TAU * frequency / f64::from(sample_rate);
@@ -84,7 +115,6 @@ pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude
 }
 
 /// A mono 16-bit WAV file of pulsed, coloured noise; every seed sounds different.
-#[allow(dead_code, reason = "not every test makes one")]
 pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
     let n = (seconds * f64::from(sample_rate)) as usize;
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -4,7 +4,7 @@ use std::{io::Read, path::PathBuf};
 
 use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::{
+use voisin::internals::{
     genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, WindowVectors},
     track::TrackId,
 };

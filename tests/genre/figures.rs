@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use voisin::{
+use voisin::internals::{
     genre::{FitOptions, GenreModel, KinshipOptions, PredictOptions, QueryVectors, grouped_folds, kinship},
     metrics,
     track::TrackId,

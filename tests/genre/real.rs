@@ -1,8 +1,8 @@
 //! The engine on real genres; these skip, saying so, where the development data is absent.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::genre::{FitOptions, Genre, KinshipOptions, kinship, suspects};
-use voisin::metrics;
+use voisin::internals::genre::{FitOptions, Genre, KinshipOptions, kinship, suspects};
+use voisin::internals::metrics;
 
 use crate::data::{Taggrams, argmax};
 

@@ -1,7 +1,7 @@
 //! Kinship, evaluation and files.
 
 use ndarray::{Array2, Axis};
-use voisin::{
+use voisin::internals::{
     eval::{EvalOptions, evaluate_genre, plots, predict_files, read_groups, read_labels, read_vectors},
     genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship},
 };

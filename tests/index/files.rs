@@ -40,7 +40,7 @@ fn a_saved_index_answers_as_before() {
     assert_eq!(index.search(&query, 9, &corrected).unwrap(), loaded.search(&query, 9, &corrected).unwrap());
 
     // And is built in when it is built again; the old tail is gone.
-    let rebuilt = loaded.rebuilt(&options).unwrap();
+    let rebuilt = rebuilt(&loaded, &options);
     rebuilt.save(&path, &later).unwrap();
     let again = VectorIndex::load(&path, &later).unwrap();
     assert_eq!((again.stats().tail, again.stats().tombstones, again.len()), (0, 0, index.len()));
@@ -55,6 +55,28 @@ fn a_saved_index_answers_as_before() {
     assert_eq!(stamp.generation, 8);
     let missing = VectorIndex::load(Path::new("/nonexistent/index.bin"), &stamp);
     assert!(matches!(missing, Err(IndexError::Io { .. })));
+}
+
+#[test]
+fn the_widest_vectors_that_can_be_built_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    for dimension in [20_000, 65_536] {
+        let (ids, vectors) = (ids(6), clustered(3, 6, dimension, 2));
+        let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+        index.save(&path, &stamp(dimension)).unwrap();
+        let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+        assert_eq!(opened.tracks(), index.tracks());
+        let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+        for (row, &id) in ids.iter().enumerate() {
+            let found = opened.search(&vectors.row(row).to_vec(), 1, &exact).unwrap();
+            assert!(found[0].track == id && (found[0].similarity - 1.).abs() < 1e-3, "{found:?}");
+            assert_eq!(opened.vector(id), index.vector(id));
+        }
+    }
+    let wide = Array2::zeros((0, 65_537));
+    let refused = VectorIndex::build(&[], wide.view(), &IndexOptions::default());
+    assert!(matches!(refused, Err(IndexError::Option { name: "dimension", .. })));
 }
 
 /// Vectors that depend on nothing but arithmetic: those of the files in `tests/data/index`.
@@ -77,13 +99,14 @@ fn write_fixture() {
     let options = IndexOptions {
         m: 4,
         graph_from: 0,
+        lists_from: 0,
         ef_construction: 40,
         hubness: Some(Hubness::LocalScaling { k: 5 }),
         ..IndexOptions::default()
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
     std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("v1.bin");
+    let path = folder.join("v2.bin");
     let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
     index.save(&path, &stamp(16)).unwrap();
     for row in 120..130 {
@@ -96,14 +119,19 @@ fn write_fixture() {
 }
 
 #[test]
-fn an_index_written_by_format_1_opens_and_answers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v1.bin");
+fn an_index_of_every_format_opens_and_answers() {
+    opens_and_answers("v1.bin", SearchMode::Hnsw, &[SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw]);
+    opens_and_answers("v2.bin", SearchMode::Lists, &MODES);
+}
+
+fn opens_and_answers(file: &str, auto: SearchMode, modes: &[SearchMode]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index").join(file);
     let (ids, vectors) = (ids(130), fixed(130, 16));
     let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
     let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
     let summary = VectorIndex::summary(&path).unwrap();
     assert_eq!((summary.tracks, summary.tail, summary.tombstones), (127, 9, 2));
-    assert_eq!((summary.mode, summary.graph_from), (SearchMode::Hnsw, 0));
+    assert_eq!((summary.mode, summary.graph_from), (auto, 0));
     let expected = IndexStamp { generation: 20, ..stamp(16) };
     assert_eq!(summary.stamp, expected);
     let index = VectorIndex::load(&path, &expected).unwrap();
@@ -112,7 +140,7 @@ fn an_index_written_by_format_1_opens_and_answers() {
     let some = vectors.select(ndarray::Axis(0), &kept);
     for &row in &kept {
         let truth = brute(&left, &some, vectors.row(row));
-        for mode_ in MODES {
+        for &mode_ in modes {
             let found = index.search(&vectors.row(row).to_vec(), 10, &mode(mode_)).unwrap();
             assert_eq!(found[0].track, ids[row]);
             assert!(

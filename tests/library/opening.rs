@@ -51,7 +51,7 @@ fn what_is_no_library_is_refused_and_left_alone() {
 
 #[test]
 fn libraries_written_by_every_schema_open() {
-    for version in 1..=voisin::library::SCHEMA_VERSION {
+    for version in 1..=voisin::internals::library::SCHEMA_VERSION {
         opens(version);
     }
 }
@@ -81,7 +81,7 @@ fn opens(version: u32) {
         assert_eq!(library.failures().unwrap()[0].reason, "no audio");
     }
     let backup = dir.path().join(format!("voisin.db.backup-v{version}"));
-    assert_eq!(backup.exists(), version < voisin::library::SCHEMA_VERSION);
+    assert_eq!(backup.exists(), version < voisin::internals::library::SCHEMA_VERSION);
 }
 
 /// Writes `tests/data/library/vN.db` for the schema of this source tree, in small pages. Run it once
@@ -107,7 +107,7 @@ fn write_fixture() {
         })
         .unwrap();
     let path = library.database_path().to_path_buf();
-    let target = format!("tests/data/library/v{}.db", voisin::library::SCHEMA_VERSION);
+    let target = format!("tests/data/library/v{}.db", voisin::internals::library::SCHEMA_VERSION);
     drop(library);
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute_batch(

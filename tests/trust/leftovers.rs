@@ -15,7 +15,7 @@ fn in_little_memory(sandbox: &Sandbox, arguments: &[&str]) -> Output {
     let voisin = sandbox.command(arguments);
     let mut shell = Command::new("sh");
     shell
-        .args(["-c", "ulimit -v 150000; exec \"$0\" \"$@\""])
+        .args(["-c", "ulimit -v 100000; exec \"$0\" \"$@\""])
         .arg(voisin.get_program())
         .args(voisin.get_args());
     shell.env_clear();
@@ -66,8 +66,8 @@ fn a_file_that_ends_the_process_is_set_aside_at_the_next_start() {
 
     // From now on it is skipped, and asked for by name it is looked at from a distance first.
     assert_eq!(code(&in_little_memory(&sandbox, &add)), 0);
-    assert_eq!(code(&in_little_memory(&sandbox, &["retry"])), 1);
-    assert_eq!(code(&in_little_memory(&sandbox, &["add", "--force", &string(&killer)])), 1);
+    assert_eq!(code(&in_little_memory(&sandbox, &["retry", "--threads", "1"])), 1);
+    assert_eq!(code(&in_little_memory(&sandbox, &["add", "--force", "--threads", "1", &string(&killer)])), 1);
     assert_eq!(failures(&sandbox)[0]["attempts"], 3);
     // It was never more than a lack of memory.
     fine(&sandbox, &["retry"]);

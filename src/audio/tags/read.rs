@@ -60,9 +60,9 @@ fn parse(mut file: File, found: &id3::Found) -> Tags {
 
 /// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are
 /// read into memory whole.
-struct Bounded<R> {
-    inner: R,
-    left: usize,
+pub(super) struct Bounded<R> {
+    pub(super) inner: R,
+    pub(super) left: usize,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -132,7 +132,7 @@ fn from_one(tag: &Tag) -> Tags {
         isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
         licence: [ItemKey::License, ItemKey::CopyrightUrl]
             .into_iter()
-            .find_map(|key| tag.get_strings(key).flat_map(values).next())
+            .find_map(|key| tag.get_strings(key).chain(tag.get_locators(key)).flat_map(values).next())
             .or_else(|| {
                 tag.get_strings(ItemKey::CopyrightMessage).flat_map(values).find(|text| names_licence(text))
             }),

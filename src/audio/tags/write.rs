@@ -18,7 +18,7 @@ use lofty::ogg::tag::VorbisComments;
 use lofty::ogg::{OpusFile, VorbisFile};
 use lofty::tag::ItemValue;
 
-use super::read::read_tags;
+use super::read::{Bounded, read_tags};
 use super::{WriteOptions, WriteOutcome, id3};
 use crate::audio::guard::guard;
 use crate::audio::{AudioError, AudioInfo, probe};
@@ -185,7 +185,8 @@ fn change<T: AudioFile>(file: &mut File, change: impl FnOnce(&mut T) -> Saving) 
     // Cover art is read too: what is not read would not be written back.
     let mut options = ParseOptions::new();
     let options = options.read_properties(false).parsing_mode(ParsingMode::Relaxed);
-    let mut tagged = T::read_from(file, options).map_err(|error| error.to_string())?;
+    let mut bounded = Bounded { inner: &mut *file, left: id3::MOST };
+    let mut tagged = T::read_from(&mut bounded, options).map_err(|error| error.to_string())?;
     let saving = change(&mut tagged);
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     tagged.save_to(file, saving.respect_read_only(false)).map_err(|error| error.to_string())

@@ -8,7 +8,8 @@ mod library;
 mod model;
 mod search;
 mod train;
-mod train_genre;
+#[cfg(feature = "train")]
+mod train_encoder;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -30,10 +31,11 @@ pub(crate) use library::{
 };
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
-pub(crate) use train::{
-    EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, TrainArgs, TrainCommand, Weighted,
+pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
+#[cfg(feature = "train")]
+pub(crate) use train_encoder::{
+    EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted,
 };
-pub(crate) use train_genre::TrainGenreArgs;
 
 /// An option that takes one of `names`, as the type's own [`FromStr`] reads them.
 fn one_of<T>(names: impl IntoIterator<Item = impl Into<PossibleValue>>) -> impl TypedValueParser<Value = T>
@@ -91,6 +93,7 @@ pub(crate) struct Global {
     /// it and moves a track's vector by a cosine of less than 0.001
     #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
     pub(crate) dtype: Precision,
+    #[cfg(feature = "trace")]
     /// Write a Chrome trace of the run to FILE (with --engine candle, layer by layer)
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,

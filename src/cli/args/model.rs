@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::{ReportFormat, one_of};
 use crate::encoder::Architecture;
+#[cfg(feature = "import")]
 use crate::features::OpenL3Variant;
 
 /// List, describe and check models
@@ -29,6 +30,7 @@ pub(crate) enum ModelCommand {
         #[arg(value_name = "MODEL")]
         name: Option<String>,
     },
+    #[cfg(feature = "import")]
     /// Take in OpenL3 weights of another program: Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors
     Import {
         /// The weights file; its contents say what it is

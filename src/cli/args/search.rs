@@ -90,8 +90,8 @@ pub(crate) struct SearchArgs {
     /// Compare with every track (the same as --search exact)
     #[arg(long)]
     pub(crate) exact: bool,
-    /// How to search: auto, exact (every vector), scan (compressed vectors, then exact) or hnsw (graph)
-    #[arg(long, value_parser = one_of::<SearchMode>(["auto", "exact", "scan", "hnsw"]), default_value_t = SearchMode::Auto, conflicts_with = "exact")]
+    /// How to search: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
+    #[arg(long, value_parser = one_of::<SearchMode>(["auto", "exact", "scan", "lists", "hnsw"]), default_value_t = SearchMode::Auto, conflicts_with = "exact")]
     pub(crate) search: SearchMode,
 }
 

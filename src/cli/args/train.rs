@@ -1,10 +1,10 @@
 //! `train`: what is fitted to music, and from it.
 
-use std::path::PathBuf;
+use clap::{Args, Subcommand};
 
-use clap::{Args, Subcommand, ValueHint};
-
-use super::TrainGenreArgs;
+#[cfg(feature = "train")]
+use super::EncoderArgs;
+use super::{LabelArgs, ReportFormat};
 
 /// Train a genre head on your labels, or an encoder of your own
 #[derive(Debug, Args)]
@@ -17,213 +17,35 @@ pub(crate) struct TrainArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
     Genre(TrainGenreArgs),
+    #[cfg(feature = "train")]
     Encoder(Box<EncoderArgs>),
 }
 
-/// Train an encoder of your own: an OpenL3-shaped network learns what teachers hear in your music
+/// Train a genre head on the library's labelled tracks, from stored vectors
 ///
-/// Three steps, each of which goes on where it was cut off: prepare (decode the music, ask the teachers), run (train),
-/// export (write a model that --model takes).
+/// Nothing is decoded. What is chosen is chosen on artists that were left out, and the quality printed is that on
+/// artists left out. The head is kept in the library's folder and used by `voisin classify` from then on, which trains
+/// it again, with the same options, once a tenth of the labels have changed; `voisin status` says how many have.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  voisin train encoder prepare music --cache cache --grooves grooves\n  voisin train encoder run cache run1 --width 4 --windows 150000\n  voisin train encoder run cache run2 --from run1/checkpoint.safetensors --windows 150000 --rate 1e-3\n  voisin train encoder export run2/checkpoint.safetensors --name mine\n  voisin --model mine add ~/Music"
+    after_help = "Examples:\n  voisin train genre\n  voisin train genre --label-from folder\n  voisin train genre --label-from labels.csv --min-tracks 20"
 )]
-pub(crate) struct EncoderArgs {
-    #[command(subcommand)]
-    pub(crate) command: EncoderCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum EncoderCommand {
-    Prepare(PrepareArgs),
-    Run(RunArgs),
-    Export(ExportEncoderArgs),
-}
-
-/// Decode music once: spectrograms for the student, outputs of the teachers
-///
-/// Each track is cut at random places; a second pass cuts at others. Files that are there already are kept, and get the
-/// outputs of teachers that they lack.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin train encoder prepare music --cache cache --passes 3\n  voisin train encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/vgg-msd.json"
-)]
-pub(crate) struct PrepareArgs {
-    /// Folders of music; the first folder below one is a track's group, and groups are what is held out
-    #[arg(value_name = "DIR", required_unless_present = "grooves", value_hint = ValueHint::DirPath)]
-    pub(crate) music: Vec<PathBuf>,
-    /// Folder of the prepared files
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) cache: PathBuf,
-    /// Folder of rendered grooves; the first folder below it is a track's style
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) grooves: Vec<PathBuf>,
-    /// A teacher: a model with tags at 16 kHz, by name or manifest; may be repeated [default: musicnn-msd]
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) teacher: Vec<String>,
-    /// Passes over the music, each with crops of its own
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) passes: u32,
-    /// More passes, of mixtures that the teachers hear too: other speeds and balances, two tracks at once
-    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub(crate) mixed: u32,
-    /// Mixtures of each crop in such a pass: other balances, speeds and pieces of the same companions
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) mixtures: u32,
-    /// Folder of what is laid over mixtures at times: voices, say; may be repeated
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) overlay: Vec<PathBuf>,
-    /// Crops per track and pass; short tracks give fewer
-    #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) crops: u32,
-    /// Degraded versions of each crop, beside the music as it is
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
-    pub(crate) degraded: u32,
-    /// Seed of places and degradations
+pub(crate) struct TrainGenreArgs {
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+    /// Genres with fewer tracks are left to the neighbours
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) min_tracks: u32,
+    /// Parts that the artists are dealt into for validation
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=20))]
+    pub(crate) folds: u32,
+    /// Start of the random numbers
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,
-}
-
-/// Train on prepared music; the same command goes on where it was cut off
-///
-/// Writes into the run's folder: checkpoint.safetensors, loss.csv, validation.csv, loss.svg and loss.png. Ctrl-C writes a
-/// checkpoint and stops. The same options, music and processor give the same weights, however often a run was cut off.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin train encoder run cache run1 --width 4 --windows 150000\n  voisin train encoder run cache run3 --teacher musicnn-msd --teacher vgg-msd:0.5 --style 0.2 --contrast 0.1"
-)]
-pub(crate) struct RunArgs {
-    /// Folder of prepared music
-    #[arg(value_name = "CACHE", value_hint = ValueHint::DirPath)]
-    pub(crate) cache: PathBuf,
-    /// Folder of the run
-    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
-    pub(crate) run: PathBuf,
-    /// Share of OpenL3's width: 1, 2 (half) or 4 (quarter)
-    #[arg(long, default_value_t = 1, value_name = "DIVISOR")]
-    pub(crate) width: usize,
-    /// Channels of the eight convolutions, instead of --width
-    #[arg(long, value_name = "N,N,N,N,N,N,N,N", value_delimiter = ',', conflicts_with = "width")]
-    pub(crate) widths: Option<Vec<usize>>,
-    /// Windows to see in all; the schedule ends here
-    #[arg(long, default_value_t = 200_000, value_name = "N")]
-    pub(crate) windows: u64,
-    /// Minutes of training in all, over every session: an earlier end of the schedule
-    #[arg(long, value_name = "MINUTES")]
-    pub(crate) minutes: Option<f64>,
-    /// Windows per step
-    #[arg(long, default_value_t = 32, value_name = "N")]
-    pub(crate) batch: usize,
-    /// Highest learning rate
-    #[arg(long, default_value_t = 2e-3, value_name = "RATE")]
-    pub(crate) rate: f64,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) seed: u64,
-    /// Begin with the weights of another run or of a finished model (a name from `voisin model list`, a manifest or a
-    /// weights file), widened where this run is wider
-    #[arg(long, value_name = "CHECKPOINT|MODEL", value_hint = ValueHint::FilePath)]
-    pub(crate) from: Option<String>,
-    /// A teacher to learn from and its weight; may be repeated [default: all that were asked, or the run's own]
-    #[arg(long, value_name = "NAME[:WEIGHT]")]
-    pub(crate) teacher: Vec<Weighted>,
-    /// Objective: mean square error of the teachers' penultimate layers; 0 switches it off
-    #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
-    pub(crate) penultimate: f32,
-    /// Objective: 1 - cosine of the penultimate layers
-    #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
-    pub(crate) cosine: f32,
-    /// Objective: mean square error of the tag logits
-    #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
-    pub(crate) tags: f32,
-    /// Objective: cross-entropy of the tags' probabilities
-    #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
-    pub(crate) bce: f32,
-    /// Objective: windows of one track near each other, others away
-    #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
-    pub(crate) contrast: f32,
-    /// Temperature of the contrast
-    #[arg(long, default_value_t = 0.1, value_name = "T")]
-    pub(crate) temperature: f32,
-    /// Objective: the style of rendered grooves
-    #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
-    pub(crate) style: f32,
-    /// Without tilt and band limits on the spectrograms
+    /// Look at track vectors only, not at windows
     #[arg(long)]
-    pub(crate) no_colour: bool,
-    /// Share of the moving average of the weights that each step keeps
-    #[arg(long, default_value_t = 0.999, value_name = "SHARE")]
-    pub(crate) average: f32,
-    /// Share of tracks in held-out groups
-    #[arg(long, default_value_t = 0.12, value_name = "SHARE")]
-    pub(crate) holdout: f64,
-    /// A group to hold out, instead of a share; may be repeated
-    #[arg(long, value_name = "GROUP")]
-    pub(crate) holdout_group: Vec<String>,
-    /// Windows between validations
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
-    pub(crate) validate_every: u64,
-    /// Seconds between checkpoints
-    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
-    pub(crate) checkpoint_every: u64,
-    /// Stop after this step, as Ctrl-C would; the same command goes on
-    #[arg(long, value_name = "STEP")]
-    pub(crate) stop_after: Option<u64>,
-}
-
-/// Write a run's averaged weights as a model: f16, a manifest, a SHA-256
-///
-/// The search vector is a last linear layer, 512 numbers to 512: the teachers' penultimate layers as the student
-/// predicts them. With --cache, centring and whitening are fitted on the prepared music and folded in if they help on
-/// groups that they were not fitted on.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  voisin train encoder export run2/checkpoint.safetensors --name mine --cache cache"
-)]
-pub(crate) struct ExportEncoderArgs {
-    /// The run's checkpoint
-    #[arg(value_name = "CHECKPOINT", value_hint = ValueHint::FilePath)]
-    pub(crate) checkpoint: PathBuf,
-    /// The model's name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: String,
-    /// Folder of the model [default: the folder of your models]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) output: Option<PathBuf>,
-    /// SPDX expression of the weights' licence
-    #[arg(long, default_value = "CC0-1.0", value_name = "SPDX")]
-    pub(crate) licence: String,
-    /// What it was trained on, for the manifest
-    #[arg(long, default_value = "trained with voisin train encoder", value_name = "TEXT")]
-    pub(crate) provenance: String,
-    /// Widen a narrow network to OpenL3's own channels, for programs that expect those; the vectors stay the same
-    #[arg(long)]
-    pub(crate) full_width: bool,
-    /// A teacher whose frame is in the search vector, and its weight; may be repeated [default: the first]
-    #[arg(long, value_name = "NAME[:WEIGHT]")]
-    pub(crate) frame: Vec<Weighted>,
-    /// Share of the tag logits in the search vector, beside 1 for the penultimate layer
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    pub(crate) tags_share: f32,
-    /// Prepared music to fit centring and whitening on
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) cache: Option<PathBuf>,
-}
-
-/// `NAME` or `NAME:WEIGHT`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Weighted(pub(crate) String, pub(crate) f32);
-
-impl std::str::FromStr for Weighted {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, weight) = text.rsplit_once(':').unwrap_or((text, "1"));
-        match weight.parse::<f32>() {
-            Ok(weight) if weight.is_finite() && weight >= 0.0 && !name.is_empty() => {
-                Ok(Self(name.to_owned(), weight))
-            }
-            _ => Err(format!("expected NAME or NAME:WEIGHT with a weight of 0 or more, found \"{text}\"")),
-        }
-    }
+    pub(crate) no_windows: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }

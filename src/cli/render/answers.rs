@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::track::lossy;
-use super::{self as render, Align, Table, count};
+use super::{Align, Table, count};
 use crate::cli::args::TableFormat;
+use crate::cli::render;
 use crate::engine::{Evidence, Finding, GenreAnswer};
 use crate::genre::{
     Agreement, Basis, Confidence, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,

@@ -10,6 +10,7 @@ mod safe;
 mod table;
 pub(crate) mod track;
 
+use crate::base::text::with_causes;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
@@ -64,17 +65,7 @@ fn say(text: &str) {
 
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause);
-        }
-    }
-    say(&format!("voisin: {text}"));
+    say(&format!("voisin: {}", with_causes(error.as_ref())));
 }
 
 /// Whoever read the results went away (`| head`): [`main`](super::main) ends quietly, as other tools do.

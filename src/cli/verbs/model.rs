@@ -1,13 +1,12 @@
-//! `voisin model list|show|check`.
+//! `voisin model list|show|import|check`.
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, models_dir_for_display, parse_model};
 use crate::cli::render::{self, Align, Table};
-use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, import_model, models, models_dir};
+use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
 
 #[derive(Serialize)]
 struct ModelJson {
@@ -24,23 +23,34 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
     match command {
         ModelCommand::List { format } => list(context, *format),
         ModelCommand::Show { name } => show(&chosen(context, name.as_deref())),
-        ModelCommand::Import { file, name, variant } => {
-            let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
-            let (manifest, notes) = import_model(file, name, *variant, &folder)?;
-            for note in notes {
-                context.console.note(&note);
-            }
-            render::print_line(&render::terminal_safe(&format!(
-                "{}: in {}, licence {}; use it with --model {}",
-                manifest.name,
-                folder.display(),
-                manifest.licence,
-                manifest.name
-            )))?;
-            Ok(Ending::Fine)
-        }
+        #[cfg(feature = "import")]
+        ModelCommand::Import { file, name, variant } => import(context, file, name, *variant),
         ModelCommand::Check { name } => check(context, &chosen(context, name.as_deref())),
     }
+}
+
+#[cfg(feature = "import")]
+fn import(
+    context: &Context,
+    file: &std::path::Path,
+    name: &str,
+    variant: Option<crate::features::OpenL3Variant>,
+) -> anyhow::Result<Ending> {
+    use anyhow::Context as _;
+
+    let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
+    let (manifest, notes) = crate::encoder::import_model(file, name, variant, &folder)?;
+    for note in notes {
+        context.console.note(&note);
+    }
+    render::print_line(&render::terminal_safe(&format!(
+        "{}: in {}, licence {}; use it with --model {}",
+        manifest.name,
+        folder.display(),
+        manifest.licence,
+        manifest.name
+    )))?;
+    Ok(Ending::Fine)
 }
 
 fn chosen(context: &Context, name: Option<&str>) -> ModelRef {

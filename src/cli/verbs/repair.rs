@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use crate::cli::Ending;
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::index::{SearchMode, VectorIndex};
+use crate::index::VectorIndex;
 use crate::library::{Library, LibraryError, OpenMode, free_name, salvage};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
@@ -58,8 +58,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
         engine.rebuild_index("asked for")?;
         let lost = engine.index()?.self_check(1)?.lost.len();
         let mode = engine.index()?.stats().mode;
-        let how = if mode == SearchMode::Hnsw { "graph" } else { "scan" };
-        render::print_line(&format!("index built anew ({how}), {lost} tracks not found by themselves"))?;
+        render::print_line(&format!("index built anew ({mode}), {lost} tracks not found by themselves"))?;
         kept = VectorIndex::summary(&index).is_ok();
     }
     for finding in &report.remaining {

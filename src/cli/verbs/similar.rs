@@ -20,9 +20,6 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         unlike_weight: args.unlike_weight,
         ..options(args)
     };
-    if options.unlike.is_empty() {
-        engine.refresh_index()?;
-    }
     let neighbours = engine.similar(&wanted, &options)?;
     if neighbours.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count, grouped};
 use crate::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
-use crate::index::{IndexError, IndexOptions, SearchMode, VectorIndex};
+use crate::index::{IndexError, IndexOptions, IndexSummary, SearchMode, VectorIndex};
 use crate::library::{Library, Status};
 
 /// The index beside the library, as its head describes it.
@@ -78,7 +79,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // every label it knew is gone
                 Err(EngineError::NoLabels) => Ok(1.0),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(with_causes(&error)),
             };
             HeadJson {
                 trained_at: head.provenance.trained_at,
@@ -100,7 +101,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             changed_share: None,
             // It holds no labels to train on: which ones is for its owner to say again.
             retrain: false,
-            problem: Some(error.to_string()),
+            problem: Some(with_causes(&error)),
         }),
     }
 }
@@ -226,30 +227,33 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
         }
         Err(error) => {
             json.state = "unusable";
-            json.note = error.to_string();
+            json.note = with_causes(&error);
         }
     }
-    let graph_from = IndexOptions::default().graph_from;
-    let (tracks, threshold) = (count(status.vectors, "track"), grouped(graph_from as u64));
+    let lists_from = IndexOptions::default().lists_from;
+    let (tracks, threshold) = (count(status.vectors, "track"), grouped(lists_from as u64));
     let search = match found.as_ref().ok().filter(|_| matches!(json.state, "current" | "behind")) {
-        Some(index) if index.mode == SearchMode::Hnsw => SearchJson {
-            mode: SearchMode::Hnsw.name(),
+        Some(index @ IndexSummary { lists: Some(lists), .. }) => SearchJson {
+            mode: index.mode.name(),
             why: format!(
-                "{tracks}; from {threshold} on a graph is faster than a scan (it looks at {} candidates; filters that leave few tracks are scanned)",
-                grouped(index.ef.unwrap_or_default() as u64)
+                "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned)",
+                grouped(lists.lists as u64),
+                grouped(lists.candidates as u64),
+                lists.recall,
+                lists.recall_error,
             ),
         },
-        None if status.vectors as usize >= graph_from => SearchJson {
-            mode: SearchMode::Hnsw.name(),
-            why: format!("{tracks}; from {threshold} on the next search builds a graph"),
+        None if status.vectors as usize >= lists_from => SearchJson {
+            mode: SearchMode::Lists.name(),
+            why: format!("{tracks}; from {threshold} on the next search makes lists"),
         },
-        _ if status.vectors as usize >= graph_from => SearchJson {
-            mode: SearchMode::Scan.name(),
-            why: format!("{tracks}; the next add builds a graph, as from {threshold} on it is faster"),
+        Some(index) if status.vectors as usize >= lists_from => SearchJson {
+            mode: index.mode.name(),
+            why: format!("{tracks}; the next add makes lists, as from {threshold} on they are faster"),
         },
         _ => SearchJson {
             mode: SearchMode::Scan.name(),
-            why: format!("{tracks}; up to {threshold} a scan is as fast as a graph, and exact"),
+            why: format!("{tracks}; up to {threshold} a scan is as fast as lists, and exact"),
         },
     };
     (json, search)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ndarray::ArrayView1;
 use rayon::prelude::*;
 
+use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::VerifyArgs;
 use crate::cli::context::Context;
@@ -62,15 +63,15 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
         match look_at_index(&mut engine) {
             Ok(more) => rows.extend(more),
             // Vectors that no index takes are in the findings above.
-            Err(EngineError::Index(error)) => rows.push(("index", false, error.to_string())),
+            Err(EngineError::Index(error)) => rows.push(("index", false, with_causes(&error))),
             Err(EngineError::Library(error @ LibraryError::DamagedTrack { .. })) => {
-                rows.push(("index", false, format!("not compared: {error}")));
+                rows.push(("index", false, format!("not compared: {}", with_causes(&error))));
             }
             Err(error) => return Err(error.into()),
         }
     }
     if let Err(EngineError::Genre(error)) = engine.genre_head() {
-        rows.push(("genre head", false, error.to_string()));
+        rows.push(("genre head", false, with_causes(&error)));
     }
     rows.extend(left_behind(&engine.library().leftovers()));
     if deep {
@@ -170,7 +171,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,
             Ok(_) => Again::Damaged(path.clone(), "its audio is not what was listened to".to_owned()),
-            Err(error) => Again::Damaged(path.clone(), error.to_string()),
+            Err(error) => Again::Damaged(path.clone(), with_causes(&error)),
         }
     };
     let found: Vec<Again> = tracks.par_iter().map(read).collect();
@@ -227,7 +228,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
                 compared += 1;
             }
             Ok(_) => {}
-            Err(error) => failed.push(error.to_string()),
+            Err(error) => failed.push(with_causes(&error)),
         }
     }
     let mut text = format!("{} listened to again, lowest cosine {worst:.5}", count(compared, "track"));

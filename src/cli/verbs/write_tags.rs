@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::audio::AudioError;
 use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres_noting};
+use crate::base::text::with_causes;
 use crate::cli::args::{ClassifyArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
@@ -149,7 +150,7 @@ fn one(path: &Path, answer: &GenreAnswer, options: WriteOptions, note: &mut dyn 
     let failed = |mut file: FileJson, error: AudioError| {
         file.outcome = Outcome::Failed;
         file.after.clone_from(&file.before);
-        file.reason = error.to_string();
+        file.reason = with_causes(&error);
         file
     };
     match read_tags(path) {

@@ -7,24 +7,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::canonical::{EPSILON, LAYERS};
+use super::constant::{Constant, KernelLayout, MAX_SPREAD, shorten};
 use super::matcher::{Matcher, Step};
-use super::{ImportError, MAX_ELEMENTS, MAX_TOTAL, WeightFormat};
+use super::{ImportError, MAX_TOTAL, WeightFormat};
 use crate::encoder::WeightTensor;
 
 /// Constants that may be computed on the way: graphs of this network have some fifty.
 const MAX_EVALUATIONS: usize = 20_000;
 /// How deep constants may be computed from each other.
 const MAX_DEPTH: usize = 40;
-/// A constant that is spread over an axis has at most this many numbers.
-pub(super) const MAX_SPREAD: usize = 1 << 16;
-
-/// A constant, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Constant {
-    pub(super) shape: Vec<usize>,
-    pub(super) values: Vec<f32>,
-}
-
 /// What a node does, with the numbers that decide it. Inputs are names in [`Node::inputs`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Op {
@@ -62,15 +53,6 @@ pub(super) enum Op {
     Other(String),
 }
 
-/// Order of a kernel's axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KernelLayout {
-    /// Height, width, in, out.
-    Hwio,
-    /// Out, in, height, width.
-    Oihw,
-}
-
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     /// For messages.
@@ -94,13 +76,13 @@ pub(super) fn assemble(
     graph: &Graph,
     notes: &mut Vec<String>,
 ) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
-    let mut walk = Walk { format, graph, evaluations: 0, decoded: 0 };
+    let mut walk = PathWalk { format, graph, evaluations: 0, decoded: 0 };
     let end = walk.end()?;
     let steps = walk.steps(end, notes)?;
     Matcher::new(format, steps).network(notes)
 }
 
-struct Walk<'g, 'a> {
+struct PathWalk<'g, 'a> {
     format: WeightFormat,
     graph: &'g Graph<'a>,
     evaluations: usize,
@@ -108,7 +90,7 @@ struct Walk<'g, 'a> {
     decoded: usize,
 }
 
-impl<'g> Walk<'g, '_> {
+impl<'g> PathWalk<'g, '_> {
     fn producer(&self, value: &str) -> Option<&'g Node> {
         self.graph.producers.get(value).and_then(|&i| self.graph.nodes.get(i))
     }
@@ -361,25 +343,4 @@ impl<'g> Walk<'g, '_> {
         let shape = if a.values.len() == length { a.shape } else { b.shape };
         Ok(Some(Constant { shape, values }))
     }
-}
-
-/// `[h, w, in, out]` to `[out, in, h, w]`, for 3 × 3.
-pub(super) fn to_oihw(values: &[f32], input: usize, output: usize) -> Vec<f32> {
-    let mut moved = Vec::with_capacity(values.len());
-    for o in 0..output {
-        for i in 0..input {
-            moved.extend((0..9).map(|at| values[(at * input + i) * output + o]));
-        }
-    }
-    moved
-}
-
-/// Number of elements of a shape that a file states, if it is not more than any tensor may have.
-pub(super) fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)).filter(|&n| n <= MAX_ELEMENTS)
-}
-
-/// A name as it may stand in a message.
-pub(super) fn shorten(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(80).collect()
 }

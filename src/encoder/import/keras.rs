@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use hdf5_pure::{AttrValue, Dataset, File, Group};
 
 use super::canonical::{LAYERS, NORM_FIELDS, convolution, norm};
-use super::graph::{elements, shorten, to_oihw};
+use super::constant::{elements, shorten, to_oihw};
 use super::{ImportError, WeightFormat};
 use crate::encoder::WeightTensor;
 

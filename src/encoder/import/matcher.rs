@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::canonical::{EPSILON, LAYERS, NORM_FIELDS, convolution, norm};
-use super::graph::{Constant, KernelLayout, MAX_SPREAD, to_oihw};
+use super::constant::{Constant, KernelLayout, MAX_SPREAD, to_oihw};
 use super::{ImportError, WeightFormat};
 use crate::encoder::WeightTensor;
 

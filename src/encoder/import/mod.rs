@@ -16,6 +16,7 @@
 //! separate multiplications and additions, or folded into the convolutions.
 
 mod canonical;
+mod constant;
 mod graph;
 mod keras;
 mod matcher;
@@ -135,7 +136,7 @@ pub struct Imported {
 #[non_exhaustive]
 pub enum ImportError {
     /// The file could not be read.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -300,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_names_itself() {
-        let message = import(Path::new("no/such/openl3.h5")).unwrap_err().to_string();
+        let error = import(Path::new("no/such/openl3.h5")).unwrap_err();
+        let message = crate::base::text::with_causes(&error);
         assert!(message.starts_with("no/such/openl3.h5: "), "{message}");
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use half::f16;
 
-use super::graph::{Constant, Graph, KernelLayout, Node, Op, elements, shorten};
+use super::constant::{Constant, KernelLayout, elements, shorten};
+use super::graph::{Graph, Node, Op};
 use super::protobuf::{Attributes, Field, Message, Value, attribute};
 use super::{ImportError, WeightFormat};
 

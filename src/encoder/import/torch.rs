@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use half::{bf16, f16};
 
 use super::canonical::list;
-use super::graph::{elements, shorten};
+use super::constant::{elements, shorten};
 use super::pickle::{self, Id, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, Value};
 use super::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
 use crate::encoder::WeightTensor;
@@ -75,7 +75,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
         zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(format!("zip: {error}")))?;
     let name = archive
         .file_names()
-        .find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"))
+        .filter_map(Result::ok)
+        .find(|name| name == "data.pkl" || name.ends_with("/data.pkl"))
         .ok_or_else(|| {
             ImportError::other(
                 FORMAT,
@@ -84,7 +85,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
                 format!("{} other files", archive.len()),
             )
         })?
-        .to_owned();
+        .into_owned();
     let folder = name.trim_end_matches("data.pkl").to_owned();
     if entry(&mut archive, &format!("{folder}byteorder")).is_ok_and(|order| order != b"little") {
         return Err(ImportError::other(FORMAT, "byteorder", "little", "another"));

@@ -6,10 +6,9 @@ use ndarray::Array2;
 
 use super::answer::{Finding, GenreAnswer};
 use super::labels::{GroupBy, LabelSource, LabelledTracks, OwnedWindows};
-use crate::engine::search::SAME_RECORDING;
 use crate::engine::{Engine, EngineError, Seed};
 use crate::genre::{FitOptions, GenreModel, PredictOptions, Provenance, QueryVectors, Recipe, WindowVectors};
-use crate::track::TrackId;
+use crate::track::{SAME_RECORDING, TrackId};
 
 /// Name of the trained head inside a library's folder.
 pub const GENRE_MODEL_FILE: &str = "genre.safetensors";

@@ -4,11 +4,11 @@ use rayon::prelude::*;
 
 use super::evidence::Evidence;
 use super::labels::LabelledTracks;
-use crate::engine::search::SAME_RECORDING;
 use crate::engine::{Collection, Engine, EngineError, Seed};
 use crate::explore::KnnGraph;
 use crate::genre::{LabelledNeighbor, Priors, VoteOptions, Votes, vote};
-use crate::index::SearchMode;
+use crate::index::{Neighbor, SearchMode};
+use crate::track::is_same_recording;
 
 /// Voters where nobody says how many.
 const VOTERS: usize = 15;
@@ -36,10 +36,14 @@ impl Engine {
     ) -> Result<(Votes, Vec<Evidence>), EngineError> {
         let own_group =
             seed.track.filter(|_| other_artists).and_then(|own| Some(tracks.groups[tracks.row(own)?]));
-        let found = self.search_until(&seed.vector, options.k, mode, None, |neighbor| {
+        let votes_here = |neighbor: &Neighbor| {
             let Some(row) = tracks.row(neighbor.track) else { return false };
-            let itself = seed.track == Some(neighbor.track) || neighbor.similarity >= SAME_RECORDING;
+            let itself = seed.track == Some(neighbor.track) || is_same_recording(neighbor.similarity);
             !tracks.labels[row].is_empty() && !itself && Some(tracks.groups[row]) != own_group
+        };
+        let found = self.search_until(&seed.vector, options.k, mode, None, |mut found| {
+            found.retain(votes_here);
+            Ok(found)
         })?;
         let neighbours: Vec<LabelledNeighbor> = found
             .iter()
@@ -66,7 +70,7 @@ impl Collection {
         let votes: Vec<Votes> = (0..graph.len().min(genres.len()))
             .into_par_iter()
             .map(|row| {
-                let others = graph.row(row).filter(|&(_, similarity)| similarity < SAME_RECORDING);
+                let others = graph.row(row).filter(|&(_, similarity)| !is_same_recording(similarity));
                 let voters: Vec<LabelledNeighbor> = others
                     .map(|(other, similarity)| LabelledNeighbor {
                         track: self.ids[other],

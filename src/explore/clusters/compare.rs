@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 /// Cells of the contingency table and its two margins.
-struct Table {
+struct Contingency {
     cells: HashMap<(u32, u32), f64>,
     rows: HashMap<u32, f64>,
     columns: HashMap<u32, f64>,
     n: f64,
 }
 
-fn table(a: &[u32], b: &[u32]) -> Table {
-    let mut table = Table { cells: HashMap::new(), rows: HashMap::new(), columns: HashMap::new(), n: 0.0 };
+fn table(a: &[u32], b: &[u32]) -> Contingency {
+    let mut table =
+        Contingency { cells: HashMap::new(), rows: HashMap::new(), columns: HashMap::new(), n: 0.0 };
     for (&x, &y) in a.iter().zip(b) {
         *table.cells.entry((x, y)).or_default() += 1.0;
         *table.rows.entry(x).or_default() += 1.0;

@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
-use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig, Partition, QualityType};
+use leiden_rs::{GraphData, GraphDataBuilder};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::super::{ExploreError, KnnGraph, Result};
+use super::leiden::{Edge, data, leiden};
 use super::stability::stable_resolution;
 use super::{COARSE, ClusterOptions, NEIGHBOURS};
 
@@ -26,17 +27,8 @@ const WORTH_A_CHANGE: f64 = 0.02;
 /// Share of tracks with a group from the previous clustering from which on its resolution is kept.
 const MOSTLY_KNOWN: f64 = 0.8;
 
-/// Two rows and the weight between them.
-pub(super) type Edge = (usize, usize, f64);
-
 /// Divisions that vote on each edge; fewer for large collections, whose divisions agree more.
 const CONSENSUS_RUNS: u64 = 24;
-
-impl From<leiden_rs::LeidenError> for ExploreError {
-    fn from(error: leiden_rs::LeidenError) -> Self {
-        Self::Leiden(error.to_string())
-    }
-}
 
 /// Undirected weighted edges of the graph: 2 where both name each other, 1 where one does.
 pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
@@ -73,11 +65,11 @@ pub(super) fn divide(
 ) -> Result<Division> {
     let edges = edges(graph, noise);
     let data = data(graph.len(), &edges)?;
-    let search = Search { data: &data, edges: &edges, noise, min_size, seed: options.seed };
+    let search = DivisionSearch { data: &data, edges: &edges, noise, min_size, seed: options.seed };
     let (mut labels, resolution) = if let Some(count) = options.count {
         // A small collection may fall into so many groups only if they may be small, too.
         search.with_count(vectors, count, start.as_deref()).or_else(|error| {
-            let any_size = Search { min_size: 1, ..search };
+            let any_size = DivisionSearch { min_size: 1, ..search };
             any_size.with_count(vectors, count, None).map_err(|_| error)
         })?
     } else {
@@ -116,50 +108,7 @@ pub(super) fn unchanged(
     Division { labels, modularity, resolution }
 }
 
-fn data(n: usize, edges: &[Edge]) -> Result<GraphData> {
-    let mut builder = GraphDataBuilder::new(n);
-    for &(a, b, weight) in edges {
-        builder.add_edge(a, b, weight)?;
-    }
-    Ok(builder.build()?)
-}
-
-/// One division of a graph of `n` rows.
-pub(super) fn leiden_labels(n: usize, edges: &[Edge], resolution: f64, seed: u64) -> Result<Vec<usize>> {
-    Ok(leiden(&data(n, edges)?, resolution, seed, None)?.0)
-}
-
-/// Leiden until it no longer improves, from `start` or from single tracks.
-fn leiden(
-    data: &GraphData,
-    resolution: f64,
-    seed: u64,
-    start: Option<Vec<usize>>,
-) -> Result<(Vec<usize>, f64)> {
-    let leiden = Leiden::new(LeidenConfig {
-        resolution,
-        seed: Some(seed),
-        quality: QualityType::Modularity,
-        // Sequential moves only: the result must not depend on the machine.
-        parallel_local_moving_threshold: Some(usize::MAX),
-        parallel_aggregation_threshold: Some(usize::MAX),
-        ..LeidenConfig::default()
-    });
-    let mut output = match start {
-        Some(start) => leiden.run_with_initial_partition(data, Partition::from_membership(start))?,
-        None => leiden.run(data)?,
-    };
-    for _ in 0..10 {
-        let next = leiden.run_with_initial_partition(data, output.partition.clone())?;
-        if next.quality <= output.quality + 1e-9 {
-            break;
-        }
-        output = next;
-    }
-    Ok((output.partition.as_slice().to_vec(), output.quality))
-}
-
-struct Search<'a> {
+struct DivisionSearch<'a> {
     data: &'a GraphData,
     edges: &'a [Edge],
     noise: &'a [bool],
@@ -167,7 +116,7 @@ struct Search<'a> {
     seed: u64,
 }
 
-impl Search<'_> {
+impl DivisionSearch<'_> {
     /// What many near-optimal divisions agree on, preferring what grew from `start`.
     ///
     /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.

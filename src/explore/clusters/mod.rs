@@ -12,12 +12,11 @@ mod compare;
 mod describe;
 mod divide;
 mod identity;
+mod leiden;
 mod stability;
 
 pub use compare::{adjusted_rand_index, normalised_mutual_information};
 pub use identity::{Change, Identity};
-
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
@@ -241,12 +240,23 @@ fn cluster_rows(
     })
 }
 
-/// What a division depends on, as a number.
+/// What a division depends on, as a number that is stored: BLAKE3 of a form that no release changes.
 fn question(vectors: ArrayView2<'_, f32>, ids: &[TrackId], min_size: usize, options: &ClusterOptions) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (ids, min_size, options.seed, options.count, format!("{:?}", options.detail)).hash(&mut hasher);
-    vectors.iter().for_each(|x| x.to_bits().hash(&mut hasher));
-    hasher.finish()
+    let mut hasher = blake3::Hasher::new();
+    let number = |hasher: &mut blake3::Hasher, n: u64| {
+        hasher.update(&n.to_le_bytes());
+    };
+    hasher.update(b"voisin clusters 1\0");
+    hasher.update(options.detail.name().as_bytes());
+    for n in [options.count.map_or(u64::MAX, |n| n as u64), min_size as u64, options.seed, ids.len() as u64] {
+        number(&mut hasher, n);
+    }
+    ids.iter().for_each(|id| number(&mut hasher, id.0 as u64));
+    for x in vectors {
+        hasher.update(&x.to_bits().to_le_bytes());
+    }
+    let digest = hasher.finalize();
+    u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
 #[cfg(test)]
@@ -351,6 +361,26 @@ mod tests {
             .expect("100");
         assert_eq!(found.clusters.len(), 2);
         assert!(found.assignment.iter().zip(&labels).all(|(&id, &label)| (id == 0) == (label >= 2)));
+    }
+
+    /// The number is stored: if it changed, every library would be divided anew once.
+    #[test]
+    fn the_stored_question_never_changes_by_itself() {
+        let vectors = ndarray::array![[1.0_f32, 0.0], [0.6, 0.8]];
+        let ids = [TrackId(3), TrackId(9)];
+        let asked = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);
+        let plain = ClusterOptions { seed: 7, ..ClusterOptions::default() };
+        const QUESTION: u64 = 14_011_290_312_320_270_748;
+        assert_eq!(asked(&plain), QUESTION);
+        for other in [
+            ClusterOptions { detail: Detail::Fine, ..plain.clone() },
+            ClusterOptions { count: Some(4), ..plain.clone() },
+            ClusterOptions { seed: 8, ..plain.clone() },
+        ] {
+            assert_ne!(asked(&other), QUESTION);
+        }
+        assert_ne!(question(vectors.view(), &ids, 4, &plain), QUESTION);
+        assert_ne!(question(vectors.view(), &[TrackId(3), TrackId(8)], 3, &plain), QUESTION);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::super::Result;
 use super::compare::adjusted_rand_index;
-use super::divide::{Edge, leiden_labels};
+use super::leiden::{Edge, leiden_labels};
 use crate::base::random::Random;
 
 /// Resolutions to choose from.

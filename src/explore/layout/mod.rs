@@ -11,7 +11,7 @@ mod optimise;
 mod quality;
 mod start;
 
-pub use quality::{Quality, quality};
+pub use quality::{LayoutQuality, quality};
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,7 @@ use super::super::{ExploreError, Result, same_length};
 
 /// How well a layout keeps neighbours; both from 0 to 1, higher is better.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Quality {
+pub struct LayoutQuality {
     /// Venna and Kaski, 2001, as scikit-learn's `trustworthiness` (with Euclidean distance): 1 if no stranger
     /// is among the k nearest on the map.
     pub trustworthiness: f64,
@@ -28,7 +28,7 @@ pub fn quality(
     positions: ArrayView2<'_, f32>,
     k: usize,
     sample: usize,
-) -> Result<Quality> {
+) -> Result<LayoutQuality> {
     let n = vectors.nrows();
     same_length("positions", n, positions.nrows())?;
     if n < 2 * k + 2 || k == 0 || sample == 0 {
@@ -62,7 +62,7 @@ pub fn quality(
         })
         .reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     let (m, n, k_f) = (rows.len() as f64, n as f64, k as f64);
-    Ok(Quality {
+    Ok(LayoutQuality {
         trustworthiness: 1.0 - penalty as f64 * 2.0 / (m * k_f * (2.0 * n - 3.0 * k_f - 1.0)),
         preservation: kept as f64 / (m * k_f),
         k,

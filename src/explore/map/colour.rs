@@ -1,6 +1,6 @@
 //! Ways to colour a map: genre, predicted genre, cluster, artist, year, folder, agreement of tag and prediction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::super::{ExploreError, TrackMeta};
 use super::MapData;
@@ -160,15 +160,6 @@ pub(super) fn ramp(share: f64) -> [u8; 3] {
     let stop = (place as usize).min(STOPS.len() - 2);
     let part = place - stop as f64;
     std::array::from_fn(|d| (STOPS[stop][d] + part * (STOPS[stop + 1][d] - STOPS[stop][d])).round() as u8)
-}
-
-/// Rows per category name.
-pub(super) fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
-    let mut counts = HashMap::new();
-    for label in labels.iter().flatten() {
-        *counts.entry(label.as_str()).or_default() += 1;
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const ABSENT: u32 = u32::MAX;
 
 /// Names, and each track's as a number.
 #[derive(Serialize)]
-struct Column<T> {
+struct CategoryColumn<T> {
     names: Vec<T>,
     index: String,
 }
@@ -38,15 +38,15 @@ struct Payload<'a> {
     ids: String,
     titles: Vec<&'a str>,
     files: Vec<String>,
-    folders: Column<String>,
-    places: Column<String>,
-    artists: Column<String>,
-    albums: Column<String>,
+    folders: CategoryColumn<String>,
+    places: CategoryColumn<String>,
+    artists: CategoryColumn<String>,
+    albums: CategoryColumn<String>,
     genres: Vec<String>,
-    genre_sets: Column<Vec<u32>>,
-    predicted: Column<String>,
+    genre_sets: CategoryColumn<Vec<u32>>,
+    predicted: CategoryColumn<String>,
     probability: String,
-    clusters: Column<String>,
+    clusters: CategoryColumn<String>,
     years: String,
     seconds: String,
     neighbours: String,
@@ -154,7 +154,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
 }
 
 /// Numbers the distinct names by first occurrence; blank names are absent.
-fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Column<String> {
+fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> CategoryColumn<String> {
     let mut numbers: HashMap<&str, u32> = HashMap::new();
     let mut names = Vec::new();
     let index: Vec<u32> = values
@@ -166,11 +166,11 @@ fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Column<String> {
             }),
         })
         .collect();
-    Column { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) }
+    CategoryColumn { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) }
 }
 
 /// Genre names, and the distinct sets of genres that tracks have.
-fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, Column<Vec<u32>>) {
+fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) {
     let mut numbers: HashMap<&str, u32> = HashMap::new();
     let mut genres: Vec<String> = Vec::new();
     let mut sets: HashMap<Vec<u32>, u32> = HashMap::new();
@@ -196,7 +196,7 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, Column<Vec<u32>>) {
             })
         });
     }
-    (genres, Column { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) })
+    (genres, CategoryColumn { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) })
 }
 
 /// Base64 (RFC 4648, with padding).

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::MapData;
-use super::colour::counts;
 
 /// Categories with a colour and shape of their own; the rest are "other".
 pub(super) const SLOTS: usize = 24;
@@ -22,7 +21,7 @@ const PALETTE: [[u8; 3]; 8] = [
 
 /// Shapes tell apart what shares a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum MarkerShape {
     Circle,
     Square,
     Triangle,
@@ -34,7 +33,7 @@ pub(super) struct Category {
     pub(super) name: String,
     pub(super) count: usize,
     pub(super) colour: [u8; 3],
-    pub(super) shape: Shape,
+    pub(super) shape: MarkerShape,
     /// Densest spot of its tracks, where its name goes; `None` for "other" and for tracks without a category.
     pub(super) spot: Option<[f32; 2]>,
 }
@@ -86,7 +85,7 @@ pub(super) fn categories(
             name: (*name).to_owned(),
             count: *count,
             colour: PALETTE[i % PALETTE.len()],
-            shape: [Shape::Circle, Shape::Square, Shape::Triangle][i / PALETTE.len() % 3],
+            shape: [MarkerShape::Circle, MarkerShape::Square, MarkerShape::Triangle][i / PALETTE.len() % 3],
             spot: densest(data, bounds, |row| of_row[row] == i),
         })
         .collect();
@@ -96,7 +95,7 @@ pub(super) fn categories(
                 name,
                 count,
                 colour: [0xb9, 0xb9, 0xc2],
-                shape: Shape::Circle,
+                shape: MarkerShape::Circle,
                 spot: None,
             });
         }
@@ -104,6 +103,15 @@ pub(super) fn categories(
     grey(format!("other ({})", order.len().saturating_sub(SLOTS)), others);
     grey(none.to_owned(), labels.iter().filter(|label| label.is_none()).count());
     (of_row, categories)
+}
+
+/// Rows per category name.
+fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
+    let mut counts = HashMap::new();
+    for label in labels.iter().flatten() {
+        *counts.entry(label.as_str()).or_default() += 1;
+    }
+    counts
 }
 
 /// Mean position of the rows in the fullest field of a grid; few rows make a coarse one.
@@ -125,7 +133,7 @@ fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool
 }
 
 /// A rectangle in pixels: left, top, right, bottom.
-pub(super) type Field = [i32; 4];
+pub(super) type PixelRect = [i32; 4];
 
 /// Finds a place for each name near its spot, so that no two overlap, none leaves `frame`, and few points are hidden;
 /// `None` where there is none (the name is in the legend).
@@ -134,11 +142,11 @@ pub(super) type Field = [i32; 4];
 /// - `points`: what had better not be hidden, and their `radius`
 pub(super) fn place(
     wanted: &[([i32; 2], [i32; 2])],
-    frame: Field,
+    frame: PixelRect,
     points: &[(i32, i32)],
     radius: i32,
-) -> Vec<Option<Field>> {
-    let mut taken: Vec<Field> = Vec::new();
+) -> Vec<Option<PixelRect>> {
+    let mut taken: Vec<PixelRect> = Vec::new();
     wanted
         .iter()
         .map(|&([x, y], [width, height])| {
@@ -147,7 +155,8 @@ pub(super) fn place(
                 let top = (y + dy - height / 2).clamp(frame[1], (frame[3] - height).max(frame[1]));
                 [left, top, left + width, top + height]
             });
-            let overlaps = |a: &Field, b: &Field| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+            let overlaps =
+                |a: &PixelRect, b: &PixelRect| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
             let found = free
                 .filter(|field| field[2] <= frame[2] && field[3] <= frame[3])
                 .filter(|field| !taken.iter().any(|other| overlaps(field, other)))
@@ -208,7 +217,7 @@ mod tests {
         let wanted: Vec<_> =
             (0..30).map(|i| ([100 + (i * 37) % 60, 100 + (i * 23) % 40], [70, 16])).collect();
         let placed = place(&wanted, [0, 0, 400, 300], &[], 0);
-        let fields: Vec<Field> = placed.into_iter().flatten().collect();
+        let fields: Vec<PixelRect> = placed.into_iter().flatten().collect();
         assert!(fields.len() > 12);
         for (i, a) in fields.iter().enumerate() {
             assert!(a[0] >= 0 && a[1] >= 0 && a[2] <= 400 && a[3] <= 300);

@@ -9,7 +9,7 @@ use plotters::style::{FontStyle, register_font};
 use super::super::{ExploreError, Result};
 use super::MapData;
 use super::colour::{self, ColourBy};
-use super::labels::{Category, Order, Shape, categories, place};
+use super::labels::{Category, MarkerShape, Order, categories, place};
 
 /// Size and content of a still map.
 #[derive(Debug, Clone, PartialEq)]
@@ -246,17 +246,17 @@ fn mark<B: DrawingBackend>(
     area: &Area<B>,
     at: (i32, i32),
     radius: i32,
-    shape: Shape,
+    shape: MarkerShape,
     [r, g, b]: [u8; 3],
 ) -> std::result::Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let style = RGBColor(r, g, b).mix(0.82).filled();
     match shape {
-        Shape::Circle => area.draw(&Circle::new(at, radius, style)),
-        Shape::Square => {
+        MarkerShape::Circle => area.draw(&Circle::new(at, radius, style)),
+        MarkerShape::Square => {
             let half = (f64::from(radius) * 0.88).round() as i32;
             area.draw(&Rectangle::new([(at.0 - half, at.1 - half), (at.0 + half, at.1 + half)], style))
         }
-        Shape::Triangle => {
+        MarkerShape::Triangle => {
             area.draw(&TriangleMarker::new(at, (f64::from(radius) * 1.25).round() as i32, style))
         }
     }

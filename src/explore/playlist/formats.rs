@@ -61,7 +61,7 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
         PathStyle::Absolute => None,
         PathStyle::Relative(folder) => Some(folder.as_path()),
     };
-    let entries: Vec<Entry<'_>> =
+    let entries: Vec<WrittenEntry<'_>> =
         tracks.iter().map(|track| (relative(track.system_path(), folder), *track)).collect();
     match format {
         Format::M3u8 => Ok(m3u8(&entries, title).into_bytes()),
@@ -73,7 +73,7 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
 }
 
 /// The bytes of a path as it is written, and its track.
-type Entry<'a> = (Vec<u8>, &'a TrackMeta);
+type WrittenEntry<'a> = (Vec<u8>, &'a TrackMeta);
 
 /// `path` as seen from `folder`; unchanged where one of them is not absolute. Separators become `/`.
 pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
@@ -136,7 +136,7 @@ fn address(path: &[u8]) -> String {
     text
 }
 
-fn m3u8(entries: &[Entry<'_>], title: &str) -> String {
+fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
     let mut text = "#EXTM3U\n".to_owned();
     if !title.is_empty() {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
@@ -176,7 +176,7 @@ fn xml(text: &str) -> String {
     escaped
 }
 
-fn xspf(entries: &[Entry<'_>], title: &str) -> String {
+fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
                     <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\">\n"
         .to_owned();
@@ -201,7 +201,7 @@ fn xspf(entries: &[Entry<'_>], title: &str) -> String {
     text
 }
 
-fn jspf(entries: &[Entry<'_>], title: &str) -> Result<String> {
+fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
     let tracks: Vec<serde_json::Value> = entries
         .iter()
         .map(|(path, track)| {
@@ -226,7 +226,7 @@ fn jspf(entries: &[Entry<'_>], title: &str) -> Result<String> {
     Ok(text.chars().map(escaped).collect::<String>() + "\n")
 }
 
-fn paths(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
+fn paths(entries: &[WrittenEntry<'_>]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     for (path, _) in entries {
         if path.iter().any(|byte| b"\n\r".contains(byte)) {

@@ -122,12 +122,12 @@ pub fn playlist(
         Length::Tracks(tracks) => tracks,
         Length::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
     };
-    let mut pools: Vec<Pool> = sources
+    let mut pools: Vec<CandidatePool> = sources
         .iter()
         .map(|&seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
             let least = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
-            Pool::new(vectors, seed, least, usable)
+            CandidatePool::new(vectors, seed, least, usable)
         })
         .collect();
     let most = asked.max(vectors.nrows() / 4);
@@ -256,13 +256,13 @@ impl<'a> Growing<'a> {
 }
 
 /// Candidates of one seed.
-struct Pool {
+struct CandidatePool {
     seed: usize,
     /// Row, similarity to the seed, largest similarity to a track of the list; nearest first.
     candidates: Vec<(usize, f32, f32)>,
 }
 
-impl Pool {
+impl CandidatePool {
     fn new(vectors: ArrayView2<'_, f32>, seed: usize, least: f32, usable: impl Fn(usize) -> bool) -> Self {
         let similarities = vectors.dot(&vectors.row(seed));
         let mut candidates: Vec<(usize, f32, f32)> = similarities

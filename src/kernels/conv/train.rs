@@ -15,7 +15,7 @@ use super::kernels::Epilogue;
 use super::layer::{self, BLOCK, Filters, Plan, Source, Sums, convolve};
 use super::net::{FRAMES, MELS};
 use super::norm_kernels::{self as nk, Norm, Rows};
-use super::train_steps::{chunk, chunks, row_sums, set_stats};
+use super::train_steps::{Stats, chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
 use super::weights::{ConvWeights, NormWeights, OpenL3Weights, is_pooled};
 use crate::kernels::buffer::Buffer;
@@ -44,25 +44,6 @@ pub(super) struct Ranges {
     pub(super) bias: Range<usize>,
     /// Batch norm's γ and β (all layers but the last).
     pub(super) norm: Option<(Range<usize>, Range<usize>)>,
-}
-
-/// Batch statistics of a layer and what follows from them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Stats {
-    pub(super) mean: Vec<f32>,
-    pub(super) inv_std: Vec<f32>,
-    pub(super) scale: Vec<f32>,
-    pub(super) shift: Vec<f32>,
-    pub(super) c0: Vec<f32>,
-    pub(super) c1: Vec<f32>,
-    pub(super) running_mean: Vec<f32>,
-    pub(super) running_var: Vec<f32>,
-}
-
-impl Stats {
-    fn norm(&self) -> Norm<'_> {
-        Norm { scale: &self.scale, shift: &self.shift, mean: &self.mean, c0: &self.c0, c1: &self.c1 }
-    }
 }
 
 /// A pass over the rows of a convolution's output, in parts of [`ROWS`] rows.

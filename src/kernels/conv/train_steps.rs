@@ -2,11 +2,29 @@
 
 use super::act::Shape;
 use super::kernels::Tile;
-use super::norm_kernels as nk;
-use super::train::Stats;
+use super::norm_kernels::{self as nk, Norm};
 use super::weights::BATCH_NORM_EPS;
 use crate::kernels::Isa;
 use crate::kernels::buffer::Shared;
+
+/// Batch statistics of a layer and what follows from them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stats {
+    pub(super) mean: Vec<f32>,
+    pub(super) inv_std: Vec<f32>,
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
+    pub(super) c0: Vec<f32>,
+    pub(super) c1: Vec<f32>,
+    pub(super) running_mean: Vec<f32>,
+    pub(super) running_var: Vec<f32>,
+}
+
+impl Stats {
+    pub(super) fn norm(&self) -> Norm<'_> {
+        Norm { scale: &self.scale, shift: &self.shift, mean: &self.mean, c0: &self.c0, c1: &self.c1 }
+    }
+}
 
 /// Windows of layer `i` that go through its steps together, so that what one step writes is still in
 /// cache when the next one reads it.

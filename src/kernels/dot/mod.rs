@@ -13,6 +13,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+pub(crate) mod short;
 
 /// Vectors per block of sign bits.
 pub(crate) const BLOCK: usize = 8;

@@ -63,14 +63,7 @@ pub fn scan(arguments: &[PathBuf], is_audio: &dyn Fn(&Path) -> bool) -> Scan {
     scanner.scan
 }
 
-/// Reads a list of paths, as from standard input: NUL-separated if there is any NUL, else one per line.
-pub fn read_list(mut reader: impl Read) -> std::io::Result<Vec<PathBuf>> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes)?;
-    Ok(split_list(&bytes))
-}
-
-/// Splits a list of paths: at NULs if there is any, else at line ends (`\n` or `\r\n`). Empty ones go.
+/// Splits a list of paths, as from standard input: at NULs if there is any, else at line ends (`\n` or `\r\n`). Empty ones go.
 pub fn split_list(bytes: &[u8]) -> Vec<PathBuf> {
     let separator = if bytes.contains(&0) { 0 } else { b'\n' };
     bytes

@@ -1,12 +1,12 @@
 //! What real files do to music: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
 
-use super::codec::{Codec, Setting};
+use super::codec::{LossyCodec, Setting};
 use crate::base::random::Random;
 use crate::kernels::conv::{FRAMES, MELS};
 
 /// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),
 /// noise, and a lossy codec's trace. Each is left out at times.
-pub(super) fn degrade(patch: &[f32], codec: &Codec, random: &mut Random, out: &mut [f32]) {
+pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, out: &mut [f32]) {
     let speed = if random.f64() < 0.4 { random.range(0.97, 1.03) } else { 1.0 };
     let needed = (out.len() as f64 * speed).ceil() as usize + 3;
     let start = random.below(patch.len().saturating_sub(needed)) as f64 + 1.0;
@@ -75,7 +75,7 @@ mod tests {
     fn degraded_music_stays_music() {
         let patch: Vec<f32> = (0..144_000).map(|i| 0.5 * (i as f32 * 0.0576).sin()).collect();
         let mut out = vec![0.0; 48_000];
-        let codec = Codec::new(48_000);
+        let codec = LossyCodec::new(48_000);
         let mut exact = 0;
         for seed in 0..40 {
             degrade(&patch, &codec, &mut Random::stream(seed, 0), &mut out);

@@ -6,7 +6,7 @@ use super::cache::Dataset;
 use super::checkpoint::{Checkpoint, Run, flatten};
 use super::layout::Layout;
 use super::options::{Start, TrainOptions};
-use super::{Head, TrainError, probe, widen};
+use super::{TeacherHead, TrainError, probe, widen};
 use crate::encoder::ModelRef;
 use crate::kernels::conv::OpenL3Weights;
 
@@ -122,7 +122,7 @@ pub(super) fn begin(
     let (mut mean, mut deviation) = moments(data, crops);
     mean.resize(layout.outputs(), 0.0);
     deviation.resize(layout.outputs(), 1.0);
-    let mut head = Head::seeded(options.widths[7], layout.outputs(), options.seed);
+    let mut head = TeacherHead::seeded(options.widths[7], layout.outputs(), options.seed);
     let mut windows_before = 0;
     let network = match origin {
         Origin::Seeded => OpenL3Weights::seeded(options.seed, &options.widths),
@@ -209,11 +209,4 @@ fn moments(data: &Dataset, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
             (mean as f32, (square / n - mean * mean).max(0.0).sqrt().max(1e-3) as f32)
         })
         .unzip()
-}
-
-/// Brings raw targets to mean 0 and deviation 1.
-pub(super) fn standardise(raw: &[f32], mean: &[f32], deviation: &[f32], out: &mut [f32]) {
-    for (((y, x), mean), deviation) in out.iter_mut().zip(raw).zip(mean).zip(deviation) {
-        *y = (x - mean) / deviation;
-    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::write_safetensors;
 use super::layout::{Layout, PENULTIMATE, Teacher};
-use super::{Head, LossWeights, TrainError};
+use super::{LossWeights, TeacherHead, TrainError};
 use crate::kernels::conv::OpenL3Weights;
 
 /// Version of the layout: 2 says how many outputs each teacher has, and may have styles.
@@ -85,9 +85,9 @@ pub struct Checkpoint {
     /// Its moving average: what is validated and exported.
     pub average: OpenL3Weights,
     /// The head as trained.
-    pub head: Head,
+    pub head: TeacherHead,
     /// Its moving average.
-    pub head_average: Head,
+    pub head_average: TeacherHead,
     /// Mean of every target over the training crops.
     pub target_mean: Vec<f32>,
     /// Deviation of every target over the training crops.
@@ -213,12 +213,12 @@ impl Checkpoint {
             return Err(bad(format!("its teachers' and styles' outputs do not add up to {outputs}")));
         }
         run.format = FORMAT;
-        let head = |name: &str| -> Result<Head, TrainError> {
+        let head = |name: &str| -> Result<TeacherHead, TrainError> {
             let parameters = take(name)?;
             if parameters.len() != outputs * (inputs + 1) || outputs == 0 {
                 return Err(bad(format!("tensor \"{name}\" does not fit {inputs} × {outputs}")));
             }
-            Ok(Head { inputs, outputs, parameters })
+            Ok(TeacherHead { inputs, outputs, parameters })
         };
         let checkpoint = Self {
             network: network("network", "network.statistics")?,

@@ -24,9 +24,9 @@ const SLOPE: f64 = 1.3;
 const GAINS: u32 = 60;
 
 /// Codes and decodes; shared by threads.
-pub(super) struct Codec {
+pub(super) struct LossyCodec {
     rate: f64,
-    transforms: Vec<Transform>,
+    transforms: Vec<Mdct>,
 }
 
 /// What a copy went through.
@@ -51,11 +51,11 @@ impl Setting {
     }
 }
 
-impl Codec {
+impl LossyCodec {
     /// - `rate`: sample rate of what is coded, Hz
     pub(super) fn new(rate: u32) -> Self {
         let mut planner = FftPlanner::new();
-        let transforms = SIZES.iter().map(|&n| Transform::new(n, &mut planner)).collect();
+        let transforms = SIZES.iter().map(|&n| Mdct::new(n, &mut planner)).collect();
         Self { rate: f64::from(rate), transforms }
     }
 
@@ -169,7 +169,7 @@ fn level(x: f32) -> f32 {
 }
 
 /// A modified discrete cosine transform of `size` lines with a sine window, by a complex FFT.
-struct Transform {
+struct Mdct {
     size: usize,
     window: Vec<f32>,
     /// e^(-iπn/2N) for each of 2N samples.
@@ -184,7 +184,7 @@ struct Transform {
     inverse: Arc<dyn Fft<f32>>,
 }
 
-impl Transform {
+impl Mdct {
     fn new(size: usize, planner: &mut FftPlanner<f32>) -> Self {
         let n = size as f64;
         let turn = |angle: f64| Complex32::new(angle.cos() as f32, angle.sin() as f32);
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn the_transform_is_the_definition_and_comes_back() {
         for &size in &SIZES {
-            let transform = Transform::new(size, &mut FftPlanner::new());
+            let transform = Mdct::new(size, &mut FftPlanner::new());
             let mut scratch = transform.scratch();
             let signal = noise(6 * size);
             let mut lines = vec![0.0; size];
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn fewer_bits_are_worse_and_time_stays() {
-        let codec = Codec::new(48_000);
+        let codec = LossyCodec::new(48_000);
         // A chord over noise: tones survive, the noise does not.
         let signal: Vec<f32> = noise(48_000)
             .iter()
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn bits_fit_and_nothing_is_left_above_the_edge() {
-        let codec = Codec::new(48_000);
+        let codec = LossyCodec::new(48_000);
         let mut copy = noise(48_000);
         codec.round_trip(Setting { size: 0, rate: 32_000.0, edge: 8000.0, distance: 24.0 }, &mut copy);
         let transform = &codec.transforms[0];

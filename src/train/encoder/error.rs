@@ -11,7 +11,7 @@ use crate::features::FeaturesError;
 #[non_exhaustive]
 pub enum TrainError {
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// Which file.
         path: PathBuf,

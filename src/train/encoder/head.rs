@@ -5,7 +5,7 @@ use crate::base::vector::dot;
 
 /// `predictions = W · embedding + b`, on top of the network in training.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Head {
+pub struct TeacherHead {
     /// Values of an embedding.
     pub inputs: usize,
     /// Values of the teachers.
@@ -14,7 +14,7 @@ pub struct Head {
     pub parameters: Vec<f32>,
 }
 
-impl Head {
+impl TeacherHead {
     /// Small normal weights (variance 1 / inputs), biases 0.
     pub fn seeded(inputs: usize, outputs: usize, seed: u64) -> Self {
         let mut random = Random::stream(seed, 0x4ead);
@@ -70,11 +70,11 @@ mod tests {
 
     #[test]
     fn gradients_are_differences() {
-        let head = Head::seeded(7, 3, 1);
+        let head = TeacherHead::seeded(7, 3, 1);
         let mut random = Random::stream(9, 9);
         let embeddings: Vec<f32> = (0..14).map(|_| random.normal() as f32).collect();
         let d: Vec<f32> = (0..6).map(|_| random.normal() as f32).collect();
-        let value = |head: &Head, x: &[f32]| dot(&head.forward(x), &d);
+        let value = |head: &TeacherHead, x: &[f32]| dot(&head.forward(x), &d);
         let mut gradients = vec![0.0; head.parameters.len()];
         let d_embeddings = head.backward(&embeddings, &d, &mut gradients);
         let base = value(&head, &embeddings);

@@ -32,7 +32,7 @@ pub(super) struct Layout {
 
 /// What an output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OutputKind {
     Penultimate,
     Tag,
     Style,
@@ -59,13 +59,20 @@ impl Layout {
     }
 
     /// What each output is.
-    pub(super) fn kinds(&self) -> Vec<Kind> {
+    pub(super) fn kinds(&self) -> Vec<OutputKind> {
         let mut kinds = Vec::with_capacity(self.outputs());
         for teacher in &self.teachers {
-            kinds.extend(std::iter::repeat_n(Kind::Penultimate, teacher.penultimate));
-            kinds.extend(std::iter::repeat_n(Kind::Tag, teacher.tags));
+            kinds.extend(std::iter::repeat_n(OutputKind::Penultimate, teacher.penultimate));
+            kinds.extend(std::iter::repeat_n(OutputKind::Tag, teacher.tags));
         }
-        kinds.extend(std::iter::repeat_n(Kind::Style, self.styles));
+        kinds.extend(std::iter::repeat_n(OutputKind::Style, self.styles));
         kinds
+    }
+}
+
+/// Brings raw targets to mean 0 and deviation 1.
+pub(super) fn standardise(raw: &[f32], mean: &[f32], deviation: &[f32], out: &mut [f32]) {
+    for (((y, x), mean), deviation) in out.iter_mut().zip(raw).zip(mean).zip(deviation) {
+        *y = (x - mean) / deviation;
     }
 }

@@ -34,7 +34,7 @@ pub use cache::Dataset;
 pub use checkpoint::{Checkpoint, Run};
 pub use error::TrainError;
 pub use export::{ExportOptions, Exported, export};
-pub use head::Head;
+pub use head::TeacherHead;
 pub use layout::Teacher;
 pub use loss::{LossParts, LossWeights};
 pub use optimiser::{AdamW, AdamWOptions};

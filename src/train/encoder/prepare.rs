@@ -8,11 +8,12 @@ use half::f16;
 use super::TrainError;
 use super::augment;
 use super::cache::{self, TrackCrops};
-use super::codec::Codec;
+use super::codec::LossyCodec;
 use super::layout::Teacher;
 use super::mix;
 use crate::audio;
 use crate::base::random::Random;
+use crate::base::text::with_causes;
 use crate::base::vector::dot;
 use crate::encoder::{DeviceChoice, Encoder, ModelRef};
 use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
@@ -137,9 +138,9 @@ pub fn prepare(
         }
         overlays.extend(found);
     }
-    let worker = Worker::new(options, &tracks, overlays)?;
+    let worker = Preparer::new(options, &tracks, overlays)?;
     let state = Mutex::new((Prepared::default(), 0usize, true));
-    let jobs: Vec<(u32, &Track)> =
+    let jobs: Vec<(u32, &MusicFile)> =
         options.passes.clone().flat_map(|pass| tracks.iter().map(move |track| (pass, track))).collect();
     let total = jobs.len();
     // One job after the other, so that earlier passes are whole before later ones begin.
@@ -160,16 +161,16 @@ pub fn prepare(
             let Ok(mut state) = state.lock() else { return Ok(()) };
             state.1 += 1;
             match done {
-                Ok(Done::Present) => state.0.present += 1,
-                Ok(Done::Added) => state.0.added += 1,
-                Ok(Done::Written(0)) => {
+                Ok(TrackOutcome::Present) => state.0.present += 1,
+                Ok(TrackOutcome::Added) => state.0.added += 1,
+                Ok(TrackOutcome::Written(0)) => {
                     state.0.skipped.push((track.path.clone(), "nothing but silence".to_owned()));
                 }
-                Ok(Done::Written(crops)) => {
+                Ok(TrackOutcome::Written(crops)) => {
                     state.0.tracks += 1;
                     state.0.crops += crops;
                 }
-                Err(error) => state.0.skipped.push((track.path.clone(), error.to_string())),
+                Err(error) => state.0.skipped.push((track.path.clone(), with_causes(&error))),
             }
             let now = PrepareProgress { done: state.1, total, crops: state.0.crops };
             state.2 &= progress(now);
@@ -182,7 +183,7 @@ pub fn prepare(
     Ok(prepared)
 }
 
-struct Track {
+struct MusicFile {
     path: PathBuf,
     group: String,
     name: String,
@@ -190,7 +191,7 @@ struct Track {
 }
 
 /// What became of a track.
-enum Done {
+enum TrackOutcome {
     Present,
     Added,
     Written(usize),
@@ -200,7 +201,7 @@ enum Done {
 const GROOVE_GROUPS: u8 = 8;
 
 /// Audio files below a folder, sorted.
-fn list(source: &Path, grooves: bool) -> Result<Vec<Track>, TrainError> {
+fn list(source: &Path, grooves: bool) -> Result<Vec<MusicFile>, TrainError> {
     let mut tracks = Vec::new();
     for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
         let entry = entry.map_err(|error| TrainError::Io {
@@ -218,31 +219,31 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<Track>, TrainError> {
         if grooves {
             let part = blake3::hash(name.as_bytes()).as_bytes()[8] % GROOVE_GROUPS;
             let (group, name) = (format!("grooves {part}"), format!("grooves/{name}"));
-            tracks.push(Track { path: entry.path().to_owned(), group, name, style: first });
+            tracks.push(MusicFile { path: entry.path().to_owned(), group, name, style: first });
         } else {
             let group = first.unwrap_or_default();
-            tracks.push(Track { path: entry.path().to_owned(), group, name, style: None });
+            tracks.push(MusicFile { path: entry.path().to_owned(), group, name, style: None });
         }
     }
     Ok(tracks)
 }
 
 /// What every thread shares.
-struct Worker<'a> {
+struct Preparer<'a> {
     options: &'a PrepareOptions,
-    tracks: &'a [Track],
-    overlays: Vec<Track>,
+    tracks: &'a [MusicFile],
+    overlays: Vec<MusicFile>,
     front_end: MelFrontEnd,
     teachers: Vec<(Teacher, Encoder, MelFrontEnd)>,
     low_pass: Vec<f32>,
-    codec: Codec,
+    codec: LossyCodec,
 }
 
-impl<'a> Worker<'a> {
+impl<'a> Preparer<'a> {
     fn new(
         options: &'a PrepareOptions,
-        tracks: &'a [Track],
-        overlays: Vec<Track>,
+        tracks: &'a [MusicFile],
+        overlays: Vec<MusicFile>,
     ) -> Result<Self, TrainError> {
         let device = DeviceChoice::Cpu.resolve()?;
         let mut teachers = Vec::new();
@@ -272,7 +273,7 @@ impl<'a> Worker<'a> {
             front_end,
             teachers,
             low_pass: low_pass(),
-            codec: Codec::new(RATE),
+            codec: LossyCodec::new(RATE),
         })
     }
 
@@ -283,19 +284,19 @@ impl<'a> Worker<'a> {
     }
 
     /// Prepares a track, or adds the teachers that its file lacks.
-    fn one(&self, track: &Track, pass: u32, path: &Path) -> Result<Done, TrainError> {
+    fn one(&self, track: &MusicFile, pass: u32, path: &Path) -> Result<TrackOutcome, TrainError> {
         let all: Vec<usize> = (0..self.teachers.len()).collect();
         let Some(present) = cache::peek(path) else {
             let crops = self.track(track, pass, &all, true)?;
             if !crops.starts.is_empty() {
                 cache::write(path, &crops)?;
             }
-            return Ok(Done::Written(crops.starts.len()));
+            return Ok(TrackOutcome::Written(crops.starts.len()));
         };
         let missing: Vec<usize> =
             all.into_iter().filter(|&i| !present.teachers.contains(&self.teachers[i].0.name)).collect();
         if missing.is_empty() {
-            return Ok(Done::Present);
+            return Ok(TrackOutcome::Present);
         }
         let crops = self.track(track, pass, &missing, false)?;
         if crops.starts != present.starts || crops.mixed.map(|(with, _)| with) != present.mixed {
@@ -305,14 +306,14 @@ impl<'a> Worker<'a> {
             )));
         }
         cache::add_teachers(path, &crops.teachers)?;
-        Ok(Done::Added)
+        Ok(TrackOutcome::Added)
     }
 
     /// - `teachers`: numbers of those to ask
     /// - `student`: whether the student's spectrograms are made
     fn track(
         &self,
-        track: &Track,
+        track: &MusicFile,
         pass: u32,
         teachers: &[usize],
         student: bool,
@@ -400,10 +401,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Pieces of another track and of an overlay, `count` each of `size` samples. One that cannot be read is left out.
-    fn companions(&self, track: &Track, count: usize, size: usize, random: &mut Random) -> Companions {
+    fn companions(&self, track: &MusicFile, count: usize, size: usize, random: &mut Random) -> Companions {
         let partner = &self.tracks[random.below(self.tracks.len())];
         let overlay = (!self.overlays.is_empty()).then(|| &self.overlays[random.below(self.overlays.len())]);
-        let mut pieces = |source: &Track| -> Vec<Vec<f32>> {
+        let mut pieces = |source: &MusicFile| -> Vec<Vec<f32>> {
             let mut pieces = Vec::with_capacity(count);
             let read = audio::probe(&source.path).and_then(|info| {
                 let starts = places(audio::resampled_len(&info, RATE), count, size, random);

@@ -2,12 +2,11 @@
 
 use ndarray::{Array2, Axis};
 
-use super::begin::standardise;
 use super::cache::Dataset;
-use super::layout::Layout;
+use super::layout::{Layout, standardise};
 use super::refine::inverse_factor;
 use super::validate::{embed, thin};
-use super::{Head, TrainError};
+use super::{TeacherHead, TrainError};
 use crate::kernels::conv::OpenL3Weights;
 
 /// Windows that the head is fitted on: forty for each dimension.
@@ -24,7 +23,7 @@ pub(super) fn fit(
     layout: &Layout,
     mean: &[f32],
     deviation: &[f32],
-) -> Result<Head, TrainError> {
+) -> Result<TeacherHead, TrainError> {
     let crops = thin(crops, WINDOWS);
     let (inputs, width) = (weights.widths()[7], layout.targets());
     let x: Vec<f64> = embed(data, &crops, weights)?.iter().map(|&x| f64::from(x)).collect();
@@ -41,7 +40,7 @@ pub(super) fn fit(
 }
 
 /// Rows of `y` (`[n][targets]`) from rows of `x` (`[n][inputs]`), as a head of `outputs` outputs.
-fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> Head {
+fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> TeacherHead {
     let (n, inputs) = x.dim();
     let mean_of = |a: &Array2<f64>| a.sum_axis(Axis(0)) / n.max(1) as f64;
     let (x_mean, y_mean) = (mean_of(x), mean_of(y));
@@ -64,7 +63,7 @@ fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> Head {
     for (to, from) in parameters[outputs * inputs..].iter_mut().zip(&bias) {
         *to = *from as f32;
     }
-    Head { inputs, outputs, parameters }
+    TeacherHead { inputs, outputs, parameters }
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use super::augment;
 use super::begin;
 use super::cache::Dataset;
 use super::checkpoint::{Checkpoint, Run, flatten, unflatten};
-use super::layout::Layout;
+use super::layout::{Layout, standardise};
 use super::log;
 use super::loss::{self, Batch, LossParts};
 use super::optimiser::{self, AdamW, AdamWOptions};
 use super::options::{Progress, TrainOptions, Trained};
 use super::student::Student;
 use super::validate::{self, Validation};
-use super::{Head, TrainError};
+use super::{TeacherHead, TrainError};
 use crate::base::random::Random;
 use crate::base::vector::squared_norm;
 use crate::encoder::Device;
@@ -66,10 +66,10 @@ struct Trainer<'a> {
     run: Run,
     net: Student,
     decay: Vec<f32>,
-    head: Head,
+    head: TeacherHead,
     head_decay: Vec<f32>,
     average: (Vec<f32>, Vec<f32>),
-    head_average: Head,
+    head_average: TeacherHead,
     adam: AdamW,
     head_adam: AdamW,
     target_mean: Vec<f32>,
@@ -292,7 +292,7 @@ impl<'a> Trainer<'a> {
             }
         });
         for (row, &crop) in self.targets.chunks_exact_mut(outputs).zip(&chosen) {
-            begin::standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
         chosen.iter().map(|&crop| (data.track(crop), data.style(crop))).unzip()
     }
@@ -324,7 +324,7 @@ impl<'a> Trainer<'a> {
             predict(held)?.chunks_exact(outputs).flat_map(|row| &row[..width]).copied().collect();
         let mut targets = vec![0.0; held.len() * width];
         for (row, &crop) in targets.chunks_exact_mut(width).zip(held) {
-            begin::standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
+            standardise(self.data.targets(crop), &self.target_mean, &self.target_deviation, row);
         }
         let tracks: Vec<usize> = held.iter().map(|&crop| self.data.track(crop)).collect();
         let mut validation = validate::compare(&predictions, &targets, &tracks, &self.layout);

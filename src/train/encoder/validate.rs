@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::cache::Dataset;
-use super::layout::{Kind, Layout};
-use super::{Head, TrainError};
+use super::layout::{Layout, OutputKind};
+use super::{TeacherHead, TrainError};
 use crate::base::vector::dot;
 use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 use crate::kernels::{Precision, isa};
@@ -118,7 +118,7 @@ pub(super) fn predict(
     data: &Dataset,
     crops: &[usize],
     weights: &OpenL3Weights,
-    head: &Head,
+    head: &TeacherHead,
 ) -> Result<Vec<f32>, TrainError> {
     Ok(head.forward(&embed(data, crops, weights)?))
 }
@@ -138,7 +138,7 @@ pub(super) fn style_accuracy(predictions: &[f32], styles: &[Option<usize>], layo
 /// Compares predictions with z-scored targets, both `[n][outputs]` of the teachers.
 pub(super) fn compare(predictions: &[f32], targets: &[f32], tracks: &[usize], layout: &Layout) -> Validation {
     let (kinds, outputs) = (layout.kinds(), layout.targets());
-    let is_penultimate = |i: usize| kinds[i] == Kind::Penultimate;
+    let is_penultimate = |i: usize| kinds[i] == OutputKind::Penultimate;
     let columns = |values: &[f32], i: usize| -> Vec<f64> {
         values.chunks_exact(outputs).map(|row| f64::from(row[i])).collect()
     };
@@ -214,14 +214,14 @@ fn pool(rows: &[f32], tracks: &[usize], outputs: usize) -> Vec<f32> {
 }
 
 /// Overlap of the nearest tracks in two spaces.
-fn agreement(a: &[f32], b: &[f32], kinds: &[Kind]) -> f32 {
+fn agreement(a: &[f32], b: &[f32], kinds: &[OutputKind]) -> f32 {
     let unit = |rows: &[f32]| -> Vec<Vec<f32>> {
         rows.chunks_exact(kinds.len())
             .map(|row| {
                 let row: Vec<f32> = row
                     .iter()
                     .zip(kinds)
-                    .filter(|(_, kind)| **kind == Kind::Penultimate)
+                    .filter(|(_, kind)| **kind == OutputKind::Penultimate)
                     .map(|(x, _)| *x)
                     .collect();
                 let length = dot(&row, &row).max(1e-12).sqrt();

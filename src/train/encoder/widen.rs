@@ -1,6 +1,6 @@
 //! Growing a network without changing its function (Chen, Goodfellow and Shlens, "`Net2Net`", ICLR 2016).
 
-use super::{Head, TrainError};
+use super::{TeacherHead, TrainError};
 use crate::base::random::Random;
 use crate::kernels::conv::{ConvWeights, NormWeights, OpenL3Weights};
 
@@ -14,10 +14,10 @@ use crate::kernels::conv::{ConvWeights, NormWeights, OpenL3Weights};
 /// A width is smaller than the network's.
 pub fn widen(
     weights: &OpenL3Weights,
-    head: &Head,
+    head: &TeacherHead,
     widths: &[usize; 8],
     seed: u64,
-) -> Result<(OpenL3Weights, Head), TrainError> {
+) -> Result<(OpenL3Weights, TeacherHead), TrainError> {
     let old = weights.widths();
     if old.iter().zip(widths).any(|(old, new)| new < old) {
         return Err(TrainError::Options(format!(
@@ -54,7 +54,7 @@ pub fn widen(
         parameters.extend(shares.iter().enumerate().map(|(i, share)| share * row[i % head.inputs]));
     }
     parameters.extend_from_slice(&head.parameters[head.outputs * head.inputs..]);
-    Ok((wide, Head { inputs: cin, outputs: head.outputs, parameters }))
+    Ok((wide, TeacherHead { inputs: cin, outputs: head.outputs, parameters }))
 }
 
 fn copies(values: &[f32], n: usize) -> Vec<f32> {
@@ -89,12 +89,12 @@ mod tests {
     #[test]
     fn the_function_stays() {
         let weights = OpenL3Weights::seeded(3, &NARROW);
-        let head = Head::seeded(32, 250, 3);
+        let head = TeacherHead::seeded(32, 250, 3);
         let (wide, wide_head) = widen(&weights, &head, &[32, 48, 16, 32, 48, 16, 64, 64], 4).unwrap();
         assert_eq!(wide.widths(), [32, 48, 16, 32, 48, 16, 64, 64]);
         let mut random = Random::stream(1, 1);
         let mels: Vec<f32> = (0..2 * WINDOW).map(|_| random.range(-80.0, 0.0) as f32).collect();
-        let predict = |weights: &OpenL3Weights, head: &Head| {
+        let predict = |weights: &OpenL3Weights, head: &TeacherHead| {
             let net = FastOpenL3::new(weights, isa().unwrap(), Precision::F32);
             let mut out = vec![0.0; 2 * net.dimension()];
             net.forward(&mels, 2, &mut out);
@@ -105,7 +105,8 @@ mod tests {
         let error = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(scale > 0.01 && error < 1e-4 * scale, "{error} of {scale}");
         // In training mode too, where batch norm sees the batch.
-        let train = |weights: &OpenL3Weights, head: &Head| head.forward(&train(weights).forward(&mels, 2));
+        let train =
+            |weights: &OpenL3Weights, head: &TeacherHead| head.forward(&train(weights).forward(&mels, 2));
         let (before, after) = (train(&weights, &head), train(&wide, &wide_head));
         let scale = before.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         let error = before.iter().zip(&after).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn copies_can_grow_apart() {
         let weights = OpenL3Weights::seeded(3, &NARROW);
-        let head = Head::seeded(32, 250, 3);
+        let head = TeacherHead::seeded(32, 250, 3);
         let (wide, _) = widen(&weights, &head, &[32; 8], 4).unwrap();
         let mut net = train(&wide);
         let mels: Vec<f32> = (0..WINDOW).map(|i| -((i % 71) as f32)).collect();
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn narrower_is_refused() {
-        let head = Head::seeded(32, 250, 3);
+        let head = TeacherHead::seeded(32, 250, 3);
         assert!(
             widen(&OpenL3Weights::seeded(3, &NARROW), &head, &[16, 16, 16, 16, 16, 16, 16, 16], 1).is_err()
         );

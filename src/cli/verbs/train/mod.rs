@@ -1,5 +1,6 @@
 //! `voisin train genre|encoder`.
 
+#[cfg(feature = "train")]
 mod encoder;
 mod genre;
 
@@ -10,6 +11,7 @@ use crate::cli::context::Context;
 pub(crate) fn run(context: &Context, command: &TrainCommand) -> anyhow::Result<Ending> {
     match command {
         TrainCommand::Genre(args) => genre::run(context, args),
+        #[cfg(feature = "train")]
         TrainCommand::Encoder(args) => encoder::run(context, &args.command),
     }
 }

@@ -1,0 +1,43 @@
+//! Constants as files hold them, and what every reader does with them.
+
+use super::MAX_ELEMENTS;
+
+/// A constant that is spread over an axis has at most this many numbers.
+pub(super) const MAX_SPREAD: usize = 1 << 16;
+
+/// A constant, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Constant {
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Vec<f32>,
+}
+
+/// Order of a kernel's axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KernelLayout {
+    /// Height, width, in, out.
+    Hwio,
+    /// Out, in, height, width.
+    Oihw,
+}
+
+/// `[h, w, in, out]` to `[out, in, h, w]`, for 3 × 3.
+pub(super) fn to_oihw(values: &[f32], input: usize, output: usize) -> Vec<f32> {
+    let mut moved = Vec::with_capacity(values.len());
+    for o in 0..output {
+        for i in 0..input {
+            moved.extend((0..9).map(|at| values[(at * input + i) * output + o]));
+        }
+    }
+    moved
+}
+
+/// Number of elements of a shape that a file states, if it is not more than any tensor may have.
+pub(super) fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)).filter(|&n| n <= MAX_ELEMENTS)
+}
+
+/// A name as it may stand in a message.
+pub(super) fn shorten(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(80).collect()
+}

@@ -1,0 +1,520 @@
+//! Inverted lists: vectors that are near each other stand side by side in short codes, and a search reads a few lists.
+//!
+//! The short code of a vector is its projection on the 64 directions in which the vectors of the index differ most, at
+//! 8 bits a component: one cache line. Lists are those of k-means over the short codes. A search compares the query's
+//! short code with the lists' centres, then with the codes of the nearest lists, and hands the best on to 8 and 16 bits.
+//! On embeddings this keeps more of a similarity than 512 signs do (1 bit a dimension, as `RaBitQ` has it: Gao and Long
+//! 2024) or 4 bits of 128 directions (as fast-scan product quantisation has it: André, Kermarrec and Le Scouarnec
+//! 2015): among 100 000 vectors, the ten nearest are within the best 21 in 99 of 100 cases, against 47 and 36.
+//!
+//! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
+
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+use super::builder::Source;
+use super::codes::{Codes, Plane, Query};
+use super::graph::Candidate;
+use crate::kernels::Isa;
+use crate::kernels::dot::short::{
+    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, empty_blocks, read, write,
+};
+use crate::kernels::dot::{ALIGN, QueryCode};
+
+/// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
+const DIRECTIONS_FROM: usize = 1 << 14;
+/// Turns of the iteration that finds them.
+const TURNS: usize = 10;
+/// Vectors a list that centres are found from, at most.
+const PER_CENTRE: usize = 40;
+/// Turns of k-means.
+const ROUNDS: usize = 8;
+/// Vectors a list at least, on average: lists are padded to whole blocks.
+const LEAST: usize = 32;
+/// There are about this many times the square root of the number of vectors lists.
+const LISTS: f64 = 6.;
+/// Centres compared in one call.
+const CENTRE_BLOCKS: usize = 16;
+
+/// How much of the lists a search looks at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Reach {
+    /// Lists.
+    pub(crate) lists: usize,
+    /// Vectors handed on to 8 bits.
+    pub(crate) codes: usize,
+}
+
+/// The directions, as rows of a plane of bytes.
+pub(crate) struct Directions {
+    /// `[SHORT][width]`, biased by 128.
+    pub(crate) rows: Vec<u8>,
+    /// Value of one step of them.
+    pub(crate) step: f32,
+}
+
+/// Inverted lists over the slots of a segment.
+pub(crate) struct Lists {
+    pub(crate) directions: Directions,
+    /// Blocks of the lists' centres.
+    pub(crate) centres: Vec<u8>,
+    /// The block that each list begins with; behind the last, the end.
+    pub(crate) starts: Vec<u32>,
+    /// Blocks of the vectors.
+    pub(crate) blocks: Plane,
+}
+
+/// Buffers of a search, kept per thread.
+#[derive(Default)]
+struct Buffers {
+    pool: Pool,
+    ranked: Pool,
+    slots: Vec<u32>,
+    products: Vec<i32>,
+    similarities: Vec<f32>,
+    found: Vec<Candidate>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// The `most` best of what is put in, whatever the order: highest score, then lowest name.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    most: usize,
+    found: Vec<Scored>,
+    /// What is below it cannot be among the best.
+    limit: f32,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY }
+    }
+}
+
+fn better(a: &Scored, b: &Scored) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+impl Pool {
+    fn clear(&mut self, most: usize) {
+        self.most = most.max(1);
+        self.found.clear();
+        self.limit = f32::NEG_INFINITY;
+    }
+
+    fn compare(&mut self, isa: Isa, blocks: &[u8], query: &ShortQuery) {
+        isa.near(blocks, query, self.limit, &mut self.found);
+        if self.found.len() >= 2 * self.most + LANES {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.found.len() > self.most {
+            self.found.select_nth_unstable_by(self.most - 1, better);
+            self.found.truncate(self.most);
+            self.limit = self.found[self.most - 1].0;
+        }
+    }
+}
+
+impl Directions {
+    /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again and again.
+    fn find(source: Source<'_>) -> Self {
+        let (n, width) = (source.codes.len(), source.codes.width);
+        let step = n.div_ceil(DIRECTIONS_FROM).max(1);
+        let slots: Vec<usize> = (0..n).step_by(step).collect();
+        // The sample at one scale, by rows and by columns.
+        let largest = slots.iter().fold(0_f32, |most, &slot| most.max(source.codes.meta[slot].scale));
+        let mut rows = vec![0x80_u8; slots.len() * width];
+        rows.par_chunks_exact_mut(width).zip(&slots).for_each(|(row, &slot)| {
+            let share = source.codes.meta[slot].scale / largest.max(f32::MIN_POSITIVE);
+            for (to, &from) in row.iter_mut().zip(source.codes.hi_row(slot)) {
+                *to = round(f32::from((from ^ 0x80) as i8) * share) as u8 ^ 0x80;
+            }
+        });
+        let tall = slots.len().next_multiple_of(ALIGN);
+        let mut columns = vec![0x80_u8; width * tall];
+        columns.par_chunks_exact_mut(tall).enumerate().for_each(|(at, column)| {
+            for (to, row) in column.iter_mut().zip(rows.chunks_exact(width)) {
+                *to = row[at];
+            }
+        });
+        let (every_row, every_column): (Vec<u32>, Vec<u32>) =
+            ((0..slots.len() as u32).collect(), (0..width as u32).collect());
+        let mut basis: Vec<Vec<f64>> = (0..SHORT)
+            .map(|at| (0..width).map(|i| if bits(at, i) & 1 == 1 { 1. } else { -1. }).collect())
+            .collect();
+        orthogonalise(&mut basis);
+        for _ in 0..TURNS {
+            basis.par_iter_mut().for_each(|direction| {
+                let mut products = Vec::new();
+                source.isa.dot8_list(&rows, &every_row, &whole(direction, width).0, &mut products);
+                let along: Vec<f64> = products.iter().map(|&x| f64::from(x)).collect();
+                source.isa.dot8_list(&columns, &every_column, &whole(&along, tall).0, &mut products);
+                *direction = products.iter().map(|&x| f64::from(x)).collect();
+            });
+            orthogonalise(&mut basis);
+        }
+        let peak = basis.iter().flatten().fold(0_f64, |peak, x| peak.max(x.abs())).max(1e-30);
+        let byte = |x: &f64| round((x * 127. / peak) as f32) as u8 ^ 0x80;
+        Self { rows: basis.iter().flatten().map(byte).collect(), step: (peak / 127.) as f32 }
+    }
+
+    /// The short code of a vector given at 16 bits, and the value of one step of it.
+    fn short(&self, isa: Isa, code: &QueryCode, scale: f32, products: &mut Vec<i32>) -> ShortQuery {
+        const EVERY: [u32; SHORT] = {
+            let mut every = [0; SHORT];
+            let mut i = 0;
+            while i < SHORT {
+                every[i] = i as u32;
+                i += 1;
+            }
+            every
+        };
+        isa.dot8_list(&self.rows, &EVERY, code, products);
+        let peak = products.iter().fold(0, |peak: u32, x| peak.max(x.unsigned_abs()));
+        let share = 127. / peak.max(1) as f32;
+        let mut short = ShortQuery { code: [0; SHORT], factor: scale * self.step * (peak as f32 / 127.) };
+        for (to, &x) in short.code.iter_mut().zip(products.iter()) {
+            *to = round(x as f32 * share);
+        }
+        short
+    }
+}
+
+/// The nearest whole number within ±127.
+#[inline]
+fn round(x: f32) -> i8 {
+    (x + 0.5_f32.copysign(x)).clamp(-127., 127.) as i8
+}
+
+/// A pseudo-random number by two (`SplitMix64`; Steele, Lea and Flood 2014).
+fn bits(a: usize, b: usize) -> u64 {
+    let mut x = ((a as u64) << 32).wrapping_add(b as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A vector at 8 bits and the value of one step, padded to `width`.
+fn whole(vector: &[f64], width: usize) -> (QueryCode, f64) {
+    let peak = vector.iter().fold(0_f64, |peak, x| peak.max(x.abs())).max(1e-30);
+    let mut hi: Vec<i8> = vector.iter().map(|x| round((x * 127. / peak) as f32)).collect();
+    hi.resize(width, 0);
+    let hi_sum = hi.iter().map(|&x| i32::from(x)).sum();
+    (QueryCode { hi, hi_sum, ..QueryCode::default() }, peak / 127.)
+}
+
+/// Makes vectors orthonormal, in their order; what depends on those before becomes zero.
+fn orthogonalise(vectors: &mut [Vec<f64>]) {
+    for at in 0..vectors.len() {
+        let (before, rest) = vectors.split_at_mut(at);
+        let vector = &mut rest[0];
+        let norm = |vector: &[f64]| vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let first = norm(vector);
+        // Twice is enough (Kahan, in Parlett 1980).
+        for _ in 0..2 {
+            for other in before.iter() {
+                let along: f64 = vector.iter().zip(other).map(|(x, y)| x * y).sum();
+                vector.iter_mut().zip(other).for_each(|(x, y)| *x -= along * y);
+            }
+        }
+        let left = norm(vector);
+        let share = if left > 1e-9 * first && left > 0. { 1. / left } else { 0. };
+        vector.iter_mut().for_each(|x| *x *= share);
+    }
+}
+
+/// A short code with the value of its steps: what k-means works on.
+type Short = ShortQuery;
+
+fn square(short: &Short) -> f32 {
+    let square: i32 = short.code.iter().map(|&x| i32::from(x) * i32::from(x)).sum();
+    square as f32 * (short.factor * short.factor)
+}
+
+/// Blocks of centres: the score of a vector is its product with the centre less half the centre's square, which is
+/// highest for the nearest.
+fn centre_blocks(centres: &[Short]) -> Vec<u8> {
+    let mut blocks = empty_blocks(centres.len());
+    for (at, centre) in centres.iter().enumerate() {
+        let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
+        write(block, at % LANES, &centre.code, centre.factor, -0.5 * square(centre), at as u32);
+    }
+    blocks
+}
+
+/// The nearest centre of each vector, lowest number first.
+fn assign(isa: Isa, centres: &[u8], vectors: &[Short]) -> Vec<u32> {
+    // A few vectors at a time against part of the centres, which stay in the first cache.
+    let mut nearest = vec![0_u32; vectors.len()];
+    let work = |(nearest, vectors): (&mut [u32], &[Short])| {
+        let mut best = vec![(f32::NEG_INFINITY, NOBODY); vectors.len()];
+        let mut found = Vec::new();
+        for part in centres.chunks(CENTRE_BLOCKS * BLOCK_BYTES) {
+            for (best, vector) in best.iter_mut().zip(vectors) {
+                found.clear();
+                isa.near(part, vector, best.0, &mut found);
+                for &one in &found {
+                    if better(&one, best).is_lt() {
+                        *best = one;
+                    }
+                }
+            }
+        }
+        nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.1);
+    };
+    nearest.par_chunks_mut(256).zip(vectors.par_chunks(256)).for_each(work);
+    nearest
+}
+
+/// Members of each list, ascending.
+fn members(lists: usize, nearest: &[u32]) -> Vec<Vec<u32>> {
+    let mut members = vec![Vec::new(); lists];
+    for (at, &list) in nearest.iter().enumerate() {
+        members[list as usize].push(at as u32);
+    }
+    members
+}
+
+fn mean(vectors: &[Short], members: &[u32]) -> Short {
+    let mut sum = [0_f64; SHORT];
+    for &at in members {
+        let vector = &vectors[at as usize];
+        for (sum, &x) in sum.iter_mut().zip(&vector.code) {
+            *sum += f64::from(x) * f64::from(vector.factor);
+        }
+    }
+    sum.iter_mut().for_each(|x| *x /= members.len() as f64);
+    let (code, step) = whole(&sum, SHORT);
+    let mut short = Short { code: [0; SHORT], factor: step as f32 };
+    short.code.copy_from_slice(&code.hi);
+    short
+}
+
+/// Number of lists for `n` vectors.
+fn count(n: usize) -> usize {
+    ((LISTS * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
+}
+
+impl Lists {
+    /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
+    pub(crate) fn build(source: Source<'_>) -> Self {
+        let n = source.codes.len();
+        let directions = Directions::find(source);
+        let short = |slot: usize, products: &mut Vec<i32>| {
+            let query = source.codec.query_at(source.codes, slot);
+            directions.short(source.isa, &query.code, query.scale, products)
+        };
+        let vectors: Vec<Short> =
+            (0..n).into_par_iter().map_init(Vec::new, |products, slot| short(slot, products)).collect();
+        let lists = count(n);
+        let step = n.div_ceil(lists * PER_CENTRE).max(1);
+        let sample: Vec<Short> = vectors.iter().step_by(step).copied().collect();
+        // One vector of each part of the sample to begin with.
+        let first = |list: usize| {
+            let (from, to) = (list * sample.len() / lists, (list + 1) * sample.len() / lists);
+            sample[from + (bits(list, 0) % (to - from).max(1) as u64) as usize]
+        };
+        let mut centres: Vec<Short> = (0..lists).map(first).collect();
+        for _ in 0..ROUNDS {
+            let members = members(lists, &assign(source.isa, &centre_blocks(&centres), &sample));
+            centres
+                .par_iter_mut()
+                .zip(&members)
+                .filter(|(_, members)| !members.is_empty())
+                .for_each(|(centre, members)| *centre = mean(&sample, members));
+        }
+        let centres = centre_blocks(&centres);
+        let members = members(lists, &assign(source.isa, &centres, &vectors));
+        let mut starts = Vec::with_capacity(lists + 1);
+        let mut blocks = Vec::new();
+        for members in &members {
+            starts.push((blocks.len() / BLOCK_BYTES) as u32);
+            let from = blocks.len();
+            blocks.extend(empty_blocks(members.len()));
+            for (place, &slot) in members.iter().enumerate() {
+                let (vector, offset) = (&vectors[slot as usize], source.codes.meta[slot as usize].offset);
+                let block = &mut blocks[from + place / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
+                write(block, place % LANES, &vector.code, vector.factor, offset, slot);
+            }
+        }
+        starts.push((blocks.len() / BLOCK_BYTES) as u32);
+        Self { directions, centres, starts, blocks: Plane::pages(&blocks) }
+    }
+
+    /// Number of lists.
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Bytes of all parts.
+    pub(crate) fn bytes(&self) -> usize {
+        self.directions.rows.len() + self.centres.len() + 4 * self.starts.len() + self.blocks.len()
+    }
+
+    /// Places in the lists that a search of so many looks at, about.
+    pub(crate) fn places(&self, lists: usize) -> usize {
+        self.blocks.len() / BLOCK_BYTES * LANES * lists.min(self.len()) / self.len().max(1)
+    }
+
+    fn list(&self, list: u32) -> &[u8] {
+        let (from, to) = (self.starts[list as usize] as usize, self.starts[list as usize + 1] as usize);
+        &self.blocks[from * BLOCK_BYTES..to * BLOCK_BYTES]
+    }
+
+    pub(crate) fn short(&self, isa: Isa, query: &Query) -> ShortQuery {
+        self.directions.short(isa, &query.code, query.scale, &mut Vec::with_capacity(SHORT))
+    }
+
+    /// The nearest `lists` lists, nearest first.
+    fn rank(&self, isa: Isa, query: &ShortQuery, lists: usize, ranked: &mut Pool) {
+        ranked.clear(lists.min(self.len()));
+        for part in self.centres.chunks(CENTRE_BLOCKS * BLOCK_BYTES) {
+            ranked.compare(isa, part, query);
+        }
+        ranked.cut();
+        ranked.found.sort_unstable_by(better);
+    }
+
+    /// The best slots by short code within `reach`, then by 8 bits, nearest first; `skip` is left out.
+    pub(crate) fn nearest<R>(
+        &self,
+        isa: Isa,
+        codes: &Codes,
+        query: &Query,
+        reach: Reach,
+        skip: Option<u32>,
+        then: impl FnOnce(&mut [Candidate]) -> R,
+    ) -> R {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let short = self.short(isa, query);
+            self.rank(isa, &short, reach.lists, &mut buffers.ranked);
+            // One more, for the one that is left out.
+            buffers.pool.clear(reach.codes + usize::from(skip.is_some()));
+            for &(_, list) in &buffers.ranked.found {
+                buffers.pool.compare(isa, self.list(list), &short);
+            }
+            self.finish(isa, codes, query, skip, buffers, then)
+        })
+    }
+
+    fn finish<R>(
+        &self,
+        isa: Isa,
+        codes: &Codes,
+        query: &Query,
+        skip: Option<u32>,
+        buffers: &mut Buffers,
+        then: impl FnOnce(&mut [Candidate]) -> R,
+    ) -> R {
+        let Buffers { pool, slots, products, similarities, found, .. } = buffers;
+        if let Some(skip) = skip {
+            pool.found.retain(|one| one.1 != skip);
+            pool.most -= 1;
+        }
+        pool.cut();
+        slots.clear();
+        slots.extend(pool.found.iter().map(|one| one.1));
+        codes.similarities8(isa, query, slots, products, similarities);
+        found.clear();
+        found.extend(similarities.iter().copied().zip(slots.iter().copied()));
+        found.sort_unstable_by(better);
+        then(found)
+    }
+
+    /// As [`nearest`](Self::nearest) for each of `queries`, but every list is read once for all of them.
+    pub(crate) fn nearest_of_all<R>(
+        &self,
+        isa: Isa,
+        codes: &Codes,
+        queries: &[Query],
+        reach: Reach,
+        mut then: impl FnMut(usize, &mut [Candidate]) -> R,
+    ) -> Vec<R> {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let shorts: Vec<ShortQuery> = queries.iter().map(|query| self.short(isa, query)).collect();
+            let mut pools = vec![Pool::default(); queries.len()];
+            // For each list, who asks for it: the nearest list of each query goes first, so that limits are soon high.
+            let mut asked: Vec<(u32, u32)> = Vec::with_capacity(queries.len() * reach.lists.min(self.len()));
+            for (at, (short, pool)) in shorts.iter().zip(&mut pools).enumerate() {
+                self.rank(isa, short, reach.lists, &mut buffers.ranked);
+                pool.clear(reach.codes);
+                let mut ranked = buffers.ranked.found.iter();
+                if let Some(&(_, nearest)) = ranked.next() {
+                    pool.compare(isa, self.list(nearest), short);
+                }
+                asked.extend(ranked.map(|&(_, list)| (list, at as u32)));
+            }
+            asked.sort_unstable();
+            for &(list, at) in &asked {
+                pools[at as usize].compare(isa, self.list(list), &shorts[at as usize]);
+            }
+            let answer = |(at, pool): (usize, Pool)| {
+                buffers.pool = pool;
+                self.finish(isa, codes, &queries[at], None, buffers, |found| then(at, found))
+            };
+            pools.into_iter().enumerate().map(answer).collect()
+        })
+    }
+
+    /// For calibration: of each of `slots`, how many lists are nearer than its own, and how many vectors of the nearest
+    /// `lists` have a better score; `skip` is left out.
+    pub(crate) fn ranks(
+        &self,
+        isa: Isa,
+        query: &Query,
+        skip: u32,
+        slots: &[u32],
+        list_of: &[u32],
+        lists: usize,
+    ) -> Vec<(usize, usize)> {
+        let short = self.short(isa, query);
+        let mut ranked = Pool::default();
+        self.rank(isa, &short, self.len(), &mut ranked);
+        let mut place = vec![0_usize; self.len()];
+        for (at, &(_, list)) in ranked.found.iter().enumerate() {
+            place[list as usize] = at;
+        }
+        let mut seen = Vec::new();
+        for &(_, list) in ranked.found.iter().take(lists) {
+            isa.near(self.list(list), &short, f32::NEG_INFINITY, &mut seen);
+        }
+        seen.retain(|one| one.1 != skip);
+        seen.sort_unstable_by(better);
+        let rank: std::collections::HashMap<u32, usize> =
+            seen.iter().enumerate().map(|(rank, one)| (one.1, rank)).collect();
+        let of = |slot: &u32| {
+            (place[list_of[*slot as usize] as usize], rank.get(slot).copied().unwrap_or(usize::MAX))
+        };
+        slots.iter().map(of).collect()
+    }
+
+    /// The list that each slot is in, of `n`.
+    pub(crate) fn list_of(&self, n: usize) -> Vec<u32> {
+        let mut list_of = vec![NOBODY; n];
+        for list in 0..self.len() as u32 {
+            for block in self.list(list).chunks_exact(BLOCK_BYTES) {
+                for lane in 0..LANES {
+                    let name = read(block, lane).2;
+                    if name != NOBODY {
+                        list_of[name as usize] = list;
+                    }
+                }
+            }
+        }
+        list_of
+    }
+
+    /// Slots in the order of lists: neighbours are near each other.
+    pub(crate) fn order(&self) -> Vec<u32> {
+        let places = self.blocks.chunks_exact(BLOCK_BYTES);
+        let names = places.flat_map(|block| (0..LANES).map(move |lane| read(block, lane).2));
+        names.filter(|&name| name != NOBODY).collect()
+    }
+}

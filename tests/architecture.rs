@@ -1,0 +1,430 @@
+//! The laws of ARCHITECTURE.md, read from its own tables and held against the sources: which module may import which,
+//! where each dependency is at home, and that no files inside a module import each other in a circle. Unit tests may
+//! import what they like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+
+/// A path of Rust from the crate's root, or from a dependency: `["encoder", "conv", "Isa"]`, `["rusqlite", "Row"]`.
+type Name = Vec<String>;
+
+/// A source file: the module it is, and what it names.
+struct Source {
+    file: PathBuf,
+    module: Name,
+    /// Its own child modules, in files or inside it.
+    children: BTreeSet<String>,
+    /// What `use` brings into its scope: the last name of the path, or another one, and the path.
+    scope: BTreeMap<String, Name>,
+    /// Every path that it names, from the crate's root.
+    inner: BTreeSet<Name>,
+    /// Every path of a dependency that it names.
+    outer: BTreeSet<Name>,
+    /// Its child modules that only tests have.
+    tests: Vec<Name>,
+}
+
+impl Source {
+    fn read(root: &Path, file: &Path, dependencies: &BTreeSet<String>) -> Self {
+        let below = file.strip_prefix(root).expect("below the root").with_extension("");
+        let mut module: Name = below.iter().map(|part| part.to_str().expect("UTF-8").to_owned()).collect();
+        if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+            module.pop();
+        }
+        let text = std::fs::read_to_string(file).expect("a source file");
+        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let children = parsed.items.iter().filter_map(|item| match item {
+            syn::Item::Mod(item) => Some(item.ident.to_string()),
+            _ => None,
+        });
+        let mut source = Self {
+            file: below,
+            children: children.collect(),
+            scope: BTreeMap::new(),
+            inner: BTreeSet::new(),
+            outer: BTreeSet::new(),
+            tests: Vec::new(),
+            module: module.clone(),
+        };
+        Reader { source: &mut source, inside: module, dependencies }.visit_file(&parsed);
+        source
+    }
+
+    /// The room of the house that it belongs to: the first part of its module.
+    fn room(&self) -> &str {
+        self.module.first().map_or("", String::as_str)
+    }
+
+    /// Whether it is the file of a module that has others below it.
+    fn is_door(&self, sources: &[Source]) -> bool {
+        sources.iter().any(|other| {
+            other.module.len() > self.module.len() && other.module[..self.module.len()] == self.module[..]
+        })
+    }
+}
+
+struct Reader<'a> {
+    source: &'a mut Source,
+    /// The module that is being read, with those inside the file.
+    inside: Name,
+    dependencies: &'a BTreeSet<String>,
+}
+
+impl Reader<'_> {
+    /// Notes a path as it is written.
+    fn note(&mut self, written: &[String]) -> Option<Name> {
+        let mut base = self.inside.clone();
+        let mut rest = written;
+        match written.first()?.as_str() {
+            "crate" => {
+                base.clear();
+                rest = &written[1..];
+            }
+            "self" | "super" => {
+                while let Some(first) =
+                    rest.first().filter(|first| matches!(first.as_str(), "self" | "super"))
+                {
+                    if first == "super" {
+                        base.pop();
+                    }
+                    rest = &rest[1..];
+                }
+            }
+            first if self.inside == self.source.module && self.source.children.contains(first) => {}
+            first if self.dependencies.contains(first) && written.len() > 1 => {
+                self.source.outer.insert(written.to_vec());
+                return Some(written.to_vec());
+            }
+            _ => return None,
+        }
+        base.extend_from_slice(rest);
+        self.source.inner.insert(base.clone());
+        Some(base)
+    }
+
+    fn note_tree(&mut self, before: &mut Name, tree: &syn::UseTree) {
+        match tree {
+            syn::UseTree::Path(path) => {
+                before.push(path.ident.to_string());
+                self.note_tree(before, &path.tree);
+                before.pop();
+            }
+            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.note_tree(before, tree)),
+            syn::UseTree::Glob(_) => {
+                self.note(before);
+            }
+            syn::UseTree::Name(name) => self.note_use(before, &name.ident, &name.ident),
+            syn::UseTree::Rename(rename) => self.note_use(before, &rename.ident, &rename.rename),
+        }
+    }
+
+    fn note_use(&mut self, before: &[String], name: &syn::Ident, known_as: &syn::Ident) {
+        let mut path = before.to_vec();
+        if name != "self" {
+            path.push(name.to_string());
+        }
+        let Some(found) = self.note(&path) else { return };
+        if self.inside == self.source.module {
+            self.source.scope.insert(known_as.to_string(), found);
+        }
+    }
+
+    /// Paths inside the arguments of a macro, which nobody has parsed.
+    fn note_tokens(&mut self, tokens: TokenStream) {
+        let mut path = Name::new();
+        let mut colons = 0;
+        for token in tokens {
+            match token {
+                TokenTree::Ident(ident) => {
+                    if colons != 2 {
+                        self.note(&path);
+                        path.clear();
+                    }
+                    path.push(ident.to_string());
+                    colons = 0;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+                TokenTree::Group(group) => self.note_tokens(group.stream()),
+                _ => {
+                    self.note(&path);
+                    path.clear();
+                    colons = 0;
+                }
+            }
+        }
+        self.note(&path);
+    }
+}
+
+impl<'ast> Visit<'ast> for Reader<'_> {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if is_test(&item.attrs) {
+            self.source.tests.push([&self.inside[..], &[item.ident.to_string()]].concat());
+        } else if item.content.is_some() {
+            self.inside.push(item.ident.to_string());
+            visit::visit_item_mod(self, item);
+            self.inside.pop();
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        if !is_test(&item.attrs) {
+            self.note_tree(&mut Name::new(), &item.tree);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_fn(self, item);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let written: Name = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.note(&written);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        self.note_tokens(item.tokens.clone());
+        visit::visit_macro(self, item);
+    }
+
+    fn visit_attribute(&mut self, item: &'ast syn::Attribute) {
+        if let syn::Meta::List(list) = &item.meta {
+            self.note_tokens(list.tokens.clone());
+        }
+        visit::visit_attribute(self, item);
+    }
+
+    // `pub(super)` and `pub(in …)` name who may look in, not what is looked at.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+}
+
+/// Whether an item is there for tests only.
+fn is_test(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+    })
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Rows of the table in ARCHITECTURE.md whose head holds all of `columns`, as cells under those columns.
+fn table(columns: &[&str]) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let cells = |line: &str| -> Vec<String> {
+        line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let mut lines = text.lines().skip_while(|line| {
+        let head = cells(line);
+        !columns.iter().all(|column| head.iter().any(|cell| cell == column))
+    });
+    let head = cells(lines.next().unwrap_or_else(|| panic!("ARCHITECTURE.md has no table of {columns:?}")));
+    let places: Vec<usize> = columns
+        .iter()
+        .map(|column| head.iter().position(|cell| cell == column).expect("found above"))
+        .collect();
+    lines
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let row = cells(line);
+            assert_eq!(row.len(), head.len(), "a row of another length: {line}");
+            places.iter().map(|&place| row[place].clone()).collect()
+        })
+        .collect()
+}
+
+/// The words between backticks.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Who may import whom. A row names its modules in backticks; what they may import is named in backticks too, or is
+/// "all below": the modules of every row further down.
+fn law() -> BTreeMap<String, BTreeSet<String>> {
+    let rows = table(&["module", "may import"]);
+    let mut law = BTreeMap::new();
+    let mut below = BTreeSet::new();
+    for row in rows.iter().rev() {
+        let modules = quoted(&row[0]);
+        let mut allowed: BTreeSet<String> = quoted(&row[1]).into_iter().collect();
+        if row[1].contains("all below") {
+            allowed.extend(below.clone());
+        }
+        assert!(allowed.is_subset(&below), "{modules:?} may import what stands above: {allowed:?}");
+        below.extend(modules.clone());
+        law.extend(modules.into_iter().map(|module| (module, allowed.clone())));
+    }
+    law
+}
+
+/// The name under which the compiler knows each dependency.
+fn dependencies() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    text.lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| Some(line.split_once('=')?.0.trim().replace('-', "_")))
+        .filter(|name| !name.starts_with('#'))
+        .collect()
+}
+
+fn sources() -> Vec<Source> {
+    let (src, dependencies) = (root().join("src"), dependencies());
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    files.sort();
+    let mut sources: Vec<Source> = files.iter().map(|file| Source::read(&src, file, &dependencies)).collect();
+    let tests: Vec<Name> = sources.iter().flat_map(|source| source.tests.clone()).collect();
+    sources.retain(|source| !tests.iter().any(|test| source.module.starts_with(test)));
+    sources
+}
+
+/// The path that a name stands for where `use` in the files on its way brings it from elsewhere.
+fn follow(sources: &[Source], name: &Name) -> Name {
+    let mut name = name.clone();
+    // A chain of re-exports is short; a circle of them would not compile.
+    for _ in 0..10 {
+        let Some(next) = (0..name.len()).find_map(|at| {
+            let source = sources.iter().find(|source| source.module[..] == name[..at])?;
+            let path = source.scope.get(&name[at]).filter(|path| path[..] != name[..=at])?;
+            (!source.outer.contains(path)).then(|| [path, &name[at + 1..]].concat())
+        }) else {
+            break;
+        };
+        name = next;
+    }
+    name
+}
+
+/// The file that defines a name.
+fn home<'a>(sources: &'a [Source], name: &Name) -> Option<&'a Source> {
+    let name = follow(sources, name);
+    sources
+        .iter()
+        .filter(|source| name.len() > source.module.len() || name == source.module)
+        .filter(|source| name[..source.module.len()] == source.module[..])
+        .max_by_key(|source| source.module.len())
+}
+
+#[test]
+fn nothing_imports_what_the_table_does_not_allow() {
+    let (law, sources) = (law(), sources());
+    let mut broken = BTreeSet::new();
+    for source in sources.iter().filter(|source| !source.room().is_empty()) {
+        let Some(allowed) = law.get(source.room()) else {
+            broken.insert(format!("{}: the table has no row for this module", source.room()));
+            continue;
+        };
+        for name in &source.inner {
+            let Some(target) = home(&sources, name).filter(|target| !target.room().is_empty()) else {
+                continue;
+            };
+            if target.room() != source.room() && !allowed.contains(target.room()) {
+                broken.insert(format!("src/{}.rs imports {}", source.file.display(), name.join("::")));
+            }
+        }
+    }
+    let rooms: BTreeSet<&str> = sources.iter().map(Source::room).collect();
+    let gone = law.keys().filter(|module| !rooms.contains(module.as_str()));
+    broken.extend(gone.map(|module| format!("{module}: the table has a row, but there is no such module")));
+    assert!(
+        broken.is_empty(),
+        "against the table in ARCHITECTURE.md:\n{}",
+        Vec::from_iter(broken).join("\n")
+    );
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    // A module's own file (`mod.rs`) joins its parts and lends them its names: arrows to and from it are no circle.
+    let inside: Vec<&Source> = sources.iter().filter(|source| !source.is_door(&sources)).collect();
+    let arrows: Vec<BTreeSet<usize>> = inside
+        .iter()
+        .map(|source| {
+            let targets = source.inner.iter().filter_map(|name| home(&sources, name));
+            let targets = targets.filter_map(|to| inside.iter().position(|other| std::ptr::eq(*other, to)));
+            targets.filter(|&to| !std::ptr::eq(inside[to], *source)).collect()
+        })
+        .collect();
+    let reached: Vec<BTreeSet<usize>> = (0..inside.len())
+        .map(|from| {
+            let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+            while let Some(at) = open.pop() {
+                open.extend(arrows[at].iter().filter(|&&to| seen.insert(to)));
+            }
+            seen
+        })
+        .collect();
+    let mut circles = BTreeSet::new();
+    for from in (0..inside.len()).filter(|&from| reached[from].contains(&from)) {
+        let circle =
+            (0..inside.len()).filter(|&to| reached[from].contains(&to) && reached[to].contains(&from));
+        circles
+            .insert(circle.map(|at| inside[at].file.display().to_string()).collect::<Vec<_>>().join(" ⇄ "));
+    }
+    assert!(circles.is_empty(), "circles of files:\n{}", Vec::from_iter(circles).join("\n"));
+}
+
+#[test]
+fn dependencies_stay_at_home() {
+    let mut homes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in table(&["crate", "at home in"]) {
+        for dependency in quoted(&row[0]) {
+            homes.insert(dependency.replace('-', "_"), quoted(&row[1]).into_iter().collect());
+        }
+    }
+    let known: BTreeSet<String> = homes.keys().cloned().collect();
+    assert_eq!(known, dependencies(), "the table's dependencies and those of Cargo.toml");
+    let mut broken = BTreeSet::new();
+    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let sources = sources();
+    for source in &sources {
+        for name in &source.outer {
+            let (dependency, modules) = homes.get_key_value(&name[0]).expect("compared above");
+            used.entry(dependency).or_default().insert(source.room());
+            if !modules.contains("everywhere") && !modules.contains(source.room()) {
+                broken.insert(format!("src/{}.rs uses {}", source.file.display(), name.join("::")));
+            }
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "against the table in ARCHITECTURE.md:\n{}",
+        Vec::from_iter(broken).join("\n")
+    );
+    for (dependency, modules) in &homes {
+        let idle: Vec<&String> = modules
+            .iter()
+            .filter(|module| *module != "everywhere")
+            .filter(|module| {
+                !used.get(dependency.as_str()).is_some_and(|used| used.contains(module.as_str()))
+            })
+            .collect();
+        assert!(
+            idle.is_empty(),
+            "{dependency} is not used in {idle:?}: the table says that it is at home there"
+        );
+    }
+}
