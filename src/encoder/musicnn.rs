@@ -8,10 +8,11 @@ use crate::encoder::layers::{Linear, linear};
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
 
+use super::tensors::hears_mean;
 use super::{Architecture, EncoderError, Weights};
 use crate::kernels::Isa;
-use crate::kernels::musicnn::{CONVOLUTIONS, Convolution, EPSILON, MIDDLE};
-pub(crate) use crate::kernels::musicnn::{DENSE, FastMusicnn, NORMS, TAGS, convolutions};
+use crate::kernels::musicnn::{CONVOLUTIONS, Convolution, DENSE, EPSILON, MIDDLE, NORMS, convolutions};
+pub(crate) use crate::kernels::musicnn::{FastMusicnn, TAGS};
 
 /// A convolution over the spectrogram, or over the mean of its bands, ReLU, batch norm, maximum over the bands.
 struct FrontBlock {
@@ -138,12 +139,6 @@ impl Musicnn {
 pub(crate) fn fast(weights: &Weights, isa: Isa) -> std::result::Result<FastMusicnn, EncoderError> {
     let values = |name: &str, shape: &[usize]| weights.values(name, shape, Architecture::Musicnn);
     FastMusicnn::new(values, hears_mean(weights), isa)
-}
-
-/// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of the bands, as in Won,
-/// Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
-pub(crate) fn hears_mean(weights: &Weights) -> bool {
-    weights.tensor(&format!("{}.weight", CONVOLUTIONS[2].name)).is_some_and(|tensor| tensor.shape.len() == 3)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Names and shapes of every network's tensors, as their weights files have them.
 
-use super::Architecture;
+use super::{Architecture, Weights};
 use crate::kernels::conv::vgg;
 use crate::kernels::musicnn;
 
@@ -24,17 +24,7 @@ impl Architecture {
         let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
         let norms: Vec<(String, usize)> = match self {
             Self::OpenL3 => return openl3_tensors(&OPENL3_CHANNELS),
-            Self::Musicnn => {
-                for layer in &musicnn::CONVOLUTIONS {
-                    add(format!("{}.weight", layer.name), layer.shape);
-                    add(format!("{}.bias", layer.name), &layer.shape[..1]);
-                }
-                for (name, outputs, inputs) in musicnn::DENSE {
-                    add(format!("{name}.weight"), &[outputs, inputs]);
-                    add(format!("{name}.bias"), &[outputs]);
-                }
-                musicnn::NORMS.iter().map(|&(name, c)| (name.to_owned(), c)).collect()
-            }
+            Self::Musicnn => return musicnn_tensors(false),
             Self::Vgg => {
                 let channels = VGG_CHANNELS;
                 for (i, name) in VGG_CONVOLUTIONS.iter().enumerate() {
@@ -66,6 +56,28 @@ pub(super) fn openl3_tensors(channels: &[usize; 9]) -> Vec<(String, Vec<usize>)>
     }
     let norms = channels[..8].iter().enumerate();
     list.extend(norm_tensors(norms.map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))));
+    list
+}
+
+/// Whether the temporal kernels of MusiCNN's weights have no axis for the bands: they hear the mean of the bands, as in Won,
+/// Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
+pub(super) fn hears_mean(weights: &Weights) -> bool {
+    let temporal = weights.tensor(&format!("{}.weight", musicnn::CONVOLUTIONS[2].name));
+    temporal.is_some_and(|tensor| tensor.shape.len() == 3)
+}
+
+/// Tensors of a MusiCNN whose temporal kernels hear every band, or their mean.
+pub(super) fn musicnn_tensors(hears_mean: bool) -> Vec<(String, Vec<usize>)> {
+    let mut list = Vec::new();
+    for layer in musicnn::convolutions(hears_mean) {
+        list.push((format!("{}.weight", layer.name), layer.shape.to_vec()));
+        list.push((format!("{}.bias", layer.name), layer.shape[..1].to_vec()));
+    }
+    for (name, outputs, inputs) in musicnn::DENSE {
+        list.push((format!("{name}.weight"), vec![outputs, inputs]));
+        list.push((format!("{name}.bias"), vec![outputs]));
+    }
+    list.extend(norm_tensors(musicnn::NORMS.map(|(name, channels)| (name.to_owned(), channels))));
     list
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_nn::VarBuilder;
 use safetensors::{Dtype, SafeTensors};
 
-use super::tensors::{OPENL3_CHANNELS, openl3_layer, openl3_tensors};
+use super::tensors::{OPENL3_CHANNELS, hears_mean, musicnn_tensors, openl3_layer, openl3_tensors};
 use super::{Architecture, EncoderError};
 use crate::base::atomic_file;
 use crate::base::random::Random;
@@ -138,7 +138,7 @@ impl Weights {
     pub fn check(&self, architecture: Architecture) -> Result<(), EncoderError> {
         let tensors = match architecture {
             Architecture::OpenL3 => openl3_tensors(&self.openl3_channels()),
-            Architecture::Musicnn => musicnn_tensors(super::musicnn::hears_mean(self)),
+            Architecture::Musicnn => musicnn_tensors(hears_mean(self)),
             Architecture::Vgg => architecture.tensors(),
         };
         for (name, shape) in tensors {
@@ -225,73 +225,3 @@ pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item
     let mut random = Random::new(fnv.wrapping_add(seed));
     (0..count).map(move |_| f64::from(random.f32()))
 }
-<<<<<<< HEAD
-
-impl Architecture {
-    /// Name and shape of every tensor of the architecture.
-    pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
-        let mut list = Vec::new();
-        let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
-        let norms: Vec<(String, usize)> = match self {
-            Self::OpenL3 => return openl3_tensors(&super::openl3::CHANNELS),
-            Self::Musicnn => return musicnn_tensors(false),
-            Self::Vgg => {
-                let channels = super::vgg::CHANNELS;
-                for (i, name) in super::vgg::CONVOLUTIONS.iter().enumerate() {
-                    add(format!("{name}.weight"), &[channels, if i == 0 { 1 } else { channels }, 3, 3]);
-                    add(format!("{name}.bias"), &[channels]);
-                }
-                add("dense.weight".to_owned(), &[super::vgg::TAGS, super::vgg::PENULTIMATE]);
-                add("dense.bias".to_owned(), &[super::vgg::TAGS]);
-                (0..6).map(|i| (super::vgg::norm_name(i), if i == 0 { 1 } else { channels })).collect()
-            }
-        };
-        list.extend(norm_tensors(norms));
-        list
-    }
-}
-
-/// Tensors of a MusiCNN whose temporal kernels hear every band, or their mean.
-fn musicnn_tensors(hears_mean: bool) -> Vec<(String, Vec<usize>)> {
-    let mut list = Vec::new();
-    for layer in super::musicnn::convolutions(hears_mean) {
-        list.push((format!("{}.weight", layer.name), layer.shape.to_vec()));
-        list.push((format!("{}.bias", layer.name), layer.shape[..1].to_vec()));
-    }
-    for (name, outputs, inputs) in super::musicnn::DENSE {
-        list.push((format!("{name}.weight"), vec![outputs, inputs]));
-        list.push((format!("{name}.bias"), vec![outputs]));
-    }
-    list.extend(norm_tensors(super::musicnn::NORMS.map(|(name, channels)| (name.to_owned(), channels))));
-    list
-}
-
-/// Name of OpenL3's convolution `i` of 0 to 7.
-fn openl3_layer(i: usize) -> String {
-    if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
-}
-
-/// Tensors of an OpenL3-shaped network with these channels before and after each convolution.
-fn openl3_tensors(channels: &[usize; 9]) -> Vec<(String, Vec<usize>)> {
-    let mut list = Vec::new();
-    for (i, pair) in channels.windows(2).enumerate() {
-        let name = openl3_layer(i);
-        list.push((format!("{name}.weight"), vec![pair[1], pair[0], 3, 3]));
-        list.push((format!("{name}.bias"), vec![pair[1]]));
-    }
-    let norms = channels[..8].iter().enumerate();
-    list.extend(norm_tensors(norms.map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))));
-    list
-}
-
-/// The four tensors of each batch norm.
-fn norm_tensors(
-    norms: impl IntoIterator<Item = (String, usize)>,
-) -> impl Iterator<Item = (String, Vec<usize>)> {
-    norms.into_iter().flat_map(|(name, channels)| {
-        ["weight", "bias", "running_mean", "running_var"]
-            .map(|field| (format!("{name}.{field}"), vec![channels]))
-    })
-}
-=======
->>>>>>> main
