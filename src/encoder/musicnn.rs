@@ -8,10 +8,11 @@ use crate::encoder::layers::{Linear, linear};
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
 
-use super::tensors::hears_mean;
+use super::weights::hears_mean;
 use super::{Architecture, EncoderError, Weights};
 use crate::kernels::Isa;
-use crate::kernels::musicnn::{CONVOLUTIONS, Convolution, DENSE, EPSILON, MIDDLE, NORMS, convolutions};
+use crate::kernels::musicnn::{CONVOLUTIONS, Convolution, EPSILON, MIDDLE};
+use crate::kernels::musicnn::{DENSE, NORMS, convolutions};
 pub(crate) use crate::kernels::musicnn::{FastMusicnn, TAGS};
 
 /// A convolution over the spectrogram, or over the mean of its bands, ReLU, batch norm, maximum over the bands.

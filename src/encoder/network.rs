@@ -170,7 +170,7 @@ fn in_candle(
             Box::new(InCandle { network, device, shape, precision })
         }
         Architecture::Musicnn => {
-            let network = musicnn::Musicnn::new(&variables, super::tensors::hears_mean(weights))?;
+            let network = musicnn::Musicnn::new(&variables, super::weights::hears_mean(weights))?;
             Box::new(InCandle { network, device, shape, precision })
         }
         Architecture::Vgg => {

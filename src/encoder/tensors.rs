@@ -1,6 +1,6 @@
 //! Names and shapes of every network's tensors, as their weights files have them.
 
-use super::{Architecture, Weights};
+use super::Architecture;
 use crate::kernels::conv::vgg;
 use crate::kernels::musicnn;
 
@@ -41,6 +41,21 @@ impl Architecture {
     }
 }
 
+/// Tensors of a MusiCNN whose temporal kernels hear every band, or their mean.
+pub(super) fn musicnn_tensors(hears_mean: bool) -> Vec<(String, Vec<usize>)> {
+    let mut list = Vec::new();
+    for layer in musicnn::convolutions(hears_mean) {
+        list.push((format!("{}.weight", layer.name), layer.shape.to_vec()));
+        list.push((format!("{}.bias", layer.name), layer.shape[..1].to_vec()));
+    }
+    for (name, outputs, inputs) in musicnn::DENSE {
+        list.push((format!("{name}.weight"), vec![outputs, inputs]));
+        list.push((format!("{name}.bias"), vec![outputs]));
+    }
+    list.extend(norm_tensors(musicnn::NORMS.map(|(name, channels)| (name.to_owned(), channels))));
+    list
+}
+
 /// Name of OpenL3's convolution `i` of 0 to 7.
 pub(super) fn openl3_layer(i: usize) -> String {
     if i == 7 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{}", i + 1) }
@@ -56,28 +71,6 @@ pub(super) fn openl3_tensors(channels: &[usize; 9]) -> Vec<(String, Vec<usize>)>
     }
     let norms = channels[..8].iter().enumerate();
     list.extend(norm_tensors(norms.map(|(i, &c)| (format!("batch_normalization_{}", i + 1), c))));
-    list
-}
-
-/// Whether the temporal kernels of MusiCNN's weights have no axis for the bands: they hear the mean of the bands, as in Won,
-/// Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
-pub(super) fn hears_mean(weights: &Weights) -> bool {
-    let temporal = weights.tensor(&format!("{}.weight", musicnn::CONVOLUTIONS[2].name));
-    temporal.is_some_and(|tensor| tensor.shape.len() == 3)
-}
-
-/// Tensors of a MusiCNN whose temporal kernels hear every band, or their mean.
-pub(super) fn musicnn_tensors(hears_mean: bool) -> Vec<(String, Vec<usize>)> {
-    let mut list = Vec::new();
-    for layer in musicnn::convolutions(hears_mean) {
-        list.push((format!("{}.weight", layer.name), layer.shape.to_vec()));
-        list.push((format!("{}.bias", layer.name), layer.shape[..1].to_vec()));
-    }
-    for (name, outputs, inputs) in musicnn::DENSE {
-        list.push((format!("{name}.weight"), vec![outputs, inputs]));
-        list.push((format!("{name}.bias"), vec![outputs]));
-    }
-    list.extend(norm_tensors(musicnn::NORMS.map(|(name, channels)| (name.to_owned(), channels))));
     list
 }
 

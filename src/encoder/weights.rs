@@ -7,10 +7,11 @@ use std::path::Path;
 use candle_nn::VarBuilder;
 use safetensors::{Dtype, SafeTensors};
 
-use super::tensors::{OPENL3_CHANNELS, hears_mean, musicnn_tensors, openl3_layer, openl3_tensors};
+use super::tensors::{OPENL3_CHANNELS, musicnn_tensors, openl3_layer, openl3_tensors};
 use super::{Architecture, EncoderError};
 use crate::base::atomic_file;
 use crate::base::random::Random;
+use crate::kernels::musicnn::CONVOLUTIONS;
 
 /// One tensor, row-major, widened to f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,4 +225,10 @@ pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item
     });
     let mut random = Random::new(fnv.wrapping_add(seed));
     (0..count).map(move |_| f64::from(random.f32()))
+}
+
+/// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of the bands, as in Won,
+/// Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020.
+pub(super) fn hears_mean(weights: &Weights) -> bool {
+    weights.tensor(&format!("{}.weight", CONVOLUTIONS[2].name)).is_some_and(|tensor| tensor.shape.len() == 3)
 }
