@@ -13,7 +13,10 @@ use crate::kernels::buffer::Buffer;
 const NOTHING: f64 = 1e-10;
 
 /// The weights of a name and shape; an error of the caller's where there are none.
-struct Source<'f, 'w, E>(&'f dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>);
+struct Source<'f, 'w, E>(&'f Lookup<'w, E>);
+
+/// Finds a tensor's values by its name and shape.
+type Lookup<'w, E> = dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>;
 
 impl<'w, E> Source<'_, 'w, E> {
     fn values(&self, layer: &str, field: &str, shape: &[usize]) -> Result<&'w [f32], E> {
@@ -121,11 +124,7 @@ type Column = Option<usize>;
 impl Packed {
     /// - `values(name, shape)`: the weights of a tensor
     /// - `hears_mean`: see [`super::convolutions`]
-    pub(super) fn new<'w, E>(
-        values: &dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>,
-        hears_mean: bool,
-        lanes: usize,
-    ) -> Result<Self, E> {
+    pub(super) fn new<'w, E>(values: &Lookup<'w, E>, hears_mean: bool, lanes: usize) -> Result<Self, E> {
         let source = Source(values);
         let mut layers = Vec::new();
         for (i, layer) in super::convolutions(hears_mean).iter().enumerate() {
