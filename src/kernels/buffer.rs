@@ -1,5 +1,7 @@
 //! Aligned memory for the kernels: buffers, views that several threads write, and files mapped into memory.
 
+#![allow(clippy::cast_ptr_alignment, reason = "mappings are page aligned")]
+
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
