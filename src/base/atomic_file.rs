@@ -124,7 +124,8 @@ mod tests {
         file.file().write_all(b"new").unwrap();
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "old");
         let temporary = file.path().file_name().unwrap().to_str().unwrap().to_owned();
-        assert!(temporary.starts_with(PREFIX) && temporary.ends_with(".json"), "{temporary}");
+        assert!(temporary.starts_with(PREFIX), "{temporary}");
+        assert_eq!(file.path().extension(), target.extension());
         file.commit().unwrap();
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "new");
         assert_eq!(names(folder.path()), ["data.json"]);

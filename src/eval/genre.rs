@@ -156,7 +156,7 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
             };
             let fused = widen(&said.fused);
             let mut answers: Vec<Vec<usize>> = [&fused, &widen(&said.head), &widen(&said.vote)]
-                .map(|p| p.iter().map(|r| argmax(r)).collect())
+                .map(|p| p.iter().map(argmax).collect())
                 .into();
             if options.rivals {
                 answers.extend(rivals(&train, &test, k, seed));
@@ -207,7 +207,7 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
 
 /// All figures of one set of predictions.
 fn details(genres: &[Genre], classes: &[Vec<usize>], probabilities: &[Vec<f64>]) -> GenreDetails {
-    let answers: Vec<usize> = probabilities.iter().map(|p| argmax(p)).collect();
+    let answers: Vec<usize> = probabilities.iter().map(argmax).collect();
     let truth = truths(classes, &answers);
     let sure: Vec<(f64, bool)> =
         probabilities.iter().zip(&answers).zip(&truth).map(|((p, a), t)| (p[*a], a == t)).collect();

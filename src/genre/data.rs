@@ -46,7 +46,7 @@ pub struct QueryVectors<'a> {
 }
 
 impl<'a> QueryVectors<'a> {
-    /// QueryVectors that are not in the training set.
+    /// Queries that are not in the training set.
     pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
         Self { vectors, windows: None, ids: &[], exclude_groups: &[], same_recording: None }
     }

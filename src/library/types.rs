@@ -87,7 +87,7 @@ pub struct TrackTags {
     pub track_number: Option<u32>,
     /// Number of the disc.
     pub disc_number: Option<u32>,
-    /// The recording's id at MusicBrainz.
+    /// The recording's id at `MusicBrainz`.
     pub mbid: Option<String>,
     /// International Standard Recording Code.
     pub isrc: Option<String>,

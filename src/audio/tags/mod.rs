@@ -28,7 +28,7 @@ pub struct Tags {
     pub track_number: Option<u32>,
     /// Number of the disc.
     pub disc_number: Option<u32>,
-    /// The recording's id at MusicBrainz, a UUID in lower case.
+    /// The recording's id at `MusicBrainz`, a UUID in lower case.
     pub mbid: Option<String>,
     /// International Standard Recording Code, without hyphens, in upper case.
     pub isrc: Option<String>,

@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         match FileRecord::read(&path) {
             Ok(file) => files.push(file),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                gone.push(path)
+                gone.push(path);
             }
             // It cannot be looked at today, which is not to say that it is mended.
             Err(_) => files.push(FileRecord {

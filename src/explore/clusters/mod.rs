@@ -363,14 +363,15 @@ mod tests {
         assert!(found.assignment.iter().zip(&labels).all(|(&id, &label)| (id == 0) == (label >= 2)));
     }
 
-    /// The number is stored: if it changed, every library would be divided anew once.
+    /// Stored: if it changed, every library would be divided anew once.
+    const QUESTION: u64 = 14_011_290_312_320_270_748;
+
     #[test]
     fn the_stored_question_never_changes_by_itself() {
         let vectors = ndarray::array![[1.0_f32, 0.0], [0.6, 0.8]];
         let ids = [TrackId(3), TrackId(9)];
         let asked = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);
         let plain = ClusterOptions { seed: 7, ..ClusterOptions::default() };
-        const QUESTION: u64 = 14_011_290_312_320_270_748;
         assert_eq!(asked(&plain), QUESTION);
         for other in [
             ClusterOptions { detail: Detail::Fine, ..plain.clone() },
