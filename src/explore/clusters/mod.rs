@@ -363,7 +363,9 @@ mod tests {
         assert!(found.assignment.iter().zip(&labels).all(|(&id, &label)| (id == 0) == (label >= 2)));
     }
 
-    /// The number is stored: if it changed, every library would be divided anew once.
+    /// Stored: if it changed, every library would be divided anew once.
+    const QUESTION: u64 = 14_011_290_312_320_270_748;
+
     #[test]
     fn the_stored_question_never_changes_by_itself() {
         const QUESTION: u64 = 14_011_290_312_320_270_748;
