@@ -50,17 +50,17 @@ fn the_main_job() {
     assert!(text(&added.stderr).contains("musicnn-msd on CPU"), "the device in use is always said");
 
     // Nothing is done twice.
-    let again = json(&sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
+    let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
     assert_eq!((&again["added"], &again["unchanged"]), (&0.into(), &6.into()));
 
-    let status = json(&sandbox.run(["status", "--format", "json"]));
+    let status = json(sandbox.run(["status", "--format", "json"]));
     assert_eq!(status["tracks"], 6);
     assert_eq!(status["failed"], 0);
     assert_eq!(status["dimension"], 200);
     assert!(status["windows"].as_u64().unwrap() >= 6 && status["index_generation"].as_u64().unwrap() > 0);
 
     // The nearest of a death metal track is the band's other track; the track itself is not in the list.
-    let similar = json(&sandbox.run(["similar", "chaos god", "--format", "json"]));
+    let similar = json(sandbox.run(["similar", "chaos god", "--format", "json"]));
     let neighbours = similar["neighbours"].as_array().unwrap();
     assert_eq!(neighbours.len(), 5);
     assert_eq!(neighbours[0]["artist"], "Muldjord");
@@ -70,13 +70,13 @@ fn the_main_job() {
 
     // A file that is not in the library, classified with its evidence.
     let file = format!("{DEMO}/held-out/sectoid-war-of-freedom.mp3");
-    let answer = json(&sandbox.run(["classify", &file, "--format", "json"]));
+    let answer = json(sandbox.run(["classify", &file, "--format", "json"]));
     let answer = &answer[0];
     assert_eq!(answer["path"], file.as_str());
     let votes: f64 = answer["votes"].as_object().unwrap().values().map(|share| share.as_f64().unwrap()).sum();
     assert!((votes - 1.0).abs() < 1e-5);
     assert_eq!(answer["evidence"].as_array().unwrap().len(), 6);
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["tracks"], 6, "classifying adds nothing");
+    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 6, "classifying adds nothing");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn every_track_finds_itself_first_however_it_is_searched() {
         for id in 1..=6 {
             let id = format!("id:{id}");
             let found =
-                json(&sandbox.run(["similar", &id, "--include-seed", "--search", mode, "--format", "json"]));
+                json(sandbox.run(["similar", &id, "--include-seed", "--search", mode, "--format", "json"]));
             let first = &found["neighbours"][0];
             assert_eq!(format!("id:{}", first["id"]), id, "{mode}");
             assert!(first["similarity"].as_f64().unwrap() > 0.9999, "{mode}");
@@ -105,7 +105,7 @@ fn filters_act_inside_the_search() {
     let search = |arguments: &[&str]| -> Vec<Value> {
         let mut all = vec!["similar", "chaos god", "--format", "json"];
         all.extend(arguments);
-        json(&sandbox.run(all))["neighbours"].as_array().unwrap().clone()
+        json(sandbox.run(all))["neighbours"].as_array().unwrap().clone()
     };
     let ambient = search(&["--genre", "AMBIENT"]);
     assert_eq!(ambient.len(), 3);
@@ -120,7 +120,7 @@ fn filters_act_inside_the_search() {
     let nothing = sandbox.run(["similar", "chaos god", "--year", "1850-1860"]);
     assert_eq!(code(&nothing), 1, "nothing found");
     // Several seeds: none of them is in the answer.
-    let both = json(&sandbox.run(["similar", "chaos god", "nebula", "--format", "json"]));
+    let both = json(sandbox.run(["similar", "chaos god", "nebula", "--format", "json"]));
     assert_eq!(both["seeds"].as_array().unwrap().len(), 2);
     assert_eq!(both["neighbours"].as_array().unwrap().len(), 4);
 }
@@ -190,7 +190,7 @@ fn one_bad_file_never_stops_a_run() {
     assert_eq!((code(&retried), &json(&retried)["failed"]), (1, &failing.len().into()));
     // A file that was mended is added.
     fs::write(music.join("empty.mp3"), &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(json(&sandbox.run(["add", "--format", "json", music.to_str().unwrap()]))["added"], 1);
+    assert_eq!(json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]))["added"], 1);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn moved_retagged_copied_and_removed_files() {
 
     fs::rename(music.join("metal/muldjord-chaos-god.mp3"), music.join("ambient/renamed.mp3")).unwrap();
     fs::copy(music.join("ambient/maxstack-nebula.ogg"), music.join("metal/copy.ogg")).unwrap();
-    let summary = json(&sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
+    let summary = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
     assert_eq!(
         (&summary["moved"], &summary["updated"], &summary["added"]),
         (&1.into(), &1.into(), &0.into())
@@ -211,21 +211,21 @@ fn moved_retagged_copied_and_removed_files() {
 
     // The copy is an exact duplicate: it is not its own neighbour.
     let found =
-        json(&sandbox.run(["similar", music.join("metal/copy.ogg").to_str().unwrap(), "--format", "json"]));
+        json(sandbox.run(["similar", music.join("metal/copy.ogg").to_str().unwrap(), "--format", "json"]));
     assert!(found["neighbours"].as_array().unwrap().iter().all(|n| n["title"] != "Nebula"));
 
     fs::remove_file(music.join("ambient/renamed.mp3")).unwrap();
     let dry = text(&sandbox.run(["remove", "--missing", "--dry-run"]).stdout);
     assert_eq!(dry.trim(), music.join("ambient/renamed.mp3").to_str().unwrap());
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["tracks"], 6);
+    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 6);
     assert_eq!(code(&sandbox.run(["remove", "--missing"])), 0);
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["tracks"], 5);
+    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 5);
     let left =
-        json(&sandbox.run(["similar", "nebula", "--include-seed", "--limit", "100", "--format", "json"]));
+        json(sandbox.run(["similar", "nebula", "--include-seed", "--limit", "100", "--format", "json"]));
     assert_eq!(left["neighbours"].as_array().unwrap().len(), 5, "no ghosts");
     assert!(!text(&sandbox.run(["similar", "nebula", "--limit", "100"]).stdout).contains("Chaos God"));
     assert_eq!(code(&sandbox.run(["remove", music.join("metal").to_str().unwrap()])), 0);
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["tracks"], 3);
+    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], 3);
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn an_instruction_set_that_cannot_be_had_is_an_error() {
     }
     for name in ["", "portable", "Portable"] {
         let mut command = sandbox.command(["bench", "mel", "--seconds", "0.1", "--format", "json"]);
-        let isa = json(&command.env("VOISIN_ISA", name).output().unwrap())["isa"].clone();
+        let isa = json(command.env("VOISIN_ISA", name).output().unwrap())["isa"].clone();
         assert!(name.is_empty() || isa == "portable", "{isa}");
     }
 }
@@ -382,7 +382,7 @@ fn bench_says_what_ran() {
     let measured = |precision| {
         let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];
         words.extend(["--arch", "openl3", "--batch", "1", "--seconds", "0.1", "--format", "json"]);
-        json(&sandbox.run(words))
+        json(sandbox.run(words))
     };
     let result = measured("f32");
     assert_eq!(
@@ -413,7 +413,7 @@ fn a_list_on_standard_input() {
         music.join("ambient/maxstack-nebula.ogg").display()
     );
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), list.as_bytes()).unwrap();
-    assert_eq!(json(&child.wait_with_output().unwrap())["added"], 4);
+    assert_eq!(json(child.wait_with_output().unwrap())["added"], 4);
 }
 
 /// Twenty kills at twenty moments, then one more run: exactly the vectors of a run that nobody disturbed.
@@ -450,7 +450,7 @@ fn killed_at_any_moment_nothing_is_lost() {
     let summary = json(&last);
     assert_eq!(summary["added"].as_u64().unwrap() + summary["unchanged"].as_u64().unwrap(), 24, "{summary}");
     assert_eq!(killed.vectors(), expected);
-    let first = json(&killed.run(["similar", "id:1", "--include-seed", "--format", "json"]));
+    let first = json(killed.run(["similar", "id:1", "--include-seed", "--format", "json"]));
     assert_eq!(first["neighbours"][0]["id"], 1);
 }
 
@@ -484,7 +484,7 @@ fn ctrl_c_keeps_what_is_done() {
     let kept = json(&output)["added"].as_u64().unwrap();
     assert!((1..40).contains(&kept), "{kept}");
     assert!(text(&output.stderr).contains("finished first"));
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["tracks"], kept);
+    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["tracks"], kept);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The convolution kernels against Candle's own, on every instruction set this processor has.
 
 // A test may fail by a panic, and says so when it skips.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use candle_core::{D, Device, Result, Tensor, Var};
 use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};

@@ -36,7 +36,7 @@ fn library(styles: &[&str]) -> (Sandbox, PathBuf) {
             fs::copy(file.path(), music.join(style).join(file.file_name())).unwrap();
         }
     }
-    fine(&sandbox.run([Path::new("add"), &music]));
+    fine(sandbox.run([Path::new("add"), &music]));
     (sandbox, music)
 }
 
@@ -72,11 +72,11 @@ fn a_passage_finds_itself_and_its_like() {
     let (sandbox, music) = library(&["folk", "metal", "ambient"]);
     let medley = medley(&music);
     let medley = medley.to_str().unwrap();
-    fine(&sandbox.run(["add", medley]));
+    fine(sandbox.run(["add", medley]));
     let search = |more: &[&str]| -> Vec<Value> {
         let all =
             ["similar", medley, "--include-seed", "--format", "json"].into_iter().chain(more.iter().copied());
-        json(&sandbox.run(all))["passages"].as_array().unwrap().clone()
+        json(sandbox.run(all))["passages"].as_array().unwrap().clone()
     };
     // 0:43 to 0:53 lies in the fourth excerpt, which begins at 0:42: one second into it.
     for (from, to, start) in [("0:43", "0:53", 43.0), ("43.4", "51", 43.4)] {
@@ -101,7 +101,7 @@ fn a_passage_finds_itself_and_its_like() {
         assert!((length - 10.0).abs() < 0.01 && passage["listened"] == true, "{passage}");
     }
     // Unless asked for, the seed is not in its own answer; the table says where the passages lie.
-    let table = fine(&sandbox.run(["similar", medley, "--from", "43", "--to", "53", "--limit", "3"]));
+    let table = fine(sandbox.run(["similar", medley, "--from", "43", "--to", "53", "--limit", "3"]));
     assert!(!table.contains("medley"), "{table}");
     assert!(table.lines().nth(1).unwrap().contains("Eastern Dreams") && table.contains("0:01"), "{table}");
 
@@ -118,7 +118,7 @@ fn towards_some_and_away_from_others() {
     let (sandbox, _) = library(&["metal", "techno", "ambient"]);
     let search = |more: &[&str]| -> Vec<Value> {
         let all = ["similar", "chaos god", "void sensor", "--format", "json"].iter().chain(more).copied();
-        json(&sandbox.run(all))["neighbours"].as_array().unwrap().clone()
+        json(sandbox.run(all))["neighbours"].as_array().unwrap().clone()
     };
     let metal = |found: &[Value]| found[..6].iter().filter(|n| n["genres"][0] == "Metal").count();
     let plain = search(&[]);
@@ -128,7 +128,7 @@ fn towards_some_and_away_from_others() {
     assert!(plain.iter().all(|n| n.get("similarity_to_unlike").is_none()));
     let only = search(&["--unlike", "mutilated mime", "--genre", "techno"]);
     assert!(!only.is_empty() && only.iter().all(|n| n["genres"][0] == "Techno"));
-    assert!(fine(&sandbox.run(["similar", "chaos god", "--unlike", "nebula"])).contains("to the unlike"));
+    assert!(fine(sandbox.run(["similar", "chaos god", "--unlike", "nebula"])).contains("to the unlike"));
     assert!(refused(&sandbox.run(["similar", "nebula", "--unlike-weight", "1"])).contains("--unlike"));
     assert!(
         refused(&sandbox.run(["similar", "nebula", "--unlike", "awakening", "--unlike-weight", "7"]))
@@ -139,7 +139,7 @@ fn towards_some_and_away_from_others() {
 #[test]
 fn clusters_keep_their_ids() {
     let (sandbox, music) = library(&["metal", "techno", "orchestral", "ambient"]);
-    let fixed = json(&sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
+    let fixed = json(sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
     let clusters = fixed["clusters"].as_array().unwrap();
     assert_eq!(clusters.len(), 4);
     for cluster in clusters {
@@ -150,21 +150,21 @@ fn clusters_keep_their_ids() {
         assert_eq!(cluster["nearest"].as_array().unwrap().len(), 3);
     }
     let assigned = |sandbox: &Sandbox| -> HashMap<String, String> {
-        let found = rows(&fine(&sandbox.run(["clusters", "--format", "csv"])));
+        let found = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
         found.into_iter().map(|row| (row["path"].clone(), row["cluster"].clone())).collect()
     };
     let before = assigned(&sandbox);
     assert_eq!(before.len(), 30);
     assert_eq!(assigned(&sandbox), before, "the same again");
     fs::copy(format!("{DEMO}/folk/omri-lahav-celtica.mp3"), music.join("new.mp3")).unwrap();
-    fine(&sandbox.run([Path::new("add"), &music]));
+    fine(sandbox.run([Path::new("add"), &music]));
     let after = assigned(&sandbox);
     assert_eq!(after.len(), 31);
     let kept = before.iter().filter(|(path, id)| after[*path] == **id).count();
     assert!(kept >= 27, "{kept} of 30 kept their cluster");
-    let metal = rows(&fine(&sandbox.run(["clusters", "--genre", "metal", "--format", "csv"])));
+    let metal = rows(&fine(sandbox.run(["clusters", "--genre", "metal", "--format", "csv"])));
     assert!(!metal.is_empty() && metal.iter().all(|row| row["path"].contains("/metal/")), "{metal:?}");
-    let table = fine(&sandbox.run(["clusters", "--detail", "coarse"]));
+    let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
     assert!(table.contains("cohesion") && table.contains("artists"), "{table}");
     assert_eq!(sandbox.run(["clusters", "--genre", "polka"]).status.code(), Some(1));
     // Eight tracks of one style are no groups, and that is said.
@@ -182,7 +182,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     let draw = |name: &str, more: &[&str]| -> Vec<u8> {
         let out = sandbox.path(name);
         let all = ["map", "--output", out.to_str().unwrap()];
-        fine(&sandbox.run(all.iter().chain(more)));
+        fine(sandbox.run(all.iter().chain(more)));
         fs::read(out).unwrap()
     };
     let first = text(&draw("map.csv", &[]));
@@ -198,7 +198,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         "{right} of 22 predicted as tagged: never all, for none votes for itself"
     );
     fs::copy(format!("{DEMO}/folk/omri-lahav-celtica.mp3"), music.join("new.mp3")).unwrap();
-    fine(&sandbox.run([Path::new("add"), &music]));
+    fine(sandbox.run([Path::new("add"), &music]));
     let updated = places(&text(&draw("map.csv", &["--update"])));
     assert_eq!(updated.len(), 23);
     for (path, place) in places(&first) {
@@ -247,7 +247,7 @@ fn a_walk_in_small_steps() {
     let (sandbox, _) = library(&["metal", "folk", "orchestral", "ambient"]);
     let walk = |more: &[&str]| -> Value {
         let all = ["path", "chaos god", "nebula", "--format", "json"].iter().chain(more).copied();
-        json(&sandbox.run(all))
+        json(sandbox.run(all))
     };
     let titles = |walk: &Value| -> Vec<String> {
         walk["tracks"].as_array().unwrap().iter().map(|t| t["title"].as_str().unwrap().to_owned()).collect()
@@ -289,7 +289,7 @@ fn a_walk_in_small_steps() {
     artists.sort_unstable();
     artists.dedup();
     assert_eq!(artists.len(), named, "one track an artist");
-    let list = fine(&sandbox.run(["path", "chaos god", "nebula", "--format", "m3u8"]));
+    let list = fine(sandbox.run(["path", "chaos god", "nebula", "--format", "m3u8"]));
     assert!(list.starts_with("#EXTM3U\n") && list.trim_end().ends_with("maxstack-nebula.ogg"), "{list}");
     assert!(refused(&sandbox.run(["path", "nebula", "nebula"])).contains("the same track twice"));
 }
@@ -300,10 +300,10 @@ fn playlists_from_all_kinds_of_seeds() {
     let soft: Vec<f32> =
         decoded(&music.join("metal/muldjord-chaos-god.mp3")).iter().map(|x| x / 2.0).collect();
     fs::write(music.join("soft.wav"), samples_wav(22_050, &soft)).unwrap();
-    fine(&sandbox.run([Path::new("add"), &music]));
+    fine(sandbox.run([Path::new("add"), &music]));
     let list = |more: &[&str]| -> Vec<String> {
         let all = ["playlist", "--format", "paths"].iter().chain(more).copied();
-        fine(&sandbox.run(all)).lines().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect()
+        fine(sandbox.run(all)).lines().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect()
     };
     // Named seeds open the list, and each has its share of it.
     let both = list(&["--seed", "mutilated mime", "--seed", "nebula", "--tracks", "10"]);
@@ -329,7 +329,7 @@ fn playlists_from_all_kinds_of_seeds() {
     );
     assert!(stdout.lines().filter(|line| line.contains("/ambient/")).count() >= 4, "{stdout}");
     // Similar takes a playlist too.
-    let near = json(&sandbox.run(["similar", wish.to_str().unwrap(), "--format", "json"]));
+    let near = json(sandbox.run(["similar", wish.to_str().unwrap(), "--format", "json"]));
     assert_eq!(near["seeds"].as_array().unwrap().len(), 2);
 
     // The same recording once.
@@ -350,17 +350,17 @@ fn playlists_from_all_kinds_of_seeds() {
     assert_ne!(shuffled("1"), shuffled("2"));
     let plain = list(&["--seed", "chaos god", "--tracks", "6"]);
     assert_ne!(list(&["--seed", "chaos god", "--tracks", "6", "--diversity", "0.9"]), plain);
-    let ids = rows(&fine(&sandbox.run(["clusters", "--format", "csv"])));
+    let ids = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
     let of_cluster = &ids.iter().find(|row| row["cluster"] != "0").unwrap()["cluster"];
     assert_eq!(list(&["--cluster", of_cluster, "--tracks", "3"]).len(), 3);
 
     // Formats.
     let relative =
-        fine(&sandbox.run(["playlist", "--seed", "nebula", "--relative-to", music.to_str().unwrap()]));
+        fine(sandbox.run(["playlist", "--seed", "nebula", "--relative-to", music.to_str().unwrap()]));
     assert!(relative.lines().any(|line| line == "ambient/maxstack-nebula.ogg"), "{relative}");
-    let xspf = fine(&sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "xspf"]));
+    let xspf = fine(sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "xspf"]));
     assert_eq!(xspf.matches("<location>file:///").count(), 4, "{xspf}");
-    let jspf = json(&sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf"]));
+    let jspf = json(sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf"]));
     assert_eq!(jspf["playlist"]["track"].as_array().unwrap().len(), 4);
     assert!(refused(&sandbox.run(["playlist"])).contains("no seed"));
     let wrong = |arguments: &[&str]| refused(&sandbox.run(["playlist"].iter().chain(arguments)));
@@ -380,8 +380,8 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
     let late: Vec<f32> = std::iter::repeat_n(0.0, 11_025).chain(samples.iter().map(|x| x / 2.0)).collect();
     fs::write(music.join("late.wav"), samples_wav(22_050, &late)).unwrap();
     fs::copy(music.join("ambient/maxstack-nebula.ogg"), music.join("copy.ogg")).unwrap();
-    fine(&sandbox.run([Path::new("add"), &music]));
-    let groups = json(&sandbox.run(["duplicates", "--format", "json"]));
+    fine(sandbox.run([Path::new("add"), &music]));
+    let groups = json(sandbox.run(["duplicates", "--format", "json"]));
     let groups = groups.as_array().unwrap();
     assert_eq!(groups.len(), 2, "{groups:?}");
     let size = |name: &str| fs::metadata(music.join(name)).unwrap().len();
@@ -395,10 +395,10 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
     let exact = groups.iter().find(|group| kept(group) != "late.wav").unwrap();
     assert_eq!(exact["bytes_to_be_won"], size("copy.ogg"));
     assert_eq!(exact["others"][0]["exact"], true);
-    let csv = rows(&fine(&sandbox.run(["duplicates", "--format", "csv"])));
+    let csv = rows(&fine(sandbox.run(["duplicates", "--format", "csv"])));
     assert_eq!(csv.iter().filter(|row| row["keep"] == "yes").count(), 2);
     assert_eq!(csv.len(), 4);
-    let table = fine(&sandbox.run(["duplicates"]));
+    let table = fine(sandbox.run(["duplicates"]));
     assert!(table.contains("better: ") && table.contains("the same audio") && table.contains("MB to be won"));
     assert!(music.join("copy.ogg").exists() && music.join("late.wav").exists());
 }
@@ -420,9 +420,9 @@ fn what_vectors_leave_in_doubt_is_listened_to() {
         .collect();
     let copy = music.join("bad.wav");
     fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
-    fine(&sandbox.run([Path::new("add"), &music]));
+    fine(sandbox.run([Path::new("add"), &music]));
     assert_eq!(sandbox.run(["duplicates", "--rough"]).status.code(), Some(1), "vectors alone do not tell");
-    let groups = json(&sandbox.run(["duplicates", "--format", "json"]));
+    let groups = json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
     let pair = &groups[0]["pairs"][0];
     assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
@@ -444,8 +444,8 @@ fn what_does_not_belong_is_told_with_its_reason() {
     }
     fs::copy(format!("{DEMO}/metal/muldjord-chaos-god.mp3"), music.join("chaos-god.mp3")).unwrap();
     fs::write(music.join("tone.wav"), tone_wav(22_050, 20.0, 1000.0, 0.5)).unwrap();
-    fine(&sandbox.run([Path::new("add"), &music]));
-    let found = json(&sandbox.run(["outliers", "--format", "json"]));
+    fine(sandbox.run([Path::new("add"), &music]));
+    let found = json(sandbox.run(["outliers", "--format", "json"]));
     let of = |name: &str| {
         let mut all = found.as_array().unwrap().iter();
         all.find(|outlier| outlier["path"].as_str().unwrap().ends_with(name))
@@ -455,7 +455,7 @@ fn what_does_not_belong_is_told_with_its_reason() {
     assert!(of("tone.wav")["reasons"].to_string().contains("test tone"), "{found}");
     let scores: Vec<f64> = found.as_array().unwrap().iter().map(|o| o["score"].as_f64().unwrap()).collect();
     assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5), "{scores:?}");
-    let one = json(&sandbox.run(["outliers", "--limit", "1", "--threshold", "0", "--format", "json"]));
+    let one = json(sandbox.run(["outliers", "--limit", "1", "--threshold", "0", "--format", "json"]));
     assert_eq!(one.as_array().unwrap().len(), 1);
     assert_eq!(sandbox.run(["outliers", "--threshold", "1000000"]).status.code(), Some(1));
     assert!(refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected a number"));
@@ -464,14 +464,14 @@ fn what_does_not_belong_is_told_with_its_reason() {
 #[test]
 fn artists_near_an_artist() {
     let (sandbox, _) = library(&["metal", "folk", "ambient"]);
-    let all = rows(&fine(&sandbox.run(["artists", "--format", "csv"])));
+    let all = rows(&fine(sandbox.run(["artists", "--format", "csv"])));
     let muldjord = all.iter().find(|row| row["artist"] == "Muldjord").unwrap();
     assert_eq!(muldjord["tracks"], "4");
-    let near = rows(&fine(&sandbox.run(["artists", "muldjord", "--format", "csv", "--limit", "3"])));
+    let near = rows(&fine(sandbox.run(["artists", "muldjord", "--format", "csv", "--limit", "3"])));
     assert_eq!(near.len(), 3);
     assert!(["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()), "{near:?}");
     assert!(near[0]["because"].contains(" / "));
-    let part = rows(&fine(&sandbox.run(["artists", "MULDJ", "--format", "csv", "--limit", "3"])));
+    let part = rows(&fine(sandbox.run(["artists", "MULDJ", "--format", "csv", "--limit", "3"])));
     assert_eq!(part, near, "a part of the name that nobody else has");
     for nobody in ["nobody", "o", ""] {
         assert!(refused(&sandbox.run(["artists", nobody])).contains("voisin artists"), "{nobody}");

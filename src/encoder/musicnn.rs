@@ -7,6 +7,7 @@
 use candle_core::{D, Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d};
 
+use super::layers::{Linear, linear};
 use super::weights::hears_mean;
 use super::{Architecture, EncoderError, Weights};
 use crate::kernels::Isa;

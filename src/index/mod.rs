@@ -175,17 +175,8 @@ impl VectorIndex {
         Ok(index)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of an index")]
-    fn assemble(
-        options: IndexOptions,
-        isa: Isa,
-        codec: Codec,
-        base: Segment,
-        graph: Option<Graph>,
-        lists: Option<Lists>,
-        tuning: Tuning,
-        hubs: Option<Hubs>,
-    ) -> Self {
+    /// An index that is scanned.
+    fn assemble(options: IndexOptions, isa: Isa, codec: Codec, base: Segment, tuning: Tuning) -> Self {
         let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
         Self {
             options,
@@ -619,22 +610,10 @@ impl VectorIndex {
             .then_some(reach)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the state of one search")]
-    fn take_listed(
-        &self,
-        query: &Query,
-        k: usize,
-        params: &SearchParams<'_>,
-        reach: Reach,
-        allowed: &Bitmap,
-        pool: &[Candidate],
-        top: &mut Top,
-    ) -> bool {
-        let within = |count: usize| {
-            let needed = self.tuning.reach(count);
-            needed.lists <= reach.lists && needed.codes <= reach.codes
-        };
-        self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
+    /// Whether a search of so much of the lists was wide enough for so many neighbours.
+    fn reached(&self, reach: Reach, count: usize) -> bool {
+        let needed = self.tuning.reach(count);
+        needed.lists <= reach.lists && needed.codes <= reach.codes
     }
 
     /// Puts the allowed of `pool`, nearest first by 8 bits, into `top`; whether they are as good as all that are allowed.

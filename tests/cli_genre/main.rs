@@ -40,7 +40,7 @@ fn a_head_is_trained_used_and_found_to_age() {
     let refused = sandbox.run(["classify", "id:1", "--precision", "0.9"]);
     assert_eq!(code(&refused), 2);
     assert!(text(&refused.stderr).contains("voisin train genre"), "{}", text(&refused.stderr));
-    assert_eq!(json(&sandbox.run(["status", "--format", "json"]))["genre_head"], Value::Null);
+    assert_eq!(json(sandbox.run(["status", "--format", "json"]))["genre_head"], Value::Null);
 
     let trained = sandbox.run(["train", "genre", "--format", "json"]);
     assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
@@ -89,10 +89,10 @@ fn a_head_is_trained_used_and_found_to_age() {
         "{words}"
     );
     // other artists only
-    let others = json(&sandbox.run(["classify", "id:1", "--other-artists", "--format", "json"]));
+    let others = json(sandbox.run(["classify", "id:1", "--other-artists", "--format", "json"]));
     assert!(others[0]["evidence"].as_array().unwrap().iter().all(|voter| voter["artist"] != "Artist 0 0"));
 
-    let head = &json(&sandbox.run(["status", "--format", "json"]))["genre_head"];
+    let head = &json(sandbox.run(["status", "--format", "json"]))["genre_head"];
     assert_eq!((&head["tracks"], &head["genres"]), (&100.into(), &5.into()));
     assert_eq!((&head["changed_share"], &head["retrain"]), (&0.0.into(), &false.into()));
     assert!(text(&sandbox.run(["status"]).stdout).contains("trained today on 100 tracks of 5 genres"));
@@ -119,7 +119,7 @@ fn a_head_is_trained_used_and_found_to_age() {
     }));
     assert!(voters.iter().any(|v| v["genre"] == "New Wave"));
     // and the head was trained again, once, as it was asked for
-    let head = json(&sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
+    let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
     assert_eq!((&head["changed_share"], &head["retrain"]), (&0.0.into(), &false.into()), "{head}");
     assert_eq!(head["tracks"], 97);
     let quiet = sandbox.run(["classify", "id:20"]);
@@ -136,7 +136,7 @@ fn a_head_is_trained_used_and_found_to_age() {
         text(&damaged.stderr).contains("checksum") && text(&damaged.stderr).contains("voisin train genre")
     );
     assert_eq!(code(&damaged), 0);
-    let head = json(&sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
+    let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
     assert_eq!(head["retrain"], false, "which labels to train on is for its owner to say");
     assert!(head["problem"].as_str().unwrap().contains("voisin train genre"), "{head}");
 }
@@ -147,7 +147,7 @@ fn answers_are_among_the_genres_asked_for() {
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(4, 12, 0.7);
     let ask = |extra: &[&str]| sandbox.run(["classify", "id:1", "--format", "json"].iter().chain(extra));
-    assert_eq!(json(&ask(&[]))[0]["genre"], "Genre 0");
+    assert_eq!(json(ask(&[]))[0]["genre"], "Genre 0");
     // by the neighbours' vote, then by the trained head
     for trained in [false, true] {
         if trained {
@@ -158,12 +158,12 @@ fn answers_are_among_the_genres_asked_for() {
         assert_eq!(code(&unknown), 2, "{said}");
         assert!(said.contains("no answer can be Gener 3: did you mean Genre 3"), "{said}");
         assert!(said.contains("the genres that can are Genre 0, Genre 1, Genre 2, Genre 3"), "{said}");
-        let answer = json(&ask(&["--among", "genre 2", "--among", "Genre 3"]))[0].clone();
+        let answer = json(ask(&["--among", "genre 2", "--among", "Genre 3"]))[0].clone();
         assert!(["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()), "{answer}");
         let shares = answer[if trained { "probabilities" } else { "votes" }].as_object().unwrap();
         assert!(shares.keys().all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())), "{answer}");
         assert!((shares.values().map(|v| v.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-5);
-        let only = json(&ask(&["--among", "genre 1"]))[0].clone();
+        let only = json(ask(&["--among", "genre 1"]))[0].clone();
         let summary = only["summary"].as_str().unwrap();
         assert!(summary.starts_with("of the genres allowed, Genre 1"), "{summary}");
         if trained {
@@ -186,7 +186,7 @@ fn precision_is_bought_with_unknowns() {
     shelf.fill(4, 24, 2.2);
     sandbox.run(["train", "genre"]);
     let unsure = |precision: &str| {
-        let all = json(&sandbox.run(["classify", "--all", "--precision", precision, "--format", "json"]));
+        let all = json(sandbox.run(["classify", "--all", "--precision", precision, "--format", "json"]));
         all.as_array().unwrap().iter().filter(|a| a["unknown"] == "unsure").count()
     };
     let (loose, strict) = (unsure("0.5"), unsure("0.95"));
@@ -235,7 +235,7 @@ fn labels_come_from_folders_and_files_too() {
     assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
     assert!(text(&trained.stderr).contains("1 line of the label file named no track"));
     // the head's own labels are the default from now on
-    let answer = &json(&sandbox.run(["classify", "id:5", "--format", "json"]))[0];
+    let answer = &json(sandbox.run(["classify", "id:5", "--format", "json"]))[0];
     assert_eq!((&answer["best"], &answer["evidence"][0]["genre"]), (&"Dub".into(), &"Dub".into()));
     let other = sandbox.run(["classify", "id:5", "--label-from", "tags", "--format", "json"]);
     assert!(text(&other.stderr).contains("neighbours vote alone"));
@@ -277,7 +277,7 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     assert!(!text(&said.stderr).contains("first guess"), "{}", text(&said.stderr));
     let answer = &json(&said)[0];
     assert_eq!((&answer["source"], &answer["genre"]), (&"head".into(), &"style 1".into()));
-    let answer = &json(&sandbox.run(["classify", "id:5", "-k", "5", "--format", "json"]))[0];
+    let answer = &json(sandbox.run(["classify", "id:5", "-k", "5", "--format", "json"]))[0];
     assert_eq!((&answer["source"], &answer["genre"]), (&"neighbours".into(), &"style 1".into()));
     assert_eq!(answer["voters"], 5);
     for verb in [&["genres"][..], &["suspects"], &["eval", "genre", "--no-rivals", "--repeats", "1"]] {
@@ -305,7 +305,7 @@ fn kinship_is_printed_and_drawn() {
     let wrong = sandbox.run(["genres", "--heatmap", "kin.jpg"]);
     assert_eq!(code(&wrong), 2);
     assert!(text(&wrong.stderr).contains(".svg or .png"));
-    let one = json(&sandbox.run(["genres", "genre 3", "--format", "json"]));
+    let one = json(sandbox.run(["genres", "genre 3", "--format", "json"]));
     assert_eq!(one["nearest"][0]["genre"], "Genre 0");
     assert!(one["nearest"][0]["low"].as_f64().unwrap() <= one["nearest"][0]["high"].as_f64().unwrap());
     let csv = text(&sandbox.run(["genres", "--format", "csv"]).stdout);
@@ -326,7 +326,7 @@ fn wrong_labels_are_suspected_with_reasons() {
         let artist = track.tags.artist.clone().unwrap();
         shelf.library.attach_file(track.id, &track.files[0].record, &tags(genre, &artist)).unwrap();
     }
-    let found = json(&sandbox.run(["suspects", "--format", "json"]));
+    let found = json(sandbox.run(["suspects", "--format", "json"]));
     let found = found.as_array().unwrap();
     let ids: Vec<u64> = found.iter().take(3).map(|s| s["id"].as_u64().unwrap()).collect();
     assert!([5, 30, 63].iter().all(|id| ids.contains(id)), "{ids:?}");
@@ -375,7 +375,7 @@ fn an_evaluation_of_a_library() {
     let few = sandbox.run(["eval", "genre", "--group-by", "folder"]);
     assert_eq!(code(&few), 2);
     assert!(text(&few.stderr).contains("5 folds"), "{}", text(&few.stderr));
-    let alone = json(&sandbox.run([
+    let alone = json(sandbox.run([
         "eval",
         "genre",
         "--group-by",
@@ -540,13 +540,13 @@ fn answers_are_written_into_files_only_as_asked() {
         voisin::internals::audio::tags::WriteOptions { overwrite: true, ..Default::default() },
     )
     .unwrap();
-    let kept = json(&run(&["--write-tags", "--format", "json"]));
+    let kept = json(run(&["--write-tags", "--format", "json"]));
     assert_eq!((&kept[0]["outcome"], &kept[0]["before"][0]), (&"kept".into(), &"My Own".into()));
     assert_eq!(kept[1]["outcome"], "unchanged");
     assert_eq!(read_tags(mp3).unwrap().genres, ["My Own"]);
     let dry = text(&run(&["--write-tags", "--overwrite", "--dry-run"]).stdout);
     assert!(dry.contains("- genre: My Own\n+ genre: Genre 1"), "{dry}");
-    let over = json(&run(&["--write-tags", "--overwrite", "--format", "json"]));
+    let over = json(run(&["--write-tags", "--overwrite", "--format", "json"]));
     assert_eq!(over[0]["outcome"], "written");
     assert_eq!(read_tags(mp3).unwrap().genres, ["Genre 1"]);
     assert!(modified(mp3) > old, "times are kept only when asked");
@@ -577,7 +577,7 @@ fn an_unsure_answer_is_not_written_unless_asked_for() {
             sandbox.run(["classify", "id:17", "--write-tags", "--format", "json"].iter().chain(more));
         (json(&output)[0]["outcome"].clone(), text(&output.stderr))
     };
-    let share = json(&sandbox.run(["classify", "id:17", "--format", "json"]))[0]["probability"].clone();
+    let share = json(sandbox.run(["classify", "id:17", "--format", "json"]))[0]["probability"].clone();
     assert!((0.5..0.9).contains(&share.as_f64().unwrap()), "{share}");
     let (outcome, said) = write(&[]);
     assert_eq!(outcome, "unknown");

@@ -189,7 +189,7 @@ fn a_database_put_back_from_a_copy_never_meets_the_index_of_another_time() {
     fs::write(library.join("voisin.db"), copy).unwrap();
     let said = text(&add(502).stderr);
     assert!(said.contains("made of other vectors"), "{said}");
-    let found = json(&fine(&sandbox, &["similar", "id:5", "--include-seed", "--format", "json"]));
+    let found = json(fine(&sandbox, &["similar", "id:5", "--include-seed", "--format", "json"]));
     assert_eq!(found["neighbours"][0]["id"], 5);
     assert!(found["neighbours"][0]["similarity"].as_f64().unwrap() > 0.9999, "{found}");
     fine(&sandbox, &["verify"]);

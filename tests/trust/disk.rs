@@ -36,7 +36,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
         fine(&sandbox, &["verify"]);
         // With room again, the same command goes on from there.
         assert!(mount("remount,size=32m"));
-        let rest = json(&fine(&sandbox, &["add", "--format", "json", &string(&music)]));
+        let rest = json(fine(&sandbox, &["add", "--format", "json", &string(&music)]));
         assert_eq!((rest["added"].as_u64(), rest["unchanged"].as_u64()), (Some(40 - kept), Some(kept)));
         fine(&sandbox, &["verify"]);
         let left: Vec<_> = fs::read_dir(&library).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -142,7 +142,7 @@ fn clocks_that_are_set_back_confuse_nothing() {
     let touch = |name: &str, time: SystemTime| {
         fs::File::options().write(true).open(music.join(name)).unwrap().set_modified(time).unwrap();
     };
-    let add = || json(&fine(&sandbox, &["add", "--format", "json", &string(&music)]));
+    let add = || json(fine(&sandbox, &["add", "--format", "json", &string(&music)]));
     let counts =
         |summary: &Value| ["added", "updated", "unchanged"].map(|key| summary[key].as_u64().unwrap());
     let century = Duration::from_hours(100 * 365 * 24);

@@ -77,7 +77,7 @@ fn no_verb_lets_a_tag_command_a_terminal() {
         tame(&sandbox.run(&arguments), arguments[0]);
     }
     // JSON says what the tag is; only the way it is written is tame.
-    let found = json(&fine(&sandbox, &["similar", "id:1", "--format", "json"]));
+    let found = json(fine(&sandbox, &["similar", "id:1", "--format", "json"]));
     assert_eq!(found["neighbours"][0]["artist"], ARTIST);
 }
 
@@ -137,7 +137,7 @@ fn pages_playlists_and_statements_hold() {
         let written =
             fine(&sandbox, &["playlist", "--seed", "id:1", "--tracks", "5", "--format", format]).stdout;
         fs::write(&list, written).unwrap();
-        let added = json(&fine(&sandbox, &["add", "--format", "json", &string(&list)]));
+        let added = json(fine(&sandbox, &["add", "--format", "json", &string(&list)]));
         assert_eq!(
             (&added["unchanged"], &added["added"], &added["failed"]),
             (&5.into(), &0.into(), &0.into()),
@@ -195,7 +195,7 @@ fn paths_are_any_bytes_from_end_to_end() {
         child.wait_with_output().unwrap()
     };
     // Out of one voisin, into the next.
-    let again = json(&feed(&["add", "-", "-0", "--format", "json"], &piped));
+    let again = json(feed(&["add", "-", "-0", "--format", "json"], &piped));
     assert_eq!((&again["unchanged"], &again["added"]), (&4.into(), &0.into()), "{again}");
     let one = feed(&["add", "-", "-0", "--format", "json"], &expected[3]);
     assert_eq!(json(&one)["unchanged"], 1, "a single name with a line end in it");
@@ -209,7 +209,7 @@ fn paths_are_any_bytes_from_end_to_end() {
             fine(&sandbox, &arguments.into_iter().chain(["--format", "m3u8"]).collect::<Vec<_>>()).stdout;
         let list = sandbox.path("list.m3u8");
         fs::write(&list, &written).unwrap();
-        let read = json(&fine(&sandbox, &["add", "--format", "json", &string(&list)]));
+        let read = json(fine(&sandbox, &["add", "--format", "json", &string(&list)]));
         assert_eq!(read["unchanged"], 4, "{}", text(&written));
     }
     // And they can be taken out one by one.

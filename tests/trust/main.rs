@@ -41,5 +41,5 @@ fn string(path: &Path) -> String {
 }
 
 fn status(sandbox: &Sandbox) -> Value {
-    json(&fine(sandbox, &["status", "--format", "json"]))
+    json(fine(sandbox, &["status", "--format", "json"]))
 }

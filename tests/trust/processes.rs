@@ -50,7 +50,7 @@ fn similar_sees_what_is_committed_while_add_runs() {
         assert!((before..=after).contains(&(list.len() as u64)), "{before} {} {after}", list.len());
         sizes.push(list.len());
     }
-    let summary = json(&child.wait_with_output().unwrap());
+    let summary = json(child.wait_with_output().unwrap());
     assert_eq!((&summary["added"], &summary["failed"]), (&40.into(), &0.into()), "{summary}");
     assert!(sizes.is_sorted(), "{sizes:?}");
     sizes.dedup();
@@ -81,10 +81,10 @@ fn a_second_writer_is_told_and_nothing_is_lost() {
         );
         assert!(start.elapsed() < Duration::from_secs(20), "{arguments:?} hung");
     }
-    let summary = json(&first.wait_with_output().unwrap());
+    let summary = json(first.wait_with_output().unwrap());
     assert_eq!((&summary["added"], &summary["failed"]), (&31.into(), &0.into()), "{summary}");
     // Who was turned away finds everything done.
-    let again = json(&fine(&sandbox, &["add", "--format", "json", &string(&music)]));
+    let again = json(fine(&sandbox, &["add", "--format", "json", &string(&music)]));
     assert_eq!((&again["added"], &again["unchanged"]), (&0.into(), &31.into()));
     fine(&sandbox, &["verify"]);
 }
@@ -146,7 +146,7 @@ fn kill(kills: u32) {
             text(&held.stdout)
         );
     }
-    let last = json(&fine(&killed, &["add", "--format", "json", &string(&music)]));
+    let last = json(fine(&killed, &["add", "--format", "json", &string(&music)]));
     assert_eq!(last["added"].as_u64().unwrap() + last["unchanged"].as_u64().unwrap(), 24, "{last}");
     assert_eq!(killed.vectors(), expected);
     fine(&killed, &["verify"]);

@@ -368,7 +368,6 @@ mod tests {
 
     #[test]
     fn the_stored_question_never_changes_by_itself() {
-        const QUESTION: u64 = 14_011_290_312_320_270_748;
         let vectors = ndarray::array![[1.0_f32, 0.0], [0.6, 0.8]];
         let ids = [TrackId(3), TrackId(9)];
         let asked = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);
