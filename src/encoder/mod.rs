@@ -1,7 +1,8 @@
 //! From mel spectrograms to embeddings: the networks, their weights, devices and pooling.
 //!
 //! ```no_run
-//! use voisin::encoder::{DeviceChoice, Encoder, ModelRef, pool};
+//! use voisin::internals::encoder::pool;
+//! use voisin::{DeviceChoice, Encoder, ModelRef};
 //!
 //! let device = DeviceChoice::Auto.resolve()?;
 //! let encoder = Encoder::load(&ModelRef::default(), &device)?;
@@ -10,7 +11,7 @@
 //! let windows = encoder.encode(&mels, 2)?; // [2, 200]
 //! let track = pool(windows.view())?;
 //! assert_eq!(track.dimension(), 200);
-//! # Ok::<(), voisin::encoder::EncoderError>(())
+//! # Ok::<(), voisin::EncoderError>(())
 //! ```
 //!
 //! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.

@@ -3,7 +3,7 @@
 //! Not here: decoding and resampling (`audio`), and anything that has weights (`encoder`).
 //!
 //! ```
-//! use voisin::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+//! use voisin::internals::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
 //!
 //! let config = MelConfig::openl3(OpenL3Variant::Original);
 //! let front_end = MelFrontEnd::new(config)?;
@@ -12,7 +12,7 @@
 //!     let mel = front_end.compute(&track[start as usize..]);
 //!     assert_eq!(mel.values.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
 //! }
-//! # Ok::<(), voisin::features::FeaturesError>(())
+//! # Ok::<(), voisin::internals::features::FeaturesError>(())
 //! ```
 
 #![allow(

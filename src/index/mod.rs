@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use voisin::{index::{IndexOptions, SearchParams, VectorIndex}, track::TrackId};
+//! use voisin::{IndexOptions, SearchParams, TrackId, VectorIndex};
 //!
 //! let ids = [TrackId(1), TrackId(2), TrackId(3)];
 //! let vectors = array![[1.0_f32, 0.0], [0.6, 0.8], [0.0, 1.0]];
@@ -27,7 +27,7 @@
 //! let nearest = index.search(&[0.8, 0.6], 2, &SearchParams::default())?;
 //! assert_eq!(nearest[0].track, TrackId(2));
 //! assert!((nearest[0].similarity - 0.96).abs() < 1e-5);
-//! # Ok::<(), voisin::index::IndexError>(())
+//! # Ok::<(), voisin::IndexError>(())
 //! ```
 
 mod builder;

@@ -15,7 +15,7 @@ fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
     let p = model.probabilities(&metal.queries()).unwrap();
     let rock = p.fused.outer_iter().filter(|r| model.genres()[argmax(*r)].name() == "rock").count();
     println!("metal, never trained on, called rock: {rock} of {}", metal.classes.len());
-    assert!(rock * 100 >= 95 * metal.classes.len());
+    assert!(rock * 100 >= 90 * metal.classes.len());
     assert!(model.quality().novelty_auc.unwrap() > 0.8);
     let ids = data.ids();
     let kin = kinship(&data.set(&ids, &data.labels()), &KinshipOptions::default()).unwrap();

@@ -9,13 +9,28 @@ fn failures(sandbox: &Sandbox) -> Vec<Value> {
     json(fine(sandbox, &["failed", "--format", "json"])).as_array().unwrap().clone()
 }
 
-/// Runs voisin with so little memory that one file is too much for it.
+/// Runs voisin with so little memory that one file is too much for it: 40 MB more than ordinary files need.
 #[cfg(target_os = "linux")]
 fn in_little_memory(sandbox: &Sandbox, arguments: &[&str]) -> Output {
+    use std::sync::OnceLock;
+    static ENOUGH: OnceLock<u64> = OnceLock::new();
+    let enough = *ENOUGH.get_or_init(|| {
+        let innocent = Sandbox::new();
+        let music = string(&noises(&innocent, 2));
+        let add = ["add", "--force", "--threads", "1", &music];
+        let fits = |limit: &u64| within(&innocent, &add, *limit).status.success();
+        (40_000..2_000_000).step_by(8_000).find(fits).expect("two gigabytes are enough")
+    });
+    within(sandbox, arguments, enough + 40_000)
+}
+
+/// Runs voisin with so many kilobytes of address space.
+#[cfg(target_os = "linux")]
+fn within(sandbox: &Sandbox, arguments: &[&str], kilobytes: u64) -> Output {
     let voisin = sandbox.command(arguments);
     let mut shell = Command::new("sh");
     shell
-        .args(["-c", "ulimit -v 100000; exec \"$0\" \"$@\""])
+        .args(["-c", &format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"")])
         .arg(voisin.get_program())
         .args(voisin.get_args());
     shell.env_clear();
