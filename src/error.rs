@@ -30,6 +30,7 @@ pub enum Error {
     #[error(transparent)]
     Explore(#[from] crate::explore::ExploreError),
     /// Training encoders.
+    #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::train::encoder::TrainError),
     /// Metrics and reports.

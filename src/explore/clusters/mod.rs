@@ -121,6 +121,7 @@ pub struct Cluster {
 
 /// How often a label occurs in a cluster, and how much more often than in the whole collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "a share is what it is called")]
 pub struct Share {
     /// Genre, tag or artist.
     pub label: String,
