@@ -19,7 +19,7 @@ pub enum Unit {
 pub struct VoteSettings {
     /// Of the space in which neighbours are found.
     pub transform: Transform,
-    /// See [`Space::fit`].
+    /// See `Space::fit`.
     pub shrinkage: f32,
     /// As in [`super::VoteOptions`].
     pub k: usize,
@@ -36,7 +36,7 @@ pub struct MemberSettings {
     pub unit: Unit,
     /// Of the head's space.
     pub transform: Transform,
-    /// See [`Space::fit`].
+    /// See `Space::fit`.
     pub shrinkage: f32,
     /// The layers and their fit; `max_iterations` is where held-out loss was best.
     pub head: HeadOptions,

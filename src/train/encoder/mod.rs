@@ -1,8 +1,8 @@
 //! `voisin train encoder`: an OpenL3-shaped student learns what teachers hear.
 //!
-//! [`prepare`] decodes every track once and keeps, for crops from everywhere in it, the student's spectrograms (as
-//! they are, and degraded) and the teachers' tag logits and penultimate layers. [`train`] fits the network with a
-//! linear head to those. [`export`] writes a model that voisin loads.
+//! [`prepare()`] decodes every track once and keeps, for crops from everywhere in it, the student's spectrograms (as
+//! they are, and degraded) and the teachers' tag logits and penultimate layers. [`train()`] fits the network with a
+//! linear head to those. [`export()`] writes a model that voisin loads.
 //!
 //! Distillation: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. Student: Cramer, Wu,
 //! Salamon and Bello, "Look, listen and learn more", ICASSP 2019. Contrast: Khosla and others, "Supervised
