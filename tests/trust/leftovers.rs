@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 fn failures(sandbox: &Sandbox) -> Vec<Value> {
-    json(&fine(sandbox, &["failed", "--format", "json"])).as_array().unwrap().clone()
+    json(fine(sandbox, &["failed", "--format", "json"])).as_array().unwrap().clone()
 }
 
 /// Runs voisin with so little memory that one file is too much for it.
