@@ -371,6 +371,7 @@ fn fill(dir: &Path, base: &Array2<f32>) -> anyhow::Result<()> {
                 vectors: row.insert_axis(ndarray::Axis(0)).mapv(half::f16::from_f32),
                 starts: vec![0.],
             },
+            descriptors: None,
         })?;
     }
     Ok(())

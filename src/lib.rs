@@ -131,8 +131,8 @@ pub use features::{FeaturesError, MelConfig, OpenL3Variant};
 
 // The library: tracks, their files, their vectors.
 pub use library::{
-    FileRecord, Library, LibraryError, OpenMode, Status, StoredFile, Track, TrackFilter, TrackTags,
-    default_dir,
+    Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Status, StoredFile, Track,
+    TrackFilter, TrackTags, default_dir,
 };
 
 // The index.

@@ -44,7 +44,7 @@ fn library() -> Library {
         };
         let file = FileRecord { path: format!("/m/{i}/{words}.ogg").into(), size: 1, mtime_ns: 1 };
         let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
-        library.insert_track(&NewTrack { audio, file, tags, vector: vec![0.6, 0.8], windows }).expect("new");
+        library.insert_track(&NewTrack { audio, file, tags, vector: vec![0.6, 0.8], windows, descriptors: None }).expect("new");
     }
     library
 }

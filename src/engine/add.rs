@@ -414,7 +414,7 @@ impl Writer<'_> {
             packets: info.packets,
             damaged_packets: embedding.report.damaged_packets,
         };
-        let new = NewTrack { audio, file: job.file.clone(), tags, vector, windows };
+        let new = NewTrack { audio, file: job.file.clone(), tags, vector, windows, descriptors: None };
         match self.library.insert_track(&new) {
             Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
             // Another process was faster.

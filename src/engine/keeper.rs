@@ -86,7 +86,7 @@ mod tests {
         let file = FileRecord { path: format!("/m/{seed}.ogg").into(), size: 1, mtime_ns: 1 };
         let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
         let vector = vec![angle.cos(), angle.sin()];
-        let new = NewTrack { audio, file, tags: TrackTags::default(), vector, windows };
+        let new = NewTrack { audio, file, tags: TrackTags::default(), vector, windows, descriptors: None };
         library.insert_track(&new).unwrap();
     }
 

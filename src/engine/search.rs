@@ -411,7 +411,9 @@ mod tests {
             let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
             let angle = f32::from(i) * 0.02;
             let vector = vec![angle.cos(), angle.sin()];
-            library.insert_track(&NewTrack { audio, file, tags, vector, windows }).unwrap();
+            library
+                .insert_track(&NewTrack { audio, file, tags, vector, windows, descriptors: None })
+                .unwrap();
         }
         Engine::from_library(library)
     }

@@ -17,6 +17,7 @@
 //! - **Ids never come back.** A removed track's id is not given to another.
 
 mod checksum;
+mod descriptors;
 mod error;
 mod find;
 mod health;
@@ -34,6 +35,7 @@ mod tests;
 mod track_set;
 mod types;
 
+pub use crate::base::key::MusicalKey;
 pub(crate) use crate::base::text::fold;
 pub use error::LibraryError;
 pub use health::{Finding, Health, RepairReport};
@@ -47,9 +49,9 @@ pub use read::Snapshot;
 pub use salvage::{SalvageReport, salvage};
 pub use track_set::TrackSet;
 pub use types::{
-    Attached, AudioFacts, Changes, Failure, FileRecord, FileState, MissingFile, NewTrack, OpenMode, Removed,
-    Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags, TrackWindows, Vectors,
-    mtime_ns,
+    Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
+    OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags,
+    TrackWindows, Vectors, mtime_ns,
 };
 
 use std::path::{Path, PathBuf};

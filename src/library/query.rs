@@ -20,7 +20,8 @@ impl Library {
 
 fn to_sql(filter: &TrackFilter) -> Result<(String, Vec<Value>)> {
     let mut sql = String::from(
-        "SELECT f.track FROM files f JOIN audio a ON a.id = f.track LEFT JOIN tags t ON t.file = f.id WHERE 1",
+        "SELECT f.track FROM files f JOIN audio a ON a.id = f.track LEFT JOIN tags t ON t.file = f.id
+         LEFT JOIN descriptors d ON d.track = f.track WHERE 1",
     );
     let mut values: Vec<Value> = Vec::new();
     let mut bind = |value: Value| {
@@ -54,11 +55,25 @@ fn to_sql(filter: &TrackFilter) -> Result<(String, Vec<Value>)> {
         ("t.year <=", filter.year_to.map(|year| Value::Integer(year.into()))),
         ("a.seconds >=", filter.seconds_from.map(Value::Real)),
         ("a.seconds <=", filter.seconds_to.map(Value::Real)),
+        ("d.loudness >=", filter.loudness_from.map(Value::Real)),
+        ("d.loudness <=", filter.loudness_to.map(Value::Real)),
     ];
     for (comparison, bound) in bounds {
         if let Some(bound) = bound {
             and(format!("{comparison} {}", bind(bound)));
         }
+    }
+    if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
+        let from = bind(Value::Real(filter.tempo_from.unwrap_or(0.0)));
+        let to = bind(Value::Real(filter.tempo_to.unwrap_or(f64::MAX)));
+        let times: &[&str] = if filter.tempo_octaves { &["1", "2", "0.5"] } else { &["1"] };
+        let within: Vec<String> =
+            times.iter().map(|times| format!("d.tempo * {times} BETWEEN {from} AND {to}")).collect();
+        and(format!("({})", within.join(" OR ")));
+    }
+    if !filter.keys.is_empty() {
+        let keys: Vec<String> = filter.keys.iter().map(|key| key.number().to_string()).collect();
+        and(format!("d.key IN ({})", keys.join(", ")));
     }
     if !filter.folders.is_empty() {
         let mut ranges = Vec::new();

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::read::FILE_COLUMNS;
 use super::{
     Attached, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode, Removed, Result,
-    StoredFile, TrackTags, TrackWindows, checksum, fold, now, paths, read,
+    StoredFile, TrackTags, TrackWindows, checksum, descriptors, fold, now, paths, read,
 };
 use crate::base::vector::{NORM_TOLERANCE, norm};
 use crate::track::TrackId;
@@ -55,6 +55,9 @@ impl Library {
             let track = TrackId(tx.last_insert_rowid());
             put_vectors(tx, track, &new.vector, &new.windows)?;
             put_file(tx, track, path, &new.file, &new.tags)?;
+            if let Some(measured) = &new.descriptors {
+                descriptors::put(tx, track, measured)?;
+            }
             Ok(Ok(track))
         })?
     }

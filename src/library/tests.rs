@@ -65,6 +65,7 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
             vectors: Array2::from_elem((windows, dimension), f16::from_f32(0.25)),
             starts: (0..windows).map(|n| n as f32).collect(),
         },
+        descriptors: None,
     }
 }
 

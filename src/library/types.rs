@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use half::f16;
 use ndarray::Array2;
 
+use crate::base::key::MusicalKey;
 use crate::track::{ContentId, TrackId};
 
 /// What a library is opened for.
@@ -117,6 +118,23 @@ pub struct NewTrack {
     pub vector: Vec<f32>,
     /// The vectors of its windows; may have no rows.
     pub windows: TrackWindows,
+    /// What was measured of its sound, if anything was.
+    pub descriptors: Option<Descriptors>,
+}
+
+/// What was measured of a recording's sound.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Descriptors {
+    /// Version of the method; those of others are measured again by `voisin add --update-descriptors`.
+    pub version: u32,
+    /// Beats a minute; `None` where no beat was found.
+    pub tempo: Option<f64>,
+    /// `None` where no key was found.
+    pub key: Option<MusicalKey>,
+    /// Integrated loudness, LUFS (EBU R 128); `None` for silence.
+    pub loudness: Option<f64>,
+    /// Whether the whole file was heard for the loudness; else it is an estimate from parts of it.
+    pub loudness_is_exact: bool,
 }
 
 /// One recording of the library with its files.
@@ -318,6 +336,18 @@ pub struct TrackFilter {
     pub seconds_from: Option<f64>,
     /// Greatest length in seconds, inclusive.
     pub seconds_to: Option<f64>,
+    /// Least tempo, beats a minute, inclusive. A track whose tempo is not known never fits.
+    pub tempo_from: Option<f64>,
+    /// Greatest tempo, inclusive.
+    pub tempo_to: Option<f64>,
+    /// A tempo of half or twice as many beats fits as well.
+    pub tempo_octaves: bool,
+    /// Any of these keys.
+    pub keys: Vec<MusicalKey>,
+    /// Least loudness, LUFS, inclusive. A track whose loudness is not known never fits.
+    pub loudness_from: Option<f64>,
+    /// Greatest loudness, inclusive.
+    pub loudness_to: Option<f64>,
 }
 
 impl TrackFilter {

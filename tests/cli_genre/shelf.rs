@@ -75,6 +75,7 @@ impl Shelf {
                 tags: tags(genre, artist),
                 vector: unit,
                 windows: TrackWindows { vectors: windows, starts: vec![0.0, 1.0, 2.0, 3.0] },
+                descriptors: None,
             })
             .unwrap();
     }

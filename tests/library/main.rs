@@ -18,8 +18,8 @@ use half::f16;
 use ndarray::Array2;
 use proptest::prelude::*;
 use voisin::internals::library::{
-    Attached, AudioFacts, Failure, FileRecord, FileState, Finding, Library, LibraryError, NewTrack, OpenMode,
-    Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
+    Attached, AudioFacts, Descriptors, Failure, FileRecord, FileState, Finding, Library, LibraryError,
+    MusicalKey, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
 };
 use voisin::internals::track::{ContentId, TrackId};
 
@@ -91,6 +91,7 @@ fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
         },
         vector: vector(seed),
         windows: windows(seed, 3),
+        descriptors: None,
     }
 }
 
@@ -468,6 +469,53 @@ fn filters_pick_the_tracks_they_describe() {
     let both_in_order = library.tracks_by_id(&[b, a, b]).unwrap();
     assert_eq!(both_in_order, [b, a, b].map(|id| library.track(id).unwrap()));
     assert!(matches!(library.tracks_by_id(&[a, TrackId(-1)]), Err(LibraryError::UnknownTrack(TrackId(-1)))));
+}
+
+#[test]
+fn descriptors_are_kept_with_the_track_and_filter_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    let key = |name: &str| -> MusicalKey { name.parse().unwrap() };
+    let add = |library: &mut Library, seed: u64, descriptors| {
+        let new = NewTrack { descriptors, ..new_track(seed, format!("/m/{seed}.mp3")) };
+        library.insert_track(&new).unwrap()
+    };
+    let of = |tempo, name: &str, loudness| Descriptors {
+        version: 1,
+        tempo: Some(tempo),
+        key: Some(key(name)),
+        loudness: Some(loudness),
+        loudness_is_exact: true,
+    };
+    let a = add(&mut library, 1, Some(of(124.0, "Am", -9.5)));
+    let b = add(&mut library, 2, Some(of(62.0, "C", -14.0)));
+    let c = add(&mut library, 3, None);
+    let d = add(&mut library, 4, Some(Descriptors { version: 1, ..Descriptors::default() }));
+
+    let found = library.descriptors(&[a, c, d, TrackId(-1)]).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[&a], of(124.0, "Am", -9.5));
+    assert_eq!(found[&d], Descriptors { version: 1, ..Descriptors::default() });
+
+    let all = TrackFilter::default();
+    let pick = |library: &Library, filter: TrackFilter| library.matching(&filter).unwrap().to_vec();
+    let beats = TrackFilter { tempo_from: Some(120.0), tempo_to: Some(128.0), ..all.clone() };
+    assert_eq!(pick(&library, beats.clone()), [a]);
+    assert_eq!(pick(&library, TrackFilter { tempo_octaves: true, ..beats }), [a, b]);
+    assert_eq!(pick(&library, TrackFilter { tempo_to: Some(100.0), ..all.clone() }), [b]);
+    assert_eq!(pick(&library, TrackFilter { keys: vec![key("8A"), key("D")], ..all.clone() }), [a]);
+    assert_eq!(pick(&library, TrackFilter { loudness_from: Some(-14.0), ..all.clone() }), [a, b]);
+    let soft = TrackFilter { loudness_to: Some(-10.0), ..all.clone() };
+    assert_eq!(pick(&library, soft.clone()), [b]);
+
+    let exact = Descriptors { loudness: Some(-12.5), loudness_is_exact: false, ..of(90.0, "F#", 0.0) };
+    library.set_descriptors(c, &exact).unwrap();
+    assert_eq!(library.descriptors(&[c]).unwrap()[&c], exact);
+    assert_eq!(pick(&library, soft), [b, c]);
+    library.remove_tracks(&[c]).unwrap();
+    assert!(library.descriptors(&[c]).unwrap().is_empty());
+    library.set_descriptors(c, &exact).unwrap();
+    assert!(library.descriptors(&[c]).unwrap().is_empty(), "a track that is gone gets none");
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl FilterArgs {
             folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
             seconds_from: self.min_duration,
             seconds_to: self.max_duration,
+            ..TrackFilter::default()
         }
     }
 }

@@ -1,0 +1,168 @@
+//! The 24 major and minor keys: their names, and their places on the wheel that DJs mix by.
+
+use std::fmt;
+use std::str::FromStr;
+
+const MAJOR: [&str; 12] = ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
+const MINOR: [&str; 12] = ["Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm"];
+
+/// A major or minor key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MusicalKey(u8);
+
+impl MusicalKey {
+    /// All keys: C major upwards, then C minor upwards.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..24).map(Self)
+    }
+
+    /// - `tonic`: 0 for C, 1 for C sharp … 11 for B; taken modulo 12
+    pub fn new(tonic: u8, minor: bool) -> Self {
+        Self(tonic % 12 + if minor { 12 } else { 0 })
+    }
+
+    /// From its number: 0 to 11 from C major upwards, 12 to 23 from C minor.
+    pub fn from_number(number: u8) -> Option<Self> {
+        (number < 24).then_some(Self(number))
+    }
+
+    /// 0 to 11 from C major upwards, 12 to 23 from C minor.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Pitch class of its first note: 0 for C … 11 for B.
+    pub fn tonic(self) -> u8 {
+        self.0 % 12
+    }
+
+    /// Whether it is a minor key.
+    pub fn is_minor(self) -> bool {
+        self.0 >= 12
+    }
+
+    /// Its name, such as `Am` or `Eb`.
+    pub fn name(self) -> &'static str {
+        let names = if self.is_minor() { &MINOR } else { &MAJOR };
+        names[usize::from(self.tonic())]
+    }
+
+    /// Its name on the Camelot wheel, such as `8A` for A minor and `8B` for C major.
+    pub fn camelot(self) -> String {
+        format!("{}{}", self.hour(), if self.is_minor() { 'A' } else { 'B' })
+    }
+
+    /// Keys that it mixes with: itself, its neighbours on the wheel (a fifth up and down), and its relative key.
+    pub fn compatible(self) -> [Self; 4] {
+        let fifth = |by: u8| Self::new(self.tonic() + by, self.is_minor());
+        let relative = Self::new(self.tonic() + if self.is_minor() { 3 } else { 9 }, !self.is_minor());
+        [self, fifth(7), fifth(5), relative]
+    }
+
+    /// Its hour on the wheel, 1 to 12. A key and its relative share it.
+    fn hour(self) -> u8 {
+        let major = if self.is_minor() { self.tonic() + 3 } else { self.tonic() };
+        (major * 7 + 7) % 12 + 1
+    }
+}
+
+/// `Am (8A)`.
+impl fmt::Display for MusicalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.camelot())
+    }
+}
+
+impl FromStr for MusicalKey {
+    type Err = String;
+
+    /// Reads `Am`, `a minor`, `F#`, `Gb major`, `Bbmin`, Camelot's `8A` and Open Key's `1m`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected a key such as Am, F#, Eb minor or 8A, found \"{text}\"");
+        let plain: String = text.replace('♯', "#").replace('♭', "b").split([' ', '-']).collect();
+        let split = plain.find(|c: char| !c.is_ascii_digit()).unwrap_or(plain.len());
+        if split > 0 {
+            let hour: u8 = plain[..split].parse().map_err(|_| wrong())?;
+            let (minor, turned) = match &plain[split..] {
+                "A" | "a" => (true, 0),
+                "B" | "b" => (false, 0),
+                "m" | "M" => (true, 7),
+                "d" | "D" => (false, 7),
+                _ => return Err(wrong()),
+            };
+            if !(1..=12).contains(&hour) {
+                return Err(wrong());
+            }
+            let hour = (hour - 1 + turned) % 12 + 1;
+            return Self::all().find(|key| key.hour() == hour && key.is_minor() == minor).ok_or_else(wrong);
+        }
+        let mut rest = plain.chars();
+        let letter = rest.next().ok_or_else(wrong)?.to_ascii_uppercase();
+        let natural = match letter {
+            'C' => 0,
+            'D' => 2,
+            'E' => 4,
+            'F' => 5,
+            'G' => 7,
+            'A' => 9,
+            'B' => 11,
+            _ => return Err(wrong()),
+        };
+        let (tonic, mode) = match (rest.as_str().strip_prefix('#'), rest.as_str().strip_prefix('b')) {
+            (Some(mode), _) => (natural + 1, mode),
+            (_, Some(mode)) => (natural + 11, mode),
+            _ => (natural, rest.as_str()),
+        };
+        // A capital M alone means major, as musicians write it.
+        let minor = match (mode, mode.to_ascii_lowercase().as_str()) {
+            ("" | "M", _) | (_, "maj" | "major") => false,
+            (_, "m" | "min" | "minor") => true,
+            _ => return Err(wrong()),
+        };
+        Ok(Self::new(tonic, minor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_hours_are_read_back() {
+        for key in MusicalKey::all() {
+            assert_eq!(key.name().parse(), Ok(key));
+            assert_eq!(key.camelot().parse(), Ok(key));
+        }
+    }
+
+    #[test]
+    fn every_spelling_is_understood() {
+        let key = |text: &str| text.parse::<MusicalKey>().map(MusicalKey::name);
+        for text in ["Am", "a minor", "A min", "8A", "08a", "1m", "Amin"] {
+            assert_eq!(key(text), Ok("Am"), "{text}");
+        }
+        for text in ["F#", "Gb", "G♭ major", "2B", "F♯", "F#M", "7d"] {
+            assert_eq!(key(text), Ok("F#"), "{text}");
+        }
+        assert_eq!(key("B"), Ok("B"));
+        assert_eq!(key("bb"), Ok("Bb"));
+        assert_eq!(key("Cb"), Ok("B"));
+        for text in ["", "H", "13A", "0B", "8C", "Amx", "8", "#"] {
+            assert!(key(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_wheel_is_camelots() {
+        let hour = |text: &str| text.parse::<MusicalKey>().map(MusicalKey::camelot);
+        assert_eq!(hour("C"), Ok("8B".into()));
+        assert_eq!(hour("G"), Ok("9B".into()));
+        assert_eq!(hour("F"), Ok("7B".into()));
+        assert_eq!(hour("Ebm"), Ok("2A".into()));
+        assert_eq!(hour("Db"), Ok("3B".into()));
+        let mut names: Vec<String> =
+            MusicalKey::new(9, true).compatible().iter().map(|key| key.camelot()).collect();
+        names.sort();
+        assert_eq!(names, ["7A", "8A", "8B", "9A"]);
+    }
+}
