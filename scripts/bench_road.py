@@ -4,7 +4,7 @@
     scripts/bench_road.py FOLDER                       # tracks an hour, peak memory
     scripts/bench_road.py FOLDER --model musicnn-msd   # the same with a model of voisin's
     scripts/bench_road.py FOLDER --rival ./bliss-road  # in turns with bliss-audio on the same files and threads
-    scripts/bench_road.py FOLDER --stages              # where a track's time goes
+    scripts/bench_road.py FOLDER --stages              # where a track's time goes (cargo build --release --features trace)
     scripts/bench_road.py FOLDER --scaling             # cost against tracks, windows and length (needs ffmpeg)
 
 The rival is any program that takes a folder and a number of threads and analyses all MP3 files below it. bliss-audio's is

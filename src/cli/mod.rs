@@ -133,7 +133,7 @@ mod tests {
 
     /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --lib cli` writes it anew.
     #[test]
-    #[cfg(all(feature = "train", feature = "import", feature = "trace"))]
+    #[cfg(all(feature = "train", feature = "import", not(feature = "trace")))]
     fn the_reference_is_what_help_says() {
         let mut command = Cli::command();
         command.build();
