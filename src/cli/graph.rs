@@ -2,7 +2,7 @@
 
 use crate::engine::{Collection, Engine, window_set};
 use crate::explore::KnnGraph;
-use crate::explore::clusters::{self, ClusterOptions, Clustering, Identity};
+use crate::explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
 use crate::explore::duplicates::{DuplicateGroup, DuplicateOptions, Listener, duplicates};
 use crate::library::OpenMode;
 use crate::track::TrackId;
@@ -13,6 +13,12 @@ const GRAPH_K: usize = 15;
 /// The library's tracks and their neighbour graph.
 pub(crate) fn neighbour_graph(engine: &mut Engine, collection: &Collection) -> anyhow::Result<KnnGraph> {
     Ok(engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))?)
+}
+
+/// The clusters of the last time the whole collection was asked for at this detail, if it ever was.
+pub(crate) fn remembered_clusters(engine: &Engine, detail: Detail) -> anyhow::Result<Option<Identity>> {
+    let text = engine.library().setting(&format!("clusters.{}", detail.name()))?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// Clusters a library, with ids carried over from the last time the same question was asked.
@@ -26,10 +32,7 @@ pub(crate) fn clustered(
     // Ids of the whole collection survive; parts of it and fixed numbers are asked for now and then.
     let remembered = rows.is_none() && options.count.is_none();
     let name = format!("clusters.{}", options.detail.name());
-    let previous: Option<Identity> = match engine.library().setting(&name)? {
-        Some(text) if remembered => serde_json::from_str(&text).ok(),
-        _ => None,
-    };
+    let previous = if remembered { remembered_clusters(engine, options.detail)? } else { None };
     let found = clusters::cluster(
         collection.vectors.view(),
         graph,

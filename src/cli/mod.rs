@@ -82,6 +82,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Demo(args) => verbs::demo::run(&context, &args),
         Command::Add(args) => verbs::add::run(&context, args),
         Command::Similar(args) => verbs::similar::run(&context, &args),
+        Command::List(args) => verbs::list::run(&context, &args),
+        Command::Show(args) => verbs::show::run(&context, &args),
         Command::Classify(args) => verbs::classify::run(&context, &args),
         Command::Genres(args) => verbs::genres::run(&context, &args),
         Command::Suspects(args) => verbs::suspects::run(&context, &args),

@@ -347,6 +347,9 @@ fn track_tags(tags: audio::tags::Tags) -> TrackTags {
         mbid,
         isrc,
         licence,
+        bpm,
+        musical_key,
+        replay_gain,
     } = tags;
     TrackTags {
         title,
@@ -360,6 +363,9 @@ fn track_tags(tags: audio::tags::Tags) -> TrackTags {
         mbid,
         isrc,
         licence,
+        bpm,
+        musical_key,
+        replay_gain,
     }
 }
 

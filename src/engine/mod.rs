@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod genre;
 mod keeper;
+mod list;
 mod listen;
 mod passage;
 mod search;
@@ -28,6 +29,7 @@ pub use genre::{
     TrackFacts,
 };
 pub use keeper::IndexKeeper;
+pub use list::{TrackPage, TrackQuery};
 pub use listen::{FileListener, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};

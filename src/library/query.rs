@@ -2,13 +2,30 @@
 
 use rusqlite::types::Value;
 
+use super::licence::licence_fits;
 use super::{Library, Result, TrackFilter, TrackSet, fold, store};
 use crate::track::TrackId;
 
 impl Library {
+    /// Licences as files spell them, each once, that any of these names means.
+    fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = self.connection.prepare("SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL");
+        let known = known.and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let mut known = self.sql(known)?;
+        known.retain(|licence| wanted.iter().any(|wanted| licence_fits(licence, wanted)));
+        Ok(known)
+    }
+
     /// The tracks that fit a filter. Names from the filter are bound, never written into the query.
     pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
-        let (sql, values) = to_sql(filter)?;
+        let licences = self.licences_like(&filter.licences)?;
+        let (sql, values) = to_sql(filter, &licences)?;
         let set = self.connection.prepare(&sql).and_then(|mut statement| {
             let rows =
                 statement.query_map(rusqlite::params_from_iter(values), |row| row.get(0).map(TrackId))?;
@@ -18,7 +35,8 @@ impl Library {
     }
 }
 
-fn to_sql(filter: &TrackFilter) -> Result<(String, Vec<Value>)> {
+/// - `licences`: as files spell them, those that the filter allows
+fn to_sql(filter: &TrackFilter, licences: &[String]) -> Result<(String, Vec<Value>)> {
     let mut sql = String::from(
         "SELECT f.track FROM files f JOIN audio a ON a.id = f.track LEFT JOIN tags t ON t.file = f.id
          LEFT JOIN descriptors d ON d.track = f.track WHERE 1",
@@ -49,6 +67,10 @@ fn to_sql(filter: &TrackFilter) -> Result<(String, Vec<Value>)> {
             "f.track NOT IN (SELECT x.track FROM tags y JOIN files x ON x.id = y.file
              WHERE y.artist_key IN ({names}) OR y.album_artist_key IN ({names}))"
         ));
+    }
+    if !filter.licences.is_empty() {
+        let names: Vec<String> = licences.iter().map(|name| bind(Value::Text(name.clone()))).collect();
+        and(format!("t.licence IN ({})", names.join(", ")));
     }
     let bounds = [
         ("t.year >=", filter.year_from.map(|year| Value::Integer(year.into()))),

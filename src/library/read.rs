@@ -51,7 +51,7 @@ const TRACK_QUERY: &str = "
     SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
            a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id,
            t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number,
-           t.mbid, t.isrc, t.licence
+           t.mbid, t.isrc, t.licence, t.bpm, t.musical_key, t.replay_gain
     FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id";
 
 impl Library {
@@ -377,6 +377,9 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
             mbid: text(row, 24)?,
             isrc: text(row, 25)?,
             licence: text(row, 26)?,
+            bpm: row.get(27)?,
+            musical_key: text(row, 28)?,
+            replay_gain: row.get(29)?,
         };
     }
     Ok(Track { id: TrackId(row.get(0)?), audio, added_at: row.get(9)?, files: Vec::new(), tags, path })

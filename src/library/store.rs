@@ -303,13 +303,14 @@ fn put_file(
     }
     tx.prepare_cached(
         "INSERT INTO tags (file, title, artist, album, album_artist, year, track_number, disc_number, artist_key,
-         album_artist_key, search, mbid, isrc, licence)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         album_artist_key, search, mbid, isrc, licence, bpm, musical_key, replay_gain)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (file) DO UPDATE SET title = excluded.title, artist = excluded.artist, album = excluded.album,
          album_artist = excluded.album_artist, year = excluded.year, track_number = excluded.track_number,
          disc_number = excluded.disc_number, artist_key = excluded.artist_key,
          album_artist_key = excluded.album_artist_key, search = excluded.search, mbid = excluded.mbid,
-         isrc = excluded.isrc, licence = excluded.licence",
+         isrc = excluded.isrc, licence = excluded.licence, bpm = excluded.bpm,
+         musical_key = excluded.musical_key, replay_gain = excluded.replay_gain",
     )?
     .execute(params![
         id,
@@ -325,7 +326,10 @@ fn put_file(
         search,
         tags.mbid,
         tags.isrc,
-        tags.licence
+        tags.licence,
+        tags.bpm,
+        tags.musical_key,
+        tags.replay_gain
     ])?;
     tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?.execute([id])?;
     let mut insert =

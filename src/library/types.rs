@@ -70,7 +70,7 @@ pub fn mtime_ns(metadata: &std::fs::Metadata) -> i64 {
 }
 
 /// Tags of one file. Missing ones are `None` or empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrackTags {
     /// Title of the track.
     pub title: Option<String>,
@@ -94,6 +94,12 @@ pub struct TrackTags {
     pub isrc: Option<String>,
     /// The licence that the file names.
     pub licence: Option<String>,
+    /// Beats a minute, as the file says; what was measured is in [`Descriptors`].
+    pub bpm: Option<f64>,
+    /// The key, as the file spells it.
+    pub musical_key: Option<String>,
+    /// `ReplayGain` of the track, dB.
+    pub replay_gain: Option<f64>,
 }
 
 /// The window vectors of a track: `[windows, dimension]`, and where each window starts.
@@ -330,6 +336,9 @@ pub struct TrackFilter {
     pub year_from: Option<i32>,
     /// Last year, inclusive.
     pub year_to: Option<i32>,
+    /// Under any of these licences, as [`licence_id`](super::licence_id) names them. `cc-by` is one of any version,
+    /// `cc-by-4.0` that version, `cc` all of Creative Commons; other licences fit by a part of their text.
+    pub licences: Vec<String>,
     /// Any of these folders, with all below.
     pub folders: Vec<PathBuf>,
     /// Shortest length in seconds, inclusive.

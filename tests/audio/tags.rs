@@ -219,7 +219,15 @@ fn identifiers_and_licences_are_read() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let id = b"http://musicbrainz.org\08f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
     let frames = |licence: Vec<u8>| {
-        id3(&[frame(b"UFID", 0, id), frame(b"TSRC", 0, b"\x03us-rc1-76-07839"), licence].concat())
+        id3(&[
+            frame(b"UFID", 0, id),
+            frame(b"TSRC", 0, b"\x03us-rc1-76-07839"),
+            frame(b"TBPM", 0, b"\x03128"),
+            frame(b"TKEY", 0, b"\x03Am"),
+            frame(b"TXXX", 0, b"\x03REPLAYGAIN_TRACK_GAIN\0-7.03 dB"),
+            licence,
+        ]
+        .concat())
     };
     let address = "https://creativecommons.org/licenses/by/4.0/";
     for (name, licence, expected) in [
@@ -234,6 +242,11 @@ fn identifiers_and_licences_are_read() {
         assert_eq!(
             (tags.isrc.as_deref(), tags.licence.as_deref()),
             (Some("USRC17607839"), expected),
+            "{name}"
+        );
+        assert_eq!(
+            (tags.bpm, tags.musical_key.as_deref(), tags.replay_gain),
+            (Some(128.0), Some("Am"), Some(-7.03)),
             "{name}"
         );
     }

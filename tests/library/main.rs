@@ -126,6 +126,9 @@ fn a_track_comes_back_as_it_went_in() {
         mbid: None,
         isrc: Some("odd\0".into()),
         licence: Some(String::new()),
+        bpm: Some(127.5),
+        musical_key: Some("8A".into()),
+        replay_gain: Some(-7.03),
     };
     new.file.mtime_ns = -3;
     new.file.size = u64::MAX / 2;

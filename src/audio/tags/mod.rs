@@ -9,7 +9,7 @@ use std::path::Path;
 use super::AudioError;
 
 /// The tags voisin uses. Missing ones are `None` or empty; strings are as the file has them, without NULs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tags {
     /// Title of the track.
     pub title: Option<String>,
@@ -34,6 +34,12 @@ pub struct Tags {
     pub isrc: Option<String>,
     /// The licence: its name or address, or a copyright notice that names a Creative Commons licence.
     pub licence: Option<String>,
+    /// Beats a minute, as the file says.
+    pub bpm: Option<f64>,
+    /// The key, as the file spells it.
+    pub musical_key: Option<String>,
+    /// `ReplayGain` of the track, dB.
+    pub replay_gain: Option<f64>,
 }
 
 /// How [`write_genres`] goes about it.

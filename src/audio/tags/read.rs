@@ -105,6 +105,9 @@ fn from_all(all: &[Tag], primary: TagType) -> Tags {
         merged.mbid = merged.mbid.or(tags.mbid);
         merged.isrc = merged.isrc.or(tags.isrc);
         merged.licence = merged.licence.or(tags.licence);
+        merged.bpm = merged.bpm.or(tags.bpm);
+        merged.musical_key = merged.musical_key.or(tags.musical_key);
+        merged.replay_gain = merged.replay_gain.or(tags.replay_gain);
         if merged.genres.is_empty() {
             merged.genres = tags.genres;
         }
@@ -136,6 +139,11 @@ fn from_one(tag: &Tag) -> Tags {
             .or_else(|| {
                 tag.get_strings(ItemKey::CopyrightMessage).flat_map(values).find(|text| names_licence(text))
             }),
+        bpm: [ItemKey::Bpm, ItemKey::IntegerBpm]
+            .into_iter()
+            .find_map(|key| tag.get_strings(key).find_map(|text| within(text, 10.0, 1000.0))),
+        musical_key: tag.get_strings(ItemKey::InitialKey).flat_map(values).next(),
+        replay_gain: tag.get_strings(ItemKey::ReplayGainTrackGain).find_map(decibels),
     }
 }
 
@@ -159,6 +167,9 @@ fn from_container(path: &Path) -> Tags {
             StandardTag::MusicBrainzRecordingId(value) => tags.mbid = mbid(value),
             StandardTag::IdentIsrc(value) => tags.isrc = isrc(value),
             StandardTag::License(value) => tags.licence = text(value),
+            StandardTag::Bpm(value) => tags.bpm = within(&value.to_string(), 10.0, 1000.0),
+            StandardTag::InitialKey(value) => tags.musical_key = text(value),
+            StandardTag::ReplayGainTrackGain(value) => tags.replay_gain = decibels(value),
             _ => {}
         }
     });
@@ -195,6 +206,18 @@ fn names_licence(notice: &str) -> bool {
     ["creativecommons.org", "creative commons", "cc by", "cc-by", "cc0", "public domain"]
         .iter()
         .any(|words| notice.contains(words))
+}
+
+/// A number between two bounds. Programs that found no tempo write 0.
+fn within(text: &str, least: f64, most: f64) -> Option<f64> {
+    let text = text.trim_matches(['\0', ' ']).replace(',', ".");
+    text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+/// `-7.03 dB`.
+fn decibels(text: &str) -> Option<f64> {
+    let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
+    within(text.strip_suffix("db").unwrap_or(&text).trim(), -60.0, 60.0)
 }
 
 /// `3`, `03`, `3/12`.
@@ -246,6 +269,19 @@ mod tests {
         assert_eq!((isrc("USRC1760783"), isrc("12RC17607839"), isrc("ÜSRC17607839é")), (None, None, None));
         assert!(
             names_licence("2019 Someone. Licensed under CC BY-SA 4.0") && !names_licence("(c) 2003 A Label")
+        );
+    }
+
+    #[test]
+    fn tempo_and_gain_are_numbers_or_left_out() {
+        let bpm = |text: &str| within(text, 10.0, 1000.0);
+        assert_eq!(
+            (bpm("128"), bpm("127,5\0"), bpm("0"), bpm("fast")),
+            (Some(128.0), Some(127.5), None, None)
+        );
+        assert_eq!(
+            (decibels("-7.03 dB"), decibels("+1.5"), decibels("nan dB")),
+            (Some(-7.03), Some(1.5), None)
         );
     }
 

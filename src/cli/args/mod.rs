@@ -5,6 +5,7 @@ mod eval_genre;
 mod explore;
 mod genre;
 mod library;
+mod list;
 mod model;
 mod search;
 mod train;
@@ -29,6 +30,7 @@ pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs,
     StatusArgs, VerifyArgs, WindowCount,
 };
+pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
@@ -105,6 +107,9 @@ pub(crate) enum Command {
     #[command(visible_alias = "scan")]
     Add(AddArgs),
     Similar(SimilarArgs),
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    Show(ShowArgs),
     Classify(ClassifyArgs),
     Genres(GenresArgs),
     Suspects(SuspectsArgs),

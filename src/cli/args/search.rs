@@ -120,6 +120,10 @@ pub(crate) struct FilterArgs {
     /// Only tracks below this folder (several: any of them)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Vec<PathBuf>,
+    /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
+    /// another licence's name (several: any of them)
+    #[arg(long, visible_alias = "license", value_name = "LICENCE")]
+    pub(crate) licence: Vec<String>,
     /// Only tracks at least this long, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) min_duration: Option<f64>,
@@ -136,6 +140,7 @@ impl FilterArgs {
             exclude_artists: self.exclude_artist.clone(),
             year_from: self.year.map(|span| span.first).filter(|&year| year != i32::MIN),
             year_to: self.year.map(|span| span.last).filter(|&year| year != i32::MAX),
+            licences: self.licence.clone(),
             folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
             seconds_from: self.min_duration,
             seconds_to: self.max_duration,

@@ -5,6 +5,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod kinship;
+pub(crate) mod list;
 pub(crate) mod neighbours;
 mod safe;
 mod table;

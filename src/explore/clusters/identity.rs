@@ -28,6 +28,11 @@ impl Default for Identity {
 }
 
 impl Identity {
+    /// The cluster of a track; `None` for noise and for tracks that came later.
+    pub fn of(&self, track: TrackId) -> Option<u32> {
+        self.members.iter().find(|(member, _)| *member == track).map(|(_, cluster)| *cluster)
+    }
+
     /// The id each of these tracks had, `None` for new tracks and noise.
     pub(super) fn labels(&self, ids: &[TrackId]) -> Vec<Option<u32>> {
         let known: HashMap<TrackId, u32> = self.members.iter().copied().collect();

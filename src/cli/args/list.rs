@@ -1,0 +1,46 @@
+//! The verbs that show what is in the library: list, show.
+
+use clap::Args;
+
+use super::search::FilterArgs;
+use super::{ListOutput, ReportFormat, one_of};
+use crate::library::SortBy;
+
+/// Show what is in the library, with the ids that other commands take
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin list\n  voisin list nina simone --sort year\n  voisin list --genre ambient --licence cc-by --format m3u8 > beds.m3u8\n  voisin list --year 1970-1979 --sort added --reverse --limit 20"
+)]
+pub(crate) struct ListArgs {
+    /// Words that artist, title, album or file name have [default: all tracks]
+    #[arg(value_name = "WORD")]
+    pub(crate) words: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filters: FilterArgs,
+    /// What the order goes by; what a track lacks puts it last
+    #[arg(long, short, value_parser = one_of::<SortBy>(SortBy::ALL.map(|(name, _)| name)), default_value = "artist", value_name = "WHAT")]
+    pub(crate) sort: SortBy,
+    /// The other way round
+    #[arg(long, short)]
+    pub(crate) reverse: bool,
+    /// At most so many [default: all]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+}
+
+/// Show all that is known of a track
+///
+/// Its tags and files, whether they are still there, the predicted genre with its reason, its cluster as of the last
+/// `voisin clusters`, tempo, key and loudness as far as they were measured, and the tracks nearest to it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  voisin show 'chaos god'\n  voisin show id:17 --format json")]
+pub(crate) struct ShowArgs {
+    /// Files of the library, `id:NUMBER`, words, or playlists
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) tracks: Vec<std::ffi::OsString>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}

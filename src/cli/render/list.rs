@@ -1,0 +1,367 @@
+//! The answers of `list` and `show`: tracks as a list, and one track's card.
+
+use serde::Serialize;
+
+use super::track::{lossy, print_playlist, title};
+use super::{Align, Table, clock};
+use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
+use crate::engine::{GenreAnswer, SimilarTrack, TrackPage, meta};
+use crate::explore::TrackMeta;
+use crate::genre::{Genre, Taxonomy};
+use crate::library::{Descriptors, FileRecord, Track, licence_id};
+use crate::track::TrackId;
+
+/// The documented JSON of `list`.
+#[derive(Serialize)]
+struct PageJson {
+    total: usize,
+    tracks: Vec<TrackJson>,
+}
+
+#[derive(Serialize)]
+struct TrackJson {
+    id: TrackId,
+    path: String,
+    artist: Option<String>,
+    title: Option<String>,
+    album: Option<String>,
+    album_artist: Option<String>,
+    genres: Vec<String>,
+    year: Option<i32>,
+    seconds: f64,
+    codec: String,
+    licence: Option<String>,
+    mbid: Option<String>,
+    isrc: Option<String>,
+    replay_gain: Option<f64>,
+    /// Measured; null where it was not.
+    tempo: Option<f64>,
+    key: Option<&'static str>,
+    camelot: Option<String>,
+    loudness: Option<f64>,
+    loudness_is_exact: Option<bool>,
+    /// Seconds since 1970 UTC.
+    added: i64,
+    files: usize,
+}
+
+impl TrackJson {
+    fn new(track: &Track, measured: Option<&Descriptors>) -> Self {
+        let tags = track.tags.clone();
+        let key = measured.and_then(|measured| measured.key);
+        let loudness = measured.and_then(|measured| measured.loudness);
+        Self {
+            id: track.id,
+            path: lossy(&track.path),
+            artist: tags.artist,
+            title: tags.title,
+            album: tags.album,
+            album_artist: tags.album_artist,
+            genres: tags.genres,
+            year: tags.year,
+            seconds: track.audio.seconds,
+            codec: track.audio.codec.clone(),
+            licence: tags.licence.as_deref().map(licence_id),
+            mbid: tags.mbid,
+            isrc: tags.isrc,
+            replay_gain: tags.replay_gain,
+            tempo: measured.and_then(|measured| measured.tempo),
+            key: key.map(crate::library::MusicalKey::name),
+            camelot: key.map(crate::library::MusicalKey::camelot),
+            loudness,
+            loudness_is_exact: loudness.and(measured).map(|measured| measured.loudness_is_exact),
+            added: track.added_at,
+            files: track.files.len(),
+        }
+    }
+}
+
+/// Prints a page of tracks, in the form that was asked for.
+pub(crate) fn print_page(page: &TrackPage, output: &ListOutput) -> anyhow::Result<()> {
+    let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id));
+    match output.format {
+        ListFormat::Table => print_table(page),
+        ListFormat::Json => {
+            super::print_json(&PageJson { total: page.total, tracks: page.tracks.iter().map(json).collect() })
+        }
+        ListFormat::Csv => super::print_csv(
+            [
+                "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence", "mbid",
+                "isrc", "tempo", "key", "loudness",
+            ],
+            page.tracks.iter().map(json).map(|track| {
+                let number =
+                    |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
+                [
+                    track.id.to_string(),
+                    track.path,
+                    track.artist.unwrap_or_default(),
+                    track.title.unwrap_or_default(),
+                    track.album.unwrap_or_default(),
+                    track.genres.join(";"),
+                    track.year.map_or_else(String::new, |year| year.to_string()),
+                    format!("{:.2}", track.seconds),
+                    track.licence.unwrap_or_default(),
+                    track.mbid.unwrap_or_default(),
+                    track.isrc.unwrap_or_default(),
+                    number(track.tempo),
+                    track.key.unwrap_or_default().to_owned(),
+                    number(track.loudness),
+                ]
+            }),
+        ),
+        ListFormat::M3u8 => {
+            let metas: Vec<TrackMeta> =
+                page.tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
+            print_playlist(&metas, output.relative_to.as_deref())
+        }
+        ListFormat::Paths => {
+            super::print_paths(page.tracks.iter().map(|track| track.path.as_path()), output.null)
+        }
+    }
+}
+
+/// A column is there only where some track has something in it.
+fn print_table(page: &TrackPage) -> anyhow::Result<()> {
+    let measured = |track: &Track| page.descriptors.get(&track.id).copied().unwrap_or_default();
+    let any = |has: &dyn Fn(&Track) -> bool| page.tracks.iter().any(has);
+    let tempo = any(&|track| measured(track).tempo.is_some());
+    let key = any(&|track| measured(track).key.is_some());
+    let loudness = any(&|track| measured(track).loudness.is_some());
+    let licence = any(&|track| track.tags.licence.is_some());
+    let year = any(&|track| track.tags.year.is_some());
+    let columns = [
+        (true, ("id", Align::Right)),
+        (true, ("artist", Align::Left)),
+        (true, ("title", Align::Left)),
+        (true, ("genre", Align::Left)),
+        (year, ("year", Align::Right)),
+        (true, ("time", Align::Right)),
+        (tempo, ("bpm", Align::Right)),
+        (key, ("key", Align::Left)),
+        (loudness, ("LUFS", Align::Right)),
+        (licence, ("licence", Align::Left)),
+        (true, ("path", Align::Left)),
+    ];
+    let shown: Vec<(&str, Align)> =
+        columns.iter().filter(|(is_shown, _)| *is_shown).map(|(_, column)| *column).collect();
+    let mut table = Table::new(&shown);
+    for track in &page.tracks {
+        let heard = measured(track);
+        let cells = [
+            track.id.to_string(),
+            track.main_artist().unwrap_or_default().to_owned(),
+            title(track),
+            track.tags.genres.join(", "),
+            track.tags.year.map_or_else(String::new, |year| year.to_string()),
+            clock(track.audio.seconds),
+            heard.tempo.map_or_else(String::new, |tempo| format!("{tempo:.0}")),
+            heard.key.map_or_else(String::new, |key| key.to_string()),
+            heard.loudness.map_or_else(String::new, |_| loudness_text(&heard)),
+            track.tags.licence.as_deref().map(licence_id).unwrap_or_default(),
+            lossy(&track.path),
+        ];
+        table.row(
+            cells.into_iter().zip(&columns).filter(|(_, (is_shown, _))| *is_shown).map(|(cell, _)| cell),
+        );
+    }
+    table.print()
+}
+
+fn loudness_text(measured: &Descriptors) -> String {
+    let about = if measured.loudness_is_exact { "" } else { "~" };
+    measured.loudness.map_or_else(String::new, |loudness| format!("{about}{loudness:.1}"))
+}
+
+/// All that is known of one track.
+pub(crate) struct Card {
+    pub(crate) track: Track,
+    pub(crate) measured: Option<Descriptors>,
+    /// What the library's labels and the head say, if anything is labelled.
+    pub(crate) predicted: Option<GenreAnswer>,
+    pub(crate) cluster: Option<u32>,
+    pub(crate) nearest: Vec<SimilarTrack>,
+    pub(crate) windows: usize,
+}
+
+/// The documented JSON of `show`: a list of these.
+#[derive(Serialize)]
+struct CardJson<'a> {
+    #[serde(flatten)]
+    track: TrackJson,
+    track_number: Option<u32>,
+    disc_number: Option<u32>,
+    licence_text: Option<&'a str>,
+    tagged_bpm: Option<f64>,
+    tagged_key: Option<&'a str>,
+    content: String,
+    sample_rate: u32,
+    channels: u16,
+    container: &'a str,
+    predicted: Option<PredictedJson<'a>>,
+    cluster: Option<u32>,
+    windows: usize,
+    nearest: Vec<NearJson>,
+    places: Vec<PlaceJson>,
+}
+
+#[derive(Serialize)]
+struct PredictedJson<'a> {
+    /// Null where the answer is unknown.
+    genre: Option<&'a Genre>,
+    probability: f32,
+    summary: String,
+}
+
+#[derive(Serialize)]
+struct NearJson {
+    id: TrackId,
+    path: String,
+    similarity: f32,
+    artist: Option<String>,
+    title: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PlaceJson {
+    path: String,
+    bytes: u64,
+    /// `there`, `changed`, `gone` or `unreadable`.
+    state: &'static str,
+}
+
+/// What has become of a file since it was added.
+fn state(known: &FileRecord) -> &'static str {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match FileRecord::read(&known.path) {
+        Ok(now) if now.size == known.size && now.mtime_ns == known.mtime_ns => "there",
+        Ok(_) => "changed",
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => "gone",
+        Err(_) => "unreadable",
+    }
+}
+
+/// Prints cards.
+pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Result<()> {
+    match format {
+        ReportFormat::Json => super::print_json(&cards.iter().map(card_json).collect::<Vec<_>>()),
+        ReportFormat::Table => {
+            for (i, card) in cards.iter().enumerate() {
+                if i > 0 {
+                    super::print_line("")?;
+                }
+                print_card(card)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn card_json(card: &Card) -> CardJson<'_> {
+    let Card { track, measured, predicted, cluster, nearest, windows } = card;
+    CardJson {
+        track: TrackJson::new(track, measured.as_ref()),
+        track_number: track.tags.track_number,
+        disc_number: track.tags.disc_number,
+        licence_text: track.tags.licence.as_deref(),
+        tagged_bpm: track.tags.bpm,
+        tagged_key: track.tags.musical_key.as_deref(),
+        content: track.audio.content.to_string(),
+        sample_rate: track.audio.sample_rate,
+        channels: track.audio.channels,
+        container: &track.audio.container,
+        predicted: predicted.as_ref().map(|answer| PredictedJson {
+            genre: answer.genre(),
+            probability: answer.probability(),
+            summary: answer.summary(),
+        }),
+        cluster: *cluster,
+        windows: *windows,
+        nearest: nearest
+            .iter()
+            .map(|found| NearJson {
+                id: found.track.id,
+                path: lossy(&found.track.path),
+                similarity: found.similarity,
+                artist: found.track.tags.artist.clone(),
+                title: found.track.tags.title.clone(),
+            })
+            .collect(),
+        places: track
+            .files
+            .iter()
+            .map(|file| PlaceJson {
+                path: lossy(&file.record.path),
+                bytes: file.record.size,
+                state: state(&file.record),
+            })
+            .collect(),
+    }
+}
+
+fn print_card(card: &Card) -> anyhow::Result<()> {
+    let Card { track, measured, predicted, cluster, nearest, windows } = card;
+    let tags = &track.tags;
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    let mut say = |name: &'static str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            lines.push((name, value));
+        }
+    };
+    say("album", tags.album.clone());
+    say("album artist", tags.album_artist.clone().filter(|name| tags.artist.as_ref() != Some(name)));
+    say("genre", Some(tags.genres.join(", ")));
+    say("year", tags.year.map(|year| year.to_string()));
+    say("time", Some(clock(track.audio.seconds)));
+    say("licence", tags.licence.as_deref().map(licence_id));
+    say("MusicBrainz", tags.mbid.clone());
+    say("ISRC", tags.isrc.clone());
+    let heard = measured.unwrap_or_default();
+    say("tempo", heard.tempo.map(|tempo| format!("{tempo:.1} beats a minute")));
+    say("key", heard.key.map(|key| key.to_string()));
+    say("loudness", heard.loudness.map(|_| format!("{} LUFS", loudness_text(&heard))));
+    let tagged = [
+        tags.bpm.map(|bpm| format!("{bpm} beats a minute")),
+        tags.musical_key.as_ref().map(|key| format!("key {key}")),
+        tags.replay_gain.map(|gain| format!("ReplayGain {gain:+.2} dB")),
+    ];
+    say("tags say", Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    say("predicted", predicted.as_ref().map(GenreAnswer::summary));
+    say("cluster", cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")));
+    let audio = &track.audio;
+    let sound = format!(
+        "{}, {} Hz, {} channels, {windows} windows heard",
+        audio.codec, audio.sample_rate, audio.channels
+    );
+    say("audio", Some(sound));
+    for file in &track.files {
+        let at = lossy(&file.record.path);
+        say("file", Some(format!("{at} ({})", state(&file.record))));
+    }
+    let artist = track.main_artist().map_or_else(String::new, |artist| format!("{artist} – "));
+    let head = format!("{artist}{} (id:{})", title(track), track.id);
+    super::print_line(&super::terminal_safe(&head).replace('\n', " "))?;
+    for (name, value) in lines {
+        super::print_line(&format!("  {name:<12}  {}", super::terminal_safe(&value).replace('\n', " ")))?;
+    }
+    if nearest.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        ("  nearest", Align::Left),
+        ("similarity", Align::Right),
+        ("artist", Align::Left),
+        ("title", Align::Left),
+        ("genre", Align::Left),
+    ]);
+    for found in nearest {
+        table.row([
+            format!("  id:{}", found.track.id),
+            format!("{:.3}", found.similarity),
+            found.track.main_artist().unwrap_or_default().to_owned(),
+            title(&found.track),
+            found.track.tags.genres.join(", "),
+        ]);
+    }
+    table.print()
+}

@@ -1,0 +1,24 @@
+//! `voisin list`.
+
+use crate::cli::Ending;
+use crate::cli::args::ListArgs;
+use crate::cli::context::Context;
+use crate::cli::render::list::print_page;
+use crate::engine::TrackQuery;
+
+pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
+    let engine = context.open_engine()?;
+    let page = engine.list(&TrackQuery {
+        words: args.words.join(" "),
+        filter: args.filters.filter(),
+        sort: args.sort,
+        descending: args.reverse,
+        limit: args.limit.map(|n| n as usize),
+        after: None,
+    })?;
+    if page.tracks.is_empty() {
+        context.console.note("nothing found: loosen the filters or add more music");
+    }
+    print_page(&page, &args.output)?;
+    Ok(if page.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+}

@@ -1,0 +1,58 @@
+//! `voisin show`.
+
+use crate::cli::Ending;
+use crate::cli::args::ShowArgs;
+use crate::cli::context::Context;
+use crate::cli::graph::remembered_clusters;
+use crate::cli::render::list::{Card, print_cards};
+use crate::cli::seeds::seeds;
+use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, GenreAnswer, Seed, SimilarOptions};
+use crate::explore::clusters::Detail;
+
+/// Neighbours on a card.
+const NEAREST: usize = 5;
+
+pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine()?;
+    let seeds = seeds(context, &engine, &args.tracks)?;
+    let mut tracks = Vec::new();
+    for seed in &seeds {
+        let id = seed.track.ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })?;
+        tracks.push(engine.library().track(id)?);
+    }
+    let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
+    let mut predicted = predictions(context, &mut engine, &seeds)?;
+    let measured = engine.library().descriptors(&ids)?;
+    let clusters = remembered_clusters(&engine, Detail::default())?;
+    let mut cards = Vec::new();
+    for (seed, track) in seeds.into_iter().zip(tracks) {
+        let id = track.id;
+        let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
+        cards.push(Card {
+            measured: measured.get(&id).copied(),
+            predicted: if predicted.is_empty() { None } else { Some(predicted.remove(0)) },
+            cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
+            nearest: engine.similar(&[seed], &options)?,
+            windows: engine.library().windows(id)?.map_or(0, |windows| windows.starts.len()),
+            track,
+        });
+    }
+    print_cards(&cards, args.format)?;
+    Ok(if cards.is_empty() { Ending::Partial } else { Ending::Fine })
+}
+
+/// What the library's own labels say of each track; nothing where none is labelled.
+fn predictions(context: &Context, engine: &mut Engine, seeds: &[Seed]) -> anyhow::Result<Vec<GenreAnswer>> {
+    let tell = |news: crate::engine::GenreNews| context.console.detail(&news.to_string());
+    // No model is loaded for a first guess: a card says what is known.
+    match Classifier::open(
+        Some(&mut *engine),
+        &ClassifyOptions::default(),
+        |_| Err(EngineError::NoLabels),
+        tell,
+    ) {
+        Ok(Classifier::Labelled(labelled)) => Ok(labelled.classify(engine, seeds.to_vec())?),
+        Ok(Classifier::FirstGuess(_)) | Err(EngineError::NoLabels) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}

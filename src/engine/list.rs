@@ -1,0 +1,78 @@
+//! What is in the library: filtered, in order, a page at a time.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Engine, EngineError};
+use crate::library::{Descriptors, SortBy, Track, TrackFilter};
+use crate::track::TrackId;
+
+/// Which tracks are asked for, and in which order.
+#[derive(Debug, Clone, Default)]
+pub struct TrackQuery {
+    /// Words that artist, title, album or file name must have; all if there are none.
+    pub words: String,
+    /// Which tracks fit.
+    pub filter: TrackFilter,
+    /// Their order.
+    pub sort: SortBy,
+    /// The other way round; what has no value stays last.
+    pub descending: bool,
+    /// At most so many; `None`: all.
+    pub limit: Option<usize>,
+    /// Only those after this track, the last of the page before.
+    pub after: Option<TrackId>,
+}
+
+/// A page of tracks.
+#[derive(Debug, Clone, Default)]
+pub struct TrackPage {
+    /// The tracks, in order.
+    pub tracks: Vec<Track>,
+    /// What was measured of them, as far as it was.
+    pub descriptors: HashMap<TrackId, Descriptors>,
+    /// How many fit in all.
+    pub total: usize,
+    /// The last track of this page, where another page follows.
+    pub next: Option<TrackId>,
+}
+
+impl Engine {
+    /// The tracks that a query asks for.
+    ///
+    /// # Errors
+    /// The track to go on after is no longer in the library.
+    pub fn list(&self, query: &TrackQuery) -> Result<TrackPage, EngineError> {
+        let library = self.library();
+        let _snapshot = library.snapshot()?;
+        let mut ids = library.sorted(query.sort, query.descending)?;
+        // Before anything is left out: the last track of a page need not fit any more.
+        let skipped = match query.after {
+            None => HashSet::new(),
+            Some(after) => {
+                let place = ids.iter().position(|&id| id == after);
+                let place = place.ok_or(crate::library::LibraryError::UnknownTrack(after))?;
+                ids[..=place].iter().copied().collect()
+            }
+        };
+        if !query.filter.is_empty() {
+            let fitting = library.matching(&query.filter)?;
+            ids.retain(|&id| fitting.contains(id));
+        }
+        if !query.words.trim().is_empty() {
+            let fitting: HashSet<TrackId> =
+                library.search_words(&query.words, usize::MAX)?.into_iter().collect();
+            ids.retain(|id| fitting.contains(id));
+        }
+        let total = ids.len();
+        ids.retain(|id| !skipped.contains(id));
+        let limit = query.limit.unwrap_or(usize::MAX);
+        let next = if ids.len() > limit { limit.checked_sub(1).map(|last| ids[last]) } else { None };
+        ids.truncate(limit);
+        Ok(TrackPage {
+            tracks: library.tracks_by_id(&ids)?,
+            descriptors: library.descriptors(&ids)?,
+            total,
+            next,
+        })
+    }
+}
