@@ -508,11 +508,8 @@ fn a_closed_pipe_ends_quietly() {
     let traced: &[&str] = if cfg!(feature = "trace") { &["--trace", trace.to_str().unwrap()] } else { &[] };
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = sandbox
-        .command(traced.iter().copied().chain(["model", "list"]))
-        .stdout(writer)
-        .output()
-        .unwrap();
+    let output =
+        sandbox.command(traced.iter().copied().chain(["model", "list"])).stdout(writer).output().unwrap();
     assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
     if cfg!(feature = "trace") {
         let trace = fs::read_to_string(trace).unwrap();

@@ -86,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Show(args) => verbs::show::run(&context, &args),
         Command::Classify(args) => verbs::classify::run(&context, &args),
         Command::Genres(args) => verbs::genres::run(&context, &args),
+        Command::Labels(args) => verbs::labels::run(&context, &args),
         Command::Suspects(args) => verbs::suspects::run(&context, &args),
         Command::Clusters(args) => verbs::clusters::run(&context, &args),
         Command::Map(args) => verbs::map::run(&context, &args),

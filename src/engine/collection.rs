@@ -8,7 +8,7 @@ use super::{Engine, EngineError, Seed};
 use crate::explore::{KnnGraph, TrackMeta, WindowSet};
 use crate::genre::{Genre, Spellings, Taxonomy};
 use crate::index::SearchParams;
-use crate::library::{Library, Track};
+use crate::library::{Library, Track, TrackSet};
 use crate::track::TrackId;
 
 /// All tracks of a library that have a vector.
@@ -20,7 +20,7 @@ pub struct Collection {
     pub vectors: Array2<f32>,
     /// Tags and file facts, in the same order.
     pub meta: Vec<TrackMeta>,
-    /// Genres of the tags, in the same order; each spelt as most tracks of the library spell it.
+    /// Genres as the library's label source has them, in the same order; each spelt as most tracks of the library spell it.
     pub genres: Vec<Vec<Genre>>,
     /// How genres are read: what comes with voisin, and the library's own synonyms.
     pub taxonomy: Taxonomy,
@@ -32,10 +32,9 @@ impl Collection {
         self.ids.binary_search(&track).ok()
     }
 
-    /// The rows of all tracks whose tags name this genre, in any spelling.
-    pub fn rows_of_genre(&self, genre: &str) -> Vec<usize> {
-        let wanted = self.taxonomy.genre(genre).unwrap_or_else(|| Genre::plain(genre));
-        (0..self.genres.len()).filter(|&row| self.genres[row].contains(&wanted)).collect()
+    /// The rows of the tracks of a set.
+    pub fn rows_of(&self, tracks: &TrackSet) -> Vec<usize> {
+        (0..self.ids.len()).filter(|&row| tracks.contains(self.ids[row])).collect()
     }
 
     /// The row of a seed that must be a track of the library.
@@ -55,8 +54,7 @@ impl Engine {
             return Err(EngineError::EmptyLibrary { dir: self.library().dir().to_owned() });
         }
         let mut known = HashMap::with_capacity(vectors.ids.len());
-        self.library().for_each_track(|track| {
-            let genres = taxonomy.parse(&track.tags.genres);
+        self.for_each_labelled(&self.label_source(), |track, genres| {
             known.insert(track.id, (meta(&track, &taxonomy), genres));
             Ok(())
         })?;

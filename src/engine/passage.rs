@@ -110,7 +110,7 @@ impl Engine {
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarPassage>, EngineError> {
         let library = self.library();
-        let allowed = if options.filter.is_empty() { None } else { Some(library.matching(&options.filter)?) };
+        let allowed = self.matching(&options.filter)?;
         let vectors = library.vectors()?;
         let passes = |track: &TrackId| allowed.as_ref().is_none_or(|set| set.contains(*track));
         let ids: Vec<TrackId> = vectors.ids.iter().copied().filter(passes).collect();

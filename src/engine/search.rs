@@ -11,6 +11,7 @@ use crate::audio;
 use crate::base::vector::dot;
 use crate::encoder::Embedding;
 use crate::explore::seeds::like_unlike;
+use crate::genre::Genre;
 use crate::index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
 use crate::library::{Library, Resolution, Track, TrackFilter, TrackSet, fold, stored_path};
 use crate::track::{TrackId, is_same_recording};
@@ -71,6 +72,8 @@ impl Default for SimilarOptions {
 pub struct SimilarTrack {
     /// The track.
     pub track: Track,
+    /// Its genres, as the library's label source has them.
+    pub genres: Vec<Genre>,
     /// Cosine similarity to the seeds' mean, -1 to 1; higher is nearer.
     pub similarity: f32,
     /// Largest cosine similarity to what to stay away from, if anything was named.
@@ -156,8 +159,7 @@ impl Engine {
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
         let query = mean(seeds)?;
-        let allowed =
-            if options.filter.is_empty() { None } else { Some(self.library.matching(&options.filter)?) };
+        let allowed = self.matching(&options.filter)?;
         let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
             self.index()?;
             let index = self.loaded_index();
@@ -177,10 +179,12 @@ impl Engine {
         };
         let ids: Vec<TrackId> = found.iter().map(|(neighbor, _)| neighbor.track).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
-        let answers = tracks.into_iter().zip(found);
+        let genres = self.genres_of(&tracks)?;
+        let answers = tracks.into_iter().zip(genres).zip(found);
         Ok(answers
-            .map(|(track, (neighbor, unlike))| SimilarTrack {
+            .map(|((track, genres), (neighbor, unlike))| SimilarTrack {
                 track,
+                genres,
                 similarity: neighbor.similarity,
                 unlike,
             })

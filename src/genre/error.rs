@@ -91,12 +91,14 @@ pub enum GenreError {
         needed: &'static str,
     },
     /// A genre that nobody has.
-    #[error("no track of genre \"{asked}\": {}\"voisin genres\" lists those there are", did_you_mean(.suggestions))]
+    #[error("no track of genre \"{asked}\": {}there are {known}", did_you_mean(.suggestions))]
     UnknownGenre {
         /// What was asked.
         asked: String,
         /// Genres spelt much like it.
         suggestions: Vec<String>,
+        /// What there is.
+        known: String,
     },
     /// A saved genre model that does not fit or is damaged.
     #[error("{}: {problem}: train it again with \"voisin train genre\"", path.display())]
@@ -124,8 +126,25 @@ impl GenreError {
     }
 
     /// [`GenreError::UnknownGenre`] with those of the known genres that are spelt much like it.
-    pub fn unknown_genre<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Self {
-        Self::UnknownGenre { asked: asked.to_string(), suggestions: alike(asked, known) }
+    pub fn unknown_genre<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre> + Clone) -> Self {
+        /// More would hide the suggestions.
+        const NAMED: usize = 30;
+        let count = known.clone().count();
+        let mut names: Vec<&str> = known.clone().take(NAMED).map(Genre::name).collect();
+        let more = format!("{} more (\"voisin genres\" lists them)", count.saturating_sub(NAMED));
+        match count {
+            0 => names.push("no genres at all: \"voisin labels\" says where they come from"),
+            _ if count > NAMED => names.push(&more),
+            _ => {}
+        }
+        let known_names = names.join(", ");
+        Self::UnknownGenre { asked: asked.to_string(), suggestions: alike(asked, known), known: known_names }
+    }
+
+    /// Refuses genres that no track has.
+    pub fn check_known<'a>(asked: impl IntoIterator<Item = &'a Genre>, known: &[Genre]) -> Result<(), Self> {
+        let unknown = asked.into_iter().find(|genre| !known.contains(genre));
+        unknown.map_or(Ok(()), |genre| Err(Self::unknown_genre(genre, known.iter())))
     }
 }
 

@@ -99,6 +99,12 @@ impl Taxonomy {
         Some(Genre::from_parts(name, key))
     }
 
+    /// The genres that someone asks for by name, one a name.
+    pub fn named(&self, names: &[String]) -> Vec<Genre> {
+        let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        names.map(|name| self.genre(name).unwrap_or_else(|| Genre::plain(name))).collect()
+    }
+
     /// The genres that a tag's strings name, in order, each once.
     ///
     /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/` and `,` unless the whole is a known name;

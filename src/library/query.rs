@@ -57,6 +57,12 @@ fn to_sql(filter: &TrackFilter, licences: &[String]) -> Result<(String, Vec<Valu
         let names = list(&filter.genres, &mut bind);
         and(format!("EXISTS (SELECT 1 FROM genres g WHERE g.file = f.id AND g.genre_key IN ({names}))"));
     }
+    if !filter.exclude_genres.is_empty() {
+        let names = list(&filter.exclude_genres, &mut bind);
+        and(format!(
+            "f.track NOT IN (SELECT x.track FROM genres y JOIN files x ON x.id = y.file WHERE y.genre_key IN ({names}))"
+        ));
+    }
     if !filter.artists.is_empty() {
         let names = list(&filter.artists, &mut bind);
         and(format!("(t.artist_key IN ({names}) OR t.album_artist_key IN ({names}))"));

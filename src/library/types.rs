@@ -326,8 +326,10 @@ pub struct MissingFile {
 /// hold for one and the same file of a track. Names compare without regard to case and accents.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrackFilter {
-    /// Any of these genres.
+    /// Any of these genres: as the tags spell them for a library, as the label source has them for an engine.
     pub genres: Vec<String>,
+    /// None of these genres.
+    pub exclude_genres: Vec<String>,
     /// Any of these artists, as artist or album artist.
     pub artists: Vec<String>,
     /// None of these artists, as artist or album artist of any file of the track.

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod labels;
 mod shelf;
 
 use std::fs;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::search::FilterArgs;
 use super::{TableFormat, one_of};
 use crate::explore::clusters::Detail;
 use crate::explore::map::ColourBy;
@@ -23,9 +24,8 @@ pub(crate) struct ClustersArgs {
     /// This many clusters instead of what the music suggests
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub(crate) clusters: Option<u32>,
-    /// Only tracks of this genre
-    #[arg(long, value_name = "GENRE")]
-    pub(crate) genre: Option<String>,
+    #[command(flatten)]
+    pub(crate) filters: FilterArgs,
     /// Start of the random numbers: the same seed gives the same clusters
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -65,11 +65,11 @@ fn colours() -> [PossibleValue; 7] {
     ColourBy::ALL.map(|way| {
         let value = PossibleValue::new(way.name());
         match way {
-            ColourBy::Genre => value.help("First genre of the tags"),
+            ColourBy::Genre => value.help("First genre, as `voisin labels` has it"),
             ColourBy::Predicted => value.help("Genre that the neighbours vote for"),
             ColourBy::Cluster => value.help("Groups that sound alike"),
             ColourBy::Folder => value.help("As deep below the library's top folder as there are colours for"),
-            ColourBy::Agreement => value.help("Whether the tags' genre is the predicted one"),
+            ColourBy::Agreement => value.help("Whether a track's own genre is the predicted one"),
             ColourBy::Artist | ColourBy::Year => value,
         }
     })
@@ -116,6 +116,9 @@ pub(crate) enum PlaylistFormat {
 }
 
 /// Make a playlist around tracks, a genre or a cluster
+///
+/// Filters hold for all of the list but the tracks that are named as seeds. Without seeds, all tracks that pass the filters
+/// are seeds.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin playlist --seed 'chaos god' --seed 'celtica' --tracks 30 --max-per-artist 2 > list.m3u8\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf"
@@ -124,12 +127,11 @@ pub(crate) struct PlaylistArgs {
     /// A track to start from (several are covered evenly)
     #[arg(long, value_name = "TRACK")]
     pub(crate) seed: Vec<std::ffi::OsString>,
-    /// All tracks of this genre as seeds
-    #[arg(long, value_name = "GENRE")]
-    pub(crate) genre: Vec<String>,
     /// All tracks of this cluster as seeds
     #[arg(long, value_name = "ID")]
     pub(crate) cluster: Option<u32>,
+    #[command(flatten)]
+    pub(crate) filters: FilterArgs,
     /// How long: 90m, 1h30m, 3600s
     #[arg(long, value_name = "TIME", conflicts_with = "tracks")]
     pub(crate) length: Option<Time>,

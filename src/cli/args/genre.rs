@@ -10,8 +10,8 @@ use crate::engine::{Engine, LabelSource};
 /// Where genres come from.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LabelArgs {
-    /// Where genres come from: tags, folder (the name of the folder a file lies in), or a CSV file with the columns
-    /// path and genre [default: what the trained head was trained on, else tags]
+    /// Where genres come from, this once: tags, folder (the name of the folder a file lies in), or a CSV file with the
+    /// columns path and genre [default: as `voisin labels` says]
     #[arg(long, value_name = "tags|folder|CSV", value_parser = parse_source)]
     pub(crate) label_from: Option<LabelSource>,
 }

@@ -4,6 +4,7 @@ mod eval;
 mod eval_genre;
 mod explore;
 mod genre;
+mod labels;
 mod library;
 mod list;
 mod model;
@@ -26,6 +27,7 @@ pub(crate) use explore::{
     ArtistsArgs, ClustersArgs, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs, PlaylistFormat,
 };
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
+pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs,
     StatusArgs, VerifyArgs, WindowCount,
@@ -112,6 +114,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Classify(ClassifyArgs),
     Genres(GenresArgs),
+    Labels(LabelsArgs),
     Suspects(SuspectsArgs),
     Train(TrainArgs),
     Eval(EvalArgs),

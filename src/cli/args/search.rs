@@ -108,6 +108,9 @@ pub(crate) struct FilterArgs {
     /// Only tracks of this genre (several: any of them)
     #[arg(long, value_name = "GENRE")]
     pub(crate) genre: Vec<String>,
+    /// No tracks of this genre (several: none of them)
+    #[arg(long, value_name = "GENRE")]
+    pub(crate) exclude_genre: Vec<String>,
     /// Only tracks by this artist (several: any of them)
     #[arg(long, value_name = "ARTIST")]
     pub(crate) artist: Vec<String>,
@@ -136,6 +139,7 @@ impl FilterArgs {
     pub(crate) fn filter(&self) -> TrackFilter {
         TrackFilter {
             genres: self.genre.clone(),
+            exclude_genres: self.exclude_genre.clone(),
             artists: self.artist.clone(),
             exclude_artists: self.exclude_artist.clone(),
             year_from: self.year.map(|span| span.first).filter(|&year| year != i32::MIN),

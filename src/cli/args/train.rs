@@ -4,7 +4,9 @@ use clap::{Args, Subcommand};
 
 #[cfg(feature = "train")]
 use super::EncoderArgs;
-use super::{LabelArgs, ReportFormat};
+use super::ReportFormat;
+use super::genre::parse_source;
+use crate::engine::LabelSource;
 
 /// Train a genre head on your labels, or an encoder of your own
 #[derive(Debug, Args)]
@@ -31,8 +33,10 @@ pub(crate) enum TrainCommand {
     after_help = "Examples:\n  voisin train genre\n  voisin train genre --label-from folder\n  voisin train genre --label-from labels.csv --min-tracks 20"
 )]
 pub(crate) struct TrainGenreArgs {
-    #[command(flatten)]
-    pub(crate) labels: LabelArgs,
+    /// Where genres come from, for this head and from now on, as `voisin labels` sets it: tags, folder (the name of the
+    /// folder a file lies in), or a CSV file with the columns path and genre [default: as `voisin labels` says]
+    #[arg(long, value_name = "tags|folder|CSV", value_parser = parse_source)]
+    pub(crate) label_from: Option<LabelSource>,
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,

@@ -7,7 +7,7 @@ use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::{Seed, SimilarTrack, meta};
 use crate::explore::TrackMeta;
-use crate::genre::Taxonomy;
+use crate::genre::{Genre, Taxonomy};
 use crate::track::TrackId;
 
 /// The documented JSON of `similar`.
@@ -36,6 +36,10 @@ struct NeighbourJson {
     genres: Vec<String>,
 }
 
+fn names(genres: &[Genre]) -> Vec<String> {
+    genres.iter().map(ToString::to_string).collect()
+}
+
 /// Prints the nearest tracks, in the form that was asked for.
 pub(crate) fn print_neighbours(
     seeds: &[Seed],
@@ -53,14 +57,14 @@ pub(crate) fn print_neighbours(
                 ("genre", Align::Left),
                 ("path", Align::Left),
             ]);
-            for (i, SimilarTrack { track, similarity, unlike }) in neighbours.iter().enumerate() {
+            for (i, SimilarTrack { track, genres, similarity, unlike }) in neighbours.iter().enumerate() {
                 table.row([
                     (i + 1).to_string(),
                     format!("{similarity:.3}"),
                     unlike.map_or_else(String::new, |unlike| format!("{unlike:.3}")),
                     track.tags.artist.clone().unwrap_or_default(),
                     title(track),
-                    track.tags.genres.join(", "),
+                    names(genres).join(", "),
                     lossy(&track.path),
                 ]);
             }
@@ -76,13 +80,13 @@ pub(crate) fn print_neighbours(
                 ("time", Align::Right),
                 ("path", Align::Left),
             ]);
-            for (i, SimilarTrack { track, similarity, .. }) in neighbours.iter().enumerate() {
+            for (i, SimilarTrack { track, genres, similarity, .. }) in neighbours.iter().enumerate() {
                 table.row([
                     (i + 1).to_string(),
                     format!("{similarity:.3}"),
                     track.tags.artist.clone().unwrap_or_default(),
                     title(track),
-                    track.tags.genres.join(", "),
+                    names(genres).join(", "),
                     clock(track.audio.seconds),
                     track.path.to_string_lossy().into_owned(),
                 ]);
@@ -94,7 +98,7 @@ pub(crate) fn print_neighbours(
             neighbours: neighbours
                 .iter()
                 .enumerate()
-                .map(|(i, SimilarTrack { track, similarity, unlike })| NeighbourJson {
+                .map(|(i, SimilarTrack { track, genres, similarity, unlike })| NeighbourJson {
                     rank: i + 1,
                     id: track.id,
                     path: lossy(&track.path),
@@ -102,13 +106,13 @@ pub(crate) fn print_neighbours(
                     similarity_to_unlike: *unlike,
                     artist: track.tags.artist.clone(),
                     title: track.tags.title.clone(),
-                    genres: track.tags.genres.clone(),
+                    genres: names(genres),
                 })
                 .collect(),
         }),
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "similarity", "artist", "title", "genres"],
-            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, similarity, .. })| {
+            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, genres, similarity, .. })| {
                 [
                     (i + 1).to_string(),
                     track.id.to_string(),
@@ -116,7 +120,7 @@ pub(crate) fn print_neighbours(
                     format!("{similarity:.6}"),
                     track.tags.artist.clone().unwrap_or_default(),
                     track.tags.title.clone().unwrap_or_default(),
-                    track.tags.genres.join(";"),
+                    names(genres).join(";"),
                 ]
             }),
         ),

@@ -16,9 +16,9 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     let mut collection = engine.collection()?;
     let graph = neighbour_graph(&mut engine, &collection)?;
     collection.predict_genres(&graph)?;
-    let rows: Option<Vec<usize>> = args.genre.as_ref().map(|genre| collection.rows_of_genre(genre));
+    let rows = engine.matching(&args.filters.filter())?.map(|tracks| collection.rows_of(&tracks));
     if rows.as_ref().is_some_and(Vec::is_empty) {
-        context.console.note("no track has this genre: see \"voisin genres\" for those there are");
+        context.console.note("no track passes the filters: loosen them");
         return Ok(Ending::Partial);
     }
     let options = ClusterOptions {

@@ -15,6 +15,7 @@ pub(super) mod export;
 pub(super) mod failed;
 pub(super) mod genres;
 pub(super) mod list;
+pub(super) mod labels;
 pub(super) mod man;
 pub(super) mod map;
 pub(super) mod model;

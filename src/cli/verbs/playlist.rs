@@ -25,13 +25,6 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     for seed in &seeds.of_playlists {
         rows.push(collection.row_of(seed)?);
     }
-    for genre in &args.genre {
-        let of_genre = collection.rows_of_genre(genre);
-        if of_genre.is_empty() {
-            bail!("no track has the genre \"{genre}\": see \"voisin genres\" for those there are");
-        }
-        rows.extend(of_genre);
-    }
     if let Some(cluster) = args.cluster {
         let graph = neighbour_graph(&mut engine, &collection)?;
         let found = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
@@ -43,8 +36,16 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
             bail!("there is no cluster {cluster}: see \"voisin clusters\" for those there are");
         }
     }
+    let allowed = engine.matching(&args.filters.filter())?;
+    if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
+        rows = collection.rows_of(allowed);
+        if rows.is_empty() {
+            context.console.note("no track passes the filters: loosen them");
+            return Ok(Ending::Partial);
+        }
+    }
     if rows.is_empty() {
-        bail!("no seed: name tracks or playlists with --seed, or a --genre or --cluster");
+        bail!("no seed: name tracks or playlists with --seed, or a --cluster, or filters such as --genre");
     }
     let length = match (args.length, args.tracks) {
         (Some(length), _) => Length::Seconds(length.0),
@@ -74,7 +75,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         collection.vectors.view(),
         &collection.meta,
         &rows,
-        &|row| excluded.contains(&row),
+        &|row| {
+            excluded.contains(&row) || allowed.as_ref().is_some_and(|set| !set.contains(collection.ids[row]))
+        },
         &options,
     )?;
     let rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();

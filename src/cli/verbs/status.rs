@@ -50,7 +50,16 @@ struct StatusJson {
     database_bytes: u64,
     index_bytes: u64,
     schema: u32,
+    labels: LabelsJson,
     genre_head: Option<HeadJson>,
+}
+
+/// Where the library's genres come from.
+#[derive(Serialize)]
+struct LabelsJson {
+    source: String,
+    /// Labels given by hand, which stand above the source.
+    by_hand: usize,
 }
 
 /// The trained genre head, as `status` shows it.
@@ -137,6 +146,10 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
         database_bytes: status.bytes,
         index_bytes,
         schema: status.schema,
+        labels: LabelsJson {
+            source: engine.label_source().to_string(),
+            by_hand: engine.library().hand_labels()?.len(),
+        },
         genre_head: if status.model.is_some() { genre_head(&engine) } else { None },
     };
     if args.format == ReportFormat::Json {
@@ -167,6 +180,11 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
     ));
     lines.push(("search", format!("{}: {}", json.search.mode, json.search.why)));
     lines.push(("database", format!("schema {}, {}", json.schema, megabytes(json.database_bytes))));
+    let by_hand = match json.labels.by_hand {
+        0 => String::new(),
+        n => format!(", {} by hand", count(n as u64, "label")),
+    };
+    lines.push(("labels", format!("from {}{by_hand}", json.labels.source)));
     let mut retrain = false;
     if let Some(head) = &json.genre_head {
         retrain = head.retrain;
@@ -183,6 +201,9 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
         };
         if let Some(share) = head.changed_share {
             text += &format!(", {:.0} % of labels changed since", 100.0 * share);
+        }
+        if head.problem.is_none() && head.labels != json.labels.source {
+            text += "; \"voisin train genre\" trains one on the library's labels";
         }
         lines.push(("genres", text));
     }

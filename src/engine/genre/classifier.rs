@@ -9,7 +9,7 @@ use super::head::GenreHead;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::vote_options;
 use crate::engine::{Embedder, Engine, EngineError, Seed};
-use crate::genre::{Genre, GenreError, GenreModel, PredictOptions, Priors, Taxonomy, VoteOptions};
+use crate::genre::{GenreError, GenreModel, PredictOptions, Priors, Taxonomy, VoteOptions};
 use crate::index::SearchMode;
 use crate::library::{Library, OpenMode};
 
@@ -96,7 +96,7 @@ impl std::fmt::Display for GenreNews {
             Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
             Self::OtherLabels { asked, trained } => write!(
                 f,
-                "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone (\"voisin train genre --label-from\" trains another)"
+                "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone (\"voisin train genre --label-from {asked}\" trains another)"
             ),
             Self::LabelsChanged { share, outcome } => {
                 write!(f, "{:.0} % of the labels changed since the head was trained", 100.0 * share)?;
@@ -168,7 +168,7 @@ impl Classifier {
             }
         };
         let trained = head.as_ref().map(GenreHead::source);
-        let source = options.labels.clone().or_else(|| trained.clone()).unwrap_or_default();
+        let source = options.labels.clone().unwrap_or_else(|| engine.label_source());
         let tracks = match engine.labelled_tracks(&source, &GroupBy::Artist, false) {
             Err(EngineError::NoLabels) => {
                 return Self::first_guess(Some(engine), options, embedder, tell);
@@ -205,7 +205,7 @@ impl Classifier {
         if options.precision.is_some() && !options.or_share {
             return Err(EngineError::NoHead { what: "--precision" });
         }
-        let among = genres_named(&options.among, &Taxonomy::default());
+        let among = Taxonomy::default().named(&options.among);
         let embedder = embedder(engine.map(Engine::library))?;
         let Some(guess) = FirstGuess::new(engine, embedder, &among)? else {
             tell(GenreNews::NoTags);
@@ -224,7 +224,7 @@ impl Labelled {
         options: &ClassifyOptions,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
-        let among = genres_named(&options.among, &engine.taxonomy()?);
+        let among = engine.taxonomy()?.named(&options.among);
         let voice = if let Some(head) = head {
             let model = up_to_date(engine, head, &mut tracks, tell).model.with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
@@ -275,12 +275,6 @@ impl Labelled {
                 .collect(),
         }
     }
-}
-
-/// The genres that these names mean to the taxonomy.
-fn genres_named(names: &[String], taxonomy: &Taxonomy) -> Vec<Genre> {
-    let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
-    names.map(|name| taxonomy.genre(name).unwrap_or_else(|| Genre::plain(name))).collect()
 }
 
 fn same_source(a: &LabelSource, b: &LabelSource) -> bool {

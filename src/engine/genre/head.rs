@@ -51,13 +51,7 @@ impl Engine {
         windows: bool,
         options: &FitOptions,
     ) -> Result<(GenreHead, LabelledTracks), EngineError> {
-        // a relative path means something else from another folder
-        let source = match source {
-            LabelSource::File(path) => {
-                LabelSource::File(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-            }
-            other => other.clone(),
-        };
+        let source = source.absolute();
         let tracks = self.labelled_tracks(&source, &GroupBy::Artist, windows)?;
         Ok((self.fit_genre(&tracks, &source, windows, options)?, tracks))
     }

@@ -1,6 +1,6 @@
 //! Labelled tracks of a library: genres from tags, folders or a file, and who belongs together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
@@ -9,11 +9,14 @@ use super::evidence::Evidence;
 use super::path_table::PathTable;
 use crate::engine::{Engine, EngineError, Seed};
 use crate::genre::{Genre, GenreError, LabelledVectors, Spellings, Taxonomy, Voter, WindowVectors};
-use crate::library::{Track, fold};
-use crate::track::TrackId;
+use crate::library::{LibraryError, Track, TrackFilter, TrackSet, fold};
+use crate::track::{ContentId, TrackId};
 
 /// Name of a user's own synonyms inside a library's folder.
 pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
+
+/// Setting of a library: where its labels come from.
+const SOURCE_SETTING: &str = "labels";
 
 /// Window vectors read for training, at most; more are thinned evenly within each track.
 const WINDOW_ROWS: usize = 100_000;
@@ -52,6 +55,16 @@ impl std::fmt::Display for LabelSource {
             Self::Tags => f.pad("tags"),
             Self::Folder => f.pad("folder"),
             Self::File(path) => f.pad(&path.to_string_lossy()),
+        }
+    }
+}
+
+impl LabelSource {
+    /// The same from every folder: a relative path means something else in another one.
+    pub(super) fn absolute(&self) -> Self {
+        match self {
+            Self::File(path) => Self::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            other => other.clone(),
         }
     }
 }
@@ -183,7 +196,7 @@ impl LabelledTracks {
     /// # Errors
     /// No track has one of them.
     pub(super) fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
-        let known: std::collections::BTreeSet<&Genre> = self.labels.iter().flatten().collect();
+        let known: BTreeSet<&Genre> = self.labels.iter().flatten().collect();
         GenreError::check_among(among, known.into_iter())?;
         self.labels.iter_mut().for_each(|own| own.retain(|genre| among.contains(genre)));
         Ok(())
@@ -200,18 +213,32 @@ struct Labeller<'a> {
     taxonomy: &'a Taxonomy,
     source: &'a LabelSource,
     table: Option<PathTable>,
+    /// What the owner said of single recordings: it stands above every source.
+    by_hand: HashMap<ContentId, String>,
 }
 
 impl<'a> Labeller<'a> {
-    fn new(taxonomy: &'a Taxonomy, source: &'a LabelSource) -> Result<Self, EngineError> {
+    fn new(
+        taxonomy: &'a Taxonomy,
+        source: &'a LabelSource,
+        by_hand: HashMap<ContentId, String>,
+    ) -> Result<Self, EngineError> {
         let table = match source {
             LabelSource::File(file) => Some(PathTable::read(file, "genre")?),
             LabelSource::Tags | LabelSource::Folder => None,
         };
-        Ok(Self { taxonomy, source, table })
+        Ok(Self { taxonomy, source, table, by_hand })
     }
 
     fn genres(&mut self, track: &Track) -> Vec<Genre> {
+        let of_source = self.of_source(track);
+        match self.by_hand.get(&track.audio.content) {
+            Some(genre) => self.taxonomy.parse(&[genre]),
+            None => of_source,
+        }
+    }
+
+    fn of_source(&mut self, track: &Track) -> Vec<Genre> {
         let texts: Vec<String> = match (self.source, &mut self.table) {
             (LabelSource::Tags, _) => return self.taxonomy.parse(&track.tags.genres),
             (_, Some(table)) => paths(track).flat_map(|path| table.of(path)).collect(),
@@ -249,12 +276,87 @@ impl Engine {
         Ok(if file.is_file() { shipped.with_user_file(&file)? } else { shipped })
     }
 
-    /// Where labels come from where nobody says: from where the trained head has them, or the tags if there is none.
+    /// Where this library's labels come from: as it was set; where nobody did, from where the trained head has them, or
+    /// from the tags if there is none.
     pub fn label_source(&self) -> LabelSource {
+        if let Ok(Some(source)) = self.library.setting(SOURCE_SETTING) {
+            let Ok(source) = source.parse();
+            return source;
+        }
         match self.genre_head() {
             Ok(Some(head)) => head.source(),
             Ok(None) | Err(_) => LabelSource::default(),
         }
+    }
+
+    /// Sets where this library's labels come from, for all that speaks of genres.
+    pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
+        let source = source.absolute();
+        let text = match &source {
+            LabelSource::File(path) => {
+                path.to_str().map(str::to_owned).ok_or_else(|| EngineError::Table {
+                    path: path.clone(),
+                    line: 0,
+                    problem: "expected a path in UTF-8, since the library remembers it".into(),
+                })?
+            }
+            named => named.to_string(),
+        };
+        Ok(self.library.set_setting(SOURCE_SETTING, Some(&text))?)
+    }
+
+    /// Calls `visit` with each track and its genres, one in memory at a time; returns how many lines of a label file
+    /// named no file of the library.
+    pub(in crate::engine) fn for_each_labelled(
+        &self,
+        source: &LabelSource,
+        mut visit: impl FnMut(Track, Vec<Genre>) -> Result<(), LibraryError>,
+    ) -> Result<usize, EngineError> {
+        let taxonomy = self.taxonomy()?;
+        let mut labeller = Labeller::new(&taxonomy, source, self.library.hand_labels()?)?;
+        self.library.for_each_track(|track| {
+            let genres = labeller.genres(&track);
+            visit(track, genres)
+        })?;
+        labeller.finish()
+    }
+
+    /// The genres of some tracks, as the library's label source has them; by their tags where that cannot be read.
+    pub(in crate::engine) fn genres_of(&self, tracks: &[Track]) -> Result<Vec<Vec<Genre>>, EngineError> {
+        let (taxonomy, source) = (self.taxonomy()?, self.label_source());
+        let by_hand = self.library.hand_labels()?;
+        let mut labeller = match Labeller::new(&taxonomy, &source, by_hand.clone()) {
+            Ok(labeller) => labeller,
+            Err(_) => Labeller::new(&taxonomy, &LabelSource::Tags, by_hand)?,
+        };
+        Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
+    }
+
+    /// The tracks that fit a filter, whose genres are those of the library's label source; `None`: all.
+    ///
+    /// # Errors
+    /// No track has a genre that the filter names; labels cannot be read.
+    pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
+        let rest = TrackFilter { genres: Vec::new(), exclude_genres: Vec::new(), ..filter.clone() };
+        let fitting = if rest.is_empty() { None } else { Some(self.library.matching(&rest)?) };
+        if filter.genres.is_empty() && filter.exclude_genres.is_empty() {
+            return Ok(fitting);
+        }
+        let taxonomy = self.taxonomy()?;
+        let [wanted, unwanted] = [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
+        let (mut met, mut of_genre) = (Vec::new(), Vec::new());
+        self.for_each_labelled(&self.label_source(), |track, genres| {
+            let fits = (wanted.is_empty() || genres.iter().any(|genre| wanted.contains(genre)))
+                && !genres.iter().any(|genre| unwanted.contains(genre));
+            if fits && fitting.as_ref().is_none_or(|set| set.contains(track.id)) {
+                of_genre.push(track.id);
+            }
+            met.extend(genres);
+            Ok(())
+        })?;
+        let known = Spellings::count(&met).genres();
+        GenreError::check_known(wanted.iter().chain(&unwanted), &known)?;
+        Ok(Some(of_genre.into_iter().collect()))
     }
 
     /// Reads vectors, labels and groups of all tracks.
@@ -266,8 +368,6 @@ impl Engine {
         group_by: &GroupBy,
         windows: bool,
     ) -> Result<LabelledTracks, EngineError> {
-        let taxonomy = self.taxonomy()?;
-        let mut labeller = Labeller::new(&taxonomy, source)?;
         let mut group_table = match group_by {
             GroupBy::File(file) => Some(PathTable::read(file, "group")?),
             _ => None,
@@ -281,9 +381,9 @@ impl Engine {
         let mut groups = vec![0; n];
         let mut facts: Vec<Option<TrackFacts>> = vec![None; n];
         let mut numbers: HashMap<String, usize> = HashMap::new();
-        self.library.for_each_track(|track| {
+        let unmatched = self.for_each_labelled(source, |track, genres| {
             let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
-            labels[row] = labeller.genres(&track);
+            labels[row] = genres;
             let display = track.display_name();
             let artist = track.main_artist().map(str::to_owned);
             // NUL cannot stand in a tag or a path, so a track of its own never meets another
@@ -309,7 +409,6 @@ impl Engine {
             facts[row] = Some(TrackFacts { artist, display, path: track.path });
             Ok(())
         })?;
-        let unmatched = labeller.finish()?;
         if let Some(table) = &group_table {
             table.unused()?;
         }

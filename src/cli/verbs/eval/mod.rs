@@ -8,7 +8,7 @@ mod retrieval;
 use std::collections::BTreeMap;
 
 use crate::engine::{Engine, GroupBy};
-use crate::genre::Taxonomy;
+use crate::genre::{Genre, GenreError, Spellings, Taxonomy};
 use anyhow::bail;
 use ndarray::{Array2, Axis};
 
@@ -45,7 +45,11 @@ impl Labelled {
 }
 
 /// Keys of genres that are joined, each with the name of the whole.
-fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+fn joins(
+    taxonomy: &Taxonomy,
+    known: &[Genre],
+    groups: &[String],
+) -> anyhow::Result<BTreeMap<String, String>> {
     let mut joined = BTreeMap::new();
     for group in groups {
         let members: Vec<_> =
@@ -53,7 +57,8 @@ fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<Stri
         if members.len() < 2 {
             bail!("--join {group}: expected two genres or more, separated by commas");
         }
-        let whole = members.iter().map(crate::genre::Genre::name).collect::<Vec<_>>().join("/");
+        GenreError::check_known(&members, known)?;
+        let whole = members.iter().map(Genre::name).collect::<Vec<_>>().join("/");
         for member in members {
             if joined.insert(member.key().to_owned(), whole.clone()).is_some() {
                 bail!("--join names {member} twice");
@@ -65,8 +70,9 @@ fn joins(taxonomy: &Taxonomy, groups: &[String]) -> anyhow::Result<BTreeMap<Stri
 
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
-    let joined = joins(&engine.taxonomy()?, &output.join)?;
     let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist, false)?;
+    let known = Spellings::count(tracks.labels.iter().flatten()).genres();
+    let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks
         .labels
         .iter()

@@ -35,7 +35,7 @@ struct SmallGenre {
 }
 
 pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
-    let engine = context.open_engine()?;
+    let mut engine = context.open_engine()?;
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,
         folds: args.folds as usize,
@@ -43,7 +43,17 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let (head, tracks) = engine.train_genre(&args.labels.source(&engine), !args.no_windows, &options)?;
+    let before = engine.label_source();
+    let source = args.label_from.clone().unwrap_or_else(|| before.clone());
+    let (head, tracks) = engine.train_genre(&source, !args.no_windows, &options)?;
+    // What the head was trained on and what the library's labels are must not drift apart.
+    engine.set_label_source(&source)?;
+    let now = engine.label_source();
+    if now != before {
+        context.console.note(&format!(
+            "this library's labels come from {now} from now on, not from {before} (\"voisin labels {before}\" sets them back)"
+        ));
+    }
     let seconds = start.elapsed().as_secs_f64();
     if tracks.unmatched > 0 {
         context.console.warn(&format!(

@@ -1,0 +1,80 @@
+//! `labels`: where genres come from, and those that were given by hand.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use super::ReportFormat;
+use super::genre::parse_source;
+use crate::engine::LabelSource;
+
+/// Show or set where the library's genres come from, or label single tracks by hand
+///
+/// The source is a property of the library, and every command that speaks of genres obeys it: the files' tags, the name of
+/// the folder that a file lies in, or a CSV file with the columns path and genre, which is read again each time. Labels
+/// given by hand stand above the source. They are kept in the library, by the audio itself; your files are not touched.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  voisin labels\n  voisin labels folder\n  voisin labels genres.csv\n  voisin labels set 'chaos god' 'Death Metal'\n  voisin labels undo\n  voisin labels export genres.csv"
+)]
+pub(crate) struct LabelsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LabelsCommand>,
+    /// Where genres come from, from now on: tags, folder, or a CSV file with the columns path and genre [default: show it]
+    #[arg(value_name = "tags|folder|CSV", value_parser = parse_source)]
+    pub(crate) source: Option<LabelSource>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabelsCommand {
+    Set(SetLabelArgs),
+    Unset(UnsetLabelArgs),
+    Undo(UndoLabelArgs),
+    Export(ExportLabelsArgs),
+}
+
+/// Give tracks a genre of your own, above what the source says
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin labels set id:17 Zeuhl\n  voisin labels set ~/Music/song.mp3 'Rock; Pop'"
+)]
+pub(crate) struct SetLabelArgs {
+    /// Tracks of the library: files, `id:NUMBER`, words, playlists
+    #[arg(required = true, num_args = 1.., value_name = "TRACK")]
+    pub(crate) tracks: Vec<OsString>,
+    /// The genre; several with `;` between them
+    #[arg(required = true, value_name = "GENRE")]
+    pub(crate) genre: String,
+}
+
+/// Take away what was set by hand, so that the source speaks again
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin labels unset id:17")]
+pub(crate) struct UnsetLabelArgs {
+    /// Tracks of the library: files, `id:NUMBER`, words, playlists
+    #[arg(required = true, value_name = "TRACK")]
+    pub(crate) tracks: Vec<OsString>,
+}
+
+/// Take back the last changes made by set and unset, the last one first
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  voisin labels undo\n  voisin labels undo 3")]
+pub(crate) struct UndoLabelArgs {
+    /// How many
+    #[arg(default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
+}
+
+/// Write the genre of every labelled file into a CSV file, which --label-from and other programs read
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin labels export genres.csv")]
+pub(crate) struct ExportLabelsArgs {
+    /// The file to write: path,genre,by_hand,content
+    #[arg(value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+}

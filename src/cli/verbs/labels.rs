@@ -1,0 +1,193 @@
+//! `voisin labels`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::track::lossy;
+use crate::cli::render::{self, Align, Table, count};
+use crate::cli::seeds::seeds;
+use crate::engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
+use crate::genre::Genre;
+use crate::library::Track;
+use crate::track::TrackId;
+
+/// The documented JSON of `labels`.
+#[derive(Serialize)]
+struct LabelsJson {
+    /// `tags`, `folder`, or the path of a CSV file.
+    source: String,
+    tracks: u64,
+    labelled: u64,
+    /// Labels given by hand.
+    by_hand: u64,
+    /// Lines of the CSV file that name no file of the library.
+    unmatched: usize,
+    genres: Vec<GenreJson>,
+}
+
+#[derive(Serialize)]
+struct GenreJson {
+    genre: String,
+    tracks: u64,
+}
+
+pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine()?;
+    match &args.command {
+        None => source(context, &mut engine, args),
+        Some(LabelsCommand::Set(args)) => {
+            if engine.taxonomy()?.parse(&[&args.genre]).is_empty() {
+                anyhow::bail!("expected the name of a genre, found \"{}\"", args.genre);
+            }
+            by_hand(context, &mut engine, &args.tracks, Some(args.genre.trim()))
+        }
+        Some(LabelsCommand::Unset(args)) => by_hand(context, &mut engine, &args.tracks, None),
+        Some(LabelsCommand::Undo(args)) => undo(context, &mut engine, args.count),
+        Some(LabelsCommand::Export(args)) => export(context, &engine, &args.output),
+    }
+}
+
+/// Sets the source, if one was named, and shows what there is.
+fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::Result<Ending> {
+    let source = args.source.clone().unwrap_or_else(|| engine.label_source());
+    let (labels, unmatched) = match engine.labelled_tracks(&source, &GroupBy::Track, false) {
+        Ok(tracks) => (tracks.labels, tracks.unmatched),
+        Err(EngineError::NoLabels) => (Vec::new(), 0),
+        Err(error) => return Err(error.into()),
+    };
+    if args.source.is_some() {
+        engine.set_label_source(&source)?;
+    }
+    let mut sizes: BTreeMap<&Genre, u64> = BTreeMap::new();
+    for genre in labels.iter().flatten() {
+        *sizes.entry(genre).or_default() += 1;
+    }
+    let mut genres: Vec<GenreJson> =
+        sizes.into_iter().map(|(genre, tracks)| GenreJson { genre: genre.to_string(), tracks }).collect();
+    genres.sort_by(|a, b| b.tracks.cmp(&a.tracks));
+    let source = engine.label_source();
+    let json = LabelsJson {
+        source: source.to_string(),
+        tracks: engine.library().status()?.tracks,
+        labelled: labels.iter().filter(|own| !own.is_empty()).count() as u64,
+        by_hand: engine.library().hand_labels()?.len() as u64,
+        unmatched,
+        genres,
+    };
+    if json.unmatched > 0 {
+        let lines = count(json.unmatched as u64, "line");
+        context.console.warn(&format!("{lines} of the label file named no track of this library"));
+    }
+    if let Ok(Some(head)) = engine.genre_head()
+        && head.source() != source
+    {
+        context.console.note(&format!(
+            "the trained head knows labels from {}: \"voisin train genre\" trains one on these",
+            head.source()
+        ));
+    }
+    if args.format == ReportFormat::Json {
+        render::print_json(&json)?;
+        return Ok(Ending::Fine);
+    }
+    let hand = match json.by_hand {
+        0 => String::new(),
+        n => format!(", {} by hand", count(n, "label")),
+    };
+    let text = format!(
+        "labels from {}: {} of {} labelled{hand}",
+        json.source,
+        json.labelled,
+        count(json.tracks, "track")
+    );
+    render::print_line(&render::terminal_safe(&text))?;
+    if !json.genres.is_empty() {
+        let mut table = Table::new(&[("genre", Align::Left), ("tracks", Align::Right)]);
+        for genre in &json.genres {
+            table.row([genre.genre.clone(), genre.tracks.to_string()]);
+        }
+        table.print()?;
+    }
+    Ok(Ending::Fine)
+}
+
+/// Labels tracks by hand, or takes such labels away.
+fn by_hand(
+    context: &Context,
+    engine: &mut Engine,
+    named: &[OsString],
+    genre: Option<&str>,
+) -> anyhow::Result<Ending> {
+    let mut contents = Vec::new();
+    for seed in seeds(context, engine, named)? {
+        let track = seed.track.ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })?;
+        contents.push(engine.library().track(track)?.audio.content);
+    }
+    let changed = engine.library_mut().set_labels(&contents, genre)?;
+    let what = match (genre, changed) {
+        (Some(genre), 0) => format!("nothing to do: labelled {genre} by hand already"),
+        (None, 0) => "nothing to do: no label by hand is there".to_owned(),
+        (Some(genre), n) => format!("{} labelled {genre}", count(n, "track")),
+        (None, n) => format!("{} taken away", count(n, "label")),
+    };
+    render::print_line(&render::terminal_safe(&what))?;
+    if changed > 0 {
+        let again = if changed > 1 { format!(" {changed}") } else { String::new() };
+        context.console.note(&format!("\"voisin labels undo{again}\" takes it back"));
+    }
+    Ok(if changed == 0 && genre.is_none() { Ending::Partial } else { Ending::Fine })
+}
+
+fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<Ending> {
+    let mut undone = 0;
+    while undone < most {
+        let Some(change) = engine.library_mut().undo_label()? else { break };
+        undone += 1;
+        let track = engine.library().find_by_content(&change.content)?;
+        let name = match track {
+            Some(track) => engine.library().track(track)?.display_name(),
+            None => "a track that is no longer in the library".to_owned(),
+        };
+        let was = |label: Option<String>| label.unwrap_or_else(|| "as the source says".to_owned());
+        let text = format!("{name}: {} again, not {}", was(change.before), was(change.after));
+        render::print_line(&render::terminal_safe(&text))?;
+    }
+    if undone < most {
+        context.console.note("no other change to take back");
+    }
+    Ok(if undone == 0 { Ending::Partial } else { Ending::Fine })
+}
+
+/// Every labelled file with its genres.
+fn export(context: &Context, engine: &Engine, output: &std::path::Path) -> anyhow::Result<Ending> {
+    let library = engine.library();
+    let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Track, false)?;
+    let by_hand = library.hand_labels()?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["path", "genre", "by_hand", "content"])?;
+    let mut files = 0;
+    let labelled: Vec<TrackId> =
+        tracks.ids.iter().zip(&tracks.labels).filter(|(_, own)| !own.is_empty()).map(|(id, _)| *id).collect();
+    for (track, id) in library.tracks_by_id(&labelled)?.iter().zip(&labelled) {
+        let own = tracks.row(*id).map_or(&[][..], |row| &tracks.labels[row]);
+        let genre = own.iter().map(Genre::name).collect::<Vec<_>>().join("; ");
+        let hand = if by_hand.contains_key(&track.audio.content) { "yes" } else { "no" };
+        for path in paths(track) {
+            let content = track.audio.content.to_string();
+            writer.write_record([&path, &*spreadsheet_safe(&genre), hand, &content])?;
+            files += 1;
+        }
+    }
+    render::write_file(output, &writer.into_inner()?)?;
+    context.console.note(&format!("{} on {}", count(files, "labelled file"), output.display()));
+    Ok(Ending::Fine)
+}
+
+fn paths(track: &Track) -> Vec<String> {
+    track.files.iter().map(|file| lossy(&file.record.path)).collect()
+}
