@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Sandbox, code, json, noise_wav, text, tone_wav};
+use common::{Sandbox, code, fine, json, noise_wav, text, tone_wav};
 use serde_json::Value;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
@@ -514,5 +514,151 @@ fn a_closed_pipe_ends_quietly() {
     if cfg!(feature = "trace") {
         let trace = fs::read_to_string(trace).unwrap();
         assert!(serde_json::from_str::<Value>(&trace).is_ok(), "cut off: {trace}");
+    }
+}
+
+#[test]
+fn the_demo_leaves_libraries_alone() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
+    // a variable is no request; the demo runs in a folder of its own
+    let shown = sandbox.run(["demo"]);
+    assert!(text(&shown.stdout).contains("Now on your own music"), "{}", text(&shown.stderr));
+    assert_eq!(tracks(), 6);
+    let library = sandbox.path("library");
+    let refused = sandbox.run(["--library", library.to_str().unwrap(), "demo"]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("holds 6 tracks of your own"), "{}", text(&refused.stderr));
+    assert_eq!(tracks(), 6);
+}
+
+#[test]
+fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_to() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    for (arguments, words) in [
+        (&["--model", "nosuch"], "nosuch"),
+        (&["--model", "voisin-2"], "vectors of two models never mix"),
+        (&["--device", "cuda:77"], "cuda:77"),
+    ] {
+        let refused = sandbox.run([&["similar", "id:1"], &arguments[..]].concat());
+        assert_eq!(code(&refused), 2, "{arguments:?}: {}", text(&refused.stdout));
+        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+    }
+    fine(sandbox.run(["similar", "id:1", "--model", "musicnn-msd", "--device", "cpu"]));
+}
+
+#[test]
+fn files_that_have_gone_are_told_and_taken_out_when_asked() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let add = |more: &[&str]| {
+        let output = sandbox.run([&["add", "--format", "json", music.to_str().unwrap()], more].concat());
+        let counts = json(&output);
+        let of = |key: &str| counts[key].as_u64().unwrap();
+        (of("gone"), of("out_of_reach"), of("removed"))
+    };
+    let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
+    assert_eq!(add(&[]), (0, 0, 0));
+    let nothing = sandbox.run(["remove", "--missing", "--dry-run"]);
+    assert_eq!(code(&nothing), 1);
+    assert!(text(&nothing.stderr).contains("nothing to remove"), "{}", text(&nothing.stderr));
+
+    fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
+    assert_eq!(add(&[]), (1, 0, 0));
+    let said = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
+    assert!(said.contains("1 file gone since: --remove-missing takes them out"), "{said}");
+    let dry = sandbox.run(["remove", "--missing", "--dry-run"]);
+    assert!(text(&dry.stderr).contains("would remove 1 file and 1 track"), "{}", text(&dry.stderr));
+    assert_eq!(add(&["--remove-missing", "--dry-run"]), (1, 0, 0));
+    assert_eq!(tracks(), 6);
+    assert_eq!(add(&["--remove-missing"]), (1, 0, 1));
+    assert_eq!(tracks(), 5);
+
+    // a folder that is empty, one that is absent, and one in which nothing of the library is left
+    let away = sandbox.path("away");
+    fs::rename(music.join("ambient"), &away).unwrap();
+    fs::create_dir(music.join("ambient")).unwrap();
+    assert_eq!(add(&["--remove-missing"]), (0, 3, 0));
+    fs::remove_dir(music.join("ambient")).unwrap();
+    let ambient = music.join("ambient");
+    let absent = sandbox.run(["add", ambient.to_str().unwrap(), "--remove-missing"]);
+    assert!(code(&absent) > 0 && text(&absent.stderr).contains("a disk may just not be mounted"));
+    fs::create_dir(&ambient).unwrap();
+    fs::write(ambient.join("cover.jpg"), "").unwrap();
+    fine(sandbox.run(["add", ambient.to_str().unwrap(), "--remove-missing"]));
+    assert_eq!(tracks(), 5);
+    // a folder that went as a whole, beside others that are there, has gone
+    fs::remove_dir_all(&ambient).unwrap();
+    assert_eq!(add(&["--remove-missing"]), (3, 0, 3));
+    assert_eq!(tracks(), 2);
+
+    let retried = sandbox.run(["retry", "nosuchpath"]);
+    assert_eq!(code(&retried), 1);
+    assert!(text(&retried.stderr).contains("no failed file is there"), "{}", text(&retried.stderr));
+}
+
+#[test]
+fn settings_come_from_options_then_the_environment_then_the_config_file() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.path("home/.config/voisin/config.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let shown = |library: Option<&str>, arguments: &[&str]| {
+        let mut command = sandbox.command([&["config", "--format", "json"], arguments].concat());
+        match library {
+            Some(library) => command.env("VOISIN_LIBRARY", library),
+            None => command.env_remove("VOISIN_LIBRARY"),
+        };
+        let answer = json(command.output().unwrap());
+        let of =
+            |at: usize| (answer["settings"][at]["value"].clone(), answer["settings"][at]["from"].clone());
+        (of(0), of(1), of(2))
+    };
+    let home = sandbox.path("home").join(".local/share/voisin");
+    let (library, model, device) = shown(None, &[]);
+    assert_eq!(library, (home.to_str().unwrap().into(), "default".into()));
+    assert_eq!((model, device), ((Value::Null, "default".into()), ("auto".into(), "default".into())));
+
+    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\ndevice = \"cpu\"\n").unwrap();
+    let mine = sandbox.path("home/mine");
+    let (library, model, device) = shown(Some(""), &[]);
+    assert_eq!(library, (mine.to_str().unwrap().into(), "config.toml".into()), "empty is not set");
+    assert_eq!(model, ("voisin-2".into(), "config.toml".into()));
+    assert_eq!(device, ("cpu".into(), "config.toml".into()));
+    assert_eq!(shown(Some("/env"), &[]).0, ("/env".into(), "VOISIN_LIBRARY".into()));
+    let (library, model, device) =
+        shown(Some("/env"), &["--library", "/opt", "--model", "musicnn-msd", "--device", "auto"]);
+    assert_eq!(library, ("/opt".into(), "--library".into()));
+    assert_eq!(model, ("musicnn-msd".into(), "--model".into()));
+    assert_eq!(device, ("auto".into(), "--device".into()));
+    assert!(fine(sandbox.run(["config"])).contains("VOISIN_LIBRARY"));
+
+    // it is used: a new library has its model, one that is there keeps its own
+    let music = small_library(&sandbox);
+    let metal = music.join("metal");
+    fine(sandbox.command(["add", metal.to_str().unwrap()]).env_remove("VOISIN_LIBRARY").output().unwrap());
+    let status = |command: &mut std::process::Command| {
+        let status = json(command.output().unwrap());
+        (status["library"].as_str().unwrap().to_owned(), status["model"].clone())
+    };
+    let arguments = ["status", "--format", "json"];
+    let found = status(sandbox.command(arguments).env_remove("VOISIN_LIBRARY"));
+    assert_eq!(found, (mine.to_str().unwrap().to_owned(), "voisin-2".into()));
+    fs::write(&config, "model = \"musicnn-msd\"\n").unwrap();
+    let ambient = music.join("ambient/maxstack-nebula.ogg");
+    fine(sandbox.command(["add", ambient.to_str().unwrap()]).env("VOISIN_LIBRARY", &mine).output().unwrap());
+
+    for (text_of_file, words) in [
+        ("library = \"a\"\nlibary = \"b\"\n", "config.toml, line 2: unknown field `libary`"),
+        ("library = 3\n", "config.toml, line 1"),
+        ("device = \"abacus\"\n", "abacus"),
+    ] {
+        fs::write(&config, text_of_file).unwrap();
+        let refused = sandbox.run(["config"]);
+        assert_eq!(code(&refused), 2);
+        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
     }
 }

@@ -427,7 +427,15 @@ fn what_vectors_leave_in_doubt_is_listened_to() {
     let pair = &groups[0]["pairs"][0];
     assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
     assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
-    // A file that is gone cannot be listened to: then vectors decide.
+    // What was heard is remembered: nothing is listened to again, not even where the file is gone.
+    fs::remove_file(&copy).unwrap();
+    let again = json(sandbox.run(["duplicates", "--format", "json"]));
+    assert_eq!(again.as_array().unwrap().len(), 1, "{again}");
+    assert_eq!(again[0]["pairs"][0]["correlation"], Value::Null);
+    // A verdict goes with its tracks; unheard, a file that is gone is judged by its vectors.
+    fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
+    fine(sandbox.run([Path::new("remove"), &copy]));
+    fine(sandbox.run([Path::new("add"), &music]));
     fs::remove_file(&copy).unwrap();
     assert_eq!(sandbox.run(["duplicates"]).status.code(), Some(1));
 }

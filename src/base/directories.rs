@@ -13,6 +13,17 @@ pub(crate) fn data() -> Option<PathBuf> {
     data_from(|name| std::env::var_os(name).map(PathBuf::from)).map(|data| data.join("voisin"))
 }
 
+/// voisin's folder for what a user sets, after the same specification: `XDG_CONFIG_HOME/voisin`, else `~/.config/voisin`.
+pub(crate) fn config() -> Option<PathBuf> {
+    let named = from_variable("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
+    named.or_else(|| Some(home()?.join(".config"))).map(|config| config.join("voisin"))
+}
+
+/// The user's home.
+pub(crate) fn home() -> Option<PathBuf> {
+    from_variable("HOME").or_else(std::env::home_dir)
+}
+
 fn set(name: &str, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     variable(name).filter(|value| !value.as_os_str().is_empty())
 }

@@ -1,15 +1,17 @@
 //! A run that adds files: progress, the index kept up to date, and what is said at the end.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::context::Context;
+use crate::cli::gone::Gone;
 use crate::cli::killers::Killers;
 use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, add};
@@ -28,11 +30,41 @@ pub(crate) struct RunOptions {
     pub(crate) format: ReportFormat,
 }
 
+/// Folders that a run goes over as a whole, so that it can tell what has gone from them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Folders<'a> {
+    pub(crate) named: &'a [PathBuf],
+    /// Take what has gone out of the library.
+    pub(crate) remove_missing: bool,
+}
+
+/// The documented JSON of `add`.
+#[derive(Serialize)]
+struct SummaryJson<'a> {
+    #[serde(flatten)]
+    summary: &'a AddSummary,
+    /// Files that are no longer below the folders named.
+    gone: usize,
+    /// Files of which it cannot be told: their folder looks like that of a disk that is not mounted.
+    out_of_reach: u64,
+}
+
 /// Adds files, shows progress, brings the index up to date, and says what was done.
 pub(crate) fn add_files(
     context: &Context,
     engine: &mut Engine,
     files: &[FileRecord],
+    run: RunOptions,
+) -> anyhow::Result<Ending> {
+    add_folders(context, engine, files, Folders::default(), run)
+}
+
+/// As [`add_files`], and says what has gone from the folders that the files were found in.
+pub(crate) fn add_folders(
+    context: &Context,
+    engine: &mut Engine,
+    files: &[FileRecord],
+    folders: Folders<'_>,
     run: RunOptions,
 ) -> anyhow::Result<Ending> {
     let console = context.console;
@@ -65,6 +97,13 @@ pub(crate) fn add_files(
     let mut summary = add(engine.library_mut(), &embedder, &files, &options, &mut on_event, &stop)?;
     summary.failed += set_aside.len() as u64;
     progress.finish();
+    let mut gone = Gone::default();
+    if !summary.interrupted {
+        gone = Gone::below(engine.library(), folders.named)?;
+        if folders.remove_missing && !run.dry_run {
+            summary.removed += engine.library_mut().remove_missing(&gone.files)?.tracks;
+        }
+    }
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if !run.dry_run && (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
         if summary.interrupted {
@@ -76,9 +115,14 @@ pub(crate) fn add_files(
         }
     }
     match run.format {
-        ReportFormat::Json => render::print_json(&summary)?,
+        ReportFormat::Json => render::print_json(&SummaryJson {
+            summary: &summary,
+            gone: gone.files.len(),
+            out_of_reach: gone.out_of_reach,
+        })?,
         ReportFormat::Table => say_summary(console, &summary, &progress.reasons, run.dry_run)?,
     }
+    say_gone(console, &gone, folders.remove_missing, run.dry_run);
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -130,6 +174,26 @@ fn say_summary(
         text.push_str(&format!(" ({} failed before and skipped)", summary.skipped));
     }
     render::print_line(&format!("{text} in {} on {}", seconds(summary.seconds), summary.device))
+}
+
+/// What has gone, and what can be done about it.
+fn say_gone(console: Console, gone: &Gone, remove: bool, dry_run: bool) {
+    if !gone.files.is_empty() {
+        let files = count(gone.files.len() as u64, "file");
+        console.note(&match (remove, dry_run) {
+            (true, false) => format!("{files} gone since: taken out of the library"),
+            (true, true) => format!("{files} gone since: would be taken out of the library"),
+            (false, _) => format!("{files} gone since: --remove-missing takes them out of the library"),
+        });
+    }
+    if gone.out_of_reach > 0 {
+        let files = count(gone.out_of_reach, "file");
+        let folders: Vec<String> = gone.folders.iter().map(|folder| folder.display().to_string()).collect();
+        let folders = folders.join(", ");
+        console.warn(&format!(
+            "{files} below {folders} cannot be found, in folders that are absent or empty: they stay in the library, since a disk may just not be mounted (if they are gone for good: voisin remove --missing)"
+        ));
+    }
 }
 
 fn seconds(seconds: f64) -> String {

@@ -9,13 +9,18 @@ use anyhow::{Context as _, bail};
 
 use super::args::Global;
 use super::render::Console;
-use crate::encoder::{Encoder, EncoderError, EncoderOptions, ModelRef, Precision, models, models_dir};
+use super::settings::{Origin, Settings};
+use crate::encoder::{
+    DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
+    models_dir,
+};
 use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
-use crate::library::{Library, OpenMode, default_dir};
+use crate::library::{Library, OpenMode, StoredModel};
 
 /// The program's surroundings, as the global options describe them.
 pub(crate) struct Context {
     global: Global,
+    pub(crate) settings: Settings,
     pub(crate) console: Console,
     stop: Arc<AtomicBool>,
     embedder: OnceCell<Arc<Embedder>>,
@@ -27,6 +32,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
         let console = Console::new(global.quiet, global.verbose);
+        let settings = Settings::read(&global)?;
         if let Some(threads) = global.threads {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(usize::from(threads))
@@ -37,6 +43,7 @@ impl Context {
             #[cfg(feature = "trace")]
             _trace: global.trace.as_deref().map(start_trace).transpose()?,
             global,
+            settings,
             console,
             stop: Arc::default(),
             embedder: OnceCell::new(),
@@ -45,7 +52,7 @@ impl Context {
 
     /// Where the library is.
     pub(crate) fn library_dir(&self) -> PathBuf {
-        self.global.library.clone().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(default_dir)
+        self.settings.library.value.clone()
     }
 
     /// The same surroundings, with another library.
@@ -59,9 +66,9 @@ impl Context {
         })
     }
 
-    /// Whether --library (or its variable) was given.
+    /// Whether --library was given: neither a variable nor a file says what is wanted this once.
     pub(crate) fn has_library_option(&self) -> bool {
-        self.global.library.is_some()
+        self.settings.library.origin == Origin::Option
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -78,12 +85,26 @@ impl Context {
             }
             Err(error) => return Err(error.into()),
         };
+        self.check_options(engine.library())?;
         let console = self.console;
         engine.on_index_news(move |news| match news {
             IndexNews::Ready(IndexRefresh::Loaded) => console.detail(&news.to_string()),
             _ => console.note(&news.to_string()),
         });
         Ok(engine)
+    }
+
+    /// Refuses a model or device that was asked for and cannot be had, also where nothing is going to be listened to.
+    fn check_options(&self, library: &Library) -> anyhow::Result<()> {
+        if self.settings.device.origin == Origin::Option && self.device_option() != DeviceChoice::Auto {
+            self.device_option().resolve()?;
+        }
+        if let (Some(name), Origin::Option, Some(held)) =
+            (self.model_option(), self.settings.model.origin, library.model()?)
+        {
+            same_model(&held, &parse_model(name).manifest()?)?;
+        }
+        Ok(())
     }
 
     /// Opens the library for a run that changes it: only what is out of the ordinary is said of the index.
@@ -99,7 +120,8 @@ impl Context {
         Ok(engine)
     }
 
-    /// The model, on its device: --model, else the library's own, else the default. Loaded once.
+    /// The model, on its device: --model or its variable, else the library's own, else that of the config file, else the
+    /// default. Loaded once.
     ///
     /// Says where it runs, and if that is not the GPU, why.
     pub(crate) fn embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
@@ -107,34 +129,27 @@ impl Context {
             return Ok(Arc::clone(embedder));
         }
         let held = library.map(Library::model).transpose()?.flatten();
-        let model = match (&self.global.model, &held) {
-            (Some(name), _) => parse_model(name),
-            (None, Some(held)) => parse_model(&held.name),
+        let is_asked = matches!(self.settings.model.origin, Origin::Option | Origin::Environment);
+        let model = match (self.model_option(), &held) {
+            (Some(name), _) if is_asked => parse_model(name),
+            (_, Some(held)) => parse_model(&held.name),
+            (Some(name), None) => parse_model(name),
             (None, None) => ModelRef::default(),
         };
-        let device = self.global.device.resolve()?;
+        let device = self.device_option().resolve()?;
         let options = EncoderOptions {
             engine: self.global.engine,
             precision: self.global.dtype,
             ..EncoderOptions::default()
         };
         let encoder = Encoder::load_with(&model, &device, &options).with_context(|| {
-            held.as_ref().filter(|_| self.global.model.is_none()).map_or_else(
+            held.as_ref().filter(|_| !is_asked).map_or_else(
                 || format!("cannot load the model {model}"),
                 |held| format!("this library's model {} cannot be loaded", held.name),
             )
         })?;
         if let Some(held) = &held {
-            let fingerprint = encoder.manifest().fingerprint();
-            if held.fingerprint != fingerprint {
-                bail!(
-                    "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
-                    held.name,
-                    held.fingerprint,
-                    encoder.manifest().name,
-                    held.name,
-                );
-            }
+            same_model(held, encoder.manifest())?;
         }
         if let ModelRef::Name(name) = &model {
             for shadow in shadows(name) {
@@ -164,15 +179,15 @@ impl Context {
     }
 
     pub(crate) fn model_option(&self) -> Option<&str> {
-        self.global.model.as_deref()
+        self.settings.model.value.as_deref()
     }
 
     pub(crate) fn precision_option(&self) -> Precision {
         self.global.dtype
     }
 
-    pub(crate) fn device_option(&self) -> crate::encoder::DeviceChoice {
-        self.global.device
+    pub(crate) fn device_option(&self) -> DeviceChoice {
+        self.settings.device.value
     }
 
     /// A flag that Ctrl-C raises. A second Ctrl-C ends the program at once; nothing stored is lost either way.
@@ -188,6 +203,21 @@ impl Context {
         .context("cannot listen for Ctrl-C")?;
         Ok(Arc::clone(&self.stop))
     }
+}
+
+/// Refuses another model than the one that the library's vectors are from.
+fn same_model(held: &StoredModel, asked: &ModelManifest) -> anyhow::Result<()> {
+    let fingerprint = asked.fingerprint();
+    if held.fingerprint != fingerprint {
+        bail!(
+            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
+            held.name,
+            held.fingerprint,
+            asked.name,
+            held.name,
+        );
+    }
+    Ok(())
 }
 
 /// Models of the user that have the name of a built-in one and are not used therefore.

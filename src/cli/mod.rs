@@ -6,10 +6,12 @@
 mod add_files;
 mod args;
 mod context;
+mod gone;
 mod graph;
 mod killers;
 mod render;
 mod seeds;
+mod settings;
 mod verbs;
 
 use std::process::ExitCode;
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Classify(args) => verbs::classify::run(&context, &args),
         Command::Genres(args) => verbs::genres::run(&context, &args),
         Command::Labels(args) => verbs::labels::run(&context, &args),
+        Command::Undo(args) => verbs::undo::run(&context, &args),
         Command::Suspects(args) => verbs::suspects::run(&context, &args),
         Command::Clusters(args) => verbs::clusters::run(&context, &args),
         Command::Map(args) => verbs::map::run(&context, &args),
@@ -107,6 +110,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Eval(args) => verbs::eval::run(&context, &args.command),
         Command::Bench(args) => verbs::bench::run(&context, &args),
         Command::Model(args) => verbs::model::run(&context, &args.command),
+        Command::Config(args) => verbs::config::run(&context, &args),
         Command::Examine(args) => verbs::examine::run(args),
         Command::Completions(args) => verbs::completions::run(&mut Cli::command(), args.shell),
         Command::Man(args) => verbs::man::run(Cli::command(), args.output.as_deref()),

@@ -54,8 +54,7 @@ impl Engine {
                 ids[..=place].iter().copied().collect()
             }
         };
-        if !query.filter.is_empty() {
-            let fitting = library.matching(&query.filter)?;
+        if let Some(fitting) = self.matching(&query.filter)? {
             ids.retain(|&id| fitting.contains(id));
         }
         if !query.words.trim().is_empty() {

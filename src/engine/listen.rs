@@ -1,12 +1,16 @@
 //! Listens to two files: are they the same recording?
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::audio::{self, AudioInfo};
 use crate::explore::TrackMeta;
 use crate::explore::duplicates::Listener;
 use crate::explore::outline::Outline;
 use crate::features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
+use crate::library::{Library, LibraryError, OpenMode};
+use crate::track::TrackId;
 
 /// Hz: enough for bands that every codec keeps.
 const RATE: u32 = 8000;
@@ -28,25 +32,62 @@ const LONG: f64 = 40.0;
 /// Where one place does not agree by this, the others are not listened to.
 const HOPELESS: f32 = 0.5;
 
-/// Compares the audio of files by [`Outline`]s of a few stretches.
-pub struct FileListener<F> {
-    on_begin: F,
+/// Version of the method: what another one heard is listened to again. One more for each change of an answer.
+const VERSION: u32 = 1;
+
+/// What happens while a [`FileListener`] works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenEvent {
+    /// It begins.
+    Begin {
+        /// Pairs that will be listened to at most.
+        pairs: usize,
+        /// Pairs beyond those, which their windows decide alone.
+        unheard: usize,
+    },
+    /// A pair was listened to.
+    Heard,
 }
 
-impl<F: Fn(usize, usize) + Sync> FileListener<F> {
-    /// - `on_begin`: told how many pairs will be listened to at most, and how many more their windows decide alone
-    pub fn new(on_begin: F) -> Self {
-        Self { on_begin }
+/// Compares the audio of files by [`Outline`]s of a few stretches, and remembers in the library what it heard.
+pub struct FileListener<F> {
+    on_event: F,
+    known: HashMap<(TrackId, TrackId), bool>,
+    /// A connection of its own: what was heard is kept at once, whatever becomes of the run.
+    memory: Option<Mutex<Library>>,
+}
+
+impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
+    /// - `library`: where verdicts are remembered; one that cannot be written is only read
+    pub fn new(library: &Library, on_event: F) -> Result<Self, LibraryError> {
+        let known = library.duplicate_verdicts(VERSION)?;
+        let writes = library.mode() != OpenMode::ReadOnly;
+        let memory = if writes { Library::open(library.dir(), OpenMode::ReadWrite).ok() } else { None };
+        Ok(Self { on_event, known, memory: memory.map(Mutex::new) })
     }
 }
 
-impl<F: Fn(usize, usize) + Sync> Listener for FileListener<F> {
+impl<F: Fn(ListenEvent) + Sync> Listener for FileListener<F> {
     fn begin(&self, pairs: usize, unheard: usize) {
-        (self.on_begin)(pairs, unheard);
+        (self.on_event)(ListenEvent::Begin { pairs, unheard });
+    }
+
+    fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
+        self.known.get(&(a.min(b), a.max(b))).copied()
     }
 
     fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32> {
-        audio_correlation(a.system_path(), b.system_path())
+        let correlation = audio_correlation(a.system_path(), b.system_path());
+        (self.on_event)(ListenEvent::Heard);
+        correlation
+    }
+
+    fn decided(&self, a: TrackId, b: TrackId, same: bool) {
+        if let Some(memory) = &self.memory {
+            // It is only a memory: where it cannot be kept, the pair is listened to again.
+            let mut library = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = library.remember_duplicate(a, b, VERSION, same);
+        }
     }
 }
 

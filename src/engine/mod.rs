@@ -30,7 +30,7 @@ pub use genre::{
 };
 pub use keeper::IndexKeeper;
 pub use list::{TrackPage, TrackQuery};
-pub use listen::{FileListener, audio_correlation};
+pub use listen::{FileListener, ListenEvent, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 

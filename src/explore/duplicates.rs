@@ -87,8 +87,19 @@ pub trait Listener: Sync {
         let _ = (pairs, unheard);
     }
 
+    /// What an earlier listening found: whether two tracks are one recording.
+    fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
+        let _ = (a, b);
+        None
+    }
+
     /// How well the audio of two tracks fits, −1 to 1; `None` where it cannot be said (a file is gone, or silent).
     fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32>;
+
+    /// Told what became of a pair whose correlation it gave.
+    fn decided(&self, a: TrackId, b: TrackId, same: bool) {
+        let _ = (a, b, same);
+    }
 }
 
 /// Two files of one recording.
@@ -102,7 +113,7 @@ pub struct DuplicatePair {
     pub similarity: f32,
     /// See [`Fit::distinctness`].
     pub distinctness: f32,
-    /// How well the audio itself fits, where it was listened to.
+    /// How well the audio itself fits, where it was listened to in this run.
     pub correlation: Option<f32>,
     /// Seconds by which `b` is late: time t of `a` sounds at t + offset in `b`.
     pub offset: f32,
@@ -154,6 +165,19 @@ pub fn duplicates(
         sets.join(a, b);
     }
     let mut found = certain;
+    let (remembered, doubtful): (Vec<_>, Vec<_>) = doubtful
+        .into_iter()
+        .map(|(a, b, pair)| {
+            (listener.and_then(|listener| listener.known(meta[a].id, meta[b].id)), (a, b, pair))
+        })
+        .partition(|(known, _)| known.is_some());
+    for (known, (a, b, pair)) in remembered {
+        if known == Some(true) && sets.find(a) != sets.find(b) {
+            sets.join(a, b);
+            found.push((a, b, pair));
+        }
+    }
+    let doubtful: Vec<_> = doubtful.into_iter().map(|(_, pair)| pair).collect();
     let mut left = options.most_heard;
     if let Some(listener) = listener.filter(|_| !doubtful.is_empty()) {
         listener.begin(doubtful.len().min(left), doubtful.len().saturating_sub(left));
@@ -165,7 +189,12 @@ pub fn duplicates(
         left -= heard;
         let answers: Vec<Option<f32>> = open[..heard]
             .par_iter()
-            .map(|(a, b, _)| listener.and_then(|listener| listener.correlation(&meta[*a], &meta[*b])))
+            .map(|(a, b, _)| {
+                let listener = listener?;
+                let correlation = listener.correlation(&meta[*a], &meta[*b])?;
+                listener.decided(meta[*a].id, meta[*b].id, correlation >= options.correlation);
+                Some(correlation)
+            })
             .collect();
         let answers = answers.into_iter().chain(std::iter::repeat(None));
         for ((a, b, pair), correlation) in open.into_iter().zip(answers) {

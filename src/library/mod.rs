@@ -37,6 +37,8 @@ mod store;
 mod tests;
 mod track_set;
 mod types;
+mod verdicts;
+mod written;
 
 pub use crate::base::key::MusicalKey;
 pub(crate) use crate::base::text::fold;
@@ -59,6 +61,7 @@ pub use types::{
     OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags,
     TrackWindows, Vectors, mtime_ns,
 };
+pub use written::{TagRun, WrittenTags};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -587,6 +587,69 @@ fn an_unsure_answer_is_not_written_unless_asked_for() {
     assert_eq!(read_tags(&file).unwrap().genres.len(), 1);
 }
 
+#[test]
+fn what_was_written_into_files_is_taken_back() {
+    use voisin::internals::audio::tags::{WriteOptions, write_genres};
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(2, 3, 0.6);
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let mut files = Vec::new();
+    // as `suspects --format csv` prints it, with lines deleted
+    let mut list = String::from("rank,id,path,suggested\n");
+    for name in ["vbr.mp3", "mono.flac", "vorbis.ogg", "music.opus", "aac.m4a", "s16.wav"] {
+        let to = folder.join(name);
+        fs::copy(format!("{AUDIO}/{name}"), &to).unwrap();
+        list += &format!("1,1,{},Zeuhl\n", to.display());
+        files.push(to);
+    }
+    list += &format!("7,7,{},Zeuhl\n", folder.join("gone.mp3").display());
+    let table = sandbox.path("accepted.csv");
+    fs::write(&table, list).unwrap();
+    let genres = |path: &Path| read_tags(path).unwrap().genres;
+    let own = |path: &Path, genre: &str| {
+        let options = WriteOptions { overwrite: true, ..Default::default() };
+        write_genres(path, &[genre.to_owned()], options).unwrap();
+    };
+    own(&files[1], "Chanson");
+    let before: Vec<Vec<String>> = files.iter().map(|file| genres(file)).collect();
+    assert_eq!(code(&sandbox.run(["undo"])), 1, "nothing was written yet");
+
+    let table = table.to_str().unwrap();
+    let write = ["classify", "--write-tags", "--from-list", table, "--overwrite"];
+    assert_eq!(code(&sandbox.run(write.iter().chain(&["--dry-run"]))), 1, "a file of the list is gone");
+    assert_eq!(code(&sandbox.run(["undo"])), 1, "a dry run leaves nothing to take back");
+    let written = sandbox.run(write);
+    assert_eq!(code(&written), 1);
+    let said = text(&written.stderr);
+    assert!(said.contains("6 files written") && said.contains("\"voisin undo 1\" takes this back"), "{said}");
+    assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
+
+    let dry = sandbox.run(["undo", "--dry-run"]);
+    assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
+    assert!(text(&dry.stdout).contains("- genre: Zeuhl\n+ genre: Chanson"), "{}", text(&dry.stdout));
+    assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
+    // what someone changed since stays as they want it
+    own(&files[0], "My Own");
+    let undone = sandbox.run(["undo", "--format", "json"]);
+    assert_eq!(code(&undone), 1);
+    let undone = json(&undone);
+    let of =
+        |outcome: &str| undone.as_array().unwrap().iter().filter(|one| one["outcome"] == outcome).count();
+    assert_eq!((of("restored"), of("changed_since")), (5, 1), "{undone}");
+    assert_eq!(genres(&files[0]), ["My Own"]);
+    for (file, before) in files.iter().zip(&before).skip(1) {
+        assert_eq!(&genres(file), before, "{}", file.display());
+    }
+    assert!(text(&sandbox.run(["undo", "--list"]).stdout).contains("1: 1 file written today"));
+    own(&files[0], "Zeuhl");
+    assert_eq!(code(&sandbox.run(["undo", "1"])), 0);
+    assert_eq!(genres(&files[0]), before[0]);
+    assert_eq!(code(&sandbox.run(["undo"])), 1);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary copy stays behind");
+}
+
 /// A copy that the library does not know, of audio that it knows twice.
 #[test]
 fn a_file_that_is_named_is_written_and_no_other() {

@@ -120,7 +120,7 @@ fn verify_finds_and_repair_mends() {
     fs::write(&file, &bytes).unwrap();
     fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
     wrong("files", "1 damaged on the disk", true);
-    // One that changed openly is for add to find, one that is gone is no damage.
+    // One that changed openly is for add to find, one that is gone is no damage, but not "ok" either.
     fs::File::options()
         .write(true)
         .open(&file)
@@ -128,10 +128,13 @@ fn verify_finds_and_repair_mends() {
         .set_modified(modified + std::time::Duration::from_secs(9))
         .unwrap();
     fs::remove_file(music.join("04.wav")).unwrap();
-    let table = text(&fine(&sandbox, &["verify", "--deep"]).stdout);
+    let output = sandbox.run(["verify", "--deep"]);
+    let table = text(&output.stdout);
+    assert_eq!(code(&output), 1, "{table}");
+    assert!(!text(&output.stderr).contains("voisin repair"), "{}", text(&output.stderr));
     assert!(
         table.contains("4 files read again")
-            && table.contains("1 not there")
+            && table.contains("1 track whose files are not there")
             && table.contains("1 changed since"),
         "{table}"
     );

@@ -41,11 +41,11 @@ pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
 /// the neighbours vote alone.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
     /// Files, `id:NUMBER`, or words that match artist and title
-    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "TRACK")]
+    #[arg(required_unless_present_any = ["all", "from_list"], conflicts_with_all = ["all", "from_list"], value_name = "TRACK")]
     pub(crate) tracks: Vec<std::ffi::OsString>,
     /// Every track of the library
     #[arg(long)]
@@ -75,7 +75,7 @@ pub(crate) struct ClassifyArgs {
 }
 
 /// Writing answers into files.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tags")]
 #[allow(clippy::struct_excessive_bools, reason = "four switches, each of its own")]
 pub(crate) struct WriteTagsArgs {
@@ -83,6 +83,10 @@ pub(crate) struct WriteTagsArgs {
     /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone
     #[arg(long)]
     pub(crate) write_tags: bool,
+    /// With --write-tags: write the genres of this table and ask nobody. Its columns are path and genre, or path and
+    /// suggested, as `voisin suspects --format csv` prints them: delete the lines that you do not accept
+    #[arg(long, value_name = "FILE.csv", requires = "write_tags", conflicts_with = "all", value_hint = ValueHint::FilePath)]
+    pub(crate) from_list: Option<PathBuf>,
     /// With --write-tags: show what would change, and change nothing
     #[arg(long, short = 'n', requires = "write_tags")]
     pub(crate) dry_run: bool,

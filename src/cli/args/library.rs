@@ -8,7 +8,8 @@ use super::{ListOutput, ReportFormat};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///
-/// Needs no network and under a minute. The library goes into a temporary folder unless --library says otherwise.
+/// Needs no network and under a minute. The library goes into a temporary folder unless --library names one; the variable
+/// VOISIN_LIBRARY and the config file are not asked, and a library that holds other tracks is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin demo")]
 pub(crate) struct DemoArgs {
@@ -25,7 +26,7 @@ pub(crate) struct DemoArgs {
 /// done is kept, and the next run goes on.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
@@ -37,6 +38,10 @@ pub(crate) struct AddArgs {
     /// Listen again to files that have not changed
     #[arg(long)]
     pub(crate) force: bool,
+    /// Take files that are gone from the folders named out of the library; nothing below a folder that is absent or empty, as
+    /// that of a disk that is not mounted
+    #[arg(long)]
+    pub(crate) remove_missing: bool,
     /// Only say what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,

@@ -1,5 +1,6 @@
 //! The command line as clap reads it: one structure per verb, each with an example.
 
+mod config;
 mod eval;
 mod eval_genre;
 mod explore;
@@ -12,6 +13,7 @@ mod search;
 mod train;
 #[cfg(feature = "train")]
 mod train_encoder;
+mod undo;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
@@ -40,6 +43,7 @@ pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 pub(crate) use train_encoder::{
     EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted,
 };
+pub(crate) use undo::UndoArgs;
 
 /// An option that takes one of `names`, as the type's own [`FromStr`] reads them.
 fn one_of<T>(names: impl IntoIterator<Item = impl Into<PossibleValue>>) -> impl TypedValueParser<Value = T>
@@ -72,15 +76,15 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Folder of the library [default: $`XDG_DATA_HOME/voisin`]
-    #[arg(long, global = true, env = "VOISIN_LIBRARY", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder of the library [variable: VOISIN_LIBRARY] [default: $`XDG_DATA_HOME/voisin`]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) library: Option<PathBuf>,
-    /// Model: a name from `voisin model list`, a manifest, or a weights file
-    #[arg(long, global = true, env = "VOISIN_MODEL", value_name = "MODEL")]
+    /// Model: a name from `voisin model list`, a manifest, or a weights file [variable: VOISIN_MODEL]
+    #[arg(long, global = true, value_name = "MODEL")]
     pub(crate) model: Option<String>,
-    /// Where the network runs: auto, cpu, cuda or cuda:N
-    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
-    pub(crate) device: DeviceChoice,
+    /// Where the network runs: auto, cpu, cuda or cuda:N [variable: VOISIN_DEVICE] [default: auto]
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
     /// At most this many threads, everywhere [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
@@ -115,6 +119,7 @@ pub(crate) enum Command {
     Classify(ClassifyArgs),
     Genres(GenresArgs),
     Labels(LabelsArgs),
+    Undo(UndoArgs),
     Suspects(SuspectsArgs),
     Train(TrainArgs),
     Eval(EvalArgs),
@@ -135,6 +140,7 @@ pub(crate) enum Command {
     Export(ExportArgs),
     Bench(BenchArgs),
     Model(ModelArgs),
+    Config(ConfigArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
     #[command(hide = true)]

@@ -1,12 +1,13 @@
 //! `voisin add`.
 
 use std::io::Read as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 
 use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
-use crate::cli::add_files::{RunOptions, add_files};
+use crate::cli::add_files::{Folders, RunOptions, add_folders};
 use crate::cli::args::{AddArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::engine::WindowPlan;
@@ -14,6 +15,7 @@ use crate::library::{OpenMode, scan};
 
 pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     let mut paths = Vec::new();
+    let named: Vec<PathBuf> = args.paths.iter().filter(|path| path.as_os_str() != "-").cloned().collect();
     for path in args.paths {
         if path.as_os_str() == "-" {
             let mut list = Vec::new();
@@ -55,7 +57,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         }
     }
     let options = RunOptions { force: args.force, retry: false, dry_run: args.dry_run, format: args.format };
-    let ending = add_files(context, &mut engine, &found.files, options)?;
+    let folders = Folders { named: &named, remove_missing: args.remove_missing };
+    let ending = add_folders(context, &mut engine, &found.files, folders, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);
     }

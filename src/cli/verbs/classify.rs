@@ -12,12 +12,17 @@ use crate::cli::seeds::seeds;
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Labelled, Seed,
 };
-use crate::library::{Library, LibraryError};
+use crate::library::{Library, LibraryError, OpenMode};
 
 /// How often answers must be right that are written into files, where nobody says.
 const WRITTEN_PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    if let Some(list) = &args.write.from_list {
+        let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
+        let failed = write_tags::run(context, &mut library, write_tags::wishes_of_list(list)?, args)?;
+        return Ok(if failed > 0 { Ending::Partial } else { Ending::Fine });
+    }
     let mut engine = open(context, args)?;
     let options = ClassifyOptions {
         labels: args.labels.label_from.clone(),
@@ -47,8 +52,11 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         (Classifier::Labelled(_), None) => Vec::new(),
     };
     let nobody = answers.iter().any(|answer| answer.best().is_none());
-    match &engine {
-        Some(engine) if args.write.write_tags => failed += write_tags::run(context, engine, &answers, args)?,
+    match &mut engine {
+        Some(engine) if args.write.write_tags => {
+            let wishes = write_tags::wishes(engine, &answers)?;
+            failed += write_tags::run(context, engine.library_mut(), wishes, args)?;
+        }
         _ => answers::print(&answers, args.all, args.format)?,
     }
     Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })

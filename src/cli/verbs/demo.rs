@@ -17,7 +17,7 @@ use crate::cli::render::{self, count};
 use crate::cli::seeds::seeds;
 use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, LabelSource, SimilarOptions};
 use crate::genre::KinshipOptions;
-use crate::library::{OpenMode, scan};
+use crate::library::{OpenMode, scan, stored_path};
 
 /// Labelled neighbours that vote, and how many of them are shown.
 const VOTERS: usize = 15;
@@ -53,6 +53,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         data.join("ATTRIBUTION.md").display()
     ))?;
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
+    refuse_other_tracks(&engine, &data)?;
     let run = RunOptions { force: false, retry: false, dry_run: false, format: ReportFormat::Table };
     let ending = add_files(context, &mut engine, &library, run)?;
     if ending != Ending::Fine {
@@ -98,6 +99,24 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         say(&format!("  {command:<42} {what}"))?;
     }
     Ok(if unanswered { Ending::Partial } else { Ending::Fine })
+}
+
+/// Nobody's own library is filled with demo music.
+fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
+    let music = stored_path(&data.join("library"));
+    let mut others = 0;
+    engine.library().for_each_track(|track| {
+        others += u64::from(!track.path.starts_with(&music));
+        Ok(())
+    })?;
+    if others > 0 {
+        bail!(
+            "the library in {} holds {} of your own: expected a new folder for the demo, or no --library at all",
+            engine.library().dir().display(),
+            count(others, "track")
+        );
+    }
+    Ok(())
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::Ending;
@@ -10,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::graph::duplicate_groups;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::engine::{Collection, Engine, FileListener};
+use crate::engine::{Collection, Engine, FileListener, ListenEvent};
 use crate::explore::TrackMeta;
 use crate::explore::duplicates::{DuplicateGroup, DuplicatePair, Listener};
 use crate::library::StoredFile;
@@ -53,20 +54,31 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let mut engine = context.open_engine()?;
     let collection = engine.collection()?;
     let console = context.console;
-    let listener = FileListener::new(move |pairs, unheard| {
-        // A few take no time.
-        if pairs > 100 {
-            console.note(&format!("listening to {} in doubt", count(pairs as u64, "pair")));
+    let bar = ProgressBar::hidden();
+    let shown = bar.clone();
+    let listener = FileListener::new(engine.library(), move |event| match event {
+        ListenEvent::Begin { pairs, unheard } => {
+            if console.shows_progress_bar() && pairs > 0 {
+                shown.set_length(pairs as u64);
+                shown.set_style(bar_style());
+                shown.set_draw_target(ProgressDrawTarget::stderr());
+                shown.set_message("pairs in doubt, listened to");
+            } else if pairs > 100 {
+                // A few take no time.
+                console.note(&format!("listening to {} in doubt", count(pairs as u64, "pair")));
+            }
+            if unheard > 0 {
+                console.note(&format!(
+                    "{} less like each other: stored vectors decide alone",
+                    count(unheard as u64, "pair")
+                ));
+            }
         }
-        if unheard > 0 {
-            console.note(&format!(
-                "{} less like each other: stored vectors decide alone",
-                count(unheard as u64, "pair")
-            ));
-        }
-    });
+        ListenEvent::Heard => shown.inc(1),
+    })?;
     let listener = (!args.rough).then_some(&listener as &dyn Listener);
     let similar = duplicate_groups(&mut engine, &collection, listener)?;
+    bar.finish_and_clear();
     let groups = with_exact_copies(&engine, &collection, similar)?;
     match args.format {
         TableFormat::Json => render::print_json(&groups)?,
@@ -105,6 +117,11 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         }
     }
     Ok(if groups.is_empty() { Ending::Partial } else { Ending::Fine })
+}
+
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {pos}/{len}  {eta} left  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Adds the files that hold the very same audio, which the library keeps as one track; most bytes to be won first.

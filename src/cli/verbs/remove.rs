@@ -1,12 +1,16 @@
 //! `voisin remove`.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Ending;
 use crate::cli::args::RemoveArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
+use crate::engine::Engine;
 use crate::library::{OpenMode, stored_path};
+
+const NOTHING: &str = "nothing to remove: no file of the library is there";
 
 pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
@@ -28,18 +32,13 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             ));
         }
         if args.dry_run {
-            render::print_paths(missing.iter().map(|missing| missing.file.record.path.as_path()), false)?;
-            return Ok(if missing.is_empty() { Ending::Partial } else { Ending::Fine });
+            let gone: HashSet<&Path> = missing.iter().map(|file| file.file.record.path.as_path()).collect();
+            return would_remove(context, &engine, |path| gone.contains(path));
         }
         engine.library_mut().remove_missing(&missing)?
     } else {
         if args.dry_run {
-            let tracks = engine.library().tracks()?;
-            let files = tracks.iter().flat_map(|track| &track.files).map(|file| file.record.path.as_path());
-            let below: Vec<_> =
-                files.filter(|file| paths.iter().any(|path| file.starts_with(path))).collect();
-            render::print_paths(below.iter().copied(), false)?;
-            return Ok(if below.is_empty() { Ending::Partial } else { Ending::Fine });
+            return would_remove(context, &engine, |file| paths.iter().any(|path| file.starts_with(path)));
         }
         engine.library_mut().remove_paths(&paths)?
     };
@@ -48,10 +47,27 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     }
     let nothing = removed.files == 0 && removed.failures == 0;
     if nothing {
-        context.console.note("nothing to remove: no file of the library is there");
+        context.console.note(NOTHING);
     } else {
         let text = format!("removed {} and {}", count(removed.files, "file"), count(removed.tracks, "track"));
         render::print_line(&text)?;
     }
     Ok(if nothing { Ending::Partial } else { Ending::Fine })
+}
+
+/// Lists the files that would go, and counts the tracks that would go with their last file.
+fn would_remove(context: &Context, engine: &Engine, goes: impl Fn(&Path) -> bool) -> anyhow::Result<Ending> {
+    let tracks = engine.library().tracks()?;
+    let files = tracks.iter().flat_map(|track| &track.files).map(|file| file.record.path.as_path());
+    let files: Vec<&Path> = files.filter(|path| goes(path)).collect();
+    if files.is_empty() {
+        context.console.note(NOTHING);
+        return Ok(Ending::Partial);
+    }
+    let whole = |files: &[crate::library::StoredFile]| files.iter().all(|file| goes(&file.record.path));
+    let whole = tracks.iter().filter(|track| !track.files.is_empty() && whole(&track.files)).count();
+    render::print_paths(files.iter().copied(), false)?;
+    let text = format!("{} and {}", count(files.len() as u64, "file"), count(whole as u64, "track"));
+    context.console.note(&format!("would remove {text}"));
+    Ok(Ending::Fine)
 }

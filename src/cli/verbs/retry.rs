@@ -16,6 +16,10 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
     let wanted = |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
     let failures: Vec<_> =
         engine.library().failures()?.into_iter().filter(|failure| wanted(&failure.path)).collect();
+    if failures.is_empty() && !args.paths.is_empty() {
+        context.console.note("nothing to retry: no failed file is there (\"voisin failed\" lists them)");
+        return Ok(Ending::Partial);
+    }
     let mut files = Vec::new();
     let mut gone = Vec::new();
     for failure in failures {

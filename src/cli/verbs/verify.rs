@@ -16,6 +16,8 @@ use crate::track::TrackId;
 
 /// How far a component of the index may be from the database's: it keeps 16 bits.
 const INDEX_PRECISION: f32 = 1e-3;
+/// The row of files that are not there: nothing that a repair can mend.
+const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
 
@@ -40,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
         context.console.note(&format!("{tracks} to be listened to again by the next add"));
     }
     let wrong = rows.iter().any(|(_, fine, _)| !fine);
-    if wrong {
+    if rows.iter().any(|(name, fine, _)| !fine && *name != GONE) {
         context.console.note("run \"voisin repair\"");
     }
     Ok(if wrong { Ending::Partial } else { Ending::Fine })
@@ -185,18 +187,18 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> 
         }
     }
     let mut text = format!("{} read again and as they were", count(same, "file"));
-    for (n, what) in
-        [(missing, "not there (voisin remove --missing)"), (changed, "changed since (voisin add)")]
-    {
-        if n > 0 {
-            text += &format!(", {n} {what}");
-        }
+    if changed > 0 {
+        text += &format!(", {changed} changed since (voisin add)");
     }
     if let Some((path, reason)) = damaged.first() {
         let path = path.display();
         text += &format!(", {} damaged on the disk, the first {path}: {reason}", damaged.len());
     }
     let mut rows = vec![("files", damaged.is_empty(), text)];
+    if missing > 0 {
+        let text = format!("{} whose files are not there (voisin remove --missing)", count(missing, "track"));
+        rows.push((GONE, false, text));
+    }
 
     let same: Vec<(&Track, &PathBuf)> = tracks
         .iter()

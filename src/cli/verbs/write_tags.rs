@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::audio::AudioError;
@@ -13,7 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::{Engine, GenreAnswer};
-use crate::library::{JournalKind, OpenMode};
+use crate::library::{JournalKind, Library, OpenMode, WrittenTags, stored_path};
 
 /// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
 #[derive(Serialize)]
@@ -50,11 +51,66 @@ impl Outcome {
     }
 }
 
-/// Writes each answer into the file that was named, or into every file of the track that was; returns how many failed.
+/// What a file is to be labelled with.
+pub(crate) struct Wish {
+    path: PathBuf,
+    /// None: unknown.
+    genres: Vec<String>,
+    reason: String,
+}
+
+/// What answers say: each for the file that was named, and no other; where a track was named by number or words (or
+/// `--all`), for all its files.
+pub(crate) fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result<Vec<Wish>> {
+    let mut wishes = Vec::new();
+    for answer in answers {
+        let paths = match answer.track {
+            Some(track) if !answer.is_named_file => {
+                engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect()
+            }
+            _ => vec![answer.path.clone()],
+        };
+        let genres: Vec<String> = answer.genre().map(|genre| genre.name().to_owned()).into_iter().collect();
+        let wish = |path| Wish { path, genres: genres.clone(), reason: answer.summary() };
+        wishes.extend(paths.into_iter().map(wish));
+    }
+    Ok(wishes)
+}
+
+/// What a table says: the columns path and genre, or suggested where there is no genre.
+pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<Wish>> {
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(list)
+        .with_context(|| format!("cannot read {}", list.display()))?;
+    let header = reader.headers()?.clone();
+    let find = |name: &str| header.iter().position(|column| column.eq_ignore_ascii_case(name));
+    let (Some(path), Some(genre)) = (find("path"), find("genre").or_else(|| find("suggested"))) else {
+        let found = header.iter().collect::<Vec<_>>().join(",");
+        anyhow::bail!(
+            "{}: expected the columns path and genre (or suggested), found {found}",
+            list.display()
+        );
+    };
+    let mut wishes = Vec::new();
+    for record in reader.records() {
+        let record = record.with_context(|| format!("cannot read {}", list.display()))?;
+        let cell = |at: usize| record.get(at).unwrap_or_default();
+        let genres = cell(genre).split(';').map(str::trim).filter(|genre| !genre.is_empty());
+        wishes.push(Wish {
+            path: PathBuf::from(cell(path)),
+            genres: genres.map(str::to_owned).collect(),
+            reason: format!("as {} says", list.display()),
+        });
+    }
+    Ok(wishes)
+}
+
+/// Writes into files what they are to be labelled with, and remembers what was there; returns how many failed.
 pub(crate) fn run(
     context: &Context,
-    engine: &Engine,
-    answers: &[GenreAnswer],
+    library: &mut Library,
+    wishes: Vec<Wish>,
     args: &ClassifyArgs,
 ) -> anyhow::Result<u64> {
     let stop = context.stop_on_ctrl_c()?;
@@ -63,10 +119,16 @@ pub(crate) fn run(
         keep_mtime: args.write.keep_times,
         dry_run: args.write.dry_run,
     };
-    let library = engine.library();
-    if !options.dry_run && library.mode() != OpenMode::ReadOnly {
+    if !options.dry_run {
+        if library.mode() == OpenMode::ReadOnly {
+            anyhow::bail!(
+                "the library in {} cannot be written, and it is there that the genres of before are kept for \"voisin undo\"",
+                library.dir().display()
+            );
+        }
         library.remove_leftovers();
     }
+    let run = library.tag_runs()?.first().map_or(1, |last| last.run + 1);
     let journal = if options.dry_run { None } else { library.journal(JournalKind::Writing) };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
@@ -74,20 +136,16 @@ pub(crate) fn run(
         }
     };
     let mut done: Vec<FileJson> = Vec::new();
-    'answers: for answer in answers {
-        for path in files(engine, answer)? {
-            if stop.load(Ordering::Relaxed) {
-                context
-                    .console
-                    .warn("interrupted: the files named so far are done, the others are as they were");
-                break 'answers;
-            }
-            let file = one(&path, answer, options, &mut note);
-            if args.format == TableFormat::Table {
-                show(&file)?;
-            }
-            done.push(file);
+    for wish in &wishes {
+        if stop.load(Ordering::Relaxed) {
+            context.console.warn("interrupted: the files named so far are done, the others are as they were");
+            break;
         }
+        let file = one(library, run, wish, options, &mut note)?;
+        if args.format == TableFormat::Table {
+            show(&file)?;
+        }
+        done.push(file);
     }
     match args.format {
         TableFormat::Table => {}
@@ -124,28 +182,25 @@ pub(crate) fn run(
     }
     context.console.note(&parts.join(", "));
     if of(Outcome::Written) > 0 {
+        context.console.note(&format!("\"voisin undo {run}\" takes this back"));
         context.console.note("run \"voisin add\" on their folders, and the library knows the new tags");
     }
     Ok(of(Outcome::Failed))
 }
 
-/// The file that was named, and no other; where a track was named by number or words (or `--all`), all its files.
-fn files(engine: &Engine, answer: &GenreAnswer) -> anyhow::Result<Vec<PathBuf>> {
-    match answer.track {
-        Some(track) if !answer.is_named_file => {
-            Ok(engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect())
-        }
-        _ => Ok(vec![answer.path.clone()]),
-    }
-}
-
-fn one(path: &Path, answer: &GenreAnswer, options: WriteOptions, note: &mut dyn FnMut(&Path)) -> FileJson {
+fn one(
+    library: &mut Library,
+    run: i64,
+    wish: &Wish,
+    options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
+) -> anyhow::Result<FileJson> {
     let mut file = FileJson {
-        path: lossy(path),
+        path: lossy(&wish.path),
         outcome: Outcome::Unknown,
         before: Vec::new(),
         after: Vec::new(),
-        reason: answer.summary(),
+        reason: wish.reason.clone(),
     };
     let failed = |mut file: FileJson, error: AudioError| {
         file.outcome = Outcome::Failed;
@@ -153,23 +208,39 @@ fn one(path: &Path, answer: &GenreAnswer, options: WriteOptions, note: &mut dyn 
         file.reason = with_causes(&error);
         file
     };
-    match read_tags(path) {
+    match read_tags(&wish.path) {
         Ok(tags) => file.before = tags.genres,
-        Err(error) => return failed(file, error),
+        Err(error) => return Ok(failed(file, error)),
     }
     file.after.clone_from(&file.before);
-    let Some(genre) = answer.genre() else { return file };
-    let genres = [genre.name().to_owned()];
-    match write_genres_noting(path, &genres, options, note) {
+    if wish.genres.is_empty() {
+        return Ok(file);
+    }
+    let writes =
+        !options.dry_run && file.before != wish.genres && (file.before.is_empty() || options.overwrite);
+    let record = WrittenTags {
+        path: stored_path(&wish.path),
+        before: file.before.clone(),
+        after: wish.genres.clone(),
+    };
+    // Noted first: whatever happens then, what was there before is known.
+    if writes {
+        library.record_written(run, &record)?;
+    }
+    let outcome = write_genres_noting(&wish.path, &wish.genres, options, note);
+    if writes && !matches!(outcome, Ok(WriteOutcome::Written)) {
+        library.forget_written(run, &record.path)?;
+    }
+    match outcome {
         Ok(WriteOutcome::Written) => {
             file.outcome = if options.dry_run { Outcome::WouldWrite } else { Outcome::Written };
-            file.after = genres.to_vec();
+            file.after.clone_from(&wish.genres);
         }
         Ok(WriteOutcome::Unchanged) => file.outcome = Outcome::Unchanged,
         Ok(WriteOutcome::KeptExisting(_)) => file.outcome = Outcome::Kept,
-        Err(error) => return failed(file, error),
+        Err(error) => return Ok(failed(file, error)),
     }
-    file
+    Ok(file)
 }
 
 /// A change as a diff; nothing for a file that stays as it is.

@@ -1,0 +1,133 @@
+//! What holds for every command: an option, else a variable of the environment, else the config file, else a default.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use super::args::Global;
+use crate::base::directories;
+use crate::encoder::DeviceChoice;
+use crate::library::default_dir;
+
+/// Name of the config file in voisin's config folder.
+const FILE: &str = "config.toml";
+
+/// Who said what a setting is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// An option of the command line.
+    Option,
+    /// A variable of the environment.
+    Environment,
+    /// The config file.
+    File,
+    /// Nobody.
+    Default,
+}
+
+/// A setting, and who said so.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
+}
+
+impl<T> Setting<T> {
+    /// The first that says something, else the default.
+    fn first(
+        option: Option<T>,
+        environment: Option<T>,
+        file: Option<T>,
+        default: impl FnOnce() -> T,
+    ) -> Self {
+        let given = [(option, Origin::Option), (environment, Origin::Environment), (file, Origin::File)];
+        let given = given.into_iter().find_map(|(value, origin)| Some(Self { value: value?, origin }));
+        given.unwrap_or_else(|| Self { value: default(), origin: Origin::Default })
+    }
+}
+
+/// What the config file may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    library: Option<PathBuf>,
+    model: Option<String>,
+    device: Option<String>,
+}
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) library: Setting<PathBuf>,
+    /// `None`: the library's own, else the model that comes with voisin.
+    pub(crate) model: Setting<Option<String>>,
+    pub(crate) device: Setting<DeviceChoice>,
+    /// Where the config file is, or would be; `None` without a home.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads environment and config file.
+    pub(crate) fn read(global: &Global) -> anyhow::Result<Self> {
+        let file = directories::config().map(|folder| folder.join(FILE));
+        let said = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let folder = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let model = Setting::first(
+            global.model.clone(),
+            variable("VOISIN_MODEL").map(|text| text.to_string_lossy().into_owned()),
+            said.model,
+            String::new,
+        );
+        let device = |text: &str, place: &str| -> anyhow::Result<DeviceChoice> {
+            DeviceChoice::from_str(text).with_context(|| place.to_owned())
+        };
+        Ok(Self {
+            library: Setting::first(
+                global.library.clone().filter(|dir| !dir.as_os_str().is_empty()),
+                variable("VOISIN_LIBRARY"),
+                said.library.map(|dir| folder.join(at_home(dir))),
+                default_dir,
+            ),
+            model: Setting { value: Some(model.value).filter(|name| !name.is_empty()), origin: model.origin },
+            device: Setting::first(
+                global.device,
+                variable("VOISIN_DEVICE")
+                    .map(|text| device(&text.to_string_lossy(), "VOISIN_DEVICE"))
+                    .transpose()?,
+                said.device.map(|text| device(&text, &folder.join(FILE).to_string_lossy())).transpose()?,
+                || DeviceChoice::Auto,
+            ),
+            file,
+        })
+    }
+}
+
+/// A variable of the environment; an empty one counts as not set.
+fn variable(name: &str) -> Option<PathBuf> {
+    directories::from_variable(name)
+}
+
+/// What the config file says; nothing where there is none.
+fn read_file(path: &Path) -> anyhow::Result<ConfigFile> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ConfigFile::default()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        anyhow::anyhow!("{}, line {line}: {}", path.display(), error.message())
+    })
+}
+
+/// `~/Music` in the user's home.
+fn at_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), directories::home()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
+}

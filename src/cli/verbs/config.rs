@@ -1,0 +1,63 @@
+//! `voisin config`.
+
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{ConfigArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::track::lossy;
+use crate::cli::render::{self, Align, Table};
+use crate::cli::settings::Origin;
+
+/// The documented JSON of `config`.
+#[derive(Serialize)]
+struct ConfigJson {
+    /// The config file; null without a home.
+    file: Option<String>,
+    /// Whether it is there.
+    exists: bool,
+    settings: Vec<SettingJson>,
+}
+
+#[derive(Serialize)]
+struct SettingJson {
+    name: &'static str,
+    /// null: the library's own model, else the one that comes with voisin.
+    value: Option<String>,
+    /// An option, a variable, `config.toml` or `default`.
+    from: String,
+}
+
+pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending> {
+    let settings = &context.settings;
+    let from = |origin: Origin, name: &str| match origin {
+        Origin::Option => format!("--{name}"),
+        Origin::Environment => format!("VOISIN_{}", name.to_uppercase()),
+        Origin::File => "config.toml".to_owned(),
+        Origin::Default => "default".to_owned(),
+    };
+    let one = |name, value, origin| SettingJson { name, value, from: from(origin, name) };
+    let json = ConfigJson {
+        file: settings.file.as_deref().map(lossy),
+        exists: settings.file.as_deref().is_some_and(std::path::Path::is_file),
+        settings: vec![
+            one("library", Some(lossy(&settings.library.value)), settings.library.origin),
+            one("model", settings.model.value.clone(), settings.model.origin),
+            one("device", Some(settings.device.value.to_string()), settings.device.origin),
+        ],
+    };
+    if args.format == ReportFormat::Json {
+        render::print_json(&json)?;
+        return Ok(Ending::Fine);
+    }
+    let mut table = Table::new(&[("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)]);
+    for setting in json.settings {
+        let value = setting.value.unwrap_or_else(|| "the library's own".to_owned());
+        table.row([setting.name.to_owned(), value, setting.from]);
+    }
+    table.print()?;
+    if let Some(file) = json.file {
+        context.console.note(&format!("{file}{}", if json.exists { "" } else { " (there is none)" }));
+    }
+    Ok(Ending::Fine)
+}

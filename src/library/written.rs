@@ -1,0 +1,83 @@
+//! Genres that voisin wrote into files, with those that were there before, so that a run can be taken back.
+
+use std::path::{Path, PathBuf};
+
+use super::{Library, Result, now, paths};
+
+/// What was written into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenTags {
+    /// The file.
+    pub path: PathBuf,
+    /// Its genres before.
+    pub before: Vec<String>,
+    /// Those that were written.
+    pub after: Vec<String>,
+}
+
+/// A run that wrote into files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagRun {
+    /// Its number.
+    pub run: i64,
+    /// When it began, in seconds since 1970 UTC.
+    pub at: i64,
+    /// Files that can be taken back.
+    pub files: u64,
+}
+
+impl Library {
+    /// Runs of which something can be taken back, the last one first.
+    pub fn tag_runs(&self) -> Result<Vec<TagRun>> {
+        let sql = "SELECT run, min(written_at), count(*) FROM written_tags GROUP BY run ORDER BY run DESC";
+        let runs = self.connection.prepare(sql).and_then(|mut statement| {
+            let run = |row: &rusqlite::Row<'_>| {
+                Ok(TagRun { run: row.get(0)?, at: row.get(1)?, files: row.get::<_, i64>(2)? as u64 })
+            };
+            statement.query_map([], run)?.collect()
+        });
+        self.sql(runs)
+    }
+
+    /// What a run wrote, by path.
+    pub fn written_tags(&self, run: i64) -> Result<Vec<WrittenTags>> {
+        let sql = "SELECT path, before, after FROM written_tags WHERE run = ?1 ORDER BY path";
+        let written = self.connection.prepare(sql).and_then(|mut statement| {
+            let list = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<Vec<String>> {
+                serde_json::from_str(row.get_ref(at)?.as_str()?).map_err(|error| {
+                    rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
+                })
+            };
+            let one = |row: &rusqlite::Row<'_>| {
+                let path = paths::from_bytes(row.get_ref(0)?.as_blob()?);
+                Ok(WrittenTags { path, before: list(row, 1)?, after: list(row, 2)? })
+            };
+            statement.query_map([run], one)?.collect()
+        });
+        self.sql(written)
+    }
+
+    /// Notes what is about to be written into a file.
+    pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
+        let path = paths::to_bytes(&written.path)?;
+        let list = |genres: &[String]| serde_json::json!(genres).to_string();
+        self.write(|tx, _| {
+            tx.prepare_cached(
+                "INSERT INTO written_tags (run, path, before, after, written_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (run, path) DO UPDATE SET after = excluded.after",
+            )?
+            .execute((run, path, list(&written.before), list(&written.after), now()))
+            .map(drop)
+        })
+    }
+
+    /// Forgets what was written into a file: it was not, or it was taken back.
+    pub fn forget_written(&mut self, run: i64, path: &Path) -> Result<()> {
+        let path = paths::to_bytes(path)?;
+        self.write(|tx, _| {
+            tx.prepare_cached("DELETE FROM written_tags WHERE run = ?1 AND path = ?2")?
+                .execute((run, path))
+                .map(drop)
+        })
+    }
+}
