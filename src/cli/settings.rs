@@ -1,10 +1,9 @@
 //! What holds for every command: an option, else a variable of the environment, else the config file, else a default.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::args::Global;

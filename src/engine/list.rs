@@ -26,7 +26,7 @@ pub struct TrackQuery {
 /// A page of tracks.
 #[derive(Debug, Clone, Default)]
 pub struct TrackPage {
-    /// The tracks, in order.
+    /// The tracks, in order; their genres are those of the library's label source.
     pub tracks: Vec<Track>,
     /// What was measured of them, as far as it was.
     pub descriptors: HashMap<TrackId, Descriptors>,
@@ -67,11 +67,11 @@ impl Engine {
         let limit = query.limit.unwrap_or(usize::MAX);
         let next = if ids.len() > limit { limit.checked_sub(1).map(|last| ids[last]) } else { None };
         ids.truncate(limit);
-        Ok(TrackPage {
-            tracks: library.tracks_by_id(&ids)?,
-            descriptors: library.descriptors(&ids)?,
-            total,
-            next,
-        })
+        let mut tracks = library.tracks_by_id(&ids)?;
+        let genres = self.genres_of(&tracks)?;
+        for (track, own) in tracks.iter_mut().zip(genres) {
+            track.tags.genres = own.iter().map(ToString::to_string).collect();
+        }
+        Ok(TrackPage { tracks, descriptors: library.descriptors(&ids)?, total, next })
     }
 }

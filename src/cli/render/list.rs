@@ -360,7 +360,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
             format!("{:.3}", found.similarity),
             found.track.main_artist().unwrap_or_default().to_owned(),
             title(&found.track),
-            found.track.tags.genres.join(", "),
+            found.genres.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         ]);
     }
     table.print()
