@@ -28,6 +28,7 @@ pub(crate) struct DemoArgs {
 #[command(
     after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
+#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]

@@ -158,6 +158,16 @@ pub(crate) fn grouped(n: u64) -> String {
     text
 }
 
+/// How long ago a time in seconds since 1970 UTC is: `today`, `3 days ago`.
+pub(crate) fn age(at: u64) -> String {
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(at, |now| now.as_secs());
+    match now.saturating_sub(at) / 86_400 {
+        0 => "today".to_owned(),
+        days => format!("{} ago", count(days, "day")),
+    }
+}
+
 /// Writes a result to a file that the user named.
 pub(crate) fn write_file(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
     use anyhow::Context as _;

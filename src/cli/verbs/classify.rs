@@ -20,7 +20,7 @@ const WRITTEN_PRECISION: f32 = 0.9;
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     if let Some(list) = &args.write.from_list {
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
-        let failed = write_tags::run(context, &mut library, write_tags::wishes_of_list(list)?, args)?;
+        let failed = write_tags::run(context, &mut library, &write_tags::wishes_of_list(list)?, args)?;
         return Ok(if failed > 0 { Ending::Partial } else { Ending::Fine });
     }
     let mut engine = open(context, args)?;
@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     match &mut engine {
         Some(engine) if args.write.write_tags => {
             let wishes = write_tags::wishes(engine, &answers)?;
-            failed += write_tags::run(context, engine.library_mut(), wishes, args)?;
+            failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
         }
         _ => answers::print(&answers, args.all, args.format)?,
     }

@@ -115,17 +115,6 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
     }
 }
 
-/// `today`, `3 days ago`.
-fn age(trained_at: u64) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(trained_at, |now| now.as_secs());
-    match now.saturating_sub(trained_at) / 86_400 {
-        0 => "today".to_owned(),
-        days => format!("{} ago", count(days, "day")),
-    }
-}
-
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let status = engine.library().status()?;
@@ -192,7 +181,7 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
             Some(problem) if head.tracks == 0 => problem.clone(),
             _ => format!(
                 "trained {} on {} of {}, labels from {} ({:.1} % right on artists left out)",
-                age(head.trained_at),
+                render::age(head.trained_at),
                 count(head.tracks as u64, "track"),
                 count(head.genres as u64, "genre"),
                 head.labels,

@@ -118,22 +118,12 @@ fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
         ReportFormat::Json => render::print_json(&runs)?,
         ReportFormat::Table => {
             for one in runs {
-                let at = age(one.at);
+                let at = render::age(u64::try_from(one.at).unwrap_or(0));
                 render::print_line(&format!("{}: {} written {at}", one.run, count(one.files, "file")))?;
             }
         }
     }
     Ok(if runs.is_empty() { Ending::Partial } else { Ending::Fine })
-}
-
-/// `today`, `3 days ago`.
-fn age(at: i64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(at, |now| now.as_secs() as i64);
-    match (now - at).max(0) / 86_400 {
-        0 => "today".to_owned(),
-        days => format!("{} ago", count(days as u64, "day")),
-    }
 }
 
 /// Gives a file the genres that it had, if it has those that were written.

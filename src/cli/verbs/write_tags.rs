@@ -110,7 +110,7 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<Wish>> {
 pub(crate) fn run(
     context: &Context,
     library: &mut Library,
-    wishes: Vec<Wish>,
+    wishes: &[Wish],
     args: &ClassifyArgs,
 ) -> anyhow::Result<u64> {
     let stop = context.stop_on_ctrl_c()?;
@@ -136,7 +136,7 @@ pub(crate) fn run(
         }
     };
     let mut done: Vec<FileJson> = Vec::new();
-    for wish in &wishes {
+    for wish in wishes {
         if stop.load(Ordering::Relaxed) {
             context.console.warn("interrupted: the files named so far are done, the others are as they were");
             break;
