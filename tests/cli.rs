@@ -303,7 +303,7 @@ fn mistakes_are_told_plainly() {
     for (arguments, expected_code, words) in [
         (vec!["similar", "anything"], 2, "voisin add"),
         (vec!["add", "/no/such/folder"], 1, "/no/such/folder"),
-        (vec!["similar"], 2, "Usage"),
+        (vec!["similar"], 2, "expected <TRACK>"),
         (vec!["add", ".", "--windows", "0"], 2, "1 to 100000"),
         (vec!["--device", "abacus", "status"], 2, "abacus"),
         (vec!["--device", "cuda", "model", "check"], 2, "cuda"),

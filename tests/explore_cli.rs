@@ -109,7 +109,7 @@ fn a_passage_finds_itself_and_its_like() {
     assert!(wrong(&["--from", "1:05"]).contains("--to"));
     assert!(wrong(&["--from", "9:00", "--to", "9:10"]).contains("inside the track"));
     assert!(wrong(&["--from", "30", "--to", "20"]).contains("behind its start"));
-    assert!(wrong(&["--from", "1:75", "--to", "2:00"]).contains("expected a place such as 1:05"));
+    assert!(wrong(&["--from", "1:75", "--to", "2:00"]).contains("expected a time such as 90"));
     assert!(wrong(&["id:1", "--from", "1", "--to", "9"]).contains("one seed, found 2"));
 }
 
@@ -345,7 +345,8 @@ fn playlists_from_all_kinds_of_seeds() {
     let capped = list(&["--genre", "metal", "--tracks", "12", "--max-per-artist", "1"]);
     assert!(capped.iter().filter(|name| name.starts_with("muldjord")).count() <= 1, "{capped:?}");
     assert_eq!(list(&["--genre", "techno", "--length", "70s"]).len(), 5, "70 s in excerpts of 14 s");
-    let shuffled = |seed: &str| list(&["--genre", "techno", "--tracks", "8", "--shuffle", seed]);
+    let shuffled =
+        |seed: &str| list(&["--genre", "techno", "--tracks", "8", "--shuffle", "--random-seed", seed]);
     assert_eq!(shuffled("1"), shuffled("1"));
     assert_ne!(shuffled("1"), shuffled("2"));
     let plain = list(&["--seed", "chaos god", "--tracks", "6"]);
@@ -362,10 +363,12 @@ fn playlists_from_all_kinds_of_seeds() {
     assert_eq!(xspf.matches("<location>file:///").count(), 4, "{xspf}");
     let jspf = json(sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf"]));
     assert_eq!(jspf["playlist"]["track"].as_array().unwrap().len(), 4);
-    assert!(refused(&sandbox.run(["playlist"])).contains("no seed"));
+    assert!(refused(&sandbox.run(["playlist"])).contains("expected a seed"));
     let wrong = |arguments: &[&str]| refused(&sandbox.run(["playlist"].iter().chain(arguments)));
     assert!(wrong(&["--genre", "polka"]).contains("no track of genre \"polka\""));
-    assert!(wrong(&["--cluster", "99"]).contains("there is no cluster 99"));
+    let nobody = sandbox.run(["playlist", "--cluster", "99"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody.stderr).contains("no cluster 99"));
     assert!(wrong(&["--seed", "nebula", "--min-similarity", "7"]).contains("expected -1 to 1"));
     assert!(wrong(&["--seed", "nebula", "--diversity", "3"]).contains("expected 0 to 1"));
 }
@@ -374,7 +377,7 @@ fn playlists_from_all_kinds_of_seeds() {
 fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
     let (sandbox, music) = library(&["metal", "ambient"]);
     let nothing = sandbox.run(["duplicates"]);
-    assert_eq!(nothing.status.code(), Some(1), "no false pair: {}", text(&nothing.stdout));
+    assert!(fine(&nothing).starts_with("0 groups"), "no false pair: {}", text(&nothing.stdout));
     let samples = decoded(&music.join("metal/muldjord-chaos-god.mp3"));
     // Softer, with silence in front, and the very same audio under another name.
     let late: Vec<f32> = std::iter::repeat_n(0.0, 11_025).chain(samples.iter().map(|x| x / 2.0)).collect();
@@ -399,7 +402,9 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
     assert_eq!(csv.iter().filter(|row| row["keep"] == "yes").count(), 2);
     assert_eq!(csv.len(), 4);
     let table = fine(sandbox.run(["duplicates"]));
-    assert!(table.contains("better: ") && table.contains("the same audio") && table.contains("MB to be won"));
+    assert!(
+        table.contains("better: ") && table.contains("the same audio") && table.contains("MB could be freed")
+    );
     assert!(music.join("copy.ogg").exists() && music.join("late.wav").exists());
 }
 
@@ -421,7 +426,10 @@ fn what_vectors_leave_in_doubt_is_listened_to() {
     let copy = music.join("bad.wav");
     fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
     fine(sandbox.run([Path::new("add"), &music]));
-    assert_eq!(sandbox.run(["duplicates", "--rough"]).status.code(), Some(1), "vectors alone do not tell");
+    assert!(
+        fine(sandbox.run(["duplicates", "--rough"])).starts_with("0 groups"),
+        "vectors alone do not tell"
+    );
     let groups = json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
     let pair = &groups[0]["pairs"][0];
@@ -437,7 +445,7 @@ fn what_vectors_leave_in_doubt_is_listened_to() {
     fine(sandbox.run([Path::new("remove"), &copy]));
     fine(sandbox.run([Path::new("add"), &music]));
     fs::remove_file(&copy).unwrap();
-    assert_eq!(sandbox.run(["duplicates"]).status.code(), Some(1));
+    assert!(fine(sandbox.run(["duplicates"])).starts_with("0 groups"));
 }
 
 #[test]
@@ -465,7 +473,7 @@ fn what_does_not_belong_is_told_with_its_reason() {
     assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5), "{scores:?}");
     let one = json(sandbox.run(["outliers", "--limit", "1", "--threshold", "0", "--format", "json"]));
     assert_eq!(one.as_array().unwrap().len(), 1);
-    assert_eq!(sandbox.run(["outliers", "--threshold", "1000000"]).status.code(), Some(1));
+    assert_eq!(fine(sandbox.run(["outliers", "--threshold", "1000000"])), "");
     assert!(refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected a number"));
 }
 
@@ -482,6 +490,8 @@ fn artists_near_an_artist() {
     let part = rows(&fine(sandbox.run(["artists", "MULDJ", "--format", "csv", "--limit", "3"])));
     assert_eq!(part, near, "a part of the name that nobody else has");
     for nobody in ["nobody", "o", ""] {
-        assert!(refused(&sandbox.run(["artists", nobody])).contains("voisin artists"), "{nobody}");
+        let output = sandbox.run(["artists", nobody]);
+        assert_eq!(output.status.code(), Some(1), "{nobody}");
+        assert!(text(&output.stderr).contains("voisin artists"), "{nobody}");
     }
 }

@@ -47,6 +47,40 @@ pub(crate) fn key(text: &str) -> String {
     if key.is_empty() { clean(text).to_lowercase() } else { key }
 }
 
+/// Which of `names` are meant: those that are `asked` without case, accents and punctuation; where there is none, those
+/// that have it in them.
+pub(crate) fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let asked = fold(asked);
+    let (mut whole, mut part) = (Vec::new(), Vec::new());
+    for name in names.into_iter().filter(|_| !asked.is_empty()) {
+        let folded = fold(name);
+        if folded == asked {
+            whole.push(name);
+        } else if folded.contains(&asked) {
+            part.push(name);
+        }
+    }
+    if whole.is_empty() { part } else { whole }
+}
+
+/// Those of `names` that are spelt much like `asked`, which may be misspelt: the most alike first, three at most.
+pub(crate) fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    const ALIKE: f64 = 0.8;
+    let asked = fold(asked);
+    let likeness = |name: &str| strsim::jaro_winkler(&asked, &fold(name));
+    let mut near: Vec<(f64, &str)> = names.into_iter().map(|name| (likeness(name), name)).collect();
+    near.retain(|(likeness, _)| *likeness >= ALIKE);
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.dedup_by_key(|(_, name)| *name);
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// `did you mean A or B?`, or nothing.
+pub(crate) fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
+    let names: Vec<&str> = suggestions.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { String::new() } else { format!("did you mean {}? ", names.join(" or ")) }
+}
+
 /// Trims, drops control characters, and makes every run of white space one space.
 pub(crate) fn clean(text: &str) -> String {
     let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -122,6 +156,21 @@ mod tests {
         assert_eq!(key("ガ"), "ガ");
         assert_ne!(key("が"), key("か"));
         assert_eq!(key(" !!!  ? "), "!!! ?");
+    }
+
+    #[test]
+    fn names_are_meant_whole_before_they_are_meant_in_part() {
+        let names = ["Sigur Rós", "Ros", "Rosie", "Frédéric Chopin", "!!!"];
+        assert_eq!(meant("sigur ros", names), ["Sigur Rós"]);
+        assert_eq!(meant("ROS", names), ["Ros"]);
+        assert_eq!(meant("rosi", names), ["Rosie"]);
+        assert_eq!(meant("os", names), ["Sigur Rós", "Ros", "Rosie"]);
+        assert_eq!(meant("!!!", names), ["!!!"]);
+        assert!(meant("", names).is_empty() && meant("nobody", names).is_empty());
+        assert_eq!(spelt_alike("frederic chopn", names), ["Frédéric Chopin"]);
+        assert!(spelt_alike("xyz", names).is_empty());
+        assert_eq!(did_you_mean(&["a", "b"]), "did you mean a or b? ");
+        assert_eq!(did_you_mean::<&str>(&[]), "");
     }
 
     #[test]

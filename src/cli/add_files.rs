@@ -79,7 +79,7 @@ pub(crate) fn add_folders(
     }
     let files: Vec<FileRecord> =
         files.iter().filter(|file| !set_aside.contains(&file.path)).cloned().collect();
-    let embedder = context.embedder(Some(engine.library()))?;
+    let embedder = context.announced_embedder(Some(engine.library()))?;
     let options = AddOptions {
         windows,
         force: run.force,
@@ -153,8 +153,8 @@ fn say_summary(
         if summary.failed as usize > reasons.len() {
             console.note(&format!("… and {} more", summary.failed as usize - reasons.len()));
         }
-        if summary.failed > 0 {
-            console.note("see \"voisin failed\" for all of them, \"voisin retry\" to try again");
+        if summary.failed as usize > reasons.len() {
+            console.note("\"voisin failed\" lists all of them");
         }
         if summary.interrupted {
             console.note("interrupted: everything above is kept; the same command goes on from here");
@@ -228,10 +228,8 @@ impl Progress {
                 }
                 self.console.note(&text);
                 if self.console.shows_progress_bar() && *jobs > 0 && !self.dry_run {
-                    let style = ProgressStyle::with_template(
-                        "{bar:30} {pos}/{len}  {per_sec}, {eta} left  {wide_msg}",
-                    )
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {wide_msg}")
+                        .unwrap_or_else(|_| ProgressStyle::default_bar());
                     let bar = ProgressBar::new(*jobs as u64).with_style(style);
                     bar.enable_steady_tick(Duration::from_millis(200));
                     self.bar = Some(bar);
@@ -263,11 +261,11 @@ impl Progress {
                 bar.inc(1);
                 bar.set_message(
                     render::terminal_safe(&path.file_name().unwrap_or_default().to_string_lossy())
-                        .into_owned(),
+                        .replace('\n', " "),
                 );
             }
             // A log that grows by a line per file helps nobody; a line per hundred tells that it lives.
-            None if self.dry_run || self.done.is_multiple_of(100) || self.done == self.total => {
+            None if self.dry_run || self.done.is_multiple_of(100) => {
                 self.console.note(&format!("{}/{}  {}  {what}", self.done, self.total, path.display()));
             }
             None => self.console.detail(&format!("{}/{}  {}  {what}", self.done, self.total, path.display())),

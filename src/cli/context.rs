@@ -1,6 +1,6 @@
 //! What every verb needs: the library's folder, the model, the device, the threads, and Ctrl-C.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) console: Console,
     stop: Arc<AtomicBool>,
     embedder: OnceCell<Arc<Embedder>>,
+    /// Whether the model and its device are told although they were not asked for.
+    announces: Cell<bool>,
     /// Writes the trace when it is dropped.
     #[cfg(feature = "trace")]
     _trace: Option<tracing_chrome::FlushGuard>,
@@ -47,6 +49,7 @@ impl Context {
             console,
             stop: Arc::default(),
             embedder: OnceCell::new(),
+            announces: Cell::new(false),
         })
     }
 
@@ -159,12 +162,24 @@ impl Context {
         let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
         let (name, place) = (&encoder.manifest().name, device.description());
         let half = if encoder.precision() == Precision::Bf16 { ", bf16" } else { "" };
-        self.console.note(&format!("model {name} on {place}{half}{note}"));
+        let text = format!("model {name} on {place}{half}{note}");
+        // Who adds music wants to know; who asks for an answer has read it before.
+        if library.is_none() || self.announces.get() {
+            self.console.note(&text);
+        } else {
+            self.console.detail(&text);
+        }
         if encoder.precision() != self.global.dtype {
             self.console.note("this model has no bf16 products on this device: f32 is used");
         }
         let embedder = Arc::new(Embedder::new(encoder)?);
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
+    }
+
+    /// As [`embedder`](Self::embedder), and says where the model runs.
+    pub(crate) fn announced_embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
+        self.announces.set(true);
+        self.embedder(library)
     }
 
     /// For the engine, which takes the model only when it has to listen.

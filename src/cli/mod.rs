@@ -16,10 +16,14 @@ mod verbs;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Command};
 use context::Context;
+
+use crate::explore::ExploreError;
+use crate::library::LibraryError;
 
 /// How a verb ended, when nothing went wrong that is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,11 @@ pub(crate) enum Ending {
     /// Someone pressed Ctrl-C.
     Interrupted,
 }
+
+/// What was named is not there: exit code 1, as where a search finds nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NothingFound(pub(crate) String);
 
 impl From<Ending> for ExitCode {
     fn from(ending: Ending) -> Self {
@@ -51,11 +60,18 @@ pub fn main() -> ExitCode {
             loud(panic);
         }
     }));
-    let cli = match Cli::try_parse() {
+    let parsed = args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and end well; mistakes to standard error, with exit code 2.
-            let _ = error.print();
+            if error.use_stderr()
+                && !matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+            {
+                render::say_mistake(&args::message(&error));
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -64,21 +80,36 @@ pub fn main() -> ExitCode {
         Err(error) if error.is::<render::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             render::print_error(&error);
-            let nothing_found = error.downcast_ref::<crate::engine::EngineError>().is_some_and(|error| {
-                use crate::engine::EngineError as E;
-                matches!(
-                    error,
-                    E::Ambiguous { .. } | E::NoSuchTrack { .. } | E::EmptyLibrary { .. } | E::NoLabels
-                )
-            });
-            ExitCode::from(if nothing_found { 1 } else { 2 })
+            ExitCode::from(if is_nothing_found(&error) { 1 } else { 2 })
         }
     }
+}
+
+/// Whether what was named is not there, or the library has nothing to answer from.
+fn is_nothing_found(error: &anyhow::Error) -> bool {
+    use crate::engine::EngineError as E;
+    let of_engine = |error: &E| {
+        matches!(
+            error,
+            E::Ambiguous { .. }
+                | E::NoSuchTrack { .. }
+                | E::NoSeeds
+                | E::EmptyLibrary { .. }
+                | E::NoLabels
+                | E::Library(LibraryError::UnknownTrack(_))
+                | E::Explore(ExploreError::UnknownArtist { .. })
+        )
+    };
+    error.is::<NothingFound>()
+        || error.downcast_ref::<E>().is_some_and(of_engine)
+        || matches!(error.downcast_ref(), Some(LibraryError::UnknownTrack(_)))
+        || matches!(error.downcast_ref(), Some(ExploreError::UnknownArtist { .. }))
 }
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Said here, once, and not wherever a kernel is first needed.
     crate::kernels::isa()?;
+    render::screen::set_colour(cli.global.color);
     let context = Context::new(cli.global)?;
     match cli.command {
         Command::Demo(args) => verbs::demo::run(&context, &args),
@@ -111,44 +142,25 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Bench(args) => verbs::bench::run(&context, &args),
         Command::Model(args) => verbs::model::run(&context, &args.command),
         Command::Config(args) => verbs::config::run(&context, &args),
+        Command::Terms => verbs::terms::run(),
         Command::Examine(args) => verbs::examine::run(args),
         Command::Completions(args) => verbs::completions::run(&mut Cli::command(), args.shell),
-        Command::Man(args) => verbs::man::run(Cli::command(), args.output.as_deref()),
+        Command::Man(args) => verbs::man::run(Cli::command(), &args),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
     use std::path::Path;
 
-    use super::*;
+    use super::verbs::man::reference;
 
-    /// A command's help, then that of its subcommands; the options that all take stand at the top alone.
-    fn describe(command: &clap::Command, name: &str, page: &mut String) {
-        let mut shown = command.clone().disable_help_subcommand(true).term_width(100);
-        if name != "voisin" {
-            shown = shown.mut_args(|option| if option.is_global_set() { option.hide(true) } else { option });
-        }
-        let help = shown.mut_args(|option| option.hide_env_values(true)).render_long_help().to_string();
-        let help: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-        let _ = writeln!(page, "\n## {name}\n\n```text\n{}\n```", help.trim_end());
-        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
-            describe(below, &format!("{name} {}", below.get_name()), page);
-        }
-    }
-
-    /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --lib cli` writes it anew.
+    /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --lib cli` writes it anew, and so does
+    /// `voisin man --markdown`.
     #[test]
     #[cfg(all(feature = "train", feature = "import", not(feature = "trace")))]
     fn the_reference_is_what_help_says() {
-        let mut command = Cli::command();
-        command.build();
-        let mut page = String::from(
-            "# Commands\n\nMade from the commands' own help; a test keeps it true. The options at the end of the first \
-             list belong to\nevery command.\n",
-        );
-        describe(&command, "voisin", &mut page);
+        let page = reference();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
         if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
             std::fs::write(&path, &page).expect("docs/cli.md can be written");

@@ -1,4 +1,5 @@
-//! What a user names on the command line, as seeds of a search: files, `id:NUMBER`, words, playlists.
+//! What a user names on the command line, as seeds of a search (docs/grammar.md): files, `id:NUMBER`, words, playlists,
+//! folders, `album:NAME`, `artist:NAME`.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -6,28 +7,32 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::base::text::{did_you_mean, meant, spelt_alike};
+use crate::cli::NothingFound;
 use crate::cli::context::Context;
-use crate::engine::{Engine, Seed};
+use crate::engine::{Engine, EngineError, Seed};
 use crate::library::scan::{self, PlaylistKind};
+use crate::library::{Library, NameOf, TrackFilter, stored_path};
+use crate::track::TrackId;
 
 /// Seeds as they were named.
 #[derive(Default)]
 pub(crate) struct Named {
     /// One by one.
     pub(crate) named: Vec<Seed>,
-    /// By a playlist.
-    pub(crate) of_playlists: Vec<Seed>,
+    /// By a list of several: a playlist, a folder, an album, an artist.
+    pub(crate) of_lists: Vec<Seed>,
 }
 
 /// Turns what was named on the command line (and `-`) into seeds.
 pub(crate) fn seeds(context: &Context, engine: &Engine, named: &[OsString]) -> anyhow::Result<Vec<Seed>> {
-    let mut all = seeds_and_playlists(context, engine, named)?;
-    all.named.append(&mut all.of_playlists);
+    let mut all = seeds_and_lists(context, engine, named)?;
+    all.named.append(&mut all.of_lists);
     Ok(all.named)
 }
 
-/// As [`seeds`], playlists apart. Their tracks that are not in the library are told and left out.
-pub(crate) fn seeds_and_playlists(
+/// As [`seeds`], those of lists apart. What a playlist names that is not in the library is told and left out.
+pub(crate) fn seeds_and_lists(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
@@ -40,9 +45,14 @@ pub(crate) fn seeds_and_playlists(
                 .lock()
                 .read_to_end(&mut bytes)
                 .context("cannot read the list on standard input")?;
-            texts.extend(
-                crate::library::scan::split_list(&bytes).into_iter().map(std::path::PathBuf::into_os_string),
-            );
+            let list = scan::split_list(&bytes);
+            if list.is_empty() {
+                return Err(NothingFound(
+                    "expected seeds on standard input, one a line, found none".to_owned(),
+                )
+                .into());
+            }
+            texts.extend(list.into_iter().map(std::path::PathBuf::into_os_string));
         } else {
             texts.push(text.clone());
         }
@@ -51,13 +61,72 @@ pub(crate) fn seeds_and_playlists(
     let mut found = Named::default();
     for text in &texts {
         let path = Path::new(text);
+        let plain = text.to_str().unwrap_or_default();
         if PlaylistKind::of(path).is_some() && path.is_file() {
-            found.of_playlists.extend(seeds_of_playlist(context, engine, path)?);
+            found.of_lists.extend(seeds_of_playlist(context, engine, path)?);
+        } else if path.is_dir() {
+            found.of_lists.extend(seeds_of_folder(engine, path)?);
+        } else if let Some(name) = plain.strip_prefix("album:") {
+            found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Album, name)?)?);
+        } else if let Some(name) = plain.strip_prefix("artist:") {
+            found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Artist, name)?)?);
         } else {
             found.named.push(engine.seed(text, || context.lazy_embedder(Some(library)))?);
         }
     }
     Ok(found)
+}
+
+/// The one track that a name stands for.
+pub(crate) fn one_seed(context: &Context, engine: &Engine, text: &OsString) -> anyhow::Result<Seed> {
+    let mut found = seeds(context, engine, std::slice::from_ref(text))?;
+    match (found.pop(), found.len()) {
+        (Some(seed), 0) => Ok(seed),
+        (_, others) => anyhow::bail!("{}: expected one track, found {}", text.display(), others + 1),
+    }
+}
+
+/// The names that are meant: one that is so called, else all that have it in them. Nobody is an error that suggests.
+pub(crate) fn names_meant(library: &Library, of: NameOf, name: &str) -> anyhow::Result<Vec<String>> {
+    let all = library.names(of)?;
+    let names = || all.iter().map(String::as_str);
+    let found: Vec<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
+    if found.is_empty() {
+        let (what, next) = match of {
+            NameOf::Artist => ("artist", "\"voisin artists\" lists those there are"),
+            NameOf::Album => ("album", "see the tags of your files"),
+        };
+        let suggestions = did_you_mean(&spelt_alike(name, names()));
+        return Err(NothingFound(format!("no {what} \"{name}\": {suggestions}{next}")).into());
+    }
+    Ok(found)
+}
+
+fn tracks_named(library: &Library, of: NameOf, name: &str) -> anyhow::Result<Vec<TrackId>> {
+    let mut tracks = Vec::new();
+    for name in names_meant(library, of, name)? {
+        tracks.extend(library.tracks_named(of, &name)?);
+    }
+    tracks.sort_unstable();
+    tracks.dedup();
+    Ok(tracks)
+}
+
+fn seeds_of(engine: &Engine, tracks: &[TrackId]) -> anyhow::Result<Vec<Seed>> {
+    Ok(tracks.iter().map(|&track| engine.seed_of(track)).collect::<Result<_, EngineError>>()?)
+}
+
+fn seeds_of_folder(engine: &Engine, folder: &Path) -> anyhow::Result<Vec<Seed>> {
+    let filter = TrackFilter { folders: vec![stored_path(folder)], ..TrackFilter::default() };
+    let tracks = engine.library().matching(&filter)?;
+    if tracks.is_empty() {
+        let text = format!(
+            "{}: no track of the library lies below it: run \"voisin add\" on it first",
+            folder.display()
+        );
+        return Err(NothingFound(text).into());
+    }
+    seeds_of(engine, &tracks.to_vec())
 }
 
 fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow::Result<Vec<Seed>> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 
 use super::{Engine, EngineError, Seed};
 use crate::explore::{KnnGraph, TrackMeta, WindowSet};
@@ -24,6 +24,8 @@ pub struct Collection {
     pub genres: Vec<Vec<Genre>>,
     /// How genres are read: what comes with voisin, and the library's own synonyms.
     pub taxonomy: Taxonomy,
+    /// Rows in front that are no tracks of the library, see [`Collection::take_in`].
+    guests: usize,
 }
 
 impl Collection {
@@ -37,11 +39,42 @@ impl Collection {
         (0..self.ids.len()).filter(|&row| tracks.contains(self.ids[row])).collect()
     }
 
-    /// The row of a seed that must be a track of the library.
+    /// The row of a seed: a track of the library, or one that was [taken in](Self::take_in).
     pub fn row_of(&self, seed: &Seed) -> Result<usize, EngineError> {
+        let guest = || self.meta[..self.guests].iter().position(|guest| guest.system_path() == seed.path);
         seed.track
-            .and_then(|track| self.row(track))
+            .map_or_else(guest, |track| self.row(track))
             .ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })
+    }
+
+    /// Takes in the seeds that are not in the library as rows in front of all others, with ids below 1, so that lists
+    /// and walks may begin and end with them. Nothing of it is stored.
+    pub(crate) fn take_in<'a>(
+        &mut self,
+        seeds: impl IntoIterator<Item = &'a Seed>,
+    ) -> Result<(), EngineError> {
+        let mut guests: Vec<&Seed> = Vec::new();
+        for seed in seeds {
+            if seed.track.is_none() && guests.iter().all(|guest| guest.path != seed.path) {
+                guests.push(seed);
+            }
+        }
+        if guests.is_empty() || self.guests > 0 {
+            return Ok(());
+        }
+        let n = guests.len();
+        let flat: Vec<f32> = guests.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
+        let front =
+            Array2::from_shape_vec((n, self.vectors.ncols()), flat).map_err(|_| EngineError::Shape)?;
+        self.vectors =
+            concatenate(Axis(0), &[front.view(), self.vectors.view()]).map_err(|_| EngineError::Shape)?;
+        let ids = (0..n).map(|i| TrackId(i as i64 + 1 - n as i64));
+        let meta = ids.clone().zip(&guests).map(|(id, seed)| guest(id, &seed.path));
+        self.meta.splice(..0, meta);
+        self.genres.splice(..0, std::iter::repeat_n(Vec::new(), n));
+        self.ids.splice(..0, ids);
+        self.guests = n;
+        Ok(())
     }
 }
 
@@ -71,7 +104,7 @@ impl Engine {
             }
             track.genres = genres.iter().map(ToString::to_string).collect();
         }
-        Ok(Collection { ids: vectors.ids, vectors: vectors.values, meta, genres, taxonomy })
+        Ok(Collection { ids: vectors.ids, vectors: vectors.values, meta, genres, taxonomy, guests: 0 })
     }
 
     /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.
@@ -83,7 +116,8 @@ impl Engine {
         }
         let index = self.index()?;
         let lists = index.knn_graph(k, &SearchParams::default())?;
-        if index.tracks() != collection.ids || lists.iter().any(|list| list.len() < k) {
+        let guests = collection.guests;
+        if index.tracks() != collection.ids[guests..] || lists.iter().any(|list| list.len() < k) {
             // Another process changed the library meanwhile.
             return Ok(KnnGraph::exact(collection.vectors.view(), k)?);
         }
@@ -92,11 +126,31 @@ impl Engine {
         for (row, list) in lists.iter().enumerate() {
             for (column, neighbor) in list.iter().enumerate() {
                 let other = collection.row(neighbor.track).unwrap_or_default();
+                graph.neighbours[[guests + row, column]] = other as u32;
+                graph.similarities[[guests + row, column]] = neighbor.similarity;
+            }
+        }
+        for row in 0..guests {
+            let similarities = collection.vectors.dot(&collection.vectors.row(row));
+            let mut others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
+            others.sort_by(|&a, &b| similarities[b].total_cmp(&similarities[a]).then(a.cmp(&b)));
+            for (column, &other) in others.iter().take(k).enumerate() {
                 graph.neighbours[[row, column]] = other as u32;
-                graph.similarities[[row, column]] = neighbor.similarity;
+                graph.similarities[[row, column]] = similarities[other];
             }
         }
         Ok(graph)
+    }
+}
+
+/// What is known of a file that is not in the library.
+fn guest(id: TrackId, path: &std::path::Path) -> TrackMeta {
+    let tags = crate::audio::tags::read_tags(path).unwrap_or_default();
+    TrackMeta {
+        title: tags.title.unwrap_or_default(),
+        artist: tags.artist,
+        album: tags.album,
+        ..TrackMeta::of_file(id, path)
     }
 }
 

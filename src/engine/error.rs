@@ -80,21 +80,37 @@ pub enum EngineError {
     #[error("interrupted")]
     Interrupted,
     /// A seed that fits several tracks equally well.
-    #[error("\"{text}\" fits {} tracks; name one of them:\n{}", candidates.len(), candidates.join("\n"))]
+    #[error(
+        "\"{text}\" fits {count} tracks{}; name one of them by its id:\n{}",
+        if candidates.len() < *count { format!(", of which these are the first {}", candidates.len()) } else { String::new() },
+        candidates.join("\n")
+    )]
     Ambiguous {
         /// What was asked for.
         text: String,
+        /// How many tracks it fits.
+        count: usize,
         /// The candidates, one line each.
         candidates: Vec<String>,
     },
     /// A seed that is neither a file nor anything in the library.
     #[error(
-        "\"{text}\" is neither a file nor a track of this library: give a path, id:NUMBER, or words of artist and title"
+        "\"{text}\" is neither a file nor a track of this library: {}",
+        if candidates.is_empty() {
+            "give a path, id:NUMBER, or words of artist and title".to_owned()
+        } else {
+            format!("did you mean one of these?\n{}", candidates.join("\n"))
+        }
     )]
     NoSuchTrack {
         /// What was asked for.
         text: String,
+        /// Tracks whose names are spelt much like it, one line each.
+        candidates: Vec<String>,
     },
+    /// No seed was named.
+    #[error("expected a seed, found none: name files, id:NUMBER, words, playlists or folders")]
+    NoSeeds,
     /// A track without a vector, after damage: a repair took it out.
     #[error("track {id} has no vector: run \"voisin add\" on its file again, or \"voisin repair\"")]
     NoVector {

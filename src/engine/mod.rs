@@ -32,6 +32,7 @@ pub use keeper::IndexKeeper;
 pub use list::{TrackPage, TrackQuery};
 pub use listen::{FileListener, ListenEvent, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
+pub(crate) use search::track_number;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 
 use crate::base::text::with_causes;

@@ -96,10 +96,7 @@ impl Engine {
         if let Some(track) = self.library.find_by_path(path)? {
             return self.seed_of_file(track, path);
         }
-        if let Some(id) = text.to_str().and_then(|text| text.strip_prefix("id:"))
-            && let Ok(id) = id.trim().parse()
-        {
-            let track = TrackId(id);
+        if let Some(track) = text.to_str().and_then(track_number) {
             if !self.library.contains(track)? {
                 return Err(crate::library::LibraryError::UnknownTrack(track).into());
             }
@@ -123,10 +120,14 @@ impl Engine {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
                 text: text.to_string_lossy().into_owned(),
+                count: self.library.search_words(&text.to_string_lossy(), usize::MAX)?.len(),
                 candidates: tracks.iter().map(Self::candidate).collect(),
             }),
             Resolution::Nothing => {
-                Err(EngineError::NoSuchTrack { text: text.to_string_lossy().into_owned() })
+                let text = text.to_string_lossy().into_owned();
+                let alike = self.library.spelt_alike(&text, 3)?;
+                let candidates = self.library.tracks_by_id(&alike)?.iter().map(Self::candidate).collect();
+                Err(EngineError::NoSuchTrack { text, candidates })
             }
         }
     }
@@ -274,13 +275,18 @@ impl Engine {
     }
 }
 
+/// The track that `id:NUMBER` names.
+pub(crate) fn track_number(text: &str) -> Option<TrackId> {
+    text.strip_prefix("id:")?.trim().parse().ok().map(TrackId)
+}
+
 /// Windows per track where nothing else is asked for: the knee of the curve in BENCHMARKS.md.
 pub const DEFAULT_WINDOWS: WindowPlan = WindowPlan::Spread(24);
 
 const WINDOWS_SETTING: &str = "windows";
 
 fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
-    let Some(first) = seeds.first() else { return Err(EngineError::SeedsCancel) };
+    let Some(first) = seeds.first() else { return Err(EngineError::NoSeeds) };
     let mut sum = vec![0.0f32; first.vector.len()];
     for seed in seeds {
         for (sum, value) in sum.iter_mut().zip(&seed.vector) {

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result, TrackMeta, same_length};
+use crate::base::text::{did_you_mean, meant, spelt_alike};
 use crate::track::TrackId;
 
 /// Tracks of one artist that are looked at, evenly spread over the library's order.
@@ -120,7 +121,7 @@ fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
 
 /// Artists nearest to `artist`, nearest first.
 ///
-/// - `artist`: the name, compared trimmed and in lower case; a part of it where no other artist has that part
+/// - `artist`: the name, whatever its case, accents and punctuation; a part of it where no other artist has that part
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 pub fn near_artists(
     vectors: ArrayView2<'_, f32>,
@@ -130,17 +131,17 @@ pub fn near_artists(
 ) -> Result<Vec<NearArtist>> {
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta);
-    let key = artist.trim().to_lowercase();
-    // A part of the name will do where only one artist has it.
-    let mut partly = bodies.iter().filter(|body| !key.is_empty() && body.name.to_lowercase().contains(&key));
-    let only = partly.next().filter(|_| partly.next().is_none());
-    let Some(own) = bodies.iter().find(|body| body.name.to_lowercase() == key).or(only) else {
-        return Err(ExploreError::Parameter {
-            name: "artist",
-            found: artist.to_owned(),
-            expected: "an artist of this library (see \"voisin artists\")",
-        });
+    let names = || bodies.iter().map(|body| body.name.as_str());
+    let found = meant(artist, names());
+    let [name] = found.as_slice() else {
+        let hint = if found.is_empty() {
+            did_you_mean(&spelt_alike(artist, names()))
+        } else {
+            format!("it is a part of {} names; ", found.len())
+        };
+        return Err(ExploreError::UnknownArtist { asked: artist.to_owned(), hint });
     };
+    let own = bodies.iter().find(|body| body.name == *name).expect("the name is one of theirs");
     let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
         .filter(|body| !std::ptr::eq(*body, own))

@@ -325,13 +325,6 @@ fn worth(track: &TrackMeta) -> f64 {
 /// The better file first.
 fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
     let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
-    let tags = |t: &TrackMeta| {
-        usize::from(t.artist.is_some())
-            + usize::from(t.album.is_some())
-            + usize::from(!t.title.is_empty())
-            + usize::from(!t.genres.is_empty())
-            + usize::from(t.year.is_some())
-    };
     damage(b)
         .cmp(&damage(a))
         .then_with(|| lossless(b).cmp(&lossless(a)))
@@ -344,6 +337,15 @@ fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
         .then_with(|| tags(b).cmp(&tags(a)))
         .then_with(|| a.bytes.cmp(&b.bytes))
         .then(a.id.cmp(&b.id))
+}
+
+/// How many of its tags are filled in.
+fn tags(t: &TrackMeta) -> usize {
+    usize::from(t.artist.is_some())
+        + usize::from(t.album.is_some())
+        + usize::from(!t.title.is_empty())
+        + usize::from(!t.genres.is_empty())
+        + usize::from(t.year.is_some())
 }
 
 fn reason(best: &TrackMeta, second: &TrackMeta) -> String {
@@ -366,8 +368,12 @@ fn reason(best: &TrackMeta, second: &TrackMeta) -> String {
         "more channels".to_owned()
     } else if best.seconds > second.seconds + 1.0 {
         format!("{:.0} s longer", best.seconds - second.seconds)
+    } else if tags(best) > tags(second) {
+        "alike in quality, more tags".to_owned()
+    } else if best.bytes < second.bytes {
+        "alike in quality, the smaller file".to_owned()
     } else {
-        "alike in quality: more tags, or the smaller file".to_owned()
+        "alike in quality, longer in the library".to_owned()
     }
 }
 

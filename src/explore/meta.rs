@@ -79,6 +79,11 @@ impl TrackMeta {
         Self { raw_path, ..Self::new(id, path.to_string_lossy()) }
     }
 
+    /// The id, of a track of the library; `None` of any other file.
+    pub(crate) fn library_id(&self) -> Option<TrackId> {
+        Some(self.id).filter(|id| id.0 > 0)
+    }
+
     /// The path as the system knows it.
     pub fn system_path(&self) -> &std::path::Path {
         self.raw_path.as_deref().unwrap_or(std::path::Path::new(&self.path))

@@ -104,6 +104,14 @@ pub enum ExploreError {
         /// What to relax.
         hint: &'static str,
     },
+    /// An artist that nobody is, or that several are.
+    #[error("no artist \"{asked}\": {hint}\"voisin artists\" lists those there are")]
+    UnknownArtist {
+        /// What was asked.
+        asked: String,
+        /// Who may have been meant, in words.
+        hint: String,
+    },
     /// The clustering library refused its input.
     #[error("clustering failed: {0}")]
     Leiden(String),

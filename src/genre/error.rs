@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Genre;
+use crate::base::text::did_you_mean;
 
 /// Errors of the genre engine.
 #[derive(Debug, thiserror::Error)]
@@ -157,12 +158,4 @@ fn alike<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<Strin
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     near.into_iter().take(3).map(|(_, genre)| genre.to_string()).collect()
-}
-
-fn did_you_mean(suggestions: &[String]) -> String {
-    if suggestions.is_empty() {
-        String::new()
-    } else {
-        format!("did you mean {}? ", suggestions.join(" or "))
-    }
 }

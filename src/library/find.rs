@@ -6,6 +6,13 @@ use std::path::Path;
 use super::{Library, Resolution, Result, Track, fold};
 use crate::track::TrackId;
 
+/// What a name is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameOf {
+    Artist,
+    Album,
+}
+
 impl Library {
     /// What `text` refers to: an id (`17`, or `#17` where a title is a number too), the path of a file in
     /// the library, or words of artist, title, album or file name. At most `limit` candidates are listed.
@@ -45,6 +52,75 @@ impl Library {
     /// best first: whole titles, then whole words, then parts of words. At most `limit`.
     pub fn search_words(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
         Ok(self.rank(text)?.into_iter().take(limit).map(|(_, id)| id).collect())
+    }
+
+    /// Every name of this kind that a file's tags have, once.
+    pub(crate) fn names(&self, of: NameOf) -> Result<Vec<String>> {
+        let sql = match of {
+            NameOf::Artist => {
+                "SELECT artist FROM tags WHERE artist IS NOT NULL UNION SELECT album_artist FROM tags WHERE album_artist IS NOT NULL"
+            }
+            NameOf::Album => "SELECT DISTINCT album FROM tags WHERE album IS NOT NULL",
+        };
+        let names = self.connection.prepare(sql).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect()
+        });
+        self.sql(names)
+    }
+
+    /// The tracks of which a file's tags have exactly this name.
+    pub(crate) fn tracks_named(&self, of: NameOf, name: &str) -> Result<Vec<TrackId>> {
+        let condition = match of {
+            NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
+            NameOf::Album => "t.album = ?1",
+        };
+        let sql = format!(
+            "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file WHERE {condition} ORDER BY f.track"
+        );
+        let tracks = self.connection.prepare(&sql).and_then(|mut statement| {
+            let rows = statement.query_map([name], |row| row.get(0).map(TrackId))?;
+            rows.collect()
+        });
+        self.sql(tracks)
+    }
+
+    /// Tracks whose words are spelt much like those of `text`, which may be misspelt: the most alike first.
+    pub(crate) fn spelt_alike(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
+        const ALIKE: f64 = 0.88;
+        let query = fold(text);
+        let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
+        if words.is_empty() || words.len() > 8 {
+            return Ok(Vec::new());
+        }
+        // Each word's nearest; a track is as alike as its worst word.
+        let likeness = |search: &str| {
+            let nearest = |word: &&str| {
+                search.split(' ').map(|known| strsim::jaro_winkler(word, known)).fold(0.0, f64::max)
+            };
+            words.iter().map(nearest).fold(1.0, f64::min)
+        };
+        let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
+        let found = self.connection.prepare(sql).and_then(|mut statement| {
+            let mut rows = statement.query([])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let alike = likeness(row.get_ref(1)?.as_str()?);
+                if alike >= ALIKE {
+                    found.push((alike, TrackId(row.get(0)?)));
+                }
+            }
+            Ok(found)
+        });
+        let mut found = self.sql(found)?;
+        found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut tracks: Vec<TrackId> = Vec::new();
+        for (_, track) in found {
+            if !tracks.contains(&track) && tracks.len() < limit {
+                tracks.push(track);
+            }
+        }
+        Ok(tracks)
     }
 
     /// Score and track, best first, then by id.

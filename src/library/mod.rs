@@ -43,6 +43,7 @@ mod written;
 pub use crate::base::key::MusicalKey;
 pub(crate) use crate::base::text::fold;
 pub use error::LibraryError;
+pub(crate) use find::NameOf;
 pub use health::{Finding, Health, RepairReport};
 pub use journal::Leftovers;
 pub(crate) use journal::{Journal, JournalKind};

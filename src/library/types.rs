@@ -170,7 +170,7 @@ impl Track {
     /// `artist: title`, or what there is of it, or the file's name.
     pub fn display_name(&self) -> String {
         match (self.tags.artist.as_deref(), self.tags.title.as_deref()) {
-            (Some(artist), Some(title)) => format!("{artist}: {title}"),
+            (Some(artist), Some(title)) => format!("{artist} – {title}"),
             (None, Some(title)) => title.to_owned(),
             _ => self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned(),
         }

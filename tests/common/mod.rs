@@ -66,12 +66,18 @@ pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
 }
 
-/// Standard output of a run, which must be JSON however the run ended.
+/// Standard output of a run, which must be JSON in the envelope of all answers, however the run ended: what is in it, a
+/// list where it holds `items`. A JSPF playlist, which has a form of its own, as it is.
 pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
     let output = output.borrow();
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+    let mut answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("not JSON ({error}): {}{}", text(&output.stdout), text(&output.stderr))
-    })
+    });
+    assert!(answer["version"] == 1 || answer["playlist"].is_object(), "no envelope: {answer}");
+    match answer.get_mut("items") {
+        Some(items) => items.take(),
+        None => answer,
+    }
 }
 
 /// Standard output of a run that must end well.

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::units::with_ending;
 use super::{EvalGenreArgs, LabelArgs, ReportFormat};
 
 /// Measure how well genres, neighbours and vectors fit the labels of a library
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval genre --html genres.html\n  voisin eval retrieval --robustness"
+    after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval retrieval --robustness"
 )]
 pub(crate) struct EvalArgs {
     #[command(subcommand)]
@@ -35,11 +36,15 @@ pub(crate) struct EvalOutput {
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) min_tracks: u32,
     /// Write a report in Markdown, with plots (SVG) beside it
-    #[arg(long, value_name = "FILE.md", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE.md", value_hint = ValueHint::FilePath, value_parser = markdown)]
     pub(crate) report: Option<PathBuf>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
+}
+
+fn markdown(text: &str) -> Result<PathBuf, String> {
+    with_ending(text, "md")
 }
 
 /// Do neighbours share the query's genre? Precision, average precision, k-NN accuracy
@@ -72,14 +77,16 @@ pub(crate) struct RetrievalArgs {
 ///
 /// All tracks of an artist are on one side of every fold. Means and deviations are over dealings of the artists.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin eval embedding --folds 5 --seeds 3 --join pop,rock --format json")]
+#[command(
+    after_help = "Example:\n  voisin eval embedding --folds 5 --repeats 3 --join pop,rock --format json"
+)]
 pub(crate) struct EmbeddingArgs {
     /// Parts that the artists are dealt into
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub(crate) folds: u32,
-    /// Dealings
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) seeds: u32,
+    /// How often they are dealt
+    #[arg(long, alias = "seeds", default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) repeats: u32,
     /// Weight of errors in the support vector machine
     #[arg(long, default_value_t = 3.0, value_name = "C")]
     pub(crate) svm_c: f64,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::genre::parse_precision;
-use super::{LabelArgs, ReportFormat};
+use super::units::with_ending;
+use super::{LabelArgs, RandomArgs, ReportFormat};
 use crate::engine::GroupBy;
 
 /// Cross-validate the genre engine beside its rivals
@@ -18,7 +19,7 @@ use crate::engine::GroupBy;
 /// it trains on the first and predicts the second.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval genre --html genres.html\n  voisin eval genre --label-from folder --group-by album --format json\n  voisin eval genre --vectors X.npy --labels L.csv --groups G.csv\n  voisin eval genre --vectors X.npy --labels L.csv --test-vectors T.npy --predictions OUT.csv\n\nFiles: X.npy and T.npy hold float32 or float64 [rows, dimension]; L.csv has the columns row,genre and G.csv row,group, rows counted from 0; OUT.csv gets row,genre,probability,unknown, where genre is always the best known one."
+    after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval genre --label-from folder --group-by album --format json\n  voisin eval genre --vectors X.npy --labels L.csv --groups G.csv\n  voisin eval genre --vectors X.npy --labels L.csv --test-vectors T.npy --predictions OUT.csv\n\nFiles: X.npy and T.npy hold float32 or float64 [rows, dimension]; L.csv has the columns row,genre and G.csv row,group, rows counted from 0; OUT.csv gets row,genre,probability,unknown, where genre is always the best known one."
 )]
 pub(crate) struct EvalGenreArgs {
     #[command(flatten)]
@@ -33,9 +34,8 @@ pub(crate) struct EvalGenreArgs {
     /// How often they are dealt
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: u32,
-    /// Start of the random numbers
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,
@@ -45,9 +45,12 @@ pub(crate) struct EvalGenreArgs {
     /// Look at track vectors only, not at windows
     #[arg(long)]
     pub(crate) no_windows: bool,
+    /// Genres to count as one, separated by commas; may be repeated
+    #[arg(long, value_name = "GENRE,GENRE", conflicts_with = "vectors")]
+    pub(crate) join: Vec<String>,
     /// Write the report as one self-contained page
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) html: Option<PathBuf>,
+    #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
+    pub(crate) report: Option<PathBuf>,
     /// How the report is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
@@ -70,6 +73,10 @@ pub(crate) struct EvalGenreArgs {
     /// In predictions, answers less sure than this precision asks for are marked unknown (0.5 to 1)
     #[arg(long, value_name = "P", requires = "test_vectors", help_heading = "Vectors from anywhere", value_parser = parse_precision)]
     pub(crate) precision: Option<f32>,
+}
+
+fn html(text: &str) -> Result<PathBuf, String> {
+    with_ending(text, "html")
 }
 
 fn parse_group(text: &str) -> Result<GroupBy, String> {

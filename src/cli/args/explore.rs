@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueHint};
 
 use super::search::FilterArgs;
-use super::{TableFormat, one_of};
+use super::units::{Limit, RandomArgs, Seconds, cosine, length, share};
+use super::{ListOutput, TableFormat, one_of};
 use crate::explore::clusters::Detail;
 use crate::explore::map::ColourBy;
 
@@ -26,9 +27,8 @@ pub(crate) struct ClustersArgs {
     pub(crate) clusters: Option<u32>,
     #[command(flatten)]
     pub(crate) filters: FilterArgs,
-    /// Start of the random numbers: the same seed gives the same clusters
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
     /// How the answer is printed; csv lists every track with its cluster
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
@@ -49,9 +49,8 @@ pub(crate) struct MapArgs {
     /// Leave the tracks of the last map where they were, and place only new ones
     #[arg(long)]
     pub(crate) update: bool,
-    /// Start of the random numbers: the same seed gives the same map
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
     /// What colours stand for: in a picture, and in the page when it opens; the table in a .csv file has all of them
     #[arg(long, value_parser = one_of::<ColourBy>(colours()), default_value = "genre", value_name = "WHAT")]
     pub(crate) colour_by: ColourBy,
@@ -81,7 +80,7 @@ fn colours() -> [PossibleValue; 7] {
     after_help = "Example:\n  voisin path 'chaos god' 'nebula' --via 'celtica' --format m3u8 > walk.m3u8"
 )]
 pub(crate) struct PathArgs {
-    /// Where the walk begins: a file of the library, `id:NUMBER`, or words
+    /// Where the walk begins: a file (in the library or not), `id:NUMBER`, or words
     #[arg(value_name = "A")]
     pub(crate) from: std::ffi::OsString,
     /// Where it ends
@@ -96,23 +95,8 @@ pub(crate) struct PathArgs {
     /// At most this many tracks of one artist
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_artist: Option<u32>,
-    /// How the walk is printed
-    #[arg(long, value_enum, default_value_t = PlaylistFormat::Table)]
-    pub(crate) format: PlaylistFormat,
-    /// Playlist paths relative to this folder instead of absolute
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) relative_to: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PlaylistFormat {
-    Table,
-    Json,
-    #[value(alias = "m3u")]
-    M3u8,
-    Xspf,
-    Jspf,
-    Paths,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
 }
 
 /// Make a playlist around tracks, a genre or a cluster
@@ -120,11 +104,16 @@ pub(crate) enum PlaylistFormat {
 /// Filters hold for all of the list but the tracks that are named as seeds. Without seeds, all tracks that pass the filters
 /// are seeds.
 #[derive(Debug, Args)]
+#[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist --seed 'chaos god' --seed 'celtica' --tracks 30 --max-per-artist 2 > list.m3u8\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf"
+    after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --max-per-artist 2 > list.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf"
 )]
 pub(crate) struct PlaylistArgs {
-    /// A track to start from (several are covered evenly)
+    /// Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly;
+    /// `-` reads them from standard input
+    #[arg(value_name = "TRACK")]
+    pub(crate) seeds: Vec<std::ffi::OsString>,
+    /// The same, as an option
     #[arg(long, value_name = "TRACK")]
     pub(crate) seed: Vec<std::ffi::OsString>,
     /// All tracks of this cluster as seeds
@@ -132,64 +121,32 @@ pub(crate) struct PlaylistArgs {
     pub(crate) cluster: Option<u32>,
     #[command(flatten)]
     pub(crate) filters: FilterArgs,
-    /// How long: 90m, 1h30m, 3600s
-    #[arg(long, value_name = "TIME", conflicts_with = "tracks")]
-    pub(crate) length: Option<Time>,
+    /// How long, instead of how many tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)
+    #[arg(long, value_name = "TIME", conflicts_with = "limit", value_parser = length)]
+    pub(crate) length: Option<Seconds>,
     /// How many tracks [default: 20]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) tracks: Option<u32>,
+    #[arg(long, short, visible_alias = "tracks", value_name = "N|all", allow_negative_numbers = true)]
+    pub(crate) limit: Option<Limit>,
     /// At most this many tracks of one artist
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_artist: Option<u32>,
     /// 0: nearest only; 1: as varied as the neighbourhood allows
-    #[arg(long, default_value_t = 0.0, value_name = "0..1")]
+    #[arg(long, default_value_t = 0.0, value_name = "0..1", allow_negative_numbers = true, value_parser = share)]
     pub(crate) diversity: f32,
-    /// Shuffle with this seed instead of ordering by small steps
-    #[arg(long, value_name = "SEED")]
-    pub(crate) shuffle: Option<u64>,
+    /// Shuffle instead of ordering by small steps
+    #[arg(long)]
+    pub(crate) shuffle: bool,
+    /// Where the random numbers of --shuffle start [default: another place each time]
+    #[arg(long, value_name = "N", requires = "shuffle")]
+    pub(crate) random_seed: Option<u64>,
     /// Least similarity to the seed a track is there for
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true, value_parser = cosine)]
     pub(crate) min_similarity: Option<f32>,
     /// Leave out worse copies of the same recording
     #[arg(long)]
     pub(crate) no_duplicates: bool,
-    /// How the list is printed
-    #[arg(long, value_enum, default_value_t = PlaylistFormat::M3u8)]
-    pub(crate) format: PlaylistFormat,
-    /// Paths relative to this folder instead of absolute
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) relative_to: Option<PathBuf>,
-}
-
-/// A length of time in seconds, written as `90m`, `1h30m` or `3600s`; a bare number is minutes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Time(pub(crate) f64);
-
-impl std::str::FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected a time such as 90m, 1h30m or 3600s, found \"{text}\"");
-        let (mut total, mut number) = (0.0, String::new());
-        for c in text.trim().chars() {
-            let unit = match c {
-                'h' => 3600.0,
-                'm' => 60.0,
-                's' => 1.0,
-                '0'..='9' | '.' => {
-                    number.push(c);
-                    continue;
-                }
-                _ => return Err(wrong()),
-            };
-            total += unit * number.parse::<f64>().map_err(|_| wrong())?;
-            number.clear();
-        }
-        if !number.is_empty() {
-            total += 60.0 * number.parse::<f64>().map_err(|_| wrong())?;
-        }
-        if total > 0.0 && total.is_finite() { Ok(Self(total)) } else { Err(wrong()) }
-    }
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
 }
 
 /// Show artists, and who is near to whom
@@ -202,8 +159,8 @@ pub(crate) struct ArtistsArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// How many [default: 10 near a named one, else all]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: Option<u32>,
+    #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
+    pub(crate) limit: Option<Limit>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
@@ -219,9 +176,11 @@ pub(crate) struct DuplicatesArgs {
     /// Judge by the stored vectors alone: faster, reads no file, misses more copies of low bit rates
     #[arg(long)]
     pub(crate) rough: bool,
-    /// How the answer is printed
-    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
-    pub(crate) format: TableFormat,
+    /// How many groups
+    #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
 }
 
 /// Find tracks that lie far from everything: speech, broken rips, test tones
@@ -229,12 +188,11 @@ pub(crate) struct DuplicatesArgs {
 #[command(after_help = "Example:\n  voisin outliers --limit 20")]
 pub(crate) struct OutliersArgs {
     /// How many at most
-    #[arg(long, short, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
+    #[arg(long, short, default_value_t = Limit::from(20), value_name = "N|all", allow_negative_numbers = true)]
+    pub(crate) limit: Limit,
     /// How far is far, in robust standard deviations [default: 3.5]
     #[arg(long, value_name = "SCORE")]
     pub(crate) threshold: Option<f32>,
-    /// How the answer is printed
-    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
-    pub(crate) format: TableFormat,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
 }

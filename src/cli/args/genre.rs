@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{SearchArgs, TableFormat};
+use super::{Limit, ListOutput, SearchArgs, TableFormat};
 use crate::engine::{Engine, LabelSource};
 
 /// Where genres come from.
@@ -67,9 +67,8 @@ pub(crate) struct ClassifyArgs {
     pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) search: SearchArgs,
-    /// How the answer is printed
-    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
-    pub(crate) format: TableFormat,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
     #[command(flatten)]
     pub(crate) write: WriteTagsArgs,
 }
@@ -135,18 +134,17 @@ pub(crate) struct GenresArgs {
 /// listed, worst first, with the reason. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit 0 --format csv > suspects.csv"
+    after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"
 )]
 pub(crate) struct SuspectsArgs {
-    /// At most so many; 0: as many as there are
-    #[arg(long, short, default_value_t = 50, value_name = "N")]
-    pub(crate) limit: u32,
+    /// How many at most
+    #[arg(long, short, default_value_t = Limit::from(50), value_name = "N|all", allow_negative_numbers = true)]
+    pub(crate) limit: Limit,
     /// Every labelled track in its rank, also those that are not contradicted
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
-    /// How the answer is printed
-    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
-    pub(crate) format: TableFormat,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 
+use super::units::{Seconds, length};
 use super::{ListOutput, ReportFormat};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -89,23 +90,49 @@ impl std::str::FromStr for WindowCount {
 
 /// Write the window embeddings of files, without a library
 ///
-/// One .npz per file with `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the openl3
-/// tool does: windows every --hop seconds, the first one centred on the start unless --no-center.
+/// One file for each: with --format npz `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the
+/// openl3 tool does; with npy the embedding alone; with csv a row for each window. Windows stand every --hop, the first
+/// one centred on the start unless --no-center. Folders are mirrored, and nothing that is there is overwritten.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin embed song.wav --hop 0.1 --output vectors/")]
+#[command(
+    after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
+)]
 pub(crate) struct EmbedArgs {
-    /// Audio files
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) files: Vec<PathBuf>,
-    /// Seconds from one window to the next
-    #[arg(long, default_value_t = 0.1, value_name = "SECONDS")]
-    pub(crate) hop: f64,
+    /// Audio files, folders or playlists; `-` for a list on standard input
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// From one window to the next
+    #[arg(long, default_value = "0.1", value_name = "TIME", value_parser = length)]
+    pub(crate) hop: Seconds,
     /// Start the first window at the first sample instead of centring it there
     #[arg(long)]
     pub(crate) no_center: bool,
-    /// Folder for the .npz files
+    /// Folder to write into
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
+    /// What is written
+    #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
+    pub(crate) format: EmbedFormat,
+    /// Write again what is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EmbedFormat {
+    Npz,
+    Npy,
+    Csv,
+}
+
+impl EmbedFormat {
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Npz => "npz",
+            Self::Npy => "npy",
+            Self::Csv => "csv",
+        }
+    }
 }
 
 /// Show what the library holds: tracks, windows, failures, model, index
@@ -141,9 +168,11 @@ pub(crate) struct RetryArgs {
 
 /// Take tracks out of the library (your files are not touched)
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove --missing --dry-run")]
+#[command(
+    after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove id:17\n  voisin remove --missing --dry-run"
+)]
 pub(crate) struct RemoveArgs {
-    /// Files or folders
+    /// Files, folders, or tracks by `id:NUMBER`
     #[arg(required_unless_present = "missing", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// Files that are not there any more (below PATH, if given)
@@ -152,6 +181,9 @@ pub(crate) struct RemoveArgs {
     /// Only say what would be removed
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }
 
 /// Write vectors and metadata for other programs
@@ -180,6 +212,9 @@ pub(crate) struct VerifyArgs {
     /// Read every file again and compare its audio, and listen to a sample of twenty
     #[arg(long)]
     pub(crate) deep: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }
 
 /// Mend what verify finds; what cannot be made again is never deleted

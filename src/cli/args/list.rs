@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::search::FilterArgs;
-use super::{ListOutput, ReportFormat, one_of};
+use super::{Limit, ListOutput, ReportFormat, one_of};
 use crate::library::SortBy;
 
 /// Show what is in the library, with the ids that other commands take
@@ -23,9 +23,9 @@ pub(crate) struct ListArgs {
     /// The other way round
     #[arg(long, short)]
     pub(crate) reverse: bool,
-    /// At most so many [default: all]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: Option<u32>,
+    /// How many tracks
+    #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
+    pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

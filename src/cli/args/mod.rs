@@ -8,17 +8,20 @@ mod genre;
 mod labels;
 mod library;
 mod list;
+mod mistakes;
 mod model;
 mod search;
 mod train;
 #[cfg(feature = "train")]
 mod train_encoder;
 mod undo;
+mod units;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::cli::render::screen::Colour;
 use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -27,15 +30,16 @@ pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    ArtistsArgs, ClustersArgs, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs, PlaylistFormat,
+    ArtistsArgs, ClustersArgs, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
 };
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs, RetryArgs,
-    StatusArgs, VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs,
+    RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use list::{ListArgs, ShowArgs};
+pub(crate) use mistakes::message;
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
@@ -44,6 +48,7 @@ pub(crate) use train_encoder::{
     EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted,
 };
 pub(crate) use undo::UndoArgs;
+pub(crate) use units::{Limit, RandomArgs};
 
 /// An option that takes one of `names`, as the type's own [`FromStr`] reads them.
 fn one_of<T>(names: impl IntoIterator<Item = impl Into<PossibleValue>>) -> impl TypedValueParser<Value = T>
@@ -63,7 +68,7 @@ where
     version,
     max_term_width = 110,
     propagate_version = true,
-    after_help = "Start here:\n  voisin add ~/Music            listen to a folder (again later: only what changed)\n  voisin similar 'nina simone'  what sounds like this?\n  voisin classify new.mp3       which genre is this?\n\nExit codes: 0 fine, 1 some files failed or nothing was found, 2 usage or a fault, 130 interrupted."
+    after_help = "Start here:\n  voisin add ~/Music            listen to a folder (again later: only what changed)\n  voisin similar 'nina simone'  what sounds like this?\n  voisin classify new.mp3       which genre is this?\n\nExit codes: 0 fine, 1 some files failed or nothing was found, 2 a mistake on the command line or a fault, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -76,8 +81,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Folder of the library [variable: VOISIN_LIBRARY] [default: $`XDG_DATA_HOME/voisin`]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(help = "Folder of the library [variable: VOISIN_LIBRARY] [default: $XDG_DATA_HOME/voisin, that is ~/.local/share/voisin]", long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) library: Option<PathBuf>,
     /// Model: a name from `voisin model list`, a manifest, or a weights file [variable: VOISIN_MODEL]
     #[arg(long, global = true, value_name = "MODEL")]
@@ -94,6 +98,10 @@ pub(crate) struct Global {
     /// Say more: each file, the device, the index
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
+    #[arg(
+        help = "Colours: auto is on a terminal, unless NO_COLOR is set or TERM is dumb; CLICOLOR_FORCE is always",
+        long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub(crate) color: Colour,
     /// Who computes on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
     #[arg(long, global = true, value_parser = one_of::<CpuPath>(["fast", "candle"]), default_value = "fast")]
     pub(crate) engine: CpuPath,
@@ -106,6 +114,43 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
 }
+
+/// The command line, with the options that all commands take in the help of `voisin` alone, but for the library's.
+pub(crate) fn command() -> clap::Command {
+    fn shorten(command: clap::Command) -> clap::Command {
+        let hidden = command.mut_args(|option| {
+            let hide = option.is_global_set() && option.get_id() != "library" || option.is_hide_set();
+            option.hide(hide)
+        });
+        hidden.mut_subcommands(shorten)
+    }
+    let mut command = <Cli as clap::CommandFactory>::command();
+    command.build();
+    command.mut_subcommands(shorten)
+}
+
+/// `voisin help terms`.
+const TERMS: &str = "What the words in tables mean
+
+similarity      cosine of two tracks' vectors, -1 to 1: higher is nearer
+distance        1 - similarity, 0 to 2: lower is nearer; of two genres 0 to 1, the mean of
+                three measures: centroids (the genres' mean directions), neighbourhoods (their
+                nearest tracks), votes (neighbours of the one that belong to the other)
+cohesion        mean similarity of tracks to their common direction: 1 if all sound the same
+lift (x2.0)     how many times as frequent here as in the whole library
+share           part of the votes or of the tracks, in per cent
+probability     calibrated: of answers at 80 %, four in five are right
+head            a classifier trained on your genres by \"voisin train genre\"
+neighbours      the labelled tracks that sound most alike; their genres vote
+together, fused head and neighbours as one answer
+novelty         \"stranger than 48 %\": nearly half of the library's tracks are nearer to the rest
+artists left out  judged by models that never heard the artist: what to expect of new music
+calibration error  how far a probability is from how often it comes true, in the mean
+outlier's score how many times the usual spread a track's distance to its neighbours is above the
+                median (robust standard deviations)
+suspect's score how much more probable the suggested genre is than the track's own, -1 to 1
+noise           tracks that belong to no cluster
+generation      counts the changes of the library, so that a stale index is noticed";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -143,6 +188,9 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
+    /// What the words in tables mean
+    #[command(long_about = TERMS)]
+    Terms,
     #[command(hide = true)]
     Examine(ExamineArgs),
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
+use super::units::{Seconds, length};
 use super::{ReportFormat, one_of};
 use crate::encoder::Architecture;
 #[cfg(feature = "import")]
@@ -11,6 +12,7 @@ use crate::features::OpenL3Variant;
 
 /// List, describe and check models
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  voisin model list\n  voisin model show voisin-2")]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
     pub(crate) command: ModelCommand,
@@ -19,19 +21,27 @@ pub(crate) struct ModelArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
     /// The models that can be named with --model
+    #[command(after_help = "Example:\n  voisin model list --format json")]
     List {
         /// How the answer is printed
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
     /// One model's manifest: architecture, front end, licence, provenance, checksums
+    #[command(after_help = "Example:\n  voisin model show voisin-2")]
     Show {
         /// A model's name, manifest or weights file
         #[arg(value_name = "MODEL")]
         name: Option<String>,
+        /// How the answer is printed
+        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+        format: ReportFormat,
     },
     #[cfg(feature = "import")]
     /// Take in OpenL3 weights of another program: Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors
+    #[command(
+        after_help = "Example:\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music"
+    )]
     Import {
         /// The weights file; its contents say what it is
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -44,10 +54,14 @@ pub(crate) enum ModelCommand {
         variant: Option<OpenL3Variant>,
     },
     /// Verify a model's weights against its manifest and run it once
+    #[command(after_help = "Example:\n  voisin model check musicnn-msd")]
     Check {
         /// A model's name, manifest or weights file
         #[arg(value_name = "MODEL")]
         name: Option<String>,
+        /// How the answer is printed
+        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+        format: ReportFormat,
     },
 }
 
@@ -68,6 +82,9 @@ pub(crate) struct ManArgs {
     /// Write one page per verb into this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
+    /// Print every command's help as one page in Markdown instead
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) markdown: bool,
 }
 
 /// Measure what this machine does in a second
@@ -83,8 +100,8 @@ pub(crate) struct BenchArgs {
     #[arg(value_enum)]
     pub(crate) what: BenchKind,
     /// How long to measure
-    #[arg(long, default_value_t = 5.0)]
-    pub(crate) seconds: f64,
+    #[arg(long, default_value = "5", value_name = "TIME", value_parser = length)]
+    pub(crate) seconds: Seconds,
     /// The network (encoder) or its front end (mel)
     #[arg(long, value_parser = one_of::<Architecture>(["openl3", "musicnn", "vgg"]), default_value_t = Architecture::Musicnn)]
     pub(crate) arch: Architecture,

@@ -5,32 +5,35 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::one_of;
+use super::units::{Limit, Seconds, cosine, share};
+use crate::cli::seeds::names_meant;
 use crate::index::SearchMode;
-use crate::library::{TrackFilter, stored_path};
+use crate::library::{Library, NameOf, TrackFilter, stored_path};
 
 /// Find the tracks that sound most like the given ones
 ///
-/// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a playlist, which stands
-/// for its tracks. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
+/// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or what stands for its
+/// tracks: a playlist, a folder, `album:NAME` or `artist:NAME`. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
 /// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
 )]
 pub(crate) struct SimilarArgs {
-    /// Files, playlists, `id:NUMBER`, or words that match artist and title; `-` reads seeds from standard input
+    /// Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`; `-` reads
+    /// seeds from standard input
     #[arg(required = true, value_name = "TRACK")]
     pub(crate) seeds: Vec<std::ffi::OsString>,
     /// How many neighbours
-    #[arg(long, short, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
+    #[arg(long, short, default_value_t = Limit::from(10), value_name = "N|all", allow_negative_numbers = true)]
+    pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) filters: FilterArgs,
     /// At most this many tracks of one artist
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_artist: Option<u32>,
     /// Only neighbours at least this similar (cosine, -1 to 1)
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true, value_parser = cosine)]
     pub(crate) min_similarity: Option<f32>,
     /// Keep the seeds and their duplicates in the answer
     #[arg(long)]
@@ -39,14 +42,14 @@ pub(crate) struct SimilarArgs {
     #[arg(long, value_name = "TRACK")]
     pub(crate) unlike: Vec<std::ffi::OsString>,
     /// How strongly to stay away, 0 to 1
-    #[arg(long, default_value_t = 0.5, value_name = "0..1", requires = "unlike")]
+    #[arg(long, default_value_t = 0.5, value_name = "0..1", requires = "unlike", allow_negative_numbers = true, value_parser = share)]
     pub(crate) unlike_weight: f32,
-    /// Look for the passage that begins here: 1:05, 65 or 65.5 (needs --to and one seed)
+    /// Look for the passage that begins here: 65, 1:05 or 1m5s (needs --to and one seed)
     #[arg(long, value_name = "TIME", requires = "to", conflicts_with = "unlike")]
-    pub(crate) from: Option<Position>,
+    pub(crate) from: Option<Seconds>,
     /// Where the passage ends
     #[arg(long, value_name = "TIME", requires = "from")]
-    pub(crate) to: Option<Position>,
+    pub(crate) to: Option<Seconds>,
     /// With --from: answer from the stored windows alone, without listening to the best tracks again
     #[arg(long, requires = "from")]
     pub(crate) rough: bool,
@@ -54,34 +57,6 @@ pub(crate) struct SimilarArgs {
     pub(crate) search: SearchArgs,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-}
-
-/// A place in a track in seconds, written as `1:05`, `1:02:03`, `65` or `65.5`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Position(pub(crate) f64);
-
-impl std::str::FromStr for Position {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected a place such as 1:05, 1:02:03 or 65.5 (seconds), found \"{text}\"");
-        let parts: Vec<&str> = text.trim().split(':').collect();
-        let (last, front) = parts.split_last().ok_or_else(wrong)?;
-        if front.len() > 2 || !last.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        let mut seconds: f64 = last.parse().map_err(|_| wrong())?;
-        if !front.is_empty() && seconds >= 60.0 {
-            return Err(wrong());
-        }
-        let mut unit = 60.0;
-        for part in front.iter().rev() {
-            seconds += unit * f64::from(part.parse::<u16>().map_err(|_| wrong())?);
-            unit *= 60.0;
-        }
-        // No track is longer than a week.
-        if seconds.is_finite() && seconds < 604_800.0 { Ok(Self(seconds)) } else { Err(wrong()) }
-    }
 }
 
 /// How the nearest neighbours are found.
@@ -127,29 +102,34 @@ pub(crate) struct FilterArgs {
     /// another licence's name (several: any of them)
     #[arg(long, visible_alias = "license", value_name = "LICENCE")]
     pub(crate) licence: Vec<String>,
-    /// Only tracks at least this long, in seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) min_duration: Option<f64>,
-    /// Only tracks at most this long, in seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) max_duration: Option<f64>,
+    /// Only tracks at least this long: 90 (seconds), 1:30 or 2m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) min_duration: Option<Seconds>,
+    /// Only tracks at most this long
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_duration: Option<Seconds>,
 }
 
 impl FilterArgs {
-    pub(crate) fn filter(&self) -> TrackFilter {
-        TrackFilter {
+    /// The filter, with names as the library has them.
+    pub(crate) fn filter(&self, library: &Library) -> anyhow::Result<TrackFilter> {
+        let artists = |names: &[String]| -> anyhow::Result<Vec<String>> {
+            let meant = names.iter().map(|name| names_meant(library, NameOf::Artist, name));
+            Ok(meant.collect::<anyhow::Result<Vec<_>>>()?.concat())
+        };
+        Ok(TrackFilter {
             genres: self.genre.clone(),
             exclude_genres: self.exclude_genre.clone(),
-            artists: self.artist.clone(),
-            exclude_artists: self.exclude_artist.clone(),
+            artists: artists(&self.artist)?,
+            exclude_artists: artists(&self.exclude_artist)?,
             year_from: self.year.map(|span| span.first).filter(|&year| year != i32::MIN),
             year_to: self.year.map(|span| span.last).filter(|&year| year != i32::MAX),
             licences: self.licence.clone(),
             folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
-            seconds_from: self.min_duration,
-            seconds_to: self.max_duration,
+            seconds_from: self.min_duration.map(|time| time.0),
+            seconds_to: self.max_duration.map(|time| time.0),
             ..TrackFilter::default()
-        }
+        })
     }
 }
 
@@ -185,10 +165,10 @@ impl std::str::FromStr for YearSpan {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ListOutput {
-    /// table, json, csv, m3u8 (a playlist) or paths (one a line, for pipes)
+    /// How the list is printed; m3u8, xspf and jspf are playlists, paths are for pipes
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) format: ListFormat,
-    /// Playlist paths relative to this folder instead of absolute
+    /// In playlists and bare paths: relative to this folder instead of absolute
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) relative_to: Option<PathBuf>,
     /// With --format paths: end each path with NUL instead of a newline
@@ -203,7 +183,34 @@ pub(crate) enum ListFormat {
     Csv,
     #[value(alias = "m3u")]
     M3u8,
+    Xspf,
+    Jspf,
     Paths,
+}
+
+impl ListFormat {
+    /// Its name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl ListOutput {
+    /// Refuses options that mean nothing in this format.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let format = self.format.name();
+        if self.null && self.format != ListFormat::Paths {
+            anyhow::bail!("-0 ends bare paths, expected with it --format paths, found --format {format}");
+        }
+        if self.relative_to.is_some()
+            && matches!(self.format, ListFormat::Table | ListFormat::Json | ListFormat::Csv)
+        {
+            anyhow::bail!(
+                "--relative-to is for playlists and bare paths, expected with it --format m3u8, xspf, jspf or paths, found --format {format}"
+            );
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 
 #[cfg(feature = "train")]
 use super::EncoderArgs;
-use super::ReportFormat;
 use super::genre::parse_source;
+use super::{RandomArgs, ReportFormat};
 use crate::engine::LabelSource;
 
 /// Train a genre head on your labels, or an encoder of your own
@@ -43,9 +43,8 @@ pub(crate) struct TrainGenreArgs {
     /// Parts that the artists are dealt into for validation
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=20))]
     pub(crate) folds: u32,
-    /// Start of the random numbers
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
     /// Look at track vectors only, not at windows
     #[arg(long)]
     pub(crate) no_windows: bool,

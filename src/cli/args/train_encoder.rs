@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::RandomArgs;
+
 /// Train an encoder of your own: an OpenL3-shaped network learns what teachers hear in your music
 ///
 /// Three steps, each of which goes on where it was cut off: prepare (decode the music, ask the teachers), run (train),
@@ -63,9 +65,8 @@ pub(crate) struct PrepareArgs {
     /// Degraded versions of each crop, beside the music as it is
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) degraded: u32,
-    /// Seed of places and degradations
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
 }
 
 /// Train on prepared music; the same command goes on where it was cut off
@@ -101,9 +102,8 @@ pub(crate) struct RunArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 2e-3, value_name = "RATE")]
     pub(crate) rate: f64,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
     /// Begin with the weights of another run or of a finished model (a name from `voisin model list`, a manifest or a
     /// weights file), widened where this run is wider
     #[arg(long, value_name = "CHECKPOINT|MODEL", value_hint = ValueHint::FilePath)]

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::track::lossy;
+use super::track::{lossy, print_files};
 use super::{Align, Table, count};
-use crate::cli::args::TableFormat;
+use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
 use crate::engine::{Evidence, Finding, GenreAnswer};
+use crate::explore::TrackMeta;
 use crate::genre::{
     Agreement, Basis, Confidence, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,
 };
+use crate::track::TrackId;
 
 /// Shares below this are not worth a line.
 const SMALLEST_SHARE: f32 = 0.01;
@@ -57,10 +59,10 @@ struct EvidenceJson {
 /// Prints answers.
 ///
 /// - `brief`: as a table, one line each, without reasons
-pub(crate) fn print(answers: &[GenreAnswer], brief: bool, format: TableFormat) -> anyhow::Result<()> {
-    match format {
-        TableFormat::Table if brief => print_list(answers),
-        TableFormat::Table => {
+pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -> anyhow::Result<()> {
+    match output.format {
+        ListFormat::Table if brief => print_list(answers),
+        ListFormat::Table => {
             for (i, answer) in answers.iter().enumerate() {
                 if i > 0 {
                     render::print_line("")?;
@@ -69,8 +71,8 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, format: TableFormat) -
             }
             Ok(())
         }
-        TableFormat::Json => render::print_json(&answers.iter().map(json).collect::<Vec<_>>()),
-        TableFormat::Csv => render::print_csv(
+        ListFormat::Json => render::print_json(&answers.iter().map(json).collect::<Vec<_>>()),
+        ListFormat::Csv => render::print_csv(
             ["path", "genre", "probability", "unknown", "best"],
             answers.iter().map(|answer| {
                 let name = |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
@@ -88,6 +90,12 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, format: TableFormat) -
                 ]
             }),
         ),
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+            let of =
+                |answer: &GenreAnswer| TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path);
+            let metas: Vec<TrackMeta> = answers.iter().map(of).collect();
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin classify", output)
+        }
     }
 }
 
@@ -96,6 +104,7 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
         ("genre", Align::Left),
         ("share", Align::Right),
         ("how sure", Align::Left),
+        ("id", Align::Right),
         ("path", Align::Left),
     ]);
     for answer in answers {
@@ -111,14 +120,17 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (None, Some(best)) => format!("unknown ({best}?)"),
             (None, None) => "unknown".to_owned(),
         };
-        table.row([genre, percent(answer.probability()), sure, lossy(&answer.path)]);
+        let id = answer.track.map_or_else(String::new, |id| id.to_string());
+        table.row([genre, percent(answer.probability()), sure, id, lossy(&answer.path)]);
     }
     table.print()
 }
 
 /// One answer with its reasons, for people.
 pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
-    line(&format!("{}: {}", lossy(&answer.path), answer.summary()))?;
+    let summary = answer.summary();
+    let path = render::fitted_path(&lossy(&answer.path), summary.chars().count() + 2);
+    line(&format!("{path}: {summary}"))?;
     match &answer.finding {
         Finding::FirstGuess(guess) => print_guess(guess),
         Finding::Vote { votes, evidence, .. } => print_votes(votes, evidence),
@@ -132,13 +144,14 @@ fn line(text: &str) -> anyhow::Result<()> {
 
 fn print_guess(guess: &Guess) -> anyhow::Result<()> {
     let mut table =
-        Table::new(&[("  genre", Align::Left), ("probability", Align::Right), ("rests on", Align::Left)]);
+        Table::new(&[("genre", Align::Left), ("probability", Align::Right), ("rests on", Align::Left)])
+            .indented(2);
     for share in guess.shares.iter().filter(|share| share.probability >= 2.0 * SMALLEST_SHARE) {
         let basis = match share.basis {
             Basis::Labels => "labelled tracks",
             Basis::Tags => "tags only",
         };
-        table.row([format!("  {}", share.genre), percent(share.probability), basis.to_owned()]);
+        table.row([share.genre.to_string(), percent(share.probability), basis.to_owned()]);
     }
     table.print()
 }
@@ -182,16 +195,17 @@ fn shares(list: &[GenreShare]) -> String {
 
 fn print_voters(evidence: &[Evidence]) -> anyhow::Result<()> {
     let mut table = Table::new(&[
-        ("  voter", Align::Left),
+        ("voter", Align::Left),
         ("genre", Align::Left),
         ("similarity", Align::Right),
         ("weight", Align::Right),
         ("path", Align::Left),
-    ]);
+    ])
+    .indented(2);
     for voter in evidence {
         let genres: Vec<&str> = voter.genres.iter().map(Genre::name).collect();
         table.row([
-            format!("  {}", voter.display),
+            voter.display.clone(),
             genres.join(", "),
             format!("{:.3}", voter.similarity),
             percent(voter.weight),

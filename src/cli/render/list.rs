@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::track::{lossy, print_playlist, title};
+use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
 use crate::engine::{GenreAnswer, SimilarTrack, TrackPage, meta};
@@ -110,13 +110,10 @@ pub(crate) fn print_page(page: &TrackPage, output: &ListOutput) -> anyhow::Resul
                 ]
             }),
         ),
-        ListFormat::M3u8 => {
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
             let metas: Vec<TrackMeta> =
                 page.tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
-            print_playlist(&metas, output.relative_to.as_deref())
-        }
-        ListFormat::Paths => {
-            super::print_paths(page.tracks.iter().map(|track| track.path.as_path()), output.null)
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin list", output)
         }
     }
 }

@@ -8,15 +8,20 @@ pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;
 mod safe;
+pub(crate) mod screen;
 mod table;
 pub(crate) mod track;
 
 use crate::base::text::with_causes;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) use safe::terminal_safe;
 pub(crate) use table::{Align, Table};
+use table::{cut_left, cut_right};
 
 /// Where messages go, and how many of them.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +44,29 @@ impl Console {
         !self.quiet && io::stderr().is_terminal()
     }
 
+    /// Shows that something takes its time, until what it returns is dropped; only to eyes, and not for what is done in
+    /// two seconds.
+    pub(crate) fn busy(self, text: &str) -> Busy {
+        let bar = if self.shows_progress_bar() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.set_message(text.to_owned());
+        let (stop, stopped) = mpsc::channel::<()>();
+        let shown = bar.clone();
+        std::thread::spawn(move || {
+            while stopped.recv_timeout(Duration::from_millis(if shown.elapsed().as_secs() < 2 {
+                2000
+            } else {
+                200
+            })) == Err(mpsc::RecvTimeoutError::Timeout)
+            {
+                shown.tick();
+            }
+        });
+        Busy { bar, _stop: stop }
+    }
+
     /// Says something besides the results.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
@@ -59,6 +87,19 @@ impl Console {
     }
 }
 
+/// Something that takes its time.
+pub(crate) struct Busy {
+    bar: ProgressBar,
+    /// Closed when this is dropped, which ends the spinner's thread.
+    _stop: mpsc::Sender<()>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 fn say(text: &str) {
     // A closed standard error is no reason to stop.
     let _ = writeln!(io::stderr().lock(), "{}", terminal_safe(text));
@@ -67,6 +108,11 @@ fn say(text: &str) {
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
     say(&format!("voisin: {}", with_causes(error.as_ref())));
+}
+
+/// Prints what is wrong with the arguments.
+pub(crate) fn say_mistake(text: &str) {
+    say(&format!("voisin: {text}"));
 }
 
 /// Whoever read the results went away (`| head`): [`main`](super::main) ends quietly, as other tools do.
@@ -89,9 +135,52 @@ pub(crate) fn print_line(text: &str) -> anyhow::Result<()> {
     print(format!("{text}\n"))
 }
 
-/// Writes a value as indented JSON.
+/// Writes one line of text from files, cut to the width of the terminal.
+pub(crate) fn print_fitted(text: &str) -> anyhow::Result<()> {
+    let text = terminal_safe(text).replace('\n', " ");
+    print_line(&screen::width().map_or_else(|| text.clone(), |width| cut_right(&text, width)))
+}
+
+/// A path that leaves so many columns of the terminal to what stands beside it, but is never cut to nothing.
+pub(crate) fn fitted_path(path: &str, beside: usize) -> String {
+    const LEAST: usize = 24;
+    let path = terminal_safe(path).replace('\n', " ");
+    screen::width()
+        .map_or_else(|| path.clone(), |width| cut_left(&path, width.saturating_sub(beside).max(LEAST)))
+}
+
+/// Writes a path on a line of its own, cut at the left to the width of the terminal.
+pub(crate) fn print_fitted_path(indent: &str, path: &str) -> anyhow::Result<()> {
+    print_line(&format!("{indent}{}", fitted_path(path, indent.len())))
+}
+
+/// Version of the shapes that docs/json.md describes; it grows when a key changes its meaning or goes.
+const JSON_VERSION: u32 = 1;
+
+/// An answer that is an object: its own keys, after the version.
+#[derive(serde::Serialize)]
+struct Answer<'a, T> {
+    version: u32,
+    #[serde(flatten)]
+    answer: &'a T,
+}
+
+/// An answer that is a list.
+#[derive(serde::Serialize)]
+struct Answers<'a, T> {
+    version: u32,
+    items: &'a T,
+}
+
+/// Writes an answer as indented JSON: always an object that begins with its version; a list is in `items`.
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
-    let mut text = safe::json_safe(&serde_json::to_string_pretty(value)?);
+    let version = JSON_VERSION;
+    let text = if serde_json::to_value(value)?.is_array() {
+        serde_json::to_string_pretty(&Answers { version, items: value })?
+    } else {
+        serde_json::to_string_pretty(&Answer { version, answer: value })?
+    };
+    let mut text = safe::json_safe(&text);
     text.push('\n');
     print(text)
 }
@@ -112,16 +201,16 @@ pub(crate) fn print_csv<const N: usize>(
 
 /// Writes paths as they are, byte for byte, each followed by a newline or NUL; on a terminal without what it would
 /// obey.
-pub(crate) fn print_paths<'a>(paths: impl IntoIterator<Item = &'a Path>, null: bool) -> anyhow::Result<()> {
+pub(crate) fn print_paths<'a>(paths: impl IntoIterator<Item = &'a [u8]>, null: bool) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     let shown = io::stdout().is_terminal() && !null;
     for path in paths {
         if shown {
             bytes.extend_from_slice(
-                terminal_safe(&path.to_string_lossy()).replace('\n', "\u{fffd}").as_bytes(),
+                terminal_safe(&String::from_utf8_lossy(path)).replace('\n', "\u{fffd}").as_bytes(),
             );
         } else {
-            bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
+            bytes.extend_from_slice(path);
         }
         bytes.push(if null { 0 } else { b'\n' });
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::track::{lossy, print_playlist, title};
+use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::{Seed, SimilarTrack, meta};
@@ -46,50 +46,40 @@ pub(crate) fn print_neighbours(
     neighbours: &[SimilarTrack],
     output: &ListOutput,
 ) -> anyhow::Result<()> {
+    let unlike = neighbours.iter().any(|found| found.unlike.is_some());
     match output.format {
-        ListFormat::Table if neighbours.iter().any(|found| found.unlike.is_some()) => {
-            let mut table = Table::new(&[
-                ("", Align::Right),
-                ("similarity", Align::Right),
-                ("to the unlike", Align::Right),
-                ("artist", Align::Left),
-                ("title", Align::Left),
-                ("genre", Align::Left),
-                ("path", Align::Left),
-            ]);
-            for (i, SimilarTrack { track, genres, similarity, unlike }) in neighbours.iter().enumerate() {
-                table.row([
-                    (i + 1).to_string(),
-                    format!("{similarity:.3}"),
-                    unlike.map_or_else(String::new, |unlike| format!("{unlike:.3}")),
-                    track.tags.artist.clone().unwrap_or_default(),
-                    title(track),
-                    names(genres).join(", "),
-                    lossy(&track.path),
-                ]);
-            }
-            table.print()
-        }
         ListFormat::Table => {
-            let mut table = Table::new(&[
+            let mut columns = vec![
                 ("", Align::Right),
+                ("id", Align::Right),
                 ("similarity", Align::Right),
                 ("artist", Align::Left),
                 ("title", Align::Left),
                 ("genre", Align::Left),
                 ("time", Align::Right),
                 ("path", Align::Left),
-            ]);
-            for (i, SimilarTrack { track, genres, similarity, .. }) in neighbours.iter().enumerate() {
-                table.row([
+            ];
+            if unlike {
+                // What the list is ordered by, and what it is made of.
+                columns.insert(3, ("to the unlike", Align::Right));
+            }
+            let mut table = Table::new(&columns);
+            for (i, SimilarTrack { track, genres, similarity, unlike: away }) in neighbours.iter().enumerate()
+            {
+                let mut cells = vec![
                     (i + 1).to_string(),
+                    track.id.to_string(),
                     format!("{similarity:.3}"),
                     track.tags.artist.clone().unwrap_or_default(),
                     title(track),
                     names(genres).join(", "),
                     clock(track.audio.seconds),
-                    track.path.to_string_lossy().into_owned(),
-                ]);
+                    lossy(&track.path),
+                ];
+                if unlike {
+                    cells.insert(3, away.map_or_else(String::new, |away| format!("{away:.3}")));
+                }
+                table.row(cells);
             }
             table.print()
         }
@@ -110,6 +100,21 @@ pub(crate) fn print_neighbours(
                 })
                 .collect(),
         }),
+        ListFormat::Csv if unlike => super::print_csv(
+            ["rank", "id", "path", "similarity", "similarity_to_unlike", "artist", "title", "genres"],
+            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, genres, similarity, unlike })| {
+                [
+                    (i + 1).to_string(),
+                    track.id.to_string(),
+                    lossy(&track.path),
+                    format!("{similarity:.6}"),
+                    unlike.map_or_else(String::new, |unlike| format!("{unlike:.6}")),
+                    track.tags.artist.clone().unwrap_or_default(),
+                    track.tags.title.clone().unwrap_or_default(),
+                    names(genres).join(";"),
+                ]
+            }),
+        ),
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "similarity", "artist", "title", "genres"],
             neighbours.iter().enumerate().map(|(i, SimilarTrack { track, genres, similarity, .. })| {
@@ -124,13 +129,10 @@ pub(crate) fn print_neighbours(
                 ]
             }),
         ),
-        ListFormat::M3u8 => {
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
             let metas: Vec<TrackMeta> =
                 neighbours.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
-            print_playlist(&metas, output.relative_to.as_deref())
-        }
-        ListFormat::Paths => {
-            super::print_paths(neighbours.iter().map(|found| found.track.path.as_path()), output.null)
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", output)
         }
     }
 }

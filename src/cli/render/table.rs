@@ -1,71 +1,259 @@
-//! A table that fits the terminal; plain, one row a line, when piped.
+//! A table that fits the terminal: what is too wide is cut where it hurts least. Piped, it is cut nowhere.
 
-use std::io::{self, IsTerminal as _};
+use std::collections::HashSet;
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, presets};
+use console::{measure_text_width, style};
 
 use super::safe::terminal_safe;
+use super::screen;
 
-/// How a column is aligned.
+/// How a column is aligned. Numbers stand right and are never cut; a column of paths, which is known by its name, is
+/// cut at the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Characters of a cell at most: one long name must not make every row of a piped table as long. JSON and CSV have
-/// everything.
+/// Characters of a cell at most, piped too. JSON and CSV have everything.
 const LONGEST_CELL: usize = 300;
+/// Columns that the padding of a piped table fills at most: one long name must not make every row as long.
+const WIDEST_PADDING: usize = 60;
+/// A column that is cut keeps so many.
+const NARROWEST: usize = 8;
+/// Columns that are left out, in this order, rather than that the others be narrower than is readable.
+const LEFT_OUT: [&str; 4] = ["path", "time", "genre", "cohesion"];
+const READABLE: usize = 12;
+const READABLE_PATH: usize = 16;
+/// Between two columns.
+const GAP: usize = 2;
 
 /// Rows of text below a header.
 pub(crate) struct Table {
-    inner: comfy_table::Table,
-    alignments: Vec<Align>,
+    header: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
+    indent: usize,
 }
 
 impl Table {
     pub(crate) fn new(columns: &[(&str, Align)]) -> Self {
-        let mut inner = comfy_table::Table::new();
-        inner.load_style(presets::NOTHING).set_truncation_indicator("…");
-        if io::stdout().is_terminal() {
-            inner.set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        let alignments: Vec<Align> = columns.iter().map(|(_, align)| *align).collect();
-        let coloured =
-            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let header = columns.iter().map(|(name, align)| {
-            let cell = Cell::new(name).set_alignment(alignment(*align));
-            if coloured { cell.add_attribute(Attribute::Bold) } else { cell }
-        });
-        inner.set_header(header.collect::<Vec<_>>());
-        Self { inner, alignments }
+        let header = columns.iter().map(|(name, align)| ((*name).to_owned(), *align)).collect();
+        Self { header, rows: Vec::new(), indent: 0 }
     }
 
-    /// Adds a row; cells are made safe for a terminal and cut rather than wrapped.
+    /// The same table, further to the right.
+    pub(crate) fn indented(self, indent: usize) -> Self {
+        Self { indent, ..self }
+    }
+
+    /// Adds a row; cells are made safe for a terminal.
     pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        let cells = cells.into_iter().zip(&self.alignments).map(|(text, align)| {
-            let mut text = terminal_safe(text.as_ref()).replace('\n', " ");
-            if let Some((end, _)) = text.char_indices().nth(LONGEST_CELL) {
-                text.truncate(end);
-                text.push('…');
-            }
-            Cell::new(text).set_alignment(alignment(*align))
+        let cells = cells.into_iter().zip(&self.header).map(|(text, _)| {
+            let text = terminal_safe(text.as_ref()).replace('\n', " ");
+            cut_right(&text, LONGEST_CELL)
         });
-        let mut row = Row::from(cells.collect::<Vec<_>>());
-        row.max_height(1);
-        self.inner.add_row(row);
+        self.rows.push(cells.collect());
     }
 
     pub(crate) fn print(&self) -> anyhow::Result<()> {
-        // Trailing blanks serve nobody, least of all a diff.
-        let text: String = self.inner.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-        super::print(text)
+        super::print(self.lines(screen::width(), screen::is_coloured()))
+    }
+
+    /// The table as text.
+    ///
+    /// - `width`: columns of the terminal, if it is one
+    fn lines(&self, width: Option<usize>, coloured: bool) -> String {
+        let mut rows = self.rows.clone();
+        let path = self.header.iter().position(|(name, _)| name == "path");
+        if let Some(path) = path.filter(|_| width.is_some()) {
+            shorten_by_root(&mut rows, path);
+        }
+        let natural: Vec<usize> = (0..self.header.len())
+            .map(|column| {
+                let cells = rows.iter().map(|row| measure_text_width(&row[column]));
+                cells.chain([measure_text_width(&self.header[column].0)]).max().unwrap_or_default()
+            })
+            .collect();
+        let widths: Vec<usize> = match width {
+            Some(width) => self.fitted(&natural, width.saturating_sub(self.indent)),
+            None => natural.iter().map(|&natural| natural.min(WIDEST_PADDING)).collect(),
+        };
+        // What the last column that is shown holds need not be padded.
+        let shown: Vec<usize> = (0..widths.len()).filter(|&column| widths[column] > 0).collect();
+        let line = |cells: &[String]| {
+            let mut text = " ".repeat(self.indent);
+            for (i, &column) in shown.iter().enumerate() {
+                let cell = match width {
+                    Some(_) if Some(column) == path => cut_left(&cells[column], widths[column]),
+                    Some(_) => cut_right(&cells[column], widths[column]),
+                    None => cells[column].clone(),
+                };
+                let padding = " ".repeat(widths[column].saturating_sub(measure_text_width(&cell)));
+                let gap = if i + 1 < shown.len() { GAP } else { 0 };
+                match self.header[column].1 {
+                    Align::Left => text += &format!("{cell}{padding}{}", " ".repeat(gap)),
+                    Align::Right => text += &format!("{padding}{cell}{}", " ".repeat(gap)),
+                }
+            }
+            let text = text.trim_end();
+            width.map_or_else(|| text.to_owned(), |width| cut_right(text, width))
+        };
+        let names: Vec<String> = self.header.iter().map(|(name, _)| name.clone()).collect();
+        let head = line(&names);
+        let mut text = if coloured { style(head).bold().force_styling(true).to_string() } else { head };
+        for row in &rows {
+            text.push('\n');
+            text += &line(row);
+        }
+        text.push('\n');
+        text
+    }
+
+    /// Widths of the columns in a terminal of `width`; 0 for one that is left out.
+    fn fitted(&self, natural: &[usize], width: usize) -> Vec<usize> {
+        let mut kept = natural.to_vec();
+        for name in LEFT_OUT {
+            let widths = self.narrowed(&kept, width);
+            let readable = |column: usize| {
+                let least = if self.header[column].0 == "path" { READABLE_PATH } else { READABLE };
+                self.header[column].1 == Align::Right || widths[column] >= least.min(kept[column])
+            };
+            if total(&widths) <= width && (0..widths.len()).all(readable) {
+                return widths;
+            }
+            if let Some(column) = self.header.iter().position(|(known, _)| known == name) {
+                kept[column] = 0;
+            }
+        }
+        self.narrowed(&kept, width)
+    }
+
+    /// The widest column of text gives way first.
+    fn narrowed(&self, natural: &[usize], width: usize) -> Vec<usize> {
+        let mut widths = natural.to_vec();
+        while total(&widths) > width {
+            let text =
+                (0..widths.len()).filter(|&c| self.header[c].1 == Align::Left && widths[c] > NARROWEST);
+            let Some(widest) = text.max_by_key(|&column| (widths[column], column)) else { break };
+            widths[widest] -= 1;
+        }
+        widths
     }
 }
 
-fn alignment(align: Align) -> CellAlignment {
-    match align {
-        Align::Left => CellAlignment::Left,
-        Align::Right => CellAlignment::Right,
+/// What columns of these widths take, 0 being none.
+fn total(widths: &[usize]) -> usize {
+    let shown = widths.iter().filter(|&&width| width > 0).count();
+    widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1)
+}
+
+/// The beginning of a text in `width` columns.
+pub(crate) fn cut_right(text: &str, width: usize) -> String {
+    if measure_text_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        kept.push(c);
+        if measure_text_width(&kept) >= width {
+            kept.pop();
+            break;
+        }
+    }
+    kept + if width > 0 { "…" } else { "" }
+}
+
+/// The end of a text in `width` columns.
+pub(crate) fn cut_left(text: &str, width: usize) -> String {
+    if measure_text_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut start = text.len();
+    for (at, _) in text.char_indices().rev() {
+        if measure_text_width(&text[at..]) >= width {
+            break;
+        }
+        start = at;
+    }
+    format!("{}{}", if width > 0 { "…" } else { "" }, &text[start..])
+}
+
+/// Leaves out the folder that all paths of a column have in common.
+fn shorten_by_root(rows: &mut [Vec<String>], column: usize) {
+    let folder = |path: &str| path.rfind('/').map_or(0, |slash| slash + 1);
+    let Some(first) = rows.first().map(|row| row[column].clone()) else { return };
+    let mut root = &first[..folder(&first)];
+    for row in rows.iter() {
+        while !row[column].starts_with(root) {
+            root = &root[..folder(root.trim_end_matches('/'))];
+        }
+    }
+    let distinct: HashSet<&String> = rows.iter().map(|row| &row[column]).collect();
+    if root.len() > 1 && distinct.len() > 1 {
+        let root = root.to_owned();
+        for row in rows {
+            row[column] = format!("…/{}", &row[column][root.len()..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&[
+            ("id", Align::Right),
+            ("similarity", Align::Right),
+            ("title", Align::Left),
+            ("path", Align::Left),
+        ]);
+        table.row(["17", "0.817", "A title of some length", "/home/me/music/classical/75.mp3"]);
+        table.row(["3", "0.5", "Another one, 久石 譲", "/home/me/music/pop/3.mp3"]);
+        table
+    }
+
+    #[test]
+    fn what_is_too_wide_is_cut_where_it_hurts_least() {
+        assert_eq!(
+            table().lines(Some(80), false),
+            "id  similarity  title                   path\n\
+             17       0.817  A title of some length  …/classical/75.mp3\n \
+             3         0.5  Another one, 久石 譲    …/pop/3.mp3\n"
+        );
+        // A path keeps its end, a title its beginning, numbers everything.
+        assert_eq!(
+            table().lines(Some(52), false),
+            "id  similarity  title              path\n\
+             17       0.817  A title of some …  …classical/75.mp3\n \
+             3         0.5  Another one, 久…   …/pop/3.mp3\n"
+        );
+        for width in 20..80 {
+            for line in table().lines(Some(width), false).lines() {
+                assert!(measure_text_width(line) <= width, "{width}: {line}");
+            }
+        }
+        let narrow = table().lines(Some(40), false);
+        assert!(
+            !narrow.contains("path") && narrow.contains("0.817") && narrow.contains("A title of some length"),
+            "{narrow}"
+        );
+    }
+
+    #[test]
+    fn piped_nothing_is_cut_and_no_name_pads_the_others() {
+        let mut table = table();
+        table.row(["4", "0.1", &"x".repeat(200), "/a.mp3"]);
+        let text = table.lines(None, false);
+        let lengths: Vec<usize> = text.lines().map(str::len).collect();
+        assert!(text.contains(&"x".repeat(200)) && text.contains("/home/me/music/classical/75.mp3"));
+        assert!(lengths[1] < 120 && lengths[3] > 200, "{lengths:?}");
+    }
+
+    #[test]
+    fn headers_are_bold_where_colours_are_wanted() {
+        assert!(table().lines(None, true).starts_with("\u{1b}[1mid"));
+        assert!(!table().lines(None, false).contains('\u{1b}'));
+        assert!(table().indented(2).lines(None, false).lines().all(|line| line.starts_with("  ")));
     }
 }

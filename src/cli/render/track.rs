@@ -2,19 +2,35 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::{Align, Table, clock};
-use crate::cli::args::PlaylistFormat;
+use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::Collection;
 use crate::explore::TrackMeta;
 use crate::explore::playlist::{self, Format, PathStyle};
 use crate::library::{Track, stored_path};
 use crate::track::TrackId;
 
-/// Prints tracks as an M3U8 playlist.
-pub(crate) fn print_playlist(tracks: &[TrackMeta], relative_to: Option<&Path>) -> anyhow::Result<()> {
-    let style = relative_to.map_or(PathStyle::Absolute, |folder| PathStyle::Relative(stored_path(folder)));
-    let tracks: Vec<&TrackMeta> = tracks.iter().collect();
-    super::print(playlist::write(&tracks, "voisin", Format::M3u8, &style)?)
+/// Prints tracks as a playlist or as bare paths: every format that is a list of files.
+pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutput) -> anyhow::Result<()> {
+    let style = output
+        .relative_to
+        .as_deref()
+        .map_or(PathStyle::Absolute, |dir| PathStyle::Relative(stored_path(dir)));
+    let format = match output.format {
+        ListFormat::Xspf => Format::Xspf,
+        ListFormat::Jspf => Format::Jspf,
+        ListFormat::Paths => {
+            let bytes = playlist::write(tracks, title, Format::Paths0, &style)?;
+            return super::print_paths(
+                bytes.split_inclusive(|&b| b == 0).map(|p| &p[..p.len() - 1]),
+                output.null,
+            );
+        }
+        ListFormat::Table | ListFormat::Json | ListFormat::Csv | ListFormat::M3u8 => Format::M3u8,
+    };
+    super::print(playlist::write(tracks, title, format, &style)?)
 }
 
 /// The title, or the file's name without its extension.
@@ -26,20 +42,13 @@ pub(crate) fn lossy(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Prints tracks of a collection, in the form that was asked for.
-pub(crate) fn print_list(
-    collection: &Collection,
-    rows: &[usize],
-    format: PlaylistFormat,
-    relative_to: Option<&Path>,
-    title: &str,
-) -> anyhow::Result<()> {
-    let tracks: Vec<&TrackMeta> = rows.iter().map(|&row| &collection.meta[row]).collect();
-    let style = relative_to.map_or(PathStyle::Absolute, |folder| PathStyle::Relative(stored_path(folder)));
-    let format = match format {
-        PlaylistFormat::Table => {
+/// Prints tracks, in the form that was asked for.
+pub(crate) fn print_list(tracks: &[&TrackMeta], title: &str, output: &ListOutput) -> anyhow::Result<()> {
+    match output.format {
+        ListFormat::Table => {
             let mut table = Table::new(&[
                 ("", Align::Right),
+                ("id", Align::Right),
                 ("artist", Align::Left),
                 ("title", Align::Left),
                 ("time", Align::Right),
@@ -48,21 +57,89 @@ pub(crate) fn print_list(
             for (i, track) in tracks.iter().enumerate() {
                 table.row([
                     (i + 1).to_string(),
+                    track.library_id().map_or_else(String::new, |id| id.to_string()),
                     track.artist.clone().unwrap_or_default(),
                     track.display_title().to_owned(),
                     clock(track.seconds),
                     track.path.clone(),
                 ]);
             }
-            return table.print();
+            table.print()
         }
-        PlaylistFormat::Json => return super::print_json(&tracks),
-        PlaylistFormat::M3u8 => Format::M3u8,
-        PlaylistFormat::Xspf => Format::Xspf,
-        PlaylistFormat::Jspf => Format::Jspf,
-        PlaylistFormat::Paths => Format::Paths,
-    };
-    super::print(playlist::write(&tracks, title, format, &style)?)
+        ListFormat::Json => {
+            let listed = tracks.iter().enumerate().map(|(i, track)| ListedJson {
+                rank: i + 1,
+                id: track.library_id(),
+                path: &track.path,
+                artist: track.artist.as_deref(),
+                title: track.display_title(),
+                album: track.album.as_deref(),
+                genres: &track.genres,
+                year: track.year,
+                seconds: track.seconds,
+            });
+            super::print_json(&listed.collect::<Vec<_>>())
+        }
+        ListFormat::Csv => super::print_csv(
+            ["rank", "id", "path", "artist", "title", "album", "genres", "seconds"],
+            tracks.iter().enumerate().map(|(i, track)| {
+                [
+                    (i + 1).to_string(),
+                    track.library_id().map_or_else(String::new, |id| id.to_string()),
+                    track.path.clone(),
+                    track.artist.clone().unwrap_or_default(),
+                    track.title.clone(),
+                    track.album.clone().unwrap_or_default(),
+                    track.genres.join(";"),
+                    format!("{:.2}", track.seconds),
+                ]
+            }),
+        ),
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+            print_files(tracks, title, output)
+        }
+    }
+}
+
+/// A track in JSON answers that are about something else.
+#[derive(Serialize)]
+pub(crate) struct TrackRef {
+    id: TrackId,
+    path: String,
+    artist: Option<String>,
+    title: String,
+}
+
+impl TrackRef {
+    pub(crate) fn of_meta(track: &TrackMeta) -> Self {
+        let title = track.display_title().to_owned();
+        Self { id: track.id, path: track.path.clone(), artist: track.artist.clone(), title }
+    }
+
+    pub(crate) fn of_track(track: &Track) -> Self {
+        let artist = track.main_artist().map(str::to_owned);
+        Self { id: track.id, path: lossy(&track.path), artist, title: title(track) }
+    }
+
+    /// A track of a collection.
+    pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
+        collection.row(track).map(|row| Self::of_meta(&collection.meta[row]))
+    }
+}
+
+/// The documented JSON of `playlist`: a list of these.
+#[derive(Serialize)]
+struct ListedJson<'a> {
+    rank: usize,
+    /// Null where it is not in the library.
+    id: Option<TrackId>,
+    path: &'a str,
+    artist: Option<&'a str>,
+    title: &'a str,
+    album: Option<&'a str>,
+    genres: &'a [String],
+    year: Option<i32>,
+    seconds: f64,
 }
 
 /// A track as one line: who, and what.

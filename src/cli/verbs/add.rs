@@ -10,8 +10,8 @@ use crate::cli::Ending;
 use crate::cli::add_files::{Folders, RunOptions, add_folders};
 use crate::cli::args::{AddArgs, WindowCount};
 use crate::cli::context::Context;
-use crate::engine::WindowPlan;
-use crate::library::{OpenMode, scan};
+use crate::engine::{Engine, WindowPlan};
+use crate::library::{DATABASE, OpenMode, scan};
 
 pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     let mut paths = Vec::new();
@@ -40,7 +40,16 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
     }
     let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
-    let mut engine = context.open_engine_to_change(mode)?;
+    // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
+    let scratch = if args.dry_run && !context.library_dir().join(DATABASE).exists() {
+        Some(tempfile::tempdir().context("cannot make a temporary folder")?)
+    } else {
+        None
+    };
+    let mut engine = match &scratch {
+        Some(folder) => Engine::open(folder.path(), OpenMode::Create)?,
+        None => context.open_engine_to_change(mode)?,
+    };
     if let Some(count) = args.windows {
         let plan = match count {
             WindowCount::All => WindowPlan::All,

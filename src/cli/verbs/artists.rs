@@ -1,14 +1,43 @@
 //! `voisin artists`.
 
-use crate::cli::Ending;
+use serde::Serialize;
+
 use crate::cli::args::{ArtistsArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::render::track::display;
+use crate::cli::render::track::{TrackRef, display};
 use crate::cli::render::{self, Align, Table};
+use crate::cli::{Ending, NothingFound};
 use crate::explore::artists;
 
 /// Artists near a named one, where nobody says how many.
-const NEAREST: u32 = 10;
+const NEAREST: usize = 10;
+
+/// The documented JSON of `artists`: a list of these.
+#[derive(Serialize)]
+struct ArtistJson<'a> {
+    artist: &'a str,
+    tracks: usize,
+    medoid: Option<TrackRef>,
+    cohesion: Option<f32>,
+    nearest: Option<&'a artists::Nearest>,
+}
+
+/// The documented JSON of `artists NAME`: a list of these.
+#[derive(Serialize)]
+struct NearJson<'a> {
+    artist: &'a str,
+    tracks: usize,
+    similarity: f32,
+    mean_similarity: f32,
+    because: Vec<PairJson>,
+}
+
+#[derive(Serialize)]
+struct PairJson {
+    own: Option<TrackRef>,
+    other: Option<TrackRef>,
+    similarity: f32,
+}
 
 pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
@@ -16,9 +45,20 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
     match &args.name {
         None => {
             let mut all = artists::artists(collection.vectors.view(), &collection.meta)?;
-            all.truncate(args.limit.map_or(usize::MAX, |limit| limit as usize));
+            if all.is_empty() {
+                let text = "no track of this library names its artist: add tagged music";
+                return Err(NothingFound(text.to_owned()).into());
+            }
+            all.truncate(args.limit.map_or(all.len(), |limit| limit.of(all.len())));
             if args.format == TableFormat::Json {
-                render::print_json(&all)?;
+                let json = all.iter().map(|artist| ArtistJson {
+                    artist: &artist.artist,
+                    tracks: artist.tracks,
+                    medoid: TrackRef::of(&collection, artist.medoid),
+                    cohesion: artist.cohesion,
+                    nearest: artist.nearest.as_ref(),
+                });
+                render::print_json(&json.collect::<Vec<_>>())?;
                 return Ok(Ending::Fine);
             }
             let row = |artist: &artists::ArtistSummary| {
@@ -42,10 +82,25 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
                 collection.vectors.view(),
                 &collection.meta,
                 name,
-                args.limit.unwrap_or(NEAREST) as usize,
+                args.limit.unwrap_or(NEAREST.into()).of(collection.ids.len()),
             )?;
             if args.format == TableFormat::Json {
-                render::print_json(&near)?;
+                let json = near.iter().map(|artist| NearJson {
+                    artist: &artist.artist,
+                    tracks: artist.tracks,
+                    similarity: artist.similarity,
+                    mean_similarity: artist.mean_similarity,
+                    because: artist
+                        .because
+                        .iter()
+                        .map(|pair| PairJson {
+                            own: TrackRef::of(&collection, pair.own),
+                            other: TrackRef::of(&collection, pair.other),
+                            similarity: pair.similarity,
+                        })
+                        .collect(),
+                });
+                render::print_json(&json.collect::<Vec<_>>())?;
                 return Ok(Ending::Fine);
             }
             let row = |artist: &artists::NearArtist| {

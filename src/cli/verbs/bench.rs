@@ -19,7 +19,7 @@ use crate::index::{IndexOptions, SearchParams, VectorIndex};
 use crate::track::TrackId;
 
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending> {
-    let seconds = Duration::from_secs_f64(args.seconds.clamp(0.1, 600.0));
+    let seconds = Duration::from_secs_f64(args.seconds.0.clamp(0.1, 600.0));
     let result = match args.what {
         BenchKind::Encoder => encoder(context, args, seconds)?,
         BenchKind::Mel => mel(context, args, seconds)?,

@@ -18,6 +18,7 @@ use crate::library::{Library, LibraryError, OpenMode};
 const WRITTEN_PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     if let Some(list) = &args.write.from_list {
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
         let failed = write_tags::run(context, &mut library, &write_tags::wishes_of_list(list)?, args)?;
@@ -57,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
             let wishes = write_tags::wishes(engine, &answers)?;
             failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
         }
-        _ => answers::print(&answers, args.all, args.format)?,
+        _ => answers::print(&answers, args.all, &args.output)?,
     }
     Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })
 }

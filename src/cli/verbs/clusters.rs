@@ -2,21 +2,75 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use crate::cli::Ending;
 use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::graph::{clustered, neighbour_graph};
-use crate::cli::render::track::display;
-use crate::cli::render::{self, Align, Table, count};
+use crate::cli::render::track::{TrackRef, display};
+use crate::cli::render::{self, count};
 use crate::engine::Collection;
-use crate::explore::clusters::{Change, ClusterOptions, Clustering};
+use crate::explore::clusters::{Change, ClusterOptions, Clustering, NearCluster, Share};
+use crate::track::TrackId;
+
+/// The documented JSON of `clusters`.
+#[derive(Serialize)]
+struct ClustersJson<'a> {
+    clusters: Vec<ClusterJson<'a>>,
+    noise: Vec<TrackRef>,
+    modularity: f64,
+    resolution: f64,
+    changes: &'a [Change],
+}
+
+#[derive(Serialize)]
+struct ClusterJson<'a> {
+    id: u32,
+    name: &'a str,
+    tracks: usize,
+    cohesion: f32,
+    medoid: Option<TrackRef>,
+    members: Vec<TrackRef>,
+    genres: &'a [Share],
+    tags: &'a [Share],
+    artists: &'a [Share],
+    nearest: &'a [NearCluster],
+}
+
+impl<'a> ClustersJson<'a> {
+    fn new(collection: &Collection, found: &'a Clustering) -> Self {
+        let tracks =
+            |ids: &[TrackId]| ids.iter().filter_map(|&id| TrackRef::of(collection, id)).collect::<Vec<_>>();
+        let clusters = found.clusters.iter().map(|cluster| ClusterJson {
+            id: cluster.id,
+            name: &cluster.name,
+            tracks: cluster.members.len(),
+            cohesion: cluster.cohesion,
+            medoid: TrackRef::of(collection, cluster.medoid),
+            members: tracks(&cluster.members),
+            genres: &cluster.genres,
+            tags: &cluster.tags,
+            artists: &cluster.artists,
+            nearest: &cluster.nearest,
+        });
+        Self {
+            clusters: clusters.collect(),
+            noise: tracks(&found.noise),
+            modularity: found.modularity,
+            resolution: found.resolution,
+            changes: &found.changes,
+        }
+    }
+}
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let mut collection = engine.collection()?;
     let graph = neighbour_graph(&mut engine, &collection)?;
     collection.predict_genres(&graph)?;
-    let rows = engine.matching(&args.filters.filter())?.map(|tracks| collection.rows_of(&tracks));
+    let rows =
+        engine.matching(&args.filters.filter(engine.library())?)?.map(|tracks| collection.rows_of(&tracks));
     if rows.as_ref().is_some_and(Vec::is_empty) {
         context.console.note("no track passes the filters: loosen them");
         return Ok(Ending::Partial);
@@ -24,12 +78,12 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     let options = ClusterOptions {
         detail: args.detail,
         count: args.clusters.map(|n| n as usize),
-        seed: args.seed,
+        seed: args.random.random_seed,
         ..ClusterOptions::default()
     };
     let found = clustered(&mut engine, &collection, &graph, rows.as_deref(), &options)?;
     match args.format {
-        TableFormat::Json => render::print_json(&found)?,
+        TableFormat::Json => render::print_json(&ClustersJson::new(&collection, &found))?,
         TableFormat::Csv => {
             let names: HashMap<u32, &str> = found.clusters.iter().map(|c| (c.id, c.name.as_str())).collect();
             let assigned =
@@ -52,38 +106,29 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
 }
 
 fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<()> {
-    let mut table = Table::new(&[
-        ("id", Align::Right),
-        ("name", Align::Left),
-        ("tracks", Align::Right),
-        ("cohesion", Align::Right),
-        ("genres (share, lift)", Align::Left),
-        ("artists", Align::Left),
-        ("nearest", Align::Left),
-        ("typical track", Align::Left),
-    ]);
+    let width = found.clusters.iter().map(|cluster| cluster.id.to_string().len()).max().unwrap_or(1);
     for cluster in &found.clusters {
-        let genres: Vec<String> = cluster
-            .genres
-            .iter()
-            .take(3)
-            .map(|genre| format!("{} {:.0} % ×{:.1}", genre.label, 100.0 * genre.share, genre.lift))
-            .collect();
-        let artists: Vec<&str> = cluster.artists.iter().take(2).map(|artist| artist.label.as_str()).collect();
-        let nearest = cluster.nearest.first().map_or_else(String::new, |near| near.name.clone());
-        table.row([
-            cluster.id.to_string(),
-            cluster.name.clone(),
-            cluster.members.len().to_string(),
-            format!("{:.2}", cluster.cohesion),
-            genres.join(", "),
-            artists.join(", "),
-            nearest,
-            display(collection, cluster.medoid),
-        ]);
-    }
-    if !found.clusters.is_empty() {
-        table.print()?;
+        let shares = |list: &[Share], n: usize| {
+            let list =
+                list.iter().take(n).map(|s| format!("{} {:.0} % (×{:.1})", s.label, 100.0 * s.share, s.lift));
+            list.collect::<Vec<_>>().join(", ")
+        };
+        let nearest =
+            cluster.nearest.first().map_or_else(String::new, |near| format!("{} {}", near.id, near.name));
+        let tracks = count(cluster.members.len() as u64, "track");
+        let (id, name, cohesion) = (cluster.id, &cluster.name, cluster.cohesion);
+        render::print_fitted(&format!("{id:>width$}  {name}: {tracks}, cohesion {cohesion:.2}"))?;
+        let indent = " ".repeat(width + 2);
+        for (what, text) in [
+            ("genres ", shares(&cluster.genres, 3)),
+            ("artists", shares(&cluster.artists, 3)),
+            ("nearest", nearest),
+            ("typical", format!("{} (id:{})", display(collection, cluster.medoid), cluster.medoid)),
+        ] {
+            if !text.is_empty() {
+                render::print_fitted(&format!("{indent}{what}  {text}"))?;
+            }
+        }
     }
     if !found.noise.is_empty() {
         let noise = count(found.noise.len() as u64, "track");

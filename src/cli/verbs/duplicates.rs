@@ -1,15 +1,16 @@
 //! `voisin duplicates`.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::Ending;
-use crate::cli::args::{DuplicatesArgs, TableFormat};
+use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::graph::duplicate_groups;
-use crate::cli::render::track::lossy;
+use crate::cli::render::track::{lossy, print_files};
 use crate::cli::render::{self, count};
 use crate::engine::{Collection, Engine, FileListener, ListenEvent};
 use crate::explore::TrackMeta;
@@ -24,7 +25,32 @@ struct GroupJson {
     why: String,
     others: Vec<FileJson>,
     bytes_to_be_won: u64,
-    pairs: Vec<DuplicatePair>,
+    pairs: Vec<PairJson>,
+}
+
+/// Two tracks that are the same recording.
+#[derive(Serialize)]
+struct PairJson {
+    a: IdJson,
+    b: IdJson,
+    similarity: f32,
+    distinctness: f32,
+    correlation: Option<f32>,
+    offset: f32,
+    coverage: f32,
+}
+
+#[derive(Serialize)]
+struct IdJson {
+    id: TrackId,
+}
+
+impl From<DuplicatePair> for PairJson {
+    fn from(pair: DuplicatePair) -> Self {
+        let DuplicatePair { a, b, similarity, distinctness, correlation, offset, coverage } = pair;
+        let (a, b) = (IdJson { id: a }, IdJson { id: b });
+        Self { a, b, similarity, distinctness, correlation, offset, coverage }
+    }
 }
 
 #[derive(Serialize)]
@@ -37,9 +63,16 @@ struct FileJson {
     bytes: u64,
     /// The very same audio, bit for bit, as another file of the group.
     exact: bool,
+    /// The path as the system has it.
+    #[serde(skip)]
+    file: PathBuf,
 }
 
 impl FileJson {
+    fn meta(&self) -> TrackMeta {
+        TrackMeta { seconds: self.seconds, ..TrackMeta::of_file(self.id, &self.file) }
+    }
+
     fn describe(&self) -> String {
         let size = format!("{:.1} MB", self.bytes as f64 / 1e6);
         match self.kilobits_per_second {
@@ -51,6 +84,7 @@ impl FileJson {
 }
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let mut engine = context.open_engine()?;
     let collection = engine.collection()?;
     let console = context.console;
@@ -79,10 +113,11 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let listener = (!args.rough).then_some(&listener as &dyn Listener);
     let similar = duplicate_groups(&mut engine, &collection, listener)?;
     bar.finish_and_clear();
-    let groups = with_exact_copies(&engine, &collection, similar)?;
-    match args.format {
-        TableFormat::Json => render::print_json(&groups)?,
-        TableFormat::Csv => render::print_csv(
+    let mut groups = with_exact_copies(&engine, &collection, similar)?;
+    groups.truncate(args.limit.of(groups.len()));
+    match args.output.format {
+        ListFormat::Json => render::print_json(&groups)?,
+        ListFormat::Csv => render::print_csv(
             ["group", "keep", "path", "bytes", "exact", "why"],
             groups.iter().enumerate().flat_map(|(i, group)| {
                 let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
@@ -101,7 +136,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 std::iter::once(row(true, &group.keep, &group.why)).chain(others)
             }),
         )?,
-        TableFormat::Table => {
+        ListFormat::Table => {
             for group in &groups {
                 let keep = format!("better: {} ({})", group.keep.path, group.why);
                 render::print_line(&render::terminal_safe(&keep))?;
@@ -111,12 +146,21 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 }
             }
             let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
-            let text =
-                format!("{}, {:.1} MB to be won", count(groups.len() as u64, "group"), bytes as f64 / 1e6);
+            let text = format!(
+                "{}, {:.1} MB could be freed",
+                count(groups.len() as u64, "group"),
+                bytes as f64 / 1e6
+            );
             render::print_line(&text)?;
         }
+        // What could go: the copies without the file to keep.
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+            let copies: Vec<TrackMeta> =
+                groups.iter().flat_map(|group| &group.others).map(FileJson::meta).collect();
+            print_files(&copies.iter().collect::<Vec<_>>(), "voisin duplicates", &args.output)?;
+        }
     }
-    Ok(if groups.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(Ending::Fine)
 }
 
 fn bar_style() -> ProgressStyle {
@@ -142,11 +186,11 @@ fn with_exact_copies(
         let Some(row) = collection.row(id) else { return Vec::new() };
         let track = &collection.meta[row];
         match several.get(&id) {
-            None => vec![file(track, track.path.clone(), track.bytes, false)],
+            None => vec![file(track, track.system_path(), track.bytes, false)],
             Some(files) => files
                 .iter()
                 .enumerate()
-                .map(|(i, stored)| file(track, lossy(&stored.record.path), stored.record.size, i > 0))
+                .map(|(i, stored)| file(track, &stored.record.path, stored.record.size, i > 0))
                 .collect(),
         }
     };
@@ -166,7 +210,7 @@ fn with_exact_copies(
                 why: group.reason,
                 others: all,
                 bytes_to_be_won,
-                pairs: group.pairs,
+                pairs: group.pairs.into_iter().map(PairJson::from).collect(),
             });
         }
     }
@@ -185,10 +229,11 @@ fn with_exact_copies(
     Ok(groups)
 }
 
-fn file(track: &TrackMeta, path: String, bytes: u64, exact: bool) -> FileJson {
+fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {
     FileJson {
         id: track.id,
-        path,
+        path: lossy(path),
+        file: path.to_owned(),
         codec: track.codec.clone(),
         kilobits_per_second: track.kilobits_per_second(),
         seconds: track.seconds,

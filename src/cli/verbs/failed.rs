@@ -6,7 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{FailedArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::cli::render::track::{lossy, print_playlist};
+use crate::cli::render::track::{lossy, print_files};
 use crate::engine::Engine;
 use crate::explore::TrackMeta;
 use crate::library::Library;
@@ -21,6 +21,7 @@ struct FailureJson {
 }
 
 pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let failures = engine.library().failures()?;
     match args.output.format {
@@ -51,13 +52,10 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
                 .iter()
                 .map(|failure| [lossy(&failure.path), failure.reason.clone(), failure.attempts.to_string()]),
         )?,
-        ListFormat::M3u8 => {
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
             let tracks: Vec<TrackMeta> =
                 failures.iter().map(|failure| TrackMeta::of_file(TrackId(0), &failure.path)).collect();
-            print_playlist(&tracks, args.output.relative_to.as_deref())?;
-        }
-        ListFormat::Paths => {
-            render::print_paths(failures.iter().map(|failure| failure.path.as_path()), args.output.null)?;
+            print_files(&tracks.iter().collect::<Vec<_>>(), "voisin failed", &args.output)?;
         }
     }
     Ok(Ending::Fine)

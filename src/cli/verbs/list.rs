@@ -7,13 +7,14 @@ use crate::cli::render::list::print_page;
 use crate::engine::TrackQuery;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let engine = context.open_engine()?;
     let page = engine.list(&TrackQuery {
         words: args.words.join(" "),
-        filter: args.filters.filter(),
+        filter: args.filters.filter(engine.library())?,
         sort: args.sort,
         descending: args.reverse,
-        limit: args.limit.map(|n| n as usize),
+        limit: Some(args.limit.of(engine.library().status()?.tracks as usize)),
         after: None,
     })?;
     if page.tracks.is_empty() {

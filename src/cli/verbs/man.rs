@@ -1,14 +1,16 @@
-//! `voisin man`: manual pages, made from the same arguments that the program reads.
+//! `voisin man`: manual pages and docs/cli.md, made from the same arguments that the program reads.
 
-use std::path::Path;
+use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use clap::Command;
+use clap::{Command, CommandFactory as _};
 
+use crate::cli::args::{Cli, ManArgs};
 use crate::cli::{Ending, render};
 
-pub(crate) fn run(command: Command, output: Option<&Path>) -> anyhow::Result<Ending> {
-    match output {
+pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
+    match &args.output {
+        _ if args.markdown => render::print(reference())?,
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
@@ -21,4 +23,30 @@ pub(crate) fn run(command: Command, output: Option<&Path>) -> anyhow::Result<End
         }
     }
     Ok(Ending::Fine)
+}
+
+/// Every command's help, as docs/cli.md has it.
+pub(crate) fn reference() -> String {
+    let mut command = Cli::command();
+    command.build();
+    let mut page = String::from(
+        "# Commands\n\nMade from the commands' own help; a test keeps it true. The options at the end of the first \
+         list belong to\nevery command.\n",
+    );
+    describe(&command, "voisin", &mut page);
+    page
+}
+
+/// A command's help, then that of its subcommands; the options that all take stand at the top alone.
+fn describe(command: &Command, name: &str, page: &mut String) {
+    let mut shown = command.clone().disable_help_subcommand(true).term_width(100);
+    if name != "voisin" {
+        shown = shown.mut_args(|option| if option.is_global_set() { option.hide(true) } else { option });
+    }
+    let help = shown.mut_args(|option| option.hide_env_values(true)).render_long_help().to_string();
+    let help: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let _ = writeln!(page, "\n## {name}\n\n```text\n{}\n```", help.trim_end());
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        describe(below, &format!("{name} {}", below.get_name()), page);
+    }
 }

@@ -20,6 +20,10 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     if !["html", "png", "svg", "csv"].contains(&extension.as_str()) {
         bail!("--output ends in \".{extension}\", expected .html, .png, .svg or .csv");
     }
+    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        bail!("--output: there is no folder {}: make it first, or name another", folder.display());
+    }
     let mut engine = context.open_engine()?;
     let mut collection = engine.collection()?;
     let n = collection.ids.len();
@@ -28,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     }
     let graph = neighbour_graph(&mut engine, &collection)?;
     collection.predict_genres(&graph)?;
-    let options = LayoutOptions { seed: args.seed, ..LayoutOptions::default() };
+    let options = LayoutOptions { seed: args.random.random_seed, ..LayoutOptions::default() };
     // Positions are kept beside the library, so that --update can leave old tracks where they were.
     let kept_in = engine.library().dir().join("map.json");
     let known: HashMap<i64, [f32; 2]> = match std::fs::read(&kept_in) {

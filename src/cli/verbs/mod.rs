@@ -30,6 +30,7 @@ pub(super) mod show;
 pub(super) mod similar;
 pub(super) mod status;
 pub(super) mod suspects;
+pub(super) mod terms;
 pub(super) mod train;
 pub(super) mod undo;
 pub(super) mod verify;

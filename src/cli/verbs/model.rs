@@ -19,13 +19,25 @@ struct ModelJson {
     description: String,
 }
 
+/// The documented JSON of `model check`.
+#[derive(Serialize)]
+struct CheckedJson {
+    name: String,
+    ok: bool,
+    weights_sha256: String,
+    architecture: String,
+    device: String,
+    dimension: usize,
+    fingerprint: String,
+}
+
 pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
     match command {
         ModelCommand::List { format } => list(context, *format),
-        ModelCommand::Show { name } => show(&chosen(context, name.as_deref())),
+        ModelCommand::Show { name, format } => show(&chosen(context, name.as_deref()), *format),
         #[cfg(feature = "import")]
         ModelCommand::Import { file, name, variant } => import(context, file, name, *variant),
-        ModelCommand::Check { name } => check(context, &chosen(context, name.as_deref())),
+        ModelCommand::Check { name, format } => check(context, &chosen(context, name.as_deref()), *format),
     }
 }
 
@@ -107,7 +119,7 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
     Ok(if broken { Ending::Partial } else { Ending::Fine })
 }
 
-fn show(model: &ModelRef) -> anyhow::Result<Ending> {
+fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
     #[derive(Serialize)]
     struct Shown {
         fingerprint: String,
@@ -115,12 +127,36 @@ fn show(model: &ModelRef) -> anyhow::Result<Ending> {
         manifest: ModelManifest,
     }
     let manifest = model.manifest()?;
-    render::print_json(&Shown { fingerprint: manifest.fingerprint(), manifest })?;
+    if format == ReportFormat::Json {
+        render::print_json(&Shown { fingerprint: manifest.fingerprint(), manifest })?;
+        return Ok(Ending::Fine);
+    }
+    let front_end = &manifest.front_end;
+    for (name, value) in [
+        ("name", manifest.name.clone()),
+        ("what", manifest.description.clone()),
+        ("network", format!("{}, {} dimensions", manifest.architecture, manifest.dimension)),
+        (
+            "hears",
+            format!(
+                "{:.2} s at {} Hz, {} mel bands",
+                front_end.window_samples() as f64 / f64::from(front_end.sample_rate()),
+                front_end.sample_rate(),
+                front_end.n_mels()
+            ),
+        ),
+        ("licence", manifest.licence.clone()),
+        ("made by", manifest.provenance.clone()),
+        ("weights", format!("{} (SHA-256 {})", manifest.weights, manifest.weights_sha256)),
+        ("known by", manifest.fingerprint()),
+    ] {
+        render::print_line(&render::terminal_safe(&format!("{name:<9} {value}")))?;
+    }
     Ok(Ending::Fine)
 }
 
 /// Loads the weights (which verifies their digest and shapes) and runs the network once on a made-up spectrogram.
-fn check(context: &Context, model: &ModelRef) -> anyhow::Result<Ending> {
+fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
     let device = context.device_option().resolve()?;
     let encoder = Encoder::load(model, &device)?;
     let manifest = encoder.manifest();
@@ -129,6 +165,18 @@ fn check(context: &Context, model: &ModelRef) -> anyhow::Result<Ending> {
     let out = encoder.encode(&ramp, 1)?;
     if out.iter().any(|value| !value.is_finite()) {
         anyhow::bail!("model {} gives values that are not finite: its weights are of no use", manifest.name);
+    }
+    if format == ReportFormat::Json {
+        render::print_json(&CheckedJson {
+            name: manifest.name.clone(),
+            ok: true,
+            weights_sha256: manifest.weights_sha256.clone(),
+            architecture: manifest.architecture.to_string(),
+            device: device.description().to_string(),
+            dimension: out.ncols(),
+            fingerprint: manifest.fingerprint(),
+        })?;
+        return Ok(Ending::Fine);
     }
     render::print_line(&format!(
         "{}: weights verified ({}), {} on {}, {} dimensions, fingerprint {}",

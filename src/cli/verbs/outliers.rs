@@ -4,22 +4,27 @@ use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::Ending;
-use crate::cli::args::{OutliersArgs, TableFormat};
+use crate::cli::args::{ListFormat, OutliersArgs};
 use crate::cli::context::Context;
 use crate::cli::graph::neighbour_graph;
-use crate::cli::render::{self, Align, Table};
+use crate::cli::render;
+use crate::cli::render::track::{TrackRef, print_files};
 use crate::engine::window_set;
 use crate::explore::outliers::{self, outliers};
 use crate::track::TrackId;
 
+/// The documented JSON of `outliers`: a list of these.
 #[derive(Serialize)]
 struct OutlierJson<'a> {
-    path: &'a str,
     #[serde(flatten)]
-    outlier: &'a outliers::Outlier,
+    track: TrackRef,
+    score: f32,
+    similarity: f32,
+    reasons: &'a [String],
 }
 
 pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let mut engine = context.open_engine()?;
     let collection = engine.collection()?;
     let graph = neighbour_graph(&mut engine, &collection)?;
@@ -30,33 +35,42 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
         bail!("--threshold is {threshold}, expected a number such as {}", outliers::THRESHOLD);
     }
     let mut found = outliers(&graph, &collection.meta, Some(&mut source), threshold)?;
-    found.truncate(args.limit as usize);
+    found.truncate(args.limit.of(found.len()));
     let row = |outlier: &outliers::Outlier| {
         let track = &collection.meta[outlier.row];
-        [format!("{:.1}", outlier.score), track.display(), outlier.reasons.join("; "), track.path.clone()]
+        let id = track.id.to_string();
+        [format!("{:.1}", outlier.score), id, track.display(), outlier.reasons.join("; "), track.path.clone()]
     };
-    match args.format {
-        TableFormat::Json => {
-            let json =
-                found.iter().map(|outlier| OutlierJson { path: &collection.meta[outlier.row].path, outlier });
+    match args.output.format {
+        ListFormat::Json => {
+            let json = found.iter().map(|outlier| OutlierJson {
+                track: TrackRef::of_meta(&collection.meta[outlier.row]),
+                score: outlier.score,
+                similarity: outlier.similarity,
+                reasons: &outlier.reasons,
+            });
             render::print_json(&json.collect::<Vec<_>>())?;
         }
-        TableFormat::Csv => render::print_csv(["score", "track", "reasons", "path"], found.iter().map(row))?,
-        TableFormat::Table => {
-            let mut table = Table::new(&[
-                ("score", Align::Right),
-                ("track", Align::Left),
-                ("why", Align::Left),
-                ("path", Align::Left),
-            ]);
-            found.iter().for_each(|outlier| table.row(row(outlier)));
-            if !found.is_empty() {
-                table.print()?;
+        ListFormat::Csv => {
+            render::print_csv(["score", "id", "track", "reasons", "path"], found.iter().map(row))?;
+        }
+        ListFormat::Table => {
+            // Three lines each: the reason is what is asked for, and does not fit beside the track.
+            for outlier in &found {
+                let track = &collection.meta[outlier.row];
+                let (score, name, id) = (outlier.score, track.display(), track.id);
+                render::print_fitted(&format!("{score:>5.1}  {name} (id:{id})"))?;
+                render::print_fitted(&format!("       {}", outlier.reasons.join("; ")))?;
+                render::print_fitted_path("       ", &track.path)?;
             }
+        }
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+            let tracks: Vec<_> = found.iter().map(|outlier| &collection.meta[outlier.row]).collect();
+            print_files(&tracks, "voisin outliers", &args.output)?;
         }
     }
     if found.is_empty() {
         context.console.note("nothing lies far from everything");
     }
-    Ok(if found.is_empty() { Ending::Partial } else { Ending::Fine })
+    Ok(Ending::Fine)
 }

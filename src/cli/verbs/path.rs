@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use crate::cli::Ending;
-use crate::cli::args::{PathArgs, PlaylistFormat};
+use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
 use crate::cli::graph::neighbour_graph;
-use crate::cli::render::track::print_list;
+use crate::cli::render::track::print_files;
 use crate::cli::render::{self, Align, Table};
-use crate::cli::seeds::seeds;
+use crate::cli::seeds::one_seed;
 use crate::explore::TrackMeta;
 use crate::explore::path::{PathOptions, path};
 use crate::track::TrackId;
@@ -23,7 +23,8 @@ struct WalkJson<'a> {
 
 #[derive(Serialize)]
 struct StepJson<'a> {
-    id: TrackId,
+    /// Null where it is not in the library.
+    id: Option<TrackId>,
     path: &'a str,
     artist: Option<&'a str>,
     title: &'a str,
@@ -34,19 +35,19 @@ struct StepJson<'a> {
 impl<'a> StepJson<'a> {
     fn new(track: &'a TrackMeta, step: Option<f32>) -> Self {
         let artist = track.artist.as_deref();
-        Self { id: track.id, path: &track.path, artist, title: track.display_title(), step }
+        Self { id: track.library_id(), path: &track.path, artist, title: track.display_title(), step }
     }
 }
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let mut engine = context.open_engine()?;
-    let collection = engine.collection()?;
-    let row = |text: &std::ffi::OsString| -> anyhow::Result<usize> {
-        let seed = seeds(context, &engine, std::slice::from_ref(text))?;
-        Ok(collection.row_of(&seed[0])?)
-    };
-    let (from, to) = (row(&args.from)?, row(&args.to)?);
-    let via = args.via.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut collection = engine.collection()?;
+    let stops = [&args.from, &args.to].into_iter().chain(&args.via);
+    let stops = stops.map(|text| one_seed(context, &engine, text)).collect::<anyhow::Result<Vec<_>>>()?;
+    collection.take_in(&stops)?;
+    let rows = stops.iter().map(|seed| collection.row_of(seed)).collect::<Result<Vec<_>, _>>()?;
+    let (from, to, via) = (rows[0], rows[1], rows[2..].to_vec());
     let graph = neighbour_graph(&mut engine, &collection)?;
     let options = PathOptions {
         via,
@@ -54,44 +55,53 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         max_per_artist: args.max_per_artist.map(|n| n as usize),
     };
     let walk = path(collection.vectors.view(), &graph, &collection.meta, from, to, &options)?;
-    if args.format == PlaylistFormat::Json {
-        let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
-        let tracks = walk.rows.iter().enumerate();
-        let json = WalkJson {
-            tracks: tracks.map(|(i, &row)| StepJson::new(&collection.meta[row], step(i))).collect(),
+    let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
+    let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
+    match args.output.format {
+        ListFormat::Json => render::print_json(&WalkJson {
+            tracks: tracks.iter().enumerate().map(|(i, track)| StepJson::new(track, step(i))).collect(),
             largest_step: walk.largest_step,
             smallest_possible: walk.bottleneck,
-        };
-        render::print_json(&json)?;
-        return Ok(Ending::Fine);
-    }
-    if args.format == PlaylistFormat::Table {
-        let mut table = Table::new(&[
-            ("", Align::Right),
-            ("step", Align::Right),
-            ("artist", Align::Left),
-            ("title", Align::Left),
-            ("path", Align::Left),
-        ]);
-        for (i, &row) in walk.rows.iter().enumerate() {
-            let track = &collection.meta[row];
-            let step = if i == 0 { String::new() } else { format!("{:.3}", walk.steps[i - 1]) };
-            let artist = track.artist.clone().unwrap_or_default();
-            table.row([
-                (i + 1).to_string(),
-                step,
-                artist,
-                track.display_title().to_owned(),
-                track.path.clone(),
+        })?,
+        ListFormat::Csv => render::print_csv(
+            ["rank", "id", "path", "artist", "title", "distance"],
+            tracks.iter().enumerate().map(|(i, track)| {
+                [
+                    (i + 1).to_string(),
+                    track.library_id().map_or_else(String::new, |id| id.to_string()),
+                    track.path.clone(),
+                    track.artist.clone().unwrap_or_default(),
+                    track.title.clone(),
+                    step(i).map_or_else(String::new, |step| format!("{step:.6}")),
+                ]
+            }),
+        )?,
+        ListFormat::Table => {
+            let mut table = Table::new(&[
+                ("", Align::Right),
+                ("id", Align::Right),
+                ("distance", Align::Right),
+                ("artist", Align::Left),
+                ("title", Align::Left),
+                ("path", Align::Left),
             ]);
+            for (i, track) in tracks.iter().enumerate() {
+                table.row([
+                    (i + 1).to_string(),
+                    track.library_id().map_or_else(String::new, |id| id.to_string()),
+                    step(i).map_or_else(String::new, |step| format!("{step:.3}")),
+                    track.artist.clone().unwrap_or_default(),
+                    track.display_title().to_owned(),
+                    track.path.clone(),
+                ]);
+            }
+            table.print()?;
+            context.console.note(&format!(
+                "largest step {:.3} (distance), smallest possible {:.3}",
+                walk.largest_step, walk.bottleneck
+            ));
         }
-        table.print()?;
-        context.console.note(&format!(
-            "largest step {:.3} (distance), smallest possible {:.3}",
-            walk.largest_step, walk.bottleneck
-        ));
-        return Ok(Ending::Fine);
+        _ => print_files(&tracks, "voisin path", &args.output)?,
     }
-    print_list(&collection, &walk.rows, args.format, args.relative_to.as_deref(), "voisin path")?;
     Ok(Ending::Fine)
 }

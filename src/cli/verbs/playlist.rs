@@ -1,42 +1,45 @@
 //! `voisin playlist`.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
+use std::hash::{BuildHasher as _, RandomState};
 
 use anyhow::bail;
 
-use crate::cli::Ending;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::graph::{clustered, duplicate_groups, neighbour_graph};
 use crate::cli::render::track::print_list;
-use crate::cli::seeds::seeds_and_playlists;
+use crate::cli::seeds::seeds_and_lists;
+use crate::cli::{Ending, NothingFound};
+use crate::engine::{Collection, Engine};
+use crate::explore::TrackMeta;
 use crate::explore::clusters::ClusterOptions;
 use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
+use crate::track::TrackId;
+
+/// Tracks of a list, where nobody says how many.
+const TRACKS: usize = 20;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let mut engine = context.open_engine()?;
-    let collection = engine.collection()?;
+    let mut collection = engine.collection()?;
+    let cluster = args.cluster.map(|cluster| members(&mut engine, &collection, cluster)).transpose()?;
     let mut rows = Vec::new();
-    let seeds = seeds_and_playlists(context, &engine, &args.seed)?;
+    let seeds: Vec<OsString> = args.seeds.iter().chain(&args.seed).cloned().collect();
+    let seeds = seeds_and_lists(context, &engine, &seeds)?;
+    collection.take_in(seeds.named.iter().chain(&seeds.of_lists))?;
+    let collection = collection;
     for seed in &seeds.named {
         rows.push(collection.row_of(seed)?);
     }
     let named = rows.len();
-    for seed in &seeds.of_playlists {
+    for seed in &seeds.of_lists {
         rows.push(collection.row_of(seed)?);
     }
-    if let Some(cluster) = args.cluster {
-        let graph = neighbour_graph(&mut engine, &collection)?;
-        let found = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
-        let before = rows.len();
-        rows.extend(
-            (0..collection.ids.len()).filter(|&row| cluster != 0 && found.assignment[row] == cluster),
-        );
-        if rows.len() == before {
-            bail!("there is no cluster {cluster}: see \"voisin clusters\" for those there are");
-        }
-    }
-    let allowed = engine.matching(&args.filters.filter())?;
+    rows.extend(cluster.iter().flatten().filter_map(|&track| collection.row(track)));
+    let allowed = engine.matching(&args.filters.filter(engine.library())?)?;
     if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
         rows = collection.rows_of(allowed);
         if rows.is_empty() {
@@ -45,18 +48,19 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         }
     }
     if rows.is_empty() {
-        bail!("no seed: name tracks or playlists with --seed, or a --cluster, or filters such as --genre");
+        bail!(
+            "expected a seed, found none: name tracks, playlists or folders, a --cluster, or filters such as --genre"
+        );
     }
-    let length = match (args.length, args.tracks) {
-        (Some(length), _) => Length::Seconds(length.0),
-        (None, Some(n)) => Length::Tracks(n as usize),
-        (None, None) => Length::Tracks(20),
+    let length = match args.length {
+        Some(length) => Length::Seconds(length.0),
+        None => Length::Tracks(args.limit.unwrap_or(TRACKS.into()).of(collection.ids.len())),
     };
     let options = PlaylistOptions {
         length,
         max_per_artist: args.max_per_artist.map(|n| n as usize),
         diversity: args.diversity,
-        shuffle: args.shuffle,
+        shuffle: args.shuffle.then(|| args.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         seeds: SeedUse::Open(named),
         min_similarity: args.min_similarity,
     };
@@ -80,7 +84,16 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         },
         &options,
     )?;
-    let rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
-    print_list(&collection, &rows, args.format, args.relative_to.as_deref(), "voisin playlist")?;
-    Ok(if rows.is_empty() { Ending::Partial } else { Ending::Fine })
+    let tracks: Vec<&TrackMeta> = entries.iter().map(|entry| &collection.meta[entry.row]).collect();
+    print_list(&tracks, "voisin playlist", &args.output)?;
+    Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+}
+
+/// The tracks of a cluster.
+fn members(engine: &mut Engine, collection: &Collection, cluster: u32) -> anyhow::Result<Vec<TrackId>> {
+    let graph = neighbour_graph(engine, collection)?;
+    let found = clustered(engine, collection, &graph, None, &ClusterOptions::default())?;
+    found.clusters.into_iter().find(|one| one.id == cluster).map(|one| one.members).ok_or_else(|| {
+        NothingFound(format!("no cluster {cluster}: \"voisin clusters\" lists those there are")).into()
+    })
 }

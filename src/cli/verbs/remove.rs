@@ -3,21 +3,37 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::cli::Ending;
-use crate::cli::args::RemoveArgs;
+use crate::cli::args::{RemoveArgs, ReportFormat};
 use crate::cli::context::Context;
+use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::Engine;
-use crate::library::{OpenMode, stored_path};
+use crate::library::{OpenMode, Track, stored_path};
+use crate::track::TrackId;
+
+/// The documented JSON of `remove`.
+#[derive(Serialize)]
+struct RemovedJson {
+    dry_run: bool,
+    files: u64,
+    tracks: u64,
+    /// Files that had failed and are forgotten.
+    failures: u64,
+    /// With `--dry-run`: the files that would go.
+    would_remove: Vec<String>,
+}
 
 const NOTHING: &str = "nothing to remove: no file of the library is there";
 
 pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let _lock = if args.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
-    let paths: Vec<PathBuf> = args.paths.iter().map(|path| stored_path(path)).collect();
-    let removed = if args.missing {
-        let mut missing = Vec::new();
+    let (paths, tracks) = named(&engine, args)?;
+    let mut missing = Vec::new();
+    if args.missing {
         if paths.is_empty() {
             missing = engine.library().missing_files(None)?;
         }
@@ -31,22 +47,41 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
                 count(unmounted as u64, "file")
             ));
         }
-        if args.dry_run {
-            let gone: HashSet<&Path> = missing.iter().map(|file| file.file.record.path.as_path()).collect();
-            return would_remove(context, &engine, |path| gone.contains(path));
-        }
+    }
+    if args.dry_run {
+        let gone: HashSet<&Path> = missing.iter().map(|file| file.file.record.path.as_path()).collect();
+        return would_remove(args, context, &engine, |id, path| {
+            if args.missing {
+                gone.contains(path)
+            } else {
+                tracks.contains(&id) || paths.iter().any(|below| path.starts_with(below))
+            }
+        });
+    }
+    let mut removed = if args.missing {
         engine.library_mut().remove_missing(&missing)?
     } else {
-        if args.dry_run {
-            return would_remove(context, &engine, |file| paths.iter().any(|path| file.starts_with(path)));
-        }
         engine.library_mut().remove_paths(&paths)?
     };
+    if !tracks.is_empty() {
+        let more = engine.library_mut().remove_tracks(&tracks)?;
+        removed.files += more.files;
+        removed.tracks += more.tracks;
+        removed.failures += more.failures;
+    }
     if removed.tracks > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
     }
     let nothing = removed.files == 0 && removed.failures == 0;
-    if nothing {
+    if args.format == ReportFormat::Json {
+        render::print_json(&RemovedJson {
+            dry_run: false,
+            files: removed.files,
+            tracks: removed.tracks,
+            failures: removed.failures,
+            would_remove: Vec::new(),
+        })?;
+    } else if nothing {
         context.console.note(NOTHING);
     } else {
         let text = format!("removed {} and {}", count(removed.files, "file"), count(removed.tracks, "track"));
@@ -56,18 +91,49 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
 }
 
 /// Lists the files that would go, and counts the tracks that would go with their last file.
-fn would_remove(context: &Context, engine: &Engine, goes: impl Fn(&Path) -> bool) -> anyhow::Result<Ending> {
+fn would_remove(
+    args: &RemoveArgs,
+    context: &Context,
+    engine: &Engine,
+    goes: impl Fn(TrackId, &Path) -> bool,
+) -> anyhow::Result<Ending> {
     let tracks = engine.library().tracks()?;
-    let files = tracks.iter().flat_map(|track| &track.files).map(|file| file.record.path.as_path());
-    let files: Vec<&Path> = files.filter(|path| goes(path)).collect();
-    if files.is_empty() {
+    let all =
+        tracks.iter().flat_map(|track| track.files.iter().map(|file| (track.id, file.record.path.as_path())));
+    let files: Vec<&Path> = all.filter(|(id, path)| goes(*id, path)).map(|(_, path)| path).collect();
+    let whole = |track: &&Track| {
+        !track.files.is_empty() && track.files.iter().all(|file| goes(track.id, &file.record.path))
+    };
+    let whole = tracks.iter().filter(whole).count() as u64;
+    if args.format == ReportFormat::Json {
+        render::print_json(&RemovedJson {
+            dry_run: true,
+            files: files.len() as u64,
+            tracks: whole,
+            failures: 0,
+            would_remove: files.iter().map(|path| lossy(path)).collect(),
+        })?;
+    } else if files.is_empty() {
         context.console.note(NOTHING);
-        return Ok(Ending::Partial);
+    } else {
+        render::print_paths(files.iter().map(|path| path.as_os_str().as_encoded_bytes()), false)?;
+        let text = format!("{} and {}", count(files.len() as u64, "file"), count(whole, "track"));
+        context.console.note(&format!("would remove {text}"));
     }
-    let whole = |files: &[crate::library::StoredFile]| files.iter().all(|file| goes(&file.record.path));
-    let whole = tracks.iter().filter(|track| !track.files.is_empty() && whole(&track.files)).count();
-    render::print_paths(files.iter().copied(), false)?;
-    let text = format!("{} and {}", count(files.len() as u64, "file"), count(whole as u64, "track"));
-    context.console.note(&format!("would remove {text}"));
-    Ok(Ending::Fine)
+    Ok(if files.is_empty() { Ending::Partial } else { Ending::Fine })
+}
+
+/// What was named: paths as the library has them, and tracks by `id:NUMBER`.
+fn named(engine: &Engine, args: &RemoveArgs) -> anyhow::Result<(Vec<PathBuf>, Vec<TrackId>)> {
+    let (mut paths, mut tracks) = (Vec::new(), Vec::new());
+    for path in &args.paths {
+        match path.to_str().and_then(crate::engine::track_number) {
+            Some(id) if !args.missing => {
+                engine.library().track(id)?;
+                tracks.push(id);
+            }
+            _ => paths.push(stored_path(path)),
+        }
+    }
+    Ok((paths, tracks))
 }

@@ -5,10 +5,29 @@ use anyhow::Context as _;
 use crate::cli::Ending;
 use crate::cli::context::Context;
 use crate::cli::render;
+use crate::engine::EngineError;
 use crate::index::VectorIndex;
 use crate::library::{Library, LibraryError, OpenMode, free_name, salvage};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
+    mend(context).map_err(|error| {
+        let of_engine = error.downcast_ref::<EngineError>().and_then(|error| match error {
+            EngineError::Library(error) => Some(error),
+            _ => None,
+        });
+        match error.downcast_ref::<LibraryError>().or(of_engine) {
+            Some(LibraryError::Damaged { path, detail } | LibraryError::NotALibrary { path, found: detail }) => {
+                anyhow::anyhow!(
+                    "{} cannot be mended ({detail}): put a backup of it back, or move it away and run \"voisin add\" on your music again; your music itself is untouched",
+                    path.display()
+                )
+            }
+            _ => error,
+        }
+    })
+}
+
+fn mend(context: &Context) -> anyhow::Result<Ending> {
     let dir = context.library_dir();
     match Library::open(&dir, OpenMode::ReadWrite) {
         Ok(_) => {}

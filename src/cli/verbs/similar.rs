@@ -3,13 +3,15 @@
 mod passages;
 
 use crate::cli::Ending;
-use crate::cli::args::SimilarArgs;
+use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
+use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::seeds;
-use crate::engine::SimilarOptions;
+use crate::engine::{Engine, Seed, SimilarOptions};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let mut engine = context.open_engine()?;
     if let (Some(from), Some(to)) = (args.from, args.to) {
         return passages::run(context, &engine, args, from.0, to.0);
@@ -18,25 +20,42 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let options = SimilarOptions {
         unlike: seeds(context, &engine, &args.unlike)?,
         unlike_weight: args.unlike_weight,
-        ..options(args)
+        ..options(&engine, args)?
     };
     let neighbours = engine.similar(&wanted, &options)?;
+    if args.output.format == ListFormat::Table {
+        context.console.note(&nearest_to(&engine, &wanted)?);
+    }
     if neighbours.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
+        if args.output.format == ListFormat::Table {
+            return Ok(Ending::Partial);
+        }
     }
     let ending = if neighbours.is_empty() { Ending::Partial } else { Ending::Fine };
     print_neighbours(&wanted, &neighbours, &args.output)?;
     Ok(ending)
 }
 
-fn options(args: &SimilarArgs) -> SimilarOptions {
-    SimilarOptions {
-        limit: args.limit as usize,
-        filter: args.filters.filter(),
+/// Which track was asked about: words may have meant any.
+fn nearest_to(engine: &Engine, seeds: &[Seed]) -> anyhow::Result<String> {
+    let [seed] = seeds else {
+        return Ok(format!("nearest to the middle of {}", count(seeds.len() as u64, "seed")));
+    };
+    Ok(match seed.track {
+        Some(id) => format!("nearest to {} (id:{id})", engine.library().track(id)?.display_name()),
+        None => format!("nearest to {}, which is not in the library", seed.path.display()),
+    })
+}
+
+fn options(engine: &Engine, args: &SimilarArgs) -> anyhow::Result<SimilarOptions> {
+    Ok(SimilarOptions {
+        limit: args.limit.of(engine.library().status()?.vectors as usize),
+        filter: args.filters.filter(engine.library())?,
         max_per_artist: args.max_per_artist.map(|n| n as usize),
         min_similarity: args.min_similarity,
         include_seed: args.include_seed,
         mode: args.search.mode(),
         ..SimilarOptions::default()
-    }
+    })
 }

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::cli::Ending;
-use crate::cli::args::{SuspectsArgs, TableFormat};
+use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
 use crate::cli::context::Context;
-use crate::cli::render::track::lossy;
-use crate::cli::render::{self, Align, Table, count};
+use crate::cli::render::track::{lossy, print_files};
+use crate::cli::render::{self, count};
 use crate::engine::LabelledTracks;
+use crate::explore::TrackMeta;
 use crate::genre::{FitOptions, Genre, Suspect};
 use crate::track::TrackId;
 
@@ -28,17 +29,18 @@ struct SuspectJson<'a> {
 }
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
     let engine = context.open_engine()?;
+    let busy = context.console.busy("judging every track by models that never heard its artist");
     let (tracks, mut found) = engine.suspects(&args.labels.source(&engine), true, &FitOptions::default())?;
+    drop(busy);
     let judged = found.len();
     if !args.all {
         found.retain(|suspect| suspect.confident);
     }
     let contradicted = found.len();
-    if args.limit > 0 {
-        found.truncate(args.limit as usize);
-    }
-    print(&tracks, &found, args.format)?;
+    found.truncate(args.limit.of(contradicted));
+    print(&tracks, &found, &args.output)?;
     if args.all {
         context.console.note(&format!("{} judged", count(judged as u64, "labelled track")));
     } else {
@@ -56,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
-fn print(tracks: &LabelledTracks, found: &[Suspect], format: TableFormat) -> anyhow::Result<()> {
+fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> anyhow::Result<()> {
     let lines = found.iter().enumerate().filter_map(|(i, suspect)| {
         let facts = &tracks.facts[tracks.row(suspect.track)?];
         Some(SuspectJson {
@@ -74,35 +76,25 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], format: TableFormat) -> any
         })
     });
     let names = |genres: &[Genre]| genres.iter().map(Genre::name).collect::<Vec<_>>().join("; ");
-    match format {
-        TableFormat::Table => {
-            let mut table = Table::new(&[
-                ("", Align::Right),
-                ("score", Align::Right),
-                ("labelled", Align::Left),
-                ("looks like", Align::Left),
-                ("track", Align::Left),
-                ("why", Align::Left),
-                ("path", Align::Left),
-            ]);
+    match output.format {
+        ListFormat::Table => {
+            // Two lines and a path each: names and reasons are what is asked for, and neither fits beside the other.
             for (line, suspect) in lines.zip(found) {
                 let display = tracks.row(suspect.track).map_or("", |row| tracks.facts[row].display.as_str());
-                // the reason repeats the labels, which have columns of their own
+                // the reason repeats the labels
                 let why = suspect.reason.split_once(": ").map_or(line.reason, |(_, why)| why);
-                table.row([
-                    line.rank.to_string(),
-                    format!("{:.2}", line.score),
-                    names(line.labels),
-                    line.suggested.to_string(),
-                    display.to_owned(),
-                    why.to_owned(),
-                    line.path,
-                ]);
+                let (labels, id, rank) = (names(line.labels), line.id, line.rank);
+                render::print_fitted(&format!(
+                    "{rank:>3}  {labels} → {}  {display} (id:{id})",
+                    line.suggested
+                ))?;
+                render::print_fitted(&format!("     score {:.2}: {why}", line.score))?;
+                render::print_fitted_path("     ", &line.path)?;
             }
-            table.print()
+            Ok(())
         }
-        TableFormat::Json => render::print_json(&lines.collect::<Vec<_>>()),
-        TableFormat::Csv => render::print_csv(
+        ListFormat::Json => render::print_json(&lines.collect::<Vec<_>>()),
+        ListFormat::Csv => render::print_csv(
             [
                 "rank",
                 "id",
@@ -132,5 +124,16 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], format: TableFormat) -> any
                 ]
             }),
         ),
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+            let metas: Vec<TrackMeta> = found
+                .iter()
+                .filter_map(|suspect| Some((suspect.track, &tracks.facts[tracks.row(suspect.track)?])))
+                .map(|(id, facts)| TrackMeta {
+                    artist: facts.artist.clone(),
+                    ..TrackMeta::of_file(id, &facts.path)
+                })
+                .collect();
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin suspects", output)
+        }
     }
 }

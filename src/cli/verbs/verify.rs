@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use ndarray::ArrayView1;
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::base::text::with_causes;
 use crate::cli::Ending;
-use crate::cli::args::VerifyArgs;
+use crate::cli::args::{ReportFormat, VerifyArgs};
 use crate::cli::context::Context;
-use crate::cli::render::{Align, Table, count};
+use crate::cli::render::{self, Align, Table, count};
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use crate::library::{FileRecord, Leftovers, Library, LibraryError, Track};
 use crate::track::TrackId;
@@ -20,6 +21,22 @@ const INDEX_PRECISION: f32 = 1e-3;
 const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
+
+/// The documented JSON of `verify`.
+#[derive(Serialize)]
+struct VerifyJson {
+    ok: bool,
+    /// Tracks to be listened to again by the next `add`.
+    without_vector: u64,
+    checks: Vec<CheckJson>,
+}
+
+#[derive(Serialize)]
+struct CheckJson {
+    check: &'static str,
+    ok: bool,
+    found: String,
+}
 
 /// A row of the table: what was checked, whether it is sound, what was found.
 type Row = (&'static str, bool, String);
@@ -32,6 +49,14 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
         Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
         Err(error) => return Err(error.into()),
     };
+    let wrong = rows.iter().any(|(_, fine, _)| !fine);
+    let ending = if wrong { Ending::Partial } else { Ending::Fine };
+    if args.format == ReportFormat::Json {
+        let check = |(name, fine, found): &Row| CheckJson { check: name, ok: *fine, found: found.clone() };
+        let json = VerifyJson { ok: !wrong, without_vector, checks: rows.iter().map(check).collect() };
+        render::print_json(&json)?;
+        return Ok(ending);
+    }
     let mut table = Table::new(&[("check", Align::Left), ("", Align::Left), ("found", Align::Left)]);
     for (name, fine, found) in &rows {
         table.row([*name, if *fine { "ok" } else { "WRONG" }, found.as_str()]);
@@ -41,11 +66,10 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
         let tracks = count(without_vector, "track");
         context.console.note(&format!("{tracks} to be listened to again by the next add"));
     }
-    let wrong = rows.iter().any(|(_, fine, _)| !fine);
     if rows.iter().any(|(name, fine, _)| !fine && *name != GONE) {
         context.console.note("run \"voisin repair\"");
     }
-    Ok(if wrong { Ending::Partial } else { Ending::Fine })
+    Ok(ending)
 }
 
 fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<Row>, u64)> {

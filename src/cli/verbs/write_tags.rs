@@ -9,12 +9,14 @@ use serde::Serialize;
 use crate::audio::AudioError;
 use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres_noting};
 use crate::base::text::with_causes;
-use crate::cli::args::{ClassifyArgs, TableFormat};
+use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
-use crate::cli::render::track::lossy;
+use crate::cli::render::track::{lossy, print_files};
 use crate::cli::render::{self, count};
 use crate::engine::{Engine, GenreAnswer};
+use crate::explore::TrackMeta;
 use crate::library::{JournalKind, Library, OpenMode, WrittenTags, stored_path};
+use crate::track::TrackId;
 
 /// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
 #[derive(Serialize)]
@@ -135,22 +137,25 @@ pub(crate) fn run(
             journal.note(0, Some(copy));
         }
     };
-    let mut done: Vec<FileJson> = Vec::new();
+    let (mut done, mut changed): (Vec<FileJson>, Vec<PathBuf>) = Default::default();
     for wish in wishes {
         if stop.load(Ordering::Relaxed) {
             context.console.warn("interrupted: the files named so far are done, the others are as they were");
             break;
         }
         let file = one(library, run, wish, options, &mut note)?;
-        if args.format == TableFormat::Table {
+        if args.output.format == ListFormat::Table {
             show(&file)?;
+        }
+        if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
+            changed.push(wish.path.clone());
         }
         done.push(file);
     }
-    match args.format {
-        TableFormat::Table => {}
-        TableFormat::Json => render::print_json(&done)?,
-        TableFormat::Csv => render::print_csv(
+    match args.output.format {
+        ListFormat::Table => {}
+        ListFormat::Json => render::print_json(&done)?,
+        ListFormat::Csv => render::print_csv(
             ["path", "outcome", "before", "after", "reason"],
             done.iter().map(|file| {
                 [
@@ -162,6 +167,11 @@ pub(crate) fn run(
                 ]
             }),
         )?,
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+            let metas: Vec<TrackMeta> =
+                changed.iter().map(|path| TrackMeta::of_file(TrackId(0), path)).collect();
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin classify", &args.output)?;
+        }
     }
     let of = |outcome: Outcome| done.iter().filter(|file| file.outcome == outcome).count() as u64;
     let (verb, written) = if options.dry_run {

@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
     let model = engine.model()?;
     let options = ProbeOptions {
         folds: args.folds as usize,
-        seeds: u64::from(args.seeds),
+        seeds: u64::from(args.repeats),
         svm_c: args.svm_c,
         linear_c: args.linear_c,
     };

@@ -1,18 +1,20 @@
 //! `voisin eval genre`.
 
+use std::collections::BTreeSet;
+
 use crate::cli::Ending;
 use crate::cli::args::{EvalGenreArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::render::{self, count};
+use crate::cli::render::{self, Console, count};
 use crate::engine::GroupBy;
 use crate::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
-use crate::genre::{FitOptions, LabelledVectors, PredictOptions};
+use crate::genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
 use crate::track::TrackId;
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
-        let tracks =
+        let mut tracks =
             engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by, !args.no_windows)?;
         if tracks.unmatched > 0 {
             context.console.warn(&format!(
@@ -20,11 +22,22 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
                 count(tracks.unmatched as u64, "line")
             ));
         }
+        let known = Spellings::count(tracks.labels.iter().flatten()).genres();
+        let joined = super::joins(&engine.taxonomy()?, &known, &args.join)?;
+        for own in &mut tracks.labels {
+            for genre in own.iter_mut() {
+                if let Some(whole) = joined.get(genre.key()) {
+                    *genre = Genre::plain(whole);
+                }
+            }
+            let mut seen = BTreeSet::new();
+            own.retain(|genre| seen.insert(genre.clone()));
+        }
         let group = match &args.group_by {
             GroupBy::File(_) => "group".to_owned(),
             named => named.to_string(),
         };
-        return cross_validate(&tracks.set(), &group, args);
+        return cross_validate(context.console, &tracks.set(), &group, args);
     };
     let x = read_vectors(vectors)?;
     let labels = read_labels(labels, x.nrows())?;
@@ -37,7 +50,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
     let (Some(test), Some(out)) = (&args.test_vectors, &args.predictions) else {
         let group = if args.groups.is_some() { "group" } else { "track" };
-        return cross_validate(&set, group, args);
+        return cross_validate(context.console, &set, group, args);
     };
     let test = read_vectors(test)?;
     let predict = PredictOptions { precision: args.precision, ..PredictOptions::default() };
@@ -69,17 +82,29 @@ fn fit(args: &EvalGenreArgs) -> FitOptions {
     FitOptions { min_tracks: args.min_tracks as usize, ..FitOptions::default() }
 }
 
-fn cross_validate(set: &LabelledVectors, group: &str, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
+fn cross_validate(
+    console: Console,
+    set: &LabelledVectors,
+    group: &str,
+    args: &EvalGenreArgs,
+) -> anyhow::Result<Ending> {
     let options = EvalOptions {
         folds: args.folds as usize,
         repeats: args.repeats as usize,
-        seed: args.seed,
+        seed: args.random.random_seed,
         fit: fit(args),
         rivals: !args.no_rivals,
         group: group.to_owned(),
     };
+    let busy = console.busy(&format!(
+        "cross-validating {} in {} folds, {}",
+        count(set.labels.len() as u64, "track"),
+        options.folds,
+        count(options.repeats as u64, "time")
+    ));
     let report = evaluate_genre(set, &options)?;
-    if let Some(path) = &args.html {
+    drop(busy);
+    if let Some(path) = &args.report {
         render::write_file(path, report.html().as_bytes())?;
     }
     match args.format {

@@ -58,7 +58,10 @@ fn joins(
             bail!("--join {group}: expected two genres or more, separated by commas");
         }
         GenreError::check_known(&members, known)?;
-        let whole = members.iter().map(Genre::name).collect::<Vec<_>>().join("/");
+        // As the library spells them, whatever was typed.
+        let spelt =
+            |member: &Genre| known.iter().find(|known| *known == member).map_or("", Genre::name).to_owned();
+        let whole = members.iter().map(spelt).collect::<Vec<_>>().join("/");
         for member in members {
             if joined.insert(member.key().to_owned(), whole.clone()).is_some() {
                 bail!("--join names {member} twice");

@@ -8,7 +8,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::SeedJson;
-use crate::cli::render::track::{lossy, print_playlist, title};
+use crate::cli::render::track::{lossy, print_files, title};
 use crate::cli::render::{self, Align, Table, clock};
 use crate::engine::{Engine, SimilarPassage, meta};
 use crate::explore::TrackMeta;
@@ -50,7 +50,7 @@ pub(super) fn run(
     let embedder = context.embedder(Some(engine.library()))?;
     let passage = engine.passage(seed, from, to, &embedder)?;
     let listening = (!args.rough).then_some(&*embedder);
-    let found = engine.similar_passages(&passage, listening, &options(args))?;
+    let found = engine.similar_passages(&passage, listening, &options(engine, args)?)?;
     if found.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
         return Ok(Ending::Partial);
@@ -96,13 +96,10 @@ pub(super) fn run(
                 ]
             }),
         )?,
-        ListFormat::M3u8 => {
+        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
             let metas: Vec<TrackMeta> =
                 found.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
-            print_playlist(&metas, args.output.relative_to.as_deref())?;
-        }
-        ListFormat::Paths => {
-            render::print_paths(found.iter().map(|found| found.track.path.as_path()), args.output.null)?;
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", &args.output)?;
         }
     }
     Ok(Ending::Fine)
@@ -111,6 +108,7 @@ pub(super) fn run(
 fn table(found: &[SimilarPassage]) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("", Align::Right),
+        ("id", Align::Right),
         ("similarity", Align::Right),
         ("from", Align::Right),
         ("to", Align::Right),
@@ -121,6 +119,7 @@ fn table(found: &[SimilarPassage]) -> anyhow::Result<()> {
     for (i, found) in found.iter().enumerate() {
         table.row([
             (i + 1).to_string(),
+            found.track.id.to_string(),
             format!("{:.3}", found.similarity),
             clock(f64::from(found.from)),
             clock(f64::from(found.to)),

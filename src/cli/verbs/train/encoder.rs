@@ -82,7 +82,7 @@ fn prepare_music(context: &Context, args: &PrepareArgs) -> anyhow::Result<Ending
     options.crops = args.crops as usize;
     options.mixtures = args.mixtures as usize;
     options.degraded = args.degraded as usize;
-    options.seed = args.seed;
+    options.seed = args.random.random_seed;
     if !args.teacher.is_empty() {
         options.teachers = args.teacher.iter().map(|name| parse_model(name)).collect::<Vec<ModelRef>>();
     }
@@ -150,7 +150,7 @@ fn training_options(context: &Context, args: &RunArgs) -> anyhow::Result<TrainOp
     (options.device, options.precision) = (context.device_option(), context.precision_option());
     options.batch = args.batch;
     options.learning_rate = args.rate;
-    options.seed = args.seed;
+    options.seed = args.random.random_seed;
     options.teachers = pairs(&args.teacher);
     options.losses = LossWeights {
         penultimate_mse: args.penultimate,

@@ -39,13 +39,15 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,
         folds: args.folds as usize,
-        head: HeadOptions { seed: args.seed, ..HeadOptions::default() },
+        head: HeadOptions { seed: args.random.random_seed, ..HeadOptions::default() },
         ..FitOptions::default()
     };
     let start = Instant::now();
     let before = engine.label_source();
     let source = args.label_from.clone().unwrap_or_else(|| before.clone());
+    let busy = context.console.busy("training and validating the genre head");
     let (head, tracks) = engine.train_genre(&source, !args.no_windows, &options)?;
+    drop(busy);
     // What the head was trained on and what the library's labels are must not drift apart.
     engine.set_label_source(&source)?;
     let now = engine.label_source();

@@ -1,0 +1,88 @@
+//! Mistakes on the command line, told as all other errors are: the option, what was expected, what was found, where to
+//! read on.
+
+use clap::Error;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::Cli;
+
+/// What is wrong with the arguments, in one style with the errors of the verbs.
+pub(crate) fn message(error: &Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(several)) => several.join(", "),
+        Some(ContextValue::StyledStr(text)) => text.to_string(),
+        _ => String::new(),
+    };
+    // "--limit <N>" is known by its first word, "<TRACK>..." by its name.
+    let option = |kind| text(kind).split(' ').next().unwrap_or_default().to_owned();
+    let found = text(ContextKind::InvalidValue);
+    let meant = |kind| match text(kind) {
+        name if name.is_empty() => String::new(),
+        name => format!("; did you mean {name}?"),
+    };
+    let argument = option(ContextKind::InvalidArg);
+    let said = match error.kind() {
+        ErrorKind::ValueValidation => {
+            let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            // How the standard library and clap say that a number is none, or out of bounds.
+            if let Some((_, range)) = reason.split_once(" is not in ") {
+                format!(
+                    "{argument}: expected {}, found \"{found}\"",
+                    range.replace("..=", " to ").replace("..", " or more")
+                )
+            } else if ["in string", "literal", "too large", "too small"]
+                .iter()
+                .any(|end| reason.contains(end))
+            {
+                format!("{argument}: expected a number, found \"{found}\"")
+            } else {
+                format!("{argument}: {reason}")
+            }
+        }
+        ErrorKind::InvalidValue if found.is_empty() => format!("{argument}: expected a value, found none"),
+        ErrorKind::InvalidValue => format!(
+            "{argument}: expected {}, found \"{found}\"{}",
+            text(ContextKind::ValidValue),
+            meant(ContextKind::SuggestedValue)
+        ),
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            format!("there is no option {argument} here{}", meant(ContextKind::SuggestedArg))
+        }
+        ErrorKind::UnknownArgument => format!("\"{argument}\" is one argument too many"),
+        ErrorKind::InvalidSubcommand => format!(
+            "there is no command \"{}\"{}",
+            text(ContextKind::InvalidSubcommand),
+            meant(ContextKind::SuggestedSubcommand)
+        ),
+        ErrorKind::MissingRequiredArgument => {
+            format!("expected {}, found nothing", text(ContextKind::InvalidArg))
+        }
+        ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == text(ContextKind::InvalidArg) => {
+            format!("{argument} was given twice")
+        }
+        ErrorKind::ArgumentConflict => {
+            format!("{argument} cannot be used together with {}", option(ContextKind::PriorArg))
+        }
+        _ => {
+            let all = error.render().to_string();
+            let first = all.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        }
+    };
+    format!("{said}; see \"{} --help\"", command(std::env::args().skip(1)))
+}
+
+/// The command that these words call: `voisin eval genre`.
+fn command(words: impl Iterator<Item = String>) -> String {
+    let mut command = <Cli as clap::CommandFactory>::command();
+    let mut name = String::from("voisin");
+    for word in words {
+        let below = command.find_subcommand(&word).cloned();
+        if let Some(below) = below {
+            name = format!("{name} {}", below.get_name());
+            command = below;
+        }
+    }
+    name
+}

@@ -1,0 +1,80 @@
+//! What the terminal is like: how wide, and whether it wants colours.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
+
+use clap::ValueEnum;
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Colour {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+static COLOUR: OnceLock<Colour> = OnceLock::new();
+
+/// Sets what `--color` says, once.
+pub(crate) fn set_colour(colour: Colour) {
+    let _ = COLOUR.set(colour);
+}
+
+/// Whether results are coloured.
+pub(crate) fn is_coloured() -> bool {
+    let colour = COLOUR.get().copied().unwrap_or_default();
+    wants_colour(colour, io::stdout().is_terminal(), |name| std::env::var_os(name))
+}
+
+/// <https://no-color.org>, and what most tools read beside it.
+fn wants_colour(colour: Colour, is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty() && value != "0");
+    match colour {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto if variable("NO_COLOR").is_some_and(|value| !value.is_empty()) => false,
+        Colour::Auto if set("CLICOLOR_FORCE") => true,
+        Colour::Auto => is_terminal && variable("TERM").is_none_or(|term| term != "dumb"),
+    }
+}
+
+/// Columns of the terminal that results go to: what `COLUMNS` says, else what the terminal says; `None` where neither
+/// knows (a pipe, or a terminal of width 0).
+pub(crate) fn width() -> Option<usize> {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    let asked = || {
+        let screen = console::Term::stdout();
+        io::stdout().is_terminal().then(|| screen.size_checked())?.map(|(_, columns)| usize::from(columns))
+    };
+    said.filter(|&columns| columns > 0).or_else(asked).filter(|&columns| columns > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_as_people_ask_for_them() {
+        let wants = |colour, terminal, variables: &[(&str, &str)]| {
+            wants_colour(colour, terminal, |name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+            })
+        };
+        assert!(wants(Colour::Auto, true, &[("TERM", "xterm")]) && !wants(Colour::Auto, false, &[]));
+        assert!(
+            !wants(Colour::Auto, true, &[("TERM", "dumb")])
+                && !wants(Colour::Auto, true, &[("NO_COLOR", "1")])
+        );
+        assert!(
+            wants(Colour::Auto, true, &[("NO_COLOR", "")])
+                && wants(Colour::Auto, false, &[("CLICOLOR_FORCE", "1")])
+        );
+        assert!(!wants(Colour::Auto, false, &[("CLICOLOR_FORCE", "0")]));
+        assert!(
+            wants(Colour::Always, false, &[("NO_COLOR", "1")])
+                && !wants(Colour::Never, true, &[("CLICOLOR_FORCE", "1")])
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! `voisin terms`, which is `voisin help terms`: what the words in tables mean.
+
+use clap::CommandFactory as _;
+
+use crate::cli::Ending;
+use crate::cli::args::Cli;
+use crate::cli::render;
+
+pub(crate) fn run() -> anyhow::Result<Ending> {
+    let mut command = Cli::command();
+    let words = command.find_subcommand_mut("terms").and_then(|terms| terms.get_long_about().cloned());
+    render::print_line(&words.map_or_else(String::new, |words| words.to_string()))?;
+    Ok(Ending::Fine)
+}
