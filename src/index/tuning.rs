@@ -186,7 +186,9 @@ fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f6
         let mut best: Option<(usize, Reach)> = None;
         let mut tried = 1_usize;
         while tried < lists.len() {
-            let within = ranks.iter().flat_map(|ranks| &ranks[..k]).filter(|rank| rank.0 < tried);
+            // Ranks are known within the nearest quarter of the lists alone.
+            let known = |rank: &&(usize, usize)| rank.0 < tried && rank.1 < usize::MAX;
+            let within = ranks.iter().flat_map(|ranks| &ranks[..k]).filter(known);
             let mut codes: Vec<usize> = within.map(|rank| rank.1).collect();
             if needed > 0 && codes.len() >= needed {
                 let last = *codes.select_nth_unstable(needed - 1).1;

@@ -57,6 +57,28 @@ fn a_saved_index_answers_as_before() {
     assert!(matches!(missing, Err(IndexError::Io { .. })));
 }
 
+/// Neighbours are spread over more lists than widths are measured in.
+#[test]
+fn vectors_without_groups_are_saved_and_opened() {
+    let (n, dimension) = (4000, 64);
+    let mut rng = StdRng::seed_from_u64(19);
+    let mut vectors = Array2::from_shape_simple_fn((n, dimension), || normal(&mut rng));
+    for mut row in vectors.outer_iter_mut() {
+        row /= row.dot(&row).sqrt();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let index = VectorIndex::build(&ids(n), vectors.view(), &options).unwrap();
+    index.save(&path, &stamp(dimension)).unwrap();
+    let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+    let queries = vectors.slice(s![..20, ..]).to_owned();
+    for k in [10, 100] {
+        let found = index.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap();
+        assert_eq!(found, opened.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap());
+    }
+}
+
 #[test]
 fn the_widest_vectors_that_can_be_built_can_be_opened() {
     let folder = tempfile::tempdir().unwrap();
