@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Compares voisin's lists with FAISS, hnswlib, ScaNN, USearch and SVS on the same vectors, in one interleaved run.
+"""Compares voisin's lists, graph and scan with FAISS, hnswlib, ScaNN, USearch and SVS, in one interleaved run.
 
     cargo build --release --example bench_index
-    python scripts/bench_index_rivals.py DIR [--rounds 5] [--venv FOLDER] [--only faiss,scann,hnswlib,usearch,svs]
+    python scripts/bench_index_rivals.py DIR [--rounds 5] [--venv FOLDER] [--only faiss,scann,...]
 
-DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbours by dot product). The rivals are
-installed with pip into FOLDER (default: .venv-rivals), and those that cannot be are left out and named. Each is built on
-two threads with several sets of parameters; for each set the narrowest search with recall@10 >= 0.99 is found; then all are
-timed in turn, ROUNDS times, on one thread: one query at a time, and all queries in one call. Queries per second of
-processor time, medians; the best set of each rival is printed, alone and in batches, with its parameters and version.
-voisin runs with its default settings (its target is above 0.99), its width is its own choice.
+DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbours by dot product).
+The rivals are installed with pip into FOLDER (default: .venv-rivals); those that cannot be are left
+out and named. Each is built on two threads with several sets of parameters; for each set the
+narrowest search with recall@10 >= 0.99 is found, then all are timed in turn, ROUNDS times, on one
+thread: one query at a time, and all queries in one call. Queries per second of processor time, and
+by the clock in brackets, medians; each set is printed with its parameters and version. voisin's
+lists and scan run with their default settings (their target is above 0.99, and the width is their
+own choice), its graph at the narrowest width with 0.99.
 """
 import argparse, importlib.metadata, json, os, statistics, subprocess, sys, time, warnings
 
@@ -28,129 +30,149 @@ if os.path.abspath(sys.executable) != python:
         if subprocess.call([python, "-m", "pip", "install", "-q", PACKAGES[name]]): print(f"{name}: cannot be installed here")
     os.execv(python, [python, *sys.argv])
 
-os.environ.setdefault("OMP_NUM_THREADS", "1"); warnings.filterwarnings("ignore")
+os.environ.setdefault("OMP_NUM_THREADS", "1"); os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2"); warnings.filterwarnings("ignore")
 import numpy as np
 base, queries = np.load(f"{D}/base.npy"), np.load(f"{D}/queries.npy"); truth = np.load(f"{D}/truth.npy")[:, :K]; n, d = base.shape
 some = queries[:300]
+median = statistics.median
 
 
 def recall(found): return float(np.mean([len(set(f.tolist()) & set(t.tolist())) for f, t in zip(found, truth)])) / K
 
 
-class Rival:
-    """One set of parameters: `search(queries, width)` returns ids."""
-    def __init__(self, name, label, make, search, widths, alone=None):
+class Built:
+    """An index and what it cost."""
+    def __init__(self, make):
         wall, cpu = time.perf_counter(), time.process_time(); self.index = make()
         self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
-        self.name, self.label, self.run = name, label, search; self.one_by_one = alone or (lambda q, w: [search(q[i:i + 1], w) for i in range(len(q))])
-        self.alone, self.batch = [], []
+
+
+class Rival:
+    """One set of parameters: `search(index, queries, width)` returns ids."""
+    def __init__(self, name, label, built, search, widths, alone=None):
+        self.name, self.label, self.built, self.search = name, label, built, search
+        self.one_by_one = alone or (lambda index, q, w: [search(index, q[i:i + 1], w) for i in range(len(q))])
+        self.rates = {"alone": [], "batch": []}
         for self.width in widths:
-            self.recall = recall(search(queries, self.width))
+            self.recall = recall(search(built.index, queries, self.width))
             if self.recall >= a.recall: break
 
-    def reaches(self): return self.recall >= a.recall
-
     def time(self):
-        for rates, run, q in ((self.alone, self.one_by_one, some), (self.batch, self.run, queries)):
-            start = time.process_time(); run(q, self.width); rates.append(len(q) / (time.process_time() - start))
+        for kind, run, q in (("alone", self.one_by_one, some), ("batch", self.search, queries)):
+            wall, cpu = time.perf_counter(), time.process_time(); run(self.built.index, q, self.width)
+            self.rates[kind].append((len(q) / (time.process_time() - cpu), len(q) / (time.perf_counter() - wall)))
 
 
-PROBES = [8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192]
-WIDTHS = [16, 24, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512]
+PROBES = [2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500]
+WIDTHS = [16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512]
 
 
 def faiss_rivals():
     import faiss
-    faiss.omp_set_num_threads(a.threads)
-    for factory in (["IVF1024,PQ256x4fs,RFlat"] if a.quick else ["IVF512,PQ128x4fs,RFlat", "IVF1024,PQ128x4fs,RFlat", "IVF1024,PQ256x4fs,RFlat"]):
-        for factor in ([10] if a.quick else [5, 10, 20]):
-            def make():
-                faiss.omp_set_num_threads(a.threads); index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT); index.train(base[::2]); index.add(base); faiss.omp_set_num_threads(1); return index
-            made = []
-            def search(q, width, made=made, factor=factor):
-                index = made[0]; index.k_factor = factor; faiss.extract_index_ivf(index.base_index).nprobe = width; return index.search(q, K)[1]
-            yield Rival("FAISS fast scan", f"{factory}, k_factor {factor}", lambda: made.append(make()) or made[0], search, PROBES)
+
+    def make(factory, prepare=lambda index: None):
+        faiss.omp_set_num_threads(a.threads); index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT); prepare(index)
+        index.train(base); index.add(base); faiss.omp_set_num_threads(1); return index
+    fast = [lists for lists in (512, 1024) if lists * 39 <= n] or [256]
+    half, quarter = d // 2, d // 4  # two dimensions a quarter byte, or four
+    for lists, m in dict.fromkeys([(fast[0], quarter), (fast[-1], half)] if a.quick else [(fast[0], quarter), (fast[-1], quarter), (fast[-1], half)]):
+        factory = f"IVF{lists},PQ{m}x4fs,RFlat"; built = Built(lambda: make(factory))
+        for factor in (5, 10, 20):
+            def search(index, q, width, factor=factor):
+                index.k_factor = factor; faiss.extract_index_ivf(index.base_index).nprobe = width; return index.search(q, K)[1]
+            yield Rival("FAISS fast scan", f"{factory}, k_factor {factor}", built, search, PROBES)
     for factory in (["HNSW32,SQfp16"] if a.quick else ["HNSW16,Flat", "HNSW32,SQfp16"]):
-        made = []
-        def make_graph():
-            faiss.omp_set_num_threads(a.threads); index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT); getattr(index, "hnsw").efConstruction = 200; index.train(base[:10000]); index.add(base); faiss.omp_set_num_threads(1); made.append(index); return index
-        def search_graph(q, width, m=made): m[0].hnsw.efSearch = width; return m[0].search(q, K)[1]
-        yield Rival("FAISS HNSW", factory, make_graph, search_graph, WIDTHS)
+        def search_graph(index, q, width): index.hnsw.efSearch = width; return index.search(q, K)[1]
+        def prepare(index): index.hnsw.efConstruction = 200
+        yield Rival("FAISS HNSW", f"{factory}, efConstruction 200", Built(lambda: make(factory, prepare)), search_graph, WIDTHS)
 
 
 def scann_rivals():
     import scann
-    for leaves in ([700] if a.quick else [700, 1000]):
-        for reorder in ([50] if a.quick else [30, 50, 100]):
-            made = []
-            def make(): made.append(scann.scann_ops_pybind.builder(base, K, "dot_product").tree(num_leaves=leaves, num_leaves_to_search=60, training_sample_size=min(n, 100_000)).score_ah(2, anisotropic_quantization_threshold=.2).reorder(reorder).set_n_training_threads(a.threads).build()); return made[0]
-            yield Rival("ScaNN", f"{leaves} leaves, {reorder} reordered", make, lambda q, w, m=made, r=reorder: m[0].search_batched(q, leaves_to_search=w, pre_reorder_num_neighbors=r)[0], PROBES,
-                        lambda q, w, m=made, r=reorder: [m[0].search(x, leaves_to_search=w, pre_reorder_num_neighbors=r) for x in q])
+    for leaves in [leaves for leaves in ([700] if a.quick else [700, 1000]) if leaves * 20 <= n]:
+        def make(): return scann.scann_ops_pybind.builder(base, K, "dot_product").tree(num_leaves=leaves, num_leaves_to_search=60, training_sample_size=min(n, 100_000)).score_ah(2, anisotropic_quantization_threshold=.2).reorder(50).set_n_training_threads(a.threads).build()
+        built = Built(make)
+        for reorder in (30, 50, 100):
+            yield Rival("ScaNN", f"{leaves} leaves, {reorder} reordered", built, lambda s, q, w, r=reorder: s.search_batched(q, leaves_to_search=w, pre_reorder_num_neighbors=r)[0], PROBES,
+                        lambda s, q, w, r=reorder: [s.search(x, leaves_to_search=w, pre_reorder_num_neighbors=r) for x in q])
 
 
 def hnswlib_rivals():
     import hnswlib
     for m in ([16] if a.quick else [16, 32]):
-        made = []
-        def make(): h = hnswlib.Index("ip", d); h.init_index(n, M=m, ef_construction=200, random_seed=1); h.add_items(base, num_threads=a.threads); made.append(h); return h
-        def search(q, w, made=made): made[0].set_ef(w); return made[0].knn_query(q, K, num_threads=1)[0]
-        yield Rival("hnswlib", f"M {m}, ef_construction 200", make, search, WIDTHS)
+        def make(): h = hnswlib.Index("ip", d); h.init_index(n, M=m, ef_construction=200, random_seed=1); h.add_items(base, num_threads=a.threads); return h
+        def search(index, q, w): index.set_ef(w); return index.knn_query(q, K, num_threads=1)[0]
+        yield Rival("hnswlib", f"M {m}, ef_construction 200", Built(make), search, WIDTHS)
 
 
 def usearch_rivals():
     from usearch.index import Index
     for dtype in (["bf16"] if a.quick else ["bf16", "f16", "i8"]):
-        made = []
-        def make(): i = Index(ndim=d, metric="ip", dtype=dtype, connectivity=16, expansion_add=200); i.add(np.arange(n), base, threads=a.threads); made.append(i); return i
-        def search(q, w, made=made): made[0].expansion_search = w; return np.asarray(made[0].search(q, K, threads=1).keys).reshape(len(q), -1)
-        yield Rival("USearch", f"{dtype}, 16 links", make, search, WIDTHS)
+        def make(): i = Index(ndim=d, metric="ip", dtype=dtype, connectivity=16, expansion_add=200); i.add(np.arange(n), base, threads=a.threads); return i
+        def search(index, q, w): index.expansion_search = w; return np.asarray(index.search(q, K, threads=1).keys).reshape(len(q), -1)
+        yield Rival("USearch", f"{dtype}, 16 links", Built(make), search, WIDTHS)
 
 
 def svs_rivals():
     import svs
-    made = []
-    def make():
-        parameters = svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=.95)
-        made.append(svs.Vamana.build(parameters, base, svs.DistanceType.MIP, num_threads=a.threads)); made[0].num_threads = 1; return made[0]
-    def search(q, w): made[0].search_window_size = w; return made[0].search(q, K)[0]
-    yield Rival("SVS", "Vamana f32, degree 64", make, search, WIDTHS)
+    for kind, data in (("f32", lambda: base), ("LVQ 4x8", lambda: svs.LVQLoader(base, primary=4, residual=8))):
+        def make():
+            parameters = svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=.95)
+            index = svs.Vamana.build(parameters, data(), svs.DistanceType.MIP, num_threads=a.threads); index.num_threads = 1; return index
+        def search(index, q, w): index.search_window_size = w; return index.search(q, K)[0]
+        try: yield Rival("SVS", f"Vamana {kind}, degree 64", Built(make), search, WIDTHS)
+        except Exception as error: print(f"    SVS, {kind} does not run here: {str(error).splitlines()[0]}", flush=True)
 
 
-class Voisin:
-    name, label = "voisin", "lists, default settings"
-    def __init__(self):
-        self.p = subprocess.Popen([a.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, RAYON_NUM_THREADS=str(a.threads)))
-        self("load", D); built = self("build", "-", 16, 200, 0, "-"); self.wall, self.cpu = built["seconds"], built["cpu"]; self("save", f"{D}/rivals.bin")
-        self.p.stdin.close(); self.p.wait()
-        self.p = subprocess.Popen([a.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, RAYON_NUM_THREADS="1"))
-        self("load", D); self("open", f"{D}/rivals.bin"); self.stats = self("stats")["stats"]; self.alone, self.batch = [], []; self.time(); self.alone, self.batch = [], []
-        self.recall = recall(np.load(f"{D}/found.npy"))
+class Process:
+    """voisin at the end of a pipe."""
+    def __init__(self, threads):
+        self.p = subprocess.Popen([a.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, RAYON_NUM_THREADS=str(threads))); self("load", D)
 
     def __call__(self, *words):
         print(*words, file=self.p.stdin, flush=True); line = self.p.stdout.readline()
         if not line: sys.exit(f"voisin died on {words}")
         return json.loads(line)
 
+
+class Voisin:
+    """One way of searching: 0 is the width that was fitted when the index was built."""
+    name = "voisin"
+    def __init__(self, mode, graph_from, widths):
+        file = f"{D}/rivals-{mode}.bin"; process = Process(a.threads); built = process("build", graph_from, 16, 200, 0, "-")
+        process("save", file); process.p.stdin.close(); process.p.wait()
+        self.mode, self.label, self.built = mode, mode, argparse.Namespace(wall=built["seconds"], cpu=built["cpu"])
+        self.process = Process(1); self.process("open", file); self.stats = self.process("stats")["stats"]; self.rates = {"alone": [], "batch": []}
+        for self.width in widths:
+            self.alone(); self.recall = recall(np.load(f"{D}/found.npy"))
+            if self.recall >= a.recall: break
+
+    def alone(self): return self.process("search", self.mode, self.width, K, f"{D}/found.npy")
+
     def time(self):
-        self.alone.append(self("search", "lists", 0, K, f"{D}/found.npy")["cpu_qps"]); self.batch.append(self("batch", "lists", K, "-")["cpu_qps"])
+        alone = self.alone(); batch = alone if self.width else self.process("batch", self.mode, K, "-")  # a graph is walked for one query at a time
+        for kind, r in (("alone", alone), ("batch", batch)): self.rates[kind].append((r["cpu_qps"], r["qps"]))
 
 
-voisin, rivals = Voisin(), []
-print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}\n  {voisin.stats}", flush=True)
+print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
+ours = [Voisin("lists", "-", [0]), Voisin("hnsw", 0, WIDTHS), Voisin("scan", "-", [0])]; rivals = []
+print(f"  {ours[0].stats}", flush=True)
 for name, of in (("faiss", faiss_rivals), ("scann", scann_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
     if name not in a.only.split(","): continue
     try:
         print(f"  {PACKAGES[name]} {importlib.metadata.version(PACKAGES[name])}", flush=True)
         for rival in of():
-            print(f"    {rival.name}, {rival.label}: built in {rival.wall:.1f} s ({rival.cpu:.1f} of the processor), width {rival.width}, recall@10 {rival.recall:.4f}" + ("" if rival.reaches() else ": too low"), flush=True)
-            if rival.reaches(): rivals.append(rival)
+            reaches = rival.recall >= a.recall
+            print(f"    {rival.name}, {rival.label}: built in {rival.built.wall:.1f} s ({rival.built.cpu:.1f} of the processor), width {rival.width}, recall@10 {rival.recall:.4f}" + ("" if reaches else ": too low"), flush=True)
+            if reaches: rivals.append(rival)
     except Exception as error: print(f"    {name} does not run here: {str(error).splitlines()[0]}", flush=True)
 for _ in range(a.rounds):
-    for one in (voisin, *rivals): one.time()
-rate = lambda rates: statistics.median(rates)
-print(f"{'':34} {'recall@10':>9} {'alone':>8} {'batch':>8} {'build s':>8}")
-for one in (voisin, *sorted(rivals, key=lambda r: -rate(r.batch))):
-    print(f"{(one.name + ', ' + one.label)[:60]:60} {one.recall:.4f} {rate(one.alone):8.0f} {rate(one.batch):8.0f} {one.wall:8.1f}" + (f"  width {one.width}" if hasattr(one, "width") else ""))
+    for one in (*ours, *rivals): one.time()
+rate = lambda one, kind, which=0: median(pair[which] for pair in one.rates[kind])
+print(f"{'queries/s of processor time (by the clock)':60} {'recall':>6} {'alone':>16} {'batch':>16} {'build s (cpu)':>14}")
+for one in (*ours, *sorted(rivals, key=lambda r: -rate(r, "batch"))):
+    speed = " ".join(f"{rate(one, kind):7.0f} ({rate(one, kind, 1):6.0f})" for kind in ("alone", "batch"))
+    print(f"{(one.name + ', ' + one.label)[:60]:60} {one.recall:.4f} {speed} {one.built.wall:6.1f} ({one.built.cpu:5.1f})  width {one.width or 'fitted'}")
 if rivals:
-    alone, batch = (max(rate(getattr(r, kind)) for r in rivals) for kind in ("alone", "batch"))
-    print(f"voisin against the best rival: alone {rate(voisin.alone) / alone:.2f} x, in batches {rate(voisin.batch) / batch:.2f} x")
+    alone, batch = (max(rate(r, kind) for r in rivals) for kind in ("alone", "batch"))
+    print(f"voisin's lists against the best rival, processor time: alone {rate(ours[0], 'alone') / alone:.2f} x, in batches {rate(ours[0], 'batch') / batch:.2f} x")

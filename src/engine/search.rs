@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, Axis, aview1};
 
 use super::{Embedder, Engine, EngineError, WindowPlan};
 use crate::audio;
@@ -165,16 +165,17 @@ impl Engine {
             self.index()?;
             let index = self.loaded_index();
             let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
-            let query = query.as_slice();
+            let query = aview1(query.as_slice()).insert_axis(Axis(0));
+            let choose = |_, mut found: Vec<Neighbor>| {
+                found.retain(|neighbor| {
+                    let vector = index.vector(neighbor.track);
+                    belongs(seeds, options, neighbor, vector.as_deref())
+                });
+                artists.choose(found, |neighbor| neighbor.track)
+            };
             let found =
-                self.search_until(query, options.limit, options.mode, allowed.as_ref(), |mut found| {
-                    found.retain(|neighbor| {
-                        let vector = index.vector(neighbor.track);
-                        belongs(seeds, options, neighbor, vector.as_deref())
-                    });
-                    artists.choose(found, |neighbor| neighbor.track)
-                })?;
-            found.into_iter().map(|neighbor| (neighbor, None)).collect()
+                self.search_until_all(query, options.limit, options.mode, allowed.as_ref(), choose)?;
+            found.into_iter().flatten().map(|neighbor| (neighbor, None)).collect()
         } else {
             self.like_unlike(seeds, options, allowed.as_ref())?
         };
@@ -226,16 +227,16 @@ impl Engine {
         artists.first(candidates, options.limit, |(neighbor, _)| neighbor.track)
     }
 
-    /// Neighbours of a vector that `choose` takes (see [`VectorIndex::search_until`]), nearest first. The index must have
-    /// been opened.
-    pub(super) fn search_until(
+    /// Neighbours of each vector that `choose` takes (see [`VectorIndex::search_until_all`]), nearest first. The index
+    /// must have been opened.
+    pub(super) fn search_until_all(
         &self,
-        query: &[f32],
+        queries: ArrayView2<'_, f32>,
         limit: usize,
         mode: SearchMode,
         allowed: Option<&TrackSet>,
-        choose: impl FnMut(Vec<Neighbor>) -> Result<Vec<Neighbor>, EngineError>,
-    ) -> Result<Vec<Neighbor>, EngineError> {
+        choose: impl FnMut(usize, Vec<Neighbor>) -> Result<Vec<Neighbor>, EngineError>,
+    ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
         let index = self.loaded_index();
         let filter = allowed.map(|set| move |track: TrackId| set.contains(track));
         let params = SearchParams {
@@ -251,9 +252,9 @@ impl Engine {
             let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
             let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
             let built = VectorIndex::build(&ids, vectors.view(), &options)?;
-            return built.search_until(query, limit, &params, choose);
+            return built.search_until_all(queries, limit, &params, choose);
         }
-        index.search_until(query, limit, &params, choose)
+        index.search_until_all(queries, limit, &params, choose)
     }
 
     /// The windows that tracks of this library are listened to with.

@@ -17,6 +17,9 @@ impl VectorIndex {
         let held = |segment: &Segment| segment.len() * (2 * self.codec.width + 8 + 8);
         let links = graph
             .map_or(0, |graph| 4 * (graph.links.len() + graph.upper.iter().map(Vec::len).sum::<usize>()));
+        let mapped = self.base.codes.is_mapped();
+        let bytes = held(&self.base) + held(&self.tail) + links + self.lists.as_ref().map_or(0, Lists::bytes);
+        let on_demand = if mapped { self.base.len() * self.codec.width } else { 0 };
         IndexStats {
             tracks: self.len(),
             dimension: self.codec.dimension,
@@ -32,9 +35,10 @@ impl VectorIndex {
             tombstones: self.base.len() - self.base.live.count,
             links: graph.map_or(0, super::graph::Graph::count_links),
             layers: graph.map_or(0, |graph| graph.upper.len() + 1),
-            bytes: held(&self.base) + held(&self.tail) + links + self.lists.as_ref().map_or(0, Lists::bytes),
+            bytes,
+            resident: bytes - on_demand + self.base.sign_bytes() + self.tail.sign_bytes(),
             isa: self.isa.name(),
-            mapped: self.base.codes.is_mapped(),
+            mapped,
         }
     }
 

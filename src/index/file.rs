@@ -18,7 +18,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::kernels::buffer::map_file;
+use crate::kernels::buffer::{fetch, let_go, map_file};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -388,8 +388,7 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let length = file.metadata().map_err(io("reading"))?.len();
     let damage = Damage(path.to_owned());
     damage.check(length >= PAGE as u64, "shorter than its head")?;
-    // All of it is read at once for its checksums.
-    let map = Arc::new(map_file(&file, true).map_err(io("mapping"))?);
+    let map = Arc::new(map_file(&file).map_err(io("mapping"))?);
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
@@ -399,9 +398,21 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     damage.check(table.end <= body_start, "cut in its table of checksums")?;
     let body = &map[body_start..];
     let chunks = body.par_chunks(CHUNK).zip(map[table].par_chunks_exact(DIGEST));
-    let intact = chunks.all(|(chunk, digest)| blake3::hash(chunk).as_bytes() == digest);
+    let intact = chunks.enumerate().all(|(at, (chunk, digest))| {
+        let part = body_start + at * CHUNK..body_start + at * CHUNK + chunk.len();
+        fetch(&map, &part);
+        let same = blake3::hash(chunk).as_bytes() == digest;
+        // A search reads the second half of its best vectors alone.
+        if at * CHUNK >= sections.lo.start {
+            let_go(&map, &part);
+        }
+        same
+    });
     damage.check(intact, "checksum")?;
-    parse(&damage, header, &sections, &map, body_start, root)
+    let parsed = parse(&damage, header, &sections, &map, body_start, root)?;
+    // What stands before the blocks has been copied.
+    let_go(&map, &(0..body_start + sections.blocks.start));
+    Ok(parsed)
 }
 
 fn parse(
@@ -581,6 +592,45 @@ mod tests {
         bytes[24..PREFIX].copy_from_slice(&root);
     }
 
+    /// Options under which every section of a file has something in it.
+    fn everything() -> IndexOptions {
+        IndexOptions {
+            m: 4,
+            graph_from: 0,
+            lists_from: 0,
+            ef_construction: 30,
+            hubness: Some(crate::index::Hubness::LocalScaling { k: 4 }),
+            ..IndexOptions::default()
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_in_any_section_is_told() {
+        let vectors = vectors(&mut StdRng::seed_from_u64(8), 600, 70);
+        let ids: Vec<TrackId> = (0..600).map(TrackId).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.bin");
+        let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 70 };
+        VectorIndex::build(&ids, vectors.view(), &everything()).unwrap().save(&path, &stamp).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
+        let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
+        let all = Sections::of(&header).unwrap();
+        let mut sections = vec![all.mean, all.meta, all.ids, all.links, all.ranked, all.hubs, all.starts];
+        sections.extend(all.upper);
+        sections.extend([all.directions, all.centres, all.blocks, all.hi, all.lo]);
+        for section in sections {
+            assert!(!section.is_empty());
+            for at in [section.start, section.start.midpoint(section.end), section.end - 1] {
+                let mut bad = good.clone();
+                bad[body_start + at] ^= 1;
+                std::fs::write(&path, &bad).unwrap();
+                let error = VectorIndex::open(&path).err();
+                assert!(matches!(error, Some(IndexError::Damaged { .. })), "byte {at}: {error:?}");
+            }
+        }
+    }
+
     /// Runs for `VOISIN_FUZZ_SECONDS`, two by default.
     #[test]
     fn forged_files_with_right_checksums_are_refused_or_searched() {
@@ -588,13 +638,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(seconds as u64);
         let vectors = vectors(&mut rng, 300, 20);
         let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
-        let options = IndexOptions {
-            graph_from: 0,
-            lists_from: 0,
-            ef_construction: 30,
-            hubness: Some(crate::index::Hubness::LocalScaling { k: 4 }),
-            ..IndexOptions::default()
-        };
+        let options = IndexOptions { m: 16, ..everything() };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
         let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 20 };

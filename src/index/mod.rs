@@ -49,10 +49,10 @@ mod tuning;
 mod types;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::base::vector::{self, NORM_TOLERANCE};
@@ -79,6 +79,8 @@ pub use types::{
 
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
 const WALK_COST: usize = 60;
+/// Lists of so many bytes stay in a core's own cache: to read each once for many queries saves nothing then.
+const CACHED: usize = 2 << 20;
 /// Slots are numbered by 31 bits.
 const MAX_VECTORS: usize = 1 << 31;
 /// Up to here sums of products stay within 32 bits, in every kernel and in the rotation.
@@ -365,6 +367,7 @@ impl VectorIndex {
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         if let Way::Lists(lists) = self.way(params.mode)?
             && !(params.correct_hubs && self.hubs.is_some())
+            && lists.blocks.len() > CACHED
         {
             let k = k.min(self.len());
             let [base, tail] = self.allowed(params)?;
@@ -404,22 +407,47 @@ impl VectorIndex {
         params: &SearchParams<'_>,
         mut choose: impl FnMut(Vec<Neighbor>) -> Result<Vec<Neighbor>, E>,
     ) -> Result<Vec<Neighbor>, E> {
-        check_vector(None, query, self.codec.dimension)?;
-        let query = self.codec.query(query);
-        let mut offered = std::collections::HashSet::new();
-        let mut taken = Vec::new();
-        let mut width = k.saturating_mul(3).saturating_add(10);
-        while taken.len() < k {
-            let mut found = self.search_query(&query, width, params)?;
-            let is_all = found.len() < width;
-            found.retain(|neighbor| offered.insert(neighbor.track));
-            taken.extend(choose(found)?);
-            if is_all {
-                break;
+        let query = ArrayView2::from_shape((1, query.len()), query)
+            .map_err(|_| IndexError::Dimension { expected: self.codec.dimension, actual: query.len() })?;
+        let found = self.search_until_all(query, k, params, |_, found| choose(found))?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// [`search_until`](Self::search_until) for each row of `queries`, which are searched for
+    /// [together](Self::search_batch); the same answers as one by one. `choose` is told the row.
+    pub fn search_until_all<E: From<IndexError>>(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        params: &SearchParams<'_>,
+        mut choose: impl FnMut(usize, Vec<Neighbor>) -> Result<Vec<Neighbor>, E>,
+    ) -> Result<Vec<Vec<Neighbor>>, E> {
+        /// Queries whose neighbours are in memory at once.
+        const TOGETHER: usize = 1 << 13;
+        let mut taken = vec![Vec::new(); queries.nrows()];
+        for start in (0..queries.nrows()).step_by(TOGETHER) {
+            let mut left: Vec<usize> = (start..queries.nrows().min(start + TOGETHER)).collect();
+            let mut offered = vec![HashSet::new(); left.len()];
+            let mut width = k.saturating_mul(3).saturating_add(10);
+            while k > 0 && !left.is_empty() {
+                let all = match left[..] {
+                    [row] => vec![self.search(&queries.row(row).to_vec(), width, params)?],
+                    _ => self.search_batch(queries.select(Axis(0), &left).view(), width, params)?,
+                };
+                let mut unfinished = Vec::new();
+                for (row, mut found) in left.into_iter().zip(all) {
+                    let is_all = found.len() < width;
+                    found.retain(|neighbor| offered[row - start].insert(neighbor.track));
+                    taken[row].extend(choose(row, found)?);
+                    if !is_all && taken[row].len() < k {
+                        unfinished.push(row);
+                    }
+                }
+                left = unfinished;
+                width = width.saturating_mul(4);
             }
-            width = width.saturating_mul(4);
         }
-        taken.truncate(k);
+        taken.iter_mut().for_each(|taken| taken.truncate(k));
         Ok(taken)
     }
 
@@ -599,15 +627,19 @@ impl VectorIndex {
     fn reach(&self, lists: &Lists, k: usize, params: &SearchParams<'_>, allowed: &Bitmap) -> Option<Reach> {
         // Of the vectors that a search ends with, about the share that is allowed will be.
         let (wanted, share) = (k as f64, self.base.len() as f64 / allowed.count.max(1) as f64);
-        // Where the k-th allowed vector is expected, and two standard deviations more.
-        let depth = wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share;
+        // Where the k-th allowed vector is expected, and two standard deviations more; with a filter, whose own cost is
+        // larger than a wider search's, twice that.
+        let is_filtered = allowed.count < self.base.len();
+        let margin = if is_filtered { 2. } else { 1. };
+        let depth = margin * (wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share);
         let mut reach = self.tuning.reach(depth.ceil() as usize);
         if let Some(width) = params.ef {
             reach.lists = width;
         }
         let cost = lists.places(reach.lists) + tuning::HANDED_ON_COST * reach.codes;
-        (k > 0 && (params.ef.is_some() || cost < allowed.count && 3 * reach.lists <= lists.len()))
-            .then_some(reach)
+        // Widths are measured without a filter: far beyond them nothing is known.
+        let is_sure = !is_filtered || 3 * reach.lists <= lists.len();
+        (k > 0 && (params.ef.is_some() || cost < allowed.count && is_sure)).then_some(reach)
     }
 
     /// Whether a search of so much of the lists was wide enough for so many neighbours.

@@ -103,6 +103,11 @@ impl Segment {
         }
     }
 
+    /// Bytes of the signs, if they have been made.
+    pub(crate) fn sign_bytes(&self) -> usize {
+        self.bits.get().map_or(0, |bits| size_of_val(&bits[..]))
+    }
+
     pub(crate) fn bits(&self) -> &[u64] {
         self.bits.get_or_init(|| {
             use rayon::prelude::*;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::kernels::dot::ALIGN;
+
 use super::file::{self, Damage, array};
 use super::types::{IndexSummary, SearchMode};
 use super::{IndexError, VectorIndex, tail_file};
@@ -41,9 +43,13 @@ impl VectorIndex {
         if let Some(tail) = &tail {
             stamp.generation = tail.generation;
         }
+        let width = (stamp.dimension as u64).next_multiple_of(ALIGN as u64);
         let (added, removed) = tail.map_or((0, 0), |tail| (tail.added, tail.removed));
         Ok(IndexSummary {
             stamp,
+            bytes: length,
+            // Without the second half, with a sign of each component for scans.
+            resident: (length + header.n as u64 * width / 8).saturating_sub(header.n as u64 * width),
             tracks: (header.n + added).saturating_sub(removed),
             mode: match (&header.lists, &header.graph) {
                 (Some(_), _) => SearchMode::Lists,

@@ -28,6 +28,8 @@ const FIRST_SHARE: f64 = 0.97;
 const HANDED_ON: f64 = 0.9995;
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
 pub(crate) const HANDED_ON_COST: usize = 16;
+/// Ranks are measured in a quarter of the lists, but in so many at least.
+const RANKED_LISTS: usize = 400;
 /// Numbers of lists tried: each about a twelfth more than the one before.
 const MORE_LISTS: f64 = 1.08;
 /// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
@@ -174,10 +176,10 @@ pub(crate) fn measure(
 /// searching.
 fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f64, tuning: &mut Tuning) {
     let list_of = lists.list_of(source.codes.len());
-    let quarter = lists.len().div_ceil(4);
+    let nearest = lists.len().div_ceil(4).max(RANKED_LISTS);
     let ranks = |trial: &Trial| {
         let query = source.codec.query_at(source.codes, trial.slot as usize);
-        lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, quarter)
+        lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, nearest)
     };
     let ranks: Vec<Vec<(usize, usize)>> = trials.par_iter().map(ranks).collect();
     for (at, k) in AT.into_iter().enumerate() {
@@ -186,7 +188,9 @@ fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f6
         let mut best: Option<(usize, Reach)> = None;
         let mut tried = 1_usize;
         while tried < lists.len() {
-            let within = ranks.iter().flat_map(|ranks| &ranks[..k]).filter(|rank| rank.0 < tried);
+            // Ranks are known within the nearest lists alone.
+            let known = |rank: &&(usize, usize)| rank.0 < tried && rank.1 < usize::MAX;
+            let within = ranks.iter().flat_map(|ranks| &ranks[..k]).filter(known);
             let mut codes: Vec<usize> = within.map(|rank| rank.1).collect();
             if needed > 0 && codes.len() >= needed {
                 let last = *codes.select_nth_unstable(needed - 1).1;

@@ -166,6 +166,10 @@ pub struct IndexSummary {
     pub stamp: IndexStamp,
     /// Tracks that a search can return.
     pub tracks: usize,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Those that searches keep in memory; the rest, the second half of the vectors, is read as it is needed.
+    pub resident: u64,
     /// How [`SearchMode::Auto`] searches it: [`SearchMode::Scan`], [`SearchMode::Lists`] or [`SearchMode::Hnsw`].
     pub mode: SearchMode,
     /// From how many tracks on a build makes a graph.
@@ -220,6 +224,9 @@ pub struct IndexStats {
     pub layers: usize,
     /// Bytes of the index in memory or mapped from its file.
     pub bytes: usize,
+    /// Those that searches keep in memory; of a mapped file the rest, the second half of the vectors, is read as it is
+    /// needed.
+    pub resident: usize,
     /// Instruction set of the kernels: "AVX-512", "AVX2", "NEON" or "portable".
     pub isa: &'static str,
     /// Whether the vectors are mapped from a file.

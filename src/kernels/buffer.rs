@@ -7,7 +7,9 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
+#[cfg(unix)]
+use memmap2::{Advice, UncheckedAdvice};
+use memmap2::{Mmap, MmapMut};
 
 /// A cache line of floats.
 #[repr(C, align(64))]
@@ -146,15 +148,32 @@ impl<'a> Shared<'a> {
 }
 
 /// Maps a file that is replaced, never written into: all voisin's files that are mapped are written under another name
-/// and renamed. With `populate` every page is read at once, which saves a fault for each.
-pub(crate) fn map_file(file: &File, populate: bool) -> io::Result<Mmap> {
-    let mut options = MmapOptions::new();
-    if populate {
-        options.populate();
-    }
+/// and renamed.
+pub(crate) fn map_file(file: &File) -> io::Result<Mmap> {
     // SAFETY: renaming another file into place leaves this mapping's file as it was. A program that truncated or
     // changed it in place could fault this process, as with any mapping.
-    unsafe { options.map(file) }
+    unsafe { Mmap::map(file) }
+}
+
+/// Brings part of a mapped file into memory at once, where the system can; a hint.
+pub(crate) fn fetch(map: &Mmap, part: &Range<usize>) {
+    #[cfg(target_os = "linux")]
+    let _ = map.advise_range(Advice::PopulateRead, part.start, part.len());
+    #[cfg(not(target_os = "linux"))]
+    let _ = (map, part);
+}
+
+/// Lets go of the memory of part of a mapped file, where the system can: it is read from the file again, a page at a
+/// time, when it is needed.
+pub(crate) fn let_go(map: &Mmap, part: &Range<usize>) {
+    #[cfg(unix)]
+    {
+        let _ = map.advise_range(Advice::Random, part.start, part.len());
+        // SAFETY: the mapping is shared with its file and never written, so the same bytes come back.
+        let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len()) };
+    }
+    #[cfg(not(unix))]
+    let _ = (map, part);
 }
 
 #[cfg(test)]

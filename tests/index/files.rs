@@ -57,6 +57,28 @@ fn a_saved_index_answers_as_before() {
     assert!(matches!(missing, Err(IndexError::Io { .. })));
 }
 
+/// Neighbours are spread over more lists than widths are measured in.
+#[test]
+fn vectors_without_groups_are_saved_and_opened() {
+    let (n, dimension) = (4000, 64);
+    let mut rng = StdRng::seed_from_u64(19);
+    let mut vectors = Array2::from_shape_simple_fn((n, dimension), || normal(&mut rng));
+    for mut row in vectors.outer_iter_mut() {
+        row /= row.dot(&row).sqrt();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let index = VectorIndex::build(&ids(n), vectors.view(), &options).unwrap();
+    index.save(&path, &stamp(dimension)).unwrap();
+    let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+    let queries = vectors.slice(s![..20, ..]).to_owned();
+    for k in [10, 100] {
+        let found = index.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap();
+        assert_eq!(found, opened.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap());
+    }
+}
+
 #[test]
 fn the_widest_vectors_that_can_be_built_can_be_opened() {
     let folder = tempfile::tempdir().unwrap();
@@ -245,4 +267,76 @@ fn damaged_files_are_errors() {
         std::fs::write(&file, &good).unwrap();
         assert!(VectorIndex::open(&path).is_ok());
     }
+}
+
+/// The process that the next test kills.
+#[test]
+#[ignore = "saves until it is killed"]
+fn saves_without_end() {
+    let Some(path) = std::env::var_os("VOISIN_TEST_INDEX") else { return };
+    let (ids, vectors) = (ids(3000), clustered(25, 3000, 64, 12));
+    let build = |n: usize| {
+        let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+        VectorIndex::build(&ids[..n], vectors.slice(s![..n, ..]), &options).unwrap()
+    };
+    let (few, many) = (build(2000), build(3000));
+    loop {
+        few.save(Path::new(&path), &IndexStamp { generation: 2000, ..stamp(64) }).unwrap();
+        many.save(Path::new(&path), &IndexStamp { generation: 3000, ..stamp(64) }).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_kill_while_saving_leaves_the_old_index_or_the_new() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let mut rng = StdRng::seed_from_u64(26);
+    for _ in 0..8 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "files::saves_without_end"])
+            .env("VOISIN_TEST_INDEX", &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let before = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
+        let is_new = || std::fs::metadata(&path).and_then(|file| file.modified()).ok() != before;
+        let start = std::time::Instant::now();
+        while !is_new() && start.elapsed().as_secs() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_micros(rng.random_range(0..20_000)));
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "it ended by itself");
+        let (index, stamp) = VectorIndex::open(&path).unwrap();
+        assert!([2000, 3000].contains(&index.len()) && stamp.generation == index.len() as u64);
+    }
+}
+
+/// A search keeps the codes in memory; the second half of the vectors is read as it is needed.
+#[cfg(target_os = "linux")]
+#[test]
+fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
+    let (n, dimension) = (20_000, 512);
+    let (ids, vectors) = (ids(n), clustered(27, n, dimension, 40));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+    index.save(&path, &stamp(dimension)).unwrap();
+    let query = vectors.row(0).to_vec();
+    let found = index.search(&query, 10, &SearchParams::default()).unwrap();
+    drop(index);
+    let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+    assert_eq!(opened.search(&query, 10, &SearchParams::default()).unwrap(), found);
+    // The mapping's line in smaps, then its figures.
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let from = maps.lines().skip_while(|line| !line.ends_with(path.to_str().unwrap()));
+    let rss = from.skip(1).find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    let mapped = 1024 * rss.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+    let stats = opened.stats();
+    let (file, summary) = (std::fs::metadata(&path).unwrap().len(), VectorIndex::summary(&path).unwrap());
+    assert!(mapped <= 660 * n, "{} bytes a vector of the file", mapped / n);
+    assert!(stats.resident <= 700 * n && summary.resident <= 700 * n as u64, "{stats:?} {summary:?}");
+    assert!(summary.bytes == file && file <= 1250 * n as u64, "{file}");
 }

@@ -287,6 +287,30 @@ fn batches_answer_as_single_searches_do() {
     assert!(index.search_batch(queries.slice(s![..0, ..]), 3, &none).unwrap().is_empty());
 }
 
+/// Lists that are too large for a core's own cache are read once for many queries.
+#[test]
+fn batches_over_large_lists_answer_as_single_searches_do() {
+    let (n, dimension) = (40_000, 32);
+    let (ids, vectors) = (ids(n), clustered(28, n, dimension, 200));
+    let options = IndexOptions::default();
+    let mut index = VectorIndex::build(&ids[..39_900], vectors.slice(s![..39_900, ..]), &options).unwrap();
+    for row in 39_900..n {
+        index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+    }
+    (0..n).step_by(9).for_each(|row| assert!(index.remove(ids[row])));
+    let queries = clustered(29, 300, dimension, 200);
+    let half = |track: TrackId| track.0 % 2 == 0;
+    for filter in [None, Some(&half as &(dyn Fn(TrackId) -> bool + Sync))] {
+        for (ef, k) in [(None, 1), (None, 10), (Some(3), 10), (Some(100), 200)] {
+            let params = SearchParams { mode: SearchMode::Lists, ef, filter, ..SearchParams::default() };
+            let batch = index.search_batch(queries.view(), k, &params).unwrap();
+            for (query, found) in queries.outer_iter().zip(&batch) {
+                assert_eq!(*found, index.search(&query.to_vec(), k, &params).unwrap(), "{ef:?} {k}");
+            }
+        }
+    }
+}
+
 #[test]
 fn small_and_odd_indexes_answer() {
     let none = VectorIndex::build(&[], Array2::zeros((0, 8)).view(), &graph_options()).unwrap();
@@ -409,6 +433,33 @@ fn search_until_offers_everyone_once() {
         Ok(Vec::new())
     });
     assert_eq!((none.unwrap(), offered), (vec![], 500));
+}
+
+#[test]
+fn search_until_for_many_answers_as_for_one() {
+    let (n, dimension) = (3000, 48);
+    let (ids, vectors) = (ids(n), clustered(23, n, dimension, 20));
+    let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
+    let queries = clustered(24, 60, dimension, 20);
+    // Each row takes others, some so few that it has to be offered everything.
+    let takes = |row: usize, found: &Neighbor| found.track.0 % (1 + 7 * row as i64) == 0;
+    for mode_ in MODES {
+        let many = index
+            .search_until_all(queries.view(), 12, &mode(mode_), |row, mut found| -> Result<_, IndexError> {
+                found.retain(|found| takes(row, found));
+                Ok(found)
+            })
+            .unwrap();
+        for (row, query) in queries.outer_iter().enumerate() {
+            let one = index.search_until(&query.to_vec(), 12, &mode(mode_), |mut found| {
+                found.retain(|found| takes(row, found));
+                Ok::<_, IndexError>(found)
+            });
+            assert_eq!(many[row], one.unwrap(), "{mode_} {row}");
+            let there = ids.iter().filter(|id| id.0 % (1 + 7 * row as i64) == 0).count();
+            assert_eq!(many[row].len(), there.min(12), "{mode_} {row}");
+        }
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ struct StatusJson {
     search: SearchJson,
     database_bytes: u64,
     index_bytes: u64,
+    index_resident_bytes: u64,
     schema: u32,
     labels: LabelsJson,
     genre_head: Option<HeadJson>,
@@ -119,7 +120,7 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let status = engine.library().status()?;
     let index_bytes = std::fs::metadata(engine.index_path()).map_or(0, |metadata| metadata.len());
-    let (index, search) = index(&engine.index_path(), &status);
+    let (index, search, index_resident_bytes) = index(&engine.index_path(), &status);
     let json = StatusJson {
         library: lossy(engine.library().dir()),
         tracks: status.tracks,
@@ -134,6 +135,7 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
         search,
         database_bytes: status.bytes,
         index_bytes,
+        index_resident_bytes,
         schema: status.schema,
         labels: LabelsJson {
             source: engine.label_source().to_string(),
@@ -161,10 +163,11 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
     lines.push((
         "index",
         format!(
-            "{}{note}; generation {}, {}",
+            "{}{note}; generation {}, {}{}",
             json.index.state,
             json.index_generation,
-            megabytes(json.index_bytes)
+            megabytes(json.index_bytes),
+            per_track(json.tracks, json.index_bytes, json.index_resident_bytes),
         ),
     ));
     lines.push(("search", format!("{}: {}", json.search.mode, json.search.why)));
@@ -209,7 +212,7 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
 }
 
 /// What the index file is, and how it is searched. Only its head is read: this must be quick.
-fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
+fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson, u64) {
     let found = VectorIndex::summary(path);
     let mut json =
         IndexJson { state: "current", note: String::new(), generation: None, tail: 0, tombstones: 0 };
@@ -266,7 +269,16 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson) {
             why: format!("{tracks}; up to {threshold} a scan is as fast as lists, and exact"),
         },
     };
-    (json, search)
+    (json, search, found.map_or(0, |index| index.resident))
+}
+
+/// Of the file, and of what searches keep in memory.
+fn per_track(tracks: u64, file: u64, resident: u64) -> String {
+    if resident == 0 || tracks == 0 {
+        return String::new();
+    }
+    let [file, resident] = [file, resident].map(|bytes| bytes.div_ceil(tracks));
+    format!(" ({} bytes a track, {} of them in memory during searches)", grouped(file), grouped(resident))
 }
 
 fn megabytes(bytes: u64) -> String {

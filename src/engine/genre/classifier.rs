@@ -264,15 +264,14 @@ impl Labelled {
             Voice::Head { model, options } => {
                 engine.ask_head(model, &self.tracks, seeds, options, self.other_artists)
             }
-            Voice::Vote { priors, options, mode, least_share, is_limited } => seeds
-                .into_iter()
-                .map(|seed| {
-                    let (votes, evidence) =
-                        engine.vote(&seed, &self.tracks, priors, options, self.other_artists, *mode)?;
+            Voice::Vote { priors, options, mode, least_share, is_limited } => {
+                let votes = engine.vote(&seeds, &self.tracks, priors, options, self.other_artists, *mode)?;
+                let answer = |(seed, (votes, evidence))| {
                     let finding = Finding::Vote { votes, evidence, least_share: *least_share };
-                    Ok(GenreAnswer::new(seed, *is_limited, finding))
-                })
-                .collect(),
+                    GenreAnswer::new(seed, *is_limited, finding)
+                };
+                Ok(seeds.into_iter().zip(votes).map(answer).collect())
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The vote of labelled neighbours, found by the index or on a graph of all tracks.
 
+use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::evidence::Evidence;
@@ -7,7 +8,7 @@ use super::labels::LabelledTracks;
 use crate::engine::{Collection, Engine, EngineError, Seed};
 use crate::explore::KnnGraph;
 use crate::genre::{LabelledNeighbor, Priors, VoteOptions, Votes, vote};
-use crate::index::{Neighbor, SearchMode};
+use crate::index::{IndexError, Neighbor, SearchMode};
 use crate::track::is_same_recording;
 
 /// Voters where nobody says how many.
@@ -19,7 +20,7 @@ pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
 }
 
 impl Engine {
-    /// Lets the labelled neighbours of a track vote for its genre.
+    /// Lets the labelled neighbours of each track vote for its genre.
     ///
     /// A track never votes for itself, nor does another copy of it. The index must have been opened.
     ///
@@ -27,34 +28,42 @@ impl Engine {
     /// - `other_artists`: tracks of the same artist do not vote
     pub(super) fn vote(
         &self,
-        seed: &Seed,
+        seeds: &[Seed],
         tracks: &LabelledTracks,
         priors: &Priors,
         options: &VoteOptions,
         other_artists: bool,
         mode: SearchMode,
-    ) -> Result<(Votes, Vec<Evidence>), EngineError> {
-        let own_group =
-            seed.track.filter(|_| other_artists).and_then(|own| Some(tracks.groups[tracks.row(own)?]));
-        let votes_here = |neighbor: &Neighbor| {
+    ) -> Result<Vec<(Votes, Vec<Evidence>)>, EngineError> {
+        let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
+        let vectors = seeds.iter().flat_map(|seed| &seed.vector).copied().collect();
+        let vectors = Array2::from_shape_vec((seeds.len(), dimension), vectors).map_err(|_| {
+            IndexError::Dimension { expected: self.loaded_index().dimension(), actual: dimension }
+        })?;
+        let votes_here = |seed: &Seed, neighbor: &Neighbor| {
             let Some(row) = tracks.row(neighbor.track) else { return false };
+            let own_group =
+                seed.track.filter(|_| other_artists).and_then(|own| Some(tracks.groups[tracks.row(own)?]));
             let itself = seed.track == Some(neighbor.track) || is_same_recording(neighbor.similarity);
             !tracks.labels[row].is_empty() && !itself && Some(tracks.groups[row]) != own_group
         };
-        let found = self.search_until(&seed.vector, options.k, mode, None, |mut found| {
-            found.retain(votes_here);
+        let found = self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
+            found.retain(|neighbor| votes_here(&seeds[at], neighbor));
             Ok(found)
         })?;
-        let neighbours: Vec<LabelledNeighbor> = found
-            .iter()
-            .filter_map(|neighbor| {
-                let genres = tracks.labels[tracks.row(neighbor.track)?].clone();
-                Some(LabelledNeighbor { track: neighbor.track, similarity: neighbor.similarity, genres })
-            })
-            .collect();
-        let votes = vote(&neighbours, priors, options)?;
-        let evidence = tracks.evidence(&votes.voters);
-        Ok((votes, evidence))
+        let vote_of = |found: Vec<Neighbor>| {
+            let neighbours: Vec<LabelledNeighbor> = found
+                .iter()
+                .filter_map(|neighbor| {
+                    let genres = tracks.labels[tracks.row(neighbor.track)?].clone();
+                    Some(LabelledNeighbor { track: neighbor.track, similarity: neighbor.similarity, genres })
+                })
+                .collect();
+            let votes = vote(&neighbours, priors, options)?;
+            let evidence = tracks.evidence(&votes.voters);
+            Ok((votes, evidence))
+        };
+        found.into_iter().map(vote_of).collect()
     }
 }
 

@@ -103,7 +103,7 @@ pub(super) struct Peek {
 /// What is in a prepared file; `None` if it cannot be read.
 pub(super) fn peek(path: &Path) -> Option<Peek> {
     let file = File::open(path).ok()?;
-    let map = map_file(&file, false).ok()?;
+    let map = map_file(&file).ok()?;
     let tensors = SafeTensors::deserialize(&map).ok()?;
     let starts = tensors.tensor("starts").ok()?;
     let starts = starts.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -205,7 +205,7 @@ impl Dataset {
         let mut outputs: BTreeMap<String, (usize, Teacher, Vec<f32>)> = BTreeMap::new();
         for path in &paths {
             let file = File::open(path).map_err(TrainError::io(path))?;
-            let map = map_file(&file, false).map_err(TrainError::io(path))?;
+            let map = map_file(&file).map_err(TrainError::io(path))?;
             let (mels, variants, n, track, style, partner, teachers) = {
                 let bad = |reason: &str| TrainError::cache(path, reason);
                 let (_, header) = SafeTensors::read_metadata(&map).map_err(|e| TrainError::cache(path, e))?;
