@@ -121,7 +121,7 @@ pub(crate) enum PlaylistFormat {
 /// are seeds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin playlist --seed 'chaos god' --seed 'celtica' --tracks 30 --max-per-artist 2 > list.m3u8\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf"
+    after_help = "Examples:\n  voisin playlist --seed 'chaos god' --seed 'celtica' --tracks 30 --max-per-artist 2 > list.m3u8\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist --seed 'chaos god' --harmonic --max-bpm-step 4 --format table"
 )]
 pub(crate) struct PlaylistArgs {
     /// A track to start from (several are covered evenly)
@@ -153,12 +153,23 @@ pub(crate) struct PlaylistArgs {
     /// Leave out worse copies of the same recording
     #[arg(long)]
     pub(crate) no_duplicates: bool,
+    /// Each track's key mixes with that of the one before: the same, a fifth up or down, or the relative key
+    #[arg(long, conflicts_with = "shuffle")]
+    pub(crate) harmonic: bool,
+    /// At most this many beats a minute from one track to the next
+    #[arg(long, value_name = "BPM", conflicts_with = "shuffle", value_parser = positive)]
+    pub(crate) max_bpm_step: Option<f64>,
     /// How the list is printed
     #[arg(long, value_enum, default_value_t = PlaylistFormat::M3u8)]
     pub(crate) format: PlaylistFormat,
     /// Paths relative to this folder instead of absolute
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) relative_to: Option<PathBuf>,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    number.ok_or_else(|| format!("expected a number above 0, found \"{text}\""))
 }
 
 /// A length of time in seconds, written as `90m`, `1h30m` or `3600s`; a bare number is minutes.

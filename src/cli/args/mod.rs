@@ -10,6 +10,7 @@ mod library;
 mod list;
 mod model;
 mod search;
+mod sound;
 mod train;
 #[cfg(feature = "train")]
 mod train_encoder;
@@ -38,6 +39,7 @@ pub(crate) use library::{
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
+pub(crate) use sound::{SortKey, SoundFilterArgs};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 #[cfg(feature = "train")]
 pub(crate) use train_encoder::{

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::one_of;
+use super::sound::{SortKey, SoundFilterArgs};
 use crate::index::SearchMode;
 use crate::library::{TrackFilter, stored_path};
 
@@ -15,7 +16,7 @@ use crate::library::{TrackFilter, stored_path};
 /// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
 )]
 pub(crate) struct SimilarArgs {
     /// Files, playlists, `id:NUMBER`, or words that match artist and title; `-` reads seeds from standard input
@@ -32,6 +33,9 @@ pub(crate) struct SimilarArgs {
     /// Only neighbours at least this similar (cosine, -1 to 1)
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<f32>,
+    /// What the neighbours are sorted by; those of which it is not known come last
+    #[arg(long, value_enum, default_value_t = SortKey::Similarity)]
+    pub(crate) sort: SortKey,
     /// Keep the seeds and their duplicates in the answer
     #[arg(long)]
     pub(crate) include_seed: bool,
@@ -133,6 +137,8 @@ pub(crate) struct FilterArgs {
     /// Only tracks at most this long, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_duration: Option<f64>,
+    #[command(flatten)]
+    pub(crate) sound: SoundFilterArgs,
 }
 
 impl FilterArgs {
@@ -148,7 +154,7 @@ impl FilterArgs {
             folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
             seconds_from: self.min_duration,
             seconds_to: self.max_duration,
-            ..TrackFilter::default()
+            ..self.sound.filter()
         }
     }
 }

@@ -8,10 +8,15 @@ use crate::cli::Ending;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::graph::{clustered, duplicate_groups, neighbour_graph};
+use crate::cli::render::count;
 use crate::cli::render::track::print_list;
 use crate::cli::seeds::seeds_and_playlists;
+use crate::cli::sound::with_compatible_keys;
 use crate::explore::clusters::ClusterOptions;
-use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
+use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, chain, playlist};
+
+/// So many times the length of a list are candidates where key and tempo choose among them.
+const MIX_REACH: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
@@ -36,7 +41,8 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
             bail!("there is no cluster {cluster}: see \"voisin clusters\" for those there are");
         }
     }
-    let allowed = engine.matching(&args.filters.filter())?;
+    let filter = with_compatible_keys(&engine, args.filters.filter(), &args.filters.sound, &seeds.named)?;
+    let allowed = engine.matching(&filter)?;
     if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
         rows = collection.rows_of(allowed);
         if rows.is_empty() {
@@ -52,8 +58,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         (None, Some(n)) => Length::Tracks(n as usize),
         (None, None) => Length::Tracks(20),
     };
+    let mixed = args.harmonic || args.max_bpm_step.is_some();
     let options = PlaylistOptions {
-        length,
+        length: if mixed { length.times(MIX_REACH) } else { length },
         max_per_artist: args.max_per_artist.map(|n| n as usize),
         diversity: args.diversity,
         shuffle: args.shuffle,
@@ -80,7 +87,31 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         },
         &options,
     )?;
-    let rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
+    let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
+    if mixed {
+        let known = engine.library().descriptors(&collection.ids)?;
+        let of = |row: usize| known.get(&collection.ids[row]).copied().unwrap_or_default();
+        let fits = |from: usize, to: usize| {
+            let (from, to) = (of(from), of(to));
+            let in_key = from.key.zip(to.key).is_some_and(|(from, to)| from.compatible().contains(&to));
+            let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
+            (!args.harmonic || in_key)
+                && args.max_bpm_step.is_none_or(|most| step.is_some_and(|step| step <= most))
+        };
+        rows = chain(&rows, &collection.meta, length, &fits);
+        let wanted = match length {
+            Length::Tracks(n) => rows.len() < n,
+            Length::Seconds(seconds) => {
+                rows.iter().map(|&row| collection.meta[row].seconds).sum::<f64>() < 0.8 * seconds
+            }
+        };
+        if wanted {
+            context.console.note(&format!(
+                "only {} follow each other in key and tempo: allow a larger --max-bpm-step, or see \"voisin add --update-descriptors\" for tracks that were never measured",
+                count(rows.len() as u64, "track")
+            ));
+        }
+    }
     print_list(&collection, &rows, args.format, args.relative_to.as_deref(), "voisin playlist")?;
     Ok(if rows.is_empty() { Ending::Partial } else { Ending::Fine })
 }

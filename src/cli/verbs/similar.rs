@@ -7,6 +7,7 @@ use crate::cli::args::SimilarArgs;
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::seeds;
+use crate::cli::sound;
 use crate::engine::SimilarOptions;
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
@@ -18,9 +19,11 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let options = SimilarOptions {
         unlike: seeds(context, &engine, &args.unlike)?,
         unlike_weight: args.unlike_weight,
+        filter: sound::with_compatible_keys(&engine, args.filters.filter(), &args.filters.sound, &wanted)?,
         ..options(args)
     };
-    let neighbours = engine.similar(&wanted, &options)?;
+    let mut neighbours = engine.similar(&wanted, &options)?;
+    sound::sort(engine.library(), &mut neighbours, args.sort)?;
     if neighbours.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
     }
