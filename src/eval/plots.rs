@@ -354,8 +354,9 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     }
     let base = 48.0 + row * n as f64;
     scene.line(vec![(left, base), (left + plot, base)], FAINT, 1.0);
-    for tick in 0..=4 {
-        let d = most * f64::from(tick) / 4.0;
+    let step = if most < 0.2 { 0.05 } else { 0.2 };
+    for tick in 0..=(most / step + 1e-9) as u32 {
+        let d = step * f64::from(tick);
         scene.text(x(d), base + 14.0, 12.0, Anchor::Middle, INK, format!("{d:.2}"));
     }
     scene.text(

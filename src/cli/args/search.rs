@@ -34,7 +34,7 @@ pub(crate) struct SimilarArgs {
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<f32>,
     /// What the neighbours are sorted by; those of which it is not known come last
-    #[arg(long, value_enum, default_value_t = SortKey::Similarity)]
+    #[arg(long, value_enum, default_value_t = SortKey::Similarity, conflicts_with = "from")]
     pub(crate) sort: SortKey,
     /// Keep the seeds and their duplicates in the answer
     #[arg(long)]

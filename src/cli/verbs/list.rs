@@ -4,13 +4,14 @@ use crate::cli::Ending;
 use crate::cli::args::ListArgs;
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
+use crate::cli::sound::with_compatible_keys;
 use crate::engine::TrackQuery;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
     let page = engine.list(&TrackQuery {
         words: args.words.join(" "),
-        filter: args.filters.filter(),
+        filter: with_compatible_keys(&engine, args.filters.filter(), &args.filters.sound, &[])?,
         sort: args.sort,
         descending: args.reverse,
         limit: args.limit.map(|n| n as usize),

@@ -15,6 +15,8 @@ use crate::cli::sound::with_compatible_keys;
 use crate::explore::clusters::ClusterOptions;
 use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, chain, playlist};
 
+/// Tempos count as they are shown, rounded.
+const SHOWN: f64 = 0.5;
 /// So many times the length of a list are candidates where key and tempo choose among them.
 const MIX_REACH: usize = 8;
 
@@ -96,7 +98,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
             let in_key = from.key.zip(to.key).is_some_and(|(from, to)| from.compatible().contains(&to));
             let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
             (!args.harmonic || in_key)
-                && args.max_bpm_step.is_none_or(|most| step.is_some_and(|step| step <= most))
+                && args.max_bpm_step.is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
         };
         rows = chain(&rows, &collection.meta, length, &fits);
         let wanted = match length {
@@ -107,7 +109,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         };
         if wanted {
             context.console.note(&format!(
-                "only {} follow each other in key and tempo: allow a larger --max-bpm-step, or see \"voisin add --update-descriptors\" for tracks that were never measured",
+                "the list ends after {}: nothing else near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks that never were)",
                 count(rows.len() as u64, "track")
             ));
         }

@@ -2,6 +2,8 @@
 
 mod passages;
 
+use anyhow::bail;
+
 use crate::cli::Ending;
 use crate::cli::args::SimilarArgs;
 use crate::cli::context::Context;
@@ -13,6 +15,9 @@ use crate::engine::SimilarOptions;
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     if let (Some(from), Some(to)) = (args.from, args.to) {
+        if args.filters.sound.wants_compatible_keys() {
+            bail!("--key compatible looks for whole tracks: name the keys, or leave out --from and --to");
+        }
         return passages::run(context, &engine, args, from.0, to.0);
     }
     let wanted = seeds(context, &engine, &args.seeds)?;

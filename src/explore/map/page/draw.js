@@ -74,14 +74,14 @@ function namePlaces() {
       bin.n++; bin.x += X[i]; bin.y += Y[i];
       bins.set(key, bin);
     }
-    let best = { n: 0 };
-    for (const key of bins.keys()) {
-      const sum = { n: 0, x: 0, y: 0 };
+    let best = { n: 0, own: 0 };
+    for (const key of [...bins.keys()].sort((a, b) => a - b)) {
+      const sum = { n: 0, x: 0, y: 0, own: bins.get(key).n };
       for (const dx of [-GRID, 0, GRID]) for (const dy of [-1, 0, 1]) {
         const bin = bins.get(key + dx + dy);
         if (bin) { sum.n += bin.n; sum.x += bin.x; sum.y += bin.y; }
       }
-      if (sum.n > best.n) best = sum;
+      if (sum.n > best.n || sum.n === best.n && sum.own > best.own) best = sum;
     }
     found.push({ slot: entry.slot, name: entry.name, x: best.x / best.n, y: best.y / best.n, count: entry.count, size: 12 + 9 * Math.sqrt(entry.count / largest) });
   }
