@@ -13,8 +13,8 @@
 //! ```
 //! use std::sync::atomic::AtomicBool;
 //! use voisin::{
-//!     AddOptions, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions, WindowPlan, add,
-//!     is_audio_candidate, scan,
+//!     AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions,
+//!     WindowPlan, add, is_audio_candidate, scan,
 //! };
 //!
 //! let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve()?)?;
@@ -23,8 +23,15 @@
 //! let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
 //!
 //! let music = scan(&["data/demo/library/metal".into()], &is_audio_candidate);
-//! let options =
-//!     AddOptions { windows: WindowPlan::Spread(2), force: false, retry: false, dry_run: false, threads: 2 };
+//! let options = AddOptions {
+//!     windows: WindowPlan::Spread(2),
+//!     force: false,
+//!     retry: false,
+//!     dry_run: false,
+//!     descriptors: DescriptorDepth::Fast,
+//!     update_descriptors: false,
+//!     threads: 2,
+//! };
 //! let stop = AtomicBool::new(false);
 //! let summary = add(engine.library_mut(), &embedder, &music.files, &options, &mut |_| {}, &stop)?;
 //! assert_eq!(summary.added as usize, music.files.len());
@@ -143,8 +150,8 @@ pub use index::{
 
 // The parts joined: add, search.
 pub use engine::{
-    AddEvent, AddOptions, AddSummary, Embedder, Engine, EngineError, FileEmbedding, IndexRefresh, Outcome,
-    Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, WindowPlan, add,
+    AddEvent, AddOptions, AddSummary, DescriptorDepth, Embedder, Engine, EngineError, FileEmbedding,
+    IndexRefresh, Outcome, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, WindowPlan, add,
 };
 
 // Genres.

@@ -1,5 +1,6 @@
 //! Packets to mono samples: Symphonia's decoders and opus-decoder behind one face.
 
+use ebur128::Channel;
 use symphonia::core::audio::conv::IntoSample;
 use symphonia::core::audio::sample::Sample;
 use symphonia::core::audio::{Audio, AudioBuffer, ChannelLabel, Channels, GenericAudioBufferRef, Position};
@@ -8,6 +9,7 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDe
 use symphonia::core::errors::Error;
 use symphonia::core::packet::Packet;
 
+use super::loudness::Planes;
 use super::opus::Opus;
 
 /// Float files may overshoot full scale; beyond this (48 dB) a sample is garbage and is limited.
@@ -49,19 +51,30 @@ impl Decoder {
         }
     }
 
-    /// Decodes a packet into `mono` (replacing what was there).
-    pub(super) fn decode(&mut self, packet: &Packet, mono: &mut Vec<f32>) -> Result<Format, String> {
+    /// Decodes a packet into `mono` (replacing what was there), and its channels into `planes`, if they are wanted.
+    pub(super) fn decode(
+        &mut self,
+        packet: &Packet,
+        mono: &mut Vec<f32>,
+        mut planes: Option<&mut Planes>,
+    ) -> Result<Format, String> {
         mono.clear();
+        if let Some(planes) = &mut planes {
+            planes.clear();
+        }
         match self {
             Self::Symphonia(decoder) => {
                 let decoded = decoder.decode(packet).map_err(|error| plain(&error))?;
                 let spec = decoded.spec();
                 let format = Format { rate: spec.rate(), channels: spec.channels().count() as u16 };
                 downmix(&decoded, mono);
+                if let Some(planes) = planes {
+                    keep(&decoded, planes);
+                }
                 Ok(format)
             }
             Self::Opus(opus) => {
-                opus.decode(&packet.data, mono)?;
+                opus.decode(&packet.data, mono, planes)?;
                 Ok(Format { rate: 48_000, channels: opus.channels() })
             }
         }
@@ -134,6 +147,30 @@ fn downmix(decoded: &GenericAudioBufferRef<'_>, mono: &mut Vec<f32>) {
             sanitise(mono);
         }
     }
+}
+
+/// The channels as they are; anything that is not a number becomes silence.
+fn keep(decoded: &GenericAudioBufferRef<'_>, planes: &mut Planes) {
+    planes.kinds = kinds(decoded.spec().channels());
+    decoded.copy_to_vecs_planar(&mut planes.samples);
+    planes.samples.iter_mut().for_each(|plane| sanitise(plane));
+}
+
+/// What each channel counts for in loudness: those at the sides and behind weigh more, the bass channel nothing.
+fn kinds(channels: &Channels) -> Vec<Channel> {
+    let lfe = lfe_planes(channels);
+    let around = Position::SIDE_LEFT | Position::SIDE_RIGHT | Position::REAR_LEFT | Position::REAR_RIGHT;
+    let positions: Vec<Position> = match channels {
+        Channels::Positioned(positions) => positions.iter().collect(),
+        _ => Vec::new(),
+    };
+    (0..channels.count())
+        .map(|i| match positions.get(i) {
+            _ if lfe >> i & 1 == 1 => Channel::Unused,
+            Some(position) if around.contains(*position) => Channel::LeftSurround,
+            _ => Channel::Left,
+        })
+        .collect()
 }
 
 fn mix<S: Sample + IntoSample<f32>>(buffer: &AudioBuffer<S>, mono: &mut Vec<f32>) {

@@ -149,7 +149,7 @@ impl Demuxer {
         let mut mono = Vec::new();
         for _ in 0..TRIES {
             let Some(packet) = self.next_packet()? else { break };
-            let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono))?;
+            let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono, None))?;
             self.ahead.push_back(packet);
             if let Ok(format) = decoded {
                 if !RATES.contains(&format.rate) {

@@ -18,6 +18,7 @@ mod decoder;
 mod demux;
 mod error;
 mod guard;
+mod loudness;
 mod mkv;
 mod mp4;
 mod opus;
@@ -101,6 +102,17 @@ pub struct DecodeReport {
     pub peak: f32,
     /// How much of the file was decoded.
     pub path: DecodePath,
+    /// What [`read_windows_measured`] heard; `None` where nobody asked, and for silence.
+    pub loudness: Option<Loudness>,
+}
+
+/// Integrated loudness by EBU R 128.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Loudness {
+    /// LUFS.
+    pub lufs: f64,
+    /// Whether the whole file was heard; else it is an estimate from the parts that were decoded.
+    pub exact: bool,
 }
 
 /// How much of a file [`read_windows_with`] decodes. The samples are the same whichever is taken.
@@ -151,7 +163,21 @@ pub fn read_windows_with(
     how: DecodePath,
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<DecodeReport, AudioError> {
-    windows::read(path, info, windows::Request { rate, starts, length, how }, sink)
+    windows::read(path, info, windows::Request { rate, starts, length, how, measured: false }, sink)
+}
+
+/// [`read_windows`] with the loudness of what is decoded; `whole` decodes all of the file for it.
+pub fn read_windows_measured(
+    path: &Path,
+    info: &AudioInfo,
+    rate: u32,
+    starts: &[i64],
+    length: usize,
+    whole: bool,
+    sink: &mut dyn FnMut(usize, &[f32]),
+) -> Result<DecodeReport, AudioError> {
+    let how = if whole { DecodePath::Full } else { DecodePath::Auto };
+    windows::read(path, info, windows::Request { rate, starts, length, how, measured: true }, sink)
 }
 
 /// Samples of the whole file at `rate` Hz: `n_frames · rate / native`, rounded up.

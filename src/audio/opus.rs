@@ -1,6 +1,9 @@
 //! Opus packets (RFC 6716) as laid out by RFC 7845 and its kin, through opus-pure.
 
+use ebur128::Channel;
 use opus_pure::OpusDecoder;
+
+use super::loudness::Planes;
 
 /// Samples a packet can hold per channel: 120 ms at 48 kHz.
 const LONGEST: usize = 5_760;
@@ -144,6 +147,8 @@ struct Elementary {
     channels: usize,
     /// What each of its channels adds to the mono mix.
     weights: [f32; 2],
+    /// For each of the track's channels that come from here: its number, and which of the two it is.
+    outputs: Vec<(usize, usize)>,
     pcm: Vec<f32>,
 }
 
@@ -154,6 +159,9 @@ struct Elementary {
 pub(super) struct Opus {
     streams: Vec<Elementary>,
     channels: u8,
+    /// What each channel counts for in loudness.
+    kinds: Vec<Channel>,
+    gain: f32,
     single: Vec<u8>,
 }
 
@@ -185,10 +193,21 @@ impl Opus {
                 let first = if i < coupled { 2 * i } else { coupled + i };
                 let decoder = OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
                 let pcm = vec![0.0; LONGEST * channels];
-                Ok(Elementary { decoder, channels, weights: [share(first), share(first + 1)], pcm })
+                let of = |slot: usize| {
+                    mapping
+                        .iter()
+                        .enumerate()
+                        .filter(move |&(_, &to)| usize::from(to) == slot)
+                        .map(|(i, _)| i)
+                };
+                let left = of(first).map(|output| (output, 0));
+                let right = of(first + 1).map(|output| (output, 1)).filter(|_| channels == 2);
+                let outputs = left.chain(right).collect();
+                Ok(Elementary { decoder, channels, weights: [share(first), share(first + 1)], outputs, pcm })
             })
             .collect::<Result<Vec<_>, String>>()?;
-        Ok(Self { streams, channels: head.channels, single: Vec::new() })
+        let kinds = (0..channels).map(|i| kind(i, channels, bass)).collect();
+        Ok(Self { streams, channels: head.channels, kinds, gain: head.gain, single: Vec::new() })
     }
 
     pub(super) fn channels(&self) -> u16 {
@@ -202,8 +221,13 @@ impl Opus {
         }
     }
 
-    /// Decodes a packet into `mono`, which is empty.
-    pub(super) fn decode(&mut self, mut packet: &[u8], mono: &mut Vec<f32>) -> Result<(), String> {
+    /// Decodes a packet into `mono`, which is empty, and its channels into `planes`, if they are wanted.
+    pub(super) fn decode(
+        &mut self,
+        mut packet: &[u8],
+        mono: &mut Vec<f32>,
+        mut planes: Option<&mut Planes>,
+    ) -> Result<(), String> {
         let broken = || "opus: broken packet".to_owned();
         let samples = packet_samples(packet) as usize;
         // An empty packet would ask for concealment of a lost one.
@@ -211,6 +235,10 @@ impl Opus {
             return Err(broken());
         }
         mono.resize(samples, 0.0);
+        if let Some(planes) = &mut planes {
+            planes.fill(&self.kinds, samples);
+        }
+        let gain = self.gain;
         let last = self.streams.len() - 1;
         for (i, stream) in self.streams.iter_mut().enumerate() {
             if packet_samples(packet) as usize != samples {
@@ -218,6 +246,7 @@ impl Opus {
             }
             if last == 0 {
                 stream.add(packet, mono, 0)?;
+                stream.keep(planes.as_deref_mut(), gain, 0, samples);
                 continue;
             }
             let toc = packet[0] & !3;
@@ -227,7 +256,9 @@ impl Opus {
                 self.single.clear();
                 self.single.push(toc);
                 self.single.extend_from_slice(frame);
-                at += stream.add(&self.single, mono, at)?;
+                let n = stream.add(&self.single, mono, at)?;
+                stream.keep(planes.as_deref_mut(), gain, at, n);
+                at += n;
             }
             packet = &packet[used..];
         }
@@ -249,6 +280,27 @@ impl Elementary {
             sums.zip(pcm.chunks_exact(2)).for_each(|(sum, frame)| *sum += left * frame[0] + right * frame[1]);
         }
         Ok(n)
+    }
+
+    /// Puts the `n` frames decoded last where its channels belong, from frame `at` on.
+    fn keep(&self, planes: Option<&mut Planes>, gain: f32, at: usize, n: usize) {
+        let Some(planes) = planes else { return };
+        for &(output, side) in &self.outputs {
+            let decoded = self.pcm.chunks_exact(self.channels).take(n);
+            for (sample, frame) in planes.samples[output].iter_mut().skip(at).zip(decoded) {
+                *sample = gain * frame[side];
+            }
+        }
+    }
+}
+
+/// What a channel counts for in loudness. Vorbis' order: the front's two or three, then those at the sides and behind.
+fn kind(i: usize, channels: usize, bass: bool) -> Channel {
+    match channels {
+        _ if bass && i + 1 == channels => Channel::Unused,
+        4 if i >= 2 => Channel::LeftSurround,
+        5..=8 if i >= 3 => Channel::LeftSurround,
+        _ => Channel::Left,
     }
 }
 

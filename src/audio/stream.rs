@@ -10,6 +10,7 @@ use super::AudioError;
 use super::decoder::Decoder;
 use super::demux::{Demuxer, Piece};
 use super::guard::guard;
+use super::loudness::Planes;
 
 /// Frames worth a jump: below this, reading on is cheaper than a seek.
 const SEEK_AT_LEAST_SECONDS: u64 = 2;
@@ -46,6 +47,8 @@ pub(super) struct Chunk<'a> {
     /// Frame number of the first, counted from the track's first decoded frame.
     pub start: u64,
     pub samples: &'a [f32],
+    /// The channels it was mixed from, where they are kept and the packet was sound.
+    pub planes: Option<&'a Planes>,
 }
 
 /// Decodes a track front to back, leaving out what is not asked for.
@@ -63,6 +66,7 @@ pub(super) struct Stream {
     /// The packet before the next one, kept for the overlap at the start of a segment.
     before: Option<Packet>,
     mono: Vec<f32>,
+    planes: Option<Planes>,
     last_frames: u64,
     counts: Counts,
 }
@@ -98,6 +102,7 @@ impl Stream {
             held: None,
             before: None,
             mono: Vec::new(),
+            planes: None,
             last_frames: 0,
             counts: Counts::default(),
         })
@@ -105,6 +110,16 @@ impl Stream {
 
     pub(super) fn demuxer(&self) -> &Demuxer {
         &self.demuxer
+    }
+
+    /// From now on chunks come with the channels they were mixed from.
+    pub(super) fn keep_channels(&mut self) {
+        self.planes = Some(Planes::default());
+    }
+
+    /// Whether packets that are not asked for are left out.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.sparse
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -137,8 +152,9 @@ impl Stream {
             }
             self.catch_up()?;
             let start = piece.start;
-            self.decode(piece)?;
-            return Ok(Some(Chunk { start, samples: &self.mono }));
+            let good = self.decode(piece)?;
+            let planes = self.planes.as_ref().filter(|_| good);
+            return Ok(Some(Chunk { start, samples: &self.mono, planes }));
         }
     }
 
@@ -160,7 +176,7 @@ impl Stream {
         self.counts.lost_frames += hole;
         self.mono.clear();
         self.mono.resize(hole as usize, 0.0);
-        Chunk { start, samples: &self.mono }
+        Chunk { start, samples: &self.mono, planes: None }
     }
 
     fn may_pass(&self, piece: &Piece, from: u64) -> bool {
@@ -233,13 +249,14 @@ impl Stream {
     }
 
     fn run(&mut self, packet: &Packet) -> Result<Option<u32>, AudioError> {
-        let (decoder, mono) = (&mut self.decoder, &mut self.mono);
+        let (decoder, mono, planes) = (&mut self.decoder, &mut self.mono, self.planes.as_mut());
         let _span = tracing::trace_span!("decode").entered();
-        let decoded = guard(&self.path, || decoder.decode(packet, mono))?;
+        let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
         Ok(decoded.ok().map(|format| format.rate))
     }
 
-    fn decode(&mut self, piece: Piece) -> Result<(), AudioError> {
+    /// Decodes a packet, or leaves silence of its length; whether it was sound.
+    fn decode(&mut self, piece: Piece) -> Result<bool, AudioError> {
         let counted = piece.frames;
         let good = self.feed(piece)? == Some(self.demuxer.actual().rate);
         self.counts.packets += 1;
@@ -254,7 +271,7 @@ impl Stream {
         }
         self.mono.resize(frames as usize, 0.0);
         self.demuxer.count_decoded(frames);
-        Ok(())
+        Ok(good)
     }
 }
 

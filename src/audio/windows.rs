@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::loudness::Meter;
 use super::resample::{Resampler, resampled};
 use super::stream::Stream;
-use super::{AudioError, AudioInfo, DecodePath, DecodeReport};
+use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness};
 
 /// Above this share of the track, reading everything is as quick as leaving parts out.
 const SPARSE_BELOW: f64 = 0.9;
@@ -16,6 +17,8 @@ pub(super) struct Request<'a> {
     pub starts: &'a [i64],
     pub length: usize,
     pub how: DecodePath,
+    /// Whether the loudness is wanted.
+    pub measured: bool,
 }
 
 pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, &[f32]);
@@ -40,6 +43,7 @@ pub(super) fn read(
         report.damaged_packets += part.counts.damaged;
         report.peak = report.peak.max(part.peak);
         report.path = part.how;
+        report.loudness = part.loudness;
         good += part.counts.good_frames;
         lost += part.counts.lost_frames;
     }
@@ -76,6 +80,7 @@ struct Passed {
     counts: super::stream::Counts,
     peak: f32,
     how: DecodePath,
+    loudness: Option<Loudness>,
 }
 
 impl<'a> Pass<'a> {
@@ -103,16 +108,18 @@ impl<'a> Pass<'a> {
 
     fn run(mut self, path: &Path, sink: Sink<'_>) -> Result<Passed, AudioError> {
         let mut counts = super::stream::Counts::default();
+        let mut loudness = None;
         if !self.spans.is_empty() && self.request.length > 0 {
             let sparse = self.how == DecodePath::Windows;
-            let mut frames = Frames::open(path, self.info, sparse)?;
+            let mut frames = Frames::open(path, self.info, sparse, self.request.measured)?;
             for span in std::mem::take(&mut self.spans) {
                 self.span(span, &mut frames, sink)?;
             }
+            loudness = frames.loudness()?;
             counts = frames.stream.counts();
         }
         self.cutter.finish(sink);
-        Ok(Passed { counts, peak: self.cutter.peak, how: self.how })
+        Ok(Passed { counts, peak: self.cutter.peak, how: self.how, loudness })
     }
 
     fn span(&mut self, span: Span, frames: &mut Frames<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
@@ -165,15 +172,52 @@ struct Frames<'a> {
     chunk: Vec<f32>,
     start: i64,
     ended: bool,
+    meter: Option<Meter>,
 }
 
 impl<'a> Frames<'a> {
-    fn open(path: &Path, info: &'a AudioInfo, sparse: bool) -> Result<Self, AudioError> {
-        let stream = Stream::open(path, sparse, info.timeline.regular)?;
+    fn open(path: &Path, info: &'a AudioInfo, sparse: bool, measured: bool) -> Result<Self, AudioError> {
+        let mut stream = Stream::open(path, sparse, info.timeline.regular)?;
+        if measured {
+            stream.keep_channels();
+        }
+        let meter = measured.then(|| Meter::new(info.sample_rate, !stream.is_sparse()));
         if stream.demuxer().actual().rate != info.sample_rate {
             return Err(AudioError::Changed { path: path.to_owned() });
         }
-        Ok(Self { stream, info, chunk: Vec::new(), start: 0, ended: false })
+        Ok(Self { stream, info, chunk: Vec::new(), start: 0, ended: false, meter })
+    }
+
+    /// The next chunk, heard by the meter; `false` at the end of the track.
+    fn advance(&mut self, from: u64) -> Result<bool, AudioError> {
+        let skip = self.info.timeline.skip;
+        let Some(chunk) = self.stream.next(from + skip)? else {
+            self.ended = true;
+            return Ok(false);
+        };
+        self.start = chunk.start as i64 - skip as i64;
+        self.chunk.clear();
+        self.chunk.extend_from_slice(chunk.samples);
+        if let (Some(meter), Some(planes)) = (&mut self.meter, chunk.planes) {
+            let first = self.start.max(0);
+            let end = (self.start + self.chunk.len() as i64).min(self.info.n_frames as i64);
+            if first < end {
+                meter.hear(first as u64, planes, (first - self.start) as usize, (end - self.start) as usize);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the meter heard. A track of which nothing was left out is heard to its end.
+    fn loudness(&mut self) -> Result<Option<Loudness>, AudioError> {
+        let whole = !self.stream.is_sparse();
+        if whole && self.meter.is_some() {
+            while !self.ended && self.start < self.info.n_frames as i64 {
+                let next = self.start + self.chunk.len() as i64;
+                self.advance(next.max(0) as u64)?;
+            }
+        }
+        Ok(self.meter.as_ref().and_then(|meter| meter.loudness(whole)))
     }
 
     /// Fills `output` with the frames from `from` on; silence past the end. `from` never goes down.
@@ -198,15 +242,7 @@ impl<'a> Frames<'a> {
             if self.ended {
                 break;
             }
-            let skip = self.info.timeline.skip;
-            match self.stream.next(next + skip)? {
-                Some(chunk) => {
-                    self.start = chunk.start as i64 - skip as i64;
-                    self.chunk.clear();
-                    self.chunk.extend_from_slice(chunk.samples);
-                }
-                None => self.ended = true,
-            }
+            self.advance(next)?;
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl MusicalKey {
     }
 
     /// Its hour on the wheel, 1 to 12. A key and its relative share it.
-    fn hour(self) -> u8 {
+    pub fn hour(self) -> u8 {
         let major = if self.is_minor() { self.tonic() + 3 } else { self.tonic() };
         (major * 7 + 7) % 12 + 1
     }

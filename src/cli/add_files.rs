@@ -14,7 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::gone::Gone;
 use crate::cli::killers::Killers;
 use crate::cli::render::{self, Console, clock, count};
-use crate::engine::{AddEvent, AddOptions, AddSummary, Engine, IndexKeeper, Outcome, add};
+use crate::engine::{AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, add};
 use crate::library::FileRecord;
 
 /// How many reasons the end of a run repeats.
@@ -22,11 +22,14 @@ const FIRST_REASONS: usize = 5;
 
 /// How a run goes about it.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct RunOptions {
     pub(crate) force: bool,
     /// Look again at files that failed before.
     pub(crate) retry: bool,
     pub(crate) dry_run: bool,
+    pub(crate) descriptors: DescriptorDepth,
+    pub(crate) update_descriptors: bool,
     pub(crate) format: ReportFormat,
 }
 
@@ -47,6 +50,20 @@ struct SummaryJson<'a> {
     gone: usize,
     /// Files of which it cannot be told: their folder looks like that of a disk that is not mounted.
     out_of_reach: u64,
+}
+
+impl RunOptions {
+    /// What most runs want.
+    pub(crate) fn new(format: ReportFormat) -> Self {
+        Self {
+            force: false,
+            retry: false,
+            dry_run: false,
+            descriptors: DescriptorDepth::Fast,
+            update_descriptors: false,
+            format,
+        }
+    }
 }
 
 /// Adds files, shows progress, brings the index up to date, and says what was done.
@@ -85,6 +102,8 @@ pub(crate) fn add_folders(
         force: run.force,
         retry: run.retry,
         dry_run: run.dry_run,
+        descriptors: run.descriptors,
+        update_descriptors: run.update_descriptors,
         threads: context.threads(),
     };
     let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
@@ -244,6 +263,7 @@ impl Progress {
         let what = match outcome {
             Outcome::Added(_) => "added".to_owned(),
             Outcome::Replaced(_) => "listened to again".to_owned(),
+            Outcome::Measured(_) => "tempo, key and loudness measured".to_owned(),
             Outcome::Retagged(_) => "tags updated".to_owned(),
             Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),

@@ -12,6 +12,7 @@ mod killers;
 mod render;
 mod seeds;
 mod settings;
+mod sound;
 mod verbs;
 
 use std::process::ExitCode;

@@ -13,17 +13,19 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use serde::Serialize;
 
+use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use crate::audio::{self, AudioInfo};
 use crate::base::text::with_causes;
 use crate::library::{
-    Attached, AudioFacts, Failure, FileRecord, FileState, Journal, JournalKind, Library, LibraryError,
-    NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+    Attached, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind, Library,
+    LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
 use crate::track::{ContentId, TrackId};
 
 /// How files are added.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct AddOptions {
     /// Which windows of a track are listened to.
     pub windows: WindowPlan,
@@ -34,6 +36,10 @@ pub struct AddOptions {
     pub retry: bool,
     /// Only find out what would be done.
     pub dry_run: bool,
+    /// How much is measured besides: tempo, key, loudness.
+    pub descriptors: DescriptorDepth,
+    /// Measure unchanged tracks that were never measured, or by an older method, or less deeply.
+    pub update_descriptors: bool,
     /// Threads that decode and encode.
     pub threads: usize,
 }
@@ -45,6 +51,8 @@ pub enum Outcome {
     Added(TrackId),
     /// Known audio, listened to again.
     Replaced(TrackId),
+    /// Known audio, of which only tempo, key and loudness were measured.
+    Measured(TrackId),
     /// Known audio in the same place, with other tags.
     Retagged(TrackId),
     /// Known audio whose file was elsewhere before.
@@ -114,6 +122,8 @@ struct Job {
     file: FileRecord,
     /// The track whose vectors are to be made anew.
     again: bool,
+    /// A track of which only the descriptors are wanted.
+    measure: Option<TrackId>,
 }
 
 enum Finding {
@@ -122,6 +132,11 @@ enum Finding {
         info: AudioInfo,
         tags: TrackTags,
         embedding: Box<FileEmbedding>,
+    },
+    /// Audio that the library has, measured.
+    Measured {
+        track: TrackId,
+        descriptors: Option<Descriptors>,
     },
     /// Audio that the library has.
     Known {
@@ -164,13 +179,20 @@ pub fn add(
     }
 
     let mut jobs = Vec::new();
+    let mut measured = HashSet::new();
     for file in files {
         let file = file.clone();
         match library.file_state(&file)? {
-            FileState::Unchanged(_) if !options.force => summary.unchanged += 1,
+            FileState::Unchanged(track) if !options.force => {
+                if wants_descriptors(library, track, options)? && measured.insert(track) {
+                    jobs.push(Job { file, again: false, measure: Some(track) });
+                } else {
+                    summary.unchanged += 1;
+                }
+            }
             FileState::FailedBefore { .. } if !options.force && !options.retry => summary.skipped += 1,
-            FileState::NoVector(_) => jobs.push(Job { file, again: true }),
-            _ => jobs.push(Job { file, again: options.force }),
+            FileState::NoVector(_) => jobs.push(Job { file, again: true, measure: None }),
+            _ => jobs.push(Job { file, again: options.force, measure: None }),
         }
     }
     progress(AddEvent::Planned {
@@ -196,6 +218,18 @@ pub fn add(
     }
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
+}
+
+/// Whether a track that has not changed is to be measured.
+fn wants_descriptors(library: &Library, track: TrackId, options: &AddOptions) -> Result<bool, EngineError> {
+    if !options.update_descriptors || options.descriptors == DescriptorDepth::None {
+        return Ok(false);
+    }
+    let known = library.descriptors(&[track])?.remove(&track);
+    Ok(known.is_none_or(|known| {
+        let rough = known.loudness.is_some() && !known.loudness_is_exact;
+        known.version != DESCRIPTORS_VERSION || (options.descriptors == DescriptorDepth::Full && rough)
+    }))
 }
 
 /// The model of an embedder, as a library keeps it.
@@ -233,6 +267,7 @@ fn run(
                 journal: journal.as_ref().map(|journal| (journal, slot)),
                 embedder,
                 windows: options.windows,
+                depth: options.descriptors,
                 in_hand: &in_hand,
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
             };
@@ -261,6 +296,7 @@ struct Worker<'a> {
     journal: Option<(&'a Journal, usize)>,
     embedder: &'a Embedder,
     windows: WindowPlan,
+    depth: DescriptorDepth,
     in_hand: &'a Mutex<HashSet<ContentId>>,
     reader: Library,
 }
@@ -303,6 +339,10 @@ impl Worker<'_> {
     fn try_look_at(&self, job: &Job, content: &mut Option<ContentId>) -> Result<Finding, EngineError> {
         let path = &job.file.path;
         let info = tracing::info_span!("probe").in_scope(|| audio::probe(path))?;
+        if let Some(track) = job.measure {
+            let descriptors = self.embedder.measure(path, &info, self.windows, self.depth)?;
+            return Ok(Finding::Measured { track, descriptors });
+        }
         // Tags are a courtesy: a file whose tags cannot be read is still music.
         let tags = tracing::info_span!("tags").in_scope(|| audio::tags::read_tags(path));
         let tags = tags.map(track_tags).unwrap_or_default();
@@ -317,7 +357,8 @@ impl Worker<'_> {
             return Ok(Finding::InHand { content: info.content, tags });
         }
         *content = Some(info.content);
-        let embedding = Box::new(self.embedder.embed(path, &info, self.windows, None)?);
+        let embedding =
+            Box::new(self.embedder.embed_measured(path, &info, self.windows, self.depth, None)?);
         Ok(Finding::Embedded { info, tags, embedding })
     }
 }
@@ -331,7 +372,8 @@ pub(crate) fn read_through(path: &Path, windows: WindowPlan) {
     let Ok(info) = audio::probe(path) else { return };
     let _ = audio::tags::read_tags(path);
     let starts = windows.starts(audio::resampled_len(&info, RATE), LENGTH, RATE);
-    let _ = audio::read_windows(path, &info, RATE, &starts, LENGTH, &mut |_, _| {});
+    let whole = DescriptorDepth::Full;
+    let _ = descriptors::read_windows(path, &info, RATE, &starts, LENGTH, whole, &mut |_, _| {});
 }
 
 fn track_tags(tags: audio::tags::Tags) -> TrackTags {
@@ -386,6 +428,13 @@ impl Writer<'_> {
                 let _span = tracing::info_span!("store").entered();
                 self.store(job, info, tags, *embedding)
             }
+            Finding::Measured { track, descriptors } => {
+                if let Some(measured) = descriptors {
+                    self.library.set_descriptors(track, &measured)?;
+                }
+                self.done(&job.file.path, Outcome::Measured(track));
+                Ok(())
+            }
             Finding::Known { track, tags } => self.attach(track, &job.file, &tags),
             Finding::InHand { content, tags } => {
                 self.waiting.push((job.file.clone(), content, tags));
@@ -404,8 +453,12 @@ impl Writer<'_> {
     ) -> Result<(), EngineError> {
         let windows = TrackWindows { vectors: embedding.half_windows(), starts: embedding.starts };
         let vector = embedding.vector.into_vec();
+        let descriptors = embedding.descriptors;
         if let Some(track) = self.library.find_by_content(&info.content)? {
             self.library.replace_vectors(track, &vector, &windows)?;
+            if let Some(measured) = &descriptors {
+                self.library.set_descriptors(track, measured)?;
+            }
             self.library.attach_file(track, &job.file, &tags)?;
             self.done(&job.file.path, Outcome::Replaced(track));
             return Ok(());
@@ -420,7 +473,7 @@ impl Writer<'_> {
             packets: info.packets,
             damaged_packets: embedding.report.damaged_packets,
         };
-        let new = NewTrack { audio, file: job.file.clone(), tags, vector, windows, descriptors: None };
+        let new = NewTrack { audio, file: job.file.clone(), tags, vector, windows, descriptors };
         match self.library.insert_track(&new) {
             Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
             // Another process was faster.
@@ -491,7 +544,9 @@ impl Writer<'_> {
     fn done(&mut self, path: &Path, outcome: Outcome) {
         let counter = match &outcome {
             Outcome::Added(_) | Outcome::WouldAdd => &mut self.summary.added,
-            Outcome::Replaced(_) | Outcome::Retagged(_) | Outcome::Duplicate(_) => &mut self.summary.updated,
+            Outcome::Replaced(_) | Outcome::Measured(_) | Outcome::Retagged(_) | Outcome::Duplicate(_) => {
+                &mut self.summary.updated
+            }
             Outcome::Moved { .. } => &mut self.summary.moved,
             Outcome::Failed(_) => &mut self.summary.failed,
         };

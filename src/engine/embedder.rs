@@ -7,9 +7,11 @@ use half::f16;
 use ndarray::Array2;
 
 use super::EngineError;
+use super::descriptors::{self, DescriptorDepth};
 use crate::audio::{self, AudioInfo, DecodeReport};
 use crate::encoder::{Embedding, Encoder, pool};
 use crate::features::{MelFrontEnd, windows};
+use crate::library::Descriptors;
 
 /// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
 const BATCH: usize = 64;
@@ -65,6 +67,8 @@ pub struct FileEmbedding {
     pub starts: Vec<f32>,
     /// How decoding went.
     pub report: DecodeReport,
+    /// What was measured besides, where that was asked for.
+    pub descriptors: Option<Descriptors>,
 }
 
 impl FileEmbedding {
@@ -113,16 +117,44 @@ impl Embedder {
         plan: WindowPlan,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
+        self.embed_measured(path, info, plan, DescriptorDepth::None, stop)
+    }
+
+    /// As [`embed`](Self::embed), and measures tempo, key and loudness from the same decoding.
+    pub fn embed_measured(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+        depth: DescriptorDepth,
+        stop: Option<&AtomicBool>,
+    ) -> Result<FileEmbedding, EngineError> {
         let _span = tracing::info_span!("embed").entered();
         let mut rows: Vec<f32> = Vec::new();
-        let (starts, report) = self.each_batch(path, info, plan, stop, |mels, n| {
+        let (starts, report, descriptors) = self.each_batch(path, info, plan, depth, stop, |mels, n| {
             rows.extend(self.encoder.encode(mels, n)?.iter());
             Ok(())
         })?;
         let windows = Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
             .map_err(|_| EngineError::Shape)?;
         let vector = pool(windows.view())?;
-        Ok(FileEmbedding { vector, windows, starts, report })
+        Ok(FileEmbedding { vector, windows, starts, report, descriptors })
+    }
+
+    /// Only measures tempo, key and loudness, just as [`embed_measured`](Self::embed_measured) does.
+    pub(super) fn measure(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+        depth: DescriptorDepth,
+    ) -> Result<Option<Descriptors>, EngineError> {
+        let config = self.front_end.config();
+        let (rate, length) = (config.sample_rate(), config.window_samples());
+        let starts = plan.starts(audio::resampled_len(info, rate), length, rate);
+        let (_, measured) =
+            descriptors::read_windows(path, info, rate, &starts, length, depth, &mut |_, _| {})?;
+        Ok(measured)
     }
 
     /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
@@ -136,7 +168,7 @@ impl Embedder {
         plan: WindowPlan,
     ) -> Result<Vec<f32>, EngineError> {
         let mut sums = vec![0.0f64; self.encoder.tags()];
-        let (starts, _) = self.each_batch(path, info, plan, None, |mels, n| {
+        let (starts, ..) = self.each_batch(path, info, plan, DescriptorDepth::None, None, |mels, n| {
             for row in self.encoder.encode_with_tags(mels, n)?.logits.rows() {
                 for (sum, &x) in sums.iter_mut().zip(row) {
                     *sum += f64::from(x);
@@ -149,15 +181,17 @@ impl Embedder {
 
     /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: `[n, cells]`, and `n`.
     ///
-    /// - returns: where each window that was handed over starts, in seconds, and how decoding went; at least one window
+    /// - returns: where each window that was handed over starts, in seconds, and how decoding went, and what
+    ///   was measured; at least one window
     fn each_batch(
         &self,
         path: &Path,
         info: &AudioInfo,
         plan: WindowPlan,
+        depth: DescriptorDepth,
         stop: Option<&AtomicBool>,
         mut encode: impl FnMut(&[f32], usize) -> Result<(), EngineError>,
-    ) -> Result<(Vec<f32>, DecodeReport), EngineError> {
+    ) -> Result<(Vec<f32>, DecodeReport, Option<Descriptors>), EngineError> {
         let config = self.front_end.config();
         let rate = config.sample_rate();
         let length = config.window_samples();
@@ -184,7 +218,7 @@ impl Embedder {
             batch.clear();
             Ok(())
         };
-        let report = audio::read_windows(path, info, rate, &starts, length, &mut |i, window| {
+        let mut listen = |i: usize, window: &[f32]| {
             let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
             if stopped && fault.is_none() {
                 fault = Some(EngineError::Interrupted);
@@ -200,7 +234,9 @@ impl Embedder {
             if batch.len() == together * cells {
                 fault = flush(&mut batch).err();
             }
-        })?;
+        };
+        let (report, measured) =
+            descriptors::read_windows(path, info, rate, &starts, length, depth, &mut listen)?;
         if let Some(error) = fault {
             return Err(error);
         }
@@ -210,6 +246,6 @@ impl Embedder {
         if !batch.is_empty() {
             flush(&mut batch)?;
         }
-        Ok((kept, report))
+        Ok((kept, report, measured))
     }
 }

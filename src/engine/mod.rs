@@ -5,6 +5,7 @@
 
 mod add;
 mod collection;
+mod descriptors;
 mod embedder;
 mod error;
 mod export;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use add::read_through;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use collection::{Collection, meta, window_set};
+pub use descriptors::DescriptorDepth;
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};

@@ -9,10 +9,17 @@ use super::{
 use crate::genre::Genre;
 use crate::metrics::Spread;
 
+/// Genres of fewer tracks are set apart.
+const FEW: usize = 3;
+
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}\
 th:first-child,td:first-child,td.t{text-align:left}.best{font-weight:bold}svg{max-width:100%;height:auto}\
-.note{color:#555;font-size:.92em}h2{margin-top:2.2rem}";
+.note{color:#555;font-size:.92em}h2{margin-top:2.2rem}.wide{overflow-x:auto}.few td{color:#777}\
+.picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
+@media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note,.few td{color:#a6a6b3}\
+th,td{border-bottom-color:#3a3a46}}\
+@media(max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .4rem}h1{font-size:1.5rem}}";
 
 impl GenreReport {
     /// The report as a page for people who know music better than statistics.
@@ -27,7 +34,7 @@ impl GenreReport {
         let _ = write!(
             out,
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-             content=\"width=device-width\"><title>Genres: how well they are recognised</title><style>{STYLE}</style></head><body>\
+             content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><title>Genres: how well they are recognised</title><style>{STYLE}</style></head><body>\
              <h1>How well genres are recognised</h1><p>{} labelled tracks of {} {group}s, {} genres. Every track was \
              judged by an engine that had never heard its {group}: the {group}s were dealt into {} parts, and each part \
              was judged by what was learnt from the others{}.</p>",
@@ -41,7 +48,7 @@ impl GenreReport {
         let _ = write!(
             out,
             "<h2>Which genres are taken for which</h2><p>Each row is a genre as labelled, each column an answer; the \
-             darker, the more of the row. Right among the two most probable: {:.1} % of tracks.</p>{}",
+             darker, the more of the row. Right among the two most probable: {:.1} % of tracks.</p><div class=\"wide\"><div class=\"picture\">{}</div></div>",
             100.0 * d.top2,
             confusion_map(&names, &d.confusion).svg()
         );
@@ -65,7 +72,7 @@ impl GenreReport {
         out.push_str(
             "<h2>Methods side by side</h2><p>Percent, mean ± spread over the parts. <i>Accuracy</i>: how often the answer \
              is right. <i>Balanced</i>: the same with every genre counting alike. <i>F1</i> punishes both missing a genre \
-             and naming it too often.</p><table><tr><th>method</th><th>accuracy</th><th>balanced</th><th>macro F1</th><th></th></tr>",
+             and naming it too often.</p><div class=\"wide\"><table><tr><th>method</th><th>accuracy</th><th>balanced</th><th>macro F1</th><th></th></tr>",
         );
         for m in &self.methods {
             let what = match m.method.as_str() {
@@ -87,21 +94,26 @@ impl GenreReport {
                 cell(&m.macro_f1)
             );
         }
-        out.push_str("</table>");
+        out.push_str("</table></div>");
     }
 
     fn html_genres(&self, out: &mut String) {
         out.push_str(
             "<h2>Genre by genre</h2><p><i>Precision</i>: of the tracks given this genre, how many have it. <i>Recall</i>: \
              of the tracks that have it, how many were given it. <i>AUC</i>: chance that a track of the genre is rated \
-             higher for it than a track of another.</p><table><tr><th>genre</th><th>tracks</th><th>precision</th>\
+             higher for it than a track of another.</p><div class=\"wide\"><table><tr><th>genre</th><th>tracks</th><th>precision</th>\
              <th>recall</th><th>F1</th><th>AUC</th></tr>",
         );
-        for g in &self.details.genres {
+        // Figures of a genre of one or two tracks are chance: they stand below the line.
+        let (few, enough): (Vec<_>, Vec<_>) =
+            self.details.genres.iter().partition(|genre| genre.measures.support < FEW);
+        let some_few = !few.is_empty();
+        for g in enough.into_iter().chain(few) {
+            let class = if g.measures.support < FEW { " class=\"few\"" } else { "" };
             let auc = g.auc.map_or_else(|| "–".to_owned(), |a| format!("{a:.3}"));
             let _ = write!(
                 out,
-                "<tr><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{auc}</td></tr>",
+                "<tr{class}><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{auc}</td></tr>",
                 escape(g.genre.name()),
                 g.measures.support,
                 g.measures.precision,
@@ -109,7 +121,13 @@ impl GenreReport {
                 g.measures.f1
             );
         }
-        out.push_str("</table>");
+        out.push_str("</table></div>");
+        if some_few {
+            let _ = write!(
+                out,
+                "<p class=\"note\">Genres of fewer than {FEW} tracks stand last: their figures are chance.</p>"
+            );
+        }
     }
 
     fn html_curves(&self, out: &mut String) {
@@ -158,9 +176,9 @@ impl GenreReport {
         let _ = write!(
             out,
             "<h2>Can the probabilities be believed?</h2><p>When it says 80 %, is it right in 80 of 100? Points on the \
-             line are honest. Mean distance from it (expected calibration error): {:.3}.</p>{}<h2>How much can be \
-             answered safely?</h2>{}<h2>Finding each genre</h2><p>The nearer a curve comes to the upper left corner, \
-             the better{}.</p>{}",
+             line are honest. Mean distance from it (expected calibration error): {:.3}.</p><div class=\"picture\">{}</div><h2>How much can be \
+             answered safely?</h2><div class=\"picture\">{}</div><h2>Finding each genre</h2><p>The nearer a curve comes to the upper left corner, \
+             the better{}.</p><div class=\"picture\">{}</div>",
             d.calibration_error,
             calibration.svg(),
             coverage.svg(),

@@ -9,7 +9,7 @@ use std::sync::Once;
 pub use chart::{Curve, bars, chart};
 
 use plotters::{
-    backend::BitMapBackend,
+    backend::{BitMapBackend, DrawingBackend},
     drawing::IntoDrawingArea,
     element::{Circle, PathElement, Rectangle, Text},
     style::{
@@ -19,6 +19,7 @@ use plotters::{
 };
 
 use super::EvalError;
+use crate::base::pixels::{FINE, shrink};
 use crate::genre::Kinship;
 
 const FAMILY: &str = "voisin-sans";
@@ -27,8 +28,12 @@ const FAMILY: &str = "voisin-sans";
 pub type Rgb = (u8, u8, u8);
 
 const INK: Rgb = (34, 34, 34);
+/// Genres of fewer tracks are marked.
+const FEW: usize = 3;
 /// Size of titles.
 const TITLE: f64 = 15.0;
+/// What has no value.
+const NOTHING: Rgb = (214, 214, 214);
 const FAINT: Rgb = (190, 190, 190);
 /// Colours that stay apart for the colour-blind (Okabe and Ito).
 const SERIES: [Rgb; 8] = [
@@ -94,6 +99,15 @@ impl Scene {
     fn upwards(&mut self, y: f64, text: &str) {
         let (anchor, colour, text) = (Anchor::Middle, INK, text.to_owned());
         self.items.push(Item::Text { x: 14.0, y, size: 13.0, anchor, upwards: true, colour, text });
+    }
+
+    /// Says below the picture what a star behind a genre means, if there is one.
+    fn note(&mut self, kinship: &Kinship) {
+        if kinship.genres.iter().any(|genre| genre.tracks < FEW) {
+            self.height += 24.0;
+            let text = format!("* fewer than {FEW} tracks: its place says little");
+            self.text(12.0, self.height - 14.0, 12.0, Anchor::Start, INK, text);
+        }
     }
 
     /// SVG text; it needs nothing outside itself.
@@ -165,12 +179,15 @@ impl Scene {
             path: "picture.png".into(),
             source: std::io::Error::other(e.to_string()),
         };
-        let k = f64::from(scale.clamp(1, 4));
+        let scale = scale.clamp(1, 4);
+        let k = f64::from(scale * FINE);
+        let (width, height) =
+            ((self.width * f64::from(scale)).ceil() as u32, (self.height * f64::from(scale)).ceil() as u32);
+        let mut fine = vec![255; (3 * FINE * FINE * width * height) as usize];
         let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(|e| failed(&e))?;
         {
-            let size = ((self.width * k).ceil() as u32, (self.height * k).ceil() as u32);
-            let area = BitMapBackend::new(file.path(), size).into_drawing_area();
-            area.fill(&RGBColor(255, 255, 255)).map_err(|e| failed(&e))?;
+            let size = (width * FINE, height * FINE);
+            let area = BitMapBackend::with_buffer(&mut fine, size).into_drawing_area();
             let at = |x: f64, y: f64| ((x * k).round() as i32, (y * k).round() as i32);
             let rgb = |c: Rgb| RGBColor(c.0, c.1, c.2);
             for item in &self.items {
@@ -204,6 +221,12 @@ impl Scene {
                 .map_err(|e| failed(&e))?;
             }
             area.present().map_err(|e| failed(&e))?;
+        }
+        {
+            let mut picture = BitMapBackend::new(file.path(), (width, height));
+            let pixels = shrink(&fine, width, height);
+            picture.blit_bitmap((0, 0), (width, height), &pixels).map_err(|e| failed(&e))?;
+            picture.present().map_err(|e| failed(&e))?;
         }
         std::fs::read(file.path()).map_err(|e| failed(&e))
     }
@@ -244,8 +267,12 @@ fn blue(value: f64) -> Rgb {
     (mix(247.0, 8.0), mix(251.0, 69.0), mix(255.0, 148.0))
 }
 
-/// A square of cells: `value` in [0, 1] colours it, `label` stands in it.
-fn matrix(names: &[String], title: &str, cell: impl Fn(usize, usize) -> (f64, String, String)) -> Scene {
+/// A square of cells: `value` in [0, 1] colours it (no value: grey), `label` stands in it.
+fn matrix(
+    names: &[String],
+    title: &str,
+    cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
+) -> Scene {
     let n = names.len();
     let side = if n <= 16 { 44.0 } else { (720.0 / n as f64).max(12.0) };
     let names: Vec<String> = names.iter().map(|name| short(name, 24)).collect();
@@ -270,9 +297,9 @@ fn matrix(names: &[String], title: &str, cell: impl Fn(usize, usize) -> (f64, St
         for j in 0..n {
             let (value, label, hint) = cell(i, j);
             let (x, y) = (margin + side * j as f64, 40.0 + side * i as f64);
-            scene.rect(x, y, side - 1.0, side - 1.0, blue(value), hint);
+            scene.rect(x, y, side - 1.0, side - 1.0, value.map_or(NOTHING, blue), hint);
             if side >= 30.0 && !label.is_empty() {
-                let colour = if value > 0.5 { (255, 255, 255) } else { INK };
+                let colour = if value.is_some_and(|value| value > 0.5) { (255, 255, 255) } else { INK };
                 scene.text(x + side / 2.0, y + side / 2.0, 12.0, Anchor::Middle, colour, label);
             }
         }
@@ -283,14 +310,23 @@ fn matrix(names: &[String], title: &str, cell: impl Fn(usize, usize) -> (f64, St
 /// Distances between genres, dark where near, genres in the order of the dendrogram.
 pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
     let order = kinship.leaf_order();
-    let names: Vec<String> = order.iter().map(|&g| kinship.genres[g].genre.name().to_owned()).collect();
-    matrix(&names, "How near genres lie (dark: near; 0 the same, 1 farthest apart)", |i, j| {
+    let names: Vec<String> = order.iter().map(|&g| name_of(kinship, g)).collect();
+    let title = "Distance between genres (dark: near, 0; pale: far, 1; grey: the genre itself)";
+    let mut scene = matrix(&names, title, |i, j| {
         if i == j {
-            return (0.0, String::new(), names[i].clone());
+            return (None, String::new(), names[i].clone());
         }
         let d = kinship.distance[order[i]][order[j]];
-        (1.0 - d, format!("{d:.2}"), format!("{} – {}: {d:.3}", names[i], names[j]))
-    })
+        (Some(1.0 - d), format!("{d:.2}"), format!("{} – {}: {d:.3}", names[i], names[j]))
+    });
+    scene.note(kinship);
+    scene
+}
+
+/// A genre's name, with a star where its few tracks say little.
+fn name_of(kinship: &Kinship, genre: usize) -> String {
+    let genre = &kinship.genres[genre];
+    format!("{}{}", genre.genre.name(), if genre.tracks < FEW { " *" } else { "" })
 }
 
 /// Genres joined from the nearest pair up.
@@ -298,10 +334,10 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     let order = kinship.leaf_order();
     let merges = kinship.merges();
     let n = order.len();
-    let names: Vec<String> = order.iter().map(|&g| short(kinship.genres[g].genre.name(), 24)).collect();
+    let names: Vec<String> = order.iter().map(|&g| short(&name_of(kinship, g), 24)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
     let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
-    let mut scene = Scene::new(left + plot + 40.0, 80.0 + row * n as f64);
+    let mut scene = Scene::new(left + plot + 40.0, 104.0 + row * n as f64);
     scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, "Genres joined by how near they lie");
     let most = merges.iter().map(|m| m.2).fold(1e-9, f64::max);
     let x = |d: f64| left + d / most * plot;
@@ -318,10 +354,20 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     }
     let base = 48.0 + row * n as f64;
     scene.line(vec![(left, base), (left + plot, base)], FAINT, 1.0);
-    for tick in 0..=4 {
-        let d = most * f64::from(tick) / 4.0;
+    let step = if most < 0.2 { 0.05 } else { 0.2 };
+    for tick in 0..=(most / step + 1e-9) as u32 {
+        let d = step * f64::from(tick);
         scene.text(x(d), base + 14.0, 12.0, Anchor::Middle, INK, format!("{d:.2}"));
     }
+    scene.text(
+        left + plot / 2.0,
+        base + 36.0,
+        13.0,
+        Anchor::Middle,
+        INK,
+        "distance at which they are joined (0: the same, 1: farthest apart)",
+    );
+    scene.note(kinship);
     scene
 }
 
@@ -332,7 +378,7 @@ pub(super) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene
         let count = confusion[i][j];
         let label = if count > 0 { count.to_string() } else { String::new() };
         (
-            count as f64 / total.max(1) as f64,
+            Some(count as f64 / total.max(1) as f64),
             label,
             format!("{} answered as {}: {count} of {total}", names[i], names[j]),
         )
@@ -411,12 +457,12 @@ mod tests {
     fn titles_fit_small_pictures() {
         let names = vec!["A".to_owned(), "B".to_owned()];
         let title = "A title that is longer than two cells are wide, by far";
-        let scene = matrix(&names, title, |_, _| (0.5, "0.50".into(), String::new()));
+        let scene = matrix(&names, title, |_, _| (Some(0.5), "0.50".into(), String::new()));
         let png = scene.png(1).unwrap();
         // the last letters leave ink inside the picture: cut off, it would end at the margin of the cells
         assert!(scene.width > 12.0 + 0.5 * TITLE * title.chars().count() as f64 && !png.is_empty());
         let wide: Vec<String> = (0..12).map(|i| format!("genre {i}")).collect();
-        let scene = matrix(&wide, "T", |_, _| (0.5, String::new(), String::new()));
+        let scene = matrix(&wide, "T", |_, _| (Some(0.5), String::new(), String::new()));
         assert!((scene.width - (24.0 + 7.5 * 8.0 + 44.0 * 12.0 + 20.0)).abs() < 1e-9);
     }
 

@@ -1,4 +1,4 @@
-//! From samples to mel spectrograms: windows, STFT, mel bands, decibels. Pure mathematics.
+//! From samples to mel spectrograms (windows, STFT, mel bands, decibels), tempo and key. Pure mathematics.
 //!
 //! Not here: decoding and resampling (`audio`), and anything that has weights (`encoder`).
 //!
@@ -23,13 +23,18 @@
 mod compress;
 mod config;
 mod front_end;
+mod key;
 mod mel;
+mod spectra;
 mod stft;
+mod tempo;
 pub mod windows;
 
 pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
+pub use key::KeyFinder;
 pub use mel::filter_bank;
+pub use tempo::tempo;
 
 /// What is wrong with a front end's numbers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

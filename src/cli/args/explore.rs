@@ -106,7 +106,7 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --max-per-artist 2 > list.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf"
+    after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --max-per-artist 2 > list.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist 'chaos god' --harmonic --max-bpm-step 4 --format table"
 )]
 pub(crate) struct PlaylistArgs {
     /// Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly;
@@ -145,8 +145,19 @@ pub(crate) struct PlaylistArgs {
     /// Leave out worse copies of the same recording
     #[arg(long)]
     pub(crate) no_duplicates: bool,
+    /// Each track's key mixes with that of the one before: the same, a fifth up or down, or the relative key
+    #[arg(long, conflicts_with = "shuffle")]
+    pub(crate) harmonic: bool,
+    /// At most this many beats a minute from one track to the next
+    #[arg(long, value_name = "BPM", conflicts_with = "shuffle", value_parser = positive)]
+    pub(crate) max_bpm_step: Option<f64>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    number.ok_or_else(|| format!("expected a number above 0, found \"{text}\""))
 }
 
 /// Show artists, and who is near to whom

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::sound::Depth;
 use super::units::{Seconds, length};
 use super::{ListOutput, ReportFormat};
 
@@ -27,7 +28,7 @@ pub(crate) struct DemoArgs {
 /// done is kept, and the next run goes on.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
@@ -44,6 +45,12 @@ pub(crate) struct AddArgs {
     /// that of a disk that is not mounted
     #[arg(long)]
     pub(crate) remove_missing: bool,
+    /// Measure tempo, key and loudness: none of them, fast (loudness an estimate where a file is not decoded whole), or full (loudness exact, all is decoded)
+    #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Fast)]
+    pub(crate) descriptors: Depth,
+    /// Measure also the tracks that are in the library without tempo, key and loudness, or with those of an older voisin
+    #[arg(long)]
+    pub(crate) update_descriptors: bool,
     /// Only say what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,

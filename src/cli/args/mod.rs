@@ -11,6 +11,7 @@ mod list;
 mod mistakes;
 mod model;
 mod search;
+mod sound;
 mod train;
 #[cfg(feature = "train")]
 mod train_encoder;
@@ -42,6 +43,7 @@ pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
+pub(crate) use sound::{SortKey, SoundFilterArgs};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 #[cfg(feature = "train")]
 pub(crate) use train_encoder::{

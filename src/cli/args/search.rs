@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::one_of;
+use super::sound::{SortKey, SoundFilterArgs};
 use super::units::{Limit, Seconds, cosine, share};
 use crate::cli::seeds::names_meant;
 use crate::index::SearchMode;
@@ -17,7 +18,7 @@ use crate::library::{Library, NameOf, TrackFilter, stored_path};
 /// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
 )]
 pub(crate) struct SimilarArgs {
     /// Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`; `-` reads
@@ -35,6 +36,9 @@ pub(crate) struct SimilarArgs {
     /// Only neighbours at least this similar (cosine, -1 to 1)
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true, value_parser = cosine)]
     pub(crate) min_similarity: Option<f32>,
+    /// What the neighbours are sorted by; those of which it is not known come last
+    #[arg(long, value_enum, default_value_t = SortKey::Similarity, conflicts_with = "from")]
+    pub(crate) sort: SortKey,
     /// Keep the seeds and their duplicates in the answer
     #[arg(long)]
     pub(crate) include_seed: bool,
@@ -108,6 +112,8 @@ pub(crate) struct FilterArgs {
     /// Only tracks at most this long
     #[arg(long, value_name = "TIME")]
     pub(crate) max_duration: Option<Seconds>,
+    #[command(flatten)]
+    pub(crate) sound: SoundFilterArgs,
 }
 
 impl FilterArgs {
@@ -128,7 +134,7 @@ impl FilterArgs {
             folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
             seconds_from: self.min_duration.map(|time| time.0),
             seconds_to: self.max_duration.map(|time| time.0),
-            ..TrackFilter::default()
+            ..self.sound.filter()
         })
     }
 }

@@ -65,7 +65,13 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             engine.set_windows_setting(plan)?;
         }
     }
-    let options = RunOptions { force: args.force, retry: false, dry_run: args.dry_run, format: args.format };
+    let options = RunOptions {
+        force: args.force,
+        dry_run: args.dry_run,
+        descriptors: args.descriptors.into(),
+        update_descriptors: args.update_descriptors,
+        ..RunOptions::new(args.format)
+    };
     let folders = Folders { named: &named, remove_missing: args.remove_missing };
     let ending = add_folders(context, &mut engine, &found.files, folders, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {

@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::graph::{clustered, neighbour_graph};
 use crate::cli::render::track::{TrackRef, display};
 use crate::cli::render::{self, count};
+use crate::cli::sound::with_compatible_keys;
 use crate::engine::Collection;
 use crate::explore::clusters::{Change, ClusterOptions, Clustering, NearCluster, Share};
 use crate::track::TrackId;
@@ -69,8 +70,9 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     let mut collection = engine.collection()?;
     let graph = neighbour_graph(&mut engine, &collection)?;
     collection.predict_genres(&graph)?;
-    let rows =
-        engine.matching(&args.filters.filter(engine.library())?)?.map(|tracks| collection.rows_of(&tracks));
+    let filter = args.filters.filter(engine.library())?;
+    let filter = with_compatible_keys(&engine, filter, &args.filters.sound, &[])?;
+    let rows = engine.matching(&filter)?.map(|tracks| collection.rows_of(&tracks));
     if rows.as_ref().is_some_and(Vec::is_empty) {
         context.console.note("no track passes the filters: loosen them");
         return Ok(Ending::Partial);

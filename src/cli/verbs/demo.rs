@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     ))?;
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
     refuse_other_tracks(&engine, &data)?;
-    let run = RunOptions { force: false, retry: false, dry_run: false, format: ReportFormat::Table };
+    let run = RunOptions::new(ReportFormat::Table);
     let ending = add_files(context, &mut engine, &library, run)?;
     if ending != Ending::Fine {
         return Ok(ending);

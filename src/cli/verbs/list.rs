@@ -4,6 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::ListArgs;
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
+use crate::cli::sound::with_compatible_keys;
 use crate::engine::TrackQuery;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
@@ -11,7 +12,12 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let engine = context.open_engine()?;
     let page = engine.list(&TrackQuery {
         words: args.words.join(" "),
-        filter: args.filters.filter(engine.library())?,
+        filter: with_compatible_keys(
+            &engine,
+            args.filters.filter(engine.library())?,
+            &args.filters.sound,
+            &[],
+        )?,
         sort: args.sort,
         descending: args.reverse,
         limit: Some(args.limit.of(engine.library().status()?.tracks as usize)),

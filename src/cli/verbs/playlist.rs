@@ -9,17 +9,23 @@ use anyhow::bail;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::graph::{clustered, duplicate_groups, neighbour_graph};
+use crate::cli::render::count;
 use crate::cli::render::track::print_list;
 use crate::cli::seeds::seeds_and_lists;
+use crate::cli::sound::with_compatible_keys;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Collection, Engine};
 use crate::explore::TrackMeta;
 use crate::explore::clusters::ClusterOptions;
-use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
+use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, chain, playlist};
 use crate::track::TrackId;
 
 /// Tracks of a list, where nobody says how many.
 const TRACKS: usize = 20;
+/// Tempos count as they are shown, rounded.
+const SHOWN: f64 = 0.5;
+/// So many times the length of a list are candidates where key and tempo choose among them.
+const MIX_REACH: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -39,7 +45,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         rows.push(collection.row_of(seed)?);
     }
     rows.extend(cluster.iter().flatten().filter_map(|&track| collection.row(track)));
-    let allowed = engine.matching(&args.filters.filter(engine.library())?)?;
+    let filter = args.filters.filter(engine.library())?;
+    let filter = with_compatible_keys(&engine, filter, &args.filters.sound, &seeds.named)?;
+    let allowed = engine.matching(&filter)?;
     if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
         rows = collection.rows_of(allowed);
         if rows.is_empty() {
@@ -56,8 +64,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         Some(length) => Length::Seconds(length.0),
         None => Length::Tracks(args.limit.unwrap_or(TRACKS.into()).of(collection.ids.len())),
     };
+    let mixed = args.harmonic || args.max_bpm_step.is_some();
     let options = PlaylistOptions {
-        length,
+        length: if mixed { length.times(MIX_REACH) } else { length },
         max_per_artist: args.max_per_artist.map(|n| n as usize),
         diversity: args.diversity,
         shuffle: args.shuffle.then(|| args.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
@@ -84,7 +93,32 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         },
         &options,
     )?;
-    let tracks: Vec<&TrackMeta> = entries.iter().map(|entry| &collection.meta[entry.row]).collect();
+    let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
+    if mixed {
+        let known = engine.library().descriptors(&collection.ids)?;
+        let of = |row: usize| known.get(&collection.ids[row]).copied().unwrap_or_default();
+        let fits = |from: usize, to: usize| {
+            let (from, to) = (of(from), of(to));
+            let in_key = from.key.zip(to.key).is_some_and(|(from, to)| from.compatible().contains(&to));
+            let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
+            (!args.harmonic || in_key)
+                && args.max_bpm_step.is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
+        };
+        rows = chain(&rows, &collection.meta, length, &fits);
+        let wanted = match length {
+            Length::Tracks(n) => rows.len() < n,
+            Length::Seconds(seconds) => {
+                rows.iter().map(|&row| collection.meta[row].seconds).sum::<f64>() < 0.8 * seconds
+            }
+        };
+        if wanted {
+            context.console.note(&format!(
+                "the list ends after {}: nothing else near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks that never were)",
+                count(rows.len() as u64, "track")
+            ));
+        }
+    }
+    let tracks: Vec<&TrackMeta> = rows.iter().map(|&row| &collection.meta[row]).collect();
     print_list(&tracks, "voisin playlist", &args.output)?;
     Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }

@@ -41,6 +41,6 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         engine.library_mut().clear_failures(Some(&gone))?;
         context.console.note(&format!("{} gone since: forgotten", count(gone.len() as u64, "failed file")));
     }
-    let run = RunOptions { force: false, retry: true, dry_run: false, format: args.format };
+    let run = RunOptions { retry: true, ..RunOptions::new(args.format) };
     add_files(context, &mut engine, &files, run)
 }

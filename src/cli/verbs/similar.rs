@@ -2,18 +2,24 @@
 
 mod passages;
 
+use anyhow::bail;
+
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::seeds;
+use crate::cli::sound;
 use crate::engine::{Engine, Seed, SimilarOptions};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut engine = context.open_engine()?;
     if let (Some(from), Some(to)) = (args.from, args.to) {
+        if args.filters.sound.wants_compatible_keys() {
+            bail!("--key compatible looks for whole tracks: name the keys, or leave out --from and --to");
+        }
         return passages::run(context, &engine, args, from.0, to.0);
     }
     let wanted = seeds(context, &engine, &args.seeds)?;
@@ -22,7 +28,12 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         unlike_weight: args.unlike_weight,
         ..options(&engine, args)?
     };
-    let neighbours = engine.similar(&wanted, &options)?;
+    let options = SimilarOptions {
+        filter: sound::with_compatible_keys(&engine, options.filter, &args.filters.sound, &wanted)?,
+        ..options
+    };
+    let mut neighbours = engine.similar(&wanted, &options)?;
+    sound::sort(engine.library(), &mut neighbours, args.sort)?;
     if args.output.format == ListFormat::Table {
         context.console.note(&nearest_to(&engine, &wanted)?);
     }

@@ -99,7 +99,9 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
         (share.clamp(0.0, 1.0) * 65535.0).round() as u16
     };
     let shown = |track: &TrackMeta| {
-        String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned()
+        // Music beside the page may move along with it; what lies elsewhere is named in full.
+        let path = String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned();
+        if path.starts_with("../../") { track.path.clone() } else { path }
     };
     let paths: Vec<String> = meta.iter().map(shown).collect();
     let split: Vec<(&str, &str)> = paths

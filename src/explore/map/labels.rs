@@ -7,6 +7,9 @@ use super::MapData;
 /// Categories with a colour and shape of their own; the rest are "other".
 pub(super) const SLOTS: usize = 24;
 
+/// A category of fewer tracks has no name on the map; it is in the legend.
+const FEWEST: usize = 5;
+
 /// Okabe and Ito's colours ("Color Universal Design", 2008), two of them darkened for white paper.
 const PALETTE: [[u8; 3]; 8] = [
     [0x00, 0x72, 0xb2],
@@ -34,7 +37,7 @@ pub(super) struct Category {
     pub(super) count: usize,
     pub(super) colour: [u8; 3],
     pub(super) shape: MarkerShape,
-    /// Densest spot of its tracks, where its name goes; `None` for "other" and for tracks without a category.
+    /// Densest spot of its tracks, where its name goes; `None` for "other", for tracks without a category, and for tiny ones.
     pub(super) spot: Option<[f32; 2]>,
 }
 
@@ -77,6 +80,8 @@ pub(super) fn categories(
         .map(|label| label.as_deref().map_or(missing_at, |label| number[label].min(shown)))
         .collect();
     let bounds = data.bounds();
+    // A name over a handful of dots reads as that of the cloud around them. In a small library all are handfuls.
+    let least = FEWEST.min(order.first().map_or(0, |largest| largest.1)).max(2);
     let mut categories: Vec<Category> = order
         .iter()
         .take(SLOTS)
@@ -86,7 +91,7 @@ pub(super) fn categories(
             count: *count,
             colour: PALETTE[i % PALETTE.len()],
             shape: [MarkerShape::Circle, MarkerShape::Square, MarkerShape::Triangle][i / PALETTE.len() % 3],
-            spot: densest(data, bounds, |row| of_row[row] == i),
+            spot: if *count < least { None } else { densest(data, bounds, |row| of_row[row] == i) },
         })
         .collect();
     let mut grey = |name: String, count: usize| {
@@ -114,21 +119,28 @@ fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
     counts
 }
 
-/// Mean position of the rows in the fullest field of a grid; few rows make a coarse one.
+/// The mean of the rows around the fullest field of a grid, its neighbours counted with it; few rows make a coarse grid.
 fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Option<[f32; 2]> {
-    let count = (0..data.meta.len()).filter(|&row| belongs(row)).count();
-    let side = (count as f32).sqrt().round().clamp(3.0, 24.0);
+    let rows: Vec<usize> = (0..data.meta.len()).filter(|&row| belongs(row)).collect();
+    let side = (2.0 * (rows.len() as f32).sqrt()).round().clamp(6.0, 48.0);
+    let cell = |row: usize, d: usize| {
+        ((data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]) * side).floor() as i32
+    };
     let mut fields: HashMap<(i32, i32), (usize, [f32; 2])> = HashMap::new();
-    for row in (0..data.meta.len()).filter(|&row| belongs(row)) {
-        let at = [data.positions[[row, 0]], data.positions[[row, 1]]];
-        let cell = |d: usize| ((at[d] - bounds[d]) / (bounds[d + 2] - bounds[d]) * side).floor() as i32;
-        let field = fields.entry((cell(0), cell(1))).or_default();
+    for &row in &rows {
+        let field = fields.entry((cell(row, 0), cell(row, 1))).or_default();
         field.0 += 1;
-        field.1[0] += at[0];
-        field.1[1] += at[1];
+        (0..2).for_each(|d| field.1[d] += data.positions[[row, d]]);
     }
-    let best = fields.into_iter().max_by(|a, b| a.1.0.cmp(&b.1.0).then(b.0.cmp(&a.0)))?;
-    let (count, sum) = best.1;
+    let around = |&(x, y): &(i32, i32)| {
+        let near = (-1..=1).flat_map(|dx| (-1..=1).map(move |dy| (x + dx, y + dy)));
+        near.filter_map(|cell| fields.get(&cell)).fold((0, [0.0; 2]), |sum, field| {
+            (sum.0 + field.0, [sum.1[0] + field.1[0], sum.1[1] + field.1[1]])
+        })
+    };
+    let best =
+        fields.keys().max_by_key(|&cell| (around(cell).0, fields[cell].0, std::cmp::Reverse(*cell)))?;
+    let (count, sum) = around(best);
     Some(sum.map(|x| x / count as f32))
 }
 

@@ -10,6 +10,7 @@ use super::super::{ExploreError, Result};
 use super::MapData;
 use super::colour::{self, ColourBy};
 use super::labels::{Category, MarkerShape, Order, categories, place};
+use crate::base::pixels::{FINE, shrink};
 
 /// Size and content of a still map.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,12 @@ impl Default for StaticOptions {
         Self { width: 1600, height: 1100, title: String::new(), colour_by: ColourBy::default() }
     }
 }
+
+/// Widest and highest PNG.
+const LARGEST: u32 = 10_000;
+
+/// Share of its field that a map fills, so that no dot lies on the edge.
+const INSET: f64 = 0.96;
 
 /// Family that viewers of the SVG know, and under which the font for measuring and for PNG is registered.
 const FAMILY: &str = "sans-serif";
@@ -50,10 +57,26 @@ fn with_font() -> Result<()> {
 pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
     with_font()?;
     let broken = |error: std::io::Error| ExploreError::Draw(error.to_string());
+    let (width, height) = (options.width, options.height);
+    if width.max(height) > LARGEST {
+        return Err(ExploreError::Parameter {
+            name: "size of the picture",
+            found: format!("{width} × {height}"),
+            expected: "at most 10000 pixels each way; SVG has no limit",
+        });
+    }
+    let larger = StaticOptions { width: width * FINE, height: height * FINE, ..options.clone() };
+    let mut fine = vec![255; 3 * larger.width as usize * larger.height as usize];
+    draw(
+        &BitMapBackend::with_buffer(&mut fine, (larger.width, larger.height)).into_drawing_area(),
+        data,
+        &larger,
+    )?;
     let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(broken)?;
     {
-        let area = BitMapBackend::new(file.path(), (options.width, options.height)).into_drawing_area();
-        draw(&area, data, options)?;
+        let mut picture = BitMapBackend::new(file.path(), (width, height));
+        let drawn = picture.blit_bitmap((0, 0), (width, height), &shrink(&fine, width, height));
+        drawn.and_then(|()| picture.present()).map_err(|error| ExploreError::Draw(error.to_string()))?;
     }
     std::fs::read(file.path()).map_err(broken)
 }
@@ -132,7 +155,8 @@ fn paint<B: DrawingBackend>(
     // Equal units on both axes.
     let bounds = data.bounds();
     let scale = (f64::from(frame[2] - frame[0]) / f64::from(bounds[2] - bounds[0]))
-        .min(f64::from(frame[3] - frame[1]) / f64::from(bounds[3] - bounds[1]));
+        .min(f64::from(frame[3] - frame[1]) / f64::from(bounds[3] - bounds[1]))
+        * INSET;
     let middle =
         [f64::from(f32::midpoint(bounds[0], bounds[2])), f64::from(f32::midpoint(bounds[1], bounds[3]))];
     let to_pixel = |x: f32, y: f32| {
@@ -163,25 +187,43 @@ fn paint<B: DrawingBackend>(
     }
 
     // Names on the map, with a white halo.
-    let style = normal(17.0);
+    let largest = categories.iter().filter(|c| c.spot.is_some()).map(|c| c.count).max().unwrap_or(1);
     let mut wanted = Vec::new();
     let mut names = Vec::new();
     for category in categories.iter().filter(|category| *named && !category.name.is_empty()) {
         if let Some([x, y]) = category.spot {
             let name = shorten(&one_line(&category.name), 34);
+            // Size by tracks: 14 to 24 points.
+            let share = (category.count as f64 / largest as f64).sqrt();
+            let style = normal(14.0 + 10.0 * share);
             let (w, h) = area.estimate_text_size(&name, &style)?;
             let (px, py) = to_pixel(x, y);
             wanted.push(([px, py], [w as i32 + 8, h as i32 + 8]));
-            names.push(name);
+            names.push((name, style, [px, py]));
         }
     }
-    for (name, field) in names.iter().zip(place(&wanted, frame, &points, radius)) {
+    let placed = place(&wanted, frame, &points, radius);
+    // A name that had to move away is tied to its place.
+    for ((_, _, spot), field) in names.iter().zip(&placed) {
+        let Some([left, top, right, bottom]) = *field else { continue };
+        let end = (spot[0].clamp(left, right), spot[1].clamp(top, bottom));
+        let apart = f64::from((end.0 - spot[0]).pow(2) + (end.1 - spot[1]).pow(2)).sqrt();
+        if apart > size(6.0) {
+            for (colour, wide) in [(WHITE, 4.0), (BLACK, 1.5)] {
+                let style = colour.stroke_width(size(wide).max(1.0) as u32);
+                area.draw(&PathElement::new(vec![(spot[0], spot[1]), end], style))?;
+            }
+        }
+    }
+    let halo_width = size(2.0).max(1.0) as i32;
+    for ((name, style, _), field) in names.iter().zip(&placed) {
         let Some(field) = field else { continue };
         let centre = (i32::midpoint(field[0], field[2]), i32::midpoint(field[1], field[3]));
-        let centred = style.pos(Pos::new(HPos::Center, VPos::Center));
+        let centred = style.clone().pos(Pos::new(HPos::Center, VPos::Center));
         let halo = centred.color(&WHITE);
         for (dx, dy) in [(-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (1, 1), (-1, 1), (1, -1)] {
-            area.draw_text(name, &halo, (centre.0 + dx, centre.1 + dy))?;
+            let at = (centre.0 + dx * halo_width / 2, centre.1 + dy * halo_width / 2);
+            area.draw_text(name, &halo, at)?;
         }
         area.draw_text(name, &centred, centre)?;
     }

@@ -23,6 +23,16 @@ pub enum Length {
     Seconds(f64),
 }
 
+impl Length {
+    /// This length `n` times.
+    pub(crate) fn times(self, n: usize) -> Self {
+        match self {
+            Self::Tracks(tracks) => Self::Tracks(tracks.saturating_mul(n)),
+            Self::Seconds(seconds) => Self::Seconds(seconds * n as f64),
+        }
+    }
+}
+
 /// What becomes of the seeds themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SeedUse {
@@ -157,6 +167,51 @@ pub fn playlist(
         None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
     }
     Ok(entries)
+}
+
+/// Steps that [`chain`] tries before it is content with the longest chain so far.
+const MOST_STEPS: usize = 100_000;
+
+/// A list from candidates in their order, in which each track `fits` behind the one before.
+///
+/// Begins with the first candidate and always goes on with the earliest that fits; where none does, it goes back. Gives the
+/// longest list it found, of at most `length`.
+pub(crate) fn chain(
+    candidates: &[usize],
+    meta: &[TrackMeta],
+    length: Length,
+    fits: &dyn Fn(usize, usize) -> bool,
+) -> Vec<usize> {
+    let seconds = |row: usize| if meta[row].seconds > 0.0 { meta[row].seconds } else { USUAL_SECONDS };
+    let full = |list: &[usize]| match length {
+        Length::Tracks(tracks) => list.len() >= tracks,
+        Length::Seconds(wanted) => list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted,
+    };
+    let mut list: Vec<usize> = Vec::new();
+    let mut best: Vec<usize> = Vec::new();
+    // The candidate to try next at the end of the list.
+    let mut next = 0;
+    for _ in 0..MOST_STEPS {
+        let fitting = (next..candidates.len()).find(|i| {
+            !list.contains(i) && list.last().is_none_or(|&last| fits(candidates[last], candidates[*i]))
+        });
+        match fitting {
+            Some(i) => {
+                list.push(i);
+                next = 0;
+                if list.len() > best.len() {
+                    best.clone_from(&list);
+                }
+                if full(&list) {
+                    break;
+                }
+            }
+            // The first track stays: it is the seed.
+            None if list.len() > 1 => next = list.pop().map_or(0, |i| i + 1),
+            None => break,
+        }
+    }
+    best.into_iter().map(|i| candidates[i]).collect()
 }
 
 fn check(
@@ -369,6 +424,22 @@ mod tests {
             })
             .collect();
         (vectors, labels, meta)
+    }
+
+    #[test]
+    fn a_chain_goes_back_where_it_cannot_go_on() {
+        let mut meta = collection().2;
+        meta.iter_mut().for_each(|track| track.seconds = 60.0);
+        // 0 leads to 1 and 2, but 1 leads nowhere; 2 leads to 3, and 3 to 4.
+        let steps = [(0, 1), (0, 2), (2, 3), (3, 4), (4, 0)];
+        let fits = |from: usize, to: usize| steps.contains(&(from, to));
+        let all = [0, 1, 2, 3, 4, 5];
+        assert_eq!(chain(&all, &meta, Length::Tracks(4), &fits), [0, 2, 3, 4]);
+        assert_eq!(chain(&all, &meta, Length::Tracks(9), &fits), [0, 2, 3, 4], "the longest there is");
+        assert_eq!(chain(&all, &meta, Length::Seconds(150.0), &fits), [0, 2, 3]);
+        assert_eq!(chain(&[5, 0, 1], &meta, Length::Tracks(3), &fits), [5], "the first one stays");
+        assert!(chain(&[], &meta, Length::Tracks(3), &fits).is_empty());
+        assert_eq!(chain(&all, &meta, Length::Tracks(3), &|_, _| true), [0, 1, 2]);
     }
 
     #[test]

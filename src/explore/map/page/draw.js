@@ -59,21 +59,31 @@ function classify() {
   marks = mode.fixed ? [] : namePlaces();
 }
 
-// Where each category's name goes: the fullest spot of its tracks; few tracks make a coarse grid.
+// Where each category's name goes: the mean of its tracks around the fullest field of a grid, neighbouring fields counted
+// with it; few tracks make a coarse grid. Tiny categories have none: over a handful of dots a name reads as that of the cloud
+// around them.
+const FEWEST = 5, GRID = 64;
 function namePlaces() {
-  const found = [];
-  for (const entry of legend.filter(e => e.slot < SLOTS)) {
+  const found = [], real = legend.filter(e => e.slot < SLOTS), largest = Math.max(1, ...real.map(e => e.count));
+  for (const entry of real.filter(e => e.count >= Math.max(2, Math.min(FEWEST, largest)))) {
     const bins = new Map();
-    const [x0, y0, x1, y1] = raw.bounds, side = Math.max(3, Math.min(24, Math.round(Math.sqrt(entry.count))));
-    let best = null;
+    const [x0, y0, x1, y1] = raw.bounds, side = Math.max(6, Math.min(48, Math.round(2 * Math.sqrt(entry.count))));
     for (let i = 0; i < N; i++) if (slot[i] === entry.slot) {
-      const key = Math.floor((X[i] - x0) / ((x1 - x0) || 1) * side) * 64 + Math.floor((Y[i] - y0) / ((y1 - y0) || 1) * side);
+      const key = Math.floor((X[i] - x0) / ((x1 - x0) || 1) * side) * GRID + Math.floor((Y[i] - y0) / ((y1 - y0) || 1) * side);
       const bin = bins.get(key) || { n: 0, x: 0, y: 0 };
       bin.n++; bin.x += X[i]; bin.y += Y[i];
       bins.set(key, bin);
-      if (!best || bin.n > best.n) best = bin;
     }
-    if (best) found.push({ slot: entry.slot, name: entry.name, x: best.x / best.n, y: best.y / best.n, lone: best.n < 3, count: entry.count });
+    let best = { n: 0, own: 0 };
+    for (const key of [...bins.keys()].sort((a, b) => a - b)) {
+      const sum = { n: 0, x: 0, y: 0, own: bins.get(key).n };
+      for (const dx of [-GRID, 0, GRID]) for (const dy of [-1, 0, 1]) {
+        const bin = bins.get(key + dx + dy);
+        if (bin) { sum.n += bin.n; sum.x += bin.x; sum.y += bin.y; }
+      }
+      if (sum.n > best.n || sum.n === best.n && sum.own > best.own) best = sum;
+    }
+    found.push({ slot: entry.slot, name: entry.name, x: best.x / best.n, y: best.y / best.n, count: entry.count, size: 12 + 9 * Math.sqrt(entry.count / largest) });
   }
   return found;
 }
@@ -224,7 +234,7 @@ function drawOverlay() {
   ink.setTransform(ratio, 0, 0, ratio, 0, 0);
   ink.clearRect(0, 0, width, height);
   const r = pointRadius();
-  if (state.selected >= 0) {
+  if (state.selected >= 0 && visible(state.selected)) {
     const i = state.selected, [x, y] = toScreen(X[i], Y[i]);
     for (let k = 0; k < K; k++) {
       const j = neighbours[i * K + k];
@@ -239,7 +249,7 @@ function drawOverlay() {
   }
   for (const i of state.chosen) ring(i, r + 1.5, 1.5, fore);
   if (state.hover >= 0) ring(state.hover, r + 3, 2, fore);
-  if (state.labels) drawNames(fore, back);
+  if (state.labels) drawTitles(drawNames(fore, back), fore, back);
   if (state.lasso && state.lasso.length > 1) {
     ink.beginPath();
     state.lasso.forEach(([x, y], k) => k ? ink.lineTo(x, y) : ink.moveTo(x, y));
@@ -247,18 +257,76 @@ function drawOverlay() {
   }
 }
 
-// Names of categories, largest first, those that would overlap left out.
+// Text with a halo.
+function write(text, x, y, fore, back) {
+  ink.lineWidth = 4; ink.strokeStyle = back; ink.strokeText(text, x, y);
+  ink.fillStyle = fore; ink.fillText(text, x, y);
+}
+const cut = (text, most) => text.length > most ? text.slice(0, most - 1) + "…" : text;
+
+// Names of categories, largest first. One that would cover another moves away, tied to its place by a line; where there is no
+// room within reach it is left out. Gives what is covered.
 function drawNames(fore, back) {
-  const taken = [];
-  ink.font = "600 13px system-ui, sans-serif"; ink.textAlign = "center"; ink.textBaseline = "middle"; ink.lineJoin = "round";
-  for (const label of marks) {
+  // The tools in the corner cover what is below them.
+  const tools = $("tools"), taken = [[0, 0, tools.offsetLeft + tools.offsetWidth + 4, tools.offsetTop + tools.offsetHeight]], shrink = Math.min(1, .6 + width / 1800);
+  ink.textAlign = "center"; ink.textBaseline = "middle"; ink.lineJoin = "round";
+  const crosses = box => taken.some(t => box[0] < t[2] && t[0] < box[2] && box[1] < t[3] && t[1] < box[3]);
+  // Those of which a search meets less than a fifth are faint, and have what room is left.
+  const met = new Uint32Array(MISSING + 1);
+  if (state.matches) for (let i = 0; i < N; i++) met[slot[i]] += state.matches[i];
+  const faint = label => state.matches !== null && met[label.slot] * 5 < label.count;
+  const placed = [];
+  for (const label of [...marks].sort((a, b) => faint(a) - faint(b))) {
     if (state.hidden.has(label.slot)) continue;
-    const at = toScreen(label.x, label.y), x = at[0], y = at[1] - (label.lone ? 18 : 0), text = label.name.length > 36 ? label.name.slice(0, 35) + "…" : label.name;
-    const half = ink.measureText(text).width / 2 + 4, box = [x - half, y - 11, x + half, y + 11];
+    const high = label.size * shrink * .75;
+    ink.font = "600 " + label.size * shrink + "px system-ui, sans-serif";
+    const [x, y] = toScreen(label.x, label.y), text = cut(label.name, 36), half = ink.measureText(text).width / 2 + 4;
     if (x < -half || y < -20 || x > width + half || y > height + 20) continue;
-    if (taken.some(t => box[0] < t[2] && t[0] < box[2] && box[1] < t[3] && t[1] < box[3])) continue;
-    taken.push(box);
-    ink.lineWidth = 4; ink.strokeStyle = back; ink.strokeText(text, x, y);
-    ink.fillStyle = fore; ink.fillText(text, x, y);
+    for (let k = 0; k <= 36; k++) {
+      const ring = Math.ceil(k / 12), angle = k * Math.PI / 6, within = x > 0 && x < width && 2 * half < width;
+      const wish = x + ring * 34 * Math.cos(angle), cx = within ? Math.min(width - half, Math.max(half, wish)) : wish, cy = y + ring * 22 * Math.sin(angle) * (k > 0);
+      const box = [cx - half, cy - high, cx + half, cy + high];
+      if (crosses(box) || k > 0 && (box[0] < 0 || box[1] < 0 || box[2] > width || box[3] > height)) continue;
+      taken.push(box);
+      placed.push({ label, text, cx, cy, box, at: [x, y] });
+      break;
+    }
+  }
+  for (const { at: [x, y], box } of placed) {
+    const ex = Math.min(box[2], Math.max(box[0], x)), ey = Math.min(box[3], Math.max(box[1], y));
+    if (Math.hypot(ex - x, ey - y) < 5) continue;
+    ink.beginPath(); ink.moveTo(x, y); ink.lineTo(ex, ey);
+    ink.lineWidth = 3.5; ink.strokeStyle = back; ink.stroke();
+    ink.lineWidth = 1.2; ink.strokeStyle = fore; ink.stroke();
+  }
+  for (const { label, text, cx, cy } of placed) {
+    ink.font = "600 " + label.size * shrink + "px system-ui, sans-serif";
+    ink.globalAlpha = faint(label) ? .25 : 1;
+    write(text, cx, cy, fore, back);
+  }
+  ink.globalAlpha = 1;
+  return taken;
+}
+
+// Where few tracks are in sight, their titles.
+const MOST_TITLES = 60;
+function drawTitles(taken, fore, back) {
+  if (N > MOST_TITLES && view.scale < 1.5 * fitScale()) return;
+  const shown = [], [x0, y1] = toMap(0, 0), [x1, y0] = toMap(width, height);
+  for (let i = 0; i < N; i++) if (X[i] > x0 && X[i] < x1 && Y[i] > y0 && Y[i] < y1 && visible(i) && !(state.matches && !state.matches[i])) {
+    shown.push(i);
+    if (shown.length > MOST_TITLES) return;
+  }
+  ink.font = "12px system-ui, sans-serif"; ink.textAlign = "left"; ink.textBaseline = "middle";
+  const r = pointRadius();
+  for (const i of shown) {
+    const [x, y] = toScreen(X[i], Y[i]), text = cut(title(i), 28), wide = ink.measureText(text).width;
+    for (const left of [x + r + 5, x - r - 5 - wide]) {
+      const box = [left - 1, y - 8, left + wide + 1, y + 8];
+      if (box[0] < 0 || box[2] > width || taken.some(t => box[0] < t[2] && t[0] < box[2] && box[1] < t[3] && t[1] < box[3])) continue;
+      taken.push(box);
+      write(text, left, y, fore, back);
+      break;
+    }
   }
 }

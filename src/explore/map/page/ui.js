@@ -105,8 +105,11 @@ function select(i, center) {
     $("neighbours").replaceChildren();
     let nearest = 0;
     for (let k = 0; k < K && neighbours[i * K + k] !== NONE; k++, nearest++)
-      $("neighbours").append(entry(neighbours[i * K + k], (similarity[i * K + k] / 100).toFixed(0) + " %"));
+      $("neighbours").append(entry(neighbours[i * K + k], (similarity[i * K + k] / 10000).toFixed(2)));
     showChoose();
+    // Where there is little room, the lists make way for the track.
+    if (panel.clientHeight < 620) $("legend-box").open = false;
+    panel.scrollTop = 0;
     say("Chosen: " + display(i) + ". " + nearest + " nearest tracks listed.");
     if (center) bring(i);
   }
@@ -300,12 +303,12 @@ overlay.addEventListener("keydown", event => {
 });
 document.addEventListener("keydown", event => {
   if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) { event.preventDefault(); $("search").focus(); }
-  if (event.key === "Escape") { if (lassoMode || state.lasso) { state.lasso = null; setLasso(false); redraw(); } else if (state.selected >= 0) select(-1); }
+  if (event.key === "Escape") { if (document.activeElement === $("search")) { if ($("search").value) { $("search").value = ""; clearTimeout(typing); search(""); } else overlay.focus(); } else if (lassoMode || state.lasso) { state.lasso = null; setLasso(false); redraw(); } else if (state.selected >= 0) select(-1); }
 });
 
 // ---- buttons
 let typing = 0;
-$("search").addEventListener("input", event => { clearTimeout(typing); typing = setTimeout(() => search(event.target.value), N > 20000 ? 200 : 60); });
+$("search").addEventListener("input", event => { clearTimeout(typing); typing = setTimeout(() => { if (state.selected >= 0 && event.target.value) select(-1); search(event.target.value); }, N > 20000 ? 200 : 60); });
 $("search").addEventListener("keydown", event => { if (event.key === "Enter") { clearTimeout(typing); search(event.target.value); $("found-list").querySelector("button")?.click(); } });
 $("take-found").addEventListener("click", () => { for (let i = 0; i < N; i++) if (state.matches && state.matches[i]) state.chosen.add(i); chosenChanged(); });
 $("mode").addEventListener("change", event => setMode(event.target.value));
@@ -315,7 +318,7 @@ $("zoom-out").addEventListener("click", () => zoom(1 / 1.6));
 $("fit").addEventListener("click", fit);
 $("lasso").addEventListener("click", () => setLasso(!lassoMode));
 $("labels").addEventListener("click", () => { state.labels = !state.labels; $("labels").setAttribute("aria-pressed", String(state.labels)); redraw(); });
-$("theme").addEventListener("click", () => setTheme(state.theme === "dark" ? "light" : "dark"));
+$("theme").addEventListener("click", () => { setTheme(state.theme === "dark" ? "light" : "dark"); try { localStorage.setItem(THEME, state.theme); } catch { /* some viewers forbid it */ } });
 $("play").addEventListener("click", () => play(state.selected));
 $("choose").addEventListener("click", () => toggleChosen(state.selected));
 $("unselect").addEventListener("click", () => { select(-1); overlay.focus(); });
@@ -327,8 +330,12 @@ $("link").addEventListener("click", async () => {
   try { await navigator.clipboard.writeText(address); say("Link copied."); } catch { history.replaceState(null, "", fragment()); say("The link is in the address bar."); }
 });
 function setTheme(theme) { state.theme = theme; document.documentElement.dataset.theme = theme; showLegend(); paint(); }
-const dark = matchMedia("(prefers-color-scheme: dark)");
-dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
+const THEME = "voisin-theme", dark = matchMedia("(prefers-color-scheme: dark)");
+function wantedTheme() {
+  try { const kept = localStorage.getItem(THEME); if (kept === "dark" || kept === "light") return kept; } catch { /* as the system has it */ }
+  return dark.matches ? "dark" : "light";
+}
+dark.addEventListener("change", () => setTheme(wantedTheme()));
 addEventListener("resize", () => { const share = view.scale / fitScale(); resize(); view.scale = share * fitScale(); redraw(); });
 addEventListener("hashchange", recall);
 
@@ -336,7 +343,7 @@ addEventListener("hashchange", recall);
 for (const key of usable) { const option = element("option", MODES[key].label); option.value = key; $("mode").append(option); }
 resize();
 view.scale = fitScale();
-state.theme = dark.matches ? "dark" : "light";
+state.theme = wantedTheme();
 document.documentElement.dataset.theme = state.theme;
 setMode(FIRST_MODE);
 recall();

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Figures of tempo, key and loudness: scripts/descriptor_figures.py FOLDER [--voisin PROGRAM] [--clips N] [--all]
+
+Renders grooves whose tempo and key are known (scripts/make_grooves.py) into FOLDER, lets `voisin add` measure them and prints
+how often it is right. Only every second style of MMA's library, by name, is rendered: the others served for choosing the
+method. --all renders those too. The loudness of all that is in FOLDER is compared with ffmpeg's ebur128.
+
+Tempo: within 4 % of the true one; "octave": or of half or twice of it. Key: the very same, and MIREX's score (a fifth away
+0.5, the relative key 0.3, the same tonic 0.2). "Chords": the key that the same profiles give to the notes of the chords
+themselves. The progressions are random, so this says how well their key can be told at all.
+
+Needs Python's standard library and what make_grooves.py needs; without ffmpeg the loudness is left out.
+"""
+
+import argparse
+import pathlib
+import random
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+
+import make_grooves
+
+PROFILES = [
+    [0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400],
+    [0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330],
+]
+CHORDS = {"m": (0, 3, 7), "m7": (0, 3, 7, 10), "m9": (0, 3, 7, 10, 14), "": (0, 4, 7), "7": (0, 4, 7, 10),
+          "M7": (0, 4, 7, 11), "6": (0, 4, 7, 9), "sus4": (0, 5, 7)}
+
+
+def truth(style, groove, number, seed):
+    """Tempo, key (0 to 11 from C major, 12 to 23 from C minor) and text of a clip, as make_grooves drew them."""
+    text = make_grooves.script(groove, random.Random(f"{seed} {style} {number}"))
+    again = random.Random(f"{seed} {style} {number}")
+    key, scale = again.randrange(12), again.choice([make_grooves.MAJOR, make_grooves.MAJOR, make_grooves.MINOR])
+    return int(re.search(r"^Tempo (\d+)$", text, re.M)[1]), key + 12 * (scale is make_grooves.MINOR), text
+
+
+def key_of_chords(text):
+    chroma = [0.0] * 12
+    for root, kind in re.findall(r"^\d+ ([A-G]b?)(\S*)$", text, re.M):
+        for step in (0, *CHORDS[kind]):
+            chroma[(make_grooves.NOTES.index(root) + step) % 12] += 1
+
+    def fit(key):
+        profile = [PROFILES[key // 12][(pitch - key) % 12] for pitch in range(12)]
+        a, b = ([x - sum(values) / 12 for x in values] for values in (chroma, profile))
+        norm = (sum(x * x for x in a) * sum(x * x for x in b)) ** 0.5
+        return sum(x * y for x, y in zip(a, b)) / norm if norm else 0.0
+
+    return max(range(24), key=fit)
+
+
+def mirex(found, true):
+    if found is None:
+        return 0.0
+    if found == true:
+        return 1.0
+    same_mode = found // 12 == true // 12
+    if same_mode and (found - true) % 12 in (5, 7):
+        return 0.5
+    relative = (true + 9) % 12 if true < 12 else (true + 3) % 12
+    if not same_mode and found % 12 == relative:
+        return 0.3
+    return 0.2 if found % 12 == true % 12 else 0.0
+
+
+def measured(program, folder, depth):
+    """Tempo, key, loudness and whether it is exact, by path."""
+    with tempfile.TemporaryDirectory() as library:
+        subprocess.run([program, "--quiet", "--library", library, "add", folder, "--descriptors", depth], check=True)
+        database = sqlite3.connect(f"file:{library}/voisin.db?mode=ro", uri=True)
+        rows = database.execute("SELECT f.path, d.tempo, d.key, d.loudness, d.loudness_is_exact FROM files f "
+                                "JOIN descriptors d ON d.track = f.track").fetchall()
+        database.close()
+    return {pathlib.Path(path.decode()): row for path, *row in rows}
+
+
+def ebur128(path):
+    """ffmpeg's integrated loudness, LUFS; None for silence."""
+    command = ["ffmpeg", "-nostats", "-i", path, "-filter_complex", "ebur128=framelog=verbose", "-f", "null", "-"]
+    log = subprocess.run(command, capture_output=True, text=True, errors="replace").stderr
+    found = re.search(r"Integrated loudness:\s+I:\s+(-?[\d.]+) LUFS", log)
+    return float(found[1]) if found and float(found[1]) > -70 else None
+
+
+def loudness_figures(program, folder):
+    for depth in ("full", "fast"):
+        errors = []
+        for path, (_, _, loudness, exact) in measured(program, folder, depth).items():
+            expected = ebur128(path)
+            if expected is not None and loudness is not None and (depth == "full" or not exact):
+                errors.append(abs(loudness - expected))
+        if errors:
+            errors.sort()
+            within = 0.1 if depth == "full" else 1.0
+            share = sum(error <= within + 0.05 for error in errors) / len(errors)
+            print(f"loudness, {depth}: {len(errors)} files, {100 * share:.1f} % within {within} LU of ffmpeg's "
+                  f"(which rounds to 0.1), median {errors[len(errors) // 2]:.2f}, worst {errors[-1]:.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--voisin", default="target/release/voisin")
+    parser.add_argument("--clips", type=int, default=2, help="clips per style (2)")
+    parser.add_argument("--seed", default="d1")
+    parser.add_argument("--all", action="store_true", help="the styles that served for choosing as well")
+    parser.add_argument("--loudness-only", action="store_true", help="compare the loudness of what is in FOLDER")
+    parser.add_argument("--library", type=pathlib.Path, default=pathlib.Path("/usr/share/mma/lib/stdlib"))
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    if not options.loudness_only:
+        fonts = sorted({p.resolve() for p in pathlib.Path("/usr/share/sounds/sf2").glob("*.sf2")})
+        styles = make_grooves.grooves(options.library)
+        names = sorted(styles)[0 if options.all else 1 :: 1 if options.all else 2]
+        true = {}
+        for style in names:
+            for number in range(options.clips):
+                groove = styles[style][number % len(styles[style])]
+                failure = make_grooves.render(folder, style, groove, number, options.seed, fonts)
+                if failure:
+                    print(failure, file=sys.stderr)
+                    continue
+                path = folder / style / f"{style}-{number:03}.ogg"
+                true[path] = truth(style, groove, number, options.seed)
+        found = measured(options.voisin, folder, "fast")
+        counts = dict.fromkeys(["tempo", "octave", "key", "MIREX", "chords"], 0.0)
+        for path, (tempo, key, text) in true.items():
+            bpm, heard, *_ = found.get(path, (None, None))
+            near = [bpm is not None and abs(bpm / (tempo * times) - 1) <= 0.04 for times in (1, 2, 0.5)]
+            counts["tempo"] += near[0]
+            counts["octave"] += any(near)
+            counts["key"] += heard == key
+            counts["MIREX"] += mirex(heard, key)
+            counts["chords"] += key_of_chords(text) == key
+        shares = ", ".join(f"{name} {100 * count / len(true):.1f} %" for name, count in counts.items())
+        print(f"{len(true)} clips of {len(names)} styles: {shares}")
+    if shutil.which("ffmpeg"):
+        loudness_figures(options.voisin, folder)
+    else:
+        print("ffmpeg is not here: no figures of loudness")
+
+
+if __name__ == "__main__":
+    main()

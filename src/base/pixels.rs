@@ -1,0 +1,35 @@
+//! Pictures that are drawn larger than they are wanted, so that letters stand where they belong and not on whole pixels.
+
+/// How many times larger, each way.
+pub(crate) const FINE: u32 = 3;
+
+/// Means of the fields of [`FINE`] by [`FINE`] pixels of a picture.
+///
+/// - `fine`: red, green, blue of each pixel, row after row, `FINE · width` by `FINE · height`
+pub(crate) fn shrink(fine: &[u8], width: u32, height: u32) -> Vec<u8> {
+    let (width, height, n) = (width as usize, height as usize, FINE as usize);
+    let mut out = Vec::with_capacity(3 * width * height);
+    for y in 0..height {
+        for x in 0..width {
+            for channel in 0..3 {
+                let at = |dx: usize, dy: usize| 3 * ((y * n + dy) * n * width + x * n + dx) + channel;
+                let sum: usize = (0..n * n).map(|i| usize::from(fine[at(i % n, i / n)])).sum();
+                out.push(((sum + n * n / 2) / (n * n)) as u8);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_become_their_means() {
+        // Two pixels: the left one has one white column of three, the right one is red.
+        let row: Vec<u8> =
+            [[255, 255, 255], [0, 0, 0], [0, 0, 0], [255, 0, 0], [255, 0, 0], [255, 0, 0]].concat();
+        assert_eq!(shrink(&row.repeat(3), 2, 1), [85, 85, 85, 255, 0, 0]);
+    }
+}

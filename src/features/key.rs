@@ -1,0 +1,192 @@
+//! Key: the pitches of a piece of music against profiles of the 24 major and minor keys.
+//!
+//! Spectral peaks between 55 and 1500 Hz are brought into tune with the piece itself and folded into 12 pitch classes; each also
+//! counts, ever less, for the notes whose overtone it may be (after Gómez 2006). Every frame counts the same, however loud. The
+//! profiles are Temperley's, from the Kostka and Payne corpus (*Music and Probability*, 2007): how often a pitch class occurs in
+//! a stretch of music in a key.
+
+use super::spectra::Spectra;
+use crate::base::key::MusicalKey;
+
+/// Seconds of sound in a frame: neighbouring notes are apart from 110 Hz upwards.
+const FRAME_SECONDS: f64 = 0.512;
+const LOWEST_HZ: f64 = 55.0;
+const HIGHEST_HZ: f64 = 1500.0;
+/// Peaks below this share of the frame's highest are noise.
+const LEAST: f32 = 0.03;
+/// Overtones that a peak may be, itself the first, and what each counts relative to the one before.
+const OVERTONES: usize = 4;
+const DECAY: f64 = 0.6;
+
+const MAJOR: [f64; 12] = [0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400];
+const MINOR: [f64; 12] = [0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330];
+
+/// Steps of a semitone that pitches are told apart by.
+const CENTS: usize = 100;
+
+/// Hears pieces of a track, and tells their key.
+pub struct KeyFinder {
+    rate: f64,
+    spectra: Spectra,
+    /// How much of each pitch there is within the octave, from C upwards in cents; each frame adds 1.
+    pitches: Vec<f64>,
+}
+
+impl KeyFinder {
+    /// - `rate`: Hz of all that is heard
+    pub fn new(rate: u32) -> Self {
+        let rate = f64::from(rate);
+        let spectra = Spectra::new((rate * FRAME_SECONDS / 2.0).round() as usize * 2);
+        Self { rate, spectra, pitches: vec![0.0; 12 * CENTS] }
+    }
+
+    /// Hears an unbroken stretch of mono samples, frame beside frame.
+    pub fn hear(&mut self, samples: &[f32]) {
+        let size = self.spectra.size();
+        for start in (0..(samples.len() + 1).saturating_sub(size)).step_by(size) {
+            let amplitudes = self.spectra.of(&samples[start..]);
+            let peaks = peaks(amplitudes, self.rate / size as f64);
+            let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
+            for (pitch, height) in peaks {
+                let cents = (pitch * CENTS as f64).rem_euclid(self.pitches.len() as f64) as usize;
+                self.pitches[cents % (12 * CENTS)] += height / total;
+            }
+        }
+    }
+
+    /// The key that fits best; `None` where no note was heard.
+    pub fn key(&self) -> Option<MusicalKey> {
+        let chroma = self.chroma()?;
+        let fit = |key: MusicalKey| {
+            let profile = if key.is_minor() { &MINOR } else { &MAJOR };
+            let turned: Vec<f64> =
+                (0..12).map(|pitch| profile[(pitch + 12 - usize::from(key.tonic())) % 12]).collect();
+            correlation(&chroma, &turned)
+        };
+        MusicalKey::all().max_by(|&a, &b| fit(a).total_cmp(&fit(b)))
+    }
+
+    /// How much of each pitch class there is, from C upwards.
+    fn chroma(&self) -> Option<[f64; 12]> {
+        let heard = || {
+            let middle = |cents: usize| (cents as f64 + 0.5) / CENTS as f64;
+            self.pitches
+                .iter()
+                .enumerate()
+                .filter(|(_, weight)| **weight > 0.0)
+                .map(move |(c, &w)| (middle(c), w))
+        };
+        // How far the piece is out of tune, semitones: the mean direction of all peaks about their nearest note.
+        let (mut x, mut y) = (0.0, 0.0);
+        for (pitch, weight) in heard() {
+            let angle = std::f64::consts::TAU * pitch;
+            (x, y) = (x + weight * angle.cos(), y + weight * angle.sin());
+        }
+        let tuning = y.atan2(x) / std::f64::consts::TAU;
+        let mut chroma = [0.0; 12];
+        for (pitch, mut weight) in heard() {
+            for overtone in 1..=OVERTONES {
+                let note = pitch - tuning - 12.0 * (overtone as f64).log2();
+                let nearness = (std::f64::consts::PI * (note - note.round())).cos().powi(2);
+                chroma[note.round().rem_euclid(12.0) as usize % 12] += weight * nearness;
+                weight *= DECAY;
+            }
+        }
+        (chroma.iter().sum::<f64>() > 0.0).then_some(chroma)
+    }
+}
+
+/// Local maxima of a spectrum, as pitches (semitones above a C) with their heights.
+fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
+    let from = ((LOWEST_HZ / bin_hz) as usize).max(1);
+    let to = ((HIGHEST_HZ / bin_hz) as usize).min(amplitudes.len().saturating_sub(1));
+    let Some(range) = amplitudes.get(from..to) else { return Vec::new() };
+    let highest = range.iter().fold(0.0f32, |highest, &a| highest.max(a));
+    // Below -100 dB relative to a full-scale tone there is nothing to hear.
+    if highest < 1e-5 * amplitudes.len() as f32 / 2.0 {
+        return Vec::new();
+    }
+    let mut peaks = Vec::new();
+    for bin in from..to {
+        let (before, here, after) = (amplitudes[bin - 1], amplitudes[bin], amplitudes[bin + 1]);
+        if here <= before || here < after || here < LEAST * highest {
+            continue;
+        }
+        // The top of a parabola through the three logarithms.
+        let [a, b, c] = [before, here, after].map(|value| f64::from(value.max(1e-12)).ln());
+        let curve = a - 2.0 * b + c;
+        let shift = if curve < 0.0 { 0.5 * (a - c) / curve } else { 0.0 };
+        let hz = (bin as f64 + shift) * bin_hz;
+        peaks.push((12.0 * (hz / 440.0).log2() + 9.0, f64::from(here)));
+    }
+    peaks
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (&x, &y) in a.iter().zip(b) {
+        let (x, y) = (x - mean_a, y - mean_b);
+        (ab, aa, bb) = (ab + x * y, aa + x * x, bb + y * y);
+    }
+    ab / (aa * bb).sqrt().max(1e-12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Chords of notes (semitones above middle C), two seconds each, with overtones, `cents` out of tune.
+    fn chords(chords: &[&[i32]], cents: f64, rate: u32) -> Vec<f32> {
+        let chord = |notes: &[i32]| -> Vec<f32> {
+            (0..2 * rate)
+                .map(|i| {
+                    let t = f64::from(i) / f64::from(rate);
+                    let note = |&note: &i32| {
+                        let hz = 261.626 * 2f64.powf((f64::from(note) + cents / 100.0) / 12.0);
+                        (1..6)
+                            .map(|h| (std::f64::consts::TAU * hz * f64::from(h) * t).sin() / f64::from(h))
+                            .sum::<f64>()
+                    };
+                    (0.1 * notes.iter().map(note).sum::<f64>()) as f32
+                })
+                .collect()
+        };
+        chords.iter().flat_map(|notes| chord(notes)).collect()
+    }
+
+    fn key_of(samples: &[f32], rate: u32) -> Option<&'static str> {
+        let mut finder = KeyFinder::new(rate);
+        finder.hear(samples);
+        finder.key().map(MusicalKey::name)
+    }
+
+    #[test]
+    fn a_cadence_tells_its_key_in_any_tuning() {
+        let up = |chord: &[i32], by: i32| chord.iter().map(|note| note + by).collect::<Vec<_>>();
+        let major: [&[i32]; 5] = [&[0, 4, 7], &[-7, 5, 9], &[-5, 2, 11], &[-3, 0, 4], &[0, 4, 7]];
+        let minor: [&[i32]; 5] = [&[0, 3, 7], &[-7, 5, 8], &[-5, 2, 11], &[-4, 0, 3], &[0, 3, 7]];
+        for (by, cents, names) in [
+            (0, 0.0, ["C", "Cm"]),
+            (4, 35.0, ["E", "Em"]),
+            (-3, -40.0, ["A", "Am"]),
+            (6, 20.0, ["F#", "F#m"]),
+        ] {
+            for (progression, name) in [&major, &minor].into_iter().zip(names) {
+                let moved: Vec<Vec<i32>> = progression.iter().map(|chord| up(chord, by)).collect();
+                let moved: Vec<&[i32]> = moved.iter().map(Vec::as_slice).collect();
+                for rate in [16_000, 48_000] {
+                    assert_eq!(key_of(&chords(&moved, cents, rate), rate), Some(name), "{by} {cents} {rate}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn silence_has_no_key() {
+        assert_eq!(key_of(&vec![0.0; 64_000], 16_000), None);
+        assert_eq!(key_of(&vec![f32::NAN; 64_000], 16_000), None);
+        assert_eq!(key_of(&[0.5; 100], 16_000), None, "less than a frame");
+    }
+}
