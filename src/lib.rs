@@ -80,6 +80,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `cli` | the program `voisin` |
+//! | `serve` | `voisin serve`, the HTTP server; not in the default |
 //! | `train` | training of encoders |
 //! | `import` | weights of other programs (Keras, TensorFlow, ONNX, torch) |
 //! | `trace` | a span for each layer of a network, and `--trace` |
@@ -96,6 +97,8 @@
     reason = "the rooms behind the door have pages of their own: cargo doc --document-private-items"
 )]
 
+#[cfg(feature = "cli")]
+mod answers;
 mod audio;
 mod base;
 #[cfg(feature = "cli")]
@@ -113,6 +116,8 @@ mod index;
 mod kernels;
 mod library;
 mod metrics;
+#[cfg(feature = "serve")]
+mod serve;
 mod track;
 #[cfg(feature = "train")]
 mod train;

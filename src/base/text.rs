@@ -87,6 +87,29 @@ pub(crate) fn clean(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// `1 track`, `2 tracks`, `12 345 tracks`.
+pub(crate) fn count(n: u64, noun: &str) -> String {
+    count_with(n, noun, &format!("{noun}s"))
+}
+
+/// As [`count`], of a noun with a plural of its own: `1 copy`, `2 copies`.
+pub(crate) fn count_with(n: u64, one: &str, several: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { several })
+}
+
+/// A number with thin groups of three digits.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// An error with its causes, each once: `PATH: permission denied`.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -193,6 +193,48 @@ impl Context {
         })
     }
 
+    /// Makes a library's model ready as [`embedder`](Self::embedder) does, on any thread.
+    #[cfg(feature = "serve")]
+    pub(crate) fn model_loader(
+        &self,
+    ) -> impl Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync + 'static {
+        let global = Global {
+            threads: None,
+            #[cfg(feature = "trace")]
+            trace: None,
+            ..self.global.clone()
+        };
+        move |library| {
+            let context = Self::new(global.clone())
+                .map_err(|error| EngineError::Model { reason: format!("{error:#}") })?;
+            context.lazy_embedder(Some(library))
+        }
+    }
+
+    /// The global options, for another process of this program.
+    #[cfg(feature = "serve")]
+    pub(crate) fn as_arguments(&self) -> Vec<std::ffi::OsString> {
+        let mut arguments: Vec<std::ffi::OsString> = vec!["--library".into(), self.library_dir().into()];
+        let global = &self.global;
+        let given = [
+            ("--model", global.model.clone()),
+            ("--device", global.device.map(|device| device.to_string())),
+            ("--threads", global.threads.map(|threads| threads.to_string())),
+            ("--dtype", Some(global.dtype.to_string())),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                arguments.extend([name.into(), value.into()]);
+            }
+        }
+        arguments
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.global.verbose
+    }
+
     pub(crate) fn model_option(&self) -> Option<&str> {
         self.settings.model.value.as_deref()
     }
@@ -207,13 +249,18 @@ impl Context {
 
     /// A flag that Ctrl-C raises. A second Ctrl-C ends the program at once; nothing stored is lost either way.
     pub(crate) fn stop_on_ctrl_c(&self) -> anyhow::Result<Arc<AtomicBool>> {
+        self.stop_saying("stopping: the tracks in hand are finished first (Ctrl-C again to stop at once)")
+    }
+
+    /// As [`stop_on_ctrl_c`](Self::stop_on_ctrl_c), with other words.
+    pub(crate) fn stop_saying(&self, text: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
         let stop = Arc::clone(&self.stop);
         let console = self.console;
         ctrlc::set_handler(move || {
             if stop.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
-            console.note("stopping: the tracks in hand are finished first (Ctrl-C again to stop at once)");
+            console.note(text);
         })
         .context("cannot listen for Ctrl-C")?;
         Ok(Arc::clone(&self.stop))

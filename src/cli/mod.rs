@@ -7,7 +7,6 @@ mod add_files;
 mod args;
 mod context;
 mod gone;
-mod graph;
 mod killers;
 mod render;
 mod seeds;
@@ -130,6 +129,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Artists(args) => verbs::artists::run(&context, &args),
         Command::Duplicates(args) => verbs::duplicates::run(&context, &args),
         Command::Outliers(args) => verbs::outliers::run(&context, &args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => verbs::serve::run(&context, args),
         Command::Embed(args) => verbs::embed::run(&context, &args),
         Command::Status(args) => verbs::status::run(&context, &args),
         Command::Failed(args) => verbs::failed::run(&context, &args),
@@ -150,7 +151,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     }
 }
 
-#[cfg(test)]
+// The reference speaks of the default features.
+#[cfg(all(test, feature = "train", feature = "import", not(feature = "trace"), not(feature = "serve")))]
 mod tests {
     use std::path::Path;
 
@@ -159,7 +161,6 @@ mod tests {
     /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --lib cli` writes it anew, and so does
     /// `voisin man --markdown`.
     #[test]
-    #[cfg(all(feature = "train", feature = "import", not(feature = "trace")))]
     fn the_reference_is_what_help_says() {
         let page = reference();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");

@@ -106,6 +106,8 @@ type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 pub struct Engine {
     library: Library,
     index: Option<VectorIndex>,
+    /// What the index in memory is made of; meaningless without one.
+    stamp: IndexStamp,
     listener: Option<IndexListener>,
 }
 
@@ -117,7 +119,8 @@ impl Engine {
 
     /// An engine on an open library.
     pub fn from_library(library: Library) -> Self {
-        Self { library, index: None, listener: None }
+        let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
+        Self { library, index: None, stamp, listener: None }
     }
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
@@ -174,7 +177,8 @@ impl Engine {
     fn build_index(&mut self, refresh: IndexRefresh, stamp: IndexStamp) -> Result<IndexRefresh, EngineError> {
         let vectors = self.library.vectors()?;
         let index = VectorIndex::build(&vectors.ids, vectors.values.view(), &IndexOptions::default())?;
-        self.keep(&index, &IndexStamp { generation: vectors.generation, ..stamp });
+        self.stamp = IndexStamp { generation: vectors.generation, ..stamp };
+        self.keep(&index, &self.stamp);
         self.index = Some(index);
         self.tell(&IndexNews::Ready(&refresh));
         Ok(refresh)
@@ -213,8 +217,9 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
+        self.stamp = IndexStamp { generation, ..expected };
         if refresh != IndexRefresh::Loaded {
-            self.keep(&index, &IndexStamp { generation, ..expected });
+            self.keep(&index, &self.stamp);
         }
         self.index = Some(index);
         self.tell(&IndexNews::Ready(&refresh));
@@ -229,10 +234,24 @@ impl Engine {
         let (mut index, generation) = VectorIndex::load_any_generation(path, expected)?;
         // One state of the library, whatever other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
-        let Some(changes) = self.library.changes_since(generation)? else {
+        let Some((now, added, removed)) = self.catch_up(&mut index, generation)? else {
             let (expected, actual) = (self.library.generation()?, generation);
             return Err(IndexError::Stale { path: path.to_owned(), expected, actual }.into());
         };
+        self.check_origin(path, &index, generation)?;
+        let refresh =
+            if now == generation { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed } };
+        Ok((index, now, refresh))
+    }
+
+    /// Puts into an index what changed in the library since `generation`: the generation that it has now, and how many
+    /// tracks were put in and taken out. `None` where the library cannot tell what changed.
+    fn catch_up(
+        &self,
+        index: &mut VectorIndex,
+        generation: u64,
+    ) -> Result<Option<(u64, usize, usize)>, EngineError> {
+        let Some(changes) = self.library.changes_since(generation)? else { return Ok(None) };
         let mut removed = 0;
         for &track in &changes.removed {
             removed += usize::from(index.remove(track));
@@ -245,13 +264,38 @@ impl Engine {
                 added += 1;
             }
         }
-        self.check_origin(path, &index, generation)?;
-        let refresh = if changes.generation == generation {
-            IndexRefresh::Loaded
-        } else {
-            IndexRefresh::Updated { added, removed }
-        };
-        Ok((index, changes.generation, refresh))
+        Ok(Some((changes.generation, added, removed)))
+    }
+
+    /// Brings the index in memory up to date with the library, for a process that answers for long: the first time it is
+    /// loaded, afterwards only what changed is put in. Nothing is written. Returns the generation that searches see.
+    ///
+    /// # Errors
+    /// [`EngineError::Index`] where there is no index that can be used, and it has to be built
+    /// ([`refresh_index`](Self::refresh_index)), which takes long in a large library.
+    pub(crate) fn follow(&mut self) -> Result<u64, EngineError> {
+        let model = self.model()?;
+        if let Some(mut index) = self.index.take()
+            && self.stamp.model_fingerprint == model.fingerprint
+        {
+            let snapshot = self.library.snapshot()?;
+            let caught_up = self.catch_up(&mut index, self.stamp.generation);
+            drop(snapshot);
+            // When much has changed, a run that adds has built the index anew on disk, or is about to.
+            if let Some((generation, added, removed)) = caught_up?
+                && (added + removed == 0 || !index.needs_rebuild())
+            {
+                self.index = Some(index);
+                self.stamp.generation = generation;
+                return Ok(generation);
+            }
+        }
+        let expected =
+            IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
+        let (index, generation, _) = self.load_and_catch_up(&self.index_path(), &expected)?;
+        self.index = Some(index);
+        self.stamp = IndexStamp { generation, ..expected };
+        Ok(generation)
     }
 
     /// Whether an index is made of this library's vectors.

@@ -63,7 +63,17 @@ impl Engine {
         to: f64,
         embedder: &Embedder,
     ) -> Result<Passage, EngineError> {
-        let seed = self.seed(text, || Ok(embedder))?;
+        self.passage_of(self.seed(text, || Ok(embedder))?, from, to, embedder)
+    }
+
+    /// As [`passage`](Self::passage), of a seed that is known.
+    pub(crate) fn passage_of(
+        &self,
+        seed: Seed,
+        from: f64,
+        to: f64,
+        embedder: &Embedder,
+    ) -> Result<Passage, EngineError> {
         let window_seconds = embedder.window_seconds();
         let outside = |seconds: f64| {
             EngineError::from(ExploreError::Parameter {

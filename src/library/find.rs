@@ -30,7 +30,14 @@ impl Library {
         if let Some(track) = self.find_by_path(Path::new(text))? {
             return Ok(Resolution::One(track));
         }
-        let Some(text) = text.to_str() else { return Ok(Resolution::Nothing) };
+        match text.to_str() {
+            Some(text) => self.resolve_words(text, limit),
+            None => Ok(Resolution::Nothing),
+        }
+    }
+
+    /// As [`resolve`](Self::resolve), for words alone: the disk is not asked.
+    pub(crate) fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
         let ranked = self.rank(text)?;
         match ranked.as_slice() {
             [] => Ok(Resolution::Nothing),

@@ -111,6 +111,12 @@ impl Library {
             .map(|generation| generation as u64)
     }
 
+    /// Changes whenever another connection, of this process or another, committed something; equal values of one connection
+    /// mean that nothing was.
+    pub(crate) fn data_version(&self) -> Result<i64> {
+        self.pragma("data_version")
+    }
+
     /// Counts, at a cost that does not grow with the library.
     pub fn status(&self) -> Result<Status> {
         let snapshot = self.snapshot()?;

@@ -109,6 +109,21 @@ impl Library {
         self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(&stored)?)
     }
 
+    /// The track of the file under this path as it is stored; the disk is not asked.
+    pub(crate) fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
+        self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(path)?)
+    }
+
+    /// Tracks of which some file has this `MusicBrainz` id, or this ISRC, ascending.
+    pub(crate) fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
+        let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
+            WHERE t.mbid = ?1 COLLATE NOCASE OR t.isrc = ?2 COLLATE NOCASE ORDER BY f.track";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_map((mbid, isrc), |row| row.get(0).map(TrackId))?.collect()
+        });
+        self.sql(found)
+    }
+
     fn lookup(&self, sql: &str, key: &[u8]) -> Result<Option<TrackId>> {
         let found = self
             .connection

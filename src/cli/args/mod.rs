@@ -11,6 +11,8 @@ mod list;
 mod mistakes;
 mod model;
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod sound;
 mod train;
 #[cfg(feature = "train")]
@@ -43,6 +45,8 @@ pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
+#[cfg(feature = "serve")]
+pub(crate) use serve::ServeArgs;
 pub(crate) use sound::{SortKey, SoundFilterArgs};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 #[cfg(feature = "train")]
@@ -177,6 +181,8 @@ pub(crate) enum Command {
     Artists(ArtistsArgs),
     Duplicates(DuplicatesArgs),
     Outliers(OutliersArgs),
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     Embed(EmbedArgs),
     Status(StatusArgs),
     Failed(FailedArgs),

@@ -1,60 +1,17 @@
 //! How answers to "which genre is this?" are shown, for `classify` and `demo`.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
 use super::track::{lossy, print_files};
 use super::{Align, Table, count};
+use crate::answers::genre::AnswerJson;
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
 use crate::engine::{Evidence, Finding, GenreAnswer};
 use crate::explore::TrackMeta;
-use crate::genre::{
-    Agreement, Basis, Confidence, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,
-};
+use crate::genre::{Basis, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes};
 use crate::track::TrackId;
 
 /// Shares below this are not worth a line.
 const SMALLEST_SHARE: f32 = 0.01;
-
-/// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
-#[derive(Serialize)]
-struct AnswerJson<'a> {
-    path: String,
-    /// `first_guess`, `neighbours` or `head`.
-    source: &'static str,
-    /// Null where the answer is unknown.
-    genre: Option<&'a Genre>,
-    /// The likeliest genre, also where the answer is unknown.
-    best: Option<&'a Genre>,
-    probability: f32,
-    /// `novel`, `unsure` or null.
-    unknown: Option<UnknownReason>,
-    /// The likeliest genres where the answer is unknown.
-    kin: Vec<&'a Genre>,
-    novelty: Option<f32>,
-    confidence: Option<Confidence>,
-    agreement: Option<Agreement>,
-    summary: String,
-    probabilities: Option<BTreeMap<&'a str, f32>>,
-    /// Of a first guess: what each genre rests on.
-    basis: Option<BTreeMap<&'a str, Basis>>,
-    head: Option<BTreeMap<&'a str, f32>>,
-    votes: BTreeMap<&'a str, f32>,
-    /// How many labelled tracks voted; `evidence` holds the weightiest.
-    voters: usize,
-    evidence: Vec<EvidenceJson>,
-}
-
-#[derive(Serialize)]
-struct EvidenceJson {
-    path: String,
-    genre: String,
-    similarity: f32,
-    weight: f32,
-    artist: Option<String>,
-}
 
 /// Prints answers.
 ///
@@ -71,7 +28,7 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
             }
             Ok(())
         }
-        ListFormat::Json => render::print_json(&answers.iter().map(json).collect::<Vec<_>>()),
+        ListFormat::Json => render::print_json(&answers.iter().map(AnswerJson::new).collect::<Vec<_>>()),
         ListFormat::Csv => render::print_csv(
             ["path", "genre", "probability", "unknown", "best"],
             answers.iter().map(|answer| {
@@ -217,52 +174,4 @@ fn print_voters(evidence: &[Evidence]) -> anyhow::Result<()> {
 
 fn percent(share: f32) -> String {
     format!("{:.0} %", 100.0 * share)
-}
-
-fn json(answer: &GenreAnswer) -> AnswerJson<'_> {
-    fn map(list: &[GenreShare]) -> BTreeMap<&str, f32> {
-        list.iter().map(|share| (share.genre.name(), share.share)).collect()
-    }
-    let (mut source, mut prediction, mut guess, mut votes) = ("neighbours", None, None, None);
-    match &answer.finding {
-        Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),
-        Finding::Vote { votes: said, .. } => votes = Some(said),
-        Finding::Head { prediction: said, .. } => {
-            (source, prediction, votes) = ("head", Some(said), Some(&said.votes));
-        }
-    }
-    AnswerJson {
-        path: lossy(&answer.path),
-        source,
-        genre: answer.genre(),
-        best: answer.best(),
-        probability: answer.probability(),
-        unknown: answer.unknown(),
-        kin: prediction.filter(|p| p.unknown.is_some()).map(|p| p.kin()).unwrap_or_default(),
-        novelty: prediction.map(|p| p.novelty),
-        confidence: prediction.map(|p| p.confidence),
-        agreement: prediction.map(|p| p.agreement),
-        summary: answer.summary(),
-        probabilities: match (prediction, guess) {
-            (Some(prediction), _) => Some(map(&prediction.probabilities)),
-            (None, guess) => {
-                guess.map(|g| g.shares.iter().map(|s| (s.genre.name(), s.probability)).collect())
-            }
-        },
-        basis: guess.map(|guess| guess.shares.iter().map(|s| (s.genre.name(), s.basis)).collect()),
-        head: prediction.map(|p| map(&p.head)),
-        votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
-        voters: votes.map_or(0, |votes| votes.count),
-        evidence: answer
-            .evidence()
-            .iter()
-            .map(|voter| EvidenceJson {
-                path: lossy(&voter.path),
-                genre: voter.genres.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-                similarity: voter.similarity,
-                weight: voter.weight,
-                artist: voter.artist.clone(),
-            })
-            .collect(),
-    }
 }

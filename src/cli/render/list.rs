@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
+use crate::answers::list::{PageJson, TrackJson};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
 use crate::engine::{GenreAnswer, SimilarTrack, TrackPage, meta};
 use crate::explore::TrackMeta;
@@ -11,79 +12,12 @@ use crate::genre::{Genre, Taxonomy};
 use crate::library::{Descriptors, FileRecord, Track, licence_id};
 use crate::track::TrackId;
 
-/// The documented JSON of `list`.
-#[derive(Serialize)]
-struct PageJson {
-    total: usize,
-    tracks: Vec<TrackJson>,
-}
-
-#[derive(Serialize)]
-struct TrackJson {
-    id: TrackId,
-    path: String,
-    artist: Option<String>,
-    title: Option<String>,
-    album: Option<String>,
-    album_artist: Option<String>,
-    genres: Vec<String>,
-    year: Option<i32>,
-    seconds: f64,
-    codec: String,
-    licence: Option<String>,
-    mbid: Option<String>,
-    isrc: Option<String>,
-    replay_gain: Option<f64>,
-    /// Measured; null where it was not.
-    tempo: Option<f64>,
-    key: Option<&'static str>,
-    camelot: Option<String>,
-    loudness: Option<f64>,
-    loudness_is_exact: Option<bool>,
-    /// Seconds since 1970 UTC.
-    added: i64,
-    files: usize,
-}
-
-impl TrackJson {
-    fn new(track: &Track, measured: Option<&Descriptors>) -> Self {
-        let tags = track.tags.clone();
-        let key = measured.and_then(|measured| measured.key);
-        let loudness = measured.and_then(|measured| measured.loudness);
-        Self {
-            id: track.id,
-            path: lossy(&track.path),
-            artist: tags.artist,
-            title: tags.title,
-            album: tags.album,
-            album_artist: tags.album_artist,
-            genres: tags.genres,
-            year: tags.year,
-            seconds: track.audio.seconds,
-            codec: track.audio.codec.clone(),
-            licence: tags.licence.as_deref().map(licence_id),
-            mbid: tags.mbid,
-            isrc: tags.isrc,
-            replay_gain: tags.replay_gain,
-            tempo: measured.and_then(|measured| measured.tempo),
-            key: key.map(crate::library::MusicalKey::name),
-            camelot: key.map(crate::library::MusicalKey::camelot),
-            loudness,
-            loudness_is_exact: loudness.and(measured).map(|measured| measured.loudness_is_exact),
-            added: track.added_at,
-            files: track.files.len(),
-        }
-    }
-}
-
 /// Prints a page of tracks, in the form that was asked for.
 pub(crate) fn print_page(page: &TrackPage, output: &ListOutput) -> anyhow::Result<()> {
     let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id));
     match output.format {
         ListFormat::Table => print_table(page),
-        ListFormat::Json => {
-            super::print_json(&PageJson { total: page.total, tracks: page.tracks.iter().map(json).collect() })
-        }
+        ListFormat::Json => super::print_json(&PageJson::new(page)),
         ListFormat::Csv => super::print_csv(
             [
                 "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence", "mbid",

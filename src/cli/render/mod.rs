@@ -13,6 +13,7 @@ mod table;
 pub(crate) mod track;
 
 use crate::base::text::with_causes;
+pub(crate) use crate::base::text::{count, count_with, grouped};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -222,29 +223,6 @@ pub(crate) fn clock(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
-/// `1 track`, `2 tracks`, `12 345 tracks`.
-pub(crate) fn count(n: u64, noun: &str) -> String {
-    count_with(n, noun, &format!("{noun}s"))
-}
-
-/// As [`count`], of a noun with a plural of its own: `1 copy`, `2 copies`.
-pub(crate) fn count_with(n: u64, one: &str, several: &str) -> String {
-    format!("{} {}", grouped(n), if n == 1 { one } else { several })
-}
-
-/// A number with thin groups of three digits.
-pub(crate) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// How long ago a time in seconds since 1970 UTC is: `today`, `3 days ago`.

@@ -1,40 +1,12 @@
 //! The answer of `similar`, as the demo shows it too.
 
-use serde::Serialize;
-
 use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
+use crate::answers::similar::SimilarJson;
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::{Seed, SimilarTrack, meta};
 use crate::explore::TrackMeta;
 use crate::genre::{Genre, Taxonomy};
-use crate::track::TrackId;
-
-/// The documented JSON of `similar`.
-#[derive(Serialize)]
-struct SimilarJson {
-    seeds: Vec<SeedJson>,
-    neighbours: Vec<NeighbourJson>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct SeedJson {
-    pub(crate) id: Option<TrackId>,
-    pub(crate) path: String,
-}
-
-#[derive(Serialize)]
-struct NeighbourJson {
-    rank: usize,
-    id: TrackId,
-    path: String,
-    similarity: f32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    similarity_to_unlike: Option<f32>,
-    artist: Option<String>,
-    title: Option<String>,
-    genres: Vec<String>,
-}
 
 fn names(genres: &[Genre]) -> Vec<String> {
     genres.iter().map(ToString::to_string).collect()
@@ -83,23 +55,7 @@ pub(crate) fn print_neighbours(
             }
             table.print()
         }
-        ListFormat::Json => super::print_json(&SimilarJson {
-            seeds: seeds.iter().map(|seed| SeedJson { id: seed.track, path: lossy(&seed.path) }).collect(),
-            neighbours: neighbours
-                .iter()
-                .enumerate()
-                .map(|(i, SimilarTrack { track, genres, similarity, unlike })| NeighbourJson {
-                    rank: i + 1,
-                    id: track.id,
-                    path: lossy(&track.path),
-                    similarity: *similarity,
-                    similarity_to_unlike: *unlike,
-                    artist: track.tags.artist.clone(),
-                    title: track.tags.title.clone(),
-                    genres: names(genres),
-                })
-                .collect(),
-        }),
+        ListFormat::Json => super::print_json(&SimilarJson::new(seeds, neighbours)),
         ListFormat::Csv if unlike => super::print_csv(
             ["rank", "id", "path", "similarity", "similarity_to_unlike", "artist", "title", "genres"],
             neighbours.iter().enumerate().map(|(i, SimilarTrack { track, genres, similarity, unlike })| {

@@ -1,15 +1,13 @@
 //! Tracks as text: their titles, their paths, lists of them.
 
-use std::path::Path;
-
-use serde::Serialize;
-
 use super::{Align, Table, clock};
+pub(crate) use crate::answers::lossy;
+pub(crate) use crate::answers::track::{ListedJson, TrackRef, title};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::Collection;
 use crate::explore::TrackMeta;
 use crate::explore::playlist::{self, Format, PathStyle};
-use crate::library::{Track, stored_path};
+use crate::library::stored_path;
 use crate::track::TrackId;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
@@ -31,15 +29,6 @@ pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutpu
         ListFormat::Table | ListFormat::Json | ListFormat::Csv | ListFormat::M3u8 => Format::M3u8,
     };
     super::print(playlist::write(tracks, title, format, &style)?)
-}
-
-/// The title, or the file's name without its extension.
-pub(crate) fn title(track: &Track) -> String {
-    track.tags.title.clone().unwrap_or_else(|| lossy(Path::new(track.path.file_stem().unwrap_or_default())))
-}
-
-pub(crate) fn lossy(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 /// Prints tracks, in the form that was asked for.
@@ -66,20 +55,7 @@ pub(crate) fn print_list(tracks: &[&TrackMeta], title: &str, output: &ListOutput
             }
             table.print()
         }
-        ListFormat::Json => {
-            let listed = tracks.iter().enumerate().map(|(i, track)| ListedJson {
-                rank: i + 1,
-                id: track.library_id(),
-                path: &track.path,
-                artist: track.artist.as_deref(),
-                title: track.display_title(),
-                album: track.album.as_deref(),
-                genres: &track.genres,
-                year: track.year,
-                seconds: track.seconds,
-            });
-            super::print_json(&listed.collect::<Vec<_>>())
-        }
+        ListFormat::Json => super::print_json(&ListedJson::list(tracks).collect::<Vec<_>>()),
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "artist", "title", "album", "genres", "seconds"],
             tracks.iter().enumerate().map(|(i, track)| {
@@ -99,47 +75,6 @@ pub(crate) fn print_list(tracks: &[&TrackMeta], title: &str, output: &ListOutput
             print_files(tracks, title, output)
         }
     }
-}
-
-/// A track in JSON answers that are about something else.
-#[derive(Serialize)]
-pub(crate) struct TrackRef {
-    id: TrackId,
-    path: String,
-    artist: Option<String>,
-    title: String,
-}
-
-impl TrackRef {
-    pub(crate) fn of_meta(track: &TrackMeta) -> Self {
-        let title = track.display_title().to_owned();
-        Self { id: track.id, path: track.path.clone(), artist: track.artist.clone(), title }
-    }
-
-    pub(crate) fn of_track(track: &Track) -> Self {
-        let artist = track.main_artist().map(str::to_owned);
-        Self { id: track.id, path: lossy(&track.path), artist, title: title(track) }
-    }
-
-    /// A track of a collection.
-    pub(crate) fn of(collection: &Collection, track: TrackId) -> Option<Self> {
-        collection.row(track).map(|row| Self::of_meta(&collection.meta[row]))
-    }
-}
-
-/// The documented JSON of `playlist`: a list of these.
-#[derive(Serialize)]
-struct ListedJson<'a> {
-    rank: usize,
-    /// Null where it is not in the library.
-    id: Option<TrackId>,
-    path: &'a str,
-    artist: Option<&'a str>,
-    title: &'a str,
-    album: Option<&'a str>,
-    genres: &'a [String],
-    year: Option<i32>,
-    seconds: f64,
 }
 
 /// A track as one line: who, and what.

@@ -2,68 +2,16 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
-
+use crate::answers::clusters::ClustersJson;
+use crate::answers::graph::{clustered, neighbour_graph};
 use crate::cli::Ending;
 use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::graph::{clustered, neighbour_graph};
-use crate::cli::render::track::{TrackRef, display};
+use crate::cli::render::track::display;
 use crate::cli::render::{self, count};
 use crate::cli::sound::with_compatible_keys;
 use crate::engine::Collection;
-use crate::explore::clusters::{Change, ClusterOptions, Clustering, NearCluster, Share};
-use crate::track::TrackId;
-
-/// The documented JSON of `clusters`.
-#[derive(Serialize)]
-struct ClustersJson<'a> {
-    clusters: Vec<ClusterJson<'a>>,
-    noise: Vec<TrackRef>,
-    modularity: f64,
-    resolution: f64,
-    changes: &'a [Change],
-}
-
-#[derive(Serialize)]
-struct ClusterJson<'a> {
-    id: u32,
-    name: &'a str,
-    tracks: usize,
-    cohesion: f32,
-    medoid: Option<TrackRef>,
-    members: Vec<TrackRef>,
-    genres: &'a [Share],
-    tags: &'a [Share],
-    artists: &'a [Share],
-    nearest: &'a [NearCluster],
-}
-
-impl<'a> ClustersJson<'a> {
-    fn new(collection: &Collection, found: &'a Clustering) -> Self {
-        let tracks =
-            |ids: &[TrackId]| ids.iter().filter_map(|&id| TrackRef::of(collection, id)).collect::<Vec<_>>();
-        let clusters = found.clusters.iter().map(|cluster| ClusterJson {
-            id: cluster.id,
-            name: &cluster.name,
-            tracks: cluster.members.len(),
-            cohesion: cluster.cohesion,
-            medoid: TrackRef::of(collection, cluster.medoid),
-            members: tracks(&cluster.members),
-            genres: &cluster.genres,
-            tags: &cluster.tags,
-            artists: &cluster.artists,
-            nearest: &cluster.nearest,
-        });
-        Self {
-            clusters: clusters.collect(),
-            noise: tracks(&found.noise),
-            modularity: found.modularity,
-            resolution: found.resolution,
-            changes: &found.changes,
-        }
-    }
-}
+use crate::explore::clusters::{Change, ClusterOptions, Clustering, Share};
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

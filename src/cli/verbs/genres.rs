@@ -3,67 +3,20 @@
 use std::path::Path;
 
 use anyhow::bail;
-use serde::Serialize;
 
+use crate::answers::genres::{GenreJson, GenresJson};
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::kinship::print_kinship;
-use crate::cli::render::track::TrackRef;
 use crate::cli::render::{self, Align, Table, count};
 use crate::engine::Engine;
 use crate::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
-use crate::genre::{Genre, GenreKinship, Kin, KinshipOptions};
+use crate::genre::{Genre, GenreKinship, KinshipOptions};
 use crate::track::TrackId;
 
 /// Pixels of a PNG to a unit of the drawing.
 const SCALE: u32 = 2;
-
-/// The documented JSON of `genres`.
-#[derive(Serialize)]
-struct GenresJson<'a> {
-    genres: Vec<GenreJson<'a>>,
-    distance: &'a [Vec<f64>],
-}
-
-/// The documented JSON of `genres NAME`.
-#[derive(Serialize)]
-struct GenreJson<'a> {
-    genre: &'a Genre,
-    tracks: usize,
-    cohesion: f64,
-    nearest: &'a [Kin],
-    typical: Vec<TrackRef>,
-    borderline: Vec<BorderlineJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct BorderlineJson<'a> {
-    #[serde(flatten)]
-    track: TrackRef,
-    towards: &'a Genre,
-    margin: f64,
-}
-
-impl<'a> GenreJson<'a> {
-    fn new(engine: &Engine, genre: &'a GenreKinship) -> anyhow::Result<Self> {
-        let track = |id: TrackId| -> anyhow::Result<TrackRef> {
-            Ok(TrackRef::of_track(&engine.library().track(id)?))
-        };
-        let borderline = genre.borderline.iter().map(|between| {
-            let (towards, margin) = (&between.towards, between.margin);
-            Ok(BorderlineJson { track: track(between.track)?, towards, margin })
-        });
-        Ok(Self {
-            genre: &genre.genre,
-            tracks: genre.tracks,
-            cohesion: genre.cohesion,
-            nearest: &genre.nearest,
-            typical: genre.typical.iter().map(|&id| track(id)).collect::<anyhow::Result<_>>()?,
-            borderline: borderline.collect::<anyhow::Result<_>>()?,
-        })
-    }
-}
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
     for path in args.heatmap.iter().chain(&args.dendrogram) {
@@ -81,9 +34,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
         None => match args.format {
             TableFormat::Table => print_kinship(&kinship)?,
             TableFormat::Json => {
-                let genres = kinship.genres.iter().map(|genre| GenreJson::new(&engine, genre));
-                let genres = genres.collect::<anyhow::Result<Vec<_>>>()?;
-                render::print_json(&GenresJson { genres, distance: &kinship.distance })?;
+                render::print_json(&GenresJson::new(&engine, &kinship)?)?;
             }
             TableFormat::Csv => csv(&kinship.genres.iter().collect::<Vec<_>>())?,
         },

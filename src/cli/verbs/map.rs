@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 
+use crate::answers::graph::{clustered, neighbour_graph};
 use crate::base::atomic_file;
 use crate::cli::Ending;
 use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
-use crate::cli::graph::{clustered, neighbour_graph};
 use crate::cli::render::{self, count};
 use crate::explore::clusters::ClusterOptions;
 use crate::explore::layout::{LayoutOptions, layout, place_new};

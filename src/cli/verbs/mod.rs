@@ -26,6 +26,8 @@ pub(super) mod playlist;
 pub(super) mod remove;
 pub(super) mod repair;
 pub(super) mod retry;
+#[cfg(feature = "serve")]
+pub(super) mod serve;
 pub(super) mod show;
 pub(super) mod similar;
 pub(super) mod status;

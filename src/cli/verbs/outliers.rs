@@ -3,10 +3,10 @@
 use anyhow::bail;
 use serde::Serialize;
 
+use crate::answers::graph::neighbour_graph;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, OutliersArgs};
 use crate::cli::context::Context;
-use crate::cli::graph::neighbour_graph;
 use crate::cli::render;
 use crate::cli::render::track::{TrackRef, print_files};
 use crate::engine::window_set;

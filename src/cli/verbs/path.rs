@@ -1,43 +1,15 @@
 //! `voisin path`.
 
-use serde::Serialize;
-
+use crate::answers::graph::neighbour_graph;
+use crate::answers::walk::WalkJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
-use crate::cli::graph::neighbour_graph;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::seeds::one_seed;
 use crate::explore::TrackMeta;
 use crate::explore::path::{PathOptions, path};
-use crate::track::TrackId;
-
-/// The documented JSON of `path`.
-#[derive(Serialize)]
-struct WalkJson<'a> {
-    tracks: Vec<StepJson<'a>>,
-    largest_step: f32,
-    smallest_possible: f32,
-}
-
-#[derive(Serialize)]
-struct StepJson<'a> {
-    /// Null where it is not in the library.
-    id: Option<TrackId>,
-    path: &'a str,
-    artist: Option<&'a str>,
-    title: &'a str,
-    /// Distance (1 − cosine) from the track before.
-    step: Option<f32>,
-}
-
-impl<'a> StepJson<'a> {
-    fn new(track: &'a TrackMeta, step: Option<f32>) -> Self {
-        let artist = track.artist.as_deref();
-        Self { id: track.library_id(), path: &track.path, artist, title: track.display_title(), step }
-    }
-}
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -58,11 +30,7 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
     match args.output.format {
-        ListFormat::Json => render::print_json(&WalkJson {
-            tracks: tracks.iter().enumerate().map(|(i, track)| StepJson::new(track, step(i))).collect(),
-            largest_step: walk.largest_step,
-            smallest_possible: walk.bottleneck,
-        })?,
+        ListFormat::Json => render::print_json(&WalkJson::new(&collection, &walk))?,
         ListFormat::Csv => render::print_csv(
             ["rank", "id", "path", "artist", "title", "distance"],
             tracks.iter().enumerate().map(|(i, track)| {

@@ -6,9 +6,9 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use anyhow::bail;
 
+use crate::answers::graph::{clustered, duplicate_groups, neighbour_graph};
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
-use crate::cli::graph::{clustered, duplicate_groups, neighbour_graph};
 use crate::cli::render::count;
 use crate::cli::render::track::print_list;
 use crate::cli::seeds::seeds_and_lists;

@@ -1,9 +1,9 @@
 //! `voisin show`.
 
+use crate::answers::graph::remembered_clusters;
 use crate::cli::Ending;
 use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
-use crate::cli::graph::remembered_clusters;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::seeds;
 use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, GenreAnswer, Seed, SimilarOptions};

@@ -1,32 +1,14 @@
 //! `voisin suspects`.
 
-use serde::Serialize;
-
+use crate::answers::suspects::SuspectJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
 use crate::cli::context::Context;
-use crate::cli::render::track::{lossy, print_files};
+use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::engine::LabelledTracks;
 use crate::explore::TrackMeta;
 use crate::genre::{FitOptions, Genre, Suspect};
-use crate::track::TrackId;
-
-/// The documented JSON of `suspects`: a list of these.
-#[derive(Serialize)]
-struct SuspectJson<'a> {
-    rank: usize,
-    id: TrackId,
-    path: String,
-    artist: Option<&'a str>,
-    labels: &'a [Genre],
-    suggested: &'a Genre,
-    score: f32,
-    confident: bool,
-    label_probability: f32,
-    suggested_probability: f32,
-    reason: &'a str,
-}
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -59,22 +41,7 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
 }
 
 fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> anyhow::Result<()> {
-    let lines = found.iter().enumerate().filter_map(|(i, suspect)| {
-        let facts = &tracks.facts[tracks.row(suspect.track)?];
-        Some(SuspectJson {
-            rank: i + 1,
-            id: suspect.track,
-            path: lossy(&facts.path),
-            artist: facts.artist.as_deref(),
-            labels: &suspect.labels,
-            suggested: &suspect.suggested,
-            score: suspect.score,
-            confident: suspect.confident,
-            label_probability: suspect.label_probability,
-            suggested_probability: suspect.suggested_probability,
-            reason: &suspect.reason,
-        })
-    });
+    let lines = SuspectJson::list(tracks, found);
     let names = |genres: &[Genre]| genres.iter().map(Genre::name).collect::<Vec<_>>().join("; ");
     match output.format {
         ListFormat::Table => {

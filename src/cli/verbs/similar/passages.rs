@@ -1,41 +1,17 @@
 //! `voisin similar FILE --from TIME --to TIME`: search by a passage.
 
 use anyhow::bail;
-use serde::Serialize;
 
 use super::options;
+use crate::answers::similar::PassagesJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
-use crate::cli::render::neighbours::SeedJson;
 use crate::cli::render::track::{lossy, print_files, title};
 use crate::cli::render::{self, Align, Table, clock};
 use crate::engine::{Engine, SimilarPassage, meta};
 use crate::explore::TrackMeta;
 use crate::genre::Taxonomy;
-use crate::track::TrackId;
-
-/// The documented JSON of a search by passage.
-#[derive(Serialize)]
-struct PassagesJson {
-    seed: SeedJson,
-    from: f64,
-    to: f64,
-    passages: Vec<PassageJson>,
-}
-
-#[derive(Serialize)]
-struct PassageJson {
-    rank: usize,
-    id: TrackId,
-    path: String,
-    from: f32,
-    to: f32,
-    similarity: f32,
-    listened: bool,
-    artist: Option<String>,
-    title: Option<String>,
-}
 
 pub(super) fn run(
     context: &Context,
@@ -61,26 +37,7 @@ pub(super) fn run(
     }
     match args.output.format {
         ListFormat::Table => table(&found)?,
-        ListFormat::Json => render::print_json(&PassagesJson {
-            seed: SeedJson { id: passage.seed.track, path: lossy(&passage.seed.path) },
-            from,
-            to,
-            passages: found
-                .iter()
-                .enumerate()
-                .map(|(i, found)| PassageJson {
-                    rank: i + 1,
-                    id: found.track.id,
-                    path: lossy(&found.track.path),
-                    from: found.from,
-                    to: found.to,
-                    similarity: found.similarity,
-                    listened: found.listened,
-                    artist: found.track.tags.artist.clone(),
-                    title: found.track.tags.title.clone(),
-                })
-                .collect(),
-        })?,
+        ListFormat::Json => render::print_json(&PassagesJson::new(&passage, from, to, &found))?,
         ListFormat::Csv => render::print_csv(
             ["rank", "id", "path", "from", "to", "similarity", "artist", "title"],
             found.iter().enumerate().map(|(i, found)| {

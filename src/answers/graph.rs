@@ -1,9 +1,9 @@
-//! What several verbs work out of the library's neighbour graph: the graph itself, clusters, copies.
+//! What several answers work out of the library's neighbour graph: the graph itself, clusters, copies.
 
-use crate::engine::{Collection, Engine, window_set};
-use crate::explore::KnnGraph;
+use crate::engine::{Collection, Engine, EngineError, window_set};
 use crate::explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
 use crate::explore::duplicates::{DuplicateGroup, DuplicateOptions, Listener, duplicates};
+use crate::explore::{ExploreError, KnnGraph};
 use crate::library::OpenMode;
 use crate::track::TrackId;
 
@@ -11,12 +11,12 @@ use crate::track::TrackId;
 const GRAPH_K: usize = 15;
 
 /// The library's tracks and their neighbour graph.
-pub(crate) fn neighbour_graph(engine: &mut Engine, collection: &Collection) -> anyhow::Result<KnnGraph> {
-    Ok(engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))?)
+pub(crate) fn neighbour_graph(engine: &mut Engine, collection: &Collection) -> Result<KnnGraph, EngineError> {
+    engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))
 }
 
 /// The clusters of the last time the whole collection was asked for at this detail, if it ever was.
-pub(crate) fn remembered_clusters(engine: &Engine, detail: Detail) -> anyhow::Result<Option<Identity>> {
+pub(crate) fn remembered_clusters(engine: &Engine, detail: Detail) -> Result<Option<Identity>, EngineError> {
     let text = engine.library().setting(&format!("clusters.{}", detail.name()))?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
@@ -28,7 +28,7 @@ pub(crate) fn clustered(
     graph: &KnnGraph,
     rows: Option<&[usize]>,
     options: &ClusterOptions,
-) -> anyhow::Result<Clustering> {
+) -> Result<Clustering, EngineError> {
     // Ids of the whole collection survive; parts of it and fixed numbers are asked for now and then.
     let remembered = rows.is_none() && options.count.is_none();
     let name = format!("clusters.{}", options.detail.name());
@@ -42,8 +42,11 @@ pub(crate) fn clustered(
         previous.as_ref(),
     )?;
     if remembered && engine.library().mode() != OpenMode::ReadOnly {
-        let text = serde_json::to_string(&found.identity)?;
-        engine.library_mut().set_setting(&name, Some(&text))?;
+        let text = serde_json::to_string(&found.identity).map_err(ExploreError::from)?;
+        // A question that changes nothing writes nothing.
+        if engine.library().setting(&name)?.as_deref() != Some(&text) {
+            engine.library_mut().set_setting(&name, Some(&text))?;
+        }
     }
     Ok(found)
 }
@@ -53,7 +56,7 @@ pub(crate) fn duplicate_groups(
     engine: &mut Engine,
     collection: &Collection,
     listener: Option<&dyn Listener>,
-) -> anyhow::Result<Vec<DuplicateGroup>> {
+) -> Result<Vec<DuplicateGroup>, EngineError> {
     let options = DuplicateOptions::default();
     let k = options.neighbours.min(collection.ids.len().saturating_sub(1));
     if k == 0 {

@@ -1,0 +1,97 @@
+//! Which genre a track is.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::lossy;
+use crate::engine::{Finding, GenreAnswer};
+use crate::genre::{Agreement, Basis, Confidence, Genre, GenreShare, UnknownReason};
+
+/// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
+#[derive(Debug, Serialize)]
+pub(crate) struct AnswerJson<'a> {
+    path: String,
+    /// `first_guess`, `neighbours` or `head`.
+    source: &'static str,
+    /// Null where the answer is unknown.
+    genre: Option<&'a Genre>,
+    /// The likeliest genre, also where the answer is unknown.
+    best: Option<&'a Genre>,
+    probability: f32,
+    /// `novel`, `unsure` or null.
+    unknown: Option<UnknownReason>,
+    /// The likeliest genres where the answer is unknown.
+    kin: Vec<&'a Genre>,
+    novelty: Option<f32>,
+    confidence: Option<Confidence>,
+    agreement: Option<Agreement>,
+    summary: String,
+    probabilities: Option<BTreeMap<&'a str, f32>>,
+    /// Of a first guess: what each genre rests on.
+    basis: Option<BTreeMap<&'a str, Basis>>,
+    head: Option<BTreeMap<&'a str, f32>>,
+    votes: BTreeMap<&'a str, f32>,
+    /// How many labelled tracks voted; `evidence` holds the weightiest.
+    voters: usize,
+    evidence: Vec<EvidenceJson>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct EvidenceJson {
+    path: String,
+    genre: String,
+    similarity: f32,
+    weight: f32,
+    artist: Option<String>,
+}
+
+impl<'a> AnswerJson<'a> {
+    pub(crate) fn new(answer: &'a GenreAnswer) -> Self {
+        fn map(list: &[GenreShare]) -> BTreeMap<&str, f32> {
+            list.iter().map(|share| (share.genre.name(), share.share)).collect()
+        }
+        let (mut source, mut prediction, mut guess, mut votes) = ("neighbours", None, None, None);
+        match &answer.finding {
+            Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),
+            Finding::Vote { votes: said, .. } => votes = Some(said),
+            Finding::Head { prediction: said, .. } => {
+                (source, prediction, votes) = ("head", Some(said), Some(&said.votes));
+            }
+        }
+        Self {
+            path: lossy(&answer.path),
+            source,
+            genre: answer.genre(),
+            best: answer.best(),
+            probability: answer.probability(),
+            unknown: answer.unknown(),
+            kin: prediction.filter(|p| p.unknown.is_some()).map(|p| p.kin()).unwrap_or_default(),
+            novelty: prediction.map(|p| p.novelty),
+            confidence: prediction.map(|p| p.confidence),
+            agreement: prediction.map(|p| p.agreement),
+            summary: answer.summary(),
+            probabilities: match (prediction, guess) {
+                (Some(prediction), _) => Some(map(&prediction.probabilities)),
+                (None, guess) => {
+                    guess.map(|g| g.shares.iter().map(|s| (s.genre.name(), s.probability)).collect())
+                }
+            },
+            basis: guess.map(|guess| guess.shares.iter().map(|s| (s.genre.name(), s.basis)).collect()),
+            head: prediction.map(|p| map(&p.head)),
+            votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
+            voters: votes.map_or(0, |votes| votes.count),
+            evidence: answer
+                .evidence()
+                .iter()
+                .map(|voter| EvidenceJson {
+                    path: lossy(&voter.path),
+                    genre: voter.genres.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                    similarity: voter.similarity,
+                    weight: voter.weight,
+                    artist: voter.artist.clone(),
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How near the genres of a library lie to each other.
+
+use serde::Serialize;
+
+use super::track::TrackRef;
+use crate::engine::{Engine, EngineError};
+use crate::genre::{Genre, GenreKinship, Kin, Kinship};
+use crate::track::TrackId;
+
+/// The documented JSON of `genres`.
+#[derive(Debug, Serialize)]
+pub(crate) struct GenresJson<'a> {
+    genres: Vec<GenreJson<'a>>,
+    distance: &'a [Vec<f64>],
+}
+
+/// The documented JSON of `genres NAME`.
+#[derive(Debug, Serialize)]
+pub(crate) struct GenreJson<'a> {
+    genre: &'a Genre,
+    tracks: usize,
+    cohesion: f64,
+    nearest: &'a [Kin],
+    typical: Vec<TrackRef>,
+    borderline: Vec<BorderlineJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct BorderlineJson<'a> {
+    #[serde(flatten)]
+    track: TrackRef,
+    towards: &'a Genre,
+    margin: f64,
+}
+
+impl<'a> GenreJson<'a> {
+    pub(crate) fn new(engine: &Engine, genre: &'a GenreKinship) -> Result<Self, EngineError> {
+        let track = |id: TrackId| -> Result<TrackRef, EngineError> {
+            Ok(TrackRef::of_track(&engine.library().track(id)?))
+        };
+        let borderline = genre.borderline.iter().map(|between| {
+            let (towards, margin) = (&between.towards, between.margin);
+            Ok(BorderlineJson { track: track(between.track)?, towards, margin })
+        });
+        Ok(Self {
+            genre: &genre.genre,
+            tracks: genre.tracks,
+            cohesion: genre.cohesion,
+            nearest: &genre.nearest,
+            typical: genre.typical.iter().map(|&id| track(id)).collect::<Result<_, EngineError>>()?,
+            borderline: borderline.collect::<Result<_, EngineError>>()?,
+        })
+    }
+}
+
+impl<'a> GenresJson<'a> {
+    pub(crate) fn new(engine: &Engine, kinship: &'a Kinship) -> Result<Self, EngineError> {
+        let genres = kinship.genres.iter().map(|genre| GenreJson::new(engine, genre));
+        Ok(Self { genres: genres.collect::<Result<_, _>>()?, distance: &kinship.distance })
+    }
+}

@@ -1,0 +1,46 @@
+//! The way from one track to another.
+
+use serde::Serialize;
+
+use crate::engine::Collection;
+use crate::explore::TrackMeta;
+use crate::explore::path::Walk;
+use crate::track::TrackId;
+
+/// The documented JSON of `path`.
+#[derive(Debug, Serialize)]
+pub(crate) struct WalkJson<'a> {
+    tracks: Vec<StepJson<'a>>,
+    largest_step: f32,
+    smallest_possible: f32,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct StepJson<'a> {
+    /// Null where it is not in the library.
+    id: Option<TrackId>,
+    path: &'a str,
+    artist: Option<&'a str>,
+    title: &'a str,
+    /// Distance (1 − cosine) from the track before.
+    step: Option<f32>,
+}
+
+impl<'a> StepJson<'a> {
+    fn new(track: &'a TrackMeta, step: Option<f32>) -> Self {
+        let artist = track.artist.as_deref();
+        Self { id: track.library_id(), path: &track.path, artist, title: track.display_title(), step }
+    }
+}
+
+impl<'a> WalkJson<'a> {
+    pub(crate) fn new(collection: &'a Collection, walk: &Walk) -> Self {
+        let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
+        let tracks = walk.rows.iter().enumerate();
+        Self {
+            tracks: tracks.map(|(i, &row)| StepJson::new(&collection.meta[row], step(i))).collect(),
+            largest_step: walk.largest_step,
+            smallest_possible: walk.bottleneck,
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Who may ask, and what a request may look like. What this room lets through is still untrusted data, but it is small,
+//! it is meant for this server, and it comes from someone who knows the token.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::IntoResponse as _;
+
+use super::problem::Problem;
+use super::state::Shared;
+use super::token::Token;
+
+/// Longest address of a request, in bytes.
+const LONGEST_URI: usize = 8 * 1024;
+/// Longest JSON body, and longest file, in bytes.
+pub(super) const LONGEST_BODY: u64 = 1 << 20;
+pub(super) const LONGEST_FILE: u64 = 200_000_000;
+/// Time to answer a request, body included; streams (audio, events) only have to begin within it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// As [`PATIENCE`], where a whole audio file is sent.
+const PATIENCE_FOR_FILES: Duration = Duration::from_secs(600);
+/// Wrong tokens that an address may show within [`WINDOW`].
+const TRIES: usize = 5;
+const WINDOW: Duration = Duration::from_secs(20);
+/// Name of the page's cookie.
+pub(super) const COOKIE: &str = "voisin";
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Peer {
+    Address(IpAddr),
+    /// Somebody who may open the socket's file.
+    Unix,
+}
+
+/// The rules of this server.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    /// `None`: no token is asked for.
+    pub(super) token: Option<Token>,
+    /// Names and addresses besides the loopback's, in lower case.
+    pub(super) hosts: Vec<String>,
+    /// Origins besides the server's own.
+    pub(super) origins: Vec<String>,
+    /// Before every path; empty or `/voisin`.
+    pub(super) base_path: String,
+    pub(super) failed: Mutex<HashMap<Peer, Vec<Instant>>>,
+}
+
+/// What the middle of a Host header names, without its port: `None` where it is not a host.
+fn name_of_host(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (name, rest) = rest.split_once(']')?;
+            // Brackets are for IPv6 alone.
+            name.parse::<std::net::Ipv6Addr>().ok()?;
+            (name, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("0"))?)
+        }
+        None => host.split_once(':').unwrap_or((host, "0")),
+    };
+    port.parse::<u16>().ok()?;
+    (!name.is_empty()).then_some(name)
+}
+
+impl Guard {
+    /// Whether a request for this host is meant for this server: any other one may be a page of a stranger whose name was
+    /// made to point here (DNS rebinding).
+    fn knows_host(&self, host: &str) -> bool {
+        let Some(name) = name_of_host(host) else { return false };
+        let name = name.to_ascii_lowercase();
+        name == "localhost"
+            || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+            || self.hosts.contains(&name)
+    }
+
+    fn check_host(&self, headers: &HeaderMap, uri: &Uri, peer: Peer) -> Result<String, Problem> {
+        let mut named = headers.get_all(header::HOST).iter();
+        let (host, more) = (named.next(), named.next());
+        let Some(host) = host.filter(|_| more.is_none()).and_then(|host| host.to_str().ok()) else {
+            return Err(Problem::bad("one Host header", if more.is_some() { "several" } else { "none" }));
+        };
+        let foreign = uri.authority().map(|authority| authority.as_str()).filter(|named| *named != host);
+        if peer == Peer::Unix && foreign.is_none() {
+            return Ok(host.to_owned());
+        }
+        match foreign.or(Some(host)).filter(|host| !self.knows_host(host)) {
+            None if foreign.is_none() => Ok(host.to_owned()),
+            None => Err(Problem::bad("one host", "two different ones")),
+            Some(host) => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                format!("this server does not answer for the host {host:?}"),
+                "ask for 127.0.0.1 or localhost, or start it with --allow-host",
+            )),
+        }
+    }
+
+    /// The origin that may read the answer besides the server's own, if the request comes from one.
+    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<Option<HeaderValue>, Problem> {
+        let mut named = headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = named.next() else { return Ok(None) };
+        let text = origin.to_str().unwrap_or_default();
+        let is_own = ["http://", "https://"]
+            .iter()
+            .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host)));
+        if named.next().is_none() {
+            if is_own {
+                return Ok(None);
+            }
+            if self.origins.iter().any(|known| known == text) {
+                return Ok(Some(origin.clone()));
+            }
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "pages of another origin may not ask this server",
+            "open the server's own page, or start it with --allow-origin",
+        ))
+    }
+
+    /// Whether the request shows the token. A cookie is enough to read; to change something the request must also come
+    /// from the page itself, whose origin browsers name.
+    fn check_token(&self, headers: &HeaderMap, method: &Method, peer: Peer) -> Result<(), Problem> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let bearer = headers.get(header::AUTHORIZATION).map(|value| {
+            let text = value.to_str().unwrap_or_default();
+            match text.split_once(' ') {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+                _ => "",
+            }
+        });
+        if let Some(offered) = bearer {
+            return if token.is(offered) { Ok(()) } else { Err(self.failed(peer)) };
+        }
+        let Some(cookie) = cookie(headers) else {
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "this needs the server's token",
+                "send \"Authorization: Bearer TOKEN\"; \"voisin serve --show-token\" shows it",
+            ));
+        };
+        if !token.is_cookie(cookie) {
+            return Err(self.failed(peer));
+        }
+        if method.is_safe() || headers.contains_key(header::ORIGIN) {
+            Ok(())
+        } else {
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "a cookie alone does not allow this: the request names no origin",
+                "send the token as \"Authorization: Bearer TOKEN\"",
+            ))
+        }
+    }
+
+    /// Notes a wrong token.
+    pub(super) fn failed(&self, peer: Peer) -> Problem {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.retain(|_, times| times.last().is_some_and(|last| last.elapsed() < WINDOW));
+        let times = failed.entry(peer).or_default();
+        times.retain(|time| time.elapsed() < WINDOW);
+        if times.len() >= TRIES {
+            return Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address",
+                "wait, then send the right one; \"voisin serve --show-token\" shows it",
+            )
+            .retry_after(WINDOW.as_secs() as u32);
+        }
+        times.push(Instant::now());
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "this is not the server's token",
+            "\"voisin serve --show-token\" shows it",
+        )
+    }
+}
+
+/// The page's cookie.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(';')).find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    })
+}
+
+/// Whether a body of this type can be sent by a form of any page, without that its origin is asked about.
+fn is_form(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(kind.as_str(), "" | "text/plain" | "application/x-www-form-urlencoded" | "multipart/form-data")
+}
+
+/// What must hold of every request, and the headers that every answer has.
+pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
+    let origin = check(&state, &request);
+    let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
+    let is_api = path.starts_with("/api/");
+    let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
+    let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
+    let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
+    let mut response = match &origin {
+        Err(problem) => problem.clone().into_response(),
+        Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
+        Ok(_) => tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
+            Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
+        }),
+    };
+    let status = response.status();
+    // The router's own refusals have no body.
+    if is_api
+        && !response.headers().contains_key(header::CONTENT_TYPE)
+        && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+    {
+        let allowed = response.headers_mut().remove(header::ALLOW);
+        let next = "GET /api/v1/openapi.json describes what there is";
+        let detail =
+            if status == StatusCode::NOT_FOUND { "there is nothing here" } else { "not with this method" };
+        response = Problem::new(status, detail, next).into_response();
+        if let Some(allowed) = allowed {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(Some(origin)) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, Content-Type"),
+        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        );
+    }
+    if let Some((method, path, start)) = log {
+        // The path alone: what stands behind it may hold secrets.
+        let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
+        state.say(&format!("{method} {path} {} {} ms", status.as_u16(), start.elapsed().as_millis()));
+    }
+    response
+}
+
+fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Problem> {
+    let guard = &state.guard;
+    let (headers, method, uri) = (request.headers(), request.method(), request.uri());
+    let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if length > LONGEST_URI {
+        let expected = format!("an address of at most {LONGEST_URI} bytes");
+        return Err(Problem::request(StatusCode::URI_TOO_LONG, expected, format!("{length} bytes")));
+    }
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
+    let host = guard.check_host(headers, uri, peer)?;
+    let origin = guard.check_origin(headers, &host)?;
+    if method == Method::OPTIONS && origin.is_some() {
+        return Ok(origin);
+    }
+    let path = uri.path().strip_prefix(guard.base_path.as_str()).unwrap_or_default();
+    let is_open = !path.starts_with("/api/") || path == "/api/v1/health" || path == "/api/v1/session";
+    if !is_open {
+        guard.check_token(headers, method, peer)?;
+    }
+    if *method == Method::POST && path.starts_with("/api/") {
+        let most = if path.starts_with("/api/v1/files/") { LONGEST_FILE } else { LONGEST_BODY };
+        let length =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if let Some(length) = length.filter(|length| *length > most) {
+            let expected = format!("a body of at most {most} bytes");
+            return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, format!("{length} bytes")));
+        }
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_json =
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        let is_file = path.starts_with("/api/v1/files/");
+        if if is_file { is_form(kind) } else { !is_json } {
+            let expected =
+                if is_file { "the Content-Type of an audio file" } else { "Content-Type: application/json" };
+            let found = if kind.is_empty() { "none".to_owned() } else { kind.chars().take(100).collect() };
+            return Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found));
+        }
+    }
+    Ok(origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_parsed_and_never_compared_by_their_beginning() {
+        let guard = Guard { hosts: vec!["music.lan".to_owned()], ..Guard::default() };
+        for host in [
+            "localhost",
+            "LocalHost:8766",
+            "127.0.0.1",
+            "127.0.0.1:8766",
+            "127.9.9.9",
+            "[::1]",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]",
+            "music.lan",
+            "MUSIC.LAN:80",
+        ] {
+            assert!(guard.knows_host(host), "{host}");
+        }
+        for host in [
+            "127.evil.com",
+            "127.0.0.1.evil.com",
+            "localhost.evil.com",
+            "evil.localhost",
+            "localhost.",
+            "127.1",
+            "0x7f.0.0.1",
+            "2130706433",
+            "127.0.0.1:99999",
+            "127.0.0.1:",
+            "127.0.0.1:8766:1",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[localhost]",
+            "[127.0.0.1]",
+            "",
+            ":80",
+            "0.0.0.0",
+            "192.168.1.1",
+            "[::]",
+            "music.lan.evil.com",
+            "127.0.0.1 ",
+            "127.0.0.1@evil.com",
+            "evil.com#127.0.0.1",
+            "127.0.0.1/",
+            "localhost\t",
+        ] {
+            assert!(!guard.knows_host(host), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn forms_are_told_from_files() {
+        for kind in ["", "text/plain", "Text/Plain; charset=utf-8", "multipart/form-data; boundary=x"] {
+            assert!(is_form(kind), "{kind}");
+        }
+        assert!(!is_form("audio/mpeg") && !is_form("application/octet-stream"));
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=b; voisinx=1"));
+        assert_eq!(cookie(&headers), None);
+        headers.append(header::COOKIE, HeaderValue::from_static("x=y;voisin=abc ; z=1"));
+        assert_eq!(cookie(&headers), Some("abc"));
+    }
+}

@@ -1,0 +1,143 @@
+//! The server: answers over HTTP, the same as the command line's, for players, scripts and the page.
+//!
+//! For: who may ask ([`guard`]), how a question is read, how long it may wait, and what the answer looks like on the wire.
+//! Not for: answers themselves (`engine`, `explore`; their JSON is in `answers`), nor for arguments (`cli`).
+//!
+//! A request comes through [`listen`] (connections) and [`guard`] (host, origin, token, sizes, time) to a handler in
+//! [`api`], which asks an engine behind a permit ([`state`]). A path that a client names is only ever compared with stored
+//! ones; what is read from the disk is a stored file by its id, or the temporary copy of a body.
+
+mod api;
+mod ask;
+mod audio;
+mod guard;
+mod listen;
+mod problem;
+mod scan;
+mod state;
+mod token;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub(crate) use listen::Listen;
+pub(crate) use state::LoadModel;
+pub(crate) use token::Token;
+
+use guard::Guard;
+use listen::Listener;
+use scan::Scan;
+use state::State;
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error("cannot listen on {place}: stop what listens there, or choose another --listen")]
+    Listen { place: String, source: std::io::Error },
+    #[error("cannot use the token in {}: name another file with --token-file", path.display())]
+    TokenFile { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{}: expected one line of at least {least} printable characters: remove the file, and a token is made", path.display()
+    )]
+    WeakToken { path: PathBuf, least: usize },
+    #[error(
+        "{}: expected a token that only its owner can read (mode 600), found mode {mode:o}: run \"chmod 600\" on it, or \
+         remove it, and another one is made",
+        path.display()
+    )]
+    OpenToken { path: PathBuf, mode: u32 },
+    #[error("cannot start the server's threads")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// How the server runs.
+pub(crate) struct Options {
+    /// The library's folder.
+    pub(crate) dir: PathBuf,
+    pub(crate) listen: Vec<Listen>,
+    /// `None`: nobody is asked for one.
+    pub(crate) token: Option<Token>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) origins: Vec<String>,
+    /// Empty, or `/voisin`.
+    pub(crate) base_path: String,
+    /// Whether each request is told.
+    pub(crate) logs: bool,
+    /// Makes the library's model ready.
+    pub(crate) load_model: LoadModel,
+    /// `voisin add` of the folders that a scan looks through; `None` where none was named.
+    pub(crate) add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
+}
+
+/// Answers until `stop` is raised.
+///
+/// - `listener`: is told what happens
+/// - `ready`: is told the addresses once they answer
+pub(crate) fn serve(
+    options: Options,
+    stop: &Arc<AtomicBool>,
+    listener: impl Fn(&str) + Send + Sync + 'static,
+    ready: impl FnOnce(&[String]),
+) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let (stopper, stopped) = watch::channel(false);
+    let guard = Guard {
+        token: options.token,
+        hosts: options.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        origins: options.origins,
+        base_path: options.base_path,
+        ..Guard::default()
+    };
+    let state = Arc::new(State::new(
+        options.dir,
+        guard,
+        Scan::new(options.add),
+        stopped.clone(),
+        options.load_model,
+        Box::new(listener),
+        options.logs,
+    ));
+    let result = runtime.block_on(async {
+        let mut open = Vec::new();
+        for place in &options.listen {
+            open.push((place, Listener::open(place).await?));
+        }
+        let router = api::router(&state);
+        let addresses: Vec<String> = open
+            .iter()
+            .map(|(place, listener)| match (listener.address(), place) {
+                (Some(address), _) => format!("http://{address}{}/", state.guard.base_path),
+                (None, Listen::Unix(path)) => format!("unix:{}", path.display()),
+                (None, Listen::Tcp(address)) => address.to_string(),
+            })
+            .collect();
+        let tasks: Vec<_> = open
+            .into_iter()
+            .map(|(_, listener)| tokio::spawn(listen::serve(listener, router.clone(), stopped.clone())))
+            .collect();
+        ready(&addresses);
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            state.start_building();
+        }
+        stopper.send_replace(true);
+        state.scan.stop();
+        for task in tasks {
+            let _ = task.await;
+        }
+        Ok(())
+    });
+    // What still computes has nobody to answer any more.
+    runtime.shutdown_background();
+    result
+}

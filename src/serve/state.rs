@@ -1,0 +1,348 @@
+//! What all requests share: engines, permits to compute, and the state of the library that answers are of.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::guard::Guard;
+use super::problem::Problem;
+use super::scan::Scan;
+use crate::base::text::with_causes;
+use crate::engine::{Collection, Embedder, Engine, EngineError};
+use crate::explore::KnnGraph;
+use crate::library::{DATABASE, Library, LibraryError, OpenMode};
+
+/// Requests that wait for a permit, and for how long.
+const MOST_WAITING: usize = 256;
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long a request waits for an answer about the whole library, which is worked out once for all who ask.
+const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
+/// Answers about the whole library that are kept.
+const MOST_KEPT: usize = 64;
+
+pub(super) type Shared = Arc<State>;
+/// Makes the library's model ready.
+pub(crate) type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
+
+/// A state of the library as other processes leave it: equal ones have equal answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Grows when another database is found in the library's place.
+    epoch: u64,
+    /// SQLite's own counter of what others commit.
+    commits: i64,
+}
+
+/// The connection that sees what others commit. It writes nothing itself, or it would not count.
+#[derive(Default)]
+struct Watch {
+    library: Option<(Library, (u64, u64))>,
+    epoch: u64,
+}
+
+/// An engine that answers one request at a time.
+pub(super) struct Desk {
+    pub(super) engine: Engine,
+    epoch: u64,
+}
+
+/// The library as exploring sees it.
+pub(super) struct Explored {
+    pub(super) collection: Collection,
+    pub(super) graph: KnnGraph,
+    pub(super) generation: u64,
+}
+
+/// An answer about the whole library that is there, or will be.
+type Kept = watch::Receiver<Option<Result<Bytes, Problem>>>;
+
+pub(super) struct State {
+    pub(super) dir: PathBuf,
+    pub(super) guard: Guard,
+    /// Whether requests are told.
+    pub(super) logs: bool,
+    pub(super) scan: Scan,
+    /// Turns true when the server stops.
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) listener: Box<dyn Fn(&str) + Send + Sync>,
+    pub(super) load_model: LoadModel,
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    watch: Mutex<Watch>,
+    desks: Mutex<Vec<Desk>>,
+    /// Whether the index has to be built, and whether it is being built.
+    building: AtomicBool,
+    builds: AtomicBool,
+    model: Mutex<Option<(String, Arc<Embedder>)>>,
+    explored: Mutex<Option<(Version, Arc<Explored>)>>,
+    kept: Mutex<(Option<Version>, HashMap<String, Kept>)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which file it is, whatever its name.
+fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let made = metadata.created()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok((made.as_secs(), made.subsec_nanos().into()))
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        dir: PathBuf,
+        guard: Guard,
+        scan: Scan,
+        stop: watch::Receiver<bool>,
+        load_model: LoadModel,
+        listener: Box<dyn Fn(&str) + Send + Sync>,
+        logs: bool,
+    ) -> Self {
+        Self {
+            dir,
+            guard,
+            logs,
+            scan,
+            stop,
+            listener,
+            load_model,
+            permits: Arc::new(Semaphore::new(rayon::current_num_threads())),
+            waiting: AtomicUsize::new(0),
+            watch: Mutex::default(),
+            desks: Mutex::default(),
+            building: AtomicBool::new(false),
+            builds: AtomicBool::new(false),
+            model: Mutex::default(),
+            explored: Mutex::default(),
+            kept: Mutex::default(),
+        }
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        (self.listener)(text);
+    }
+
+    /// As many requests compute at once as there are threads; some more may wait a little.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        if before >= MOST_WAITING {
+            return Err(busy());
+        }
+        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.permits).acquire_owned()).await;
+        permit.map_err(|_| busy())?.map_err(|_| busy())
+    }
+
+    /// Works something out with an engine, on a thread that may wait.
+    pub(super) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.permit().await?;
+        let state = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            // It counts as long as it computes, even where nobody waits for it any more.
+            let _permit = permit;
+            state.work(&work)
+        });
+        done.await.unwrap_or_else(|_| Err(fault()))
+    }
+
+    fn work<T>(&self, work: &dyn Fn(&State, &mut Desk) -> Result<T, Problem>) -> Result<T, Problem> {
+        let version = self.version()?;
+        let waiting = {
+            let mut desks = lock(&self.desks);
+            desks.retain(|desk| desk.epoch == version.epoch);
+            desks.pop()
+        };
+        let mut desk = match waiting {
+            Some(desk) => desk,
+            None => Desk { engine: self.open_engine()?, epoch: version.epoch },
+        };
+        let mut answer = work(self, &mut desk);
+        if answer.is_err() && self.version()? != version {
+            // What was asked about may have changed between two reads.
+            answer = work(self, &mut desk);
+        }
+        lock(&self.desks).push(desk);
+        answer
+    }
+
+    /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.
+    fn open_engine(&self) -> Result<Engine, Problem> {
+        match Engine::open(&self.dir, OpenMode::ReadWrite) {
+            Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
+                Ok(Engine::open(&self.dir, OpenMode::ReadOnly)?)
+            }
+            engine => Ok(engine?),
+        }
+    }
+
+    /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
+    pub(super) fn version(&self) -> Result<Version, Problem> {
+        let mut watch = lock(&self.watch);
+        let path = self.dir.join(DATABASE);
+        let found = identity(&path);
+        if watch.library.as_ref().is_some_and(|(_, known)| found.as_ref().ok() != Some(known)) {
+            watch.library = None;
+            watch.epoch += 1;
+            lock(&self.desks).clear();
+            *lock(&self.explored) = None;
+        }
+        let found = found.map_err(|error| {
+            let detail = format!("the library is not there: {}: {error}", path.display());
+            Problem::later(
+                10,
+                detail,
+                "put it back, or make one with \"voisin add FOLDER\": the server goes on",
+            )
+        })?;
+        if watch.library.is_none() {
+            watch.library = Some((Library::open(&self.dir, OpenMode::ReadOnly)?, found));
+        }
+        let commits = watch.library.as_ref().map_or(Ok(0), |(library, _)| library.data_version())?;
+        Ok(Version { epoch: watch.epoch, commits })
+    }
+
+    /// Brings a desk's index up to date and returns the library's generation. An index that has to be built is built behind
+    /// the requests, which are told to come back.
+    pub(super) fn index(&self, desk: &mut Desk) -> Result<u64, Problem> {
+        match desk.engine.follow() {
+            Ok(generation) => Ok(generation),
+            Err(EngineError::Index(error)) => {
+                let reason = with_causes(&error);
+                if !self.building.swap(true, Ordering::AcqRel) {
+                    self.say(&format!("the index is built anew: {reason}"));
+                }
+                Err(Problem::later(
+                    2,
+                    format!("the index has to be built: {reason}"),
+                    "ask again in a few seconds",
+                ))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Builds the index on a thread of its own if a request found that it has to be built.
+    pub(super) fn start_building(self: &Arc<Self>) {
+        if !self.building.load(Ordering::Acquire) || self.builds.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let state = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let built = state.open_engine().and_then(|mut engine| Ok(engine.refresh_index()?));
+            match built {
+                Ok(refresh) => state.say(&refresh.to_string()),
+                Err(problem) => state.say(&format!("the index cannot be built: {}", problem.detail())),
+            }
+            state.building.store(false, Ordering::Release);
+            state.builds.store(false, Ordering::Release);
+        });
+    }
+
+    /// The library's model, loaded once.
+    pub(super) fn model(&self, desk: &Desk) -> Result<Arc<Embedder>, EngineError> {
+        let held = desk.engine.model()?.fingerprint;
+        let mut model = lock(&self.model);
+        if let Some((fingerprint, embedder)) = &*model
+            && *fingerprint == held
+        {
+            return Ok(Arc::clone(embedder));
+        }
+        let embedder = (self.load_model)(desk.engine.library())?;
+        *model = Some((held, Arc::clone(&embedder)));
+        Ok(embedder)
+    }
+
+    /// All tracks and their neighbours, read once for each state of the library.
+    pub(super) fn explored(&self, desk: &mut Desk) -> Result<Arc<Explored>, Problem> {
+        let generation = self.index(desk)?;
+        let version = self.version()?;
+        let mut explored = lock(&self.explored);
+        if let Some((of, explored)) = &*explored
+            && *of == version
+        {
+            return Ok(Arc::clone(explored));
+        }
+        let collection = desk.engine.collection()?;
+        let graph = crate::answers::graph::neighbour_graph(&mut desk.engine, &collection)?;
+        let now = Arc::new(Explored { collection, graph, generation });
+        *explored = Some((version, Arc::clone(&now)));
+        Ok(now)
+    }
+
+    /// An answer about the whole library: worked out once for all who ask, as long as the library does not change.
+    ///
+    /// - `key`: the question with all its options
+    pub(super) async fn once(
+        self: &Arc<Self>,
+        key: String,
+        work: impl Fn(&State, &mut Desk) -> Result<Bytes, Problem> + Send + 'static,
+    ) -> Result<Bytes, Problem> {
+        let state = Arc::clone(self);
+        let version =
+            tokio::task::spawn_blocking(move || state.version()).await.unwrap_or_else(|_| Err(fault()))?;
+        let (mut answer, started) = {
+            let mut kept = lock(&self.kept);
+            if kept.0 != Some(version) || kept.1.len() >= MOST_KEPT {
+                *kept = (Some(version), HashMap::new());
+            }
+            // One that failed is worked out again.
+            kept.1.retain(|_, answer| {
+                !matches!(&*answer.borrow(), Some(Err(_))) && answer.has_changed().is_ok()
+            });
+            match kept.1.get(&key) {
+                Some(answer) => (answer.clone(), None),
+                None => {
+                    let (sender, receiver) = watch::channel(None);
+                    kept.1.insert(key, receiver.clone());
+                    (receiver, Some(sender))
+                }
+            }
+        };
+        if let Some(sender) = started {
+            let state = Arc::clone(self);
+            tokio::spawn(async move {
+                let answer = state.ask(work).await;
+                sender.send_replace(Some(answer));
+                // The sender's end would be taken for a failure: it stays as long as somebody may look.
+                sender.closed().await;
+            });
+        }
+        let done = tokio::time::timeout(WAIT_FOR_ALL, answer.wait_for(Option::is_some)).await;
+        match done {
+            Ok(Ok(answer)) => (*answer).clone().unwrap_or_else(|| Err(fault())),
+            Ok(Err(_)) => Err(fault()),
+            Err(_) => {
+                Err(Problem::later(10, "this is still being worked out", "ask again: the answer is kept"))
+            }
+        }
+    }
+}
+
+pub(super) fn fault() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal fault", "please report it with this request")
+}

@@ -1,0 +1,661 @@
+//! The server as a process: what clients ask it, what strangers try, and what the library does meanwhile.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Sandbox, code, fine, fine_json, noise_wav, text};
+use serde_json::{Value, json};
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
+
+/// A library of six tracks of the demo.
+fn small_library(sandbox: &Sandbox) -> PathBuf {
+    let music = sandbox.path("music");
+    for (genre, names) in [
+        (
+            "metal",
+            ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-wings-of-cruelty.opus"],
+        ),
+        ("ambient", ["maxstack-nebula.ogg", "nikola-whallon-ambient-2.mp3", "askyel-ambient-4.wav"]),
+    ] {
+        fs::create_dir_all(music.join(genre)).unwrap();
+        for name in names {
+            fs::copy(format!("{DEMO}/library/{genre}/{name}"), music.join(genre).join(name)).unwrap();
+        }
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    music
+}
+
+struct Server {
+    process: Child,
+    address: SocketAddr,
+    token: String,
+    /// What it says, kept by a thread of its own.
+    said: std::sync::Arc<std::sync::Mutex<String>>,
+}
+
+impl Server {
+    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--verbose"];
+        all.extend(arguments);
+        let mut process =
+            sandbox.command(all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.next().expect("it says where it listens").unwrap();
+        assert!(
+            !line.contains("token"),
+            "a token that is not shown on a terminal would end in a log: {line}"
+        );
+        let address = line.strip_prefix("listening on http://").unwrap().split('/').next().unwrap();
+        let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let (mut stderr, kept) = (process.stderr.take().unwrap(), said.clone());
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut piece) {
+                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..n]));
+            }
+        });
+        let token = fs::read_to_string(sandbox.path("library/serve.token")).unwrap_or_default();
+        Self { process, address: address.parse().unwrap(), token: token.trim().to_owned(), said }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        stream
+    }
+
+    /// Sends these bytes, and reads until the server closes or an answer is whole.
+    fn raw(&self, request: &[u8]) -> (u16, String, Vec<u8>) {
+        let mut stream = self.connect();
+        // A server that refuses early may close before all is sent.
+        let _ = stream.write_all(request);
+        read_answer(&mut stream)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            self.address, self.token, body.len()
+        )
+        .into_bytes();
+        request.extend(body);
+        self.raw(&request)
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        let (status, _, body) = self.send("GET", path, "", b"");
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let kind = "Content-Type: application/json\r\n";
+        let (status, _, body) = self.send("POST", path, kind, body.to_string().as_bytes());
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// The answer to a question that must have one.
+    fn good(&self, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.post(path, body);
+        assert_eq!(status, 200, "{path} {body}: {answer}");
+        answer
+    }
+
+    fn good_get(&self, path: &str) -> Value {
+        let (status, answer) = self.get(path);
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Status, head and body of an answer; 0 where there was none.
+fn read_answer(stream: &mut TcpStream) -> (u16, String, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 65536];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = text(&bytes[..end]);
+            let lower = head.to_ascii_lowercase();
+            let length =
+                lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            if length.is_some_and(|length| bytes.len() >= end + 4 + length) {
+                break;
+            }
+        }
+        match stream.read(&mut piece) {
+            Ok(n @ 1..) => bytes.extend(&piece[..n]),
+            _ => break,
+        }
+    }
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return (0, String::new(), bytes);
+    };
+    let head = text(&bytes[..end]);
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, head, bytes.split_off(end + 4))
+}
+
+/// An answer without what the command line does not say.
+fn plain(mut answer: Value) -> Value {
+    let generation = answer.as_object_mut().unwrap().remove("generation");
+    assert!(generation.is_some_and(|generation| generation.as_u64().unwrap() > 0));
+    answer
+}
+
+#[test]
+fn answers_are_those_of_the_command_line_bit_for_bit() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let cli = |arguments: &[&str]| {
+        let mut all = arguments.to_vec();
+        all.extend(["--format", "json"]);
+        let mut answer = fine_json(sandbox.run(all));
+        answer.as_object_mut().unwrap().remove("version");
+        answer
+    };
+    for (question, arguments) in [
+        (json!({"seeds": [{"words": "chaos god"}]}), vec!["similar", "chaos god"]),
+        (
+            json!({"seeds": [{"id": 1}, {"id": 2}], "limit": 2}),
+            vec!["similar", "id:1", "id:2", "--limit", "2"],
+        ),
+        (
+            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "search": "exact"}),
+            vec!["similar", "id:3", "--unlike", "id:1", "--unlike-weight", "0.25", "--exact"],
+        ),
+        (
+            json!({"seeds": [{"id": 1}], "filters": {"genre": ["METAL"]}, "include_seed": true}),
+            vec!["similar", "id:1", "--genre", "metal", "--include-seed"],
+        ),
+        (
+            json!({"seeds": [{"words": "chaos god"}], "from": 2.0, "to": 8.0, "limit": 2}),
+            vec!["similar", "chaos god", "--from", "2", "--to", "8", "--limit", "2"],
+        ),
+    ] {
+        assert_eq!(plain(server.good("/api/v1/similar", &question)), cli(&arguments), "{question}");
+    }
+    let answer = server.good("/api/v1/classify", &json!({"tracks": [{"id": 1}]}));
+    assert_eq!(answer["items"], cli(&["classify", "id:1"])["items"]);
+    assert!(!answer["notes"].as_array().unwrap().is_empty(), "who answers is said");
+    let walk = server.good("/api/v1/path", &json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}));
+    assert_eq!(plain(walk), cli(&["path", "id:1", "id:5", "--steps", "3"]));
+    let list = server.good("/api/v1/playlist", &json!({"seeds": [{"id": 1}], "limit": 4, "diversity": 0.5}));
+    assert_eq!(
+        list["items"],
+        cli(&["playlist", "--seed", "id:1", "--limit", "4", "--diversity", "0.5"])["items"]
+    );
+    assert_eq!(plain(server.good_get("/api/v1/genres")), cli(&["genres"]));
+    assert_eq!(plain(server.good_get("/api/v1/clusters"))["clusters"], cli(&["clusters"])["clusters"]);
+    assert_eq!(server.good_get("/api/v1/suspects?all=true")["items"], cli(&["suspects", "--all"])["items"]);
+    assert_eq!(server.good_get("/api/v1/duplicates")["items"], json!([]));
+    let map = server.good_get("/api/v1/map");
+    assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
+    let mut page = plain(server.good_get("/api/v1/tracks?genre=metal"));
+    assert_eq!(page.as_object_mut().unwrap().remove("next"), Some(Value::Null));
+    assert_eq!(page, cli(&["list", "--genre", "metal"]));
+    let status = server.good_get("/api/v1/status");
+    assert_eq!(plain(status), cli(&["status"]));
+
+    // A file that is not in the library is asked about by its bytes.
+    let file = format!("{DEMO}/held-out/sectoid-war-of-freedom.mp3");
+    let bytes = fs::read(&file).unwrap();
+    let kind = "Content-Type: audio/mpeg\r\n";
+    let (status, _, body) = server.send("POST", "/api/v1/files/similar?limit=3&genre=Metal", kind, &bytes);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let expected = cli(&["similar", &file, "--limit", "3", "--genre", "Metal"]);
+    assert_eq!(answer["neighbours"], expected["neighbours"]);
+    assert_eq!(answer["seeds"], json!([{"id": null, "path": "(uploaded)"}]));
+    let (status, _, body) = server.send("POST", "/api/v1/files/classify", kind, &bytes);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let expected = cli(&["classify", &file]);
+    assert_eq!(answer["items"][0]["votes"], expected["items"][0]["votes"]);
+    let (status, _, body) = server.send("POST", "/api/v1/files/similar", kind, b"this is not music");
+    assert_eq!(status, 422, "{}", text(&body));
+    assert!(!text(&body).contains("/tmp"), "where the copy lay is nobody's business: {}", text(&body));
+}
+
+#[test]
+fn tracks_are_paged_filtered_and_played() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let mut seen = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = server.good_get(&format!("/api/v1/tracks?limit=4{after}"));
+        seen.extend(page["tracks"].as_array().unwrap().iter().map(|track| track["id"].as_i64().unwrap()));
+        match page["next"].as_u64() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2, 3, 4, 5, 6]);
+    let found = server.good_get("/api/v1/tracks?query=muldjord&limit=1");
+    assert_eq!(found["tracks"].as_array().unwrap().len(), 1);
+    let rest = server.good_get(&format!("/api/v1/tracks?query=muldjord&limit=5&after={}", found["next"]));
+    assert_eq!((rest["tracks"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
+    let ambient = server.good_get("/api/v1/tracks?genre=ambient&genre=polka");
+    assert_eq!(ambient["tracks"].as_array().unwrap().len(), 3);
+    for track in server.good_get("/api/v1/tracks")["tracks"].as_array().unwrap() {
+        let one = server.good_get(&format!("/api/v1/tracks/{}", track["id"]));
+        assert_eq!(plain(one), *track);
+        let whole = fs::read(track["path"].as_str().unwrap()).unwrap();
+        let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
+        let (status, head, body) = server.send("GET", &audio, "", b"");
+        assert!(status == 200 && body == whole, "{head}");
+        let kind = match track["path"].as_str().unwrap().rsplit('.').next().unwrap() {
+            "mp3" => "audio/mpeg",
+            "m4a" => "audio/mp4",
+            "opus" => "audio/ogg; codecs=opus",
+            "ogg" => "audio/ogg",
+            _ => "audio/wav",
+        };
+        assert!(head.contains(&format!("content-type: {kind}\r\n")), "{head}");
+        let (status, head, body) = server.send("GET", &audio, "Range: bytes=100-199\r\n", b"");
+        assert!(status == 206 && body == whole[100..200], "{head}");
+        assert!(head.contains(&format!("content-range: bytes 100-199/{}", whole.len())), "{head}");
+        let (status, _, body) = server.send("GET", &audio, "Range: bytes=-10\r\n", b"");
+        assert!(status == 206 && body == whole[whole.len() - 10..]);
+        let (status, head, _) = server.send("GET", &audio, "Range: bytes=99999999-\r\n", b"");
+        assert!(status == 416 && head.contains(&format!("content-range: bytes */{}", whole.len())), "{head}");
+    }
+    fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
+    let id = &server.good_get("/api/v1/tracks?query=chaos%20god")["tracks"][0]["id"];
+    let (status, problem) = server.get(&format!("/api/v1/tracks/{id}/audio"));
+    assert_eq!((status, problem["status"].as_u64()), (404, Some(404)));
+    assert!(problem["next"].as_str().unwrap().contains("voisin verify"));
+}
+
+#[test]
+fn songs_are_found_as_players_refer_to_them() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let ask = |song: Value| server.post("/api/v1/refs/similar", &json!({"songs": [song], "count": 3}));
+    let known = server.good_get("/api/v1/tracks?query=chaos%20god")["tracks"][0].clone();
+    let (status, by_tags) = ask(json!({"name": "CHAOS GOD", "artists": [{"name": "muldjord"}], "id": "x"}));
+    assert_eq!(status, 200, "{by_tags}");
+    assert_eq!(by_tags["found_by"], json!(["tags"]));
+    let nearest = &by_tags["matches"][0];
+    assert_eq!(nearest["song"]["artists"][0]["name"], "Muldjord");
+    assert!(nearest["song"]["durationMs"].as_u64().unwrap() > 1000);
+    let (_, by_path) = ask(json!({"name": "nonsense", "path": known["path"]}));
+    assert_eq!((&by_path["found_by"][0], &by_path["matches"]), (&json!("path"), &by_tags["matches"]));
+    let (status, problem) = ask(json!({"name": "Chaos God", "artist": "Nina Simone"}));
+    assert_eq!(status, 404, "{problem}");
+    assert!(problem["next"].as_str().unwrap().contains("voisin add"));
+    let ends = json!({"start": {"name": "Chaos God"}, "end": {"name": "Nebula"}, "count": 4});
+    let walk = server.good("/api/v1/refs/path", &ends);
+    let matches = walk["matches"].as_array().unwrap();
+    assert!((2..=4).contains(&matches.len()));
+    assert_eq!(matches[0]["song"]["name"], known["title"]);
+    assert!(matches[0]["similarity"].as_f64().unwrap() > 0.999);
+    assert_eq!(matches.last().unwrap()["song"]["name"], "Nebula");
+}
+
+#[test]
+fn what_others_change_is_seen_and_what_is_gone_is_said() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let question = json!({"seeds": [{"id": 1}], "include_seed": true, "limit": 50});
+    let count = |answer: &Value| answer["neighbours"].as_array().unwrap().len();
+    let before = server.good("/api/v1/similar", &question);
+    assert_eq!(count(&before), 6);
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let after = server.good("/api/v1/similar", &question);
+    assert_eq!(count(&after), 7, "what another process adds is found");
+    assert!(after["generation"].as_u64() > before["generation"].as_u64());
+    fine(sandbox.run(["remove", music.join("noise.wav").to_str().unwrap()]));
+    assert_eq!(count(&server.good("/api/v1/similar", &question)), 6, "what it removes is gone");
+
+    // An index that is of no use is built anew; until then nobody is told an old answer.
+    let index = sandbox.path("library/index.bin");
+    drop(server);
+    fs::write(&index, b"this is no index").unwrap();
+    let server = Server::start(&sandbox, &[]);
+    let (status, problem) = server.post("/api/v1/similar", &question);
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("index"), "{problem}");
+    let start = Instant::now();
+    while server.post("/api/v1/similar", &question).0 != 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is built");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    // The library goes away, and comes back.
+    let (here, away) = (sandbox.path("library"), sandbox.path("away"));
+    fs::rename(&here, &away).unwrap();
+    let (status, head, body) = server.send("GET", "/api/v1/tracks", "", b"");
+    assert!(status == 503 && head.contains("retry-after: "), "{head}");
+    assert!(text(&body).contains("put it back"), "{}", text(&body));
+    assert_eq!(server.get("/api/v1/health").0, 200);
+    fs::rename(&away, &here).unwrap();
+    assert_eq!(count(&server.good("/api/v1/similar", &question)), 6);
+}
+
+#[test]
+fn a_scan_adds_the_folders_named_at_the_start() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
+    assert_eq!(server.good_get("/api/v1/scan")["state"], "idle");
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    let (status, started) = server.post("/api/v1/scan", &json!({}));
+    assert_eq!((status, &started["state"]), (202, &json!("running")), "{started}");
+    assert_eq!(server.post("/api/v1/scan", &json!({})).0, 409, "one at a time");
+    // Events until it ends.
+    let (status, head, body) = server.send("GET", "/api/v1/scan", "Accept: text/event-stream\r\n", b"");
+    assert!(status == 200 && head.contains("content-type: text/event-stream"), "{head}");
+    let body = text(&body);
+    assert!(body.contains("event: progress\n") && body.contains("\"state\":\"done\""), "{body}");
+    let done = server.good_get("/api/v1/scan");
+    assert_eq!((&done["state"], &done["summary"]["added"]), (&json!("done"), &json!(1)), "{done}");
+    assert_eq!(server.good_get("/api/v1/tracks")["tracks"].as_array().unwrap().len(), 7);
+    assert_eq!(server.send("DELETE", "/api/v1/scan", "", b"").0, 409, "there is none");
+    // One that has much to do can be stopped.
+    for seed in 10..40 {
+        fs::write(music.join(format!("{seed}.wav")), noise_wav(44_100, 60.0, seed)).unwrap();
+    }
+    assert_eq!(server.post("/api/v1/scan", &json!({})).0, 202);
+    let start = Instant::now();
+    while server.good_get("/api/v1/scan")["total"] == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "it begins");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.send("DELETE", "/api/v1/scan", "", b"").0, 202);
+    while server.good_get("/api/v1/scan")["state"] == "running" {
+        assert!(start.elapsed() < Duration::from_secs(90), "it ends");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let stopped = server.good_get("/api/v1/scan");
+    assert_eq!(
+        (&stopped["state"], &stopped["summary"]["interrupted"]),
+        (&json!("stopped"), &json!(true)),
+        "{stopped}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let socket = sandbox.path("voisin.sock");
+    let mut server = Server::start(&sandbox, &["--listen", &format!("unix:{}", socket.display())]);
+    assert_eq!(mode(sandbox.path("library/serve.token")), 0o600);
+    assert_eq!(mode(socket.clone()), 0o600);
+    let shown = fine(sandbox.run(["serve", "--show-token"]));
+    assert_eq!((shown.trim(), shown.trim().len()), (server.token.as_str(), 64));
+    let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    let request = format!(
+        "GET /api/v1/tracks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        server.token
+    );
+    unix.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    unix.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    // Idle connections, one that sends slowly and one that reads slowly do not keep it.
+    let _idle = server.connect();
+    let mut slow = server.connect();
+    slow.write_all(b"GET /api/v1/he").unwrap();
+    let mut asked = server.connect();
+    let body = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 6.0}).to_string();
+    let request = format!(
+        "POST /api/v1/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address,
+        server.token,
+        body.len()
+    );
+    asked.write_all(request.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    let kill = std::process::Command::new("kill").args(["-TERM", &server.process.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    let (status, head, _) = read_answer(&mut asked);
+    assert_eq!(status, 200, "an answer under way is finished: {head}");
+    let ended = server.process.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5) && ended.success(), "{ended}");
+    assert!(!socket.exists(), "its socket goes with it");
+    let said = server.said.lock().unwrap().clone();
+    assert!(said.contains("POST /api/v1/similar 200"), "{said}");
+    assert!(!said.contains(&server.token), "no token in what it says");
+
+    fs::set_permissions(sandbox.path("library/serve.token"), fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = sandbox.run(["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("chmod 600"), "{}", text(&refused.stderr));
+    let refused = sandbox.run(["serve", "--no-token", "--listen", "0.0.0.0:0"]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("--no-token"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_own_origin() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server =
+        Server::start(&sandbox, &["--allow-origin", "https://music.example", "--allow-host", "music.lan"]);
+    let host = server.address.to_string();
+    let ask = |method: &str, path: &str, headers: &str, body: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        );
+        server.raw(request.as_bytes())
+    };
+    let (status, head, _) = ask("POST", "/api/v1/session", "", &json!({"token": server.token}).to_string());
+    assert_eq!(status, 204, "{head}");
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/"), "{cookie}");
+    assert!(!cookie.contains(&server.token), "the cookie is not the token");
+    let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(ask("GET", "/api/v1/tracks", &cookie, "").0, 200);
+    let question = json!({"seeds": [{"id": 1}]}).to_string();
+    assert_eq!(ask("POST", "/api/v1/similar", &cookie, &question).0, 403, "no origin");
+    let own = format!("{cookie}Origin: http://{host}\r\n");
+    assert_eq!(ask("POST", "/api/v1/similar", &own, &question).0, 200);
+    let other = format!("{cookie}Origin: https://music.example\r\n");
+    let (status, head, _) = ask("POST", "/api/v1/similar", &other, &question);
+    assert!(status == 200 && head.contains("access-control-allow-origin: https://music.example"), "{head}");
+    assert!(
+        !head.contains("access-control-allow-credentials"),
+        "cookies are for the server's own page: {head}"
+    );
+    // An allowed host is answered for; all answers have the headers that browsers need to be careful.
+    let request = "GET /api/v1/health HTTP/1.1\r\nHost: music.lan:80\r\nConnection: close\r\n\r\n";
+    let (status, head, _) = server.raw(request.as_bytes());
+    assert_eq!(status, 200);
+    for header in [
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+        "content-security-policy: default-src 'none'",
+        "referrer-policy: no-referrer",
+        "x-frame-options: DENY",
+    ] {
+        assert!(head.contains(header), "{header}: {head}");
+    }
+}
+
+/// What strangers try: the request, and the status that it must end in (0: the connection is closed).
+fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
+    let auth = format!("Authorization: Bearer {token}\r\n");
+    let get = |path: &str, headers: &str| {
+        format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").into_bytes()
+    };
+    let of = |name: &str| get("/api/v1/tracks", &format!("Host: {name}\r\n{auth}"));
+    let own = format!("Host: {host}\r\n");
+    let from = |origin: &str| get("/api/v1/tracks", &format!("{own}{auth}Origin: {origin}\r\n"));
+    let post = |path: &str, headers: &str, body: &str| {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\n{own}{auth}Connection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
+            .into_bytes()
+    };
+    let json = "Content-Type: application/json\r\n";
+    let one = r#"{"seeds":[{"id":1}]}"#;
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let many = format!(r#"{{"seeds":[{}]}}"#, vec![r#"{"id":1}"#; 501].join(","));
+    let large = format!(r#"{{"seeds":[{{"words":"{}"}}]}}"#, "a".repeat(10_000_000));
+    let headers: String = (0..100).map(|i| format!("X-{i}: 1\r\n")).collect();
+    let track = |path: &str| get(path, &format!("{own}{auth}"));
+    vec![
+        ("a name that begins like the loopback's", of("127.evil.com"), &[403]),
+        ("a name that ends like localhost", of("evil.localhost"), &[403]),
+        ("a name that begins like localhost", of("localhost.evil.com"), &[403]),
+        ("an address in a name", of("127.0.0.1.nip.io"), &[403]),
+        ("a short form of the address", of("127.1"), &[403]),
+        ("the address as a number", of("2130706433"), &[403]),
+        ("every address", of("0.0.0.0"), &[403]),
+        ("a user before the host", of("127.0.0.1@evil.com"), &[400, 403]),
+        ("no host", get("/api/v1/tracks", &auth), &[400]),
+        ("no host, of an old client", format!("GET /api/v1/tracks HTTP/1.0\r\n{auth}\r\n").into_bytes(), &[400]),
+        ("two hosts", get("/api/v1/tracks", &format!("{own}Host: evil.com\r\n{auth}")), &[400]),
+        ("another host in the address", get("http://evil.com/api/v1/tracks", &format!("{own}{auth}")), &[400, 403]),
+        ("a page of a stranger", from("http://evil.com"), &[403]),
+        ("a page without an origin of its own", from("null"), &[403]),
+        ("another port of this machine", from("http://127.0.0.1:1"), &[403]),
+        ("a name that begins like the origin", from(&format!("http://{host}.evil.com")), &[403]),
+        ("two origins", get("/api/v1/tracks", &format!("{own}{auth}Origin: http://{host}\r\nOrigin: http://evil.com\r\n")), &[403]),
+        ("no token", get("/api/v1/tracks", &own), &[401]),
+        ("an empty token", get("/api/v1/tracks", &format!("{own}Authorization: Bearer \r\n")), &[401, 429]),
+        ("the wrong kind of token", get("/api/v1/tracks", &format!("{own}Authorization: Basic {token}\r\n")), &[401, 429]),
+        ("half of the token", get("/api/v1/tracks", &format!("{own}Authorization: Bearer {}\r\n", &token[..32])), &[401, 429]),
+        ("the token in the address", get(&format!("/api/v1/tracks?token={token}"), &own), &[401]),
+        ("the token as a cookie", get("/api/v1/tracks", &format!("{own}Cookie: voisin={token}\r\n")), &[401, 429]),
+        ("another method", format!("PUT /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("a method of its own", format!("BREW /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("TRACE", format!("TRACE /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("CONNECT", format!("CONNECT evil.com:80 HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[400, 403, 404, 405]),
+        ("a form", post("/api/v1/similar", "Content-Type: text/plain\r\n", one), &[415]),
+        ("another form", post("/api/v1/similar", "Content-Type: application/x-www-form-urlencoded\r\n", one), &[415]),
+        ("a form with a file", post("/api/v1/files/similar", "Content-Type: multipart/form-data; boundary=x\r\n", one), &[415]),
+        ("no type", post("/api/v1/similar", "", one), &[415]),
+        ("no JSON", post("/api/v1/similar", json, "seeds=1"), &[400]),
+        ("JSON of another encoding", post("/api/v1/similar", json, "\u{fffd}\u{0}"), &[400]),
+        ("JSON without end", post("/api/v1/similar", json, r#"{"seeds":[{"id":1"#), &[400]),
+        ("JSON 100 000 deep", post("/api/v1/similar", json, &deep), &[400]),
+        ("an option that there is not", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"sudo":true}"#), &[400]),
+        ("no seeds", post("/api/v1/similar", json, r#"{"seeds":[]}"#), &[400]),
+        ("too many seeds", post("/api/v1/similar", json, &many), &[400]),
+        ("too long a list", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"limit":1001}"#), &[400]),
+        ("a number that is none", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"min_similarity":1e999}"#), &[400]),
+        ("an id beyond all numbers", post("/api/v1/similar", json, r#"{"seeds":[{"id":99999999999999999999}]}"#), &[400]),
+        ("a file of the system", post("/api/v1/similar", json, r#"{"seeds":[{"path":"/etc/passwd"}]}"#), &[404]),
+        ("a file as words", post("/api/v1/similar", json, r#"{"seeds":[{"words":"/etc/passwd"}]}"#), &[404]),
+        ("a name with NUL", post("/api/v1/similar", json, r#"{"seeds":[{"path":"/m\u0000/x"}]}"#), &[404]),
+        ("SQL", post("/api/v1/similar", json, r#"{"seeds":[{"words":"'; DROP TABLE audio; --"}]}"#), &[404]),
+        ("a file of labels", post("/api/v1/classify", json, r#"{"tracks":[{"id":1}],"label_from":"/etc/passwd"}"#), &[400]),
+        ("a body of 10 MB", post("/api/v1/similar", json, &large), &[413, 0]),
+        ("10 MB that are said and not sent", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 10000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
+        ("a chunk of another length", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n{one}\r\n").into_bytes(), &[400]),
+        ("two lengths", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 20\r\nContent-Length: 5\r\n\r\n{one}").into_bytes(), &[400]),
+        ("a length and chunks", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n").into_bytes(), &[400]),
+        ("a path upwards", track("/api/v1/tracks/../../../etc/passwd"), &[404]),
+        ("a path upwards, encoded", track("/api/v1/tracks/%2e%2e%2f%2e%2e%2fetc%2fpasswd/audio"), &[400, 404]),
+        ("an id with NUL", track("/api/v1/tracks/1%00/audio"), &[400]),
+        ("an id that is no text", track("/api/v1/tracks/%ff%fe/audio"), &[400]),
+        ("an id that is no number", track("/api/v1/tracks/one"), &[400]),
+        ("an id that is not there", track("/api/v1/tracks/999999/audio"), &[404]),
+        ("a negative id", track("/api/v1/tracks/-1/audio"), &[404]),
+        ("an address of 20 kB", track(&format!("/api/v1/tracks?query={}", "a".repeat(20_000))), &[414]),
+        ("100 headers", get("/api/v1/health", &format!("{own}{headers}")), &[431]),
+        ("a header of 1 MB", get("/api/v1/health", &format!("{own}X-A: {}\r\n", "a".repeat(1_000_000))), &[431, 0]),
+        ("a header in the address", track("/api/v1/tracks?query=%0d%0aSet-Cookie:%20voisin=1"), &[200]),
+        ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[0, 400]),
+        ("the beginning of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[0, 400, 403, 404, 405, 505]),
+    ]
+}
+
+#[test]
+fn strangers_get_nothing_and_the_next_good_request_is_answered() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let host = server.address.to_string();
+    let good = || server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}], "limit": 1}));
+    let expected = good();
+    for (what, request, allowed) in hostile(&host, &server.token) {
+        let (status, head, body) = server.raw(&request);
+        assert!(
+            allowed.contains(&status),
+            "{what}: expected {allowed:?}, found {status}\n{head}\n{}",
+            text(&body)
+        );
+        assert!(!text(&body).contains("root:"), "{what}");
+        assert!(!head.to_ascii_lowercase().contains("set-cookie"), "{what}");
+        if status >= 400 && head.contains("application/problem+json") {
+            let problem: Value = serde_json::from_slice(&body).unwrap();
+            assert!(!problem["detail"].as_str().unwrap().is_empty(), "{what}: {problem}");
+            assert!(!problem["next"].as_str().unwrap().is_empty(), "{what}: {problem}");
+        }
+        assert_eq!(good(), expected, "after: {what}");
+    }
+
+    // Wrong tokens: five tries, then a pause; the right one is answered all the same.
+    let wrong = format!(
+        "GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer wrong\r\nConnection: close\r\n\r\n"
+    );
+    let last = (0..7).map(|_| server.raw(wrong.as_bytes())).last().unwrap();
+    assert!(last.0 == 429 && last.1.contains("retry-after: "), "{}", last.1);
+    assert_eq!(good(), expected);
+
+    // Many connections that say nothing, and some that stop in the middle of a body.
+    let idle: Vec<TcpStream> = (0..900).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    assert!(idle.len() > 500);
+    assert_eq!(good(), expected, "beside {} idle connections", idle.len());
+    drop(idle);
+    let unfinished: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = server.connect();
+            let head = format!(
+                "POST /api/v1/similar HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{",
+                server.token
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(good(), expected, "beside unfinished bodies");
+    drop(unfinished);
+    // A head that arrives a byte at a time is not waited for longer than ten seconds.
+    let mut slow = server.connect();
+    let start = Instant::now();
+    let mut ended = false;
+    for byte in b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n".iter().cycle() {
+        if slow.write_all(&[*byte]).is_err() || start.elapsed() > Duration::from_secs(20) {
+            ended = start.elapsed() <= Duration::from_secs(20);
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    assert!(ended, "a slow head keeps its connection");
+    assert_eq!(good(), expected, "after a slow head");
+    let said = server.said.lock().unwrap().clone();
+    assert!(!said.contains(&server.token), "no token in what it says");
+}
