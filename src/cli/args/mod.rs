@@ -197,7 +197,7 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     Man(ManArgs),
     /// What the words in tables mean
-    #[command(long_about = TERMS)]
+    #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
     Terms,
     #[command(hide = true)]
     Examine(ExamineArgs),
