@@ -267,6 +267,7 @@ impl Engine {
         Ok(Some((changes.generation, added, removed)))
     }
 
+    #[cfg(feature = "serve")]
     /// Brings the index in memory up to date with the library, for a process that answers for long: the first time it is
     /// loaded, afterwards only what changed is put in. Nothing is written. Returns the generation that searches see.
     ///

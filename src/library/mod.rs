@@ -111,6 +111,7 @@ impl Library {
             .map(|generation| generation as u64)
     }
 
+    #[cfg(feature = "serve")]
     /// Changes whenever another connection, of this process or another, committed something; equal values of one connection
     /// mean that nothing was.
     pub(crate) fn data_version(&self) -> Result<i64> {

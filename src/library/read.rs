@@ -109,11 +109,13 @@ impl Library {
         self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(&stored)?)
     }
 
+    #[cfg(feature = "serve")]
     /// The track of the file under this path as it is stored; the disk is not asked.
     pub(crate) fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
         self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(path)?)
     }
 
+    #[cfg(feature = "serve")]
     /// Tracks of which some file has this `MusicBrainz` id, or this ISRC, ascending.
     pub(crate) fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
         let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
