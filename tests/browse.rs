@@ -1,4 +1,4 @@
-//! What is in the library, as a process shows it: list, show.
+//! What is in the library, as a process shows it and keeps it: list, show, find, watch, backup, relocate.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Sandbox, code, fine, fine_json, noise_wav, text};
+use common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
 use serde_json::Value;
 
 /// A sound of four seconds with these text frames of ID3v2.4.
@@ -156,4 +156,293 @@ fn a_card_shows_the_track_its_neighbours_and_its_file() {
         code(&sandbox.run(["show", "id:99"])),
         if code(&sandbox.run(["similar", "id:99"])) == 1 { 1 } else { 2 }
     );
+}
+
+fn ids(answer: &Value) -> Vec<u64> {
+    answer["tracks"].as_array().unwrap().iter().map(|track| track["id"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
+    let sandbox = shelf();
+    let found = sandbox.run(["find", "calm theremin,", "no voice", "--format", "json"]);
+    assert_eq!(code(&found), 0, "{}", text(&found.stderr));
+    assert!(text(&found.stderr).contains("not understood and left out: theremin"), "{}", text(&found.stderr));
+    let answer = json(&found);
+    assert_eq!((ids(&answer).len(), &answer["unknown"][0]), (4, &"theremin".into()));
+    let understood = answer["understood"].as_array().unwrap();
+    assert_eq!((&understood[0]["word"], &understood[1]["denied"]), (&"calm".into(), &true.into()));
+    assert!(understood[1]["tags"].as_array().unwrap().contains(&"male vocalists".into()), "{answer}");
+    let fits: Vec<f64> =
+        answer["tracks"].as_array().unwrap().iter().map(|t| t["fit"].as_f64().unwrap()).collect();
+    assert!(fits.is_sorted_by(|a, b| a >= b) && fits[0] > fits[3], "{fits:?}");
+    // Four tracks: each of these percentiles once, unless two are equal.
+    let mut shares: Vec<f64> =
+        answer["tracks"].as_array().unwrap().iter().map(|t| t["terms"]["calm"].as_f64().unwrap()).collect();
+    shares.sort_by(f64::total_cmp);
+    assert_eq!(shares, [0.125, 0.375, 0.625, 0.875]);
+    // The other way round is the other end.
+    let top = |phrase: &str| ids(&fine_json(sandbox.run(["find", phrase, "--format", "json"])));
+    assert_eq!(top("not calm"), top("calm").into_iter().rev().collect::<Vec<_>>());
+
+    let nothing = sandbox.run(["find", "theremin"]);
+    assert_eq!(code(&nothing), 2);
+    assert!(
+        text(&nothing.stderr).contains("known words: 00s, ")
+            && text(&nothing.stderr).contains("female voice")
+    );
+    assert!(fine(sandbox.run(["find", "--words"])).lines().count() > 100);
+}
+
+#[test]
+fn words_are_filters_and_can_be_added_to() {
+    let sandbox = shelf();
+    let list = |arguments: &[&str]| {
+        let page = sandbox.run([&["list", "--sort", "id", "--format", "json"], arguments].concat());
+        ids(&json(&page))
+    };
+    let (upper, lower) = (list(&["--tag", "rock:50"]), list(&["--not-tag", "rock:50"]));
+    assert_eq!((upper.len(), lower.len()), (2, 2));
+    assert_eq!(list(&["--tag", "ROCK"]).len(), 1, "the upper fifth");
+    assert!(upper.iter().all(|id| !lower.contains(id)));
+    let similar = fine_json(sandbox.run([
+        "similar",
+        "zebra",
+        "--include-seed",
+        "--tag",
+        "rock:50",
+        "--format",
+        "json",
+    ]));
+    let neighbours = similar["neighbours"].as_array().unwrap();
+    assert!(neighbours.len() == 2 && neighbours.iter().all(|n| upper.contains(&n["id"].as_u64().unwrap())));
+    assert_eq!(code(&sandbox.run(["list", "--tag", "theremin"])), 2);
+    assert_eq!(code(&sandbox.run(["list", "--tag", "rock:101"])), 2);
+
+    fs::write(sandbox.path("library/words.tsv"), "theremin, spooky\trock\n").unwrap();
+    assert_eq!(list(&["--tag", "Spooky:50"]), upper);
+    fs::write(sandbox.path("library/words.tsv"), "theremin\tno such tag\n").unwrap();
+    let wrong = sandbox.run(["find", "calm"]);
+    assert_eq!(code(&wrong), 2);
+    assert!(
+        text(&wrong.stderr).contains("words.tsv, line 1: expected tags of the model, found \"no such tag\"")
+    );
+}
+
+#[test]
+fn words_are_shown_and_exported() {
+    let sandbox = shelf();
+    let cards = fine_json(sandbox.run(["show", "id:1", "id:2", "id:3", "id:4", "--format", "json"]));
+    let words: Vec<&Value> =
+        cards.as_array().unwrap().iter().flat_map(|c| c["words"].as_array().unwrap()).collect();
+    assert!(!words.is_empty() && words.iter().all(|word| word["percentile"].as_f64().unwrap() >= 0.75));
+    assert!(fine(sandbox.run(["list", "--tag", "rock:0"])).lines().next().unwrap().contains("words"));
+    fine(sandbox.run(["export", sandbox.path("out").to_str().unwrap()]));
+    let tags = fs::read_to_string(sandbox.path("out/tags.csv")).unwrap();
+    assert!(tags.starts_with("id,rock,pop,") && tags.lines().count() == 5, "{tags}");
+    assert!(tags.lines().all(|line| line.split(',').count() == 51));
+}
+
+#[test]
+fn a_model_without_tags_says_which_has_them() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    sound(&music.join("a.wav"), 1, &[("TIT2", "A")]);
+    fine(sandbox.run(["add", "--model", "voisin-2", music.to_str().unwrap()]));
+    for arguments in [&["find", "calm"][..], &["list", "--tag", "calm"]] {
+        let run = sandbox.run(arguments);
+        assert_eq!(code(&run), 2);
+        assert!(
+            text(&run.stderr).contains("voisin-2 has no tags") && text(&run.stderr).contains("musicnn-msd")
+        );
+    }
+    let card = &fine_json(sandbox.run(["show", "id:1", "--format", "json"]))[0];
+    assert_eq!(card["words"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_backup_is_whole_and_overwrites_nothing() {
+    let sandbox = shelf();
+    let file = sandbox.path("copy/voisin.db");
+    fs::create_dir(sandbox.path("copy")).unwrap();
+    let name = file.to_str().unwrap();
+    assert!(fine(sandbox.run(["backup", name])).contains("4 tracks and 4 files"));
+    let before = fs::read(&file).unwrap();
+    let again = sandbox.run(["backup", name]);
+    assert_eq!(code(&again), 2);
+    assert!(text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+    assert_eq!(fs::read(&file).unwrap(), before);
+    fine(sandbox.run(["backup", name, "--force"]));
+    // Nothing but the copy is left beside it.
+    assert_eq!(fs::read_dir(sandbox.path("copy")).unwrap().count(), 1);
+    let copied =
+        ["list", "--library", sandbox.path("copy").to_str().unwrap(), "--format", "json"].map(str::to_owned);
+    assert_eq!(fine_json(sandbox.run(copied)), fine_json(sandbox.run(["list", "--format", "json"])));
+}
+
+#[test]
+fn a_moved_folder_keeps_its_tracks() {
+    let sandbox = shelf();
+    let (old, new) = (sandbox.path("music"), sandbox.path("elsewhere/deep"));
+    let [from, to] = [old.to_str().unwrap(), new.to_str().unwrap()];
+    let refused = sandbox.run(["relocate", from, to]);
+    assert_eq!(code(&refused), 2, "nothing was moved yet");
+    assert!(text(&refused.stderr).contains("none of the 4 files is below"), "{}", text(&refused.stderr));
+    fs::create_dir_all(new.parent().unwrap()).unwrap();
+    fs::rename(&old, &new).unwrap();
+    fs::remove_file(new.join("a/four.wav")).unwrap();
+    assert_eq!(code(&sandbox.run(["relocate", "/no/such/folder", to])), 2);
+    let vectors = sandbox.vectors();
+    let planned = fine(sandbox.run(["relocate", from, to, "--dry-run"]));
+    assert!(planned.contains("would move 4 files, of which 3 are there"), "{planned}");
+    let paths = || fine(sandbox.run(["list", "--sort", "path", "--format", "paths"]));
+    assert!(paths().lines().all(|path| path.starts_with(from)));
+    assert!(fine(sandbox.run(["relocate", from, to])).contains("moved 4 files"));
+    assert!(paths().lines().all(|path| path.starts_with(to) && !path.contains("//")), "{}", paths());
+    let again = fine_json(sandbox.run(["add", to, "--format", "json"]));
+    assert_eq!((&again["unchanged"], &again["added"]), (&3.into(), &0.into()));
+    assert_eq!(sandbox.vectors(), vectors);
+    fine(sandbox.run(["verify"]));
+}
+
+#[test]
+fn patterns_keep_files_out() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for (seed, name) in
+        ["keep.wav", "Podcasts/one.wav", "live/tape.wav", "live/best.wav", "live/deep/raw.wav"]
+            .iter()
+            .enumerate()
+    {
+        sound(&music.join(name), seed as u64 + 1, &[]);
+    }
+    sound(&sandbox.path("other/x.wav"), 9, &[]);
+    fine(sandbox.run(["add", sandbox.path("other").to_str().unwrap()]));
+    fs::write(music.join("live/.voisinignore"), "# rough takes\n*.wav\n!best.wav\n").unwrap();
+    let add = |more: &[&str]| {
+        sandbox.run([&["add", music.to_str().unwrap(), "--dry-run", "--format", "json"], more].concat())
+    };
+    assert_eq!(fine_json(add(&[]))["added"], 3);
+    assert_eq!(fine_json(add(&["--exclude", "podcasts/"]))["added"], 3, "patterns know case, as git's do");
+    assert_eq!(fine_json(add(&["--exclude", "Podcasts/"]))["added"], 2);
+    assert_eq!(fine_json(add(&["--exclude", "Podcasts/", "--exclude", "/keep.*"]))["added"], 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    sound(&music.join("a/one.wav"), 1, &[("TIT2", "One")]);
+    let log = fs::File::create(sandbox.path("log")).unwrap();
+    let mut watch = sandbox
+        .command(["watch", music.to_str().unwrap(), "--exclude", "skipped/"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let said = || fs::read_to_string(sandbox.path("log")).unwrap();
+    let paths = || {
+        let run = sandbox.run(["list", "--sort", "path", "--format", "paths", "--quiet"]);
+        text(&run.stdout).lines().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let wait_for = |expected: &[&str]| {
+        let start = Instant::now();
+        while paths() != expected {
+            assert!(
+                start.elapsed() < Duration::from_secs(120),
+                "{:?}, expected {expected:?}: {}",
+                paths(),
+                said()
+            );
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    };
+    wait_for(&["one.wav"]);
+    // Ten thousand changes, and one of them is music.
+    for i in 0..10_000 {
+        fs::write(music.join(format!("a/{i}.tmp")), b"").unwrap();
+    }
+    sound(&music.join("b/two.wav"), 2, &[("TIT2", "Two")]);
+    sound(&music.join("skipped/three.wav"), 3, &[]);
+    wait_for(&["one.wav", "two.wav"]);
+    // Another run may write in between: the lock is held only while there is work.
+    let start = Instant::now();
+    loop {
+        let run = sandbox.run(["add", music.join("b").to_str().unwrap(), "--format", "json"]);
+        if code(&run) == 0 {
+            assert_eq!(json(&run)["unchanged"], 1);
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", text(&run.stderr));
+    }
+    fs::rename(music.join("b/two.wav"), music.join("b/zwei.wav")).unwrap();
+    wait_for(&["one.wav", "zwei.wav"]);
+    // The whole folder goes, as when a disk is unmounted, and comes back with more.
+    fs::rename(&music, sandbox.path("unmounted")).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(paths(), ["one.wav", "zwei.wav"]);
+    sound(&sandbox.path("unmounted/b/drei.wav"), 4, &[]);
+    fs::rename(sandbox.path("unmounted"), &music).unwrap();
+    wait_for(&["one.wav", "drei.wav", "zwei.wav"]);
+    assert!(watch.try_wait().unwrap().is_none(), "{}", said());
+    assert!(Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap().success());
+    let start = Instant::now();
+    let ended = loop {
+        if let Some(status) = watch.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", said());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(ended.code(), Some(0), "{}", said());
+    assert!(said().contains("no longer watching"), "{}", said());
+}
+
+#[test]
+fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for seed in 1..=8 {
+        let artist =
+            if seed <= 5 { "Same" } else { ["Other", "Third & <Fourth>", "Fifth"][seed as usize - 6] };
+        sound(&music.join(format!("{seed}.wav")), seed, &[("TPE1", artist), ("TIT2", &format!("T{seed}"))]);
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let by_same = |more: &[&str]| {
+        let list = fine(sandbox.run([&["playlist", "--seed", "id:1", "--format", "m3u8"], more].concat()));
+        (list.lines().filter(|line| line.starts_with("#EXTINF") && line.contains("Same")).count(), list)
+    };
+    assert_eq!(by_same(&[]).0, 2);
+    assert_eq!(by_same(&["--max-per-artist", "0"]).0, 5);
+    assert!(by_same(&["--name", "Late\nnight"]).1.contains("#PLAYLIST:Late night\n"));
+    let file = sandbox.path("list.xml");
+    let write = |more: &[&str]| {
+        let name = file.to_str().unwrap();
+        sandbox.run(
+            [
+                &["playlist", "--seed", "id:1", "--name", "A&B", "--format", "rekordbox", "--output", name],
+                more,
+            ]
+            .concat(),
+        )
+    };
+    assert_eq!(fine(write(&[])), "");
+    let first = fs::read_to_string(&file).unwrap();
+    assert!(
+        first.contains("<NODE Name=\"A&amp;B\" Type=\"1\"") && first.contains("Third &amp; &lt;Fourth&gt;"),
+        "{first}"
+    );
+    assert_eq!(first.matches("<TRACK TrackID").count(), 5);
+    let again = write(&["--tracks", "2"]);
+    assert_eq!((code(&again), fs::read_to_string(&file).unwrap()), (2, first));
+    assert!(text(&again.stderr).contains("--force"));
+    fine(write(&["--tracks", "2", "--force"]));
+    assert_eq!(fs::read_to_string(&file).unwrap().matches("<TRACK TrackID").count(), 2);
+    let nml = fine(sandbox.run(["playlist", "--seed", "id:1", "--format", "traktor"]));
+    assert!(nml.contains("<PRIMARYKEY TYPE=\"TRACK\"") && nml.matches("FILE=\"").count() == 5, "{nml}");
+    assert_eq!(code(&sandbox.run(["playlist", "--seed", "id:1", "--format", "json", "--output", "x"])), 2);
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::lossy;
-use crate::engine::TrackPage;
+use crate::engine::{StrongTags, TrackPage};
 use crate::library::{Descriptors, Track, licence_id};
 use crate::track::TrackId;
 
@@ -36,13 +36,27 @@ pub(crate) struct TrackJson {
     pub(crate) camelot: Option<String>,
     pub(crate) loudness: Option<f64>,
     pub(crate) loudness_is_exact: Option<bool>,
+    /// The tags that stand out most; empty for a model without tags, not there where they were not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) words: Option<Vec<WordJson>>,
     /// Seconds since 1970 UTC.
     pub(crate) added: i64,
     pub(crate) files: usize,
 }
 
+#[derive(Debug, Serialize)]
+pub(crate) struct WordJson {
+    pub(crate) word: String,
+    /// Of the library, 0 to 1.
+    percentile: f32,
+}
+
 impl TrackJson {
-    pub(crate) fn new(track: &Track, measured: Option<&Descriptors>) -> Self {
+    pub(crate) fn new(
+        track: &Track,
+        measured: Option<&Descriptors>,
+        words: Option<&[(String, f32)]>,
+    ) -> Self {
         let tags = track.tags.clone();
         let key = measured.and_then(|measured| measured.key);
         let loudness = measured.and_then(|measured| measured.loudness);
@@ -66,6 +80,12 @@ impl TrackJson {
             camelot: key.map(crate::library::MusicalKey::camelot),
             loudness,
             loudness_is_exact: loudness.and(measured).map(|measured| measured.loudness_is_exact),
+            words: words.map(|words| {
+                words
+                    .iter()
+                    .map(|(word, share)| WordJson { word: word.clone(), percentile: *share })
+                    .collect()
+            }),
             added: track.added_at,
             files: track.files.len(),
         }
@@ -73,8 +93,9 @@ impl TrackJson {
 }
 
 impl PageJson {
-    pub(crate) fn new(page: &TrackPage) -> Self {
-        let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id));
+    pub(crate) fn new(page: &TrackPage, words: Option<&StrongTags>) -> Self {
+        let of = |track: &Track| words.map(|words| words.get(&track.id).map_or(&[][..], Vec::as_slice));
+        let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), of(track));
         Self { total: page.total, tracks: page.tracks.iter().map(json).collect() }
     }
 }

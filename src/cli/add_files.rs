@@ -133,6 +133,9 @@ pub(crate) fn add_folders(
             engine.maintain_index()?;
         }
     }
+    if !run.dry_run && changed && !summary.interrupted {
+        engine.keep_tags()?;
+    }
     match run.format {
         ReportFormat::Json => render::print_json(&SummaryJson {
             summary: &summary,

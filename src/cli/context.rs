@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) console: Console,
     stop: Arc<AtomicBool>,
+    /// Whether Ctrl-C is listened for.
+    listens: Cell<bool>,
     embedder: OnceCell<Arc<Embedder>>,
     /// Whether the model and its device are told although they were not asked for.
     announces: Cell<bool>,
@@ -48,6 +50,7 @@ impl Context {
             settings,
             console,
             stop: Arc::default(),
+            listens: Cell::default(),
             embedder: OnceCell::new(),
             announces: Cell::new(false),
         })
@@ -254,6 +257,10 @@ impl Context {
 
     /// As [`stop_on_ctrl_c`](Self::stop_on_ctrl_c), with other words.
     pub(crate) fn stop_saying(&self, text: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
+        // One handler for the whole program, however many runs it makes.
+        if self.listens.replace(true) {
+            return Ok(Arc::clone(&self.stop));
+        }
         let stop = Arc::clone(&self.stop);
         let console = self.console;
         ctrlc::set_handler(move || {

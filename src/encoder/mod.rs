@@ -46,6 +46,7 @@ pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, mod
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 #[cfg(feature = "train")]
 pub use openl3_train::OpenL3TrainOnDevice;
+pub use projection::TagLayer;
 pub use weights::{WeightTensor, Weights};
 
 pub use crate::kernels::Precision;

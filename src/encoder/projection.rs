@@ -1,7 +1,7 @@
 //! A linear layer behind the network, for models that carry one.
 
 use super::backend::Pass;
-use super::{EncoderError, Weights};
+use super::{Architecture, EncoderError, ModelRef, Weights};
 
 /// `projection.{weight, bias}`, dimension × dimension, turns an embedding into the search vector;
 /// `tags.{weight, bias}`, tags × dimension, gives tag logits from the same embedding. Either may be missing.
@@ -87,6 +87,64 @@ impl Projection {
     }
 }
 
+/// A model's tags from its embeddings, without the network: of a track's mean embedding, the mean of its windows' logits.
+#[derive(Debug)]
+pub struct TagLayer {
+    names: Vec<String>,
+    fingerprint: String,
+    linear: Linear,
+    standardise: Option<Standardise>,
+}
+
+impl TagLayer {
+    /// The tags of a model; `None` if it has none, or none that its embeddings tell.
+    pub fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
+        // A card without names of tags saves reading the weights.
+        if let ModelRef::Name(_) = model
+            && model.manifest()?.tags.is_none()
+        {
+            return Ok(None);
+        }
+        let found = model.find()?;
+        let dimension = found.manifest.dimension;
+        let linear = match found.manifest.architecture {
+            Architecture::Musicnn => Linear::read(&found.weights, "dense_1", dimension)?,
+            Architecture::OpenL3 => Linear::read(&found.weights, "tags", dimension)?,
+            Architecture::Vgg => None,
+        };
+        let turned = Linear::read(&found.weights, "projection", dimension)?.is_some();
+        let standardise = Standardise::read(&found.weights, dimension)?;
+        let (Some(linear), Some(names), false) = (linear, found.manifest.tags.clone(), turned) else {
+            return Ok(None);
+        };
+        if names.len() != linear.bias.len() {
+            return Ok(None);
+        }
+        Ok(Some(Self { names, fingerprint: found.manifest.fingerprint(), linear, standardise }))
+    }
+
+    /// The names of the tags, in order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The fingerprint of the model.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Logits, one a tag, of the mean of some window embeddings as the encoder gives them.
+    pub fn logits(&self, mean: &[f32]) -> Vec<f32> {
+        let mut raw = mean.to_vec();
+        if let Some(Standardise { mean, scale }) = &self.standardise {
+            for ((value, mean), scale) in raw.iter_mut().zip(mean).zip(scale) {
+                *value = if *scale == 0.0 { *mean } else { *value / scale + mean };
+            }
+        }
+        self.linear.forward(&raw)
+    }
+}
+
 impl Linear {
     fn read(weights: &Weights, name: &str, inputs: usize) -> Result<Option<Self>, EncoderError> {
         let tensors = (weights.tensor(&format!("{name}.weight")), weights.tensor(&format!("{name}.bias")));
@@ -161,6 +219,33 @@ mod tests {
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [12.0, 22.0, 15.0, 26.0]);
         assert_eq!(pass.logits, [-0.5, -1.5]);
+    }
+
+    /// What the layer says of the mean of stored windows is the mean of what the network says of each.
+    #[test]
+    fn tags_follow_from_the_mean_embedding() {
+        use crate::encoder::{DeviceChoice, Encoder};
+        let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
+        let [bands, frames] = encoder.manifest().architecture.input_shape();
+        let n = 4;
+        let values = super::super::weights::uniform("mels", 3, n * bands * frames);
+        let mels: Vec<f32> = values.map(|u| (6.0 * u * u) as f32).collect();
+        let tagged = encoder.encode_with_tags(&mels, n).unwrap();
+        let expected = tagged.logits.mean_axis(ndarray::Axis(0)).unwrap();
+        let mean = tagged
+            .embeddings
+            .mapv(|x| f32::from(half::f16::from_f32(x)))
+            .mean_axis(ndarray::Axis(0))
+            .unwrap();
+        let layer = TagLayer::of(&ModelRef::default()).unwrap().expect("it has tags");
+        assert_eq!(
+            (layer.names().len(), layer.fingerprint()),
+            (50, encoder.manifest().fingerprint().as_str())
+        );
+        for (found, expected) in layer.logits(&mean.to_vec()).iter().zip(&expected) {
+            assert!((found - expected).abs() < 0.02, "{found} {expected}");
+        }
+        assert!(TagLayer::of(&ModelRef::Name("voisin-2".into())).unwrap().is_none());
     }
 
     #[test]

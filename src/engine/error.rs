@@ -146,6 +146,24 @@ pub enum EngineError {
         /// What is wrong, and what was expected.
         problem: String,
     },
+    /// Words that mean nothing here.
+    #[error("nothing of \"{text}\" is understood; known words: {known}")]
+    Words {
+        /// What was asked for.
+        text: String,
+        /// All that is understood.
+        known: String,
+    },
+    /// Words need a model with tags.
+    #[error(
+        "the model {model} has no tags that words could mean; models with tags: {others}; add your music to another --library with one of them"
+    )]
+    NoTags {
+        /// The library's model.
+        model: String,
+        /// Models with tags.
+        others: String,
+    },
     /// Something that only a trained head can do.
     #[error("{what} needs a trained head: run \"voisin train genre\" first")]
     NoHead {

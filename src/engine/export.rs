@@ -37,6 +37,8 @@ const TRACK_COLUMNS: [&str; 12] = [
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, unit norm), `tracks.csv` in the same row order and, if asked
 /// for, `windows.npy` (float16 `[windows, dimension]`) with `windows.csv`. Several genres are joined by `;`.
 ///
+/// `tags.csv` has the percentile of each of the model's tags, where it has any.
+///
 /// Memory: the track vectors, and the windows of one track at a time.
 pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportSummary, EngineError> {
     let library = engine.library();
@@ -69,6 +71,9 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
         ])?;
     }
     tracks.finish()?;
+    if let Some(heard) = engine.heard_tags_if_any()? {
+        export_tags(&heard, dir)?;
+    }
 
     let mut summary = ExportSummary { tracks: vectors.ids.len(), windows: 0, dimension };
     if with_windows {
@@ -102,6 +107,18 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
         index.finish()?;
     }
     Ok(summary)
+}
+
+/// `tags.csv`: how strongly each track is what each of the model's tags says, as percentiles of the library.
+fn export_tags(heard: &super::HeardTags, dir: &Path) -> Result<(), EngineError> {
+    let mut file = Output::create(dir, "tags.csv")?.csv();
+    let names = heard.tags().iter().map(|tag| tag.to_lowercase());
+    file.cells(&std::iter::once("id".to_owned()).chain(names).collect::<Vec<_>>())?;
+    for (id, shares) in heard.ids.iter().zip(heard.percentiles().rows()) {
+        let shares = shares.iter().map(|share| format!("{share:.4}"));
+        file.cells(&std::iter::once(id.to_string()).chain(shares).collect::<Vec<_>>())?;
+    }
+    file.finish()
 }
 
 /// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be written again.
@@ -147,6 +164,10 @@ struct CsvOutput {
 
 impl CsvOutput {
     fn row<S: AsRef<str>, const N: usize>(&mut self, cells: [S; N]) -> Result<(), EngineError> {
+        self.cells(&cells)
+    }
+
+    fn cells<S: AsRef<str>>(&mut self, cells: &[S]) -> Result<(), EngineError> {
         let safe = cells.iter().map(|cell| spreadsheet_safe(cell.as_ref()).into_owned());
         self.writer
             .write_record(safe.collect::<Vec<_>>())

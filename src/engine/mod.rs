@@ -15,6 +15,7 @@ mod list;
 mod listen;
 mod passage;
 mod search;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,7 @@ pub use listen::{FileListener, ListenEvent, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub(crate) use search::track_number;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
+pub use words::{FittingTrack, HeardTags, PhraseAnswer, StrongTags, WORDS_FILE};
 
 use crate::base::text::with_causes;
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};

@@ -18,6 +18,7 @@
 //! | which files are the same recording? | [`duplicates`] |
 //! | are these two stretches of audio one recording? | [`outline`] |
 //! | what does not belong? | [`outliers`] |
+//! | what do these words mean in a model's tags? | [`words`] |
 //!
 //! Not for: searching (see `index`), naming a genre (see `genre`).
 
@@ -39,6 +40,7 @@ pub mod seeds;
 pub(crate) mod testing;
 mod union;
 mod windows;
+pub mod words;
 
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;

@@ -14,6 +14,32 @@ pub enum LibraryError {
         /// The folder that was looked into.
         dir: PathBuf,
     },
+    /// A folder that is to be moved holds nothing of the library.
+    #[error(
+        "no file of the library is below {}: expected the folder as the library knows it, as \"voisin list --sort path\" shows it",
+        folder.display()
+    )]
+    NothingBelow {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// None of the files is at the new place.
+    #[error("none of the {files} files is below {}: move them there first, or name the folder that holds them", new.display())]
+    NotMoved {
+        /// How many there are to move.
+        files: u64,
+        /// The new folder.
+        new: PathBuf,
+    },
+    /// A new path belongs to another file of the library.
+    #[error(
+        "{} is in the library already: take it out with \"voisin remove\" first, or run \"voisin add\" on the new folder instead",
+        path.display()
+    )]
+    Taken {
+        /// The path.
+        path: PathBuf,
+    },
     /// The database holds nothing, although other files of a library lie beside it.
     #[error(
         "{} is empty, but the files beside it say that there was a library (a copy that broke off, or a full disk?): put a copy of it back, or run \"voisin add FOLDER\" to listen again",

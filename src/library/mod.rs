@@ -26,10 +26,12 @@ mod labels;
 mod licence;
 mod list;
 mod lock;
+mod logits;
 mod open;
 mod paths;
 mod query;
 mod read;
+mod relocate;
 mod salvage;
 pub mod scan;
 mod store;
@@ -55,12 +57,13 @@ pub use open::SCHEMA_VERSION;
 pub(crate) use paths::free_name;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
+pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
 pub use track_set::TrackSet;
 pub use types::{
     Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
     OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags,
-    TrackWindows, Vectors, mtime_ns,
+    TrackWindows, Vectors, WordBound, mtime_ns,
 };
 pub use written::{TagRun, WrittenTags};
 

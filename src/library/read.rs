@@ -166,6 +166,15 @@ impl Library {
         self.sql(known)
     }
 
+    /// The ids of all tracks, ascending.
+    pub fn track_ids(&self) -> Result<Vec<TrackId>> {
+        let ids = self.connection.prepare("SELECT id FROM audio ORDER BY id").and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get(0).map(TrackId))?;
+            rows.collect()
+        });
+        self.sql(ids)
+    }
+
     /// Every track, ascending by id: the row order of [`Library::vectors`] and of an export, except that
     /// a track whose vector was taken out by a repair has no row there.
     pub fn tracks(&self) -> Result<Vec<Track>> {

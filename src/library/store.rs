@@ -352,6 +352,9 @@ fn put_vectors(
          ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum",
     )?
     .execute((track.0, &vector, checksum::of(track.0, &[&vector])))?;
+    // What was read off the former windows.
+    tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = (SELECT model FROM state)")?
+        .execute([track.0])?;
     let (starts, vectors) = (f32_bytes(&windows.starts), f16_bytes(windows));
     tx.prepare_cached(
         "INSERT INTO windows (track, model, count, starts, vectors, checksum)

@@ -341,6 +341,8 @@ pub struct TrackFilter {
     /// Under any of these licences, as [`licence_id`](super::licence_id) names them. `cc-by` is one of any version,
     /// `cc-by-4.0` that version, `cc` all of Creative Commons; other licences fit by a part of their text.
     pub licences: Vec<String>,
+    /// All of these words must hold; only [`Engine::matching`](crate::engine::Engine::matching) knows what they mean.
+    pub words: Vec<WordBound>,
     /// Any of these folders, with all below.
     pub folders: Vec<PathBuf>,
     /// Shortest length in seconds, inclusive.
@@ -359,6 +361,17 @@ pub struct TrackFilter {
     pub loudness_from: Option<f64>,
     /// Greatest loudness, inclusive.
     pub loudness_to: Option<f64>,
+}
+
+/// A word that a track must be, or must not be, more strongly than a share of the library.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WordBound {
+    /// A tag of the model, or another word that stands for some.
+    pub word: String,
+    /// Least percentile, 0 to 1.
+    pub percentile: f32,
+    /// Tracks that reach it are left out, not kept.
+    pub not: bool,
 }
 
 impl TrackFilter {

@@ -106,7 +106,7 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --max-per-artist 2 > list.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist 'chaos god' --harmonic --max-bpm-step 4 --format table"
+    after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre techno --format rekordbox --output techno.xml\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist 'chaos god' --harmonic --max-bpm-step 4 --format table"
 )]
 pub(crate) struct PlaylistArgs {
     /// Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly;
@@ -127,9 +127,9 @@ pub(crate) struct PlaylistArgs {
     /// How many tracks [default: 20]
     #[arg(long, short, visible_alias = "tracks", value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Option<Limit>,
-    /// At most this many tracks of one artist
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_per_artist: Option<u32>,
+    /// At most this many tracks of one artist; 0: as many as fit
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) max_per_artist: u32,
     /// 0: nearest only; 1: as varied as the neighbourhood allows
     #[arg(long, default_value_t = 0.0, value_name = "0..1", allow_negative_numbers = true, value_parser = share)]
     pub(crate) diversity: f32,
@@ -142,7 +142,8 @@ pub(crate) struct PlaylistArgs {
     /// Least similarity to the seed a track is there for
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true, value_parser = cosine)]
     pub(crate) min_similarity: Option<f32>,
-    /// Leave out worse copies of the same recording
+    /// Look for copies of the same recording in the whole library first, as `duplicates --rough` does: finds those of
+    /// low bit rates, which would pass otherwise
     #[arg(long)]
     pub(crate) no_duplicates: bool,
     /// Each track's key mixes with that of the one before: the same, a fifth up or down, or the relative key
@@ -151,6 +152,18 @@ pub(crate) struct PlaylistArgs {
     /// At most this many beats a minute from one track to the next
     #[arg(long, value_name = "BPM", conflicts_with = "shuffle", value_parser = positive)]
     pub(crate) max_bpm_step: Option<f64>,
+    /// Leave copies of the same recording in the list
+    #[arg(long, conflicts_with = "no_duplicates")]
+    pub(crate) keep_duplicates: bool,
+    /// The list's name, for players
+    #[arg(long, default_value = "voisin playlist", value_name = "TEXT")]
+    pub(crate) name: String,
+    /// Write the list to this file
+    #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// With --output: replace a file that is there
+    #[arg(long, requires = "file")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

@@ -28,13 +28,17 @@ pub(crate) struct DemoArgs {
 /// done is kept, and the next run goes on.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
+    /// Leave out files and folders that this pattern names, written as in a .gitignore: '*.wav', 'Podcasts/',
+    /// '/incoming' (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
@@ -196,7 +200,8 @@ pub(crate) struct RemoveArgs {
 /// Write vectors and metadata for other programs
 ///
 /// vectors.npy (float32 [tracks, dimension]), windows.npy (float16 [windows, dimension]) with windows.csv, and
-/// tracks.csv in the same row order.
+/// tracks.csv in the same row order. tags.csv: how strongly each track is what each of the model's tags says, as
+/// percentiles of the library.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""

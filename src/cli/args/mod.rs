@@ -4,7 +4,9 @@ mod config;
 mod eval;
 mod eval_genre;
 mod explore;
+mod find;
 mod genre;
+mod keeping;
 mod labels;
 mod library;
 mod list;
@@ -35,7 +37,9 @@ pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
     ArtistsArgs, ClustersArgs, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
 };
+pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
+pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs,
@@ -175,10 +179,12 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     #[command(visible_alias = "scan")]
     Add(AddArgs),
+    Watch(WatchArgs),
     Similar(SimilarArgs),
     #[command(visible_alias = "ls")]
     List(ListArgs),
     Show(ShowArgs),
+    Find(FindArgs),
     Classify(ClassifyArgs),
     Genres(GenresArgs),
     Labels(LabelsArgs),
@@ -200,6 +206,8 @@ pub(crate) enum Command {
     Failed(FailedArgs),
     Retry(RetryArgs),
     Remove(RemoveArgs),
+    Relocate(RelocateArgs),
+    Backup(BackupArgs),
     Verify(VerifyArgs),
     Repair(RepairArgs),
     Export(ExportArgs),

@@ -9,7 +9,7 @@ use super::sound::{SortKey, SoundFilterArgs};
 use super::units::{Limit, Seconds, cosine, share};
 use crate::cli::seeds::names_meant;
 use crate::index::SearchMode;
-use crate::library::{Library, NameOf, TrackFilter, stored_path};
+use crate::library::{Library, NameOf, TrackFilter, WordBound, stored_path};
 
 /// Find the tracks that sound most like the given ones
 ///
@@ -106,6 +106,13 @@ pub(crate) struct FilterArgs {
     /// another licence's name (several: any of them)
     #[arg(long, visible_alias = "license", value_name = "LICENCE")]
     pub(crate) licence: Vec<String>,
+    /// Only tracks that are this word or tag more than 80 % of the library is; `calm:95`: more than 95 % (several: all of
+    /// them). `voisin find --words` lists the words
+    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word(text, 80.0, false))]
+    pub(crate) tag: Vec<WordBound>,
+    /// No tracks that are this word or tag more than half of the library is; `voice:80`: more than 80 %
+    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word(text, 50.0, true))]
+    pub(crate) not_tag: Vec<WordBound>,
     /// Only tracks at least this long: 90 (seconds), 1:30 or 2m
     #[arg(long, value_name = "TIME")]
     pub(crate) min_duration: Option<Seconds>,
@@ -130,6 +137,7 @@ impl FilterArgs {
             exclude_artists: artists(&self.exclude_artist)?,
             year_from: self.year.map(|span| span.first).filter(|&year| year != i32::MIN),
             year_to: self.year.map(|span| span.last).filter(|&year| year != i32::MAX),
+            words: self.tag.iter().chain(&self.not_tag).cloned().collect(),
             licences: self.licence.clone(),
             folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
             seconds_from: self.min_duration.map(|time| time.0),
@@ -137,6 +145,21 @@ impl FilterArgs {
             ..self.sound.filter()
         })
     }
+}
+
+/// A word, and the percentile from which on it holds: `calm`, `female vocalists:90`.
+fn word(text: &str, usual: f32, not: bool) -> Result<WordBound, String> {
+    let (word, percent) = match text.rsplit_once(':') {
+        None => (text, usual),
+        Some((word, percent)) => {
+            let number = percent.trim().trim_end_matches('%').trim_end().parse().ok();
+            let number = number.filter(|number| (0.0..=100.0).contains(number));
+            let wrong =
+                || format!("expected a percentile from 0 to 100 after the colon, found \"{percent}\"");
+            (word, number.ok_or_else(wrong)?)
+        }
+    };
+    Ok(WordBound { word: word.trim().to_owned(), percentile: percent / 100.0, not })
 }
 
 /// An inclusive span of years.
@@ -191,6 +214,10 @@ pub(crate) enum ListFormat {
     M3u8,
     Xspf,
     Jspf,
+    /// XML for Rekordbox (Mixxx reads m3u8)
+    Rekordbox,
+    /// NML for Traktor
+    Traktor,
     Paths,
 }
 

@@ -6,22 +6,23 @@ use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
 use crate::answers::list::{PageJson, TrackJson};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use crate::engine::{GenreAnswer, SimilarTrack, TrackPage, meta};
+use crate::engine::{GenreAnswer, SimilarTrack, StrongTags, TrackPage, meta};
 use crate::explore::TrackMeta;
 use crate::genre::{Genre, Taxonomy};
 use crate::library::{Descriptors, FileRecord, Track, licence_id};
 use crate::track::TrackId;
 
 /// Prints a page of tracks, in the form that was asked for.
-pub(crate) fn print_page(page: &TrackPage, output: &ListOutput) -> anyhow::Result<()> {
-    let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id));
+pub(crate) fn print_page(page: &TrackPage, words: &StrongTags, output: &ListOutput) -> anyhow::Result<()> {
+    let of = |track: &Track| words.get(&track.id).map_or(&[][..], Vec::as_slice);
+    let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), Some(of(track)));
     match output.format {
-        ListFormat::Table => print_table(page),
-        ListFormat::Json => super::print_json(&PageJson::new(page)),
+        ListFormat::Table => print_table(page, words),
+        ListFormat::Json => super::print_json(&PageJson::new(page, Some(words))),
         ListFormat::Csv => super::print_csv(
             [
                 "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence", "mbid",
-                "isrc", "tempo", "key", "loudness",
+                "isrc", "tempo", "key", "loudness", "words",
             ],
             page.tracks.iter().map(json).map(|track| {
                 let number =
@@ -41,10 +42,16 @@ pub(crate) fn print_page(page: &TrackPage, output: &ListOutput) -> anyhow::Resul
                     number(track.tempo),
                     track.key.unwrap_or_default().to_owned(),
                     number(track.loudness),
+                    track.words.into_iter().flatten().map(|word| word.word).collect::<Vec<_>>().join(";"),
                 ]
             }),
         ),
-        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+        ListFormat::M3u8
+        | ListFormat::Xspf
+        | ListFormat::Jspf
+        | ListFormat::Rekordbox
+        | ListFormat::Traktor
+        | ListFormat::Paths => {
             let metas: Vec<TrackMeta> =
                 page.tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin list", output)
@@ -53,7 +60,7 @@ pub(crate) fn print_page(page: &TrackPage, output: &ListOutput) -> anyhow::Resul
 }
 
 /// A column is there only where some track has something in it.
-fn print_table(page: &TrackPage) -> anyhow::Result<()> {
+fn print_table(page: &TrackPage, words: &StrongTags) -> anyhow::Result<()> {
     let measured = |track: &Track| page.descriptors.get(&track.id).copied().unwrap_or_default();
     let any = |has: &dyn Fn(&Track) -> bool| page.tracks.iter().any(has);
     let tempo = any(&|track| measured(track).tempo.is_some());
@@ -72,6 +79,7 @@ fn print_table(page: &TrackPage) -> anyhow::Result<()> {
         (key, ("key", Align::Left)),
         (loudness, ("LUFS", Align::Right)),
         (licence, ("licence", Align::Left)),
+        (!words.is_empty(), ("words", Align::Left)),
         (true, ("path", Align::Left)),
     ];
     let shown: Vec<(&str, Align)> =
@@ -90,6 +98,7 @@ fn print_table(page: &TrackPage) -> anyhow::Result<()> {
             heard.key.map_or_else(String::new, |key| key.to_string()),
             heard.loudness.map_or_else(String::new, |_| loudness_text(&heard)),
             track.tags.licence.as_deref().map(licence_id).unwrap_or_default(),
+            words.get(&track.id).map(|words| words_text(words)).unwrap_or_default(),
             lossy(&track.path),
         ];
         table.row(
@@ -97,6 +106,10 @@ fn print_table(page: &TrackPage) -> anyhow::Result<()> {
         );
     }
     table.print()
+}
+
+fn words_text(words: &[(String, f32)]) -> String {
+    words.iter().map(|(word, _)| word.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn loudness_text(measured: &Descriptors) -> String {
@@ -111,6 +124,8 @@ pub(crate) struct Card {
     /// What the library's labels and the head say, if anything is labelled.
     pub(crate) predicted: Option<GenreAnswer>,
     pub(crate) cluster: Option<u32>,
+    /// Tags that stand out, with their percentiles.
+    pub(crate) words: Vec<(String, f32)>,
     pub(crate) nearest: Vec<SimilarTrack>,
     pub(crate) windows: usize,
 }
@@ -189,9 +204,9 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
 }
 
 fn card_json(card: &Card) -> CardJson<'_> {
-    let Card { track, measured, predicted, cluster, nearest, windows } = card;
+    let Card { track, measured, predicted, cluster, words, nearest, windows } = card;
     CardJson {
-        track: TrackJson::new(track, measured.as_ref()),
+        track: TrackJson::new(track, measured.as_ref(), Some(words)),
         track_number: track.tags.track_number,
         disc_number: track.tags.disc_number,
         licence_text: track.tags.licence.as_deref(),
@@ -231,7 +246,7 @@ fn card_json(card: &Card) -> CardJson<'_> {
 }
 
 fn print_card(card: &Card) -> anyhow::Result<()> {
-    let Card { track, measured, predicted, cluster, nearest, windows } = card;
+    let Card { track, measured, predicted, cluster, words, nearest, windows } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let mut say = |name: &'static str, value: Option<String>| {
@@ -258,6 +273,8 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     ];
     say("tags say", Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     say("predicted", predicted.as_ref().map(GenreAnswer::summary));
+    let shares = words.iter().map(|(word, share)| format!("{word} {:.0} %", 100.0 * share));
+    say("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
     say("cluster", cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")));
     let audio = &track.audio;
     let sound = format!(

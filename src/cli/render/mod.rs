@@ -4,6 +4,7 @@
 //! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
 
 pub(crate) mod answers;
+pub(crate) mod find;
 pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;

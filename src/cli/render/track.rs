@@ -12,23 +12,36 @@ use crate::track::TrackId;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutput) -> anyhow::Result<()> {
-    let style = output
-        .relative_to
-        .as_deref()
-        .map_or(PathStyle::Absolute, |dir| PathStyle::Relative(stored_path(dir)));
+    if output.format == ListFormat::Paths {
+        let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;
+        let paths = bytes.split_inclusive(|&b| b == 0).map(|p| &p[..p.len() - 1]);
+        return super::print_paths(paths, output.null);
+    }
+    playlist_bytes(tracks, title, output)?.map_or(Ok(()), super::print)
+}
+
+fn style(output: &ListOutput) -> PathStyle {
+    let folder = output.relative_to.as_deref();
+    folder.map_or(PathStyle::Absolute, |folder| PathStyle::Relative(stored_path(folder)))
+}
+
+/// Tracks as a playlist or bare paths; `None` in formats that are only printed.
+pub(crate) fn playlist_bytes(
+    tracks: &[&TrackMeta],
+    title: &str,
+    output: &ListOutput,
+) -> anyhow::Result<Option<Vec<u8>>> {
     let format = match output.format {
+        ListFormat::Table | ListFormat::Json | ListFormat::Csv => return Ok(None),
+        ListFormat::M3u8 => Format::M3u8,
         ListFormat::Xspf => Format::Xspf,
         ListFormat::Jspf => Format::Jspf,
-        ListFormat::Paths => {
-            let bytes = playlist::write(tracks, title, Format::Paths0, &style)?;
-            return super::print_paths(
-                bytes.split_inclusive(|&b| b == 0).map(|p| &p[..p.len() - 1]),
-                output.null,
-            );
-        }
-        ListFormat::Table | ListFormat::Json | ListFormat::Csv | ListFormat::M3u8 => Format::M3u8,
+        ListFormat::Rekordbox => Format::Rekordbox,
+        ListFormat::Traktor => Format::Traktor,
+        ListFormat::Paths if output.null => Format::Paths0,
+        ListFormat::Paths => Format::Paths,
     };
-    super::print(playlist::write(tracks, title, format, &style)?)
+    Ok(Some(playlist::write(tracks, title, format, &style(output))?))
 }
 
 /// Prints tracks, in the form that was asked for.
@@ -71,9 +84,12 @@ pub(crate) fn print_list(tracks: &[&TrackMeta], title: &str, output: &ListOutput
                 ]
             }),
         ),
-        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
-            print_files(tracks, title, output)
-        }
+        ListFormat::M3u8
+        | ListFormat::Xspf
+        | ListFormat::Jspf
+        | ListFormat::Rekordbox
+        | ListFormat::Traktor
+        | ListFormat::Paths => print_files(tracks, title, output),
     }
 }
 

@@ -32,12 +32,16 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             paths.push(path);
         }
     }
-    let found = scan::scan(&paths, &is_audio_candidate);
+    let exclusions = scan::Exclusions::new(&args.exclude);
+    let found = scan::scan_without(&paths, &is_audio_candidate, &exclusions);
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
     for folder in &found.skipped_folders {
         context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
+    }
+    for path in &found.excluded {
+        context.console.detail(&format!("excluded {}", path.display()));
     }
     let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
     // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.

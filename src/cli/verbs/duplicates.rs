@@ -84,7 +84,12 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             render::print_line(&text)?;
         }
         // What could go: the copies without the file to keep.
-        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+        ListFormat::M3u8
+        | ListFormat::Xspf
+        | ListFormat::Jspf
+        | ListFormat::Rekordbox
+        | ListFormat::Traktor
+        | ListFormat::Paths => {
             let copies: Vec<TrackMeta> =
                 groups.iter().flat_map(|group| &group.others).map(FileJson::meta).collect();
             print_files(&copies.iter().collect::<Vec<_>>(), "voisin duplicates", &args.output)?;

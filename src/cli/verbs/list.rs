@@ -1,23 +1,23 @@
 //! `voisin list`.
 
 use crate::cli::Ending;
-use crate::cli::args::ListArgs;
+use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
 use crate::cli::sound::with_compatible_keys;
 use crate::engine::TrackQuery;
+use crate::track::TrackId;
+
+/// Words a track.
+const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let engine = context.open_engine()?;
+    let filter = args.filters.filter(engine.library())?;
     let page = engine.list(&TrackQuery {
         words: args.words.join(" "),
-        filter: with_compatible_keys(
-            &engine,
-            args.filters.filter(engine.library())?,
-            &args.filters.sound,
-            &[],
-        )?,
+        filter: with_compatible_keys(&engine, filter.clone(), &args.filters.sound, &[])?,
         sort: args.sort,
         descending: args.reverse,
         limit: Some(args.limit.of(engine.library().status()?.tracks as usize)),
@@ -26,6 +26,12 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     if page.tracks.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
     }
-    print_page(&page, &args.output)?;
+    // Where there is room for them, or where they were asked for.
+    let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)
+        || args.output.format == ListFormat::Table && !filter.words.is_empty();
+    let heard = if wants_words && !page.tracks.is_empty() { engine.heard_tags_if_any()? } else { None };
+    let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
+    let words = heard.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
+    print_page(&page, &words, &args.output)?;
     Ok(if page.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }

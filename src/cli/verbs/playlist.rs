@@ -4,21 +4,23 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::hash::{BuildHasher as _, RandomState};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use ndarray::ArrayView2;
 
 use crate::answers::graph::{clustered, duplicate_groups, neighbour_graph};
+use crate::base::vector::dot;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::cli::render::track::print_list;
+use crate::cli::render::track::{playlist_bytes, print_list};
 use crate::cli::seeds::seeds_and_lists;
 use crate::cli::sound::with_compatible_keys;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Collection, Engine};
 use crate::explore::TrackMeta;
 use crate::explore::clusters::ClusterOptions;
-use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, chain, playlist};
-use crate::track::TrackId;
+use crate::explore::playlist::{Entry, Length, PlaylistOptions, SeedUse, chain, playlist};
+use crate::track::{TrackId, is_same_recording};
 
 /// Tracks of a list, where nobody says how many.
 const TRACKS: usize = 20;
@@ -67,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let mixed = args.harmonic || args.max_bpm_step.is_some();
     let options = PlaylistOptions {
         length: if mixed { length.times(MIX_REACH) } else { length },
-        max_per_artist: args.max_per_artist.map(|n| n as usize),
+        max_per_artist: (args.max_per_artist > 0).then_some(args.max_per_artist as usize),
         diversity: args.diversity,
         shuffle: args.shuffle.then(|| args.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         seeds: SeedUse::Open(named),
@@ -84,15 +86,19 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
             excluded.extend(copies.into_iter().filter(|&row| Some(row) != kept));
         }
     }
-    let entries = playlist(
-        collection.vectors.view(),
-        &collection.meta,
-        &rows,
-        &|row| {
+    let vectors = collection.vectors.view();
+    let entries = loop {
+        let is_out = |row: usize| {
             excluded.contains(&row) || allowed.as_ref().is_some_and(|set| !set.contains(collection.ids[row]))
-        },
-        &options,
-    )?;
+        };
+        let entries = playlist(vectors, &collection.meta, &rows, &is_out, &options)?;
+        let copies =
+            if args.keep_duplicates { Vec::new() } else { copies(vectors, &entries, &rows[..named]) };
+        if copies.is_empty() {
+            break entries;
+        }
+        excluded.extend(copies);
+    };
     let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
     if mixed {
         let known = engine.library().descriptors(&collection.ids)?;
@@ -119,7 +125,21 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         }
     }
     let tracks: Vec<&TrackMeta> = rows.iter().map(|&row| &collection.meta[row]).collect();
-    print_list(&tracks, "voisin playlist", &args.output)?;
+    if let Some(file) = &args.file {
+        if file.exists() && !args.force {
+            bail!("{} is there already: name another file, or replace it with --force", file.display());
+        }
+        let Some(bytes) = playlist_bytes(&tracks, &args.name, &args.output)? else {
+            bail!(
+                "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths"
+            );
+        };
+        crate::base::atomic_file::write(file, bytes)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        context.console.note(&format!("{} in {}", count(tracks.len() as u64, "track"), file.display()));
+    } else {
+        print_list(&tracks, &args.name, &args.output)?;
+    }
     Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }
 
@@ -130,4 +150,22 @@ fn members(engine: &mut Engine, collection: &Collection, cluster: u32) -> anyhow
     found.clusters.into_iter().find(|one| one.id == cluster).map(|one| one.members).ok_or_else(|| {
         NothingFound(format!("no cluster {cluster}: \"voisin clusters\" lists those there are")).into()
     })
+}
+
+/// Rows of a list that are copies of one before them; a seed that was named is never one.
+fn copies(vectors: ArrayView2<'_, f32>, entries: &[Entry], named: &[usize]) -> Vec<usize> {
+    let same = |a: usize, b: usize| match (vectors.row(a).to_slice(), vectors.row(b).to_slice()) {
+        (Some(a), Some(b)) => is_same_recording(dot(a, b)),
+        _ => false,
+    };
+    let mut kept: Vec<usize> = named.to_vec();
+    let mut found = Vec::new();
+    for row in entries.iter().map(|entry| entry.row).filter(|row| !named.contains(row)) {
+        if kept.iter().any(|&other| same(row, other)) {
+            found.push(row);
+        } else {
+            kept.push(row);
+        }
+    }
+    found
 }

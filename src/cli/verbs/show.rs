@@ -12,6 +12,9 @@ use crate::explore::clusters::Detail;
 /// Neighbours on a card.
 const NEAREST: usize = 5;
 
+/// Words on a card.
+const WORDS: usize = 8;
+
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let seeds = seeds(context, &engine, &args.tracks)?;
@@ -24,13 +27,20 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     let mut predicted = predictions(context, &mut engine, &seeds)?;
     let measured = engine.library().descriptors(&ids)?;
     let clusters = remembered_clusters(&engine, Detail::default())?;
+    let heard = engine.heard_tags_if_any()?;
+    let mut words = heard.as_ref().map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
     let mut cards = Vec::new();
     for (seed, track) in seeds.into_iter().zip(tracks) {
         let id = track.id;
         let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
         cards.push(Card {
             measured: measured.get(&id).copied(),
-            predicted: if predicted.is_empty() { None } else { Some(predicted.remove(0)) },
+            predicted: if predicted.is_empty() {
+                heard.as_ref().and_then(|heard| heard.first_guess(&track))
+            } else {
+                Some(predicted.remove(0))
+            },
+            words: words.remove(&id).unwrap_or_default(),
             cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
             nearest: engine.similar(&[seed], &options)?,
             windows: engine.library().windows(id)?.map_or(0, |windows| windows.starts.len()),

@@ -167,7 +167,12 @@ pub(crate) fn run(
                 ]
             }),
         )?,
-        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+        ListFormat::M3u8
+        | ListFormat::Xspf
+        | ListFormat::Jspf
+        | ListFormat::Rekordbox
+        | ListFormat::Traktor
+        | ListFormat::Paths => {
             let metas: Vec<TrackMeta> =
                 changed.iter().map(|path| TrackMeta::of_file(TrackId(0), path)).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin classify", &args.output)?;

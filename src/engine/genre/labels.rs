@@ -337,8 +337,14 @@ impl Engine {
     /// # Errors
     /// No track has a genre that the filter names; labels cannot be read.
     pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
-        let rest = TrackFilter { genres: Vec::new(), exclude_genres: Vec::new(), ..filter.clone() };
+        let rest = TrackFilter {
+            genres: Vec::new(),
+            exclude_genres: Vec::new(),
+            words: Vec::new(),
+            ..filter.clone()
+        };
         let fitting = if rest.is_empty() { None } else { Some(self.library.matching(&rest)?) };
+        let fitting = self.matching_words(&filter.words, fitting)?;
         if filter.genres.is_empty() && filter.exclude_genres.is_empty() {
             return Ok(fitting);
         }

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::json;
 
 use super::super::{ExploreError, Result, TrackMeta};
+use super::escape::{address, xml};
 
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub enum Format {
     Xspf,
     /// Its JSON sibling.
     Jspf,
+    /// Rekordbox's XML; paths are absolute.
+    Rekordbox,
+    /// Traktor's NML; paths are absolute, and must be UTF-8.
+    Traktor,
     /// One path per line; refuses paths with a line break.
     Paths,
     /// Paths ended by a zero byte, for `xargs -0`.
@@ -31,12 +36,14 @@ impl std::str::FromStr for Format {
             "m3u8" | "m3u" => Ok(Self::M3u8),
             "xspf" => Ok(Self::Xspf),
             "jspf" => Ok(Self::Jspf),
+            "rekordbox" => Ok(Self::Rekordbox),
+            "traktor" => Ok(Self::Traktor),
             "paths" => Ok(Self::Paths),
             "paths0" => Ok(Self::Paths0),
             other => Err(ExploreError::Parameter {
                 name: "playlist format",
                 found: other.to_owned(),
-                expected: "m3u8, xspf, jspf, paths or paths0",
+                expected: "m3u8, xspf, jspf, rekordbox, traktor, paths or paths0",
             }),
         }
     }
@@ -67,6 +74,8 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
         Format::M3u8 => Ok(m3u8(&entries, title).into_bytes()),
         Format::Xspf => Ok(xspf(&entries, title).into_bytes()),
         Format::Jspf => jspf(&entries, title).map(String::into_bytes),
+        Format::Rekordbox => Ok(super::dj::rekordbox(tracks, title).into_bytes()),
+        Format::Traktor => super::dj::traktor(tracks, title).map(String::into_bytes),
         Format::Paths => paths(&entries),
         Format::Paths0 => Ok(entries.iter().flat_map(|(path, _)| path.iter().copied().chain([0])).collect()),
     }
@@ -110,32 +119,6 @@ fn breaks_lines(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Whether a written path starts at a root or at a drive.
-fn is_absolute(path: &[u8]) -> bool {
-    path.starts_with(b"/") || cfg!(windows) && path.get(1) == Some(&b':')
-}
-
-/// An address: each byte that is not plainly a letter, digit or mark of a path is percent-encoded.
-fn address(path: &[u8]) -> String {
-    let mut text = if is_absolute(path) { "file://".to_owned() } else { String::new() };
-    if is_absolute(path) && !path.starts_with(b"/") {
-        text.push('/'); // a drive letter
-    }
-    // A colon in the first part of a relative address would read as a scheme.
-    let first = path.split(|&byte| byte == b'/').next().unwrap_or_default();
-    if !is_absolute(path) && first.contains(&b':') {
-        text.push_str("./");
-    }
-    for &byte in path {
-        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
 fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
     let mut text = "#EXTM3U\n".to_owned();
     if !title.is_empty() {
@@ -157,23 +140,6 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
         };
     }
     text
-}
-
-/// Text for XML 1.0: marks escaped, characters that it does not allow left out.
-fn xml(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\u{fffe}' | '\u{ffff}' => {}
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {

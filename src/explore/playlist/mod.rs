@@ -1,5 +1,7 @@
 //! A list for an evening: near its seeds, not all of one artist, as alike or as varied as one likes.
 
+mod dj;
+mod escape;
 mod formats;
 
 pub(crate) use formats::relative;

@@ -2,6 +2,7 @@
 //!
 //! What is wrong with one path is reported and does not stop the rest. Nothing is opened but playlists.
 
+mod exclude;
 pub mod playlist;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::paths;
 use super::{FileRecord, mtime_ns, stored_path};
+use exclude::Ignored;
+pub(crate) use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
@@ -31,6 +34,8 @@ pub struct Scan {
     pub problems: Vec<ScanProblem>,
     /// Folders left out because of `.notmusic` or `.nomedia`.
     pub skipped_folders: Vec<PathBuf>,
+    /// Files and folders left out because of a pattern.
+    pub excluded: Vec<PathBuf>,
     /// The folders that were walked, in stored form: what the library knows below them and this scan
     /// does not name is missing or left out.
     pub roots: Vec<PathBuf>,
@@ -54,9 +59,26 @@ pub struct ScanProblem {
 /// - Any other file is taken, whatever its name: it was named.
 ///
 /// A file reached by several ways is taken once.
+///
+/// Below a folder, what the patterns of a `.voisinignore` there or above it name is left out; they are written as in a
+/// `.gitignore`.
 pub fn scan(arguments: &[PathBuf], is_audio: &dyn Fn(&Path) -> bool) -> Scan {
-    let mut scanner =
-        Scanner { scan: Scan::default(), files: HashSet::new(), folders: HashSet::new(), is_audio };
+    scan_without(arguments, is_audio, &Exclusions::default())
+}
+
+/// As [`scan`], without what these patterns name below the folders that are walked.
+pub(crate) fn scan_without(
+    arguments: &[PathBuf],
+    is_audio: &dyn Fn(&Path) -> bool,
+    exclusions: &Exclusions,
+) -> Scan {
+    let mut scanner = Scanner {
+        scan: Scan::default(),
+        files: HashSet::new(),
+        folders: HashSet::new(),
+        is_audio,
+        exclusions,
+    };
     for argument in arguments {
         scanner.argument(argument);
     }
@@ -81,6 +103,7 @@ struct Scanner<'a> {
     /// Canonical paths of the folders walked.
     folders: HashSet<PathBuf>,
     is_audio: &'a dyn Fn(&Path) -> bool,
+    exclusions: &'a Exclusions,
 }
 
 impl Scanner<'_> {
@@ -126,6 +149,7 @@ impl Scanner<'_> {
         // Two folder sets, because the closure below borrows one while files are being taken.
         let mut visited = std::mem::take(&mut self.folders);
         let mut skipped = Vec::new();
+        let mut ignored = Ignored::below(&root, self.exclusions);
         let mut walk = WalkDir::new(&root).follow_links(true).sort_by_file_name().into_iter();
         let mut parent = (PathBuf::new(), PathBuf::new());
         while let Some(entry) = walk.next() {
@@ -145,7 +169,19 @@ impl Scanner<'_> {
                 if entry.file_type().is_dir() {
                     walk.skip_current_dir();
                 }
+            } else if entry.depth() > 0
+                && ignored.has(entry.depth(), entry.path(), entry.file_type().is_dir())
+            {
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                    self.scan.excluded.push(entry.into_path());
+                } else if (self.is_audio)(entry.path()) {
+                    self.scan.excluded.push(entry.into_path());
+                }
             } else if entry.file_type().is_dir() {
+                if let Err(reason) = ignored.enter(entry.depth(), entry.path()) {
+                    self.problem(&entry.path().join(IGNORE_FILE), &reason);
+                }
                 if MARKERS.iter().any(|marker| entry.path().join(marker).symlink_metadata().is_ok()) {
                     skipped.push(entry.into_path());
                     walk.skip_current_dir();

@@ -62,7 +62,7 @@ pub(super) async fn list(
         .ask(move |_, desk| {
             let generation = desk.engine.library().generation()?;
             let page = desk.engine.list(&query)?;
-            Ok(Answer { generation, answer: Page { page: PageJson::new(&page), next: page.next } })
+            Ok(Answer { generation, answer: Page { page: PageJson::new(&page, None), next: page.next } })
         })
         .await
 }
@@ -76,7 +76,7 @@ pub(super) async fn one(
             let library = desk.engine.library();
             let generation = library.generation()?;
             let measured = library.descriptors(&[id])?;
-            let answer = TrackJson::new(&library.track(id)?, measured.get(&id));
+            let answer = TrackJson::new(&library.track(id)?, measured.get(&id), None);
             Ok(Answer { generation, answer })
         })
         .await

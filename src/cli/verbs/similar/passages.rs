@@ -53,7 +53,12 @@ pub(super) fn run(
                 ]
             }),
         )?,
-        ListFormat::M3u8 | ListFormat::Xspf | ListFormat::Jspf | ListFormat::Paths => {
+        ListFormat::M3u8
+        | ListFormat::Xspf
+        | ListFormat::Jspf
+        | ListFormat::Rekordbox
+        | ListFormat::Traktor
+        | ListFormat::Paths => {
             let metas: Vec<TrackMeta> =
                 found.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", &args.output)?;

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""How well `voisin find` finds genres by word: scripts/find_figures.py MUSIC [--table TSV] [--join pop,rock] [--voisin PROGRAM]
+
+Adds MUSIC to a library of its own (a temporary folder) and asks for each genre by its word. Relevant are the tracks of
+that genre: of the column `genre` of --table (columns file and genre, files relative to MUSIC), or else of the files' own
+tags, each value split at commas, semicolons and slashes. Genres of fewer than --least tracks are not asked for, nor
+those whose word is not understood, which are named. --join A,B: tracks of A count for B and the other way round.
+Precision@20 is the share of relevant tracks among the first twenty answers; chance is their share of all tracks.
+"""
+
+import argparse
+import collections
+import csv
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+FIRST = 20
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("music", type=pathlib.Path)
+    parser.add_argument("--table", type=pathlib.Path)
+    parser.add_argument("--join", default="")
+    parser.add_argument("--least", default=20, type=int)
+    parser.add_argument("--voisin", default="target/release/voisin")
+    options = parser.parse_args()
+    joined = {name.strip() for name in options.join.split(",") if name.strip()}
+
+    with tempfile.TemporaryDirectory() as library:
+        def voisin(*words):
+            return subprocess.run([options.voisin, "--quiet", "--library", library, *words], capture_output=True, text=True, check=False)
+
+        added = voisin("add", str(options.music))
+        if added.returncode not in (0, 1):
+            sys.exit(added.stderr)
+        tracks = json.loads(voisin("list", "--format", "json").stdout)["tracks"]
+        genres = {track["id"]: {part.strip().lower() for value in track["genres"] for part in re.split("[,;/]", value)} for track in tracks}
+        if options.table:
+            with open(options.table, encoding="utf-8", newline="") as file:
+                of_file = {(options.music / row["file"]).resolve(): row["genre"] for row in csv.DictReader(file, delimiter="\t")}
+            genres = {track["id"]: {of_file[pathlib.Path(track["path"])]} for track in tracks if pathlib.Path(track["path"]) in of_file}
+        for names in genres.values():
+            if names & joined:
+                names |= joined
+        counts = collections.Counter(name for names in genres.values() for name in names)
+        figures = []
+        print(f"{len(tracks)} tracks\n\n| word | tracks | precision@{FIRST} | chance |\n|---|---|---|---|")
+        for name, count in sorted(counts.items()):
+            if count < options.least or not name:
+                continue
+            asked = voisin("find", name, "--limit", str(FIRST), "--format", "json")
+            if asked.returncode == 2:
+                print(f"| {name} | {count} | not understood | |")
+                continue
+            found = [track["id"] for track in json.loads(asked.stdout)["tracks"]]
+            precision = sum(name in genres.get(track, ()) for track in found) / len(found)
+            figures.append(precision)
+            print(f"| {name} | {count} | {precision:.2f} | {count / len(tracks):.2f} |")
+        if figures:
+            print(f"| mean of {len(figures)} | | {sum(figures) / len(figures):.3f} | |")
+
+
+if __name__ == "__main__":
+    main()

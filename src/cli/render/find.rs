@@ -1,0 +1,146 @@
+//! The answer of `find`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::track::{lossy, print_files, title};
+use super::{Align, Table};
+use crate::cli::args::{ListFormat, ListOutput};
+use crate::engine::{HeardTags, PhraseAnswer, meta};
+use crate::explore::TrackMeta;
+use crate::explore::words::Term;
+use crate::genre::Taxonomy;
+use crate::track::TrackId;
+
+/// The documented JSON of `find`.
+#[derive(Serialize)]
+struct FoundJson<'a> {
+    understood: Vec<TermJson<'a>>,
+    unknown: &'a [String],
+    tracks: Vec<TrackJson>,
+}
+
+#[derive(Serialize)]
+struct TermJson<'a> {
+    word: &'a str,
+    denied: bool,
+    tags: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TrackJson {
+    rank: usize,
+    id: TrackId,
+    path: String,
+    /// 0 to 1.
+    fit: f32,
+    /// Strength of each term, 0 to 1.
+    terms: BTreeMap<String, f32>,
+    artist: Option<String>,
+    title: Option<String>,
+    genres: Vec<String>,
+}
+
+fn name(term: &Term) -> String {
+    if term.negated { format!("no {}", term.text) } else { term.text.clone() }
+}
+
+/// Prints the tracks that fit, in the form that was asked for.
+pub(crate) fn print_found(
+    answer: &PhraseAnswer,
+    heard: &HeardTags,
+    output: &ListOutput,
+) -> anyhow::Result<()> {
+    let names: Vec<String> = answer.phrase.terms.iter().map(name).collect();
+    match output.format {
+        ListFormat::Table => {
+            let mut columns = vec![("", Align::Right), ("id", Align::Right), ("fit", Align::Right)];
+            columns.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
+            columns.extend([
+                ("artist", Align::Left),
+                ("title", Align::Left),
+                ("genre", Align::Left),
+                ("path", Align::Left),
+            ]);
+            let mut table = Table::new(&columns);
+            for (i, found) in answer.tracks.iter().enumerate() {
+                let mut cells = vec![(i + 1).to_string(), found.track.id.to_string(), percent(found.fit)];
+                cells.extend(found.terms.iter().map(|share| percent(*share)));
+                cells.extend([
+                    found.track.main_artist().unwrap_or_default().to_owned(),
+                    title(&found.track),
+                    found.track.tags.genres.join(", "),
+                    lossy(&found.track.path),
+                ]);
+                table.row(cells);
+            }
+            table.print()
+        }
+        ListFormat::Json => super::print_json(&FoundJson {
+            understood: answer
+                .phrase
+                .terms
+                .iter()
+                .map(|term| TermJson {
+                    word: &term.text,
+                    denied: term.negated,
+                    tags: heard.names_of(&term.meaning),
+                })
+                .collect(),
+            unknown: &answer.phrase.unknown,
+            tracks: answer
+                .tracks
+                .iter()
+                .enumerate()
+                .map(|(i, found)| TrackJson {
+                    rank: i + 1,
+                    id: found.track.id,
+                    path: lossy(&found.track.path),
+                    fit: found.fit,
+                    terms: names.iter().cloned().zip(found.terms.iter().copied()).collect(),
+                    artist: found.track.tags.artist.clone(),
+                    title: found.track.tags.title.clone(),
+                    genres: found.track.tags.genres.clone(),
+                })
+                .collect(),
+        }),
+        ListFormat::Csv => super::print_csv(
+            ["rank", "id", "path", "fit", "artist", "title", "genres"],
+            answer.tracks.iter().enumerate().map(|(i, found)| {
+                [
+                    (i + 1).to_string(),
+                    found.track.id.to_string(),
+                    lossy(&found.track.path),
+                    format!("{:.4}", found.fit),
+                    found.track.tags.artist.clone().unwrap_or_default(),
+                    found.track.tags.title.clone().unwrap_or_default(),
+                    found.track.tags.genres.join(";"),
+                ]
+            }),
+        ),
+        ListFormat::M3u8
+        | ListFormat::Xspf
+        | ListFormat::Jspf
+        | ListFormat::Rekordbox
+        | ListFormat::Traktor
+        | ListFormat::Paths => {
+            let metas: Vec<TrackMeta> =
+                answer.tracks.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin find", output)
+        }
+    }
+}
+
+/// Prints every word that is understood, with the tags that it means.
+pub(crate) fn print_words(heard: &HeardTags) -> anyhow::Result<()> {
+    let mut table = Table::new(&[("word", Align::Left), ("tags", Align::Left)]);
+    for (word, tags) in heard.words() {
+        table.row([word.to_owned(), tags.join(", ")]);
+    }
+    table.print()
+}
+
+fn percent(share: f32) -> String {
+    format!("{:.0} %", 100.0 * share)
+}

@@ -1,0 +1,29 @@
+//! `voisin find`.
+
+use crate::cli::Ending;
+use crate::cli::args::FindArgs;
+use crate::cli::context::Context;
+use crate::cli::render::find::{print_found, print_words};
+
+pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
+    let mut engine = context.open_engine()?;
+    engine.keep_tags()?;
+    if args.words {
+        print_words(&engine.heard_tags()?)?;
+        return Ok(Ending::Fine);
+    }
+    let limit = args.limit.of(usize::MAX);
+    let answer = engine.find(&args.phrase.join(" "), &args.filters.filter(engine.library())?, Some(limit))?;
+    if !answer.phrase.unknown.is_empty() {
+        context.console.warn(&format!(
+            "not understood and left out: {}; \"voisin find --words\" lists what is",
+            answer.phrase.unknown.join(", ")
+        ));
+    }
+    if answer.tracks.is_empty() {
+        context.console.note("nothing found: loosen the filters or add more music");
+    }
+    print_found(&answer, &engine.heard_tags()?, &args.output)?;
+    Ok(if answer.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+}

@@ -1,0 +1,311 @@
+//! What the model hears in tracks in words: tags, moods, voices, from the stored windows.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::{Engine, EngineError, GenreAnswer};
+use crate::encoder::{ModelRef, TagLayer, models, models_dir};
+use crate::explore::words::{self, Meaning, Phrase, WordTable};
+use crate::genre::{DefaultGenres, Taxonomy};
+use crate::library::{OpenMode, Track, TrackFilter, TrackSet, WordBound};
+use crate::track::TrackId;
+
+/// Name of a user's own words inside a library's folder.
+pub const WORDS_FILE: &str = "words.tsv";
+
+const SHIPPED: &str = include_str!("../../data/words.tsv");
+
+/// Tracks whose tags are kept at once.
+const BATCH: usize = 1000;
+
+/// The model's tags of all tracks of a library.
+#[derive(Debug, Clone)]
+pub struct HeardTags {
+    /// The tracks; ascending.
+    pub ids: Vec<TrackId>,
+    /// The model's tags, then genres that are guessed from them.
+    names: Vec<String>,
+    /// Tags among the names.
+    tags: usize,
+    /// `[tracks, tags]`
+    logits: Array2<f32>,
+    /// `[tracks, names]`, each column of mean 0 and variance 1.
+    standard: Array2<f32>,
+    words: WordTable,
+}
+
+/// The tags that stand out in each of some tracks, strongest first, with their percentiles.
+pub type StrongTags = HashMap<TrackId, Vec<(String, f32)>>;
+
+/// A track that fits a phrase.
+#[derive(Debug, Clone)]
+pub struct FittingTrack {
+    /// The track.
+    pub track: Track,
+    /// How well it fits, 0 to 1: the geometric mean of the terms.
+    pub fit: f32,
+    /// The strength of each term, 0 to 1: a percentile of the library; of one that is denied, what is left to 1.
+    pub terms: Vec<f32>,
+}
+
+/// The answer to a phrase.
+#[derive(Debug, Clone)]
+pub struct PhraseAnswer {
+    /// What was understood, and what was not.
+    pub phrase: Phrase,
+    /// The tracks that fit, best first.
+    pub tracks: Vec<FittingTrack>,
+}
+
+impl Engine {
+    /// What the model hears in each track, in words. What is not stored yet is worked out from the windows.
+    ///
+    /// # Errors
+    /// The model has no tags that stored vectors tell; a user's table of words cannot be read.
+    pub fn heard_tags(&self) -> Result<HeardTags, EngineError> {
+        let library = self.library();
+        let model = self.model()?;
+        let layer = tag_layer(&model.name, &model.fingerprint)?;
+        let _snapshot = library.snapshot()?;
+        let mut logits = library.logits()?;
+        logits.retain(|(_, values)| values.len() == layer.names().len());
+        let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        logits.extend(self.unheard(&layer, &known)?);
+        logits.sort_by_key(|(id, _)| *id);
+        let mut names = layer.names().to_vec();
+        let tags = names.len();
+        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
+        let guesses = guess.tags() == names.as_slice();
+        if guesses {
+            names.extend(guess.genres().map(|(genre, _)| format!("genre:{genre}")));
+        }
+        let mut table = Array2::zeros((logits.len(), names.len()));
+        let mut plain = Array2::zeros((logits.len(), tags));
+        for (row, (_, values)) in logits.iter().enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                (table[[row, column]], plain[[row, column]]) = (*value, *value);
+            }
+            if guesses {
+                let shares = guess.guess(values, &[])?.shares;
+                for (column, (genre, _)) in guess.genres().enumerate() {
+                    let share = shares.iter().find(|share| share.genre == *genre);
+                    table[[row, tags + column]] = share.map_or(0.0, |share| share.probability).max(1e-9).ln();
+                }
+            }
+        }
+        let mut words = WordTable::new(&names);
+        let own = library.dir().join(WORDS_FILE);
+        let shipped = words.extend(SHIPPED, false);
+        shipped.map_err(|(line, problem)| EngineError::Table {
+            path: "data/words.tsv".into(),
+            line: line as u64,
+            problem,
+        })?;
+        if own.is_file() {
+            extend_from_file(&mut words, &own)?;
+        }
+        let ids = logits.into_iter().map(|(id, _)| id).collect();
+        Ok(HeardTags { ids, names, tags, logits: plain, standard: words::standardised(table), words })
+    }
+
+    /// As [`heard_tags`](Self::heard_tags); `None` for a model without tags.
+    pub fn heard_tags_if_any(&self) -> Result<Option<HeardTags>, EngineError> {
+        match self.heard_tags() {
+            Ok(heard) => Ok(Some(heard)),
+            Err(EngineError::NoTags { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Works out the tags of tracks that have none stored yet, and keeps them. A model without tags has none to keep.
+    pub fn keep_tags(&mut self) -> Result<(), EngineError> {
+        if self.library().mode() == OpenMode::ReadOnly {
+            return Ok(());
+        }
+        let model = self.model()?;
+        let Ok(layer) = tag_layer(&model.name, &model.fingerprint) else { return Ok(()) };
+        let known = self.library().logits()?;
+        let known = known.into_iter().filter(|(_, values)| values.len() == layer.names().len());
+        let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
+        let missing = self.unheard(&layer, &known)?;
+        for batch in missing.chunks(BATCH) {
+            // Not through `library_mut`: no vector changes, and the index stays as it is.
+            self.library.set_logits(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Logits of the tracks that are not in `known`, from the mean of their windows.
+    fn unheard(
+        &self,
+        layer: &TagLayer,
+        known: &HashSet<TrackId>,
+    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
+        let mut found = Vec::new();
+        for id in self.library().track_ids()? {
+            if known.contains(&id) {
+                continue;
+            }
+            let Some(windows) = self.library().windows(id)? else { continue };
+            let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else { continue };
+            found.push((id, layer.logits(&mean.to_vec())));
+        }
+        Ok(found)
+    }
+
+    /// Those of `fitting` (`None`: of all tracks) for which all of these words hold.
+    pub(super) fn matching_words(
+        &self,
+        bounds: &[WordBound],
+        fitting: Option<TrackSet>,
+    ) -> Result<Option<TrackSet>, EngineError> {
+        if bounds.is_empty() {
+            return Ok(fitting);
+        }
+        let heard = self.heard_tags()?;
+        let mut fits = vec![true; heard.ids.len()];
+        for bound in bounds {
+            let WordBound { word, percentile, not } = bound;
+            let meaning = heard.words.meaning(word).ok_or_else(|| heard.not_understood(word))?;
+            for (fits, share) in fits.iter_mut().zip(words::strength(heard.standard.view(), meaning)) {
+                *fits &= (share >= *percentile) != *not;
+            }
+        }
+        let is_in = |id: TrackId| fitting.as_ref().is_none_or(|set| set.contains(id));
+        let ids = heard.ids.iter().zip(fits).filter(|(id, fits)| *fits && is_in(**id));
+        Ok(Some(ids.map(|(id, _)| *id).collect()))
+    }
+
+    /// The tracks that best fit a phrase such as `calm guitar, no voice`.
+    ///
+    /// # Errors
+    /// Nothing of the phrase is understood.
+    pub fn find(
+        &self,
+        phrase: &str,
+        filter: &TrackFilter,
+        limit: Option<usize>,
+    ) -> Result<PhraseAnswer, EngineError> {
+        let heard = self.heard_tags()?;
+        let read = heard.words.read(phrase);
+        if read.terms.is_empty() {
+            return Err(heard.not_understood(phrase));
+        }
+        let allowed = self.matching(filter)?;
+        let strengths: Vec<(Vec<f32>, bool)> = read
+            .terms
+            .iter()
+            .map(|term| (words::strength(heard.standard.view(), &term.meaning), term.negated))
+            .collect();
+        let fits = words::fit(&strengths);
+        let mut rows: Vec<usize> = (0..heard.ids.len())
+            .filter(|&row| allowed.as_ref().is_none_or(|set| set.contains(heard.ids[row])))
+            .collect();
+        rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
+        rows.truncate(limit.unwrap_or(usize::MAX));
+        let ids: Vec<TrackId> = rows.iter().map(|&row| heard.ids[row]).collect();
+        let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
+        let tracks = tracks.map(|(track, row)| FittingTrack {
+            track,
+            fit: fits[row],
+            terms: strengths
+                .iter()
+                .map(|(share, not)| if *not { 1.0 - share[row] } else { share[row] })
+                .collect(),
+        });
+        Ok(PhraseAnswer { tracks: tracks.collect(), phrase: read })
+    }
+}
+
+impl HeardTags {
+    /// The model's tags.
+    pub fn tags(&self) -> &[String] {
+        &self.names[..self.tags]
+    }
+
+    /// Percentile of each tag among the library's tracks, `[tracks, tags]`, 0 to 1.
+    pub fn percentiles(&self) -> Array2<f32> {
+        let mut all = Array2::zeros((self.ids.len(), self.tags));
+        for (mut to, from) in all.columns_mut().into_iter().zip(self.standard.columns()) {
+            for (to, share) in to.iter_mut().zip(words::percentiles(&from.to_vec())) {
+                *to = share;
+            }
+        }
+        all
+    }
+
+    /// The tags that stand out most in these tracks, strongest first, with their percentiles.
+    ///
+    /// - `most`: so many a track
+    pub fn strongest(&self, ids: &[TrackId], most: usize) -> StrongTags {
+        /// Less is no mark of a track.
+        const LEAST: f32 = 0.75;
+        let all = self.percentiles();
+        let of = |id: &TrackId| {
+            let row = self.ids.binary_search(id).ok()?;
+            let shares = all.row(row);
+            let mut tags: Vec<usize> = (0..self.tags).filter(|&tag| shares[tag] >= LEAST).collect();
+            tags.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]).then(a.cmp(&b)));
+            tags.truncate(most);
+            Some((*id, tags.into_iter().map(|tag| (self.names[tag].to_lowercase(), shares[tag])).collect()))
+        };
+        ids.iter().filter_map(of).collect()
+    }
+
+    /// A first guess of a track's genre from what was heard, where the model has the tags that it is made from.
+    pub fn first_guess(&self, track: &Track) -> Option<GenreAnswer> {
+        let row = self.ids.binary_search(&track.id).ok()?;
+        let genres = DefaultGenres::shipped(&Taxonomy::default()).ok()?;
+        let guess = genres.guess(&self.logits.row(row).to_vec(), &[]).ok()?;
+        Some(GenreAnswer {
+            track: Some(track.id),
+            path: track.path.clone(),
+            is_named_file: false,
+            is_limited: false,
+            finding: super::Finding::FirstGuess(guess),
+        })
+    }
+
+    /// Every word that is understood, with the tags that it means.
+    pub fn words(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
+        self.words.known().map(|(word, meaning)| (word, self.names_of(meaning)))
+    }
+
+    fn not_understood(&self, text: &str) -> EngineError {
+        let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
+        EngineError::Words { text: text.to_owned(), known: known.join(", ") }
+    }
+
+    /// The names of the tags that a word means.
+    pub fn names_of(&self, meaning: &Meaning) -> Vec<String> {
+        meaning
+            .columns()
+            .map(|(column, sign)| format!("{sign}{}", self.names[column].to_lowercase()))
+            .collect()
+    }
+}
+
+fn tag_layer(name: &str, fingerprint: &str) -> Result<TagLayer, EngineError> {
+    let model: ModelRef = name.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+    let found = TagLayer::of(&model)?.filter(|layer| layer.fingerprint() == fingerprint);
+    found.ok_or_else(|| {
+        let others = models(models_dir().as_deref()).into_iter().filter_map(Result::ok);
+        let others = others.filter(|entry| {
+            TagLayer::of(&ModelRef::Name(entry.manifest.name.clone())).is_ok_and(|l| l.is_some())
+        });
+        let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
+        EngineError::NoTags { model: name.to_owned(), others: others.join(", ") }
+    })
+}
+
+fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| EngineError::ReadTable { path: path.to_owned(), source })?;
+    words.extend(&text, true).map_err(|(line, problem)| EngineError::Table {
+        path: path.to_owned(),
+        line: line as u64,
+        problem,
+    })
+}

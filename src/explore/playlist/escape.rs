@@ -1,0 +1,46 @@
+//! Paths as addresses, and text for XML.
+
+use std::fmt::Write as _;
+
+/// Whether a written path starts at a root or at a drive.
+fn is_absolute(path: &[u8]) -> bool {
+    path.starts_with(b"/") || cfg!(windows) && path.get(1) == Some(&b':')
+}
+
+/// An address: each byte that is not plainly a letter, digit or mark of a path is percent-encoded.
+pub(super) fn address(path: &[u8]) -> String {
+    let mut text = if is_absolute(path) { "file://".to_owned() } else { String::new() };
+    if is_absolute(path) && !path.starts_with(b"/") {
+        text.push('/'); // a drive letter
+    }
+    // A colon in the first part of a relative address would read as a scheme.
+    let first = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+    if !is_absolute(path) && first.contains(&b':') {
+        text.push_str("./");
+    }
+    for &byte in path {
+        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+/// Text for XML 1.0: marks escaped, characters that it does not allow left out.
+pub(super) fn xml(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => {}
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
