@@ -82,10 +82,10 @@ def measured(program, folder, depth):
 
 def ebur128(path):
     """ffmpeg's integrated loudness, LUFS; None for silence."""
-    command = ["ffmpeg", "-nostats", "-i", path, "-filter_complex", "ebur128=framelog=verbose", "-f", "null", "-"]
+    command = ["ffmpeg", "-nostdin", "-nostats", "-i", path, "-filter_complex", "ebur128=framelog=verbose", "-f", "null", "-"]
     log = subprocess.run(command, capture_output=True, text=True, errors="replace").stderr
-    found = re.search(r"Integrated loudness:\s+I:\s+(-?[\d.]+) LUFS", log)
-    return float(found[1]) if found and float(found[1]) > -70 else None
+    found = re.findall(r"I:\s+(-?[\d.]+) LUFS", log)
+    return float(found[-1]) if found and float(found[-1]) > -70 else None
 
 
 def loudness_figures(program, folder):
