@@ -353,7 +353,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
         let start = Instant::now();
         while paths() != expected {
             assert!(
-                start.elapsed() < Duration::from_secs(120),
+                start.elapsed() < Duration::from_mins(2),
                 "{:?}, expected {expected:?}: {}",
                 paths(),
                 said()
@@ -377,7 +377,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
             assert_eq!(json(&run)["unchanged"], 1);
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", text(&run.stderr));
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", text(&run.stderr));
     }
     fs::rename(music.join("b/two.wav"), music.join("b/zwei.wav")).unwrap();
     wait_for(&["one.wav", "zwei.wav"]);
@@ -395,7 +395,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
         if let Some(status) = watch.try_wait().unwrap() {
             break status;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", said());
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", said());
         std::thread::sleep(Duration::from_millis(100));
     };
     assert_eq!(ended.code(), Some(0), "{}", said());

@@ -108,6 +108,7 @@ pub(crate) struct PathArgs {
 #[command(
     after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre techno --format rekordbox --output techno.xml\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist 'chaos god' --harmonic --max-bpm-step 4 --format table"
 )]
+#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct PlaylistArgs {
     /// Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly;
     /// `-` reads them from standard input

@@ -19,7 +19,7 @@ use crate::library::{FileState, LibraryError, OpenMode, scan};
 /// So long nothing must have changed before a look: copying an album is one change, not a thousand.
 const QUIET: Duration = Duration::from_secs(2);
 /// After so long a look is taken although changes go on.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// How often Ctrl-C, and folders that come and go, are looked after.
 const TICK: Duration = Duration::from_millis(250);
 
