@@ -635,6 +635,13 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
     assert_eq!(model, ("musicnn-msd".into(), "--model".into()));
     assert_eq!(device, ("auto".into(), "--device".into()));
     assert!(fine(sandbox.run(["config"])).contains("VOISIN_LIBRARY"));
+    fs::write(&config, "color = \"always\"\n").unwrap();
+    let coloured = |arguments: &[&str]| {
+        let printed = fine(sandbox.run([&["config"], arguments].concat()));
+        assert!(printed.contains("color"), "{printed}");
+        printed.contains('\u{1b}')
+    };
+    assert!(coloured(&[]) && !coloured(&["--color", "never"]));
 
     // it is used: a new library has its model, one that is there keeps its own
     let music = small_library(&sandbox);
@@ -655,6 +662,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
         ("library = \"a\"\nlibary = \"b\"\n", "config.toml, line 2: unknown field `libary`"),
         ("library = 3\n", "config.toml, line 1"),
         ("device = \"abacus\"\n", "abacus"),
+        ("color = \"blue\"\n", "expected auto, always or never"),
     ] {
         fs::write(&config, text_of_file).unwrap();
         let refused = sandbox.run(["config"]);

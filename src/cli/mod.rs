@@ -109,8 +109,8 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Said here, once, and not wherever a kernel is first needed.
     crate::kernels::isa()?;
-    render::screen::set_colour(cli.global.color);
     let context = Context::new(cli.global)?;
+    render::screen::set_colour(context.settings.color.value);
     match cli.command {
         Command::Demo(args) => verbs::demo::run(&context, &args),
         Command::Add(args) => verbs::add::run(&context, args),

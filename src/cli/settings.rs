@@ -1,12 +1,13 @@
 //! What holds for every command: an option, else a variable of the environment, else the config file, else a default.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use serde::Deserialize;
 
 use super::args::Global;
+use super::render::screen::Colour;
 use crate::base::directories;
 use crate::encoder::DeviceChoice;
 use crate::library::default_dir;
@@ -55,6 +56,7 @@ struct ConfigFile {
     library: Option<PathBuf>,
     model: Option<String>,
     device: Option<String>,
+    color: Option<String>,
 }
 
 /// All settings.
@@ -64,6 +66,8 @@ pub(crate) struct Settings {
     /// `None`: the library's own, else the model that comes with voisin.
     pub(crate) model: Setting<Option<String>>,
     pub(crate) device: Setting<DeviceChoice>,
+    /// Where it is `auto`, the terminal and its variables say.
+    pub(crate) color: Setting<Colour>,
     /// Where the config file is, or would be; `None` without a home.
     pub(crate) file: Option<PathBuf>,
 }
@@ -81,7 +85,7 @@ impl Settings {
             String::new,
         );
         let device = |text: &str, place: &str| -> anyhow::Result<DeviceChoice> {
-            DeviceChoice::from_str(text).with_context(|| place.to_owned())
+            std::str::FromStr::from_str(text).with_context(|| place.to_owned())
         };
         Ok(Self {
             library: Setting::first(
@@ -98,6 +102,22 @@ impl Settings {
                     .transpose()?,
                 said.device.map(|text| device(&text, &folder.join(FILE).to_string_lossy())).transpose()?,
                 || DeviceChoice::Auto,
+            ),
+            color: Setting::first(
+                global.color,
+                None,
+                said.color
+                    .map(|text| {
+                        Colour::from_str(&text, false).map_err(|_| {
+                            let file = folder.join(FILE);
+                            anyhow::anyhow!(
+                                "{}: color is \"{text}\", expected auto, always or never",
+                                file.display()
+                            )
+                        })
+                    })
+                    .transpose()?,
+                || Colour::Auto,
             ),
             file,
         })

@@ -158,7 +158,9 @@ fn pages_playlists_and_statements_hold() {
             vec!["similar", "id:1", "--folder", words],
         ] {
             let output = sandbox.run(&arguments);
-            assert!(code(&output) <= 1 || words.is_empty(), "{arguments:?}: {}", text(&output.stderr));
+            // A genre that no track has is a mistake, whatever its name.
+            let most = if arguments.contains(&"--genre") { 2 } else { 1 };
+            assert!(code(&output) <= most || words.is_empty(), "{arguments:?}: {}", text(&output.stderr));
         }
     }
     assert_eq!(status(&sandbox)["tracks"], 5);

@@ -7,11 +7,11 @@ use super::ReportFormat;
 /// Show what holds where no option says otherwise, and who says so
 ///
 /// An option comes before a variable of the environment, that before the config file, and that before a default. The file
-/// is config.toml in $XDG_CONFIG_HOME/voisin (~/.config/voisin); you write it, voisin only reads it. It may hold
-/// library, model and device. Its model is that of new libraries: one that is there keeps its own.
+/// is config.toml in `$XDG_CONFIG_HOME/voisin` (`~/.config/voisin`); you write it, voisin only reads it. It may hold
+/// library, model, device and color. Its model is that of new libraries: one that is there keeps its own.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin config\n  voisin --library /mnt/music/voisin config --format json\n\nA config file:\n  library = \"~/Music/.voisin\"\n  model = \"voisin-2\"\n  device = \"cpu\""
+    after_help = "Examples:\n  voisin config\n  voisin --library /mnt/music/voisin config --format json\n\nA config file:\n  library = \"~/Music/.voisin\"\n  model = \"voisin-2\"\n  device = \"cpu\"\n  color = \"never\""
 )]
 pub(crate) struct ConfigArgs {
     /// How the answer is printed

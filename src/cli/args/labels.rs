@@ -74,7 +74,6 @@ pub(crate) struct UndoLabelArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin labels export genres.csv")]
 pub(crate) struct ExportLabelsArgs {
-    /// The file to write: path,genre,by_hand,content
-    #[arg(value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
+    #[arg(help = "The file to write: path,genre,by_hand,content", value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
 }

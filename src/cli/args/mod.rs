@@ -89,11 +89,19 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     #[arg(help = "Folder of the library [variable: VOISIN_LIBRARY] [default: $XDG_DATA_HOME/voisin, that is ~/.local/share/voisin]", long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) library: Option<PathBuf>,
-    /// Model: a name from `voisin model list`, a manifest, or a weights file [variable: VOISIN_MODEL]
-    #[arg(long, global = true, value_name = "MODEL")]
+    #[arg(
+        help = "Model: a name from `voisin model list`, a manifest, or a weights file [variable: VOISIN_MODEL]",
+        long,
+        global = true,
+        value_name = "MODEL"
+    )]
     pub(crate) model: Option<String>,
-    /// Where the network runs: auto, cpu, cuda or cuda:N [variable: VOISIN_DEVICE] [default: auto]
-    #[arg(long, global = true, value_name = "DEVICE")]
+    #[arg(
+        help = "Where the network runs: auto, cpu, cuda or cuda:N [variable: VOISIN_DEVICE] [default: auto]",
+        long,
+        global = true,
+        value_name = "DEVICE"
+    )]
     pub(crate) device: Option<DeviceChoice>,
     /// At most this many threads, everywhere [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -105,9 +113,13 @@ pub(crate) struct Global {
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
     #[arg(
-        help = "Colours: auto is on a terminal, unless NO_COLOR is set or TERM is dumb; CLICOLOR_FORCE is always",
-        long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
-    pub(crate) color: Colour,
+        help = "Colours: auto is on a terminal, unless NO_COLOR is set or TERM is dumb; CLICOLOR_FORCE is always [default: auto]",
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN"
+    )]
+    pub(crate) color: Option<Colour>,
     /// Who computes on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
     #[arg(long, global = true, value_parser = one_of::<CpuPath>(["fast", "candle"]), default_value = "fast")]
     pub(crate) engine: CpuPath,

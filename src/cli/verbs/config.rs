@@ -44,6 +44,7 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending
             one("library", Some(lossy(&settings.library.value)), settings.library.origin),
             one("model", settings.model.value.clone(), settings.model.origin),
             one("device", Some(settings.device.value.to_string()), settings.device.origin),
+            one("color", Some(settings.color.value.name()), settings.color.origin),
         ],
     };
     if args.format == ReportFormat::Json {

@@ -69,7 +69,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     }
     let mut genres: Vec<GenreJson> =
         sizes.into_iter().map(|(genre, tracks)| GenreJson { genre: genre.to_string(), tracks }).collect();
-    genres.sort_by(|a, b| b.tracks.cmp(&a.tracks));
+    genres.sort_by_key(|genre| std::cmp::Reverse(genre.tracks));
     let source = engine.label_source();
     let json = LabelsJson {
         source: source.to_string(),
