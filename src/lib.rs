@@ -137,7 +137,7 @@ pub use encoder::import::ImportError;
 pub use encoder::import_model;
 pub use encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
-    ModelEntry, ModelManifest, ModelRef, Precision, models, models_dir,
+    ModelEntry, ModelManifest, ModelRef, Precision, models,
 };
 pub use features::{FeaturesError, MelConfig, OpenL3Variant};
 

@@ -280,10 +280,17 @@ fn law() -> BTreeMap<String, BTreeSet<String>> {
 /// The name under which the compiler knows each dependency.
 fn dependencies() -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    // [dependencies], and those of one kind of system: [target.'cfg(unix)'.dependencies]
+    let is_section = |header: &str| header == "[dependencies]" || header.ends_with(".dependencies]");
+    let mut inside = false;
     text.lines()
-        .skip_while(|line| *line != "[dependencies]")
-        .skip(1)
-        .take_while(|line| !line.starts_with('['))
+        .filter(|line| {
+            if line.starts_with('[') {
+                inside = is_section(line);
+                return false;
+            }
+            inside
+        })
         .filter_map(|line| Some(line.split_once('=')?.0.trim().replace('-', "_")))
         .filter(|name| !name.starts_with('#'))
         .collect()

@@ -643,6 +643,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
     };
     assert!(coloured(&[]) && !coloured(&["--color", "never"]));
 
+    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\n").unwrap();
     // it is used: a new library has its model, one that is there keeps its own
     let music = small_library(&sandbox);
     let metal = music.join("metal");

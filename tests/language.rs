@@ -61,7 +61,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "similar x --format jso",
-            "--format: expected table, json, csv, m3u8, xspf, jspf, paths, found \"jso\"; did you mean json?; see \"voisin similar --help\"",
+            "--format: expected table, json, csv, m3u8, xspf, jspf, rekordbox, traktor, paths, found \"jso\"; did you mean json?; see \"voisin similar --help\"",
         ),
         ("path", "expected <A>, <B>, found nothing; see \"voisin path --help\""),
         (

@@ -388,7 +388,7 @@ mod tests {
             mean(&[seed(vec![1.0, 0.0]), seed(vec![-1.0, 0.0])]),
             Err(EngineError::SeedsCancel)
         ));
-        assert!(matches!(mean(&[]), Err(EngineError::SeedsCancel)));
+        assert!(matches!(mean(&[]), Err(EngineError::NoSeeds)));
     }
 
     /// Sixty tracks on a quarter of a circle, twenty of each artist, in order.

@@ -293,7 +293,10 @@ mod tests {
     fn an_unknown_artist_is_told() {
         let (vectors, meta) = two_styles();
         assert!(
-            near_artists(vectors.view(), &meta, "Z", 5).expect_err("unknown").to_string().contains("is Z")
+            near_artists(vectors.view(), &meta, "Z", 5)
+                .expect_err("unknown")
+                .to_string()
+                .contains("no artist \"Z\"")
         );
     }
 }

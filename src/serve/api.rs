@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::ask;
-use super::guard::{COOKIE, LONGEST_BODY, Peer, guard};
+use super::gate::guard;
+use super::guard::{COOKIE, LONGEST_BODY, Peer};
 use super::listen::raised;
 use super::problem::Problem;
 use super::scan::{Progress, ScanState};

@@ -13,18 +13,17 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
 use super::problem::Problem;
-use super::state::Shared;
 use super::token::Token;
 
 /// Longest address of a request, in bytes.
-const LONGEST_URI: usize = 8 * 1024;
+pub(super) const LONGEST_URI: usize = 8 * 1024;
 /// Longest JSON body, and longest file, in bytes.
 pub(super) const LONGEST_BODY: u64 = 1 << 20;
 pub(super) const LONGEST_FILE: u64 = 200_000_000;
 /// Time to answer a request, body included; streams (audio, events) only have to begin within it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// As [`PATIENCE`], where a whole audio file is sent.
-const PATIENCE_FOR_FILES: Duration = Duration::from_secs(600);
+pub(super) const PATIENCE_FOR_FILES: Duration = Duration::from_secs(600);
 /// Wrong tokens that an address may show within [`WINDOW`].
 const TRIES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(20);
@@ -79,7 +78,7 @@ impl Guard {
             || self.hosts.contains(&name)
     }
 
-    fn check_host(&self, headers: &HeaderMap, uri: &Uri, peer: Peer) -> Result<String, Problem> {
+    pub(super) fn check_host(&self, headers: &HeaderMap, uri: &Uri, peer: Peer) -> Result<String, Problem> {
         let mut named = headers.get_all(header::HOST).iter();
         let (host, more) = (named.next(), named.next());
         let Some(host) = host.filter(|_| more.is_none()).and_then(|host| host.to_str().ok()) else {
@@ -101,7 +100,11 @@ impl Guard {
     }
 
     /// The origin that may read the answer besides the server's own, if the request comes from one.
-    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<Option<HeaderValue>, Problem> {
+    pub(super) fn check_origin(
+        &self,
+        headers: &HeaderMap,
+        host: &str,
+    ) -> Result<Option<HeaderValue>, Problem> {
         let mut named = headers.get_all(header::ORIGIN).iter();
         let Some(origin) = named.next() else { return Ok(None) };
         let text = origin.to_str().unwrap_or_default();
@@ -125,7 +128,12 @@ impl Guard {
 
     /// Whether the request shows the token. A cookie is enough to read; to change something the request must also come
     /// from the page itself, whose origin browsers name.
-    fn check_token(&self, headers: &HeaderMap, method: &Method, peer: Peer) -> Result<(), Problem> {
+    pub(super) fn check_token(
+        &self,
+        headers: &HeaderMap,
+        method: &Method,
+        peer: Peer,
+    ) -> Result<(), Problem> {
         let Some(token) = &self.token else { return Ok(()) };
         let bearer = headers.get(header::AUTHORIZATION).map(|value| {
             let text = value.to_str().unwrap_or_default();
@@ -188,115 +196,6 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         let (name, value) = pair.trim().split_once('=')?;
         (name == COOKIE).then_some(value)
     })
-}
-
-/// Whether a body of this type can be sent by a form of any page, without that its origin is asked about.
-fn is_form(kind: &str) -> bool {
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(kind.as_str(), "" | "text/plain" | "application/x-www-form-urlencoded" | "multipart/form-data")
-}
-
-/// What must hold of every request, and the headers that every answer has.
-pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
-    let origin = check(&state, &request);
-    let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
-    let is_api = path.starts_with("/api/");
-    let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
-    let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
-    let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
-    let mut response = match &origin {
-        Err(problem) => problem.clone().into_response(),
-        Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
-        Ok(_) => tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
-            Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
-        }),
-    };
-    let status = response.status();
-    // The router's own refusals have no body.
-    if is_api
-        && !response.headers().contains_key(header::CONTENT_TYPE)
-        && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
-    {
-        let allowed = response.headers_mut().remove(header::ALLOW);
-        let next = "GET /api/v1/openapi.json describes what there is";
-        let detail =
-            if status == StatusCode::NOT_FOUND { "there is nothing here" } else { "not with this method" };
-        response = Problem::new(status, detail, next).into_response();
-        if let Some(allowed) = allowed {
-            response.headers_mut().insert(header::ALLOW, allowed);
-        }
-    }
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    if let Ok(Some(origin)) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Authorization, Content-Type"),
-        );
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
-        headers.insert(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("cross-origin"),
-        );
-    }
-    if let Some((method, path, start)) = log {
-        // The path alone: what stands behind it may hold secrets.
-        let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
-        state.say(&format!("{method} {path} {} {} ms", status.as_u16(), start.elapsed().as_millis()));
-    }
-    response
-}
-
-fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Problem> {
-    let guard = &state.guard;
-    let (headers, method, uri) = (request.headers(), request.method(), request.uri());
-    let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if length > LONGEST_URI {
-        let expected = format!("an address of at most {LONGEST_URI} bytes");
-        return Err(Problem::request(StatusCode::URI_TOO_LONG, expected, format!("{length} bytes")));
-    }
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
-    let host = guard.check_host(headers, uri, peer)?;
-    let origin = guard.check_origin(headers, &host)?;
-    if method == Method::OPTIONS && origin.is_some() {
-        return Ok(origin);
-    }
-    let path = uri.path().strip_prefix(guard.base_path.as_str()).unwrap_or_default();
-    let is_open = !path.starts_with("/api/") || path == "/api/v1/health" || path == "/api/v1/session";
-    if !is_open {
-        guard.check_token(headers, method, peer)?;
-    }
-    if *method == Method::POST && path.starts_with("/api/") {
-        let most = if path.starts_with("/api/v1/files/") { LONGEST_FILE } else { LONGEST_BODY };
-        let length =
-            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if let Some(length) = length.filter(|length| *length > most) {
-            let expected = format!("a body of at most {most} bytes");
-            return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, format!("{length} bytes")));
-        }
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let is_json =
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-        let is_file = path.starts_with("/api/v1/files/");
-        if if is_file { is_form(kind) } else { !is_json } {
-            let expected =
-                if is_file { "the Content-Type of an audio file" } else { "Content-Type: application/json" };
-            let found = if kind.is_empty() { "none".to_owned() } else { kind.chars().take(100).collect() };
-            return Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found));
-        }
-    }
-    Ok(origin)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 mod api;
 mod ask;
 mod audio;
+mod gate;
 mod guard;
 mod listen;
 mod problem;

@@ -134,8 +134,21 @@ fn pages_playlists_and_statements_hold() {
     // Every entry of a playlist is a file of the library: nothing was slipped in.
     for format in ["m3u8", "xspf"] {
         let list = sandbox.path(&format!("list.{format}"));
-        let written =
-            fine(&sandbox, &["playlist", "--seed", "id:1", "--tracks", "5", "--format", format]).stdout;
+        let written = fine(
+            &sandbox,
+            &[
+                "playlist",
+                "id:1",
+                "--limit",
+                "5",
+                "--max-per-artist",
+                "0",
+                "--keep-duplicates",
+                "--format",
+                format,
+            ],
+        )
+        .stdout;
         fs::write(&list, written).unwrap();
         let added = json(fine(&sandbox, &["add", "--format", "json", &string(&list)]));
         assert_eq!(

@@ -78,7 +78,7 @@ fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
     let listed = sandbox.run(["model", "list"]);
     assert_eq!(code(&listed), 1);
     assert!(text(&listed.stderr).contains("mine.json: \"musicnn-msd\" is the name of a built-in model"));
-    let shown = json(fine(&sandbox, &["model", "show", "musicnn-msd"]));
+    let shown = json(fine(&sandbox, &["model", "show", "musicnn-msd", "--format", "json"]));
     assert_eq!(shown["architecture"], "musicnn");
     let added = fine(&sandbox, &["--model", "musicnn-msd", "add", &string(&noises(&sandbox, 1))]);
     assert!(text(&added.stderr).contains("the built-in model is used"), "{}", text(&added.stderr));

@@ -1,0 +1,122 @@
+//! What must hold of every request before it is looked at, and the headers of every answer.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::IntoResponse as _;
+
+use super::guard::{LONGEST_BODY, LONGEST_FILE, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES, Peer};
+use super::problem::Problem;
+use super::state::Shared;
+
+/// Whether a body of this type can be sent by a form of any page, without that its origin is asked about.
+fn is_form(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(kind.as_str(), "" | "text/plain" | "application/x-www-form-urlencoded" | "multipart/form-data")
+}
+
+/// What must hold of every request, and the headers that every answer has.
+pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
+    let origin = check(&state, &request);
+    let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
+    let is_api = path.starts_with("/api/");
+    let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
+    let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
+    let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
+    let mut response = match &origin {
+        Err(problem) => problem.clone().into_response(),
+        Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
+        Ok(_) => tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
+            Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
+        }),
+    };
+    let status = response.status();
+    // The router's own refusals have no body.
+    if is_api
+        && !response.headers().contains_key(header::CONTENT_TYPE)
+        && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+    {
+        let allowed = response.headers_mut().remove(header::ALLOW);
+        let next = "GET /api/v1/openapi.json describes what there is";
+        let detail =
+            if status == StatusCode::NOT_FOUND { "there is nothing here" } else { "not with this method" };
+        response = Problem::new(status, detail, next).into_response();
+        if let Some(allowed) = allowed {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(Some(origin)) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, Content-Type"),
+        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        );
+    }
+    if let Some((method, path, start)) = log {
+        // The path alone: what stands behind it may hold secrets.
+        let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
+        state.say(&format!("{method} {path} {} {} ms", status.as_u16(), start.elapsed().as_millis()));
+    }
+    response
+}
+
+fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Problem> {
+    let guard = &state.guard;
+    let (headers, method, uri) = (request.headers(), request.method(), request.uri());
+    let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if length > LONGEST_URI {
+        let expected = format!("an address of at most {LONGEST_URI} bytes");
+        return Err(Problem::request(StatusCode::URI_TOO_LONG, expected, format!("{length} bytes")));
+    }
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
+    let host = guard.check_host(headers, uri, peer)?;
+    let origin = guard.check_origin(headers, &host)?;
+    if method == Method::OPTIONS && origin.is_some() {
+        return Ok(origin);
+    }
+    let path = uri.path().strip_prefix(guard.base_path.as_str()).unwrap_or_default();
+    let is_open = !path.starts_with("/api/") || path == "/api/v1/health" || path == "/api/v1/session";
+    if !is_open {
+        guard.check_token(headers, method, peer)?;
+    }
+    if *method == Method::POST && path.starts_with("/api/") {
+        let most = if path.starts_with("/api/v1/files/") { LONGEST_FILE } else { LONGEST_BODY };
+        let length =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if let Some(length) = length.filter(|length| *length > most) {
+            let expected = format!("a body of at most {most} bytes");
+            return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, format!("{length} bytes")));
+        }
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_json =
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        let is_file = path.starts_with("/api/v1/files/");
+        if if is_file { is_form(kind) } else { !is_json } {
+            let expected =
+                if is_file { "the Content-Type of an audio file" } else { "Content-Type: application/json" };
+            let found = if kind.is_empty() { "none".to_owned() } else { kind.chars().take(100).collect() };
+            return Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found));
+        }
+    }
+    Ok(origin)
+}
