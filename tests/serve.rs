@@ -168,8 +168,14 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         let mut all = arguments.to_vec();
         all.extend(["--format", "json"]);
         let mut answer = fine_json(sandbox.run(all));
-        answer.as_object_mut().unwrap().remove("version");
-        answer
+        // a list is taken out of its envelope by the test's own reader
+        match answer.as_object_mut() {
+            Some(fields) => {
+                fields.remove("version");
+                answer
+            }
+            None => json!({ "items": answer }),
+        }
     };
     for (question, arguments) in [
         (json!({"seeds": [{"words": "chaos god"}]}), vec!["similar", "chaos god"]),
@@ -200,7 +206,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     let list = server.good("/api/v1/playlist", &json!({"seeds": [{"id": 1}], "limit": 4, "diversity": 0.5}));
     assert_eq!(
         list["items"],
-        cli(&["playlist", "--seed", "id:1", "--limit", "4", "--diversity", "0.5"])["items"]
+        cli(&["playlist", "id:1", "--limit", "4", "--diversity", "0.5", "--keep-duplicates"])["items"]
     );
     assert_eq!(plain(server.good_get("/api/v1/genres")), cli(&["genres"]));
     assert_eq!(plain(server.good_get("/api/v1/clusters"))["clusters"], cli(&["clusters"])["clusters"]);
@@ -255,8 +261,10 @@ fn tracks_are_paged_filtered_and_played() {
     assert_eq!(found["tracks"].as_array().unwrap().len(), 1);
     let rest = server.good_get(&format!("/api/v1/tracks?query=muldjord&limit=5&after={}", found["next"]));
     assert_eq!((rest["tracks"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
-    let ambient = server.good_get("/api/v1/tracks?genre=ambient&genre=polka");
+    let ambient = server.good_get("/api/v1/tracks?genre=ambient");
     assert_eq!(ambient["tracks"].as_array().unwrap().len(), 3);
+    let (status, problem) = server.get("/api/v1/tracks?genre=polka");
+    assert!(status == 404 && problem["detail"].as_str().unwrap().contains("there are Ambient, Metal"));
     for track in server.good_get("/api/v1/tracks")["tracks"].as_array().unwrap() {
         let one = server.good_get(&format!("/api/v1/tracks/{}", track["id"]));
         assert_eq!(plain(one), *track);

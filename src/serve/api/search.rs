@@ -438,6 +438,9 @@ pub(super) async fn path(
         .await
 }
 
+/// Tracks of one artist in a playlist, where nobody says how many, as on the command line.
+const PER_ARTIST: usize = 2;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PlaylistQuestion {
@@ -449,6 +452,7 @@ pub(super) struct PlaylistQuestion {
     limit: Option<usize>,
     /// Total length in seconds, instead of `limit`.
     length: Option<f64>,
+    /// 2 where it is not said, 0 for no limit.
     max_per_artist: Option<usize>,
     #[serde(default)]
     diversity: f32,
@@ -477,10 +481,7 @@ pub(super) async fn playlist(
     };
     let options = PlaylistOptions {
         length,
-        max_per_artist: asked
-            .max_per_artist
-            .map(|most| within("max_per_artist", most, usize::MAX))
-            .transpose()?,
+        max_per_artist: Some(asked.max_per_artist.unwrap_or(PER_ARTIST)).filter(|&most| most > 0),
         diversity: share("diversity", asked.diversity, 0.0..=1.0)?,
         shuffle: asked.shuffle,
         seeds: SeedUse::Open(asked.seeds.len()),
