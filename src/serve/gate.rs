@@ -120,3 +120,16 @@ fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Probl
     }
     Ok(origin)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_form;
+
+    #[test]
+    fn forms_are_told_from_files() {
+        for kind in ["", "text/plain", "Text/Plain; charset=utf-8", "multipart/form-data; boundary=x"] {
+            assert!(is_form(kind), "{kind}");
+        }
+        assert!(!is_form("audio/mpeg") && !is_form("application/octet-stream"));
+    }
+}

@@ -314,13 +314,12 @@ impl State {
             kept.1.retain(|_, answer| {
                 !matches!(&*answer.borrow(), Some(Err(_))) && answer.has_changed().is_ok()
             });
-            match kept.1.get(&key) {
-                Some(answer) => (answer.clone(), None),
-                None => {
-                    let (sender, receiver) = watch::channel(None);
-                    kept.1.insert(key, receiver.clone());
-                    (receiver, Some(sender))
-                }
+            if let Some(answer) = kept.1.get(&key) {
+                (answer.clone(), None)
+            } else {
+                let (sender, receiver) = watch::channel(None);
+                kept.1.insert(key, receiver.clone());
+                (receiver, Some(sender))
             }
         };
         if let Some(sender) = started {
