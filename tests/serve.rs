@@ -216,7 +216,12 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
     let mut page = plain(server.good_get("/api/v1/tracks?genre=metal"));
     assert_eq!(page.as_object_mut().unwrap().remove("next"), Some(Value::Null));
-    assert_eq!(page, cli(&["list", "--genre", "metal"]));
+    // what the model hears is told by the command line alone so far
+    let mut listed = cli(&["list", "--genre", "metal"]);
+    for track in listed["tracks"].as_array_mut().unwrap() {
+        assert!(track.as_object_mut().unwrap().remove("words").is_some());
+    }
+    assert_eq!(page, listed);
     let status = server.good_get("/api/v1/status");
     assert_eq!(plain(status), cli(&["status"]));
 
