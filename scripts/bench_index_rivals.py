@@ -115,7 +115,10 @@ def usearch_rivals():
 
 def svs_rivals():
     import svs
-    for kind, data in (("f32", lambda: base), ("LVQ 4x8", lambda: svs.LVQLoader(base, primary=4, residual=8))):
+
+    def compressed():
+        svs.write_vecs(base, f"{D}/svs.fvecs"); return svs.LVQLoader(svs.VectorDataLoader(f"{D}/svs.fvecs", svs.DataType.float32, dims=d), primary=4, residual=8)
+    for kind, data in (("f32", lambda: base), ("LVQ 4x8", compressed)):
         def make():
             parameters = svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=.95)
             index = svs.Vamana.build(parameters, data(), svs.DistanceType.MIP, num_threads=a.threads); index.num_threads = 1; return index
