@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use ndarray::Array2;
 use voisin::internals::index::{IndexStamp, SearchMode, SearchParams, VectorIndex};
 use voisin::internals::track::TrackId;
 
@@ -77,14 +78,21 @@ fuzz_target!(|bytes: &[u8]| {
     let dimension = index.dimension();
     let query = vec![1. / (dimension as f32).sqrt(); dimension];
     let even = |track: TrackId| track.0 % 2 == 0;
-    for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Auto] {
+    for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw, SearchMode::Auto] {
         for params in [
             SearchParams { mode, correct_hubs: true, ..SearchParams::default() },
             SearchParams { mode, filter: Some(&even), ..SearchParams::default() },
+            SearchParams { mode, ef: Some(3), ..SearchParams::default() },
         ] {
-            let found = index.search(&query, 10, &params).expect("a unit vector");
+            let found = match index.search(&query, 10, &params) {
+                Err(_) if matches!(mode, SearchMode::Lists | SearchMode::Hnsw) => continue, // it has none
+                found => found.expect("a unit vector"),
+            };
             assert!(found.len() <= 10.min(index.len()));
             assert!(found.iter().all(|neighbor| neighbor.similarity.is_finite()));
+            let together = Array2::from_shape_fn((3, dimension), |(_, column)| query[column]);
+            let together = index.search_batch(together.view(), 10, &params).expect("searched alone before");
+            assert!(together.iter().all(|one| one == &found));
         }
     }
     if let Some(&track) = index.tracks().first() {
