@@ -1,5 +1,6 @@
 #!/bin/sh
 # The pictures of README.md and docs, from the demo's music: pictures.sh [VOISIN]; writes docs/{map,map-clusters,genres,dendrogram}.png
+# (those of the server's page: scripts/page_pictures.py)
 set -eu
 cd "$(dirname "$0")/.."
 voisin=${1:-target/release/voisin}

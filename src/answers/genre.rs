@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::lossy;
 use crate::engine::{Finding, GenreAnswer};
 use crate::genre::{Agreement, Basis, Confidence, Genre, GenreShare, UnknownReason};
+use crate::track::TrackId;
 
 /// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
 #[derive(Debug, Serialize)]
@@ -39,11 +40,14 @@ pub(crate) struct AnswerJson<'a> {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct EvidenceJson {
+    id: TrackId,
     path: String,
     genre: String,
     similarity: f32,
     weight: f32,
     artist: Option<String>,
+    /// Artist and title, or the file's name.
+    name: String,
 }
 
 impl<'a> AnswerJson<'a> {
@@ -85,11 +89,13 @@ impl<'a> AnswerJson<'a> {
                 .evidence()
                 .iter()
                 .map(|voter| EvidenceJson {
+                    id: voter.track,
                     path: lossy(&voter.path),
                     genre: voter.genres.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
                     similarity: voter.similarity,
                     weight: voter.weight,
                     artist: voter.artist.clone(),
+                    name: voter.display.clone(),
                 })
                 .collect(),
         }

@@ -15,6 +15,7 @@ mod list;
 mod listen;
 mod passage;
 mod search;
+mod tagging;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub use listen::{FileListener, ListenEvent, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
 pub(crate) use search::track_number;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
+pub(crate) use tagging::{TagOutcome, TagWish, TaggedFile, write_tags};
 pub use words::{FittingTrack, HeardTags, PhraseAnswer, StrongTags, WORDS_FILE};
 
 use crate::base::text::with_causes;

@@ -1,6 +1,8 @@
 //! `/api/v1`: what can be asked, and what is answered.
 
 mod explore;
+mod labels;
+mod lists;
 mod refs;
 mod search;
 mod tracks;
@@ -138,6 +140,11 @@ pub(super) fn router(state: &Shared) -> Router {
         .route("/tracks", get(tracks::list))
         .route("/tracks/{id}", get(tracks::one))
         .route("/tracks/{id}/audio", get(tracks::audio))
+        .route("/tracks/{id}/cover", get(lists::cover))
+        .route("/lists", post(lists::file))
+        .route("/labels", get(labels::all).post(labels::give))
+        .route("/labels/undo", post(labels::undo))
+        .route("/labels/write", post(labels::write))
         .route("/similar", post(search::similar))
         .route("/classify", post(search::classify))
         .route("/path", post(search::path))
@@ -161,6 +168,7 @@ pub(super) fn router(state: &Shared) -> Router {
     let base = state.guard.base_path.clone();
     let all = Router::new().nest("/api/v1", api);
     let all = if base.is_empty() { all } else { Router::new().nest(&base, all) };
+    let all = all.merge(super::page::router(&state.guard.base_path));
     all.layer(middleware::from_fn_with_state(state.clone(), guard)).with_state(state.clone())
 }
 

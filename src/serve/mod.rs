@@ -15,6 +15,7 @@ mod audio;
 mod gate;
 mod guard;
 mod listen;
+mod page;
 mod problem;
 mod scan;
 mod state;

@@ -16,6 +16,9 @@ use crate::audio::source::read_up_to;
 pub(super) const MOST: usize = 64 << 20;
 /// One frame as it is read; nobody writes so much text (bytes).
 const MOST_OF_A_FRAME: usize = 1 << 20;
+/// One picture as it is read (bytes).
+#[cfg(feature = "serve")]
+const MOST_OF_A_PICTURE: usize = 12 << 20;
 /// Chunks of a WAV or AIFF file that are looked at.
 const CHUNKS: usize = 1024;
 /// Bytes at the start of a file in which a tag is looked for.
@@ -133,16 +136,25 @@ fn in_chunks(
 /// or holds other frames: what is compressed is inflated, as far as `room` (bytes, of all tags) and
 /// [`MOST_OF_A_FRAME`] allow.
 pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
+    kept(tag, room, |id| matches!(id[0], b'T' | b'W' | b'U').then_some(MOST_OF_A_FRAME))
+}
+
+/// As [`plain`], of the pictures alone.
+#[cfg(feature = "serve")]
+pub(super) fn pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
+    kept(tag, room, |id| (id == b"APIC" || id.starts_with(b"PIC")).then_some(MOST_OF_A_PICTURE))
+}
+
+/// A tag of those frames of `tag` for whose name `wanted` gives how long they may be (bytes).
+fn kept(tag: &[u8], room: &mut usize, wanted: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
     let Some(body) = body_size(tag) else { return Vec::new() };
     let (version, flags) = (tag[3], tag[5]);
     let body = frames_of(version, flags, &tag[HEADER..tag.len().min(HEADER + body)]);
     let mut rest = &body[..];
     let mut frames = Vec::new();
     while let Some(frame) = Frame::split(version, &mut rest) {
-        if !matches!(frame.header[0], b'T' | b'W' | b'U') {
-            continue;
-        }
-        let most = MOST_OF_A_FRAME.min(*room);
+        let Some(longest) = wanted(&frame.header[..4]) else { continue };
+        let most = longest.min(*room);
         let Some(content) = frame.content(version, flags & 0x80 != 0, most) else { continue };
         if content.is_empty() || content.len() > most {
             continue;

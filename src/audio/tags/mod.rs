@@ -80,6 +80,13 @@ pub fn read_tags(path: &Path) -> Result<Tags, AudioError> {
     read::read_tags(path)
 }
 
+/// Reads the picture of a file's front cover, else its first one, up to 12 MB in `ID3v2` tags; `None` where it has none,
+/// or its tags are damaged. What kind of picture it is, its bytes tell. Errors are those of the file system only.
+#[cfg(feature = "serve")]
+pub(crate) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
+    read::read_cover(path)
+}
+
 /// [`write_genres`], with the name of each temporary copy told to `note` before the copy is made, so that it can be found
 /// and removed if this process is killed.
 pub(crate) fn write_genres_noting(

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
 use lofty::file::{FileType, TaggedFileExt};
+#[cfg(feature = "serve")]
+use lofty::picture::PictureType;
 use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 use symphonia::core::meta::StandardTag;
@@ -35,27 +37,55 @@ pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
     }
     let found = id3::find(&mut file).map_err(io)?;
     // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
-    Ok(guard(path, || parse(file, &found)).unwrap_or_default())
+    Ok(guard(path, || {
+        let (all, primary) = parse(file, &found, id3::plain, options());
+        from_all(&all, primary)
+    })
+    .unwrap_or_default())
 }
 
-/// `ID3v2` tags are read from a plain copy of each, everything else from the file without them.
-fn parse(mut file: File, found: &id3::Found) -> Tags {
+/// The picture of the front, else the first one.
+#[cfg(feature = "serve")]
+pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
+    let io = |error| AudioError::from_io(path, error);
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(AudioError::NotAFile { path: path.to_owned() });
+    }
+    let mut file = File::open(path).map_err(io)?;
+    let found = id3::find(&mut file).map_err(io)?;
+    let cover = guard(path, || {
+        let (all, _) = parse(file, &found, id3::pictures, options().read_cover_art(true));
+        let pictures = || all.iter().flat_map(Tag::pictures).filter(|picture| !picture.data().is_empty());
+        let front = pictures().find(|picture| picture.pic_type() == PictureType::CoverFront);
+        front.or_else(|| pictures().next()).map(|picture| picture.data().to_vec())
+    });
+    Ok(cover.unwrap_or_default())
+}
+
+/// All tags of a file and the richest kind of its format. `ID3v2` tags are read from a copy that `copy` makes of each,
+/// everything else from the file without them.
+fn parse(
+    mut file: File,
+    found: &id3::Found,
+    copy: fn(&[u8], &mut usize) -> Vec<u8>,
+    options: ParseOptions,
+) -> (Vec<Tag>, TagType) {
     let mut room = id3::MOST;
-    let mut plain: Vec<u8> = found.tags.iter().flat_map(|tag| id3::plain(tag, &mut room)).collect();
+    let mut plain: Vec<u8> = found.tags.iter().flat_map(|tag| copy(tag, &mut room)).collect();
     let mut all = Vec::new();
     if !plain.is_empty() {
         // Room for the tags that a reader looks for at the end.
         plain.resize(plain.len() + 256, 0);
-        let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options());
+        let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options);
         all.extend(probe.read().map(|file| file.tags().to_vec()).unwrap_or_default());
     }
     let _ = file.seek(SeekFrom::Start(0));
     let rest = Bounded { inner: BufReader::new(id3::Masked::new(file, found.audio)), left: id3::MOST };
-    let read = Probe::new(rest).options(options()).guess_file_type().ok();
+    let read = Probe::new(rest).options(options).guess_file_type().ok();
     let read = read.filter(|probe| probe.file_type().is_some()).and_then(|probe| probe.read().ok());
     let primary = read.as_ref().map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
     all.extend(read.map(|file| file.tags().to_vec()).unwrap_or_default());
-    from_all(&all, primary)
+    (all, primary)
 }
 
 /// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are

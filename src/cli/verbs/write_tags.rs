@@ -4,66 +4,31 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
-use serde::Serialize;
 
-use crate::audio::AudioError;
-use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres_noting};
-use crate::base::text::with_causes;
+use crate::audio::tags::WriteOptions;
 use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
-use crate::cli::render::track::{lossy, print_files};
+use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
-use crate::engine::{Engine, GenreAnswer};
+use crate::engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagWish, TaggedFile, write_tags};
 use crate::explore::TrackMeta;
-use crate::library::{JournalKind, Library, OpenMode, WrittenTags, stored_path};
+use crate::library::{Library, OpenMode};
 use crate::track::TrackId;
 
-/// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
-#[derive(Serialize)]
-struct FileJson {
-    path: String,
-    outcome: Outcome,
-    before: Vec<String>,
-    after: Vec<String>,
-    /// Why, in words: the answer, or the fault.
-    reason: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Outcome {
-    Written,
-    WouldWrite,
-    Unchanged,
-    Kept,
-    Unknown,
-    Failed,
-}
-
-impl Outcome {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Written => "written",
-            Self::WouldWrite => "would_write",
-            Self::Unchanged => "unchanged",
-            Self::Kept => "kept",
-            Self::Unknown => "unknown",
-            Self::Failed => "failed",
-        }
+fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Written => "written",
+        Outcome::WouldWrite => "would_write",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Kept => "kept",
+        Outcome::Unknown => "unknown",
+        Outcome::Failed => "failed",
     }
-}
-
-/// What a file is to be labelled with.
-pub(crate) struct Wish {
-    path: PathBuf,
-    /// None: unknown.
-    genres: Vec<String>,
-    reason: String,
 }
 
 /// What answers say: each for the file that was named, and no other; where a track was named by number or words (or
 /// `--all`), for all its files.
-pub(crate) fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result<Vec<Wish>> {
+pub(crate) fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result<Vec<TagWish>> {
     let mut wishes = Vec::new();
     for answer in answers {
         let paths = match answer.track {
@@ -73,14 +38,14 @@ pub(crate) fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result
             _ => vec![answer.path.clone()],
         };
         let genres: Vec<String> = answer.genre().map(|genre| genre.name().to_owned()).into_iter().collect();
-        let wish = |path| Wish { path, genres: genres.clone(), reason: answer.summary() };
+        let wish = |path| TagWish { path, genres: genres.clone(), reason: answer.summary() };
         wishes.extend(paths.into_iter().map(wish));
     }
     Ok(wishes)
 }
 
 /// What a table says: the columns path and genre, or suggested where there is no genre.
-pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<Wish>> {
+pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_path(list)
@@ -99,7 +64,7 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<Wish>> {
         let record = record.with_context(|| format!("cannot read {}", list.display()))?;
         let cell = |at: usize| record.get(at).unwrap_or_default();
         let genres = cell(genre).split(';').map(str::trim).filter(|genre| !genre.is_empty());
-        wishes.push(Wish {
+        wishes.push(TagWish {
             path: PathBuf::from(cell(path)),
             genres: genres.map(str::to_owned).collect(),
             reason: format!("as {} says", list.display()),
@@ -112,7 +77,7 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<Wish>> {
 pub(crate) fn run(
     context: &Context,
     library: &mut Library,
-    wishes: &[Wish],
+    wishes: &[TagWish],
     args: &ClassifyArgs,
 ) -> anyhow::Result<u64> {
     let stop = context.stop_on_ctrl_c()?;
@@ -128,30 +93,23 @@ pub(crate) fn run(
                 library.dir().display()
             );
         }
-        library.remove_leftovers();
     }
-    let run = library.tag_runs()?.first().map_or(1, |last| last.run + 1);
-    let journal = if options.dry_run { None } else { library.journal(JournalKind::Writing) };
-    let mut note = |copy: &Path| {
-        if let Some(journal) = &journal {
-            journal.note(0, Some(copy));
-        }
-    };
-    let (mut done, mut changed): (Vec<FileJson>, Vec<PathBuf>) = Default::default();
-    for wish in wishes {
-        if stop.load(Ordering::Relaxed) {
-            context.console.warn("interrupted: the files named so far are done, the others are as they were");
-            break;
-        }
-        let file = one(library, run, wish, options, &mut note)?;
+    let (mut done, mut changed): (Vec<TaggedFile>, Vec<PathBuf>) = Default::default();
+    let run = write_tags(library, wishes, options, None, |file| -> anyhow::Result<bool> {
         if args.output.format == ListFormat::Table {
             show(&file)?;
         }
+        let wish = &wishes[done.len()];
         if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
             changed.push(wish.path.clone());
         }
         done.push(file);
-    }
+        let stops = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
+        if stops {
+            context.console.warn("interrupted: the files named so far are done, the others are as they were");
+        }
+        Ok(!stops)
+    })?;
     match args.output.format {
         ListFormat::Table => {}
         ListFormat::Json => render::print_json(&done)?,
@@ -160,7 +118,7 @@ pub(crate) fn run(
             done.iter().map(|file| {
                 [
                     file.path.clone(),
-                    file.outcome.name().to_owned(),
+                    name(file.outcome).to_owned(),
                     file.before.join("; "),
                     file.after.join("; "),
                     file.reason.clone(),
@@ -203,63 +161,8 @@ pub(crate) fn run(
     Ok(of(Outcome::Failed))
 }
 
-fn one(
-    library: &mut Library,
-    run: i64,
-    wish: &Wish,
-    options: WriteOptions,
-    note: &mut dyn FnMut(&Path),
-) -> anyhow::Result<FileJson> {
-    let mut file = FileJson {
-        path: lossy(&wish.path),
-        outcome: Outcome::Unknown,
-        before: Vec::new(),
-        after: Vec::new(),
-        reason: wish.reason.clone(),
-    };
-    let failed = |mut file: FileJson, error: AudioError| {
-        file.outcome = Outcome::Failed;
-        file.after.clone_from(&file.before);
-        file.reason = with_causes(&error);
-        file
-    };
-    match read_tags(&wish.path) {
-        Ok(tags) => file.before = tags.genres,
-        Err(error) => return Ok(failed(file, error)),
-    }
-    file.after.clone_from(&file.before);
-    if wish.genres.is_empty() {
-        return Ok(file);
-    }
-    let writes =
-        !options.dry_run && file.before != wish.genres && (file.before.is_empty() || options.overwrite);
-    let record = WrittenTags {
-        path: stored_path(&wish.path),
-        before: file.before.clone(),
-        after: wish.genres.clone(),
-    };
-    // Noted first: whatever happens then, what was there before is known.
-    if writes {
-        library.record_written(run, &record)?;
-    }
-    let outcome = write_genres_noting(&wish.path, &wish.genres, options, note);
-    if writes && !matches!(outcome, Ok(WriteOutcome::Written)) {
-        library.forget_written(run, &record.path)?;
-    }
-    match outcome {
-        Ok(WriteOutcome::Written) => {
-            file.outcome = if options.dry_run { Outcome::WouldWrite } else { Outcome::Written };
-            file.after.clone_from(&wish.genres);
-        }
-        Ok(WriteOutcome::Unchanged) => file.outcome = Outcome::Unchanged,
-        Ok(WriteOutcome::KeptExisting(_)) => file.outcome = Outcome::Kept,
-        Err(error) => return Ok(failed(file, error)),
-    }
-    Ok(file)
-}
-
 /// A change as a diff; nothing for a file that stays as it is.
-fn show(file: &FileJson) -> anyhow::Result<()> {
+fn show(file: &TaggedFile) -> anyhow::Result<()> {
     let line = |text: String| render::print_line(&render::terminal_safe(&text).replace('\n', " "));
     match file.outcome {
         Outcome::Written | Outcome::WouldWrite => {

@@ -135,6 +135,15 @@ struct Place {
     artist: Option<String>,
     title: String,
     genre: Option<String>,
+    year: Option<i32>,
+    seconds: f64,
+    /// Measured; null where it was not.
+    tempo: Option<f64>,
+    key: Option<&'static str>,
+    camelot: Option<String>,
+    loudness: Option<f64>,
+    /// What stands out most in its sound.
+    word: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -168,15 +177,31 @@ pub(super) async fn map(State(state): State<Shared>) -> Result<Response<Body>, P
                 layout(collection.vectors.view(), &explored.graph, &LayoutOptions::default())?;
             let options = ClusterOptions::default();
             let found = clustered(&mut desk.engine, &collection, &explored.graph, None, &options)?;
+            let measured = desk.engine.library().descriptors(&collection.ids)?;
+            let heard = desk.engine.heard_tags_if_any()?;
+            let mut words = heard.map(|heard| heard.strongest(&collection.ids, 1)).unwrap_or_default();
             let tracks = collection.meta.iter().zip(positions.rows()).zip(&found.assignment);
-            let tracks = tracks.map(|((track, at), &cluster)| Place {
-                id: track.id,
-                x: at[0],
-                y: at[1],
-                cluster,
-                artist: track.artist.clone(),
-                title: track.display_title().to_owned(),
-                genre: track.genres.first().cloned().or_else(|| track.predicted_genre.clone()),
+            let tracks = tracks.map(|((track, at), &cluster)| {
+                let measured = measured.get(&track.id);
+                let key = measured.and_then(|measured| measured.key);
+                Place {
+                    id: track.id,
+                    x: at[0],
+                    y: at[1],
+                    cluster,
+                    artist: track.artist.clone(),
+                    title: track.display_title().to_owned(),
+                    genre: track.genres.first().cloned().or_else(|| track.predicted_genre.clone()),
+                    year: track.year,
+                    seconds: track.seconds,
+                    tempo: measured.and_then(|measured| measured.tempo),
+                    key: key.map(crate::library::MusicalKey::name),
+                    camelot: key.map(crate::library::MusicalKey::camelot),
+                    loudness: measured.and_then(|measured| measured.loudness),
+                    word: words
+                        .remove(&track.id)
+                        .and_then(|mut words| (!words.is_empty()).then(|| words.remove(0).0)),
+                }
             });
             let clusters = found.clusters.iter().map(|cluster| ClusterName {
                 id: cluster.id,

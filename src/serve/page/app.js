@@ -1,0 +1,155 @@
+// The page itself: which place is shown, who may see it, keys, themes, dropped files.
+import { $, h, icon, keep, say } from "./dom.js";
+import { ask, enter, events } from "./api.js";
+import * as player from "./player.js";
+import * as listen from "./listen.js";
+import * as map from "./map.js";
+import * as list from "./list.js";
+import * as genres from "./genres.js";
+import * as review from "./review.js";
+import * as library from "./library.js";
+import { take } from "./card.js";
+
+const PLACES = { listen, map, list, genres, review, library };
+const ORDER = Object.keys(PLACES);
+let now = null, leave = new AbortController();
+
+/** `#/track/17` is a track's card in the place to listen. */
+function route() {
+  const parts = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean);
+  const place = PLACES[parts[0]] ? parts[0] : "listen";
+  return { place, parts };
+}
+function go(again = false) {
+  const to = route();
+  if (to.parts[0] === "find") return history.replaceState(null, "", "#/");
+  for (const link of document.querySelectorAll("#places a")) if (link.dataset.place === to.place) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+  document.body.dataset.place = to.place;
+  if (!again && now === to.place && PLACES[now].update) return PLACES[now].update(to);
+  leave.abort();
+  leave = new AbortController();
+  now = to.place;
+  $("main").replaceChildren();
+  $("main").scrollTop = 0;
+  return PLACES[now].show($("main"), to, leave.signal);
+}
+addEventListener("hashchange", () => go());
+
+// ---- who may see it
+/** A token in the address is exchanged for a cookie at once, and leaves the address. */
+async function begin() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    history.replaceState(null, "", location.pathname + location.search + "#/");
+    try { await enter(given); } catch (error) { if (error.status) return askForToken(error.message); }
+  }
+  return go();
+}
+events.on("token", () => askForToken());
+function askForToken(why) {
+  const dialog = $("ask");
+  if (dialog.open) return;
+  leave.abort();
+  now = null;
+  $("main").replaceChildren();
+  const field = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false", "aria-label": "The server's token" });
+  const told = h("p", { class: "faint", role: "status" }, why ?? "");
+  dialog.replaceChildren(h("form", { onsubmit: async event => {
+    event.preventDefault();
+    try { await enter(field.value.trim()); dialog.close(); go(true); } catch (error) { told.textContent = error.message; field.select(); }
+  } }, h("h2", { id: "ask-title" }, "This page needs the server’s token"),
+  h("p", {}, "Open the address that ", h("code", {}, "voisin serve"), " printed when it started: the token is at its end. Or run ", h("code", {}, "voisin serve --show-token"), " and put what it says here."),
+  field, told, h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Go on"))));
+  dialog.addEventListener("cancel", event => event.preventDefault());
+  dialog.showModal();
+  field.focus();
+}
+
+// ---- a server that is gone, and is back
+events.on("gone", () => { $("notice").hidden = false; $("notice").replaceChildren("The server does not answer. This page looks for it, and goes on by itself.", h("small", {}, "It is started with: ", h("code", {}, "voisin serve"))); });
+events.on("back", () => { $("notice").hidden = true; say("The server is back"); go(true); });
+
+// ---- light and dark
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function setTheme() {
+  const kept = keep.get("theme", null);
+  document.documentElement.dataset.theme = kept ?? (dark.matches ? "dark" : "light");
+  dispatchEvent(new Event("voisin-theme"));
+}
+dark.addEventListener("change", setTheme);
+$("theme").addEventListener("click", () => {
+  const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  // What the system says anyway need not be kept.
+  keep.set("theme", (other === "dark") === dark.matches ? null : other);
+  setTheme();
+});
+
+// ---- search
+$("search").addEventListener("input", () => {
+  clearTimeout($("search").timer);
+  $("search").timer = setTimeout(() => { if (now !== "listen") location.hash = "#/"; else { if (route().parts.length && matchMedia("(max-width: 999px)").matches) location.hash = "#/"; listen.seek(); } }, 120);
+});
+$("search-form").addEventListener("submit", event => { event.preventDefault(); document.querySelector(".index .track a.words")?.focus(); });
+
+// ---- files
+const drop = $("drop");
+let depth = 0;
+const carries = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
+addEventListener("dragenter", event => { if (carries(event)) { depth++; drop.hidden = false; } });
+addEventListener("dragleave", () => { if (--depth <= 0) { depth = 0; drop.hidden = true; } });
+addEventListener("dragover", event => { if (carries(event)) event.preventDefault(); });
+addEventListener("drop", event => {
+  depth = 0;
+  drop.hidden = true;
+  if (!carries(event)) return;
+  event.preventDefault();
+  if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+});
+$("file").addEventListener("click", () => $("file-input").click());
+$("file-input").addEventListener("change", event => { if (event.target.files[0]) take(event.target.files[0]); event.target.value = ""; });
+
+// ---- keys
+const HELP = [
+  ["Player", [["Space", "play or pause"], ["← →", "5 seconds back, on"], ["P N", "previous, next"], ["M", "sound off or on"], ["Shift ↑ ↓", "louder, quieter"], ["Q", "what comes next"]]],
+  ["Places", [["1 – 6", "Listen, Map, List, Genres, Review, Library"], ["/", "search"], ["O", "ask about a file"], ["T", "light or dark"], ["?", "these keys"], ["Esc", "close"]]],
+  ["Lists", [["↑ ↓", "from row to row; on a grip: move the row"], ["L", "put what plays on the list"], ["Ctrl Z", "on the list: take back"]]],
+  ["Map", [["arrows", "to the track in that direction"], ["+ − 0", "zoom, show all"], ["Enter", "open the card"], ["P", "play"], ["S", "select"], ["L", "lasso"]]],
+  ["Review", [["A", "accept"], ["K", "keep"], ["S", "skip"], ["Z", "take back"]]]
+];
+function showKeys() {
+  const dialog = $("keys"), single = h("input", { type: "checkbox", checked: keep.get("keys", true), onchange: event => keep.set("keys", event.target.checked) });
+  dialog.replaceChildren(h("div", { class: "head" }, h("h2", { id: "keys-title" }, "Keys"), h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
+    h("div", { class: "keys" }, HELP.map(([title, keys]) => h("section", {}, h("h3", {}, title), h("dl", {}, keys.map(([key, what]) => h("div", {}, h("dt", {}, key.split(" ").map(part => h("kbd", {}, part))), h("dd", {}, what))))))),
+    h("label", { class: "inline" }, single, h("span", {}, "Keys without Ctrl are in use")));
+  dialog.showModal();
+}
+$("help").addEventListener("click", showKeys);
+const KEYS = {
+  " ": player.toggle, ArrowLeft: () => player.seekBy(-5), ArrowRight: () => player.seekBy(5),
+  n: () => player.step(1), p: () => player.step(-1), m: player.mute, q: () => player.openQueue(),
+  "/": () => { $("search").focus(); $("search").select(); }, "?": showKeys, t: () => $("theme").click(), o: () => $("file-input").click(),
+  l: () => { const entry = player.current(); if (entry && entry.track.id !== null) list.add([entry.track]); }
+};
+document.addEventListener("keydown", event => {
+  if (event.key === "Escape" && !$("queue-panel").hidden) return player.openQueue(false);
+  if (event.key === "Escape" && event.target === $("search")) return $("search").blur();
+  if (event.key === "Escape" && now === "listen" && route().parts.length) { location.hash = "#/"; return undefined; }
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") || !keep.get("keys", true)) return undefined;
+  const field = event.target.closest("input, select, textarea"), name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (field && (field.type !== "range" || name.startsWith("Arrow"))) return undefined;
+  // A button is pressed with the space bar.
+  if (name === " " && event.target.closest("button, a, summary")) return undefined;
+  if (event.shiftKey && (name === "ArrowUp" || name === "ArrowDown")) { player.setVolume(player.volume() + (name === "ArrowUp" ? 0.05 : -0.05)); say(`Volume ${Math.round(player.volume() * 100)}`); event.preventDefault(); return undefined; }
+  if (/^[1-6]$/.test(name)) { location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1]; event.preventDefault(); return undefined; }
+  if (name === "ArrowDown" && (event.target === document.body || event.target === $("main"))) { document.querySelector("main .track a.words")?.focus(); event.preventDefault(); return undefined; }
+  if (now === "review" && review.key(name)) { event.preventDefault(); return undefined; }
+  const act = KEYS[name];
+  if (act) { event.preventDefault(); act(); }
+  return undefined;
+});
+
+setTheme();
+begin();
+
+// For tests.
+window.voisin = { player, map, list, ask };

@@ -1,0 +1,74 @@
+// The library: what it holds, and the scan that listens to what is new.
+import { count, h, span, toast } from "./dom.js";
+import { ask, scanEvents } from "./api.js";
+import { load, sentence } from "./states.js";
+
+const STATES = { idle: "No scan since the server started", running: "Listening to your music", done: "The scan is done", stopped: "The scan was stopped", failed: "The scan failed" };
+
+export function show(root, route, signal) {
+  const held = h("section", {}), scan = h("section", { class: "scan" });
+  root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, h("header", { class: "page-head" }, h("h1", {}, "Library")), scan, held));
+  const refresh = () => load(held, signal, waiting => ask("status", { signal, waiting }), status => held.append(facts(status)));
+  refresh();
+  scanner(scan, signal, refresh);
+}
+
+function facts(status) {
+  const head = status.genre_head, size = n => n > 1e9 ? (n / 1e9).toFixed(1) + " GB" : n > 1e6 ? (n / 1e6).toFixed(1) + " MB" : Math.ceil(n / 1e3) + " kB";
+  const rows = [
+    ["Tracks", count(status.tracks, "track") + (status.files !== status.tracks ? `, ${count(status.files, "file")}` : "")],
+    ["Failed", status.failed ? h("span", {}, count(status.failed, "file") + ": ", h("code", {}, "voisin failed"), " says why") : "none"],
+    ["Model", `${status.model}, ${status.dimension} dimensions`],
+    ["Index", `${status.index.state}${status.index.note ? ": " + status.index.note : ""}`],
+    ["Search", `${status.search.mode}: ${status.search.why}`],
+    ["Labels", `from ${status.labels.source}, ${status.labels.by_hand} by hand`],
+    ["Genre head", head ? (head.problem ?? `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by unheard artists`) : h("span", {}, "none yet: ", h("code", {}, "voisin train genre"))],
+    ["On the disk", `${size(status.database_bytes)} database, ${size(status.index_bytes ?? 0)} index`],
+    ["Folder", h("span", { class: "path" }, status.library)]
+  ];
+  return h("dl", { class: "facts tall" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+function scanner(place, signal, refresh) {
+  const title = h("h2", { role: "status" }), bar = h("progress", { max: 1, "aria-label": "Scan" }), told = h("p", { class: "faint" });
+  const start = h("button", { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") }, "Listen to what is new");
+  const stop = h("button", { type: "button", id: "scan-stop", onclick: () => act("DELETE") }, "Stop");
+  place.append(title, bar, told, h("div", { class: "part-acts" }, start, stop));
+  let began = 0, was = null;
+
+  function draw(progress) {
+    const runs = progress.state === "running", { done, total, summary } = progress;
+    title.textContent = STATES[progress.state];
+    start.hidden = runs;
+    stop.hidden = bar.hidden = !runs;
+    if (total) bar.value = done / total; else bar.removeAttribute("value");
+    if (runs && !began) began = Date.now();
+    const left = runs && done > 3 ? (Date.now() - began) / 1000 * (total - done) / done : 0;
+    told.textContent = runs ? total ? `${done.toLocaleString("en")} of ${count(total, "file")}${left > 5 ? `, about ${span(left)} more` : ""}` : "Looking through the folders…"
+      : progress.state === "failed" ? sentence(progress.message ?? "") : summary
+        ? `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${summary.failed ? `, ${summary.failed} failed` : ""} in ${span(summary.seconds)}.`
+        : "It looks for files that are new or changed. What it heard once is not heard again.";
+    if (was === "running" && !runs) { began = 0; refresh(); }
+    was = progress.state;
+  }
+  // The server tells of each step as it happens. Once nothing runs there is nothing to be told.
+  let source = null;
+  function follow() {
+    source?.close();
+    source = scanEvents();
+    source.addEventListener("progress", event => {
+      const progress = JSON.parse(event.data);
+      draw(progress);
+      if (progress.state !== "running") source.close();
+    });
+    source.onerror = () => { if (source.readyState === EventSource.CLOSED) ask("scan", { signal }).then(draw, () => {}); };
+  }
+  async function act(method) {
+    try {
+      draw(await ask("scan", { method, signal, once: true }));
+      if (method === "POST") follow();
+    } catch (error) { if (error.name !== "AbortError") { told.textContent = sentence(error.message) + " " + sentence(error.next ?? ""); toast(sentence(error.message)); } }
+  }
+  signal.addEventListener("abort", () => source?.close());
+  follow();
+}

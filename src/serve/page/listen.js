@@ -1,0 +1,90 @@
+// The place to listen: all tracks or those that fit the search on the left, the card of one on the right.
+import { $, count, h, icon, keep } from "./dom.js";
+import { ask } from "./api.js";
+import { LongList, mark, row } from "./tracks.js";
+import { card, fileCard } from "./card.js";
+import { empty, load, sentence } from "./states.js";
+
+let parts = null, asking = null, shown = null;
+const PAGE = 200;
+
+export function show(root, route, signal) {
+  const scroller = h("div", { class: "scroller", "data-scrolls": "" });
+  const head = h("p", { class: "result", role: "status" });
+  const detail = h("section", { class: "detail", "aria-label": "Track", "data-scrolls": "" });
+  const kind = h("div", { class: "segments", role: "group", "aria-label": "What is searched" },
+    ["names", "sound"].map(name => h("button", { type: "button", "data-kind": name, onclick: () => { keep.set("search", name); setKind(); seek(); } }, name === "names" ? "Names" : "Sound")));
+  root.replaceChildren(h("div", { class: "listen" }, h("section", { class: "index", "aria-label": "Tracks" }, h("div", { class: "index-head" }, kind, head), scroller), detail));
+  parts = { root, scroller, head, detail, kind, signal };
+  shown = undefined;
+  setKind();
+  seek();
+  update(route);
+}
+
+/** Another track of the same place: the list stays as it is. */
+export function update(route) {
+  const what = route.parts[0] === "track" ? Number(route.parts[1]) : route.parts[0] === "file" ? "file" : null;
+  parts.root.firstChild.classList.toggle("has-detail", what !== null);
+  if (what === shown && what !== "file") return;
+  shown = what;
+  parts.cardSignal?.abort();
+  parts.cardSignal = new AbortController();
+  parts.signal.addEventListener("abort", () => parts.cardSignal.abort());
+  parts.detail.scrollTop = 0;
+  if (what === null) parts.detail.replaceChildren(welcome());
+  else if (what === "file") fileCard(parts.detail, parts.cardSignal.signal);
+  else card(parts.detail, what, parts.cardSignal.signal);
+  mark();
+  if (what !== null && matchMedia("(max-width: 999px)").matches) $("main").focus({ preventScroll: true });
+}
+
+function setKind() {
+  const kind = keep.get("search", "names");
+  for (const button of parts.kind.children) button.setAttribute("aria-pressed", String(button.dataset.kind === kind));
+  $("search").placeholder = kind === "names" ? "Search artists, titles, albums" : "calm guitar, no voice";
+}
+
+function welcome() {
+  return h("div", { class: "empty-state welcome" }, icon("mark"), h("h2", {}, "Choose a track"),
+    h("p", {}, "Its card says what it sounds like, and what sounds like it."),
+    h("p", { class: "faint" }, "Or drop a file of yours anywhere on this page: it is compared, and not kept."));
+}
+
+/** Lists what fits the search; called at every letter. */
+export function seek() {
+  if (!parts || parts.signal.aborted) return;
+  asking?.abort();
+  asking = new AbortController();
+  parts.signal.addEventListener("abort", () => asking.abort());
+  const { signal } = asking, words = $("search").value.trim();
+  if (words && keep.get("search", "names") === "sound") return bySound(words, signal);
+  const page = after => ask("tracks", { query: { query: words, limit: PAGE, after }, signal });
+  load(parts.scroller, signal, waiting => ask("tracks", { query: { query: words, limit: PAGE }, signal, waiting }), first => {
+    parts.head.textContent = words ? `${count(first.total, "track")} for “${words}”` : count(first.total, "track");
+    if (first.total) return new LongList(parts.scroller, page, signal).start(first);
+    if (words) parts.scroller.replaceChildren(empty("Nothing is called that", "Fewer letters find more. Under Sound, words such as calm, guitar or no voice search what is heard."));
+    else emptyLibrary(parts.scroller, signal);
+    return null;
+  });
+}
+
+/** What sounds as the words say. */
+function bySound(words, signal) {
+  load(parts.scroller, signal, waiting => ask("find", { query: { query: words, limit: 100 }, signal, waiting }), found => {
+    parts.head.textContent = found.unknown.length ? `Not understood: ${found.unknown.join(", ")}` : `What sounds like “${words}”`;
+    parts.scroller.replaceChildren(h("ul", { class: "rows" }, found.tracks.map(track => row({ track }, { share: track.fit }))));
+  });
+}
+
+export async function emptyLibrary(place, signal) {
+  const scan = await ask("scan", { signal }).catch(() => null);
+  const start = async () => {
+    try { await ask("scan", { method: "POST", once: true }); location.hash = "#/library"; } catch (error) { message.textContent = sentence(error.message) + " " + sentence(error.next ?? ""); }
+  };
+  const message = h("p", { class: "faint", role: "status" });
+  place.replaceChildren(empty("This library is empty",
+    "Once it has listened to your music, everything is found here. A thousand tracks take some minutes, and each is there as soon as it was heard.",
+    scan && h("button", { type: "button", class: "primary", onclick: start }, scan.state === "running" ? "See how it goes" : "Listen to my music"), message,
+    h("p", { class: "faint" }, "Or in a terminal: ", h("code", {}, "voisin add FOLDER"))));
+}

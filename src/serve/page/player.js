@@ -1,0 +1,219 @@
+// What plays, what comes next, and the bar that shows it.
+import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } from "./dom.js";
+import { ask, audioOf } from "./api.js";
+import { artistOf, cover, titleOf } from "./tracks.js";
+import { sortable } from "./sortable.js";
+
+const audio = $("audio"), preview = $("preview"), seek = $("seek");
+/** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
+let queue = [], at = -1, unplayable = 0;
+
+export const current = () => queue[at];
+export const isPlaying = id => current()?.track.id === id && !audio.paused;
+export const paused = () => audio.paused;
+
+function start(entry) {
+  preview.pause();
+  audio.src = entry.address ?? audioOf(entry.track.id);
+  if (entry.from) audio.currentTime = entry.from;
+  audio.play().catch(error => {
+    if (error.name === "NotAllowedError") toast("The browser asks for a press of Play first.");
+  });
+  show();
+}
+
+/** Plays these entries, the one at `index` first. */
+export function play(entries, index = 0) {
+  queue = [...entries];
+  at = index;
+  unplayable = 0;
+  if (queue[at]) start(queue[at]);
+}
+/** Plays one track or passage now; what was queued comes after it. */
+export function playNow(entry) {
+  const now = current();
+  if (now && now.track.id === entry.track.id && now.from === entry.from && now.to === entry.to) return toggle();
+  queue.splice(at + 1, 0, entry);
+  at++;
+  unplayable = 0;
+  start(entry);
+}
+export function enqueue(entries) {
+  queue.push(...entries);
+  if (at < 0 && queue.length) { at = 0; start(queue[0]); } else show();
+  toast(entries.length === 1 ? `“${titleOf(entries[0].track)}” comes next` : `${entries.length} tracks come next`);
+}
+export function toggle() {
+  if (!current()) return;
+  const { to, from } = current();
+  if (audio.paused && to && audio.currentTime >= to - 0.05) audio.currentTime = from;
+  if (audio.paused) audio.play().catch(() => { /* told by the error event */ }); else audio.pause();
+}
+export function step(by) {
+  if (by < 0 && audio.currentTime > 3) { audio.currentTime = current()?.from ?? 0; return; }
+  const next = at + by;
+  if (next < 0 || next >= queue.length) { if (by > 0) audio.pause(); return; }
+  at = next;
+  start(queue[at]);
+}
+export function seekBy(seconds) { if (current()) audio.currentTime = Math.min(audio.duration || 0, Math.max(0, audio.currentTime + seconds)); }
+export function seekTo(id, seconds) { if (current()?.track.id === id) { audio.currentTime = seconds; return true; } return false; }
+export function setVolume(value) {
+  audio.volume = preview.volume = Math.min(1, Math.max(0, value));
+  audio.muted = preview.muted = false;
+  showVolume();
+}
+export function mute() { audio.muted = preview.muted = !audio.muted; showVolume(); say(audio.muted ? "Sound off" : "Sound on"); }
+export const volume = () => audio.volume;
+
+function showVolume() {
+  $("volume").value = audio.muted ? 0 : audio.volume;
+  paintRange($("volume"));
+  $("mute").setAttribute("aria-pressed", String(audio.muted));
+  setIcon($("mute"), audio.muted || audio.volume === 0 ? "muted" : "volume");
+  keep.set("volume", audio.volume);
+}
+export function paintRange(input) { input.style.setProperty("--part", (100 * (input.value - input.min) / ((input.max - input.min) || 1)) + "%"); }
+
+// ---- a preview: a part of a track under the pointer, while what plays waits
+let interrupted = false;
+export function listenIn(id, seconds) {
+  if (!audio.paused) { audio.pause(); interrupted = true; }
+  preview.src = audioOf(id);
+  preview.currentTime = seconds > 40 ? seconds / 3 : 0;
+  preview.play().catch(() => { /* it cannot be played here: the map goes on without it */ });
+}
+export function stopListening() {
+  preview.pause();
+  if (interrupted && current()) audio.play().catch(() => { /* as above */ });
+  interrupted = false;
+}
+
+// ---- the bar
+function show() {
+  const entry = current(), track = entry?.track, empty = !entry;
+  $("player").classList.toggle("idle", empty);
+  for (const id of ["play", "seek"]) $(id).disabled = empty;
+  $("previous").disabled = empty;
+  $("next").disabled = at + 1 >= queue.length;
+  if (track) {
+    $("now-title").textContent = titleOf(track);
+    $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
+    $("now-artist").textContent = entry.to ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(track)}` : artistOf(track);
+    $("now-cover").replaceChildren(cover(track));
+    document.title = `${titleOf(track)} – ${artistOf(track)} · voisin`;
+    if ("mediaSession" in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: titleOf(track), artist: artistOf(track), album: track.album ?? "" });
+  }
+  const sounds = !audio.paused;
+  setIcon($("play"), sounds ? "pause" : "play", sounds ? "Pause" : "Play");
+  showTime();
+  showQueue();
+  changes.emit("change");
+}
+let dragged = false;
+function showTime() {
+  const length = audio.duration || current()?.track.seconds || 0;
+  seek.max = Math.max(1, length);
+  if (!dragged) seek.value = audio.currentTime;
+  seek.setAttribute("aria-valuetext", `${clock(seek.value)} of ${clock(length)}`);
+  $("elapsed").textContent = clock(seek.value);
+  $("length").textContent = clock(length);
+  paintRange(seek);
+  changes.emit("time", audio.currentTime);
+}
+function showQueue() {
+  const panel = $("queue-panel");
+  $("queue").classList.toggle("some", at + 1 < queue.length);
+  if (panel.hidden) return;
+  const list = h("ol", { class: "rows" });
+  queue.forEach((entry, i) => list.append(h("li", { class: "queued" + (i === at ? " is-now" : i < at ? " is-past" : ""), "data-key": String(i) },
+    h("button", { type: "button", class: "grip quiet", "aria-label": `Move ${titleOf(entry.track)}: arrow keys` }, icon("grip")),
+    h("button", { type: "button", class: "words plain-button", onclick: () => { at = i; start(entry); }, "aria-current": i === at ? "true" : null },
+      h("span", { class: "title" }, titleOf(entry.track)), h("span", { class: "faint" }, entry.to ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(entry.track)}` : artistOf(entry.track))),
+    iconButton("close", `Remove ${titleOf(entry.track)} from what comes next`, () => drop(i)))));
+  sortable(list, (from, to) => {
+    const now = current(), [moved] = queue.splice(from, 1);
+    queue.splice(to, 0, moved);
+    at = queue.indexOf(now);
+    show();
+  });
+  panel.replaceChildren(
+    h("div", { class: "head" }, h("h2", {}, "What comes next"),
+      h("button", { type: "button", class: "small", disabled: !queue.length, onclick: () => { queue = queue.slice(at, at + 1); at = queue.length - 1; show(); } }, "Clear"),
+      iconButton("close", "Close", () => openQueue(false))),
+    queue.length ? list : h("p", { class: "faint" }, "Nothing yet. The sign with lines and a plus, beside each track, puts it here."));
+}
+function drop(i) {
+  queue.splice(i, 1);
+  if (i < at) at--;
+  else if (i === at) { audio.pause(); at = Math.min(at, queue.length - 1); if (queue[at]) start(queue[at]); }
+  show();
+}
+export function openQueue(open = $("queue-panel").hidden) {
+  $("queue-panel").hidden = !open;
+  $("queue").setAttribute("aria-expanded", String(open));
+  showQueue();
+  if (open) $("queue-panel").querySelector("button")?.focus(); else $("queue").focus();
+}
+export const upcoming = () => queue.slice(Math.max(0, at)).map(entry => entry.track);
+
+// ---- what the audio element says
+// A passage ends at its end, not at the next tick of a coarse clock.
+function watchEnd() {
+  const entry = current();
+  if (!entry?.to || audio.paused) return;
+  if (audio.currentTime >= entry.to) { if (at + 1 < queue.length) step(1); else audio.pause(); return; }
+  setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
+}
+audio.addEventListener("timeupdate", showTime);
+audio.addEventListener("durationchange", showTime);
+audio.addEventListener("play", () => { show(); watchEnd(); });
+audio.addEventListener("seeked", watchEnd);
+audio.addEventListener("playing", () => { unplayable = 0; });
+audio.addEventListener("pause", show);
+audio.addEventListener("ended", () => { if (at + 1 < queue.length) step(1); else show(); });
+audio.addEventListener("error", async () => {
+  const entry = current(), place = audio.currentTime;
+  if (!entry || !audio.hasAttribute("src")) return;
+  let why = "This browser cannot play " + (entry.track.codec ? entry.track.codec.toUpperCase() : "this kind of file") + ".";
+  if (!entry.address) {
+    let answer;
+    try {
+      await ask("tracks/" + entry.track.id);
+      answer = await fetch(audioOf(entry.track.id), { headers: { Range: "bytes=0-0" } });
+    } catch { return; }
+    if (current() !== entry) return;
+    // It was busy, or was started anew: once more, from the same place.
+    if (answer.ok && !entry.again) {
+      entry.again = true;
+      start(entry);
+      if (place) audio.currentTime = place;
+      return;
+    }
+    if (!answer.ok) {
+      const problem = await answer.json();
+      why = `${problem.detail}. ${problem.next}.`;
+    }
+  }
+  toast(`“${titleOf(entry.track)}” does not play. ${why}`);
+  // On to the next one, unless nothing can be played at all.
+  if (++unplayable < 3 && at + 1 < queue.length) step(1); else show();
+});
+
+$("play").addEventListener("click", toggle);
+$("previous").addEventListener("click", () => step(-1));
+$("next").addEventListener("click", () => step(1));
+$("mute").addEventListener("click", mute);
+$("volume").addEventListener("input", event => setVolume(Number(event.target.value)));
+$("queue").addEventListener("click", () => openQueue());
+seek.addEventListener("input", () => { dragged = true; showTime(); });
+seek.addEventListener("change", () => { dragged = false; audio.currentTime = Number(seek.value); });
+if ("mediaSession" in navigator) {
+  for (const [name, act] of [["play", toggle], ["pause", toggle], ["previoustrack", () => step(-1)], ["nexttrack", () => step(1)],
+    ["seekbackward", () => seekBy(-10)], ["seekforward", () => seekBy(10)], ["seekto", e => { audio.currentTime = e.seekTime; }]]) {
+    try { navigator.mediaSession.setActionHandler(name, act); } catch { /* not in this browser */ }
+  }
+}
+audio.volume = preview.volume = keep.get("volume", 1);
+showVolume();
+showTime();

@@ -1,0 +1,47 @@
+// What a place shows while its answer is under way, when there is none, and when it is late.
+import { h, wait } from "./dom.js";
+import { Gone, Refused } from "./api.js";
+
+export function skeleton(rows = 5) {
+  return h("div", { class: "skeleton", "aria-hidden": "true" }, Array.from({ length: rows }, () => h("div", {}, h("i", {}), h("span", {}))));
+}
+
+/** A calm page for when there is nothing to show: what is so, and what to do. */
+export function empty(title, ...more) {
+  return h("div", { class: "empty-state" }, h("h2", {}, title), more.map(part => typeof part === "string" ? h("p", {}, part) : part));
+}
+
+const sentence = text => text ? text[0].toUpperCase() + text.slice(1) + (/[.!?:]$/.test(text) ? "" : ".") : "";
+
+export function trouble(error, again) {
+  if (error instanceof Gone) return empty("The server does not answer", "This page goes on by itself as soon as it is back.");
+  return empty(error instanceof Refused && error.status < 500 ? "There is no answer to this" : "This did not work",
+    sentence(error.message), error.next ? h("p", { class: "faint" }, sentence(error.next)) : null,
+    again ? h("button", { type: "button", onclick: again }, "Try again") : null);
+}
+
+/**
+ * Fills `place` with what `work` gives. `work` is told a function for `ask`'s `waiting`.
+ * Quick answers change the place once; slow ones show that they are under way, late ones why.
+ */
+export async function load(place, signal, work, render) {
+  let done = false;
+  const note = h("p", { class: "slow", role: "status" });
+  const show = () => { if (!done && !signal.aborted) { place.replaceChildren(note, skeleton()); place.setAttribute("aria-busy", "true"); } };
+  const timers = [setTimeout(show, 200), setTimeout(() => { if (!note.textContent) note.textContent = "This takes a moment in a large library…"; }, 4000)];
+  const waiting = (why, seconds) => { note.textContent = sentence(why) + ` Asked again in ${seconds} s.`; show(); };
+  try {
+    const value = await work(waiting);
+    done = true;
+    if (!signal.aborted) { place.replaceChildren(); await render(value); }
+  } catch (error) {
+    done = true;
+    if (signal.aborted || error.name === "AbortError") return;
+    if (!(error instanceof Refused || error instanceof Gone)) console.error(error);
+    place.replaceChildren(trouble(error, () => load(place, signal, work, render)));
+  } finally {
+    timers.forEach(clearTimeout);
+    place.removeAttribute("aria-busy");
+  }
+}
+export { sentence, wait };

@@ -1,0 +1,143 @@
+// A track as the page shows it: its cover, its row in a list, and long lists of which only what is in sight exists.
+import { changes, clock, h, icon, iconButton, percent, say } from "./dom.js";
+import { coverOf } from "./api.js";
+import * as player from "./player.js";
+import * as list from "./list.js";
+
+export const titleOf = track => track.title || (track.path ?? "").split("/").pop() || "Untitled";
+export const artistOf = track => track.artist || track.album_artist || "Unknown artist";
+
+/** A number from a text, the same every time. */
+function number(text) { let n = 7; for (const c of text) n = (n * 31 + c.codePointAt(0)) >>> 0; return n; }
+
+const without = new Set();
+/** The picture in the file; until it is there, and where there is none, a plain one in the artist's colour. */
+export function cover(track, large = false) {
+  const name = artistOf(track);
+  const box = h("span", { class: "cover" + (large ? " large" : ""), "aria-hidden": "true", vars: { "--hue": number(track.album || name) % 360 } },
+    h("span", { class: "letter" }, [...(track.artist || titleOf(track))][0]?.toUpperCase() ?? "·"));
+  if (track.id !== null && track.id !== undefined && !without.has(track.id)) {
+    const image = h("img", { alt: "", loading: large ? "eager" : "lazy", decoding: "async", src: coverOf(track.id) });
+    image.addEventListener("error", () => { without.add(track.id); image.remove(); });
+    image.addEventListener("load", () => { box.classList.add("has"); });
+    box.append(image);
+  }
+  return box;
+}
+
+/** A cover that plays its track. */
+export function playCover(entry) {
+  const button = h("button", { type: "button", class: "play-cover", "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track), onclick: () => player.playNow(entry) }, cover(entry.track), icon("play"));
+  return button;
+}
+
+/**
+ * A row: cover with play, title and artist (a link to the card), what is said of it, and what can be done with it.
+ * - `entry`: { track, from?, to? }
+ * - `share`: a similarity shown as a bar
+ * - `note`: a few words
+ */
+export function row(entry, { share, note, element = "li", genre = true } = {}) {
+  const { track } = entry, name = titleOf(track);
+  const where = entry.to ? `${clock(entry.from)}–${clock(entry.to)}` : null;
+  return h(element, { class: "track", "data-id": track.id },
+    playCover(entry),
+    h("a", { class: "words", href: "#/track/" + track.id },
+      h("span", { class: "title" }, name),
+      h("span", { class: "faint" }, artistOf(track), where ? h("b", {}, " · " + where) : null)),
+    note ? h("span", { class: "note" }, note) : genre && track.genres?.length ? h("span", { class: "note genre" }, track.genres[0]) : null,
+    share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), percent(Math.max(0, share)))) : null,
+    track.seconds && share === undefined ? h("span", { class: "length" }, clock(track.seconds)) : null,
+    iconButton("after", `Play ${name} after this`, () => player.enqueue([entry]), { class: "act after" }),
+    iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }));
+}
+
+// Rows whose track sounds are marked, wherever they are.
+changes.on("change", mark);
+export function mark() {
+  const open = Number(location.hash.match(/^#\/track\/(\d+)/)?.[1] ?? NaN);
+  for (const element of document.querySelectorAll(".index .track")) element.classList.toggle("is-open", Number(element.dataset.id) === open);
+  for (const element of document.querySelectorAll(".track, .slot")) {
+    const id = Number(element.dataset.id), sounds = player.isPlaying(id);
+    element.classList.toggle("is-now", player.current()?.track.id === id);
+    element.querySelector(".play-cover use")?.setAttribute("href", sounds ? "#i-pause" : "#i-play");
+  }
+}
+
+/**
+ * A list of any length: rows of one height, of which those in sight exist. Pages are asked for as they come near.
+ * `page(after, signal)` gives { tracks, next, total }.
+ */
+export class LongList {
+  constructor(scroller, page, signal) {
+    Object.assign(this, { scroller, page, signal, tracks: [], total: 0, next: null, loading: false, rows: new Map() });
+    this.body = h("div", { class: "long", role: "list", "aria-label": "Tracks" });
+    scroller.replaceChildren(this.body);
+    scroller.addEventListener("scroll", () => this.draw(), { passive: true, signal });
+    const observer = new ResizeObserver(() => this.draw());
+    observer.observe(scroller);
+    signal.addEventListener("abort", () => observer.disconnect());
+    this.body.addEventListener("keydown", event => this.key(event));
+  }
+  height() { return this.scroller.clientWidth < 480 ? 60 : 56; }
+  start(first) {
+    this.take(first);
+    this.scroller.scrollTop = 0;
+    this.draw();
+  }
+  take(page) {
+    this.tracks.push(...page.tracks);
+    this.total = page.total;
+    this.next = page.next;
+  }
+  async more() {
+    if (this.loading || this.next === null) return;
+    this.loading = true;
+    try {
+      this.take(await this.page(this.next, this.signal));
+      this.loading = false;
+      this.draw();
+    } catch { this.loading = false; }
+  }
+  draw() {
+    const height = this.height(), view = this.scroller.clientHeight;
+    const top = Math.max(0, this.scroller.scrollTop - this.body.offsetTop), spare = 6;
+    const first = Math.max(0, Math.floor(top / height) - spare), last = Math.min(this.total, Math.ceil((top + view) / height) + spare);
+    this.body.style.setProperty("height", this.total * height + "px");
+    for (const [i, element] of this.rows) if (i < first || i >= last || element.dataset.id === "" && this.tracks[i]) {
+      // What has the focus stays, so that the keyboard does not lose its place.
+      if (!element.contains(document.activeElement)) { element.remove(); this.rows.delete(i); }
+    }
+    for (let i = first; i < last; i++) {
+      let element = this.rows.get(i);
+      if (!element) {
+        const track = this.tracks[i];
+        element = track ? row({ track }, { element: "div" }) : h("div", { class: "track empty", "data-id": "" });
+        element.setAttribute("role", "listitem");
+        element.setAttribute("aria-setsize", this.total);
+        element.setAttribute("aria-posinset", i + 1);
+        this.rows.set(i, element);
+        // In the order of the list, for those who read it one by one.
+        const after = [...this.rows.keys()].filter(j => j > i).sort((a, b) => a - b)[0];
+        this.body.insertBefore(element, after === undefined ? null : this.rows.get(after));
+      }
+      element.style.setProperty("--top", i * height + "px");
+    }
+    mark();
+    if (last + 30 > this.tracks.length) this.more();
+  }
+  key(event) {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key], element = event.target.closest(".track");
+    if (!by || !element) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const now = [...this.rows].find(([, e]) => e === element)?.[0], to = now + by, height = this.height();
+    if (to < 0 || to >= this.tracks.length) return;
+    const y = to * height + this.body.offsetTop;
+    if (y < this.scroller.scrollTop) this.scroller.scrollTop = y;
+    if (y + height > this.scroller.scrollTop + this.scroller.clientHeight) this.scroller.scrollTop = y + height - this.scroller.clientHeight;
+    this.draw();
+    this.rows.get(to)?.querySelector(event.target.closest("a") ? "a" : ".play-cover")?.focus();
+    say(`${to + 1} of ${this.total}`);
+  }
+}

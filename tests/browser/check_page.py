@@ -1,0 +1,717 @@
+#!/usr/bin/env python3
+"""Drives the page of `voisin serve` in a headless Chromium: check_page.py VOISIN AXE [SCREENSHOT_FOLDER]
+
+VOISIN is the program (built with the feature serve), AXE the file axe.min.js of npm's axe-core, or - to go without.
+The server, the library (of data/demo) and the browser are real. Prints one line per check, and exits with 1 if one fails.
+"""
+import base64, csv, http.client, json, os, shutil, struct, subprocess, sys, tempfile, threading, time, zlib
+from pathlib import Path
+from xml.etree import ElementTree
+
+import check_map
+from check_map import Browser, check
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEMO = ROOT / "data/demo"
+PLACES = ["#/", "#/map", "#/list", "#/genres", "#/review", "#/library"]
+
+
+def png(red, green, blue, side=96):
+    """A small picture of one colour."""
+    def part(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes((red, green, blue)) * side for _ in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
+
+
+def with_cover(path, picture):
+    """Puts an ID3v2.3 tag with a picture of the front before an MP3."""
+    content = b"\0image/png\0\x03\0" + picture
+    frame = b"APIC" + struct.pack(">I", len(content)) + b"\0\0" + content
+    size = bytes(len(frame) >> shift & 0x7f for shift in (21, 14, 7, 0))
+    path.write_bytes(b"ID3\x03\0\0" + size + frame + path.read_bytes())
+
+
+class Server:
+    def __init__(self, program, library, *options, port=0):
+        self.library = library
+        command = [program, "--library", str(library), "serve", "--listen", f"127.0.0.1:{port}", *map(str, options)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        self.address = line.split()[-1]
+        assert self.address.startswith("http://127.0.0.1:"), line
+        self.port = int(self.address.split(":")[2].split("/")[0])
+        self.token = (library / "serve.token").read_text().strip()
+
+    def get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", path, headers={"Authorization": "Bearer " + self.token})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def json(self, path):
+        return json.loads(self.get(path)[2])
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+class Page:
+    """A browser with the page in it, and the words that the checks are made of."""
+    def __init__(self, extra=()):
+        flags = ["--autoplay-policy=no-user-gesture-required", "--enable-unsafe-swiftshader", "--window-size=1300,900", *extra]
+        self.browser = Browser(flags)
+        self.run, self.key, self.settle = self.browser.run, self.browser.key, self.browser.settle
+        self.expected = []
+
+    def open(self, address):
+        self.browser.call("Page.navigate", url="about:blank")
+        self.browser.call("Page.navigate", url=address)
+        self.until("document.readyState === 'complete' && typeof voisin === 'object'", "the page comes up")
+
+    def go(self, fragment):
+        self.run(f"location.hash = {json.dumps(fragment)}")
+        self.settle(0.3)
+
+    def until(self, script, what="", seconds=60):
+        end = time.time() + seconds
+        while time.time() < end:
+            if self.run(f"Boolean({script})"):
+                return True
+            time.sleep(0.1)
+        raise RuntimeError(f"{what or script} did not become true: {self.complaints()} {self.text('#main')[-300:]}")
+
+    def text(self, selector):
+        return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
+
+    def count(self, selector):
+        return self.run(f"document.querySelectorAll({json.dumps(selector)}).length")
+
+    def click(self, selector):
+        """With the mouse, where the element is."""
+        box = self.run(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{ block: 'center' }}); const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()")
+        self.browser.mouse("mouseMoved", *box, button="none")
+        for kind in ("mousePressed", "mouseReleased"):
+            self.browser.mouse(kind, *box)
+        self.settle(0.15)
+
+    def type(self, text):
+        for letter in text:
+            self.browser.call("Input.insertText", text=letter)
+            self.settle(0.03)
+
+    def drag(self, *points):
+        self.browser.mouse("mouseMoved", *points[0], button="none")
+        self.browser.mouse("mousePressed", *points[0])
+        for a, b in zip(points, points[1:]):
+            for t in range(1, 9):
+                self.browser.mouse("mouseMoved", a[0] + (b[0] - a[0]) * t / 8, a[1] + (b[1] - a[1]) * t / 8, buttons=1)
+        self.browser.mouse("mouseReleased", *points[-1])
+        self.settle(0.2)
+
+    def complaints(self):
+        """Console errors, exceptions and policy violations, but for those that a check provokes on purpose."""
+        out = []
+        for event in self.browser.events:
+            method, p = event.get("method"), event.get("params", {})
+            if method == "Runtime.exceptionThrown":
+                out.append(p["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            elif method == "Runtime.consoleAPICalled" and p["type"] in ("error", "assert"):
+                out.append(str([a.get("description", a.get("value")) for a in p["args"]]))
+            elif method == "Log.entryAdded" and p["entry"]["level"] == "error":
+                out.append(p["entry"]["text"] + " " + p["entry"].get("url", ""))
+        return [line for line in out if not any(known in line for known in self.expected)]
+
+    def requests(self):
+        return [e["params"]["request"]["url"] for e in self.browser.events if e.get("method") == "Network.requestWillBeSent"]
+
+    def plays(self, least=0.35, seconds=20):
+        self.until(f"document.getElementById('audio').currentTime > {least} && !document.getElementById('audio').paused", "playback", seconds)
+        return self.run("document.getElementById('audio').currentTime")
+
+    def picture(self, path):
+        if path:
+            self.browser.picture(str(path))
+
+
+def quiet(page, what):
+    found = page.complaints()
+    check(f"{what}: no error, no violation of the policy", not found, found or "")
+    page.browser.events.clear()
+
+
+def begin(page, server):
+    """Without a token there is a clear instruction; with one, a cookie that scripts cannot read."""
+    page.expected = ["401"]
+    page.open(server.address)
+    page.until("document.getElementById('ask').open", "the token is asked for")
+    check("without a token the page says what to do", "voisin serve --show-token" in page.text("#ask"))
+    page.run("document.querySelector('#ask input').focus()")
+    page.type("wrong" * 8)
+    page.key("Enter", "\r")
+    page.until("document.querySelector('#ask [role=status]').textContent.includes('not the server')", "a wrong token is told")
+    page.open(server.address + "#token=" + server.token)
+    page.until("document.querySelectorAll('.index .track').length > 5", "the tracks are listed")
+    page.browser.events.clear()
+    page.expected = []
+    check("the token leaves the address, and scripts cannot read the cookie", page.run("!location.href.includes('token') && document.cookie === ''"), page.run("location.href"))
+    elsewhere = [url for url in page.requests() if not url.startswith((server.address, "data:", "blob:", "about:"))]
+    check("nothing is asked of elsewhere", not elsewhere, elsewhere)
+    headers = server.get("/")[1]
+    policy = headers["Content-Security-Policy"]
+    check("the policy is strict", "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy)
+
+
+def searching(page, server):
+    check("all tracks are listed", page.text(".result") == "43 tracks", page.text(".result"))
+    page.key("/", "/")
+    check("a key leads to the search", page.run("document.activeElement.id === 'search'"))
+    page.type("muld")
+    page.until("document.querySelector('.result').innerText.startsWith('4 tracks')", "search as one types")
+    check("search as one types", page.count(".index .track") == 4, page.text(".result"))
+    page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+    page.until("document.querySelector('.result').innerText === '43 tracks'")
+    if server.get("/api/v1/find?query=calm&limit=1")[0] == 200:
+        page.click(".index-head [data-kind=sound]")
+        page.run("document.getElementById('search').focus()")
+        page.type("calm piano")
+        page.until("document.querySelectorAll('.index .share').length > 5", "search by sound")
+        check("search by words of sound", "calm piano" in page.text(".result"), page.text(".result"))
+        page.click(".index-head [data-kind=names]")
+        page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+        page.until("document.querySelector('.result').innerText === '43 tracks'")
+    quiet(page, "search")
+
+
+def the_card(page, server, shots):
+    track = server.json("/api/v1/tracks?query=chaos+god&words=true")["tracks"][0]
+    page.go(f"#/track/{track['id']}")
+    page.until("document.querySelector('.card .answer') && document.querySelectorAll('.card .part .share').length > 10", "the card is filled")
+    text = page.text(".card")
+    check("the card: title, artist, length", "Chaos God" in text and "Muldjord" in text)
+    check("the card: genre with its reason", "Metal" in page.text(".answer") and "voted" in page.text(".reason details"), page.text(".answer"))
+    page.click(".reason details summary")
+    check("the card: who voted can be played", page.count(".reason .play-cover") >= 3)
+    check("the card: tempo, key, loudness", all(unit in page.text(".facts") for unit in ("bpm", "LUFS", "Key")), page.text(".facts").replace("\n", " "))
+    check("the card: words of its sound", page.count(".chips li") >= 1 or "words" not in track, page.text(".chips"))
+    check("the card: neighbours, each to play", page.run("(() => { const rows = [...document.querySelectorAll('.card .track')].filter(r => r.querySelector('.share')); return rows.length >= 10 && rows.every(r => r.querySelector('.play-cover')); })()"))
+    page.until("[...document.querySelectorAll('.card .cover img')].some(i => i.complete && i.naturalWidth === 96)", "the picture in the file")
+    check("the card: the picture in the file", page.run("document.querySelector('.card-head .cover.large').classList.contains('has')"))
+    page.settle(1)
+    check("the card: its waveform", page.run("(() => { const c = document.querySelector('.wave'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const tall = new Set(); for (let x = 0; x < c.width; x += 3) { let n = 0; for (let y = 0; y < c.height; y++) n += d[4 * (y * c.width + x) + 3] > 0; tall.add(n); } return tall.size; })()") > 5)
+    page.picture(shots and shots / "card.png")
+    quiet(page, "card")
+    return track
+
+
+def playing(page, server):
+    tracks = server.json("/api/v1/tracks?limit=100")["tracks"]
+    for ending in ("mp3", "ogg", "opus", "flac", "wav", "m4a"):
+        track = next(t for t in tracks if t["path"].endswith("." + ending))
+        if ending == "m4a" and not page.run("document.createElement('audio').canPlayType('audio/mp4; codecs=\"mp4a.40.2\"')"):
+            print("        m4a: this browser has no AAC")
+            continue
+        page.go(f"#/track/{track['id']}")
+        page.until("document.querySelector('.card .primary')")
+        page.click(".card .primary")
+        at = page.plays()
+        check(f"plays {ending}", page.run("document.getElementById('now-title').innerText") == (track["title"] or ""), f"{at:.2f} s")
+    # A place in the middle is fetched by its range, and the bar follows.
+    page.run("(() => { const s = document.getElementById('seek'); s.value = 12; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()")
+    page.until("document.getElementById('audio').currentTime > 12.2", "seeking")
+    parts = [e for e in page.browser.events if e.get("method") == "Network.responseReceived" and e["params"]["response"]["status"] == 206]
+    check("seeks, and the audio comes in ranges", len(parts) > 0, f"{len(parts)} answers 206")
+    page.key("m", "m")
+    check("a key turns the sound off", page.run("document.getElementById('audio').muted"))
+    page.key("m", "m")
+    page.run("(() => { const v = document.getElementById('volume'); v.value = 0.3; v.dispatchEvent(new Event('input')); })()")
+    check("the volume", abs(page.run("document.getElementById('audio').volume") - 0.3) < 0.01)
+    page.run("document.activeElement.blur(); document.body.focus()")
+    page.key(" ", " ")
+    check("space pauses", page.run("document.getElementById('audio').paused"))
+    page.key(" ", " ")
+    page.plays(12)
+    # What was queued plays on, in this order.
+    page.run("document.querySelectorAll('.card .part .track .after')[3].click(); document.querySelectorAll('.card .part .track .after')[4].click()")
+    page.key("q", "q")
+    page.until("document.querySelectorAll('#queue-panel .queued').length > 2", "the queue")
+    wanted = page.run("[...document.querySelectorAll('#queue-panel .queued .title')].map(e => e.innerText)")
+    page.key("Escape")
+    page.key("n", "n")
+    page.settle(0.3)
+    check("the next one of the queue", page.text("#now-title") == wanted[wanted.index(page.text("#now-title"))] and page.text("#now-title") in wanted[-2:], wanted[-2:])
+    page.run("document.getElementById('audio').pause()")
+    quiet(page, "player")
+
+
+def passages(page, track):
+    page.go(f"#/track/{track['id']}")
+    page.until("document.querySelector('.wave-box')")
+    box = page.run("(() => { const e = document.querySelector('.wave'); e.scrollIntoView({ block: 'center' }); const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()")
+    page.drag((box[0] + box[2] * 0.2, box[1] + 20), (box[0] + box[2] * 0.6, box[1] + 20))
+    said = page.text(".told")
+    check("a passage is drawn with the pointer", said.startswith("0:0"), said)
+    page.run("[...document.querySelectorAll('.passage ~ .part-acts button')].at(-1).click()")
+    page.until("document.querySelectorAll('.passage ~ div .track').length > 3", "passages are found")
+    row = page.run("(() => { const row = document.querySelectorAll('.passage ~ div .track')[1], [a, b] = row.querySelector('.words b').innerText.match(/\\d+:\\d+/g); row.querySelector('.play-cover').click(); return [a, b]; })()")
+    seconds = [60 * int(t.split(":")[0]) + int(t.split(":")[1]) for t in row]
+    page.until(f"document.getElementById('audio').currentTime >= {seconds[0]} && !document.getElementById('audio').paused", "the passage plays")
+    began = page.run("document.getElementById('audio').currentTime")
+    page.until("document.getElementById('audio').paused || voisin.player.current().to === undefined || document.getElementById('audio').currentTime > voisin.player.current().to", "the passage ends", 40)
+    ended = page.run("document.getElementById('audio').currentTime")
+    check("a passage that matched plays from–to", began < seconds[0] + 4 and abs(ended - seconds[1]) < 1.6, f"{row}: {began:.1f} to {ended:.1f} s")
+    page.run("document.getElementById('audio').pause()")
+    page.expected = ["503"]
+    page.until("!document.querySelector('.passage ~ div [role=status]').innerText.startsWith('Listening')", "the exact places")
+    print("        " + page.text(".passage ~ div [role=status]"))
+    quiet(page, "passages")
+    page.expected = []
+
+
+def the_map(page, server, shots):
+    page.go("#/map")
+    page.until("document.querySelector('.points')?.width > 100 && document.querySelectorAll('.swatch').length > 3", "the map")
+    page.settle(0.5)
+    drawn = "(() => { const c = document.querySelector('.points'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
+    check("the map is drawn", page.run(drawn) > 500)
+    track = server.json("/api/v1/map")["tracks"][10]
+    x, y = page.run(f"voisin.map.placeOf({track['id']})")
+    page.browser.mouse("mouseMoved", x, y, button="none")
+    page.settle(0.2)
+    check("what lies under the pointer is said", page.run("!document.querySelector('.tip').hidden"), page.text(".tip").replace("\n", ", "))
+    page.click(".switch")
+    page.browser.mouse("mouseMoved", x + 200, y + 140, button="none")
+    page.browser.mouse("mouseMoved", x, y, button="none")
+    page.until("document.getElementById('preview').currentTime > 0.3 && !document.getElementById('preview').paused", "playback under the pointer")
+    check("it plays under the pointer", True)
+    page.click(".switch")
+    page.until("document.getElementById('preview').paused")
+    ways = page.run("[...document.querySelector('.map-head select').options].map(o => o.value)")
+    for way in ways:
+        page.run(f"(() => {{ const s = document.querySelector('.map-head select'); s.value = '{way}'; s.dispatchEvent(new Event('change')); }})()")
+        page.settle(0.15)
+        if page.count(".legend .swatch, .legend .ramp") == 0 or page.run(drawn) < 500:
+            check(f"colours by {way}", False)
+    check("colours", {"genre", "cluster", "tempo", "key", "loudness"} <= set(ways), ", ".join(ways))
+    page.run("(() => { const s = document.querySelector('.map-head select'); s.value = 'genre'; s.dispatchEvent(new Event('change')); })()")
+    before = page.run(drawn)
+    page.click(".legend .swatch")
+    page.settle(0.2)
+    check("the legend hides a genre", page.run(drawn) < before)
+    page.click(".legend .swatch")
+    # A lasso around everything on the left.
+    box = page.run("(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()")
+    middle = (box[0] + box[2]) / 2
+    inside = [t["id"] for t in server.json("/api/v1/map")["tracks"] if page.run(f"voisin.map.placeOf({t['id']})")[0] < middle]
+    page.click(".map-head .switch:nth-of-type(2)")
+    page.drag((box[0] + 4, box[1] + 4), (middle, box[1] + 4), (middle, box[3] - 4), (box[0] + 4, box[3] - 4), (box[0] + 4, box[1] + 4))
+    page.until("document.querySelector('.chosen')", "the lasso selects")
+    check("a lasso takes what lies inside", page.text(".chosen h2") == f"{len(inside)} tracks selected", page.text(".chosen h2"))
+    page.picture(shots and shots / "map.png")
+    page.click("#lasso-list")
+    held = page.run("JSON.parse(localStorage['voisin-list']).items.map(item => item.track.id)")
+    check("lasso to list", sorted(held) == sorted(inside) and len(held) > 3, f"{len(held)} tracks")
+    quiet(page, "map")
+
+
+def slots(page):
+    return page.run("[...document.querySelectorAll('.slot')].map(e => Number(e.dataset.id))")
+
+
+def filled(page):
+    page.until("/^\\d+ tracks/.test(document.getElementById('fill-note')?.innerText ?? '')", "the list is filled")
+
+
+def the_list(page, server, shots):
+    page.go("#/list")
+    page.until("document.querySelectorAll('.slot').length > 3", "the list")
+    # Six tracks are enough to see what moves.
+    page.run("while (document.querySelectorAll('.slot').length > 6) [...document.querySelectorAll('.slot')].at(-1).querySelector('.act:last-child').click()")
+    before = slots(page)
+    grip = "(() => {{ const b = document.querySelectorAll('.slot .grip')[{}].getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()"
+    page.run("document.querySelector('.slot').scrollIntoView({ block: 'center' })")
+    page.drag(tuple(page.run(grip.format(0))), tuple(page.run(grip.format(2))))
+    check("a track is dragged by its grip", slots(page) == [before[1], before[2], before[0], *before[3:]], slots(page))
+    page.run("document.querySelectorAll('.slot .grip')[2].focus()")
+    page.key("ArrowUp")
+    page.settle(0.2)
+    check("and moved by keys", slots(page)[1] == before[0] and page.run("document.activeElement.closest('.slot').dataset.id") == str(before[0]))
+    page.click(".slot:nth-child(2) .lock")
+    check("a track is locked", page.run("document.querySelectorAll('.slot')[1].classList.contains('locked')"))
+    page.run("(() => { const s = document.querySelector('[data-focus=length]'); s.value = 12; s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change')); })()")
+    page.click("#fill")
+    filled(page)
+    after = slots(page)
+    check("filling keeps what is locked in its place", len(after) == 12 and after[1] == before[0] and len(set(after)) == 12, after)
+    unwanted = after[4]
+    page.click(".slot:nth-child(5) .less-like")
+    filled(page)
+    page.until("document.querySelectorAll('.slot').length === 12")
+    check("less like this", unwanted not in slots(page) and page.count(".less .chip") == 1 and slots(page)[1] == before[0], slots(page))
+    wanted = slots(page)[3]
+    page.click(".slot:nth-child(4) .more")
+    filled(page)
+    page.settle(0.3)
+    check("more like this", wanted in slots(page) and slots(page)[1] == before[0])
+    page.picture(shots and shots / "list.png")
+    now = slots(page)
+    page.run("(() => { const t = document.querySelector('.title-input'); t.value = 'Tee & Toast'; t.dispatchEvent(new Event('change')); })()")
+    paths = {t["id"]: t["path"] for t in server.json("/api/v1/tracks?limit=100")["tracks"]}
+    for ending in ("m3u8", "xspf"):
+        page.click(f"[data-focus={ending}]")
+        name = os.path.join(page.browser.folder, "Tee & Toast." + ending)
+        end = time.time() + 15
+        while not os.path.exists(name) and time.time() < end:
+            page.settle(0.2)
+        content = open(name, encoding="utf-8").read()
+        if ending == "m3u8":
+            lines = content.splitlines()
+            check("M3U8", lines[:2] == ["#EXTM3U", "#PLAYLIST:Tee & Toast"] and [line for line in lines if not line.startswith("#")] == [paths[i] for i in now])
+        else:
+            space = "{http://xspf.org/ns/0/}"
+            tree = ElementTree.fromstring(content)
+            places = [e.text for e in tree.iter(space + "location")]
+            check("XSPF", tree.find(space + "title").text == "Tee & Toast" and [p.removeprefix("file://") for p in places] == [paths[i] for i in now])
+    # A path from the first to the last, through what is locked.
+    page.click("[data-focus=path]")
+    page.click("#fill")
+    filled(page)
+    walk = slots(page)
+    check("a path from first to last, through what is locked", walk[0] == now[0] and walk[-1] == now[-1] and before[0] in walk and page.count(".slot .step") >= len(walk) - 1, walk)
+    page.click("[data-focus=undo]")
+    check("undo takes it back", slots(page) == now)
+    page.click(".page-head .primary")
+    page.plays(0.2)
+    page.run("document.getElementById('audio').pause()")
+    quiet(page, "list")
+
+
+def the_genres(page, shots):
+    page.go("#/genres")
+    page.until("document.querySelectorAll('.matrix tbody tr').length === 6", "the table of genres")
+    check("genres: six of them, with distances", page.count(".matrix tbody td") == 36)
+    page.click(".matrix th[data-genre=Metal] a")
+    page.until("document.querySelector('.genre-detail h2').innerText === 'Metal'")
+    check("a genre: its kin, and what is typical, to play", page.count(".kin li") == 5 and page.count(".genre-detail .play-cover") >= 3)
+    page.picture(shots and shots / "genres.png")
+    quiet(page, "genres")
+
+
+def exported(program, library):
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "labels.csv"
+        subprocess.run([program, "--library", str(library), "labels", "export", str(table)], check=True, capture_output=True)
+        with open(table, encoding="utf-8", newline="") as file:
+            return {row["path"]: row for row in csv.DictReader(file)}
+
+
+def the_review(page, server, program, shots):
+    page.go("#/review")
+    page.until("document.querySelector('.suspect') || document.querySelector('.review .empty-state button')", "suspects", 120)
+    if not page.count(".suspect"):
+        page.click(".review .empty-state button")
+        page.until("document.querySelector('.suspect')", "suspects", 120)
+    suspects = server.json("/api/v1/suspects?limit=200")["items"] or server.json("/api/v1/suspects?limit=200&all=true")["items"]
+    first, second = suspects[:2]
+    check("review: one at a time, with its reason", first["reason"][10:40] in page.text(".suspect"), page.text(".suspect .versus").replace("\n", " "))
+    page.picture(shots and shots / "review.png")
+    page.click("#hear")
+    page.plays()
+    page.run("document.getElementById('audio').pause()")
+    page.click("#accept")
+    page.until("document.querySelector('.progress span').innerText.startsWith('2 of')", "the next suspect")
+    page.run("document.activeElement.blur()")
+    page.key("k", "k")
+    page.until("document.querySelector('.progress span')?.innerText.startsWith('3 of') ?? true", "the next suspect")
+    labels = exported(program, server.library)
+    row, kept = labels[first["path"]], labels[second["path"]]
+    check("accepting is a label of the library", row["genre"] == first["suggested"] and row["by_hand"] == "yes", row["genre"])
+    check("keeping is one too", kept["genre"] == "; ".join(second["labels"]) and kept["by_hand"] == "yes", kept["genre"])
+    page.run("document.getElementById('undo-label').click()")
+    page.until("document.querySelector('.progress span').innerText.startsWith('2 of')", "undo")
+    check("undo takes the last one back", exported(program, server.library)[second["path"]]["by_hand"] == "no")
+    # Into files on request: first what would change, then for real; voisin undo puts it back.
+    whole = Path(first["path"]).read_bytes()
+    page.click("#look")
+    page.until("document.getElementById('write')", "what would be written")
+    check("what would be written is shown first, and nothing is", "would change" in page.text(".decided") and Path(first["path"]).read_bytes() == whole, page.text("#write"))
+    page.click("#write")
+    page.until("document.querySelector('.decided').innerText.includes('written')", "files are written")
+    check("files are written on request", Path(first["path"]).read_bytes() != whole)
+    undone = subprocess.run([program, "--library", str(server.library), "undo"], capture_output=True, text=True)
+    check("voisin undo puts them back", undone.returncode == 0, undone.stderr.strip()[-120:])
+    quiet(page, "review")
+
+
+def a_file(page, shots):
+    file = DEMO / "held-out/sectoid-war-of-freedom.mp3"
+    packed = base64.b64encode(file.read_bytes()).decode()
+    page.go("#/")
+    page.run(f"""(() => {{
+        const bytes = Uint8Array.from(atob("{packed}"), c => c.charCodeAt(0)), data = new DataTransfer();
+        data.items.add(new File([bytes], "sectoid-war-of-freedom.mp3", {{ type: "audio/mpeg" }}));
+        for (const kind of ["dragenter", "dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, {{ dataTransfer: data, bubbles: true, cancelable: true }}));
+    }})()""")
+    page.until("location.hash === '#/file' && document.querySelectorAll('.card .share').length > 5 && document.querySelector('.answer')", "a dropped file is answered", 120)
+    check("a dropped file: what sounds like it, and its genre", page.count(".card .share") >= 10, page.text(".answer"))
+    page.click(".card .primary")
+    page.plays()
+    check("a dropped file plays", page.run("document.getElementById('audio').src.startsWith('blob:')"))
+    page.run("document.getElementById('audio').pause()")
+    # Bytes that are no music are told so.
+    page.expected = ["422"]
+    page.run("""(() => { const data = new DataTransfer(); data.items.add(new File(["this is not music"], "x.mp3", { type: "audio/mpeg" }));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })); })()""")
+    page.until("document.querySelectorAll('.card .empty-state').length > 0", "what is no music is told")
+    check("what is no music is told", "Send an audio file" in page.text(".card"), page.text(".card .empty-state").replace("\n", " ")[:120])
+    quiet(page, "files")
+    page.expected = []
+
+
+def scanning(page, server, music):
+    page.go("#/library")
+    page.until("document.querySelector('.facts.tall') && document.querySelector('.scan h2').innerText", "the library")
+    check("the library says what it holds", "43 tracks" in page.text(".facts.tall"))
+    for name in ("parapraxis-digital-pursuit.opus", "sectoid-war-of-freedom.mp3"):
+        shutil.copy(DEMO / "held-out" / name, music / name)
+    page.run("window.seen = []; new MutationObserver(() => seen.push(document.querySelector('.scan h2').innerText + ': ' + document.querySelector('.scan p').innerText)).observe(document.querySelector('.scan'), { subtree: true, childList: true, characterData: true })")
+    page.click("#scan-start")
+    page.until("document.querySelector('.scan h2').innerText === 'The scan is done'", "the scan", 120)
+    seen = page.run("window.seen")
+    check("progress of a scan", any("of 2 files" in line for line in seen), seen[:6])
+    check("a scan adds what is new", "2 added" in page.text(".scan p"), page.text(".scan p"))
+    page.until("document.querySelector('.facts.tall')?.innerText.includes('45 tracks')", "the new tracks are there")
+    # Another one, stopped.
+    for i in range(8):
+        shutil.copy(DEMO / "library/metal/obsidian-shell-ezer-ev.ogg", music / f"copy-{i}.ogg")
+        with open(music / f"copy-{i}.ogg", "ab") as file:
+            file.write(bytes([i]) * 10)
+    page.click("#scan-start")
+    page.until("!document.getElementById('scan-stop').hidden || document.querySelector('.scan h2').innerText !== 'Listening to your music'", "a scan runs")
+    page.run("document.getElementById('scan-stop').hidden || document.getElementById('scan-stop').click()")
+    page.until("['The scan was stopped', 'The scan is done'].includes(document.querySelector('.scan h2').innerText)", "the scan ends", 60)
+    check("a scan is stopped", True, page.text(".scan h2"))
+    page.expected = ["409"]
+    quiet(page, "scan")
+    page.expected = []
+
+
+def keyboard(page):
+    """A track is found, its card opened, played and put on the list without a pointer."""
+    page.go("#/")
+    page.until("document.querySelectorAll('.index .track').length > 5")
+    page.run("document.activeElement.blur()")
+    page.key("/", "/")
+    page.type("nebula")
+    page.until("document.querySelector('.result').innerText.startsWith('1 track')")
+    page.key("Enter", "\r")
+    check("keyboard: Enter leads to the first one found", page.run("document.activeElement.matches('.index .track a.words')"))
+    page.key("Enter", "\r")
+    page.until("location.hash.startsWith('#/track/') && document.querySelector('.card h2')?.innerText === 'Nebula'", "the card opens")
+    for _ in range(12):
+        page.browser.call("Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        page.browser.call("Input.dispatchKeyEvent", type="keyUp", key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        if page.run("document.activeElement.matches('.card .primary')"):
+            break
+    check("keyboard: Tab reaches Play", page.run("document.activeElement.matches('.card .primary')"))
+    page.run("document.activeElement.blur()")
+    page.run("document.querySelector('.card .primary').focus()")
+    page.key("Enter", "\r")
+    page.plays(0.2)
+    page.run("document.activeElement.blur()")
+    page.run("localStorage.removeItem('voisin-list')")
+    page.key("l", "l")
+    page.key("3", "3")
+    page.until("location.hash === '#/list'")
+    check("keyboard: what plays is put on the list, and the list opened", "Nebula" in page.text(".slots"))
+    page.key("2", "2")
+    page.until("document.querySelector('.over')")
+    page.run("document.querySelector('.over').focus()")
+    page.key("ArrowRight")
+    page.key("ArrowDown")
+    page.settle(0.3)
+    check("keyboard: the map is walked", page.count(".side .track") == 1 and page.text("#said") != "", page.text("#said"))
+    page.key("Enter", "\r")
+    page.until("location.hash.startsWith('#/track/')")
+    page.key("?", "?")
+    check("keyboard: the keys are listed", page.run("document.getElementById('keys').open"))
+    page.key("Escape")
+    page.run("document.getElementById('keys').close(); document.getElementById('audio').pause()")
+    page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+    quiet(page, "keyboard")
+
+
+def sizes(page, shots, places):
+    """No place is wider than its window; every control has a name and enough room for a finger or a pointer."""
+    wide = []
+    for width, height, mobile in ((360, 740, True), (800, 1000, False), (1600, 1000, False)):
+        page.browser.size(width, height, 1, mobile)
+        for theme in ("light", "dark"):
+            page.run(f"localStorage['voisin-theme'] = '\"{theme}\"'; if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()")
+            for place in places:
+                page.go(place)
+                page.until("!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')", place, 60)
+                page.settle(0.5)
+                found = page.run("[document.documentElement.scrollWidth, ...[...document.querySelectorAll('.page, .detail, .scroller, .side')].map(e => e.scrollWidth - e.clientWidth + innerWidth)].reduce((a, b) => Math.max(a, b))")
+                if found > width:
+                    wide.append(f"{place} at {width}: {found}")
+                page.picture(shots and shots / f"{place.strip('#/').replace('/', '-') or 'listen'}-{width}-{theme}.png")
+    check("every place fits 360, 800 and 1600 px, light and dark", not wide, wide or "")
+    page.browser.size(1300, 900)
+    quiet(page, "sizes")
+
+
+def accessible(page, axe, places):
+    if axe == "-":
+        print("        axe-core is not here: accessibility is not checked")
+        return
+    source = Path(axe).read_text(encoding="utf-8")
+    serious = []
+    for theme in ("light", "dark"):
+        page.run(f"if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()")
+        for place in places:
+            page.go(place)
+            page.until("!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')", place, 60)
+            page.settle(0.3)
+            page.run("typeof axe === 'object' || (" + json.dumps(source) + ", 0)") if False else None
+            if not page.run("typeof axe === 'object'"):
+                page.run(source + "; 0")
+            found = page.run("axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).join(' | ')]))")
+            serious += [f"{place} {theme}: {rule} {where}" for impact, rule, where in found if impact in ("serious", "critical")]
+            for impact, rule, where in found:
+                if impact not in ("serious", "critical"):
+                    print(f"        {place} {theme}: {impact}: {rule} {where[:100]}")
+    check("axe-core finds nothing serious in any place, light and dark", not serious, serious or "")
+    page.browser.events.clear()
+
+
+MOCK = """(() => {
+  const real = window.fetch;
+  window.fetch = async (address, options) => {
+    const path = new URL(address).pathname, answer = body => new Response(JSON.stringify(body), { headers: { "Content-Type": "application/json" } });
+    let seed = 7;
+    const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+    if (path.endsWith("/map")) return answer({ generation: 1, clusters: [], tracks: Array.from({ length: 20000 }, (_, id) => {
+      const g = id % 12, a = random() * 6.283, r = Math.sqrt(random()) * 2;
+      return { id, x: 5 * Math.cos(g) + r * Math.cos(a), y: 5 * Math.sin(g) + r * Math.sin(a), cluster: g, artist: "Artist " + id % 900, title: "Title " + id, genre: "Genre " + g, year: 1970 + id % 50, seconds: 200, tempo: 80 + id % 90, key: null, camelot: null, loudness: -9, word: null };
+    }) });
+    if (path.endsWith("/tracks")) { const after = Number(new URL(address).searchParams.get("after") ?? -1), limit = Number(new URL(address).searchParams.get("limit")), from = after + 1;
+      return answer({ generation: 1, total: 20000, next: from + limit < 20000 ? from + limit - 1 : null, tracks: Array.from({ length: Math.min(limit, 20000 - from) }, (_, i) => ({ id: from + i, path: "/m/" + (from + i), title: "Title " + (from + i), artist: "Artist", genres: [], seconds: 100 })) }); }
+    if (path.endsWith("/late")) return new Response("{}", { status: 503 });
+    return real(address, options);
+  };
+})()"""
+
+
+def many(page, server):
+    """20 000 tracks: the map stays fluid, the list has only what is in sight."""
+    script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=MOCK)["identifier"]
+    page.browser.size(1600, 1000)
+    page.open(server.address + "#/map")
+    page.until("document.querySelector('.points')?.width > 100 && document.querySelectorAll('.swatch').length > 3", "the map of 20 000")
+    milliseconds = page.run("voisin.map.measure(60)")
+    least = float(os.environ.get("VOISIN_MAP_LEAST_FRAMES", "5"))
+    check("a map of 20 000 tracks is fluid", 1000 / milliseconds >= least, f"{milliseconds:.1f} ms a frame without a graphics card, {1000 / milliseconds:.0f} a second")
+    page.go("#/")
+    page.until("document.querySelector('.result').innerText === '20,000 tracks'")
+    check("a list of 20 000 has the rows in sight", page.count(".long .track") < 60, page.count(".long .track"))
+    page.run("document.querySelector('.scroller').scrollTop = 3000 * 56")
+    page.until("[...document.querySelectorAll('.long .title')].some(e => /^Title 300\\d$/.test(e.innerText))", "far down in the list", 30)
+    check("and goes on as one scrolls", page.count(".long .track") < 60)
+    page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    page.browser.size(1300, 900)
+    page.browser.events.clear()
+
+
+def troubles(page, program, server, work):
+    """An answer that comes later, a server that goes and comes back, an empty library."""
+    late = """(() => { const real = window.fetch; let left = 2; window.fetch = async (address, options) => new URL(address).pathname.endsWith("/genres") && left-- > 0
+      ? new Response(JSON.stringify({ detail: "the index has to be built: it was made by another version", next: "ask again" }), { status: 503, headers: { "Retry-After": "1" } }) : real(address, options); })()"""
+    script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=late)["identifier"]
+    page.open(server.address + "#/genres")
+    page.until("document.querySelector('.slow')?.innerText.includes('The index has to be built')", "503 is told")
+    check("503: why it is late is told, and asked again", "Asked again in" in page.text(".slow"), page.text(".slow"))
+    page.until("document.querySelectorAll('.matrix tbody tr').length > 3", "the answer comes in the end")
+    page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    page.open(server.address)
+    page.until("document.querySelectorAll('.index .track').length > 5")
+    page.expected = ["Failed to load resource", "ERR_CONNECTION_REFUSED", "ERR_"]
+    port, music = server.port, work / "music"
+    server.stop()
+    page.run("voisin.ask('status').catch(() => 0)")
+    page.until("!document.getElementById('notice').hidden", "a server that is gone is told")
+    check("server gone: it is told", "does not answer" in page.text("#notice"), page.text("#notice").replace("\n", " "))
+    again = Server(program, server.library, "--folder", music, port=port)
+    page.until("document.getElementById('notice').hidden && document.querySelectorAll('.index .track').length > 5", "the server is back", 40)
+    check("server back: the page goes on by itself", True)
+    again.stop()
+    empty = work / "empty"
+    (work / "silence").mkdir()
+    subprocess.run([program, "--library", str(empty), "add", str(work / "silence")], capture_output=True)
+    if empty.exists():
+        nothing = Server(program, empty, "--folder", DEMO / "held-out")
+        page.open(nothing.address + "#token=" + nothing.token)
+        page.until("document.querySelector('.index .empty-state')", "an empty library is told")
+        check("an empty library: what to do", "voisin add" in page.text(".index .empty-state") and page.count(".index .empty-state .primary") == 1, page.text(".index h2"))
+        for place in PLACES[1:]:
+            page.go(place)
+            page.until("document.querySelector('.empty-state, .facts.tall, .page')", place)
+            page.settle(0.2)
+        page.expected += ["409", "422", "404"]
+        found = page.complaints()
+        check("an empty library: every place has something to say", not found, found or "")
+        nothing.stop()
+    else:
+        check("an empty library can be made", False)
+
+
+def main():
+    program, axe, *rest = sys.argv[1:]
+    program = os.path.abspath(program)
+    shots = Path(rest[0]).resolve() if rest else None
+    if shots:
+        shots.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="voisin-page-"))
+    music, library = work / "music", work / "library"
+    shutil.copytree(DEMO / "library", music)
+    with_cover(music / "metal/muldjord-chaos-god.mp3", png(120, 60, 40))
+    began = time.time()
+    subprocess.run([program, "--library", str(library), "--quiet", "add", str(music)], check=True)
+    print(f"        library made in {time.time() - began:.0f} s", flush=True)
+    server = Server(program, library, "--folder", music)
+    page = Page()
+    only = os.environ.get("ONLY", "").split()
+    wanted = lambda name: not only or name in only
+    try:
+        print(page.browser.call("Browser.getVersion")["product"])
+        page.browser.size(1300, 900)
+        begin(page, server)
+        track = server.json("/api/v1/tracks?query=chaos+god")["tracks"][0]
+        places = [*PLACES, f"#/track/{track['id']}"]
+        for name, step in (
+            ("search", lambda: searching(page, server)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server)),
+            ("passages", lambda: passages(page, track)), ("map", lambda: the_map(page, server, shots)), ("list", lambda: the_list(page, server, shots)),
+            ("genres", lambda: the_genres(page, shots)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
+            ("axe", lambda: accessible(page, axe, places)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
+            ("scan", lambda: scanning(page, server, music)), ("many", lambda: many(page, server)), ("troubles", lambda: troubles(page, program, server, work)),
+        ):
+            if not wanted(name):
+                continue
+            started = time.time()
+            try:
+                step()
+            except RuntimeError as error:
+                check(name, False, str(error)[:1500])
+                page.picture(shots and shots / f"failed-{name}.png")
+            print(f"        {name}: {time.time() - started:.0f} s", flush=True)
+    finally:
+        page.browser.close()
+        server.process.kill()
+        shutil.rmtree(work, ignore_errors=True)
+    sys.exit(check_map.failed > 0)
+
+
+if __name__ == "__main__":
+    main()
