@@ -301,6 +301,91 @@ fn tracks_are_paged_filtered_and_played() {
 }
 
 #[test]
+fn the_page_is_there_without_a_token_and_its_questions_are_answered() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--base-path", "/music"]);
+    let plain_get = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+        server.raw(request.as_bytes())
+    };
+    let (status, head, _) = plain_get("/music");
+    assert!(status == 308 && head.contains("location: /music/\r\n"), "{head}");
+    let (status, head, body) = plain_get("/music/");
+    let page = text(&body);
+    assert!(status == 200 && head.contains("content-type: text/html; charset=utf-8\r\n"), "{head}");
+    assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self';"), "{head}");
+    assert!(!head.contains("unsafe"), "{head}");
+    for address in page.split("=\"page/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        let (status, head, body) = plain_get(&format!("/music/page/{address}"));
+        assert!(status == 200 && !body.is_empty(), "{address}: {head}");
+    }
+    for wrong in
+        ["/", "/music/page/", "/music/page/mod.rs", "/music/page/..%2fmod.rs", "/music/page/nothing.js"]
+    {
+        assert_eq!(plain_get(wrong).0, 404, "{wrong}");
+    }
+    assert_eq!(plain_get("/music/api/v1/labels").0, 401);
+
+    // A file without a picture has none; lists are those of the command line.
+    let (status, _, body) = server.send("GET", "/music/api/v1/tracks/1/cover", "", b"");
+    assert_eq!((status, body.len()), (204, 0));
+    assert_eq!(server.send("GET", "/music/api/v1/tracks/99/cover", "", b"").0, 404);
+    let kind = "Content-Type: application/json\r\n";
+    let question = json!({"tracks": [2, 1], "title": "two", "format": "m3u8"}).to_string();
+    let (status, head, list) = server.send("POST", "/music/api/v1/lists", kind, question.as_bytes());
+    assert!(status == 200 && head.contains("content-type: audio/x-mpegurl"), "{head}");
+    let paths = [2, 1].map(|id| server.good_get(&format!("/music/api/v1/tracks/{id}"))["path"].clone());
+    let written: Vec<Value> =
+        text(&list).lines().filter(|line| !line.starts_with('#')).map(|line| json!(line)).collect();
+    assert_eq!(written, paths);
+
+    // Labels are those of `voisin labels`, and go back one by one.
+    let labels =
+        |genre: Value| server.post("/music/api/v1/labels", &json!({"tracks": [1, 2], "genre": genre}));
+    assert_eq!(labels(json!("Jazz")).1["changed"], 2);
+    assert_eq!(labels(json!("Jazz")).1["changed"], 0);
+    let by_hand = server.good_get("/music/api/v1/labels");
+    assert_eq!((&by_hand["source"], by_hand["by_hand"].as_array().unwrap().len()), (&json!("tags"), 2));
+    assert_eq!(by_hand["by_hand"][1]["genre"], "Jazz");
+    assert_eq!(fine_json(sandbox.run(["labels", "--format", "json"]))["by_hand"], 2);
+    for wrong in [json!(""), json!("x".repeat(300)), json!(17)] {
+        assert_eq!(labels(wrong).0, 400);
+    }
+    assert_eq!(server.post("/music/api/v1/labels", &json!({"tracks": [99], "genre": "Jazz"})).0, 404);
+
+    // Into files only where that is asked for, and back again.
+    let write = |more: Value| {
+        let mut question = json!({"tracks": [1, 2, 3]});
+        question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.good("/music/api/v1/labels/write", &question)
+    };
+    let files = || paths.clone().map(|path| fs::read(path.as_str().unwrap()).unwrap());
+    let before = files();
+    let would = write(json!({}));
+    assert_eq!((&would["run"], would["items"].as_array().unwrap().len()), (&Value::Null, 2));
+    assert_eq!(would["items"][0]["outcome"], "would_write");
+    assert!(files() == before, "a dry run changes nothing");
+    let done = write(json!({"dry_run": false}));
+    assert_eq!(
+        (&done["items"][0]["outcome"], &done["items"][0]["after"]),
+        (&json!("written"), &json!(["Jazz"]))
+    );
+    assert!(files() != before);
+    let again = write(json!({"dry_run": false, "run": done["run"]}));
+    assert_eq!((&again["items"][0]["outcome"], &again["run"]), (&json!("unchanged"), &done["run"]));
+    fine(sandbox.run(["undo", &done["run"].to_string()]));
+    let genres = fine_json(sandbox.run(["labels", "--format", "json"]));
+    assert_eq!(genres["by_hand"], 2, "labels stay where files go back");
+
+    let undone = server.good("/music/api/v1/labels/undo", &json!({}));
+    assert_eq!((&undone["before"], &undone["after"]), (&json!("Jazz"), &Value::Null));
+    server.good("/music/api/v1/labels/undo", &json!({}));
+    assert_eq!(server.post("/music/api/v1/labels/undo", &json!({})).0, 409);
+    assert_eq!(server.good_get("/music/api/v1/labels")["by_hand"], json!([]));
+}
+
+#[test]
 fn songs_are_found_as_players_refer_to_them() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);

@@ -21,6 +21,8 @@ use crate::library::{DATABASE, Library, LibraryError, OpenMode};
 /// Requests that wait for a permit, and for how long.
 const MOST_WAITING: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Requests that look something up at once, beside those that compute.
+const LOOKS: usize = 4;
 /// How long a request waits for an answer about the whole library, which is worked out once for all who ask.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
 /// Answers about the whole library that are kept.
@@ -73,6 +75,8 @@ pub(super) struct State {
     pub(super) listener: Box<dyn Fn(&str) + Send + Sync>,
     pub(super) load_model: LoadModel,
     permits: Arc<Semaphore>,
+    /// For what computes nothing: where a file lies. Music plays on while all permits are taken.
+    looks: Arc<Semaphore>,
     waiting: AtomicUsize,
     watch: Mutex<Watch>,
     desks: Mutex<Vec<Desk>>,
@@ -122,6 +126,7 @@ impl State {
             listener,
             load_model,
             permits: Arc::new(Semaphore::new(rayon::current_num_threads())),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             waiting: AtomicUsize::new(0),
             watch: Mutex::default(),
             desks: Mutex::default(),
@@ -138,7 +143,7 @@ impl State {
     }
 
     /// As many requests compute at once as there are threads; some more may wait a little.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
         struct Waiting<'a>(&'a AtomicUsize);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
@@ -151,7 +156,7 @@ impl State {
         if before >= MOST_WAITING {
             return Err(busy());
         }
-        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(of).acquire_owned()).await;
         permit.map_err(|_| busy())?.map_err(|_| busy())
     }
 
@@ -160,7 +165,24 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = self.permit().await?;
+        let permit = self.permit(&self.permits).await?;
+        self.with(permit, work).await
+    }
+
+    /// Looks something up that is there in a moment: it does not wait behind what computes.
+    pub(super) async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.permit(&self.looks).await?;
+        self.with(permit, work).await
+    }
+
+    async fn with<T: Send + 'static>(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
         let state = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             // It counts as long as it computes, even where nobody waits for it any more.

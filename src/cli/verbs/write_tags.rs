@@ -86,13 +86,11 @@ pub(crate) fn run(
         keep_mtime: args.write.keep_times,
         dry_run: args.write.dry_run,
     };
-    if !options.dry_run {
-        if library.mode() == OpenMode::ReadOnly {
-            anyhow::bail!(
-                "the library in {} cannot be written, and it is there that the genres of before are kept for \"voisin undo\"",
-                library.dir().display()
-            );
-        }
+    if !options.dry_run && library.mode() == OpenMode::ReadOnly {
+        anyhow::bail!(
+            "the library in {} cannot be written, and it is there that the genres of before are kept for \"voisin undo\"",
+            library.dir().display()
+        );
     }
     let (mut done, mut changed): (Vec<TaggedFile>, Vec<PathBuf>) = Default::default();
     let run = write_tags(library, wishes, options, None, |file| -> anyhow::Result<bool> {

@@ -72,7 +72,7 @@ pub(super) async fn cover(
     ask::Id(id): ask::Id,
 ) -> Result<Response<Body>, Problem> {
     let cover = state
-        .ask(move |_, desk| {
+        .look(move |_, desk| {
             let track = desk.engine.library().track(id)?;
             // A file that is gone has no picture either.
             Ok(read_cover(&track.path).ok().flatten())

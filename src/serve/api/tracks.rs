@@ -87,6 +87,6 @@ pub(super) async fn audio(
     ask::Id(id): ask::Id,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let track = state.ask(move |_, desk| Ok(desk.engine.library().track(id)?)).await?;
+    let track = state.look(move |_, desk| Ok(desk.engine.library().track(id)?)).await?;
     sound::send(&track.path, &track.audio.container, &track.audio.codec, &headers).await
 }

@@ -45,7 +45,7 @@ function head(track, entry) {
       h("div", { class: "acts" }, play,
         track.id !== null && h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
         iconButton("after", "Play after this", () => player.enqueue([entry]), { class: "boxed" }),
-        track.id !== null && h("details", { class: "menu" }, h("summary", { "aria-label": "More to do with this track" }, "Path"), h("div", { class: "menu-box" },
+        track.id !== null && h("details", { class: "menu" }, h("summary", {}, "Path"), h("div", { class: "menu-box" },
           h("button", { type: "button", onclick: e => { list.pathEnd(track, true); shut(e); } }, "Begin a path here"),
           h("button", { type: "button", onclick: e => { list.pathEnd(track, false); shut(e); } }, "End a path here"))))));
 }

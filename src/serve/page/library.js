@@ -30,7 +30,7 @@ function facts(status) {
 }
 
 function scanner(place, signal, refresh) {
-  const title = h("h2", { role: "status" }), bar = h("progress", { max: 1, "aria-label": "Scan" }), told = h("p", { class: "faint" });
+  const title = h("h2", {}), bar = h("progress", { max: 1, "aria-label": "Scan" }), told = h("p", { class: "faint", role: "status" });
   const start = h("button", { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") }, "Listen to what is new");
   const stop = h("button", { type: "button", id: "scan-stop", onclick: () => act("DELETE") }, "Stop");
   place.append(title, bar, told, h("div", { class: "part-acts" }, start, stop));
@@ -46,7 +46,7 @@ function scanner(place, signal, refresh) {
     const left = runs && done > 3 ? (Date.now() - began) / 1000 * (total - done) / done : 0;
     told.textContent = runs ? total ? `${done.toLocaleString("en")} of ${count(total, "file")}${left > 5 ? `, about ${span(left)} more` : ""}` : "Looking through the folders…"
       : progress.state === "failed" ? sentence(progress.message ?? "") : summary
-        ? `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${summary.failed ? `, ${summary.failed} failed` : ""} in ${span(summary.seconds)}.`
+        ? `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${summary.failed ? `, ${summary.failed} failed` : ""} in ${span(Math.max(1, summary.seconds))}.`
         : "It looks for files that are new or changed. What it heard once is not heard again.";
     if (was === "running" && !runs) { began = 0; refresh(); }
     was = progress.state;

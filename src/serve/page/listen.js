@@ -14,7 +14,7 @@ export function show(root, route, signal) {
   const detail = h("section", { class: "detail", "aria-label": "Track", "data-scrolls": "" });
   const kind = h("div", { class: "segments", role: "group", "aria-label": "What is searched" },
     ["names", "sound"].map(name => h("button", { type: "button", "data-kind": name, onclick: () => { keep.set("search", name); setKind(); seek(); } }, name === "names" ? "Names" : "Sound")));
-  root.replaceChildren(h("div", { class: "listen" }, h("section", { class: "index", "aria-label": "Tracks" }, h("div", { class: "index-head" }, kind, head), scroller), detail));
+  root.replaceChildren(h("div", { class: "listen" }, h("h1", { class: "hear" }, "Listen"), h("section", { class: "index", "aria-label": "Tracks" }, h("div", { class: "index-head" }, kind, head), scroller), detail));
   parts = { root, scroller, head, detail, kind, signal };
   shown = undefined;
   setKind();

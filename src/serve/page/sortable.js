@@ -18,7 +18,8 @@ export function sortable(list, moved) {
       if (e.clientY < Math.max(0, edge.top) + 60) scroller.scrollTop -= 12;
       const by = e.clientY - start + scroller.scrollTop - before, middle = boxes[from].top + height / 2 + by;
       row.style.setProperty("--by", by + "px");
-      to = boxes.reduce((n, box, i) => n + (i !== from && box.top + box.height / 2 < middle ? 1 : 0), 0);
+      // A row makes way once the edge of the moved one has passed its middle.
+      to = boxes.reduce((n, box, i) => n + (i !== from && box.top + box.height / 2 < middle + (i > from ? 0.45 : -0.45) * height ? 1 : 0), 0);
       rows.forEach((r, i) => { if (r !== row) r.style.setProperty("--by", (i > from && i <= to ? -height : i < from && i >= to ? height : 0) + "px"); });
     };
     const end = e => {

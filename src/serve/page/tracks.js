@@ -15,7 +15,7 @@ const without = new Set();
 export function cover(track, large = false) {
   const name = artistOf(track);
   const box = h("span", { class: "cover" + (large ? " large" : ""), "aria-hidden": "true", vars: { "--hue": number(track.album || name) % 360 } },
-    h("span", { class: "letter" }, [...(track.artist || titleOf(track))][0]?.toUpperCase() ?? "·"));
+    h("span", { class: "letter", "data-letter": [...(track.artist || titleOf(track))][0]?.toUpperCase() ?? "·" }));
   if (track.id !== null && track.id !== undefined && !without.has(track.id)) {
     const image = h("img", { alt: "", loading: large ? "eager" : "lazy", decoding: "async", src: coverOf(track.id) });
     image.addEventListener("error", () => { without.add(track.id); image.remove(); });
