@@ -22,7 +22,6 @@ function route() {
 }
 function go(again = false) {
   const to = route();
-  if (to.parts[0] === "find") return history.replaceState(null, "", "#/");
   for (const link of document.querySelectorAll("#places a")) if (link.dataset.place === to.place) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   document.body.dataset.place = to.place;
   if (!again && now === to.place && PLACES[now].update) return PLACES[now].update(to);
