@@ -277,6 +277,20 @@ fn law() -> BTreeMap<String, BTreeSet<String>> {
     law
 }
 
+/// The files that ARCHITECTURE.md's list names, below src and without their ending: the names in backticks after a link
+/// to a folder's door, up to the next link.
+fn listed() -> BTreeSet<PathBuf> {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let list = text.split("## What is in each file").nth(1).expect("a list of files");
+    let list = list.split("\n## ").next().unwrap_or_default();
+    let of_folder = |part: &str| -> Vec<PathBuf> {
+        let (folder, names) = part.split_once(']').expect("a link");
+        let names = quoted(names).into_iter().filter(|name| !name.contains([' ', '-']));
+        names.map(|name| Path::new(folder).join(name)).collect()
+    };
+    list.split("[src/").skip(1).flat_map(of_folder).collect()
+}
+
 /// The name under which the compiler knows each dependency.
 fn dependencies() -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
@@ -360,6 +374,24 @@ fn nothing_imports_what_the_table_does_not_allow() {
         "against the table in ARCHITECTURE.md:\n{}",
         Vec::from_iter(broken).join("\n")
     );
+}
+
+#[test]
+fn every_file_is_in_the_list() {
+    let (src, listed) = (root().join("src"), listed());
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    // Doors, errors and tests are the same everywhere, and a verb's file has the verb's name.
+    let is_known = |file: &Path| {
+        matches!(file.file_name().and_then(|name| name.to_str()), Some("mod" | "error" | "tests"))
+            || matches!(file.parent().and_then(Path::to_str), Some("" | "cli/verbs"))
+    };
+    let files = files.iter().map(|file| file.strip_prefix(&src).expect("below src").with_extension(""));
+    let missing: Vec<PathBuf> = files.filter(|file| !is_known(file) && !listed.contains(file)).collect();
+    assert!(missing.is_empty(), "\"What is in each file\" of ARCHITECTURE.md lacks {missing:?}");
+    let is_there = |file: &Path| src.join(file).with_extension("rs").exists() || src.join(file).exists();
+    let gone: Vec<&PathBuf> = listed.iter().filter(|file| !is_there(file)).collect();
+    assert!(gone.is_empty(), "\"What is in each file\" of ARCHITECTURE.md names what is not there: {gone:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::engine::{Collection, Engine, EngineError, window_set};
 use crate::explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
-use crate::explore::duplicates::{DuplicateGroup, DuplicateOptions, Listener, duplicates};
+use crate::explore::duplicates::{DuplicateGroup, DuplicateOptions, PairListener, duplicates};
 use crate::explore::{ExploreError, KnnGraph};
 use crate::library::OpenMode;
 use crate::track::TrackId;
@@ -55,7 +55,7 @@ pub(crate) fn clustered(
 pub(crate) fn duplicate_groups(
     engine: &mut Engine,
     collection: &Collection,
-    listener: Option<&dyn Listener>,
+    listener: Option<&dyn PairListener>,
 ) -> Result<Vec<DuplicateGroup>, EngineError> {
     let options = DuplicateOptions::default();
     let k = options.neighbours.min(collection.ids.len().saturating_sub(1));

@@ -57,7 +57,7 @@ impl Decoder {
         packet: &Packet,
         mono: &mut Vec<f32>,
         mut planes: Option<&mut Planes>,
-    ) -> Result<Format, String> {
+    ) -> Result<PacketFormat, String> {
         mono.clear();
         if let Some(planes) = &mut planes {
             planes.clear();
@@ -66,7 +66,7 @@ impl Decoder {
             Self::Symphonia(decoder) => {
                 let decoded = decoder.decode(packet).map_err(|error| plain(&error))?;
                 let spec = decoded.spec();
-                let format = Format { rate: spec.rate(), channels: spec.channels().count() as u16 };
+                let format = PacketFormat { rate: spec.rate(), channels: spec.channels().count() as u16 };
                 downmix(&decoded, mono);
                 if let Some(planes) = planes {
                     keep(&decoded, planes);
@@ -75,7 +75,7 @@ impl Decoder {
             }
             Self::Opus(opus) => {
                 opus.decode(&packet.data, mono, planes)?;
-                Ok(Format { rate: 48_000, channels: opus.channels() })
+                Ok(PacketFormat { rate: 48_000, channels: opus.channels() })
             }
         }
     }
@@ -83,7 +83,7 @@ impl Decoder {
 
 /// What a packet turned out to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Format {
+pub(super) struct PacketFormat {
     pub rate: u32,
     pub channels: u16,
 }

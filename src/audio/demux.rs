@@ -16,7 +16,7 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
 use super::AudioError;
-use super::decoder::{Decoder, Format, plain};
+use super::decoder::{Decoder, PacketFormat, plain};
 use super::guard::guard;
 use super::opus;
 use super::source::{Source, known_stranger};
@@ -87,7 +87,7 @@ pub(super) struct Demuxer {
     counting: Counting,
     /// Timestamps are worth comparing with the count.
     timed: bool,
-    actual: Format,
+    actual: PacketFormat,
     ahead: VecDeque<Packet>,
     /// Timestamp minus frame number; set by the first packet.
     offset: Option<i64>,
@@ -118,7 +118,7 @@ impl Demuxer {
         })?
         .map_err(|error| unreadable(path, error))?;
         let (track, params) = choose(path, format.as_ref())?;
-        let actual = Format { rate: params.sample_rate.unwrap_or(0), channels: 0 };
+        let actual = PacketFormat { rate: params.sample_rate.unwrap_or(0), channels: 0 };
         let mut demuxer = Self {
             path: path.to_owned(),
             format,
@@ -210,7 +210,7 @@ impl Demuxer {
     }
 
     /// Rate and channels as the decoder gives them.
-    pub(super) fn actual(&self) -> Format {
+    pub(super) fn actual(&self) -> PacketFormat {
         self.actual
     }
 

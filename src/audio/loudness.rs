@@ -39,7 +39,7 @@ impl Planes {
 }
 
 /// Listens to stretches of a track, in ascending order.
-pub(super) struct Meter {
+pub(super) struct LoudnessMeter {
     rate: u32,
     /// Frames of a stretch that are measured.
     limit: u64,
@@ -50,7 +50,7 @@ pub(super) struct Meter {
     heard: u64,
 }
 
-impl Meter {
+impl LoudnessMeter {
     /// - `whole`: the track comes without gaps, and all of it counts
     pub(super) fn new(rate: u32, whole: bool) -> Self {
         let limit = if whole { u64::MAX } else { (STRETCH_SECONDS * f64::from(rate)) as u64 };

@@ -8,7 +8,7 @@ use super::source::read_up_to;
 
 /// Nanoseconds to cut from one track.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Gapless {
+pub(super) struct MkvGapless {
     /// From its start.
     pub codec_delay: u64,
     /// From its end.
@@ -40,8 +40,8 @@ struct Walker<'a, R> {
 }
 
 /// Reads what the file says about the track of this number; the default where it says nothing sensible.
-pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> Gapless {
-    let mut found = Gapless::default();
+pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> MkvGapless {
+    let mut found = MkvGapless::default();
     let mut walker = Walker { reader, budget: MAX_ELEMENTS };
     // What was found before an unreadable element is still true.
     let _ = walker.file(track, &mut found);
@@ -49,7 +49,7 @@ pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> Gapless {
 }
 
 impl<R: Read + Seek> Walker<'_, R> {
-    fn file(&mut self, track: u64, found: &mut Gapless) -> io::Result<()> {
+    fn file(&mut self, track: u64, found: &mut MkvGapless) -> io::Result<()> {
         let end = self.reader.seek(SeekFrom::End(0))?;
         let mut last_cluster = None;
         self.children(0, end, &mut |walker, top| {
@@ -95,7 +95,7 @@ impl<R: Read + Seek> Walker<'_, R> {
         })
     }
 
-    fn tracks(&mut self, tracks: &Element, wanted: u64, found: &mut Gapless) -> io::Result<()> {
+    fn tracks(&mut self, tracks: &Element, wanted: u64, found: &mut MkvGapless) -> io::Result<()> {
         self.children(tracks.body, tracks.end, &mut |walker, entry| {
             if entry.id != TRACK_ENTRY {
                 return Ok(());
@@ -198,10 +198,10 @@ mod tests {
     fn delay_and_padding_of_the_right_track_are_found() {
         assert_eq!(
             gapless(&mut Cursor::new(file()), 2),
-            Gapless { codec_delay: 6_500_000, discard_padding: 256 }
+            MkvGapless { codec_delay: 6_500_000, discard_padding: 256 }
         );
-        assert_eq!(gapless(&mut Cursor::new(file()), 1), Gapless { codec_delay: 9, discard_padding: 5 });
-        assert_eq!(gapless(&mut Cursor::new(file()), 3), Gapless::default());
+        assert_eq!(gapless(&mut Cursor::new(file()), 1), MkvGapless { codec_delay: 9, discard_padding: 5 });
+        assert_eq!(gapless(&mut Cursor::new(file()), 3), MkvGapless::default());
     }
 
     #[test]

@@ -163,7 +163,7 @@ pub fn read_windows_with(
     how: DecodePath,
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<DecodeReport, AudioError> {
-    windows::read(path, info, windows::Request { rate, starts, length, how, measured: false }, sink)
+    windows::read(path, info, windows::WindowRequest { rate, starts, length, how, measured: false }, sink)
 }
 
 /// [`read_windows`] with the loudness of what is decoded; `whole` decodes all of the file for it.
@@ -177,7 +177,7 @@ pub fn read_windows_measured(
     sink: &mut dyn FnMut(usize, &[f32]),
 ) -> Result<DecodeReport, AudioError> {
     let how = if whole { DecodePath::Full } else { DecodePath::Auto };
-    windows::read(path, info, windows::Request { rate, starts, length, how, measured: true }, sink)
+    windows::read(path, info, windows::WindowRequest { rate, starts, length, how, measured: true }, sink)
 }
 
 /// Samples of the whole file at `rate` Hz: `n_frames · rate / native`, rounded up.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 /// Where the audible part of one track lies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Gapless {
+pub(super) struct Mp4Gapless {
     /// Units of the track's own time scale before the audible part.
     pub skip: u64,
     /// Audible units of the track's time scale, where the file states them.
@@ -16,7 +16,7 @@ pub(super) struct Gapless {
 }
 
 #[derive(Debug, Default)]
-struct Found {
+struct BoxFacts {
     movie_scale: u64,
     tracks: Vec<TrackBoxes>,
     smpb: Option<(u64, u64)>,
@@ -36,11 +36,11 @@ const MAX_BOXES: usize = 4096;
 /// Reads the edit list of track `id`, or the file's `iTunSMPB` where there is no useful edit list.
 ///
 /// Returns the default (nothing cut) for files that say nothing, or nothing sensible.
-pub(super) fn gapless(file: &mut (impl Read + Seek), id: u32) -> Gapless {
-    let mut found = Found::default();
+pub(super) fn gapless(file: &mut (impl Read + Seek), id: u32) -> Mp4Gapless {
+    let mut found = BoxFacts::default();
     let mut budget = MAX_BOXES;
     let Ok(end) = file.seek(SeekFrom::End(0)) else {
-        return Gapless::default();
+        return Mp4Gapless::default();
     };
     // What was found before an unreadable box is still true.
     let _ = walk(file, 0, end, 0, &mut budget, &mut found);
@@ -57,12 +57,12 @@ pub(super) fn gapless(file: &mut (impl Read + Seek), id: u32) -> Gapless {
             let length = u128::from(duration) * u128::from(track.scale) / u128::from(movie_scale);
             let tick = track.scale.div_ceil(movie_scale);
             let length = (duration > 0).then_some(length as u64);
-            return Gapless { skip: time as u64, length, tick };
+            return Mp4Gapless { skip: time as u64, length, tick };
         }
     }
     match found.smpb {
-        Some((skip, length)) => Gapless { skip, length: (length > 0).then_some(length), tick: 0 },
-        None => Gapless::default(),
+        Some((skip, length)) => Mp4Gapless { skip, length: (length > 0).then_some(length), tick: 0 },
+        None => Mp4Gapless::default(),
     }
 }
 
@@ -72,7 +72,7 @@ fn walk(
     end: u64,
     depth: usize,
     budget: &mut usize,
-    found: &mut Found,
+    found: &mut BoxFacts,
 ) -> io::Result<()> {
     let mut position = start;
     while position + 8 <= end && *budget > 0 {
@@ -117,7 +117,7 @@ fn walk(
     Ok(())
 }
 
-fn take(kind: [u8; 4], bytes: &[u8], found: &mut Found) {
+fn take(kind: [u8; 4], bytes: &[u8], found: &mut BoxFacts) {
     let version = bytes.first().copied().unwrap_or(0);
     match &kind {
         b"mvhd" => found.movie_scale = be(bytes, if version == 1 { 20 } else { 12 }, 4).unwrap_or(0),
@@ -218,7 +218,7 @@ mod tests {
     fn an_edit_list_gives_the_priming_and_a_rounded_length() {
         let file = movie(Some((2_000, 1024)), None);
         let gapless = gapless(&mut Cursor::new(file), 7);
-        assert_eq!(gapless, Gapless { skip: 1024, length: Some(88_200), tick: 45 });
+        assert_eq!(gapless, Mp4Gapless { skip: 1024, length: Some(88_200), tick: 45 });
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
         let text = " 00000000 00000840 000001CA 00000000003F31F6 00000000";
         let file = movie(None, Some(text));
         let gapless = gapless(&mut Cursor::new(file), 7);
-        assert_eq!(gapless, Gapless { skip: 0x840, length: Some(0x003F_31F6), tick: 0 });
+        assert_eq!(gapless, Mp4Gapless { skip: 0x840, length: Some(0x003F_31F6), tick: 0 });
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn another_tracks_edit_list_does_not_count() {
-        assert_eq!(gapless(&mut Cursor::new(movie(Some((2_000, 1024)), None)), 8), Gapless::default());
+        assert_eq!(gapless(&mut Cursor::new(movie(Some((2_000, 1024)), None)), 8), Mp4Gapless::default());
     }
 
     #[test]

@@ -10,17 +10,17 @@ const LONGEST: usize = 5_760;
 
 /// The identification header, wherever it was found.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Head {
+pub(super) struct OpusHead {
     pub channels: u8,
     /// Samples at 48 kHz before the first audible one.
     pub pre_skip: u16,
     /// Factor for every sample.
     gain: f32,
-    layout: Option<Layout>,
+    layout: Option<ChannelLayout>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Layout {
+struct ChannelLayout {
     streams: u8,
     coupled: u8,
     mapping: Vec<u8>,
@@ -28,7 +28,7 @@ struct Layout {
     bass: bool,
 }
 
-impl Head {
+impl OpusHead {
     /// Reads `OpusHead`, little-endian as in Ogg and Matroska (version 1) or big-endian as in MP4 (version 0).
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let short = || "opus: identification header too short".to_owned();
@@ -46,7 +46,12 @@ impl Head {
                 let table = body.get(11..13 + usize::from(channels)).ok_or_else(short)?;
                 // In the Vorbis order of mapping family 1, 5.1, 6.1 and 7.1 end with the bass channel.
                 let bass = fixed[10] == 1 && (6..=8).contains(&channels);
-                Some(Layout { streams: table[0], coupled: table[1], mapping: table[2..].to_vec(), bass })
+                Some(ChannelLayout {
+                    streams: table[0],
+                    coupled: table[1],
+                    mapping: table[2..].to_vec(),
+                    bass,
+                })
             }
             0 => return Err(format!("opus: {channels} channels without a mapping")),
             family => return Err(format!("opus: channel mapping family {family}")),
@@ -167,11 +172,11 @@ pub(super) struct Opus {
 
 impl Opus {
     pub(super) fn new(head: &[u8]) -> Result<Self, String> {
-        let head = Head::parse(head)?;
+        let head = OpusHead::parse(head)?;
         let channels = usize::from(head.channels);
         let (streams, coupled, mapping, bass) = match head.layout {
             None => (1, channels - 1, (0..head.channels).collect(), false),
-            Some(Layout { streams, coupled, mapping, bass }) => {
+            Some(ChannelLayout { streams, coupled, mapping, bass }) => {
                 (usize::from(streams), usize::from(coupled), mapping, bass)
             }
         };
@@ -310,8 +315,10 @@ mod tests {
 
     #[test]
     fn both_byte_orders_of_the_header_agree() {
-        let ogg = Head::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\x00\x01\x00").expect("a header of Ogg");
-        let mp4 = Head::parse(b"OpusHead\x00\x02\x01\x38\0\0\xbb\x80\x01\x00\x00").expect("a header of MP4");
+        let ogg =
+            OpusHead::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\x00\x01\x00").expect("a header of Ogg");
+        let mp4 =
+            OpusHead::parse(b"OpusHead\x00\x02\x01\x38\0\0\xbb\x80\x01\x00\x00").expect("a header of MP4");
         assert_eq!(ogg, mp4);
         assert_eq!(ogg.pre_skip, 312);
         // 256 in Q7.8 is one decibel.
@@ -320,9 +327,9 @@ mod tests {
 
     #[test]
     fn unknown_mappings_are_named() {
-        let error = Head::parse(b"OpusHead\x01\x04\x38\x01\x80\xbb\0\0\0\0\x02").expect_err("ambisonics");
+        let error = OpusHead::parse(b"OpusHead\x01\x04\x38\x01\x80\xbb\0\0\0\0\x02").expect_err("ambisonics");
         assert_eq!(error, "opus: channel mapping family 2");
-        assert!(Head::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\x00").is_err());
+        assert!(OpusHead::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\x00").is_err());
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(
     let before_zero = demuxer.first_timestamp().saturating_neg().max(0) as u64;
     let (delay, padding, declared) = demuxer.declared();
     let all = |skip: u64| (skip, decoded.saturating_sub(skip));
-    let opus_head = || opus::Head::parse(demuxer.params().extra_data.as_deref().unwrap_or_default());
+    let opus_head = || opus::OpusHead::parse(demuxer.params().extra_data.as_deref().unwrap_or_default());
     let pre_skip = || opus_head().map_or(0, |head| u64::from(head.pre_skip));
     Ok(match demuxer.container() {
         "mp3" => {

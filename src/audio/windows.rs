@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::loudness::Meter;
+use super::loudness::LoudnessMeter;
 use super::resample::{Resampler, resampled};
 use super::stream::Stream;
 use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness};
@@ -12,7 +12,7 @@ const SPARSE_BELOW: f64 = 0.9;
 
 /// Windows to be cut from a track.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
+pub(super) struct WindowRequest<'a> {
     pub rate: u32,
     pub starts: &'a [i64],
     pub length: usize,
@@ -26,7 +26,7 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, &[f32]);
 pub(super) fn read(
     path: &Path,
     info: &AudioInfo,
-    request: Request<'_>,
+    request: WindowRequest<'_>,
     sink: Sink<'_>,
 ) -> Result<DecodeReport, AudioError> {
     let mut report = DecodeReport::default();
@@ -35,9 +35,9 @@ pub(super) fn read(
     let mut first = 0;
     // Ascending runs, each in one pass; callers give one.
     for run in request.starts.chunk_by(|a, b| a <= b) {
-        let request = Request { starts: run, ..request };
+        let request = WindowRequest { starts: run, ..request };
         let mut numbered = |i: usize, window: &[f32]| sink(first + i, window);
-        let part = Pass::new(info, request)?.run(path, &mut numbered)?;
+        let part = FilePass::new(info, request)?.run(path, &mut numbered)?;
         first += run.len();
         report.packets += part.counts.packets;
         report.damaged_packets += part.counts.damaged;
@@ -59,19 +59,19 @@ const LEAST_DECODED: f64 = 0.5;
 
 /// Blocks `first..end` of the resampler, in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
+struct BlockSpan {
     first: u64,
     end: u64,
 }
 
 /// One pass over a file.
-struct Pass<'a> {
+struct FilePass<'a> {
     info: &'a AudioInfo,
-    request: Request<'a>,
+    request: WindowRequest<'a>,
     resampler: Resampler,
     /// Samples of the track at the rate asked for.
     total: u64,
-    spans: Vec<Span>,
+    spans: Vec<BlockSpan>,
     how: DecodePath,
     cutter: Cutter<'a>,
 }
@@ -83,12 +83,12 @@ struct Passed {
     loudness: Option<Loudness>,
 }
 
-impl<'a> Pass<'a> {
-    fn new(info: &'a AudioInfo, request: Request<'a>) -> Result<Self, AudioError> {
+impl<'a> FilePass<'a> {
+    fn new(info: &'a AudioInfo, request: WindowRequest<'a>) -> Result<Self, AudioError> {
         let resampler = Resampler::new(info.sample_rate, request.rate)?;
         let total = resampled(info.n_frames, info.sample_rate, request.rate);
         let mut spans = spans(&resampler, request, total);
-        let blocks = |spans: &[Span]| {
+        let blocks = |spans: &[BlockSpan]| {
             spans.iter().map(|span| span.end - span.first + resampler.warm_up()).sum::<u64>()
         };
         let all = info.n_frames.div_ceil(resampler.block_in() as u64).max(1);
@@ -100,7 +100,7 @@ impl<'a> Pass<'a> {
         if how == DecodePath::Full
             && let Some(last) = spans.last()
         {
-            spans = vec![Span { first: 0, end: last.end }];
+            spans = vec![BlockSpan { first: 0, end: last.end }];
         }
         let cutter = Cutter::new(request, total);
         Ok(Self { info, request, resampler, total, spans, how, cutter })
@@ -122,7 +122,7 @@ impl<'a> Pass<'a> {
         Ok(Passed { counts, peak: self.cutter.peak, how: self.how, loudness })
     }
 
-    fn span(&mut self, span: Span, frames: &mut Frames<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
+    fn span(&mut self, span: BlockSpan, frames: &mut Frames<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
         let (size_in, size_out) = (self.resampler.block_in() as u64, self.resampler.block_out() as u64);
         let delay = self.resampler.delay() as i64;
         let mut input = vec![0.0; size_in as usize];
@@ -145,17 +145,17 @@ impl<'a> Pass<'a> {
 }
 
 /// The blocks that the windows need, neighbouring ones joined.
-fn spans(resampler: &Resampler, request: Request<'_>, total: u64) -> Vec<Span> {
+fn spans(resampler: &Resampler, request: WindowRequest<'_>, total: u64) -> Vec<BlockSpan> {
     let size = resampler.block_out() as u64;
     let delay = resampler.delay() as u64;
-    let mut spans: Vec<Span> = Vec::new();
+    let mut spans: Vec<BlockSpan> = Vec::new();
     for &start in request.starts {
         let from = start.clamp(0, total as i64) as u64;
         let to = start.saturating_add(request.length as i64).clamp(0, total as i64) as u64;
         if from >= to {
             continue;
         }
-        let span = Span { first: (from + delay) / size, end: (to - 1 + delay) / size + 1 };
+        let span = BlockSpan { first: (from + delay) / size, end: (to - 1 + delay) / size + 1 };
         match spans.last_mut() {
             Some(last) if span.first <= last.end + resampler.warm_up() => last.end = last.end.max(span.end),
             _ => spans.push(span),
@@ -172,7 +172,7 @@ struct Frames<'a> {
     chunk: Vec<f32>,
     start: i64,
     ended: bool,
-    meter: Option<Meter>,
+    meter: Option<LoudnessMeter>,
 }
 
 impl<'a> Frames<'a> {
@@ -181,7 +181,7 @@ impl<'a> Frames<'a> {
         if measured {
             stream.keep_channels();
         }
-        let meter = measured.then(|| Meter::new(info.sample_rate, !stream.is_sparse()));
+        let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, !stream.is_sparse()));
         if stream.demuxer().actual().rate != info.sample_rate {
             return Err(AudioError::Changed { path: path.to_owned() });
         }
@@ -250,7 +250,7 @@ impl<'a> Frames<'a> {
 
 /// Cuts windows out of samples that come in order.
 struct Cutter<'a> {
-    request: Request<'a>,
+    request: WindowRequest<'a>,
     total: u64,
     /// The window to be handed out next.
     next: usize,
@@ -262,7 +262,7 @@ struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    fn new(request: Request<'a>, total: u64) -> Self {
+    fn new(request: WindowRequest<'a>, total: u64) -> Self {
         let window = vec![0.0; request.length];
         Self { request, total, next: 0, buffer: Vec::new(), start: 0, window, peak: 0.0 }
     }

@@ -200,17 +200,17 @@ mod tests {
     fn causes_are_said_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("{said}")]
-        struct Failure {
+        struct CausedError {
             said: &'static str,
             source: std::fmt::Error,
         }
         let cause = std::fmt::Error.to_string();
         assert_eq!(
-            with_causes(&Failure { said: "a.mp3", source: std::fmt::Error }),
+            with_causes(&CausedError { said: "a.mp3", source: std::fmt::Error }),
             format!("a.mp3: {cause}")
         );
         let repeats: &'static str = cause.clone().leak();
-        assert_eq!(with_causes(&Failure { said: repeats, source: std::fmt::Error }), cause);
+        assert_eq!(with_causes(&CausedError { said: repeats, source: std::fmt::Error }), cause);
     }
 
     proptest! {

@@ -87,7 +87,7 @@ pub(crate) fn add_folders(
     let console = context.console;
     let _lock = if run.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
     let stop = context.stop_on_ctrl_c()?;
-    let mut progress = Progress::new(console, run.dry_run);
+    let mut progress = AddProgress::new(console, run.dry_run);
     let windows = engine.windows_setting()?;
     let mut set_aside = HashSet::new();
     if !run.dry_run {
@@ -223,7 +223,7 @@ fn seconds(seconds: f64) -> String {
 }
 
 /// A bar for eyes, lines for pipes.
-struct Progress {
+struct AddProgress {
     console: Console,
     dry_run: bool,
     bar: Option<ProgressBar>,
@@ -232,7 +232,7 @@ struct Progress {
     reasons: Vec<String>,
 }
 
-impl Progress {
+impl AddProgress {
     fn new(console: Console, dry_run: bool) -> Self {
         Self { console, dry_run, bar: None, total: 0, done: 0, reasons: Vec::new() }
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 use super::args::Global;
 use super::render::Console;
-use super::settings::{Origin, Settings};
+use super::settings::{Configuration, SettingOrigin};
 use crate::encoder::{
     DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
     models_dir,
@@ -20,7 +20,7 @@ use crate::library::{Library, OpenMode, StoredModel};
 /// The program's surroundings, as the global options describe them.
 pub(crate) struct Context {
     global: Global,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Configuration,
     pub(crate) console: Console,
     stop: Arc<AtomicBool>,
     /// Whether Ctrl-C is listened for.
@@ -36,7 +36,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
         let console = Console::new(global.quiet, global.verbose);
-        let settings = Settings::read(&global)?;
+        let settings = Configuration::read(&global)?;
         if let Some(threads) = global.threads {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(usize::from(threads))
@@ -74,7 +74,7 @@ impl Context {
 
     /// Whether --library was given: neither a variable nor a file says what is wanted this once.
     pub(crate) fn has_library_option(&self) -> bool {
-        self.settings.library.origin == Origin::Option
+        self.settings.library.origin == SettingOrigin::Option
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -102,10 +102,11 @@ impl Context {
 
     /// Refuses a model or device that was asked for and cannot be had, also where nothing is going to be listened to.
     fn check_options(&self, library: &Library) -> anyhow::Result<()> {
-        if self.settings.device.origin == Origin::Option && self.device_option() != DeviceChoice::Auto {
+        if self.settings.device.origin == SettingOrigin::Option && self.device_option() != DeviceChoice::Auto
+        {
             self.device_option().resolve()?;
         }
-        if let (Some(name), Origin::Option, Some(held)) =
+        if let (Some(name), SettingOrigin::Option, Some(held)) =
             (self.model_option(), self.settings.model.origin, library.model()?)
         {
             same_model(&held, &parse_model(name).manifest()?)?;
@@ -135,7 +136,8 @@ impl Context {
             return Ok(Arc::clone(embedder));
         }
         let held = library.map(Library::model).transpose()?.flatten();
-        let is_asked = matches!(self.settings.model.origin, Origin::Option | Origin::Environment);
+        let is_asked =
+            matches!(self.settings.model.origin, SettingOrigin::Option | SettingOrigin::Environment);
         let model = match (self.model_option(), &held) {
             (Some(name), _) if is_asked => parse_model(name),
             (_, Some(held)) => parse_model(&held.name),

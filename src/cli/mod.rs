@@ -2,6 +2,9 @@
 //!
 //! Each verb has a file of its own in [`verbs`] and works in three steps: parse ([`args`], clap), do (the library),
 //! [`render`]. What several verbs need has a file of its own here; no verb lends to another.
+//!
+//! Not for: anything that another program could want. Whatever computes belongs to the engine or below it, and the JSON
+//! to `answers`.
 
 mod add_files;
 mod args;

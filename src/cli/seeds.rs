@@ -17,7 +17,7 @@ use crate::track::TrackId;
 
 /// Seeds as they were named.
 #[derive(Default)]
-pub(crate) struct Named {
+pub(crate) struct NamedSeeds {
     /// One by one.
     pub(crate) named: Vec<Seed>,
     /// By a list of several: a playlist, a folder, an album, an artist.
@@ -36,7 +36,7 @@ pub(crate) fn seeds_and_lists(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
-) -> anyhow::Result<Named> {
+) -> anyhow::Result<NamedSeeds> {
     let mut texts = Vec::new();
     for text in named {
         if text == "-" {
@@ -58,7 +58,7 @@ pub(crate) fn seeds_and_lists(
         }
     }
     let library = engine.library();
-    let mut found = Named::default();
+    let mut found = NamedSeeds::default();
     for text in &texts {
         let path = Path::new(text);
         let plain = text.to_str().unwrap_or_default();

@@ -17,7 +17,7 @@ const FILE: &str = "config.toml";
 
 /// Who said what a setting is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum SettingOrigin {
     /// An option of the command line.
     Option,
     /// A variable of the environment.
@@ -32,7 +32,7 @@ pub(crate) enum Origin {
 #[derive(Debug, Clone)]
 pub(crate) struct Setting<T> {
     pub(crate) value: T,
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
 }
 
 impl<T> Setting<T> {
@@ -43,9 +43,13 @@ impl<T> Setting<T> {
         file: Option<T>,
         default: impl FnOnce() -> T,
     ) -> Self {
-        let given = [(option, Origin::Option), (environment, Origin::Environment), (file, Origin::File)];
+        let given = [
+            (option, SettingOrigin::Option),
+            (environment, SettingOrigin::Environment),
+            (file, SettingOrigin::File),
+        ];
         let given = given.into_iter().find_map(|(value, origin)| Some(Self { value: value?, origin }));
-        given.unwrap_or_else(|| Self { value: default(), origin: Origin::Default })
+        given.unwrap_or_else(|| Self { value: default(), origin: SettingOrigin::Default })
     }
 }
 
@@ -61,7 +65,7 @@ struct ConfigFile {
 
 /// All settings.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct Configuration {
     pub(crate) library: Setting<PathBuf>,
     /// `None`: the library's own, else the model that comes with voisin.
     pub(crate) model: Setting<Option<String>>,
@@ -72,7 +76,7 @@ pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
 }
 
-impl Settings {
+impl Configuration {
     /// Reads environment and config file.
     pub(crate) fn read(global: &Global) -> anyhow::Result<Self> {
         let file = directories::config().map(|folder| folder.join(FILE));

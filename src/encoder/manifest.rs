@@ -161,7 +161,7 @@ pub struct ModelNetwork {
 
 /// The part of a manifest that every format has.
 #[derive(Deserialize)]
-struct Version {
+struct FormatVersion {
     format: u32,
 }
 
@@ -206,7 +206,7 @@ impl ModelManifest {
     pub fn parse(json: &str, path: &Path) -> Result<Self, EncoderError> {
         let bad = |reason: String| EncoderError::BadManifest { path: path.to_owned(), reason };
         // An unknown format is told apart from a broken file before its fields are looked at.
-        let version: Version = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+        let version: FormatVersion = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         if !(Self::FORMAT..=Self::NEWEST_FORMAT).contains(&version.format) {
             return Err(bad(format!(
                 "its format is {}, this voisin reads formats {} to {}: update voisin",

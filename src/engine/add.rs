@@ -118,7 +118,7 @@ pub struct AddSummary {
     pub interrupted: bool,
 }
 
-struct Job {
+struct FileJob {
     file: FileRecord,
     /// The track whose vectors are to be made anew.
     again: bool,
@@ -126,7 +126,7 @@ struct Job {
     measure: Option<TrackId>,
 }
 
-enum Finding {
+enum FileFinding {
     /// New audio, or known audio to be listened to again.
     Embedded {
         info: AudioInfo,
@@ -185,14 +185,14 @@ pub fn add(
         match library.file_state(&file)? {
             FileState::Unchanged(track) if !options.force => {
                 if wants_descriptors(library, track, options)? && measured.insert(track) {
-                    jobs.push(Job { file, again: false, measure: Some(track) });
+                    jobs.push(FileJob { file, again: false, measure: Some(track) });
                 } else {
                     summary.unchanged += 1;
                 }
             }
             FileState::FailedBefore { .. } if !options.force && !options.retry => summary.skipped += 1,
-            FileState::NoVector(_) => jobs.push(Job { file, again: true, measure: None }),
-            _ => jobs.push(Job { file, again: options.force, measure: None }),
+            FileState::NoVector(_) => jobs.push(FileJob { file, again: true, measure: None }),
+            _ => jobs.push(FileJob { file, again: options.force, measure: None }),
         }
     }
     progress(AddEvent::Planned {
@@ -248,7 +248,7 @@ pub(super) fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineErr
 fn run(
     writer: &mut Writer<'_>,
     embedder: &Embedder,
-    jobs: &[Job],
+    jobs: &[FileJob],
     options: &AddOptions,
     stop: &AtomicBool,
 ) -> Result<(), EngineError> {
@@ -302,7 +302,13 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    fn work(&self, jobs: &[Job], next: &AtomicUsize, stops: &[&AtomicBool], sender: &Sender<(u32, Finding)>) {
+    fn work(
+        &self,
+        jobs: &[FileJob],
+        next: &AtomicUsize,
+        stops: &[&AtomicBool],
+        sender: &Sender<(u32, FileFinding)>,
+    ) {
         while !stops.iter().any(|stop| stop.load(Ordering::Relaxed)) {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { return };
@@ -313,7 +319,7 @@ impl Worker<'_> {
                     .cloned()
                     .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                     .unwrap_or_default();
-                Finding::Failed {
+                FileFinding::Failed {
                     content: None,
                     error: EngineError::Fault { path: job.file.path.clone(), message },
                 }
@@ -331,17 +337,21 @@ impl Worker<'_> {
         }
     }
 
-    fn look_at(&self, job: &Job) -> Finding {
+    fn look_at(&self, job: &FileJob) -> FileFinding {
         let mut content = None;
-        self.try_look_at(job, &mut content).unwrap_or_else(|error| Finding::Failed { content, error })
+        self.try_look_at(job, &mut content).unwrap_or_else(|error| FileFinding::Failed { content, error })
     }
 
-    fn try_look_at(&self, job: &Job, content: &mut Option<ContentId>) -> Result<Finding, EngineError> {
+    fn try_look_at(
+        &self,
+        job: &FileJob,
+        content: &mut Option<ContentId>,
+    ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
         let info = tracing::info_span!("probe").in_scope(|| audio::probe(path))?;
         if let Some(track) = job.measure {
             let descriptors = self.embedder.measure(path, &info, self.windows, self.depth)?;
-            return Ok(Finding::Measured { track, descriptors });
+            return Ok(FileFinding::Measured { track, descriptors });
         }
         // Tags are a courtesy: a file whose tags cannot be read is still music.
         let tags = tracing::info_span!("tags").in_scope(|| audio::tags::read_tags(path));
@@ -350,16 +360,16 @@ impl Worker<'_> {
             && let Some(track) = self.reader.find_by_content(&info.content)?
             && self.reader.has_vector(track)?
         {
-            return Ok(Finding::Known { track, tags });
+            return Ok(FileFinding::Known { track, tags });
         }
         let first = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(info.content);
         if !first && !job.again {
-            return Ok(Finding::InHand { content: info.content, tags });
+            return Ok(FileFinding::InHand { content: info.content, tags });
         }
         *content = Some(info.content);
         let embedding =
             Box::new(self.embedder.embed_measured(path, &info, self.windows, self.depth, None)?);
-        Ok(Finding::Embedded { info, tags, embedding })
+        Ok(FileFinding::Embedded { info, tags, embedding })
     }
 }
 
@@ -422,31 +432,31 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write(&mut self, job: &Job, finding: Finding) -> Result<(), EngineError> {
+    fn write(&mut self, job: &FileJob, finding: FileFinding) -> Result<(), EngineError> {
         match finding {
-            Finding::Embedded { info, tags, embedding } => {
+            FileFinding::Embedded { info, tags, embedding } => {
                 let _span = tracing::info_span!("store").entered();
                 self.store(job, info, tags, *embedding)
             }
-            Finding::Measured { track, descriptors } => {
+            FileFinding::Measured { track, descriptors } => {
                 if let Some(measured) = descriptors {
                     self.library.set_descriptors(track, &measured)?;
                 }
                 self.done(&job.file.path, Outcome::Measured(track));
                 Ok(())
             }
-            Finding::Known { track, tags } => self.attach(track, &job.file, &tags),
-            Finding::InHand { content, tags } => {
+            FileFinding::Known { track, tags } => self.attach(track, &job.file, &tags),
+            FileFinding::InHand { content, tags } => {
                 self.waiting.push((job.file.clone(), content, tags));
                 Ok(())
             }
-            Finding::Failed { content, error } => self.fail(&job.file, error, content),
+            FileFinding::Failed { content, error } => self.fail(&job.file, error, content),
         }
     }
 
     fn store(
         &mut self,
-        job: &Job,
+        job: &FileJob,
         info: AudioInfo,
         tags: TrackTags,
         embedding: FileEmbedding,

@@ -47,10 +47,10 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
     let vectors = library.vectors()?;
     let dimension = vectors.values.ncols();
 
-    let npy = Output::create(dir, "vectors.npy")?;
+    let npy = ExportFile::create(dir, "vectors.npy")?;
     npy.finish(|writer| vectors.values.write_npy(writer).map_err(std::io::Error::other))?;
 
-    let mut tracks = Output::create(dir, "tracks.csv")?.csv();
+    let mut tracks = ExportFile::create(dir, "tracks.csv")?.csv();
     tracks.row(TRACK_COLUMNS)?;
     for (row, &id) in vectors.ids.iter().enumerate() {
         let track = library.track(id)?;
@@ -77,10 +77,10 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
 
     let mut summary = ExportSummary { tracks: vectors.ids.len(), windows: 0, dimension };
     if with_windows {
-        let mut index = Output::create(dir, "windows.csv")?.csv();
+        let mut index = ExportFile::create(dir, "windows.csv")?.csv();
         index.row(["row", "track_row", "track_id", "start_seconds"])?;
         let total = library.status()?.windows as usize;
-        let Output { path, mut writer } = Output::create(dir, "windows.npy")?;
+        let ExportFile { path, mut writer } = ExportFile::create(dir, "windows.npy")?;
         let failed = |source| EngineError::Write { path: path.clone(), source };
         writer.write_all(&npy_f16_header(total, dimension)).map_err(failed)?;
         for (row, &id) in vectors.ids.iter().enumerate() {
@@ -111,7 +111,7 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
 
 /// `tags.csv`: how strongly each track is what each of the model's tags says, as percentiles of the library.
 fn export_tags(heard: &super::HeardTags, dir: &Path) -> Result<(), EngineError> {
-    let mut file = Output::create(dir, "tags.csv")?.csv();
+    let mut file = ExportFile::create(dir, "tags.csv")?.csv();
     let names = heard.tags().iter().map(|tag| tag.to_lowercase());
     file.cells(&std::iter::once("id".to_owned()).chain(names).collect::<Vec<_>>())?;
     for (id, shares) in heard.ids.iter().zip(heard.percentiles().rows()) {
@@ -131,12 +131,12 @@ fn npy_f16_header(rows: usize, columns: usize) -> Vec<u8> {
     header
 }
 
-struct Output {
+struct ExportFile {
     path: PathBuf,
     writer: BufWriter<File>,
 }
 
-impl Output {
+impl ExportFile {
     fn create(dir: &Path, name: &str) -> Result<Self, EngineError> {
         let path = dir.join(name);
         let file = File::create(&path).map_err(|source| EngineError::Write { path: path.clone(), source })?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::audio::{self, AudioInfo};
 use crate::explore::TrackMeta;
-use crate::explore::duplicates::Listener;
+use crate::explore::duplicates::PairListener;
 use crate::explore::outline::Outline;
 use crate::features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
 use crate::library::{Library, LibraryError, OpenMode};
@@ -67,7 +67,7 @@ impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
     }
 }
 
-impl<F: Fn(ListenEvent) + Sync> Listener for FileListener<F> {
+impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
     fn begin(&self, pairs: usize, unheard: usize) {
         (self.on_event)(ListenEvent::Begin { pairs, unheard });
     }

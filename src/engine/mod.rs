@@ -2,6 +2,9 @@
 //!
 //! An [`Engine`] is an open library with its index. The library is the truth; the index is a cache of it that is
 //! brought up to date on opening and made anew when it is damaged or of another model. Nothing here prints.
+//!
+//! Not for: arithmetic. What can be said of plain vectors, labels or samples is in the rooms below, which do not know of
+//! each other; here is what needs two of them.
 
 mod add;
 mod collection;

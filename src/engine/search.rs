@@ -227,7 +227,7 @@ impl Engine {
         artists.first(candidates, options.limit, |(neighbor, _)| neighbor.track)
     }
 
-    /// Neighbours of each vector that `choose` takes (see [`VectorIndex::search_until_all`]), nearest first. The index
+    /// Neighbours of each vector that `choose` takes (see [`VectorIndex::search_until`]), nearest first. The index
     /// must have been opened.
     pub(super) fn search_until_all(
         &self,
@@ -252,9 +252,9 @@ impl Engine {
             let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
             let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
             let built = VectorIndex::build(&ids, vectors.view(), &options)?;
-            return built.search_until_all(queries, limit, &params, choose);
+            return built.search_until(queries, limit, &params, choose);
         }
-        index.search_until_all(queries, limit, &params, choose)
+        index.search_until(queries, limit, &params, choose)
     }
 
     /// The windows that tracks of this library are listened to with.

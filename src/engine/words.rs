@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 use super::{Engine, EngineError, GenreAnswer};
 use crate::encoder::{ModelRef, TagLayer, models, models_dir};
-use crate::explore::words::{self, Meaning, Phrase, WordTable};
+use crate::explore::words::{self, Phrase, WordMeaning, WordTable};
 use crate::genre::{DefaultGenres, Taxonomy};
 use crate::library::{OpenMode, Track, TrackFilter, TrackSet, WordBound};
 use crate::track::TrackId;
@@ -279,7 +279,7 @@ impl HeardTags {
     }
 
     /// The names of the tags that a word means.
-    pub fn names_of(&self, meaning: &Meaning) -> Vec<String> {
+    pub fn names_of(&self, meaning: &WordMeaning) -> Vec<String> {
         meaning
             .columns()
             .map(|(column, sign)| format!("{sign}{}", self.names[column].to_lowercase()))

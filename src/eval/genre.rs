@@ -115,7 +115,7 @@ pub struct GenreReport {
 ///
 /// Tracks without labels are left out. A track of several genres counts as right when the answer is one of them.
 pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<GenreReport, EvalError> {
-    let data = Labelled::new(set);
+    let data = LabelledFolds::new(set);
     let k = data.genres.len();
     let mut groups = data.groups.clone();
     groups.sort_unstable();
@@ -252,7 +252,7 @@ fn truths(classes: &[Vec<usize>], answers: &[usize]) -> Vec<usize> {
 
 /// Answers of the RBF SVM (its `C` chosen on held-out groups of the training part), of the nearest centroid, and of
 /// always saying the commonest genre.
-fn rivals(train: &Labelled, test: &Labelled, k: usize, seed: u64) -> Vec<Vec<usize>> {
+fn rivals(train: &LabelledFolds, test: &LabelledFolds, k: usize, seed: u64) -> Vec<Vec<usize>> {
     const COSTS: [f64; 3] = [1.0, 3.0, 10.0];
     let main: Vec<usize> = train.classes.iter().map(|c| c[0]).collect();
     let fold_of = grouped_folds(&train.classes, k, &train.groups, 4, seed);
@@ -307,7 +307,7 @@ fn nearest_centroid(x: ArrayView2<f32>, classes: &[usize], k: usize, queries: Ar
 }
 
 /// Labelled tracks, owned, so that folds can be cut from them.
-struct Labelled {
+struct LabelledFolds {
     ids: Vec<crate::track::TrackId>,
     vectors: Array2<f32>,
     labels: Vec<Vec<Genre>>,
@@ -318,7 +318,7 @@ struct Labelled {
     origin: Vec<usize>,
 }
 
-impl Labelled {
+impl LabelledFolds {
     fn new(set: &LabelledVectors) -> Self {
         let genres = Spellings::count(set.labels.iter().flatten()).genres();
         let classes = set

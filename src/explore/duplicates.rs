@@ -29,7 +29,7 @@ pub struct DuplicateOptions {
     pub unheard: [Fit; 2],
     /// Pairs that are listened to at most, the most distinct first.
     pub most_heard: usize,
-    /// Least correlation of the audio (see [`Listener`]) of one recording.
+    /// Least correlation of the audio (see [`PairListener`]) of one recording.
     pub correlation: f32,
     /// Least share of the shorter track that must be covered, 0 to 1.
     pub coverage: f32,
@@ -78,7 +78,7 @@ impl Default for DuplicateOptions {
 }
 
 /// Listens to two files, where their windows leave a doubt.
-pub trait Listener: Sync {
+pub trait PairListener: Sync {
     /// Told once, before the first pair.
     ///
     /// - `pairs`: how many are in doubt, as far as they are listened to
@@ -150,7 +150,7 @@ pub fn duplicates(
     graph: &KnnGraph,
     meta: &[TrackMeta],
     source: &mut dyn WindowSource,
-    listener: Option<&dyn Listener>,
+    listener: Option<&dyn PairListener>,
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>> {
     same_length("metadata", graph.len(), meta.len())?;
@@ -443,7 +443,7 @@ mod tests {
         told: std::sync::Mutex<Vec<(usize, usize)>>,
     }
 
-    impl Listener for Ears {
+    impl PairListener for Ears {
         fn begin(&self, pairs: usize, unheard: usize) {
             self.told.lock().expect("no panic").push((pairs, unheard));
         }

@@ -30,12 +30,12 @@ pub struct PathOptions {
     pub max_per_artist: Option<usize>,
 }
 
-/// A walk.
+/// A walk from track to track, as [`path`] finds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Walk {
     /// Its tracks, no two the same.
     pub tracks: Vec<TrackId>,
-    /// Rows of the same.
+    /// The same tracks as rows of the collection.
     pub rows: Vec<usize>,
     /// Distance (1 − cosine) of each step: one fewer than tracks.
     pub steps: Vec<f32>,
@@ -49,9 +49,9 @@ pub struct Walk {
 /// Walks from row `from` to row `to`.
 ///
 /// The largest step is at most [`SLACK`] times the smallest possible one of any walk of at most as many tracks, unless
-/// `max_per_artist` or via points stand in the way, or more tracks are asked for than lie near the way. In libraries of up to 2 000 tracks every pair of tracks may be a
-/// step; in larger ones the steps are those of the neighbour graph, whose pieces are joined by the nearest pairs of
-/// tracks.
+/// `max_per_artist` or via points stand in the way, or more tracks are asked for than lie near the way. In libraries of
+/// up to 2 000 tracks every pair of tracks may be a step; in larger ones the steps are those of the neighbour graph,
+/// whose pieces are joined by the nearest pairs of tracks.
 pub fn path(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
@@ -141,19 +141,19 @@ struct WalkSteps {
 }
 
 /// A place in a queue, least cost first.
-struct Place(f32, usize);
-impl PartialEq for Place {
+struct QueuePlace(f32, usize);
+impl PartialEq for QueuePlace {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
-impl Eq for Place {}
-impl PartialOrd for Place {
+impl Eq for QueuePlace {}
+impl PartialOrd for QueuePlace {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Place {
+impl Ord for QueuePlace {
     fn cmp(&self, other: &Self) -> Ordering {
         other.0.total_cmp(&self.0).then(other.1.cmp(&self.1))
     }
@@ -258,8 +258,8 @@ impl WalkSteps {
     fn bottleneck(&self, from: usize, to: usize, banned: &HashSet<usize>) -> f32 {
         let mut best = vec![f32::INFINITY; self.links.len()];
         best[from] = 0.0;
-        let mut queue = BinaryHeap::from([Place(0.0, from)]);
-        while let Some(Place(cost, i)) = queue.pop() {
+        let mut queue = BinaryHeap::from([QueuePlace(0.0, from)]);
+        while let Some(QueuePlace(cost, i)) = queue.pop() {
             if i == to {
                 return cost;
             }
@@ -271,7 +271,7 @@ impl WalkSteps {
                 let next = cost.max(step);
                 if next < best[j] && (j == to || !banned.contains(&j)) {
                     best[j] = next;
-                    queue.push(Place(next, j));
+                    queue.push(QueuePlace(next, j));
                 }
             }
         }
@@ -283,8 +283,8 @@ impl WalkSteps {
         let mut best = vec![f32::INFINITY; self.links.len()];
         let mut came = vec![u32::MAX; self.links.len()];
         best[from] = 0.0;
-        let mut queue = BinaryHeap::from([Place(0.0, from)]);
-        while let Some(Place(cost, i)) = queue.pop() {
+        let mut queue = BinaryHeap::from([QueuePlace(0.0, from)]);
+        while let Some(QueuePlace(cost, i)) = queue.pop() {
             if i == to {
                 let mut rows = vec![to];
                 while let Some(&last) = rows.last().filter(|&&row| row != from) {
@@ -303,7 +303,7 @@ impl WalkSteps {
                 if next < best[j] && (j == to || !banned.contains(&j)) {
                     best[j] = next;
                     came[j] = i as u32;
-                    queue.push(Place(next, j));
+                    queue.push(QueuePlace(next, j));
                 }
             }
         }

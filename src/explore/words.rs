@@ -16,19 +16,19 @@ pub struct WordTable {
     /// Folded name of each tag, its column.
     columns: BTreeMap<String, usize>,
     /// Folded word, its meaning.
-    words: BTreeMap<String, Meaning>,
+    words: BTreeMap<String, WordMeaning>,
 }
 
 /// What a word means: as strong as the strongest of `any`, less the strongest of `but`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meaning {
+pub struct WordMeaning {
     /// The word as the table has it first.
     pub word: String,
     any: Vec<usize>,
     but: Vec<usize>,
 }
 
-impl Meaning {
+impl WordMeaning {
     /// Columns of its tags; those that take away have a minus.
     pub fn columns(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
         let any = self.any.iter().map(|&column| (column, ""));
@@ -42,7 +42,7 @@ pub struct Term {
     /// As it was written.
     pub text: String,
     /// What it means.
-    pub meaning: Meaning,
+    pub meaning: WordMeaning,
     /// Whether it must not be so.
     pub negated: bool,
 }
@@ -104,7 +104,7 @@ impl WordTable {
         let plain = tags.iter().enumerate().filter(|(_, tag)| !tag.as_ref().starts_with("genre:"));
         let words = plain.map(|(column, tag)| {
             let word = tag.as_ref().to_lowercase();
-            (fold(&word), Meaning { word, any: vec![column], but: Vec::new() })
+            (fold(&word), WordMeaning { word, any: vec![column], but: Vec::new() })
         });
         Self { words: words.collect(), columns }
     }
@@ -146,7 +146,7 @@ impl WordTable {
                 continue;
             }
             for name in &names {
-                let meaning = Meaning { word: (*first).to_owned(), any: any.clone(), but: but.clone() };
+                let meaning = WordMeaning { word: (*first).to_owned(), any: any.clone(), but: but.clone() };
                 self.words.insert(fold(name), meaning);
             }
         }
@@ -154,12 +154,12 @@ impl WordTable {
     }
 
     /// Every word that is understood with its meaning, in alphabetical order.
-    pub fn known(&self) -> impl Iterator<Item = (&str, &Meaning)> {
+    pub fn known(&self) -> impl Iterator<Item = (&str, &WordMeaning)> {
         self.words.iter().map(|(word, meaning)| (word.as_str(), meaning))
     }
 
     /// The meaning of one word or fixed phrase.
-    pub fn meaning(&self, word: &str) -> Option<&Meaning> {
+    pub fn meaning(&self, word: &str) -> Option<&WordMeaning> {
         self.words.get(&fold(word))
     }
 
@@ -213,7 +213,7 @@ fn column_key(name: &str) -> String {
 /// How strongly each track is what a word says: its percentile, 0 to 1, among all rows; equal ones share theirs.
 ///
 /// - `standard`: `[tracks, tags]`, each column of mean 0 and variance 1 (see [`standardised`])
-pub fn strength(standard: ArrayView2<'_, f32>, meaning: &Meaning) -> Vec<f32> {
+pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32> {
     let raw: Vec<f32> = standard
         .rows()
         .into_iter()

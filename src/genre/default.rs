@@ -46,21 +46,21 @@ pub struct Guess {
 struct File {
     format: u32,
     tags: Vec<String>,
-    labelled: Vec<Labelled>,
+    labelled: Vec<LabelledGenre>,
     naming: Vec<String>,
-    tagged: Vec<Tagged>,
+    tagged: Vec<TaggedGenre>,
     unknown_below: f32,
 }
 
 #[derive(Debug, Deserialize)]
-struct Labelled {
+struct LabelledGenre {
     genre: String,
     weight: Vec<f32>,
     bias: f32,
 }
 
 #[derive(Debug, Deserialize)]
-struct Tagged {
+struct TaggedGenre {
     genre: String,
     tags: Vec<String>,
     bar: f32,

@@ -217,7 +217,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
         .into_par_iter()
         .map(|g| {
             let context =
-                Context { examples: &examples, unit: &unit, tracks: &tracks, centroids: &centroids };
+                KinshipContext { examples: &examples, unit: &unit, tracks: &tracks, centroids: &centroids };
             let intervals = context.intervals(g, &members[g], &raw, &scales, options);
             let mut nearest: Vec<Kin> = (0..k)
                 .filter(|&h| h != g)
@@ -345,14 +345,14 @@ fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> Tracks {
     tracks
 }
 
-struct Context<'a> {
+struct KinshipContext<'a> {
     examples: &'a Examples,
     unit: &'a Array2<f32>,
     tracks: &'a Tracks,
     centroids: &'a Array2<f32>,
 }
 
-impl Context<'_> {
+impl KinshipContext<'_> {
     /// 95 % intervals of the distance to each genre when this genre's groups are drawn anew.
     fn intervals(
         &self,

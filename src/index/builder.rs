@@ -23,14 +23,14 @@ const REPAIRS: usize = 8;
 
 /// What the builder reads.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub(crate) struct CodeSource<'a> {
     pub(crate) isa: Isa,
     pub(crate) codec: &'a Codec,
     pub(crate) codes: &'a Codes,
 }
 
 /// Distance of two slots at 8 bits. A point of `hnsw_rs` holds its slot only, so vectors are not copied.
-struct SlotDistance<'a>(Source<'a>);
+struct SlotDistance<'a>(CodeSource<'a>);
 
 impl Distance<u32> for SlotDistance<'_> {
     fn eval(&self, a: &[u32], b: &[u32]) -> f32 {
@@ -39,7 +39,7 @@ impl Distance<u32> for SlotDistance<'_> {
     }
 }
 
-impl Source<'_> {
+impl CodeSource<'_> {
     fn similarity(&self, a: u32, b: u32) -> f32 {
         self.codec.stored8(self.isa, self.codes, a as usize, b as usize)
     }
@@ -48,7 +48,7 @@ impl Source<'_> {
 /// Builds a graph over all slots, in parallel on rayon's current pool.
 ///
 /// With one thread the same vectors, options and seed give the same graph.
-pub(crate) fn build(source: Source<'_>, options: &IndexOptions) -> Graph {
+pub(crate) fn build(source: CodeSource<'_>, options: &IndexOptions) -> Graph {
     let (width, limit) = (options.ef_construction, 2 * options.m);
     let mut graph = insert_all(source, options);
     graph = refine(source, &graph, width, limit);
@@ -58,7 +58,7 @@ pub(crate) fn build(source: Source<'_>, options: &IndexOptions) -> Graph {
 }
 
 /// `hnsw_rs` builds, then its layers are copied out.
-fn insert_all(source: Source<'_>, options: &IndexOptions) -> Graph {
+fn insert_all(source: CodeSource<'_>, options: &IndexOptions) -> Graph {
     let n = source.codes.len();
     let mut order: Vec<u32> = (0..n as u32).collect();
     Random::new(options.seed).shuffle(&mut order);
@@ -122,7 +122,7 @@ fn freeze(hnsw: &Hnsw<'_, u32, SlotDistance<'_>>, n: usize, m: usize) -> Graph {
 /// Chooses all links of the lowest layer again, from the `ef_construction` nearest that the graph finds.
 ///
 /// Every row is computed from the old graph alone: the result does not depend on the number of threads.
-fn refine(source: Source<'_>, old: &Graph, width: usize, limit: usize) -> Graph {
+fn refine(source: CodeSource<'_>, old: &Graph, width: usize, limit: usize) -> Graph {
     let n = source.codes.len();
     let forward: Vec<Vec<Candidate>> = (0..n as u32)
         .into_par_iter()
@@ -164,7 +164,7 @@ fn refine(source: Source<'_>, old: &Graph, width: usize, limit: usize) -> Graph 
 }
 
 /// Chooses the links of the upper layers again, each layer as a graph of its own.
-fn refine_upper(source: Source<'_>, graph: &mut Graph, width: usize, limit: usize) {
+fn refine_upper(source: CodeSource<'_>, graph: &mut Graph, width: usize, limit: usize) {
     for layer in &mut graph.upper {
         let size = layer.len() / graph.upper_stride;
         let mut codes = Codes::empty(source.codes.width);
@@ -173,7 +173,7 @@ fn refine_upper(source: Source<'_>, graph: &mut Graph, width: usize, limit: usiz
             codes.push_row(source.codes.hi_row(slot), source.codes.lo_row(slot), source.codes.meta[slot]);
         }
         let alone = Graph { stride: graph.upper_stride, links: std::mem::take(layer), ..Graph::default() };
-        *layer = refine(Source { codes: &codes, ..source }, &alone, width, limit).links;
+        *layer = refine(CodeSource { codes: &codes, ..source }, &alone, width, limit).links;
     }
 }
 
@@ -184,7 +184,7 @@ fn sort(candidates: &mut [Candidate]) {
 
 /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is
 /// nearer to the point than to any kept before.
-fn select(source: Source<'_>, candidates: &[Candidate], limit: usize) -> Vec<Candidate> {
+fn select(source: CodeSource<'_>, candidates: &[Candidate], limit: usize) -> Vec<Candidate> {
     let mut kept: Vec<Candidate> = Vec::with_capacity(limit);
     for &candidate in candidates {
         if kept.len() == limit {
@@ -198,7 +198,7 @@ fn select(source: Source<'_>, candidates: &[Candidate], limit: usize) -> Vec<Can
 }
 
 /// Links points that a search of width `ef` for their own vector does not find to where that search ends.
-pub(crate) fn repair(source: Source<'_>, graph: &mut Graph, ef: usize) {
+pub(crate) fn repair(source: CodeSource<'_>, graph: &mut Graph, ef: usize) {
     for pass in 0..REPAIRS {
         let lost = lost(source, graph, ef);
         if lost.is_empty() {
@@ -224,7 +224,7 @@ pub(crate) fn repair(source: Source<'_>, graph: &mut Graph, ef: usize) {
 }
 
 /// Slots that are not found by their own vector with a search of width `ef`, and what was found instead.
-fn lost(source: Source<'_>, graph: &Graph, ef: usize) -> Vec<(u32, Vec<Candidate>)> {
+fn lost(source: CodeSource<'_>, graph: &Graph, ef: usize) -> Vec<(u32, Vec<Candidate>)> {
     let search = |slot: u32| {
         let query = source.codec.query_at(source.codes, slot as usize);
         graph.walk(source.isa, source.codes, &query, ef, None, |pool| {

@@ -98,7 +98,7 @@ pub(crate) struct Codec {
 
 /// A query, ready for every stage of a search.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Query {
+pub(crate) struct PreparedQuery {
     pub(crate) code: QueryCode,
     pub(crate) scale: f32,
     /// `⟨q, μ⟩ − |μ|²`
@@ -107,7 +107,7 @@ pub(crate) struct Query {
     bits: OnceLock<Vec<u64>>,
 }
 
-impl Query {
+impl PreparedQuery {
     pub(crate) fn bits(&self) -> &[u64] {
         self.bits.get_or_init(|| {
             let mut bits = vec![0; self.code.hi.len() / 64];
@@ -192,7 +192,7 @@ impl Codec {
     }
 
     /// As [`Self::quantise`], in f32 and without a branch: a search waits for it.
-    pub(crate) fn query(&self, vector: &[f32]) -> Query {
+    pub(crate) fn query(&self, vector: &[f32]) -> PreparedQuery {
         /// x + this has x's nearest integer in its low bits.
         const ROUND: f32 = 12_582_912.;
         let to_unit = (1. / f64::from(sums(vector, vector).max(1e-30)).sqrt()) as f32;
@@ -216,16 +216,16 @@ impl Codec {
     }
 
     /// The stored vector at `slot` as a query.
-    pub(crate) fn query_at(&self, codes: &Codes, slot: usize) -> Query {
+    pub(crate) fn query_at(&self, codes: &Codes, slot: usize) -> PreparedQuery {
         let plane = |row: &[u8]| row.iter().map(|&x| (x ^ 0x80) as i8).collect();
         let meta = codes.meta[slot];
         let offset = (f64::from(meta.offset) - self.mean_norm2) as f32;
         Self::assemble(plane(codes.hi_row(slot)), plane(codes.lo_row(slot)), meta.scale, offset)
     }
 
-    fn assemble(hi: Vec<i8>, lo: Vec<i8>, scale: f32, offset: f32) -> Query {
+    fn assemble(hi: Vec<i8>, lo: Vec<i8>, scale: f32, offset: f32) -> PreparedQuery {
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
-        Query {
+        PreparedQuery {
             code: QueryCode { hi_sum: sum(&hi), lo_sum: sum(&lo), hi, lo },
             scale,
             offset,
@@ -336,7 +336,7 @@ impl Codes {
     pub(crate) fn similarities8(
         &self,
         isa: Isa,
-        query: &Query,
+        query: &PreparedQuery,
         slots: &[u32],
         products: &mut Vec<i32>,
         out: &mut Vec<f32>,
@@ -351,7 +351,7 @@ impl Codes {
 
     /// Similarity at 16 bits.
     #[inline]
-    pub(crate) fn similarity(&self, isa: Isa, query: &Query, slot: usize) -> f32 {
+    pub(crate) fn similarity(&self, isa: Isa, query: &PreparedQuery, slot: usize) -> f32 {
         let product = isa.dot16(self.hi_row(slot), self.lo_row(slot), &query.code) as f64;
         let meta = self.meta[slot];
         let steps = f64::from(query.scale) / 254. * (f64::from(meta.scale) / 254.);

@@ -18,7 +18,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::kernels::buffer::{fetch, let_go, map_file};
+use crate::kernels::buffer::{fetch, let_go, map_file, read_file};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -191,14 +191,14 @@ pub(crate) struct BaseParts<'a> {
 }
 
 /// Writes and hashes the body.
-struct Body<W> {
+struct HashingWriter<W> {
     out: W,
     hasher: blake3::Hasher,
     in_chunk: usize,
     table: Vec<u8>,
 }
 
-impl<W: Write> Body<W> {
+impl<W: Write> HashingWriter<W> {
     fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.in_chunk));
@@ -280,7 +280,7 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
         let body_start = (PREFIX + header.len() + chunks * DIGEST).next_multiple_of(PAGE);
         file.seek(SeekFrom::Start(body_start as u64))?;
         let out = BufWriter::with_capacity(1 << 20, &mut *file);
-        let mut body = Body { out, hasher: blake3::Hasher::new(), in_chunk: 0, table: Vec::new() };
+        let mut body = HashingWriter { out, hasher: blake3::Hasher::new(), in_chunk: 0, table: Vec::new() };
         write_body(&mut body, parts, &sections)?;
         body.end_chunk();
         body.out.flush()?;
@@ -302,7 +302,7 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
 }
 
 fn write_body<W: Write>(
-    body: &mut Body<W>,
+    body: &mut HashingWriter<W>,
     parts: BaseParts<'_>,
     sections: &Sections,
 ) -> std::io::Result<()> {
@@ -316,7 +316,7 @@ fn write_body<W: Write>(
         }
     }
     if let Some(hubs) = parts.hubs {
-        body.words(hubs.scales.iter().flat_map(|hub| [hub.a.to_le_bytes(), hub.b.to_le_bytes()]))?;
+        body.words(hubs.scales.iter().flat_map(|hub| [hub.mean.to_le_bytes(), hub.deviation.to_le_bytes()]))?;
     }
     if let Some(lists) = parts.lists {
         body.words(lists.starts.iter().map(|start| start.to_le_bytes()))?;
@@ -388,7 +388,9 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let length = file.metadata().map_err(io("reading"))?.len();
     let damage = Damage(path.to_owned());
     damage.check(length >= PAGE as u64, "shorter than its head")?;
-    let map = Arc::new(map_file(&file).map_err(io("mapping"))?);
+    // While searches go on, a newer index takes this one's place.
+    let map = if cfg!(windows) { read_file(&file) } else { map_file(&file) };
+    let map = Arc::new(map.map_err(io("mapping"))?);
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
@@ -444,8 +446,11 @@ fn parse(
     };
     let hubs = match header.options.hubness {
         Some(kind) if header.hubs => {
-            let scales = pairs(&body[sections.hubs.clone()], |a, b| HubScale { a, b });
-            damage.check(scales.iter().all(|hub| hub.a.is_finite() && hub.b.is_finite()), "hub scales")?;
+            let scales = pairs(&body[sections.hubs.clone()], |mean, deviation| HubScale { mean, deviation });
+            damage.check(
+                scales.iter().all(|hub| hub.mean.is_finite() && hub.deviation.is_finite()),
+                "hub scales",
+            )?;
             Some(Hubs { kind, scales })
         }
         None if !header.hubs => None,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::codes::{Codes, Query};
+use super::codes::{Codes, PreparedQuery};
 use crate::kernels::Isa;
 
 /// No link.
@@ -61,7 +61,7 @@ fn candidate(pooled: Pooled) -> Candidate {
 
 /// Memory of a walk, kept per thread.
 #[derive(Default)]
-pub(crate) struct Walk {
+pub(crate) struct GraphWalk {
     visited: Vec<u64>,
     /// Nearest first.
     pool: Vec<Pooled>,
@@ -74,7 +74,7 @@ pub(crate) struct Walk {
 }
 
 thread_local! {
-    static WALK: RefCell<Walk> = RefCell::default();
+    static WALK: RefCell<GraphWalk> = RefCell::default();
 }
 
 impl Graph {
@@ -103,7 +103,7 @@ impl Graph {
         &self,
         isa: Isa,
         codes: &Codes,
-        query: &Query,
+        query: &PreparedQuery,
         ef: usize,
         skip: Option<u32>,
         then: impl FnOnce(&mut [Candidate]) -> R,
@@ -128,11 +128,11 @@ struct Search<'a> {
     graph: &'a Graph,
     isa: Isa,
     codes: &'a Codes,
-    query: &'a Query,
+    query: &'a PreparedQuery,
     ef: usize,
     /// Everything before it in the pool was followed.
     next: usize,
-    walk: &'a mut Walk,
+    walk: &'a mut GraphWalk,
 }
 
 impl Search<'_> {
@@ -148,7 +148,7 @@ impl Search<'_> {
     /// Adds those of `linked`, up to the first [`NONE`], that are new to `walk.slots`.
     #[inline]
     fn gather(&mut self, linked: impl ExactSizeIterator<Item = u32>) {
-        let Walk { visited, slots, .. } = &mut *self.walk;
+        let GraphWalk { visited, slots, .. } = &mut *self.walk;
         let mut n = slots.len();
         slots.resize(n + linked.len(), 0);
         for slot in linked {
@@ -168,7 +168,7 @@ impl Search<'_> {
 
     /// Compares the query with `walk.slots` and puts them into the pool.
     fn compare(&mut self) {
-        let Walk { pool, slots, products, similarities, fresh, .. } = &mut *self.walk;
+        let GraphWalk { pool, slots, products, similarities, fresh, .. } = &mut *self.walk;
         self.codes.similarities8(self.isa, self.query, slots, products, similarities);
         // As large as the farthest, if there is no room for more: what is not smaller cannot enter.
         let limit = if pool.len() == self.ef { pool[self.ef - 1] >> 32 << 32 } else { u64::MAX };

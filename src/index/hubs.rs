@@ -2,19 +2,20 @@
 
 use rayon::prelude::*;
 
-use super::builder::Source;
-use super::codes::Query;
+use super::builder::CodeSource;
+use super::codes::PreparedQuery;
 use super::segment::Segment;
 use super::types::{Hubness, Neighbor};
 
 /// Vectors that the distribution of a track's distances is estimated from.
 const SAMPLE: usize = 1000;
 
-/// Two numbers per track: its local scale and nothing, or mean and standard deviation of its distances.
+/// How far other tracks are from a track: from its nearest alone (local scaling, which asks for their mean only), or from
+/// a sample of all (mutual proximity).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct HubScale {
-    pub(crate) a: f32,
-    pub(crate) b: f32,
+    pub(crate) mean: f32,
+    pub(crate) deviation: f32,
 }
 
 /// The correction of an index.
@@ -28,7 +29,7 @@ impl Hubs {
     /// Measures every vector of `base`; `nearest` returns the neighbours of a slot, itself left out.
     pub(crate) fn measure(
         kind: Hubness,
-        source: Source<'_>,
+        source: CodeSource<'_>,
         base: &Segment,
         nearest: impl Fn(usize, usize) -> Vec<Neighbor> + Sync,
     ) -> Self {
@@ -44,9 +45,9 @@ impl Hubs {
     /// The scale of a query or of a track outside the base.
     pub(crate) fn of_query(
         &self,
-        source: Source<'_>,
+        source: CodeSource<'_>,
         base: &Segment,
-        query: &Query,
+        query: &PreparedQuery,
         nearest: &[Neighbor],
     ) -> HubScale {
         match self.kind {
@@ -59,9 +60,12 @@ impl Hubs {
     pub(crate) fn score(&self, query: HubScale, track: HubScale, similarity: f32) -> f32 {
         let distance = (1. - similarity).max(0.);
         match self.kind {
-            Hubness::LocalScaling { .. } => -distance / (query.a * track.a).sqrt().max(f32::MIN_POSITIVE),
+            Hubness::LocalScaling { .. } => {
+                -distance / (query.mean * track.mean).sqrt().max(f32::MIN_POSITIVE)
+            }
             Hubness::MutualProximity => {
-                let beyond = |scale: HubScale| 1. - normal((distance - scale.a) / scale.b.max(1e-6));
+                let beyond =
+                    |scale: HubScale| 1. - normal((distance - scale.mean) / scale.deviation.max(1e-6));
                 (beyond(query) * beyond(track)) as f32
             }
         }
@@ -71,11 +75,11 @@ impl Hubs {
 /// Mean distance to the nearest.
 fn local_scale(nearest: &[Neighbor]) -> HubScale {
     let sum: f32 = nearest.iter().map(|neighbor| (1. - neighbor.similarity).max(0.)).sum();
-    HubScale { a: (sum / nearest.len().max(1) as f32).max(1e-6), b: 0. }
+    HubScale { mean: (sum / nearest.len().max(1) as f32).max(1e-6), deviation: 0. }
 }
 
 /// Mean and standard deviation of the distances to evenly spread vectors.
-fn spread(source: Source<'_>, base: &Segment, query: &Query, without: Option<usize>) -> HubScale {
+fn spread(source: CodeSource<'_>, base: &Segment, query: &PreparedQuery, without: Option<usize>) -> HubScale {
     let step = base.len().div_ceil(SAMPLE).max(1);
     let others = (0..base.len()).step_by(step).filter(|&slot| Some(slot) != without);
     let slots: Vec<u32> = others.map(|slot| slot as u32).collect();
@@ -84,7 +88,7 @@ fn spread(source: Source<'_>, base: &Segment, query: &Query, without: Option<usi
     let n = similarities.len().max(1) as f64;
     let mean = similarities.iter().map(|&x| 1. - f64::from(x)).sum::<f64>() / n;
     let variance = similarities.iter().map(|&x| (1. - f64::from(x) - mean).powi(2)).sum::<f64>() / n;
-    HubScale { a: mean as f32, b: variance.sqrt() as f32 }
+    HubScale { mean: mean as f32, deviation: variance.sqrt() as f32 }
 }
 
 /// Cumulative standard normal distribution, within 1e-7 (Abramowitz and Stegun, 7.1.26).

@@ -13,9 +13,10 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::builder::Source;
-use super::codes::{Codes, Plane, Query};
+use super::builder::CodeSource;
+use super::codes::{Codes, Plane, PreparedQuery};
 use super::graph::Candidate;
+use crate::base::random::hash;
 use crate::kernels::Isa;
 use crate::kernels::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, empty_blocks, read, write,
@@ -67,9 +68,9 @@ pub(crate) struct Lists {
 
 /// Buffers of a search, kept per thread.
 #[derive(Default)]
-struct Buffers {
-    pool: Pool,
-    ranked: Pool,
+struct ListBuffers {
+    pool: BestScored,
+    ranked: BestScored,
     slots: Vec<u32>,
     products: Vec<i32>,
     similarities: Vec<f32>,
@@ -77,19 +78,19 @@ struct Buffers {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<ListBuffers> = RefCell::default();
 }
 
 /// The `most` best of what is put in, whatever the order: highest score, then lowest name.
 #[derive(Debug, Clone)]
-pub(crate) struct Pool {
+pub(crate) struct BestScored {
     most: usize,
     found: Vec<Scored>,
     /// What is below it cannot be among the best.
     limit: f32,
 }
 
-impl Default for Pool {
+impl Default for BestScored {
     fn default() -> Self {
         Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY }
     }
@@ -99,7 +100,7 @@ fn better(a: &Scored, b: &Scored) -> std::cmp::Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
-impl Pool {
+impl BestScored {
     fn clear(&mut self, most: usize) {
         self.most = most.max(1);
         self.found.clear();
@@ -124,7 +125,7 @@ impl Pool {
 
 impl Directions {
     /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again and again.
-    fn find(source: Source<'_>) -> Self {
+    fn find(source: CodeSource<'_>) -> Self {
         let (n, width) = (source.codes.len(), source.codes.width);
         let step = n.div_ceil(DIRECTIONS_FROM).max(1);
         let slots: Vec<usize> = (0..n).step_by(step).collect();
@@ -193,12 +194,9 @@ fn round(x: f32) -> i8 {
     (x + 0.5_f32.copysign(x)).clamp(-127., 127.) as i8
 }
 
-/// A pseudo-random number by two (`SplitMix64`; Steele, Lea and Flood 2014).
+/// Random bits for a pair of numbers, the same ones always.
 fn bits(a: usize, b: usize) -> u64 {
-    let mut x = ((a as u64) << 32).wrapping_add(b as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    hash(((a as u64) << 32).wrapping_add(b as u64).wrapping_add(1))
 }
 
 /// A vector at 8 bits and the value of one step, padded to `width`.
@@ -304,7 +302,7 @@ fn count(n: usize) -> usize {
 
 impl Lists {
     /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
-    pub(crate) fn build(source: Source<'_>) -> Self {
+    pub(crate) fn build(source: CodeSource<'_>) -> Self {
         let n = source.codes.len();
         let directions = Directions::find(source);
         let short = |slot: usize, products: &mut Vec<i32>| {
@@ -368,12 +366,12 @@ impl Lists {
         &self.blocks[from * BLOCK_BYTES..to * BLOCK_BYTES]
     }
 
-    pub(crate) fn short(&self, isa: Isa, query: &Query) -> ShortQuery {
+    pub(crate) fn short(&self, isa: Isa, query: &PreparedQuery) -> ShortQuery {
         self.directions.short(isa, &query.code, query.scale, &mut Vec::with_capacity(SHORT))
     }
 
     /// The nearest `lists` lists, nearest first.
-    fn rank(&self, isa: Isa, query: &ShortQuery, lists: usize, ranked: &mut Pool) {
+    fn rank(&self, isa: Isa, query: &ShortQuery, lists: usize, ranked: &mut BestScored) {
         ranked.clear(lists.min(self.len()));
         for part in self.centres.chunks(CENTRE_BLOCKS * BLOCK_BYTES) {
             ranked.compare(isa, part, query);
@@ -387,7 +385,7 @@ impl Lists {
         &self,
         isa: Isa,
         codes: &Codes,
-        query: &Query,
+        query: &PreparedQuery,
         reach: Reach,
         skip: Option<u32>,
         then: impl FnOnce(&mut [Candidate]) -> R,
@@ -408,12 +406,12 @@ impl Lists {
         &self,
         isa: Isa,
         codes: &Codes,
-        query: &Query,
+        query: &PreparedQuery,
         skip: Option<u32>,
-        buffers: &mut Buffers,
+        buffers: &mut ListBuffers,
         then: impl FnOnce(&mut [Candidate]) -> R,
     ) -> R {
-        let Buffers { pool, slots, products, similarities, found, .. } = buffers;
+        let ListBuffers { pool, slots, products, similarities, found, .. } = buffers;
         if let Some(skip) = skip {
             pool.found.retain(|one| one.1 != skip);
             pool.most -= 1;
@@ -433,13 +431,13 @@ impl Lists {
         &self,
         isa: Isa,
         codes: &Codes,
-        queries: &[Query],
+        queries: &[PreparedQuery],
         reach: Reach,
         mut then: impl FnMut(usize, &mut [Candidate]) -> R,
     ) -> Vec<R> {
         BUFFERS.with_borrow_mut(|buffers| {
             let shorts: Vec<ShortQuery> = queries.iter().map(|query| self.short(isa, query)).collect();
-            let mut pools = vec![Pool::default(); queries.len()];
+            let mut pools = vec![BestScored::default(); queries.len()];
             // For each list, who asks for it: the nearest list of each query goes first, so that limits are soon high.
             let mut asked: Vec<(u32, u32)> = Vec::with_capacity(queries.len() * reach.lists.min(self.len()));
             for (at, (short, pool)) in shorts.iter().zip(&mut pools).enumerate() {
@@ -455,7 +453,7 @@ impl Lists {
             for &(list, at) in &asked {
                 pools[at as usize].compare(isa, self.list(list), &shorts[at as usize]);
             }
-            let answer = |(at, pool): (usize, Pool)| {
+            let answer = |(at, pool): (usize, BestScored)| {
                 buffers.pool = pool;
                 self.finish(isa, codes, &queries[at], None, buffers, |found| then(at, found))
             };
@@ -468,14 +466,14 @@ impl Lists {
     pub(crate) fn ranks(
         &self,
         isa: Isa,
-        query: &Query,
+        query: &PreparedQuery,
         skip: u32,
         slots: &[u32],
         list_of: &[u32],
         lists: usize,
     ) -> Vec<(usize, usize)> {
         let short = self.short(isa, query);
-        let mut ranked = Pool::default();
+        let mut ranked = BestScored::default();
         self.rank(isa, &short, self.len(), &mut ranked);
         let mut place = vec![0_usize; self.len()];
         for (at, &(_, list)) in ranked.found.iter().enumerate() {

@@ -59,8 +59,8 @@ use crate::base::vector::{self, NORM_TOLERANCE};
 use crate::track::TrackId;
 
 use crate::kernels::{Isa, isa};
-use builder::Source;
-use codes::{Codec, Codes, Query};
+use builder::CodeSource;
+use codes::{Codec, Codes, PreparedQuery};
 use graph::{Candidate, Graph};
 use hubs::{HubScale, Hubs};
 use lists::{Lists, Reach};
@@ -164,7 +164,7 @@ impl VectorIndex {
     /// Makes lists and graph, and measures widths.
     fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
         let isa = isa()?;
-        let source = Source { isa, codec: &codec, codes: &base.codes };
+        let source = CodeSource { isa, codec: &codec, codes: &base.codes };
         let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
         let lists = (base.len() >= options.lists_from.max(2)).then(|| Lists::build(source));
         let tuning = tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), options.target_recall);
@@ -197,8 +197,8 @@ impl VectorIndex {
         }
     }
 
-    fn source(&self) -> Source<'_> {
-        Source { isa: self.isa, codec: &self.codec, codes: &self.base.codes }
+    fn source(&self) -> CodeSource<'_> {
+        CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes }
     }
 
     fn measure_hubs(&self, kind: Hubness) -> Hubs {
@@ -350,7 +350,7 @@ impl VectorIndex {
         let search = |rows: &[f32]| {
             let rows = rows.chunks_exact(dimension);
             rows.clone().try_for_each(|query| check_vector(None, query, dimension))?;
-            let queries: Vec<Query> = rows.map(|query| self.codec.query(query)).collect();
+            let queries: Vec<PreparedQuery> = rows.map(|query| self.codec.query(query)).collect();
             self.search_all(&queries, k, params)
         };
         let found: Vec<_> =
@@ -361,7 +361,7 @@ impl VectorIndex {
     /// As [`search_query`](Self::search_query) for each of `queries`, on this thread.
     fn search_all(
         &self,
-        queries: &[Query],
+        queries: &[PreparedQuery],
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
@@ -380,7 +380,7 @@ impl VectorIndex {
                     self.take(&queries[at], k, &base, pool, within, &mut top).then_some(top)
                 };
                 let tops = lists.nearest_of_all(self.isa, &self.base.codes, queries, reach, take);
-                let finish = |(query, top): (&Query, Option<Top>)| {
+                let finish = |(query, top): (&PreparedQuery, Option<Top>)| {
                     let mut top = top.unwrap_or_else(|| {
                         let mut top = Top::new(k);
                         self.scan(&self.base, query, &base, k, &mut top);
@@ -395,27 +395,13 @@ impl VectorIndex {
         queries.iter().map(|query| self.search_query(query, k, params)).collect()
     }
 
-    /// Searches for ever more neighbours until `choose` has taken `k` of them or all have been offered.
+    /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of them or all have been
+    /// offered. The rows are searched for [together](Self::search_batch), with the same answers as one by one.
     ///
-    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` sees each
-    /// neighbour once, in lists that are nearest first, and returns those that belong in the result. So what it needs
-    /// to know of them can be read once for a whole list.
+    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` is told the row,
+    /// sees each neighbour once, in lists that are nearest first, and returns those that belong in the result. So what
+    /// it needs to know of them can be read once for a whole list.
     pub fn search_until<E: From<IndexError>>(
-        &self,
-        query: &[f32],
-        k: usize,
-        params: &SearchParams<'_>,
-        mut choose: impl FnMut(Vec<Neighbor>) -> Result<Vec<Neighbor>, E>,
-    ) -> Result<Vec<Neighbor>, E> {
-        let query = ArrayView2::from_shape((1, query.len()), query)
-            .map_err(|_| IndexError::Dimension { expected: self.codec.dimension, actual: query.len() })?;
-        let found = self.search_until_all(query, k, params, |_, found| choose(found))?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// [`search_until`](Self::search_until) for each row of `queries`, which are searched for
-    /// [together](Self::search_batch); the same answers as one by one. `choose` is told the row.
-    pub fn search_until_all<E: From<IndexError>>(
         &self,
         queries: ArrayView2<'_, f32>,
         k: usize,
@@ -470,7 +456,7 @@ impl VectorIndex {
                 let (segment, slot) = self.slot(tracks[at]).ok_or(IndexError::Unknown(tracks[at]))?;
                 Ok(self.codec.query_at(&segment.codes, slot))
             };
-            let queries = part.iter().map(query).collect::<Result<Vec<Query>, IndexError>>()?;
+            let queries = part.iter().map(query).collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
             let mut found = self.search_all(&queries, k.saturating_add(1), params)?;
             for (&at, found) in part.iter().zip(&mut found) {
                 found.retain(|neighbor| neighbor.track != tracks[at]);
@@ -505,7 +491,7 @@ impl VectorIndex {
 
     fn search_query(
         &self,
-        query: &Query,
+        query: &PreparedQuery,
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
@@ -530,7 +516,7 @@ impl VectorIndex {
 
     fn search_plain(
         &self,
-        query: &Query,
+        query: &PreparedQuery,
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
@@ -568,7 +554,7 @@ impl VectorIndex {
         })
     }
 
-    fn scan(&self, segment: &Segment, query: &Query, allowed: &Bitmap, k: usize, top: &mut Top) {
+    fn scan(&self, segment: &Segment, query: &PreparedQuery, allowed: &Bitmap, k: usize, top: &mut Top) {
         segment.scan(self.isa, &self.codec, query, allowed, self.tuning.budget(k), top);
     }
 
@@ -576,7 +562,7 @@ impl VectorIndex {
     fn search_graph(
         &self,
         graph: &Graph,
-        query: &Query,
+        query: &PreparedQuery,
         k: usize,
         params: &SearchParams<'_>,
         allowed: &Bitmap,
@@ -604,7 +590,7 @@ impl VectorIndex {
     fn search_lists(
         &self,
         lists: &Lists,
-        query: &Query,
+        query: &PreparedQuery,
         k: usize,
         params: &SearchParams<'_>,
         allowed: &Bitmap,
@@ -653,7 +639,7 @@ impl VectorIndex {
     /// - `within`: whether the search was wide enough for so many neighbours, if that is to be made sure of
     fn take(
         &self,
-        query: &Query,
+        query: &PreparedQuery,
         k: usize,
         allowed: &Bitmap,
         pool: &[Candidate],

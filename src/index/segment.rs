@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use crate::track::TrackId;
 
-use super::codes::{Codec, Codes, Meta, Query};
+use super::codes::{Codec, Codes, Meta, PreparedQuery};
 use super::subset::Bitmap;
 use super::top::Top;
 use crate::kernels::Isa;
@@ -37,7 +37,7 @@ pub(crate) struct SignModel {
 }
 
 impl SignModel {
-    pub(crate) fn new(codec: &Codec, query: &Query, meta: Meta, similarity: f32) -> Self {
+    pub(crate) fn new(codec: &Codec, query: &PreparedQuery, meta: Meta, similarity: f32) -> Self {
         // One sign for each component of a row: the rotation spreads the vector over the padding, too.
         let dimension = codec.width as f32;
         let query_norm2 = 1. - 2. * query.offset - codec.mean_norm2() as f32;
@@ -59,7 +59,7 @@ pub(crate) struct Segment {
 
 /// Buffers of a search, kept per thread.
 #[derive(Default)]
-struct Buffers {
+struct ScanBuffers {
     matches: Vec<BitMatch>,
     slots: Vec<u32>,
     products: Vec<i32>,
@@ -72,7 +72,7 @@ struct Buffers {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<ScanBuffers> = RefCell::default();
 }
 
 impl Segment {
@@ -132,7 +132,14 @@ impl Segment {
     /// Adds the allowed vectors nearest to the query to `top`: all of them are compared.
     ///
     /// 16-bit products are only made where the 8-bit one and the bound of its error leave a chance.
-    pub(crate) fn exact(&self, isa: Isa, codec: &Codec, query: &Query, allowed: &Bitmap, top: &mut Top) {
+    pub(crate) fn exact(
+        &self,
+        isa: Isa,
+        codec: &Codec,
+        query: &PreparedQuery,
+        allowed: &Bitmap,
+        top: &mut Top,
+    ) {
         if allowed.count == 0 {
             return;
         }
@@ -168,7 +175,7 @@ impl Segment {
         &self,
         isa: Isa,
         codec: &Codec,
-        query: &Query,
+        query: &PreparedQuery,
         allowed: &Bitmap,
         budget: Budget,
         top: &mut Top,
@@ -184,7 +191,7 @@ impl Segment {
                 allowed: &allowed.bytes,
                 first_slot: 0,
             };
-            let Buffers { matches, histogram, .. } = buffers;
+            let ScanBuffers { matches, histogram, .. } = buffers;
             let first =
                 first_limit(isa, blocks, query.bits(), allowed.count, budget.bits, matches, histogram);
             let mut limit = first;
@@ -222,8 +229,15 @@ impl Segment {
     }
 
     /// Similarities at 8 bits of the matches with at most `limit` differing signs, without those `before`.
-    fn rank_matches(&self, isa: Isa, query: &Query, before: Option<u32>, limit: u32, buffers: &mut Buffers) {
-        let Buffers { matches, slots, products, similarities, ranked, .. } = buffers;
+    fn rank_matches(
+        &self,
+        isa: Isa,
+        query: &PreparedQuery,
+        before: Option<u32>,
+        limit: u32,
+        buffers: &mut ScanBuffers,
+    ) {
+        let ScanBuffers { matches, slots, products, similarities, ranked, .. } = buffers;
         slots.clear();
         slots.resize(matches.len(), 0);
         let from = before.map_or(0, |before| before + 1);
@@ -240,7 +254,7 @@ impl Segment {
 
     /// For calibration: of each of `slots`, how many live vectors' signs differ from the query's in at most as many
     /// places, and in how many.
-    pub(crate) fn sign_ranks(&self, isa: Isa, query: &Query, slots: &[u32]) -> Vec<(usize, u32)> {
+    pub(crate) fn sign_ranks(&self, isa: Isa, query: &PreparedQuery, slots: &[u32]) -> Vec<(usize, u32)> {
         let blocks = BitBlocks {
             words: self.bits(),
             per_vector: self.codes.width / 64,
@@ -367,7 +381,7 @@ struct ErrorBound {
 }
 
 impl ErrorBound {
-    fn new(codec: &Codec, query: &Query) -> Self {
+    fn new(codec: &Codec, query: &PreparedQuery) -> Self {
         let norm = |plane: &[i8]| plane.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
         let scale = f64::from(query.scale);
         Self {

@@ -24,7 +24,7 @@ const PREFIX: usize = 16;
 const DIGEST: usize = 32;
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Header {
+pub(crate) struct TailHeader {
     base: [u8; DIGEST],
     pub(crate) generation: u64,
     pub(crate) removed: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Header {
 }
 
 /// Changes read back.
-pub(crate) struct Changes {
+pub(crate) struct TailChanges {
     pub(crate) generation: u64,
     pub(crate) removed: Vec<u32>,
     pub(crate) ids: Vec<TrackId>,
@@ -59,7 +59,7 @@ pub(crate) fn save(
         (0..base.len() as u32).filter(|&slot| !base.live.contains(slot as usize)).collect();
     let added: Vec<usize> = tail.live.slots().map(|slot| slot as usize).collect();
     let header =
-        Header { base: root, generation: stamp.generation, removed: removed.len(), added: added.len() };
+        TailHeader { base: root, generation: stamp.generation, removed: removed.len(), added: added.len() };
     replace(&path_of(path), |file| {
         let header = serde_json::to_vec(&header)?;
         let mut bytes = Vec::new();
@@ -82,7 +82,7 @@ pub(crate) fn save(
 }
 
 /// The header of the tail of the base with digest `root`, unchecked but for its form.
-pub(crate) fn summary(path: &Path, root: [u8; DIGEST]) -> Result<Option<Header>, IndexError> {
+pub(crate) fn summary(path: &Path, root: [u8; DIGEST]) -> Result<Option<TailHeader>, IndexError> {
     use std::io::Read;
     /// Headers are a few hundred bytes.
     const MOST: u64 = 4096;
@@ -101,7 +101,7 @@ pub(crate) fn summary(path: &Path, root: [u8; DIGEST]) -> Result<Option<Header>,
     let header = length.and_then(|length| bytes.get(PREFIX..PREFIX.checked_add(length)?));
     let header =
         header.filter(|_| &bytes[..8] == MAGIC).ok_or_else(|| damage.error("not the tail of an index"))?;
-    let header: Header =
+    let header: TailHeader =
         serde_json::from_slice(header).map_err(|error| damage.error(format!("header: {error}")))?;
     Ok((header.base == root).then_some(header))
 }
@@ -112,7 +112,7 @@ pub(crate) fn load(
     root: [u8; DIGEST],
     n: usize,
     width: usize,
-) -> Result<Option<Changes>, IndexError> {
+) -> Result<Option<TailChanges>, IndexError> {
     let path = path_of(path);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
@@ -134,7 +134,7 @@ pub(crate) fn load(
     }
     let body_start = PREFIX + u32::from_le_bytes(array(&bytes[12..16])) as usize;
     let header = bytes.get(PREFIX..body_start).filter(|_| body_start <= body_end).ok_or_else(short)?;
-    let header: Header =
+    let header: TailHeader =
         serde_json::from_slice(header).map_err(|error| damage.error(format!("header: {error}")))?;
     if header.base != root {
         return Ok(None);
@@ -167,5 +167,12 @@ pub(crate) fn load(
     if !meta.iter().all(|meta| meta.is_sane()) {
         return Err(damage.error("scales out of range"));
     }
-    Ok(Some(Changes { generation: header.generation, removed, ids, meta, hi: hi.to_vec(), lo: lo.to_vec() }))
+    Ok(Some(TailChanges {
+        generation: header.generation,
+        removed,
+        ids,
+        meta,
+        hi: hi.to_vec(),
+        lo: lo.to_vec(),
+    }))
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::track::TrackId;
 
-use super::builder::Source;
-use super::codes::Query;
+use super::builder::CodeSource;
+use super::codes::PreparedQuery;
 use super::graph::{Candidate, Graph};
 use super::lists::{Lists, Reach};
 use super::segment::{Budget, Segment, SignModel, rerank};
@@ -131,14 +131,14 @@ fn along([low, high]: [usize; 2], k: usize) -> usize {
 }
 
 /// One vector of the sample and its true neighbours, itself left out.
-struct Trial {
+struct TuningQuery {
     slot: u32,
     nearest: Vec<u32>,
 }
 
 /// Measures on every n-th vector, which is hidden from the searches for it: as if it were not in the index.
 pub(crate) fn measure(
-    source: Source<'_>,
+    source: CodeSource<'_>,
     base: &Segment,
     graph: Option<&Graph>,
     lists: Option<&Lists>,
@@ -149,7 +149,7 @@ pub(crate) fn measure(
         return tuning;
     }
     let step = base.len().div_ceil(SAMPLE);
-    let trials: Vec<Trial> =
+    let trials: Vec<TuningQuery> =
         (0..base.len()).into_par_iter().step_by(step).map(|slot| trial(source, base, slot)).collect();
     measure_cascade(source, base, &trials, &mut tuning);
     let error8 = tuning.error8;
@@ -157,7 +157,7 @@ pub(crate) fn measure(
         for (at, k) in AT.into_iter().enumerate() {
             let target = if k == AT[0] { target } else { target.min(0.99) };
             let walk = |width: usize| {
-                move |query: &Query, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
+                move |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
                     graph.walk(source.isa, source.codes, query, width, Some(slot), then);
                 }
             };
@@ -174,10 +174,16 @@ pub(crate) fn measure(
 
 /// Finds the cheapest reach that meets the target: by the ranks of the true neighbours' lists and codes, and then by
 /// searching.
-fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f64, tuning: &mut Tuning) {
+fn measure_lists(
+    source: CodeSource<'_>,
+    lists: &Lists,
+    trials: &[TuningQuery],
+    target: f64,
+    tuning: &mut Tuning,
+) {
     let list_of = lists.list_of(source.codes.len());
     let nearest = lists.len().div_ceil(4).max(RANKED_LISTS);
-    let ranks = |trial: &Trial| {
+    let ranks = |trial: &TuningQuery| {
         let query = source.codec.query_at(source.codes, trial.slot as usize);
         lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, nearest)
     };
@@ -205,7 +211,7 @@ fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f6
         let everything = Reach { lists: lists.len(), codes: source.codes.len() };
         let mut reach = best.map_or(everything, |best| best.1);
         for _ in 0..WIDENINGS {
-            let search = |query: &Query, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
+            let search = |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
                 lists.nearest(source.isa, source.codes, query, reach, Some(slot), then);
             };
             let (recall, error) = recall(source, search, trials, k, tuning.error8);
@@ -221,12 +227,15 @@ fn measure_lists(source: Source<'_>, lists: &Lists, trials: &[Trial], target: f6
     }
 }
 
-fn trial(source: Source<'_>, base: &Segment, slot: usize) -> Trial {
+fn trial(source: CodeSource<'_>, base: &Segment, slot: usize) -> TuningQuery {
     let query = source.codec.query_at(source.codes, slot);
     let mut top = Top::new(DEPTH + 1);
     base.exact(source.isa, source.codec, &query, &base.live, &mut top);
     let slots = top.into_sorted().into_iter().filter_map(|found| base.ids.binary_search(&found.track).ok());
-    Trial { slot: slot as u32, nearest: slots.map(|s| s as u32).filter(|&s| s as usize != slot).collect() }
+    TuningQuery {
+        slot: slot as u32,
+        nearest: slots.map(|s| s as u32).filter(|&s| s as usize != slot).collect(),
+    }
 }
 
 /// What one trial says about the stages of the cascade.
@@ -240,8 +249,8 @@ struct Errors {
     error8: Vec<f32>,
 }
 
-fn measure_cascade(source: Source<'_>, base: &Segment, trials: &[Trial], tuning: &mut Tuning) {
-    let errors = |trial: &Trial| {
+fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[TuningQuery], tuning: &mut Tuning) {
+    let errors = |trial: &TuningQuery| {
         let query = source.codec.query_at(source.codes, trial.slot as usize);
         let nearest = &trial.nearest[..AT[1]];
         let (mut products, mut similarities) = (Vec::new(), Vec::new());
@@ -277,13 +286,13 @@ fn measure_cascade(source: Source<'_>, base: &Segment, trials: &[Trial], tuning:
 ///
 /// - `search`: hands on candidates for a query, a slot left out
 fn recall(
-    source: Source<'_>,
-    search: impl Fn(&Query, u32, &mut dyn FnMut(&mut [Candidate])) + Sync,
-    trials: &[Trial],
+    source: CodeSource<'_>,
+    search: impl Fn(&PreparedQuery, u32, &mut dyn FnMut(&mut [Candidate])) + Sync,
+    trials: &[TuningQuery],
     k: usize,
     error8: f32,
 ) -> (f64, f64) {
-    let one = |trial: &Trial| {
+    let one = |trial: &TuningQuery| {
         let query = source.codec.query_at(source.codes, trial.slot as usize);
         let mut top = Top::new(k);
         search(&query, trial.slot, &mut |pool| {

@@ -3,7 +3,7 @@
 #![allow(clippy::cast_ptr_alignment, reason = "mappings are page aligned")]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -25,10 +25,10 @@ const MAPPED: usize = HUGE / 4;
 /// f32 values, zero when they are made, the first of them on a cache line. Large buffers are mappings that ask for huge
 /// pages. A buffer only ever grows.
 #[derive(Debug)]
-pub(super) struct Buffer(Memory);
+pub(super) struct Buffer(Backing);
 
 #[derive(Debug)]
-enum Memory {
+enum Backing {
     Lines(Vec<Line>),
     /// Floats before the first used one (they align it to a huge page), and used floats.
     Mapped {
@@ -40,7 +40,7 @@ enum Memory {
 
 impl Default for Buffer {
     fn default() -> Self {
-        Self(Memory::Lines(Vec::new()))
+        Self(Backing::Lines(Vec::new()))
     }
 }
 
@@ -49,7 +49,7 @@ impl Buffer {
     pub(super) fn zeroed(len: usize) -> Self {
         let bytes = 4 * len;
         if bytes <= MAPPED {
-            return Self(Memory::Lines(vec![Line([0.0; 16]); len.div_ceil(16)]));
+            return Self(Backing::Lines(vec![Line([0.0; 16]); len.div_ceil(16)]));
         }
         // Rounded up so that a buffer which grows a little at a time is not mapped anew each time.
         let bytes = bytes.next_multiple_of(HUGE);
@@ -59,7 +59,7 @@ impl Buffer {
         // Only a hint: without huge pages all works, a little slower.
         let _ = map.advise(memmap2::Advice::HugePage);
         let start = map.as_ptr().align_offset(HUGE) / 4;
-        Self(Memory::Mapped { map, start, len: bytes / 4 })
+        Self(Backing::Mapped { map, start, len: bytes / 4 })
     }
 
     /// Makes room for `len` floats. When it must grow, the old contents are lost and all is zero.
@@ -74,8 +74,8 @@ impl Buffer {
     #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
     pub(super) fn as_slice(&self) -> &[f32] {
         let (start, len) = match &self.0 {
-            Memory::Lines(lines) => (lines.as_ptr().cast(), 16 * lines.len()),
-            Memory::Mapped { map, start, len } => (map.as_ptr().cast::<f32>().wrapping_add(*start), *len),
+            Backing::Lines(lines) => (lines.as_ptr().cast(), 16 * lines.len()),
+            Backing::Mapped { map, start, len } => (map.as_ptr().cast::<f32>().wrapping_add(*start), *len),
         };
         // SAFETY: `Line` is `repr(C)` and nothing but 16 floats; a mapping is page aligned, holds `start + len`
         // floats, and any bytes are floats.
@@ -85,33 +85,35 @@ impl Buffer {
     #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
         let (start, len) = match &mut self.0 {
-            Memory::Lines(lines) => (lines.as_mut_ptr().cast(), 16 * lines.len()),
-            Memory::Mapped { map, start, len } => (map.as_mut_ptr().cast::<f32>().wrapping_add(*start), *len),
+            Backing::Lines(lines) => (lines.as_mut_ptr().cast(), 16 * lines.len()),
+            Backing::Mapped { map, start, len } => {
+                (map.as_mut_ptr().cast::<f32>().wrapping_add(*start), *len)
+            }
         };
         // SAFETY: as in `as_slice`, and `&mut self` makes the view unique.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 
     /// All of it, for several threads.
-    pub(super) fn share(&mut self) -> Shared<'_> {
-        Shared::new(self.as_mut_slice())
+    pub(super) fn share(&mut self) -> SharedSlice<'_> {
+        SharedSlice::new(self.as_mut_slice())
     }
 }
 
 /// A slice that several tasks write, each its own places.
 #[derive(Clone, Copy)]
-pub(super) struct Shared<'a> {
+pub(super) struct SharedSlice<'a> {
     start: *mut f32,
     len: usize,
     slice: PhantomData<&'a mut [f32]>,
 }
 
 // SAFETY: a pointer and a length; whoever reads or writes through it keeps the tasks' places apart.
-unsafe impl Send for Shared<'_> {}
+unsafe impl Send for SharedSlice<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl Sync for SharedSlice<'_> {}
 
-impl<'a> Shared<'a> {
+impl<'a> SharedSlice<'a> {
     pub(super) fn new(slice: &'a mut [f32]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
@@ -155,6 +157,14 @@ pub(crate) fn map_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
+/// A copy of a file in memory, for systems that do not let a file be replaced while anybody has it mapped (Windows).
+pub(crate) fn read_file(file: &File) -> io::Result<Mmap> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut map = MmapMut::map_anon(length)?;
+    (&*file).read_exact(&mut map)?;
+    map.make_read_only()
+}
+
 /// Brings part of a mapped file into memory at once, where the system can; a hint.
 pub(crate) fn fetch(map: &Mmap, part: &Range<usize>) {
     #[cfg(target_os = "linux")]
@@ -196,10 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_the_same_mapped_and_read() {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..20_000).map(|i| i as u8).collect();
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        assert_eq!(map_file(&file).unwrap()[..], bytes);
+        assert_eq!(read_file(&file).unwrap()[..], bytes);
+    }
+
+    #[test]
     #[should_panic(expected = "5..9 of 8 floats")]
     fn a_view_ends_where_its_slice_does() {
         let mut values = [0.0; 8];
         // SAFETY: nothing else looks at the array.
-        unsafe { Shared::new(&mut values).slice_mut(5..9) };
+        unsafe { SharedSlice::new(&mut values).slice_mut(5..9) };
     }
 }

@@ -23,11 +23,11 @@ pub(super) struct Team {
     inside: AtomicUsize,
     next: AtomicUsize,
     failed: AtomicBool,
-    step: UnsafeCell<Option<Step>>,
+    step: UnsafeCell<Option<TeamStep>>,
 }
 
 #[derive(Clone, Copy)]
-struct Step {
+struct TeamStep {
     tasks: usize,
     /// The closure, and the function that calls it.
     work: *const (),
@@ -149,7 +149,7 @@ impl Team {
     }
 
     fn open<F: Fn(usize) + Sync>(&self, tasks: usize, work: &F) {
-        let step = Step { tasks, work: std::ptr::from_ref(work).cast(), call: call::<F> };
+        let step = TeamStep { tasks, work: std::ptr::from_ref(work).cast(), call: call::<F> };
         // SAFETY: no step is open and nobody inside (the last `Close` waited for that).
         unsafe { *self.step.get() = Some(step) };
         self.next.store(0, Ordering::Relaxed);
@@ -162,7 +162,7 @@ impl Team {
         assert!(!self.failed.load(Ordering::Acquire), "a task panicked on another thread");
     }
 
-    fn take(&self, step: Step) {
+    fn take(&self, step: TeamStep) {
         loop {
             let task = self.next.fetch_add(1, Ordering::Relaxed);
             if task >= step.tasks {

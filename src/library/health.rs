@@ -12,7 +12,7 @@ use crate::track::TrackId;
 /// Something that is wrong with a library.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Finding {
+pub enum LibraryFault {
     /// SQLite finds its own structure broken.
     Database(String),
     /// Rows that refer to rows that are not there.
@@ -53,7 +53,7 @@ pub enum Finding {
     },
 }
 
-impl std::fmt::Display for Finding {
+impl std::fmt::Display for LibraryFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Database(message) => write!(f, "database: {message}"),
@@ -82,7 +82,7 @@ pub struct Health {
     /// Vectors looked at.
     pub vectors: u64,
     /// What is wrong; empty for a sound library.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LibraryFault>,
     /// Tracks that the next `add` will embed again. Not wrong, only not done.
     pub without_vector: u64,
     /// Tracks left without a file by an interrupted `add`; the next one takes them out.
@@ -105,7 +105,7 @@ pub struct RepairReport {
     /// Whether the database's own indices were rebuilt.
     pub reindexed: bool,
     /// What is still wrong and cannot be mended without losing something.
-    pub remaining: Vec<Finding>,
+    pub remaining: Vec<LibraryFault>,
 }
 
 const COUNTERS: [(&str, &str); 5] = [
@@ -150,19 +150,21 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
     let pragma = if thorough { "PRAGMA integrity_check(20)" } else { "PRAGMA quick_check(20)" };
     let messages: Vec<String> =
         connection.prepare(pragma)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    health.findings.extend(messages.into_iter().filter(|message| message != "ok").map(Finding::Database));
+    health
+        .findings
+        .extend(messages.into_iter().filter(|message| message != "ok").map(LibraryFault::Database));
 
     for (table, condition) in CHILDREN {
         let rows = count(connection, &format!("SELECT count(*) FROM {table} WHERE {condition}"))?;
         if rows > 0 {
-            health.findings.push(Finding::Dangling { table: table.to_owned(), rows });
+            health.findings.push(LibraryFault::Dangling { table: table.to_owned(), rows });
         }
     }
     for (name, sql) in COUNTERS {
         let stored = count(connection, &format!("SELECT {name} FROM state"))?;
         let actual = count(connection, sql)?;
         if stored != actual {
-            health.findings.push(Finding::Counter { name, stored, actual });
+            health.findings.push(LibraryFault::Counter { name, stored, actual });
         }
     }
 
@@ -181,7 +183,7 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
         if row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]) {
             health.findings.extend(vector_finding(track, &read::f32_values(vector), dimension));
         } else {
-            health.findings.push(Finding::Checksum(track));
+            health.findings.push(LibraryFault::Checksum(track));
         }
     }
     let mut statement = connection.prepare(
@@ -191,7 +193,7 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
     while let Some(row) = rows.next()? {
         let dimension = dimensions.get(&row.get(5)?).copied();
         if window_mean(row, dimension)?.is_none() {
-            health.findings.push(Finding::BadWindows(TrackId(row.get(0)?)));
+            health.findings.push(LibraryFault::BadWindows(TrackId(row.get(0)?)));
         }
     }
     health.without_vector = count(
@@ -207,15 +209,15 @@ fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
     connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64)
 }
 
-fn vector_finding(track: TrackId, vector: &[f32], dimension: Option<usize>) -> Option<Finding> {
+fn vector_finding(track: TrackId, vector: &[f32], dimension: Option<usize>) -> Option<LibraryFault> {
     if Some(vector.len()) != dimension {
-        return Some(Finding::WrongDimension { track, found: vector.len() });
+        return Some(LibraryFault::WrongDimension { track, found: vector.len() });
     }
     if !vector.iter().all(|value| value.is_finite()) {
-        return Some(Finding::NotFinite(track));
+        return Some(LibraryFault::NotFinite(track));
     }
     let norm = norm(vector);
-    ((norm - 1.0).abs() > NORM_TOLERANCE).then_some(Finding::NotUnit { track, norm })
+    ((norm - 1.0).abs() > NORM_TOLERANCE).then_some(LibraryFault::NotUnit { track, norm })
 }
 
 /// Mean of the windows of a row (track, count, starts, vectors, checksum); `None` if they are damaged, empty if there are
@@ -247,7 +249,7 @@ fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::R
 fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<RepairReport> {
     let mut report = RepairReport::default();
     let health = check(tx, true)?;
-    if health.findings.iter().any(|finding| matches!(finding, Finding::Database(_))) {
+    if health.findings.iter().any(|finding| matches!(finding, LibraryFault::Database(_))) {
         tx.execute_batch("REINDEX")?;
         report.reindexed = true;
     }
@@ -258,18 +260,18 @@ fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<Re
     for finding in &health.findings {
         match *finding {
             // Where the file is there, what it gives is better than anything made of what is left.
-            Finding::Checksum(track) if has_file(tx, track)? => {
+            LibraryFault::Checksum(track) if has_file(tx, track)? => {
                 report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
             }
-            Finding::Checksum(track) => {
+            LibraryFault::Checksum(track) => {
                 pool_again(tx, track, dimension, &mut report)?;
             }
-            Finding::NotUnit { track, .. }
-            | Finding::NotFinite(track)
-            | Finding::WrongDimension { track, .. } => {
+            LibraryFault::NotUnit { track, .. }
+            | LibraryFault::NotFinite(track)
+            | LibraryFault::WrongDimension { track, .. } => {
                 mend_vector(tx, track, dimension, &mut report)?;
             }
-            Finding::BadWindows(track) if has_file(tx, track)? => {
+            LibraryFault::BadWindows(track) if has_file(tx, track)? => {
                 tx.execute("DELETE FROM windows WHERE track = ?1", [track.0])?;
                 report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
             }

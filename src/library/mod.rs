@@ -46,7 +46,7 @@ pub use crate::base::key::MusicalKey;
 pub(crate) use crate::base::text::fold;
 pub use error::LibraryError;
 pub(crate) use find::NameOf;
-pub use health::{Finding, Health, RepairReport};
+pub use health::{Health, LibraryFault, RepairReport};
 pub use journal::Leftovers;
 pub(crate) use journal::{Journal, JournalKind};
 pub use labels::LabelChange;

@@ -61,11 +61,11 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> PathBuf {
 pub fn stored_path(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
-        && let Ok(folder) = std::fs::canonicalize(parent)
+        && let Ok(folder) = dunce::canonicalize(parent)
     {
         return folder.join(name);
     }
-    std::fs::canonicalize(&absolute).unwrap_or_else(|_| clean(&absolute))
+    dunce::canonicalize(&absolute).unwrap_or_else(|_| clean(&absolute))
 }
 
 /// Resolves `.` and `..` without asking the disk.
@@ -108,6 +108,16 @@ mod tests {
         assert_eq!(stored_path(&dir.path().join("link/../real/./a.mp3")), real.join("a.mp3"));
         let gone = real.join("no/such/../folder/x.mp3");
         assert_eq!(stored_path(&gone), real.join("no/folder/x.mp3"));
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_stored_path_is_as_other_programs_write_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.mp3"), b"a").unwrap();
+        let stored = stored_path(&dir.path().join(".").join("A.mp3"));
+        let text = stored.to_str().unwrap();
+        assert!(text.as_bytes()[1] == b':' && text.ends_with(r"\A.mp3"), "{text}");
     }
 
     #[cfg(unix)]

@@ -189,7 +189,7 @@ fn greatest_key(old: &Connection) -> i64 {
     newest.map_or(UNKNOWN_LIMIT, |newest: i64| newest.clamp(0, UNKNOWN_LIMIT * 10) * 2 + 1000)
 }
 
-struct Progress {
+struct RowProgress {
     whole: bool,
     last: Option<i64>,
 }
@@ -199,8 +199,8 @@ fn read_rows(
     sql: &str,
     key: Option<i64>,
     put: &mut impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
-) -> rusqlite::Result<Progress> {
-    let mut progress = Progress { whole: false, last: None };
+) -> rusqlite::Result<RowProgress> {
+    let mut progress = RowProgress { whole: false, last: None };
     let Ok(mut statement) = old.prepare_cached(sql) else { return Ok(progress) };
     let columns = statement.column_count();
     let Ok(mut rows) = statement.query(rusqlite::params_from_iter(key)) else { return Ok(progress) };

@@ -35,7 +35,7 @@ pub(crate) use token::Token;
 
 use guard::Guard;
 use listen::Listener;
-use scan::Scan;
+use scan::ScanProcess;
 use state::State;
 
 /// Why the server does not start.
@@ -105,7 +105,7 @@ pub(crate) fn serve(
     let state = Arc::new(State::new(
         options.dir,
         guard,
-        Scan::new(options.add),
+        ScanProcess::new(options.add),
         stopped.clone(),
         options.load_model,
         Box::new(listener),

@@ -37,13 +37,13 @@ pub(super) enum ScanState {
     Failed,
 }
 
-pub(super) struct Scan {
+pub(super) struct ScanProcess {
     add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     progress: watch::Sender<Progress>,
     child: Arc<Mutex<Option<Child>>>,
 }
 
-impl Scan {
+impl ScanProcess {
     pub(super) fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
         Self { add, progress: watch::Sender::new(Progress::default()), child: Arc::default() }
     }

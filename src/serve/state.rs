@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::guard::Guard;
 use super::problem::Problem;
-use super::scan::Scan;
+use super::scan::ScanProcess;
 use crate::base::text::with_causes;
 use crate::engine::{Collection, Embedder, Engine, EngineError};
 use crate::explore::KnnGraph;
@@ -69,7 +69,7 @@ pub(super) struct State {
     pub(super) guard: Guard,
     /// Whether requests are told.
     pub(super) logs: bool,
-    pub(super) scan: Scan,
+    pub(super) scan: ScanProcess,
     /// Turns true when the server stops.
     pub(super) stop: watch::Receiver<bool>,
     pub(super) listener: Box<dyn Fn(&str) + Send + Sync>,
@@ -111,7 +111,7 @@ impl State {
     pub(super) fn new(
         dir: PathBuf,
         guard: Guard,
-        scan: Scan,
+        scan: ScanProcess,
         stop: watch::Receiver<bool>,
         load_model: LoadModel,
         listener: Box<dyn Fn(&str) + Send + Sync>,

@@ -22,11 +22,11 @@ impl Sandbox {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         // Canonical, as the library stores paths.
-        self.folder.path().canonicalize().expect("it exists").join(name)
+        dunce::canonicalize(self.folder.path()).expect("it exists").join(name)
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_voisin"));
+        let mut command = program();
         command
             .args(arguments)
             .env_clear()
@@ -34,6 +34,12 @@ impl Sandbox {
             .env("VOISIN_MODELS", self.path("models"))
             .env("HOME", self.path("home"))
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // Without these, programs find neither the system's libraries nor a folder for temporary files on Windows.
+        for name in ["SystemRoot", "TEMP", "TMP"] {
+            if let Some(value) = std::env::var_os(name).filter(|_| cfg!(windows)) {
+                command.env(name, value);
+            }
+        }
         command
     }
 
@@ -54,6 +60,15 @@ impl Sandbox {
         }
         all
     }
+}
+
+/// The program: by itself, or through the emulator that `VOISIN_TEST_RUNNER` names (`scripts/other_platform`).
+pub(crate) fn program() -> Command {
+    let runner = std::env::var("VOISIN_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_voisin")]);
+    let mut command = Command::new(words.next().expect("the program at least"));
+    command.args(words);
+    command
 }
 
 /// What was printed, as text.

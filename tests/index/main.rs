@@ -413,11 +413,11 @@ fn what_is_no_unit_vector_is_refused() {
 fn search_until_offers_everyone_once() {
     let (ids, vectors) = (ids(500), clustered(15, 500, 32, 4));
     let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
-    let query = vectors.row(0).to_vec();
+    let query = vectors.slice(s![..1, ..]);
     // At most two of each residue: as tracks an artist.
     let mut taken = [0; 50];
     let found = index
-        .search_until(&query, 60, &SearchParams::default(), |mut found| -> Result<_, IndexError> {
+        .search_until(query, 60, &SearchParams::default(), |_, mut found| -> Result<_, IndexError> {
             found.retain(|neighbor| {
                 let artist = &mut taken[(neighbor.track.0 % 50) as usize];
                 *artist += 1;
@@ -426,13 +426,13 @@ fn search_until_offers_everyone_once() {
             Ok(found)
         })
         .unwrap();
-    assert!(found.len() == 60 && is_sorted_and_unique(&found));
+    assert!(found[0].len() == 60 && is_sorted_and_unique(&found[0]));
     let mut offered = 0;
-    let none = index.search_until(&query, 5, &SearchParams::default(), |found| -> Result<_, IndexError> {
+    let none = index.search_until(query, 5, &SearchParams::default(), |_, found| -> Result<_, IndexError> {
         offered += found.len();
         Ok(Vec::new())
     });
-    assert_eq!((none.unwrap(), offered), (vec![], 500));
+    assert_eq!((none.unwrap(), offered), (vec![vec![]], 500));
 }
 
 #[test]
@@ -445,17 +445,18 @@ fn search_until_for_many_answers_as_for_one() {
     let takes = |row: usize, found: &Neighbor| found.track.0 % (1 + 7 * row as i64) == 0;
     for mode_ in MODES {
         let many = index
-            .search_until_all(queries.view(), 12, &mode(mode_), |row, mut found| -> Result<_, IndexError> {
+            .search_until(queries.view(), 12, &mode(mode_), |row, mut found| -> Result<_, IndexError> {
                 found.retain(|found| takes(row, found));
                 Ok(found)
             })
             .unwrap();
-        for (row, query) in queries.outer_iter().enumerate() {
-            let one = index.search_until(&query.to_vec(), 12, &mode(mode_), |mut found| {
+        for row in 0..queries.nrows() {
+            let query = queries.slice(s![row..=row, ..]);
+            let one = index.search_until(query, 12, &mode(mode_), |_, mut found| {
                 found.retain(|found| takes(row, found));
                 Ok::<_, IndexError>(found)
             });
-            assert_eq!(many[row], one.unwrap(), "{mode_} {row}");
+            assert_eq!(many[row], one.unwrap()[0], "{mode_} {row}");
             let there = ids.iter().filter(|id| id.0 % (1 + 7 * row as i64) == 0).count();
             assert_eq!(many[row].len(), there.min(12), "{mode_} {row}");
         }

@@ -130,25 +130,25 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
 
     let health = library.check(false).unwrap();
     let expected = [
-        Finding::Dangling { table: "genres".into(), rows: 1 },
-        Finding::Dangling { table: "vectors".into(), rows: 1 },
-        Finding::Counter { name: "tracks", stored: 1000, actual: 7 },
-        Finding::NotFinite(TrackId(1)),
-        Finding::WrongDimension { track: TrackId(3), found: 7 },
-        Finding::NotFinite(here),
-        Finding::NotFinite(gone),
-        Finding::BadWindows(TrackId(4)),
+        LibraryFault::Dangling { table: "genres".into(), rows: 1 },
+        LibraryFault::Dangling { table: "vectors".into(), rows: 1 },
+        LibraryFault::Counter { name: "tracks", stored: 1000, actual: 7 },
+        LibraryFault::NotFinite(TrackId(1)),
+        LibraryFault::WrongDimension { track: TrackId(3), found: 7 },
+        LibraryFault::NotFinite(here),
+        LibraryFault::NotFinite(gone),
+        LibraryFault::BadWindows(TrackId(4)),
     ];
     for finding in &expected {
         assert!(health.findings.contains(finding), "{finding} not in {:?}", health.findings);
     }
-    assert!(health.findings.iter().any(|f| matches!(f, Finding::NotUnit { track: TrackId(2), .. })));
+    assert!(health.findings.iter().any(|f| matches!(f, LibraryFault::NotUnit { track: TrackId(2), .. })));
 
     let generation = library.generation().unwrap();
     let report = library.repair().unwrap();
     assert_eq!((report.repooled, report.renormalised, report.to_embed), (3, 0, 1));
     assert_eq!((report.dangling_rows, report.counters), (2, 1));
-    assert_eq!(report.remaining, vec![Finding::NotFinite(gone), Finding::BadWindows(TrackId(4))]);
+    assert_eq!(report.remaining, vec![LibraryFault::NotFinite(gone), LibraryFault::BadWindows(TrackId(4))]);
     assert!(library.generation().unwrap() > generation);
     for (id, seed) in [(1, 0), (2, 1), (3, 2)] {
         let mended = library.vector(TrackId(id)).unwrap().unwrap();
@@ -205,8 +205,11 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
             std::fs::write(&database, damaged).unwrap();
             let library = Library::open(database.parent().unwrap(), OpenMode::ReadOnly).unwrap();
             let track = TrackId(*track);
-            let expected =
-                if *table == "vectors" { Finding::Checksum(track) } else { Finding::BadWindows(track) };
+            let expected = if *table == "vectors" {
+                LibraryFault::Checksum(track)
+            } else {
+                LibraryFault::BadWindows(track)
+            };
             assert_eq!(library.check(false).unwrap().findings, [expected]);
             let served = if *table == "vectors" {
                 library.vectors().is_ok() || library.vector(track).is_ok()

@@ -18,7 +18,7 @@ use half::f16;
 use ndarray::Array2;
 use proptest::prelude::*;
 use voisin::internals::library::{
-    Attached, AudioFacts, Descriptors, Failure, FileRecord, FileState, Finding, Library, LibraryError,
+    Attached, AudioFacts, Descriptors, Failure, FileRecord, FileState, Library, LibraryError, LibraryFault,
     MusicalKey, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
 };
 use voisin::internals::track::{ContentId, TrackId};
@@ -262,7 +262,7 @@ fn changes_of_a_file_are_seen_whichever_way_the_clock_goes() {
 #[test]
 fn moved_copied_and_retagged_files_keep_their_vectors() {
     let dir = tempfile::tempdir().unwrap();
-    let music = dir.path().canonicalize().unwrap();
+    let music = dunce::canonicalize(dir.path()).unwrap();
     let mut library = open(&music.join("library"));
     let (a, b, c) = (music.join("a.mp3"), music.join("b.mp3"), music.join("c.mp3"));
     std::fs::write(&a, "x").unwrap();
@@ -306,7 +306,7 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
 #[test]
 fn two_files_that_change_names_lose_no_vector() {
     let dir = tempfile::tempdir().unwrap();
-    let music = dir.path().canonicalize().unwrap();
+    let music = dunce::canonicalize(dir.path()).unwrap();
     let mut library = open(&music.join("library"));
     let (a, b) = (music.join("a.mp3"), music.join("b.mp3"));
     std::fs::write(&a, "1").unwrap();

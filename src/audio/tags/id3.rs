@@ -42,7 +42,7 @@ fn eight_bits(bytes: &[u8]) -> usize {
 }
 
 /// The tags of a file, where readers look for them: at its start, or in a chunk of a WAV or AIFF file.
-pub(super) struct Found {
+pub(super) struct Id3Tags {
     /// Each tag with its header, without the frames of the next.
     pub(super) tags: Vec<Vec<u8>>,
     /// Where the audio begins after the tags at the start of the file.
@@ -50,9 +50,9 @@ pub(super) struct Found {
 }
 
 /// Finds a file's tags and reads them, up to [`MOST`] bytes; what is larger counts as no tag.
-pub(super) fn find(file: &mut File) -> io::Result<Found> {
+pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     let length = file.metadata()?.len();
-    let mut found = Found { tags: Vec::new(), audio: 0 };
+    let mut found = Id3Tags { tags: Vec::new(), audio: 0 };
     let mut room = MOST;
     let mut head = [0; 12];
     file.seek(SeekFrom::Start(0))?;

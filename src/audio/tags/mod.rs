@@ -1,4 +1,7 @@
 //! What people wrote about the music: tags read from, and genres written to, audio files.
+//!
+//! For: a fixed set of facts, spelt as the file has them, whatever the container. Not for: what a genre
+//! means or a licence permits (`genre`, `library`), pictures, lyrics, or any tag that voisin does not use.
 
 mod id3;
 mod read;

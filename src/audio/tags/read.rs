@@ -66,7 +66,7 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
 /// everything else from the file without them.
 fn parse(
     mut file: File,
-    found: &id3::Found,
+    found: &id3::Id3Tags,
     copy: fn(&[u8], &mut usize) -> Vec<u8>,
     options: ParseOptions,
 ) -> (Vec<Tag>, TagType) {

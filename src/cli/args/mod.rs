@@ -1,4 +1,7 @@
 //! The command line as clap reads it: one structure per verb, each with an example.
+//!
+//! For: what can be typed, how it is read, and what is said of a mistake. Not for: doing anything about it; that is
+//! [`verbs`](super::verbs).
 
 mod config;
 mod eval;

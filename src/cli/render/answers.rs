@@ -47,12 +47,7 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
                 ]
             }),
         ),
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let of =
                 |answer: &GenreAnswer| TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path);
             let metas: Vec<TrackMeta> = answers.iter().map(of).collect();

@@ -18,7 +18,7 @@ use crate::track::TrackId;
 struct FoundJson<'a> {
     understood: Vec<TermJson<'a>>,
     unknown: &'a [String],
-    tracks: Vec<TrackJson>,
+    tracks: Vec<FoundTrackJson>,
 }
 
 #[derive(Serialize)]
@@ -29,7 +29,7 @@ struct TermJson<'a> {
 }
 
 #[derive(Serialize)]
-struct TrackJson {
+struct FoundTrackJson {
     rank: usize,
     id: TrackId,
     path: String,
@@ -93,7 +93,7 @@ pub(crate) fn print_found(
                 .tracks
                 .iter()
                 .enumerate()
-                .map(|(i, found)| TrackJson {
+                .map(|(i, found)| FoundTrackJson {
                     rank: i + 1,
                     id: found.track.id,
                     path: lossy(&found.track.path),
@@ -119,12 +119,7 @@ pub(crate) fn print_found(
                 ]
             }),
         ),
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let metas: Vec<TrackMeta> =
                 answer.tracks.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin find", output)

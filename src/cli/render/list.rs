@@ -46,12 +46,7 @@ pub(crate) fn print_page(page: &TrackPage, words: &StrongTags, output: &ListOutp
                 ]
             }),
         ),
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let metas: Vec<TrackMeta> =
                 page.tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin list", output)

@@ -2,6 +2,9 @@
 //!
 //! Results go to standard output, everything else to standard error. Text that comes from files (names, tags) is
 //! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
+//!
+//! Not for: finding anything out. What is shown was handed over as it is; the structures behind JSON are in `answers`
+//! where the server gives them too, and beside their verb where it does not.
 
 pub(crate) mod answers;
 pub(crate) mod find;
@@ -161,7 +164,7 @@ const JSON_VERSION: u32 = 1;
 
 /// An answer that is an object: its own keys, after the version.
 #[derive(serde::Serialize)]
-struct Answer<'a, T> {
+struct VersionedAnswer<'a, T> {
     version: u32,
     #[serde(flatten)]
     answer: &'a T,
@@ -169,7 +172,7 @@ struct Answer<'a, T> {
 
 /// An answer that is a list.
 #[derive(serde::Serialize)]
-struct Answers<'a, T> {
+struct VersionedList<'a, T> {
     version: u32,
     items: &'a T,
 }
@@ -178,9 +181,9 @@ struct Answers<'a, T> {
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     let version = JSON_VERSION;
     let text = if serde_json::to_value(value)?.is_array() {
-        serde_json::to_string_pretty(&Answers { version, items: value })?
+        serde_json::to_string_pretty(&VersionedList { version, items: value })?
     } else {
-        serde_json::to_string_pretty(&Answer { version, answer: value })?
+        serde_json::to_string_pretty(&VersionedAnswer { version, answer: value })?
     };
     let mut text = safe::json_safe(&text);
     text.push('\n');

@@ -85,12 +85,7 @@ pub(crate) fn print_neighbours(
                 ]
             }),
         ),
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let metas: Vec<TrackMeta> =
                 neighbours.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", output)

@@ -84,12 +84,7 @@ pub(crate) fn print_list(tracks: &[&TrackMeta], title: &str, output: &ListOutput
                 ]
             }),
         ),
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => print_files(tracks, title, output),
+        _ => print_files(tracks, title, output),
     }
 }
 

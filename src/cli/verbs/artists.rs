@@ -24,16 +24,16 @@ struct ArtistJson<'a> {
 
 /// The documented JSON of `artists NAME`: a list of these.
 #[derive(Serialize)]
-struct NearJson<'a> {
+struct SimilarArtistJson<'a> {
     artist: &'a str,
     tracks: usize,
     similarity: f32,
     mean_similarity: f32,
-    because: Vec<PairJson>,
+    because: Vec<TrackPairJson>,
 }
 
 #[derive(Serialize)]
-struct PairJson {
+struct TrackPairJson {
     own: Option<TrackRef>,
     other: Option<TrackRef>,
     similarity: f32,
@@ -85,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
                 args.limit.unwrap_or(NEAREST.into()).of(collection.ids.len()),
             )?;
             if args.format == TableFormat::Json {
-                let json = near.iter().map(|artist| NearJson {
+                let json = near.iter().map(|artist| SimilarArtistJson {
                     artist: &artist.artist,
                     tracks: artist.tracks,
                     similarity: artist.similarity,
@@ -93,7 +93,7 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
                     because: artist
                         .because
                         .iter()
-                        .map(|pair| PairJson {
+                        .map(|pair| TrackPairJson {
                             own: TrackRef::of(&collection, pair.own),
                             other: TrackRef::of(&collection, pair.other),
                             similarity: pair.similarity,

@@ -7,7 +7,7 @@ use crate::cli::args::{ConfigArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, Align, Table};
-use crate::cli::settings::Origin;
+use crate::cli::settings::SettingOrigin;
 
 /// The documented JSON of `config`.
 #[derive(Serialize)]
@@ -30,11 +30,11 @@ struct SettingJson {
 
 pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending> {
     let settings = &context.settings;
-    let from = |origin: Origin, name: &str| match origin {
-        Origin::Option => format!("--{name}"),
-        Origin::Environment => format!("VOISIN_{}", name.to_uppercase()),
-        Origin::File => "config.toml".to_owned(),
-        Origin::Default => "default".to_owned(),
+    let from = |origin: SettingOrigin, name: &str| match origin {
+        SettingOrigin::Option => format!("--{name}"),
+        SettingOrigin::Environment => format!("VOISIN_{}", name.to_uppercase()),
+        SettingOrigin::File => "config.toml".to_owned(),
+        SettingOrigin::Default => "default".to_owned(),
     };
     let one = |name, value, origin| SettingJson { name, value, from: from(origin, name) };
     let json = ConfigJson {

@@ -11,7 +11,7 @@ use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::engine::{FileListener, ListenEvent};
 use crate::explore::TrackMeta;
-use crate::explore::duplicates::Listener;
+use crate::explore::duplicates::PairListener;
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         }
         ListenEvent::Heard => shown.inc(1),
     })?;
-    let listener = (!args.rough).then_some(&listener as &dyn Listener);
+    let listener = (!args.rough).then_some(&listener as &dyn PairListener);
     let similar = duplicate_groups(&mut engine, &collection, listener)?;
     bar.finish_and_clear();
     let mut groups = with_exact_copies(&engine, &collection, similar)?;
@@ -84,12 +84,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             render::print_line(&text)?;
         }
         // What could go: the copies without the file to keep.
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let copies: Vec<TrackMeta> =
                 groups.iter().flat_map(|group| &group.others).map(FileJson::meta).collect();
             print_files(&copies.iter().collect::<Vec<_>>(), "voisin duplicates", &args.output)?;

@@ -52,12 +52,7 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
                 .iter()
                 .map(|failure| [lossy(&failure.path), failure.reason.clone(), failure.attempts.to_string()]),
         )?,
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let tracks: Vec<TrackMeta> =
                 failures.iter().map(|failure| TrackMeta::of_file(TrackId(0), &failure.path)).collect();
             print_files(&tracks.iter().collect::<Vec<_>>(), "voisin failed", &args.output)?;

@@ -18,7 +18,7 @@ use crate::track::TrackId;
 
 /// The documented JSON of `labels`.
 #[derive(Serialize)]
-struct LabelsJson {
+struct LabelSourceJson {
     /// `tags`, `folder`, or the path of a CSV file.
     source: String,
     tracks: u64,
@@ -27,11 +27,11 @@ struct LabelsJson {
     by_hand: u64,
     /// Lines of the CSV file that name no file of the library.
     unmatched: usize,
-    genres: Vec<GenreJson>,
+    genres: Vec<GenreCountJson>,
 }
 
 #[derive(Serialize)]
-struct GenreJson {
+struct GenreCountJson {
     genre: String,
     tracks: u64,
 }
@@ -67,11 +67,13 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     for genre in labels.iter().flatten() {
         *sizes.entry(genre).or_default() += 1;
     }
-    let mut genres: Vec<GenreJson> =
-        sizes.into_iter().map(|(genre, tracks)| GenreJson { genre: genre.to_string(), tracks }).collect();
+    let mut genres: Vec<GenreCountJson> = sizes
+        .into_iter()
+        .map(|(genre, tracks)| GenreCountJson { genre: genre.to_string(), tracks })
+        .collect();
     genres.sort_by_key(|genre| std::cmp::Reverse(genre.tracks));
     let source = engine.label_source();
-    let json = LabelsJson {
+    let json = LabelSourceJson {
         source: source.to_string(),
         tracks: engine.library().status()?.tracks,
         labelled: labels.iter().filter(|own| !own.is_empty()).count() as u64,

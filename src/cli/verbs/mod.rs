@@ -1,4 +1,6 @@
 //! One file a verb: each takes its arguments, asks the library, and hands the answer to `render`.
+//!
+//! Not for: what two verbs need. That has a file in [`cli`](super), [`render`](super::render) or the engine.
 
 pub(super) mod add;
 pub(super) mod artists;

@@ -64,12 +64,7 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
                 render::print_fitted_path("       ", &track.path)?;
             }
         }
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let tracks: Vec<_> = found.iter().map(|outlier| &collection.meta[outlier.row]).collect();
             print_files(&tracks, "voisin outliers", &args.output)?;
         }

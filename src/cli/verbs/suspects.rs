@@ -91,12 +91,7 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> any
                 ]
             }),
         ),
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let metas: Vec<TrackMeta> = found
                 .iter()
                 .filter_map(|suspect| Some((suspect.track, &tracks.facts[tracks.row(suspect.track)?])))

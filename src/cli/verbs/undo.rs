@@ -18,7 +18,7 @@ use crate::library::{JournalKind, Library, OpenMode, WrittenTags};
 #[derive(Serialize)]
 struct UndoneJson {
     path: String,
-    outcome: Outcome,
+    outcome: UndoOutcome,
     before: Vec<String>,
     after: Vec<String>,
     /// Why it is not restored, if it is not.
@@ -28,7 +28,7 @@ struct UndoneJson {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Outcome {
+enum UndoOutcome {
     Restored,
     WouldRestore,
     AsItWas,
@@ -85,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
             break;
         }
         let one = restore(&written, options, &mut note);
-        if matches!(one.outcome, Outcome::Restored | Outcome::AsItWas) && !args.dry_run {
+        if matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::AsItWas) && !args.dry_run {
             library.forget_written(run, &written.path)?;
         }
         if args.format == ReportFormat::Table {
@@ -96,18 +96,18 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     if args.format == ReportFormat::Json {
         render::print_json(&done)?;
     }
-    let of = |outcome: Outcome| done.iter().filter(|one| one.outcome == outcome).count() as u64;
-    let left = of(Outcome::ChangedSince) + of(Outcome::Failed);
+    let of = |outcome: UndoOutcome| done.iter().filter(|one| one.outcome == outcome).count() as u64;
+    let left = of(UndoOutcome::ChangedSince) + of(UndoOutcome::Failed);
     let mut parts = vec![if args.dry_run {
-        format!("{} would be as before", count(of(Outcome::WouldRestore), "file"))
+        format!("{} would be as before", count(of(UndoOutcome::WouldRestore), "file"))
     } else {
-        format!("{} as before", count(of(Outcome::Restored) + of(Outcome::AsItWas), "file"))
+        format!("{} as before", count(of(UndoOutcome::Restored) + of(UndoOutcome::AsItWas), "file"))
     }];
     if left > 0 {
         parts.push(format!("{left} left alone"));
     }
     context.console.note(&format!("run {run}: {}", parts.join(", ")));
-    if of(Outcome::Restored) > 0 {
+    if of(UndoOutcome::Restored) > 0 {
         context.console.note("run \"voisin add\" on their folders, and the library knows the tags of before");
     }
     Ok(if left > 0 { Ending::Partial } else { Ending::Fine })
@@ -128,7 +128,7 @@ fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
 
 /// Gives a file the genres that it had, if it has those that were written.
 fn restore(written: &WrittenTags, options: WriteOptions, note: &mut dyn FnMut(&Path)) -> UndoneJson {
-    let end = |outcome: Outcome, reason: Option<String>| UndoneJson {
+    let end = |outcome: UndoOutcome, reason: Option<String>| UndoneJson {
         path: lossy(&written.path),
         outcome,
         before: written.before.clone(),
@@ -137,10 +137,10 @@ fn restore(written: &WrittenTags, options: WriteOptions, note: &mut dyn FnMut(&P
     };
     let now = match read_tags(&written.path) {
         Ok(tags) => tags.genres,
-        Err(error) => return end(Outcome::Failed, Some(with_causes(&error))),
+        Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
     if now == written.before {
-        return end(Outcome::AsItWas, None);
+        return end(UndoOutcome::AsItWas, None);
     }
     if now != written.after {
         let (found, expected) = (now.join("; "), written.after.join("; "));
@@ -148,13 +148,13 @@ fn restore(written: &WrittenTags, options: WriteOptions, note: &mut dyn FnMut(&P
             "{}: its genre was changed since: expected \"{expected}\", found \"{found}\"",
             written.path.display()
         );
-        return end(Outcome::ChangedSince, Some(reason));
+        return end(UndoOutcome::ChangedSince, Some(reason));
     }
     match write_genres_noting(&written.path, &written.before, options, note) {
-        Ok(WriteOutcome::Written) if options.dry_run => end(Outcome::WouldRestore, None),
-        Ok(WriteOutcome::Written) => end(Outcome::Restored, None),
-        Ok(WriteOutcome::Unchanged | WriteOutcome::KeptExisting(_)) => end(Outcome::AsItWas, None),
-        Err(error) => end(Outcome::Failed, Some(with_causes(&error))),
+        Ok(WriteOutcome::Written) if options.dry_run => end(UndoOutcome::WouldRestore, None),
+        Ok(WriteOutcome::Written) => end(UndoOutcome::Restored, None),
+        Ok(WriteOutcome::Unchanged | WriteOutcome::KeptExisting(_)) => end(UndoOutcome::AsItWas, None),
+        Err(error) => end(UndoOutcome::Failed, Some(with_causes(&error))),
     }
 }
 
@@ -165,7 +165,7 @@ fn show(one: &UndoneJson) -> anyhow::Result<()> {
         render::print_error(&anyhow::anyhow!("{reason}"));
         return Ok(());
     }
-    if one.outcome != Outcome::AsItWas {
+    if one.outcome != UndoOutcome::AsItWas {
         line(one.path.clone())?;
         line(format!("- genre: {}", one.after.join("; ")))?;
         if !one.before.is_empty() {

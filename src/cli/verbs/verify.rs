@@ -39,7 +39,7 @@ struct CheckJson {
 }
 
 /// A row of the table: what was checked, whether it is sound, what was found.
-type Row = (&'static str, bool, String);
+type CheckRow = (&'static str, bool, String);
 
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();
@@ -52,7 +52,8 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     let wrong = rows.iter().any(|(_, fine, _)| !fine);
     let ending = if wrong { Ending::Partial } else { Ending::Fine };
     if args.format == ReportFormat::Json {
-        let check = |(name, fine, found): &Row| CheckJson { check: name, ok: *fine, found: found.clone() };
+        let check =
+            |(name, fine, found): &CheckRow| CheckJson { check: name, ok: *fine, found: found.clone() };
         let json = VerifyJson { ok: !wrong, without_vector, checks: rows.iter().map(check).collect() };
         render::print_json(&json)?;
         return Ok(ending);
@@ -72,9 +73,9 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     Ok(ending)
 }
 
-fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<Row>, u64)> {
+fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<CheckRow>, u64)> {
     let health = engine.library().check(true)?;
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<CheckRow> = Vec::new();
     let findings: Vec<String> = health.findings.iter().map(ToString::to_string).collect();
     rows.push((
         "database",
@@ -107,7 +108,7 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
 }
 
 /// What killed runs left behind: no damage, and removed by the next run that writes.
-fn left_behind(leftovers: &Leftovers) -> Vec<Row> {
+fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
     const NAMED: usize = 3;
     let named = |paths: &[PathBuf]| {
         let names: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
@@ -129,7 +130,7 @@ fn left_behind(leftovers: &Leftovers) -> Vec<Row> {
     rows
 }
 
-fn look_at_index(engine: &mut Engine) -> Result<Vec<Row>, EngineError> {
+fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let refresh = engine.refresh_index()?;
     let vectors = engine.library().vectors()?;
     let index = engine.index()?;
@@ -184,7 +185,7 @@ enum Again {
 }
 
 /// Reads every file again, and listens to a sample of them.
-fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<Row>> {
+fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
     const LISTENED: usize = 20;
     let tracks = engine.library().tracks()?;
     let read = |track: &Track| {

@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 40;
 pub(super) enum Op {
     /// The graph's input.
     Input,
-    /// A constant; its index in [`Graph::constants`].
+    /// A constant; its index in [`OperatorGraph::constants`].
     Constant(usize),
     /// Input, kernel, and maybe bias. Padding is `[top, left, bottom, right]`, `None` for "same".
     Convolution {
@@ -62,7 +62,7 @@ pub(super) struct Node {
 }
 
 /// A graph, with constants still in the file's bytes.
-pub(super) struct Graph<'a> {
+pub(super) struct OperatorGraph<'a> {
     pub(super) nodes: Vec<Node>,
     /// Which node makes a value.
     pub(super) producers: HashMap<String, usize>,
@@ -73,7 +73,7 @@ pub(super) struct Graph<'a> {
 /// The network's tensors, under their own names.
 pub(super) fn assemble(
     format: WeightFormat,
-    graph: &Graph,
+    graph: &OperatorGraph,
     notes: &mut Vec<String>,
 ) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
     let mut walk = PathWalk { format, graph, evaluations: 0, decoded: 0 };
@@ -84,7 +84,7 @@ pub(super) fn assemble(
 
 struct PathWalk<'g, 'a> {
     format: WeightFormat,
-    graph: &'g Graph<'a>,
+    graph: &'g OperatorGraph<'a>,
     evaluations: usize,
     /// Numbers of all constants so far.
     decoded: usize,

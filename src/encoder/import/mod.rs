@@ -14,6 +14,8 @@
 //! Files come from strangers: nothing in them is executed, sizes are compared with the bytes that are there before
 //! anything is allocated, nesting and counts are bounded. Graphs may have their batch norms as nodes of their own, as
 //! separate multiplications and additions, or folded into the convolutions.
+//!
+//! For: weights into the names and shapes that the networks here have. Not for: running any other network.
 
 mod canonical;
 mod constant;

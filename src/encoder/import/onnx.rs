@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use half::f16;
 
 use super::constant::{Constant, KernelLayout, elements, shorten};
-use super::graph::{Graph, Node, Op};
-use super::protobuf::{Attributes, Field, Message, Value, attribute};
+use super::graph::{Node, Op, OperatorGraph};
+use super::protobuf::{Attributes, Field, Message, WireValue, attribute};
 use super::{ImportError, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Onnx;
@@ -18,18 +18,18 @@ const HALF: i64 = 10;
 /// Whether bytes begin as a `ModelProto` does: its version first, and a graph among the fields.
 pub(super) fn is_model(bytes: &[u8]) -> bool {
     let mut fields = Message::new(FORMAT, bytes).map_while(Result::ok);
-    matches!(fields.next(), Some(Field { number: 1, value: Value::Varint(1..100) }))
+    matches!(fields.next(), Some(Field { number: 1, value: WireValue::Varint(1..100) }))
         && fields.take(64).any(|field| field.number == 7 && field.value.bytes().is_some())
 }
 
-pub(super) fn read(bytes: &[u8]) -> Result<Graph<'_>, ImportError> {
+pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
     let mut content = &[][..];
     for field in Message::new(FORMAT, bytes) {
-        if let Field { number: 7, value: Value::Bytes(found) } = field? {
+        if let Field { number: 7, value: WireValue::Bytes(found) } = field? {
             content = found;
         }
     }
-    let mut graph = Graph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
+    let mut graph = OperatorGraph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
     // Initialisers may come after the nodes, and older files list them among the inputs too: constants win.
     let (mut nodes, mut inputs) = (Vec::new(), Vec::new());
     for field in Message::new(FORMAT, content) {
@@ -54,14 +54,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Graph<'_>, ImportError> {
     Ok(graph)
 }
 
-fn add(graph: &mut Graph, outputs: Vec<String>, node: Node) {
+fn add(graph: &mut OperatorGraph, outputs: Vec<String>, node: Node) {
     for output in outputs {
         graph.producers.insert(output, graph.nodes.len());
     }
     graph.nodes.push(node);
 }
 
-fn add_constant<'a>(graph: &mut Graph<'a>, name: String, tensor: &'a [u8]) {
+fn add_constant<'a>(graph: &mut OperatorGraph<'a>, name: String, tensor: &'a [u8]) {
     let op = Op::Constant(graph.constants.len());
     graph.constants.push(Box::new(move || read_tensor(tensor)));
     add(graph, vec![name.clone()], Node { name, op, inputs: Vec::new() });
@@ -79,7 +79,7 @@ fn text(bytes: &[u8], number: u32) -> Result<String, ImportError> {
     Ok(found)
 }
 
-fn read_node<'a>(graph: &mut Graph<'a>, bytes: &'a [u8]) -> Result<(), ImportError> {
+fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), ImportError> {
     let (mut name, mut kind, mut inputs, mut outputs, mut attributes) =
         (String::new(), String::new(), Vec::new(), Vec::new(), Attributes::new());
     for field in Message::new(FORMAT, bytes) {
@@ -101,7 +101,7 @@ fn read_node<'a>(graph: &mut Graph<'a>, bytes: &'a [u8]) -> Result<(), ImportErr
     }
     let op = match kind.as_str() {
         "Constant" => {
-            if let Some(tensor) = attribute(&attributes, "value", 5)?.and_then(Value::bytes) {
+            if let Some(tensor) = attribute(&attributes, "value", 5)?.and_then(WireValue::bytes) {
                 add_constant(graph, outputs.into_iter().next().unwrap_or_default(), tensor);
             }
             return Ok(());
@@ -111,7 +111,7 @@ fn read_node<'a>(graph: &mut Graph<'a>, bytes: &'a [u8]) -> Result<(), ImportErr
             // Only the first output is the data's.
             outputs.truncate(1);
             Op::BatchNorm {
-                epsilon: attribute(&attributes, "epsilon", 2)?.and_then(Value::float).unwrap_or(1e-5),
+                epsilon: attribute(&attributes, "epsilon", 2)?.and_then(WireValue::float).unwrap_or(1e-5),
             }
         }
         "MaxPool" => {
@@ -161,11 +161,11 @@ fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
             return Err(other(name, "a convolution at every place", format!("{key} {found:?}")));
         }
     }
-    let group = attribute(attributes, "group", 3)?.and_then(Value::int).unwrap_or(1);
+    let group = attribute(attributes, "group", 3)?.and_then(WireValue::int).unwrap_or(1);
     if group != 1 {
         return Err(other(name, "a convolution over all channels", format!("{group} groups")));
     }
-    let automatic = attribute(attributes, "auto_pad", 4)?.and_then(Value::text).unwrap_or_default();
+    let automatic = attribute(attributes, "auto_pad", 4)?.and_then(WireValue::text).unwrap_or_default();
     let padding = match automatic.as_str() {
         "SAME_UPPER" | "SAME_LOWER" => None,
         "" | "NOTSET" => match *ints(attributes, "pads")? {
@@ -180,8 +180,13 @@ fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
 }
 
 /// Padding of the last two axes with zeros, from an input (since version 11) or an attribute.
-fn pad(graph: &Graph, name: &str, inputs: &[String], attributes: &Attributes) -> Result<Op, ImportError> {
-    let mode = attribute(attributes, "mode", 4)?.and_then(Value::text).unwrap_or_default();
+fn pad(
+    graph: &OperatorGraph,
+    name: &str,
+    inputs: &[String],
+    attributes: &Attributes,
+) -> Result<Op, ImportError> {
+    let mode = attribute(attributes, "mode", 4)?.and_then(WireValue::text).unwrap_or_default();
     if !matches!(mode.as_str(), "" | "constant") {
         return Err(other(name, "zeros around", shorten(&mode)));
     }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 /// Index of a value in [`Pickle::values`].
-pub(super) type Id = usize;
+pub(super) type ObjectId = usize;
 
 /// Most values that a pickle may make; a weights file has some thousands.
 const MAX_VALUES: usize = 1 << 20;
@@ -21,17 +21,17 @@ pub(super) enum Value {
     Float(f64),
     Text(String),
     Bytes(Vec<u8>),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
+    Tuple(Vec<ObjectId>),
+    List(Vec<ObjectId>),
+    Dict(Vec<(ObjectId, ObjectId)>),
     /// A name that may be called: module and attribute.
     Global(&'static str),
     /// What the pickler left outside.
-    Persistent(Id),
+    Persistent(ObjectId),
     /// A known name, called with a tuple.
     Called {
         callable: &'static str,
-        arguments: Id,
+        arguments: ObjectId,
     },
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Value {
 #[derive(Debug)]
 pub(super) struct Pickle {
     pub(super) values: Vec<Value>,
-    pub(super) root: Id,
+    pub(super) root: ObjectId,
     /// Bytes that it took.
     pub(super) length: usize,
 }
@@ -73,26 +73,26 @@ pub(super) const REBUILD_TENSOR: [&str; 2] = [KNOWN[1], KNOWN[2]];
 pub(super) const REBUILD_PARAMETER: &str = KNOWN[3];
 
 impl Pickle {
-    pub(super) fn value(&self, id: Id) -> &Value {
+    pub(super) fn value(&self, id: ObjectId) -> &Value {
         // Ids are only ever made by `Machine::push`.
         self.values.get(id).unwrap_or(&Value::None)
     }
 
-    pub(super) fn text(&self, id: Id) -> Option<&str> {
+    pub(super) fn text(&self, id: ObjectId) -> Option<&str> {
         match self.value(id) {
             Value::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(super) fn int(&self, id: Id) -> Option<i64> {
+    pub(super) fn int(&self, id: ObjectId) -> Option<i64> {
         match self.value(id) {
             Value::Int(value) => Some(*value),
             _ => None,
         }
     }
 
-    pub(super) fn tuple(&self, id: Id) -> Option<&[Id]> {
+    pub(super) fn tuple(&self, id: ObjectId) -> Option<&[ObjectId]> {
         match self.value(id) {
             Value::Tuple(items) => Some(items),
             _ => None,
@@ -124,9 +124,9 @@ struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
     values: Vec<Value>,
-    stack: Vec<Id>,
+    stack: Vec<ObjectId>,
     marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+    memo: HashMap<u32, ObjectId>,
 }
 
 const ENDS: &str = "the pickle ends within an instruction";
@@ -155,7 +155,7 @@ impl<'a> Machine<'a> {
         Ok(Value::Text(text.to_owned()))
     }
 
-    fn make(&mut self, value: Value) -> Result<Id, String> {
+    fn make(&mut self, value: Value) -> Result<ObjectId, String> {
         if self.values.len() >= MAX_VALUES {
             return Err(format!("more than {MAX_VALUES} values"));
         }
@@ -170,18 +170,18 @@ impl<'a> Machine<'a> {
     }
 
     /// The topmost value, which must lie above the last mark.
-    fn pop(&mut self) -> Result<Id, String> {
+    fn pop(&mut self) -> Result<ObjectId, String> {
         if self.stack.len() <= self.marks.last().copied().unwrap_or(0) {
             return Err("an instruction that wants more values than there are".to_owned());
         }
         self.stack.pop().ok_or_else(|| ENDS.to_owned())
     }
 
-    fn top(&self) -> Result<Id, String> {
+    fn top(&self) -> Result<ObjectId, String> {
         self.stack.last().copied().ok_or_else(|| "an instruction that wants a value where none is".to_owned())
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<ObjectId>, String> {
         let mark =
             self.marks.pop().filter(|&mark| mark <= self.stack.len()).ok_or("a mark that is not there")?;
         Ok(self.stack.split_off(mark))
@@ -198,7 +198,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
+    fn append(&mut self, items: Vec<ObjectId>) -> Result<(), String> {
         let list = self.top()?;
         match self.values.get_mut(list) {
             Some(Value::List(all)) => all.extend(items),
@@ -207,7 +207,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn set(&mut self, items: &[Id]) -> Result<(), String> {
+    fn set(&mut self, items: &[ObjectId]) -> Result<(), String> {
         let dict = self.top()?;
         match self.values.get_mut(dict) {
             Some(Value::Dict(all)) => all.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
@@ -230,7 +230,7 @@ impl<'a> Machine<'a> {
     }
 
     /// One instruction; the root if it was the last.
-    fn step(&mut self) -> Result<Option<Id>, String> {
+    fn step(&mut self) -> Result<Option<ObjectId>, String> {
         let [code] = self.number()?;
         match code {
             0x80 => {
@@ -367,7 +367,7 @@ impl<'a> Machine<'a> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let text = |id: Id| match self.values.get(id) {
+                let text = |id: ObjectId| match self.values.get(id) {
                     Some(Value::Text(text)) if text.len() <= 256 => Some(text.clone()),
                     _ => None,
                 };
@@ -407,7 +407,7 @@ impl<'a> Machine<'a> {
         self.push(value)
     }
 
-    fn call(&mut self, callable: Id, arguments: Id) -> Result<(), String> {
+    fn call(&mut self, callable: ObjectId, arguments: ObjectId) -> Result<(), String> {
         let Some(Value::Global(name)) = self.values.get(callable) else {
             return Err("a call of something that is no name".to_owned());
         };

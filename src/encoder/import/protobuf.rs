@@ -8,12 +8,12 @@ use super::{ImportError, WeightFormat};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Field<'a> {
     pub(super) number: u32,
-    pub(super) value: Value<'a>,
+    pub(super) value: WireValue<'a>,
 }
 
 /// A field's value, by wire type.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum WireValue<'a> {
     Varint(u64),
     Fixed64([u8; 8]),
     /// A string, bytes, a message, or packed numbers.
@@ -55,13 +55,13 @@ impl<'a> Message<'a> {
         let key = self.varint()?;
         let number = u32::try_from(key >> 3).ok().filter(|&number| number > 0)?;
         let value = match key & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed64(*self.take(8)?.first_chunk()?),
+            0 => WireValue::Varint(self.varint()?),
+            1 => WireValue::Fixed64(*self.take(8)?.first_chunk()?),
             2 => {
                 let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
+                WireValue::Bytes(self.take(length)?)
             }
-            5 => Value::Fixed32(*self.take(4)?.first_chunk()?),
+            5 => WireValue::Fixed32(*self.take(4)?.first_chunk()?),
             _ => return None, // groups: no longer used, never in graphs
         };
         Some(Field { number, value })
@@ -89,7 +89,7 @@ impl<'a> Iterator for Message<'a> {
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> WireValue<'a> {
     pub(super) fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -154,7 +154,7 @@ pub(super) fn attribute<'a>(
     attributes: &Attributes<'a>,
     key: &str,
     number: u32,
-) -> Result<Option<Value<'a>>, ImportError> {
+) -> Result<Option<WireValue<'a>>, ImportError> {
     let mut found = None;
     for field in attributes.get(key).cloned().into_iter().flatten() {
         let field = field?;
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(value(0).int(), Some(150));
         assert_eq!(value(1).text().unwrap(), "testing");
         assert_eq!(value(2).float(), Some(1.0));
-        assert_eq!(value(3), Value::Fixed64([1, 2, 3, 4, 5, 6, 7, 8]));
+        assert_eq!(value(3), WireValue::Fixed64([1, 2, 3, 4, 5, 6, 7, 8]));
         assert_eq!((found[4].unwrap().number, value(4).int()), (16, Some(-1)));
         assert_eq!(found.len(), 5);
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::constant::{Constant, KernelLayout, elements, shorten};
-use super::graph::{Graph, Node, Op};
-use super::protobuf::{Attributes, Field, Message, Value, attribute};
+use super::graph::{Node, Op, OperatorGraph};
+use super::protobuf::{Attributes, Field, Message, WireValue, attribute};
 use super::{ImportError, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::TensorFlow;
@@ -14,7 +14,7 @@ const FLOAT: i64 = 1;
 /// Whether bytes begin as a `GraphDef` does: with a node that has a name and an operation.
 pub(super) fn is_graph(bytes: &[u8]) -> bool {
     let node = Message::new(FORMAT, bytes).next().and_then(Result::ok);
-    let Some(Field { number: 1, value: Value::Bytes(node) }) = node else { return false };
+    let Some(Field { number: 1, value: WireValue::Bytes(node) }) = node else { return false };
     let mut fields = Message::new(FORMAT, node);
     let mut is_text = |wanted| {
         let field = fields.next().and_then(Result::ok);
@@ -23,10 +23,10 @@ pub(super) fn is_graph(bytes: &[u8]) -> bool {
     is_text(1) && is_text(2)
 }
 
-pub(super) fn read(bytes: &[u8]) -> Result<Graph<'_>, ImportError> {
-    let mut graph = Graph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
+pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
+    let mut graph = OperatorGraph { nodes: Vec::new(), producers: HashMap::new(), constants: Vec::new() };
     for field in Message::new(FORMAT, bytes) {
-        if let Field { number: 1, value: Value::Bytes(node) } = field? {
+        if let Field { number: 1, value: WireValue::Bytes(node) } = field? {
             let (node, constant) = read_node(node)?;
             let mut node = node;
             if let Some(tensor) = constant {
@@ -75,12 +75,12 @@ fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
     let op = match kind.as_str() {
         "Placeholder" | "PlaceholderWithDefault" => Op::Input,
         "Const" => {
-            constant = attribute(&attributes, "value", 8)?.and_then(Value::bytes);
+            constant = attribute(&attributes, "value", 8)?.and_then(WireValue::bytes);
             Op::Other(kind)
         }
         "Conv2D" => convolution(&name, &attributes)?,
         "FusedBatchNorm" | "FusedBatchNormV2" | "FusedBatchNormV3" => Op::BatchNorm {
-            epsilon: attribute(&attributes, "epsilon", 4)?.and_then(Value::float).unwrap_or(1e-4),
+            epsilon: attribute(&attributes, "epsilon", 4)?.and_then(WireValue::float).unwrap_or(1e-4),
         },
         "MaxPool" => {
             check_layout(&name, &attributes)?;
@@ -124,7 +124,7 @@ fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
             return Err(other(name, "a convolution at every place", format!("{key} {found:?}")));
         }
     }
-    let padding = attribute(attributes, "padding", 2)?.and_then(Value::text).unwrap_or_default();
+    let padding = attribute(attributes, "padding", 2)?.and_then(WireValue::text).unwrap_or_default();
     let padding = match padding.as_str() {
         "SAME" => None,
         "VALID" => Some([0; 4]),
@@ -134,7 +134,7 @@ fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
 }
 
 fn check_layout(name: &str, attributes: &Attributes) -> Result<(), ImportError> {
-    let layout = attribute(attributes, "data_format", 2)?.and_then(Value::text);
+    let layout = attribute(attributes, "data_format", 2)?.and_then(WireValue::text);
     match layout.as_deref() {
         None | Some("NHWC") => Ok(()),
         Some(found) => Err(other(name, "layout NHWC", shorten(found))),
@@ -144,7 +144,7 @@ fn check_layout(name: &str, attributes: &Attributes) -> Result<(), ImportError> 
 /// A list of integers.
 fn ints(attributes: &Attributes, key: &str) -> Result<Vec<i64>, ImportError> {
     let mut found = Vec::new();
-    if let Some(list) = attribute(attributes, key, 1)?.and_then(Value::bytes) {
+    if let Some(list) = attribute(attributes, key, 1)?.and_then(WireValue::bytes) {
         for field in Message::new(FORMAT, list) {
             let field = field?;
             if field.number == 3 {

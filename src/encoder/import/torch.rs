@@ -8,7 +8,7 @@ use half::{bf16, f16};
 
 use super::canonical::list;
 use super::constant::{elements, shorten};
-use super::pickle::{self, Id, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, Value};
+use super::pickle::{self, ObjectId, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, Value};
 use super::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
 use crate::encoder::WeightTensor;
 
@@ -280,7 +280,7 @@ fn kind_of(value: &Value) -> &'static str {
 
 /// A tensor: `_rebuild_tensor_v2((‘storage’, type, key, location, numbers), offset, shape, strides, …)`, perhaps within
 /// `_rebuild_parameter`.
-fn view(pickle: &Pickle, id: Id) -> Option<View> {
+fn view(pickle: &Pickle, id: ObjectId) -> Option<View> {
     let Value::Called { callable, arguments } = pickle.value(id) else { return None };
     let arguments = pickle.tuple(*arguments)?;
     if *callable == REBUILD_PARAMETER {
@@ -301,7 +301,7 @@ fn view(pickle: &Pickle, id: Id) -> Option<View> {
     if pickle.text(tag) != Some("storage") {
         return None;
     }
-    let sizes = |id: Id| -> Option<Vec<usize>> {
+    let sizes = |id: ObjectId| -> Option<Vec<usize>> {
         pickle.tuple(id)?.iter().map(|&item| pickle.int(item).and_then(|n| usize::try_from(n).ok())).collect()
     };
     Some(View {

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn paths_of_a_table_match_whole_parts_from_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
+        let root = dunce::canonicalize(folder.path()).unwrap();
         let file = root.join("labels.csv");
         let text = format!(
             "\u{feff}genre,path\nRock,a/one.mp3\nJazz,{}/b/two.mp3\nPop,./c/three.mp3\nSoul,nowhere.mp3\n\"Ska; Dub\",a/one.mp3\n",

@@ -2,11 +2,13 @@
 //!
 //! The k-NN graph is divided by Leiden (Traag, Waltman, van Eck, "From Louvain to Leiden: guaranteeing
 //! well-connected communities", 2019), which chooses the number of groups; a resolution sets the level of
-//! detail, and unless one is asked for, the most stable one is taken. An edge weighs 2 where the two tracks name each other, 1 where one names the other.
-//! Deterministic for a seed, whatever the number of threads.
+//! detail, and unless one is asked for, the most stable one is taken. An edge weighs 2 where the two tracks name
+//! each other, 1 where one names the other. Deterministic for a seed, whatever the number of threads.
 //!
 //! Ids survive a rescan: the previous division is where the next one starts, and what comes out is matched
 //! with it by overlap ([`Identity`], [`Change`]).
+//!
+//! Not for: genres. Nothing here sees a label, but to name a cluster after those that are common in it.
 
 mod compare;
 mod describe;

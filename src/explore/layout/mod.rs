@@ -4,6 +4,9 @@
 //! on the k-NN graph. The optimiser is voisin's own: the one in `umap-rs` 0.4 draws from an unseeded
 //! generator (no two maps are the same) and cannot place new points. Here one thread draws from one
 //! seeded generator.
+//!
+//! For: positions of tracks on a page, of new ones among old ones too. Not for: drawing them; that is
+//! [`map`](super::map).
 
 mod curve;
 mod fuzzy;

@@ -1,4 +1,7 @@
 //! Drawings of a layout: one HTML file to walk on, PNG and SVG for papers, CSV for other tools.
+//!
+//! For: files that are complete in themselves, whoever opens them. Not for: where the tracks lie
+//! ([`layout`](super::layout)) or which groups they form ([`clusters`](super::clusters)).
 
 mod colour;
 mod html;

@@ -1,4 +1,7 @@
 //! A list for an evening: near its seeds, not all of one artist, as alike or as varied as one likes.
+//!
+//! For: choosing and ordering tracks, and writing them as files that players and DJ programs read. Not for: reading
+//! playlists; that is `library::scan`.
 
 mod dj;
 mod escape;

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::first;
-use super::layer::{self, Source, convolve};
+use super::layer::{self, PaddedInput, convolve};
 use super::norm_kernels as nk;
-use super::train::{OpenL3Train, Pass};
+use super::train::{NormPass, OpenL3Train};
 use super::train_steps::chunks;
 
 impl OpenL3Train {
@@ -36,8 +36,8 @@ impl OpenL3Train {
                     self.first_backward(resolution, first, count, &mut first_parts);
                     continue;
                 }
-                let dy = Source { buf: &self.dys[resolution].buf, first: 0 };
-                let a = Source { buf: &self.activations[i - 1].buf, first };
+                let dy = PaddedInput { buf: &self.dys[resolution].buf, first: 0 };
+                let a = PaddedInput { buf: &self.activations[i - 1].buf, first };
                 self.weight_grad.add(&self.forward_plans[i - 1], a, dy, count);
                 let (filters, plan) = (&self.backward_filters[i - 1], &self.backward_plans[i - 1]);
                 let da = &mut self.da[1 - side];
@@ -111,7 +111,7 @@ impl OpenL3Train {
     /// activation.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
         let isa = self.isa;
-        let pass = Pass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = NormPass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
         let (parts, c) = (pass.parts, self.ys[i].shape.c);
         let da = self.da[side].as_slice();
         self.sums.room(self.n * parts, c);
@@ -150,7 +150,7 @@ impl OpenL3Train {
     /// lie at the start of the resolution's `dys`.
     fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
         let isa = self.isa;
-        let pass = Pass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = NormPass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
         let da = self.da[side].as_slice();
         let dy = self.dys[resolution].buf.share();
         (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {

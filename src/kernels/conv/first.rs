@@ -1,7 +1,7 @@
 //! The first layer's kernels: one input channel, direct rather than Winograd, forward and backward.
 
 use crate::kernels::Isa;
-use crate::kernels::buffer::Shared;
+use crate::kernels::buffer::SharedSlice;
 use crate::kernels::simd::{Simd, dispatch};
 
 /// Direct 3×3 convolution of a one-channel image, with bias and ReLU.
@@ -11,7 +11,7 @@ pub(super) struct First<'a> {
     pub(super) src: &'a [f32],
     pub(super) src_row: usize,
     /// Output pixels `[rows][cols][c]` and floats between its rows.
-    pub(super) dst: Shared<'a>,
+    pub(super) dst: SharedSlice<'a>,
     pub(super) dst_row: usize,
     pub(super) rows: usize,
     pub(super) cols: usize,

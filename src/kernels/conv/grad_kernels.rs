@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::kernels::{self, A, B, POS, Tile};
 use crate::kernels::Isa;
-use crate::kernels::buffer::Shared;
+use crate::kernels::buffer::SharedSlice;
 use crate::kernels::simd::{Simd, dispatch};
 
 /// The filter transform's divisors at ±a and ±b, inverted.
@@ -60,7 +60,7 @@ pub(super) struct Patches<'a> {
     pub(super) first: usize,
     pub(super) total: usize,
     /// `[36][c / 16][tile][16]`, positions `stride` floats apart.
-    pub(super) out: Shared<'a>,
+    pub(super) out: SharedSlice<'a>,
     pub(super) stride: usize,
 }
 
@@ -210,7 +210,7 @@ pub(super) struct WeightGemm<'a> {
     pub(super) y: &'a [f32],
     pub(super) y_stride: usize,
     /// `[36][k][n]`
-    pub(super) du: Shared<'a>,
+    pub(super) du: SharedSlice<'a>,
     /// Whether `du` holds nothing yet.
     pub(super) fresh: bool,
     pub(super) half: bool,
@@ -453,7 +453,7 @@ dispatch! {
 pub(super) unsafe fn filter(
     isa: Isa,
     taps: &[[f32; 16]; 9],
-    u: Shared<'_>,
+    u: SharedSlice<'_>,
     stride: usize,
     next_panel: usize,
     panel: usize,
@@ -490,7 +490,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these slots meanwhile.
-pub(super) unsafe fn filter_pair(isa: Isa, taps: &[[[f32; 16]; 9]; 2], u: Shared<'_>, stride: usize) {
+pub(super) unsafe fn filter_pair(isa: Isa, taps: &[[[f32; 16]; 9]; 2], u: SharedSlice<'_>, stride: usize) {
     assert!((POS - 1) * stride + 16 <= u.len(), "36 positions of 16 channels");
     // SAFETY: the extents just checked; slots are kept apart by the caller.
     unsafe { filter_pair_unchecked(isa, true, taps, u.as_mut_ptr(), stride) }

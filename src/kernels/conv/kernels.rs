@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use crate::kernels::Isa;
-use crate::kernels::buffer::Shared;
+use crate::kernels::buffer::SharedSlice;
 use crate::kernels::isa::Set;
 #[cfg(target_arch = "aarch64")]
 use crate::kernels::simd::Neon;
@@ -153,7 +153,7 @@ pub(super) struct Input<'a> {
     /// How the block is split.
     pub(super) groups: Groups,
     /// The block's `V`, and floats from one position to the next.
-    pub(super) v: Shared<'a>,
+    pub(super) v: SharedSlice<'a>,
     pub(super) v_stride: usize,
     /// Whether `V` is in bf16 (each position and group then takes half the floats).
     pub(super) half: bool,
@@ -263,7 +263,7 @@ pub(super) struct Gemm<'a> {
     /// Filters, floats from one position to the next.
     pub(super) u: &'a [f32],
     pub(super) u_stride: usize,
-    pub(super) m: Shared<'a>,
+    pub(super) m: SharedSlice<'a>,
     pub(super) m_stride: usize,
     /// Whether `V` and `U` hold pairs of bf16; `k` is then the number of pairs (multiple of 8).
     pub(super) half: bool,
@@ -438,7 +438,7 @@ pub(super) struct Output<'a> {
     /// `n` biases.
     pub(super) bias: &'a [f32],
     /// The window's padded output, at this `M`'s first channel.
-    pub(super) dst: Shared<'a>,
+    pub(super) dst: SharedSlice<'a>,
     pub(super) row: usize,
     /// Channels of the output (floats from one column to the next).
     pub(super) c: usize,

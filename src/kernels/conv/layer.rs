@@ -10,7 +10,7 @@ use super::act::{Shape, c16};
 use super::grad_kernels;
 use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use super::norm_kernels;
-use crate::kernels::buffer::{Buffer, Shared};
+use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::team::Team;
 use crate::kernels::{Isa, Precision};
 
@@ -43,7 +43,7 @@ pub(super) fn stride(len: usize) -> usize {
 
 /// A 3×3 filter bank in the Winograd domain with its bias.
 #[derive(Debug)]
-pub(super) struct Filters {
+pub(super) struct WinogradFilters {
     pub(super) isa: Isa,
     /// Whether U, and so V, is in bf16 (pairs of input channels side by side).
     pub(super) half: bool,
@@ -56,7 +56,7 @@ pub(super) struct Filters {
     pub(super) bias: Vec<f32>,
 }
 
-impl Filters {
+impl WinogradFilters {
     /// From `[out][in][3][3]` weights and `out` biases.
     pub(super) fn new(
         isa: Isa,
@@ -72,7 +72,7 @@ impl Filters {
         filters
     }
 
-    /// Filters of zeros, for [`Filters::set`] and [`Filters::refresh`].
+    /// Filters of zeros, for [`WinogradFilters::set`] and [`WinogradFilters::refresh`].
     pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
         let half = precision == Precision::Bf16 && precision.is_available(isa);
         assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
@@ -126,7 +126,7 @@ impl Filters {
         });
     }
 
-    /// As [`Filters::set`] in f32 and vectorised, for weights that change at every training step.
+    /// As [`WinogradFilters::set`] in f32 and vectorised, for weights that change at every training step.
     pub(super) fn refresh(
         &mut self,
         weight: &[f32],
@@ -230,15 +230,15 @@ pub(super) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
 }
 
 /// One block of a fused convolution, with scratch memory of its own.
-pub(super) struct Block<'a> {
-    pub(super) filters: &'a Filters,
+pub(super) struct TileBlock<'a> {
+    pub(super) filters: &'a WinogradFilters,
     pub(super) plan: &'a Plan,
     /// Its tiles.
     pub(super) tiles: &'a [Tile],
 }
 
-impl Block<'_> {
-    /// Floats of scratch that [`Block::run`] needs.
+impl TileBlock<'_> {
+    /// Floats of scratch that [`TileBlock::run`] needs.
     pub(super) fn scratch(&self) -> usize {
         POS * (self.v_stride() + stride(self.tiles.len() * self.filters.group))
     }
@@ -254,7 +254,7 @@ impl Block<'_> {
     ///
     /// # Safety
     /// Nothing else reads or writes the outputs of these tiles meanwhile.
-    pub(super) unsafe fn run(&self, src: &[f32], row: usize, scratch: &mut [f32], dst: Shared<'_>) {
+    pub(super) unsafe fn run(&self, src: &[f32], row: usize, scratch: &mut [f32], dst: SharedSlice<'_>) {
         let Self { filters, plan, tiles } = *self;
         let groups = Groups::new(tiles.len(), filters.isa);
         let v_stride = self.v_stride();
@@ -266,7 +266,7 @@ impl Block<'_> {
             tiles,
             first: 0,
             groups,
-            v: Shared::new(v),
+            v: SharedSlice::new(v),
             v_stride,
             half: filters.half,
         };
@@ -284,7 +284,7 @@ impl Block<'_> {
                 v_stride,
                 u,
                 u_stride: filters.depth() * n,
-                m: Shared::new(m),
+                m: SharedSlice::new(m),
                 m_stride,
                 half: filters.half,
             };
@@ -313,13 +313,13 @@ impl Block<'_> {
 /// of `src`, into `dst` from window `at` on.
 pub(super) fn fused(
     team: &Team,
-    filters: &Filters,
+    filters: &WinogradFilters,
     plan: &Plan,
-    src: Source<'_>,
+    src: PaddedInput<'_>,
     dst: &mut Buffer,
     at: usize,
     n: usize,
-    stats: Option<&mut Sums>,
+    stats: Option<&mut TaskSums>,
 ) {
     let mut blocks = plan.tiles.len().div_ceil(BLOCK);
     if stats.is_none() && n * blocks < 8 * team.threads() {
@@ -331,7 +331,7 @@ pub(super) fn fused(
     team.run(n * blocks, |task| {
         let (window, block) = (task / blocks, task % blocks);
         let tiles = &plan.tiles[part(plan.tiles.len(), blocks, block)];
-        let block = Block { filters, plan, tiles };
+        let block = TileBlock { filters, plan, tiles };
         with_scratch(block.scratch(), |scratch| {
             let dst = target.skip((at + window) * plan.to.len());
             // SAFETY: each task writes its own tiles of its window and its own sums, and reads what it wrote.
@@ -348,13 +348,13 @@ pub(super) fn fused(
 
 /// Sums over tasks, kept apart so that they are added in a fixed order: `[task][2][c]`.
 #[derive(Debug, Default)]
-pub(super) struct Sums {
+pub(super) struct TaskSums {
     values: Vec<f32>,
     used: usize,
     c: usize,
 }
 
-impl Sums {
+impl TaskSums {
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.used = 0;
@@ -368,14 +368,14 @@ impl Sums {
     }
 
     /// Room for `tasks` more.
-    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> Shared<'_> {
+    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> SharedSlice<'_> {
         let start = self.used;
         self.c = c;
         self.used += tasks * 2 * c;
         if self.values.len() < self.used {
             self.values.resize(self.used, 0.0);
         }
-        Shared::new(&mut self.values[start..])
+        SharedSlice::new(&mut self.values[start..])
     }
 
     /// The two totals of every channel.
@@ -394,12 +394,12 @@ impl Sums {
 
 /// Padded activations, from a window on.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct PaddedInput<'a> {
     pub(super) buf: &'a Buffer,
     pub(super) first: usize,
 }
 
-impl<'a> Source<'a> {
+impl<'a> PaddedInput<'a> {
     /// Window `window` of these.
     pub(super) fn window(self, window: usize, shape: Shape) -> &'a [f32] {
         &self.buf.as_slice()[(self.first + window) * shape.len()..][..shape.len()]
@@ -424,13 +424,13 @@ pub(super) enum Target<'a> {
 /// filters are larger than the cache, so that these are read once per call.
 pub(super) fn phased(
     team: &Team,
-    filters: &Filters,
+    filters: &WinogradFilters,
     plan: &Plan,
-    src: Source<'_>,
+    src: PaddedInput<'_>,
     target: Target<'_>,
     n: usize,
     work: &mut Buffer,
-    stats: Option<&mut Sums>,
+    stats: Option<&mut TaskSums>,
 ) {
     let per_window = plan.tiles.len();
     let total = per_window * n;
@@ -441,7 +441,7 @@ pub(super) fn phased(
     work.reserve(POS * (v_stride + m_stride * channel_groups));
     let (v, m) = work.as_mut_slice().split_at_mut(POS * v_stride);
     let parts = phased_parts(plan);
-    let slots = Shared::new(v);
+    let slots = SharedSlice::new(v);
     team.run(n * parts, |task| {
         let (window, tiles) = (task / parts, part(per_window, parts, task % parts));
         let input = Input {
@@ -458,7 +458,7 @@ pub(super) fn phased(
         // SAFETY: each task writes the V of its own tiles.
         unsafe { kernels::input(filters.isa, &input) };
     });
-    let products = Shared::new(m);
+    let products = SharedSlice::new(m);
     team.run(POS * channel_groups, |task| {
         // One window's V stays in cache, so filters are read in their order in memory; several windows' does not.
         let (b, position) =
@@ -522,7 +522,7 @@ pub(super) fn phased(
         Target::GlobalMax(out) => {
             let channels = filters.n;
             assert!(out.len() >= n * channels, "one maximum per window and channel");
-            let out = Shared::new(out);
+            let out = SharedSlice::new(out);
             team.run(n * channel_groups, |task| {
                 let (window, b) = (task / channel_groups, task % channel_groups);
                 let dst = out.skip(window * channels + filters.channel_group(b).0);
@@ -535,14 +535,14 @@ pub(super) fn phased(
 
 /// [`fused`] or [`phased`], whichever suits the filters' size, by parallel loops of rayon's.
 pub(super) fn convolve(
-    filters: &Filters,
+    filters: &WinogradFilters,
     plan: &Plan,
-    src: Source<'_>,
+    src: PaddedInput<'_>,
     dst: &mut Buffer,
     at: usize,
     n: usize,
     work: &mut Buffer,
-    sums: Option<&mut Sums>,
+    sums: Option<&mut TaskSums>,
 ) {
     let team = Team::rayon();
     if filters.k * filters.n <= SMALL {
@@ -555,17 +555,12 @@ pub(super) fn convolve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::Random;
 
     /// Uniform numbers in [-1, 1), the same on every machine.
     fn random(seed: u64, len: usize) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
-        (0..len).map(|_| next()).collect()
+        let mut random = Random::new(seed);
+        (0..len).map(|_| 2.0 * random.f32() - 1.0).collect()
     }
 
     /// The convolution by its definition with zeros around, `[n][out][h][w]`, from `[n][in][h][w]`.
@@ -636,8 +631,8 @@ mod tests {
                 let plan = Plan::new(shape, c16(cout), epilogue);
                 let scale = expected.iter().fold(1e-20f32, |most, x| most.max(x.abs()));
                 for isa in Isa::available() {
-                    let filters = Filters::new(isa, Precision::F32, &weight, &bias, cin, cout);
-                    let (team, source) = (Team::rayon(), Source { buf: &src, first: 0 });
+                    let filters = WinogradFilters::new(isa, Precision::F32, &weight, &bias, cin, cout);
+                    let (team, source) = (Team::rayon(), PaddedInput { buf: &src, first: 0 });
                     let mut found = [Buffer::zeroed(plan.to.len() * n), Buffer::zeroed(plan.to.len() * n)];
                     fused(&team, &filters, &plan, source, &mut found[0], 0, n, None);
                     let target = Target::Act(&mut found[1], 0);

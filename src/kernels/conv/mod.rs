@@ -1,4 +1,7 @@
 //! Convolutions that a CPU does fast: 3×3 by Winograd, and the whole OpenL3 network from them.
+//!
+//! For: networks whose weights were checked and packed beforehand, in f32 or bf16. Not for: convolutions of any other
+//! shape, or a network that is still to be read; Candle does those, in [`crate::encoder`].
 
 #![allow(clippy::too_many_arguments, reason = "kernels and blocks of a convolution have that many")]
 

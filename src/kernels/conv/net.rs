@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use super::act::{Act, Shape};
 use super::first::{self, First};
 use super::kernels::{Epilogue, Tile};
-use super::layer::{self, Block, Filters, Plan, Source, Target, with_scratch};
+use super::layer::{self, PaddedInput, Plan, Target, TileBlock, WinogradFilters, with_scratch};
 use super::weights::{OpenL3Weights, is_pooled};
-use crate::kernels::buffer::{Buffer, Shared};
+use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::team::{Team, with_team};
 use crate::kernels::{Isa, Precision};
 
@@ -36,7 +36,7 @@ pub struct FastOpenL3 {
     first_weight: Vec<f32>,
     first_bias: Vec<f32>,
     strips: Strips,
-    filters: Vec<Filters>,
+    filters: Vec<WinogradFilters>,
     plans: Vec<Plan>,
     pool: Mutex<Vec<Workspace>>,
 }
@@ -130,7 +130,7 @@ impl FastOpenL3 {
         }
         let filters = folded[1..]
             .iter()
-            .map(|conv| Filters::new(isa, precision, &conv.weight, &conv.bias, conv.cin, conv.cout))
+            .map(|conv| WinogradFilters::new(isa, precision, &conv.weight, &conv.bias, conv.cin, conv.cout))
             .collect();
         Self {
             isa,
@@ -206,12 +206,12 @@ impl FastOpenL3 {
                 let (before, after) = acts.split_at_mut(i);
                 let (src, dst) = (&before[i - 1].buf, &mut after[0].buf);
                 if i < 3 {
-                    let src = Source { buf: src, first: 0 };
+                    let src = PaddedInput { buf: src, first: 0 };
                     layer::fused(team, &self.filters[i], &self.plans[i], src, dst, 0, count, None);
                 } else {
                     let at = if i == 4 { start } else { 0 };
                     let target = Target::Act(dst, at);
-                    let src = Source { buf: src, first: 0 };
+                    let src = PaddedInput { buf: src, first: 0 };
                     layer::phased(team, &self.filters[i], &self.plans[i], src, target, count, work, None);
                 }
             }
@@ -222,7 +222,7 @@ impl FastOpenL3 {
             team,
             &self.filters[5],
             &self.plans[5],
-            Source { buf: &before[4].buf, first: 0 },
+            PaddedInput { buf: &before[4].buf, first: 0 },
             target,
             n,
             work,
@@ -232,7 +232,7 @@ impl FastOpenL3 {
             team,
             &self.filters[6],
             &self.plans[6],
-            Source { buf: &after[0].buf, first: 0 },
+            PaddedInput { buf: &after[0].buf, first: 0 },
             Target::GlobalMax(out),
             n,
             work,
@@ -260,7 +260,7 @@ impl FastOpenL3 {
         let c = plan.from.c;
         team.run(n * strips.len(), |task| {
             let (window, strip) = (task / strips.len(), &strips[task % strips.len()]);
-            let block = Block { filters, plan, tiles: &self.strips.tiles[strip.tiles.clone()] };
+            let block = TileBlock { filters, plan, tiles: &self.strips.tiles[strip.tiles.clone()] };
             let cols = 4 * strip.columns.len() + 2;
             with_scratch(6 * cols * c + block.scratch(), |scratch| {
                 let (pixels, scratch) = scratch.split_at_mut(6 * cols * c);
@@ -281,7 +281,7 @@ impl FastOpenL3 {
                 let first = First {
                     src: &image.as_slice()[window * (MELS + 2) * wide + corner..],
                     src_row: wide,
-                    dst: Shared::new(&mut pixels[(rows.start * cols + columns.start) * c..]),
+                    dst: SharedSlice::new(&mut pixels[(rows.start * cols + columns.start) * c..]),
                     dst_row: cols * c,
                     rows: rows.len(),
                     cols: columns.len(),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::kernels::Tile;
 use crate::kernels::Isa;
-use crate::kernels::buffer::Shared;
+use crate::kernels::buffer::SharedSlice;
 use crate::kernels::simd::{Simd, dispatch};
 
 /// # Safety
@@ -49,7 +49,7 @@ dispatch! {
 /// Nothing writes these tiles' outputs meanwhile.
 pub(super) unsafe fn tile_sums(
     isa: Isa,
-    y: Shared<'_>,
+    y: SharedSlice<'_>,
     tiles: &[Tile],
     row: usize,
     c: usize,
@@ -81,7 +81,7 @@ pub(super) struct Norm<'a> {
 /// Rows of pixels: `y` before batch norm; `a`, after batch norm, ReLU and maybe pooling, is a kernel's argument.
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_field_names, reason = "rows and row lengths")]
-pub(super) struct Rows<'a> {
+pub(super) struct PixelRows<'a> {
     /// From the first pixel of the first row on; floats between rows.
     pub(super) y: &'a [f32],
     pub(super) y_row: usize,
@@ -96,7 +96,7 @@ pub(super) struct Rows<'a> {
     pub(super) norm: Norm<'a>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> PixelRows<'a> {
     /// What a kernel takes at once, with the offsets of its first pixel in `y` and in `a`: all rows; with pooling two,
     /// or one for a last odd row.
     fn parts(self) -> impl Iterator<Item = (Self, usize, usize)> + use<'a> {
@@ -139,9 +139,9 @@ unsafe fn channels<S: Simd>(simd: S, values: &[f32], ch: usize) -> S::V {
 }
 
 /// # Safety
-/// `p` fits, one of its [`Rows::parts`], and `a` takes its activations.
+/// `p` fits, one of its [`PixelRows::parts`], and `a` takes its activations.
 #[inline(always)]
-unsafe fn norm_forward_generic<S: Simd>(simd: S, p: &Rows<'_>, a: *mut f32) {
+unsafe fn norm_forward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, a: *mut f32) {
     let zero = simd.splat(0.0);
     let (rows, cols) = if p.pool { (p.rows / 2, p.cols / 2) } else { (p.rows, p.cols) };
     for r in 0..rows {
@@ -165,14 +165,14 @@ unsafe fn norm_forward_generic<S: Simd>(simd: S, p: &Rows<'_>, a: *mut f32) {
 }
 
 dispatch! {
-    norm_forward_unchecked => norm_forward_generic(p: &Rows<'_>, a: *mut f32)
+    norm_forward_unchecked => norm_forward_generic(p: &PixelRows<'_>, a: *mut f32)
 }
 
 /// Batch norm, ReLU and maybe 2×2 max pool, into the activation `a`, from its first pixel on.
 ///
 /// # Safety
 /// Nothing else reads or writes these rows' activations meanwhile.
-pub(super) unsafe fn norm_forward(isa: Isa, rows: Rows<'_>, a: Shared<'_>) {
+pub(super) unsafe fn norm_forward(isa: Isa, rows: PixelRows<'_>, a: SharedSlice<'_>) {
     for (part, _, at) in rows.parts() {
         let a = a.skip(at);
         part.check(a.len(), &[part.norm.scale, part.norm.shift]);
@@ -186,7 +186,7 @@ pub(super) unsafe fn norm_forward(isa: Isa, rows: Rows<'_>, a: Shared<'_>) {
 /// # Safety
 /// Two rows and two columns exist at `y`.
 #[inline(always)]
-unsafe fn four<S: Simd>(simd: S, y: *const f32, p: &Rows<'_>, scale: S::V, shift: S::V) -> [S::V; 4] {
+unsafe fn four<S: Simd>(simd: S, y: *const f32, p: &PixelRows<'_>, scale: S::V, shift: S::V) -> [S::V; 4] {
     // SAFETY: those pixels.
     unsafe {
         [
@@ -216,9 +216,9 @@ fn route<S: Simd>(simd: S, z: [S::V; 4], da: S::V) -> [S::V; 4] {
 const RUN: usize = 32;
 
 /// # Safety
-/// `p` fits, one of its [`Rows::parts`]; `da` holds its activations' gradient, and `sums` 2 · c floats.
+/// `p` fits, one of its [`PixelRows::parts`]; `da` holds its activations' gradient, and `sums` 2 · c floats.
 #[inline(always)]
-unsafe fn norm_sums_generic<S: Simd>(simd: S, p: &Rows<'_>, da: *const f32, sums: *mut f32) {
+unsafe fn norm_sums_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const f32, sums: *mut f32) {
     // With pooling a call has two rows, which count as one of pooled pixels.
     let (rows, cols) = if p.pool { (p.rows / 2, p.cols / 2) } else { (p.rows, p.cols) };
     for r in 0..rows {
@@ -239,7 +239,7 @@ unsafe fn norm_sums_generic<S: Simd>(simd: S, p: &Rows<'_>, da: *const f32, sums
 #[inline(always)]
 unsafe fn sum_run<S: Simd>(
     simd: S,
-    p: &Rows<'_>,
+    p: &PixelRows<'_>,
     da: *const f32,
     r: usize,
     run: Range<usize>,
@@ -279,11 +279,11 @@ unsafe fn sum_run<S: Simd>(
 }
 
 dispatch! {
-    norm_sums_unchecked => norm_sums_generic(p: &Rows<'_>, da: *const f32, sums: *mut f32)
+    norm_sums_unchecked => norm_sums_generic(p: &PixelRows<'_>, da: *const f32, sums: *mut f32)
 }
 
 /// Adds to `sums`, `[2][c]`, what batch norm's backward needs of every channel: Σ dz and Σ dz · (y − mean).
-pub(super) fn norm_sums(isa: Isa, rows: Rows<'_>, da: &[f32], sums: &mut [f32]) {
+pub(super) fn norm_sums(isa: Isa, rows: PixelRows<'_>, da: &[f32], sums: &mut [f32]) {
     assert_eq!(sums.len(), 2 * rows.c, "two sums per channel");
     for (part, _, at) in rows.parts() {
         let da = &da[at..];
@@ -294,9 +294,9 @@ pub(super) fn norm_sums(isa: Isa, rows: Rows<'_>, da: &[f32], sums: &mut [f32]) 
 }
 
 /// # Safety
-/// `p` fits, one of its [`Rows::parts`]; `da` holds its activations' gradient, and `dy` takes rows like those of `y`.
+/// `p` fits, one of its [`PixelRows::parts`]; `da` holds its activations' gradient, and `dy` takes rows like those of `y`.
 #[inline(always)]
-unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &Rows<'_>, da: *const f32, dy: *mut f32) {
+unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const f32, dy: *mut f32) {
     let zero = simd.splat(0.0);
     for x in 0..p.cols {
         let pooled = p.pool && p.rows >= 2 && x < p.cols / 2 * 2;
@@ -340,14 +340,14 @@ unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &Rows<'_>, da: *const f32, 
 }
 
 dispatch! {
-    norm_backward_unchecked => norm_backward_generic(p: &Rows<'_>, da: *const f32, dy: *mut f32)
+    norm_backward_unchecked => norm_backward_generic(p: &PixelRows<'_>, da: *const f32, dy: *mut f32)
 }
 
 /// The gradient of `y` from that of `a`, by way of pooling, ReLU and train-mode batch norm, into rows like those of `y`.
 ///
 /// # Safety
 /// Nothing else reads or writes these rows of `dy` meanwhile.
-pub(super) unsafe fn norm_backward(isa: Isa, rows: Rows<'_>, da: &[f32], dy: Shared<'_>) {
+pub(super) unsafe fn norm_backward(isa: Isa, rows: PixelRows<'_>, da: &[f32], dy: SharedSlice<'_>) {
     for (part, y_at, at) in rows.parts() {
         let (da, dy) = (&da[at..], dy.skip(y_at));
         let norm = part.norm;

@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use super::act::{Act, Shape};
 use super::first::{self, First};
 use super::kernels::Epilogue;
-use super::layer::{self, BLOCK, Filters, Plan, Source, Sums, convolve};
+use super::layer::{self, BLOCK, PaddedInput, Plan, TaskSums, WinogradFilters, convolve};
 use super::net::{FRAMES, MELS};
-use super::norm_kernels::{self as nk, Norm, Rows};
+use super::norm_kernels::{self as nk, Norm, PixelRows};
 use super::train_steps::{Stats, chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
 use super::weights::{ConvWeights, NormWeights, OpenL3Weights, is_pooled};
@@ -47,7 +47,7 @@ pub(super) struct Ranges {
 }
 
 /// A pass over the rows of a convolution's output, in parts of [`ROWS`] rows.
-pub(super) struct Pass<'a> {
+pub(super) struct NormPass<'a> {
     y: &'a Act,
     a: Shape,
     pool: bool,
@@ -56,7 +56,7 @@ pub(super) struct Pass<'a> {
     pub(super) parts: usize,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> NormPass<'a> {
     /// - `i`: the convolution
     /// - `y`: its output
     /// - `a`: the shape of the activation that follows
@@ -64,9 +64,9 @@ impl<'a> Pass<'a> {
         Self { y, a, pool: is_pooled(i), norm: stats.norm(), parts: y.shape.h.div_ceil(ROWS) }
     }
 
-    pub(super) fn rows(&self, window: usize, part: usize) -> Rows<'a> {
+    pub(super) fn rows(&self, window: usize, part: usize) -> PixelRows<'a> {
         let shape = self.y.shape;
-        Rows {
+        PixelRows {
             y: &self.y.buf.as_slice()[self.y_at(window, part)..],
             y_row: shape.row(),
             rows: ROWS.min(shape.h - part * ROWS),
@@ -109,8 +109,8 @@ pub struct OpenL3Train {
     /// `[0]` is the input's; `[i + 1]` follows convolution i.
     pub(super) stats: Vec<Stats>,
     /// Convolutions 1 to 7 (0 is direct): forward, and 1 to 6 backward towards the input.
-    pub(super) forward_filters: Vec<Filters>,
-    pub(super) backward_filters: Vec<Filters>,
+    pub(super) forward_filters: Vec<WinogradFilters>,
+    pub(super) backward_filters: Vec<WinogradFilters>,
     pub(super) forward_plans: Vec<Plan>,
     pub(super) backward_plans: Vec<Plan>,
     /// The first layer's filters, `[9][c]`.
@@ -129,7 +129,7 @@ pub struct OpenL3Train {
     /// Where each window's maximum lies: offset of the pixel in the last layer's padded output.
     pub(super) argmax: Vec<u32>,
     pub(super) work: Buffer,
-    pub(super) sums: Sums,
+    pub(super) sums: TaskSums,
     pub(super) weight_grad: WeightGrad,
 }
 
@@ -202,10 +202,10 @@ impl OpenL3Train {
             let y = plan.to;
             if i < 7 {
                 backward_plans.push(Plan::new(y, cin, Epilogue::Linear));
-                backward_filters.push(Filters::empty(isa, backward, cout, cin));
+                backward_filters.push(WinogradFilters::empty(isa, backward, cout, cin));
             }
             forward_plans.push(plan);
-            forward_filters.push(Filters::empty(isa, forward, cin, cout));
+            forward_filters.push(WinogradFilters::empty(isa, forward, cin, cout));
             ys.push(Act::new(y, 0));
             shape = if is_pooled(i) { y.pooled(cout) } else { y };
             activations.push(Act::new(shape, 0));
@@ -240,7 +240,7 @@ impl OpenL3Train {
             da: [Buffer::default(), Buffer::default()],
             argmax: Vec::new(),
             work: Buffer::default(),
-            sums: Sums::default(),
+            sums: TaskSums::default(),
             weight_grad: WeightGrad::new(isa, backward),
         }
     }
@@ -253,11 +253,6 @@ impl OpenL3Train {
     /// All trainable parameters, one after the other.
     pub fn parameters(&self) -> &[f32] {
         &self.params
-    }
-
-    /// The same, to be changed by an optimiser; the next [`forward`](Self::forward) uses them.
-    pub fn parameters_mut(&mut self) -> &mut [f32] {
-        &mut self.params
     }
 
     /// Gradients from the last [`backward`](Self::backward), laid out like the parameters.
@@ -374,7 +369,7 @@ impl OpenL3Train {
             for (first, count) in chunks(i, n) {
                 self.normalise(i, first, count);
                 let (filters, plan) = (&self.forward_filters[i], &self.forward_plans[i]);
-                let src = Source { buf: &self.activations[i].buf, first };
+                let src = PaddedInput { buf: &self.activations[i].buf, first };
                 let sums = (i < 6).then_some(&mut self.sums);
                 let dst = &mut self.ys[i + 1].buf;
                 convolve(filters, plan, src, dst, first, count, &mut self.work, sums);
@@ -465,7 +460,7 @@ impl OpenL3Train {
 
     /// Batch norm, ReLU and pooling of convolution `i`'s output.
     fn normalise(&mut self, i: usize, first: usize, count: usize) {
-        let pass = Pass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = NormPass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
         let a = self.activations[i].buf.share();
         let isa = self.isa;
         (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {

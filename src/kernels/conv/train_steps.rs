@@ -5,7 +5,7 @@ use super::kernels::Tile;
 use super::norm_kernels::{self as nk, Norm};
 use super::weights::BATCH_NORM_EPS;
 use crate::kernels::Isa;
-use crate::kernels::buffer::Shared;
+use crate::kernels::buffer::SharedSlice;
 
 /// Batch statistics of a layer and what follows from them.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,7 @@ pub(super) fn set_stats(
 ///
 /// # Safety
 /// Nothing writes this row meanwhile.
-pub(super) unsafe fn row_sums(isa: Isa, y: Shared<'_>, shape: Shape, row: usize, out: &mut [f32]) {
+pub(super) unsafe fn row_sums(isa: Isa, y: SharedSlice<'_>, shape: Shape, row: usize, out: &mut [f32]) {
     let mut of_row = vec![0.0f32; 2 * shape.c];
     for x in (0..shape.w).step_by(255) {
         let cols = (shape.w - x).min(255) as u8;

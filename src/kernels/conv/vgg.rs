@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::act::{Act, Shape};
 use super::first::{self, First};
 use super::kernels::Epilogue;
-use super::layer::{self, Filters, Plan, Source, Target, with_scratch};
-use crate::kernels::buffer::{Buffer, Shared};
+use super::layer::{self, PaddedInput, Plan, Target, WinogradFilters, with_scratch};
+use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::simd::{Simd, dispatch};
 use crate::kernels::team::Team;
 use crate::kernels::{Isa, Precision};
@@ -66,16 +66,16 @@ pub(crate) struct FastVgg {
     input: (f32, f32),
     /// `[9][128]` and `[128]`
     first: (Vec<f32>, Vec<f32>),
-    filters: Vec<Filters>,
+    filters: Vec<WinogradFilters>,
     plans: Vec<Plan>,
     /// Scale and shift after each ReLU.
     norms: Vec<(Vec<f32>, Vec<f32>)>,
     dense: (Vec<f32>, Vec<f32>),
-    idle: Mutex<Vec<Workspace>>,
+    idle: Mutex<Vec<VggWorkspace>>,
 }
 
 #[derive(Debug)]
-struct Workspace {
+struct VggWorkspace {
     /// Normalised spectrograms with a border of zeros.
     image: Buffer,
     /// Inputs of the second to fifth convolution.
@@ -86,7 +86,7 @@ struct Workspace {
 }
 
 /// A max pool over an affine map, for one row of outputs.
-pub(super) struct Pool<'a> {
+pub(super) struct MaxPool<'a> {
     /// Pixels of [`CHANNELS`] from the first window's corner on, and floats from one row to the next.
     src: &'a [f32],
     src_row: usize,
@@ -100,7 +100,7 @@ pub(super) struct Pool<'a> {
 /// # Safety
 /// `cols` windows lie in the source, as many pixels are at `out`, and there is a scale and a shift for each channel.
 #[inline(always)]
-unsafe fn pool_generic<S: Simd>(simd: S, a: &Pool<'_>, out: *mut f32, cols: usize) {
+unsafe fn pool_generic<S: Simd>(simd: S, a: &MaxPool<'_>, out: *mut f32, cols: usize) {
     for x in 0..cols {
         for channel in (0..CHANNELS).step_by(S::LANES) {
             // SAFETY: the extents above; the channels are a multiple of the lanes.
@@ -122,11 +122,11 @@ unsafe fn pool_generic<S: Simd>(simd: S, a: &Pool<'_>, out: *mut f32, cols: usiz
 }
 
 dispatch! {
-    pool_unchecked => pool_generic(a: &Pool<'_>, out: *mut f32, cols: usize)
+    pool_unchecked => pool_generic(a: &MaxPool<'_>, out: *mut f32, cols: usize)
 }
 
 /// Batch norm, then max pool, into whole pixels. Negative scales are why it is not the other way about.
-fn pool(isa: Isa, a: &Pool<'_>, out: &mut [f32]) {
+fn pool(isa: Isa, a: &MaxPool<'_>, out: &mut [f32]) {
     let cols = out.len() / CHANNELS;
     assert!(a.scale.len() == CHANNELS && a.shift.len() == CHANNELS, "a scale and a shift per channel");
     assert!(
@@ -151,7 +151,7 @@ impl FastVgg {
         let mut shape = Shape { h: BANDS, w: FRAMES / POOLS[0].1, c: CHANNELS };
         let (mut filters, mut plans) = (Vec::new(), Vec::new());
         for (layer, (rows, cols)) in layers[1..].iter().zip(&POOLS[1..]) {
-            let mut made = Filters::empty(isa, Precision::F32, CHANNELS, CHANNELS);
+            let mut made = WinogradFilters::empty(isa, Precision::F32, CHANNELS, CHANNELS);
             made.set(&layer.weight, CHANNELS, CHANNELS, |o, i, tap| {
                 (o * CHANNELS + i) * 9 + tap % 3 * 3 + tap / 3
             });
@@ -201,8 +201,8 @@ impl FastVgg {
         VggOutputs { penultimate, logits }
     }
 
-    fn workspace(&self) -> Workspace {
-        Workspace {
+    fn workspace(&self) -> VggWorkspace {
+        VggWorkspace {
             image: Buffer::default(),
             inputs: self.plans.iter().map(|plan| Act::new(plan.from, 0)).collect(),
             outputs: self.plans.iter().map(|plan| Act::new(plan.to, 0)).collect(),
@@ -211,9 +211,9 @@ impl FastVgg {
     }
 
     /// At most [`GROUP`] patches.
-    fn group(&self, mels: &[f32], out: &mut [f32], space: &mut Workspace) {
+    fn group(&self, mels: &[f32], out: &mut [f32], space: &mut VggWorkspace) {
         let _span = tracing::trace_span!("vgg").entered();
-        let Workspace { image, inputs, outputs, work } = space;
+        let VggWorkspace { image, inputs, outputs, work } = space;
         let n = mels.len() / (BANDS * FRAMES);
         image.reserve(n * (BANDS + 2) * WIDE);
         for act in inputs.iter_mut().chain(outputs.iter_mut()) {
@@ -231,7 +231,7 @@ impl FastVgg {
         let team = Team::rayon();
         self.first(image, &mut inputs[0], n);
         for i in 0..4 {
-            let source = Source { buf: &inputs[i].buf, first: 0 };
+            let source = PaddedInput { buf: &inputs[i].buf, first: 0 };
             let (filters, plan) = (&self.filters[i], &self.plans[i]);
             let target = &mut outputs[i].buf;
             if i < 2 {
@@ -258,7 +258,7 @@ impl FastVgg {
                 let convolution = First {
                     src: &image.as_slice()[(patch * (BANDS + 2) + row) * WIDE..],
                     src_row: WIDE,
-                    dst: Shared::new(pixels),
+                    dst: SharedSlice::new(pixels),
                     dst_row: FRAMES * CHANNELS,
                     rows: 1,
                     cols: FRAMES,
@@ -273,7 +273,7 @@ impl FastVgg {
                 let at = patch * shape.len() + shape.at(row, 0);
                 // SAFETY: each task writes its own row of its patch.
                 let out = unsafe { target.slice_mut(at..at + shape.w * CHANNELS) };
-                pool(self.isa, &Pool { src: pixels, src_row: 0, window, scale, shift }, out);
+                pool(self.isa, &MaxPool { src: pixels, src_row: 0, window, scale, shift }, out);
             });
         });
     }
@@ -290,7 +290,7 @@ impl FastVgg {
             let at = patch * after.len() + after.at(row, 0);
             // SAFETY: each task writes its own row of its patch.
             let out = unsafe { target.slice_mut(at..at + after.w * CHANNELS) };
-            pool(self.isa, &Pool { src, src_row: before.row(), window, scale, shift }, out);
+            pool(self.isa, &MaxPool { src, src_row: before.row(), window, scale, shift }, out);
         });
     }
 
@@ -299,7 +299,7 @@ impl FastVgg {
         let (scale, shift) = &self.norms[4];
         for (patch, out) in out.chunks_exact_mut(PENULTIMATE).enumerate() {
             let src = &from.buf.as_slice()[patch * from.shape.len() + from.shape.at(0, 0)..];
-            let pooled = Pool { src, src_row: from.shape.row(), window: POOLS[4], scale, shift };
+            let pooled = MaxPool { src, src_row: from.shape.row(), window: POOLS[4], scale, shift };
             pool(self.isa, &pooled, out);
         }
     }

@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::grad_kernels::{self as gk, Patches, WeightGemm};
 use super::kernels::{self, Groups, Input, POS};
-use super::layer::{Plan, SMALL, Source, part, stride, with_scratch};
+use super::layer::{PaddedInput, Plan, SMALL, part, stride, with_scratch};
 use super::norm_kernels;
-use crate::kernels::buffer::{Buffer, Shared};
+use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::{Isa, Precision};
 
 /// Partial sums that are kept apart while filters are small ([`SMALL`]): a fixed number, so that the order of
@@ -38,7 +38,7 @@ impl WeightGrad {
 
     /// Adds what `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the gradient of its
     /// output, give (both padded, `dy` zero where no output is).
-    pub(super) fn add(&mut self, plan: &Plan, a: Source<'_>, dy: Source<'_>, n: usize) {
+    pub(super) fn add(&mut self, plan: &Plan, a: PaddedInput<'_>, dy: PaddedInput<'_>, n: usize) {
         let Self { isa, half, used: old, .. } = *self;
         let (k, cout) = (plan.from.c, plan.to.c);
         let size = POS * k * cout;
@@ -60,7 +60,16 @@ impl WeightGrad {
                         let (window, range) = (block / parts, part(slots, parts, block % parts));
                         let tiles = range.len();
                         // SAFETY: the scratch is this thread's.
-                        unsafe { windows.transform(window, range, 0, tiles, Shared::new(v), Shared::new(y)) };
+                        unsafe {
+                            windows.transform(
+                                window,
+                                range,
+                                0,
+                                tiles,
+                                SharedSlice::new(v),
+                                SharedSlice::new(y),
+                            )
+                        };
                         let gemm = WeightGemm {
                             k,
                             n: cout,
@@ -89,7 +98,7 @@ impl WeightGrad {
                 let count = at_once.min(n - start);
                 let total = count * slots;
                 let parts = slots.div_ceil(8);
-                let (shared_v, shared_y) = (Shared::new(v), Shared::new(y));
+                let (shared_v, shared_y) = (SharedSlice::new(v), SharedSlice::new(y));
                 (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
                     let (window, range) = (task / parts, part(slots, parts, task % parts));
                     let first = window * slots + range.start;
@@ -152,8 +161,8 @@ struct Windows<'a> {
     isa: Isa,
     half: bool,
     plan: &'a Plan,
-    a: Source<'a>,
-    dy: Source<'a>,
+    a: PaddedInput<'a>,
+    dy: PaddedInput<'a>,
 }
 
 impl Windows<'_> {
@@ -172,8 +181,8 @@ impl Windows<'_> {
         range: Range<usize>,
         first: usize,
         total: usize,
-        v: Shared<'_>,
-        y: Shared<'_>,
+        v: SharedSlice<'_>,
+        y: SharedSlice<'_>,
     ) {
         let Self { isa, half, plan, a, dy } = *self;
         let per_slot = if half { 2 } else { 1 };

@@ -2,6 +2,9 @@
 //!
 //! A stored component is a byte biased by 128 (`u8 = value + 128`, value in [-127, 127]); a query's
 //! components are plain `i8`. All sums are exact in `i32` for up to 65 536 dimensions.
+//!
+//! For: sums of products and differing bits. Not for: which vectors are compared, or what a sum means; that is
+//! [`crate::index`].
 
 use crate::kernels::Isa;
 use crate::kernels::isa::Set;

@@ -10,7 +10,7 @@ use super::pack::{Matrix, Packed};
 use super::rows::{self, Rows};
 use super::{BANDS, FRAMES, MIDDLE, Outputs, PENULTIMATE, TAGS};
 use crate::kernels::Isa;
-use crate::kernels::buffer::{Buffer, Shared};
+use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::team::{Team, with_team};
 
 /// Zero rows before and after an activation, for kernels of 7 frames.
@@ -44,11 +44,11 @@ pub(crate) struct FastMusicnn {
     packed: Packed,
     roots: Roots,
     /// Scratch memory that no thread is using.
-    idle: Mutex<Vec<Scratch>>,
+    idle: Mutex<Vec<MusicnnScratch>>,
 }
 
 #[derive(Debug)]
-struct Scratch {
+struct MusicnnScratch {
     /// `[96][BAND_ROW]`
     bands: Buffer,
     /// `[187][96]`
@@ -67,7 +67,7 @@ struct Scratch {
     logits: Buffer,
 }
 
-impl Scratch {
+impl MusicnnScratch {
     fn new(packed: &Packed) -> Self {
         let bordered = |width: usize| Buffer::zeroed((FRAMES + 2 * BORDER) * width);
         Self {
@@ -119,7 +119,7 @@ impl FastMusicnn {
     fn one(&self, team: &Team, mel: &[f32], penultimate: &mut [f32], logits: &mut [f32]) {
         // A panic elsewhere cannot leave the scratch memory in a bad state: it is overwritten.
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = idle.unwrap_or_else(|| Scratch::new(&self.packed));
+        let mut scratch = idle.unwrap_or_else(|| MusicnnScratch::new(&self.packed));
         self.patch(team, mel, &mut scratch);
         penultimate.copy_from_slice(&scratch.penultimate.as_slice()[..PENULTIMATE]);
         logits.copy_from_slice(&scratch.logits.as_slice()[..TAGS]);
@@ -127,7 +127,7 @@ impl FastMusicnn {
     }
 
     /// One patch: `mel` to `scratch.penultimate` and `scratch.logits`.
-    fn patch(&self, team: &Team, mel: &[f32], scratch: &mut Scratch) {
+    fn patch(&self, team: &Team, mel: &[f32], scratch: &mut MusicnnScratch) {
         let _span = tracing::trace_span!("musicnn").entered();
         assert_eq!(mel.len(), BANDS * FRAMES, "the encoder hands over whole patches");
         let (scale, shift) = self.packed.input;
@@ -182,7 +182,7 @@ impl FastMusicnn {
     }
 
     /// The front's filters, vector by vector; the longest kernels come first, so that threads end together.
-    fn front(&self, team: &Team, scratch: &mut Scratch) {
+    fn front(&self, team: &Team, scratch: &mut MusicnnScratch) {
         let lanes = self.isa.lanes();
         let width = self.packed.front_width;
         let out = scratch.front.share();
@@ -225,7 +225,7 @@ impl FastMusicnn {
         out: &mut [f32],
     ) {
         let stride = layer.inner / front::TAPS;
-        let out = Shared::new(out);
+        let out = SharedSlice::new(out);
         team.run(FRAMES.div_ceil(CHUNK), |task| {
             let (start, end) = (task * CHUNK, FRAMES.min((task + 1) * CHUNK));
             // A frame's row is 7 frames of the bordered input.
@@ -257,7 +257,7 @@ impl FastMusicnn {
     }
 
     /// Pools and dense layers.
-    fn back(&self, team: &Team, scratch: &mut Scratch) {
+    fn back(&self, team: &Team, scratch: &mut MusicnnScratch) {
         let half = self.packed.dense.inner / 2;
         let (front, first) = (self.packed.front_width, self.packed.middle[0].outputs);
         let layers = [

@@ -8,7 +8,7 @@
 use super::fft::{self, C};
 use super::{BANDS, FRAMES};
 use crate::kernels::Isa;
-use crate::kernels::buffer::Shared;
+use crate::kernels::buffer::SharedSlice;
 use crate::kernels::simd::{Simd, dispatch};
 
 /// Frequencies of a real signal of 96 bands.
@@ -160,7 +160,7 @@ pub(super) struct Vector<'a> {
     /// maximum of their outputs is the one wanted, and `sign` restores it.
     pub(super) epilogue: &'a [f32],
     /// The front's `[187][width]`, from this vector's column on.
-    pub(super) out: Shared<'a>,
+    pub(super) out: SharedSlice<'a>,
     pub(super) width: usize,
 }
 

@@ -4,6 +4,8 @@
 //! 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.
 //!
 //! Every convolution is followed by ReLU, then batch norm (in this order).
+//!
+//! For: the forward pass of this one network. Not for: finding its weights or making spectrograms.
 
 mod fast;
 mod fft;

@@ -15,9 +15,9 @@ const NOTHING: f64 = 1e-10;
 /// The weights of a name and shape; an error of the caller's where there are none.
 type Values<'f, 'w, E> = &'f dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>;
 
-struct Source<'f, 'w, E>(Values<'f, 'w, E>);
+struct NamedWeights<'f, 'w, E>(Values<'f, 'w, E>);
 
-impl<'w, E> Source<'_, 'w, E> {
+impl<'w, E> NamedWeights<'_, 'w, E> {
     fn values(&self, layer: &str, field: &str, shape: &[usize]) -> Result<&'w [f32], E> {
         (self.0)(&format!("{layer}.{field}"), shape)
     }
@@ -38,13 +38,13 @@ impl<'w, E> Source<'_, 'w, E> {
 }
 
 /// A convolution with the batch norm after it.
-struct Layer<'a> {
+struct NormedConvolution<'a> {
     weight: &'a [f32],
     bias: &'a [f32],
     norm: Vec<(f64, f64)>,
 }
 
-impl Layer<'_> {
+impl NormedConvolution<'_> {
     fn taps(&self) -> usize {
         self.weight.len() / self.bias.len()
     }
@@ -124,10 +124,10 @@ impl Packed {
     /// - `values(name, shape)`: the weights of a tensor
     /// - `hears_mean`: see [`super::convolutions`]
     pub(super) fn new<E>(values: Values<'_, '_, E>, hears_mean: bool, lanes: usize) -> Result<Self, E> {
-        let source = Source(values);
+        let source = NamedWeights(values);
         let mut layers = Vec::new();
         for (i, layer) in super::convolutions(hears_mean).iter().enumerate() {
-            layers.push(Layer {
+            layers.push(NormedConvolution {
                 weight: source.values(layer.name, "weight", layer.shape)?,
                 bias: source.values(layer.name, "bias", &layer.shape[..1])?,
                 norm: source.norm(i + 1)?,
@@ -227,7 +227,7 @@ fn frame_of(row: usize) -> usize {
 
 /// Spectra and epilogues of filters `(layer, filter, constant)`.
 fn pack_bank(
-    layers: &[Layer],
+    layers: &[NormedConvolution],
     filters: &[Option<(usize, usize, bool)>],
     column: usize,
     lanes: usize,
@@ -297,7 +297,7 @@ impl Matrix {
 /// - `inputs`: for each column of the input its channel, then channels that are constant, with their value
 /// - `outputs`: channels in the order of the output's columns
 fn pack_middle(
-    layer: &Layer,
+    layer: &NormedConvolution,
     channels: usize,
     inputs: &[(Column, Option<f64>)],
     outputs: &[usize],
@@ -340,7 +340,7 @@ fn pack_middle(
 ///
 /// Inputs are the maxima of all columns, then their means.
 fn pack_dense<E>(
-    source: &Source<'_, '_, E>,
+    source: &NamedWeights<'_, '_, E>,
     columns: &[Column],
     constants: &[Option<f64>],
     lanes: usize,
@@ -376,7 +376,7 @@ fn pack_dense<E>(
     Ok(matrix)
 }
 
-fn pack_logits<E>(source: &Source<'_, '_, E>, lanes: usize) -> Result<Matrix, E> {
+fn pack_logits<E>(source: &NamedWeights<'_, '_, E>, lanes: usize) -> Result<Matrix, E> {
     let (name, outputs, inputs) = DENSE[1];
     let weight = source.values(name, "weight", &[outputs, inputs])?;
     let bias = source.values(name, "bias", &[outputs])?;

@@ -1,6 +1,8 @@
 //! From what a user names to the audio files meant: folders, playlists, single files, lists.
 //!
 //! What is wrong with one path is reported and does not stop the rest. Nothing is opened but playlists.
+//!
+//! Not for: looking into files of audio (`audio::probe`), or telling which of them the library has (`engine::add`).
 
 mod exclude;
 pub mod playlist;
@@ -131,7 +133,7 @@ impl Scanner<'_> {
     fn take(&mut self, stored: PathBuf, is_link: bool, metadata: &std::fs::Metadata) {
         // Only a link leads elsewhere: the folder of a stored path is canonical.
         let canonical = if is_link {
-            std::fs::canonicalize(&stored).unwrap_or_else(|_| stored.clone())
+            dunce::canonicalize(&stored).unwrap_or_else(|_| stored.clone())
         } else {
             stored.clone()
         };
@@ -142,7 +144,7 @@ impl Scanner<'_> {
     }
 
     fn folder(&mut self, path: &Path) {
-        let root = match std::fs::canonicalize(path) {
+        let root = match dunce::canonicalize(path) {
             Ok(root) => root,
             Err(error) => return self.problem(path, &error),
         };
@@ -185,7 +187,7 @@ impl Scanner<'_> {
                 if MARKERS.iter().any(|marker| entry.path().join(marker).symlink_metadata().is_ok()) {
                     skipped.push(entry.into_path());
                     walk.skip_current_dir();
-                } else if std::fs::canonicalize(entry.path()).is_ok_and(|folder| !visited.insert(folder)) {
+                } else if dunce::canonicalize(entry.path()).is_ok_and(|folder| !visited.insert(folder)) {
                     walk.skip_current_dir();
                 }
             } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
@@ -194,7 +196,7 @@ impl Scanner<'_> {
                         let folder = entry.path().parent().unwrap_or(&root);
                         if parent.0 != folder {
                             let canonical =
-                                std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
+                                dunce::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
                             parent = (folder.to_path_buf(), canonical);
                         }
                         self.take(parent.1.join(entry.file_name()), entry.path_is_symlink(), &metadata);

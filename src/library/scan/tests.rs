@@ -20,7 +20,7 @@ struct Tree {
 impl Tree {
     fn new(files: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
+        let root = dunce::canonicalize(dir.path()).unwrap();
         let tree = Self { _dir: dir, root };
         for file in files {
             tree.write(file, b"x");

@@ -174,7 +174,7 @@ fn ten() -> usize {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SimilarQuestion {
+pub(super) struct SimilarSongsQuestion {
     songs: Vec<SongRef>,
     #[serde(default = "ten")]
     count: usize,
@@ -186,7 +186,7 @@ pub(super) struct SimilarQuestion {
 /// What sounds like these songs. Those that are not known are passed over if another one is.
 pub(super) async fn similar(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<SimilarQuestion>,
+    ask::Body(asked): ask::Body<SimilarSongsQuestion>,
 ) -> Result<Response<Body>, Problem> {
     if !(1..=500).contains(&asked.songs.len()) {
         return Err(Problem::bad("1 to 500 songs", asked.songs.len().to_string()));
@@ -231,7 +231,7 @@ fn twenty_five() -> usize {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PathQuestion {
+pub(super) struct SongPathQuestion {
     start: SongRef,
     end: SongRef,
     /// Songs of the way, both ends among them.
@@ -242,7 +242,7 @@ pub(super) struct PathQuestion {
 /// The way from one song to another. Similarities are those to the start.
 pub(super) async fn path(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<PathQuestion>,
+    ask::Body(asked): ask::Body<SongPathQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let count = within("count", asked.count, MOST)?;
     state

@@ -95,7 +95,7 @@ fn ten() -> usize {
 /// The options of `similar` besides its seeds and filters.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Near {
+pub(super) struct NeighborOptions {
     #[serde(default = "ten")]
     limit: usize,
     max_per_artist: Option<usize>,
@@ -105,7 +105,7 @@ pub(super) struct Near {
     search: Option<String>,
 }
 
-impl Near {
+impl NeighborOptions {
     fn options(&self, filters: &Filters) -> Result<SimilarOptions, Problem> {
         if let Some(most) = self.max_per_artist {
             within("max_per_artist", most, usize::MAX)?;
@@ -153,7 +153,7 @@ pub(super) async fn similar(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<SimilarQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    let near = Near {
+    let near = NeighborOptions {
         limit: asked.limit,
         max_per_artist: asked.max_per_artist,
         min_similarity: asked.min_similarity,
@@ -234,7 +234,7 @@ fn seed_of_copy(state: &Server, desk: &Desk, copy: &std::path::Path) -> Result<S
 
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
-    ask::Split(near, filters): ask::Split<Near, Filters>,
+    ask::Split(near, filters): ask::Split<NeighborOptions, Filters>,
     body: Body,
 ) -> Result<Answer<SimilarJson>, Problem> {
     let options = near.options(&filters)?;

@@ -1,6 +1,6 @@
 //! What real files do to music: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
 
-use super::codec::{LossyCodec, Setting};
+use super::codec::{CodecSetting, LossyCodec};
 use crate::base::random::Random;
 use crate::kernels::conv::{FRAMES, MELS};
 
@@ -26,7 +26,7 @@ pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, ou
         }
     }
     if random.f64() < 0.35 {
-        codec.round_trip(Setting::draw(random), out);
+        codec.round_trip(CodecSetting::draw(random), out);
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct LossyCodec {
 
 /// What a copy went through.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Setting {
+pub(super) struct CodecSetting {
     /// Index into [`SIZES`].
     size: usize,
     /// bit/s.
@@ -42,7 +42,7 @@ pub(super) struct Setting {
     distance: f64,
 }
 
-impl Setting {
+impl CodecSetting {
     /// Coders lower their edge with their rate: 32 kbit/s a channel is cut near 11 kHz, 64 near 16 kHz.
     pub(super) fn draw(random: &mut Random) -> Self {
         let rate = RATES.0 * (RATES.1 / RATES.0).powf(random.f64());
@@ -60,7 +60,7 @@ impl LossyCodec {
     }
 
     /// Replaces `samples` by their decoded copy, in place and in time with them.
-    pub(super) fn round_trip(&self, setting: Setting, samples: &mut [f32]) {
+    pub(super) fn round_trip(&self, setting: CodecSetting, samples: &mut [f32]) {
         let transform = &self.transforms[setting.size];
         let n = transform.size;
         let hertz = self.rate / (2.0 * n as f64);
@@ -306,7 +306,7 @@ mod tests {
         for size in 0..SIZES.len() {
             let of = |rate: f64| {
                 let mut copy = signal.clone();
-                codec.round_trip(Setting { size, rate, edge: 16_000.0, distance: 34.0 }, &mut copy);
+                codec.round_trip(CodecSetting { size, rate, edge: 16_000.0, distance: 34.0 }, &mut copy);
                 error(&signal, &copy)
             };
             let errors = [12_000.0, 32_000.0, 96_000.0].map(of);
@@ -319,7 +319,7 @@ mod tests {
     fn bits_fit_and_nothing_is_left_above_the_edge() {
         let codec = LossyCodec::new(48_000);
         let mut copy = noise(48_000);
-        codec.round_trip(Setting { size: 0, rate: 32_000.0, edge: 8000.0, distance: 24.0 }, &mut copy);
+        codec.round_trip(CodecSetting { size: 0, rate: 32_000.0, edge: 8000.0, distance: 24.0 }, &mut copy);
         let transform = &codec.transforms[0];
         let mut lines = vec![0.0; 576];
         transform.forward(&copy[5760..6912], &mut lines, &mut transform.scratch());
@@ -327,11 +327,11 @@ mod tests {
         assert!(power(&lines[196..]) < 1e-4 * power(&lines), "{} {}", power(&lines[196..]), power(&lines));
         for length in [0, 1, 575, 577, 5000] {
             let mut short = noise(length);
-            codec.round_trip(Setting::draw(&mut Random::stream(length as u64, 0)), &mut short);
+            codec.round_trip(CodecSetting::draw(&mut Random::stream(length as u64, 0)), &mut short);
             assert!(short.len() == length && short.iter().all(|x| x.is_finite()));
         }
         let mut silence = vec![0.0; 3000];
-        codec.round_trip(Setting::draw(&mut Random::stream(1, 0)), &mut silence);
+        codec.round_trip(CodecSetting::draw(&mut Random::stream(1, 0)), &mut silence);
         assert!(silence.iter().all(|&x| x == 0.0));
     }
 }

@@ -7,6 +7,9 @@
 //! Distillation: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. Student: Cramer, Wu,
 //! Salamon and Bello, "Look, listen and learn more", ICASSP 2019. Contrast: Khosla and others, "Supervised
 //! contrastive learning", `NeurIPS` 2020.
+//!
+//! Not for: genre heads, which users train in seconds ([`crate::genre`]), or the arithmetic of a step
+//! ([`crate::kernels::conv`], [`crate::encoder`]).
 
 mod augment;
 mod begin;
@@ -38,7 +41,7 @@ pub use head::TeacherHead;
 pub use layout::Teacher;
 pub use loss::{LossParts, LossWeights};
 pub use optimiser::{AdamW, AdamWOptions};
-pub use options::{Progress, Start, TrainOptions, Trained};
+pub use options::{Start, TrainOptions, Trained, TrainingProgress};
 pub use prepare::{PrepareOptions, PrepareProgress, Prepared, prepare};
 pub use refine::WhiteningFigure;
 pub use run::train;

@@ -156,7 +156,7 @@ impl TrainOptions {
 
 /// How far a run is; given after every step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress {
+pub struct TrainingProgress {
     /// Optimiser steps done.
     pub step: u64,
     /// Windows seen, over all sessions.

@@ -12,7 +12,7 @@ use super::layout::{Layout, standardise};
 use super::log;
 use super::loss::{self, Batch, LossParts};
 use super::optimiser::{self, AdamW, AdamWOptions};
-use super::options::{Progress, TrainOptions, Trained};
+use super::options::{TrainOptions, Trained, TrainingProgress};
 use super::student::Student;
 use super::validate::{self, Validation};
 use super::{TeacherHead, TrainError};
@@ -30,7 +30,7 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 /// however many threads there are, unless there is a time limit or a GPU, which may add up in another order. Runs on rayon's current pool.
 pub fn train(
     options: &TrainOptions,
-    progress: &mut dyn FnMut(&Progress) -> bool,
+    progress: &mut dyn FnMut(&TrainingProgress) -> bool,
 ) -> Result<Trained, TrainError> {
     options.check()?;
     let path = options.out.join(CHECKPOINT);
@@ -146,7 +146,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn run(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<Trained, TrainError> {
+    fn run(&mut self, progress: &mut dyn FnMut(&TrainingProgress) -> bool) -> Result<Trained, TrainError> {
         let loss_file = self.options.out.join("loss.csv");
         let validation_file = self.options.out.join("validation.csv");
         log::keep_rows(&loss_file, log::LOSS_HEADER, self.run.step)?;
@@ -183,7 +183,7 @@ impl<'a> Trainer<'a> {
                 log::validation(&validation_file, &self.run, &last.unwrap_or_default())?;
             }
             let rate = (self.run.windows - first) as f64 / clock.elapsed().as_secs_f64().max(1e-9);
-            let now = Progress {
+            let now = TrainingProgress {
                 step: self.run.step,
                 windows: self.run.windows,
                 total: self.options.windows,

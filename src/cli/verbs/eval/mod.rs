@@ -1,4 +1,6 @@
 //! `voisin eval genre|retrieval|embedding`.
+//!
+//! For: reading labels from the library, and showing what was measured. Not for: measuring; that is [`crate::eval`].
 
 mod embedding;
 mod genre;
@@ -25,7 +27,7 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
 }
 
 /// The labelled tracks of a library.
-struct Labelled {
+struct LabelledSet {
     /// `[tracks, dimension]`
     vectors: Array2<f32>,
     labels: Vec<usize>,
@@ -37,7 +39,7 @@ struct Labelled {
     left_out: usize,
 }
 
-impl Labelled {
+impl LabelledSet {
     fn artist_count(&self) -> usize {
         self.artists.iter().flatten().max().map_or(0, |most| most + 1)
             + self.artists.iter().filter(|artist| artist.is_none()).count()
@@ -72,7 +74,7 @@ fn joins(
 }
 
 /// Collects vectors, first genres and artists.
-fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
+fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
     let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist, false)?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
     let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
@@ -114,7 +116,7 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<Labelled> {
             tracks.ids.len()
         );
     }
-    Ok(Labelled {
+    Ok(LabelledSet {
         left_out: tracks.ids.len() - rows.len(),
         vectors: tracks.vectors.select(Axis(0), &rows),
         labels,

@@ -23,7 +23,7 @@ const LONGEST_SECONDS: f64 = 1200.0;
 
 /// How copies of one kind fared.
 #[derive(Serialize)]
-struct Kind {
+struct DegradationFigures {
     degradation: Degradation,
     name: &'static str,
     #[serde(flatten)]
@@ -159,7 +159,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
     })
 }
 
-fn cells(kind: &Kind) -> Vec<String> {
+fn cells(kind: &DegradationFigures) -> Vec<String> {
     let name = kind.name.to_owned();
     match (kind.figures, kind.skipped) {
         (Some(figures), _) => vec![
@@ -178,7 +178,7 @@ fn robustness(
     engine: &Engine,
     args: &RetrievalArgs,
     interrupted: &mut bool,
-) -> anyhow::Result<Vec<Kind>> {
+) -> anyhow::Result<Vec<DegradationFigures>> {
     let vectors = engine.library().vectors()?;
     let mut there: Vec<(usize, PathBuf)> = Vec::new();
     for (row, id) in vectors.ids.iter().enumerate() {
@@ -200,7 +200,7 @@ fn robustness(
     let folder = tempfile::tempdir()?;
     let mut kinds = Vec::new();
     for way in Degradation::ALL {
-        let mut kind = Kind {
+        let mut kind = DegradationFigures {
             degradation: way,
             name: way.name(),
             figures: None,

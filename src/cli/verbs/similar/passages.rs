@@ -53,12 +53,7 @@ pub(super) fn run(
                 ]
             }),
         )?,
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        _ => {
             let metas: Vec<TrackMeta> =
                 found.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", &args.output)?;

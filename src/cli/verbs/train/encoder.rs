@@ -15,7 +15,8 @@ use crate::cli::render::{self, clock, count};
 use crate::encoder::{ModelRef, models_dir};
 use crate::eval::plots::{Curve, chart};
 use crate::train::encoder::{
-    ExportOptions, LossWeights, PrepareOptions, Progress, Start, TrainOptions, export, prepare, train, widths,
+    ExportOptions, LossWeights, PrepareOptions, Start, TrainOptions, TrainingProgress, export, prepare,
+    train, widths,
 };
 
 /// Time between lines where there is no bar.
@@ -176,7 +177,7 @@ fn run_training(context: &Context, args: &RunArgs) -> anyhow::Result<Ending> {
     context.console.note(&format!("training on {}{half}", options.device.resolve()?.description()));
     let stop = context.stop_on_ctrl_c()?;
     let mut meter = Meter::new(context);
-    let trained = train(&options, &mut |p: &Progress| {
+    let trained = train(&options, &mut |p: &TrainingProgress| {
         meter.show(p.share, || {
             format!(
                 "step {}, {} windows, loss {:.4}, rate {:.1e}, {:.1} windows/s, {} left",

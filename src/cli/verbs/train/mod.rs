@@ -1,4 +1,6 @@
 //! `voisin train genre|encoder`.
+//!
+//! For: options, progress and summaries. Not for: fitting; that is [`crate::genre`] and [`crate::train`].
 
 #[cfg(feature = "train")]
 mod encoder;
