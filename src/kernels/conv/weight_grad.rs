@@ -68,7 +68,7 @@ impl WeightGrad {
                                 tiles,
                                 SharedSlice::new(v),
                                 SharedSlice::new(y),
-                            )
+                            );
                         };
                         let gemm = WeightGemm {
                             k,
