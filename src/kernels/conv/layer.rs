@@ -555,12 +555,17 @@ pub(super) fn convolve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::random::Random;
 
     /// Uniform numbers in [-1, 1), the same on every machine.
     fn random(seed: u64, len: usize) -> Vec<f32> {
-        let mut random = Random::new(seed);
-        (0..len).map(|_| 2.0 * random.f32() - 1.0).collect()
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..len).map(|_| next()).collect()
     }
 
     /// The convolution by its definition with zeros around, `[n][out][h][w]`, from `[n][in][h][w]`.
