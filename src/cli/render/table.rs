@@ -180,19 +180,19 @@ pub(crate) fn cut_left(text: &str, width: usize) -> String {
 
 /// Leaves out the folder that all paths of a column have in common.
 fn shorten_by_root(rows: &mut [Vec<String>], column: usize) {
-    let folder = |path: &str| path.rfind('/').map_or(0, |slash| slash + 1);
+    let folder = |path: &str| path.rfind(std::path::is_separator).map_or(0, |slash| slash + 1);
     let Some(first) = rows.first().map(|row| row[column].clone()) else { return };
     let mut root = &first[..folder(&first)];
     for row in rows.iter() {
         while !row[column].starts_with(root) {
-            root = &root[..folder(root.trim_end_matches('/'))];
+            root = &root[..folder(root.trim_end_matches(std::path::is_separator))];
         }
     }
     let distinct: HashSet<&String> = rows.iter().map(|row| &row[column]).collect();
     if root.len() > 1 && distinct.len() > 1 {
-        let root = root.to_owned();
+        let last = root.len() - 1;
         for row in rows {
-            row[column] = format!("…/{}", &row[column][root.len()..]);
+            row[column] = format!("…{}", &row[column][last..]);
         }
     }
 }

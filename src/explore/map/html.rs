@@ -106,7 +106,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     let paths: Vec<String> = meta.iter().map(shown).collect();
     let split: Vec<(&str, &str)> = paths
         .iter()
-        .map(|path| match path.rfind('/') {
+        .map(|path| match path.rfind(std::path::is_separator) {
             Some(0) => ("/", &path[1..]),
             Some(slash) => (&path[..slash], &path[slash + 1..]),
             None => ("", path.as_str()),
