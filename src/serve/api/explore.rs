@@ -14,7 +14,7 @@ use crate::answers::genres::GenresJson;
 use crate::answers::graph::{clustered, duplicate_groups};
 use crate::answers::suspects::SuspectJson;
 use crate::explore::clusters::{ClusterOptions, Detail};
-use crate::explore::duplicates::Listener;
+use crate::explore::duplicates::PairListener;
 use crate::explore::layout::{LayoutOptions, layout};
 use crate::genre::{FitOptions, KinshipOptions};
 use crate::serve::ask;
@@ -24,14 +24,14 @@ use crate::track::TrackId;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Labels {
+pub(super) struct LabelQuestion {
     /// `tags` or `folder`.
     label_from: Option<String>,
 }
 
 pub(super) async fn genres(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Labels>,
+    ask::Query(asked): ask::Query<LabelQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let source = labels(asked.label_from.as_deref())?;
     let answer = state
@@ -233,7 +233,7 @@ pub(super) async fn duplicates(
         .once(format!("duplicates {}", asked.rough), move |state, desk| {
             let explored = state.explored(desk)?;
             let listener = crate::engine::FileListener::new(desk.engine.library(), |_| ())?;
-            let listener = (!asked.rough).then_some(&listener as &dyn Listener);
+            let listener = (!asked.rough).then_some(&listener as &dyn PairListener);
             let similar = duplicate_groups(&mut desk.engine, &explored.collection, listener)?;
             let items = with_exact_copies(&desk.engine, &explored.collection, similar)?;
             bytes(explored.generation, Duplicates { items })
