@@ -44,7 +44,7 @@ function head(track, entry) {
       h("p", { class: "faint" }, [track.album, track.year, track.seconds ? clock(track.seconds) : null].filter(Boolean).join(" · ")),
       h("div", { class: "acts" }, play,
         track.id !== null && h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
-        iconButton("after", "Play after this", () => player.enqueue([entry]), { class: "boxed" }),
+        iconButton("after", "Add it to what comes next", () => player.enqueue([entry]), { class: "boxed" }),
         track.id !== null && h("details", { class: "menu" }, h("summary", {}, "Path"), h("div", { class: "menu-box" },
           h("button", { type: "button", onclick: e => { list.pathEnd(track, true); shut(e); } }, "Begin a path here"),
           h("button", { type: "button", onclick: e => { list.pathEnd(track, false); shut(e); } }, "End a path here"))))));

@@ -59,7 +59,7 @@ export function seek() {
   parts.signal.addEventListener("abort", () => asking.abort());
   const { signal } = asking, words = $("search").value.trim();
   if (words && keep.get("search", "names") === "sound") return bySound(words, signal);
-  const page = after => ask("tracks", { query: { query: words, limit: PAGE, after }, signal });
+  const page = (after, limit) => ask("tracks", { query: { query: words, limit, after }, signal });
   load(parts.scroller, signal, waiting => ask("tracks", { query: { query: words, limit: PAGE }, signal, waiting }), first => {
     parts.head.textContent = words ? `${count(first.total, "track")} for “${words}”` : count(first.total, "track");
     if (first.total) return new LongList(parts.scroller, page, signal).start(first);

@@ -84,9 +84,12 @@ const toMap = (sx, sy) => [(sx - map.width / 2) / map.view.scale + map.view.x, (
 const visible = i => !map.hidden.has(map.group[i]);
 
 function resize() {
+  // As much of the map stays in sight as was.
+  const share = map.width ? map.view.scale / wholeScale() : 0;
   const box = map.over.parentNode.getBoundingClientRect();
   Object.assign(map, { width: box.width, height: box.height, ratio: Math.min(2, devicePixelRatio || 1) });
   for (const canvas of [map.canvas, map.over]) { canvas.width = box.width * map.ratio; canvas.height = box.height * map.ratio; }
+  if (share) map.view.scale = share * wholeScale();
 }
 function wholeScale() {
   const [x0, y0, x1, y1] = map.near.bounds;

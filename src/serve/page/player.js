@@ -41,7 +41,7 @@ export function playNow(entry) {
 export function enqueue(entries) {
   queue.push(...entries);
   if (at < 0 && queue.length) { at = 0; start(queue[0]); } else show();
-  toast(entries.length === 1 ? `“${titleOf(entries[0].track)}” comes next` : `${entries.length} tracks come next`);
+  toast(entries.length === 1 ? `“${titleOf(entries[0].track)}” will follow` : `${entries.length} tracks will follow`);
 }
 export function toggle() {
   if (!current()) return;
@@ -141,6 +141,7 @@ function showQueue() {
     h("div", { class: "head" }, h("h2", {}, "What comes next"),
       h("button", { type: "button", class: "small", disabled: !queue.length, onclick: () => { queue = queue.slice(at, at + 1); at = queue.length - 1; show(); } }, "Clear"),
       iconButton("close", "Close", () => openQueue(false))),
+    h("label", { class: "phone-volume" }, "Volume", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: audio.volume, oninput: event => setVolume(Number(event.target.value)) })),
     queue.length ? list : h("p", { class: "faint" }, "Nothing yet. The sign with lines and a plus, beside each track, puts it here."));
 }
 function drop(i) {

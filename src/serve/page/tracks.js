@@ -48,7 +48,7 @@ export function row(entry, { share, note, element = "li", genre = true } = {}) {
     note ? h("span", { class: "note" }, note) : genre && track.genres?.length ? h("span", { class: "note genre" }, track.genres[0]) : null,
     share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), percent(Math.max(0, share)))) : null,
     track.seconds && share === undefined ? h("span", { class: "length" }, clock(track.seconds)) : null,
-    iconButton("after", `Play ${name} after this`, () => player.enqueue([entry]), { class: "act after" }),
+    iconButton("after", `Add ${name} to what comes next`, () => player.enqueue([entry]), { class: "act after" }),
     iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }));
 }
 
@@ -66,7 +66,7 @@ export function mark() {
 
 /**
  * A list of any length: rows of one height, of which those in sight exist. Pages are asked for as they come near.
- * `page(after, signal)` gives { tracks, next, total }.
+ * `page(after, limit)` gives { tracks, next, total }.
  */
 export class LongList {
   constructor(scroller, page, signal) {
@@ -94,7 +94,7 @@ export class LongList {
     if (this.loading || this.next === null) return;
     this.loading = true;
     try {
-      this.take(await this.page(this.next, this.signal));
+      this.take(await this.page(this.next, this.wanted > 400 ? 1000 : 200));
       this.loading = false;
       this.draw();
     } catch { this.loading = false; }
@@ -124,7 +124,9 @@ export class LongList {
       element.style.setProperty("--top", i * height + "px");
     }
     mark();
-    if (last + 30 > this.tracks.length) this.more();
+    // Far down, larger pages get there sooner.
+    this.wanted = last - this.tracks.length;
+    if (this.wanted + 30 > 0) this.more();
   }
   key(event) {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key], element = event.target.closest(".track");
