@@ -248,6 +248,7 @@ def playing(page, server):
 
 
 def passages(page, track):
+    page.run("document.getElementById('audio').pause(); voisin.player.play([])")
     page.go(f"#/track/{track['id']}")
     page.until("document.querySelector('.wave-box')")
     box = page.run("(() => { const e = document.querySelector('.wave'); e.scrollIntoView({ block: 'center' }); const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()")

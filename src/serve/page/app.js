@@ -21,6 +21,8 @@ function route() {
   return { place, parts };
 }
 function go(again = false) {
+  // Whoever goes elsewhere has done with the search.
+  clearTimeout($("search").timer);
   const to = route();
   for (const link of document.querySelectorAll("#places a")) if (link.dataset.place === to.place) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   document.body.dataset.place = to.place;

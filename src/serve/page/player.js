@@ -25,7 +25,7 @@ function start(entry) {
 /** Plays these entries, the one at `index` first. */
 export function play(entries, index = 0) {
   queue = [...entries];
-  at = index;
+  at = queue.length ? index : -1;
   unplayable = 0;
   if (queue[at]) start(queue[at]);
 }
