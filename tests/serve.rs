@@ -6,151 +6,14 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use common::server::{DEMO, Server, read_answer, small_library};
 use common::{Sandbox, code, fine, fine_json, noise_wav, text};
 use serde_json::{Value, json};
-
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
-
-/// A library of six tracks of the demo.
-fn small_library(sandbox: &Sandbox) -> PathBuf {
-    let music = sandbox.path("music");
-    for (genre, names) in [
-        (
-            "metal",
-            ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-wings-of-cruelty.opus"],
-        ),
-        ("ambient", ["maxstack-nebula.ogg", "nikola-whallon-ambient-2.mp3", "askyel-ambient-4.wav"]),
-    ] {
-        fs::create_dir_all(music.join(genre)).unwrap();
-        for name in names {
-            fs::copy(format!("{DEMO}/library/{genre}/{name}"), music.join(genre).join(name)).unwrap();
-        }
-    }
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
-    music
-}
-
-struct Server {
-    process: Child,
-    address: SocketAddr,
-    token: String,
-    /// What it says, kept by a thread of its own.
-    said: std::sync::Arc<std::sync::Mutex<String>>,
-}
-
-impl Server {
-    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
-        let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--verbose"];
-        all.extend(arguments);
-        let mut process =
-            sandbox.command(all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = lines.next().expect("it says where it listens").unwrap();
-        assert!(
-            !line.contains("token"),
-            "a token that is not shown on a terminal would end in a log: {line}"
-        );
-        let address = line.strip_prefix("listening on http://").unwrap().split('/').next().unwrap();
-        let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-        let (mut stderr, kept) = (process.stderr.take().unwrap(), said.clone());
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(n @ 1..) = stderr.read(&mut piece) {
-                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..n]));
-            }
-        });
-        let token = fs::read_to_string(sandbox.path("library/serve.token")).unwrap_or_default();
-        Self { process, address: address.parse().unwrap(), token: token.trim().to_owned(), said }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
-        stream
-    }
-
-    /// Sends these bytes, and reads until the server closes or an answer is whole.
-    fn raw(&self, request: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut stream = self.connect();
-        // A server that refuses early may close before all is sent.
-        let _ = stream.write_all(request);
-        read_answer(&mut stream)
-    }
-
-    fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
-            self.address, self.token, body.len()
-        )
-        .into_bytes();
-        request.extend(body);
-        self.raw(&request)
-    }
-
-    fn get(&self, path: &str) -> (u16, Value) {
-        let (status, _, body) = self.send("GET", path, "", b"");
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let kind = "Content-Type: application/json\r\n";
-        let (status, _, body) = self.send("POST", path, kind, body.to_string().as_bytes());
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    /// The answer to a question that must have one.
-    fn good(&self, path: &str, body: &Value) -> Value {
-        let (status, answer) = self.post(path, body);
-        assert_eq!(status, 200, "{path} {body}: {answer}");
-        answer
-    }
-
-    fn good_get(&self, path: &str) -> Value {
-        let (status, answer) = self.get(path);
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Status, head and body of an answer; 0 where there was none.
-fn read_answer(stream: &mut TcpStream) -> (u16, String, Vec<u8>) {
-    let mut bytes = Vec::new();
-    let mut piece = vec![0; 65536];
-    loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = text(&bytes[..end]);
-            let lower = head.to_ascii_lowercase();
-            let length =
-                lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-            if length.is_some_and(|length| bytes.len() >= end + 4 + length) {
-                break;
-            }
-        }
-        match stream.read(&mut piece) {
-            Ok(n @ 1..) => bytes.extend(&piece[..n]),
-            _ => break,
-        }
-    }
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return (0, String::new(), bytes);
-    };
-    let head = text(&bytes[..end]);
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    (status, head, bytes.split_off(end + 4))
-}
 
 /// An answer without what the command line does not say.
 fn plain(mut answer: Value) -> Value {
@@ -198,30 +61,81 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     ] {
         assert_eq!(plain(server.good("/api/v1/similar", &question)), cli(&arguments), "{question}");
     }
+    // Every filter is read as on the command line, whichever question it belongs to.
+    for (filters, arguments) in [
+        (json!({"exclude_genre": ["metal"]}), vec!["--exclude-genre", "metal"]),
+        (json!({"artist": ["muld"]}), vec!["--artist", "muld"]),
+        (json!({"exclude_artist": ["Muldjord"]}), vec!["--exclude-artist", "muldjord"]),
+        (json!({"bpm": "60-130", "bpm_octave": true}), vec!["--bpm", "60-130", "--bpm-octave"]),
+        (json!({"key": ["compatible"]}), vec!["--key", "compatible"]),
+        (json!({"key": ["8A", "C,Am"]}), vec!["--key", "8A,C,Am"]),
+        (json!({"loudness": "-16.."}), vec!["--loudness", "-16.."]),
+        (json!({"licence": ["cc"]}), vec!["--licence", "cc"]),
+        (json!({"tag": ["guitar:50"]}), vec!["--tag", "guitar:50"]),
+        (json!({"not_tag": ["guitar"]}), vec!["--not-tag", "guitar"]),
+        (json!({"year": "1990-", "min_duration": 1.0}), vec!["--year", "1990-", "--min-duration", "1"]),
+    ] {
+        let question = json!({"seeds": [{"id": 1}], "filters": filters, "limit": 6, "sort": "bpm"});
+        let mut all = vec!["similar", "id:1", "--limit", "6", "--sort", "bpm"];
+        all.extend(&arguments);
+        all.extend(["--format", "json"]);
+        let output = sandbox.run(all);
+        assert!(code(&output) <= 1, "{}", text(&output.stderr));
+        let expected: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = plain(server.good("/api/v1/similar", &question));
+        assert_eq!(found["neighbours"], expected["neighbours"], "{filters}");
+    }
+    for (filters, status, said) in [
+        (json!({"bpm": "fast"}), 400, "a tempo or a span such as"),
+        (json!({"key": ["H#"]}), 400, "key"),
+        (json!({"tag": ["guitar:200"]}), 400, "percentile"),
+        (json!({"tag": ["nonsense"]}), 404, "nonsense"),
+        (json!({"artist": ["Nina Simone"]}), 404, "no artist"),
+        (json!({"year": "1999-1990"}), 400, "year"),
+    ] {
+        let (found, problem) =
+            server.post("/api/v1/similar", &json!({"seeds": [{"id": 1}], "filters": filters}));
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(found == status && detail.contains(said), "{filters}: {found} {problem}");
+    }
+    let found =
+        plain(server.good_get("/api/v1/find?query=loud%20guitar%2C%20no%20voice&genre=metal&limit=2"));
+    assert_eq!(found, cli(&["find", "loud guitar, no voice", "--genre", "metal", "--limit", "2"]));
+    assert_eq!(server.get("/api/v1/find?query=xyzzy").0, 404);
+    let words = server.good_get("/api/v1/words");
+    assert!(words["words"].as_array().unwrap().iter().any(|word| word["word"] == "guitar"), "{words}");
     let answer = server.good("/api/v1/classify", &json!({"tracks": [{"id": 1}]}));
     assert_eq!(answer["items"], cli(&["classify", "id:1"])["items"]);
     assert!(!answer["notes"].as_array().unwrap().is_empty(), "who answers is said");
     let walk = server.good("/api/v1/path", &json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}));
     assert_eq!(plain(walk), cli(&["path", "id:1", "id:5", "--steps", "3"]));
     let list = server.good("/api/v1/playlist", &json!({"seeds": [{"id": 1}], "limit": 4, "diversity": 0.5}));
-    assert_eq!(
-        list["items"],
-        cli(&["playlist", "id:1", "--limit", "4", "--diversity", "0.5", "--keep-duplicates"])["items"]
+    assert_eq!(list["items"], cli(&["playlist", "id:1", "--limit", "4", "--diversity", "0.5"])["items"]);
+    let list = server.good(
+        "/api/v1/playlist",
+        &json!({"filters": {"genre": ["metal"]}, "limit": 3, "max_bpm_step": 200.0, "keep_duplicates": true}),
     );
+    let expected =
+        ["playlist", "--genre", "metal", "--limit", "3", "--max-bpm-step", "200", "--keep-duplicates"];
+    assert_eq!(list["items"], cli(&expected)["items"]);
+    let (status, _) =
+        server.post("/api/v1/playlist", &json!({"seeds": [{"id": 1}], "shuffle": 1, "harmonic": true}));
+    assert_eq!(status, 400);
     assert_eq!(plain(server.good_get("/api/v1/genres")), cli(&["genres"]));
     assert_eq!(plain(server.good_get("/api/v1/clusters"))["clusters"], cli(&["clusters"])["clusters"]);
     assert_eq!(server.good_get("/api/v1/suspects?all=true")["items"], cli(&["suspects", "--all"])["items"]);
     assert_eq!(server.good_get("/api/v1/duplicates")["items"], json!([]));
     let map = server.good_get("/api/v1/map");
     assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
-    let mut page = plain(server.good_get("/api/v1/tracks?genre=metal"));
-    assert_eq!(page.as_object_mut().unwrap().remove("next"), Some(Value::Null));
-    // what the model hears is told by the command line alone so far
-    let mut listed = cli(&["list", "--genre", "metal"]);
-    for track in listed["tracks"].as_array_mut().unwrap() {
-        assert!(track.as_object_mut().unwrap().remove("words").is_some());
+    for (query, arguments) in [
+        ("genre=metal&words=true", vec!["list", "--genre", "metal"]),
+        ("sort=bpm&reverse=true&words=true", vec!["list", "--sort", "bpm", "--reverse"]),
+        ("not_tag=guitar&words=true", vec!["list", "--not-tag", "guitar"]),
+    ] {
+        let mut page = plain(server.good_get(&format!("/api/v1/tracks?{query}")));
+        assert_eq!(page.as_object_mut().unwrap().remove("next"), Some(Value::Null));
+        assert_eq!(page, cli(&arguments), "{query}");
     }
-    assert_eq!(page, listed);
     let status = server.good_get("/api/v1/status");
     assert_eq!(plain(status), cli(&["status"]));
 
@@ -273,6 +187,8 @@ fn tracks_are_paged_filtered_and_played() {
     for track in server.good_get("/api/v1/tracks")["tracks"].as_array().unwrap() {
         let one = server.good_get(&format!("/api/v1/tracks/{}", track["id"]));
         assert_eq!(plain(one), *track);
+        let one = server.good_get(&format!("/api/v1/tracks/{}?words=true", track["id"]));
+        assert!(one["words"].is_array(), "{one}");
         let whole = fs::read(track["path"].as_str().unwrap()).unwrap();
         let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
         let (status, head, body) = server.send("GET", &audio, "", b"");

@@ -5,10 +5,12 @@
 
 pub(crate) mod clusters;
 pub(crate) mod duplicates;
+pub(crate) mod find;
 pub(crate) mod genre;
 pub(crate) mod genres;
 pub(crate) mod graph;
 pub(crate) mod list;
+pub(crate) mod playlist;
 pub(crate) mod similar;
 pub(crate) mod status;
 pub(crate) mod suspects;

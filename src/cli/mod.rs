@@ -63,7 +63,15 @@ pub fn main() -> ExitCode {
             loud(panic);
         }
     }));
-    let parsed = args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(mistake) => {
+            render::say_mistake(&mistake);
+            return ExitCode::from(2);
+        }
+    };
+    let parsed =
+        args::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
@@ -88,6 +96,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The arguments; those of another program are brought into our own where this one was started by its name.
+#[cfg_attr(not(feature = "serve"), allow(clippy::unnecessary_wraps))]
+fn arguments() -> Result<Vec<std::ffi::OsString>, String> {
+    let all: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    #[cfg(feature = "serve")]
+    if all
+        .first()
+        .and_then(|name| std::path::Path::new(name).file_stem())
+        .is_some_and(|name| name == "bliss-mixer")
+    {
+        return verbs::serve::as_bliss_mixer(all);
+    }
+    Ok(all)
+}
+
 /// Whether what was named is not there, or the library has nothing to answer from.
 fn is_nothing_found(error: &anyhow::Error) -> bool {
     use crate::engine::EngineError as E;
@@ -99,13 +122,16 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
                 | E::NoSeeds
                 | E::EmptyLibrary { .. }
                 | E::NoLabels
-                | E::Library(LibraryError::UnknownTrack(_))
+                | E::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. })
                 | E::Explore(ExploreError::UnknownArtist { .. })
         )
     };
     error.is::<NothingFound>()
         || error.downcast_ref::<E>().is_some_and(of_engine)
-        || matches!(error.downcast_ref(), Some(LibraryError::UnknownTrack(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. })
+        )
         || matches!(error.downcast_ref(), Some(ExploreError::UnknownArtist { .. }))
 }
 
@@ -138,6 +164,10 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Outliers(args) => verbs::outliers::run(&context, &args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => verbs::serve::run(&context, args),
+        #[cfg(feature = "serve")]
+        Command::Link(args) => verbs::link::run(&context, &args),
+        #[cfg(feature = "serve")]
+        Command::Mpd(args) => verbs::mpd::run(&context, &args),
         Command::Embed(args) => verbs::embed::run(&context, &args),
         Command::Status(args) => verbs::status::run(&context, &args),
         Command::Failed(args) => verbs::failed::run(&context, &args),

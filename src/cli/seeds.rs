@@ -7,7 +7,6 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::base::text::{did_you_mean, meant, spelt_alike};
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::engine::{Engine, EngineError, Seed};
@@ -86,25 +85,9 @@ pub(crate) fn one_seed(context: &Context, engine: &Engine, text: &OsString) -> a
     }
 }
 
-/// The names that are meant: one that is so called, else all that have it in them. Nobody is an error that suggests.
-pub(crate) fn names_meant(library: &Library, of: NameOf, name: &str) -> anyhow::Result<Vec<String>> {
-    let all = library.names(of)?;
-    let names = || all.iter().map(String::as_str);
-    let found: Vec<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
-    if found.is_empty() {
-        let (what, next) = match of {
-            NameOf::Artist => ("artist", "\"voisin artists\" lists those there are"),
-            NameOf::Album => ("album", "see the tags of your files"),
-        };
-        let suggestions = did_you_mean(&spelt_alike(name, names()));
-        return Err(NothingFound(format!("no {what} \"{name}\": {suggestions}{next}")).into());
-    }
-    Ok(found)
-}
-
 fn tracks_named(library: &Library, of: NameOf, name: &str) -> anyhow::Result<Vec<TrackId>> {
     let mut tracks = Vec::new();
-    for name in names_meant(library, of, name)? {
+    for name in library.names_meant(of, name)? {
         tracks.extend(library.tracks_named(of, &name)?);
     }
     tracks.sort_unstable();

@@ -18,6 +18,7 @@ mod list;
 mod listen;
 mod passage;
 mod search;
+mod sound;
 mod tagging;
 mod words;
 

@@ -38,6 +38,8 @@ pub struct SimilarOptions {
     pub limit: usize,
     /// Which tracks may be among them.
     pub filter: TrackFilter,
+    /// Only these, whatever else the filter asks for; `None`: all.
+    pub among: Option<TrackSet>,
     /// At most so many tracks of one artist.
     pub max_per_artist: Option<usize>,
     /// Least cosine similarity.
@@ -57,6 +59,7 @@ impl Default for SimilarOptions {
         Self {
             limit: 10,
             filter: TrackFilter::default(),
+            among: None,
             max_per_artist: None,
             min_similarity: None,
             include_seed: false,
@@ -160,7 +163,12 @@ impl Engine {
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
         let query = mean(seeds)?;
-        let allowed = self.matching(&options.filter)?;
+        let allowed = match (self.matching(&options.filter)?, &options.among) {
+            (Some(allowed), Some(among)) => {
+                Some(among.to_vec().into_iter().filter(|&track| allowed.contains(track)).collect())
+            }
+            (allowed, among) => allowed.or_else(|| among.clone()),
+        };
         let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
             self.index()?;
             let index = self.loaded_index();

@@ -188,7 +188,17 @@ impl Engine {
         filter: &TrackFilter,
         limit: Option<usize>,
     ) -> Result<PhraseAnswer, EngineError> {
-        let heard = self.heard_tags()?;
+        self.find_among(&self.heard_tags()?, phrase, filter, limit)
+    }
+
+    /// As [`find`](Self::find), with the tags of all tracks at hand.
+    pub(crate) fn find_among(
+        &self,
+        heard: &HeardTags,
+        phrase: &str,
+        filter: &TrackFilter,
+        limit: Option<usize>,
+    ) -> Result<PhraseAnswer, EngineError> {
         let read = heard.words.read(phrase);
         if read.terms.is_empty() {
             return Err(heard.not_understood(phrase));

@@ -171,6 +171,16 @@ pub enum LibraryError {
     /// No track has this id.
     #[error("no track has the id {0}")]
     UnknownTrack(TrackId),
+    /// Nobody and nothing is so called.
+    #[error("no {what} \"{name}\": {hint}")]
+    UnknownName {
+        /// What was asked for: an artist, an album.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Names that are spelt alike, and where to look.
+        hint: String,
+    },
     /// A path that this system cannot store as bytes (outside Unix: not Unicode).
     #[error("path {} is not valid Unicode", path.display())]
     PathEncoding {

@@ -24,6 +24,8 @@ mod health;
 mod journal;
 mod labels;
 mod licence;
+#[cfg(feature = "serve")]
+mod links;
 mod list;
 mod lock;
 mod logits;
@@ -34,6 +36,7 @@ mod read;
 mod relocate;
 mod salvage;
 pub mod scan;
+mod spans;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -59,6 +62,7 @@ pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
+pub(crate) use spans::{KeyWish, LoudnessSpan, TempoSpan, YearSpan, word_bound};
 pub use track_set::TrackSet;
 pub use types::{
     Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,

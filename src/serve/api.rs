@@ -8,6 +8,7 @@ mod search;
 mod tracks;
 
 use std::convert::Infallible;
+use std::str::FromStr;
 
 use axum::Json;
 use axum::Router;
@@ -21,6 +22,7 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::ServeError;
 use super::ask;
 use super::gate::guard;
 use super::guard::{COOKIE, LONGEST_BODY, Peer};
@@ -28,7 +30,9 @@ use super::listen::raised;
 use super::problem::Problem;
 use super::scan::{Progress, ScanState};
 use super::state::{Shared, fault};
-use crate::library::TrackFilter;
+use super::upstream::ServerAddress;
+use crate::engine::{Engine, Seed};
+use crate::library::{KeyWish, LoudnessSpan, NameOf, TempoSpan, TrackFilter, YearSpan, word_bound};
 
 /// Longest list in one answer.
 const MOST: usize = 1000;
@@ -57,59 +61,112 @@ fn written(bytes: Bytes) -> Response<Body> {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
 }
 
-/// Which tracks may be in an answer; as the command line's filters.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+/// Which tracks may be in an answer; as the command line's filters, and written as there.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Filters {
     genre: Vec<String>,
+    exclude_genre: Vec<String>,
     artist: Vec<String>,
     exclude_artist: Vec<String>,
-    /// `1970`, `1970-1979`, `1990-` or `-1965`.
     year: Option<String>,
     folder: Vec<std::path::PathBuf>,
+    licence: Vec<String>,
+    tag: Vec<String>,
+    not_tag: Vec<String>,
     min_duration: Option<f64>,
     max_duration: Option<f64>,
+    bpm: Option<String>,
+    bpm_octave: bool,
+    key: Vec<String>,
+    loudness: Option<String>,
+}
+
+/// Reads a value as the command line does.
+fn written_as<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T, Problem> {
+    let found: String = text.chars().take(100).collect();
+    found.parse().map_err(|error: String| {
+        let expected = error.strip_prefix("expected ").unwrap_or(&error);
+        let expected = expected.rsplit_once(", found").map_or(expected, |(expected, _)| expected);
+        Problem::bad(format!("{name}: {expected}"), format!("{found:?}"))
+    })
 }
 
 impl Filters {
-    fn filter(&self) -> Result<TrackFilter, Problem> {
-        let lists = [self.genre.len(), self.artist.len(), self.exclude_artist.len(), self.folder.len()];
+    fn wants_compatible_keys(&self) -> bool {
+        self.key
+            .iter()
+            .flat_map(|text| text.split(','))
+            .any(|key| key.trim().eq_ignore_ascii_case("compatible"))
+    }
+
+    /// The filter, with names as the library has them.
+    ///
+    /// - `seeds`: whose keys `compatible` ones mix with
+    fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, Problem> {
+        let lists = [
+            self.genre.len(),
+            self.exclude_genre.len(),
+            self.artist.len(),
+            self.exclude_artist.len(),
+            self.folder.len(),
+            self.licence.len(),
+            self.tag.len(),
+            self.not_tag.len(),
+            self.key.len(),
+        ];
         if lists.iter().any(|&length| length > 100) {
             return Err(Problem::bad("at most 100 names in a filter", "more"));
         }
-        let (year_from, year_to) = match &self.year {
-            Some(years) => span(years)?,
-            None => (None, None),
+        let artists = |names: &[String]| -> Result<Vec<String>, Problem> {
+            let meant = names.iter().map(|name| engine.library().names_meant(NameOf::Artist, name));
+            Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
         };
+        let year: Option<YearSpan> = self.year.as_deref().map(|text| written_as("year", text)).transpose()?;
+        let tempo: Option<TempoSpan> = self.bpm.as_deref().map(|text| written_as("bpm", text)).transpose()?;
+        let loudness: Option<LoudnessSpan> =
+            self.loudness.as_deref().map(|text| written_as("loudness", text)).transpose()?;
+        let mut keys = Vec::new();
+        for wish in self.key.iter().flat_map(|text| text.split(',')) {
+            match written_as("key", wish)? {
+                KeyWish::Key(key) => keys.push(key),
+                KeyWish::Compatible => {
+                    let compatible = engine.compatible_keys(seeds)?;
+                    if compatible.is_empty() {
+                        let expected = "seeds of the library whose key is known, with key compatible";
+                        return Err(Problem::bad(expected, "none"));
+                    }
+                    keys.extend(compatible);
+                }
+            }
+        }
+        let bound = |text: &String, usual, not| {
+            word_bound(text, usual, not).map_err(|_| {
+                Problem::bad("a word, or WORD:PERCENT with a percentile from 0 to 100", format!("{text:?}"))
+            })
+        };
+        let tags = self.tag.iter().map(|text| bound(text, 80.0, false));
+        let not_tags = self.not_tag.iter().map(|text| bound(text, 50.0, true));
         Ok(TrackFilter {
             genres: self.genre.clone(),
-            artists: self.artist.clone(),
-            exclude_artists: self.exclude_artist.clone(),
-            year_from,
-            year_to,
+            exclude_genres: self.exclude_genre.clone(),
+            artists: artists(&self.artist)?,
+            exclude_artists: artists(&self.exclude_artist)?,
+            year_from: year.and_then(YearSpan::from),
+            year_to: year.and_then(YearSpan::to),
+            licences: self.licence.clone(),
+            words: tags.chain(not_tags).collect::<Result<_, _>>()?,
             folders: self.folder.clone(),
             seconds_from: self.min_duration,
             seconds_to: self.max_duration,
-            ..TrackFilter::default()
+            tempo_from: tempo.and_then(|span| span.0.from),
+            tempo_to: tempo.and_then(|span| span.0.to),
+            tempo_octaves: self.bpm_octave,
+            keys,
+            loudness_from: loudness.and_then(|span| span.0.from),
+            loudness_to: loudness.and_then(|span| span.0.to),
         })
     }
-}
-
-/// Reads `1970`, `1970-1979`, `1990-`, `-1965`.
-fn span(text: &str) -> Result<(Option<i32>, Option<i32>), Problem> {
-    let wrong = || {
-        let found: String = text.chars().take(50).collect();
-        Problem::bad("a year or a span such as 1970-1979, 1990- or -1965", format!("{found:?}"))
-    };
-    let year = |part: &str| part.trim().parse::<i32>().map_err(|_| wrong());
-    let (first, last) = match text.split_once('-') {
-        None => (Some(year(text)?), Some(year(text)?)),
-        Some(("", "")) => return Err(wrong()),
-        Some(("", last)) => (None, Some(year(last)?)),
-        Some((first, "")) => (Some(year(first)?), None),
-        Some((first, last)) => (Some(year(first)?), Some(year(last)?)),
-    };
-    if first.zip(last).is_some_and(|(first, last)| first > last) { Err(wrong()) } else { Ok((first, last)) }
 }
 
 /// A number that must lie in 1 to `most`.
@@ -131,13 +188,19 @@ fn share(name: &str, number: f32, range: std::ops::RangeInclusive<f32>) -> Resul
 }
 
 /// Everything that is answered.
-pub(super) fn router(state: &Shared) -> Router {
+pub(super) fn router(
+    state: &Shared,
+    subsonic: Option<ServerAddress>,
+    audiomuse: Option<ServerAddress>,
+) -> Result<Router, ServeError> {
     let api = Router::new()
         .route("/health", get(health))
         .route("/openapi.json", get(description))
         .route("/session", post(session).delete(end_session))
         .route("/status", get(tracks::status))
         .route("/tracks", get(tracks::list))
+        .route("/find", get(tracks::find))
+        .route("/words", get(tracks::words))
         .route("/tracks/{id}", get(tracks::one))
         .route("/tracks/{id}/audio", get(tracks::audio))
         .route("/tracks/{id}/cover", get(lists::cover))
@@ -156,6 +219,7 @@ pub(super) fn router(state: &Shared) -> Router {
         .route("/duplicates", get(explore::duplicates))
         .route("/refs/similar", post(refs::similar))
         .route("/refs/path", post(refs::path))
+        .route("/refs/artists", post(refs::artists))
         .route("/scan", get(scan).post(start_scan).delete(stop_scan))
         .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
         // Whole files are bounded where they are written down.
@@ -166,10 +230,16 @@ pub(super) fn router(state: &Shared) -> Router {
                 .layer(DefaultBodyLimit::disable()),
         );
     let base = state.guard.base_path.clone();
-    let all = Router::new().nest("/api/v1", api);
+    let mut all = Router::new().nest("/api/v1", api);
+    if let Some(server) = audiomuse {
+        all = all.merge(super::audiomuse::router(state, server));
+    }
+    if let Some(server) = subsonic {
+        all = all.merge(super::subsonic::router(state, server).map_err(|_| ServeError::Random)?);
+    }
     let all = if base.is_empty() { all } else { Router::new().nest(&base, all) };
     let all = all.merge(super::page::router(&state.guard.base_path));
-    all.layer(middleware::from_fn_with_state(state.clone(), guard)).with_state(state.clone())
+    Ok(all.layer(middleware::from_fn_with_state(state.clone(), guard)).with_state(state.clone()))
 }
 
 async fn health() -> Json<serde_json::Value> {
@@ -248,7 +318,8 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
     (kind, Body::from_stream(events)).into_response()
 }
 
-async fn start_scan(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
+async fn start_scan(State(state): State<Shared>, headers: HeaderMap) -> Result<Response<Body>, Problem> {
+    ask::is_json(&headers)?;
     let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
     let progress = started.unwrap_or_else(|_| {
         Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the scan did not start", "please report it"))
@@ -279,16 +350,5 @@ mod tests {
             .collect();
         routes.sort();
         assert_eq!(named, routes);
-    }
-
-    #[test]
-    fn spans_of_years_are_read() {
-        assert_eq!(span("1970").ok(), Some((Some(1970), Some(1970))));
-        assert_eq!(span("1970-1979").ok(), Some((Some(1970), Some(1979))));
-        assert_eq!(span("1990-").ok(), Some((Some(1990), None)));
-        assert_eq!(span("-1965").ok(), Some((None, Some(1965))));
-        for wrong in ["", "-", "x", "1979-1970", "99999999999"] {
-            assert!(span(wrong).is_err(), "{wrong}");
-        }
     }
 }

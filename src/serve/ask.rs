@@ -2,13 +2,41 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::track::TrackId;
+
+/// Refuses a body that is not said to be JSON. Forms of other pages cannot say it without being asked where they are from.
+pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let plain = kind.split(';').next().unwrap_or_default().trim();
+    if plain.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(wrong_type("Content-Type: application/json", kind))
+}
+
+/// Refuses a body that a form of any page can send, without that its origin is asked about.
+pub(super) fn is_file(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let plain = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if matches!(
+        plain.as_str(),
+        "" | "text/plain" | "application/x-www-form-urlencoded" | "multipart/form-data"
+    ) {
+        return Err(wrong_type("the Content-Type of an audio file", kind));
+    }
+    Ok(())
+}
+
+fn wrong_type(expected: &str, kind: &str) -> Problem {
+    let found = if kind.is_empty() { "none".to_owned() } else { kind.chars().take(100).collect() };
+    Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found)
+}
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -17,6 +45,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        is_json(request.headers())?;
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let status = rejection.status();
             if status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -52,9 +81,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 pub(super) struct Query<T>(pub(super) T);
 
 /// Names that may come several times.
-const LISTS: [&str; 5] = ["genre", "artist", "exclude_artist", "folder", "among"];
+const LISTS: [&str; 10] = [
+    "genre",
+    "exclude_genre",
+    "artist",
+    "exclude_artist",
+    "folder",
+    "licence",
+    "tag",
+    "not_tag",
+    "key",
+    "among",
+];
 /// Names whose value is text even where it looks like a number.
-const TEXTS: [&str; 4] = ["query", "year", "tempo", "key"];
+const TEXTS: [&str; 4] = ["query", "year", "bpm", "loudness"];
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
@@ -68,10 +108,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 pub(super) struct Split<A, B>(pub(super) A, pub(super) B);
 
 /// Names of options that are no filters.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 13] = [
     "query",
     "limit",
     "after",
+    "sort",
+    "reverse",
+    "words",
     "max_per_artist",
     "min_similarity",
     "include_seed",
@@ -139,6 +182,21 @@ mod tests {
         limit: Option<usize>,
         exact: Option<bool>,
         detail: Option<String>,
+    }
+
+    #[test]
+    fn forms_are_told_from_files() {
+        let kind = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            headers
+        };
+        for form in ["", "text/plain", "Text/Plain; charset=utf-8", "multipart/form-data; boundary=x"] {
+            assert!(is_file(&kind(form)).is_err() && is_json(&kind(form)).is_err(), "{form}");
+        }
+        assert!(is_file(&kind("audio/mpeg")).is_ok() && is_file(&kind("application/octet-stream")).is_ok());
+        assert!(is_json(&kind("application/json;charset=utf-8")).is_ok());
+        assert!(is_file(&HeaderMap::new()).is_err() && is_json(&HeaderMap::new()).is_err());
     }
 
     #[test]

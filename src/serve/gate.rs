@@ -12,12 +12,6 @@ use super::guard::{LONGEST_BODY, LONGEST_FILE, LONGEST_URI, PATIENCE, PATIENCE_F
 use super::problem::Problem;
 use super::state::Shared;
 
-/// Whether a body of this type can be sent by a form of any page, without that its origin is asked about.
-fn is_form(kind: &str) -> bool {
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(kind.as_str(), "" | "text/plain" | "application/x-www-form-urlencoded" | "multipart/form-data")
-}
-
 /// What must hold of every request, and the headers that every answer has.
 pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
     let origin = check(&state, &request);
@@ -95,7 +89,8 @@ fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Probl
         return Ok(origin);
     }
     let path = uri.path().strip_prefix(guard.base_path.as_str()).unwrap_or_default();
-    let is_open = !path.starts_with("/api/") || path == "/api/v1/health" || path == "/api/v1/session";
+    let open = ["/api/v1/health", "/api/v1/session", "/api/health"];
+    let is_open = !path.starts_with("/api/") || open.contains(&path);
     if !is_open {
         guard.check_token(headers, method, peer)?;
     }
@@ -107,29 +102,6 @@ fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Probl
             let expected = format!("a body of at most {most} bytes");
             return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, format!("{length} bytes")));
         }
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let is_json =
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-        let is_file = path.starts_with("/api/v1/files/");
-        if if is_file { is_form(kind) } else { !is_json } {
-            let expected =
-                if is_file { "the Content-Type of an audio file" } else { "Content-Type: application/json" };
-            let found = if kind.is_empty() { "none".to_owned() } else { kind.chars().take(100).collect() };
-            return Err(Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found));
-        }
     }
     Ok(origin)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_form;
-
-    #[test]
-    fn forms_are_told_from_files() {
-        for kind in ["", "text/plain", "Text/Plain; charset=utf-8", "multipart/form-data; boundary=x"] {
-            assert!(is_form(kind), "{kind}");
-        }
-        assert!(!is_form("audio/mpeg") && !is_form("application/octet-stream"));
-    }
 }

@@ -12,15 +12,23 @@
 mod api;
 mod ask;
 mod audio;
+mod audiomuse;
 mod gate;
 mod guard;
+mod link;
 mod listen;
 mod page;
+mod lms;
+mod mpd;
 mod problem;
 mod scan;
+mod songs;
 mod state;
+mod subsonic;
 mod token;
+mod upstream;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -29,9 +37,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub(crate) use link::{Linked, link};
 pub(crate) use listen::Listen;
+pub(crate) use lms::Lms;
+pub(crate) use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
 pub(crate) use state::LoadModel;
 pub(crate) use token::Token;
+pub(crate) use upstream::ServerAddress;
 
 use guard::Guard;
 use listen::Listener;
@@ -55,6 +67,8 @@ pub(crate) enum ServeError {
         path.display()
     )]
     OpenToken { path: PathBuf, mode: u32 },
+    #[error("this system gives no random numbers")]
+    Random,
     #[error("cannot start the server's threads")]
     Runtime(#[source] std::io::Error),
 }
@@ -70,6 +84,14 @@ pub(crate) struct Options {
     pub(crate) origins: Vec<String>,
     /// Empty, or `/voisin`.
     pub(crate) base_path: String,
+    /// The Subsonic server that it stands in front of.
+    pub(crate) subsonic: Option<ServerAddress>,
+    /// The linked media server whose plugins ask as they ask AudioMuse-AI.
+    pub(crate) audiomuse: Option<ServerAddress>,
+    /// Lyrion's port.
+    pub(crate) lms: Option<Lms>,
+    /// Folders of music that were named at the start.
+    pub(crate) folders: Vec<PathBuf>,
     /// Whether each request is told.
     pub(crate) logs: bool,
     /// Makes the library's model ready.
@@ -116,7 +138,7 @@ pub(crate) fn serve(
         for place in &options.listen {
             open.push((place, Listener::open(place).await?));
         }
-        let router = api::router(&state);
+        let router = api::router(&state, options.subsonic, options.audiomuse)?;
         let addresses: Vec<String> = open
             .iter()
             .map(|(place, listener)| match (listener.address(), place) {
@@ -125,10 +147,27 @@ pub(crate) fn serve(
                 (None, Listen::Tcp(address)) => address.to_string(),
             })
             .collect();
-        let tasks: Vec<_> = open
+        let mut tasks: Vec<_> = open
             .into_iter()
             .map(|(_, listener)| tokio::spawn(listen::serve(listener, router.clone(), stopped.clone())))
             .collect();
+        let mut addresses = addresses;
+        if let Some(lms) = &options.lms {
+            let place = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, lms.port)));
+            let listener = Listener::open(&place).await?;
+            let port = listener.address().map_or(lms.port, |address| address.port());
+            addresses.push(format!("http://127.0.0.1:{port}/api/mix"));
+            let router = lms::router(&state, &options.folders);
+            tasks.push(tokio::spawn(listen::serve(listener, router, stopped.clone())));
+            if let Some(server) = lms.report.clone() {
+                let state = Arc::clone(&state);
+                tokio::spawn(async move {
+                    if let Err(problem) = lms::report(server, port).await {
+                        state.say(&format!("Lyrion does not know the port {port}: {problem}"));
+                    }
+                });
+            }
+        }
         ready(&addresses);
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;

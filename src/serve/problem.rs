@@ -86,6 +86,10 @@ impl Problem {
         self
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }
@@ -116,9 +120,16 @@ impl From<EngineError> for Problem {
             | EngineError::NotInLibrary { .. }
             | EngineError::NoVector { .. }
             | EngineError::Genre(GenreError::UnknownGenre { .. })
-            | EngineError::Library(LibraryError::UnknownTrack(_)) => Self::not_found(text, see),
+            | EngineError::Words { .. }
+            | EngineError::Explore(ExploreError::UnknownArtist { .. })
+            | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
+                Self::not_found(text, see)
+            }
             EngineError::Ambiguous { .. } => {
                 Self::new(StatusCode::CONFLICT, text, "name one of them by its id")
+            }
+            EngineError::NoTags { .. } => {
+                Self::new(StatusCode::CONFLICT, text, "ask in other words: GET /api/v1/tracks?query=WORDS")
             }
             EngineError::NoLabels | EngineError::NoHead { .. } => {
                 Self::new(StatusCode::CONFLICT, text, "give tracks a genre, then ask again")

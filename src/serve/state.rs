@@ -14,9 +14,12 @@ use super::guard::Guard;
 use super::problem::Problem;
 use super::scan::ScanProcess;
 use crate::base::text::with_causes;
-use crate::engine::{Collection, Embedder, Engine, EngineError};
+use crate::base::vector::dot;
+use crate::engine::{Collection, Embedder, Engine, EngineError, HeardTags};
 use crate::explore::KnnGraph;
+use crate::explore::path::{PathOptions, path};
 use crate::library::{DATABASE, Library, LibraryError, OpenMode};
+use crate::track::TrackId;
 
 /// Requests that wait for a permit, and for how long.
 const MOST_WAITING: usize = 256;
@@ -85,10 +88,11 @@ pub(super) struct State {
     builds: AtomicBool,
     model: Mutex<Option<(String, Arc<Embedder>)>>,
     explored: Mutex<Option<(Version, Arc<Explored>)>>,
+    heard: Mutex<Option<(Version, Arc<HeardTags>)>>,
     kept: Mutex<(Option<Version>, HashMap<String, Kept>)>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -134,6 +138,7 @@ impl State {
             builds: AtomicBool::new(false),
             model: Mutex::default(),
             explored: Mutex::default(),
+            heard: Mutex::default(),
             kept: Mutex::default(),
         }
     }
@@ -232,6 +237,7 @@ impl State {
             watch.epoch += 1;
             lock(&self.desks).clear();
             *lock(&self.explored) = None;
+            *lock(&self.heard) = None;
         }
         let found = found.map_err(|error| {
             let detail = format!("the library is not there: {}: {error}", path.display());
@@ -316,6 +322,27 @@ impl State {
         Ok(now)
     }
 
+    /// What the model hears in all tracks, in words, read once for each state of the library; `None` for a model without
+    /// tags.
+    pub(super) fn heard(&self, desk: &mut Desk) -> Result<Option<Arc<HeardTags>>, Problem> {
+        let version = self.version()?;
+        let mut heard = lock(&self.heard);
+        if let Some((of, heard)) = &*heard
+            && *of == version
+        {
+            return Ok(Some(Arc::clone(heard)));
+        }
+        // What is not stored yet would be worked out each time.
+        if let Err(error) = desk.engine.keep_tags() {
+            self.say(&format!("tags are not kept: {}", with_causes(&error)));
+        }
+        let version = self.version()?;
+        let Some(now) = desk.engine.heard_tags_if_any()? else { return Ok(None) };
+        let now = Arc::new(now);
+        *heard = Some((version, Arc::clone(&now)));
+        Ok(Some(now))
+    }
+
     /// An answer about the whole library: worked out once for all who ask, as long as the library does not change.
     ///
     /// - `key`: the question with all its options
@@ -366,4 +393,30 @@ impl State {
 
 pub(super) fn fault() -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal fault", "please report it with this request")
+}
+
+/// The way from one track to another, as it comes unless it is longer than is asked for, with similarities to its start.
+///
+/// - `count`: tracks, both ends among them
+pub(super) fn way(
+    explored: &Explored,
+    from: TrackId,
+    to: TrackId,
+    count: usize,
+) -> Result<Vec<(TrackId, f32)>, Problem> {
+    let collection = &explored.collection;
+    let row = |track: TrackId| collection.row(track).ok_or(EngineError::NoVector { id: track });
+    let (from, to) = (row(from)?, row(to)?);
+    let vectors = collection.vectors.view();
+    let walk = |tracks| {
+        let options = PathOptions { tracks, ..PathOptions::default() };
+        path(vectors, &explored.graph, &collection.meta, from, to, &options)
+    };
+    let mut found = walk(None)?;
+    if found.rows.len() > count {
+        found = walk(Some(count))?;
+    }
+    let start = vectors.row(from).to_vec();
+    let similarity = |row: usize| dot(&start, &vectors.row(row).to_vec()).clamp(0.0, 1.0);
+    Ok(found.rows.iter().map(|&row| (collection.ids[row], similarity(row))).collect())
 }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses its share of this file")]
 
+#[cfg(feature = "serve")]
+pub(crate) mod server;
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -53,7 +53,7 @@ pub(crate) use mistakes::message;
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
 #[cfg(feature = "serve")]
-pub(crate) use serve::ServeArgs;
+pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use sound::{SortKey, SoundFilterArgs};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 #[cfg(feature = "train")]
@@ -204,6 +204,10 @@ pub(crate) enum Command {
     Outliers(OutliersArgs),
     #[cfg(feature = "serve")]
     Serve(ServeArgs),
+    #[cfg(feature = "serve")]
+    Link(LinkArgs),
+    #[cfg(feature = "serve")]
+    Mpd(MpdArgs),
     Embed(EmbedArgs),
     Status(StatusArgs),
     Failed(FailedArgs),

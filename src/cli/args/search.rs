@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum, ValueHint};
 use super::one_of;
 use super::sound::{SortKey, SoundFilterArgs};
 use super::units::{Limit, Seconds, cosine, share};
-use crate::cli::seeds::names_meant;
 use crate::index::SearchMode;
-use crate::library::{Library, NameOf, TrackFilter, WordBound, stored_path};
+use crate::library::{
+    Library, LibraryError, NameOf, TrackFilter, WordBound, YearSpan, stored_path, word_bound,
+};
 
 /// Find the tracks that sound most like the given ones
 ///
@@ -108,10 +109,10 @@ pub(crate) struct FilterArgs {
     pub(crate) licence: Vec<String>,
     /// Only tracks that are this word or tag more than 80 % of the library is; `calm:95`: more than 95 % (several: all of
     /// them). `voisin find --words` lists the words
-    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word(text, 80.0, false))]
+    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word_bound(text, 80.0, false))]
     pub(crate) tag: Vec<WordBound>,
     /// No tracks that are this word or tag more than half of the library is; `voice:80`: more than 80 %
-    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word(text, 50.0, true))]
+    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word_bound(text, 50.0, true))]
     pub(crate) not_tag: Vec<WordBound>,
     /// Only tracks at least this long: 90 (seconds), 1:30 or 2m
     #[arg(long, value_name = "TIME")]
@@ -125,18 +126,18 @@ pub(crate) struct FilterArgs {
 
 impl FilterArgs {
     /// The filter, with names as the library has them.
-    pub(crate) fn filter(&self, library: &Library) -> anyhow::Result<TrackFilter> {
-        let artists = |names: &[String]| -> anyhow::Result<Vec<String>> {
-            let meant = names.iter().map(|name| names_meant(library, NameOf::Artist, name));
-            Ok(meant.collect::<anyhow::Result<Vec<_>>>()?.concat())
+    pub(crate) fn filter(&self, library: &Library) -> Result<TrackFilter, LibraryError> {
+        let artists = |names: &[String]| -> Result<Vec<String>, LibraryError> {
+            let meant = names.iter().map(|name| library.names_meant(NameOf::Artist, name));
+            Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
         };
         Ok(TrackFilter {
             genres: self.genre.clone(),
             exclude_genres: self.exclude_genre.clone(),
             artists: artists(&self.artist)?,
             exclude_artists: artists(&self.exclude_artist)?,
-            year_from: self.year.map(|span| span.first).filter(|&year| year != i32::MIN),
-            year_to: self.year.map(|span| span.last).filter(|&year| year != i32::MAX),
+            year_from: self.year.and_then(YearSpan::from),
+            year_to: self.year.and_then(YearSpan::to),
             words: self.tag.iter().chain(&self.not_tag).cloned().collect(),
             licences: self.licence.clone(),
             folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
@@ -144,49 +145,6 @@ impl FilterArgs {
             seconds_to: self.max_duration.map(|time| time.0),
             ..self.sound.filter()
         })
-    }
-}
-
-/// A word, and the percentile from which on it holds: `calm`, `female vocalists:90`.
-fn word(text: &str, usual: f32, not: bool) -> Result<WordBound, String> {
-    let (word, percent) = match text.rsplit_once(':') {
-        None => (text, usual),
-        Some((word, percent)) => {
-            let number = percent.trim().trim_end_matches('%').trim_end().parse().ok();
-            let number = number.filter(|number| (0.0..=100.0).contains(number));
-            let wrong =
-                || format!("expected a percentile from 0 to 100 after the colon, found \"{percent}\"");
-            (word, number.ok_or_else(wrong)?)
-        }
-    };
-    Ok(WordBound { word: word.trim().to_owned(), percentile: percent / 100.0, not })
-}
-
-/// An inclusive span of years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct YearSpan {
-    pub(crate) first: i32,
-    pub(crate) last: i32,
-}
-
-impl std::str::FromStr for YearSpan {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("expected a year or a span such as 1970-1979, 1990- or -1965, found \"{text}\"");
-        let year = |part: &str| part.trim().parse::<i32>().map_err(|_| wrong());
-        let (first, last) = match text.split_once('-') {
-            None => (year(text)?, year(text)?),
-            Some(("", "")) => return Err(wrong()),
-            Some(("", last)) => (i32::MIN, year(last)?),
-            Some((first, "")) => (year(first)?, i32::MAX),
-            Some((first, last)) => (year(first)?, year(last)?),
-        };
-        if first > last {
-            return Err(format!("the span \"{text}\" ends before it begins; did you mean {last}-{first}?"));
-        }
-        Ok(Self { first, last })
     }
 }
 

@@ -1,10 +1,15 @@
-//! `serve`.
+//! `serve`, `link`, `mpd`.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 
-use crate::serve::Listen;
+use super::ReportFormat;
+use super::search::FilterArgs;
+use crate::serve::{Listen, ServerAddress};
+
+/// Lyrion's port where nobody says another: that of bliss-mixer.
+pub(crate) const LMS_PORT: u16 = 12_000;
 
 /// Answer players, scripts and browsers over HTTP
 ///
@@ -38,9 +43,114 @@ pub(crate) struct ServeArgs {
     /// Folder that POST /api/v1/scan looks through (several: all of them)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Vec<PathBuf>,
+    /// Stand in front of this Subsonic server: what sounds alike is answered, everything else handed on (docs/players.md;
+    /// run `voisin link` first)
+    #[arg(long, value_name = "URL")]
+    pub(crate) subsonic: Option<ServerAddress>,
+    /// Answer what plugins ask AudioMuse-AI, by the ids of this linked server
+    #[arg(long, value_name = "URL")]
+    pub(crate) audiomuse: Option<ServerAddress>,
+    /// Answer Lyrion's plugin Bliss Mixer on a port of its own, which only this machine reaches and which asks for no token
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "12000")]
+    pub(crate) lms: Option<u16>,
+    /// Tell this Lyrion server the port
+    #[arg(long, value_name = "URL", hide = true, requires = "lms")]
+    pub(crate) lms_report: Option<ServerAddress>,
+    /// Answer Lyrion alone
+    #[arg(long, hide = true, requires = "lms")]
+    pub(crate) lms_only: bool,
     /// Put this before every path, for a proxy that passes it on: /voisin
     #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true, value_parser = base_path)]
     pub(crate) base_path: String,
+}
+
+/// Find a media server's songs in the library, so that players can ask by its ids
+///
+/// Asks a Subsonic server (Navidrome, gonic, Ampache, supysonic and others) for its songs, and notes which track each of
+/// them is: by the end of its path, MBID, ISRC, or title, artists, album and length. Run it again when music was added.
+/// Neither password nor name is kept.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin link http://127.0.0.1:4533 --user me\n  voisin link http://127.0.0.1:4533 --user me --password-file ~/.navidrome --format json\n  voisin link"
+)]
+pub(crate) struct LinkArgs {
+    /// Address of the server [default: show the servers that are linked]
+    #[arg(value_name = "URL", requires = "user")]
+    pub(crate) server: Option<ServerAddress>,
+    /// Who you are there
+    #[arg(long, short, value_name = "NAME", requires = "server")]
+    pub(crate) user: Option<String>,
+    /// File that holds the password in its first line [default: variable VOISIN_PASSWORD, else you are asked]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "server")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Forget the ids of this server
+    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "user", "password_file"])]
+    pub(crate) forget: Option<ServerAddress>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Fill MPD's queue with what sounds like the song that plays
+///
+/// The song that plays is never disturbed. Songs are known by the end of their path, so MPD's music folder need not be
+/// named; both must have the same files. Random order is refused, because it would undo the order of the list.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin mpd playlist --limit 30\n  voisin mpd similar --limit 3\n  voisin mpd follow"
+)]
+pub(crate) struct MpdArgs {
+    #[command(subcommand)]
+    pub(crate) command: MpdCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MpdCommand {
+    /// Put a playlist around the song that plays in the place of all others of the queue
+    #[command(after_help = "Example:\n  voisin mpd playlist --limit 30 --max-per-artist 1")]
+    Playlist {
+        #[command(flatten)]
+        common: MpdCommon,
+        /// How many songs, the one that plays not among them
+        #[arg(long, short, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Keep the queue and put the list behind it
+        #[arg(long)]
+        keep_queue: bool,
+    },
+    /// Put the songs nearest to the one that plays right behind it
+    #[command(after_help = "Example:\n  voisin mpd similar --limit 3")]
+    Similar {
+        #[command(flatten)]
+        common: MpdCommon,
+        /// How many songs
+        #[arg(long, short, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Keep the queue from running out, until Ctrl-C: what comes is near to what played last, and nothing comes twice
+    #[command(after_help = "Example:\n  voisin mpd follow --ahead 3")]
+    Follow {
+        #[command(flatten)]
+        common: MpdCommon,
+        /// How many songs there shall be after the one that plays
+        #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        ahead: u32,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MpdCommon {
+    /// Where MPD is: a host, PASSWORD@HOST, the path of a socket, or @NAME [variable: MPD_HOST] [default: localhost]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// Its port [variable: MPD_PORT] [default: 6600]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// At most this many songs of one artist
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_per_artist: Option<u32>,
+    #[command(flatten)]
+    pub(crate) filters: FilterArgs,
 }
 
 fn base_path(text: &str) -> Result<String, String> {

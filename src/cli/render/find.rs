@@ -1,50 +1,12 @@
 //! The answer of `find`.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
 use super::track::{lossy, print_files, title};
 use super::{Align, Table};
+use crate::answers::find::{FoundJson, name};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::{HeardTags, PhraseAnswer, meta};
 use crate::explore::TrackMeta;
-use crate::explore::words::Term;
 use crate::genre::Taxonomy;
-use crate::track::TrackId;
-
-/// The documented JSON of `find`.
-#[derive(Serialize)]
-struct FoundJson<'a> {
-    understood: Vec<TermJson<'a>>,
-    unknown: &'a [String],
-    tracks: Vec<FoundTrackJson>,
-}
-
-#[derive(Serialize)]
-struct TermJson<'a> {
-    word: &'a str,
-    denied: bool,
-    tags: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct FoundTrackJson {
-    rank: usize,
-    id: TrackId,
-    path: String,
-    /// 0 to 1.
-    fit: f32,
-    /// Strength of each term, 0 to 1.
-    terms: BTreeMap<String, f32>,
-    artist: Option<String>,
-    title: Option<String>,
-    genres: Vec<String>,
-}
-
-fn name(term: &Term) -> String {
-    if term.negated { format!("no {}", term.text) } else { term.text.clone() }
-}
 
 /// Prints the tracks that fit, in the form that was asked for.
 pub(crate) fn print_found(
@@ -77,34 +39,7 @@ pub(crate) fn print_found(
             }
             table.print()
         }
-        ListFormat::Json => super::print_json(&FoundJson {
-            understood: answer
-                .phrase
-                .terms
-                .iter()
-                .map(|term| TermJson {
-                    word: &term.text,
-                    denied: term.negated,
-                    tags: heard.names_of(&term.meaning),
-                })
-                .collect(),
-            unknown: &answer.phrase.unknown,
-            tracks: answer
-                .tracks
-                .iter()
-                .enumerate()
-                .map(|(i, found)| FoundTrackJson {
-                    rank: i + 1,
-                    id: found.track.id,
-                    path: lossy(&found.track.path),
-                    fit: found.fit,
-                    terms: names.iter().cloned().zip(found.terms.iter().copied()).collect(),
-                    artist: found.track.tags.artist.clone(),
-                    title: found.track.tags.title.clone(),
-                    genres: found.track.tags.genres.clone(),
-                })
-                .collect(),
-        }),
+        ListFormat::Json => super::print_json(&FoundJson::new(answer, heard)),
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "fit", "artist", "title", "genres"],
             answer.tracks.iter().enumerate().map(|(i, found)| {

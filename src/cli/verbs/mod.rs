@@ -20,10 +20,14 @@ pub(super) mod failed;
 pub(super) mod find;
 pub(super) mod genres;
 pub(super) mod labels;
+#[cfg(feature = "serve")]
+pub(super) mod link;
 pub(super) mod list;
 pub(super) mod man;
 pub(super) mod map;
 pub(super) mod model;
+#[cfg(feature = "serve")]
+pub(super) mod mpd;
 pub(super) mod outliers;
 pub(super) mod path;
 pub(super) mod playlist;

@@ -1,16 +1,60 @@
 //! `voisin serve`.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
 use crate::cli::Ending;
-use crate::cli::args::ServeArgs;
+use crate::cli::args::{LMS_PORT, ServeArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::library::{Library, stored_path};
-use crate::serve::{Listen, Options, Token, serve};
+use crate::serve::{Listen, Lms, Options, Token, serve};
+
+/// Arguments of this program for those of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's
+/// questions are answered. What belongs to another way of comparing (`--db`, `--weights`) is passed over.
+pub(crate) fn as_bliss_mixer(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, String> {
+    let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
+    let program = arguments.next().unwrap_or_default();
+    let (mut port, mut server) = (LMS_PORT.to_string(), None);
+    while let Some(argument) = arguments.next() {
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            _ => (argument, None),
+        };
+        let mut value =
+            || value.clone().or_else(|| arguments.next()).ok_or(format!("{name}: expected a value"));
+        match name.as_str() {
+            "-p" | "--port" => port = value()?,
+            "-L" | "--lms" => server = Some(value()?).filter(|server| !server.is_empty()),
+            "-a" | "--address" => {
+                let address = value()?;
+                if !address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()) {
+                    return Err(format!(
+                        "--address: expected 127.0.0.1, found \"{address}\": Lyrion's questions carry no token"
+                    ));
+                }
+            }
+            "-d" | "--db" | "-l" | "--logging" | "-w" | "--weights" => drop(value()?),
+            "-u" | "--upload" => {
+                return Err("voisin needs no upload: run \"voisin add\" on the music folder".to_owned());
+            }
+            other => return Err(format!("expected an option of bliss-mixer, found \"{other}\"")),
+        }
+    }
+    let mut own = vec![program, "serve".to_owned(), "--lms-only".to_owned()];
+    if let Some(server) = server {
+        // Lyrion chooses nothing: it is told the port.
+        let named = server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let server = if named { server } else { format!("{server}:9000") };
+        own.extend(["--lms=0".to_owned(), format!("--lms-report=http://{server}")]);
+    } else {
+        own.push(format!("--lms={port}"));
+    }
+    Ok(own.into_iter().map(OsString::from).collect())
+}
 
 /// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
@@ -24,7 +68,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         bail!("--no-token is for this machine alone, and {place} can be reached by others: leave it out");
     }
     let token_file = args.token_file.unwrap_or_else(|| dir.join(TOKEN_FILE));
-    let token = if args.no_token { None } else { Some(Token::of_file(&token_file)?) };
+    let token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
     if args.show_token {
         if let Some(token) = &token {
             render::print_line(token.reveal())?;
@@ -37,10 +81,19 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
             bail!("--allow-origin: expected an origin such as https://music.example, found \"{origin}\"");
         }
     }
+    for server in [&args.subsonic, &args.audiomuse].into_iter().flatten() {
+        let known = Library::open_to_read(&dir)?.linked_servers()?;
+        if known.iter().all(|(name, _)| name != server.as_str()) {
+            context.console.warn(&format!(
+                "no songs of {server} are known yet, so nothing is answered for it: run \"voisin link {server} --user NAME\""
+            ));
+        }
+    }
     let folders: Vec<_> = args.folder.iter().map(|folder| stored_path(folder)).collect();
     if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
         bail!("--folder: there is no folder {}", missing.display());
     }
+    let folders_known = folders.clone();
     let program = std::env::current_exe().context("cannot find this program to start scans with")?;
     let globals = context.as_arguments();
     let add = move || {
@@ -53,11 +106,15 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
     let shown = if std::io::stdout().is_terminal() { token.clone() } else { None };
     let options = Options {
         dir,
-        listen: args.listen,
+        listen: if args.lms_only { Vec::new() } else { args.listen },
         token,
         hosts: args.allow_host,
         origins: args.allow_origin,
         base_path: args.base_path,
+        subsonic: args.subsonic,
+        audiomuse: args.audiomuse,
+        lms: args.lms.map(|port| Lms { port, report: args.lms_report }),
+        folders: folders_known,
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
         add: (!args.folder.is_empty()).then(|| Box::new(add) as Box<_>),
@@ -70,7 +127,8 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         |addresses| {
             for address in addresses {
                 // Whoever keeps what is printed elsewhere than on a terminal should not keep the token.
-                let token = shown.as_ref().filter(|_| address.starts_with("http"));
+                // Lyrion needs none.
+                let token = shown.as_ref().filter(|_| address.starts_with("http") && address.ends_with('/'));
                 let fragment = token.map_or_else(String::new, |token| format!("#token={}", token.reveal()));
                 let line = render::print_line(&format!("listening on {address}{fragment}"));
                 printed = std::mem::replace(&mut printed, Ok(())).and(line);
@@ -79,4 +137,37 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
     )?;
     printed?;
     Ok(Ending::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lyrion_starts_it_as_bliss_mixer() {
+        let own = |arguments: &[&str]| {
+            let all = ["/usr/bin/bliss-mixer"].iter().chain(arguments).map(OsString::from);
+            as_bliss_mixer(all)
+                .map(|own| own[1..].iter().map(|text| text.to_str().unwrap().to_owned()).collect::<Vec<_>>())
+        };
+        let plugin = [
+            "--lms",
+            "127.0.0.1:9001",
+            "--db",
+            "/prefs/bliss.db",
+            "--address",
+            "127.0.0.1",
+            "--logging",
+            "debug",
+            "--weights",
+            "1,2",
+        ];
+        let expected = ["serve", "--lms-only", "--lms=0", "--lms-report=http://127.0.0.1:9001"];
+        assert_eq!(own(&plugin).unwrap(), expected);
+        assert_eq!(own(&["--lms", "nas"]).unwrap()[3], "--lms-report=http://nas:9000");
+        assert_eq!(own(&["--port=12001", "-d", "x"]).unwrap(), ["serve", "--lms-only", "--lms=12001"]);
+        for wrong in [&["--upload"][..], &["--address", "0.0.0.0"], &["--port"], &["--nonsense"]] {
+            assert!(own(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

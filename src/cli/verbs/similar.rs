@@ -33,7 +33,9 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         ..options
     };
     let mut neighbours = engine.similar(&wanted, &options)?;
-    sound::sort(engine.library(), &mut neighbours, args.sort)?;
+    if let Some(by) = args.sort.by() {
+        engine.sort_by_sound(&mut neighbours, by)?;
+    }
     if args.output.format == ListFormat::Table {
         context.console.note(&nearest_to(&engine, &wanted)?);
     }

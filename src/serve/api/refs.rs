@@ -7,39 +7,14 @@ use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Filters, MOST, within};
-use crate::base::vector::dot;
 use crate::engine::{EngineError, SimilarOptions};
-use crate::explore::path::{PathOptions, path as walk_between};
-use crate::library::{Library, LibraryError, Track, fold};
+use crate::explore::artists::near_artists;
+use crate::library::Track;
 use crate::serve::ask;
 use crate::serve::problem::Problem;
-use crate::serve::state::Shared;
+use crate::serve::songs::{AlbumRef, ArtistRef, SongRef};
+use crate::serve::state::{Shared, way};
 use crate::track::TrackId;
-
-/// Lengths further apart than this, in seconds, are of two recordings.
-const SAME_LENGTH: f64 = 5.0;
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct ArtistRef {
-    name: String,
-}
-
-/// A song as Navidrome's plugins refer to it. What is not known is left out; what is not understood is passed over.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct SongRef {
-    name: String,
-    mbid: Option<String>,
-    isrc: Option<String>,
-    /// As the library has it, or its end.
-    path: Option<String>,
-    artist: Option<String>,
-    artists: Vec<ArtistRef>,
-    album: Option<String>,
-    /// Seconds.
-    duration: Option<f64>,
-    duration_ms: Option<f64>,
-}
 
 /// A song of the answer.
 #[derive(Debug, Serialize)]
@@ -73,85 +48,6 @@ struct Matches {
     matches: Vec<MatchJson>,
 }
 
-fn said(text: Option<&String>) -> Option<&str> {
-    text.map(|text| text.trim()).filter(|text| !text.is_empty())
-}
-
-impl SongRef {
-    /// The track that is meant, and what told: the surest sign first.
-    fn find(&self, library: &Library) -> Result<Option<(TrackId, &'static str)>, LibraryError> {
-        for (how, mbid, isrc) in
-            [("mbid", said(self.mbid.as_ref()), None), ("isrc", None, said(self.isrc.as_ref()))]
-        {
-            if mbid.is_some() || isrc.is_some() {
-                let found = library.find_by_code(mbid, isrc)?;
-                if let Some(track) = self.best(library, &found)? {
-                    return Ok(Some((track, how)));
-                }
-            }
-        }
-        if let Some(path) = said(self.path.as_ref())
-            && let Some(track) = library.find_by_stored_path(std::path::Path::new(path))?
-        {
-            return Ok(Some((track, "path")));
-        }
-        let title = fold(&self.name);
-        if title.is_empty() {
-            return Ok(None);
-        }
-        let mut found = library.search_words(&self.name, 1000)?;
-        let tracks = library.tracks_by_id(&found)?;
-        let fits = |track: &Track| {
-            fold(track.tags.title.as_deref().unwrap_or_default()) == title && self.has_artist_of(track)
-        };
-        let fitting: Vec<TrackId> = tracks.iter().filter(|track| fits(track)).map(|track| track.id).collect();
-        found.retain(|id| fitting.contains(id));
-        Ok(self.best(library, &found)?.map(|track| (track, "tags")))
-    }
-
-    fn has_artist_of(&self, track: &Track) -> bool {
-        let mut named = self.artists.iter().map(|artist| fold(&artist.name)).collect::<Vec<_>>();
-        named.extend(said(self.artist.as_ref()).map(fold));
-        named.retain(|name| !name.is_empty());
-        let known = [track.tags.artist.as_deref(), track.tags.album_artist.as_deref()];
-        // "A feat. B" is a track of A and of B.
-        let is_known = |name: &String| {
-            known.iter().flatten().any(|known| format!(" {} ", fold(known)).contains(&format!(" {name} ")))
-        };
-        named.is_empty() || named.iter().any(is_known)
-    }
-
-    /// Of several candidates the one of the same album, then of the nearest length; none whose length is another.
-    fn best(&self, library: &Library, candidates: &[TrackId]) -> Result<Option<TrackId>, LibraryError> {
-        let seconds =
-            self.duration_ms.map(|ms| ms / 1000.0).or(self.duration).filter(|seconds| *seconds > 0.0);
-        let album = said(self.album.as_ref()).map(fold);
-        let mut best: Option<((bool, f64), TrackId)> = None;
-        for track in library.tracks_by_id(candidates)? {
-            let apart = seconds.map_or(0.0, |seconds| (seconds - track.audio.seconds).abs());
-            if candidates.len() > 1 && apart > SAME_LENGTH {
-                continue;
-            }
-            let other_album = album.is_some() && track.tags.album.as_deref().map(fold) != album;
-            let rank = (other_album, apart);
-            if best.is_none_or(|(known, _)| rank < known) {
-                best = Some((rank, track.id));
-            }
-        }
-        Ok(best.map(|(_, track)| track))
-    }
-
-    fn required(&self, library: &Library) -> Result<(TrackId, &'static str), Problem> {
-        self.find(library)?.ok_or_else(|| {
-            let name: String = self.name.chars().take(100).collect();
-            Problem::not_found(
-                format!("the library has no song like {name:?}"),
-                "run \"voisin add\" on it; it is looked for by MBID, ISRC, path, then title and artists",
-            )
-        })
-    }
-}
-
 fn song(track: Track) -> SongJson {
     let artist = track.main_artist().unwrap_or_default().to_owned();
     SongJson {
@@ -168,6 +64,9 @@ fn song(track: Track) -> SongJson {
     }
 }
 
+/// Tracks that a question may start from.
+const MOST_SEEDS: usize = 500;
+
 fn ten() -> usize {
     10
 }
@@ -175,7 +74,14 @@ fn ten() -> usize {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SimilarSongsQuestion {
+    #[serde(default)]
     songs: Vec<SongRef>,
+    /// All tracks of these albums.
+    #[serde(default)]
+    albums: Vec<AlbumRef>,
+    /// All tracks of these artists.
+    #[serde(default)]
+    artists: Vec<ArtistRef>,
     #[serde(default = "ten")]
     count: usize,
     max_per_artist: Option<usize>,
@@ -188,12 +94,10 @@ pub(super) async fn similar(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<SimilarSongsQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    if !(1..=500).contains(&asked.songs.len()) {
-        return Err(Problem::bad("1 to 500 songs", asked.songs.len().to_string()));
-    }
+    let named = asked.songs.len() + asked.albums.len() + asked.artists.len();
+    within("songs, albums and artists", named, MOST_SEEDS)?;
     let options = SimilarOptions {
         limit: within("count", asked.count, MOST)?,
-        filter: asked.filters.filter()?,
         max_per_artist: asked
             .max_per_artist
             .map(|most| within("max_per_artist", most, usize::MAX))
@@ -208,11 +112,22 @@ pub(super) async fn similar(
             for song in &asked.songs {
                 found.extend(song.find(library)?);
             }
-            if found.is_empty() {
-                asked.songs[0].required(library)?;
+            for album in &asked.albums {
+                found.extend(album.tracks(library)?.into_iter().map(|track| (track, "tags")));
             }
+            for artist in &asked.artists {
+                found.extend(artist.tracks(library)?.into_iter().map(|track| (track, "tags")));
+            }
+            if found.is_empty() {
+                asked.songs.first().map(|song| song.required(library)).transpose()?;
+                let next = "run \"voisin add\" on it; GET /api/v1/tracks?query=WORDS shows what there is";
+                return Err(Problem::not_found("the library has nothing of this album or artist", next));
+            }
+            found.truncate(MOST_SEEDS);
             let seeds = found.iter().map(|(track, _)| desk.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
+            let filter = asked.filters.filter(&desk.engine, &seeds)?;
+            let options = SimilarOptions { filter, ..options.clone() };
             let matches = desk.engine.similar(&seeds, &options)?.into_iter().map(|near| MatchJson {
                 track: near.track.id,
                 similarity: near.similarity.clamp(0.0, 1.0),
@@ -248,30 +163,58 @@ pub(super) async fn path(
     state
         .ask(move |state, desk| {
             let explored = state.explored(desk)?;
-            let (collection, library) = (&explored.collection, desk.engine.library());
+            let library = desk.engine.library();
             let (from, from_by) = asked.start.required(library)?;
             let (to, to_by) = asked.end.required(library)?;
-            let row = |track: TrackId| collection.row(track).ok_or(EngineError::NoVector { id: track });
-            let (from, to) = (row(from)?, row(to)?);
-            let meta = &collection.meta;
-            let walk = |tracks| {
-                let options = PathOptions { tracks, ..PathOptions::default() };
-                walk_between(collection.vectors.view(), &explored.graph, meta, from, to, &options)
-            };
-            // The way as it comes, unless it is longer than is asked for.
-            let mut found = walk(None)?;
-            if found.rows.len() > count {
-                found = walk(Some(count))?;
-            }
-            let ids: Vec<TrackId> = found.rows.iter().map(|&row| collection.ids[row]).collect();
-            let start = collection.vectors.row(from).to_vec();
-            let tracks = library.tracks_by_id(&ids)?;
-            let matches = tracks.into_iter().zip(&found.rows).map(|(track, &row)| {
-                let similarity = dot(&start, &collection.vectors.row(row).to_vec()).clamp(0.0, 1.0);
-                MatchJson { track: track.id, similarity, song: song(track) }
+            let found = way(&explored, from, to, count)?;
+            let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
+            let matches = library.tracks_by_id(&ids)?.into_iter().zip(found);
+            let matches = matches.map(|(track, (_, similarity))| MatchJson {
+                track: track.id,
+                similarity,
+                song: song(track),
             });
             let answer = Matches { found_by: vec![from_by, to_by], matches: matches.collect() };
             Ok(Answer { generation: explored.generation, answer }.into_response())
+        })
+        .await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ArtistsQuestion {
+    artist: ArtistRef,
+    #[serde(default = "ten")]
+    count: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct NearArtists {
+    artists: Vec<NearArtist>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct NearArtist {
+    name: String,
+    similarity: f32,
+}
+
+/// The artists near to one.
+pub(super) async fn artists(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<ArtistsQuestion>,
+) -> Result<Answer<NearArtists>, Problem> {
+    let count = within("count", asked.count, MOST)?;
+    state
+        .ask(move |state, desk| {
+            let explored = state.explored(desk)?;
+            let collection = &explored.collection;
+            let near = near_artists(collection.vectors.view(), &collection.meta, &asked.artist.name, count)?;
+            let artists = near
+                .into_iter()
+                .map(|near| NearArtist { name: near.artist, similarity: near.similarity.clamp(0.0, 1.0) });
+            let answer = NearArtists { artists: artists.collect() };
+            Ok(Answer { generation: explored.generation, answer })
         })
         .await
 }

@@ -1,18 +1,18 @@
 //! What sounds like this, which genre is it, the way from here to there, a list for an evening.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Answer, Filters, MOST, bytes, share, within, written};
 use crate::answers::genre::AnswerJson;
-use crate::answers::graph::{clustered, duplicate_groups};
+use crate::answers::graph::clustered;
+use crate::answers::playlist::{Copies, Wanted, listed};
 use crate::answers::similar::{PassagesJson, SimilarJson};
 use crate::answers::track::ListedJson;
 use crate::answers::walk::WalkJson;
@@ -20,9 +20,9 @@ use crate::engine::{Classifier, ClassifyOptions, Embedder, EngineError, LabelSou
 use crate::explore::TrackMeta;
 use crate::explore::clusters::ClusterOptions;
 use crate::explore::path::{PathOptions, path as walk_between};
-use crate::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist as choose};
+use crate::explore::playlist::{Length, PlaylistOptions, SeedUse};
 use crate::index::SearchMode;
-use crate::library::{Resolution, TrackFilter};
+use crate::library::{Resolution, SortBy};
 use crate::serve::ask;
 use crate::serve::guard::LONGEST_FILE;
 use crate::serve::problem::Problem;
@@ -103,10 +103,23 @@ pub(super) struct NeighborOptions {
     #[serde(default)]
     include_seed: bool,
     search: Option<String>,
+    /// `similarity`, `bpm`, `key` or `loudness`.
+    sort: Option<String>,
+}
+
+/// What neighbours are sorted by besides similarity.
+fn sorted_by(text: Option<&str>) -> Result<Option<SortBy>, Problem> {
+    match text {
+        None | Some("similarity") => Ok(None),
+        Some("bpm") => Ok(Some(SortBy::Bpm)),
+        Some("key") => Ok(Some(SortBy::Key)),
+        Some("loudness") => Ok(Some(SortBy::Loudness)),
+        Some(_) => Err(Problem::bad("sort by similarity, bpm, key or loudness", "another order")),
+    }
 }
 
 impl NeighborOptions {
-    fn options(&self, filters: &Filters) -> Result<SimilarOptions, Problem> {
+    fn options(&self) -> Result<SimilarOptions, Problem> {
         if let Some(most) = self.max_per_artist {
             within("max_per_artist", most, usize::MAX)?;
         }
@@ -115,7 +128,6 @@ impl NeighborOptions {
         }
         Ok(SimilarOptions {
             limit: within("limit", self.limit, MOST)?,
-            filter: filters.filter()?,
             max_per_artist: self.max_per_artist,
             min_similarity: self.min_similarity,
             include_seed: self.include_seed,
@@ -147,6 +159,7 @@ pub(super) struct SimilarQuestion {
     #[serde(default)]
     rough: bool,
     search: Option<String>,
+    sort: Option<String>,
 }
 
 pub(super) async fn similar(
@@ -159,8 +172,10 @@ pub(super) async fn similar(
         min_similarity: asked.min_similarity,
         include_seed: asked.include_seed,
         search: asked.search.clone(),
+        sort: asked.sort.clone(),
     };
-    let mut options = near.options(&asked.filters)?;
+    let mut options = near.options()?;
+    let sort = sorted_by(near.sort.as_deref())?;
     if let Some(weight) = asked.unlike_weight {
         options.unlike_weight = share("unlike_weight", weight, 0.0..=1.0)?;
     }
@@ -170,6 +185,10 @@ pub(super) async fn similar(
             if asked.seeds.len() != 1 || !asked.unlike.is_empty() {
                 return Err(Problem::bad("one seed, and no \"unlike\", with \"from\" and \"to\"", "others"));
             }
+            if sort.is_some() || asked.filters.wants_compatible_keys() {
+                let expected = "no sort and no key compatible with \"from\" and \"to\"";
+                return Err(Problem::bad(expected, "one of them"));
+            }
             Some((from, to))
         }
         _ => return Err(Problem::bad("\"from\" and \"to\" together", "one of them")),
@@ -178,6 +197,8 @@ pub(super) async fn similar(
         .ask(move |state, desk| {
             let generation = state.index(desk)?;
             let seeds = seeds(&asked.seeds, desk, 1)?;
+            let filter = asked.filters.filter(&desk.engine, &seeds)?;
+            let mut options = SimilarOptions { filter, ..options.clone() };
             if let Some((from, to)) = passage {
                 let embedder = state.model(desk)?;
                 let passage = desk.engine.passage_of(seeds[0].clone(), from, to, &embedder)?;
@@ -186,17 +207,20 @@ pub(super) async fn similar(
                 let answer = PassagesJson::new(&passage, from, to, &found);
                 return Ok(Answer { generation, answer }.into_response());
             }
-            let mut options = options.clone();
             options.unlike = self::seeds(&asked.unlike, desk, 0)?;
-            let found = desk.engine.similar(&seeds, &options)?;
+            let mut found = desk.engine.similar(&seeds, &options)?;
+            if let Some(by) = sort {
+                desk.engine.sort_by_sound(&mut found, by)?;
+            }
             Ok(Answer { generation, answer: SimilarJson::new(&seeds, &found) }.into_response())
         })
         .await
 }
 
 /// A copy of a body, which goes when it is dropped.
-async fn received(body: Body) -> Result<tempfile::NamedTempFile, Problem> {
+async fn received(headers: &HeaderMap, body: Body) -> Result<tempfile::NamedTempFile, Problem> {
     use futures_util::StreamExt as _;
+    ask::is_file(headers)?;
     let fault =
         |_| Problem::later(30, "the file cannot be kept for reading", "free some space, then ask again");
     let copy = tempfile::NamedTempFile::new().map_err(fault)?;
@@ -235,15 +259,22 @@ fn seed_of_copy(state: &Server, desk: &Desk, copy: &std::path::Path) -> Result<S
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
     ask::Split(near, filters): ask::Split<NeighborOptions, Filters>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<SimilarJson>, Problem> {
-    let options = near.options(&filters)?;
-    let copy = received(body).await?;
+    let options = near.options()?;
+    let sort = sorted_by(near.sort.as_deref())?;
+    let copy = received(&headers, body).await?;
     state
         .ask(move |state, desk| {
             let generation = state.index(desk)?;
             let seed = seed_of_copy(state, desk, copy.path())?;
-            let found = desk.engine.similar(std::slice::from_ref(&seed), &options)?;
+            let filter = filters.filter(&desk.engine, std::slice::from_ref(&seed))?;
+            let options = SimilarOptions { filter, ..options.clone() };
+            let mut found = desk.engine.similar(std::slice::from_ref(&seed), &options)?;
+            if let Some(by) = sort {
+                desk.engine.sort_by_sound(&mut found, by)?;
+            }
             Ok(Answer { generation, answer: SimilarJson::new(&[seed], &found) })
         })
         .await
@@ -372,10 +403,11 @@ pub(super) async fn classify(
 pub(super) async fn classify_file(
     State(state): State<Shared>,
     ask::Query(how): ask::Query<Classify>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
     let options = how.options()?;
-    let copy = received(body).await?;
+    let copy = received(&headers, body).await?;
     let answer = state
         .ask(move |state, desk| {
             state.index(desk)?;
@@ -446,8 +478,9 @@ const PER_ARTIST: usize = 2;
 pub(super) struct PlaylistQuestion {
     #[serde(default)]
     seeds: Vec<Named>,
+    /// They hold for all of the list but the seeds; without seeds, all tracks that pass them are seeds.
     #[serde(default)]
-    genre: Vec<String>,
+    filters: Filters,
     cluster: Option<u32>,
     limit: Option<usize>,
     /// Total length in seconds, instead of `limit`.
@@ -460,6 +493,11 @@ pub(super) struct PlaylistQuestion {
     min_similarity: Option<f32>,
     #[serde(default)]
     no_duplicates: bool,
+    #[serde(default)]
+    keep_duplicates: bool,
+    #[serde(default)]
+    harmonic: bool,
+    max_bpm_step: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -490,6 +528,18 @@ pub(super) async fn playlist(
             .map(|least| share("min_similarity", least, -1.0..=1.0))
             .transpose()?,
     };
+    let copies = match (asked.no_duplicates, asked.keep_duplicates) {
+        (true, true) => return Err(Problem::bad("one of no_duplicates and keep_duplicates", "both")),
+        (true, false) => Copies::LookedFor,
+        (false, true) => Copies::Kept,
+        (false, false) => Copies::LeftOut,
+    };
+    if asked.max_bpm_step.is_some_and(|step| step <= 0.0) {
+        return Err(Problem::bad("max_bpm_step above 0", "another number"));
+    }
+    if asked.shuffle.is_some() && (asked.harmonic || asked.max_bpm_step.is_some()) {
+        return Err(Problem::bad("shuffle, or harmonic and max_bpm_step", "both"));
+    }
     state
         .ask(move |state, desk| {
             let explored = state.explored(desk)?;
@@ -507,30 +557,26 @@ pub(super) async fn playlist(
                     return Err(Problem::not_found(detail, "see those there are: GET /api/v1/clusters"));
                 }
             }
-            let filter = TrackFilter { genres: asked.genre.clone(), ..TrackFilter::default() };
+            let filter = asked.filters.filter(&desk.engine, &named)?;
             let allowed = desk.engine.matching(&filter)?;
             if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
                 rows = collection.rows_of(allowed);
-            }
-            if rows.is_empty() {
-                return Err(Problem::bad("seeds, genres or a cluster", "none of them"));
-            }
-            let mut excluded: HashSet<usize> = HashSet::new();
-            if asked.no_duplicates {
-                for group in duplicate_groups(&mut desk.engine, collection, None)? {
-                    let copies = group.others.iter().chain([&group.best]);
-                    let copies: Vec<usize> = copies.filter_map(|&track| collection.row(track)).collect();
-                    let kept = copies.iter().copied().find(|row| rows[..named.len()].contains(row));
-                    let kept = kept.or_else(|| collection.row(group.best));
-                    excluded.extend(copies.into_iter().filter(|&row| Some(row) != kept));
+                if rows.is_empty() {
+                    let next = "loosen the filters";
+                    return Err(Problem::not_found("no track passes the filters", next));
                 }
             }
-            let excluded = |row| {
-                excluded.contains(&row)
-                    || allowed.as_ref().is_some_and(|set| !set.contains(collection.ids[row]))
+            if rows.is_empty() {
+                return Err(Problem::bad("seeds, filters or a cluster", "none of them"));
+            }
+            let wanted = Wanted {
+                copies,
+                harmonic: asked.harmonic,
+                max_bpm_step: asked.max_bpm_step,
+                allowed: allowed.as_ref(),
             };
-            let entries = choose(collection.vectors.view(), &collection.meta, &rows, &excluded, &options)?;
-            let tracks: Vec<&TrackMeta> = entries.iter().map(|entry| &collection.meta[entry.row]).collect();
+            let list = listed(&mut desk.engine, collection, &rows, named.len(), &wanted, &options)?;
+            let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
             let items = ListedJson::list(&tracks).collect();
             Ok(Answer { generation: explored.generation, answer: Listed { items } }.into_response())
         })

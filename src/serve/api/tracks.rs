@@ -5,12 +5,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Filters, MOST, within};
+use super::{Answer, Filters, MOST, bytes, within, written, written_as};
+use crate::answers::find::FoundJson;
 use crate::answers::list::{PageJson, TrackJson};
 use crate::answers::status::StatusJson;
 use crate::engine::TrackQuery;
+use crate::library::SortBy;
 use crate::serve::problem::Problem;
-use crate::serve::state::Shared;
+use crate::serve::state::{Shared, fault};
 use crate::serve::{ask, audio as sound};
 use crate::track::TrackId;
 
@@ -25,6 +27,7 @@ pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJ
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Listing {
     /// Words of artist, title, album or file name.
     #[serde(default)]
@@ -33,11 +36,20 @@ pub(super) struct Listing {
     limit: usize,
     /// What the page before said as `next`.
     after: Option<TrackId>,
+    sort: Option<String>,
+    #[serde(default)]
+    reverse: bool,
+    /// Say what the model hears in each track.
+    #[serde(default)]
+    words: bool,
 }
 
 fn some() -> usize {
     100
 }
+
+/// Words a track.
+const WORDS: usize = 5;
 
 #[derive(Serialize)]
 pub(super) struct Page {
@@ -53,30 +65,108 @@ pub(super) async fn list(
 ) -> Result<Answer<Page>, Problem> {
     let query = TrackQuery {
         words: listing.query,
-        filter: filters.filter()?,
+        sort: listing.sort.as_deref().map_or(Ok(SortBy::default()), |sort| written_as("sort", sort))?,
+        descending: listing.reverse,
         limit: Some(within("limit", listing.limit, MOST)?),
         after: listing.after,
         ..TrackQuery::default()
     };
     state
-        .ask(move |_, desk| {
+        .ask(move |state, desk| {
             let generation = desk.engine.library().generation()?;
+            let query = TrackQuery { filter: filters.filter(&desk.engine, &[])?, ..query.clone() };
             let page = desk.engine.list(&query)?;
-            Ok(Answer { generation, answer: Page { page: PageJson::new(&page, None), next: page.next } })
+            let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
+            let words = if listing.words {
+                Some(state.heard(desk)?.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default())
+            } else {
+                None
+            };
+            let answer = Page { page: PageJson::new(&page, words.as_ref()), next: page.next };
+            Ok(Answer { generation, answer })
         })
         .await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Phrase {
+    /// What to look for, in words.
+    query: String,
+    #[serde(default = "twenty")]
+    limit: usize,
+}
+
+fn twenty() -> usize {
+    20
+}
+
+pub(super) async fn find(
+    State(state): State<Shared>,
+    ask::Split(phrase, filters): ask::Split<Phrase, Filters>,
+) -> Result<Response<Body>, Problem> {
+    let limit = within("limit", phrase.limit, MOST)?;
+    let answer = state
+        .ask(move |state, desk| {
+            let generation = desk.engine.library().generation()?;
+            let filter = filters.filter(&desk.engine, &[])?;
+            let Some(heard) = state.heard(desk)? else {
+                return Err(desk.engine.heard_tags().err().map_or_else(fault, Problem::from));
+            };
+            let found = desk.engine.find_among(&heard, &phrase.query, &filter, Some(limit))?;
+            bytes(generation, FoundJson::new(&found, &heard))
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+#[derive(Serialize)]
+struct Words<'a> {
+    words: Vec<WordJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct WordJson<'a> {
+    word: &'a str,
+    /// The model's tags that it stands for.
+    tags: Vec<String>,
+}
+
+/// Every word that is understood.
+pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
+    let answer = state
+        .ask(|state, desk| {
+            let generation = desk.engine.library().generation()?;
+            let heard = state.heard(desk)?;
+            let words = heard.iter().flat_map(|heard| heard.words());
+            let words = words.map(|(word, tags)| WordJson { word, tags }).collect();
+            bytes(generation, Words { words })
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Shown {
+    /// Say what the model hears in it.
+    words: bool,
 }
 
 pub(super) async fn one(
     State(state): State<Shared>,
     ask::Id(id): ask::Id,
+    ask::Query(shown): ask::Query<Shown>,
 ) -> Result<Answer<TrackJson>, Problem> {
     state
-        .ask(move |_, desk| {
+        .ask(move |state, desk| {
+            let heard = if shown.words { state.heard(desk)? } else { None };
+            let strong = heard.map(|heard| heard.strongest(&[id], WORDS)).unwrap_or_default();
+            let words = shown.words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
             let library = desk.engine.library();
             let generation = library.generation()?;
             let measured = library.descriptors(&[id])?;
-            let answer = TrackJson::new(&library.track(id)?, measured.get(&id), None);
+            let answer = TrackJson::new(&library.track(id)?, measured.get(&id), words);
             Ok(Answer { generation, answer })
         })
         .await

@@ -1,0 +1,122 @@
+//! `voisin link`.
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{LinkArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::{self, Align, Table, count};
+use crate::library::{Library, OpenMode};
+use crate::serve::{Linked, link};
+
+/// Songs without a track that a table shows.
+const SHOWN: usize = 20;
+/// Longest password that is read, in bytes.
+const LONGEST: u64 = 4096;
+
+/// The documented JSON of `link` without a server.
+#[derive(Serialize)]
+struct ServerJson {
+    server: String,
+    songs: u64,
+}
+
+pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> {
+    let dir = context.library_dir();
+    if let Some(server) = &args.forget {
+        let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
+        let known = library.linked_servers()?;
+        let Some((_, songs)) = known.iter().find(|(name, _)| name == server.as_str()) else {
+            bail!("no ids of {server} are known: \"voisin link\" shows the servers that are linked");
+        };
+        library.set_links(server.as_str(), &[])?;
+        context.console.note(&format!("{} of {server} forgotten", count(*songs, "id")));
+        return Ok(Ending::Fine);
+    }
+    let (Some(server), Some(user)) = (&args.server, &args.user) else {
+        return list(context, args);
+    };
+    let password = password(args)?;
+    let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
+    let console = context.console;
+    let progress = |songs: usize| console.detail(&format!("{} so far", count(songs as u64, "song")));
+    let linked = link(&mut library, server.clone(), user, &password, &progress)?;
+    match args.format {
+        ReportFormat::Json => render::print_json(&linked)?,
+        ReportFormat::Table => print(context, &linked)?,
+    }
+    Ok(if linked.unmatched.is_empty() { Ending::Fine } else { Ending::Partial })
+}
+
+fn list(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> {
+    let known = Library::open_to_read(&context.library_dir())?.linked_servers()?;
+    if known.is_empty() {
+        context.console.note("no server is linked: run \"voisin link URL --user NAME\"");
+    }
+    let ending = if known.is_empty() { Ending::Partial } else { Ending::Fine };
+    if args.format == ReportFormat::Json {
+        let all: Vec<ServerJson> =
+            known.into_iter().map(|(server, songs)| ServerJson { server, songs }).collect();
+        render::print_json(&all)?;
+        return Ok(ending);
+    }
+    if !known.is_empty() {
+        let mut table = Table::new(&[("server", Align::Left), ("songs", Align::Right)]);
+        known.into_iter().for_each(|(server, songs)| table.row([server, songs.to_string()]));
+        table.print()?;
+    }
+    Ok(ending)
+}
+
+/// The password: from the file that was named, from the environment, or from who sits at the terminal.
+fn password(args: &LinkArgs) -> anyhow::Result<String> {
+    use std::io::Read as _;
+    if let Some(file) = &args.password_file {
+        let cannot = || format!("cannot read the password in {}", file.display());
+        let opened = std::fs::File::open(file).with_context(cannot)?;
+        let mut text = String::new();
+        opened.take(LONGEST).read_to_string(&mut text).with_context(cannot)?;
+        return Ok(text.lines().next().unwrap_or_default().to_owned());
+    }
+    if let Ok(password) = std::env::var("VOISIN_PASSWORD") {
+        return Ok(password);
+    }
+    let terminal = console::Term::stderr();
+    if !console::user_attended_stderr() {
+        bail!("expected a password, found none: name a file with --password-file, or set VOISIN_PASSWORD");
+    }
+    terminal.write_str("password: ")?;
+    Ok(terminal.read_secure_line()?)
+}
+
+fn print(context: &Context, linked: &Linked) -> anyhow::Result<()> {
+    if !linked.unmatched.is_empty() {
+        let mut table = Table::new(&[("artist", Align::Left), ("title", Align::Left), ("path", Align::Left)]);
+        for song in linked.unmatched.iter().take(SHOWN) {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            table.row([text(&song.artist), song.title.clone(), text(&song.path)]);
+        }
+        table.print()?;
+        let more = linked.unmatched.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!("; {more} more with --format json") } else { String::new() };
+        context.console.warn(&format!(
+            "{} of {} not in the library: run \"voisin add\" on them, then this again{more}",
+            count(linked.unmatched.len() as u64, "song"),
+            linked.server
+        ));
+    }
+    let mut how: Vec<_> = linked.found_by.iter().map(|(how, count)| format!("{count} by {how}")).collect();
+    how.sort();
+    let how = if how.is_empty() { String::new() } else { format!(" ({})", how.join(", ")) };
+    context.console.note(&format!(
+        "{} of {} linked{how}",
+        count(linked.linked as u64, "song"),
+        linked.server
+    ));
+    if linked.unknown_to_server > 0 {
+        let unknown = count(linked.unknown_to_server as u64, "track");
+        context.console.note(&format!("{unknown} of the library are not on the server"));
+    }
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! `voisin mpd`.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use crate::answers::playlist::{Copies, Wanted, listed};
+use crate::cli::args::{MpdArgs, MpdCommand, MpdCommon};
+use crate::cli::context::Context;
+use crate::cli::render::count;
+use crate::cli::sound::with_compatible_keys;
+use crate::cli::{Ending, NothingFound};
+use crate::engine::{Engine, Seed, SimilarOptions};
+use crate::explore::playlist::{Length, PlaylistOptions, SeedUse};
+use crate::library::TrackFilter;
+use crate::serve::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
+use crate::track::TrackId;
+
+/// MPD's port where nobody says another.
+const PORT: u16 = 6600;
+/// How often Ctrl-C is looked for while MPD has nothing to say.
+const GLANCE: Duration = Duration::from_millis(200);
+/// The longest pause between two tries to reach MPD again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(context: &Context, args: &MpdArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine()?;
+    match &args.command {
+        MpdCommand::Playlist { common, limit, keep_queue } => {
+            playlist(context, &mut engine, common, *limit as usize, *keep_queue)
+        }
+        MpdCommand::Similar { common, limit } => similar(context, &mut engine, common, *limit as usize),
+        MpdCommand::Follow { common, ahead } => follow(context, &mut engine, common, *ahead as usize),
+    }
+}
+
+/// Where MPD is, as its own programs find it.
+fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
+    let host = common.host.clone().or_else(|| std::env::var("MPD_HOST").ok()).unwrap_or_default();
+    let port = match (common.port, std::env::var("MPD_PORT")) {
+        (Some(port), _) => port,
+        (None, Ok(text)) if !text.is_empty() => match text.parse() {
+            Ok(port) => port,
+            Err(_) => bail!("MPD_PORT: expected a port from 1 to 65535, found \"{text}\""),
+        },
+        _ => PORT,
+    };
+    Ok(MpdAddress::read(&host, port))
+}
+
+const RANDOM: &str = "MPD plays in random order, in which a list has no order: turn it off (\"mpc random off\"), then run this again";
+
+/// The song that plays, and the track that it is.
+fn current(mpd: &Mpd, songs: &MpdSongs) -> anyhow::Result<(Playing, u32, TrackId)> {
+    let playing = mpd.playing()?;
+    if playing.is_random {
+        bail!(RANDOM);
+    }
+    let Some((place, _, file)) = &playing.current else {
+        return Err(
+            NothingFound("MPD plays nothing: begin with a song, then run this again".to_owned()).into()
+        );
+    };
+    let Some(track) = songs.track(file) else {
+        let text = format!(
+            "the song that plays is not in the library: {file}: run \"voisin add\" on it first (both must have the same files)"
+        );
+        return Err(NothingFound(text).into());
+    };
+    let place = *place;
+    Ok((playing, place, track))
+}
+
+fn songs(context: &Context, mpd: &Mpd, engine: &Engine) -> anyhow::Result<MpdSongs> {
+    let songs = mpd.songs(engine.library())?;
+    context.console.detail(&format!(
+        "{} of {} of MPD are in the library",
+        songs.len(),
+        count(songs.files as u64, "file")
+    ));
+    if songs.len() == 0 {
+        let text = format!(
+            "none of MPD's {} is in the library: run \"voisin add\" on MPD's music folder, and \"mpc update\"",
+            count(songs.files as u64, "file")
+        );
+        return Err(NothingFound(text).into());
+    }
+    Ok(songs)
+}
+
+/// The songs nearest to some, of those that MPD has.
+fn near(
+    engine: &mut Engine,
+    common: &MpdCommon,
+    songs: &MpdSongs,
+    seeds: &[TrackId],
+    without: &HashSet<TrackId>,
+    limit: usize,
+) -> anyhow::Result<Vec<TrackId>> {
+    let seeds = seeds.iter().map(|&track| engine.seed_of(track)).collect::<Result<Vec<_>, _>>()?;
+    let options = SimilarOptions {
+        limit,
+        filter: filter(engine, common, &seeds)?,
+        among: Some(songs.tracks_without(without)),
+        max_per_artist: common.max_per_artist.map(|most| most as usize),
+        ..SimilarOptions::default()
+    };
+    Ok(engine.similar(&seeds, &options)?.into_iter().map(|near| near.track.id).collect())
+}
+
+fn filter(engine: &Engine, common: &MpdCommon, seeds: &[Seed]) -> anyhow::Result<TrackFilter> {
+    let filter = common.filters.filter(engine.library())?;
+    with_compatible_keys(engine, filter, &common.filters.sound, seeds)
+}
+
+fn nothing(context: &Context) -> Ending {
+    context.console.note("nothing found: loosen the filters or add more music");
+    Ending::Partial
+}
+
+fn similar(
+    context: &Context,
+    engine: &mut Engine,
+    common: &MpdCommon,
+    limit: usize,
+) -> anyhow::Result<Ending> {
+    let mpd = Mpd::connect(&address(common)?)?;
+    let songs = songs(context, &mpd, engine)?;
+    let (_, place, track) = current(&mpd, &songs)?;
+    let queued = queued(&mpd, &songs)?;
+    let found = near(engine, common, &songs, &[track], &queued, limit)?;
+    if found.is_empty() {
+        return Ok(nothing(context));
+    }
+    for (i, file) in found.iter().filter_map(|&track| songs.file(track)).enumerate() {
+        mpd.add(file, Some(place + 1 + i as u32))?;
+    }
+    context.console.note(&format!("{} behind the one that plays", count(found.len() as u64, "song")));
+    Ok(Ending::Fine)
+}
+
+/// The tracks of the queue.
+fn queued(mpd: &Mpd, songs: &MpdSongs) -> Result<HashSet<TrackId>, MpdError> {
+    Ok(mpd.queue()?.iter().filter_map(|(_, file)| songs.track(file)).collect())
+}
+
+fn playlist(
+    context: &Context,
+    engine: &mut Engine,
+    common: &MpdCommon,
+    limit: usize,
+    keep_queue: bool,
+) -> anyhow::Result<Ending> {
+    let mpd = Mpd::connect(&address(common)?)?;
+    let songs = songs(context, &mpd, engine)?;
+    let (_, _, track) = current(&mpd, &songs)?;
+    let seed = engine.seed_of(track)?;
+    let filter = filter(engine, common, std::slice::from_ref(&seed))?;
+    let mut out = if keep_queue { queued(&mpd, &songs)? } else { HashSet::new() };
+    out.remove(&track);
+    let fitting = engine.matching(&filter)?;
+    let allowed = songs.tracks_without(&out).to_vec().into_iter();
+    let allowed = allowed.filter(|&track| fitting.as_ref().is_none_or(|set| set.contains(track))).collect();
+    let collection = engine.collection()?;
+    let row = collection.row_of(&seed)?;
+    let options = PlaylistOptions {
+        length: Length::Tracks(limit + 1),
+        max_per_artist: common.max_per_artist.map(|most| most as usize),
+        seeds: SeedUse::Open(1),
+        ..PlaylistOptions::default()
+    };
+    let wanted =
+        Wanted { copies: Copies::LeftOut, harmonic: false, max_bpm_step: None, allowed: Some(&allowed) };
+    let list = listed(engine, &collection, &[row], 1, &wanted, &options)?;
+    let list: Vec<TrackId> =
+        list.rows.iter().filter(|&&one| one != row).map(|&row| collection.ids[row]).collect();
+    if list.is_empty() {
+        return Ok(nothing(context));
+    }
+    // The list first: a queue is never left empty, whatever happens in between.
+    let before = mpd.queue()?;
+    let playing = mpd.playing()?.current.map(|(_, id, _)| id);
+    for file in list.iter().filter_map(|&track| songs.file(track)) {
+        mpd.add(file, None)?;
+    }
+    let others = before.iter().map(|(id, _)| *id).filter(|id| Some(*id) != playing);
+    for id in others.filter(|_| !keep_queue) {
+        mpd.delete(id)?;
+    }
+    context.console.note(&format!("{} after the one that plays", count(list.len() as u64, "song")));
+    Ok(Ending::Fine)
+}
+
+/// What `follow` keeps in mind over lost connections.
+#[derive(Default)]
+struct Followed {
+    /// Everything that was in the queue since it began.
+    seen: HashSet<TrackId>,
+    /// What was said last, so that it is said once.
+    said: Option<String>,
+}
+
+impl Followed {
+    fn say(&mut self, context: &Context, text: String) {
+        if self.said.as_ref() != Some(&text) {
+            context.console.note(&text);
+            self.said = Some(text);
+        }
+    }
+}
+
+fn follow(
+    context: &Context,
+    engine: &mut Engine,
+    common: &MpdCommon,
+    ahead: usize,
+) -> anyhow::Result<Ending> {
+    let address = address(common)?;
+    let stop = context.stop_saying("stopping: MPD plays on")?;
+    let mut mpd = Mpd::connect(&address)?;
+    if mpd.playing()?.is_random {
+        bail!(RANDOM);
+    }
+    let mut followed = Followed::default();
+    context.console.note(&format!("following MPD at {address} until Ctrl-C"));
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match attend(context, engine, common, ahead, &mut mpd, &mut followed, &stop) {
+            Ok(()) => return Ok(Ending::Fine),
+            Err(error) if error.downcast_ref::<MpdError>().is_some_and(MpdError::is_passing) => {
+                followed.say(context, format!("MPD is gone: trying again ({error:#})"));
+            }
+            Err(error) => return Err(error),
+        }
+        loop {
+            let until = Instant::now() + pause;
+            while Instant::now() < until {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(Ending::Fine);
+                }
+                std::thread::sleep(GLANCE);
+            }
+            match Mpd::connect(&address) {
+                Ok(again) => {
+                    mpd = again;
+                    pause = Duration::from_millis(500);
+                    followed.say(context, "MPD is there again".to_owned());
+                    break;
+                }
+                Err(error) if error.is_passing() => pause = (2 * pause).min(LONGEST_PAUSE),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Keeps the queue filled until Ctrl-C, or until the connection is lost.
+fn attend(
+    context: &Context,
+    engine: &mut Engine,
+    common: &MpdCommon,
+    ahead: usize,
+    mpd: &mut Mpd,
+    followed: &mut Followed,
+    stop: &std::sync::atomic::AtomicBool,
+) -> anyhow::Result<()> {
+    /// MPD's music and the library change now and then.
+    const FRESH: Duration = Duration::from_mins(10);
+    let mut songs = songs(context, mpd, engine)?;
+    let mut read = Instant::now();
+    let mut changed = true;
+    while !stop.load(Ordering::Relaxed) {
+        if changed {
+            if read.elapsed() > FRESH {
+                songs = self::songs(context, mpd, engine)?;
+                read = Instant::now();
+            }
+            fill(context, engine, common, ahead, mpd, &songs, followed)?;
+        }
+        let before = Instant::now();
+        if !mpd.wait(GLANCE) {
+            return Err(mpd.lost().into());
+        }
+        changed = before.elapsed() < GLANCE;
+    }
+    Ok(())
+}
+
+fn fill(
+    context: &Context,
+    engine: &mut Engine,
+    common: &MpdCommon,
+    ahead: usize,
+    mpd: &Mpd,
+    songs: &MpdSongs,
+    followed: &mut Followed,
+) -> anyhow::Result<()> {
+    let playing = mpd.playing()?;
+    let Some((place, _, file)) = playing.current.as_ref().filter(|_| playing.is_on) else { return Ok(()) };
+    if playing.is_random {
+        followed.say(context, "MPD plays in random order: nothing is added until it is off".to_owned());
+        return Ok(());
+    }
+    let queue = mpd.queue()?;
+    followed.seen.extend(queue.iter().filter_map(|(_, file)| songs.track(file)));
+    let rest = (playing.length.saturating_sub(place + 1)) as usize;
+    let wanted = ahead.saturating_sub(rest);
+    if wanted == 0 {
+        return Ok(());
+    }
+    // Near to what plays; where that is not known, to the last song of the queue that is.
+    let known = songs.track(file).or_else(|| queue.iter().rev().find_map(|(_, file)| songs.track(file)));
+    let Some(seed) = known else {
+        followed.say(context, format!("not in the library: {file}: run \"voisin add\" on it"));
+        return Ok(());
+    };
+    if songs.track(file).is_none() {
+        followed.say(context, format!("not in the library: {file}: going on from another song of the queue"));
+    }
+    let found = near(engine, common, songs, &[seed], &followed.seen, wanted)?;
+    if found.len() < wanted {
+        followed.say(context, "everything that fits has been in the queue: nothing comes twice".to_owned());
+    }
+    for track in found {
+        if let Some(file) = songs.file(track) {
+            mpd.add(file, None)?;
+            followed.seen.insert(track);
+            context.console.detail(&format!("added {file}"));
+        }
+    }
+    Ok(())
+}
