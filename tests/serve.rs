@@ -412,6 +412,21 @@ fn a_scan_adds_the_folders_named_at_the_start() {
     );
 }
 
+#[test]
+fn a_folder_that_is_watched_is_added_to_the_answers() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--watch", music.to_str().unwrap()]);
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    let start = Instant::now();
+    while server.good_get("/api/v1/tracks")["total"] != 7 {
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", server.said.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let refused = sandbox.run(["serve", "--watch", "/no/such/folder", "--listen", "127.0.0.1:0"]);
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("--watch"), "{}", text(&refused.stderr));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {

@@ -43,6 +43,9 @@ pub(crate) struct ServeArgs {
     /// Folder that POST /api/v1/scan looks through (several: all of them)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Vec<PathBuf>,
+    /// Folder that is watched besides: what is new or changed there is added at once (several: all of them)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) watch: Vec<PathBuf>,
     /// Stand in front of this Subsonic server: what sounds alike is answered, everything else handed on (docs/players.md;
     /// run `voisin link` first)
     #[arg(long, value_name = "URL")]
@@ -80,8 +83,7 @@ pub(crate) struct LinkArgs {
     /// Who you are there
     #[arg(long, short, value_name = "NAME", requires = "server")]
     pub(crate) user: Option<String>,
-    /// File that holds the password in its first line [default: variable VOISIN_PASSWORD, else you are asked]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "server")]
+    #[arg(help = "File that holds the password in its first line [default: variable VOISIN_PASSWORD, else you are asked]", long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "server")]
     pub(crate) password_file: Option<PathBuf>,
     /// Forget the ids of this server
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "user", "password_file"])]
@@ -140,11 +142,13 @@ pub(crate) enum MpdCommand {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MpdCommon {
-    /// Where MPD is: a host, PASSWORD@HOST, the path of a socket, or @NAME [variable: MPD_HOST] [default: localhost]
-    #[arg(long, value_name = "HOST")]
+    #[arg(
+        help = "Where MPD is: a host, PASSWORD@HOST, the path of a socket, or @NAME [variable: MPD_HOST] [default: localhost]",
+        long,
+        value_name = "HOST"
+    )]
     pub(crate) host: Option<String>,
-    /// Its port [variable: MPD_PORT] [default: 6600]
-    #[arg(long, value_name = "PORT")]
+    #[arg(help = "Its port [variable: MPD_PORT] [default: 6600]", long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     /// At most this many songs of one artist
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -89,12 +90,21 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
             ));
         }
     }
-    let folders: Vec<_> = args.folder.iter().map(|folder| stored_path(folder)).collect();
+    let watched: Vec<PathBuf> = args.watch.iter().map(|folder| stored_path(folder)).collect();
+    let mut folders: Vec<PathBuf> = args.folder.iter().map(|folder| stored_path(folder)).collect();
+    folders.extend(watched.iter().cloned());
     if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
-        bail!("--folder: there is no folder {}", missing.display());
+        bail!("--folder, --watch: there is no folder {}", missing.display());
     }
     let folders_known = folders.clone();
     let program = std::env::current_exe().context("cannot find this program to start scans with")?;
+    let _watcher = if watched.is_empty() {
+        None
+    } else {
+        let mut command = Command::new(&program);
+        command.args(context.as_arguments()).args(["--quiet", "watch", "--"]).args(&watched);
+        Some(Watcher(command.stdin(Stdio::null()).spawn().context("cannot start to watch")?))
+    };
     let globals = context.as_arguments();
     let add = move || {
         let mut command = Command::new(&program);
@@ -114,10 +124,10 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         subsonic: args.subsonic,
         audiomuse: args.audiomuse,
         lms: args.lms.map(|port| Lms { port, report: args.lms_report }),
-        folders: folders_known,
+        folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
-        add: (!args.folder.is_empty()).then(|| Box::new(add) as Box<_>),
+        add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
     };
     let mut printed = Ok(());
     serve(
@@ -137,6 +147,16 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
     )?;
     printed?;
     Ok(Ending::Fine)
+}
+
+/// The process that watches folders; it goes with the server. Whatever it does then, nothing that is stored is lost.
+struct Watcher(Child);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[cfg(test)]
