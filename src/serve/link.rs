@@ -49,6 +49,13 @@ pub(crate) struct Linked {
     pub(crate) unmatched: Vec<Unmatched>,
 }
 
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerKind {
+    Subsonic,
+    Jellyfin,
+}
+
 /// A song of a server.
 struct Song {
     item: String,
@@ -59,6 +66,7 @@ struct Song {
 pub(crate) fn link(
     library: &mut Library,
     address: ServerAddress,
+    kind: ServerKind,
     user: &str,
     password: &str,
     progress: &dyn Fn(usize),
@@ -69,8 +77,12 @@ pub(crate) fn link(
         .build()
         .map_err(LinkError::Runtime)?;
     let upstream = Upstream::new(address);
-    let login = Login::new(user, password);
-    let songs = runtime.block_on(all_songs(&upstream, &login, progress))?;
+    let songs = runtime.block_on(async {
+        match kind {
+            ServerKind::Subsonic => all_songs(&upstream, &Login::new(user, password), progress).await,
+            ServerKind::Jellyfin => jellyfin::all_songs(&upstream, user, password, progress).await,
+        }
+    })?;
     if songs.is_empty() {
         return Err(LinkError::NoSongs(upstream.address.to_string()));
     }
@@ -175,10 +187,123 @@ impl Songs {
     fn take(&mut self, page: &[Value]) -> usize {
         let before = self.all.len();
         for song in page {
-            if let Some(item) = id_of(song).filter(|item| self.seen.insert(item.clone())) {
-                self.all.push(Song { item, song: song_ref(song) });
+            if let Some(item) = id_of(song) {
+                self.add(item, song_ref(song));
             }
         }
         self.all.len() - before
+    }
+
+    fn add(&mut self, item: String, song: SongRef) {
+        if self.seen.insert(item.clone()) {
+            self.all.push(Song { item, song });
+        }
+    }
+}
+
+/// What Jellyfin says of its songs.
+mod jellyfin {
+    use axum::body::Bytes;
+    use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+    use serde_json::{Value, json};
+
+    use super::{LinkError, PAGE, Song, Songs};
+    use crate::serve::songs::{ArtistRef, SongRef};
+    use crate::serve::upstream::Upstream;
+
+    /// Units of its lengths in a second.
+    const TICKS: f64 = 10_000_000.0;
+
+    /// A connection to a Jellyfin server, with what it gave for name and password.
+    struct Session<'a> {
+        upstream: &'a Upstream,
+        token: Option<String>,
+    }
+
+    impl Session<'_> {
+        async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, LinkError> {
+            let server = &self.upstream.address;
+            let token = self.token.as_ref().map_or_else(String::new, |token| format!(", Token=\"{token}\""));
+            let version = env!("CARGO_PKG_VERSION");
+            let who = format!(
+                "MediaBrowser Client=\"voisin\", Device=\"voisin\", DeviceId=\"voisin\", Version=\"{version}\"{token}"
+            );
+            let mut who = HeaderValue::from_str(&who)
+                .map_err(|_| LinkError::Server(format!("{server} gave a token that is no text")))?;
+            who.set_sensitive(true);
+            let headers: [(HeaderName, HeaderValue); 2] = [
+                (header::AUTHORIZATION, who),
+                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            ];
+            let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+            let answer = self.upstream.ask(method, path, &headers, body).await;
+            let (status, body) = answer.map_err(|error| LinkError::Server(error.to_string()))?;
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                let text = format!("{server} refuses name or password: see --user and the password");
+                return Err(LinkError::Server(text));
+            }
+            if !status.is_success() {
+                let text = format!("{server} answers {status}: is it a Jellyfin server?");
+                return Err(LinkError::Server(text));
+            }
+            Ok(serde_json::from_slice(&body).unwrap_or_default())
+        }
+    }
+
+    pub(super) async fn all_songs(
+        upstream: &Upstream,
+        user: &str,
+        password: &str,
+        progress: &dyn Fn(usize),
+    ) -> Result<Vec<Song>, LinkError> {
+        let mut session = Session { upstream, token: None };
+        let question = json!({"Username": user, "Pw": password});
+        let answer = session.ask(Method::POST, "/Users/AuthenticateByName", Some(&question)).await?;
+        session.token = answer["AccessToken"].as_str().map(str::to_owned);
+        let Some(user) = answer["User"]["Id"].as_str().filter(|_| session.token.is_some()) else {
+            let text = format!("{} gives no session: is it a Jellyfin server?", upstream.address);
+            return Err(LinkError::Server(text));
+        };
+        let user: String = form_urlencoded::byte_serialize(user.as_bytes()).collect();
+        let mut songs = Songs::default();
+        let mut start = 0;
+        loop {
+            let path = format!(
+                "/Items?userId={user}&recursive=true&includeItemTypes=Audio&fields=Path,ProviderIds&startIndex={start}&limit={PAGE}"
+            );
+            let page = session.ask(Method::GET, &path, None).await?;
+            let items = page["Items"].as_array().cloned().unwrap_or_default();
+            let before = songs.all.len();
+            for item in &items {
+                if let Some(id) = item["Id"].as_str() {
+                    // Plugins write ids without dashes.
+                    songs.add(id.replace('-', ""), song(item));
+                }
+            }
+            start += items.len();
+            progress(songs.all.len());
+            if songs.all.len() == before {
+                break;
+            }
+        }
+        // The session is of no more use to anybody.
+        let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
+        Ok(songs.all)
+    }
+
+    fn song(item: &Value) -> SongRef {
+        let text = |name: &str| item[name].as_str().map(str::to_owned);
+        let artists = item["Artists"].as_array().into_iter().flatten();
+        let artists = artists.filter_map(|name| Some(ArtistRef { name: name.as_str()?.to_owned() }));
+        SongRef {
+            name: text("Name").unwrap_or_default(),
+            mbid: item["ProviderIds"]["MusicBrainzRecording"].as_str().map(str::to_owned),
+            path: text("Path"),
+            artist: text("AlbumArtist"),
+            artists: artists.collect(),
+            album: text("Album"),
+            duration: item["RunTimeTicks"].as_f64().map(|ticks| ticks / TICKS),
+            ..SongRef::default()
+        }
     }
 }

@@ -69,8 +69,8 @@ pub(crate) struct ServeArgs {
 
 /// Find a media server's songs in the library, so that players can ask by its ids
 ///
-/// Asks a Subsonic server (Navidrome, gonic, Ampache, supysonic and others) for its songs, and notes which track each of
-/// them is: by the end of its path, MBID, ISRC, or title, artists, album and length. Run it again when music was added.
+/// Asks a Subsonic server (Navidrome, gonic, Ampache, supysonic and others) or Jellyfin for its songs, and notes which track
+/// each of them is: by the end of its path, MBID, ISRC, or title, artists, album and length. Run it again when music was added.
 /// Neither password nor name is kept.
 #[derive(Debug, Args)]
 #[command(
@@ -85,6 +85,9 @@ pub(crate) struct LinkArgs {
     pub(crate) user: Option<String>,
     #[arg(help = "File that holds the password in its first line [default: variable VOISIN_PASSWORD, else you are asked]", long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "server")]
     pub(crate) password_file: Option<PathBuf>,
+    /// It is a Jellyfin server
+    #[arg(long, requires = "server")]
+    pub(crate) jellyfin: bool,
     /// Forget the ids of this server
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "user", "password_file"])]
     pub(crate) forget: Option<ServerAddress>,

@@ -8,7 +8,7 @@ use crate::cli::args::{LinkArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use crate::library::{Library, OpenMode};
-use crate::serve::{Linked, link};
+use crate::serve::{Linked, ServerKind, link};
 
 /// Songs without a track that a table shows.
 const SHOWN: usize = 20;
@@ -38,10 +38,11 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
         return list(context, args);
     };
     let password = password(args)?;
+    let kind = if args.jellyfin { ServerKind::Jellyfin } else { ServerKind::Subsonic };
     let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
     let console = context.console;
     let progress = |songs: usize| console.detail(&format!("{} so far", count(songs as u64, "song")));
-    let linked = link(&mut library, server.clone(), user, &password, &progress)?;
+    let linked = link(&mut library, server.clone(), kind, user, &password, &progress)?;
     match args.format {
         ReportFormat::Json => render::print_json(&linked)?,
         ReportFormat::Table => print(context, &linked)?,
