@@ -279,7 +279,7 @@ fn a_subsonic_server_knows_what_sounds_alike() {
         assert_eq!(answer["similar2"].as_array().unwrap().len(), 3);
         assert_eq!(answer["of_album"].as_array().unwrap().len(), 3);
         assert_eq!(answer["sonic"][0][0], names[0]);
-        assert_eq!((&answer["path"][0][0], &answer["bytes"]), (&json!("Chaos God"), &json!(whole.len())));
+        assert_eq!(answer["path"][0][0], "Chaos God");
         assert_eq!(
             (&answer["refused"], &answer["unknown"]),
             (&json!("CredentialError"), &json!("DataNotFoundError"))

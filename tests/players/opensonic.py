@@ -31,7 +31,6 @@ print(json.dumps({
     "of_album": [song.title for song in connection.get_similar_songs2(first.album_id, count=3)],
     "sonic": [[match.entry.title, match.similarity] for match in connection.get_sonic_similar_tracks(first.id, count=2)],
     "path": [[match.entry.title, match.similarity] for match in connection.find_sonic_path(first.id, last.id, count=4)],
-    "bytes": len(connection.stream(first.id).content),
     "refused": refused,
     "unknown": unknown,
 }))

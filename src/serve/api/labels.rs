@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +121,8 @@ struct TakenBack {
     after: Option<String>,
 }
 
-pub(super) async fn undo(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
+pub(super) async fn undo(State(state): State<Shared>, headers: HeaderMap) -> Result<Response<Body>, Problem> {
+    ask::is_json(&headers)?;
     state
         .ask(|_, desk| {
             writable(desk.engine.library())?;
