@@ -41,7 +41,7 @@ pub(crate) struct Wanted<'a> {
 
 /// A list, as rows of the collection.
 #[derive(Debug)]
-pub(crate) struct Listed {
+pub(crate) struct PlaylistRows {
     pub(crate) rows: Vec<usize>,
     /// Whether nothing else follows in key and tempo although the list is not full.
     pub(crate) is_short: bool,
@@ -58,7 +58,7 @@ pub(crate) fn listed(
     named: usize,
     wanted: &Wanted<'_>,
     options: &PlaylistOptions,
-) -> Result<Listed, EngineError> {
+) -> Result<PlaylistRows, EngineError> {
     let length = options.length;
     let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
     let options =
@@ -110,7 +110,7 @@ pub(crate) fn listed(
             }
         };
     }
-    Ok(Listed { rows, is_short })
+    Ok(PlaylistRows { rows, is_short })
 }
 
 /// Rows of a list that are copies of one before them; a seed that was named is never one.

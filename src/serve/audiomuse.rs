@@ -24,22 +24,22 @@ use crate::track::TrackId;
 const MOST: usize = 500;
 
 /// An answer that is none, in the words of this interface.
-struct Refusal(StatusCode, String);
+struct AudioMuseRefusal(StatusCode, String);
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AudioMuseRefusal {
     fn into_response(self) -> Response {
         (self.0, Json(json!({"error": self.1}))).into_response()
     }
 }
 
-impl From<Problem> for Refusal {
+impl From<Problem> for AudioMuseRefusal {
     fn from(problem: Problem) -> Self {
         Self(problem.status(), problem.detail().to_owned())
     }
 }
 
 #[derive(Clone)]
-struct Linked {
+struct LinkedServer {
     state: Shared,
     server: ServerAddress,
 }
@@ -58,16 +58,16 @@ impl Parameters {
         found.filter(|value| !value.is_empty())
     }
 
-    fn required(&self, name: &str) -> Result<String, Refusal> {
+    fn required(&self, name: &str) -> Result<String, AudioMuseRefusal> {
         self.get(name).map(str::to_owned).ok_or_else(|| {
-            Refusal(StatusCode::BAD_REQUEST, format!("expected the parameter {name}, found none"))
+            AudioMuseRefusal(StatusCode::BAD_REQUEST, format!("expected the parameter {name}, found none"))
         })
     }
 
-    fn number(&self, name: &str, usual: usize) -> Result<usize, Refusal> {
+    fn number(&self, name: &str, usual: usize) -> Result<usize, AudioMuseRefusal> {
         let wrong = |text: &str| {
             let text: String = text.chars().take(50).collect();
-            Refusal(StatusCode::BAD_REQUEST, format!("{name}: expected a number, found {text:?}"))
+            AudioMuseRefusal(StatusCode::BAD_REQUEST, format!("{name}: expected a number, found {text:?}"))
         };
         self.get(name).map_or(Ok(usual), |text| text.parse().map_err(|_| wrong(text)))
     }
@@ -82,16 +82,16 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/api/search_tracks", get(search_tracks))
         .route("/api/track", get(track))
         .route("/api/{*rest}", any(something_else))
-        .with_state(Linked { state: state.clone(), server })
+        .with_state(LinkedServer { state: state.clone(), server })
 }
 
-async fn something_else(uri: Uri) -> Refusal {
+async fn something_else(uri: Uri) -> AudioMuseRefusal {
     // What is unknown below the server's own questions is unknown, not AudioMuse's.
     if uri.path().contains("/api/v1/") {
-        return Refusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned());
+        return AudioMuseRefusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned());
     }
     let text = "voisin answers similar_tracks, find_path, similar_artists, search_tracks and track";
-    Refusal(StatusCode::NOT_IMPLEMENTED, text.to_owned())
+    AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned())
 }
 
 fn unknown(item: &str) -> Problem {
@@ -127,14 +127,17 @@ fn all_described<T: Copy>(
     Ok(described.collect())
 }
 
-async fn similar_tracks(State(linked): State<Linked>, uri: Uri) -> Result<Json<Vec<Value>>, Refusal> {
+async fn similar_tracks(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
     let n = asked.number("n", 10)?.clamp(1, MOST);
     let item = asked.get("item_id").map(str::to_owned);
     let words = [asked.get("artist"), asked.get("title")].into_iter().flatten().collect::<Vec<_>>().join(" ");
     if item.is_none() && asked.get("title").is_none() {
         let text = "expected item_id, or title and artist, found neither";
-        return Err(Refusal(StatusCode::BAD_REQUEST, text.to_owned()));
+        return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
     }
     let server = linked.server;
     let answer = linked.state.ask(move |state, desk| {
@@ -160,7 +163,7 @@ async fn similar_tracks(State(linked): State<Linked>, uri: Uri) -> Result<Json<V
     Ok(Json(answer.await?))
 }
 
-async fn find_path(State(linked): State<Linked>, uri: Uri) -> Result<Json<Value>, Refusal> {
+async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
     let (start, end) = (asked.required("start_song_id")?, asked.required("end_song_id")?);
     let most = asked.number("max_steps", 25)?.clamp(2, MOST);
@@ -182,7 +185,10 @@ async fn find_path(State(linked): State<Linked>, uri: Uri) -> Result<Json<Value>
     Ok(Json(answer.await?))
 }
 
-async fn similar_artists(State(linked): State<Linked>, uri: Uri) -> Result<Json<Vec<Value>>, Refusal> {
+async fn similar_artists(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
     let n = asked.number("n", 10)?.clamp(1, MOST);
     // An artist's id means nothing here: the server's ids are known of songs alone.
@@ -216,7 +222,10 @@ async fn similar_artists(State(linked): State<Linked>, uri: Uri) -> Result<Json<
     Ok(Json(answer.await?))
 }
 
-async fn search_tracks(State(linked): State<Linked>, uri: Uri) -> Result<Json<Vec<Value>>, Refusal> {
+async fn search_tracks(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
     let words = ["search_query", "artist", "title"].into_iter().filter_map(|name| asked.get(name));
     let words = words.collect::<Vec<_>>().join(" ");
@@ -234,7 +243,7 @@ async fn search_tracks(State(linked): State<Linked>, uri: Uri) -> Result<Json<Ve
     Ok(Json(answer.await?))
 }
 
-async fn track(State(linked): State<Linked>, uri: Uri) -> Result<Json<Value>, Refusal> {
+async fn track(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("item_id")?;
     let server = linked.server;
     let answer = linked.state.ask(move |_, desk| {

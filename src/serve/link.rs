@@ -38,7 +38,7 @@ pub(crate) struct Unmatched {
 
 /// What became of a server's songs.
 #[derive(Debug, Serialize)]
-pub(crate) struct Linked {
+pub(crate) struct LinkReport {
     pub(crate) server: String,
     pub(crate) songs: usize,
     pub(crate) linked: usize,
@@ -70,7 +70,7 @@ pub(crate) fn link(
     user: &str,
     password: &str,
     progress: &dyn Fn(usize),
-) -> Result<Linked, LinkError> {
+) -> Result<LinkReport, LinkError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -87,7 +87,7 @@ pub(crate) fn link(
         return Err(LinkError::NoSongs(upstream.address.to_string()));
     }
     let everything = Everything::of(library)?;
-    let mut linked = Linked {
+    let mut linked = LinkReport {
         server: upstream.address.to_string(),
         songs: songs.len(),
         linked: 0,
@@ -215,12 +215,12 @@ mod jellyfin {
     const TICKS: f64 = 10_000_000.0;
 
     /// A connection to a Jellyfin server, with what it gave for name and password.
-    struct Session<'a> {
+    struct JellyfinSession<'a> {
         upstream: &'a Upstream,
         token: Option<String>,
     }
 
-    impl Session<'_> {
+    impl JellyfinSession<'_> {
         async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, LinkError> {
             let server = &self.upstream.address;
             let token = self.token.as_ref().map_or_else(String::new, |token| format!(", Token=\"{token}\""));
@@ -256,7 +256,7 @@ mod jellyfin {
         password: &str,
         progress: &dyn Fn(usize),
     ) -> Result<Vec<Song>, LinkError> {
-        let mut session = Session { upstream, token: None };
+        let mut session = JellyfinSession { upstream, token: None };
         let question = json!({"Username": user, "Pw": password});
         let answer = session.ask(Method::POST, "/Users/AuthenticateByName", Some(&question)).await?;
         session.token = answer["AccessToken"].as_str().map(str::to_owned);

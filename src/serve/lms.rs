@@ -87,7 +87,7 @@ struct Common {
 }
 
 #[derive(Debug, Deserialize)]
-struct MixQuestion {
+struct LmsMixQuestion {
     #[serde(flatten)]
     common: Common,
     tracks: Vec<String>,
@@ -104,7 +104,7 @@ struct MixQuestion {
 }
 
 #[derive(Debug, Deserialize)]
-struct ListQuestion {
+struct LmsListQuestion {
     #[serde(flatten)]
     common: Common,
     track: String,
@@ -321,7 +321,7 @@ fn album(track: &Track) -> Option<(String, bool)> {
 
 async fn mix(
     State(mixer): State<Arc<Mixer>>,
-    ask::Body(asked): ask::Body<MixQuestion>,
+    ask::Body(asked): ask::Body<LmsMixQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
     let answer = state.ask(move |state, desk| {
@@ -399,7 +399,7 @@ async fn mix(
 
 async fn list(
     State(mixer): State<Arc<Mixer>>,
-    ask::Body(asked): ask::Body<ListQuestion>,
+    ask::Body(asked): ask::Body<LmsListQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
     let answer = state.ask(move |state, desk| {
@@ -520,7 +520,7 @@ mod tests {
 
     #[test]
     fn flags_are_numbers_words_and_truths() {
-        let read = |json: &str| serde_json::from_str::<MixQuestion>(json).unwrap();
+        let read = |json: &str| serde_json::from_str::<LmsMixQuestion>(json).unwrap();
         let asked = read(
             r#"{"tracks": ["a"], "count": "7", "shuffle": true, "filtergenre": 1, "filterxmas": 0, "min": 60.0, "forest": 1, "adaptiveweights": {"a": 1}, "debug": 0}"#,
         );

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(crate) use link::{Linked, ServerKind, link};
+pub(crate) use link::{LinkReport, ServerKind, link};
 pub(crate) use listen::Listen;
 pub(crate) use lms::Lms;
 pub(crate) use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};

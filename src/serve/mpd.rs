@@ -20,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where MPD listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MpdAddress {
-    place: Place,
+    place: MpdPlace,
     password: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum MpdPlace {
     Tcp(String, u16),
     Socket(PathBuf),
     /// A name that is no file, on Linux.
@@ -41,16 +41,16 @@ impl MpdAddress {
             None => (None, host),
         };
         let place = if let Some(name) = host.strip_prefix('@') {
-            Place::Abstract(name.to_owned())
+            MpdPlace::Abstract(name.to_owned())
         } else if host.starts_with(['/', '~']) {
             let home = std::env::var_os("HOME").map(PathBuf::from);
-            Place::Socket(match (host.strip_prefix("~/"), home) {
+            MpdPlace::Socket(match (host.strip_prefix("~/"), home) {
                 (Some(below), Some(home)) => home.join(below),
                 _ => host.into(),
             })
         } else {
             let host = if host.is_empty() { "localhost" } else { host };
-            Place::Tcp(host.to_owned(), port)
+            MpdPlace::Tcp(host.to_owned(), port)
         };
         Self { place, password }
     }
@@ -59,9 +59,9 @@ impl MpdAddress {
 impl std::fmt::Display for MpdAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.place {
-            Place::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Place::Socket(path) => write!(f, "{}", path.display()),
-            Place::Abstract(name) => write!(f, "@{name}"),
+            MpdPlace::Tcp(host, port) => write!(f, "{host}:{port}"),
+            MpdPlace::Socket(path) => write!(f, "{}", path.display()),
+            MpdPlace::Abstract(name) => write!(f, "@{name}"),
         }
     }
 }
@@ -96,7 +96,7 @@ pub(crate) struct Playing {
     pub(crate) is_random: bool,
     /// Songs in the queue.
     pub(crate) length: u32,
-    /// Place of the current song in the queue, its id there, and its file.
+    /// MpdPlace of the current song in the queue, its id there, and its file.
     pub(crate) current: Option<(u32, u32, String)>,
     /// It plays, or is paused.
     pub(crate) is_on: bool,
@@ -124,17 +124,17 @@ impl Mpd {
         let password = address.password.as_deref();
         let connecting = async {
             match &address.place {
-                Place::Tcp(host, port) => {
+                MpdPlace::Tcp(host, port) => {
                     let stream = tokio::net::TcpStream::connect((host.as_str(), *port)).await;
                     Ok(Client::connect_with_password_opt(stream?, password).await)
                 }
                 #[cfg(unix)]
-                Place::Socket(path) => {
+                MpdPlace::Socket(path) => {
                     let stream = tokio::net::UnixStream::connect(path).await;
                     Ok(Client::connect_with_password_opt(stream?, password).await)
                 }
                 #[cfg(target_os = "linux")]
-                Place::Abstract(name) => {
+                MpdPlace::Abstract(name) => {
                     use std::os::linux::net::SocketAddrExt as _;
                     let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
                     let stream = std::os::unix::net::UnixStream::connect_addr(&name)?;

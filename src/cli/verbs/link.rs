@@ -8,7 +8,7 @@ use crate::cli::args::{LinkArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use crate::library::{Library, OpenMode};
-use crate::serve::{Linked, ServerKind, link};
+use crate::serve::{LinkReport, ServerKind, link};
 
 /// Songs without a track that a table shows.
 const SHOWN: usize = 20;
@@ -91,7 +91,7 @@ fn password(args: &LinkArgs) -> anyhow::Result<String> {
     Ok(terminal.read_secure_line()?)
 }
 
-fn print(context: &Context, linked: &Linked) -> anyhow::Result<()> {
+fn print(context: &Context, linked: &LinkReport) -> anyhow::Result<()> {
     if !linked.unmatched.is_empty() {
         let mut table = Table::new(&[("artist", Align::Left), ("title", Align::Left), ("path", Align::Left)]);
         for song in linked.unmatched.iter().take(SHOWN) {

@@ -189,12 +189,12 @@ pub(super) struct ArtistsQuestion {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct NearArtists {
-    artists: Vec<NearArtist>,
+pub(super) struct NearArtistsJson {
+    artists: Vec<NearArtistJson>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct NearArtist {
+pub(super) struct NearArtistJson {
     name: String,
     similarity: f32,
 }
@@ -203,17 +203,18 @@ pub(super) struct NearArtist {
 pub(super) async fn artists(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<ArtistsQuestion>,
-) -> Result<Answer<NearArtists>, Problem> {
+) -> Result<Answer<NearArtistsJson>, Problem> {
     let count = within("count", asked.count, MOST)?;
     state
         .ask(move |state, desk| {
             let explored = state.explored(desk)?;
             let collection = &explored.collection;
             let near = near_artists(collection.vectors.view(), &collection.meta, &asked.artist.name, count)?;
-            let artists = near
-                .into_iter()
-                .map(|near| NearArtist { name: near.artist, similarity: near.similarity.clamp(0.0, 1.0) });
-            let answer = NearArtists { artists: artists.collect() };
+            let artists = near.into_iter().map(|near| NearArtistJson {
+                name: near.artist,
+                similarity: near.similarity.clamp(0.0, 1.0),
+            });
+            let answer = NearArtistsJson { artists: artists.collect() };
             Ok(Answer { generation: explored.generation, answer })
         })
         .await

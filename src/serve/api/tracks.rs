@@ -90,7 +90,7 @@ pub(super) async fn list(
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Phrase {
+pub(super) struct PhraseQuestion {
     /// What to look for, in words.
     query: String,
     #[serde(default = "twenty")]
@@ -103,7 +103,7 @@ fn twenty() -> usize {
 
 pub(super) async fn find(
     State(state): State<Shared>,
-    ask::Split(phrase, filters): ask::Split<Phrase, Filters>,
+    ask::Split(phrase, filters): ask::Split<PhraseQuestion, Filters>,
 ) -> Result<Response<Body>, Problem> {
     let limit = within("limit", phrase.limit, MOST)?;
     let answer = state
@@ -122,11 +122,11 @@ pub(super) async fn find(
 
 #[derive(Serialize)]
 struct Words<'a> {
-    words: Vec<WordJson<'a>>,
+    words: Vec<KnownWordJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct WordJson<'a> {
+struct KnownWordJson<'a> {
     word: &'a str,
     /// The model's tags that it stands for.
     tags: Vec<String>,
@@ -139,7 +139,7 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
             let generation = desk.engine.library().generation()?;
             let heard = state.heard(desk)?;
             let words = heard.iter().flat_map(|heard| heard.words());
-            let words = words.map(|(word, tags)| WordJson { word, tags }).collect();
+            let words = words.map(|(word, tags)| KnownWordJson { word, tags }).collect();
             bytes(generation, Words { words })
         })
         .await?;
@@ -148,7 +148,7 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Shown {
+pub(super) struct TrackQuestion {
     /// Say what the model hears in it.
     words: bool,
 }
@@ -156,7 +156,7 @@ pub(super) struct Shown {
 pub(super) async fn one(
     State(state): State<Shared>,
     ask::Id(id): ask::Id,
-    ask::Query(shown): ask::Query<Shown>,
+    ask::Query(shown): ask::Query<TrackQuestion>,
 ) -> Result<Answer<TrackJson>, Problem> {
     state
         .ask(move |state, desk| {

@@ -10,9 +10,9 @@ pub(super) const API_VERSION: &str = "1.16.1";
 
 /// The parameters of a question.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Form(Vec<(String, String)>);
+pub(super) struct SubsonicForm(Vec<(String, String)>);
 
-impl Form {
+impl SubsonicForm {
     /// From the query, and from the body of a form.
     pub(super) fn read(query: &str, body: &[u8]) -> Self {
         let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
@@ -56,7 +56,7 @@ impl Refusal {
 }
 
 /// Writes an answer in the form that was asked for.
-pub(super) fn written(form: &Form, answer: Result<Value, Refusal>) -> Response<Body> {
+pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Response<Body> {
     let mut all = Map::new();
     let (status, content) = match answer {
         Ok(content) => ("ok", content),
@@ -162,7 +162,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn text(form: &Form, answer: Value) -> String {
+    fn text(form: &SubsonicForm, answer: Value) -> String {
         let body = written(form, Ok(answer)).into_body();
         let bytes = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -177,7 +177,7 @@ mod tests {
         let answer = json!({"sonicMatch": [
             {"entry": {"id": "1", "isDir": false, "title": "Bohemian <Rhapsody> & \"more\"", "genres": [{"name": "Rock"}]},
              "similarity": 0.95}]});
-        let xml = text(&Form::default(), answer.clone());
+        let xml = text(&SubsonicForm::default(), answer.clone());
         let end = concat!(
             r#"<sonicMatch><entry id="1" isDir="false" title="Bohemian &lt;Rhapsody&gt; &amp; &quot;more&quot;">"#,
             r#"<genres name="Rock"></genres></entry><similarity>0.95</similarity></sonicMatch></subsonic-response>"#
@@ -187,13 +187,13 @@ mod tests {
             xml.contains(r#" xmlns="http://subsonic.org/restapi""#) && xml.contains(r#" status="ok""#),
             "{xml}"
         );
-        let json = text(&Form::read("f=json", b""), answer.clone());
+        let json = text(&SubsonicForm::read("f=json", b""), answer.clone());
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["subsonic-response"]["sonicMatch"], answer["sonicMatch"]);
         assert_eq!(json["subsonic-response"]["openSubsonic"], true);
-        let call = text(&Form::read("f=jsonp&callback=my.call", b""), json!({}));
+        let call = text(&SubsonicForm::read("f=jsonp&callback=my.call", b""), json!({}));
         assert!(call.starts_with("my.call({") && call.ends_with("});"), "{call}");
-        let call = text(&Form::read("f=jsonp&callback=alert(1)//", b""), json!({}));
+        let call = text(&SubsonicForm::read("f=jsonp&callback=alert(1)//", b""), json!({}));
         assert!(call.starts_with("callback({"), "{call}");
     }
 
@@ -201,20 +201,20 @@ mod tests {
     fn what_a_server_sends_cannot_break_out_of_xml() {
         let hostile = json!({"similarSongs": {"song": [
             {"id": "\"><x>\u{0}\u{1b}\n", "a b=\"c": "1", "<y>": "2", "n": null, "z": {"<w/>": "3"}}]}});
-        let xml = text(&Form::default(), hostile);
+        let xml = text(&SubsonicForm::default(), hostile);
         assert!(xml.contains(r#"<song id="&quot;&gt;&lt;x&gt;&#10;"><z></z></song>"#), "{xml}");
     }
 
     #[test]
     fn forms_are_read_from_query_and_body() {
-        let form = Form::read("id=a%20b&count=7", b"u=me&p=enc%3A616263");
+        let form = SubsonicForm::read("id=a%20b&count=7", b"u=me&p=enc%3A616263");
         assert_eq!(
             (form.get("id"), form.get("u"), form.get("p")),
             (Some("a b"), Some("me"), Some("enc:616263"))
         );
         assert_eq!(form.count(10).unwrap(), 7);
-        assert_eq!(Form::read("count=99999", b"").count(10).unwrap(), 500);
-        assert!(Form::read("count=-1", b"").count(10).is_err());
+        assert_eq!(SubsonicForm::read("count=99999", b"").count(10).unwrap(), 500);
+        assert!(SubsonicForm::read("count=-1", b"").count(10).is_err());
         assert_eq!(form.required("missing").unwrap_err().code, 10);
     }
 }

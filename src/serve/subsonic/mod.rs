@@ -27,7 +27,7 @@ use super::state::{Desk, Shared, lock, way};
 use super::upstream::{ServerAddress, Upstream, UpstreamError};
 use crate::engine::{EngineError, SimilarOptions};
 use crate::track::TrackId;
-use form::{API_VERSION, Form, Refusal, written};
+use form::{API_VERSION, Refusal, SubsonicForm, written};
 
 /// Longest form, in bytes.
 const LONGEST_FORM: usize = 64 * 1024;
@@ -64,7 +64,7 @@ impl Login {
         Self(vec![("u".to_owned(), user.to_owned()), ("p".to_owned(), format!("enc:{hex}"))])
     }
 
-    fn of(form: &Form) -> Self {
+    fn of(form: &SubsonicForm) -> Self {
         let said =
             CREDENTIALS.iter().filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
         Self(said.collect())
@@ -167,17 +167,15 @@ async fn answer(
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let is_form = kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     let body = if is_form && request.method() == Method::POST {
-        match to_bytes(request.into_body(), LONGEST_FORM).await {
-            Ok(body) => body,
-            Err(_) => {
-                let status = StatusCode::PAYLOAD_TOO_LARGE;
-                return Problem::request(status, "a form of at most 64 KiB", "a longer one").into_response();
-            }
-        }
+        let Ok(body) = to_bytes(request.into_body(), LONGEST_FORM).await else {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Problem::request(status, "a form of at most 64 KiB", "a longer one").into_response();
+        };
+        body
     } else {
         Bytes::new()
     };
-    let form = Form::read(&query, &body);
+    let form = SubsonicForm::read(&query, &body);
     let answer = match name.as_str() {
         "getOpenSubsonicExtensions" => Ok(sidecar.extensions().await),
         "getSimilarSongs" => sidecar.similar_songs(&form, "similarSongs", false).await,
@@ -224,7 +222,7 @@ impl Sidecar {
     }
 
     /// Lets the server prove who asks.
-    async fn login(&self, form: &Form) -> Result<Login, Refusal> {
+    async fn login(&self, form: &SubsonicForm) -> Result<Login, Refusal> {
         let login = Login::of(form);
         if form.get("apiKey").is_none() {
             form.required("u")?;
@@ -354,7 +352,12 @@ impl Sidecar {
             .await
     }
 
-    async fn similar_songs(&self, form: &Form, name: &str, artist_first: bool) -> Result<Value, Refusal> {
+    async fn similar_songs(
+        &self,
+        form: &SubsonicForm,
+        name: &str,
+        artist_first: bool,
+    ) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(50)?);
         let tracks = self.tracks_of(&login, id, artist_first).await?;
@@ -363,14 +366,14 @@ impl Sidecar {
         Ok(json!({ name: {"song": songs} }))
     }
 
-    async fn sonic_similar(&self, form: &Form) -> Result<Value, Refusal> {
+    async fn sonic_similar(&self, form: &SubsonicForm) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(10)?);
         let tracks = self.tracks_of(&login, id, false).await?;
         Ok(sonic_matches(self.entries(&login, self.near(tracks, count).await?).await))
     }
 
-    async fn sonic_path(&self, form: &Form) -> Result<Value, Refusal> {
+    async fn sonic_path(&self, form: &SubsonicForm) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
         let (start, end) = (form.required("startSongId")?, form.required("endSongId")?);
         let count = form.count(25)?.max(2);
