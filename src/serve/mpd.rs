@@ -96,7 +96,7 @@ pub(crate) struct Playing {
     pub(crate) is_random: bool,
     /// Songs in the queue.
     pub(crate) length: u32,
-    /// MpdPlace of the current song in the queue, its id there, and its file.
+    /// Place of the current song in the queue, its id there, and its file.
     pub(crate) current: Option<(u32, u32, String)>,
     /// It plays, or is paused.
     pub(crate) is_on: bool,
