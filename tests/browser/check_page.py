@@ -13,6 +13,7 @@ from check_map import Browser, check
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / "data/demo"
+RED, BLUE = (120, 60, 40), (40, 60, 120)
 PLACES = ["#/", "#/map", "#/list", "#/genres", "#/review", "#/library"]
 
 
@@ -31,6 +32,15 @@ def with_cover(path, picture):
     frame = b"APIC" + struct.pack(">I", len(content)) + b"\0\0" + content
     size = bytes(len(frame) >> shift & 0x7f for shift in (21, 14, 7, 0))
     path.write_bytes(b"ID3\x03\0\0" + size + frame + path.read_bytes())
+
+
+def with_flac_cover(path, picture):
+    """Puts a picture of the front behind the first block of a FLAC file."""
+    whole = path.read_bytes()
+    end = 8 + int.from_bytes(whole[5:8], "big")
+    assert whole[:4] == b"fLaC" and whole[4] == 0, "the first block is not the last"
+    content = struct.pack(">II", 3, 9) + b"image/png" + struct.pack(">IIIIII", 0, 96, 96, 24, 0, len(picture)) + picture
+    path.write_bytes(whole[:end] + b"\x06" + len(content).to_bytes(3, "big") + content + whole[end:])
 
 
 class Server:
@@ -200,6 +210,10 @@ def the_card(page, server, shots):
     check("the card: neighbours, each to play", page.run("(() => { const rows = [...document.querySelectorAll('.card .track')].filter(r => r.querySelector('.share')); return rows.length >= 10 && rows.every(r => r.querySelector('.play-cover')); })()"))
     page.until("[...document.querySelectorAll('.card .cover img')].some(i => i.complete && i.naturalWidth === 96)", "the picture in the file")
     check("the card: the picture in the file", page.run("document.querySelector('.card-head .cover.large').classList.contains('has')"))
+    for words, colour in (("chaos+god", RED), ("old+warhorse", BLUE)):
+        which = server.json(f"/api/v1/tracks?query={words}")["tracks"][0]
+        status, headers, body = server.get(f"/api/v1/tracks/{which['id']}/cover")
+        check(f"the picture of a file: {which['codec']}", (status, headers["Content-Type"], body) == (200, "image/png", png(*colour)))
     page.settle(1)
     check("the card: its waveform", page.run("(() => { const c = document.querySelector('.wave'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const tall = new Set(); for (let x = 0; x < c.width; x += 3) { let n = 0; for (let y = 0; y < c.height; y++) n += d[4 * (y * c.width + x) + 3] > 0; tall.add(n); } return tall.size; })()") > 5)
     page.picture(shots and shots / "card.png")
@@ -700,7 +714,8 @@ def main():
     work = Path(tempfile.mkdtemp(prefix="voisin-page-"))
     music, library = work / "music", work / "library"
     shutil.copytree(DEMO / "library", music)
-    with_cover(music / "metal/muldjord-chaos-god.mp3", png(120, 60, 40))
+    with_cover(music / "metal/muldjord-chaos-god.mp3", png(*RED))
+    with_flac_cover(music / "folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac", png(*BLUE))
     began = time.time()
     subprocess.run([program, "--library", str(library), "--quiet", "add", str(music)], check=True)
     print(f"        library made in {time.time() - began:.0f} s", flush=True)
