@@ -72,7 +72,7 @@ export function seek() {
 /** What sounds as the words say. */
 function bySound(words, signal) {
   load(parts.scroller, signal, waiting => ask("find", { query: { query: words, limit: 100 }, signal, waiting }), found => {
-    parts.head.textContent = found.unknown.length ? `Not understood: ${found.unknown.join(", ")}` : `What sounds like “${words}”`;
+    parts.head.textContent = `What sounds like “${words}”` + (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "");
     parts.scroller.replaceChildren(h("ul", { class: "rows" }, found.tracks.map(track => row({ track }, { share: track.fit }))));
   });
 }
