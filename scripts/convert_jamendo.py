@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a teacher of the Musicnn trained on MTG-Jamendo: scripts/convert_jamendo.py WEIGHTS TAGS OUT [--golden FILE]
+"""Makes a teacher of the Musicnn trained on MTG-Jamendo: scripts/convert_jamendo.py WEIGHTS TAGS OUT [--float16] [--golden FILE]
 
 WEIGHTS is the PyTorch state dictionary of `musicnn` in sota-music-tagging-models (Won, Ferraro, Bogdanov, Serra,
 "Evaluation of CNN-based automatic music tagging models", SMC 2020; MIT), TAGS its 50 tags, one a line. Written are
@@ -10,6 +10,9 @@ them. Its five front convolutions have 67, 38, then 129, 65 and 33 taps, and the
 voisin tells that by the shape of their kernels. Its spectrogram is in decibels: voisin's log10(1e9 x + 1) is that to
 0.01 dB above -70 dB, and its factor and offset are folded into the batch norm of the input. Two things are not the same:
 a window has 187 frames and no reflection at its ends, instead of 188 centred ones.
+
+With --float16 the kernels are rounded to float16, as for a model that ships. The tags are named in words: "instrument piano",
+"mood relaxing", "style trip hop".
 
 With --golden, an .npz with `audio_16k`, `jamendo_musicnn.pen` and `jamendo_musicnn.tags` (logits; means over windows of 3 s),
 the converted tensors are run in NumPy on the original's own spectrogram, and must agree. Needs numpy.
@@ -170,15 +173,32 @@ def check(tensors, state, golden):
             raise SystemExit("the converted network does not agree with the golden answers")
 
 
+SPLIT = {
+    "acousticguitar": "acoustic guitar", "drummachine": "drum machine", "easylistening": "easy listening",
+    "electricguitar": "electric guitar", "electricpiano": "electric piano", "hiphop": "hip hop",
+    "instrumentalpop": "instrumental pop", "newage": "new age", "popfolk": "pop folk", "poprock": "pop rock",
+    "triphop": "trip hop",
+}
+
+
+def tag(name):
+    """`mood/theme---happy` as `mood happy`, genres as styles."""
+    kind, word = name.split("---")
+    return f"{kind.split('/')[0].replace('genre', 'style')} {SPLIT.get(word, word)}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=pathlib.Path)
     parser.add_argument("tags", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--golden", type=pathlib.Path)
+    parser.add_argument("--float16", action="store_true")
     options = parser.parse_args()
     state = read(options.weights)
     tensors = convert(state)
+    if options.float16:
+        tensors = {name: value.astype(np.float16) if value.ndim > 1 else value for name, value in tensors.items()}
     if options.golden:
         check(tensors, state, options.golden)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -209,10 +229,11 @@ def main():
         "dimension": 200,
         "licence": "MIT",
         "provenance": "musicnn of sota-music-tagging-models (Minz Won, Music Technology Group, Universitat Pompeu Fabra), "
-        "trained on MTG-Jamendo, converted by scripts/convert_jamendo.py",
+        "trained on MTG-Jamendo, converted by scripts/convert_jamendo.py"
+        + ("; kernels rounded to float16" if options.float16 else ""),
         "weights": weights.name,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "tags": [line.strip() for line in options.tags.read_text().splitlines() if line.strip()],
+        "tags": [tag(line.strip()) for line in options.tags.read_text().splitlines() if line.strip()],
     }
     (options.out / "musicnn-jamendo.json").write_text(json.dumps(manifest, indent=2) + "\n")
     print(f"{weights}: {weights.stat().st_size} bytes")

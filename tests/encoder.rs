@@ -155,6 +155,31 @@ fn the_shipped_model_is_described_truly() {
     assert!(relative_error(a.embeddings.row(0), b.embeddings.row(0)) > 0.1);
 }
 
+/// The pair that ships: MusiCNN of the Million Song Dataset, and of MTG-Jamendo as its own program answers.
+#[test]
+fn the_pair_is_its_two_networks_side_by_side() {
+    let encoder = Encoder::load(&ModelRef::Name("musicnn-pair".into()), &cpu()).unwrap();
+    let manifest = encoder.manifest();
+    assert_eq!((manifest.dimension, encoder.tags(), manifest.outputs[0].labels.len()), (400, 100, 50));
+    assert_eq!(manifest.fingerprint(), "f8cb577d0872c1b53440186e01c5f6fc", "libraries hold it beside their vectors");
+    let (mels, decibels) = (spectrograms(5, 96, 187, 7.0), spectrograms(5, 96, 187, 9.0));
+    let pair = encoder.encode_each_with_tags(&[&mels, &decibels], 5).unwrap();
+    let alone =
+        Encoder::load(&ModelRef::default(), &cpu()).unwrap().encode_with_tags(&mels, 5).unwrap();
+    assert_eq!(pair.embeddings.slice(s![.., ..200]), alone.embeddings);
+    assert_eq!(pair.logits.slice(s![.., ..50]), alone.logits);
+    // Kernels rounded to 16 bits, against the original's 32.
+    let expected = golden("jamendo.npy");
+    for i in 0..5 {
+        let error = relative_error(pair.embeddings.slice(s![i, 200..]), expected.slice(s![i, ..200]));
+        assert!(error <= 2e-3, "penultimate layer of window {i}: {error}");
+        let error = relative_error(pair.logits.slice(s![i, 50..]), expected.slice(s![i, 200..]));
+        assert!(error <= 2e-3, "logits of window {i}: {error}");
+    }
+    let one = encoder.encode(&mels, 5).unwrap_err();
+    assert!(matches!(one, EncoderError::SeveralNetworks { .. }), "{one}");
+}
+
 /// voisin's own weights: OpenL3's shape, with a last linear layer and tags.
 #[test]
 fn our_own_model_is_described_truly_and_the_same_on_both_paths() {
@@ -242,7 +267,7 @@ fn models_on_disk() {
         assert_eq!(encoder.encode(&mels, 2).unwrap(), expected);
     }
     let names: Vec<_> = models(Some(dir.path())).into_iter().map(|m| m.unwrap().manifest.name).collect();
-    assert_eq!(names, ["musicnn-msd", "voisin-2", "my-model"]);
+    assert_eq!(names, ["musicnn-msd", "voisin-2", "musicnn-pair", "my-model"]);
 
     // A flipped bit, a cut file, a broken manifest.
     let mut bytes = std::fs::read(&weights_path).unwrap();
@@ -257,7 +282,7 @@ fn models_on_disk() {
     assert!(matches!(cut, EncoderError::BadWeights { .. }), "{cut}");
     std::fs::write(&manifest_path, "{}").unwrap();
     let listed = models(Some(dir.path()));
-    assert!(listed[1].is_ok() && matches!(listed[2], Err(EncoderError::BadManifest { .. })));
+    assert!(listed[2].is_ok() && matches!(listed[3], Err(EncoderError::BadManifest { .. })));
 
     let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu()).err().unwrap().to_string();
     assert!(unknown.contains("musicnn-msd"), "{unknown}");

@@ -63,7 +63,7 @@ pub(crate) fn duplicate_groups(
         return Ok(Vec::new());
     }
     let graph = engine.knn_graph(collection, k)?;
-    let library = engine.library();
-    let mut source = |track: TrackId| window_set(library, track);
+    let (library, parts) = (engine.library(), engine.parts()?);
+    let mut source = |track: TrackId| window_set(library, &parts, track);
     Ok(duplicates(&graph, &collection.meta, &mut source, listener, &options)?)
 }

@@ -40,6 +40,7 @@ pub(crate) struct StatusJson {
     pub(crate) model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
     pub(crate) dimension: Option<usize>,
+    pub(crate) upgrade: Option<UpgradeJson>,
     pub(crate) index_generation: u64,
     pub(crate) index: IndexJson,
     pub(crate) search: SearchJson,
@@ -49,6 +50,15 @@ pub(crate) struct StatusJson {
     pub(crate) schema: u32,
     pub(crate) labels: LabelsJson,
     pub(crate) genre_head: Option<HeadJson>,
+}
+
+/// Another model that the library is on its way to.
+#[derive(Debug, Serialize)]
+pub(crate) struct UpgradeJson {
+    pub(crate) model: String,
+    pub(crate) model_fingerprint: String,
+    /// Tracks that have its vectors.
+    pub(crate) done: u64,
 }
 
 /// Where the library's genres come from.
@@ -125,6 +135,11 @@ impl StatusJson {
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),
+            upgrade: status.upgrade.as_ref().map(|upgrade| UpgradeJson {
+                model: upgrade.model.name.clone(),
+                model_fingerprint: upgrade.model.fingerprint.clone(),
+                done: upgrade.done,
+            }),
             index_generation: status.generation,
             index,
             search,

@@ -11,7 +11,7 @@ use super::args::Global;
 use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
 use crate::encoder::{
-    DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
+    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
     models_dir,
 };
 use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
@@ -145,12 +145,7 @@ impl Context {
             (None, None) => ModelRef::default(),
         };
         let device = self.device_option().resolve()?;
-        let options = EncoderOptions {
-            engine: self.global.engine,
-            precision: self.global.dtype,
-            ..EncoderOptions::default()
-        };
-        let encoder = Encoder::load_with(&model, &device, &options).with_context(|| {
+        let encoder = self.encoder(&model, &device).with_context(|| {
             held.as_ref().filter(|_| !is_asked).map_or_else(
                 || format!("cannot load the model {model}"),
                 |held| format!("this library's model {} cannot be loaded", held.name),
@@ -164,12 +159,37 @@ impl Context {
                 self.console.warn(&format!("the built-in model is used; {shadow}"));
             }
         }
+        // Who adds music wants to know; who asks for an answer has read it before.
+        self.announce(&encoder, library.is_none() || self.announces.get());
+        let embedder = Arc::new(Embedder::new(encoder)?);
+        Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
+    }
+
+    /// Another model than the library's own, on its device.
+    pub(crate) fn embedder_of(&self, model: &ModelRef) -> anyhow::Result<Embedder> {
+        let device = self.device_option().resolve()?;
+        let encoder = self.encoder(model, &device).with_context(|| format!("cannot load the model {model}"))?;
+        self.announce(&encoder, true);
+        Ok(Embedder::new(encoder)?)
+    }
+
+    fn encoder(&self, model: &ModelRef, device: &Device) -> Result<Encoder, EncoderError> {
+        let options = EncoderOptions {
+            engine: self.global.engine,
+            precision: self.global.dtype,
+            ..EncoderOptions::default()
+        };
+        Encoder::load_with(model, device, &options)
+    }
+
+    /// Says which model runs where.
+    fn announce(&self, encoder: &Encoder, loud: bool) {
+        let device = encoder.device();
         let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
         let (name, place) = (&encoder.manifest().name, device.description());
         let half = if encoder.precision() == Precision::Bf16 { ", bf16" } else { "" };
         let text = format!("model {name} on {place}{half}{note}");
-        // Who adds music wants to know; who asks for an answer has read it before.
-        if library.is_none() || self.announces.get() {
+        if loud {
             self.console.note(&text);
         } else {
             self.console.detail(&text);
@@ -177,8 +197,6 @@ impl Context {
         if encoder.precision() != self.global.dtype {
             self.console.note("this model has no bf16 products on this device: f32 is used");
         }
-        let embedder = Arc::new(Embedder::new(encoder)?);
-        Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
     }
 
     /// As [`embedder`](Self::embedder), and says where the model runs.
@@ -281,11 +299,12 @@ fn same_model(held: &StoredModel, asked: &ModelManifest) -> anyhow::Result<()> {
     let fingerprint = asked.fingerprint();
     if held.fingerprint != fingerprint {
         bail!(
-            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
+            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library, or change over with \"voisin model upgrade {}\"",
             held.name,
             held.fingerprint,
             asked.name,
             held.name,
+            asked.name,
         );
     }
     Ok(())

@@ -2,8 +2,8 @@
 
 use ndarray::ArrayView2;
 
-use super::EncoderError;
-use crate::base::vector::make_unit;
+use super::{EncoderError, ModelManifest};
+use crate::base::vector::{make_unit, norm};
 
 /// A vector of unit norm. Similarity of two embeddings is their dot product.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,53 @@ impl Embedding {
     }
 }
 
+/// The parts of a model's vectors: those of its networks, one behind the other, with the weight of each.
+///
+/// Windows are kept as the networks gave them. What is compared, a track's mean or a single window, is balanced first:
+/// each part to the length of its weight, so that no network speaks louder because its numbers are larger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts(Vec<(usize, f64)>);
+
+impl Parts {
+    /// Of a model.
+    pub fn of(manifest: &ModelManifest) -> Self {
+        let first = (manifest.architecture.dimension(), 1.0);
+        let others =
+            manifest.networks.iter().map(|network| (network.architecture.dimension(), network.weight));
+        Self(std::iter::once(first).chain(others).collect())
+    }
+
+    /// Of a manifest as a library keeps it. One that cannot be read has one part.
+    pub fn of_stored(manifest: &str) -> Self {
+        serde_json::from_str(manifest).map_or(Self(Vec::new()), |manifest| Self::of(&manifest))
+    }
+
+    /// Brings each part to the length of its weight; nothing changes where there is one part only.
+    pub fn balance(&self, vector: &mut [f32]) {
+        if self.0.len() < 2 {
+            return;
+        }
+        let mut rest = vector;
+        for &(length, weight) in &self.0 {
+            let Some((part, behind)) = rest.split_at_mut_checked(length) else { return };
+            let length = norm(part);
+            if length > 0.0 && length.is_finite() {
+                for x in part {
+                    *x = (f64::from(*x) * weight / length) as f32;
+                }
+            }
+            rest = behind;
+        }
+    }
+
+    /// As [`pool`], with the parts of the mean balanced.
+    pub fn pool(&self, windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
+        let mut mean = mean(windows)?;
+        self.balance(&mut mean);
+        Embedding::new(mean)
+    }
+}
+
 /// Pools window embeddings into one track embedding: their mean, then unit norm.
 ///
 /// - `windows`: `[n_windows, dimension]`, raw network outputs (not normalised)
@@ -61,6 +108,10 @@ impl Embedding {
     reason = "a view is a pointer and two lengths; callers write `x.view()`"
 )]
 pub fn pool(windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
+    Embedding::new(mean(windows)?)
+}
+
+fn mean(windows: ArrayView2<f32>) -> Result<Vec<f32>, EncoderError> {
     if windows.nrows() == 0 {
         return Err(EncoderError::BadVector("there is no window to pool"));
     }
@@ -71,7 +122,7 @@ pub fn pool(windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
         }
     }
     let scale = 1.0 / windows.nrows() as f64;
-    Embedding::new(sum.into_iter().map(|x| (x * scale) as f32).collect())
+    Ok(sum.into_iter().map(|x| (x * scale) as f32).collect())
 }
 
 #[cfg(test)]
@@ -97,6 +148,25 @@ mod tests {
         let other = Embedding::new(vec![0.0, 2.0]).unwrap();
         assert!((pooled.cosine(&other).unwrap() - 0.8).abs() < 1e-7);
         assert_eq!(pooled.cosine(&Embedding::new(vec![1.0]).unwrap()), None);
+    }
+
+    #[test]
+    fn parts_are_balanced_and_a_single_one_is_left_alone() {
+        let pair = Parts(vec![(2, 1.0), (1, 0.5)]);
+        let mut vector = [30.0_f32, 40.0, -7.0];
+        pair.balance(&mut vector);
+        assert_eq!(vector, [0.6, 0.8, -0.5]);
+        let windows = array![[3.0_f32, 0.0, 8.0], [3.0, 8.0, 0.0]];
+        let pooled = pair.pool(windows.view()).unwrap();
+        let length = 1.25_f32.sqrt();
+        for (found, expected) in pooled.as_slice().iter().zip([0.6 / length, 0.8 / length, 0.5 / length]) {
+            assert!((found - expected).abs() < 1e-6, "{pooled:?}");
+        }
+        // A part without a direction stays without.
+        assert_eq!(pair.pool(array![[3.0_f32, 4.0, 0.0]].view()).unwrap().as_slice(), [0.6, 0.8, 0.0]);
+        for one in [Parts(vec![(3, 1.0)]), Parts::of_stored("{}")] {
+            assert_eq!(one.pool(windows.view()).unwrap(), pool(windows.view()).unwrap());
+        }
     }
 
     proptest! {

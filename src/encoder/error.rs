@@ -49,8 +49,8 @@ pub enum EncoderError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A model whose vectors are joined from those of several networks.
-    #[error("model {name} has several networks, this voisin runs models of one: update voisin")]
+    /// A model of several networks, where one is taken, or spectrograms for another number of networks than it has.
+    #[error("model {name} joins several networks: expected a model of one, or a spectrogram for each")]
     SeveralNetworks {
         /// Its name.
         name: String,

@@ -117,10 +117,12 @@ pub struct ModelManifest {
     /// How a track's vector is made of its windows'; the mean by default. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
-    /// What the network says besides the vector and `tags`, in order: logits with the name of each. Format 2.
+    /// What the network says besides the vector and `tags`, in order: logits with the name of each. Of a model that
+    /// joins several networks these are the tags of the further ones; where none are named, those are not told. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<ModelOutput>,
-    /// Networks beside the one above, whose vectors are joined to its own, one behind the other. Format 2.
+    /// Networks beside the one above, whose vectors are joined to its own, one behind the other. All hear the same sound:
+    /// one whose window is shorter hears the middle of the longest. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<ModelNetwork>,
 }

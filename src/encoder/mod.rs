@@ -37,7 +37,7 @@ mod vgg;
 mod weights;
 
 pub use device::{Device, DeviceChoice};
-pub use embedding::{Embedding, pool};
+pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
 pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
 #[cfg(feature = "import")]

@@ -20,17 +20,21 @@ pub const DEFAULT_MODEL: &str = "musicnn-msd";
 /// A model that is part of the binary.
 struct BuiltIn {
     manifest: &'static str,
-    weights: &'static [u8],
+    /// Of each network, in the manifest's order.
+    weights: &'static [&'static [u8]],
 }
 
-const BUILT_IN: [BuiltIn; 2] = [
-    BuiltIn {
-        manifest: include_str!("../../models/musicnn-msd.json"),
-        weights: include_bytes!("../../models/musicnn-msd.safetensors"),
-    },
+const MUSICNN_MSD: &[u8] = include_bytes!("../../models/musicnn-msd.safetensors");
+
+const BUILT_IN: [BuiltIn; 3] = [
+    BuiltIn { manifest: include_str!("../../models/musicnn-msd.json"), weights: &[MUSICNN_MSD] },
     BuiltIn {
         manifest: include_str!("../../models/voisin-2.json"),
-        weights: include_bytes!("../../models/voisin-2.safetensors"),
+        weights: &[include_bytes!("../../models/voisin-2.safetensors")],
+    },
+    BuiltIn {
+        manifest: include_str!("../../models/musicnn-pair.json"),
+        weights: &[MUSICNN_MSD, include_bytes!("../../models/musicnn-jamendo.safetensors")],
     },
 ];
 
@@ -148,6 +152,8 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
 pub(crate) struct Found {
     pub(crate) manifest: ModelManifest,
     pub(crate) weights: Weights,
+    /// Of the manifest's further networks.
+    pub(crate) others: Vec<Weights>,
 }
 
 impl ModelRef {
@@ -168,6 +174,9 @@ impl ModelRef {
     /// The network of a model of OpenL3's shape, to train on from.
     pub(crate) fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
         let found = self.find()?;
+        if !found.others.is_empty() {
+            return Err(EncoderError::SeveralNetworks { name: found.manifest.name });
+        }
         // Names and shapes decide: another network's tensors are said to be missing.
         found.weights.check(super::Architecture::OpenL3)?;
         fast_weights(&found.weights)
@@ -181,20 +190,19 @@ impl ModelRef {
                 match entry.location {
                     ModelLocation::File(path) => read_model(entry.manifest, &path),
                     ModelLocation::BuiltIn => {
-                        let bytes = BUILT_IN
-                            .iter()
-                            .find(|model| {
-                                built_in_manifest(model).is_ok_and(|m| m.name == entry.manifest.name)
-                            })
-                            .map(|model| Cow::Borrowed(model.weights))
-                            .expect("a listed built-in model is in the list");
-                        checked(entry.manifest, &bytes, Path::new(name))
+                        let is_it = |model: &&BuiltIn| {
+                            built_in_manifest(model).is_ok_and(|m| m.name == entry.manifest.name)
+                        };
+                        let model =
+                            BUILT_IN.iter().find(is_it).expect("a listed built-in model is in the list");
+                        let weights = model.weights.iter().map(|bytes| Ok(Cow::Borrowed(*bytes)));
+                        checked(entry.manifest, weights, Path::new(name))
                     }
                 }
             }
             Self::Manifest(path) => read_model(read_manifest(path)?, path),
             Self::Weights(path) => match manifest_beside(path)? {
-                Some(manifest) => checked(manifest, &read(path)?, path),
+                Some(manifest) => read_model(manifest, path),
                 None => read_bare_weights(path),
             },
         }
@@ -247,24 +255,42 @@ fn manifest_beside(weights: &Path) -> Result<Option<ModelManifest>, EncoderError
     Ok((weights.file_name() == Some(std::ffi::OsStr::new(&manifest.weights))).then_some(manifest))
 }
 
-fn read_model(manifest: ModelManifest, manifest_path: &Path) -> Result<Found, EncoderError> {
-    let path = manifest_path.with_file_name(&manifest.weights);
-    checked(manifest, &read(&path)?, &path)
+/// - `beside`: the manifest, or another file of its folder
+fn read_model(manifest: ModelManifest, beside: &Path) -> Result<Found, EncoderError> {
+    let names = manifest.networks.iter().map(|network| &network.weights);
+    let paths: Vec<PathBuf> =
+        std::iter::once(&manifest.weights).chain(names).map(|name| beside.with_file_name(name)).collect();
+    let first = paths[0].clone();
+    checked(manifest, paths.iter().map(|path| Ok(Cow::Owned(read(path)?))), &first)
 }
 
-/// Compares the digest, then parses.
-fn checked(manifest: ModelManifest, bytes: &[u8], path: &Path) -> Result<Found, EncoderError> {
-    let found = sha256_hex(bytes);
-    if found != manifest.weights_sha256 {
-        return Err(EncoderError::WrongDigest {
-            path: path.to_owned(),
-            expected: manifest.weights_sha256,
-            found,
-        });
+/// Compares the digests, then parses.
+///
+/// - `files`: the weights of each network, in the manifest's order
+/// - `path`: of the first one; the others lie beside it
+fn checked<'a>(
+    manifest: ModelManifest,
+    files: impl Iterator<Item = Result<Cow<'a, [u8]>, EncoderError>>,
+    path: &Path,
+) -> Result<Found, EncoderError> {
+    let own = (manifest.architecture, &manifest.weights_sha256, path.to_owned());
+    let further = manifest.networks.iter().map(|network| {
+        (network.architecture, &network.weights_sha256, path.with_file_name(&network.weights))
+    });
+    let mut all = Vec::new();
+    for ((architecture, expected, path), bytes) in std::iter::once(own).chain(further).zip(files) {
+        let bytes = bytes?;
+        let found = sha256_hex(&bytes);
+        if found != *expected {
+            return Err(EncoderError::WrongDigest { path, expected: expected.clone(), found });
+        }
+        let weights = parse(&bytes, &path)?;
+        weights.check(architecture)?;
+        all.push(weights);
     }
-    let weights = parse(bytes, path)?;
-    weights.check(manifest.architecture)?;
-    Ok(Found { manifest, weights })
+    let others = all.split_off(1);
+    let weights = all.remove(0);
+    Ok(Found { manifest, weights, others })
 }
 
 /// Makes up a card for weights that have none.
@@ -292,7 +318,7 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         outputs: Vec::new(),
         networks: Vec::new(),
     };
-    Ok(Found { manifest, weights })
+    Ok(Found { manifest, weights, others: Vec::new() })
 }
 
 /// Weights of any network in safetensors, or of OpenL3 in another program's format, with the spectrogram and the

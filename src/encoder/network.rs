@@ -1,7 +1,7 @@
 //! The encoder: a model on a device.
 
 use candle_core::{DType, Tensor};
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 
 use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
@@ -9,6 +9,7 @@ use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
 use super::{musicnn, openl3, vgg};
+use crate::features::MelConfig;
 use crate::kernels::{Precision, conv, isa};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
@@ -16,11 +17,22 @@ use crate::kernels::{Precision, conv, isa};
 /// On a CPU every window is computed on its own, with the same operations in the same order whatever else is in
 /// the batch and however many threads there are: its embedding is the same to the last bit. The current rayon
 /// pool is used; no thread is started here. On a GPU the last bits may depend on the batch.
+///
+/// A model may join several networks: its embedding is theirs, one behind the other, each as it comes out. Each has a
+/// spectrogram of its own, of the same sound ([`Encoder::front_ends`]).
 pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
+    /// The manifest's own, then those of its `networks`.
+    networks: Vec<Network>,
+}
+
+struct Network {
+    architecture: Architecture,
     backend: Box<dyn Backend>,
     projection: Projection,
+    /// Tag logits that are told of.
+    tags: usize,
     batch: usize,
 }
 
@@ -65,7 +77,7 @@ pub struct EncoderOptions {
 pub struct Tagged {
     /// `[n, dimension]`, as [`Encoder::encode`] gives them.
     pub embeddings: Array2<f32>,
-    /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`].
+    /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`], then of its outputs' labels.
     pub logits: Array2<f32>,
 }
 
@@ -201,8 +213,20 @@ impl Encoder {
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
-        let Found { manifest, weights } = model.find()?;
-        Self::new(manifest, &weights, device, options)
+        let Found { manifest, weights, others } = model.find()?;
+        let mut networks = vec![Network::new(manifest.architecture, &weights, device, options)?];
+        for (network, weights) in manifest.networks.iter().zip(&others) {
+            networks.push(Network::new(network.architecture, weights, device, options)?);
+        }
+        let tags: usize = networks[1..].iter().map(|network| network.tags).sum();
+        let labels: usize = manifest.outputs.iter().map(|output| output.labels.len()).sum();
+        if manifest.outputs.is_empty() {
+            networks[1..].iter_mut().for_each(|network| network.tags = 0);
+        } else if labels != tags {
+            let reason = format!("its outputs have {labels} labels, its further networks give {tags}");
+            return Err(EncoderError::BadWeights { origin: manifest.name, reason });
+        }
+        Ok(Self { manifest, device: device.clone(), networks })
     }
 
     /// A network with seeded random weights: for benchmarks and tests. Its vectors mean nothing.
@@ -228,13 +252,122 @@ impl Encoder {
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
-        let architecture = manifest.architecture;
         if !manifest.networks.is_empty() {
             return Err(EncoderError::SeveralNetworks { name: manifest.name });
         }
+        let network = Network::new(manifest.architecture, weights, device, options)?;
+        Ok(Self { manifest, device: device.clone(), networks: vec![network] })
+    }
+
+    /// The model's card.
+    pub fn manifest(&self) -> &ModelManifest {
+        &self.manifest
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Length of an embedding.
+    pub fn dimension(&self) -> usize {
+        self.manifest.dimension
+    }
+
+    /// Precision of the networks' products; f32 unless all have another one.
+    pub fn precision(&self) -> Precision {
+        let of = |network: &Network| network.backend.precision();
+        let first = of(&self.networks[0]);
+        if self.networks.iter().all(|network| of(network) == first) { first } else { Precision::F32 }
+    }
+
+    /// The spectrogram that each network hears, the manifest's own first.
+    pub fn front_ends(&self) -> impl Iterator<Item = &MelConfig> {
+        let others = self.manifest.networks.iter().map(|network| &network.front_end);
+        std::iter::once(&self.manifest.front_end).chain(others)
+    }
+
+    /// Number of windows that are worth handing over at once; more are cut into batches of this size.
+    pub fn preferred_batch(&self) -> usize {
+        self.networks.iter().map(|network| network.batch).max().unwrap_or(1)
+    }
+
+    /// Embeds `n` windows.
+    ///
+    /// - `mels`: `n` spectrograms one after the other, each `[n_mels][n_frames]` row-major, as
+    ///   [`MelFrontEnd::compute_into`](crate::features::MelFrontEnd::compute_into) writes them
+    /// - returns: `[n, dimension]`, raw: not normalised, may be negative
+    ///
+    /// A value that is not finite, in the input or the output, is an error, and so is a model of several networks:
+    /// [`encode_each`](Self::encode_each).
+    pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
+        self.encode_each(&[mels], n)
+    }
+
+    /// Embeds `n` windows and gives their tag logits; an error for a model without tags, and as for
+    /// [`encode`](Self::encode).
+    pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
+        self.encode_each_with_tags(&[mels], n)
+    }
+
+    /// Embeds `n` windows, of which each network hears its own spectrograms, in the order of
+    /// [`front_ends`](Self::front_ends); as [`encode`](Self::encode).
+    pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Array2<f32>, EncoderError> {
+        Ok(self.passes(mels, n)?.0)
+    }
+
+    /// As [`encode_each`](Self::encode_each), with the tag logits of the networks, one behind the other.
+    pub fn encode_each_with_tags(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
+        if self.tags() == 0 {
+            return Err(EncoderError::NoTags(self.manifest.name.clone()));
+        }
+        let (embeddings, logits) = self.passes(mels, n)?;
+        Ok(Tagged { embeddings, logits })
+    }
+
+    /// Number of tag logits; 0 for a model without tags.
+    pub fn tags(&self) -> usize {
+        self.networks.iter().map(|network| network.tags).sum()
+    }
+
+    /// Embeddings and logits of all networks, side by side.
+    fn passes(&self, mels: &[&[f32]], n: usize) -> Result<(Array2<f32>, Array2<f32>), EncoderError> {
+        if mels.len() != self.networks.len() {
+            return Err(EncoderError::SeveralNetworks { name: self.manifest.name.clone() });
+        }
+        let (mut embeddings, mut logits) = (Vec::new(), Vec::new());
+        for (network, mels) in self.networks.iter().zip(mels) {
+            let pass = network.pass(mels, n)?;
+            embeddings.push(rows(pass.embeddings, n, network.architecture.dimension())?);
+            if network.tags > 0 {
+                logits.push(rows(pass.logits, n, network.tags)?);
+            }
+        }
+        let joined = |mut parts: Vec<Array2<f32>>| match parts.len() {
+            0 => Array2::zeros((n, 0)),
+            1 => parts.remove(0),
+            _ => {
+                let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+                concatenate(Axis(1), &views).expect("all have a row for each window")
+            }
+        };
+        Ok((joined(embeddings), joined(logits)))
+    }
+}
+
+impl Network {
+    fn new(
+        architecture: Architecture,
+        weights: &Weights,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
         weights.check(architecture)?;
-        let projection =
-            if options.raw { Projection::default() } else { Projection::read(weights, manifest.dimension)? };
+        let projection = if options.raw {
+            Projection::default()
+        } else {
+            Projection::read(weights, architecture.dimension())?
+        };
         let candle = device.is_gpu() || options.engine == CpuPath::Candle;
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
         let backend: Box<dyn Backend> = if device.is_gpu() {
@@ -255,70 +388,16 @@ impl Encoder {
                 Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?, isa()?)),
             }
         };
-        Ok(Self { manifest, device: device.clone(), backend, projection, batch })
-    }
-
-    /// The model's card.
-    pub fn manifest(&self) -> &ModelManifest {
-        &self.manifest
-    }
-
-    /// Where it runs.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// Length of an embedding.
-    pub fn dimension(&self) -> usize {
-        self.manifest.dimension
-    }
-
-    /// Precision of the network's products.
-    pub fn precision(&self) -> Precision {
-        self.backend.precision()
-    }
-
-    /// Number of windows that are worth handing over at once; more are cut into batches of this size.
-    pub fn preferred_batch(&self) -> usize {
-        self.batch
-    }
-
-    /// Embeds `n` windows.
-    ///
-    /// - `mels`: `n` spectrograms one after the other, each `[n_mels][n_frames]` row-major, as
-    ///   [`MelFrontEnd::compute_into`](crate::features::MelFrontEnd::compute_into) writes them
-    /// - returns: `[n, dimension]`, raw: not normalised, may be negative
-    ///
-    /// A value that is not finite, in the input or the output, is an error.
-    pub fn encode(&self, mels: &[f32], n: usize) -> Result<Array2<f32>, EncoderError> {
-        let pass = self.pass(mels, n)?;
-        rows(pass.embeddings, n, self.manifest.dimension)
-    }
-
-    /// Embeds `n` windows and gives their tag logits; an error for a model without tags.
-    pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
-        let tags = self.tags();
-        if tags == 0 {
-            return Err(EncoderError::NoTags(self.manifest.name.clone()));
-        }
-        let pass = self.pass(mels, n)?;
-        Ok(Tagged {
-            embeddings: rows(pass.embeddings, n, self.manifest.dimension)?,
-            logits: rows(pass.logits, n, tags)?,
-        })
-    }
-
-    /// Number of tag logits; 0 for a model without tags.
-    pub fn tags(&self) -> usize {
-        match self.manifest.architecture {
+        let tags = match architecture {
             Architecture::Musicnn => musicnn::TAGS,
             Architecture::Vgg => vgg::TAGS,
-            Architecture::OpenL3 => self.projection.tags(),
-        }
+            Architecture::OpenL3 => projection.tags(),
+        };
+        Ok(Self { architecture, backend, projection, tags, batch })
     }
 
     fn pass(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let [n_mels, n_frames] = self.manifest.architecture.input_shape();
+        let [n_mels, n_frames] = self.architecture.input_shape();
         let cells = n_mels * n_frames;
         if mels.len() != n * cells {
             return Err(EncoderError::WrongInput { windows: n, expected: n * cells, found: mels.len() });

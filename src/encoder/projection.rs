@@ -92,6 +92,15 @@ impl Projection {
 pub struct TagLayer {
     names: Vec<String>,
     fingerprint: String,
+    /// Of each network that has tags.
+    layers: Vec<TagsOfPart>,
+}
+
+/// The tags that a part of the embedding tells.
+#[derive(Debug)]
+struct TagsOfPart {
+    /// Where the part begins.
+    at: usize,
     linear: Linear,
     standardise: Option<Standardise>,
 }
@@ -106,21 +115,22 @@ impl TagLayer {
             return Ok(None);
         }
         let found = model.find()?;
-        let dimension = found.manifest.dimension;
-        let linear = match found.manifest.architecture {
-            Architecture::Musicnn => Linear::read(&found.weights, "dense_1", dimension)?,
-            Architecture::OpenL3 => Linear::read(&found.weights, "tags", dimension)?,
-            Architecture::Vgg => None,
-        };
-        let turned = Linear::read(&found.weights, "projection", dimension)?.is_some();
-        let standardise = Standardise::read(&found.weights, dimension)?;
-        let (Some(linear), Some(names), false) = (linear, found.manifest.tags.clone(), turned) else {
-            return Ok(None);
-        };
-        if names.len() != linear.bias.len() {
+        let manifest = found.manifest;
+        let Some(mut names) = manifest.tags.clone() else { return Ok(None) };
+        names.extend(manifest.outputs.iter().flat_map(|output| output.labels.iter().cloned()));
+        let others = manifest.networks.iter().map(|network| network.architecture).zip(&found.others);
+        // Without names, what further networks say is not told of.
+        let others = others.take(if manifest.outputs.is_empty() { 0 } else { usize::MAX });
+        let (mut layers, mut at) = (Vec::new(), 0);
+        for (architecture, weights) in std::iter::once((manifest.architecture, &found.weights)).chain(others)
+        {
+            layers.extend(TagsOfPart::read(architecture, weights, at)?);
+            at += architecture.dimension();
+        }
+        if names.len() != layers.iter().map(|layer| layer.linear.bias.len()).sum::<usize>() {
             return Ok(None);
         }
-        Ok(Some(Self { names, fingerprint: found.manifest.fingerprint(), linear, standardise }))
+        Ok(Some(Self { names, fingerprint: manifest.fingerprint(), layers }))
     }
 
     /// The names of the tags, in order.
@@ -135,7 +145,27 @@ impl TagLayer {
 
     /// Logits, one a tag, of the mean of some window embeddings as the encoder gives them.
     pub fn logits(&self, mean: &[f32]) -> Vec<f32> {
-        let mut raw = mean.to_vec();
+        self.layers.iter().flat_map(|layer| layer.logits(mean)).collect()
+    }
+}
+
+impl TagsOfPart {
+    /// `None` where a network has no tags, or none that its embedding tells.
+    fn read(architecture: Architecture, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
+        let dimension = architecture.dimension();
+        let linear = match architecture {
+            Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
+            Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
+            Architecture::Vgg => None,
+        };
+        let is_turned = Linear::read(weights, "projection", dimension)?.is_some();
+        let standardise = Standardise::read(weights, dimension)?;
+        Ok(linear.filter(|_| !is_turned).map(|linear| Self { at, linear, standardise }))
+    }
+
+    fn logits(&self, mean: &[f32]) -> Vec<f32> {
+        let part = mean.get(self.at..self.at + self.linear.inputs);
+        let mut raw = part.map_or_else(|| vec![0.0; self.linear.inputs], <[f32]>::to_vec);
         if let Some(Standardise { mean, scale }) = &self.standardise {
             for ((value, mean), scale) in raw.iter_mut().zip(mean).zip(scale) {
                 *value = if *scale == 0.0 { *mean } else { *value / scale + mean };

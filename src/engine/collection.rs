@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ndarray::{Array2, Axis, concatenate};
 
 use super::{Engine, EngineError, Seed};
+use crate::encoder::Parts;
 use crate::explore::{KnnGraph, TrackMeta, WindowSet};
 use crate::genre::{Genre, Spellings, Taxonomy};
 use crate::index::SearchParams;
@@ -155,9 +156,19 @@ fn guest(id: TrackId, path: &std::path::Path) -> TrackMeta {
 }
 
 /// The window vectors of a track, as aligning wants them.
-pub fn window_set(library: &Library, track: TrackId) -> Option<WindowSet> {
+///
+/// - `parts`: of the library's model, see [`Engine::parts`]
+pub fn window_set(library: &Library, parts: &Parts, track: TrackId) -> Option<WindowSet> {
     let windows = library.windows(track).ok().flatten()?;
-    Some(WindowSet::new(&windows.starts, &windows.vectors.mapv(f32::from)))
+    Some(balanced(parts, &windows.starts, windows.vectors.mapv(f32::from)))
+}
+
+/// Windows as the encoder gave them, as aligning wants them.
+pub(super) fn balanced(parts: &Parts, starts: &[f32], mut windows: Array2<f32>) -> WindowSet {
+    for mut row in windows.rows_mut() {
+        row.as_slice_mut().into_iter().for_each(|row| parts.balance(row));
+    }
+    WindowSet::new(starts, &windows)
 }
 
 /// What playlists and pictures show of a track.

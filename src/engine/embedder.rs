@@ -9,8 +9,8 @@ use ndarray::Array2;
 use super::EngineError;
 use super::descriptors::{self, DescriptorDepth};
 use crate::audio::{self, AudioInfo, DecodeReport};
-use crate::encoder::{Embedding, Encoder, pool};
-use crate::features::{MelFrontEnd, windows};
+use crate::encoder::{Embedding, Encoder, Parts};
+use crate::features::{Decimator, MelConfig, MelFrontEnd, Scratch, windows};
 use crate::library::Descriptors;
 
 /// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
@@ -79,23 +79,72 @@ impl FileEmbedding {
     }
 }
 
-/// A model with its front end, ready to listen to files from any number of threads.
+/// A model with its front ends, ready to listen to files from any number of threads.
+///
+/// Networks of one model hear the same sound: it is decoded once, at the highest of their rates, and a network whose window
+/// is shorter than the longest hears the middle of that.
 pub struct Embedder {
     encoder: Encoder,
+    ears: Vec<Ear>,
+    parts: Parts,
+    rate: u32,
+    /// Samples of the longest window.
+    length: usize,
+    /// Samples read on either side of it: what low-passes need.
+    margin: usize,
+}
+
+/// What a network hears of the samples that are read for a window.
+struct Ear {
     front_end: MelFrontEnd,
+    /// First of the samples that it needs.
+    from: usize,
+    /// Where it hears a lower rate.
+    decimator: Option<Decimator>,
 }
 
 impl Embedder {
-    /// Joins a model with the front end that its manifest names.
+    /// Joins a model with the front ends that its manifest names.
+    ///
+    /// # Errors
+    /// The rates of its networks are no multiples of each other.
     pub fn new(encoder: Encoder) -> Result<Self, EngineError> {
-        let front_end = MelFrontEnd::new(encoder.manifest().front_end.clone())?;
-        Ok(Self { encoder, front_end })
+        let rate = encoder.front_ends().map(MelConfig::sample_rate).max().unwrap_or(1);
+        let mut found = Vec::new();
+        for config in encoder.front_ends() {
+            if !rate.is_multiple_of(config.sample_rate()) {
+                let reason = format!(
+                    "its networks hear {rate} and {} Hz, expected rates that are multiples",
+                    config.sample_rate()
+                );
+                return Err(EngineError::Model { reason });
+            }
+            let factor = (rate / config.sample_rate()) as usize;
+            let decimator = (factor > 1).then(|| Decimator::new(factor));
+            found.push((config, factor * config.window_samples(), decimator));
+        }
+        let length = found.iter().map(|(_, length, _)| *length).max().unwrap_or(0);
+        let reaches = found.iter().map(|(_, own, decimator)| {
+            decimator.as_ref().map_or(0, Decimator::reach).saturating_sub((length - own) / 2)
+        });
+        let margin = reaches.max().unwrap_or(0);
+        let mut ears = Vec::new();
+        for (config, own, decimator) in found {
+            let from = margin + (length - own) / 2 - decimator.as_ref().map_or(0, Decimator::reach);
+            ears.push(Ear { front_end: MelFrontEnd::new(config.clone())?, from, decimator });
+        }
+        let parts = Parts::of(encoder.manifest());
+        Ok(Self { encoder, ears, parts, rate, length, margin })
     }
 
     /// Length of the model's window, in seconds.
     pub fn window_seconds(&self) -> f32 {
-        let config = self.front_end.config();
-        config.window_samples() as f32 / config.sample_rate() as f32
+        self.length as f32 / self.rate as f32
+    }
+
+    /// The rate that it listens at, Hz.
+    pub fn sample_rate(&self) -> u32 {
+        self.rate
     }
 
     /// The model.
@@ -132,12 +181,12 @@ impl Embedder {
         let _span = tracing::info_span!("embed").entered();
         let mut rows: Vec<f32> = Vec::new();
         let (starts, report, descriptors) = self.each_batch(path, info, plan, depth, stop, |mels, n| {
-            rows.extend(self.encoder.encode(mels, n)?.iter());
+            rows.extend(self.encoder.encode_each(mels, n)?.iter());
             Ok(())
         })?;
         let windows = Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
             .map_err(|_| EngineError::Shape)?;
-        let vector = pool(windows.view())?;
+        let vector = self.parts.pool(windows.view())?;
         Ok(FileEmbedding { vector, windows, starts, report, descriptors })
     }
 
@@ -149,12 +198,8 @@ impl Embedder {
         plan: WindowPlan,
         depth: DescriptorDepth,
     ) -> Result<Option<Descriptors>, EngineError> {
-        let config = self.front_end.config();
-        let (rate, length) = (config.sample_rate(), config.window_samples());
-        let starts = plan.starts(audio::resampled_len(info, rate), length, rate);
-        let (_, measured) =
-            descriptors::read_windows(path, info, rate, &starts, length, depth, &mut |_, _| {})?;
-        Ok(measured)
+        let starts = plan.starts(audio::resampled_len(info, self.rate), self.length, self.rate);
+        Ok(self.read_windows(path, info, &starts, depth, &mut |_, _| {})?.1)
     }
 
     /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
@@ -169,7 +214,7 @@ impl Embedder {
     ) -> Result<Vec<f32>, EngineError> {
         let mut sums = vec![0.0f64; self.encoder.tags()];
         let (starts, ..) = self.each_batch(path, info, plan, DescriptorDepth::None, None, |mels, n| {
-            for row in self.encoder.encode_with_tags(mels, n)?.logits.rows() {
+            for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
                 for (sum, &x) in sums.iter_mut().zip(row) {
                     *sum += f64::from(x);
                 }
@@ -179,7 +224,22 @@ impl Embedder {
         Ok(sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect())
     }
 
-    /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: `[n, cells]`, and `n`.
+    /// Reads windows with the margin that low-passes need.
+    fn read_windows(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        starts: &[i64],
+        depth: DescriptorDepth,
+        sink: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<(DecodeReport, Option<Descriptors>), EngineError> {
+        let starts: Vec<i64> = starts.iter().map(|start| start - self.margin as i64).collect();
+        let length = self.length + 2 * self.margin;
+        Ok(descriptors::read_windows(path, info, self.rate, &starts, length, depth, sink)?)
+    }
+
+    /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: for each network `[n, cells]`,
+    /// and `n`.
     ///
     /// - returns: where each window that was handed over starts, in seconds, and how decoding went, and what
     ///   was measured; at least one window
@@ -190,11 +250,9 @@ impl Embedder {
         plan: WindowPlan,
         depth: DescriptorDepth,
         stop: Option<&AtomicBool>,
-        mut encode: impl FnMut(&[f32], usize) -> Result<(), EngineError>,
+        mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
     ) -> Result<(Vec<f32>, DecodeReport, Option<Descriptors>), EngineError> {
-        let config = self.front_end.config();
-        let rate = config.sample_rate();
-        let length = config.window_samples();
+        let (rate, length) = (self.rate, self.length);
         let samples = audio::resampled_len(info, rate);
         let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
         if samples < length as u64 && !keeps_silence {
@@ -206,46 +264,91 @@ impl Embedder {
         }
         let starts = plan.starts(samples, length, rate);
 
-        let cells = config.cells();
         let together = BATCH.max(self.encoder.preferred_batch());
-        let mut scratch = self.front_end.scratch();
-        let mut batch = Vec::with_capacity(cells * starts.len().min(together));
+        let mut batch = Batch::new(&self.ears);
         let mut kept = Vec::with_capacity(starts.len());
         let mut fault = None;
-        let mut flush = |batch: &mut Vec<f32>| -> Result<(), EngineError> {
+        let mut flush = |batch: &mut Batch<'_>| -> Result<(), EngineError> {
             let _span = tracing::info_span!("encode").entered();
-            encode(batch, batch.len() / cells)?;
+            let mels: Vec<&[f32]> = batch.mels.iter().map(Vec::as_slice).collect();
+            encode(&mels, batch.windows)?;
             batch.clear();
             Ok(())
         };
-        let mut listen = |i: usize, window: &[f32]| {
+        let mut listen = |i: usize, heard: &[f32]| {
             let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
             if stopped && fault.is_none() {
                 fault = Some(EngineError::Interrupted);
             }
+            let window = &heard[self.margin..self.margin + length];
             if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
                 return;
             }
-            let filled = batch.len();
-            batch.resize(filled + cells, 0.0);
             let _span = tracing::info_span!("mel").entered();
-            self.front_end.compute_into(window, &mut scratch, &mut batch[filled..]);
+            batch.push(heard);
             kept.push(starts[i] as f32 / rate as f32);
-            if batch.len() == together * cells {
+            if batch.windows == together {
                 fault = flush(&mut batch).err();
             }
         };
-        let (report, measured) =
-            descriptors::read_windows(path, info, rate, &starts, length, depth, &mut listen)?;
+        let (report, measured) = self.read_windows(path, info, &starts, depth, &mut listen)?;
         if let Some(error) = fault {
             return Err(error);
         }
         if kept.is_empty() {
             return Err(EngineError::Silent { path: path.to_owned() });
         }
-        if !batch.is_empty() {
+        if batch.windows > 0 {
             flush(&mut batch)?;
         }
         Ok((kept, report, measured))
+    }
+}
+
+/// Spectrograms that wait to be encoded together.
+struct Batch<'a> {
+    ears: &'a [Ear],
+    scratch: Vec<Scratch>,
+    /// Samples at each ear's own rate.
+    low: Vec<Vec<f32>>,
+    /// For each ear, the spectrograms of all windows.
+    mels: Vec<Vec<f32>>,
+    windows: usize,
+}
+
+impl<'a> Batch<'a> {
+    fn new(ears: &'a [Ear]) -> Self {
+        let low = |ear: &Ear| ear.decimator.as_ref().map_or(0, |_| ear.front_end.config().window_samples());
+        Self {
+            ears,
+            scratch: ears.iter().map(|ear| ear.front_end.scratch()).collect(),
+            low: ears.iter().map(|ear| vec![0.0; low(ear)]).collect(),
+            mels: vec![Vec::new(); ears.len()],
+            windows: 0,
+        }
+    }
+
+    /// - `heard`: the samples that are read for a window
+    fn push(&mut self, heard: &[f32]) {
+        let buffers = self.scratch.iter_mut().zip(&mut self.low).zip(&mut self.mels);
+        for (ear, ((scratch, low), mels)) in self.ears.iter().zip(buffers) {
+            let config = ear.front_end.config();
+            let window = match &ear.decimator {
+                None => &heard[ear.from..ear.from + config.window_samples()],
+                Some(decimator) => {
+                    decimator.run(&heard[ear.from..], low);
+                    low
+                }
+            };
+            let filled = mels.len();
+            mels.resize(filled + config.cells(), 0.0);
+            ear.front_end.compute_into(window, scratch, &mut mels[filled..]);
+        }
+        self.windows += 1;
+    }
+
+    fn clear(&mut self) {
+        self.mels.iter_mut().for_each(Vec::clear);
+        self.windows = 0;
     }
 }

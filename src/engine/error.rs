@@ -73,6 +73,12 @@ pub enum EngineError {
         /// What the fault said of itself.
         message: String,
     },
+    /// A file of a track that has other sound by now.
+    #[error("{}: it has other sound by now than the library knows: run \"voisin add\" on it first", path.display())]
+    OtherAudio {
+        /// The file.
+        path: PathBuf,
+    },
     /// The encoder returned another number of values than windows times dimension.
     #[error("the encoder returned a matrix of the wrong shape; please report it with the model's name")]
     Shape,

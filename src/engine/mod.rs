@@ -20,6 +20,7 @@ mod passage;
 mod search;
 mod sound;
 mod tagging;
+mod upgrade;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -43,9 +44,11 @@ pub use passage::{Passage, SimilarPassage};
 pub(crate) use search::track_number;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 pub(crate) use tagging::{TagOutcome, TagWish, TaggedFile, write_tags};
+pub use upgrade::{UpgradeProgress, upgrade};
 pub use words::{FittingTrack, HeardTags, PhraseAnswer, StrongTags, WORDS_FILE};
 
 use crate::base::text::with_causes;
+use crate::encoder::Parts;
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
 use crate::library::{Library, OpenMode, StoredModel, Track};
 use crate::track::TrackId;
@@ -161,6 +164,11 @@ impl Engine {
     /// The model that made this library's vectors.
     pub fn model(&self) -> Result<StoredModel, EngineError> {
         self.library.model()?.ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })
+    }
+
+    /// The parts of the vectors of this library's model.
+    pub fn parts(&self) -> Result<Parts, EngineError> {
+        Ok(self.library.model()?.map_or_else(|| Parts::of_stored(""), |m| Parts::of_stored(&m.manifest_json)))
     }
 
     /// [`refresh_index`](Self::refresh_index), and builds the index anew if too much has changed since it was built.

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::collection::balanced;
 use super::search::{ArtistLimit, SimilarOptions, is_seed};
 use super::{Embedder, Engine, EngineError, Seed, WindowPlan, window_set};
 use crate::audio;
+use crate::encoder::Parts;
 use crate::explore::passage::{PassageMatch, best_passage, cut, search};
 use crate::explore::{ExploreError, WindowSet};
 use crate::library::Track;
@@ -75,6 +77,7 @@ impl Engine {
         embedder: &Embedder,
     ) -> Result<Passage, EngineError> {
         let window_seconds = embedder.window_seconds();
+        let parts = Parts::of(embedder.encoder().manifest());
         let outside = |seconds: f64| {
             EngineError::from(ExploreError::Parameter {
                 name: "passage",
@@ -92,10 +95,10 @@ impl Engine {
                 let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
                 let part = WindowPlan::Part { from: milliseconds(from), to: milliseconds(to) };
                 let heard = embedder.embed(&seed.path, &info, part, None)?;
-                WindowSet::new(&heard.starts, &heard.windows)
+                balanced(&parts, &heard.starts, heard.windows)
             }
             Err(error) => {
-                let stored = seed.track.and_then(|track| window_set(self.library(), track));
+                let stored = seed.track.and_then(|track| window_set(self.library(), &parts, track));
                 let Some(stored) = stored else { return Err(error.into()) };
                 cut(&stored, from as f32, to as f32, window_seconds)?
             }
@@ -124,7 +127,8 @@ impl Engine {
         let vectors = library.vectors()?;
         let passes = |track: &TrackId| allowed.as_ref().is_none_or(|set| set.contains(*track));
         let ids: Vec<TrackId> = vectors.ids.iter().copied().filter(passes).collect();
-        let mut source = |track: TrackId| window_set(library, track);
+        let parts = self.parts()?;
+        let mut source = |track: TrackId| window_set(library, &parts, track);
         let mut rough = search(&passage.windows, passage.window_seconds, &ids, &mut source, usize::MAX)?;
         if !options.include_seed {
             rough.retain(|found| {
@@ -181,7 +185,7 @@ fn listen(
         WindowPlan::Part { from: milliseconds(rough.from - AROUND), to: milliseconds(rough.to + AROUND) }
     };
     let heard = embedder.embed(path, &info, plan, None).ok()?;
-    let windows = WindowSet::new(&heard.starts, &heard.windows);
+    let windows = balanced(&Parts::of(embedder.encoder().manifest()), &heard.starts, heard.windows);
     let found = best_passage(&passage.windows, passage.window_seconds, &windows).ok()?;
     Some(PassageMatch { track: rough.track, ..found })
 }

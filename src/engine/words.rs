@@ -77,7 +77,9 @@ impl Engine {
         let mut names = layer.names().to_vec();
         let tags = names.len();
         let guess = DefaultGenres::shipped(&Taxonomy::default())?;
-        let guesses = guess.tags() == names.as_slice();
+        // Those that a guess is made of come first.
+        let guessed = guess.tags().len();
+        let guesses = names.starts_with(guess.tags());
         if guesses {
             names.extend(guess.genres().map(|(genre, _)| format!("genre:{genre}")));
         }
@@ -88,7 +90,7 @@ impl Engine {
                 (table[[row, column]], plain[[row, column]]) = (*value, *value);
             }
             if guesses {
-                let shares = guess.guess(values, &[])?.shares;
+                let shares = guess.guess(&values[..guessed], &[])?.shares;
                 for (column, (genre, _)) in guess.genres().enumerate() {
                     let share = shares.iter().find(|share| share.genre == *genre);
                     table[[row, tags + column]] = share.map_or(0.0, |share| share.probability).max(1e-9).ln();
@@ -268,7 +270,11 @@ impl HeardTags {
     pub fn first_guess(&self, track: &Track) -> Option<GenreAnswer> {
         let row = self.ids.binary_search(&track.id).ok()?;
         let genres = DefaultGenres::shipped(&Taxonomy::default()).ok()?;
-        let guess = genres.guess(&self.logits.row(row).to_vec(), &[]).ok()?;
+        if !self.tags().starts_with(genres.tags()) {
+            return None;
+        }
+        let logits = self.logits.row(row).to_vec();
+        let guess = genres.guess(&logits[..genres.tags().len()], &[]).ok()?;
         Some(GenreAnswer {
             track: Some(track.id),
             path: track.path.clone(),

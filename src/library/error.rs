@@ -135,6 +135,27 @@ pub enum LibraryError {
         /// Its fingerprint.
         offered_fingerprint: String,
     },
+    /// An upgrade to the model whose vectors the library has.
+    #[error("this library's vectors are from model {name} already: there is nothing to upgrade")]
+    SameModel {
+        /// The model.
+        name: String,
+    },
+    /// An upgrade to another model is under way.
+    #[error(
+        "an upgrade to {next} is under way ({done} of {tracks} tracks): \"voisin model upgrade {next}\" goes on with it, \"voisin model upgrade --give-up\" ends it"
+    )]
+    OtherUpgrade {
+        /// The model of that one.
+        next: String,
+        /// Tracks that have its vectors.
+        done: u64,
+        /// Tracks in all.
+        tracks: u64,
+    },
+    /// The upgrade that vectors were made for is not under way.
+    #[error("no upgrade is under way: it was finished or given up meanwhile")]
+    NoUpgrade,
     /// Vectors were offered before the model was named.
     #[error("the library has no model yet: set one before adding tracks")]
     NoModel,

@@ -42,6 +42,7 @@ mod store;
 mod tests;
 mod track_set;
 mod types;
+mod upgrade;
 mod verdicts;
 mod written;
 
@@ -67,7 +68,7 @@ pub use track_set::TrackSet;
 pub use types::{
     Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
     OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags,
-    TrackWindows, Vectors, WordBound, mtime_ns,
+    TrackWindows, Upgrade, Vectors, WordBound, mtime_ns,
 };
 pub use written::{TagRun, WrittenTags};
 
@@ -141,30 +142,28 @@ impl Library {
                     failures: count(4)?,
                     generation: count(5)?,
                     model: None,
+                    upgrade: None,
                     schema: 0,
                     bytes: 0,
                 })
             },
         ))?;
-        let model = self.model()?;
+        let (model, upgrade) = (self.model()?, self.upgrade()?);
         let schema = self.pragma("user_version")? as u32;
         let bytes = (self.pragma("page_count")? * self.pragma("page_size")?) as u64;
         drop(snapshot);
-        Ok(Status { model, schema, bytes, ..status })
+        Ok(Status { model, upgrade, schema, bytes, ..status })
     }
 
     /// The model whose vectors are here, if one was set.
     pub fn model(&self) -> Result<Option<StoredModel>> {
         let model = self
             .connection
-            .query_row("SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)", [], |row| {
-                Ok(StoredModel {
-                    name: row.get(0)?,
-                    fingerprint: row.get(1)?,
-                    dimension: row.get::<_, i64>(2)? as usize,
-                    manifest_json: row.get(3)?,
-                })
-            })
+            .query_row(
+                "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)",
+                [],
+                store::stored_model,
+            )
             .optional();
         self.sql(model)
     }
@@ -200,12 +199,7 @@ impl Library {
                 "DELETE FROM models WHERE fingerprint <> ?1 AND NOT EXISTS (SELECT 1 FROM audio)",
                 [&model.fingerprint],
             )?;
-            tx.execute(
-                "INSERT INTO models (name, fingerprint, dimension, manifest) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, dimension = excluded.dimension,
-                 manifest = excluded.manifest",
-                (&model.name, &model.fingerprint, model.dimension as i64, &model.manifest_json),
-            )?;
+            store::put_model(tx, model)?;
             tx.execute(
                 "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
                 [&model.fingerprint],

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::read::FILE_COLUMNS;
 use super::{
     Attached, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode, Removed, Result,
-    StoredFile, TrackTags, TrackWindows, checksum, descriptors, fold, now, paths, read,
+    StoredFile, StoredModel, TrackTags, TrackWindows, checksum, descriptors, fold, now, paths, read,
 };
 use crate::base::vector::{NORM_TOLERANCE, norm};
 use crate::track::TrackId;
@@ -25,9 +25,10 @@ impl Library {
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
         self.write(|tx, _| {
-            if let Err(error) = check_vectors(tx, &new.vector, &new.windows)? {
-                return Ok(Err(error));
-            }
+            let model = match current_model(tx, &new.vector, &new.windows)? {
+                Ok(model) => model,
+                Err(error) => return Ok(Err(error)),
+            };
             let audio = &new.audio;
             let same = tx
                 .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
@@ -53,7 +54,7 @@ impl Library {
                 path
             ])?;
             let track = TrackId(tx.last_insert_rowid());
-            put_vectors(tx, track, &new.vector, &new.windows)?;
+            put_vectors(tx, model, track, &new.vector, &new.windows)?;
             put_file(tx, track, path, &new.file, &new.tags)?;
             if let Some(measured) = &new.descriptors {
                 descriptors::put(tx, track, measured)?;
@@ -99,9 +100,10 @@ impl Library {
     /// Replaces the vectors of a track, as when it was embedded again.
     pub fn replace_vectors(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
         self.write(|tx, _| {
-            if let Err(error) = check_vectors(tx, vector, windows)? {
-                return Ok(Err(error));
-            }
+            let model = match current_model(tx, vector, windows)? {
+                Ok(model) => model,
+                Err(error) => return Ok(Err(error)),
+            };
             let known: bool =
                 tx.query_row("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)", [track.0], |row| {
                     row.get(0)
@@ -109,7 +111,7 @@ impl Library {
             if !known {
                 return Ok(Err(LibraryError::UnknownTrack(track)));
             }
-            put_vectors(tx, track, vector, windows)?;
+            put_vectors(tx, model, track, vector, windows)?;
             Ok(Ok(()))
         })?
     }
@@ -340,30 +342,66 @@ fn put_file(
     Ok(())
 }
 
-fn put_vectors(
+/// A model whose vectors are here, or are to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ModelRow {
+    pub(super) id: i64,
+    dimension: usize,
+}
+
+impl ModelRow {
+    /// Of the columns id and dimension.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, dimension: row.get::<_, i64>(1)? as usize })
+    }
+}
+
+/// Of the columns name, fingerprint, dimension and manifest.
+pub(super) fn stored_model(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
+    Ok(StoredModel {
+        name: row.get(0)?,
+        fingerprint: row.get(1)?,
+        dimension: row.get::<_, i64>(2)? as usize,
+        manifest_json: row.get(3)?,
+    })
+}
+
+/// Makes a model known; the same fingerprint again refreshes its name and manifest.
+pub(super) fn put_model(tx: &Transaction<'_>, model: &StoredModel) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO models (name, fingerprint, dimension, manifest) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, dimension = excluded.dimension,
+         manifest = excluded.manifest",
+        (&model.name, &model.fingerprint, model.dimension as i64, &model.manifest_json),
+    )
+    .map(drop)
+}
+
+pub(super) fn put_vectors(
     tx: &Transaction<'_>,
+    model: ModelRow,
     track: TrackId,
     vector: &[f32],
     windows: &TrackWindows,
 ) -> rusqlite::Result<()> {
     let vector = f32_bytes(vector);
     tx.prepare_cached(
-        "INSERT INTO vectors (track, model, vector, checksum) SELECT ?1, model, ?2, ?3 FROM state WHERE TRUE
+        "INSERT INTO vectors (track, model, vector, checksum) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum",
     )?
-    .execute((track.0, &vector, checksum::of(track.0, &[&vector])))?;
+    .execute((track.0, model.id, &vector, checksum::of(track.0, &[&vector])))?;
     // What was read off the former windows.
-    tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = (SELECT model FROM state)")?
-        .execute([track.0])?;
+    tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?.execute((track.0, model.id))?;
     let (starts, vectors) = (f32_bytes(&windows.starts), f16_bytes(windows));
     tx.prepare_cached(
         "INSERT INTO windows (track, model, count, starts, vectors, checksum)
-         SELECT ?1, model, ?2, ?3, ?4, ?5 FROM state WHERE TRUE
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (track, model) DO UPDATE SET count = excluded.count, starts = excluded.starts,
          vectors = excluded.vectors, checksum = excluded.checksum",
     )?
     .execute((
         track.0,
+        model.id,
         windows.starts.len() as i64,
         &starts,
         &vectors,
@@ -380,21 +418,30 @@ fn f16_bytes(windows: &TrackWindows) -> Vec<u8> {
     windows.vectors.iter().copied().flat_map(f16::to_le_bytes).collect()
 }
 
-/// Refuses what must never enter the database.
-fn check_vectors(
+/// The current model, if these vectors can be of it.
+fn current_model(
     tx: &Transaction<'_>,
     vector: &[f32],
     windows: &TrackWindows,
-) -> rusqlite::Result<Result<(), LibraryError>> {
-    let dimension = tx
-        .prepare_cached("SELECT dimension FROM models WHERE id = (SELECT model FROM state)")?
-        .query_row([], |row| row.get::<_, i64>(0))
-        .optional()?
-        .map(|dimension| dimension as usize);
-    let Some(expected) = dimension else { return Ok(Err(LibraryError::NoModel)) };
-    let refused = |reason: String| Ok(Err(LibraryError::BadVector { reason }));
+) -> rusqlite::Result<Result<ModelRow>> {
+    let model = tx
+        .prepare_cached("SELECT id, dimension FROM models WHERE id = (SELECT model FROM state)")?
+        .query_row([], ModelRow::read)
+        .optional()?;
+    Ok(check_vectors(model, vector, windows))
+}
+
+/// Refuses what must never enter the database.
+pub(super) fn check_vectors(
+    model: Option<ModelRow>,
+    vector: &[f32],
+    windows: &TrackWindows,
+) -> Result<ModelRow> {
+    let Some(model) = model else { return Err(LibraryError::NoModel) };
+    let expected = model.dimension;
+    let refused = |reason: String| Err(LibraryError::BadVector { reason });
     if vector.len() != expected {
-        return Ok(Err(LibraryError::Dimension { expected, found: vector.len() }));
+        return Err(LibraryError::Dimension { expected, found: vector.len() });
     }
     let norm = norm(vector);
     if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
@@ -405,12 +452,12 @@ fn check_vectors(
         return refused(format!("{rows} windows with {} starts", windows.starts.len()));
     }
     if rows > 0 && columns != expected {
-        return Ok(Err(LibraryError::Dimension { expected, found: columns }));
+        return Err(LibraryError::Dimension { expected, found: columns });
     }
     if !windows.vectors.iter().all(|value| value.is_finite())
         || !windows.starts.iter().all(|start| start.is_finite())
     {
         return refused("a window is not finite".into());
     }
-    Ok(Ok(()))
+    Ok(model)
 }

@@ -309,3 +309,56 @@ fn measure() {
     assert_eq!(library.remove_tracks(&ids).unwrap().tracks, 1000);
     println!("removal of 1000 tracks: {:?}", start.elapsed());
 }
+
+#[test]
+fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 4);
+    let ids: Vec<TrackId> = (1..=3).map(|seed| library.insert_track(&track(seed, 4, 2)).unwrap()).collect();
+    let other = |name: &str| StoredModel { name: name.into(), fingerprint: name.into(), ..model(6) };
+    assert!(matches!(library.begin_upgrade(&model(4)), Err(LibraryError::SameModel { .. })));
+    let new = track(1, 6, 2);
+    let early = library.put_upgraded(ids[0], &new.vector, &new.windows);
+    assert!(matches!(early, Err(LibraryError::NoUpgrade)), "{early:?}");
+    library.begin_upgrade(&other("next")).unwrap();
+    library.begin_upgrade(&other("next")).unwrap();
+    let generation = library.generation().unwrap();
+    for id in &ids[..2] {
+        library.put_upgraded(*id, &new.vector, &new.windows).unwrap();
+    }
+    let wrong = track(1, 4, 2);
+    let wrong = library.put_upgraded(ids[2], &wrong.vector, &wrong.windows);
+    assert!(matches!(wrong, Err(LibraryError::Dimension { expected: 6, found: 4 })), "{wrong:?}");
+    let second = library.begin_upgrade(&other("third"));
+    assert!(matches!(second, Err(LibraryError::OtherUpgrade { done: 2, tracks: 3, .. })), "{second:?}");
+    assert_eq!(library.tracks_to_upgrade().unwrap(), ids[2..]);
+    // Nothing of it is seen but by who asks for it.
+    let status = library.status().unwrap();
+    assert_eq!((status.generation, status.vectors, status.windows), (generation, 3, 6));
+    assert_eq!((library.model().unwrap(), status.upgrade.unwrap().done), (Some(model(4)), 2));
+    assert_eq!(library.vector(ids[0]).unwrap().unwrap(), unit_vector(1, 4));
+    assert_eq!(library.finish_upgrade(false).unwrap(), 1);
+    assert_eq!(library.model().unwrap(), Some(model(4)), "one track is missing");
+    library.put_upgraded(TrackId(99), &new.vector, &new.windows).unwrap();
+    library.put_upgraded(ids[2], &new.vector, &new.windows).unwrap();
+    assert_eq!(library.finish_upgrade(false).unwrap(), 0);
+    let status = library.status().unwrap();
+    assert_eq!((status.model, status.upgrade), (Some(other("next")), None));
+    assert_eq!((status.vectors, status.windows), (3, 6));
+    assert_eq!(library.changes_since(generation).unwrap(), None, "no index of before can be caught up");
+    let rows = |library: &Library| -> i64 {
+        library.connection.query_row("SELECT count(*) FROM vectors", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(rows(&library), 6, "a kill here leaves the old vectors, which the next upgrade clears away");
+    library.forget_other_models().unwrap();
+    assert_eq!(rows(&library), 3);
+    assert_eq!(library.check(true).unwrap().findings, vec![]);
+
+    library.begin_upgrade(&other("third")).unwrap();
+    library.put_upgraded(ids[0], &new.vector, &new.windows).unwrap();
+    assert!(library.abandon_upgrade().unwrap() && !library.abandon_upgrade().unwrap());
+    assert_eq!((rows(&library), library.model().unwrap()), (3, Some(other("next"))));
+    library.begin_upgrade(&other("third")).unwrap();
+    assert_eq!(library.finish_upgrade(true).unwrap(), 3);
+    assert_eq!((library.status().unwrap().vectors, library.status().unwrap().tracks), (0, 3));
+}

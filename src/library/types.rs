@@ -254,6 +254,17 @@ pub struct StoredModel {
     pub manifest_json: String,
 }
 
+/// A library on its way to another model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The model that is to come.
+    pub model: StoredModel,
+    /// Tracks that have its vectors.
+    pub done: u64,
+    /// Tracks in all.
+    pub tracks: u64,
+}
+
 /// Every vector of the library, in the order of the ids, as of one generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
@@ -296,6 +307,8 @@ pub struct Status {
     pub generation: u64,
     /// The model, once there is one.
     pub model: Option<StoredModel>,
+    /// Another model that it is on its way to.
+    pub upgrade: Option<Upgrade>,
     /// Schema version of the database.
     pub schema: u32,
     /// Size of the database in bytes, its write-ahead log not included.

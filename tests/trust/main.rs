@@ -11,6 +11,7 @@ mod hostile;
 mod leftovers;
 mod processes;
 mod strangers;
+mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};

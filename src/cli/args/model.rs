@@ -10,9 +10,9 @@ use crate::encoder::Architecture;
 #[cfg(feature = "import")]
 use crate::features::OpenL3Variant;
 
-/// List, describe and check models
+/// List, describe and check models; change a library over to another
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin model list\n  voisin model show voisin-2")]
+#[command(after_help = "Examples:\n  voisin model list\n  voisin model show voisin-2\n  voisin model upgrade voisin-2")]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
     pub(crate) command: ModelCommand,
@@ -52,6 +52,27 @@ pub(crate) enum ModelCommand {
         /// Spectrogram to feed it [default: what the file's publisher uses]
         #[arg(long, value_parser = one_of::<OpenL3Variant>(["original", "kapre04", "essentia"]))]
         variant: Option<OpenL3Variant>,
+    },
+    /// Listen to a library's tracks again with another model, and change over to it at the end
+    ///
+    /// The vectors that the library has go on answering until every track has one of the new model; then it changes over
+    /// at once. Stopped or killed, the same command goes on. Tracks may be added and searched meanwhile.
+    #[command(
+        after_help = "Examples:\n  voisin model upgrade voisin-2\n  voisin model upgrade voisin-2 --leave-out\n  voisin model upgrade --give-up"
+    )]
+    Upgrade {
+        /// The model to change over to, by name, manifest or weights file [default: the one under way, else the default model]
+        #[arg(value_name = "MODEL")]
+        name: Option<String>,
+        /// Change over although some tracks cannot be listened to: they wait for the next `voisin add` of their files
+        #[arg(long)]
+        leave_out: bool,
+        /// End an upgrade that is under way, and keep the model that the library has
+        #[arg(long, conflicts_with_all = ["name", "leave_out"])]
+        give_up: bool,
+        /// How the answer is printed
+        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+        format: ReportFormat,
     },
     /// Verify a model's weights against its manifest and run it once
     #[command(after_help = "Example:\n  voisin model check musicnn-msd")]

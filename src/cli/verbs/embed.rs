@@ -126,8 +126,7 @@ fn embed(
     args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
     let info = audio::probe(file)?;
-    let config = &embedder.encoder().manifest().front_end;
-    let rate = f64::from(config.sample_rate());
+    let rate = f64::from(embedder.sample_rate());
     let hop = (args.hop.0 * rate).round().max(1.0) as usize;
     let center = !args.no_center;
     let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;

@@ -1,4 +1,6 @@
-//! `voisin model list|show|import|check`.
+//! `voisin model list|show|import|upgrade|check`.
+
+mod upgrade;
 
 use serde::Serialize;
 
@@ -7,6 +9,7 @@ use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, models_dir_for_display, parse_model};
 use crate::cli::render::{self, Align, Table};
 use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
+use crate::features::MelConfig;
 
 #[derive(Serialize)]
 struct ModelJson {
@@ -37,6 +40,9 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
         ModelCommand::Show { name, format } => show(&chosen(context, name.as_deref()), *format),
         #[cfg(feature = "import")]
         ModelCommand::Import { file, name, variant } => import(context, file, name, *variant),
+        ModelCommand::Upgrade { name, leave_out, give_up, format } => {
+            upgrade::run(context, name.as_deref(), *leave_out, *give_up, *format)
+        }
         ModelCommand::Check { name, format } => check(context, &chosen(context, name.as_deref()), *format),
     }
 }
@@ -131,28 +137,35 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
         render::print_json(&Shown { fingerprint: manifest.fingerprint(), manifest })?;
         return Ok(Ending::Fine);
     }
-    let front_end = &manifest.front_end;
-    for (name, value) in [
+    let weights = |file: &str, digest: &str| ("weights", format!("{file} (SHA-256 {digest})"));
+    let mut lines = vec![
         ("name", manifest.name.clone()),
         ("what", manifest.description.clone()),
         ("network", format!("{}, {} dimensions", manifest.architecture, manifest.dimension)),
-        (
-            "hears",
-            format!(
-                "{:.2} s at {} Hz, {} mel bands",
-                front_end.window_samples() as f64 / f64::from(front_end.sample_rate()),
-                front_end.sample_rate(),
-                front_end.n_mels()
-            ),
-        ),
-        ("licence", manifest.licence.clone()),
-        ("made by", manifest.provenance.clone()),
-        ("weights", format!("{} (SHA-256 {})", manifest.weights, manifest.weights_sha256)),
-        ("known by", manifest.fingerprint()),
-    ] {
+        ("hears", hears(&manifest.front_end)),
+    ];
+    for other in &manifest.networks {
+        let (network, dimension) = (other.architecture, other.architecture.dimension());
+        let text = format!("{network}, {dimension} of the dimensions, weight {}", other.weight);
+        lines.extend([("beside", text), ("hears", hears(&other.front_end))]);
+    }
+    lines.extend([("licence", manifest.licence.clone()), ("made by", manifest.provenance.clone())]);
+    lines.push(weights(&manifest.weights, &manifest.weights_sha256));
+    lines.extend(manifest.networks.iter().map(|other| weights(&other.weights, &other.weights_sha256)));
+    lines.push(("known by", manifest.fingerprint()));
+    for (name, value) in lines {
         render::print_line(&render::terminal_safe(&format!("{name:<9} {value}")))?;
     }
     Ok(Ending::Fine)
+}
+
+fn hears(front_end: &MelConfig) -> String {
+    format!(
+        "{:.2} s at {} Hz, {} mel bands",
+        front_end.window_samples() as f64 / f64::from(front_end.sample_rate()),
+        front_end.sample_rate(),
+        front_end.n_mels()
+    )
 }
 
 /// Loads the weights (which verifies their digest and shapes) and runs the network once on a made-up spectrogram.
@@ -160,9 +173,10 @@ fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::R
     let device = context.device_option().resolve()?;
     let encoder = Encoder::load(model, &device)?;
     let manifest = encoder.manifest();
-    let cells = manifest.front_end.cells();
-    let ramp: Vec<f32> = (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
-    let out = encoder.encode(&ramp, 1)?;
+    let ramp = |cells: usize| (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+    let ramps: Vec<Vec<f32>> = encoder.front_ends().map(|front_end| ramp(front_end.cells())).collect();
+    let ramps: Vec<&[f32]> = ramps.iter().map(Vec::as_slice).collect();
+    let out = encoder.encode_each(&ramps, 1)?;
     if out.iter().any(|value| !value.is_finite()) {
         anyhow::bail!("model {} gives values that are not finite: its weights are of no use", manifest.name);
     }

@@ -28,8 +28,8 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
     let mut engine = context.open_engine()?;
     let collection = engine.collection()?;
     let graph = neighbour_graph(&mut engine, &collection)?;
-    let library = engine.library();
-    let mut source = |track: TrackId| window_set(library, track);
+    let (library, parts) = (engine.library(), engine.parts()?);
+    let mut source = |track: TrackId| window_set(library, &parts, track);
     let threshold = args.threshold.unwrap_or(outliers::THRESHOLD);
     if !threshold.is_finite() {
         bail!("--threshold is {threshold}, expected a number such as {}", outliers::THRESHOLD);

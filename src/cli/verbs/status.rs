@@ -28,6 +28,18 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
             format!("{} ({} dimensions, {})", model.name, model.dimension, model.fingerprint),
         ));
     }
+    if let Some(upgrade) = &json.upgrade {
+        lines.push((
+            "upgrade",
+            format!(
+                "to {}: {} of {}; searches use {} until then",
+                upgrade.model,
+                grouped(upgrade.done),
+                count(json.tracks, "track"),
+                json.model.as_deref().unwrap_or("nothing"),
+            ),
+        ));
+    }
     let note = if json.index.note.is_empty() { String::new() } else { format!(": {}", json.index.note) };
     lines.push((
         "index",
@@ -73,6 +85,12 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending
     }
     if json.failed > 0 {
         context.console.note("see \"voisin failed\" for the reasons");
+    }
+    if let Some(upgrade) = &json.upgrade {
+        context.console.note(&format!(
+            "\"voisin model upgrade {}\" goes on with the upgrade, \"voisin model upgrade --give-up\" ends it",
+            render::terminal_safe(&upgrade.model)
+        ));
     }
     if retrain {
         context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train genre\"");

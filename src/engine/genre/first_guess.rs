@@ -32,7 +32,8 @@ impl FirstGuess {
         let genres = DefaultGenres::shipped(&Taxonomy::default())?;
         let encoder = embedder.encoder();
         let tags = encoder.manifest().tags.as_deref().unwrap_or_default();
-        if tags != genres.tags() || encoder.tags() != tags.len() {
+        // What further networks of a model say comes behind.
+        if tags != genres.tags() || encoder.tags() < tags.len() {
             return Ok(None);
         }
         GenreError::check_among(among, genres.genres().map(|(genre, _)| genre))?;
@@ -44,7 +45,7 @@ impl FirstGuess {
     pub fn listen(&self, path: &Path) -> Result<GenreAnswer, EngineError> {
         let info = audio::probe(path)?;
         let logits = self.embedder.tag_logits(path, &info, self.windows)?;
-        let guess = self.genres.guess(&logits, &self.among)?;
+        let guess = self.genres.guess(&logits[..self.genres.tags().len()], &self.among)?;
         Ok(GenreAnswer {
             track: None,
             path: path.to_owned(),

@@ -92,6 +92,12 @@ impl Engine {
         self.fit_genre(tracks, &head.source(), windows, &options)
     }
 
+    /// Trains a head again, as it was asked for the first time: after a change of the model, whose vectors it read.
+    pub fn renew_genre_head(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
+        let mut tracks = self.labelled_tracks(&head.source(), &GroupBy::Artist, false)?;
+        self.retrain_genre(head, &mut tracks)
+    }
+
     /// The trained head, if there is one. An error says why one that is there is of no use.
     pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
         let path = self.genre_model_path();
@@ -155,12 +161,15 @@ impl Engine {
     fn seed_windows(&self, seeds: &[Seed], dimension: usize) -> Result<Option<OwnedWindows>, EngineError> {
         let stored: Vec<usize> = (0..seeds.len()).filter(|&i| seeds[i].track.is_some()).collect();
         let ids: Vec<TrackId> = seeds.iter().map(|seed| seed.track.unwrap_or(TrackId(-1))).collect();
+        let parts = self.parts()?;
         let (mut values, mut owner) = match self.windows_of(&ids, &stored, usize::MAX)? {
             Some((vectors, owner)) => (vectors.into_raw_vec_and_offset().0, owner),
             None => (Vec::new(), Vec::new()),
         };
         for (i, seed) in seeds.iter().enumerate() {
             for row in seed.windows.iter().flat_map(|windows| windows.rows()) {
+                let mut row = row.to_owned();
+                row.as_slice_mut().into_iter().for_each(|row| parts.balance(row));
                 let norm = row.dot(&row).sqrt();
                 if norm.is_finite() && norm > 1e-12 {
                     values.extend(row.iter().map(|v| v / norm));

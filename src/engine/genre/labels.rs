@@ -475,16 +475,19 @@ impl Engine {
         per_track: usize,
     ) -> Result<Option<OwnedWindows>, EngineError> {
         let (mut values, mut owner, mut dimension) = (Vec::new(), Vec::new(), 0);
+        let parts = self.parts()?;
         for &row in rows {
             let Some(windows) = self.library.windows(ids[row])? else { continue };
             let n = windows.vectors.nrows();
             let kept = n.min(per_track);
             for i in 0..kept {
-                let window = windows.vectors.row(i * n / kept);
-                let norm = window.iter().map(|v| f32::from(*v).powi(2)).sum::<f32>().sqrt();
+                let mut window: Vec<f32> =
+                    windows.vectors.row(i * n / kept).iter().map(|v| f32::from(*v)).collect();
+                parts.balance(&mut window);
+                let norm = window.iter().map(|v| v.powi(2)).sum::<f32>().sqrt();
                 if norm.is_finite() && norm > 1e-12 {
                     dimension = window.len();
-                    values.extend(window.iter().map(|v| f32::from(*v) / norm));
+                    values.extend(window.iter().map(|v| v / norm));
                     owner.push(row);
                 }
             }

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Joins models into one of several networks: scripts/join_models.py OUT NAME FIRST.json OTHER.json[:WEIGHT] ...
+
+Written is OUT/NAME.json, a manifest of format 2; the networks' weights are copied beside it unless they are there. The
+vectors stand one behind the other, FIRST's at length 1, each OTHER's at length WEIGHT (1). What OTHERs that are MusiCNN say in
+tags becomes an output each, named after the model; a tag that FIRST has too keeps its name with the model's before it. Other
+networks' tags are left out: a last linear layer hides them from stored vectors.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+
+def main():
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
+    out, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+    first, *others = sys.argv[3:]
+    first = pathlib.Path(first)
+    card = json.loads(first.read_text(encoding="utf-8"))
+    files = [first.with_name(card["weights"])]
+    card.update(format=2, name=name, networks=[], outputs=[])
+    parts, licences, provenance = [card["description"]], [card["licence"]], [card["provenance"]]
+    known = {tag.lower() for tag in card.get("tags", [])}
+    for argument in others:
+        path, _, weight = argument.partition(".json")
+        path = pathlib.Path(path + ".json")
+        other = json.loads(path.read_text(encoding="utf-8"))
+        files.append(path.with_name(other["weights"]))
+        weight = float(weight.lstrip(":") or 1)
+        card["networks"].append({key: other[key] for key in ("architecture", "front_end", "weights", "weights_sha256")}
+                                | {"weight": weight})
+        card["dimension"] += other["dimension"]
+        if other["architecture"] == "musicnn" and other.get("tags"):
+            labels = [f"{other['name']} {tag}" if tag.lower() in known else tag for tag in other["tags"]]
+            card["outputs"].append({"name": other["name"], "labels": labels})
+        parts.append(other["description"])
+        licences.append(other["licence"])
+        provenance.append(other["provenance"])
+    if not card["outputs"]:
+        del card["outputs"]
+    card["description"] = "; beside it: ".join(parts)
+    card["licence"] = " AND ".join(dict.fromkeys(licences))
+    card["provenance"] = "; beside it: ".join(provenance) + "; joined by scripts/join_models.py"
+    out.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if not (out / file.name).exists():
+            shutil.copyfile(file, out / file.name)
+    (out / f"{name}.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{out / name}.json: {card['dimension']} dimensions, {sum((out / f.name).stat().st_size for f in set(files))} bytes")
+
+
+if __name__ == "__main__":
+    main()

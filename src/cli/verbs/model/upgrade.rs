@@ -1,0 +1,196 @@
+//! `voisin model upgrade`.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::base::text::with_causes;
+use crate::cli::Ending;
+use crate::cli::args::ReportFormat;
+use crate::cli::context::{Context, parse_model};
+use crate::cli::render::{self, Console, count};
+use crate::encoder::ModelRef;
+use crate::engine::{Engine, GenreHead, UpgradeProgress, upgrade};
+use crate::library::{LibraryError, OpenMode, Upgrade};
+
+/// The documented JSON of `model upgrade`.
+#[derive(Debug, Serialize)]
+struct UpgradeJson {
+    /// The model whose vectors answer from now on.
+    model: String,
+    fingerprint: String,
+    /// Whether the library changed over.
+    switched: bool,
+    /// Tracks that this call listened to.
+    heard: u64,
+    /// Tracks without a vector of the new model.
+    missing: u64,
+}
+
+/// How many reasons are repeated at the end.
+const FIRST_REASONS: usize = 5;
+
+pub(super) fn run(
+    context: &Context,
+    name: Option<&str>,
+    leave_out: bool,
+    give_up: bool,
+    format: ReportFormat,
+) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
+    let before = engine.model()?;
+    let under_way = engine.library().upgrade()?;
+    if give_up {
+        let _lock = engine.library().lock_for_writing()?;
+        return end(context.console, &mut engine, under_way);
+    }
+    let target = match (name.or(context.model_option()), under_way) {
+        (Some(name), _) => parse_model(name),
+        (None, Some(under_way)) => parse_model(&under_way.model.name),
+        (None, None) => ModelRef::default(),
+    };
+    if target.manifest()?.fingerprint() == before.fingerprint {
+        engine.library_mut().forget_other_models()?;
+        return Err(LibraryError::SameModel { name: before.name }.into());
+    }
+    let embedder = context.embedder_of(&target)?;
+    let stop = context.stop_on_ctrl_c()?;
+    let windows = engine.windows_setting()?;
+    let mut run = Run { console: context.console, heard: 0, reasons: Vec::new(), bar: None };
+    let listen = |run: &mut Run, engine: &mut Engine| {
+        run.reasons.clear();
+        let mut tell = |progress: UpgradeProgress<'_>| run.tell(&progress);
+        upgrade(engine.library_mut(), &embedder, windows, context.threads(), &mut tell, &stop)?;
+        run.finish();
+        anyhow::Ok(engine.library().tracks_to_upgrade()?.len() as u64)
+    };
+    let mut missing = listen(&mut run, &mut engine)?;
+    let is_stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+    let mut switched = false;
+    if !is_stopped() {
+        // From here on nobody may add vectors of the old model.
+        let _lock = engine.library().lock_for_writing()?;
+        if missing > run.reasons.len() as u64 {
+            // Tracks that were added meanwhile.
+            missing = listen(&mut run, &mut engine)?;
+        }
+        let head = engine.genre_head().ok().flatten();
+        // A library of which nothing can be heard is more likely away than gone.
+        let leave_out = leave_out && missing < engine.library().status()?.tracks;
+        if !is_stopped() {
+            missing = engine.library_mut().finish_upgrade(leave_out)?;
+            switched = missing == 0 || leave_out;
+        }
+        if switched {
+            engine.maintain_index()?;
+            engine.keep_tags()?;
+            renew(context.console, &engine, head.as_ref());
+            engine.library_mut().forget_other_models()?;
+        }
+    }
+    let Run { heard, reasons, .. } = run;
+    say(context.console, &reasons, missing, switched);
+    let now = engine.model()?;
+    if format == ReportFormat::Json {
+        let (model, fingerprint) = (now.name, now.fingerprint);
+        render::print_json(&UpgradeJson { model, fingerprint, switched, heard, missing })?;
+    } else if switched {
+        render::print_line(&format!(
+            "{} listened to; this library's vectors are from model {} now, not from {}",
+            count(heard, "track"),
+            now.name,
+            before.name
+        ))?;
+    } else {
+        render::print_line(&format!(
+            "{} listened to; this library's vectors are from model {} still",
+            count(heard, "track"),
+            now.name
+        ))?;
+    }
+    Ok(match (is_stopped() && !switched, missing) {
+        (true, _) => Ending::Interrupted,
+        (false, 0) => Ending::Fine,
+        (false, _) => Ending::Partial,
+    })
+}
+
+fn end(console: Console, engine: &mut Engine, under_way: Option<Upgrade>) -> anyhow::Result<Ending> {
+    engine.library_mut().abandon_upgrade()?;
+    let Some(upgrade) = under_way else {
+        console.note("no upgrade is under way: nothing to end");
+        return Ok(Ending::Partial);
+    };
+    render::print_line(&format!(
+        "the upgrade to {} is given up: {} of it forgotten",
+        upgrade.model.name,
+        count(upgrade.done, "track")
+    ))?;
+    Ok(Ending::Fine)
+}
+
+/// The trained head read vectors of the old model.
+fn renew(console: Console, engine: &Engine, head: Option<&GenreHead>) {
+    match head.map(|head| engine.renew_genre_head(head)) {
+        None => {}
+        Some(Ok(_)) => console.note("the genre head was trained again, on the new vectors"),
+        Some(Err(error)) => console.warn(&format!(
+            "the genre head cannot be trained again: {}; \"voisin train genre\" makes one",
+            with_causes(&error)
+        )),
+    }
+}
+
+fn say(console: Console, reasons: &[String], missing: u64, switched: bool) {
+    if missing == 0 {
+        return;
+    }
+    for reason in reasons.iter().take(FIRST_REASONS) {
+        console.warn(reason);
+    }
+    if reasons.len() > FIRST_REASONS {
+        console.note(&format!("… and {} more", reasons.len() - FIRST_REASONS));
+    }
+    let tracks = count(missing, "track");
+    console.note(&if switched {
+        format!("{tracks} left out: no search finds them until \"voisin add\" has listened to their files")
+    } else {
+        format!(
+            "{tracks} to go: the old vectors answer until then; the same command goes on, with --leave-out it changes over without them"
+        )
+    });
+}
+
+/// What was done so far: a bar for eyes, a line per hundred tracks for pipes.
+struct Run {
+    console: Console,
+    heard: u64,
+    reasons: Vec<String>,
+    bar: Option<ProgressBar>,
+}
+
+impl Run {
+    fn tell(&mut self, progress: &UpgradeProgress<'_>) {
+        let UpgradeProgress { done, total, track, error } = progress;
+        match error {
+            None => self.heard += 1,
+            Some(error) => self.reasons.push(with_causes(error)),
+        }
+        if self.console.shows_progress_bar() {
+            let bar = self.bar.get_or_insert_with(|| {
+                let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {wide_msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                ProgressBar::new(*total as u64).with_style(style)
+            });
+            bar.set_position(*done as u64);
+            bar.set_message(render::terminal_safe(&track.display_name()).replace('\n', " "));
+        } else if done.is_multiple_of(100) {
+            self.console.note(&format!("{done}/{total}  {}", track.path.display()));
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A library changes over to another model: killed in the middle, with files that are gone, given up.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// How many tracks of an upgrade are done, once there are `least`.
+fn wait_for_done(sandbox: &Sandbox, least: u64) -> u64 {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while Instant::now() < deadline {
+        if let Some(done) = status(sandbox)["upgrade"]["done"].as_u64().filter(|&done| done >= least) {
+            return done;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no {least} tracks in two minutes");
+}
+
+fn neighbours(sandbox: &Sandbox) -> Value {
+    json(fine(sandbox, &["similar", "id:1", "--limit", "5", "--format", "json"]))["neighbours"].clone()
+}
+
+#[test]
+fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for i in 0..24 {
+        let folder = music.join(if i % 2 == 0 { "even" } else { "odd" });
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{i:02}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+    }
+    fine(&sandbox, &["add", &string(&music)]);
+    fine(&sandbox, &["train", "genre", "--label-from", "folder"]);
+    let (before, vectors) = (neighbours(&sandbox), sandbox.vectors());
+    assert_eq!(status(&sandbox)["upgrade"], Value::Null);
+
+    let mut child = sandbox
+        .command(["model", "upgrade", "voisin-2", "--threads", "1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_done(&sandbox, 3);
+    assert_eq!(neighbours(&sandbox), before, "while it runs");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let state = status(&sandbox);
+    let done = state["upgrade"]["done"].as_u64().unwrap();
+    assert!((3..24).contains(&done), "{state}");
+    assert_eq!((&state["model"], &state["upgrade"]["model"]), (&"musicnn-msd".into(), &"voisin-2".into()));
+    let said = text(&fine(&sandbox, &["status"]).stdout);
+    assert!(said.contains(&format!("to voisin-2: {done} of 24 tracks")), "{said}");
+    assert_eq!((neighbours(&sandbox), sandbox.vectors()), (before, vectors), "after the kill");
+    fine(&sandbox, &["verify"]);
+
+    // Music that comes meanwhile is of the old model first, and taken along at the end.
+    fs::write(music.join("odd/new.wav"), noise_wav(16_000, 20.0, 900)).unwrap();
+    fine(&sandbox, &["add", &string(&music)]);
+    let done = status(&sandbox)["upgrade"]["done"].as_u64().unwrap();
+    let summary = json(fine(&sandbox, &["model", "upgrade", "--format", "json"]));
+    assert_eq!(
+        (&summary["switched"], &summary["heard"], &summary["missing"]),
+        (&true.into(), &(25 - done).into(), &0.into()),
+        "{summary}"
+    );
+    let state = status(&sandbox);
+    assert_eq!((&state["model"], &state["upgrade"]), (&"voisin-2".into(), &Value::Null));
+    assert_eq!((&state["index"]["state"], &state["dimension"]), (&"current".into(), &512.into()));
+    assert_eq!(state["genre_head"]["problem"], Value::Null, "the head was trained again: {state}");
+    fine(&sandbox, &["classify", "id:2", "--format", "json"]);
+    fine(&sandbox, &["verify"]);
+
+    let fresh = Sandbox::new();
+    fine(&fresh, &["--model", "voisin-2", "add", &string(&music)]);
+    assert_eq!(sandbox.vectors(), fresh.vectors());
+    let windows = |sandbox: &Sandbox| status(sandbox)["windows"].clone();
+    assert_eq!(windows(&sandbox), windows(&fresh));
+
+    let again = sandbox.run(["model", "upgrade", "voisin-2"]);
+    assert_eq!(code(&again), 2);
+    assert!(text(&again.stderr).contains("from model voisin-2 already"), "{}", text(&again.stderr));
+}
+
+#[test]
+fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 4);
+    fine(&sandbox, &["add", &string(&music)]);
+    let vectors = sandbox.vectors();
+    let (gone, other) = (music.join("01.wav"), music.join("02.wav"));
+    let kept = fs::read(&gone).unwrap();
+    fs::remove_file(&gone).unwrap();
+    // Another sound under the same name: what the library knows is not this.
+    fs::write(&other, noise_wav(16_000, 4.0, 777)).unwrap();
+
+    let output = sandbox.run(["model", "upgrade", "voisin-2", "--format", "json"]);
+    let (summary, said) = (json(&output), text(&output.stderr));
+    assert_eq!(code(&output), 1, "{summary}");
+    assert_eq!(
+        (&summary["model"], &summary["switched"], &summary["missing"]),
+        (&"musicnn-msd".into(), &false.into(), &2.into())
+    );
+    assert!(said.contains("other sound by now") && said.contains("--leave-out"), "{said}");
+    assert_eq!(sandbox.vectors(), vectors);
+
+    // Given up, nothing of it is left; then again, to the end.
+    fine(&sandbox, &["model", "upgrade", "--give-up"]);
+    assert_eq!(status(&sandbox)["upgrade"], Value::Null);
+    assert_eq!(code(&sandbox.run(["model", "upgrade", "--give-up"])), 1, "there is none");
+    assert_eq!(sandbox.vectors(), vectors);
+
+    let output = sandbox.run(["model", "upgrade", "voisin-2", "--leave-out", "--format", "json"]);
+    assert_eq!((code(&output), &json(&output)["switched"]), (1, &true.into()));
+    assert_eq!(json(sandbox.run(["verify", "--format", "json"]))["without_vector"], 2);
+    fs::write(&gone, kept).unwrap();
+    fine(&sandbox, &["add", &string(&music)]);
+    let state = status(&sandbox);
+    assert_eq!((&state["tracks"], &state["model"]), (&4.into(), &"voisin-2".into()), "{state}");
+    let fresh = Sandbox::new();
+    fine(&fresh, &["--model", "voisin-2", "add", &string(&music)]);
+    assert_eq!(sandbox.vectors(), fresh.vectors());
+    fine(&sandbox, &["verify"]);
+}
+
+#[test]
+fn add_under_way_is_waited_for_by_hand() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 2);
+    fine(&sandbox, &["add", &string(&music)]);
+    for i in 10..40 {
+        fs::write(music.join(format!("{i}.wav")), noise_wav(16_000, 20.0, 300 + i)).unwrap();
+    }
+    let child = sandbox
+        .command(["add", "--quiet", "--threads", "1", &string(&music)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    super::processes::wait_for_tracks(&sandbox, 3);
+    let output = sandbox.run(["model", "upgrade", "voisin-2"]);
+    let (said, ended) = (text(&output.stderr), code(&output));
+    let added = child.wait_with_output().unwrap();
+    assert_eq!(code(&added), 0);
+    // Either it met the other one at the end, or that one was quicker.
+    assert!((ended == 2 && said.contains("another voisin")) || ended == 0, "{ended} {said}");
+    if ended == 2 {
+        assert_eq!(status(&sandbox)["model"], "musicnn-msd");
+    }
+    let again = sandbox.run(["model", "upgrade"]);
+    assert!(ended == 0 || code(&again) == 0, "{}", text(&again.stderr));
+    let state = status(&sandbox);
+    assert_eq!((&state["tracks"], &state["dimension"]), (&32.into(), &512.into()), "{state}");
+    fine(&sandbox, &["verify"]);
+}
