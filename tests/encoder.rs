@@ -161,11 +161,14 @@ fn the_pair_is_its_two_networks_side_by_side() {
     let encoder = Encoder::load(&ModelRef::Name("musicnn-pair".into()), &cpu()).unwrap();
     let manifest = encoder.manifest();
     assert_eq!((manifest.dimension, encoder.tags(), manifest.outputs[0].labels.len()), (400, 100, 50));
-    assert_eq!(manifest.fingerprint(), "f8cb577d0872c1b53440186e01c5f6fc", "libraries hold it beside their vectors");
+    assert_eq!(
+        manifest.fingerprint(),
+        "f8cb577d0872c1b53440186e01c5f6fc",
+        "libraries hold it beside their vectors"
+    );
     let (mels, decibels) = (spectrograms(5, 96, 187, 7.0), spectrograms(5, 96, 187, 9.0));
     let pair = encoder.encode_each_with_tags(&[&mels, &decibels], 5).unwrap();
-    let alone =
-        Encoder::load(&ModelRef::default(), &cpu()).unwrap().encode_with_tags(&mels, 5).unwrap();
+    let alone = Encoder::load(&ModelRef::default(), &cpu()).unwrap().encode_with_tags(&mels, 5).unwrap();
     assert_eq!(pair.embeddings.slice(s![.., ..200]), alone.embeddings);
     assert_eq!(pair.logits.slice(s![.., ..50]), alone.logits);
     // Kernels rounded to 16 bits, against the original's 32.

@@ -46,11 +46,7 @@ fn string(path: &Path) -> String {
 
 /// The track vectors of a library, in the order of their contents.
 fn vectors(sandbox: &Sandbox) -> Vec<Vec<f32>> {
-    sandbox
-        .vectors()
-        .into_values()
-        .map(|(bits, _)| bits.into_iter().map(f32::from_bits).collect())
-        .collect()
+    sandbox.vectors().into_values().map(|(bits, _)| bits.into_iter().map(f32::from_bits).collect()).collect()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
@@ -70,10 +66,13 @@ fn the_parts_are_the_networks_own_vectors_with_their_weights() {
     pair(&sandbox, "both", "musicnn-msd", "voisin-2", 2.0);
     let with = |model: &str| {
         let library = Sandbox::new();
-        fine(library.command(["--model", model, "add", "--quiet", &string(&music)])
-            .env("VOISIN_MODELS", sandbox.path("models"))
-            .output()
-            .unwrap());
+        fine(
+            library
+                .command(["--model", model, "add", "--quiet", &string(&music)])
+                .env("VOISIN_MODELS", sandbox.path("models"))
+                .output()
+                .unwrap(),
+        );
         vectors(&library)
     };
     let (msd, voisin) = (with("musicnn-msd"), with("voisin-2"));
@@ -113,7 +112,9 @@ fn every_verb_works_with_a_pair() {
     assert_eq!(found["neighbours"].as_array().unwrap().len(), 5);
     let from = ["similar", "id:1", "--from", "2", "--to", "8", "--limit", "3", "--format", "json"];
     let passage = fine_json(run(&from));
-    assert!(!passage["passages"].as_array().or(passage.as_array()).unwrap_or(&vec![passage.clone()]).is_empty());
+    assert!(
+        !passage["passages"].as_array().or(passage.as_array()).unwrap_or(&vec![passage.clone()]).is_empty()
+    );
     let calm = fine_json(run(&["find", "calm guitar", "--format", "json"]));
     assert!(calm.to_string().contains("guitar"), "{calm}");
     let guess = run(&["classify", "id:1", "--format", "json"]);

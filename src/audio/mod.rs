@@ -33,6 +33,7 @@ use std::path::Path;
 
 pub use error::AudioError;
 pub use guard::is_guarded;
+pub use resample::Downsampler;
 
 use crate::track::ContentId;
 

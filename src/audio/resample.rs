@@ -97,6 +97,51 @@ impl Resampler {
     }
 }
 
+/// Windows at a lower rate than that which they were read at: for networks that hear the same sound at several rates.
+pub struct Downsampler {
+    resampler: Resampler,
+    factor: usize,
+    block: Vec<f32>,
+}
+
+impl Downsampler {
+    /// - `from`: a multiple of `to`, Hz
+    pub fn new(from: u32, to: u32) -> Result<Self, AudioError> {
+        let resampler = Resampler::new(from, to)?;
+        let block = vec![0.0; resampler.block_in()];
+        Ok(Self { resampler, factor: (from / to.max(1)) as usize, block })
+    }
+
+    /// Samples needed before and behind a window.
+    pub fn reach(&self) -> usize {
+        self.resampler.block_in()
+    }
+
+    /// Fills `out` with the window that begins [`reach`](Self::reach) into `samples`, as a full run would have it.
+    pub fn run(&mut self, samples: &[f32], out: &mut [f32]) {
+        self.resampler.reset();
+        // The window's first sample comes out so much later than the first block goes in.
+        let late = self.reach() / self.factor + self.resampler.delay();
+        let mut at = 0;
+        for start in (0..usize::MAX).step_by(self.block.len()) {
+            let rest = samples.get(start..).unwrap_or_default();
+            let given = rest.len().min(self.block.len());
+            self.block[..given].copy_from_slice(&rest[..given]);
+            self.block[given..].fill(0.0);
+            let made = self.resampler.block(&self.block);
+            // `at` counts samples out, from the first block on.
+            let (first, end) = (late.max(at), (late + out.len()).min(at + made.len()));
+            if first < end {
+                out[first - late..end - late].copy_from_slice(&made[first - at..end - at]);
+            }
+            at += made.len();
+            if at >= late + out.len() {
+                return;
+            }
+        }
+    }
+}
+
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -141,6 +186,30 @@ mod tests {
     fn decibels(samples: &[f32]) -> f64 {
         let power = samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64;
         10.0 * power.max(1e-30).log10()
+    }
+
+    #[test]
+    fn a_window_alone_is_as_in_a_full_run() {
+        let mut state = 1_u32;
+        let noise: Vec<f32> = (0..60_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        for (from, to) in [(48_000, 16_000), (48_000, 24_000), (44_100, 22_050)] {
+            let full = whole(&noise, from, to);
+            let mut alone = Downsampler::new(from, to).expect("a valid pair");
+            let (reach, factor) = (alone.reach(), (from / to) as usize);
+            for start in [reach, 9000, 20_001] {
+                let start = start.next_multiple_of(factor).max(reach);
+                let mut out = vec![0.0; 5000];
+                alone.run(&noise[start - reach..start + 5000 * factor + reach], &mut out);
+                for (found, expected) in out.iter().zip(&full[start / factor..]) {
+                    assert!((found - expected).abs() < 1e-3, "{from} to {to}: {found} {expected}");
+                }
+            }
+        }
     }
 
     const NATIVE: [u32; 12] =

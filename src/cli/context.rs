@@ -168,7 +168,8 @@ impl Context {
     /// Another model than the library's own, on its device.
     pub(crate) fn embedder_of(&self, model: &ModelRef) -> anyhow::Result<Embedder> {
         let device = self.device_option().resolve()?;
-        let encoder = self.encoder(model, &device).with_context(|| format!("cannot load the model {model}"))?;
+        let encoder =
+            self.encoder(model, &device).with_context(|| format!("cannot load the model {model}"))?;
         self.announce(&encoder, true);
         Ok(Embedder::new(encoder)?)
     }

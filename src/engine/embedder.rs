@@ -8,9 +8,9 @@ use ndarray::Array2;
 
 use super::EngineError;
 use super::descriptors::{self, DescriptorDepth};
-use crate::audio::{self, AudioInfo, DecodeReport};
+use crate::audio::{self, AudioInfo, DecodeReport, Downsampler};
 use crate::encoder::{Embedding, Encoder, Parts};
-use crate::features::{Decimator, MelConfig, MelFrontEnd, Scratch, windows};
+use crate::features::{MelConfig, MelFrontEnd, Scratch, windows};
 use crate::library::Descriptors;
 
 /// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
@@ -90,7 +90,7 @@ pub struct Embedder {
     rate: u32,
     /// Samples of the longest window.
     length: usize,
-    /// Samples read on either side of it: what low-passes need.
+    /// Samples read on either side of it: what resampling needs.
     margin: usize,
 }
 
@@ -99,8 +99,6 @@ struct Ear {
     front_end: MelFrontEnd,
     /// First of the samples that it needs.
     from: usize,
-    /// Where it hears a lower rate.
-    decimator: Option<Decimator>,
 }
 
 impl Embedder {
@@ -120,18 +118,19 @@ impl Embedder {
                 return Err(EngineError::Model { reason });
             }
             let factor = (rate / config.sample_rate()) as usize;
-            let decimator = (factor > 1).then(|| Decimator::new(factor));
-            found.push((config, factor * config.window_samples(), decimator));
+            let reach = match factor {
+                1 => 0,
+                _ => Downsampler::new(rate, config.sample_rate())?.reach(),
+            };
+            found.push((config, factor * config.window_samples(), reach));
         }
-        let length = found.iter().map(|(_, length, _)| *length).max().unwrap_or(0);
-        let reaches = found.iter().map(|(_, own, decimator)| {
-            decimator.as_ref().map_or(0, Decimator::reach).saturating_sub((length - own) / 2)
-        });
-        let margin = reaches.max().unwrap_or(0);
+        let length = found.iter().map(|(_, own, _)| *own).max().unwrap_or(0);
+        let beyond = |(_, own, reach): &(_, usize, usize)| reach.saturating_sub((length - own) / 2);
+        let margin = found.iter().map(beyond).max().unwrap_or(0);
         let mut ears = Vec::new();
-        for (config, own, decimator) in found {
-            let from = margin + (length - own) / 2 - decimator.as_ref().map_or(0, Decimator::reach);
-            ears.push(Ear { front_end: MelFrontEnd::new(config.clone())?, from, decimator });
+        for (config, own, reach) in found {
+            let from = margin + (length - own) / 2 - reach;
+            ears.push(Ear { front_end: MelFrontEnd::new(config.clone())?, from });
         }
         let parts = Parts::of(encoder.manifest());
         Ok(Self { encoder, ears, parts, rate, length, margin })
@@ -224,7 +223,7 @@ impl Embedder {
         Ok(sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect())
     }
 
-    /// Reads windows with the margin that low-passes need.
+    /// Reads windows with the margin that resampling needs.
     fn read_windows(
         &self,
         path: &Path,
@@ -265,7 +264,7 @@ impl Embedder {
         let starts = plan.starts(samples, length, rate);
 
         let together = BATCH.max(self.encoder.preferred_batch());
-        let mut batch = Batch::new(&self.ears);
+        let mut batch = Batch::new(&self.ears, rate)?;
         let mut kept = Vec::with_capacity(starts.len());
         let mut fault = None;
         let mut flush = |batch: &mut Batch<'_>| -> Result<(), EngineError> {
@@ -309,23 +308,27 @@ impl Embedder {
 struct Batch<'a> {
     ears: &'a [Ear],
     scratch: Vec<Scratch>,
-    /// Samples at each ear's own rate.
-    low: Vec<Vec<f32>>,
+    /// For each ear that hears a lower rate, what makes it, and a window at that rate.
+    low: Vec<Option<(Downsampler, Vec<f32>)>>,
     /// For each ear, the spectrograms of all windows.
     mels: Vec<Vec<f32>>,
     windows: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn new(ears: &'a [Ear]) -> Self {
-        let low = |ear: &Ear| ear.decimator.as_ref().map_or(0, |_| ear.front_end.config().window_samples());
-        Self {
-            ears,
-            scratch: ears.iter().map(|ear| ear.front_end.scratch()).collect(),
-            low: ears.iter().map(|ear| vec![0.0; low(ear)]).collect(),
-            mels: vec![Vec::new(); ears.len()],
-            windows: 0,
+    /// - `rate`: of the samples that are read, Hz
+    fn new(ears: &'a [Ear], rate: u32) -> Result<Self, EngineError> {
+        let mut low = Vec::with_capacity(ears.len());
+        for config in ears.iter().map(|ear| ear.front_end.config()) {
+            low.push(if config.sample_rate() == rate {
+                None
+            } else {
+                let downsampler = Downsampler::new(rate, config.sample_rate())?;
+                Some((downsampler, vec![0.0; config.window_samples()]))
+            });
         }
+        let scratch = ears.iter().map(|ear| ear.front_end.scratch()).collect();
+        Ok(Self { ears, scratch, low, mels: vec![Vec::new(); ears.len()], windows: 0 })
     }
 
     /// - `heard`: the samples that are read for a window
@@ -333,11 +336,11 @@ impl<'a> Batch<'a> {
         let buffers = self.scratch.iter_mut().zip(&mut self.low).zip(&mut self.mels);
         for (ear, ((scratch, low), mels)) in self.ears.iter().zip(buffers) {
             let config = ear.front_end.config();
-            let window = match &ear.decimator {
+            let window: &[f32] = match low {
                 None => &heard[ear.from..ear.from + config.window_samples()],
-                Some(decimator) => {
-                    decimator.run(&heard[ear.from..], low);
-                    low
+                Some((downsampler, window)) => {
+                    downsampler.run(&heard[ear.from..], window);
+                    window
                 }
             };
             let filled = mels.len();

@@ -71,8 +71,8 @@ pub fn upgrade(
             if result.is_err() {
                 continue;
             }
-            let stored = heard
-                .and_then(|(vector, windows)| Ok(library.put_upgraded(track.id, &vector, &windows)?));
+            let stored =
+                heard.and_then(|(vector, windows)| Ok(library.put_upgraded(track.id, &vector, &windows)?));
             let error = match stored {
                 Ok(()) => None,
                 Err(error @ EngineError::Library(LibraryError::BadVector { .. })) => Some(error),

@@ -22,7 +22,6 @@
 
 mod compress;
 mod config;
-mod decimate;
 mod front_end;
 mod key;
 mod mel;
@@ -32,7 +31,6 @@ mod tempo;
 pub mod windows;
 
 pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
-pub use decimate::Decimator;
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
 pub use key::KeyFinder;
 pub use mel::filter_bank;

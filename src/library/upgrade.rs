@@ -12,7 +12,8 @@ use crate::track::TrackId;
 const SETTING: &str = "upgrade";
 
 /// The id of the model that is to come.
-const NEXT: &str = "(SELECT m.id FROM models m JOIN settings s ON s.value = m.fingerprint WHERE s.name = 'upgrade')";
+const NEXT: &str =
+    "(SELECT m.id FROM models m JOIN settings s ON s.value = m.fingerprint WHERE s.name = 'upgrade')";
 
 impl Library {
     /// The model that this library is on its way to, and how far it is.

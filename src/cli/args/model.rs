@@ -12,7 +12,9 @@ use crate::features::OpenL3Variant;
 
 /// List, describe and check models; change a library over to another
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin model list\n  voisin model show voisin-2\n  voisin model upgrade voisin-2")]
+#[command(
+    after_help = "Examples:\n  voisin model list\n  voisin model show voisin-2\n  voisin model upgrade voisin-2"
+)]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
     pub(crate) command: ModelCommand,

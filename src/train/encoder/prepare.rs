@@ -14,8 +14,9 @@ use super::mix;
 use crate::audio;
 use crate::base::random::Random;
 use crate::base::text::with_causes;
+use crate::base::vector::dot;
 use crate::encoder::{DeviceChoice, Encoder, ModelRef};
-use crate::features::{Decimator, MelConfig, MelFrontEnd, OpenL3Variant, windows};
+use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
 use crate::kernels::conv::WINDOW;
 
 /// The student's rate, Hz.
@@ -24,6 +25,8 @@ const RATE: u32 = 48_000;
 const WINDOW_SAMPLES: usize = 48_000;
 /// Three samples of the student's rate are one of the teachers'.
 const DECIMATION: usize = 3;
+/// Filter taps on either side of the middle one.
+const REACH: usize = 63;
 /// Level that teachers hear everything at, RMS, dB relative to full scale.
 const LEVEL_DBFS: f64 = -20.0;
 
@@ -232,7 +235,7 @@ struct Preparer<'a> {
     overlays: Vec<MusicFile>,
     front_end: MelFrontEnd,
     teachers: Vec<(Teacher, Encoder, MelFrontEnd)>,
-    decimator: Decimator,
+    low_pass: Vec<f32>,
     codec: LossyCodec,
 }
 
@@ -270,7 +273,7 @@ impl<'a> Preparer<'a> {
             overlays,
             front_end,
             teachers,
-            decimator: Decimator::new(DECIMATION),
+            low_pass: low_pass(),
             codec: LossyCodec::new(RATE),
         })
     }
@@ -278,7 +281,7 @@ impl<'a> Preparer<'a> {
     /// Samples that are read for each crop, at the student's rate.
     fn patch_samples(&self) -> usize {
         let longest = self.teachers.iter().map(|(_, _, f)| f.config().window_samples).max().unwrap_or(0);
-        self.decimator.input(longest)
+        longest * DECIMATION + 2 * REACH
     }
 
     /// Prepares a track, or adds the teachers that its file lacks.
@@ -344,7 +347,7 @@ impl<'a> Preparer<'a> {
         let mut mel = vec![0.0; WINDOW];
         let mut cut = vec![0.0; WINDOW_SAMPLES];
         let mut mixture = vec![0.0; if mixed { patch_size } else { 0 }];
-        let mut low = vec![0.0; self.decimator.output(patch_size)];
+        let mut low = vec![0.0; (patch_size - 2 * REACH) / DECIMATION];
         let mut teacher_scratch: Vec<_> =
             teachers.iter().map(|(_, _, front_end)| front_end.scratch()).collect();
         let mut teacher_mels = vec![Vec::new(); teachers.len()];
@@ -368,7 +371,7 @@ impl<'a> Preparer<'a> {
                 augment::degrade(patch, &self.codec, random, &mut cut);
                 keep(&cut);
             }
-            self.decimator.run(patch, &mut low);
+            decimate(patch, &self.low_pass, &mut low);
             level(&mut low);
             let teachers = teachers.iter().zip(&mut teacher_scratch).zip(&mut teacher_mels);
             for (((_, _, front_end), scratch), mels) in teachers {
@@ -460,6 +463,30 @@ fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i6
         .collect()
 }
 
+/// A windowed sinc with unit gain that passes 7.2 kHz and stops what would fold at 16 kHz.
+fn low_pass() -> Vec<f32> {
+    let edge = 2.0 * 7600.0 / f64::from(RATE);
+    let taps: Vec<f64> = (0..=2 * REACH)
+        .map(|i| {
+            let t = i as f64 - REACH as f64;
+            let x = std::f64::consts::PI * edge * t;
+            let sinc = if i == REACH { 1.0 } else { x.sin() / x };
+            let turn = std::f64::consts::PI * t / (REACH + 1) as f64;
+            // Blackman's window.
+            sinc * (0.42 + 0.5 * turn.cos() + 0.08 * (2.0 * turn).cos())
+        })
+        .collect();
+    let sum: f64 = taps.iter().sum();
+    taps.iter().map(|tap| (tap / sum) as f32).collect()
+}
+
+/// Every third sample of the filtered patch.
+fn decimate(patch: &[f32], taps: &[f32], out: &mut [f32]) {
+    for (i, y) in out.iter_mut().enumerate() {
+        *y = dot(&patch[i * DECIMATION..][..taps.len()], taps);
+    }
+}
+
 /// Brings the RMS to [`LEVEL_DBFS`].
 fn level(samples: &mut [f32]) {
     let power = samples.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / samples.len() as f64;
@@ -474,7 +501,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn teachers_hear_everything_at_one_level() {
+    fn decimation_passes_the_low_and_stops_the_high() {
+        let taps = low_pass();
+        let gain = |hz: f64| {
+            let tone: Vec<f32> = (0..9000)
+                .map(|i| (std::f64::consts::TAU * hz * f64::from(i) / 48_000.0).sin() as f32)
+                .collect();
+            let mut out = vec![0.0; (9000 - 2 * REACH) / 3];
+            decimate(&tone, &taps, &mut out);
+            let power = out.iter().map(|x| x * x).sum::<f32>() / out.len() as f32;
+            20.0 * (2.0 * power).sqrt().log10()
+        };
+        for hz in [50.0, 1000.0, 6000.0] {
+            assert!(gain(hz).abs() < 0.1, "{hz} Hz: {} dB", gain(hz));
+        }
+        for hz in [9500.0, 12_000.0, 20_000.0] {
+            assert!(gain(hz) < -55.0, "{hz} Hz: {} dB", gain(hz));
+        }
         // A sine of amplitude 1 has an RMS of −3 dB.
         let mut tone: Vec<f32> = (0..16_000).map(|i| (f64::from(i) * 0.3).sin() as f32).collect();
         level(&mut tone);
