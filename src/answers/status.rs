@@ -90,7 +90,7 @@ pub(crate) struct HeadJson {
 fn genre_head(engine: &Engine) -> Option<HeadJson> {
     match engine.genre_head() {
         Ok(head) => head.map(|head| {
-            let tracks = engine.labelled_tracks(&head.source(), &GroupBy::Track, false);
+            let tracks = engine.labelled_tracks(&head.source(), &GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // every label it knew is gone

@@ -3,10 +3,9 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
-use super::standardise::Standardiser;
 use super::{EvalError, Svm};
 use crate::genre::{
-    FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, WindowVectors, grouped_folds,
+    FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, Standardiser, grouped_folds,
 };
 use crate::metrics::{
     ClassMeasures, ReliabilityBin, RiskStep, RocPoint, Spread, accuracy, argmax, auc, balanced_accuracy,
@@ -314,7 +313,6 @@ struct LabelledFolds {
     classes: Vec<Vec<usize>>,
     genres: Vec<Genre>,
     groups: Vec<usize>,
-    windows: Option<(Array2<f32>, Vec<usize>)>,
     origin: Vec<usize>,
 }
 
@@ -333,7 +331,6 @@ impl LabelledFolds {
             classes,
             genres,
             groups: set.groups.to_vec(),
-            windows: set.windows.map(|w| (w.vectors.to_owned(), w.owner.to_vec())),
             origin: Vec::new(),
         };
         let rows: Vec<usize> = (0..whole.classes.len()).filter(|&i| !whole.classes[i].is_empty()).collect();
@@ -347,12 +344,6 @@ impl LabelledFolds {
     }
 
     fn subset(&self, rows: &[usize]) -> Self {
-        let mut place = vec![usize::MAX; self.len()];
-        rows.iter().enumerate().for_each(|(new, &old)| place[old] = new);
-        let windows = self.windows.as_ref().map(|(vectors, owner)| {
-            let kept: Vec<usize> = (0..owner.len()).filter(|&w| place[owner[w]] != usize::MAX).collect();
-            (vectors.select(Axis(0), &kept), kept.iter().map(|&w| place[owner[w]]).collect())
-        });
         Self {
             ids: rows.iter().map(|&r| self.ids[r]).collect(),
             vectors: self.vectors.select(Axis(0), rows),
@@ -360,13 +351,8 @@ impl LabelledFolds {
             classes: rows.iter().map(|&r| self.classes[r].clone()).collect(),
             genres: self.genres.clone(),
             groups: rows.iter().map(|&r| self.groups[r]).collect(),
-            windows,
             origin: rows.to_vec(),
         }
-    }
-
-    fn window_set(&self) -> Option<WindowVectors<'_>> {
-        self.windows.as_ref().map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner })
     }
 
     fn set(&self) -> LabelledVectors<'_> {
@@ -375,12 +361,11 @@ impl LabelledFolds {
             vectors: self.vectors.view(),
             labels: &self.labels,
             groups: &self.groups,
-            windows: self.window_set(),
         }
     }
 
     fn queries(&self) -> QueryVectors<'_> {
-        QueryVectors { windows: self.window_set(), ..QueryVectors::of(self.vectors.view()) }
+        QueryVectors::of(self.vectors.view())
     }
 }
 

@@ -10,7 +10,6 @@ mod genre_html;
 pub mod plots;
 mod probe;
 pub mod retrieval;
-mod standardise;
 mod svm;
 
 pub use error::EvalError;

@@ -3,15 +3,12 @@
 //! The linear probe is multinomial logistic regression with a square penalty (Alain and Bengio, "Understanding
 //! intermediate layers using linear classifier probes", 2016); the other is the support vector machine of [`super::Svm`].
 
-use std::convert::Infallible;
-
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
 use super::Svm;
 use super::retrieval::RetrievalError;
-use super::standardise::Standardiser;
-use crate::genre::{grouped_folds, lbfgs};
+use crate::genre::{Logistic, grouped_folds};
 use crate::metrics::{Spread, argmax};
 
 /// How to probe.
@@ -56,55 +53,23 @@ pub struct Probes {
 
 /// Multinomial logistic regression on standardised vectors.
 #[derive(Debug, Clone)]
-pub struct LinearProbe {
-    standard: Standardiser,
-    /// `[classes, d]` and `[classes]`
-    weight: Array2<f32>,
-    bias: Array1<f32>,
-}
+pub struct LinearProbe(Logistic);
 
 impl LinearProbe {
     /// Minimises `c · Σ -ln p(class) + |W|² / 2` (biases are free), as scikit-learn does.
     ///
     /// - `x`: `[n, d]`; `class_of`: one class per row
     pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
-        let (n, d) = x.dim();
-        let (standard, rows) = Standardiser::fit(x);
-        let matrix = |values: &[f64]| {
-            let weight = values[..classes * d].iter().map(|&w| w as f32).collect();
-            let weight = Array2::from_shape_vec((classes, d), weight).expect("classes × d values");
-            (weight, values[classes * d..].iter().map(|&b| b as f32).collect::<Array1<f32>>())
-        };
-        let mean_c = c * n.max(1) as f64;
-        let value = |values: &[f64]| -> Result<(f64, Vec<f64>), Infallible> {
-            let (weight, bias) = matrix(values);
-            let mut p = rows.dot(&weight.t()) + &bias;
-            let mut loss = 0.0f64;
-            for (mut row, &class) in p.outer_iter_mut().zip(class_of) {
-                let most = row.fold(f32::NEG_INFINITY, |m, &v| m.max(v));
-                let sum: f32 = row.iter().map(|v| (v - most).exp()).sum();
-                loss += f64::from(most + sum.ln() - row[class]);
-                row.mapv_inplace(|v| (v - most).exp() / sum);
-                row[class] -= 1.0;
-            }
-            // Divided by c · n, so that the minimiser's own scales fit any number of rows.
-            let squares: f64 = values[..classes * d].iter().map(|w| w * w).sum();
-            let mut gradient: Vec<f64> =
-                p.t().dot(&rows).iter().map(|&g| f64::from(g) * c / mean_c).collect();
-            for (g, w) in gradient.iter_mut().zip(&values[..classes * d]) {
-                *g += w / mean_c;
-            }
-            gradient.extend(p.sum_axis(Axis(0)).iter().map(|&g| f64::from(g) * c / mean_c));
-            Ok(((c * loss + 0.5 * squares) / mean_c, gradient))
-        };
-        let Ok(minimum) = lbfgs(vec![0.0; classes * (d + 1)], 500, value, |_, _| Ok(true));
-        let (weight, bias) = matrix(&minimum.x);
-        Self { standard, weight, bias }
+        let mut targets = Array2::zeros((class_of.len(), classes));
+        for (mut row, &class) in targets.outer_iter_mut().zip(class_of) {
+            row[class] = 1.0;
+        }
+        Self(Logistic::fit(x, targets.view(), 1.0 / c))
     }
 
     /// Logits, `[m, classes]`.
     pub fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        self.standard.apply(x).dot(&self.weight.t()) + &self.bias
+        self.0.logits(x)
     }
 
     /// The class of each row: the largest logit, the first of equals.

@@ -7,7 +7,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::standardise::Standardiser;
+use crate::genre::Standardiser;
 
 /// A trained machine.
 #[derive(Debug)]

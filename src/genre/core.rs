@@ -1,11 +1,12 @@
-//! The fitted voices of one training set: reference tracks that vote, heads, and what is needed to judge novelty.
+//! The fitted voices of one training set: reference tracks that vote, the head, and what is needed to judge novelty.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::{
-    GenreError, Near, Settings, Space, VoteSettings,
+    Near, Settings, Space, VoteSettings,
+    choose::head_rows,
     data::{Examples, targets},
-    member::{Member, log_softmax},
+    logistic::Logistic,
     nearest::nearest,
     novelty::NoveltyReference,
     space::unit_rows,
@@ -13,14 +14,15 @@ use super::{
 };
 
 /// Temperature of the vote in the space that is not whitened.
-const WIDE_TEMPERATURE: f32 = 0.05;
+const WIDE_TEMPERATURE: f32 = 0.1;
 
-/// Reference tracks and heads of one training set.
+/// Reference tracks and head of one training set.
 #[derive(Debug, Clone)]
 pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) space: Space,
-    pub(super) members: Vec<Member>,
+    /// Over the head's classes; `None` where no two genres have enough tracks.
+    pub(super) head: Option<Logistic>,
     /// Raw vectors of the reference tracks, `[n, d]`.
     pub(super) raw: Array2<f32>,
     pub(super) classes: Vec<Vec<usize>>,
@@ -34,13 +36,14 @@ pub(super) struct Core {
 /// What the halves say of some queries.
 #[derive(Debug, Clone)]
 pub(super) struct Voices {
-    /// Log probabilities, `[m, classes]`; classes that no head knows have the vote's.
+    /// Log probabilities, `[m, classes]`; classes that the head does not know have the vote's.
     pub(super) head: Array2<f32>,
     /// Log shares, `[m, classes]`, floored.
     pub(super) vote: Array2<f32>,
     /// Vote shares without the floor.
     pub(super) shares: Array2<f32>,
-    /// Log shares of a vote in the space that is not whitened, floored: what unknown genres are near to.
+    /// Log shares of a vote in the space that is not whitened, floored: what tracks of unknown genres are near to.
+    /// Whitening sharpens the genres that it was fitted on and says nothing of others.
     pub(super) wide: Array2<f32>,
     /// The two distances.
     pub(super) novelty: Vec<[f32; 2]>,
@@ -49,33 +52,33 @@ pub(super) struct Voices {
 }
 
 impl Core {
-    pub(super) fn fit(examples: &Examples, settings: &Settings) -> Result<Self, GenreError> {
+    pub(super) fn fit(examples: &Examples, settings: &Settings) -> Self {
         let space = Space::fit(
             examples.x.view(),
             examples.targets().view(),
             settings.vote.transform,
             settings.vote.shrinkage,
         );
-        let members = settings
-            .members
-            .iter()
-            .map(|m| Member::fit(examples, m, &settings.head_classes))
-            .collect::<Result<_, _>>()?;
-        Ok(Self::assemble(
+        let head = (!settings.head_classes.is_empty()).then(|| {
+            let (rows, t) = head_rows(&examples.classes, &settings.head_classes);
+            Logistic::fit(examples.x.select(Axis(0), &rows).view(), t.view(), settings.penalty)
+                .sharpened(settings.sharpness)
+        });
+        Self::assemble(
             settings.clone(),
             space,
-            members,
+            head,
             examples.x.clone(),
             examples.classes.clone(),
             examples.n_classes(),
-        ))
+        )
     }
 
     /// Puts fitted parts together; everything else follows from them.
     pub(super) fn assemble(
         settings: Settings,
         space: Space,
-        members: Vec<Member>,
+        head: Option<Logistic>,
         raw: Array2<f32>,
         classes: Vec<Vec<usize>>,
         n_classes: usize,
@@ -90,22 +93,17 @@ impl Core {
             unit: unit_rows(whitened),
             settings,
             space,
-            members,
+            head,
             raw,
             classes,
             priors,
         }
     }
 
-    /// What heads, voters and distances say.
+    /// What head, voters and distances say.
     ///
     /// `allowed(query, row)`: whether a reference row may vote for, or be near to, a query.
-    pub(super) fn voices(
-        &self,
-        x: ArrayView2<f32>,
-        windows: Option<(ArrayView2<f32>, &[usize])>,
-        allowed: impl Fn(usize, usize) -> bool + Sync,
-    ) -> Result<Voices, GenreError> {
+    pub(super) fn voices(&self, x: ArrayView2<f32>, allowed: impl Fn(usize, usize) -> bool + Sync) -> Voices {
         let standard = self.space.standardise(x);
         let whitened = self.space.whiten(standard.view());
         let (novelty, near) = self.novelty.distances(&standard, &whitened, &allowed);
@@ -119,8 +117,8 @@ impl Core {
         let neighbours = nearest(unit.view(), self.unit.view(), self.settings.vote.k, &allowed);
         let shares = self.shares(&neighbours, &self.settings.vote);
         let vote = floored_log(&shares);
-        let head = self.head(x, windows, &vote)?;
-        Ok(Voices { head, vote, shares, wide, novelty, neighbours })
+        let head = self.head(x, &vote);
+        Voices { head, vote, shares, wide, novelty, neighbours }
     }
 
     /// Vote shares of neighbour lists, `[m, classes]`; rows sum to 1.
@@ -128,25 +126,13 @@ impl Core {
         vote_shares(neighbours, &self.classes, &self.priors, vote)
     }
 
-    fn head(
-        &self,
-        x: ArrayView2<f32>,
-        windows: Option<(ArrayView2<f32>, &[usize])>,
-        vote: &Array2<f32>,
-    ) -> Result<Array2<f32>, GenreError> {
+    fn head(&self, x: ArrayView2<f32>, vote: &Array2<f32>) -> Array2<f32> {
         let classes = &self.settings.head_classes;
-        if self.members.is_empty() {
-            return Ok(vote.clone());
-        }
-        let mut mean = Array2::<f32>::zeros((x.nrows(), classes.len()));
-        for member in &self.members {
-            mean += &member.log_probabilities(x, windows)?;
-        }
-        mean /= self.members.len() as f32;
-        log_softmax(&mut mean);
-        // a genre that no head knows keeps its votes, the others share the rest
+        let Some(head) = &self.head else { return vote.clone() };
+        let said = head.log_probabilities(x);
+        // a genre that the head does not know keeps its votes, the others share the rest
         let mut out = vote.clone();
-        for (mut row, head) in out.outer_iter_mut().zip(mean.outer_iter()) {
+        for (mut row, head) in out.outer_iter_mut().zip(said.outer_iter()) {
             let small: f32 = row
                 .iter()
                 .enumerate()
@@ -158,6 +144,6 @@ impl Core {
                 row[class] = p.max(-12.0) + rest;
             }
         }
-        Ok(out)
+        out
     }
 }

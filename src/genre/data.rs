@@ -6,15 +6,6 @@ use super::{Genre, GenreError, Spellings};
 use crate::base::random::Random;
 use crate::track::TrackId;
 
-/// Window vectors and the track each belongs to.
-#[derive(Debug, Clone, Copy)]
-pub struct WindowVectors<'a> {
-    /// `[windows, dimension]`.
-    pub vectors: ArrayView2<'a, f32>,
-    /// Row of the track in the track vectors, one per window.
-    pub owner: &'a [usize],
-}
-
 /// Labelled tracks.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelledVectors<'a> {
@@ -26,8 +17,6 @@ pub struct LabelledVectors<'a> {
     pub labels: &'a [Vec<Genre>],
     /// Artist (or whatever must not be on both sides of a split) of each track, as a number.
     pub groups: &'a [usize],
-    /// Window vectors, where they are kept.
-    pub windows: Option<WindowVectors<'a>>,
 }
 
 /// Tracks whose genre is asked for.
@@ -35,8 +24,6 @@ pub struct LabelledVectors<'a> {
 pub struct QueryVectors<'a> {
     /// Track vectors, `[queries, dimension]`.
     pub vectors: ArrayView2<'a, f32>,
-    /// Window vectors; `owner` counts rows of `vectors`.
-    pub windows: Option<WindowVectors<'a>>,
     /// Their ids where they have one (empty: none has): a track never votes for itself.
     pub ids: &'a [Option<TrackId>],
     /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
@@ -48,7 +35,7 @@ pub struct QueryVectors<'a> {
 impl<'a> QueryVectors<'a> {
     /// Vectors that are not in the training set.
     pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
-        Self { vectors, windows: None, ids: &[], exclude_groups: &[], same_recording: None }
+        Self { vectors, ids: &[], exclude_groups: &[], same_recording: None }
     }
 }
 
@@ -76,7 +63,7 @@ impl QueryVectors<'_> {
         if !self.exclude_groups.is_empty() {
             same_rows("groups left out", n, self.exclude_groups.len())?;
         }
-        check_windows(self.windows.as_ref(), n, dimension)
+        Ok(())
     }
 }
 
@@ -85,15 +72,6 @@ fn check_vectors(what: &'static str, vectors: ArrayView2<f32>, dimension: usize)
         return Err(GenreError::Dimension { what, expected: dimension, found: vectors.ncols() });
     }
     check_finite(what, vectors)
-}
-
-fn check_windows(windows: Option<&WindowVectors>, tracks: usize, dimension: usize) -> Result<(), GenreError> {
-    let Some(windows) = windows else { return Ok(()) };
-    same_rows("owners of windows", windows.vectors.nrows(), windows.owner.len())?;
-    if let Some(&owner) = windows.owner.iter().find(|o| **o >= tracks) {
-        return Err(GenreError::Rows { what: "owners of windows", expected: tracks, found: owner + 1 });
-    }
-    check_vectors("window vectors", windows.vectors, dimension)
 }
 
 /// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows): one of each run of
@@ -120,8 +98,6 @@ pub(super) struct Examples {
     /// What the classes are.
     pub(super) genres: Vec<Genre>,
     pub(super) groups: Vec<usize>,
-    /// Windows and their owners (rows of `x`), if any.
-    pub(super) windows: Option<(Array2<f32>, Vec<usize>)>,
     /// Row in the caller's set.
     pub(super) origin: Vec<usize>,
 }
@@ -134,7 +110,6 @@ impl Examples {
         same_rows("labels", n, set.labels.len())?;
         same_rows("groups", n, set.groups.len())?;
         check_finite("vectors", set.vectors)?;
-        check_windows(set.windows.as_ref(), n, set.vectors.ncols())?;
         let genres = Spellings::count(set.labels.iter().flatten()).genres();
         let classes: Vec<Vec<usize>> = set
             .labels
@@ -152,7 +127,6 @@ impl Examples {
             classes,
             genres,
             groups: set.groups.to_vec(),
-            windows: set.windows.map(|w| (w.vectors.to_owned(), w.owner.to_vec())),
             origin: (0..n).collect(),
         };
         let rows: Vec<usize> = (0..n).filter(|&i| !whole.classes[i].is_empty()).collect();
@@ -179,23 +153,14 @@ impl Examples {
         targets(&self.classes, self.n_classes())
     }
 
-    /// The rows named, in that order, with their windows.
+    /// The rows named, in that order.
     pub(super) fn subset(&self, rows: &[usize]) -> Self {
-        let mut place = vec![usize::MAX; self.len()];
-        for (new, &old) in rows.iter().enumerate() {
-            place[old] = new;
-        }
-        let windows = self.windows.as_ref().map(|(vectors, owner)| {
-            let keep: Vec<usize> = (0..owner.len()).filter(|&w| place[owner[w]] != usize::MAX).collect();
-            (vectors.select(Axis(0), &keep), keep.iter().map(|&w| place[owner[w]]).collect())
-        });
         Self {
             ids: rows.iter().map(|&r| self.ids[r]).collect(),
             x: self.x.select(Axis(0), rows),
             classes: rows.iter().map(|&r| self.classes[r].clone()).collect(),
             genres: self.genres.clone(),
             groups: rows.iter().map(|&r| self.groups[r]).collect(),
-            windows,
             origin: rows.iter().map(|&r| self.origin[r]).collect(),
         }
     }

@@ -109,9 +109,6 @@ pub enum GenreError {
         /// What is wrong.
         problem: String,
     },
-    /// The tensor library failed.
-    #[error("in the genre head: {0}")]
-    Tensor(#[from] candle_core::Error),
 }
 
 impl GenreError {

@@ -175,8 +175,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
         examples
     };
     let k = examples.n_classes();
-    let transform =
-        if examples.x.iter().all(|v| *v >= 0.0) { Transform::SquareRoot } else { Transform::Identity };
+    let transform = Transform::of(examples.x.view());
     let space = Space::fit(examples.x.view(), examples.targets().view(), transform, 1.0);
     let unit = unit_rows(space.standardise(examples.x.view()));
     let tracks = look_around(&examples, &unit, options.k);

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, HeadOptions, QueryVectors,
-    Settings, UnknownReason, Voter, Votes,
+    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, QueryVectors, Settings,
+    UnknownReason, Voter, Votes,
     core::{Core, Voices},
 };
 use crate::metrics;
@@ -21,13 +21,13 @@ pub struct FitOptions {
     pub folds: usize,
     /// Tracks used, at most; more are sampled by whole groups.
     pub max_tracks: usize,
-    /// Where heads start from; its seed is everybody's.
-    pub head: HeadOptions,
+    /// Start of the random numbers that deal the folds.
+    pub seed: u64,
 }
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { min_tracks: 8, folds: 5, max_tracks: 20_000, head: HeadOptions::default() }
+        Self { min_tracks: 8, folds: 5, max_tracks: 20_000, seed: 1 }
     }
 }
 
@@ -57,6 +57,9 @@ pub struct OutOfFold {
 pub struct Quality {
     /// Held-out tracks.
     pub tracks: usize,
+    /// Groups (artists) that they were held out by. As many as tracks: nothing is known of who made them, and copies of
+    /// a recording on both sides of a fold make all these figures too kind.
+    pub groups: usize,
     /// Share of them whose best genre is one of their own: joined.
     pub accuracy: f64,
     /// The head alone.
@@ -67,8 +70,6 @@ pub struct Quality {
     pub balanced_accuracy: f64,
     /// Expected calibration error of the joined probability, ten bins.
     pub calibration_error: f64,
-    /// AUROC of novelty: tracks of genres left out of training against held-out tracks of known ones.
-    pub novelty_auc: Option<f64>,
 }
 
 /// A fitted genre engine.
@@ -83,6 +84,8 @@ pub struct GenreModel {
     pub(super) quality: Quality,
     pub(super) digest: String,
     pub(super) min_tracks: usize,
+    /// Fitted by [`load`](Self::load), since the file was of an older layout.
+    pub(super) refitted: bool,
 }
 
 /// A step of the risk–coverage curve on held-out tracks.
@@ -132,6 +135,11 @@ impl GenreModel {
             .filter(|(c, _)| with.binary_search(c).is_err())
             .map(|(_, g)| g)
             .collect()
+    }
+
+    /// Whether reading it meant fitting it anew, so that it should be saved.
+    pub fn is_refitted(&self) -> bool {
+        self.refitted
     }
 
     /// Width of the vectors it takes.
@@ -184,7 +192,7 @@ impl GenreModel {
         options: &PredictOptions,
     ) -> Result<Vec<GenrePrediction>, GenreError> {
         queries.check(self.dimension())?;
-        let voices = self.voices(queries)?;
+        let voices = self.voices(queries);
         let (mut fused, scores) = self.fusion.apply(&voices);
         let unlimited = (!options.among.is_empty()).then(|| fused.clone());
         self.keep_among(&mut fused, &options.among)?;
@@ -226,14 +234,13 @@ impl GenreModel {
     /// Joined, head's and vote's probabilities, `[queries, genres]` each, and novelty scores.
     pub fn probabilities(&self, queries: &QueryVectors) -> Result<Probabilities, GenreError> {
         queries.check(self.dimension())?;
-        let voices = self.voices(queries)?;
+        let voices = self.voices(queries);
         let (fused, novelty) = self.fusion.apply(&voices);
         Ok(Probabilities { fused, head: voices.head.mapv(f32::exp), vote: voices.shares, novelty })
     }
 
-    fn voices(&self, queries: &QueryVectors) -> Result<Voices, GenreError> {
-        let windows = queries.windows.map(|w| (w.vectors, w.owner));
-        self.core.voices(queries.vectors, windows, |q, r| {
+    fn voices(&self, queries: &QueryVectors) -> Voices {
+        self.core.voices(queries.vectors, |q, r| {
             let same_track = queries.ids.get(q).copied().flatten().is_some_and(|id| id == self.ids[r]);
             let same_group =
                 queries.exclude_groups.get(q).copied().flatten().is_some_and(|g| g == self.groups[r]);

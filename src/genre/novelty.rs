@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Near, data::thinned, nearest::nearest, space::unit_rows};
 
-/// Share of unknown genres among the tracks asked about that novelty is judged with.
-const UNKNOWN: f64 = 0.05;
+/// A track is as likely of an unknown genre as of a known one so many deviations beyond the 99th percentile of held-out
+/// tracks …
+const BEYOND: f64 = 0.5;
+/// … and those odds grow by the factor e with each such step from there.
+const WIDTH: f64 = 0.3;
 /// Neighbours whose whitened Euclidean distance makes up the first of the two distances.
 const NEAREST: usize = 5;
 /// Reference rows that distances are measured to, at most.
@@ -19,20 +22,15 @@ pub struct Novelty {
     pub mean: [f64; 2],
     /// Their standard deviations.
     pub deviation: [f64; 2],
-    /// Novelty at which a track is as likely of an unknown genre as of a known one, were 5 % unknown.
-    pub middle: f64,
-    /// Change of novelty that multiplies those odds by e.
-    pub width: f64,
-    /// Novelty of held-out tracks of known genres at 0 %, 1 %, … 100 %.
+    /// Novelty of held-out tracks of known genres at 0 %, 1 %, … 100 %; empty where no track could be held out.
     pub quantiles: Vec<f64>,
 }
 
 impl Novelty {
-    /// - `known`: distances of held-out tracks; `strange`: of tracks whose genre was left out of training
-    pub(super) fn fit(known: &[[f32; 2]], strange: &[[f32; 2]]) -> Self {
+    /// - `known`: distances of held-out tracks
+    pub(super) fn fit(known: &[[f32; 2]]) -> Self {
         let n = known.len().max(1) as f64;
-        let mut novelty =
-            Self { mean: [0.0; 2], deviation: [1.0; 2], middle: 2.0, width: 0.5, quantiles: Vec::new() };
+        let mut novelty = Self { mean: [0.0; 2], deviation: [1.0; 2], quantiles: Vec::new() };
         for j in 0..2 {
             let mean = known.iter().map(|d| f64::from(d[j])).sum::<f64>() / n;
             let variance = known.iter().map(|d| (f64::from(d[j]) - mean).powi(2)).sum::<f64>() / n;
@@ -41,13 +39,8 @@ impl Novelty {
         }
         let mut scores: Vec<f64> = known.iter().map(|d| novelty.score(d)).collect();
         scores.sort_by(f64::total_cmp);
-        novelty.quantiles = (0..=100)
-            .map(|q| scores.get((scores.len().saturating_sub(1) * q + 50) / 100).copied().unwrap_or(0.0))
-            .collect();
-        if !strange.is_empty() {
-            let outside: Vec<f64> = strange.iter().map(|d| novelty.score(d)).collect();
-            (novelty.middle, novelty.width) = boundary(&scores, &outside);
-            novelty.middle += novelty.width * (1.0 / UNKNOWN - 1.0).ln();
+        if let Some(last) = scores.len().checked_sub(1) {
+            novelty.quantiles = (0..=100).map(|q| scores[(last * q + 50) / 100]).collect();
         }
         novelty
     }
@@ -57,9 +50,10 @@ impl Novelty {
         (0..2).map(|j| (f64::from(distances[j]) - self.mean[j]) / self.deviation[j]).sum::<f64>() / 2.0
     }
 
-    /// How much a track looks like one of an unknown genre, in (0, 1).
+    /// How much a track looks like one of an unknown genre, in [0, 1).
     pub(super) fn strangeness(&self, score: f64) -> f64 {
-        1.0 / (1.0 + (-(score - self.middle) / self.width).exp())
+        let middle = self.quantiles.get(99).map_or(f64::INFINITY, |most| most + BEYOND);
+        1.0 / (1.0 + ((middle - score) / WIDTH).exp())
     }
 
     /// Share of held-out tracks of known genres that are less novel, in [0, 1].
@@ -75,41 +69,6 @@ impl Novelty {
         let part = if high > low { (score - low) / (high - low) } else { 0.0 };
         (at as f64 - 1.0 + part) / (self.quantiles.len() - 1) as f64
     }
-}
-
-/// One-dimensional logistic regression with equal class weights: where the odds are even, and the scale.
-fn boundary(inside: &[f64], outside: &[f64]) -> (f64, f64) {
-    let (mut slope, mut offset) = (1.0f64, 0.0f64);
-    let sides =
-        [(inside, 0.0, 0.5 / inside.len().max(1) as f64), (outside, 1.0, 0.5 / outside.len().max(1) as f64)];
-    for _ in 0..50 {
-        // gradient and Hessian of the mean loss, with a weak pull of the slope to 1
-        let (mut g, mut h) = ([1e-3 * (slope - 1.0), 0.0], [1e-3, 0.0, 1e-6]);
-        for (scores, label, weight) in sides {
-            for &score in scores {
-                let p = 1.0 / (1.0 + (-(slope * score + offset)).exp());
-                let (error, curve) = (weight * (p - label), weight * p * (1.0 - p));
-                g[0] += error * score;
-                g[1] += error;
-                h[0] += curve * score * score;
-                h[1] += curve * score;
-                h[2] += curve;
-            }
-        }
-        let determinant = h[0] * h[2] - h[1] * h[1];
-        if determinant.abs() < 1e-15 {
-            break;
-        }
-        let step = [(h[2] * g[0] - h[1] * g[1]) / determinant, (h[0] * g[1] - h[1] * g[0]) / determinant];
-        let size = step[0].hypot(step[1]).max(1.0);
-        slope -= step[0] / size;
-        offset -= step[1] / size;
-        if step[0].hypot(step[1]) < 1e-9 {
-            break;
-        }
-    }
-    let slope = slope.max(0.2);
-    (-offset / slope, 1.0 / slope)
 }
 
 /// The training tracks that distances are measured to.
@@ -192,21 +151,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_boundary_lies_between_two_clouds() {
-        let inside: Vec<f64> = (0..100).map(|i| f64::from(i) / 50.0 - 1.0).collect();
-        let outside: Vec<f64> = inside.iter().map(|v| v + 3.0).collect();
-        let (middle, width) = boundary(&inside, &outside);
-        assert!((middle - 1.5).abs() < 0.05 && width > 0.0 && width < 1.0, "{middle} {width}");
-        let (middle, _) = boundary(&inside, &inside);
-        assert!(middle.is_finite());
-    }
-
-    #[test]
     fn percentiles_are_monotone_and_bounded() {
         let known: Vec<[f32; 2]> = (0..500).map(|i| [i as f32, 2.0 * i as f32]).collect();
-        let novelty = Novelty::fit(&known, &[]);
+        let novelty = Novelty::fit(&known);
         let p = |i: usize| novelty.percentile(novelty.score(&known[i]));
         assert!((p(250) - 0.5).abs() < 0.02 && p(0) < 0.01 && p(499) > 0.98);
         assert!((novelty.percentile(1e9) - 1.0).abs() < 1e-12 && novelty.percentile(-1e9).abs() < 1e-12);
+        // strange is what lies beyond nearly all of them
+        assert!(novelty.strangeness(novelty.score(&known[450])) < 0.1);
+        assert!(novelty.strangeness(novelty.quantiles[99] + 0.4) < 0.5);
+        assert!(novelty.strangeness(novelty.quantiles[99] + 1.5) > 0.9);
+        assert!(Novelty::fit(&[]).strangeness(1e6) == 0.0 && Novelty::fit(&[]).percentile(1e6) == 0.0);
     }
 }

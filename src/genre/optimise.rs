@@ -1,32 +1,23 @@
-//! Limited-memory BFGS.
+//! Minimisers: limited-memory BFGS, and golden section for a temperature.
 
 use std::collections::VecDeque;
 
-/// Where the minimiser stopped.
-#[derive(Debug, Clone)]
-pub(crate) struct Minimum {
-    pub(crate) x: Vec<f64>,
-    pub(crate) iterations: usize,
-}
-
 /// Minimises a smooth function.
 ///
-/// - `f(x)`: value and gradient; - `each(iteration, x)`: called after every step, `false` stops
+/// - `f(x)`: value and gradient
 ///
 /// Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 7.5, with backtracking to the sufficient
 /// decrease condition; steps that show no positive curvature do not enter the memory. Deterministic.
-pub(crate) fn lbfgs<E>(
+pub(super) fn lbfgs(
     start: Vec<f64>,
     max_iterations: usize,
-    mut f: impl FnMut(&[f64]) -> Result<(f64, Vec<f64>), E>,
-    mut each: impl FnMut(usize, &[f64]) -> Result<bool, E>,
-) -> Result<Minimum, E> {
+    mut f: impl FnMut(&[f64]) -> (f64, Vec<f64>),
+) -> Vec<f64> {
     const MEMORY: usize = 8;
     let mut x = start;
-    let (mut value, mut gradient) = f(&x)?;
+    let (mut value, mut gradient) = f(&x);
     let mut memory: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
-    let mut iterations = 0;
-    while iterations < max_iterations {
+    for _ in 0..max_iterations {
         let slope_norm = dot(&gradient, &gradient).sqrt();
         if slope_norm < 1e-6 || !value.is_finite() {
             break;
@@ -42,7 +33,7 @@ pub(crate) fn lbfgs<E>(
         let mut taken = None;
         for _ in 0..20 {
             let candidate: Vec<f64> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
-            let (v, g) = f(&candidate)?;
+            let (v, g) = f(&candidate);
             if v.is_finite() && v <= value + 1e-4 * step * slope {
                 taken = Some((candidate, v, g));
                 break;
@@ -61,12 +52,33 @@ pub(crate) fn lbfgs<E>(
         }
         let gain = value - v;
         (x, value, gradient) = (candidate, v, g);
-        iterations += 1;
-        if !each(iterations, &x)? || gain <= 1e-7 * value.abs().max(1e-3) {
+        if gain <= 1e-7 * value.abs().max(1e-3) {
             break;
         }
     }
-    Ok(Minimum { x, iterations })
+    x
+}
+
+/// The factor from 1/3 to 3 of log probabilities under which a loss is least, by golden section on its logarithm; the
+/// loss must have one minimum. Its inverse is a temperature.
+pub(super) fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
+    let loss = |log_scale: f64| loss(log_scale.exp());
+    let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = (-(3.0f64.ln()), 3.0f64.ln());
+    let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
+    let (mut at_a, mut at_b) = (loss(a), loss(b));
+    for _ in 0..20 {
+        if at_a < at_b {
+            (high, b, at_b) = (b, a, at_a);
+            a = high - ratio * (high - low);
+            at_a = loss(a);
+        } else {
+            (low, a, at_a) = (a, b, at_b);
+            b = low + ratio * (high - low);
+            at_b = loss(b);
+        }
+    }
+    f64::midpoint(low, high).exp()
 }
 
 /// The quasi-Newton direction.
@@ -95,20 +107,25 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     #[test]
+    fn a_scale_is_found_and_bounded() {
+        assert!((best_scale(|scale| (scale - 1.7).powi(2)) - 1.7).abs() < 1e-3);
+        assert!((best_scale(|scale| -scale) - 3.0).abs() < 1e-2);
+    }
+
+    #[test]
     fn finds_rosenbrocks_minimum() {
-        let f = |x: &[f64]| -> Result<_, Infallible> {
+        let mut asked = 0;
+        let mut f = |x: &[f64]| {
+            asked += 1;
             let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
-            Ok((a * a + 100.0 * b * b, vec![-2.0 * a - 400.0 * x[0] * b, 200.0 * b]))
+            (a * a + 100.0 * b * b, vec![-2.0 * a - 400.0 * x[0] * b, 200.0 * b])
         };
-        let Ok(minimum) = lbfgs(vec![-1.2, 1.0], 200, f, |_, _| Ok(true));
-        assert!((minimum.x[0] - 1.0).abs() < 1e-3 && (minimum.x[1] - 1.0).abs() < 1e-3, "{minimum:?}");
-        assert!(minimum.iterations < 80);
-        let Ok(stopped) = lbfgs(vec![-1.2, 1.0], 200, f, |i, _| Ok(i < 3));
-        assert_eq!(stopped.iterations, 3);
+        let x = lbfgs(vec![-1.2, 1.0], 200, &mut f);
+        assert!((x[0] - 1.0).abs() < 1e-3 && (x[1] - 1.0).abs() < 1e-3, "{x:?}");
+        let early = lbfgs(vec![-1.2, 1.0], 3, &mut f);
+        assert!((early[0] - 1.0).abs() > 0.1 && asked < 150, "{early:?}, {asked}");
     }
 }

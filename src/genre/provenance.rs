@@ -17,8 +17,6 @@ pub struct Recipe {
     pub folds: usize,
     /// Start of the random numbers.
     pub seed: u64,
-    /// Whether heads on windows were tried.
-    pub windows: bool,
 }
 
 /// What a saved model remembers of its making.

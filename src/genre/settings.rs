@@ -1,18 +1,8 @@
-//! What validation chooses: how neighbours vote, which heads are fitted, and how.
+//! What validation chooses: how neighbours vote, and how strongly the head is penalised.
 
 use serde::{Deserialize, Serialize};
 
-use super::{HeadOptions, Transform};
-
-/// What a head is trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Track vectors.
-    Track,
-    /// Window vectors; the track's answer is the mean of its windows' logits.
-    Window,
-}
+use super::Transform;
 
 /// Settings of the vote, chosen by validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,26 +19,16 @@ pub struct VoteSettings {
     pub prior_correction: f32,
 }
 
-/// Settings of one head, chosen by validation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MemberSettings {
-    /// Tracks or windows.
-    pub unit: Unit,
-    /// Of the head's space.
-    pub transform: Transform,
-    /// See `Space::fit`.
-    pub shrinkage: f32,
-    /// The layers and their fit; `max_iterations` is where held-out loss was best.
-    pub head: HeadOptions,
-}
-
 /// Everything that validation chose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The vote.
     pub vote: VoteSettings,
-    /// The heads whose log probabilities are averaged; empty when no two genres have enough tracks.
-    pub members: Vec<MemberSettings>,
-    /// Classes that the heads know, ascending.
+    /// The head's: weight of half its squared parameters against the sum of the tracks' losses (1 / `C` in
+    /// scikit-learn's words).
+    pub penalty: f64,
+    /// Factor of the head's logits that makes its probabilities come true: a strong penalty makes timid.
+    pub sharpness: f64,
+    /// Classes that the head knows, ascending; empty when no two genres have enough tracks for one.
     pub head_classes: Vec<usize>,
 }

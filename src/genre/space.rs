@@ -4,10 +4,11 @@
 //! within-genre covariance (as in Fisher's discriminant analysis) makes them small, so that near means alike in
 //! genre.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::standardise::Standardiser;
 use crate::base::vector::dot;
 
 /// What is done to each number first.
@@ -16,32 +17,20 @@ use crate::base::vector::dot;
 pub enum Transform {
     /// Nothing.
     Identity,
-    /// Square root that keeps the sign: evens out activations with long tails.
+    /// Square root, as in Hellinger's distance: evens out activations with long tails. Keeps the sign.
     SquareRoot,
-    /// `ln(p / (1 - p))`, for probabilities; clipped 1e-7 from 0 and 1.
-    Logit,
 }
 
 impl Transform {
-    /// Those that make sense for these vectors: the logit only for numbers in [0, 1] that are rarely exactly 0.
-    pub fn candidates(vectors: ArrayView2<f32>) -> Vec<Self> {
-        let unit = vectors.iter().all(|v| (0.0..=1.0).contains(v));
-        let zeros = vectors.iter().filter(|v| **v == 0.0).count();
-        let mut all = vec![Self::Identity, Self::SquareRoot];
-        if unit && zeros * 100 < vectors.len() {
-            all.push(Self::Logit);
-        }
-        all
+    /// The one for these vectors: the square root where nothing is below zero.
+    pub fn of(vectors: ArrayView2<f32>) -> Self {
+        if vectors.iter().all(|v| *v >= 0.0) { Self::SquareRoot } else { Self::Identity }
     }
 
     fn apply(self, v: f32) -> f32 {
         match self {
             Self::Identity => v,
             Self::SquareRoot => v.abs().sqrt().copysign(v),
-            Self::Logit => {
-                let p = f64::from(v).clamp(1e-7, 1.0 - 1e-7);
-                (p / (1.0 - p)).ln() as f32
-            }
         }
     }
 }
@@ -50,10 +39,8 @@ impl Transform {
 #[derive(Debug, Clone)]
 pub struct Space {
     pub(super) transform: Transform,
-    /// Mean after the transform, `[d]`.
-    pub(super) mean: Array1<f32>,
-    /// 1 / standard deviation after the transform, `[d]`; 0 for constant columns.
-    pub(super) scale: Array1<f32>,
+    /// After the transform.
+    pub(super) standard: Standardiser,
     /// `[d, d]`, applied on the right to standardised rows; `None` leaves them as they are.
     pub(super) whitener: Option<Array2<f32>>,
 }
@@ -65,27 +52,11 @@ impl Space {
     /// - `shrinkage`: 0 uses the covariance as measured, 1 does not whiten at all
     pub fn fit(x: ArrayView2<f32>, targets: ArrayView2<f32>, transform: Transform, shrinkage: f32) -> Self {
         let (n, d) = x.dim();
-        let mut space = Self { transform, mean: Array1::zeros(d), scale: Array1::ones(d), whitener: None };
-        let mut t = x.mapv(|v| transform.apply(v));
-        let (mut sum, mut squares) = (vec![0.0f64; d], vec![0.0f64; d]);
-        for row in t.outer_iter() {
-            for ((s, q), &v) in sum.iter_mut().zip(&mut squares).zip(row) {
-                *s += f64::from(v);
-                *q += f64::from(v) * f64::from(v);
-            }
-        }
-        for j in 0..d {
-            let mean = sum[j] / n as f64;
-            let deviation = (squares[j] / n as f64 - mean * mean).max(0.0).sqrt();
-            space.mean[j] = mean as f32;
-            space.scale[j] =
-                if deviation > 1e-6 * mean.abs().max(1e-3) { (1.0 / deviation) as f32 } else { 0.0 };
-        }
+        let (standard, t) = Standardiser::fit(x.mapv(|v| transform.apply(v)).view());
+        let mut space = Self { transform, standard, whitener: None };
         if shrinkage >= 1.0 {
             return space;
         }
-        t -= &space.mean;
-        t *= &space.scale;
         // sum over tracks and their genres of (x - mean of genre)(x - mean of genre)'
         let counts = targets.sum_axis(Axis(0));
         let mut means = targets.t().dot(&t);
@@ -109,10 +80,7 @@ impl Space {
 
     /// Standardised rows, `[n, d]`, not whitened.
     pub fn standardise(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        let mut out = x.mapv(|v| self.transform.apply(v));
-        out -= &self.mean;
-        out *= &self.scale;
-        out
+        self.standard.apply(x.mapv(|v| self.transform.apply(v)).view())
     }
 
     /// Whitened rows, `[n, d]`.
@@ -243,12 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn transforms_are_offered_where_they_make_sense() {
-        assert_eq!(Transform::candidates(array![[0.2, 0.9]].view()).len(), 3);
-        assert_eq!(Transform::candidates(array![[0.0, 0.9]].view()).len(), 2);
-        assert_eq!(Transform::candidates(array![[-0.1, 0.9]].view()).len(), 2);
+    fn square_roots_are_for_what_is_never_negative() {
+        assert_eq!(Transform::of(array![[0.0, 0.9], [3.0, 1.0]].view()), Transform::SquareRoot);
+        assert_eq!(Transform::of(array![[-0.1, 0.9]].view()), Transform::Identity);
         assert!((Transform::SquareRoot.apply(-4.0) + 2.0).abs() < 1e-6);
-        assert!((Transform::Logit.apply(0.75) - 3f32.ln()).abs() < 1e-5);
     }
 
     #[test]

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{
-    FitOptions, Genre, GenreError, GenreModel, LabelledVectors, OutOfFold, QueryVectors, WindowVectors,
-};
+use super::{FitOptions, Genre, GenreError, GenreModel, LabelledVectors, OutOfFold, QueryVectors};
 use crate::track::TrackId;
 
 /// A track whose label looks wrong.
@@ -62,7 +60,6 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         vectors: set.vectors.reborrow(),
         labels: &labels,
         groups: set.groups,
-        windows: set.windows.map(|w| WindowVectors { vectors: w.vectors.reborrow(), owner: w.owner }),
     };
     let Ok((model, mut second)) = GenreModel::fit(&cleaned, options) else { return Ok(found) };
     if second.genres.iter().map(Genre::key).ne(first.genres.iter().map(Genre::key)) {

@@ -57,10 +57,10 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
     assert_eq!(once["genres"][0]["genre"], "Genre 0");
 
     // a head that is trained elsewhere takes the library along, and says so
-    let trained = sandbox.run(["train", "genre", "--no-windows"]);
+    let trained = sandbox.run(["train", "genre"]);
     assert!(fine(&trained).contains("labels from folder"));
     assert!(!text(&trained.stderr).contains("from now on"), "{}", text(&trained.stderr));
-    let trained = sandbox.run(["train", "genre", "--no-windows", "--label-from", "tags"]);
+    let trained = sandbox.run(["train", "genre", "--label-from", "tags"]);
     assert!(text(&trained.stderr).contains("labels come from tags from now on, not from folder"));
     assert_eq!(fine_json(sandbox.run(["labels", "--format", "json"]))["source"], "tags");
     assert_eq!(json(sandbox.run(["classify", "id:5", "--format", "json"]))[0]["source"], "head");

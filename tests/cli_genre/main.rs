@@ -232,7 +232,7 @@ fn labels_come_from_folders_and_files_too() {
     let found = genres(&["--label-from", file]);
     assert_eq!(found, [("Dub".to_owned(), 19), ("Ska".to_owned(), 18), ("Zouk".to_owned(), 18)]);
 
-    let trained = sandbox.run(["train", "genre", "--label-from", file, "--no-windows"]);
+    let trained = sandbox.run(["train", "genre", "--label-from", file]);
     assert_eq!(code(&trained), 0, "{}", text(&trained.stderr));
     assert!(text(&trained.stderr).contains("1 line of the label file named no track"));
     // the head's own labels are the default from now on
@@ -699,11 +699,7 @@ fn speed_of_the_verbs() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::with(&sandbox, 200, 20);
     shelf.fill(20, 500, 4.0);
-    for arguments in [
-        vec!["train", "genre", "--no-windows"],
-        vec!["train", "genre"],
-        vec!["classify", "--all", "--format", "csv"],
-    ] {
+    for arguments in [vec!["train", "genre"], vec!["classify", "--all", "--format", "csv"]] {
         let start = std::time::Instant::now();
         let output = sandbox.run(&arguments);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));

@@ -5,7 +5,7 @@ use std::{io::Read, path::PathBuf};
 use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin::internals::{
-    genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, WindowVectors},
+    genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors},
     track::TrackId,
 };
 
@@ -13,14 +13,12 @@ use voisin::internals::{
 pub(crate) const GENRES: [&str; 10] =
     ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"];
 
-/// Tracks of gtzan-taggrams: the mean of their windows' tag activations, and the windows.
+/// Tracks of gtzan-taggrams: the mean of their windows' tag activations.
 pub(crate) struct Taggrams {
     pub(crate) vectors: Array2<f32>,
     pub(crate) classes: Vec<usize>,
     /// Ten consecutive numbers of one genre: GTZAN lists an artist's tracks together, and names no artists.
     pub(crate) groups: Vec<usize>,
-    pub(crate) windows: Array2<f32>,
-    pub(crate) owner: Vec<usize>,
 }
 
 impl Taggrams {
@@ -65,20 +63,14 @@ impl Taggrams {
                 class * 1000 + name.split('.').nth(1).unwrap().parse::<usize>().unwrap() / 10
             })
             .collect();
-        Some(Self { vectors, classes, groups, windows: x, owner })
+        Some(Self { vectors, classes, groups })
     }
 
     pub(crate) fn subset(&self, rows: &[usize]) -> Self {
-        let mut place = vec![usize::MAX; self.classes.len()];
-        rows.iter().enumerate().for_each(|(new, &old)| place[old] = new);
-        let kept: Vec<usize> =
-            (0..self.owner.len()).filter(|&w| place[self.owner[w]] != usize::MAX).collect();
         Self {
             vectors: self.vectors.select(Axis(0), rows),
             classes: rows.iter().map(|&r| self.classes[r]).collect(),
             groups: rows.iter().map(|&r| self.groups[r]).collect(),
-            windows: self.windows.select(Axis(0), &kept),
-            owner: kept.iter().map(|&w| place[self.owner[w]]).collect(),
         }
     }
 
@@ -87,13 +79,7 @@ impl Taggrams {
     }
 
     pub(crate) fn set<'a>(&'a self, ids: &'a [TrackId], labels: &'a [Vec<Genre>]) -> LabelledVectors<'a> {
-        LabelledVectors {
-            ids,
-            vectors: self.vectors.view(),
-            labels,
-            groups: &self.groups,
-            windows: Some(WindowVectors { vectors: self.windows.view(), owner: &self.owner }),
-        }
+        LabelledVectors { ids, vectors: self.vectors.view(), labels, groups: &self.groups }
     }
 
     pub(crate) fn ids(&self) -> Vec<TrackId> {
@@ -105,10 +91,12 @@ impl Taggrams {
     }
 
     pub(crate) fn queries(&self) -> QueryVectors<'_> {
-        QueryVectors {
-            windows: Some(WindowVectors { vectors: self.windows.view(), owner: &self.owner }),
-            ..QueryVectors::of(self.vectors.view())
-        }
+        QueryVectors::of(self.vectors.view())
+    }
+
+    /// The same, with nothing known of who made what.
+    pub(crate) fn ungrouped(self) -> Self {
+        Self { groups: (0..self.classes.len()).collect(), ..self }
     }
 
     pub(crate) fn without(&self, class: usize) -> Self {
@@ -172,7 +160,6 @@ impl Blobs {
             vectors: self.vectors.view(),
             labels: &self.labels,
             groups: &self.groups,
-            windows: None,
         }
     }
 }

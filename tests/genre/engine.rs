@@ -184,16 +184,43 @@ fn a_saved_model_answers_the_same_and_damage_is_noticed() {
         let at = rng.random_range(0..flipped.len());
         flipped[at] ^= 1 << rng.random_range(0..8);
         std::fs::write(&path, &flipped).unwrap();
-        // a flip in the JSON's numbers may pass; whatever loads must answer without panic
-        if let Ok((model, _)) = GenreModel::load(&path, "abc") {
-            let _ = model.predict(&queries, &PredictOptions::default());
-        }
+        // header and all: the seal is over everything that counts
+        let read = GenreModel::load(&path, "abc");
+        assert!(matches!(read, Err(GenreError::Model { .. })), "bit flipped in byte {at} of {}", bytes.len());
     }
     let mut flipped = bytes.clone();
     let last = flipped.len() - 2;
     flipped[last] ^= 0x10;
     std::fs::write(&path, &flipped).unwrap();
     assert!(GenreModel::load(&path, "abc").unwrap_err().to_string().contains("checksum"));
+}
+
+/// Made by voisin 0.1.0 of 21 November 2026 before its head became a plain regression: `voisin train genre` on the
+/// excerpts in data/demo.
+#[test]
+fn a_model_of_the_first_layout_is_fitted_anew_from_what_it_keeps() {
+    let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/genre/v1.safetensors"));
+    let fingerprint = "d17143b97359c8903723166d804ac064";
+    let (model, origin) = GenreModel::load(path, fingerprint).unwrap();
+    assert!(model.is_refitted());
+    assert_eq!((origin.labels.as_str(), origin.fingerprint.as_str()), ("tags", fingerprint));
+    assert_eq!(origin.recipe.unwrap().min_tracks, 8);
+    assert_eq!(model.tracks(), 45);
+    let folder = tempfile::tempdir().unwrap();
+    let renewed = folder.path().join("genre.safetensors");
+    model.save(&renewed, &origin).unwrap();
+    let (again, same) = GenreModel::load(&renewed, fingerprint).unwrap();
+    assert!(!again.is_refitted());
+    assert_eq!((again.genres(), &same), (model.genres(), &origin));
+    assert_eq!(again.training_digest(), model.training_digest());
+    // a layout that nobody knows yet
+    let bytes = std::fs::read(&renewed).unwrap();
+    let at = bytes.windows(12).position(|w| w == br#"version\":2,"#).unwrap();
+    let mut newer = bytes.clone();
+    newer[at + 10] = b'9';
+    std::fs::write(&renewed, newer).unwrap();
+    let error = GenreModel::load(&renewed, fingerprint).unwrap_err().to_string();
+    assert!(error.contains("version 9") && error.contains("voisin train genre"), "{error}");
 }
 
 #[test]

@@ -108,13 +108,7 @@ fn other_peoples_vectors_are_trained_on_and_predicted() {
         (0..60).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i] == a[j]).collect::<Vec<_>>()
     };
     assert_eq!(same(&groups), same(&train.groups));
-    let set = LabelledVectors {
-        ids: &train.ids,
-        vectors: x.view(),
-        labels: &labels,
-        groups: &groups,
-        windows: None,
-    };
+    let set = LabelledVectors { ids: &train.ids, vectors: x.view(), labels: &labels, groups: &groups };
     let out = at("predictions.csv");
     let (_, rows) =
         predict_files(&set, &t, &out, &FitOptions::default(), &PredictOptions::default()).unwrap();

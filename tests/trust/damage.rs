@@ -248,3 +248,87 @@ fn old_libraries_open_and_are_searched() {
     }
     assert_eq!(versions, voisin::internals::library::SCHEMA_VERSION, "one for each schema");
 }
+
+/// Flips one bit wherever these bytes lie in a file; how often that was.
+fn flip_everywhere(file: &Path, bytes: &[u8], bit: usize) -> usize {
+    let mut all = fs::read(file).unwrap();
+    let places: Vec<usize> =
+        all.windows(bytes.len()).enumerate().filter(|(_, part)| *part == bytes).map(|(at, _)| at).collect();
+    for at in &places {
+        all[at + bit / 8] ^= 1 << (bit % 8);
+    }
+    fs::write(file, all).unwrap();
+    places.len()
+}
+
+/// The next of a row of numbers that look random.
+fn next(state: &mut u64, below: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize % below
+}
+
+/// Any bit of a vector in the database, of the index, and of the trained head.
+#[test]
+fn verify_finds_whatever_bit_is_flipped() {
+    const FLIPS: usize = 24;
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for i in 0..24_u64 {
+        let genre = music.join(["Hum", "Hiss"][i as usize % 2]);
+        fs::create_dir_all(&genre).unwrap();
+        let wav = if i % 2 == 0 {
+            super::common::tone_wav(16_000, 4.0, 200.0 + 30.0 * i as f64, 0.5)
+        } else {
+            noise_wav(16_000, 4.0, 100 + i)
+        };
+        fs::write(genre.join(format!("{i:02}.wav")), wav).unwrap();
+    }
+    fine(&sandbox, &["add", &string(&music)]);
+    let trained = text(&fine(&sandbox, &["train", "genre", "--label-from", "folder"]).stdout);
+    assert!(trained.contains("right on tracks left out") && trained.contains("none are known"), "{trained}");
+    assert!(trained.contains("logistic regression, penalty"), "{trained}");
+    // everything into the one file, nothing beside it
+    let database = sandbox.path("library").join("voisin.db");
+    let raw = rusqlite::Connection::open(&database).unwrap();
+    let blobs: Vec<Vec<u8>> = raw
+        .prepare("SELECT vector FROM vectors")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;").unwrap();
+    drop(raw);
+    fine(&sandbox, &["verify"]);
+
+    let mut state = u64::from(std::process::id());
+    let began = state;
+    let found = |what: &str| {
+        let output = sandbox.run(["verify"]);
+        let said = text(&output.stdout);
+        assert_eq!(code(&output), 1, "{what}, numbers from {began}: {said}{}", text(&output.stderr));
+        assert!(said.contains("WRONG"), "{what}: {said}");
+    };
+    let good = fs::read(&database).unwrap();
+    for _ in 0..FLIPS {
+        let vector = &blobs[next(&mut state, blobs.len())];
+        let bit = next(&mut state, vector.len() * 8);
+        assert!(flip_everywhere(&database, vector, bit) > 0, "a vector lies in one piece");
+        found(&format!("bit {bit} of a vector"));
+        fs::write(&database, &good).unwrap();
+    }
+    for name in ["index.bin", "genre.safetensors"] {
+        let file = sandbox.path("library").join(name);
+        let whole = fs::read(&file).unwrap();
+        for _ in 0..FLIPS {
+            let bit = next(&mut state, whole.len() * 8);
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&file, &flipped).unwrap();
+            found(&format!("bit {bit} of {name}"));
+            assert_eq!(fs::read(&file).unwrap(), flipped, "checking changes nothing");
+            fs::write(&file, &whole).unwrap();
+        }
+    }
+    fine(&sandbox, &["verify"]);
+}

@@ -42,9 +42,6 @@ pub(crate) struct EvalGenreArgs {
     /// Leave out the rivals
     #[arg(long)]
     pub(crate) no_rivals: bool,
-    /// Look at track vectors only, not at windows
-    #[arg(long)]
-    pub(crate) no_windows: bool,
     /// Genres to count as one, separated by commas; may be repeated
     #[arg(long, value_name = "GENRE,GENRE", conflicts_with = "vectors")]
     pub(crate) join: Vec<String>,

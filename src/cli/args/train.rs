@@ -45,9 +45,6 @@ pub(crate) struct TrainGenreArgs {
     pub(crate) folds: u32,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// Look at track vectors only, not at windows
-    #[arg(long)]
-    pub(crate) no_windows: bool,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
 /// Sets the source, if one was named, and shows what there is.
 fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::Result<Ending> {
     let source = args.source.clone().unwrap_or_else(|| engine.label_source());
-    let (labels, unmatched) = match engine.labelled_tracks(&source, &GroupBy::Track, false) {
+    let (labels, unmatched) = match engine.labelled_tracks(&source, &GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         Err(EngineError::NoLabels) => (Vec::new(), 0),
         Err(error) => return Err(error.into()),
@@ -168,7 +168,7 @@ fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<End
 /// Every labelled file with its genres.
 fn export(context: &Context, engine: &Engine, output: &std::path::Path) -> anyhow::Result<Ending> {
     let library = engine.library();
-    let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Track, false)?;
+    let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Track)?;
     let by_hand = library.hand_labels()?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["path", "genre", "by_hand", "content"])?;

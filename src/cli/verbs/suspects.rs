@@ -14,7 +14,7 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     args.output.check()?;
     let engine = context.open_engine()?;
     let busy = context.console.busy("judging every track by models that never heard its artist");
-    let (tracks, mut found) = engine.suspects(&args.labels.source(&engine), true, &FitOptions::default())?;
+    let (tracks, mut found) = engine.suspects(&args.labels.source(&engine), &FitOptions::default())?;
     drop(busy);
     let judged = found.len();
     if !args.all {

@@ -169,7 +169,7 @@ impl Classifier {
         };
         let trained = head.as_ref().map(GenreHead::source);
         let source = options.labels.clone().unwrap_or_else(|| engine.label_source());
-        let tracks = match engine.labelled_tracks(&source, &GroupBy::Artist, false) {
+        let tracks = match engine.labelled_tracks(&source, &GroupBy::Artist) {
             Err(EngineError::NoLabels) => {
                 return Self::first_guess(Some(engine), options, embedder, tell);
             }
@@ -226,7 +226,7 @@ impl Labelled {
     ) -> Result<Self, EngineError> {
         let among = engine.taxonomy()?.named(&options.among);
         let voice = if let Some(head) = head {
-            let model = up_to_date(engine, head, &mut tracks, tell).model.with_voters(&tracks.set())?;
+            let model = up_to_date(engine, head, &tracks, tell).model.with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
             let options = PredictOptions { precision: options.precision, among, ..PredictOptions::default() };
             Voice::Head { model: Box::new(model), options }
@@ -289,7 +289,7 @@ fn same_source(a: &LabelSource, b: &LabelSource) -> bool {
 fn up_to_date(
     engine: &Engine,
     head: GenreHead,
-    tracks: &mut LabelledTracks,
+    tracks: &LabelledTracks,
     mut tell: impl FnMut(GenreNews),
 ) -> GenreHead {
     let share = head.provenance.changed_share(&tracks.ids, &tracks.labels);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use ndarray::Array2;
 
 use super::answer::{Finding, GenreAnswer};
-use super::labels::{GroupBy, LabelSource, LabelledTracks, OwnedWindows};
+use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use crate::engine::{Engine, EngineError, Seed};
-use crate::genre::{FitOptions, GenreModel, PredictOptions, Provenance, QueryVectors, Recipe, WindowVectors};
+use crate::genre::{FitOptions, GenreModel, PredictOptions, Provenance, QueryVectors, Recipe};
+use crate::library::OpenMode;
 use crate::track::{SAME_RECORDING, TrackId};
 
 /// Name of the trained head inside a library's folder.
@@ -16,7 +17,7 @@ pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
 /// Share of changed labels from which on `voisin classify` trains again.
 pub const RETRAIN_SHARE: f64 = 0.1;
 
-/// Tracks classified at once, so that their windows fit in memory.
+/// Tracks classified at once, so that their vectors fit in memory.
 const BATCH: usize = 1000;
 
 /// A trained head with its origin.
@@ -43,31 +44,27 @@ impl Engine {
     }
 
     /// Trains a head on the library's labelled tracks, from stored vectors, and keeps it in the library's folder.
-    ///
-    /// - `windows`: try heads trained on windows too
     pub fn train_genre(
         &self,
         source: &LabelSource,
-        windows: bool,
         options: &FitOptions,
     ) -> Result<(GenreHead, LabelledTracks), EngineError> {
         let source = source.absolute();
-        let tracks = self.labelled_tracks(&source, &GroupBy::Artist, windows)?;
-        Ok((self.fit_genre(&tracks, &source, windows, options)?, tracks))
+        let tracks = self.labelled_tracks(&source, &GroupBy::Artist)?;
+        Ok((self.fit_genre(&tracks, &source, options)?, tracks))
     }
 
     fn fit_genre(
         &self,
         tracks: &LabelledTracks,
         source: &LabelSource,
-        windows: bool,
         options: &FitOptions,
     ) -> Result<GenreHead, EngineError> {
         let fingerprint = self.model()?.fingerprint;
         let (model, _) = GenreModel::fit(&tracks.set(), options)?;
         let mut provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
-        let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.head.seed);
-        provenance.recipe = Some(Recipe { min_tracks, folds, seed, windows });
+        let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.seed);
+        provenance.recipe = Some(Recipe { min_tracks, folds, seed });
         model.save(&self.genre_model_path(), &provenance)?;
         Ok(GenreHead { model, provenance })
     }
@@ -78,33 +75,35 @@ impl Engine {
     pub(super) fn retrain_genre(
         &self,
         head: &GenreHead,
-        tracks: &mut LabelledTracks,
+        tracks: &LabelledTracks,
     ) -> Result<GenreHead, EngineError> {
         let mut options = FitOptions::default();
-        let mut windows = true;
         if let Some(recipe) = head.provenance.recipe {
-            (options.min_tracks, options.folds, windows) = (recipe.min_tracks, recipe.folds, recipe.windows);
-            options.head.seed = recipe.seed;
+            (options.min_tracks, options.folds) = (recipe.min_tracks, recipe.folds);
+            options.seed = recipe.seed;
         }
-        if windows {
-            self.read_windows(tracks)?;
-        }
-        self.fit_genre(tracks, &head.source(), windows, &options)
+        self.fit_genre(tracks, &head.source(), &options)
     }
 
     /// Trains a head again, as it was asked for the first time: after a change of the model, whose vectors it read.
     pub fn renew_genre_head(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
-        let mut tracks = self.labelled_tracks(&head.source(), &GroupBy::Artist, false)?;
-        self.retrain_genre(head, &mut tracks)
+        let tracks = self.labelled_tracks(&head.source(), &GroupBy::Artist)?;
+        self.retrain_genre(head, &tracks)
     }
 
     /// The trained head, if there is one. An error says why one that is there is of no use.
+    ///
+    /// One that an older voisin made is fitted anew from what it was trained on, and kept so where the library may be
+    /// written.
     pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
         let path = self.genre_model_path();
         if !path.exists() {
             return Ok(None);
         }
         let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
+        if model.is_refitted() && self.library.mode() != OpenMode::ReadOnly {
+            model.save(&path, &provenance)?;
+        }
         Ok(Some(GenreHead { model, provenance }))
     }
 
@@ -133,7 +132,6 @@ impl Engine {
             let values = batch.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
             let vectors =
                 Array2::from_shape_vec((batch.len(), dimension), values).map_err(|_| EngineError::Shape)?;
-            let windows = if head.uses_windows() { self.seed_windows(&batch, dimension)? } else { None };
             let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
             let groups: Vec<Option<usize>> = if other_artists {
                 ids.iter().map(|id| Some(tracks.groups[tracks.row((*id)?)?])).collect()
@@ -141,9 +139,6 @@ impl Engine {
                 Vec::new()
             };
             let queries = QueryVectors {
-                windows: windows
-                    .as_ref()
-                    .map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner }),
                 ids: &ids,
                 exclude_groups: &groups,
                 same_recording: Some(SAME_RECORDING),
@@ -155,33 +150,5 @@ impl Engine {
                 answers.push(GenreAnswer::new(seed, !options.among.is_empty(), finding));
             }
         }
-    }
-
-    /// Window vectors of seeds, unit rows, and the seed each belongs to.
-    fn seed_windows(&self, seeds: &[Seed], dimension: usize) -> Result<Option<OwnedWindows>, EngineError> {
-        let stored: Vec<usize> = (0..seeds.len()).filter(|&i| seeds[i].track.is_some()).collect();
-        let ids: Vec<TrackId> = seeds.iter().map(|seed| seed.track.unwrap_or(TrackId(-1))).collect();
-        let parts = self.parts()?;
-        let (mut values, mut owner) = match self.windows_of(&ids, &stored, usize::MAX)? {
-            Some((vectors, owner)) => (vectors.into_raw_vec_and_offset().0, owner),
-            None => (Vec::new(), Vec::new()),
-        };
-        for (i, seed) in seeds.iter().enumerate() {
-            for row in seed.windows.iter().flat_map(|windows| windows.rows()) {
-                let mut row = row.to_owned();
-                row.as_slice_mut().into_iter().for_each(|row| parts.balance(row));
-                let norm = row.dot(&row).sqrt();
-                if norm.is_finite() && norm > 1e-12 {
-                    values.extend(row.iter().map(|v| v / norm));
-                    owner.push(i);
-                }
-            }
-        }
-        if owner.is_empty() {
-            return Ok(None);
-        }
-        let vectors =
-            Array2::from_shape_vec((owner.len(), dimension), values).map_err(|_| EngineError::Shape)?;
-        Ok(Some((vectors, owner)))
     }
 }

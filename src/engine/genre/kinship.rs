@@ -9,20 +9,17 @@ impl Engine {
     ///
     /// Tracks of one artist never count as each other's neighbours.
     pub fn kinship(&self, source: &LabelSource, options: &KinshipOptions) -> Result<Kinship, EngineError> {
-        let tracks = self.labelled_tracks(source, &GroupBy::Artist, false)?;
+        let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
         Ok(kinship(&tracks.set(), options)?)
     }
 
     /// Ranks labelled tracks by how wrong their labels look, worst first.
-    ///
-    /// - `windows`: train on windows too
     pub fn suspects(
         &self,
         source: &LabelSource,
-        windows: bool,
         options: &FitOptions,
     ) -> Result<(LabelledTracks, Vec<Suspect>), EngineError> {
-        let tracks = self.labelled_tracks(source, &GroupBy::Artist, windows)?;
+        let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
         let found = suspects(&tracks.set(), options)?;
         Ok((tracks, found))
     }

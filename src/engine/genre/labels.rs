@@ -8,7 +8,7 @@ use ndarray::Array2;
 use super::evidence::Evidence;
 use super::path_table::PathTable;
 use crate::engine::{Engine, EngineError, Seed};
-use crate::genre::{Genre, GenreError, LabelledVectors, Spellings, Taxonomy, Voter, WindowVectors};
+use crate::genre::{Genre, GenreError, LabelledVectors, Spellings, Taxonomy, Voter};
 use crate::library::{LibraryError, Track, TrackFilter, TrackSet, fold};
 use crate::track::{ContentId, TrackId};
 
@@ -17,12 +17,6 @@ pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
 
 /// Setting of a library: where its labels come from.
 const SOURCE_SETTING: &str = "labels";
-
-/// Window vectors read for training, at most; more are thinned evenly within each track.
-const WINDOW_ROWS: usize = 100_000;
-
-/// Window vectors, unit rows, and the row of each one's track.
-pub(super) type OwnedWindows = (Array2<f32>, Vec<usize>);
 
 /// Where genres come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -135,8 +129,6 @@ pub struct LabelledTracks {
     pub groups: Vec<usize>,
     /// What else is known of each.
     pub facts: Vec<TrackFacts>,
-    /// Window vectors of labelled tracks (unit rows) and the row of each one's track, if asked for.
-    pub windows: Option<(Array2<f32>, Vec<usize>)>,
     /// Lines of a label file that named no file of the library.
     pub unmatched: usize,
 }
@@ -149,10 +141,6 @@ impl LabelledTracks {
             vectors: self.vectors.view(),
             labels: &self.labels,
             groups: &self.groups,
-            windows: self
-                .windows
-                .as_ref()
-                .map(|(vectors, owner)| WindowVectors { vectors: vectors.view(), owner }),
         }
     }
 
@@ -366,13 +354,10 @@ impl Engine {
     }
 
     /// Reads vectors, labels and groups of all tracks.
-    ///
-    /// - `windows`: read window vectors of labelled tracks too, as far as they are kept
     pub fn labelled_tracks(
         &self,
         source: &LabelSource,
         group_by: &GroupBy,
-        windows: bool,
     ) -> Result<LabelledTracks, EngineError> {
         let mut group_table = match group_by {
             GroupBy::File(file) => Some(PathTable::read(file, "group")?),
@@ -438,66 +423,7 @@ impl Engine {
                 })
             })
             .collect();
-        let mut tracks = LabelledTracks {
-            ids: vectors.ids,
-            vectors: vectors.values,
-            labels,
-            groups,
-            facts,
-            windows: None,
-            unmatched,
-        };
-        if windows {
-            self.read_windows(&mut tracks)?;
-        }
-        Ok(tracks)
-    }
-
-    /// Reads the window vectors of labelled tracks, as far as they are kept.
-    pub(super) fn read_windows(&self, tracks: &mut LabelledTracks) -> Result<(), EngineError> {
-        let rows: Vec<usize> = (0..tracks.ids.len()).filter(|&row| !tracks.labels[row].is_empty()).collect();
-        let per_track = WINDOW_ROWS / rows.len().max(1);
-        // with one window a track there is nothing that the track's vector does not say better
-        if per_track > 1 {
-            tracks.windows = self.windows_of(&tracks.ids, &rows, per_track)?;
-        }
-        Ok(())
-    }
-
-    /// Window vectors of some tracks, unit rows, at most `per_track` each; `None` if there are none.
-    ///
-    /// - `rows`: which of `ids`
-    /// - returns: vectors and the row of each one's track
-    pub(super) fn windows_of(
-        &self,
-        ids: &[TrackId],
-        rows: &[usize],
-        per_track: usize,
-    ) -> Result<Option<OwnedWindows>, EngineError> {
-        let (mut values, mut owner, mut dimension) = (Vec::new(), Vec::new(), 0);
-        let parts = self.parts()?;
-        for &row in rows {
-            let Some(windows) = self.library.windows(ids[row])? else { continue };
-            let n = windows.vectors.nrows();
-            let kept = n.min(per_track);
-            for i in 0..kept {
-                let mut window: Vec<f32> =
-                    windows.vectors.row(i * n / kept).iter().map(|v| f32::from(*v)).collect();
-                parts.balance(&mut window);
-                let norm = window.iter().map(|v| v.powi(2)).sum::<f32>().sqrt();
-                if norm.is_finite() && norm > 1e-12 {
-                    dimension = window.len();
-                    values.extend(window.iter().map(|v| v / norm));
-                    owner.push(row);
-                }
-            }
-        }
-        if owner.is_empty() {
-            return Ok(None);
-        }
-        let vectors =
-            Array2::from_shape_vec((owner.len(), dimension), values).map_err(|_| EngineError::Shape)?;
-        Ok(Some((vectors, owner)))
+        Ok(LabelledTracks { ids: vectors.ids, vectors: vectors.values, labels, groups, facts, unmatched })
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn suspects(
             let engine = &desk.engine;
             let generation = engine.library().generation()?;
             let source = source.clone().unwrap_or_else(|| engine.label_source());
-            let (tracks, mut found) = engine.suspects(&source, true, &FitOptions::default())?;
+            let (tracks, mut found) = engine.suspects(&source, &FitOptions::default())?;
             if !asked.all {
                 found.retain(|suspect| suspect.confident);
             }

@@ -14,8 +14,7 @@ use crate::track::TrackId;
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
-        let mut tracks =
-            engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by, !args.no_windows)?;
+        let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by)?;
         if tracks.unmatched > 0 {
             context.console.warn(&format!(
                 "{} of the label file named no track of this library",
@@ -46,8 +45,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         None => (0..x.nrows()).collect(),
     };
     let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
-    let set =
-        LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups, windows: None };
+    let set = LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups };
     let (Some(test), Some(out)) = (&args.test_vectors, &args.predictions) else {
         let group = if args.groups.is_some() { "group" } else { "track" };
         return cross_validate(context.console, &set, group, args);
@@ -57,10 +55,15 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
     let (model, rows) = predict_files(&set, &test, out, &fit(args), &predict)?;
     let quality = model.quality();
     context.console.note(&format!(
-        "trained on {} rows of {}; {:.1} % right on groups left out (head alone {:.1} %, neighbours alone {:.1} %)",
+        "trained on {} rows of {}; {:.1} % right on {} (head alone {:.1} %, neighbours alone {:.1} %)",
         model.tracks(),
         count(model.genres().len() as u64, "genre"),
         100.0 * quality.accuracy,
+        if quality.knows_groups() {
+            "groups left out"
+        } else {
+            "rows left out, at most, since no groups are known"
+        },
         100.0 * quality.head_accuracy,
         100.0 * quality.vote_accuracy
     ));

@@ -75,7 +75,7 @@ fn joins(
 
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
-    let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist, false)?;
+    let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist)?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
     let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks

@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::{GenreHead, LabelledTracks};
-use crate::genre::{FitOptions, Genre, HeadOptions, Quality, Settings, Unit};
+use crate::genre::{FitOptions, Genre, Quality, Settings};
 
 /// The documented JSON of `train genre`.
 #[derive(Serialize)]
@@ -39,14 +39,14 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
     let options = FitOptions {
         min_tracks: args.min_tracks as usize,
         folds: args.folds as usize,
-        head: HeadOptions { seed: args.random.random_seed, ..HeadOptions::default() },
+        seed: args.random.random_seed,
         ..FitOptions::default()
     };
     let start = Instant::now();
     let before = engine.label_source();
     let source = args.label_from.clone().unwrap_or_else(|| before.clone());
     let busy = context.console.busy("training and validating the genre head");
-    let (head, tracks) = engine.train_genre(&source, !args.no_windows, &options)?;
+    let (head, tracks) = engine.train_genre(&source, &options)?;
     drop(busy);
     // What the head was trained on and what the library's labels are must not drift apart.
     engine.set_label_source(&source)?;
@@ -129,48 +129,37 @@ fn report(
             count(sampled as u64, "labelled track")
         ));
     }
-    if settings.members.is_empty() {
+    let is_headless = settings.head_classes.is_empty();
+    if is_headless {
         lines.push(format!(
             "head:     none: at least two genres of {min_tracks} tracks by several artists are needed; neighbours alone"
         ));
     } else {
-        let heads: Vec<String> = settings
-            .members
-            .iter()
-            .map(|member| {
-                let kind = member
-                    .head
-                    .hidden
-                    .map_or_else(|| "logistic regression".to_owned(), |n| format!("perceptron of {n} units"));
-                let unit = if member.unit == Unit::Window { "windows" } else { "tracks" };
-                let transform = format!("{:?}", member.transform).to_lowercase();
-                format!("{kind} on {unit} ({transform}, L2 {})", member.head.l2)
-            })
-            .collect();
-        lines.push(format!("head:     {}", heads.join("; ")));
+        lines.push(format!(
+            "head:     logistic regression, penalty {}: the strongest within one standard error of the best",
+            settings.penalty
+        ));
     }
     lines.push(format!(
         "vote:     {} neighbours, temperature {}, prior correction {}",
         settings.vote.k, settings.vote.temperature, settings.vote.prior_correction
     ));
-    let head_alone = if settings.members.is_empty() {
-        String::new()
-    } else {
-        format!("head alone {}, ", percent(quality.head_accuracy))
-    };
+    let head_alone =
+        if is_headless { String::new() } else { format!("head alone {}, ", percent(quality.head_accuracy)) };
     lines.push(format!(
-        "quality:  {} right on artists left out ({head_alone}neighbours alone {}), calibration error {:.3}",
+        "quality:  {} right on {} left out ({head_alone}neighbours alone {}), calibration error {:.3}",
         percent(quality.accuracy),
+        if quality.knows_groups() { "artists" } else { "tracks" },
         percent(quality.vote_accuracy),
         quality.calibration_error
     ));
-    if let Some(auc) = quality.novelty_auc {
-        lines.push(format!(
-            "unknown:  a track of a genre left out looks stranger than one of a known genre in {} of pairs",
-            percent(auc)
-        ));
+    if !quality.knows_groups() {
+        lines.push(
+            "artists:  none are known, and copies of a recording may be on both sides: the quality is at most this"
+                .to_owned(),
+        );
     }
-    if !settings.members.is_empty() && !small.is_empty() {
+    if !is_headless && !small.is_empty() {
         let names: Vec<String> = small.iter().map(|s| format!("{} ({})", s.genre, s.tracks)).collect();
         lines.push(format!(
             "too small: fewer than {min_tracks} tracks, so neighbours alone speak for {}",
