@@ -18,7 +18,7 @@ figures() { cargo test --release --test genre -- --ignored --exact --nocapture "
 
 case "${1:-}" in
 training)
-    VOISIN_NOVELTY=1 figures gtzan_cross_validated
+    figures gtzan_cross_validated
     cargo test --release --test genre -- --exact --nocapture \
         real::real_labels_flipped_are_found real::real_genres_left_out_fall_to_their_kin_and_are_strange
     ;;
@@ -28,15 +28,13 @@ emotify)
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     export VOISIN_LIBRARY=$work/library
-    target/release/voisin add --quiet --windows all "$data/emotify-dev"
+    target/release/voisin add --quiet "$data/emotify-dev"
     # the same tracks with pop and rock as one genre
     awk -F'\t' 'NR == 1 { print "path,genre"; next } { print $1 "," ($2 == "rock" ? "pop" : $2) }' \
         "$data/emotify-dev/tracks.tsv" > "$work/three.csv"
     for labels in folder "$work/three.csv"; do
-        for windows in "" --no-windows; do
-            printf '\n== %s %s\n' "$(basename "$labels")" "$windows"
-            target/release/voisin eval genre --label-from "$labels" --repeats 5 $windows
-        done
+        printf '\n== %s\n' "$(basename "$labels")"
+        target/release/voisin eval genre --label-from "$labels" --repeats 5
     done
     ;;
 default)
