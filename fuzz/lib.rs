@@ -16,7 +16,8 @@ pub fn only_guarded_panics() {
 
 /// A folder in memory for this process.
 pub fn scratch() -> PathBuf {
-    let root = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let root =
+        if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
     let folder = root.join(format!("voisin-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder in memory");
     folder

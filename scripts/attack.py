@@ -316,6 +316,7 @@ def attack_kills():
         checked = Run(library, "verify", "--deep")
         if last.code not in (0, 1) or len(tracks_of(library)) != len(files) or checked.code != 0:
             complain(f"in the end: {last.out}{last.err}{checked.out}{checked.err}")
+        Run(library, "backup", "--force", folder / "copy.db")
         left = [path.name for path in folder.rglob(".voisin-*")]
         if left:
             complain(f"left behind: {left}")

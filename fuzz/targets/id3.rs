@@ -29,7 +29,8 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
         (a, (b + a) % 65_521)
     });
     let length = bytes.len() as u16;
-    [&[0x78, 1, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), bytes, &(b << 16 | a).to_be_bytes()].concat()
+    [&[0x78, 1, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), bytes, &(b << 16 | a).to_be_bytes()]
+        .concat()
 }
 
 /// Frames as the bytes ask for them, each around what came before or beside it.

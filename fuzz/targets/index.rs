@@ -29,7 +29,8 @@ fn sign_base(base: &mut [u8]) -> Option<[u8; 32]> {
     if word(base, 20) != 0 || body < PREFIX || body > base.len() || header > body - PREFIX {
         return None;
     }
-    let table: Vec<u8> = base[body..].chunks(CHUNK).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
+    let table: Vec<u8> =
+        base[body..].chunks(CHUNK).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
     base.get_mut(PREFIX + header..PREFIX + header + table.len())?.copy_from_slice(&table);
     let mut hasher = blake3::Hasher::new();
     hasher.update(&base[..24]).update(&base[PREFIX..body]);

@@ -148,6 +148,44 @@ fn temporary(folder: &Path) -> Vec<PathBuf> {
     entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(".voisin-")).collect()
 }
 
+/// Killed 200 times at random, `backup` had left the folder of each unfinished copy beside its target for ever.
+#[test]
+fn a_killed_backup_is_tidied_up_by_the_next_one() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 2);
+    fine(&sandbox, &["add", &string(&music)]);
+    let shelf = sandbox.path("shelf");
+    fs::create_dir_all(&shelf).unwrap();
+    let target = string(&shelf.join("copy.db"));
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while !temporary(&shelf).iter().any(|folder| folder.join("in-use").exists()) {
+        assert!(Instant::now() < deadline, "no copy was seen");
+        let mut child = sandbox
+            .command(["backup", "--force", &target])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while child.try_wait().unwrap().is_none()
+            && !temporary(&shelf).iter().any(|folder| folder.join("in-use").exists())
+        {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // another's, who is still at work
+    let other = shelf.join(".voisin-backup-other");
+    fs::create_dir(&other).unwrap();
+    let held = fs::File::create(other.join("in-use")).unwrap();
+    held.try_lock().unwrap();
+    fine(&sandbox, &["backup", "--force", &target]);
+    assert_eq!(temporary(&shelf), [other]);
+    drop(held);
+    fine(&sandbox, &["backup", "--force", &target]);
+    assert!(temporary(&shelf).is_empty());
+}
+
 #[test]
 fn the_copy_of_a_killed_write_is_named_and_removed() {
     let sandbox = Sandbox::new();

@@ -1,12 +1,32 @@
 //! `voisin backup`.
 
+use std::fs::File;
+use std::path::Path;
+
 use anyhow::{Context as _, bail};
 
+use crate::base::abandoned;
 use crate::cli::Ending;
 use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::library::{DATABASE, Library, OpenMode};
+
+/// How the folders begin in which copies are made and checked.
+const STAGING: &str = ".voisin-backup-";
+/// The file in such a folder that whoever made it holds a lock on.
+const HELD: &str = "in-use";
+
+/// Removes the folders that killed runs left beside a target.
+fn remove_abandoned(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(STAGING.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_ours && !abandoned::files_in(&entry.path(), HELD).is_empty() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
 
 pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending> {
     let library = Library::open_to_read(&context.library_dir())?;
@@ -17,12 +37,15 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
         bail!("{} is a folder, expected the name of a file to write", args.file.display());
     }
     let parent = args.file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(std::path::Path::new("."));
+    let parent = parent.unwrap_or(Path::new("."));
+    remove_abandoned(parent);
     // A library of its own beside the target: the copy is opened and checked as one before it takes its name.
     let staging = tempfile::Builder::new()
-        .prefix(".voisin-backup-")
+        .prefix(STAGING)
         .tempdir_in(parent)
         .with_context(|| format!("cannot write beside {}", args.file.display()))?;
+    let held = File::create(staging.path().join(HELD))?;
+    abandoned::hold(&held);
     let copy = staging.path().join(DATABASE);
     library.back_up(&copy)?;
     let copied = Library::open(staging.path(), OpenMode::ReadOnly)?;

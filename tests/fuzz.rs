@@ -1,0 +1,195 @@
+//! The fuzz targets of `fuzz/` without libFuzzer: each is fed its seeds and mutations of them for a while, so that it
+//! keeps compiling and what it holds to keeps holding. Coverage-guided runs are `fuzz/run.sh`.
+//!
+//! `VOISIN_FUZZ_SECONDS` for each target (1 unless said), `VOISIN_FUZZ_SEED` where random numbers begin. A panic, or ten
+//! seconds on one input, is a finding; the input is left in a temporary file that the message names.
+
+#![cfg(unix)]
+// The targets are other crates' roots to the compiler, and are linted nowhere.
+#![allow(missing_docs, unused_attributes, unused_imports, dead_code)]
+#![allow(clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::print_stdout)]
+
+extern crate self as libfuzzer_sys;
+extern crate self as voisin_fuzz;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
+
+#[path = "../fuzz/lib.rs"]
+mod shared;
+pub use shared::{import, only_guarded_panics, scratch};
+
+/// What libFuzzer is told of an input.
+pub enum Corpus {
+    Keep,
+    Reject,
+}
+
+/// libFuzzer's macro, as a function of the module.
+#[macro_export]
+macro_rules! fuzz_target {
+    (init: $init:expr, |$bytes:ident: &[u8]| $body:block $(,)?) => {
+        pub(crate) fn begin() {
+            $init;
+        }
+        pub(crate) fn feed($bytes: &[u8]) {
+            $body
+        }
+    };
+    (|$bytes:ident: &[u8]| -> Corpus $body:block $(,)?) => {
+        pub(crate) fn begin() {}
+        pub(crate) fn feed($bytes: &[u8]) {
+            let _: Corpus = (|| $body)();
+        }
+    };
+    (|$bytes:ident: &[u8]| $body:block $(,)?) => {
+        pub(crate) fn begin() {}
+        pub(crate) fn feed($bytes: &[u8]) {
+            $body
+        }
+    };
+}
+
+#[path = "../fuzz/targets/audio.rs"]
+mod audio;
+#[path = "../fuzz/targets/id3.rs"]
+mod id3;
+#[path = "../fuzz/targets/index.rs"]
+mod index;
+#[path = "../fuzz/targets/keras.rs"]
+mod keras;
+#[path = "../fuzz/targets/npy.rs"]
+mod npy;
+#[path = "../fuzz/targets/onnx.rs"]
+mod onnx;
+#[path = "../fuzz/targets/playlist.rs"]
+mod playlist;
+#[path = "../fuzz/targets/query.rs"]
+mod query;
+#[path = "../fuzz/targets/safetensors.rs"]
+mod safetensors;
+#[path = "../fuzz/targets/tags.rs"]
+mod tags;
+#[path = "../fuzz/targets/tensorflow.rs"]
+mod tensorflow;
+#[path = "../fuzz/targets/torch.rs"]
+mod torch;
+
+/// The files of a folder, smaller ones than `most` bytes.
+fn files(folder: &Path, most: u64, into: &mut Vec<Vec<u8>>) {
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            files(&path, most, into);
+        } else if path.metadata().is_ok_and(|metadata| metadata.len() <= most) {
+            into.push(std::fs::read(path).unwrap());
+        }
+    }
+}
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = vec![Vec::new()];
+    let packed = root.join(format!("fuzz/seeds/{target}.tar.gz"));
+    if packed.exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let tar =
+            std::process::Command::new("tar").arg("-C").arg(folder.path()).arg("-xzf").arg(packed).status();
+        assert!(tar.unwrap().success(), "seeds of {target}");
+        files(folder.path(), 200_000, &mut all);
+    }
+    files(&root.join("fuzz/seeds").join(target), 200_000, &mut all);
+    match target {
+        "audio" | "tags" => files(&root.join("tests/data/audio"), 200_000, &mut all),
+        "keras" | "tensorflow" | "onnx" | "torch" | "safetensors" => {
+            files(&root.join("tests/data/importers"), 200_000, &mut all);
+        }
+        _ => {}
+    }
+    all
+}
+
+/// A seed with some of its bytes changed, taken out, doubled, or put in.
+fn mutated(seeds: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
+    let mut bytes = seeds[random.random_range(0..seeds.len())].clone();
+    for _ in 0..[1, 1, 2, 4, 16][random.random_range(0..5)] {
+        if bytes.is_empty() {
+            bytes.push(random.random());
+        }
+        let n = bytes.len();
+        // headers lie at the front
+        let within = [n.min(64), n.min(1024), n][random.random_range(0..3)];
+        let at = random.random_range(0..within);
+        let length = [1, 4, 30, 300][random.random_range(0..4)].min(n - at);
+        match random.random_range(0..7) {
+            0 => bytes[at] ^= 1 << random.random_range(0..8),
+            1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, random.random()][random.random_range(0..6)],
+            2 => drop(bytes.drain(at..at + length)),
+            3 => {
+                let piece = bytes[at..at + length].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            4 => random.fill_bytes(&mut bytes[at..at + length]),
+            5 => {
+                let other = &seeds[random.random_range(0..seeds.len())];
+                let from = random.random_range(0..=other.len());
+                bytes.splice(at..at + length, other[from..(from + 300).min(other.len())].iter().copied());
+            }
+            _ => bytes.truncate(at),
+        }
+    }
+    bytes.truncate(200_000);
+    bytes
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+#[test]
+fn every_target_takes_its_seeds_and_mutations_of_them() {
+    let time = Duration::from_secs(number("VOISIN_FUZZ_SECONDS", 1));
+    let seed = number("VOISIN_FUZZ_SEED", u64::from(std::process::id()));
+    let targets: [(&str, fn(), fn(&[u8])); 12] = [
+        ("audio", audio::begin, audio::feed),
+        ("tags", tags::begin, tags::feed),
+        ("id3", id3::begin, id3::feed),
+        ("keras", keras::begin, keras::feed),
+        ("tensorflow", tensorflow::begin, tensorflow::feed),
+        ("onnx", onnx::begin, onnx::feed),
+        ("torch", torch::begin, torch::feed),
+        ("safetensors", safetensors::begin, safetensors::feed),
+        ("index", index::begin, index::feed),
+        ("playlist", playlist::begin, playlist::feed),
+        ("query", query::begin, query::feed),
+        ("npy", npy::begin, npy::feed),
+    ];
+    let mut findings = Vec::new();
+    for (name, begin, feed) in targets {
+        begin();
+        let seeds = seeds(name);
+        let mut random = StdRng::seed_from_u64(seed);
+        let (start, mut fed, mut slowest) = (Instant::now(), 0_usize, Duration::ZERO);
+        while start.elapsed() < time {
+            let input = if fed < seeds.len() { seeds[fed].clone() } else { mutated(&seeds, &mut random) };
+            let before = Instant::now();
+            let outcome = catch_unwind(AssertUnwindSafe(|| feed(&input)));
+            let took = before.elapsed();
+            (fed, slowest) = (fed + 1, slowest.max(took));
+            if outcome.is_err() || took > Duration::from_secs(10) {
+                let (_, kept) = tempfile::Builder::new().prefix(name).tempfile().unwrap().keep().unwrap();
+                std::fs::write(&kept, &input).unwrap();
+                findings.push(format!("{name}: {}, {took:.1?}", kept.display()));
+                break;
+            }
+        }
+        println!("{name}: {fed} inputs ({} seeds), the slowest took {slowest:.1?}", seeds.len());
+    }
+    let _ = std::fs::remove_dir_all(scratch());
+    assert!(findings.is_empty(), "numbers from {seed}: {findings:#?}");
+}
