@@ -431,7 +431,8 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
     let linked: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&linked["songs"], &linked["linked"]), (&json!(3), &json!(2)));
-    assert_eq!(linked["found_by"], json!({"path": 1, "tags": 1}));
+    // Its folders are not ours, as in a container: whole paths do not end alike.
+    assert_eq!(linked["found_by"], json!({"tags": 2}));
     assert_eq!(linked["unmatched"][0]["title"], "Unknown");
     let asked = asked.join().unwrap();
     assert!(
