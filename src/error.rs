@@ -37,6 +37,10 @@ pub enum Error {
     #[cfg(feature = "cli")]
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
+    /// Libraries in other engines.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Backend(#[from] crate::backend::BackendError),
     /// The parts joined.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),

@@ -83,6 +83,8 @@
 //! | `serve` | `voisin serve`, the HTTP server; not in the default |
 //! | `train` | training of encoders |
 //! | `import` | weights of other programs (Keras, TensorFlow, ONNX, torch) |
+//! | `parquet` | tracks as Parquet files; not in the default |
+//! | `postgres` | libraries in PostgreSQL with pgvector; not in the default |
 //! | `trace` | a span for each layer of a network, and `--trace` |
 //! | `internals` | `voisin::internals`, for tests and benches; it may change with every version |
 //! | `cuda` | the encoder on an NVIDIA GPU |
@@ -100,6 +102,8 @@
 #[cfg(feature = "cli")]
 mod answers;
 mod audio;
+#[cfg(feature = "postgres")]
+mod backend;
 mod base;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -186,6 +190,7 @@ pub mod internals {
     rooms! {
         audio encoder engine explore features genre index kernels library metrics track
         #[cfg(feature = "cli")] eval
+        #[cfg(feature = "postgres")] backend
         #[cfg(feature = "train")] train
     }
 }

@@ -26,7 +26,8 @@ pub const SAME_RECORDING: f32 = 0.999_9;
 ///
 /// Tags, cover art and the file's name do not enter it, so a file that is moved, renamed or retagged
 /// keeps its vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ContentId(pub [u8; 32]);
 
 impl std::fmt::Display for ContentId {

@@ -32,6 +32,8 @@ mod windows;
 use std::path::Path;
 
 pub use error::AudioError;
+#[cfg(feature = "parquet")]
+pub(crate) use guard::guard;
 pub use guard::is_guarded;
 pub use resample::Downsampler;
 

@@ -3,12 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 const MAJOR: [&str; 12] = ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const MINOR: [&str; 12] = ["Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm"];
 
 /// A major or minor key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 pub struct MusicalKey(u8);
+
+impl From<MusicalKey> for u8 {
+    fn from(key: MusicalKey) -> Self {
+        key.0
+    }
+}
+
+impl TryFrom<u8> for MusicalKey {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        Self::from_number(number).ok_or_else(|| format!("expected a key from 0 to 23, found {number}"))
+    }
+}
 
 impl MusicalKey {
     /// All keys: C major upwards, then C minor upwards.

@@ -28,6 +28,9 @@ pub(crate) struct Context {
     embedder: OnceCell<Arc<Embedder>>,
     /// Whether the model and its device are told although they were not asked for.
     announces: Cell<bool>,
+    /// Libraries for the occasion, which go with the program.
+    #[cfg(feature = "postgres")]
+    folders: std::cell::RefCell<Vec<tempfile::TempDir>>,
     /// Writes the trace when it is dropped.
     #[cfg(feature = "trace")]
     _trace: Option<tracing_chrome::FlushGuard>,
@@ -53,6 +56,8 @@ impl Context {
             listens: Cell::default(),
             embedder: OnceCell::new(),
             announces: Cell::new(false),
+            #[cfg(feature = "postgres")]
+            folders: std::cell::RefCell::default(),
         })
     }
 
@@ -101,7 +106,7 @@ impl Context {
     }
 
     /// Refuses a model or device that was asked for and cannot be had, also where nothing is going to be listened to.
-    fn check_options(&self, library: &Library) -> anyhow::Result<()> {
+    pub(crate) fn check_options(&self, library: &Library) -> anyhow::Result<()> {
         if self.settings.device.origin == SettingOrigin::Option && self.device_option() != DeviceChoice::Auto
         {
             self.device_option().resolve()?;
@@ -112,6 +117,19 @@ impl Context {
             same_model(&held, &parse_model(name).manifest()?)?;
         }
         Ok(())
+    }
+
+    #[cfg(feature = "postgres")]
+    /// What happens to the index of a library for the occasion is of no interest.
+    pub(crate) fn listen_quietly(&self, engine: &mut Engine) {
+        let console = self.console;
+        engine.on_index_news(move |news| console.detail(&news.to_string()));
+    }
+
+    #[cfg(feature = "postgres")]
+    /// Keeps a temporary folder until the program ends.
+    pub(crate) fn keep(&self, folder: tempfile::TempDir) {
+        self.folders.borrow_mut().push(folder);
     }
 
     /// Opens the library for a run that changes it: only what is out of the ordinary is said of the index.

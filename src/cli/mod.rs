@@ -15,6 +15,8 @@ mod render;
 mod seeds;
 mod settings;
 mod sound;
+mod source;
+mod taken_in;
 mod verbs;
 
 use std::process::ExitCode;
@@ -126,6 +128,10 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
                 | E::Explore(ExploreError::UnknownArtist { .. })
         )
     };
+    #[cfg(feature = "postgres")]
+    if let Some(crate::backend::BackendError::Engine(error)) = error.downcast_ref() {
+        return of_engine(error);
+    }
     error.is::<NothingFound>()
         || error.downcast_ref::<E>().is_some_and(of_engine)
         || matches!(
@@ -176,6 +182,11 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Verify(args) => verbs::verify::run(&context, &args),
         Command::Repair(_) => verbs::repair::run(&context),
         Command::Export(args) => verbs::export::run(&context, &args),
+        Command::Merge(args) => verbs::merge::run(&context, &args),
+        #[cfg(feature = "postgres")]
+        Command::Push(args) => verbs::push::run(&context, &args),
+        #[cfg(feature = "postgres")]
+        Command::Pull(args) => verbs::pull::run(&context, &args),
         Command::Train(args) => verbs::train::run(&context, &args.command),
         Command::Eval(args) => verbs::eval::run(&context, &args.command),
         Command::Bench(args) => verbs::bench::run(&context, &args),
@@ -189,7 +200,12 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
 }
 
 // The reference speaks of the default features.
-#[cfg(all(test, feature = "train", feature = "import", not(feature = "trace"), not(feature = "serve")))]
+#[cfg(all(
+    test,
+    feature = "train",
+    feature = "import",
+    not(any(feature = "trace", feature = "serve", feature = "parquet", feature = "postgres"))
+))]
 mod tests {
     use std::path::Path;
 

@@ -8,6 +8,8 @@
 
 mod add;
 mod collection;
+#[cfg(feature = "parquet")]
+mod columnar;
 mod descriptors;
 mod embedder;
 mod error;
@@ -28,6 +30,10 @@ use std::path::{Path, PathBuf};
 pub(crate) use add::read_through;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use collection::{Collection, meta, window_set};
+#[cfg(feature = "parquet")]
+pub use columnar::{
+    EmbedOptions, ParquetSummary, add_from_parquet, embed_to_parquet, export_parquet, parquet_files,
+};
 pub use descriptors::DescriptorDepth;
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
@@ -41,6 +47,8 @@ pub use keeper::IndexKeeper;
 pub use list::{TrackPage, TrackQuery};
 pub use listen::{FileListener, ListenEvent, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
+#[cfg(feature = "postgres")]
+pub(crate) use search::mean;
 pub(crate) use search::track_number;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
 pub(crate) use tagging::{TagOutcome, TagWish, TaggedFile, write_tags};

@@ -201,6 +201,22 @@ impl Engine {
             .collect())
     }
 
+    #[cfg(feature = "postgres")]
+    /// The tracks nearest to a unit vector that fit a filter, nearest first.
+    pub(crate) fn nearest_to(
+        &mut self,
+        query: &[f32],
+        limit: usize,
+        filter: &TrackFilter,
+        mode: SearchMode,
+    ) -> Result<Vec<Neighbor>, EngineError> {
+        let allowed = self.matching(filter)?;
+        self.index()?;
+        let query = aview1(query).insert_axis(Axis(0));
+        let found = self.search_until_all(query, limit, mode, allowed.as_ref(), |_, found| Ok(found))?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
     /// Tracks near to the seeds and far from `options.unlike`, best first, each with its largest similarity to the latter.
     fn like_unlike(
         &self,
@@ -294,7 +310,8 @@ pub const DEFAULT_WINDOWS: WindowPlan = WindowPlan::Spread(24);
 
 const WINDOWS_SETTING: &str = "windows";
 
-fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
+/// The direction in the middle of some seeds.
+pub(crate) fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     let Some(first) = seeds.first() else { return Err(EngineError::NoSeeds) };
     let mut sum = vec![0.0f32; first.vector.len()];
     for seed in seeds {

@@ -10,7 +10,7 @@ pub fn licence_id(text: &str) -> String {
 
 /// Whether a licence as a file spells it is the one that `wanted` names; see
 /// [`TrackFilter::licences`](super::TrackFilter::licences).
-pub(super) fn licence_fits(text: &str, wanted: &str) -> bool {
+pub(crate) fn licence_fits(text: &str, wanted: &str) -> bool {
     let (wanted, Some(id)) = (licence_id(wanted).to_lowercase(), creative_commons(text)) else {
         return fold(text).contains(&fold(wanted));
     };

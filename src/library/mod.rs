@@ -33,6 +33,7 @@ mod open;
 mod paths;
 mod query;
 mod read;
+mod record;
 mod relocate;
 mod salvage;
 pub mod scan;
@@ -54,13 +55,20 @@ pub use health::{Health, LibraryFault, RepairReport};
 pub use journal::Leftovers;
 pub(crate) use journal::{Journal, JournalKind};
 pub use labels::LabelChange;
+#[cfg(feature = "postgres")]
+pub(crate) use licence::licence_fits;
 pub use licence::licence_id;
 pub use list::SortBy;
 pub use lock::WriterLock;
 pub use open::SCHEMA_VERSION;
 pub(crate) use paths::free_name;
+#[cfg(feature = "parquet")]
+pub(crate) use paths::from_bytes as path_from_bytes;
+#[cfg(any(feature = "parquet", feature = "postgres"))]
+pub(crate) use paths::to_bytes as path_to_bytes;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
+pub use record::{TaggedFile, TakenIn, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
 pub(crate) use spans::{KeyWish, LoudnessSpan, TempoSpan, YearSpan, word_bound};

@@ -47,12 +47,20 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
     })
 }
 
-const TRACK_QUERY: &str = "
-    SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
-           a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id,
-           t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number,
-           t.mbid, t.isrc, t.licence, t.bpm, t.musical_key, t.replay_gain
-    FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id";
+/// Columns of a file's tags, as [`tags_at`] reads them.
+macro_rules! tag_columns {
+    () => {
+        "t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number, t.mbid, t.isrc, t.licence,
+         t.bpm, t.musical_key, t.replay_gain"
+    };
+}
+
+const TRACK_QUERY: &str = concat!(
+    "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
+     a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id, ",
+    tag_columns!(),
+    " FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id"
+);
 
 impl Library {
     /// What is known of a file with this size and modification time. Compares for equality only, so that
@@ -155,6 +163,21 @@ impl Library {
             Ok(())
         })?;
         ids.iter().map(|id| found.get(id).cloned().ok_or(LibraryError::UnknownTrack(*id))).collect()
+    }
+
+    /// The tags of the file under this path as it is stored; empty where it has none.
+    pub(super) fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
+        const SQL: &str = concat!(
+            "SELECT f.id, ",
+            tag_columns!(),
+            " FROM files f JOIN tags t ON t.file = f.id WHERE f.path = ?1"
+        );
+        let path = paths::to_bytes(path)?;
+        let found = self.connection.prepare_cached(SQL).and_then(|mut statement| {
+            let read = |row: &Row<'_>| tags_at(&self.connection, row, row.get(0)?, 1);
+            statement.query_row([path], read).optional()
+        });
+        Ok(self.sql(found)?.unwrap_or_default())
     }
 
     /// Whether a track with this id is there.
@@ -386,29 +409,34 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
         Some(first) => paths::from_bytes(first),
         None => paths::from_bytes(row.get_ref(10)?.as_blob()?),
     };
-    let mut tags = TrackTags::default();
-    if let Some(file) = row.get::<_, Option<i64>>(16)? {
-        tags = TrackTags {
-            title: text(row, 17)?,
-            artist: text(row, 18)?,
-            album: text(row, 19)?,
-            album_artist: text(row, 20)?,
-            genres: connection
-                .prepare_cached("SELECT genre FROM genres WHERE file = ?1 ORDER BY position")?
-                .query_map([file], |row| Ok(text(row, 0)?.unwrap_or_default()))?
-                .collect::<rusqlite::Result<_>>()?,
-            year: row.get(21)?,
-            track_number: row.get(22)?,
-            disc_number: row.get(23)?,
-            mbid: text(row, 24)?,
-            isrc: text(row, 25)?,
-            licence: text(row, 26)?,
-            bpm: row.get(27)?,
-            musical_key: text(row, 28)?,
-            replay_gain: row.get(29)?,
-        };
-    }
+    let tags = match row.get::<_, Option<i64>>(16)? {
+        Some(file) => tags_at(connection, row, file, 17)?,
+        None => TrackTags::default(),
+    };
     Ok(Track { id: TrackId(row.get(0)?), audio, added_at: row.get(9)?, files: Vec::new(), tags, path })
+}
+
+/// The tags of a file, whose columns begin at this one.
+fn tags_at(connection: &Connection, row: &Row<'_>, file: i64, at: usize) -> rusqlite::Result<TrackTags> {
+    Ok(TrackTags {
+        title: text(row, at)?,
+        artist: text(row, at + 1)?,
+        album: text(row, at + 2)?,
+        album_artist: text(row, at + 3)?,
+        genres: connection
+            .prepare_cached("SELECT genre FROM genres WHERE file = ?1 ORDER BY position")?
+            .query_map([file], |row| Ok(text(row, 0)?.unwrap_or_default()))?
+            .collect::<rusqlite::Result<_>>()?,
+        year: row.get(at + 4)?,
+        track_number: row.get(at + 5)?,
+        disc_number: row.get(at + 6)?,
+        mbid: text(row, at + 7)?,
+        isrc: text(row, at + 8)?,
+        licence: text(row, at + 9)?,
+        bpm: row.get(at + 10)?,
+        musical_key: text(row, at + 11)?,
+        replay_gain: row.get(at + 12)?,
+    })
 }
 
 pub(super) fn f32_values(bytes: &[u8]) -> Vec<f32> {

@@ -274,7 +274,7 @@ fn delete_track(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<u64> {
 }
 
 /// Stores the file under its path, whichever track had it before, and its tags. Forgets its failure.
-fn put_file(
+pub(super) fn put_file(
     tx: &Transaction<'_>,
     track: TrackId,
     path: &[u8],
@@ -419,7 +419,7 @@ fn f16_bytes(windows: &TrackWindows) -> Vec<u8> {
 }
 
 /// The current model, if these vectors can be of it.
-fn current_model(
+pub(super) fn current_model(
     tx: &Transaction<'_>,
     vector: &[f32],
     windows: &TrackWindows,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
 use crate::base::key::MusicalKey;
 use crate::track::{ContentId, TrackId};
@@ -20,11 +21,12 @@ pub enum OpenMode {
 }
 
 /// What is known of a recording from decoding it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AudioFacts {
     /// BLAKE3 of the compressed packets.
     pub content: ContentId,
     /// Length in seconds, without encoder delay and padding.
+    #[serde(with = "super::record::exact")]
     pub seconds: f64,
     /// Native sample rate in Hz.
     pub sample_rate: u32,
@@ -41,9 +43,10 @@ pub struct AudioFacts {
 }
 
 /// A file as the file system sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Its path, in the form [`stored_path`](super::stored_path) gives.
+    #[serde(with = "super::record::path_form")]
     pub path: PathBuf,
     /// Size in bytes.
     pub size: u64,
@@ -70,7 +73,7 @@ pub fn mtime_ns(metadata: &std::fs::Metadata) -> i64 {
 }
 
 /// Tags of one file. Missing ones are `None` or empty.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrackTags {
     /// Title of the track.
     pub title: Option<String>,
@@ -95,10 +98,12 @@ pub struct TrackTags {
     /// The licence that the file names.
     pub licence: Option<String>,
     /// Beats a minute, as the file says; what was measured is in [`Descriptors`].
+    #[serde(with = "super::record::exact::option")]
     pub bpm: Option<f64>,
     /// The key, as the file spells it.
     pub musical_key: Option<String>,
     /// `ReplayGain` of the track, dB.
+    #[serde(with = "super::record::exact::option")]
     pub replay_gain: Option<f64>,
 }
 
@@ -109,6 +114,13 @@ pub struct TrackWindows {
     pub vectors: Array2<f16>,
     /// Start of each window in seconds from the beginning of the track; as many as rows.
     pub starts: Vec<f32>,
+}
+
+impl TrackWindows {
+    /// No windows, of vectors of this dimension.
+    pub fn none(dimension: usize) -> Self {
+        Self { vectors: Array2::default((0, dimension)), starts: Vec::new() }
+    }
 }
 
 /// All there is to know of a track that enters the library.
@@ -129,15 +141,17 @@ pub struct NewTrack {
 }
 
 /// What was measured of a recording's sound.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
     /// Version of the method; those of others are measured again by `voisin add --update-descriptors`.
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
+    #[serde(with = "super::record::exact::option")]
     pub tempo: Option<f64>,
     /// `None` where no key was found.
     pub key: Option<MusicalKey>,
     /// Integrated loudness, LUFS (EBU R 128); `None` for silence.
+    #[serde(with = "super::record::exact::option")]
     pub loudness: Option<f64>,
     /// Whether the whole file was heard for the loudness; else it is an estimate from parts of it.
     pub loudness_is_exact: bool,

@@ -22,6 +22,8 @@ pub(crate) enum EvalCommand {
     Genre(EvalGenreArgs),
     Retrieval(RetrievalArgs),
     Embedding(EmbeddingArgs),
+    #[cfg(feature = "postgres")]
+    Index(super::EvalIndexArgs),
 }
 
 /// What both evaluations take.

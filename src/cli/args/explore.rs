@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::search::FilterArgs;
 use super::units::{Limit, RandomArgs, Seconds, cosine, length, share};
-use super::{ListOutput, TableFormat, one_of};
+use super::{BackendArgs, ListOutput, TableFormat, one_of};
 use crate::explore::clusters::Detail;
 use crate::explore::map::ColourBy;
 
@@ -97,6 +97,8 @@ pub(crate) struct PathArgs {
     pub(crate) max_per_artist: Option<u32>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// Make a playlist around tracks, a genre or a cluster
@@ -167,6 +169,8 @@ pub(crate) struct PlaylistArgs {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{Limit, ListOutput, SearchArgs, TableFormat};
+use super::{BackendArgs, Limit, ListOutput, SearchArgs, TableFormat};
 use crate::engine::{Engine, LabelSource};
 
 /// Where genres come from.
@@ -71,6 +71,8 @@ pub(crate) struct ClassifyArgs {
     pub(crate) output: ListOutput,
     #[command(flatten)]
     pub(crate) write: WriteTagsArgs,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// Writing answers into files.

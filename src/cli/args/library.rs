@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+#[cfg(feature = "postgres")]
+use super::BackendArgs;
 use super::sound::Depth;
-use super::units::{Seconds, length};
+use super::units::{Seconds, Shard, length};
 use super::{ListOutput, ReportFormat};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -28,13 +30,22 @@ pub(crate) struct DemoArgs {
 /// done is kept, and the next run goes on.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -\n  voisin add /mnt/nas --shard 0/4"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
-    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[cfg_attr(not(feature = "parquet"), arg(required = true))]
+    #[cfg_attr(feature = "parquet", arg(required_unless_present = "from_parquet"))]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
+    /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
+    #[cfg(feature = "parquet")]
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
+    pub(crate) from_parquet: Vec<PathBuf>,
+    /// Only the files of this share: of four machines that see the same folders each adds one of 0/4 to 3/4
+    #[arg(long, value_name = "I/N", conflicts_with = "remove_missing")]
+    pub(crate) shard: Option<Shard>,
     /// Leave out files and folders that this pattern names, written as in a .gitignore: '*.wav', 'Podcasts/',
     /// '/incoming' (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
@@ -104,6 +115,9 @@ impl std::str::FromStr for WindowCount {
 /// One file for each: with --format npz `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the
 /// openl3 tool does; with npy the embedding alone; with csv a row for each window. Windows stand every --hop, the first
 /// one centred on the start unless --no-center. Folders are mirrored, and nothing that is there is overwritten.
+///
+/// With --format parquet (in programs that have it) what `add` would store goes into Parquet files, for other engines and
+/// for libraries elsewhere: see docs/parquet.md.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
@@ -112,9 +126,12 @@ pub(crate) struct EmbedArgs {
     /// Audio files, folders or playlists; `-` for a list on standard input
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// From one window to the next
-    #[arg(long, default_value = "0.1", value_name = "TIME", value_parser = length)]
-    pub(crate) hop: Seconds,
+    /// From one window to the next [default: 0.1]
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    pub(crate) hop: Option<Seconds>,
+    /// Only the files of this share: of four machines that see the same folders each takes one of 0/4 to 3/4
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     /// Start the first window at the first sample instead of centring it there
     #[arg(long)]
     pub(crate) no_center: bool,
@@ -127,6 +144,28 @@ pub(crate) struct EmbedArgs {
     /// Write again what is there
     #[arg(long)]
     pub(crate) force: bool,
+    #[cfg(feature = "parquet")]
+    #[command(flatten)]
+    pub(crate) parquet: EmbedParquetArgs,
+}
+
+/// What `embed --format parquet` takes besides.
+#[cfg(feature = "parquet")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With --format parquet")]
+pub(crate) struct EmbedParquetArgs {
+    /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
+    #[arg(long, value_name = "N|all")]
+    pub(crate) windows: Option<WindowCount>,
+    /// Leave out the window vectors
+    #[arg(long)]
+    pub(crate) no_windows: bool,
+    /// Measure tempo, key and loudness, as `add` does
+    #[arg(long, value_name = "DEPTH", value_enum)]
+    pub(crate) descriptors: Option<Depth>,
+    /// Audio files in one Parquet file; what a killed run had in hand of one is listened to again [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) per_file: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -134,6 +173,8 @@ pub(crate) enum EmbedFormat {
     Npz,
     Npy,
     Csv,
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 impl EmbedFormat {
@@ -142,6 +183,8 @@ impl EmbedFormat {
             Self::Npz => "npz",
             Self::Npy => "npy",
             Self::Csv => "csv",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -153,6 +196,9 @@ pub(crate) struct StatusArgs {
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// List the files that could not be added, and why
@@ -213,6 +259,36 @@ pub(crate) struct ExportArgs {
     /// Leave out the window vectors
     #[arg(long)]
     pub(crate) no_windows: bool,
+    /// What is written: arrays and tables, or Parquet files (docs/parquet.md)
+    #[cfg(feature = "parquet")]
+    #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
+    pub(crate) format: ExportFormat,
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+}
+
+#[cfg(feature = "parquet")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    Npy,
+    Parquet,
+}
+
+/// Take in what other libraries hold
+///
+/// Recordings are told by their audio: new ones come with files, tags, vectors, measurements and labels; of known ones,
+/// what was not known here. What this library knows stays. Doing it again changes nothing. The other libraries must have the
+/// same model and are only read.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin merge /mnt/node1/voisin /mnt/node2/voisin")]
+pub(crate) struct MergeArgs {
+    /// Folders of other libraries
+    #[arg(required = true, value_name = "LIBRARY", value_hint = ValueHint::DirPath)]
+    pub(crate) libraries: Vec<PathBuf>,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }
 
 /// Check the database, the index, and that every track finds itself

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::search::FilterArgs;
-use super::{Limit, ListOutput, ReportFormat, one_of};
+use super::{BackendArgs, Limit, ListOutput, ReportFormat, one_of};
 use crate::library::SortBy;
 
 /// Show what is in the library, with the ids that other commands take
@@ -28,6 +28,8 @@ pub(crate) struct ListArgs {
     pub(crate) limit: Limit,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// Show all that is known of a track
@@ -43,4 +45,6 @@ pub(crate) struct ShowArgs {
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }

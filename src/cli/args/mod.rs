@@ -3,6 +3,7 @@
 //! For: what can be typed, how it is read, and what is said of a mistake. Not for: doing anything about it; that is
 //! [`verbs`](super::verbs).
 
+mod backend;
 mod config;
 mod eval;
 mod eval_genre;
@@ -34,6 +35,9 @@ use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+pub(crate) use backend::BackendArgs;
+#[cfg(feature = "postgres")]
+pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs};
 pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
@@ -45,13 +49,17 @@ pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs, RepairArgs,
-    RetryArgs, StatusArgs, VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
+    RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
+#[cfg(feature = "parquet")]
+pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
-pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat};
+pub(crate) use search::{
+    FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat,
+};
 #[cfg(feature = "serve")]
 pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use sound::{SortKey, SoundFilterArgs};
@@ -218,6 +226,11 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Repair(RepairArgs),
     Export(ExportArgs),
+    Merge(MergeArgs),
+    #[cfg(feature = "postgres")]
+    Push(PushArgs),
+    #[cfg(feature = "postgres")]
+    Pull(PullArgs),
     Bench(BenchArgs),
     Model(ModelArgs),
     Config(ConfigArgs),

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::one_of;
 use super::sound::{SortKey, SoundFilterArgs};
 use super::units::{Limit, Seconds, cosine, share};
+use super::{BackendArgs, one_of};
 use crate::index::SearchMode;
 use crate::library::{
     Library, LibraryError, NameOf, TrackFilter, WordBound, YearSpan, stored_path, word_bound,
@@ -62,6 +62,8 @@ pub(crate) struct SimilarArgs {
     pub(crate) search: SearchArgs,
     #[command(flatten)]
     pub(crate) output: ListOutput,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// How the nearest neighbours are found.

@@ -107,6 +107,35 @@ impl fmt::Display for Limit {
     }
 }
 
+/// One of several equal shares of all files: which one, counted from 0, and of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shard {
+    index: u32,
+    of: u32,
+}
+
+impl Shard {
+    /// Whether a file belongs to it: by a digest of its path, so that nobody has to agree with anybody.
+    pub(crate) fn holds(self, path: &std::path::Path) -> bool {
+        let digest = blake3::hash(path.as_os_str().as_encoded_bytes());
+        let number = u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"));
+        number % u64::from(self.of) == u64::from(self.index)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shard = text.split_once('/').and_then(|(index, of)| {
+            Some(Self { index: index.trim().parse().ok()?, of: of.trim().parse().ok()? })
+        });
+        shard.filter(|shard| shard.index < shard.of).ok_or_else(|| {
+            format!("expected a share such as 0/4 (of four, counted from 0 to 3), found \"{text}\"")
+        })
+    }
+}
+
 /// A similarity, -1 to 1.
 pub(super) fn cosine(text: &str) -> Result<f32, String> {
     within(text, -1.0, 1.0)
@@ -194,6 +223,22 @@ mod tests {
             (Limit::from(10).to_string(), Limit::from(0).to_string()),
             ("10".to_owned(), "all".to_owned())
         );
+    }
+
+    #[test]
+    fn each_file_is_in_one_shard() {
+        let shards: Vec<Shard> = (0..3).map(|i| format!("{i}/3").parse().unwrap()).collect();
+        let mut held = [0; 3];
+        for i in 0..300 {
+            let path = PathBuf::from(format!("/music/{i}.flac"));
+            let of: Vec<usize> = (0..3).filter(|&shard| shards[shard].holds(&path)).collect();
+            assert_eq!(of.len(), 1, "{}", path.display());
+            held[of[0]] += 1;
+        }
+        assert!(held.iter().all(|&n| n > 70), "{held:?}");
+        for text in ["3/3", "1", "-1/3", "0/0", "a/b", ""] {
+            assert!(text.parse::<Shard>().unwrap_err().contains("expected a share"), "{text}");
+        }
     }
 
     #[test]

@@ -14,6 +14,10 @@ use crate::engine::{Engine, WindowPlan};
 use crate::library::{DATABASE, OpenMode, scan};
 
 pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
+    #[cfg(feature = "parquet")]
+    if !args.from_parquet.is_empty() {
+        return from_parquet(context, &args);
+    }
     let mut paths = Vec::new();
     let named: Vec<PathBuf> = args.paths.iter().filter(|path| path.as_os_str() != "-").cloned().collect();
     for path in args.paths {
@@ -33,7 +37,10 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         }
     }
     let exclusions = scan::Exclusions::new(&args.exclude);
-    let found = scan::scan_without(&paths, &is_audio_candidate, &exclusions);
+    let mut found = scan::scan_without(&paths, &is_audio_candidate, &exclusions);
+    if let Some(shard) = args.shard {
+        found.files.retain(|file| shard.holds(&file.path));
+    }
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
@@ -76,10 +83,43 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         update_descriptors: args.update_descriptors,
         ..RunOptions::new(args.format)
     };
-    let folders = Folders { named: &named, remove_missing: args.remove_missing };
+    // Of one share it cannot be told what has gone from the folders.
+    let named = if args.shard.is_some() { &[][..] } else { &named };
+    let folders = Folders { named, remove_missing: args.remove_missing };
     let ending = add_folders(context, &mut engine, &found.files, folders, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);
     }
     Ok(ending)
+}
+
+/// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
+#[cfg(feature = "parquet")]
+fn from_parquet(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
+    use crate::engine::{add_from_parquet, parquet_files};
+    use crate::library::TakenIn;
+
+    let mut files = Vec::new();
+    for path in &args.from_parquet {
+        files.extend(parquet_files(path)?);
+    }
+    if files.is_empty() {
+        return Err(crate::cli::NothingFound("expected Parquet files, found none".to_owned()).into());
+    }
+    let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    let lock = engine.library().lock_for_writing()?;
+    let (mut taken, mut failed) = (TakenIn::default(), false);
+    for file in &files {
+        match add_from_parquet(engine.library_mut(), file) {
+            Ok(of_file) => taken += of_file,
+            Err(error) if files.len() == 1 => return Err(error.into()),
+            Err(error) => {
+                crate::cli::render::print_error(&error.into());
+                failed = true;
+            }
+        }
+    }
+    let ending = crate::cli::taken_in::finish(context, &mut engine, taken, args.format)?;
+    drop(lock);
+    Ok(if failed { Ending::Partial } else { ending })
 }

@@ -9,6 +9,7 @@ use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, answers};
 use crate::cli::seeds::seeds;
+use crate::cli::source::Source;
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Labelled, Seed,
 };
@@ -65,7 +66,17 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
 
 /// The library; `None` where there is none and files are asked about.
 fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>> {
-    match context.open_engine() {
+    let opened = Source::open(context, &args.backend, false).and_then(|mut source| {
+        if source.is_there() {
+            if args.write.write_tags {
+                anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");
+            }
+            source.know_names(&args.tracks)?;
+            source.know_all(context, "a vote")?;
+        }
+        Ok(source.into_engine(context))
+    });
+    match opened {
         Ok(engine) => Ok(Some(engine)),
         Err(error) => {
             let missing = error

@@ -1,5 +1,8 @@
 //! `voisin embed`: window embeddings of files, without a library.
 
+#[cfg(feature = "parquet")]
+mod parquet;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -19,9 +22,13 @@ use crate::cli::{Ending, NothingFound};
 use crate::engine::{Embedder, WindowPlan};
 use crate::library::scan;
 
+/// Seconds from one window to the next, where nobody says.
+const HOP: f64 = 0.1;
+
 pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending> {
-    if args.hop.0 < 0.001 {
-        bail!("--hop: expected at least 0.001 seconds, found {}", args.hop.0);
+    let hop = args.hop.map_or(HOP, |hop| hop.0);
+    if hop < 0.001 {
+        bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
     let mut named = Vec::new();
     for path in &args.paths {
@@ -36,10 +43,19 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
             named.push(path.clone());
         }
     }
-    let found = scan::scan(&named, &audio::is_audio_candidate);
+    let mut found = scan::scan(&named, &audio::is_audio_candidate);
+    if let Some(shard) = args.shard {
+        found.files.retain(|file| shard.holds(&file.path));
+    }
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
+    #[cfg(feature = "parquet")]
+    if args.format == EmbedFormat::Parquet {
+        return parquet::run(context, args, &found);
+    }
+    #[cfg(feature = "parquet")]
+    parquet::refuse_options(&args.parquet)?;
     let files: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
     if files.is_empty() && found.problems.is_empty() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
@@ -53,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
             kept += 1;
             continue;
         }
-        match embed(&embedder, file, &target, args) {
+        match embed(&embedder, file, &target, hop, args) {
             Ok((windows, dimension)) => {
                 context.console.note(&format!("{}: [{windows}, {dimension}]", target.display()));
             }
@@ -123,11 +139,12 @@ fn embed(
     embedder: &Arc<Embedder>,
     file: &Path,
     target: &Path,
+    hop: f64,
     args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
     let info = audio::probe(file)?;
     let rate = f64::from(embedder.sample_rate());
-    let hop = (args.hop.0 * rate).round().max(1.0) as usize;
+    let hop = (hop * rate).round().max(1.0) as usize;
     let center = !args.no_center;
     let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;
     // openl3 counts from the middle of the first window when that is centred, from its start when not.
@@ -167,6 +184,8 @@ fn write(
             }
             writer.into_inner().map_err(csv::IntoInnerError::into_error)?.flush()?;
         }
+        #[cfg(feature = "parquet")]
+        EmbedFormat::Parquet => bail!("a Parquet file holds several tracks"),
     }
     Ok(file.commit()?)
 }

@@ -8,7 +8,19 @@ use crate::engine::{Engine, export};
 use crate::library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
+    let engine = engine(context, args)?;
+    #[cfg(feature = "parquet")]
+    if args.format == crate::cli::args::ExportFormat::Parquet {
+        let summary = crate::engine::export_parquet(&engine, &args.output, !args.no_windows)?;
+        let text = format!(
+            "{} and {} in {}",
+            count(summary.tracks, "file"),
+            count(summary.failures, "failure"),
+            args.output.display()
+        );
+        render::print_line(&render::terminal_safe(&text))?;
+        return Ok(if summary.tracks == 0 { Ending::Partial } else { Ending::Fine });
+    }
     let summary = export(&engine, &args.output, !args.no_windows)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",
@@ -19,4 +31,20 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     );
     render::print_line(&render::terminal_safe(&text))?;
     Ok(if summary.tracks == 0 { Ending::Partial } else { Ending::Fine })
+}
+
+#[cfg_attr(not(feature = "postgres"), allow(unused_variables))]
+fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
+    #[cfg(feature = "postgres")]
+    if let Some(place) = crate::cli::source::place(args.backend.backend.as_deref())? {
+        use crate::backend::{Postgres, Remote, Wanted};
+        let mut remote = Remote::open(Postgres::open(&place)?, !args.no_windows)?;
+        context.listen_quietly(remote.engine());
+        let most = args.backend.sample.map(|sample| sample.of(usize::MAX));
+        remote.fetch_some(most.map_or(Wanted::All, Wanted::Sample))?;
+        let (engine, folder) = remote.into_parts();
+        context.keep(folder);
+        return Ok(engine);
+    }
+    Ok(Engine::from_library(Library::open_to_read(&context.library_dir())?))
 }

@@ -5,6 +5,7 @@ use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
 use crate::cli::sound::with_compatible_keys;
+use crate::cli::source::Source;
 use crate::engine::TrackQuery;
 use crate::track::TrackId;
 
@@ -13,8 +14,11 @@ const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let engine = context.open_engine()?;
-    let filter = args.filters.filter(engine.library())?;
+    let mut source = Source::open(context, &args.backend, false)?;
+    source.know_filters(&args.filters)?;
+    let filter = args.filters.filter(source.engine().library())?;
+    source.know_fitting(&filter, &args.words.join(" "))?;
+    let engine = source.into_engine(context);
     let page = engine.list(&TrackQuery {
         words: args.words.join(" "),
         filter: with_compatible_keys(&engine, filter.clone(), &args.filters.sound, &[])?,

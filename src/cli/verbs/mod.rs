@@ -25,12 +25,17 @@ pub(super) mod link;
 pub(super) mod list;
 pub(super) mod man;
 pub(super) mod map;
+pub(super) mod merge;
 pub(super) mod model;
 #[cfg(feature = "serve")]
 pub(super) mod mpd;
 pub(super) mod outliers;
 pub(super) mod path;
 pub(super) mod playlist;
+#[cfg(feature = "postgres")]
+pub(super) mod pull;
+#[cfg(feature = "postgres")]
+pub(super) mod push;
 pub(super) mod relocate;
 pub(super) mod remove;
 pub(super) mod repair;

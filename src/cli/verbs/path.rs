@@ -8,12 +8,17 @@ use crate::cli::context::Context;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::seeds::one_seed;
+use crate::cli::source::Source;
 use crate::explore::TrackMeta;
 use crate::explore::path::{PathOptions, path};
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut engine = context.open_engine()?;
+    let mut source = Source::open(context, &args.backend, false)?;
+    let named: Vec<_> = [&args.from, &args.to].into_iter().chain(&args.via).cloned().collect();
+    source.know_names(&named)?;
+    source.know_all(context, "a way between tracks")?;
+    let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
     let stops = [&args.from, &args.to].into_iter().chain(&args.via);
     let stops = stops.map(|text| one_seed(context, &engine, text)).collect::<anyhow::Result<Vec<_>>>()?;

@@ -13,6 +13,7 @@ use crate::cli::render::count;
 use crate::cli::render::track::{playlist_bytes, print_list};
 use crate::cli::seeds::seeds_and_lists;
 use crate::cli::sound::with_compatible_keys;
+use crate::cli::source::Source;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Collection, Engine};
 use crate::explore::TrackMeta;
@@ -25,11 +26,15 @@ const TRACKS: usize = 20;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut engine = context.open_engine()?;
+    let seeds: Vec<OsString> = args.seeds.iter().chain(&args.seed).cloned().collect();
+    let mut source = Source::open(context, &args.backend, false)?;
+    source.know_names(&seeds)?;
+    source.know_filters(&args.filters)?;
+    source.know_all(context, "a playlist")?;
+    let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
     let cluster = args.cluster.map(|cluster| members(&mut engine, &collection, cluster)).transpose()?;
     let mut rows = Vec::new();
-    let seeds: Vec<OsString> = args.seeds.iter().chain(&args.seed).cloned().collect();
     let seeds = seeds_and_lists(context, &engine, &seeds)?;
     collection.take_in(seeds.named.iter().chain(&seeds.of_lists))?;
     let collection = collection;

@@ -6,6 +6,7 @@ use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::seeds;
+use crate::cli::source::Source;
 use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, GenreAnswer, Seed, SimilarOptions};
 use crate::explore::clusters::Detail;
 
@@ -16,8 +17,24 @@ const NEAREST: usize = 5;
 const WORDS: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
-    let mut engine = context.open_engine()?;
-    let seeds = seeds(context, &engine, &args.tracks)?;
+    let mut source = Source::open(context, &args.backend, true)?;
+    source.know_names(&args.tracks)?;
+    source.leave_windows();
+    let seeds = seeds(context, source.engine(), &args.tracks)?;
+    // What is near is found first: a library for the occasion knows only what was fetched.
+    let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
+    let mut nearest = Vec::new();
+    for seed in &seeds {
+        nearest.push(if seed.track.is_some() {
+            source.similar(std::slice::from_ref(seed), &options)?
+        } else {
+            Vec::new()
+        });
+    }
+    if source.is_there() {
+        source.know_all(context, "the predicted genre")?;
+    }
+    let mut engine = source.into_engine(context);
     let mut tracks = Vec::new();
     for seed in &seeds {
         let id = seed.track.ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })?;
@@ -30,9 +47,8 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     let heard = engine.heard_tags_if_any()?;
     let mut words = heard.as_ref().map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
     let mut cards = Vec::new();
-    for (seed, track) in seeds.into_iter().zip(tracks) {
+    for (nearest, track) in nearest.into_iter().zip(tracks) {
         let id = track.id;
-        let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
         cards.push(Card {
             measured: measured.get(&id).copied(),
             predicted: if predicted.is_empty() {
@@ -42,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
             },
             words: words.remove(&id).unwrap_or_default(),
             cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
-            nearest: engine.similar(&[seed], &options)?,
+            nearest,
             windows: engine.library().windows(id)?.map_or(0, |windows| windows.starts.len()),
             track,
         });

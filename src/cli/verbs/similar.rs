@@ -11,33 +11,47 @@ use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::seeds;
 use crate::cli::sound;
+use crate::cli::source::Source;
 use crate::engine::{Engine, Seed, SimilarOptions};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut engine = context.open_engine()?;
+    let windows = args.from.is_some();
+    let mut source = Source::open(context, &args.backend, windows)?;
     if let (Some(from), Some(to)) = (args.from, args.to) {
         if args.filters.sound.wants_compatible_keys() {
             bail!("--key compatible looks for whole tracks: name the keys, or leave out --from and --to");
         }
-        return passages::run(context, &engine, args, from.0, to.0);
+        if source.is_there() {
+            bail!(
+                "--from and --to compare the windows of all tracks: bring the library here with \"voisin pull\" first"
+            );
+        }
+        return passages::run(context, source.engine(), args, from.0, to.0);
     }
-    let wanted = seeds(context, &engine, &args.seeds)?;
+    source.know_names(&args.seeds)?;
+    source.know_names(&args.unlike)?;
+    source.know_filters(&args.filters)?;
+    let limit = args.limit.of(source.tracks()?);
+    let engine = source.engine();
+    let wanted = seeds(context, engine, &args.seeds)?;
     let options = SimilarOptions {
-        unlike: seeds(context, &engine, &args.unlike)?,
+        unlike: seeds(context, engine, &args.unlike)?,
         unlike_weight: args.unlike_weight,
-        ..options(&engine, args)?
+        limit,
+        ..options(engine, args)?
     };
     let options = SimilarOptions {
-        filter: sound::with_compatible_keys(&engine, options.filter, &args.filters.sound, &wanted)?,
+        filter: sound::with_compatible_keys(engine, options.filter, &args.filters.sound, &wanted)?,
         ..options
     };
-    let mut neighbours = engine.similar(&wanted, &options)?;
+    let mut neighbours = source.similar(&wanted, &options)?;
+    let engine = source.engine();
     if let Some(by) = args.sort.by() {
         engine.sort_by_sound(&mut neighbours, by)?;
     }
     if args.output.format == ListFormat::Table {
-        context.console.note(&nearest_to(&engine, &wanted)?);
+        context.console.note(&nearest_to(engine, &wanted)?);
     }
     if neighbours.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");

@@ -4,6 +4,8 @@
 
 mod embedding;
 mod genre;
+#[cfg(feature = "postgres")]
+mod index;
 mod report;
 mod retrieval;
 
@@ -23,6 +25,8 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
         EvalCommand::Genre(args) => genre::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
         EvalCommand::Embedding(args) => embedding::run(context, args),
+        #[cfg(feature = "postgres")]
+        EvalCommand::Index(args) => index::run(context, args),
     }
 }
 

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Listens to audio files on a Ray cluster and writes Parquet files (docs/parquet.md).
+
+    find /mnt/music -name '*.flac' | python scripts/ray_embed.py --output /mnt/vectors [--address auto]
+    python scripts/ray_embed.py --output /mnt/vectors --gpus 1 /mnt/music
+
+Each task gives a batch of paths to the program `voisin` (built with the feature `parquet`), which must be on every node, as
+must the music and the output folder under the same paths. A batch ends in tracks-*.parquet and failures-*.parquet, each
+there whole or not at all, under names that follow from its paths: a task that is run again, as when its node was lost,
+replaces its own files, so no track is there twice. Files that the folder has, of the same size and time, are left out.
+Exit code: 0 all is well, 1 some files failed. Needs ray and pyarrow.
+"""
+import argparse, glob, hashlib, os, pathlib, shutil, subprocess, sys, tempfile
+
+AUDIO = {".mp3", ".m4a", ".mp4", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", ".caf", ".mkv", ".mka", ".webm"}
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("paths", nargs="*", help="files and folders; none: a list on standard input, one path a line")
+    p.add_argument("--output", required=True, type=pathlib.Path)
+    p.add_argument("--address", help="of the cluster; none: a cluster on this machine")
+    p.add_argument("--batch", type=int, default=200, help="audio files of a task and of a Parquet file")
+    p.add_argument("--cpus", type=float, default=1, help="cores of a task")
+    p.add_argument("--gpus", type=float, default=0, help="GPUs of a task; with any, the network runs there")
+    p.add_argument("--binary", default="voisin")
+    p.add_argument("--embed", default="", help="more options of voisin embed, such as '--no-windows --model voisin-2'")
+    return p.parse_args()
+
+
+def files_below(paths):
+    for path in paths:
+        if os.path.isdir(path):
+            for folder, _, names in sorted(os.walk(path)):
+                yield from (os.path.join(folder, name) for name in sorted(names)
+                            if pathlib.Path(name).suffix.lower() in AUDIO)
+        else:
+            yield path
+
+
+def known_files(output):
+    """Size and time of each file that some Parquet file has, but for those that are to be tried again."""
+    import pyarrow.parquet as pq
+    known = {}
+    for file in glob.glob(f"{glob.escape(str(output))}/*.parquet"):
+        columns = ["path", "path_bytes", "size", "mtime_ns", "transient"]
+        for row in pq.read_table(file, columns=columns).to_pylist():
+            if not row["transient"]:
+                known[row["path_bytes"] or os.fsencode(row["path"])] = row["size"], row["mtime_ns"]
+    return known
+
+
+def listen(batch, output, binary, options, threads):
+    """Runs the program on a batch of paths, and gives its files their names; how many tracks and failures there are."""
+    import pyarrow.parquet as pq
+    name = hashlib.sha256(b"\0".join(batch)).hexdigest()[:16]
+    with tempfile.TemporaryDirectory(prefix=".voisin-ray-", dir=output) as scratch:
+        command = [binary, "embed", "-", "--format", "parquet", "--per-file", str(len(batch)), "--quiet",
+                   "--threads", str(threads), "--output", scratch, *options]
+        done = subprocess.run(command, input=b"\0".join(batch) + b"\0", capture_output=True)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace')}")
+        counts = []
+        for kind in ("tracks", "failures"):
+            made, target = glob.glob(f"{glob.escape(scratch)}/{kind}-*.parquet"), output / f"{kind}-{name}.parquet"
+            assert len(made) <= 1, made
+            counts.append(pq.read_metadata(made[0]).num_rows if made else 0)
+            if made:
+                os.replace(made[0], target)
+            else:
+                target.unlink(missing_ok=True)
+    return counts
+
+
+def main():
+    a = arguments()
+    import ray
+    a.output.mkdir(parents=True, exist_ok=True)
+    listed = a.paths if a.paths else (line.rstrip(b"\n") for line in sys.stdin.buffer)
+    known, todo = known_files(a.output), []
+    for path in sorted({os.path.abspath(os.fsencode(file)) for file in files_below(listed)}):
+        try:
+            state = os.stat(path)
+        except OSError:
+            state = None
+        if state is None or known.get(path) != (state.st_size, state.st_mtime_ns):
+            todo.append(path)
+    options = a.embed.split() + (["--device", "cuda"] if a.gpus else [])
+    ray.init(address=a.address, log_to_driver=False)
+    # A node that is lost gives its batches back; they are tried elsewhere for as long as it takes.
+    task = ray.remote(listen).options(num_cpus=a.cpus, num_gpus=a.gpus, max_retries=-1, retry_exceptions=False)
+    threads = max(1, int(a.cpus))
+    waiting = [task.remote(todo[at:at + a.batch], a.output.absolute(), a.binary, options, threads)
+               for at in range(0, len(todo), a.batch)]
+    tracks = failures = done = 0
+    while waiting:
+        ready, waiting = ray.wait(waiting)
+        for t, f in ray.get(ready):
+            tracks, failures, done = tracks + t, failures + f, done + 1
+        print(f"{done} batches, {len(waiting)} to go: {tracks} files, {failures} failures", file=sys.stderr, flush=True)
+    print(f"{tracks} files and {failures} failures in {a.output}, {len(known)} there already")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

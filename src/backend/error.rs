@@ -1,0 +1,129 @@
+//! What can go wrong with a library in another engine.
+
+use crate::engine::EngineError;
+use crate::library::LibraryError;
+
+/// A failure of a backend. No message has a password in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The address is none.
+    #[error("\"{place}\": {problem}; expected postgres://USER@HOST:PORT/DATABASE")]
+    Address {
+        /// The address, without a password.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A password where other users of the machine can read it.
+    #[error(
+        "a password on the command line can be read by everybody on this machine: put it into the file that PGPASSFILE names (host:port:database:user:password), or the whole address into VOISIN_BACKEND"
+    )]
+    Password,
+    /// No connection.
+    #[error("cannot connect to {place}: {problem}")]
+    Connect {
+        /// The address, without a password.
+        place: String,
+        /// What the client or the server said.
+        problem: String,
+    },
+    /// The server refused a statement.
+    #[error("{place}: {problem}")]
+    Server {
+        /// The address, without a password.
+        place: String,
+        /// What it said, with its hint.
+        problem: String,
+        /// Its five letters, if it was the server that spoke.
+        code: Option<String>,
+    },
+    /// A server that holds a part of the tracks does not answer.
+    #[error(
+        "{place}: the server of a shard does not answer: {problem}; the question can be asked again when it is back"
+    )]
+    Shard {
+        /// The address of the first server, without a password.
+        place: String,
+        /// Which one, as the first server has it.
+        problem: String,
+    },
+    /// pgvector is missing.
+    #[error(
+        "{place} has no pgvector {expected} or newer ({found}): install it on the server (Debian and Ubuntu: apt install postgresql-{version}-pgvector) and run as its owner: create extension vector"
+    )]
+    NoVector {
+        /// The address, without a password.
+        place: String,
+        /// The oldest version that will do.
+        expected: &'static str,
+        /// What there is.
+        found: String,
+        /// Version of the server.
+        version: u32,
+    },
+    /// There are no tables of voisin's.
+    #[error("{place} holds no library: \"voisin push --to {place}\" sends one there")]
+    NoLibrary {
+        /// The address, without a password.
+        place: String,
+    },
+    /// Tables of another voisin.
+    #[error("{place} has tables of schema {found}, this voisin knows {expected}: {next}")]
+    Schema {
+        /// The address, without a password.
+        place: String,
+        /// Schema of the tables.
+        found: i32,
+        /// The one that is known here.
+        expected: i32,
+        /// What to do.
+        next: &'static str,
+    },
+    /// Vectors of another model.
+    #[error(
+        "{place} holds vectors of model {held} ({held_fingerprint}), not of {offered} ({offered_fingerprint}): vectors of two models never mix; use another database, or another schema of it (?options=-csearch_path%3DNAME)"
+    )]
+    OtherModel {
+        /// The address, without a password.
+        place: String,
+        /// Name of the model there.
+        held: String,
+        /// Its fingerprint.
+        held_fingerprint: String,
+        /// Name of the model here.
+        offered: String,
+        /// Its fingerprint.
+        offered_fingerprint: String,
+    },
+    /// Another process sends tracks there.
+    #[error("another voisin is sending tracks to {place}: wait until it is done")]
+    Busy {
+        /// The address, without a password.
+        place: String,
+    },
+    /// Two recordings of one id.
+    #[error("two recordings have ids that begin alike, which one table cannot hold: {0}")]
+    Clash(String),
+    /// A vector that no index can be made of.
+    #[error("vectors of {dimension} numbers: pgvector takes at most 4 000")]
+    Dimension {
+        /// Length of the vectors.
+        dimension: usize,
+    },
+    /// A filter that cannot be asked for there.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Someone asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The library on this disk.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The engine on this disk.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A temporary file.
+    #[error("cannot make a temporary library")]
+    Io(#[from] std::io::Error),
+}

@@ -1,0 +1,75 @@
+//! Libraries in other engines: one interface to a store of tracks, and its two forms, the library on this disk and
+//! PostgreSQL with pgvector.
+//!
+//! It is for sending a library there (`push`), bringing one here (`pull`), and answering from there (`--backend`) with the
+//! same code that answers from a library on this disk: what an answer needs is fetched into a library for the occasion
+//! ([`Remote`]). It does not divide data among servers: that is PostgreSQL's business, by the tables that
+//! [`ddl`] prints.
+
+pub(crate) mod ddl;
+mod error;
+mod filter;
+mod local;
+mod place;
+mod postgres;
+mod push;
+mod remote;
+mod row;
+
+pub use error::BackendError;
+pub use place::Place;
+pub use postgres::{Counts, IndexState, Postgres};
+pub use push::{PushEvent, PushOptions, PushSummary, pull, push};
+pub use remote::{Remote, Wanted};
+
+use crate::index::Neighbor;
+use crate::library::{Changes, TrackFilter, TrackRecord};
+use crate::track::{ContentId, TrackId};
+
+type Result<T, E = BackendError> = std::result::Result<T, E>;
+
+/// A recording on its way into a store, with its genres as its library has them.
+#[derive(Debug, Clone)]
+pub struct StoredTrack {
+    /// All that is known of it.
+    pub record: TrackRecord,
+    /// Its genres, by the library's label source; a store on this disk finds them itself.
+    pub genres: Vec<crate::genre::Genre>,
+}
+
+/// Which tracks a search compares the query with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Those that the store's index leads to.
+    Index,
+    /// As [`Index`](Self::Index), with this width instead of the store's own.
+    Width(u32),
+    /// All.
+    Exact,
+}
+
+/// Where tracks with their vectors are: on this disk, or in another engine.
+///
+/// Ids are the store's own and mean nothing to another one; recordings are known everywhere by their content ids.
+pub trait TrackStore {
+    /// The tracks nearest to a unit vector that fit a filter, nearest first.
+    fn nearest(
+        &mut self,
+        query: &[f32],
+        limit: usize,
+        filter: &TrackFilter,
+        effort: Effort,
+    ) -> Result<Vec<Neighbor>>;
+
+    /// The vectors of these tracks, in this order, `None` for those that are not there.
+    fn vectors_of(&mut self, ids: &[TrackId]) -> Result<Vec<Option<Vec<f32>>>>;
+
+    /// Puts recordings in, in place of what is known of them.
+    fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()>;
+
+    /// Takes recordings out; unknown ones are no error. Returns how many were there.
+    fn remove(&mut self, contents: &[ContentId]) -> Result<u64>;
+
+    /// What changed since a generation of this store; `None` where it cannot tell, and all is to be read again.
+    fn changes(&mut self, since: u64) -> Result<Option<Changes>>;
+}

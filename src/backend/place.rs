@@ -1,0 +1,270 @@
+//! Addresses of PostgreSQL, and how they are connected to: passwords from files, encryption with the server's name checked.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use postgres::config::{Host, SslMode};
+use postgres::{Client, Config, NoTls};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{BackendError, Result};
+use crate::base::directories;
+
+/// Where a library in PostgreSQL is.
+#[derive(Clone)]
+pub struct Place {
+    config: Config,
+    /// The address without a password, for messages.
+    shown: String,
+    /// A file of certificates to trust instead of the system's.
+    root_certificates: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl Place {
+    /// Reads an address as libpq writes it: `postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full`.
+    ///
+    /// - `is_public`: it stands on the command line, where a password is refused
+    pub fn parse(text: &str, is_public: bool) -> Result<Self> {
+        let shown = without_password(text);
+        let wrong = |problem: String| BackendError::Address { place: shown.clone(), problem };
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err(wrong("not an address of PostgreSQL".to_owned()));
+        }
+        let (front, query) = text.split_once('?').unwrap_or((text, ""));
+        let mut root_certificates = None;
+        let mut kept = Vec::new();
+        let mut mode = None;
+        for (name, value) in form_urlencoded::parse(query.replace('+', "%2B").as_bytes()) {
+            match name.as_ref() {
+                "sslrootcert" if value == "system" => {}
+                "sslrootcert" => root_certificates = Some(PathBuf::from(value.as_ref())),
+                "sslmode" => mode = Some(value.into_owned()),
+                _ => kept.push((name.into_owned(), value.into_owned())),
+            }
+        }
+        let encoded: Vec<String> =
+            kept.iter().map(|(name, value)| format!("{}={}", percent(name), percent(value))).collect();
+        let joined =
+            if encoded.is_empty() { front.to_owned() } else { format!("{front}?{}", encoded.join("&")) };
+        let mut config: Config = joined.parse().map_err(|error: postgres::Error| wrong(causes(&error)))?;
+        if is_public && config.get_password().is_some() {
+            return Err(BackendError::Password);
+        }
+        // Certificate and name are checked whenever there is encryption: `require` is no weaker than `verify-full`.
+        config.ssl_mode(match mode.as_deref() {
+            None | Some("prefer" | "allow") => SslMode::Prefer,
+            Some("disable") => SslMode::Disable,
+            Some("require" | "verify-ca" | "verify-full") => SslMode::Require,
+            Some(other) => {
+                return Err(wrong(format!(
+                    "sslmode is \"{other}\", expected disable, prefer, require or verify-full"
+                )));
+            }
+        });
+        if config.get_hosts().is_empty() {
+            config.host("localhost");
+        }
+        if config.get_user().is_none() {
+            let user = ["PGUSER", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+            config.user(user.as_deref().unwrap_or("postgres"));
+        }
+        if config.get_password().is_none()
+            && let Some(password) = password_for(&config)
+        {
+            config.password(password);
+        }
+        config.application_name("voisin");
+        Ok(Self { config, shown, root_certificates })
+    }
+
+    /// Connects.
+    pub(super) fn connect(&self) -> Result<Client> {
+        let failed = |problem: String| BackendError::Connect { place: self.shown.clone(), problem };
+        let connected = if self.config.get_ssl_mode() == SslMode::Disable {
+            self.config.connect(NoTls)
+        } else {
+            self.config.connect(MakeRustlsConnect::new(self.encryption().map_err(failed)?))
+        };
+        connected.map_err(|error| failed(causes(&error)))
+    }
+
+    fn encryption(&self) -> Result<ClientConfig, String> {
+        let mut roots = RootCertStore::empty();
+        if let Some(file) = &self.root_certificates {
+            let problem = |error: &dyn std::fmt::Display| {
+                format!("{}: expected certificates (PEM): {error}", file.display())
+            };
+            let certificates = CertificateDer::pem_file_iter(file).map_err(|error| problem(&error))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| problem(&error))?;
+                roots.add(certificate).map_err(|error| problem(&error))?;
+            }
+        } else {
+            // A certificate that the system keeps and nobody can read is no reason not to trust the others.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+/// Every cause of an error, once each; the client's own words say little without them.
+pub(super) fn causes(error: &postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn percent(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The address without `:password` before the `@`, and without one among its options.
+fn without_password(text: &str) -> String {
+    let (front, query) = text.split_once('?').unwrap_or((text, ""));
+    let front = match front.split_once("://") {
+        // A password may have an @ in it that nobody has encoded.
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((user, host)) => {
+                format!("{scheme}://{}@{host}", user.split(':').next().unwrap_or_default())
+            }
+            None => front.to_owned(),
+        },
+        None => front.to_owned(),
+    };
+    let kept: Vec<&str> =
+        query.split('&').filter(|part| !part.is_empty() && !part.starts_with("password")).collect();
+    if kept.is_empty() { front } else { format!("{front}?{}", kept.join("&")) }
+}
+
+/// The password that the environment has for an address: PGPASSWORD, else a line of the file that PGPASSFILE names, else
+/// of `~/.pgpass`.
+fn password_for(config: &Config) -> Option<String> {
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        return Some(password);
+    }
+    let file = std::env::var_os("PGPASSFILE")
+        .map(PathBuf::from)
+        .or_else(|| directories::home().map(|home| home.join(".pgpass")))?;
+    let host = config.get_hosts().first().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(_) => "localhost".to_owned(),
+    });
+    let port = config.get_ports().first().copied().unwrap_or(5432).to_string();
+    let user = config.get_user().unwrap_or_default();
+    let database = config.get_dbname().unwrap_or(user);
+    let wanted = [host.as_deref().unwrap_or("localhost"), port.as_str(), database, user];
+    let text = read_private(&file)?;
+    text.lines().find_map(|line| password_of_line(line, wanted))
+}
+
+/// A file that nobody else can read; libpq does not take passwords from others either.
+fn read_private(file: &Path) -> Option<String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if std::fs::metadata(file).ok()?.permissions().mode() & 0o077 != 0 {
+            return None;
+        }
+    }
+    std::fs::read_to_string(file).ok()
+}
+
+/// The password of a line `host:port:database:user:password` that fits; `*` fits all, a backslash takes the next sign as
+/// it is.
+fn password_of_line(line: &str, wanted: [&str; 4]) -> Option<String> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let mut fields = vec![String::new()];
+    let mut signs = line.chars();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '\\' => fields.last_mut()?.extend(signs.next()),
+            ':' if fields.len() < 5 => fields.push(String::new()),
+            other => fields.last_mut()?.push(other),
+        }
+    }
+    let password = fields.get(4)?.clone();
+    let fits = fields.iter().zip(wanted).all(|(field, wanted)| field == "*" || field == wanted);
+    fits.then_some(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_refused_in_public_and_never_shown() {
+        let secret = "postgres://me:s3cret@db.example:5433/music?sslmode=verify-full";
+        assert!(matches!(Place::parse(secret, true), Err(BackendError::Password)));
+        assert!(matches!(
+            Place::parse("postgres://me@db/music?password=s3cret", true),
+            Err(BackendError::Password)
+        ));
+        for text in
+            [secret, "postgres://me:s3@cret:x@db.example/music", "postgres://db/music?password=s3cret"]
+        {
+            let place = Place::parse(text, false).map(|place| format!("{place} {place:?}"));
+            let shown = place.unwrap_or_else(|error| error.to_string());
+            assert!(!shown.contains("cret"), "{shown}");
+        }
+        let place = Place::parse(secret, false).unwrap();
+        assert_eq!(place.to_string(), "postgres://me@db.example:5433/music?sslmode=verify-full");
+        assert_eq!(place.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(place.config.get_ports(), [5433]);
+    }
+
+    #[test]
+    fn addresses_that_make_no_sense_are_told() {
+        for text in ["mysql://x/y", "music", "", "postgres://h/d?sslmode=maybe", "postgres://h:port/d"] {
+            let error = Place::parse(text, true).unwrap_err().to_string();
+            assert!(error.contains("expected postgres://"), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_reach_the_server() {
+        let place =
+            Place::parse("postgres://u@h/d?options=-csearch_path%3Dmine&sslmode=disable", true).unwrap();
+        assert_eq!(place.config.get_options(), Some("-csearch_path=mine"));
+        assert_eq!(place.config.get_ssl_mode(), SslMode::Disable);
+    }
+
+    #[test]
+    fn a_password_file_is_read_as_libpq_reads_it() {
+        let wanted = ["db", "5432", "music", "me"];
+        let of = |line: &str| password_of_line(line, wanted);
+        assert_eq!(of("db:5432:music:me:secret"), Some("secret".to_owned()));
+        assert_eq!(of("*:*:*:me:a\\:b\\\\c:d"), Some("a:b\\c:d".to_owned()));
+        assert_eq!(of("other:5432:music:me:secret"), None);
+        assert_eq!(of("#db:5432:music:me:secret"), None);
+        assert_eq!(of("db:5432:music"), None);
+    }
+}

@@ -1,0 +1,340 @@
+//! A library on this disk sent to a database, and back.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::ddl;
+use super::postgres::{IndexState, SYNONYMS};
+use super::row::{HALF_DIGEST, Row, facts_bytes, facts_digest, genre_keys, id_of};
+use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
+use crate::engine::Engine;
+use crate::library::{Library, TakenIn, Track};
+use crate::track::{ContentId, TrackId};
+
+/// Rows of one transaction.
+const BATCH: usize = 1000;
+
+/// Settings of a library that travel with it.
+const SETTINGS: [&str; 2] = ["labels", "windows"];
+
+/// Files of a library's folder that travel with it.
+const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
+
+/// Setting of a pulled library: which database it is of, and of which generation.
+const PULLED: &str = "pulled";
+
+/// How a library is sent.
+#[derive(Debug, Clone, Default)]
+pub struct PushOptions {
+    /// Send the window vectors too.
+    pub windows: bool,
+    /// Make the vector index where there is none.
+    pub index: bool,
+    /// The statement that makes it, where not pgvector's own.
+    pub index_sql: Option<String>,
+    /// Memory for making it, MB; `None`: as the server has it.
+    pub index_memory: Option<u32>,
+}
+
+/// What happens while a library is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PushEvent {
+    /// So many of so many tracks were sent.
+    Sent {
+        /// So far.
+        done: u64,
+        /// In all.
+        of: u64,
+    },
+    /// The vector index is made now.
+    Indexing {
+        /// Bytes of memory that it needs while it is made.
+        needed: u64,
+        /// Bytes that the server gives it.
+        given: u64,
+    },
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PushSummary {
+    /// Recordings sent that were not there.
+    pub added: u64,
+    /// Recordings sent that were there in another form.
+    pub updated: u64,
+    /// Recordings that were there as they are here.
+    pub unchanged: u64,
+    /// Recordings taken out, since they are no longer here.
+    pub removed: u64,
+    /// Recordings that another library has sent.
+    pub of_others: u64,
+    /// Seconds that sending took.
+    pub seconds: f64,
+    /// Seconds that making the index took, if it was made.
+    pub index_seconds: Option<f64>,
+}
+
+/// What a database has of a recording.
+struct There {
+    own: bool,
+    digest: Vec<u8>,
+}
+
+/// Sends what is new or other than in the database, and takes out what this library sent and no longer has.
+///
+/// Each batch is one transaction; a push that is killed and made again ends in the same tables.
+pub fn push(
+    engine: &Engine,
+    to: &mut Postgres,
+    options: &PushOptions,
+    progress: &mut dyn FnMut(PushEvent),
+    stop: &AtomicBool,
+) -> Result<PushSummary> {
+    let start = std::time::Instant::now();
+    to.lock()?;
+    let library = engine.library();
+    let _snapshot = library.snapshot()?;
+    let (source, generation) = (library.identity()?, library.generation()?);
+    let mut summary = PushSummary::default();
+    let there = known(to, &source)?;
+    // Vectors that the library's own log knows to be as they were sent need not be read.
+    let log = match last_push(to, &source, options.windows)? {
+        Some(last) => library.changes_since(last)?,
+        None => None,
+    };
+    let changed: Option<HashSet<TrackId>> =
+        log.map(|changes| changes.added.into_iter().chain(changes.removed).collect());
+
+    let mut seen: HashMap<i64, ContentId> = HashMap::new();
+    let mut todo: Vec<(TrackId, bool)> = Vec::new();
+    for ids in library.track_ids()?.chunks(BATCH) {
+        let tracks = library.tracks_by_id(ids)?;
+        for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
+            if !library.has_vector(track.id)? {
+                continue;
+            }
+            let content = track.audio.content;
+            let id = id_of(&content).0;
+            if let Some(other) = seen.insert(id, content) {
+                return Err(BackendError::Clash(format!("{other} and {content}")));
+            }
+            match there.get(&id) {
+                None => todo.push((track.id, false)),
+                Some(known) if !known.own => summary.of_others += 1,
+                Some(known) => {
+                    let facts = facts_bytes(&library.facts(track.id)?)?;
+                    let same_facts = known.digest.get(..HALF_DIGEST)
+                        == Some(&facts_digest(&facts, &genre_keys(&genres))[..]);
+                    let same = same_facts
+                        && match &changed {
+                            Some(changed) => !changed.contains(&track.id),
+                            None => row_of(engine, track.id, options.windows)?
+                                .is_some_and(|row| row.digest == known.digest),
+                        };
+                    if same {
+                        summary.unchanged += 1;
+                    } else {
+                        todo.push((track.id, true));
+                    }
+                }
+            }
+        }
+    }
+    let gone: Vec<i64> =
+        there.iter().filter(|(id, known)| known.own && !seen.contains_key(id)).map(|(id, _)| *id).collect();
+    let of = todo.len() as u64;
+    for (batch, some) in todo.chunks(BATCH).enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(BackendError::Interrupted);
+        }
+        let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
+        let rows = rows_of(engine, &ids, options.windows)?;
+        to.send(&rows, &source)?;
+        let known = some.iter().filter(|(_, known)| *known).count() as u64;
+        summary.updated += known;
+        summary.added += some.len() as u64 - known;
+        progress(PushEvent::Sent { done: (batch * BATCH + some.len()) as u64, of });
+    }
+    summary.removed = remove_ids(to, &gone)?;
+    send_settings(library, to)?;
+    note_push(to, &source, generation, options.windows)?;
+    summary.seconds = start.elapsed().as_secs_f64();
+    if options.index && to.index_state()? == IndexState::Missing && to.size()?.0 > 0 {
+        summary.index_seconds = Some(make_index(to, options, progress)?);
+    }
+    Ok(summary)
+}
+
+/// Ids, owners and digests of all rows.
+fn known(to: &mut Postgres, source: &str) -> Result<HashMap<i64, There>> {
+    const ROWS: i64 = 100_000;
+    let mut there = HashMap::new();
+    let mut after = -1_i64;
+    loop {
+        let rows = to.run(|tx| {
+            tx.query(
+                "select id, source, digest from voisin_track where id > $1 order by id limit $2",
+                &[&after, &ROWS],
+            )
+        })?;
+        let Some(last) = rows.last() else { return Ok(there) };
+        after = last.get(0);
+        for row in &rows {
+            there.insert(row.get(0), There { own: row.get::<_, &str>(1) == source, digest: row.get(2) });
+        }
+    }
+}
+
+fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool) -> Result<Vec<Row>> {
+    let library = engine.library();
+    let tracks: Vec<Track> = library.tracks_by_id(ids)?;
+    let mut rows = Vec::with_capacity(ids.len());
+    for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
+        if let Some(record) = library.record(track.id, windows)? {
+            rows.push(Row::new(&StoredTrack { record, genres }, windows)?);
+        }
+    }
+    Ok(rows)
+}
+
+fn row_of(engine: &Engine, id: TrackId, windows: bool) -> Result<Option<Row>> {
+    Ok(rows_of(engine, &[id], windows)?.pop())
+}
+
+fn remove_ids(to: &mut Postgres, ids: &[i64]) -> Result<u64> {
+    let mut removed = 0;
+    for some in ids.chunks(BATCH) {
+        let contents =
+            to.run(|tx| tx.query("select content from voisin_track where id = any ($1)", &[&some]))?;
+        let contents: Vec<ContentId> =
+            contents.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId)).collect();
+        removed += to.take_out(&contents)?;
+    }
+    Ok(removed)
+}
+
+/// The name under which a push is noted: one with windows says more than one without.
+fn push_name(source: &str, windows: bool) -> String {
+    if windows { format!("{source} with windows") } else { source.to_owned() }
+}
+
+fn last_push(to: &mut Postgres, source: &str, windows: bool) -> Result<Option<u64>> {
+    let name = push_name(source, windows);
+    to.run(|tx| {
+        let row = tx.query_opt("select generation from voisin_source where library = $1", &[&name])?;
+        Ok(row.map(|row| row.get::<_, i64>(0) as u64))
+    })
+}
+
+fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) -> Result<()> {
+    let (name, other) = (push_name(source, windows), push_name(source, !windows));
+    let generation = generation as i64;
+    to.run(|tx| {
+        tx.execute("delete from voisin_source where library = $1", &[&other])?;
+        tx.execute(
+            "insert into voisin_source (library, generation) values ($1, $2)
+             on conflict (library) do update set generation = excluded.generation",
+            &[&name, &generation],
+        )?;
+        Ok(())
+    })
+}
+
+fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
+    let mut values: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
+    for name in SETTINGS {
+        values.push((name, library.setting(name)?.map(String::into_bytes)));
+    }
+    for name in FILES {
+        values.push((name, std::fs::read(library.dir().join(name)).ok()));
+    }
+    to.run(|tx| {
+        for (name, value) in &values {
+            tx.execute("delete from voisin_setting where name = $1", &[name])?;
+            if let Some(value) = value {
+                tx.execute("insert into voisin_setting (name, value) values ($1, $2)", &[name, value])?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Bytes that pgvector's graph takes while it is made: measured, 1 366 a vector of 512 numbers.
+fn index_memory(rows: u64, dimension: usize) -> u64 {
+    rows * (2 * dimension as u64 + 400)
+}
+
+fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut(PushEvent)) -> Result<f64> {
+    let start = std::time::Instant::now();
+    if let Some(megabytes) = options.index_memory {
+        to.execute(&format!("set maintenance_work_mem = '{megabytes}MB'"))?;
+    }
+    let given: String = to.run(|tx| {
+        let sql = "select pg_size_bytes(current_setting('maintenance_work_mem'))::text";
+        Ok(tx.query_one(sql, &[])?.get(0))
+    })?;
+    let needed = index_memory(to.size()?.0, to.model().dimension);
+    progress(PushEvent::Indexing { needed, given: given.parse().unwrap_or_default() });
+    let own = ddl::vector_index("voisin_track");
+    to.execute(options.index_sql.as_deref().unwrap_or(&own))?;
+    // The planner and the filters' counts go by what it knows of the table.
+    to.execute("analyze voisin_track")?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Puts the settings and files that came with a library into another one.
+pub(super) fn restore_settings(from: &mut Postgres, library: &mut Library) -> Result<()> {
+    let values = from.settings()?;
+    for name in SETTINGS {
+        if let Some(value) = values.get(name).and_then(|value| std::str::from_utf8(value).ok()) {
+            library.set_setting(name, Some(value))?;
+        }
+    }
+    for name in FILES {
+        let path = library.dir().join(name);
+        if let Some(value) = values.get(name).filter(|_| !path.exists()) {
+            std::fs::write(path, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings a database's tracks into a library on this disk: all, or what changed since the last time. Recordings that were
+/// taken out there since go here too. Returns what was taken in, and how many went.
+pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Result<(TakenIn, u64)> {
+    let identity = from.identity()?;
+    let model = from.model().clone();
+    let is_new = engine.library().status()?.tracks == 0;
+    engine.library_mut().set_model(&model)?;
+    if is_new {
+        restore_settings(from, engine.library_mut())?;
+    }
+    let last = engine.library().setting(PULLED)?;
+    let last = last.as_deref().and_then(|text| text.split_once(' '));
+    let last = last.filter(|(of, _)| *of == identity).and_then(|(_, generation)| generation.parse().ok());
+    let (_, generation) = from.size()?;
+    let since: u64 = last.filter(|&last| last <= generation && !is_new).unwrap_or(0);
+    let Some(changes) = from.changes(since)? else { return Ok((TakenIn::default(), 0)) };
+    let mut taken = TakenIn::default();
+    for ids in changes.added.chunks(BATCH) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(BackendError::Interrupted);
+        }
+        let (records, damaged) = from.fetch(ids, true)?;
+        taken.refused += damaged;
+        let records: Vec<_> = records.into_iter().map(|(_, record, _)| (None, record)).collect();
+        taken += engine.library_mut().take_in(&records)?;
+    }
+    let mut removed = 0;
+    if since > 0 {
+        let since = since as i64;
+        let gone =
+            from.run(|tx| tx.query("select content from voisin_gone where changed > $1", &[&since]))?;
+        let gone: Vec<ContentId> =
+            gone.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId)).collect();
+        removed = super::TrackStore::remove(engine, &gone)?;
+    }
+    let pulled = format!("{identity} {}", changes.generation);
+    engine.library_mut().set_setting(PULLED, Some(&pulled))?;
+    Ok((taken, removed))
+}

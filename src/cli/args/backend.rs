@@ -1,0 +1,129 @@
+//! Libraries in databases: where questions go, `push`, `pull`.
+
+#[cfg(feature = "postgres")]
+use std::path::PathBuf;
+
+use clap::Args;
+#[cfg(feature = "postgres")]
+use clap::{ValueEnum, ValueHint};
+
+#[cfg(feature = "postgres")]
+use super::units::share;
+#[cfg(feature = "postgres")]
+use super::{Limit, ReportFormat};
+#[cfg(feature = "postgres")]
+use crate::backend::ddl::Form;
+
+/// Where a question goes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Backend")]
+pub(crate) struct BackendArgs {
+    /// Ask the library in this database instead (see voisin push) [variable: `VOISIN_BACKEND`]
+    #[cfg(feature = "postgres")]
+    #[arg(long, value_name = "URL")]
+    pub(crate) backend: Option<String>,
+    /// With a backend: fetch at most so many tracks to compare with each other or to put in order [default: 20000]
+    #[cfg(feature = "postgres")]
+    #[arg(long, value_name = "N|all")]
+    pub(crate) sample: Option<Limit>,
+}
+
+/// Send the library to PostgreSQL with pgvector, for others to ask
+///
+/// Only what changed since the last time is sent, and what was removed here is removed there. Each batch is one transaction:
+/// stop or kill it whenever you like, the next one goes on. The first push makes the tables and, at its end, the vector index.
+/// A password does not belong on the command line: PGPASSFILE names a file for it, or `VOISIN_BACKEND` holds the whole address.
+#[cfg(feature = "postgres")]
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --windows --index-memory 16000\n  voisin push --print-ddl partitioned > tables.sql"
+)]
+pub(crate) struct PushArgs {
+    /// Address of the database [variable: `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Send the window vectors too: some twenty times as much
+    #[arg(long)]
+    pub(crate) windows: bool,
+    /// Make no vector index
+    #[arg(long, conflicts_with_all = ["index_sql", "index_memory"])]
+    pub(crate) no_index: bool,
+    /// Make the vector index with the statement in this file: for `VectorChord`, `YugabyteDB`, `ScaNN`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) index_sql: Option<PathBuf>,
+    /// Memory for making the index, in MB [default: as the server has it, `maintenance_work_mem`]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    pub(crate) index_memory: Option<u32>,
+    /// Print the tables as SQL and do nothing: for one server, for partitions on several (`postgres_fdw`), for Citus
+    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "index_sql", "index_memory"])]
+    pub(crate) print_ddl: Option<DdlForm>,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[cfg(feature = "postgres")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DdlForm {
+    Single,
+    Partitioned,
+    Citus,
+}
+
+#[cfg(feature = "postgres")]
+impl From<DdlForm> for Form {
+    fn from(form: DdlForm) -> Self {
+        match form {
+            DdlForm::Single => Self::Single,
+            DdlForm::Partitioned => Self::Partitioned,
+            DdlForm::Citus => Self::Citus,
+        }
+    }
+}
+
+/// Bring the library of a database here
+///
+/// Into a new library, or one of the same model: all the first time, afterwards what changed there, and what was removed there
+/// goes here too. Windows come with it as far as they were sent.
+#[cfg(feature = "postgres")]
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin pull --from postgres://me@db.example/music --library ~/music-library"
+)]
+pub(crate) struct PullArgs {
+    /// Address of the database [variable: `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Measure the index of a database: recall, times and questions a second at several widths, beside the index on this disk
+///
+/// The narrowest width that reaches --recall is kept, for all who search there. On several servers it is an option of the
+/// foreign servers, which only their owner may set.
+#[cfg(feature = "postgres")]
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  voisin eval index --backend postgres://me@db.example/music --widths 40,100,200,400"
+)]
+pub(crate) struct EvalIndexArgs {
+    /// Widths to try, ascending
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [40, 100, 200, 400], value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) widths: Vec<u32>,
+    /// How many tracks are asked with
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) queries: u32,
+    /// Share of the true nearest that must be found
+    #[arg(long, value_name = "0..1", default_value_t = 0.99, value_parser = share)]
+    pub(crate) recall: f32,
+    /// Keep no width
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+}

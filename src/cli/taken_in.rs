@@ -1,0 +1,55 @@
+//! The end of a run that took tracks of other libraries in.
+
+use serde::Serialize;
+
+use super::Ending;
+use super::args::ReportFormat;
+use super::context::Context;
+use super::render::{self, count};
+use crate::engine::Engine;
+use crate::library::TakenIn;
+
+/// The documented JSON of `merge`, `add --from-parquet` and `pull`.
+#[derive(Serialize)]
+struct TakenInJson {
+    added: u64,
+    updated: u64,
+    unchanged: u64,
+    conflicts: u64,
+    refused: u64,
+}
+
+/// Brings the index up to date and says what was taken in.
+pub(crate) fn finish(
+    context: &Context,
+    engine: &mut Engine,
+    taken: TakenIn,
+    format: ReportFormat,
+) -> anyhow::Result<Ending> {
+    let TakenIn { added, updated, unchanged, conflicts, refused } = taken;
+    if added + updated > 0 && engine.library().status()?.vectors > 0 {
+        engine.maintain_index()?;
+        engine.keep_tags()?;
+    }
+    if conflicts > 0 {
+        context.console.warn(&format!(
+            "{} left out, because this library knows other audio under the same paths: \"voisin relocate\" gives its files other ones",
+            count(conflicts, "track")
+        ));
+    }
+    if refused > 0 {
+        context.console.warn(&format!(
+            "{} left out, because the vectors are damaged: listen to the files again with \"voisin add\"",
+            count(refused, "track")
+        ));
+    }
+    match format {
+        ReportFormat::Json => {
+            render::print_json(&TakenInJson { added, updated, unchanged, conflicts, refused })?;
+        }
+        ReportFormat::Table => {
+            render::print_line(&format!("added {added}, updated {updated}, unchanged {unchanged}"))?;
+        }
+    }
+    Ok(if conflicts + refused > 0 { Ending::Partial } else { Ending::Fine })
+}

@@ -1,0 +1,91 @@
+//! `voisin embed --format parquet`: what `add` would store, in files for other engines and other machines.
+
+use std::sync::atomic::Ordering;
+
+use anyhow::bail;
+
+use crate::base::text::with_causes;
+use crate::cli::args::{EmbedArgs, EmbedParquetArgs, WindowCount};
+use crate::cli::context::Context;
+use crate::cli::render::{self, count};
+use crate::cli::{Ending, NothingFound};
+use crate::engine::{
+    AddEvent, AddOptions, DEFAULT_WINDOWS, DescriptorDepth, EmbedOptions, Outcome, WindowPlan,
+    embed_to_parquet,
+};
+use crate::library::scan::Scan;
+
+/// Audio files in one Parquet file, where nobody says.
+const PER_FILE: usize = 500;
+
+/// Refuses what other formats have no use for.
+pub(super) fn refuse_options(args: &EmbedParquetArgs) -> anyhow::Result<()> {
+    let EmbedParquetArgs { windows, no_windows, descriptors, per_file } = args;
+    let given = [
+        ("--windows", windows.is_some()),
+        ("--no-windows", *no_windows),
+        ("--descriptors", descriptors.is_some()),
+        ("--per-file", per_file.is_some()),
+    ];
+    for (name, _) in given.into_iter().filter(|(_, given)| *given) {
+        bail!("{name}: expected with it --format parquet");
+    }
+    Ok(())
+}
+
+pub(super) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
+    if args.hop.is_some() || args.no_center {
+        bail!(
+            "--hop and --no-center are for npz, npy and csv; --windows says how many windows a Parquet file has of each track"
+        );
+    }
+    if found.files.is_empty() && found.problems.is_empty() && args.shard.is_none() {
+        return Err(NothingFound("expected audio files, found none".to_owned()).into());
+    }
+    let own = &args.parquet;
+    let options = EmbedOptions {
+        add: AddOptions {
+            windows: match own.windows {
+                None => DEFAULT_WINDOWS,
+                Some(WindowCount::All) => WindowPlan::All,
+                Some(WindowCount::Spread(n)) => WindowPlan::Spread(n),
+            },
+            force: args.force,
+            retry: false,
+            dry_run: false,
+            descriptors: own.descriptors.map_or(DescriptorDepth::Fast, Into::into),
+            update_descriptors: false,
+            threads: context.threads(),
+        },
+        per_file: own.per_file.map_or(PER_FILE, |n| n as usize),
+        windows: !own.no_windows,
+    };
+    let embedder = context.embedder(None)?;
+    let stop = context.stop_on_ctrl_c()?;
+    let console = context.console;
+    let mut progress = |event: AddEvent<'_>| {
+        if let AddEvent::Done { path, outcome } = event {
+            match outcome {
+                Outcome::Failed(error) => console.warn(&with_causes(error)),
+                _ => console.detail(&path.display().to_string()),
+            }
+        }
+    };
+    let summary = embed_to_parquet(&embedder, &found.files, &args.output, &options, &mut progress, &stop)?;
+    let failed = summary.failures + found.problems.len() as u64;
+    let text = format!(
+        "{} and {} in {}, {} there already",
+        count(summary.tracks, "file"),
+        count(summary.failures, "failure"),
+        args.output.display(),
+        summary.known,
+    );
+    render::print_line(&render::terminal_safe(&text))?;
+    Ok(if summary.interrupted || stop.load(Ordering::Relaxed) {
+        Ending::Interrupted
+    } else if failed > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
+}

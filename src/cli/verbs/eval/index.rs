@@ -1,0 +1,155 @@
+//! `voisin eval index`: what the widths of a database's index give, beside the index on this disk.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use serde::Serialize;
+
+use crate::backend::{Effort, Postgres, TrackStore};
+use crate::cli::Ending;
+use crate::cli::args::{EvalIndexArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::{self, Align, Table, count};
+use crate::cli::source::place;
+use crate::engine::Engine;
+use crate::index::Neighbor;
+use crate::library::{Library, TrackFilter};
+
+/// Neighbours that are compared.
+const NEIGHBOURS: usize = 10;
+
+/// What a way to search gives.
+#[derive(Debug, Clone, Serialize)]
+struct Quality {
+    /// Null for a search that has none.
+    width: Option<u32>,
+    recall: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    queries_per_second: f64,
+}
+
+/// The documented JSON of `eval index`.
+#[derive(Serialize)]
+struct IndexJson {
+    tracks: u64,
+    queries: usize,
+    exact: Quality,
+    widths: Vec<Quality>,
+    /// The library on this disk, if it has the same model.
+    local: Option<Quality>,
+    /// The width that is kept; null where none is good enough.
+    kept: Option<u32>,
+}
+
+pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<Ending> {
+    let Some(place) = place(args.backend.backend.as_deref())? else {
+        bail!(
+            "expected the address of a database: --backend postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
+        );
+    };
+    let mut store = Postgres::open(&place)?;
+    let (tracks, _) = store.size()?;
+    let queries = store.sample(args.queries as usize)?;
+    if queries.is_empty() {
+        bail!("{place} holds no tracks: \"voisin push\" sends some there");
+    }
+    let (truth, exact) = measure(&mut store, &queries, Effort::Exact, &[])?;
+    let mut widths = Vec::new();
+    for &width in &args.widths {
+        let (_, quality) = measure(&mut store, &queries, Effort::Width(width), &truth)?;
+        widths.push(Quality { width: Some(width), ..quality });
+    }
+    let local = match Library::open_to_read(&context.library_dir()) {
+        Ok(library)
+            if library.model()?.is_some_and(|model| model.fingerprint == store.model().fingerprint) =>
+        {
+            let mut engine = Engine::from_library(library);
+            engine.index()?;
+            let (truth, _) = measure(&mut engine, &queries, Effort::Exact, &[])?;
+            Some(measure(&mut engine, &queries, Effort::Index, &truth)?.1)
+        }
+        _ => None,
+    };
+    let good = widths.iter().find(|quality| quality.recall >= f64::from(args.recall));
+    let kept = good.and_then(|quality| quality.width);
+    if let Some(width) = kept.filter(|_| !args.dry_run) {
+        store.set_width(width)?;
+    } else if !store.shards().is_empty() {
+        // Trying widths has changed the options of the shards' servers.
+        store.set_width(store.width())?;
+    }
+    let json = IndexJson { tracks, queries: queries.len(), exact, widths, local, kept };
+    match args.format {
+        ReportFormat::Json => render::print_json(&json)?,
+        ReportFormat::Table => print(context, args, &json)?,
+    }
+    Ok(if kept.is_some() { Ending::Fine } else { Ending::Partial })
+}
+
+/// Asks for the nearest of each query, and compares with the truth; without one, recall is 1.
+fn measure(
+    store: &mut dyn TrackStore,
+    queries: &[Vec<f32>],
+    effort: Effort,
+    truth: &[Vec<Neighbor>],
+) -> anyhow::Result<(Vec<Vec<Neighbor>>, Quality)> {
+    let (mut times, mut answers, mut hits, mut wanted) = (Vec::new(), Vec::new(), 0, 0);
+    for (i, query) in queries.iter().enumerate() {
+        let start = Instant::now();
+        let found = store.nearest(query, NEIGHBOURS, &TrackFilter::default(), effort)?;
+        times.push(1e3 * start.elapsed().as_secs_f64());
+        let expected = truth.get(i).unwrap_or(&found);
+        wanted += expected.len();
+        hits += expected.iter().filter(|one| found.iter().any(|other| other.track == one.track)).count();
+        answers.push(found);
+    }
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    let quality = Quality {
+        width: None,
+        recall: hits as f64 / wanted.max(1) as f64,
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        queries_per_second: 1e3 / mean,
+    };
+    Ok((answers, quality))
+}
+
+fn print(context: &Context, args: &EvalIndexArgs, json: &IndexJson) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("search", Align::Left),
+        ("recall@10", Align::Right),
+        ("p50 ms", Align::Right),
+        ("p99 ms", Align::Right),
+        ("a second", Align::Right),
+    ]);
+    let mut row = |name: String, quality: &Quality| {
+        table.row([
+            name,
+            format!("{:.4}", quality.recall),
+            format!("{:.2}", quality.p50_ms),
+            format!("{:.2}", quality.p99_ms),
+            format!("{:.0}", quality.queries_per_second),
+        ]);
+    };
+    row("all tracks".to_owned(), &json.exact);
+    for quality in &json.widths {
+        row(format!("width {}", quality.width.unwrap_or_default()), quality);
+    }
+    if let Some(local) = &json.local {
+        row("this disk".to_owned(), local);
+    }
+    table.print()?;
+    let tracks = count(json.tracks, "track");
+    context.console.note(&match (json.kept, args.dry_run) {
+        (Some(width), false) => format!("{tracks}; width {width} is kept for all who search there"),
+        (Some(width), true) => format!("{tracks}; width {width} would be kept"),
+        (None, _) => format!(
+            "{tracks}; no width reaches a recall of {}: try larger ones, or build the index with more connections",
+            args.recall
+        ),
+    });
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! `voisin merge`.
+
+use anyhow::bail;
+
+use crate::cli::Ending;
+use crate::cli::args::MergeArgs;
+use crate::cli::context::Context;
+use crate::cli::taken_in::finish;
+use crate::library::{Library, OpenMode, TakenIn};
+
+pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending> {
+    let own = std::path::absolute(context.library_dir())?;
+    for dir in &args.libraries {
+        if same_folder(dir, &own) {
+            bail!("{} is this library: expected others, this one is named by --library", dir.display());
+        }
+    }
+    // All are there before anything is changed.
+    let others =
+        args.libraries.iter().map(|dir| Library::open_to_read(dir)).collect::<Result<Vec<_>, _>>()?;
+    let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    let lock = engine.library().lock_for_writing()?;
+    let mut taken = TakenIn::default();
+    for other in &others {
+        taken += engine.library_mut().merge(other)?;
+    }
+    let ending = finish(context, &mut engine, taken, args.format)?;
+    drop(lock);
+    Ok(ending)
+}
+
+fn same_folder(a: &std::path::Path, b: &std::path::Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}

@@ -1,0 +1,35 @@
+//! `voisin pull`.
+
+use anyhow::bail;
+
+use crate::backend::{BackendError, Postgres, pull};
+use crate::cli::Ending;
+use crate::cli::args::PullArgs;
+use crate::cli::context::Context;
+use crate::cli::render::count;
+use crate::cli::source::place;
+use crate::cli::taken_in::finish;
+use crate::library::OpenMode;
+
+pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> {
+    let Some(place) = place(args.from.as_deref())? else {
+        bail!("expected the address of a database: --from postgres://USER@HOST/DATABASE, or VOISIN_BACKEND");
+    };
+    let mut store = Postgres::open(&place)?;
+    let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    let lock = engine.library().lock_for_writing()?;
+    let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
+    let (taken, removed) = match pull(&mut store, &mut engine, &stop) {
+        Err(BackendError::Interrupted) => {
+            context.console.note("interrupted: what came is kept; the same command goes on from here");
+            return Ok(Ending::Interrupted);
+        }
+        pulled => pulled?,
+    };
+    if removed > 0 {
+        context.console.note(&format!("{} taken out, as it was there", count(removed, "track")));
+    }
+    let ending = finish(context, &mut engine, taken, args.format)?;
+    drop(lock);
+    Ok(ending)
+}

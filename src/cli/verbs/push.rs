@@ -1,0 +1,96 @@
+//! `voisin push`.
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::backend::{Postgres, PushEvent, PushOptions, PushSummary, ddl, push};
+use crate::cli::Ending;
+use crate::cli::args::{PushArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::{self, count, grouped};
+use crate::cli::source::place;
+use crate::engine::Engine;
+use crate::library::Library;
+
+/// The documented JSON of `push`.
+#[derive(Serialize)]
+struct PushJson {
+    added: u64,
+    updated: u64,
+    unchanged: u64,
+    removed: u64,
+    of_others: u64,
+    seconds: f64,
+    index_seconds: Option<f64>,
+}
+
+pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> {
+    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
+    let model = engine.model()?;
+    if let Some(form) = args.print_ddl {
+        render::print_line(&ddl::print(form.into(), model.dimension))?;
+        return Ok(Ending::Fine);
+    }
+    let Some(place) = place(args.to.as_deref())? else {
+        bail!("expected the address of a database: --to postgres://USER@HOST/DATABASE, or VOISIN_BACKEND");
+    };
+    let index_sql = args
+        .index_sql
+        .as_deref()
+        .map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display())));
+    let options = PushOptions {
+        windows: args.windows,
+        index: !args.no_index,
+        index_sql: index_sql.transpose()?,
+        index_memory: args.index_memory,
+    };
+    let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
+    let console = context.console;
+    let mut store = Postgres::open_or_create(&place, &model)?;
+    let mut progress = |event: PushEvent| match event {
+        PushEvent::Sent { done, of } => console.note(&format!("{} of {}", grouped(done), count(of, "track"))),
+        PushEvent::Indexing { needed, given } => {
+            let [needed_mb, given_mb] = [needed, given].map(|bytes| grouped(bytes.div_ceil(1 << 20)));
+            console.note(&format!(
+                "making the vector index: it needs some {needed_mb} MB, maintenance_work_mem is {given_mb} MB"
+            ));
+            if needed > given {
+                console.warn(&format!(
+                    "the index does not fit into maintenance_work_mem, which makes it many times slower: stop here (Ctrl-C twice) and push again with --index-memory {}",
+                    needed.div_ceil(1 << 20)
+                ));
+            }
+        }
+    };
+    let summary = match push(&engine, &mut store, &options, &mut progress, &stop) {
+        Err(crate::backend::BackendError::Interrupted) => {
+            console.note("interrupted: what was sent is kept; the same command goes on from here");
+            return Ok(Ending::Interrupted);
+        }
+        summary => summary?,
+    };
+    let PushSummary { added, updated, unchanged, removed, of_others, seconds, index_seconds } = summary;
+    if !store.shards().is_empty() && added + updated > 0 && !args.no_index {
+        console.note("each shard makes its own index: run its statement there if this was the first push (voisin push --print-ddl partitioned)");
+    }
+    match args.format {
+        ReportFormat::Json => render::print_json(&PushJson {
+            added,
+            updated,
+            unchanged,
+            removed,
+            of_others,
+            seconds,
+            index_seconds,
+        })?,
+        ReportFormat::Table => {
+            let others = if of_others > 0 { format!(", sent by others {of_others}") } else { String::new() };
+            let index =
+                index_seconds.map_or_else(String::new, |seconds| format!(", index in {seconds:.1} s"));
+            render::print_line(&format!(
+                "added {added}, updated {updated}, unchanged {unchanged}, removed {removed}{others} in {seconds:.1} s{index}"
+            ))?;
+        }
+    }
+    Ok(Ending::Fine)
+}

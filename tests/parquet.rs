@@ -1,0 +1,353 @@
+//! Parquet files: what `embed` and `export` write is read alike by pyarrow, DuckDB and voisin, and survives kills.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Sandbox, code, json, noise_wav, text};
+use half::f16;
+use serde_json::Value;
+use voisin::internals::library::{Library, OpenMode};
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
+const TRACKS: [&str; 6] = [
+    "metal/muldjord-chaos-god.mp3",
+    "metal/muldjord-armygeddon.m4a",
+    "metal/obsidian-shell-wings-of-cruelty.opus",
+    "ambient/maxstack-nebula.ogg",
+    "ambient/nikola-whallon-ambient-2.mp3",
+    "ambient/askyel-ambient-4.wav",
+];
+
+/// Six tracks and a file that is no audio.
+fn music(sandbox: &Sandbox) -> PathBuf {
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    for name in TRACKS {
+        let name = Path::new(name);
+        fs::copy(Path::new(DEMO).join(name), music.join(name.file_name().unwrap())).unwrap();
+    }
+    fs::write(music.join("bad.mp3"), b"no audio at all").unwrap();
+    music
+}
+
+/// A Python that has these packages; `None`, with a message, where there is none. An error where CI could have had it.
+fn python(packages: &str) -> Option<PathBuf> {
+    let python =
+        std::env::var_os("VOISIN_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let imports = Command::new(&python).args(["-c", &format!("import {packages}")]).output();
+    if imports.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    assert!(std::env::var_os("CI").is_none(), "VOISIN_TEST_PYTHON must name a Python with {packages}");
+    eprintln!("skipped: no Python with {packages} (VOISIN_TEST_PYTHON names one)");
+    None
+}
+
+fn run_python(python: &Path, script: &str, arguments: &[&Path]) -> String {
+    let output = Command::new(python).arg("-c").arg(script).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn parquet_files(dir: &Path, kind: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind)).collect();
+    files.sort();
+    files
+}
+
+/// Bits of the track's and of the windows' vectors, 16 bits a number, by content id.
+fn half_vectors(sandbox: &Sandbox) -> BTreeMap<String, (Vec<u16>, Vec<u16>)> {
+    let half =
+        |bits: Vec<u32>| bits.into_iter().map(|bits| f16::from_f32(f32::from_bits(bits)).to_bits()).collect();
+    sandbox
+        .vectors()
+        .into_iter()
+        .map(|(content, (vector, windows))| (content, (half(vector), windows)))
+        .collect()
+}
+
+#[test]
+fn three_programs_read_the_same() {
+    let Some(python) = python("pyarrow.parquet, duckdb") else { return };
+    let sandbox = Sandbox::new();
+    let music = music(&sandbox);
+    let vectors = sandbox.path("vectors");
+    let arguments =
+        ["embed", music.to_str().unwrap(), "--format", "parquet", "--output", vectors.to_str().unwrap()];
+    let ran = sandbox.run(arguments.iter().chain(&["--per-file", "2"]));
+    assert_eq!(code(&ran), 1, "a file that fails is a partial success: {}", text(&ran.stderr));
+    assert!(text(&ran.stdout).contains("6 files and 1 failure"), "{}", text(&ran.stdout));
+    assert_eq!(code(&sandbox.run(["add", music.to_str().unwrap()])), 1);
+    let expected = half_vectors(&sandbox);
+    assert_eq!(expected.len(), 6);
+
+    // Bits of both programs' answers; DuckDB has no type of 16 bits and widens without loss.
+    let script = r"
+import sys, json, glob, struct, duckdb, pyarrow.parquet as pq
+folder = sys.argv[1]
+bits = lambda values: [struct.unpack('<H', struct.pack('<e', value))[0] for value in values]
+answers = []
+table = pq.read_table(sorted(glob.glob(folder + '/tracks-*.parquet')))
+assert str(table.schema.field('vector').type) == 'fixed_size_list<item: halffloat>[200]', table.schema
+rows = {}
+for row in table.to_pylist():
+    rows[row['content'].hex()] = [row['path'], row['title'], row['genres'], round(row['seconds'], 6), bits(row['vector']),
+        [bit for window in row['windows'] for bit in bits(window)], [round(x, 4) for x in row['starts']]]
+answers.append(rows)
+rows = {}
+names = 'content, path, title, genres, seconds, vector, windows, starts'
+for content, path, title, genres, seconds, vector, windows, starts in duckdb.sql(
+        f'select {names} from read_parquet(\'{folder}/tracks-*.parquet\')').fetchall():
+    rows[content.hex()] = [path, title, genres, round(seconds, 6), bits(vector), [bit for window in windows for bit in bits(window)],
+        [round(x, 4) for x in starts]]
+answers.append(rows)
+failures = duckdb.sql(f'select path, failure from read_parquet(\'{folder}/failures-*.parquet\')').fetchall()
+print(json.dumps([answers, failures]))
+";
+    let answers: Value = serde_json::from_str(&run_python(&python, script, &[&vectors])).unwrap();
+    let [arrow, duckdb] = [&answers[0][0], &answers[0][1]];
+    assert_eq!(arrow, duckdb);
+    let rows = arrow.as_object().unwrap();
+    assert_eq!(rows.len(), 6);
+    for (content, (vector, windows)) in &expected {
+        let numbers = |value: &Value| -> Vec<u16> {
+            value.as_array().unwrap().iter().map(|bit| bit.as_u64().unwrap() as u16).collect()
+        };
+        assert_eq!(&numbers(&rows[content][4]), vector, "the vector of {content}");
+        assert_eq!(&numbers(&rows[content][5]), windows, "the windows of {content}");
+    }
+    let failed = answers[1].as_array().unwrap();
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0][0].as_str().unwrap().ends_with("bad.mp3"));
+    assert!(failed[0][1].as_str().unwrap().contains("not an audio file"), "{failed:?}");
+
+    // What is there is not listened to again; what is gone from there is.
+    let again = sandbox.run(arguments);
+    assert_eq!(code(&again), 0, "{}", text(&again.stderr));
+    assert!(
+        text(&again.stdout).contains("0 files and 0 failures") && text(&again.stdout).contains("7 there")
+    );
+    fs::remove_file(&parquet_files(&vectors, "tracks-")[0]).unwrap();
+    let third = text(&sandbox.run(arguments).stdout);
+    assert!(third.contains(" and 0 failures") && !third.starts_with("0 files"), "{third}");
+    assert!(text(&sandbox.run(arguments).stdout).contains("0 files and 0 failures"));
+}
+
+#[test]
+fn results_of_several_machines_become_one_library_twice_over() {
+    let sandbox = Sandbox::new();
+    let music = music(&sandbox);
+    let vectors = sandbox.path("vectors");
+    let list: String =
+        fs::read_dir(&music).unwrap().map(|entry| format!("{}\n", entry.unwrap().path().display())).collect();
+    fs::write(sandbox.path("list"), list).unwrap();
+    for shard in ["0/3", "1/3", "2/3"] {
+        let mut command =
+            sandbox.command(["embed", "-", "--format", "parquet", "--shard", shard, "--output"]);
+        let output =
+            command.arg(&vectors).stdin(fs::File::open(sandbox.path("list")).unwrap()).output().unwrap();
+        assert!(code(&output) <= 1, "{}", text(&output.stderr));
+    }
+    let taken = sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]);
+    assert_eq!(code(&taken), 0, "{}", text(&taken.stderr));
+    assert_eq!(json(&taken)["added"], 6);
+    let again = json(sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]));
+    assert_eq!((&again["added"], &again["updated"], &again["unchanged"]), (&0.into(), &0.into(), &6.into()));
+    assert_eq!(json(sandbox.run(["failed", "--format", "json"])).as_array().unwrap().len(), 1);
+
+    // The same as if it had been added here, but for the last bits of 16.
+    let here = Sandbox::new();
+    assert_eq!(code(&here.run(["add", music.to_str().unwrap()])), 1);
+    let (taken, added) = (half_vectors(&sandbox), half_vectors(&here));
+    assert_eq!(taken.keys().collect::<Vec<_>>(), added.keys().collect::<Vec<_>>());
+    for (content, (_, windows)) in &added {
+        assert_eq!(&taken[content].1, windows);
+    }
+    for (content, (vector, _)) in here.vectors() {
+        let own = &sandbox.vectors()[&content].0;
+        let dot: f32 = vector.iter().zip(own).map(|(a, b)| f32::from_bits(*a) * f32::from_bits(*b)).sum();
+        assert!((dot - 1.0).abs() < 1e-6, "{dot}");
+    }
+    let nearest = |sandbox: &Sandbox| {
+        let found = json(sandbox.run(["similar", "chaos god", "--format", "json"]));
+        let tracks = found["neighbours"].as_array().unwrap().clone();
+        tracks.iter().map(|track| (track["path"].clone(), track["genres"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(nearest(&sandbox), nearest(&here));
+    let measured = |sandbox: &Sandbox| {
+        let mut list = json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
+        for track in list.as_array_mut().unwrap() {
+            for key in ["id", "added", "words"] {
+                track.as_object_mut().unwrap().remove(key);
+            }
+        }
+        list
+    };
+    assert_eq!(measured(&sandbox), measured(&here));
+
+    // And what this library exports is what another one takes in.
+    let exported = sandbox.path("exported");
+    let ran = sandbox.run(["export", exported.to_str().unwrap(), "--format", "parquet"]);
+    assert_eq!(code(&ran), 0, "{}", text(&ran.stderr));
+    let third = Sandbox::new();
+    assert_eq!(code(&third.run(["add", "--from-parquet", exported.to_str().unwrap()])), 0);
+    assert_eq!(measured(&third), measured(&sandbox));
+    assert_eq!(half_vectors(&third), half_vectors(&sandbox));
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on() {
+    let sandbox = Sandbox::new();
+    let music = music(&sandbox);
+    let vectors = sandbox.path("vectors");
+    let arguments = [
+        "embed",
+        music.to_str().unwrap(),
+        "--format",
+        "parquet",
+        "--per-file",
+        "1",
+        "--windows",
+        "4",
+        "--output",
+        vectors.to_str().unwrap(),
+    ];
+    let mut kills = 0;
+    for wait in [80, 200, 350, 500, 700] {
+        let mut child = sandbox.command(arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        kills += u32::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "the machine is too fast for this test");
+    assert!(code(&sandbox.run(arguments)) <= 1);
+    assert_eq!(parquet_files(&vectors, "tracks-").len(), 6);
+    assert_eq!(parquet_files(&vectors, "failures-").len(), 1);
+    let taken = json(sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]));
+    assert_eq!((&taken["added"], &taken["unchanged"]), (&6.into(), &0.into()));
+}
+
+#[test]
+fn hostile_files_are_told_and_the_others_taken() {
+    let sandbox = Sandbox::new();
+    let music = music(&sandbox);
+    // A name that is not UTF-8, and one with a line end.
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt as _;
+        let odd = music.join(std::ffi::OsStr::from_bytes(b"od\xffd\n.wav"));
+        fs::write(odd, noise_wav(22_050, 8.0, 7)).unwrap();
+    }
+    let vectors = sandbox.path("vectors");
+    let arguments =
+        ["embed", music.to_str().unwrap(), "--format", "parquet", "--output", vectors.to_str().unwrap()];
+    assert_eq!(code(&sandbox.run(arguments)), 1);
+    let whole = fs::read(&parquet_files(&vectors, "tracks-")[0]).unwrap();
+    fs::write(vectors.join("cut.parquet"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(vectors.join("empty.parquet"), b"").unwrap();
+    fs::write(vectors.join("noise.parquet"), b"PAR1 but nothing that follows makes sense PAR1").unwrap();
+    // Bytes turned over one after the other: refused or read, never a panic.
+    for (i, at) in (0..whole.len()).step_by(whole.len() / 40).enumerate() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        fs::write(vectors.join(format!("turned-{i}.parquet")), bytes).unwrap();
+    }
+    let taken = sandbox.run(["add", "--format", "json", "--from-parquet", vectors.to_str().unwrap()]);
+    assert_eq!(code(&taken), 1, "{}", text(&taken.stderr));
+    let said = text(&taken.stderr);
+    assert!(said.contains("cut.parquet: expected a Parquet file"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
+    let paths: BTreeSet<PathBuf> = library.tracks().unwrap().into_iter().map(|track| track.path).collect();
+    for file in fs::read_dir(&music).unwrap().map(|entry| entry.unwrap().path()) {
+        assert_eq!(paths.contains(&file), !file.ends_with("bad.mp3"), "{}", file.display());
+    }
+    // Options of other formats are refused.
+    for extra in [["--hop", "0.5"], ["--no-center", "--quiet"]] {
+        assert_eq!(code(&sandbox.run(arguments.iter().chain(&extra))), 2);
+    }
+    let npz = ["embed", music.to_str().unwrap(), "--output", vectors.to_str().unwrap(), "--per-file", "3"];
+    assert_eq!(code(&sandbox.run(npz)), 2);
+}
+
+#[test]
+fn libraries_merge_by_their_audio() {
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let music = music(&sandbox);
+    let files: Vec<PathBuf> =
+        TRACKS.iter().map(|name| music.join(Path::new(name).file_name().unwrap())).collect();
+    let add = |sandbox: &Sandbox, files: &[PathBuf]| {
+        let mut arguments = vec!["add".to_owned()];
+        arguments.extend(files.iter().map(|file| file.to_str().unwrap().to_owned()));
+        assert_eq!(code(&sandbox.run(&arguments)), 0);
+    };
+    add(&sandbox, &files[..4]);
+    add(&other, &files[2..]);
+    assert_eq!(code(&other.run(["labels", "set", "nebula", "Doom"])), 0);
+    let before = sandbox.vectors();
+    let merge = ["merge", "--format", "json", other.path("library").to_str().unwrap()].map(str::to_owned);
+    let first = sandbox.run(&merge);
+    assert_eq!(code(&first), 0, "{}", text(&first.stderr));
+    let first = json(&first);
+    assert_eq!((&first["added"], &first["updated"], &first["unchanged"]), (&2.into(), &1.into(), &1.into()));
+    let again = json(sandbox.run(&merge));
+    assert_eq!((&again["added"], &again["updated"], &again["unchanged"]), (&0.into(), &0.into(), &4.into()));
+    let after = sandbox.vectors();
+    assert!(after.len() == 6 && before.iter().all(|(content, vector)| after[content] == *vector));
+    for (content, vector) in other.vectors() {
+        assert_eq!(after[&content], vector, "a vector comes over bit by bit");
+    }
+    let listed = json(sandbox.run(["list", "nebula", "--format", "json"]));
+    assert_eq!(listed["tracks"][0]["genres"][0], "Doom");
+    assert_eq!(json(sandbox.run(["verify", "--format", "json"]))["ok"], true);
+    assert_eq!(code(&sandbox.run(["merge", sandbox.path("library").to_str().unwrap()])), 2);
+    assert_eq!(code(&sandbox.run(["merge", "/no/such/library"])), 2);
+}
+
+/// The recipes of docs/parquet.md, as they stand there, for the programs that can be had.
+#[test]
+fn the_recipes_run() {
+    let sandbox = Sandbox::new();
+    let music = music(&sandbox);
+    let arguments = ["embed", music.to_str().unwrap(), "--format", "parquet", "--no-windows", "--output"];
+    let vectors = sandbox.path("vectors");
+    assert_eq!(code(&sandbox.run(arguments.iter().chain(&[vectors.to_str().unwrap()]))), 1);
+    for failures in parquet_files(&vectors, "failures-") {
+        fs::remove_file(failures).unwrap();
+    }
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/parquet.md")).unwrap();
+    let recipe = |name: &str| {
+        let (_, rest) = page.split_once(&format!("### {name}\n")).unwrap();
+        rest.split_once("```python\n").unwrap().1.split_once("```").unwrap().0.to_owned()
+    };
+    for (name, packages, check) in [
+        ("DuckDB", "duckdb", "near = near.fetchall(); assert len(near) == 6 and near[0][1] > 0.999, near"),
+        (
+            "LanceDB",
+            "lancedb, pyarrow",
+            "assert len(near) == 6 and near[0]['path'] == tracks['path'][0].as_py(), near",
+        ),
+        (
+            "Milvus",
+            "pymilvus, milvus_lite, pyarrow",
+            "assert len(near[0]) == 6 and near[0][0]['entity']['path'] == rows[0]['path'], near",
+        ),
+    ] {
+        let Some(python) = python(packages) else { continue };
+        let script = format!("{}\n{check}\n", recipe(name));
+        let output =
+            Command::new(&python).arg("-c").arg(script).current_dir(sandbox.path("")).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+}

@@ -1,0 +1,869 @@
+//! PostgreSQL with pgvector: libraries are sent there, asked there and brought back, through real servers on loopback.
+//! Where PostgreSQL or pgvector is not installed the tests skip with a message; scripts/install_postgres installs them.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use common::{Sandbox, code, json, text};
+use ndarray::Array2;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
+use voisin::internals::backend::{BackendError, Effort, Place, Postgres, TrackStore};
+use voisin::internals::engine::Engine;
+use voisin::internals::library::{
+    AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, StoredModel, TrackFilter, TrackTags,
+    TrackWindows,
+};
+use voisin::{ContentId, TrackId};
+
+/// The programs of a PostgreSQL that has pgvector and `postgres_fdw`.
+fn programs() -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let version = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let extensions = Path::new("/usr/share/postgresql").join(version).join("extension");
+            ["vector.control", "postgres_fdw.control"].iter().all(|name| extensions.join(name).exists())
+        })
+        .collect();
+    found.sort();
+    let found = found.pop().map(|path| path.join("bin"));
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "scripts/install_postgres installs what this test needs");
+        eprintln!("skipped: no PostgreSQL with pgvector (scripts/install_postgres installs them)");
+    }
+    found
+}
+
+/// A server of its own on loopback, gone at the end of the test.
+struct Server {
+    programs: PathBuf,
+    folder: PathBuf,
+    port: u16,
+}
+
+/// Runs a program of PostgreSQL, which refuses to be root.
+fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
+    let is_root = text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0";
+    let mut command = if is_root {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.args(arguments).current_dir("/").stdin(Stdio::null()).output().unwrap()
+}
+
+impl Server {
+    fn start(programs: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = std::env::temp_dir().join(format!("voisin-postgres-{}-{port}", std::process::id()));
+        let data = folder.to_str().unwrap();
+        let made = as_nobody(
+            &programs.join("initdb"),
+            &["-D", data, "-U", "voisin", "-A", "trust", "-N", "-E", "UTF8"],
+        );
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let server = Self { programs: programs.to_owned(), folder, port };
+        server.up();
+        server
+    }
+
+    fn up(&self) {
+        let options = format!(
+            "-h 127.0.0.1 -p {} -k {} -c fsync=off -c max_connections=30",
+            self.port,
+            self.folder.display()
+        );
+        let log = self.folder.join("log");
+        let data = self.folder.to_str().unwrap();
+        let started = as_nobody(
+            &self.programs.join("pg_ctl"),
+            &["-D", data, "-o", &options, "-l", log.to_str().unwrap(), "-w", "-t", "60", "start"],
+        );
+        assert!(started.status.success(), "{}", fs::read_to_string(log).unwrap_or_default());
+    }
+
+    fn stop(&self, mode: &str) {
+        let data = self.folder.to_str().unwrap();
+        as_nobody(&self.programs.join("pg_ctl"), &["-D", data, "-m", mode, "-w", "stop"]);
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
+    fn psql(&self, sql: &str, variables: &[(String, String)]) -> String {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "voisin", "-d", "postgres"]);
+        command.args(["-v", "ON_ERROR_STOP=1", "-AtX", "-q"]);
+        for (name, value) in variables {
+            command.args(["-v", &format!("{name}={value}")]);
+        }
+        let mut child = command
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), sql.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{sql}: {}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    }
+
+    /// Everything that a push leaves behind, but for when and in how many steps.
+    fn tables(&self) -> String {
+        self.psql(
+            "select id, md5(content || facts || coalesce(windows, '') || digest), source, path, genres, words,
+                md5(embedding::text) from voisin_track order by id;
+             select name, md5(value) from voisin_setting order by name;
+             select model, fingerprint, dimension from voisin_state;",
+            &[],
+        )
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop("immediate");
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A coordinator and three shards, with the tables that `--print-ddl partitioned` prints.
+struct Cluster {
+    coordinator: Server,
+    shards: Vec<Server>,
+}
+
+impl Cluster {
+    fn start(programs: &Path, sandbox: &Sandbox) -> Self {
+        let coordinator = Server::start(programs);
+        let shards: Vec<Server> = (0..3).map(|_| Server::start(programs)).collect();
+        let printed = sandbox.run(["push", "--print-ddl", "partitioned"]);
+        assert_eq!(code(&printed), 0, "{}", text(&printed.stderr));
+        let printed = text(&printed.stdout);
+        let parts: Vec<&str> = printed.split("\n-- == ").collect();
+        assert_eq!(parts.len(), 5, "three shards and a coordinator");
+        let mut variables = Vec::new();
+        for (i, shard) in shards.iter().enumerate() {
+            shard.psql(&format!("-- {}", parts[i + 1]), &[]);
+            for (name, value) in [
+                ("host", "127.0.0.1".to_owned()),
+                ("port", shard.port.to_string()),
+                ("dbname", "postgres".to_owned()),
+                ("user", "voisin".to_owned()),
+            ] {
+                variables.push((format!("shard{i}_{name}"), value));
+            }
+        }
+        coordinator.psql(&format!("-- {}", parts[4]), &variables);
+        Self { coordinator, shards }
+    }
+
+    fn make_indexes(&self) {
+        for (i, shard) in self.shards.iter().enumerate() {
+            shard.psql(
+                &format!(
+                    "create index on voisin_track_{i} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
+                ),
+                &[],
+            );
+        }
+    }
+}
+
+const DIMENSION: usize = 64;
+
+fn model() -> StoredModel {
+    StoredModel {
+        name: "synthetic".into(),
+        fingerprint: "0123456789abcdef0123456789abcdef".into(),
+        dimension: DIMENSION,
+        manifest_json: "{}".into(),
+    }
+}
+
+/// Tracks that lie in groups, with tags of which some are rare, and some that are hostile.
+fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut vector = |around: Option<&Vec<f32>>| -> Vec<f32> {
+        let mut values: Vec<f32> = (0..DIMENSION).map(|_| random.random_range(-1.0..1.0)).collect();
+        if let Some(around) = around {
+            values.iter_mut().zip(around).for_each(|(value, middle)| *value = 0.35 * *value + middle);
+        }
+        let norm = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        values.iter_mut().for_each(|value| *value /= norm);
+        values
+    };
+    let middles: Vec<Vec<f32>> = (0..40).map(|_| vector(None)).collect();
+    let mut library = Library::open(dir, OpenMode::Create).unwrap();
+    library.set_model(&model()).unwrap();
+    let mut records = Vec::new();
+    for i in 0..n {
+        let vector = vector(Some(&middles[i % 40]));
+        let record = track(i, vector);
+        records.push((None, record));
+    }
+    for some in records.chunks(1000) {
+        library.take_in(some).unwrap();
+    }
+    library
+}
+
+fn track(i: usize, vector: Vec<f32>) -> voisin::internals::library::TrackRecord {
+    use voisin::internals::library::{TaggedFile, TrackFacts, TrackRecord};
+    let content = content(i);
+    let hostile = i % 100 == 7;
+    let path = if hostile {
+        odd_path(i)
+    } else {
+        PathBuf::from(format!("/music/{}/album {}/{i}.flac", i % 10, i % 50))
+    };
+    let tags = TrackTags {
+        title: Some(if hostile {
+            format!("nul\0 '; drop table voisin_track; -- {i} %_\\")
+        } else {
+            format!("title {i}")
+        }),
+        artist: Some(format!("Ärtist {}", i % 200)),
+        album: Some(format!("album {}", i % 50)),
+        genres: match i {
+            _ if i % 2 == 0 => vec!["Rock".into()],
+            _ if i % 1000 == 1 => vec!["Zeuhl".into()],
+            _ if i % 10 == 3 => vec!["Jazz".into(), "Pop".into()],
+            _ => vec!["Ambient".into()],
+        },
+        year: (i % 3 > 0).then(|| 1950 + (i % 70) as i32),
+        licence: (i % 5 == 0).then(|| "http://creativecommons.org/licenses/by/4.0/".into()),
+        ..TrackTags::default()
+    };
+    let descriptors = Descriptors {
+        version: 1,
+        tempo: Some(60.0 + (i % 120) as f64),
+        key: MusicalKey::from_number((i % 24) as u8),
+        loudness: Some(-30.0 + (i % 25) as f64),
+        loudness_is_exact: true,
+    };
+    TrackRecord {
+        facts: TrackFacts {
+            audio: AudioFacts {
+                content,
+                seconds: 30.0 + (i % 600) as f64,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "flac".into(),
+                codec: "flac".into(),
+                packets: 100,
+                damaged_packets: 0,
+            },
+            added_at: 1_700_000_000 + i as i64,
+            files: vec![TaggedFile { record: FileRecord { path, size: 1, mtime_ns: 1 }, tags }],
+            descriptors: Some(descriptors),
+            label: None,
+        },
+        vector,
+        windows: TrackWindows { vectors: Array2::default((0, DIMENSION)), starts: Vec::new() },
+    }
+}
+
+/// Any 32 bytes that differ will do.
+fn content(i: usize) -> ContentId {
+    let mut random = StdRng::seed_from_u64(i as u64);
+    ContentId(std::array::from_fn(|_| random.random()))
+}
+
+fn odd_path(i: usize) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut bytes = format!("/music/odd/{i}-").into_bytes();
+    bytes.extend_from_slice(b"\xff\n'$1.flac");
+    PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
+}
+
+fn filters() -> Vec<(&'static str, TrackFilter)> {
+    let none = TrackFilter::default;
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    vec![
+        ("none", none()),
+        ("half", TrackFilter { genres: names(&["rock"]), ..none() }),
+        ("a tenth", TrackFilter { genres: names(&["Jazz"]), ..none() }),
+        ("a thousandth", TrackFilter { genres: names(&["zeuhl"]), ..none() }),
+        ("not rock", TrackFilter { exclude_genres: names(&["Rock"]), ..none() }),
+        ("an artist", TrackFilter { artists: names(&["artist 17"]), ..none() }),
+        ("not these artists", TrackFilter { exclude_artists: names(&["Ärtist 1", "artist 2"]), ..none() }),
+        ("years", TrackFilter { year_from: Some(1960), year_to: Some(1969), ..none() }),
+        ("a folder", TrackFilter { folders: vec!["/music/3".into()], ..none() }),
+        ("odd files", TrackFilter { folders: vec!["/music/odd".into()], ..none() }),
+        (
+            "licence and length",
+            TrackFilter { licences: names(&["cc-by"]), seconds_to: Some(200.0), ..none() },
+        ),
+        (
+            "sound",
+            TrackFilter {
+                tempo_from: Some(90.0),
+                tempo_to: Some(100.0),
+                tempo_octaves: true,
+                keys: vec![MusicalKey::from_number(3).unwrap(), MusicalKey::from_number(15).unwrap()],
+                loudness_from: Some(-20.0),
+                ..none()
+            },
+        ),
+    ]
+}
+
+/// Content ids and similarities of the nearest tracks.
+fn nearest(
+    store: &mut dyn TrackStore,
+    contents: &BTreeMap<TrackId, ContentId>,
+    query: &[f32],
+    filter: &TrackFilter,
+    effort: Effort,
+) -> Vec<(ContentId, f32)> {
+    let found = store.nearest(query, 10, filter, effort).unwrap();
+    found.iter().map(|found| (contents[&found.track], found.similarity)).collect()
+}
+
+fn contents(engine: &Engine) -> (BTreeMap<TrackId, ContentId>, BTreeMap<TrackId, ContentId>) {
+    let local: BTreeMap<TrackId, ContentId> =
+        engine.library().tracks().unwrap().iter().map(|track| (track.id, track.audio.content)).collect();
+    let remote = local.values().map(|content| {
+        let first = u64::from_be_bytes(*content.0.first_chunk().unwrap());
+        (TrackId((first >> 1) as i64), *content)
+    });
+    let remote = remote.collect();
+    (local, remote)
+}
+
+/// Compares a database with the library that was sent there: exactly, and through its index.
+fn compare(engine: &mut Engine, store: &mut Postgres) {
+    let (local_ids, remote_ids) = contents(engine);
+    let vectors = engine.library().vectors().unwrap();
+    let queries: Vec<Vec<f32>> =
+        vectors.values.rows().into_iter().step_by(vectors.ids.len() / 10).map(|row| row.to_vec()).collect();
+    for (name, filter) in filters() {
+        let (mut hits, mut wanted) = (0, 0);
+        for query in &queries {
+            let expected = nearest(engine, &local_ids, query, &filter, Effort::Exact);
+            let exact = nearest(store, &remote_ids, query, &filter, Effort::Exact);
+            assert_eq!(exact.len(), expected.len(), "{name}");
+            for (i, ((a, a_similarity), (b, b_similarity))) in exact.iter().zip(&expected).enumerate() {
+                assert!(
+                    (a_similarity - b_similarity).abs() < 1e-5,
+                    "{name} {i}: {a_similarity} {b_similarity}"
+                );
+                // Another id only where 16 bits cannot tell which is nearer.
+                let other = expected.iter().find(|(content, _)| content == a);
+                let near = other.map_or(expected.last().unwrap().1, |(_, similarity)| *similarity);
+                assert!(a == b || (near - b_similarity).abs() < 5e-6, "{name} {i}: {a} {b}");
+            }
+            // The hundredth time as good as the first.
+            let repeats = if name == "a thousandth" { 12 } else { 1 };
+            for _ in 0..repeats {
+                let found = nearest(store, &remote_ids, query, &filter, Effort::Index);
+                assert_eq!(found.len(), expected.len(), "{name}: the list is full");
+                wanted += expected.len();
+                hits += found.iter().filter(|(id, _)| expected.iter().any(|(other, _)| other == id)).count();
+            }
+        }
+        assert!(wanted > 0, "{name}: the filter leaves something");
+        let recall = hits as f64 / wanted as f64;
+        assert!(recall >= 0.99, "{name}: recall@10 {recall}");
+    }
+}
+
+fn sandbox_with(n: usize) -> Sandbox {
+    let sandbox = Sandbox::new();
+    drop(synthetic(&sandbox.path("library"), n, 1));
+    sandbox
+}
+
+fn push(sandbox: &Sandbox, server: &Server, extra: &[&str]) -> Value {
+    let url = server.url();
+    let output = sandbox.run(["push", "--to", &url, "--format", "json"].iter().chain(extra));
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    json(output)
+}
+
+#[test]
+fn one_server_answers_as_the_library_does() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(10_000);
+    let sent = push(&sandbox, &server, &["--index-memory", "256"]);
+    assert_eq!(sent["added"], 10_000);
+    assert!(sent["index_seconds"].as_f64().unwrap() > 0.0);
+    let mut engine = Engine::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let mut store = Postgres::open(&Place::parse(&server.url(), true).unwrap()).unwrap();
+    compare(&mut engine, &mut store);
+
+    // A server that was away is asked again without a word.
+    server.stop("immediate");
+    let away = store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index);
+    assert!(matches!(away, Err(BackendError::Connect { .. })), "{away:?}");
+    server.up();
+    assert_eq!(
+        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        3
+    );
+}
+
+#[test]
+fn three_shards_answer_as_the_library_does() {
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(10_000);
+    let cluster = Cluster::start(&programs, &sandbox);
+    assert_eq!(push(&sandbox, &cluster.coordinator, &[])["added"], 10_000);
+    let shares: Vec<usize> = cluster
+        .shards
+        .iter()
+        .enumerate()
+        .map(|(i, shard)| shard.psql(&format!("select count(*) from voisin_track_{i}"), &[]).parse().unwrap())
+        .collect();
+    assert!(shares.iter().sum::<usize>() == 10_000 && shares.iter().all(|&n| n > 3000), "{shares:?}");
+    cluster.make_indexes();
+    let mut engine = Engine::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let mut store = Postgres::open(&Place::parse(&cluster.coordinator.url(), true).unwrap()).unwrap();
+    assert_eq!(store.shards().len(), 3);
+    compare(&mut engine, &mut store);
+
+    // A shard that goes is named, and is back without a new start.
+    cluster.shards[1].stop("immediate");
+    for _ in 0..2 {
+        let away = store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index);
+        let Err(error @ BackendError::Shard { .. }) = away else { panic!("{away:?}") };
+        let said = error.to_string();
+        assert!(
+            said.contains("voisin_shard_1") && said.contains(&cluster.shards[1].port.to_string()),
+            "{said}"
+        );
+    }
+    let url = cluster.coordinator.url();
+    let asked = sandbox.run(["similar", "title 12", "--backend", &url]);
+    assert_eq!(code(&asked), 2);
+    assert!(text(&asked.stderr).contains("voisin_shard_1"), "{}", text(&asked.stderr));
+    assert_eq!(text(&asked.stderr).lines().count(), 1, "{}", text(&asked.stderr));
+    cluster.shards[1].up();
+    assert_eq!(
+        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        3
+    );
+    // The width of the shards is an option of their servers.
+    store.set_width(64).unwrap();
+    let options =
+        cluster.coordinator.psql("select srvoptions from pg_foreign_server order by srvname limit 1", &[]);
+    assert!(options.contains("hnsw.ef_search=64") && options.contains("force_custom_plan"), "{options}");
+    assert_eq!(
+        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        3
+    );
+    // Changes reach the shards, and a push that is made again sends nothing.
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&[TrackId(5), TrackId(6)]).unwrap();
+    drop(library);
+    let again = push(&sandbox, &cluster.coordinator, &[]);
+    assert_eq!(
+        (&again["removed"], &again["unchanged"], &again["added"]),
+        (&2.into(), &9998.into(), &0.into())
+    );
+}
+
+#[test]
+fn a_push_that_is_killed_ends_in_the_same_tables() {
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(6000);
+    let (whole, killed) = (Server::start(&programs), Server::start(&programs));
+    push(&sandbox, &whole, &[]);
+    let url = killed.url();
+    let mut random = StdRng::seed_from_u64(3);
+    let mut kills = 0;
+    for round in 0..20 {
+        let mut child = sandbox
+            .command(["push", "--to", &url])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(random.random_range(20..900)));
+        kills += u32::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+        if round == 9 {
+            // Half-way everything goes, so that there is something to interrupt again.
+            killed.psql(
+                "drop table if exists voisin_track, voisin_state, voisin_source, voisin_setting, voisin_gone",
+                &[],
+            );
+        }
+    }
+    assert!(kills >= 5, "{kills} of 20 were interrupted");
+    // A killed process's lock lasts until the server notices.
+    for _ in 0..50 {
+        if code(&sandbox.run(["push", "--to", &url])) == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let again = push(&sandbox, &killed, &[]);
+    assert_eq!(
+        (&again["unchanged"], &again["added"], &again["updated"]),
+        (&6000.into(), &0.into(), &0.into())
+    );
+    assert_eq!(killed.tables(), whole.tables());
+    assert!(
+        killed
+            .psql("select indexdef from pg_indexes where indexdef like '%hnsw%'", &[])
+            .contains("halfvec_ip_ops")
+    );
+}
+
+#[test]
+fn what_changes_is_sent_and_what_is_not_is_not() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(500);
+    let counts = |sent: &Value| -> Vec<u64> {
+        ["added", "updated", "unchanged", "removed"].iter().map(|key| sent[key].as_u64().unwrap()).collect()
+    };
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [500, 0, 0, 0]);
+    let before = server.tables();
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+    assert_eq!(server.tables(), before);
+
+    // A label, a tag, a vector, a removal, a new track.
+    assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let tags = TrackTags { title: Some("renamed".into()), ..TrackTags::default() };
+    let eleventh = library.track(TrackId(11)).unwrap();
+    library.attach_file(TrackId(11), &eleventh.files[0].record, &tags).unwrap();
+    let mut vector = vec![0.0; DIMENSION];
+    vector[3] = 1.0;
+    let none = TrackWindows { vectors: Array2::default((0, DIMENSION)), starts: Vec::new() };
+    library.replace_vectors(TrackId(12), &vector, &none).unwrap();
+    library.remove_tracks(&[TrackId(13)]).unwrap();
+    let record = track(100_000, vector.clone());
+    library.take_in(&[(None, record)]).unwrap();
+    drop(library);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [1, 3, 496, 1]);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+    // Without the log of what was sent the contents tell the same.
+    server.psql("delete from voisin_source", &[]);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+
+    // A second library adds its own and takes nothing of the first's.
+    let other = Sandbox::new();
+    drop(synthetic(&other.path("library"), 20, 9));
+    let mut library = Library::open(&other.path("library"), OpenMode::ReadWrite).unwrap();
+    library.take_in(&[(None, track(200_000, vector))]).unwrap();
+    drop(library);
+    let sent = push(&other, &server, &[]);
+    assert_eq!(counts(&sent), [2, 0, 0, 0], "track 13 is here and there is no more");
+    assert_eq!(sent["of_others"], 19);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+
+    // Another model is refused, and so is a newer schema.
+    let stranger = Sandbox::new();
+    let mut library = Library::open(&stranger.path("library"), OpenMode::Create).unwrap();
+    library.set_model(&StoredModel { fingerprint: "other".into(), ..model() }).unwrap();
+    drop(library);
+    let refused = stranger.run(["push", "--to", &server.url()]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("synthetic") && text(&refused.stderr).contains("never mix"));
+    server.psql("update voisin_state set schema = 99", &[]);
+    let refused = sandbox.run(["push", "--to", &server.url()]);
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("schema 99"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn what_comes_back_is_what_was_sent() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(300);
+    let url = server.url();
+    assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
+    push(&sandbox, &server, &["--windows"]);
+    let other = Sandbox::new();
+    let pull = |sandbox: &Sandbox| {
+        let output = sandbox.run(["pull", "--from", &url, "--format", "json"]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        json(output)
+    };
+    assert_eq!(pull(&other)["added"], 300);
+    assert_eq!(pull(&other)["added"], 0);
+    let facts = |sandbox: &Sandbox| {
+        let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
+        let facts = library.track_ids().unwrap().into_iter().map(|id| library.facts(id).unwrap());
+        facts.map(|facts| (facts.audio.content, facts)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(facts(&other), facts(&sandbox), "paths of any bytes, NUL in titles, numbers to the last bit");
+    assert_eq!(other.vectors(), sandbox.vectors(), "vectors to the last bit");
+    // What went there goes here.
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&[TrackId(1), TrackId(2)]).unwrap();
+    drop(library);
+    push(&sandbox, &server, &[]);
+    pull(&other);
+    assert_eq!(json(other.run(["status", "--format", "json"]))["tracks"], 298);
+    // A database that does not answer leaves no library behind.
+    let third = Sandbox::new();
+    let nowhere = third.run(["pull", "--from", "postgres://voisin@127.0.0.1:1/none"]);
+    assert!(
+        code(&nowhere) == 2 && text(&nowhere.stderr).contains("cannot connect to"),
+        "{}",
+        text(&nowhere.stderr)
+    );
+    assert!(!third.path("library").exists());
+}
+
+/// Whether two answers say the same: ids differ between a library and a database, and the last bits of similarities.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|(key, value)| key == "id" || b.get(key).is_some_and(|b| same(value, b)))
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Number(a), Value::Number(b)) => (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-4,
+        _ => a == b,
+    }
+}
+
+#[test]
+fn verbs_answer_from_there_as_from_here() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(2000);
+    let url = server.url();
+    push(&sandbox, &server, &[]);
+    for question in [
+        vec!["similar", "title 12", "--format", "json", "--limit", "25"],
+        vec!["similar", "title 12", "--exact", "--format", "json"],
+        vec!["similar", "title 12", "--genre", "zeuhl", "--format", "json"],
+        vec!["similar", "title 12", "--artist", "artist 17", "--limit", "all", "--format", "json"],
+        vec!["similar", "title 12", "--max-per-artist", "1", "--year", "1960-1969", "--format", "json"],
+        vec![
+            "similar",
+            "title 12",
+            "title 13",
+            "--min-similarity",
+            "0.7",
+            "--limit",
+            "500",
+            "--format",
+            "json",
+        ],
+        vec!["similar", "artist:artist 17", "--format", "json"],
+        vec!["similar", "album:album 3", "--bpm", "100-120", "--key", "compatible", "--format", "json"],
+        vec!["similar", "/music/3/album 3/3.flac", "--folder", "/music/5", "--format", "paths"],
+        vec!["list", "--genre", "jazz", "--sort", "title", "--limit", "20", "--format", "json"],
+        vec!["list", "title", "7", "--licence", "cc-by", "--format", "json"],
+        vec!["list", "--format", "csv", "--sort", "path"],
+        vec!["show", "title 12", "--format", "json"],
+        vec!["classify", "title 12", "title 14", "--format", "json"],
+        vec!["playlist", "--seed", "title 12", "--limit", "12", "--format", "json"],
+        vec!["path", "title 12", "title 900", "--format", "json"],
+        vec!["similar", "no such song", "--format", "json"],
+        vec!["similar", "title", "--format", "json"],
+        vec!["similar", "title 12", "--genre", "no such genre"],
+        vec!["similar", "title 12", "--artist", "nobody at all"],
+    ] {
+        let here = sandbox.run(&question);
+        let there = sandbox.run(question.iter().copied().chain(["--backend", &url]));
+        assert_eq!(code(&there), code(&here), "{question:?}: {}{}", text(&here.stderr), text(&there.stderr));
+        if code(&here) != 0 {
+            continue;
+        }
+        if question.contains(&"json") {
+            let (here, there) = (json(here), json(there));
+            assert!(same(&here, &there), "{question:?}:\n{here}\n{there}");
+        } else {
+            let lines = |output: &Output| -> Vec<String> {
+                let said = text(&output.stdout);
+                said.lines()
+                    .map(|line| line.split(',').skip(usize::from(question.contains(&"csv"))).collect())
+                    .collect()
+            };
+            assert_eq!(lines(&there), lines(&here), "{question:?}");
+        }
+    }
+    // The variable says the same, and an id of there is understood there.
+    let found = json(sandbox.run(["list", "title 12", "--format", "json", "--backend", &url]));
+    let id = format!("id:{}", found["tracks"][0]["id"]);
+    let mut command = sandbox.command(["similar", &id, "--format", "json"]);
+    let output = command.env("VOISIN_BACKEND", &url).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let status = json(sandbox.run(["status", "--format", "json", "--backend", &url]));
+    assert_eq!((&status["tracks"], &status["files"]), (&2000.into(), &2000.into()));
+    assert_eq!(status["index"]["state"], "current");
+    // Fewer than all are said to be.
+    let few = sandbox.run(["playlist", "--seed", "title 12", "--sample", "100", "--backend", &url]);
+    assert!(code(&few) == 0 && text(&few.stderr).contains("100 of 2000"), "{}", text(&few.stderr));
+    let exported = sandbox.path("exported");
+    assert_eq!(code(&sandbox.run(["export", exported.to_str().unwrap(), "--backend", &url])), 0);
+    assert_eq!(fs::read_to_string(exported.join("tracks.csv")).unwrap().matches(".flac").count(), 2000);
+    for refused in [
+        vec!["similar", "title 12", "--unlike", "title 13"],
+        vec!["similar", "title 12", "--from", "1", "--to", "5"],
+        vec!["similar", "title 12", "--tag", "calm"],
+        vec!["classify", "title 12", "--write-tags"],
+    ] {
+        let output = sandbox.run(refused.iter().copied().chain(["--backend", &url]));
+        assert_eq!(code(&output), 2, "{refused:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("pull"), "{refused:?}: {}", text(&output.stderr));
+    }
+    // Passwords stay out of sight.
+    let secret = format!("postgres://voisin:s3cret@127.0.0.1:{}/postgres", server.port);
+    let refused = sandbox.run(["similar", "title 12", "--backend", &secret]);
+    assert_eq!(code(&refused), 2);
+    let said = text(&refused.stderr);
+    assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn passwords_encryption_and_rights() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(50);
+    push(&sandbox, &server, &[]);
+    // A role that may only read, with a password.
+    server.psql(
+        "create role reader login password 's3cret'; grant usage on schema public to reader;
+         grant select on all tables in schema public to reader;",
+        &[],
+    );
+    let rules = server.folder.join("pg_hba.conf");
+    fs::write(&rules, "host all voisin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        .unwrap();
+    server.psql("select pg_reload_conf()", &[]);
+    let url = format!("postgres://reader@127.0.0.1:{}/postgres", server.port);
+    let passwords = sandbox.path("pgpass");
+    fs::write(&passwords, format!("127.0.0.1:{}:*:reader:s3cret\n", server.port)).unwrap();
+    let ask = |arguments: &[&str], mode: u32| {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&passwords, fs::Permissions::from_mode(mode)).unwrap();
+        sandbox.command(arguments).env("PGPASSFILE", &passwords).output().unwrap()
+    };
+    let answered = ask(&["similar", "title 12", "--backend", &url], 0o600);
+    assert_eq!(code(&answered), 0, "{}", text(&answered.stderr));
+    let refused = ask(&["similar", "title 12", "--backend", &url], 0o644);
+    assert_eq!(code(&refused), 2, "a file that others can read is not used");
+    // Who may only read cannot send.
+    let refused = ask(&["push", "--to", &url], 0o600);
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("permission denied"),
+        "{}",
+        text(&refused.stderr)
+    );
+
+    // Encryption: the certificate and the name in it are checked.
+    let key = server.folder.join("server.key");
+    let certificate = server.folder.join("server.crt");
+    let made = as_nobody(
+        Path::new("openssl"),
+        &[
+            "req",
+            "-new",
+            "-x509",
+            "-days",
+            "2",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            key.to_str().unwrap(),
+            "-out",
+            certificate.to_str().unwrap(),
+        ],
+    );
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    server.psql("alter system set ssl = on", &[]);
+    server.psql("select pg_reload_conf()", &[]);
+    std::thread::sleep(Duration::from_millis(500));
+    let address = |host: &str, root: bool| {
+        let root = if root { format!("&sslrootcert={}", certificate.display()) } else { String::new() };
+        format!("postgres://voisin@{host}:{}/postgres?sslmode=verify-full{root}", server.port)
+    };
+    let run = |url: &str| sandbox.run(["status", "--backend", url]);
+    let trusted = run(&address("localhost", true));
+    assert_eq!(code(&trusted), 0, "{}", text(&trusted.stderr));
+    for url in [address("127.0.0.1", true), address("localhost", false)] {
+        let refused = run(&url);
+        assert!(
+            code(&refused) == 2 && text(&refused.stderr).contains("certificate"),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+
+    // Without pgvector the message says what to do.
+    server.psql("create database bare", &[]);
+    let bare = format!("postgres://reader@127.0.0.1:{}/bare?sslmode=disable", server.port);
+    let refused = ask(&["push", "--to", &bare], 0o600);
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("create extension vector"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let empty = ask(&["status", "--backend", &bare], 0o600);
+    assert!(code(&empty) == 2 && text(&empty.stderr).contains("voisin push"), "{}", text(&empty.stderr));
+}
+
+#[test]
+fn one_trait_two_stores() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let folder = tempfile::tempdir().unwrap();
+    let library = synthetic(folder.path(), 60, 4);
+    let record = |id: i64| library.record(TrackId(id), true).unwrap().unwrap();
+    let tracks: Vec<_> = (1..=50)
+        .map(|id| voisin::internals::backend::StoredTrack { record: record(id), genres: Vec::new() })
+        .collect();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut local = Library::open(elsewhere.path(), OpenMode::Create).unwrap();
+    local.set_model(&model()).unwrap();
+    let mut engine = Engine::from_library(local);
+    let mut postgres =
+        Postgres::open_or_create(&Place::parse(&server.url(), true).unwrap(), &model()).unwrap();
+    let stores: [&mut dyn TrackStore; 2] = [&mut engine, &mut postgres];
+    for store in stores {
+        store.upsert(&tracks).unwrap();
+        let first = store.changes(0).unwrap().unwrap();
+        assert_eq!((first.added.len(), first.generation > 0), (50, true));
+        let query = &tracks[7].record.vector;
+        let found = store.nearest(query, 5, &TrackFilter::default(), Effort::Exact).unwrap();
+        assert!(found.len() == 5 && (found[0].similarity - 1.0).abs() < 1e-5);
+        let vectors = store.vectors_of(&[found[0].track, TrackId(i64::MAX)]).unwrap();
+        assert!(vectors[1].is_none());
+        let dot: f32 = vectors[0].as_ref().unwrap().iter().zip(query).map(|(a, b)| a * b).sum();
+        assert!((dot - 1.0).abs() < 1e-5);
+        let content = tracks[7].record.facts.audio.content;
+        assert_eq!(store.remove(&[content, ContentId([9; 32])]).unwrap(), 1);
+        let later = store.changes(first.generation).unwrap().unwrap();
+        assert_eq!((later.added.len(), later.removed.as_slice()), (0, &[found[0].track][..]));
+        assert!(store.changes(u64::MAX >> 1).unwrap().is_none());
+        store.upsert(&tracks[7..8]).unwrap();
+        store.upsert(&tracks[7..8]).unwrap();
+        let again = store.nearest(query, 60, &TrackFilter::default(), Effort::Exact).unwrap();
+        assert_eq!(again.len(), 50, "putting in twice is putting in once");
+    }
+}
