@@ -689,7 +689,10 @@ impl TrackStore for Postgres {
             Effort::Width(width) => width.clamp(1, WIDEST),
         };
         let is_filtered = !filter.is_empty();
-        let few = is_filtered && self.count(&conditions)? <= COMPARED;
+        let few = is_filtered && {
+            let counted = self.conditions(filter, 1)?;
+            self.count(&counted)? <= COMPARED
+        };
         if few || limit as u32 > WIDEST / 2 {
             return self.compare_all(query, &half, limit, &conditions);
         }
