@@ -129,6 +129,32 @@ fn licences_and_tempo_come_from_tags_and_filter() {
 }
 
 #[test]
+fn cards_and_exports_follow_the_labels() {
+    let sandbox = shelf();
+    fine(sandbox.run(["labels", "set", "aria", "Jazz"]));
+    let card = &fine_json(sandbox.run(["show", "aria", "--format", "json"]))[0];
+    assert_eq!((&card["genres"][0], &card["tagged_genres"][0]), (&"Jazz".into(), &"Classical".into()));
+    let table = fine(sandbox.run(["show", "aria"]));
+    let line = |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
+    assert!(line("genre").ends_with("Jazz"), "{table}");
+    assert!(line("tags say").contains("Classical, 61 beats a minute"), "{table}");
+    let out = sandbox.path("out");
+    fine(sandbox.run(["export", out.to_str().unwrap()]));
+    let exported = fs::read_to_string(out.join("tracks.csv")).unwrap();
+    let row = exported.lines().find(|line| line.contains("Aria")).unwrap();
+    assert!(row.contains(",Jazz,") && !row.contains("Classical"), "{exported}");
+    let genres = fine_json(sandbox.run(["genres", "--format", "json"]));
+    let cohesion = |name: &str| {
+        let all = genres["genres"].as_array().unwrap();
+        all.iter().find(|genre| genre["genre"] == name).unwrap()["cohesion"].clone()
+    };
+    assert!(cohesion("Jazz").is_null() && cohesion("Punk").is_f64(), "{genres}");
+    assert!(fine(sandbox.run(["genres"])).contains('–'));
+    let nothing = sandbox.run(["remove", "--missing"]);
+    assert!(text(&nothing.stderr).contains("every file of the library is where it was"), "{nothing:?}");
+}
+
+#[test]
 fn a_card_shows_the_track_its_neighbours_and_its_file() {
     let sandbox = shelf();
     let card = || fine_json(sandbox.run(["show", "zebra", "--format", "json"]))[0].clone();

@@ -19,7 +19,7 @@ pub(crate) struct GenresJson<'a> {
 pub(crate) struct GenreJson<'a> {
     genre: &'a Genre,
     tracks: usize,
-    cohesion: f64,
+    cohesion: Option<f64>,
     nearest: &'a [Kin],
     typical: Vec<TrackRef>,
     borderline: Vec<BorderlineJson<'a>>,

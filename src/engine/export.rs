@@ -35,7 +35,8 @@ const TRACK_COLUMNS: [&str; 12] = [
 ];
 
 /// Writes `vectors.npy` (float32 `[tracks, dimension]`, unit norm), `tracks.csv` in the same row order and, if asked
-/// for, `windows.npy` (float16 `[windows, dimension]`) with `windows.csv`. Several genres are joined by `;`.
+/// for, `windows.npy` (float16 `[windows, dimension]`) with `windows.csv`. Genres are those of the
+/// library's label source, several joined by `;`.
 ///
 /// `tags.csv` has the percentile of each of the model's tags, where it has any.
 ///
@@ -52,23 +53,28 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
 
     let mut tracks = ExportFile::create(dir, "tracks.csv")?.csv();
     tracks.row(TRACK_COLUMNS)?;
-    for (row, &id) in vectors.ids.iter().enumerate() {
-        let track = library.track(id)?;
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        tracks.row([
-            row.to_string(),
-            id.to_string(),
-            track.path.to_string_lossy().into_owned(),
-            text(&track.tags.artist),
-            text(&track.tags.title),
-            text(&track.tags.album),
-            text(&track.tags.album_artist),
-            track.tags.genres.join(";"),
-            track.tags.year.map_or_else(String::new, |year| year.to_string()),
-            format!("{:.3}", track.audio.seconds),
-            track.audio.codec.clone(),
-            track.audio.content.to_string(),
-        ])?;
+    /// Tracks whose tags are in memory at once.
+    const TOGETHER: usize = 1000;
+    for (part, ids) in vectors.ids.chunks(TOGETHER).enumerate() {
+        let mut some = library.tracks_by_id(ids)?;
+        engine.label(&mut some)?;
+        for (at, track) in some.iter().enumerate() {
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            tracks.row([
+                (part * TOGETHER + at).to_string(),
+                track.id.to_string(),
+                track.path.to_string_lossy().into_owned(),
+                text(&track.tags.artist),
+                text(&track.tags.title),
+                text(&track.tags.album),
+                text(&track.tags.album_artist),
+                track.tags.genres.join(";"),
+                track.tags.year.map_or_else(String::new, |year| year.to_string()),
+                format!("{:.3}", track.audio.seconds),
+                track.audio.codec.clone(),
+                track.audio.content.to_string(),
+            ])?;
+        }
     }
     tracks.finish()?;
     if let Some(heard) = engine.heard_tags_if_any()? {

@@ -68,10 +68,16 @@ impl Engine {
         let next = if ids.len() > limit { limit.checked_sub(1).map(|last| ids[last]) } else { None };
         ids.truncate(limit);
         let mut tracks = library.tracks_by_id(&ids)?;
-        let genres = self.genres_of(&tracks)?;
+        self.label(&mut tracks)?;
+        Ok(TrackPage { tracks, descriptors: library.descriptors(&ids)?, total, next })
+    }
+
+    /// Puts the genres of the library's label source where the tags' own are.
+    pub fn label(&self, tracks: &mut [Track]) -> Result<(), EngineError> {
+        let genres = self.genres_of(tracks)?;
         for (track, own) in tracks.iter_mut().zip(genres) {
             track.tags.genres = own.iter().map(ToString::to_string).collect();
         }
-        Ok(TrackPage { tracks, descriptors: library.descriptors(&ids)?, total, next })
+        Ok(())
     }
 }

@@ -54,8 +54,8 @@ pub struct GenreKinship {
     pub genre: Genre,
     /// Its tracks.
     pub tracks: usize,
-    /// Mean cosine of its tracks to their mean direction, in [-1, 1]; higher is tighter. 1 for a single track.
-    pub cohesion: f64,
+    /// Mean cosine of its tracks to their mean direction, in [-1, 1]; higher is tighter. None for a single track.
+    pub cohesion: Option<f64>,
     /// All other genres, nearest first.
     pub nearest: Vec<Kin>,
     /// Tracks nearest to the genre's mean direction, nearest first.
@@ -392,7 +392,8 @@ impl KinshipContext<'_> {
 
     fn genre(&self, g: usize, members: &[usize], nearest: Vec<Kin>, list: usize) -> GenreKinship {
         let to_centre = |i: usize| f64::from(self.unit.row(i).dot(&self.centroids.row(g)));
-        let cohesion = members.iter().map(|&i| to_centre(i)).sum::<f64>() / members.len().max(1) as f64;
+        let cohesion = (members.len() > 1)
+            .then(|| members.iter().map(|&i| to_centre(i)).sum::<f64>() / members.len() as f64);
         let mut typical = members.to_vec();
         typical.sort_by(|&a, &b| to_centre(b).total_cmp(&to_centre(a)).then(a.cmp(&b)));
         let mut borderline: Vec<(f64, usize, usize)> = members

@@ -20,7 +20,7 @@ pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
         let cells = [
             genre.genre.to_string(),
             genre.tracks.to_string(),
-            format!("{:.2}", genre.cohesion),
+            genre.cohesion.map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.2}")),
             kin.join(", "),
         ];
         table.row(cells);

@@ -114,7 +114,9 @@ fn loudness_text(measured: &Descriptors) -> String {
 
 /// All that is known of one track.
 pub(crate) struct Card {
+    /// Its genres are those of the library's label source.
     pub(crate) track: Track,
+    pub(crate) tagged_genres: Vec<String>,
     pub(crate) measured: Option<Descriptors>,
     /// What the library's labels and the head say, if anything is labelled.
     pub(crate) predicted: Option<GenreAnswer>,
@@ -133,6 +135,7 @@ struct CardJson<'a> {
     track_number: Option<u32>,
     disc_number: Option<u32>,
     licence_text: Option<&'a str>,
+    tagged_genres: &'a [String],
     tagged_bpm: Option<f64>,
     tagged_key: Option<&'a str>,
     content: String,
@@ -199,12 +202,13 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
 }
 
 fn card_json(card: &Card) -> CardJson<'_> {
-    let Card { track, measured, predicted, cluster, words, nearest, windows } = card;
+    let Card { track, tagged_genres, measured, predicted, cluster, words, nearest, windows } = card;
     CardJson {
         track: TrackJson::new(track, measured.as_ref(), Some(words)),
         track_number: track.tags.track_number,
         disc_number: track.tags.disc_number,
         licence_text: track.tags.licence.as_deref(),
+        tagged_genres,
         tagged_bpm: track.tags.bpm,
         tagged_key: track.tags.musical_key.as_deref(),
         content: track.audio.content.to_string(),
@@ -241,7 +245,7 @@ fn card_json(card: &Card) -> CardJson<'_> {
 }
 
 fn print_card(card: &Card) -> anyhow::Result<()> {
-    let Card { track, measured, predicted, cluster, words, nearest, windows } = card;
+    let Card { track, tagged_genres, measured, predicted, cluster, words, nearest, windows } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let mut say = |name: &'static str, value: Option<String>| {
@@ -262,6 +266,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     say("key", heard.key.map(|key| key.to_string()));
     say("loudness", heard.loudness.map(|_| format!("{} LUFS", loudness_text(&heard))));
     let tagged = [
+        Some(tagged_genres.join(", ")).filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),
         tags.bpm.map(|bpm| format!("{bpm} beats a minute")),
         tags.musical_key.as_ref().map(|key| format!("key {key}")),
         tags.replay_gain.map(|gain| format!("ReplayGain {gain:+.2} dB")),

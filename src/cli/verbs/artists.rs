@@ -105,7 +105,7 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
             }
             let row = |artist: &artists::NearArtist| {
                 let because = artist.because.first().map_or_else(String::new, |pair| {
-                    format!("{} / {}", display(&collection, pair.own), display(&collection, pair.other))
+                    format!("{} / {}", display(&collection, pair.other), display(&collection, pair.own))
                 });
                 let similarity = format!("{:.3}", artist.similarity);
                 [artist.artist.clone(), artist.tracks.to_string(), similarity, because]

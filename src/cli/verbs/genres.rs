@@ -84,7 +84,7 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
                 [
                     genre.genre.to_string(),
                     genre.tracks.to_string(),
-                    format!("{:.4}", genre.cohesion),
+                    genre.cohesion.map_or_else(String::new, |cohesion| format!("{cohesion:.4}")),
                     kin.genre.to_string(),
                     format!("{:.4}", kin.distance),
                     format!("{:.4}", kin.low),
@@ -99,8 +99,8 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
 }
 
 fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
-    let head =
-        format!("{}: {}, cohesion {:.2}", genre.genre, count(genre.tracks as u64, "track"), genre.cohesion);
+    let cohesion = genre.cohesion.map_or_else(String::new, |cohesion| format!(", cohesion {cohesion:.2}"));
+    let head = format!("{}: {}{cohesion}", genre.genre, count(genre.tracks as u64, "track"));
     render::print_line(&render::terminal_safe(&head))?;
     let mut table = Table::new(&[
         ("nearest", Align::Left),

@@ -26,7 +26,14 @@ struct RemovedJson {
     would_remove: Vec<String>,
 }
 
-const NOTHING: &str = "nothing to remove: no file of the library is there";
+/// Why nothing goes.
+fn nothing_goes(args: &RemoveArgs) -> &'static str {
+    if args.missing {
+        "nothing to remove: every file of the library is where it was"
+    } else {
+        "nothing to remove: no file of the library is there"
+    }
+}
 
 pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
@@ -82,7 +89,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             would_remove: Vec::new(),
         })?;
     } else if nothing {
-        context.console.note(NOTHING);
+        context.console.note(nothing_goes(args));
     } else {
         let text = format!("removed {} and {}", count(removed.files, "file"), count(removed.tracks, "track"));
         render::print_line(&text)?;
@@ -114,7 +121,7 @@ fn would_remove(
             would_remove: files.iter().map(|path| lossy(path)).collect(),
         })?;
     } else if files.is_empty() {
-        context.console.note(NOTHING);
+        context.console.note(nothing_goes(args));
     } else {
         render::print_paths(files.iter().map(|path| path.as_os_str().as_encoded_bytes()), false)?;
         let text = format!("{} and {}", count(files.len() as u64, "file"), count(whole, "track"));

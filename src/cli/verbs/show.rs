@@ -41,13 +41,15 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
         tracks.push(engine.library().track(id)?);
     }
     let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
+    let tagged: Vec<_> = tracks.iter().map(|track| track.tags.genres.clone()).collect();
+    engine.label(&mut tracks)?;
     let mut predicted = predictions(context, &mut engine, &seeds)?;
     let measured = engine.library().descriptors(&ids)?;
     let clusters = remembered_clusters(&engine, Detail::default())?;
     let heard = engine.heard_tags_if_any()?;
     let mut words = heard.as_ref().map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
     let mut cards = Vec::new();
-    for (nearest, track) in nearest.into_iter().zip(tracks) {
+    for ((nearest, track), tagged_genres) in nearest.into_iter().zip(tracks).zip(tagged) {
         let id = track.id;
         cards.push(Card {
             measured: measured.get(&id).copied(),
@@ -61,6 +63,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
             nearest,
             windows: engine.library().windows(id)?.map_or(0, |windows| windows.starts.len()),
             track,
+            tagged_genres,
         });
     }
     print_cards(&cards, args.format)?;

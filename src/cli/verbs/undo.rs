@@ -61,7 +61,8 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     let Some(run) = wanted.filter(|wanted| runs.iter().any(|one| one.run == *wanted)) else {
         let text = match args.run {
             Some(run) => format!("no run {run} to take back: \"voisin undo --list\" lists those there are"),
-            None => "nothing to take back: no genres were written into files".to_owned(),
+            None => "nothing to take back: no genres were written into files (\"voisin labels undo\" is for labels)"
+                .to_owned(),
         };
         context.console.note(&text);
         if args.format == ReportFormat::Json {
