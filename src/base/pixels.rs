@@ -1,12 +1,26 @@
 //! Pictures that are drawn larger than they are wanted, so that letters stand where they belong and not on whole pixels.
 
+use png::{BitDepth, ColorType, Encoder, EncodingError};
+
 /// How many times larger, each way.
 pub(crate) const FINE: u32 = 3;
+
+/// A PNG file's bytes: the picture `fine`, shrunk (see [`shrink`]).
+pub(crate) fn png(fine: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, width, height);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&shrink(fine, width, height))?;
+    writer.finish()?;
+    Ok(bytes)
+}
 
 /// Means of the fields of [`FINE`] by [`FINE`] pixels of a picture.
 ///
 /// - `fine`: red, green, blue of each pixel, row after row, `FINE · width` by `FINE · height`
-pub(crate) fn shrink(fine: &[u8], width: u32, height: u32) -> Vec<u8> {
+fn shrink(fine: &[u8], width: u32, height: u32) -> Vec<u8> {
     let (width, height, n) = (width as usize, height as usize, FINE as usize);
     let mut out = Vec::with_capacity(3 * width * height);
     for y in 0..height {
@@ -31,5 +45,12 @@ mod tests {
         let row: Vec<u8> =
             [[255, 255, 255], [0, 0, 0], [0, 0, 0], [255, 0, 0], [255, 0, 0], [255, 0, 0]].concat();
         assert_eq!(shrink(&row.repeat(3), 2, 1), [85, 85, 85, 255, 0, 0]);
+
+        let bytes = png(&row.repeat(3), 2, 1).expect("encoded");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().expect("a PNG file");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a small picture")];
+        let info = reader.next_frame(&mut pixels).expect("whole");
+        assert_eq!((info.width, info.height, info.color_type), (2, 1, ColorType::Rgb));
+        assert_eq!(pixels, [85, 85, 85, 255, 0, 0]);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Once;
 pub use chart::{Curve, bars, chart};
 
 use plotters::{
-    backend::{BitMapBackend, DrawingBackend},
+    backend::BitMapBackend,
     drawing::IntoDrawingArea,
     element::{Circle, PathElement, Rectangle, Text},
     style::{
@@ -19,7 +19,7 @@ use plotters::{
 };
 
 use super::EvalError;
-use crate::base::pixels::{FINE, shrink};
+use crate::base::pixels::{self, FINE};
 use crate::genre::Kinship;
 
 const FAMILY: &str = "voisin-sans";
@@ -184,7 +184,6 @@ impl Scene {
         let (width, height) =
             ((self.width * f64::from(scale)).ceil() as u32, (self.height * f64::from(scale)).ceil() as u32);
         let mut fine = vec![255; (3 * FINE * FINE * width * height) as usize];
-        let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(|e| failed(&e))?;
         {
             let size = (width * FINE, height * FINE);
             let area = BitMapBackend::with_buffer(&mut fine, size).into_drawing_area();
@@ -222,13 +221,7 @@ impl Scene {
             }
             area.present().map_err(|e| failed(&e))?;
         }
-        {
-            let mut picture = BitMapBackend::new(file.path(), (width, height));
-            let pixels = shrink(&fine, width, height);
-            picture.blit_bitmap((0, 0), (width, height), &pixels).map_err(|e| failed(&e))?;
-            picture.present().map_err(|e| failed(&e))?;
-        }
-        std::fs::read(file.path()).map_err(|e| failed(&e))
+        pixels::png(&fine, width, height).map_err(|e| failed(&e))
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::{ExploreError, Result};
 use super::MapData;
 use super::colour::{self, ColourBy};
 use super::labels::{Category, MarkerShape, Order, categories, place};
-use crate::base::pixels::{FINE, shrink};
+use crate::base::pixels::{self, FINE};
 
 /// Size and content of a still map.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,6 @@ fn with_font() -> Result<()> {
 /// PNG file's bytes.
 pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
     with_font()?;
-    let broken = |error: std::io::Error| ExploreError::Draw(error.to_string());
     let (width, height) = (options.width, options.height);
     if width.max(height) > LARGEST {
         return Err(ExploreError::Parameter {
@@ -72,13 +71,7 @@ pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
         data,
         &larger,
     )?;
-    let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(broken)?;
-    {
-        let mut picture = BitMapBackend::new(file.path(), (width, height));
-        let drawn = picture.blit_bitmap((0, 0), (width, height), &shrink(&fine, width, height));
-        drawn.and_then(|()| picture.present()).map_err(|error| ExploreError::Draw(error.to_string()))?;
-    }
-    std::fs::read(file.path()).map_err(broken)
+    pixels::png(&fine, width, height).map_err(|error| ExploreError::Draw(error.to_string()))
 }
 
 /// SVG text.
