@@ -135,7 +135,8 @@ fn cards_and_exports_follow_the_labels() {
     let card = &fine_json(sandbox.run(["show", "aria", "--format", "json"]))[0];
     assert_eq!((&card["genres"][0], &card["tagged_genres"][0]), (&"Jazz".into(), &"Classical".into()));
     let table = fine(sandbox.run(["show", "aria"]));
-    let line = |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
+    let line =
+        |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
     assert!(line("genre").ends_with("Jazz"), "{table}");
     assert!(line("tags say").contains("Classical, 61 beats a minute"), "{table}");
     let out = sandbox.path("out");

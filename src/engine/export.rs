@@ -42,6 +42,8 @@ const TRACK_COLUMNS: [&str; 12] = [
 ///
 /// Memory: the track vectors, and the windows of one track at a time.
 pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportSummary, EngineError> {
+    /// Tracks whose tags are in memory at once.
+    const TOGETHER: usize = 1000;
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     std::fs::create_dir_all(dir).map_err(|source| EngineError::Write { path: dir.to_owned(), source })?;
@@ -53,8 +55,6 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
 
     let mut tracks = ExportFile::create(dir, "tracks.csv")?.csv();
     tracks.row(TRACK_COLUMNS)?;
-    /// Tracks whose tags are in memory at once.
-    const TOGETHER: usize = 1000;
     for (part, ids) in vectors.ids.chunks(TOGETHER).enumerate() {
         let mut some = library.tracks_by_id(ids)?;
         engine.label(&mut some)?;

@@ -266,7 +266,8 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     say("key", heard.key.map(|key| key.to_string()));
     say("loudness", heard.loudness.map(|_| format!("{} LUFS", loudness_text(&heard))));
     let tagged = [
-        Some(tagged_genres.join(", ")).filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),
+        Some(tagged_genres.join(", "))
+            .filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),
         tags.bpm.map(|bpm| format!("{bpm} beats a minute")),
         tags.musical_key.as_ref().map(|key| format!("key {key}")),
         tags.replay_gain.map(|gain| format!("ReplayGain {gain:+.2} dB")),
