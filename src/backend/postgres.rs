@@ -78,6 +78,9 @@ pub struct Counts {
     pub bytes: u64,
 }
 
+/// A track with its genres, as the library that sent it has them.
+pub(super) type Fetched = (TrackId, TrackRecord, Vec<String>);
+
 impl Postgres {
     /// Opens a library that is there.
     pub fn open(place: &Place) -> Result<Self> {
@@ -636,11 +639,7 @@ impl Postgres {
     }
 
     /// Fetches tracks, in no order; those that are not there are left out. The second number counts rows that make no sense.
-    pub(super) fn fetch(
-        &mut self,
-        ids: &[TrackId],
-        windows: bool,
-    ) -> Result<(Vec<(TrackId, TrackRecord, Vec<String>)>, u64)> {
+    pub(super) fn fetch(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
         let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), 0);
         let column = if windows { "windows" } else { "null::bytea" };
         let sql = format!("select id, facts, {column}, vector, genres from voisin_track where id = any ($1)");

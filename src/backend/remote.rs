@@ -34,7 +34,7 @@ pub struct Remote {
     engine: Engine,
     /// Fetch window vectors too.
     windows: bool,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Remote {
@@ -44,7 +44,7 @@ impl Remote {
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
         restore_settings(&mut store, engine.library_mut())?;
-        Ok(Self { store, engine, windows, _folder: folder })
+        Ok(Self { store, engine, windows, folder })
     }
 
     /// The library for the occasion.
@@ -54,7 +54,7 @@ impl Remote {
 
     /// Both, to go on alone: the library lasts as long as the folder.
     pub fn into_parts(self) -> (Engine, tempfile::TempDir) {
-        (self.engine, self._folder)
+        (self.engine, self.folder)
     }
 
     /// The database.

@@ -336,8 +336,6 @@ async fn stop_scan(State(state): State<Shared>) -> Result<Response<Body>, Proble
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn every_route_is_described_and_every_description_has_a_route() {
         let text = include_str!("openapi.json");

@@ -27,10 +27,10 @@ pub(super) fn refuse_options(args: &EmbedParquetArgs) -> anyhow::Result<()> {
         ("--descriptors", descriptors.is_some()),
         ("--per-file", per_file.is_some()),
     ];
-    for (name, _) in given.into_iter().filter(|(_, given)| *given) {
-        bail!("{name}: expected with it --format parquet");
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((name, _)) => bail!("{name}: expected with it --format parquet"),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
