@@ -1,7 +1,7 @@
-//! Parquet files: what `embed` and `export` write is read alike by pyarrow, DuckDB and voisin, and survives kills.
+//! Parquet files: what `embed` and `export` write is read alike by pyarrow, `DuckDB` and voisin, and survives kills.
 
 // A test may fail by a panic.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 

@@ -1,8 +1,8 @@
-//! PostgreSQL with pgvector: libraries are sent there, asked there and brought back, through real servers on loopback.
-//! Where PostgreSQL or pgvector is not installed the tests skip with a message; scripts/install_postgres installs them.
+//! `PostgreSQL` with pgvector: libraries are sent there, asked there and brought back, through real servers on loopback.
+//! Where `PostgreSQL` or pgvector is not installed the tests skip with a message; `scripts/install_postgres` installs them.
 
 // A test may fail by a panic.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
@@ -245,13 +245,13 @@ fn track(i: usize, vector: Vec<f32>) -> voisin::internals::library::TrackRecord 
         artist: Some(format!("Ärtist {}", i % 200)),
         album: Some(format!("album {}", i % 50)),
         genres: match i {
-            _ if i % 2 == 0 => vec!["Rock".into()],
+            _ if i.is_multiple_of(2) => vec!["Rock".into()],
             _ if i % 1000 == 1 => vec!["Zeuhl".into()],
             _ if i % 10 == 3 => vec!["Jazz".into(), "Pop".into()],
             _ => vec!["Ambient".into()],
         },
-        year: (i % 3 > 0).then(|| 1950 + (i % 70) as i32),
-        licence: (i % 5 == 0).then(|| "http://creativecommons.org/licenses/by/4.0/".into()),
+        year: (!i.is_multiple_of(3)).then(|| 1950 + (i % 70) as i32),
+        licence: i.is_multiple_of(5).then(|| "http://creativecommons.org/licenses/by/4.0/".into()),
         ..TrackTags::default()
     };
     let descriptors = Descriptors {
