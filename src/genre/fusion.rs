@@ -115,7 +115,7 @@ mod tests {
             vote: head.clone(),
             head,
             wide,
-            novelty: (0..n).map(|i| if strange(i) { [9.0; 2] } else { [0.0; 2] }).collect(),
+            novelty: (0..n).map(|i| if strange(i) { [9.0; 2] } else { [-9.0; 2] }).collect(),
             neighbours: vec![Vec::new(); n],
         };
         (voices, targets)

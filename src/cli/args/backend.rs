@@ -1,39 +1,18 @@
-//! Libraries in databases: where questions go, `push`, `pull`.
+//! Libraries in databases: `push`, `pull`, `eval index`.
 
-#[cfg(feature = "postgres")]
 use std::path::PathBuf;
 
-use clap::Args;
-#[cfg(feature = "postgres")]
-use clap::{ValueEnum, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 
-#[cfg(feature = "postgres")]
+use super::{BackendArgs, ReportFormat};
 use super::units::share;
-#[cfg(feature = "postgres")]
-use super::{Limit, ReportFormat};
-#[cfg(feature = "postgres")]
 use crate::backend::ddl::Form;
-
-/// Where a question goes.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Backend")]
-pub(crate) struct BackendArgs {
-    /// Ask the library in this database instead (see voisin push) [variable: `VOISIN_BACKEND`]
-    #[cfg(feature = "postgres")]
-    #[arg(long, value_name = "URL")]
-    pub(crate) backend: Option<String>,
-    /// With a backend: fetch at most so many tracks to compare with each other or to put in order [default: 20000]
-    #[cfg(feature = "postgres")]
-    #[arg(long, value_name = "N|all")]
-    pub(crate) sample: Option<Limit>,
-}
 
 /// Send the library to PostgreSQL with pgvector, for others to ask
 ///
 /// Only what changed since the last time is sent, and what was removed here is removed there. Each batch is one transaction:
 /// stop or kill it whenever you like, the next one goes on. The first push makes the tables and, at its end, the vector index.
 /// A password does not belong on the command line: PGPASSFILE names a file for it, or `VOISIN_BACKEND` holds the whole address.
-#[cfg(feature = "postgres")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --windows --index-memory 16000\n  voisin push --print-ddl partitioned > tables.sql"
@@ -62,7 +41,6 @@ pub(crate) struct PushArgs {
     pub(crate) format: ReportFormat,
 }
 
-#[cfg(feature = "postgres")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DdlForm {
     Single,
@@ -70,7 +48,6 @@ pub(crate) enum DdlForm {
     Citus,
 }
 
-#[cfg(feature = "postgres")]
 impl From<DdlForm> for Form {
     fn from(form: DdlForm) -> Self {
         match form {
@@ -85,7 +62,6 @@ impl From<DdlForm> for Form {
 ///
 /// Into a new library, or one of the same model: all the first time, afterwards what changed there, and what was removed there
 /// goes here too. Windows come with it as far as they were sent.
-#[cfg(feature = "postgres")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin pull --from postgres://me@db.example/music --library ~/music-library"
@@ -103,7 +79,6 @@ pub(crate) struct PullArgs {
 ///
 /// The narrowest width that reaches --recall is kept, for all who search there. On several servers it is an option of the
 /// foreign servers, which only their owner may set.
-#[cfg(feature = "postgres")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin eval index --backend postgres://me@db.example/music --widths 40,100,200,400"

@@ -3,6 +3,7 @@
 //! For: what can be typed, how it is read, and what is said of a mistake. Not for: doing anything about it; that is
 //! [`verbs`](super::verbs).
 
+#[cfg(feature = "postgres")]
 mod backend;
 mod config;
 mod eval;
@@ -20,6 +21,7 @@ mod search;
 #[cfg(feature = "serve")]
 mod serve;
 mod sound;
+mod source;
 mod train;
 #[cfg(feature = "train")]
 mod train_encoder;
@@ -35,7 +37,6 @@ use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-pub(crate) use backend::BackendArgs;
 #[cfg(feature = "postgres")]
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs};
 pub(crate) use config::ConfigArgs;
@@ -63,6 +64,7 @@ pub(crate) use search::{
 #[cfg(feature = "serve")]
 pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use sound::{SortKey, SoundFilterArgs};
+pub(crate) use source::BackendArgs;
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 #[cfg(feature = "train")]
 pub(crate) use train_encoder::{
