@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{BackendArgs, ReportFormat};
 use super::units::share;
+use super::{BackendArgs, ReportFormat};
 use crate::backend::ddl::Form;
 
 /// Send the library to PostgreSQL with pgvector, for others to ask
