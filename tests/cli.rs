@@ -7,37 +7,17 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Sandbox, code, fine, json, noise_wav, text, tone_wav};
+use common::{DEMO, Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav};
 use serde_json::Value;
-
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
-
-/// A library with some of the demo's tracks; made once per test that changes it.
-fn small_library(sandbox: &Sandbox) -> PathBuf {
-    let music = sandbox.path("music");
-    for (genre, names) in [
-        (
-            "metal",
-            ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-wings-of-cruelty.opus"],
-        ),
-        ("ambient", ["maxstack-nebula.ogg", "nikola-whallon-ambient-2.mp3", "askyel-ambient-4.wav"]),
-    ] {
-        fs::create_dir_all(music.join(genre)).unwrap();
-        for name in names {
-            fs::copy(format!("{DEMO}/library/{genre}/{name}"), music.join(genre).join(name)).unwrap();
-        }
-    }
-    music
-}
 
 #[test]
 fn the_main_job() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     let added = sandbox.run(["add", "--format", "json", music.to_str().unwrap()]);
     assert_eq!(code(&added), 0, "{}", text(&added.stderr));
     let summary = json(&added);
@@ -82,7 +62,7 @@ fn the_main_job() {
 #[test]
 fn every_track_finds_itself_first_however_it_is_searched() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
     for mode in ["auto", "exact", "scan", "lists", "hnsw"] {
         for id in 1..=6 {
@@ -100,7 +80,7 @@ fn every_track_finds_itself_first_however_it_is_searched() {
 #[test]
 fn filters_act_inside_the_search() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
     let search = |arguments: &[&str]| -> Vec<Value> {
         let mut all = vec!["similar", "chaos god", "--format", "json"];
@@ -196,7 +176,7 @@ fn one_bad_file_never_stops_a_run() {
 #[test]
 fn moved_retagged_copied_and_removed_files() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
     let before = sandbox.vectors();
 
@@ -231,7 +211,7 @@ fn moved_retagged_copied_and_removed_files() {
 #[test]
 fn formats_for_programs() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
     let paths = sandbox.run(["similar", "nebula", "--format", "paths", "-0"]);
     let listed: Vec<_> = paths.stdout.split(|&b| b == 0).filter(|p| !p.is_empty()).collect();
@@ -315,7 +295,7 @@ fn mistakes_are_told_plainly() {
         assert_eq!(code(&output), expected_code, "{arguments:?}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains(words), "{arguments:?}: {}", text(&output.stderr));
     }
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
     // Words that fit several tracks list them; words that fit none say what would.
     let several = sandbox.run(["similar", "muldjord"]);
@@ -399,7 +379,7 @@ fn bench_says_what_ran() {
 #[test]
 fn a_list_on_standard_input() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     let mut child = sandbox
         .command(["add", "-", "--format", "json"])
         .stdin(Stdio::piped())
@@ -490,7 +470,7 @@ fn ctrl_c_keeps_what_is_done() {
 #[test]
 fn threads_and_order_change_no_vector() {
     let one = Sandbox::new();
-    let music = small_library(&one);
+    let music = six_tracks(&one);
     one.run(["add", "--threads", "1", music.to_str().unwrap()]);
     let many = Sandbox::new();
     many.run(["add", "--threads", "5", music.join("ambient").to_str().unwrap()]);
@@ -520,7 +500,7 @@ fn a_closed_pipe_ends_quietly() {
 #[test]
 fn the_demo_leaves_libraries_alone() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
     // a variable is no request; the demo runs in a folder of its own
@@ -537,7 +517,7 @@ fn the_demo_leaves_libraries_alone() {
 #[test]
 fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_to() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     for (arguments, words) in [
         (&["--model", "nosuch"], "nosuch"),
@@ -554,7 +534,7 @@ fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_t
 #[test]
 fn files_that_have_gone_are_told_and_taken_out_when_asked() {
     let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     let add = |more: &[&str]| {
         let output = sandbox.run([&["add", "--format", "json", music.to_str().unwrap()], more].concat());
         let counts = json(&output);
@@ -645,7 +625,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
 
     fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\n").unwrap();
     // it is used: a new library has its model, one that is there keeps its own
-    let music = small_library(&sandbox);
+    let music = six_tracks(&sandbox);
     let metal = music.join("metal");
     fine(sandbox.command(["add", metal.to_str().unwrap()]).env_remove("VOISIN_LIBRARY").output().unwrap());
     let status = |command: &mut std::process::Command| {

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::server::{DEMO, Server, read_answer, small_library};
-use common::{Sandbox, code, fine, noise_wav, text};
+use common::server::{Server, read_answer, small_library};
+use common::{DEMO, Sandbox, code, fine, noise_wav, text};
 use serde_json::{Value, json};
 
 /// Says that something cannot be tried here.

@@ -11,8 +11,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use common::server::{DEMO, Server, read_answer, small_library};
-use common::{Sandbox, code, fine, fine_json, noise_wav, text};
+use common::server::{Server, read_answer, small_library};
+use common::{DEMO, Sandbox, code, fine, fine_json, noise_wav, text};
 use serde_json::{Value, json};
 
 /// An answer without what the command line does not say.

@@ -279,24 +279,7 @@ fn take_in(
         let Some((path, _)) = new_files.first() else {
             return Ok(Ok(TakenIn { conflicts: 1, ..TakenIn::default() }));
         };
-        tx.prepare_cached(
-            "INSERT INTO audio (id, content, seconds, sample_rate, channels, container, codec, packets,
-             damaged_packets, added_at, last_path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        )?
-        .execute(params![
-            id.map(|id| id.0),
-            &audio.content.0[..],
-            audio.seconds,
-            audio.sample_rate,
-            audio.channels,
-            audio.container,
-            audio.codec,
-            audio.packets as i64,
-            audio.damaged_packets as i64,
-            added_at,
-            path
-        ])?;
-        let track = tx.last_insert_rowid();
+        let track = store::insert_audio(tx, id, audio, *added_at, path)?.0;
         store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
         track
     };

@@ -7,8 +7,9 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::read::FILE_COLUMNS;
 use super::{
-    Attached, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode, Removed, Result,
-    StoredFile, StoredModel, TrackTags, TrackWindows, checksum, descriptors, fold, now, paths, read,
+    Attached, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode,
+    Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, checksum, descriptors, fold, now,
+    paths, read,
 };
 use crate::base::vector::{NORM_TOLERANCE, norm};
 use crate::track::TrackId;
@@ -37,23 +38,7 @@ impl Library {
             if let Some(track) = same {
                 return Ok(Err(LibraryError::DuplicateContent { track }));
             }
-            tx.prepare_cached(
-                "INSERT INTO audio (content, seconds, sample_rate, channels, container, codec, packets,
-                 damaged_packets, added_at, last_path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .execute(params![
-                &audio.content.0[..],
-                audio.seconds,
-                audio.sample_rate,
-                audio.channels,
-                audio.container,
-                audio.codec,
-                audio.packets as i64,
-                audio.damaged_packets as i64,
-                now(),
-                path
-            ])?;
-            let track = TrackId(tx.last_insert_rowid());
+            let track = insert_audio(tx, None, audio, now(), path)?;
             put_vectors(tx, model, track, &new.vector, &new.windows)?;
             put_file(tx, track, path, &new.file, &new.tags)?;
             if let Some(measured) = &new.descriptors {
@@ -375,6 +360,34 @@ pub(super) fn put_model(tx: &Transaction<'_>, model: &StoredModel) -> rusqlite::
         (&model.name, &model.fingerprint, model.dimension as i64, &model.manifest_json),
     )
     .map(drop)
+}
+
+/// A new row of audio; under this id if there is one, which must be free.
+pub(super) fn insert_audio(
+    tx: &Transaction<'_>,
+    id: Option<TrackId>,
+    audio: &AudioFacts,
+    added_at: i64,
+    path: &[u8],
+) -> rusqlite::Result<TrackId> {
+    tx.prepare_cached(
+        "INSERT INTO audio (id, content, seconds, sample_rate, channels, container, codec, packets,
+         damaged_packets, added_at, last_path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        id.map(|id| id.0),
+        &audio.content.0[..],
+        audio.seconds,
+        audio.sample_rate,
+        audio.channels,
+        audio.container,
+        audio.codec,
+        audio.packets as i64,
+        audio.damaged_packets as i64,
+        added_at,
+        path
+    ])?;
+    Ok(TrackId(tx.last_insert_rowid()))
 }
 
 pub(super) fn put_vectors(

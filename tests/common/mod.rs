@@ -157,3 +157,23 @@ pub(crate) fn noise_wav(sample_rate: u32, seconds: f64, seed: u64) -> Vec<u8> {
         .collect();
     wav(sample_rate, samples.into_iter())
 }
+
+pub(crate) const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
+
+/// A folder with six tracks of the demo: three of metal, three of ambient.
+pub(crate) fn six_tracks(sandbox: &Sandbox) -> PathBuf {
+    let music = sandbox.path("music");
+    for (genre, names) in [
+        (
+            "metal",
+            ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-wings-of-cruelty.opus"],
+        ),
+        ("ambient", ["maxstack-nebula.ogg", "nikola-whallon-ambient-2.mp3", "askyel-ambient-4.wav"]),
+    ] {
+        std::fs::create_dir_all(music.join(genre)).unwrap();
+        for name in names {
+            std::fs::copy(format!("{DEMO}/library/{genre}/{name}"), music.join(genre).join(name)).unwrap();
+        }
+    }
+    music
+}

@@ -9,25 +9,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Sandbox, fine, text};
-
-pub(crate) const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
+use super::{Sandbox, fine, six_tracks, text};
 
 /// A library of six tracks of the demo.
 pub(crate) fn small_library(sandbox: &Sandbox) -> PathBuf {
-    let music = sandbox.path("music");
-    for (genre, names) in [
-        (
-            "metal",
-            ["muldjord-chaos-god.mp3", "muldjord-armygeddon.m4a", "obsidian-shell-wings-of-cruelty.opus"],
-        ),
-        ("ambient", ["maxstack-nebula.ogg", "nikola-whallon-ambient-2.mp3", "askyel-ambient-4.wav"]),
-    ] {
-        fs::create_dir_all(music.join(genre)).unwrap();
-        for name in names {
-            fs::copy(format!("{DEMO}/library/{genre}/{name}"), music.join(genre).join(name)).unwrap();
-        }
-    }
+    let music = six_tracks(sandbox);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     music
 }
