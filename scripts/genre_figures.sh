@@ -14,15 +14,15 @@ cd "$(dirname "$0")/.."
 data=${VOISIN_DEV_DATA:-../shared/data}
 export VOISIN_DEV_DATA=$data
 
-figures() { cargo test --release --test genre -- --ignored --exact --nocapture "figures::$1"; }
+figures() { cargo run --release --example genre_figures -- "$1"; }
 
 case "${1:-}" in
 training)
-    figures gtzan_cross_validated
+    figures training
     cargo test --release --test genre -- --exact --nocapture \
         real::real_labels_flipped_are_found real::real_genres_left_out_fall_to_their_kin_and_are_strange
     ;;
-test-part) figures gtzan_test_part ;;
+test-part) figures test-part ;;
 emotify)
     cargo build --release
     work=$(mktemp -d)

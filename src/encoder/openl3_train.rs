@@ -189,7 +189,7 @@ mod tests {
             fast.backward(&d);
             slow.backward(&d).unwrap();
             for parameter in fast.layout().to_vec() {
-                // What is left of terms that cancel: see tests/conv.rs.
+                // What is left of terms that cancel: see tests/conv.
                 if parameter.name != "batch_normalization_1.weight" {
                     let range = parameter.range.clone();
                     near(&slow.host().gradients()[range.clone()], &fast.gradients()[range], &parameter.name);

@@ -206,22 +206,11 @@ pub struct Robustness {
     pub similarity: f64,
 }
 
-/// Asks with each copy among all originals; row i of `copies` is a copy of row i of `originals`.
-pub fn robustness(
-    originals: ArrayView2<'_, f32>,
-    copies: ArrayView2<'_, f32>,
-) -> Result<Robustness, RetrievalError> {
-    if originals.dim() != copies.dim() {
-        return Err(RetrievalError::Shapes { originals: originals.dim(), copies: copies.dim() });
-    }
-    robustness_among(originals, copies, &(0..copies.nrows()).collect::<Vec<_>>())
-}
-
-/// As [`robustness`], where row i of `copies` is a copy of row `own[i]` of `originals`.
+/// Asks with each copy among all originals; row i of `copies` is a copy of row `own[i]` of `originals`.
 ///
 /// # Errors
 /// No copies, another dimension, not as many numbers as copies, or a number that is no row of the originals.
-pub fn robustness_among(
+pub fn robustness(
     originals: ArrayView2<'_, f32>,
     copies: ArrayView2<'_, f32>,
     own: &[usize],
@@ -333,20 +322,19 @@ mod tests {
     #[test]
     fn copies_and_mistakes() {
         let originals = array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
-        let good = robustness(originals.view(), originals.view()).unwrap();
+        let good = robustness(originals.view(), originals.view(), &[0, 1, 2]).unwrap();
         assert!((good.found - 1.0).abs() < 1e-9 && (good.similarity - 1.0).abs() < 1e-6);
         let copies = array![[0.9f32, 0.8], [0.1, 1.0], [0.7, 0.7]];
-        let some = robustness(originals.view(), copies.view()).unwrap();
+        let some = robustness(originals.view(), copies.view(), &[0, 1, 2]).unwrap();
         assert!((some.found - 2.0 / 3.0).abs() < 1e-9);
         assert!(matches!(
-            robustness(originals.view(), copies.slice(ndarray::s![..2, ..])),
+            robustness(originals.view(), copies.slice(ndarray::s![..2, ..]), &[0, 1, 2]),
             Err(RetrievalError::Shapes { .. })
         ));
         // Among more originals than there are copies.
-        let some =
-            robustness_among(originals.view(), originals.slice(ndarray::s![1.., ..]), &[1, 0]).unwrap();
+        let some = robustness(originals.view(), originals.slice(ndarray::s![1.., ..]), &[1, 0]).unwrap();
         assert!((some.found - 0.5).abs() < 1e-9 && some.copies == 2);
-        assert!(robustness_among(originals.view(), originals.view(), &[0, 1, 3]).is_err());
+        assert!(robustness(originals.view(), originals.view(), &[0, 1, 3]).is_err());
         let alone = retrieval(originals.view(), &[0; 3], &[Some(1); 3], RetrievalOptions::default());
         assert_eq!(alone, Err(RetrievalError::TooFew));
         assert!(matches!(

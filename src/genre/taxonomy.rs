@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use super::{Genre, GenreError, id3};
 use crate::base::text::{self, clean};
@@ -13,7 +14,7 @@ use crate::base::text::{self, clean};
 #[derive(Debug, Clone)]
 pub struct Taxonomy {
     /// Folded spelling → what it means.
-    synonyms: HashMap<String, Meaning>,
+    synonyms: Arc<HashMap<String, Meaning>>,
 }
 
 #[derive(Debug, Clone)]
@@ -25,15 +26,20 @@ enum Meaning {
 impl Default for Taxonomy {
     /// The synonyms shipped with the program (`data/genre-synonyms.tsv`).
     fn default() -> Self {
-        Self::from_tsv(include_str!("../../data/genre-synonyms.tsv"), Path::new("data/genre-synonyms.tsv"))
-            .expect("the shipped file is read in the tests")
+        // Read once: a server asks for it at every answer.
+        static SHIPPED: LazyLock<Taxonomy> = LazyLock::new(|| {
+            let text = include_str!("../../data/genre-synonyms.tsv");
+            Taxonomy::from_tsv(text, Path::new("data/genre-synonyms.tsv"))
+                .expect("the shipped file is read in the tests")
+        });
+        SHIPPED.clone()
     }
 }
 
 impl Taxonomy {
     /// No synonyms at all: only case, accents, spaces and punctuation are folded.
     pub fn without_synonyms() -> Self {
-        Self { synonyms: HashMap::new() }
+        Self { synonyms: Arc::default() }
     }
 
     /// Reads a synonym file's text: `spelling<TAB>genre` a line, `#` comments, `-` for "no genre".
@@ -76,7 +82,7 @@ impl Taxonomy {
             if key.is_empty() || matches!(&meaning, Meaning::Genre(meant) if meant.is_empty()) {
                 return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
             }
-            self.synonyms.insert(key, meaning);
+            Arc::make_mut(&mut self.synonyms).insert(key, meaning);
         }
         Ok(())
     }

@@ -91,11 +91,6 @@ impl Priors {
     pub fn share(&self, genre: &Genre) -> f64 {
         self.weights.get(genre).copied().unwrap_or(0.5).max(1e-9) / self.total.max(1.0)
     }
-
-    /// The genres counted, by key.
-    pub fn genres(&self) -> impl Iterator<Item = &Genre> {
-        self.weights.keys()
-    }
 }
 
 /// A genre and its part of something that sums to 1.

@@ -414,7 +414,8 @@ impl VectorIndex {
         for start in (0..queries.nrows()).step_by(TOGETHER) {
             let mut left: Vec<usize> = (start..queries.nrows().min(start + TOGETHER)).collect();
             let mut offered = vec![HashSet::new(); left.len()];
-            let mut width = k.saturating_mul(3).saturating_add(10);
+            // Most conditions leave out next to nothing: the seed itself, a copy of it.
+            let mut width = k.saturating_add(k / 4 + 2);
             while k > 0 && !left.is_empty() {
                 let all = match left[..] {
                     [row] => vec![self.search(&queries.row(row).to_vec(), width, params)?],

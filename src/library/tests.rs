@@ -1,7 +1,6 @@
-//! Tests that need the inside of the catalogue: migrations to come, a full disk in miniature, figures.
+//! Tests that need the inside of the catalogue: migrations to come, a full disk in miniature.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use half::f16;
 use ndarray::Array2;
@@ -198,116 +197,6 @@ fn a_snapshot_stays_as_it_was() {
     assert_eq!((reader.generation().unwrap(), reader.tracks().unwrap().len()), (1, 1));
     drop(snapshot);
     assert_eq!((reader.generation().unwrap(), reader.tracks().unwrap().len()), (2, 2));
-}
-
-/// Time this thread spent on a processor: what remains true on a machine that others use too. Zero off Linux.
-fn cpu_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
-}
-
-/// Figures for BENCHMARKS.md:
-/// `cargo test --release --lib library::tests::measure -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn measure() {
-    let number =
-        |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let tracks: u64 = number("TRACKS", 100_000);
-    let page_size = number("PAGE_SIZE", PAGE_SIZE as u64) as i64;
-    let windows = number("WINDOWS", 0) as usize;
-    let dir = tempfile::tempdir_in(
-        std::env::var("DIR").unwrap_or_else(|_| std::env::temp_dir().display().to_string()),
-    )
-    .unwrap();
-    let mut library = Library::open_with(dir.path(), OpenMode::Create, &migrations(), page_size).unwrap();
-    library.set_model(&model(512)).unwrap();
-
-    let measure_inserts = |name: &str, first: u64, library: &mut Library| {
-        let cpu = cpu_time();
-        let mut times: Vec<Duration> = (first..first + 500)
-            .map(|seed| {
-                let new = track(tracks + seed, 512, 30);
-                let start = Instant::now();
-                library.insert_track(&new).unwrap();
-                start.elapsed()
-            })
-            .collect();
-        let cpu = cpu_time().saturating_sub(cpu) / 500;
-        times.sort_unstable();
-        println!("{name}: median {:?}, 99 % {:?}, on the processor {cpu:?}", times[250], times[495]);
-    };
-    // A bare flush of as much, for comparison.
-    let mut file = std::fs::File::create(dir.path().join("flush")).unwrap();
-    let mut flushes: Vec<Duration> = (0..200)
-        .map(|_| {
-            let start = Instant::now();
-            std::io::Write::write_all(&mut file, &vec![1; 150_000]).unwrap();
-            file.sync_data().unwrap();
-            start.elapsed()
-        })
-        .collect();
-    flushes.sort_unstable();
-    println!("writing 150 kB and flushing: median {:?}, 99 % {:?}", flushes[100], flushes[198]);
-    measure_inserts("insert with 30 windows, synchronous FULL", 0, &mut library);
-    library.sql(library.connection.execute_batch("PRAGMA synchronous = NORMAL")).unwrap();
-    measure_inserts("insert with 30 windows, synchronous NORMAL", 500, &mut library);
-
-    library.sql(library.connection.execute_batch("PRAGMA synchronous = OFF")).unwrap();
-    let start = Instant::now();
-    for seed in 0..tracks {
-        library.insert_track(&track(seed, 512, windows)).unwrap();
-    }
-    println!("{tracks} inserts without flushing, {windows} windows: {:?}", start.elapsed());
-    drop(library);
-    let bytes = std::fs::metadata(dir.path().join(DATABASE)).unwrap().len();
-    println!("database of {:.0} MB, page size {page_size}", bytes as f64 / 1e6);
-
-    let time = |name: &str, work: &mut dyn FnMut()| {
-        let mut times: Vec<(Duration, Duration)> = (0..5)
-            .map(|_| {
-                let (start, cpu) = (Instant::now(), cpu_time());
-                work();
-                (start.elapsed(), cpu_time().saturating_sub(cpu))
-            })
-            .collect();
-        times.sort_unstable();
-        println!(
-            "{name}: median of 5 {:?}, slowest {:?}, least on the processor {:?}",
-            times[2].0,
-            times[4].0,
-            times.iter().map(|time| time.1).min().unwrap()
-        );
-    };
-    time("open", &mut || drop(Library::open(dir.path(), OpenMode::ReadOnly).unwrap()));
-    let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
-    time("status", &mut || assert_eq!(library.status().unwrap().tracks, tracks + 1000));
-    time("vectors", &mut || assert_eq!(library.vectors().unwrap().values.nrows() as u64, tracks + 1000));
-    time("tracks", &mut || assert_eq!(library.tracks().unwrap().len() as u64, tracks + 1000));
-    let files: Vec<FileRecord> = (0..tracks).map(|seed| track(seed, 1, 0).file).collect();
-    time("file_state of all", &mut || {
-        assert!(files.iter().all(|file| matches!(library.file_state(file), Ok(FileState::Unchanged(_)))));
-    });
-    let genre = TrackFilter { genres: vec!["genre 1".into()], ..TrackFilter::default() };
-    time("filter by genre", &mut || assert!(!library.matching(&genre).unwrap().is_empty()));
-    let year = TrackFilter {
-        year_from: Some(1990),
-        exclude_artists: vec!["Artist 3".into()],
-        ..TrackFilter::default()
-    };
-    time("filter by year, without an artist", &mut || assert!(!library.matching(&year).unwrap().is_empty()));
-    time("words", &mut || assert!(!library.search_words("artist 17 title 17", 10).unwrap().is_empty()));
-    time("changes_since 10 000 back", &mut || {
-        let generation = library.generation().unwrap();
-        assert_eq!(library.changes_since(generation - 10_000).unwrap().unwrap().added.len(), 10_000);
-    });
-    let start = Instant::now();
-    assert_eq!(library.check(false).unwrap().findings, vec![]);
-    println!("check: {:?}", start.elapsed());
-    let start = Instant::now();
-    let ids: Vec<TrackId> = (1..=1000).map(TrackId).collect();
-    assert_eq!(library.remove_tracks(&ids).unwrap().tracks, 1000);
-    println!("removal of 1000 tracks: {:?}", start.elapsed());
 }
 
 #[test]

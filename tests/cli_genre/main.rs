@@ -690,22 +690,3 @@ fn a_file_that_is_named_is_written_and_no_other() {
     write(Path::new("chaos god"), &[]);
     assert_eq!(genres(&known), ["Noise"]);
 }
-
-/// `cargo test --release --test cli_genre -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::print_stdout)]
-fn speed_of_the_verbs() {
-    let sandbox = Sandbox::new();
-    let mut shelf = Shelf::with(&sandbox, 200, 20);
-    shelf.fill(20, 500, 4.0);
-    for arguments in [vec!["train", "genre"], vec!["classify", "--all", "--format", "csv"]] {
-        let start = std::time::Instant::now();
-        let output = sandbox.run(&arguments);
-        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-        println!("{arguments:?} with 10 000 tracks: {:.2?}", start.elapsed());
-        if arguments[0] == "train" {
-            println!("{}", text(&output.stdout));
-        }
-    }
-}

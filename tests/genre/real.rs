@@ -37,7 +37,7 @@ fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
 fn head_and_vote_together_are_calibrated_and_not_below_plain_regression() {
     for is_grouped in [true, false] {
         let Some(data) = Taggrams::load("train") else { return };
-        let found = crate::figures::cross_validated(&data, is_grouped, 1);
+        let found = crate::cross_validation::cross_validated(&data, is_grouped, 1);
         println!("{found:?}");
         let n = data.classes.len() as f64;
         assert!(found.fused >= 0.815 && found.fused >= found.head - found.error, "{found:?} of {n}");

@@ -53,16 +53,6 @@ pub struct NormWeights {
 }
 
 impl NormWeights {
-    /// γ = 1, β = 0, mean 0, variance 1.
-    pub fn identity(channels: usize) -> Self {
-        Self {
-            weight: vec![1.0; channels],
-            bias: vec![0.0; channels],
-            running_mean: vec![0.0; channels],
-            running_var: vec![1.0; channels],
-        }
-    }
-
     /// The affine map it is at inference: y = scale · x + shift, per channel.
     pub fn affine(&self) -> (Vec<f32>, Vec<f32>) {
         let mut scale = Vec::with_capacity(self.weight.len());

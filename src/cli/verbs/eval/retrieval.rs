@@ -16,7 +16,7 @@ use crate::cli::render::{self, Align, Table, count, count_with};
 use crate::engine::Engine;
 use crate::eval::degrade::{Degradation, Tools, degrade};
 use crate::eval::plots::bars;
-use crate::eval::retrieval::{RetrievalOptions, Robustness, retrieval, robustness_among};
+use crate::eval::retrieval::{RetrievalOptions, Robustness, retrieval};
 
 /// Longer tracks are not copied: a copy is held in memory as a whole.
 const LONGEST_SECONDS: f64 = 1200.0;
@@ -239,7 +239,7 @@ fn robustness(
             }
         }
         let copies = Array2::from_shape_vec((own.len(), vectors.values.ncols()), rows)?;
-        kind.figures = robustness_among(vectors.values.view(), copies.view(), &own).ok();
+        kind.figures = crate::eval::retrieval::robustness(vectors.values.view(), copies.view(), &own).ok();
         kinds.push(kind);
     }
     Ok(kinds)

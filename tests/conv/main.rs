@@ -3,26 +3,12 @@
 // A test may fail by a panic, and says so when it skips.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod candle;
+
+use candle::{Vars, mels, random};
 use candle_core::{D, Device, Result, Tensor, Var};
 use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
 use voisin::internals::kernels::{Isa, Precision};
-
-/// Uniform numbers in [-1, 1), the same on every machine.
-fn random(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
-
-/// Mel spectrograms in dB.
-fn mels(seed: u64, len: usize) -> Vec<f32> {
-    random(seed, len).into_iter().map(|x| 40.0 * (x - 1.0)).collect()
-}
 
 /// Largest difference over the largest magnitude.
 fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
@@ -49,61 +35,7 @@ fn flat(x: &Tensor) -> Result<Vec<f32>> {
     x.flatten_all()?.to_vec1()
 }
 
-/// A parameter as a Candle variable, under its name.
-struct Vars(Vec<(String, Var)>);
-
-impl Vars {
-    fn new(weights: &OpenL3Weights) -> Self {
-        let mut vars = Vec::new();
-        weights.for_each(|name, shape, values| {
-            let tensor = Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
-            vars.push((name.to_owned(), Var::from_tensor(&tensor).unwrap()));
-        });
-        Self(vars)
-    }
-    fn get(&self, name: &str) -> &Tensor {
-        self.0.iter().find(|(n, _)| n == name).map_or_else(|| panic!("{name}"), |(_, var)| var.as_tensor())
-    }
-    fn channels(&self, name: &str) -> Result<Tensor> {
-        let x = self.get(name);
-        x.reshape((1, x.elem_count(), 1, 1))
-    }
-    fn norm(&self, i: usize, x: &Tensor, train: bool) -> Result<Tensor> {
-        let name = |part: &str| format!("batch_normalization_{i}.{part}");
-        let (mean, var) = if train {
-            let mean = x.mean_keepdim((0, 2, 3))?;
-            let var = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
-            (mean, var)
-        } else {
-            (self.channels(&name("running_mean"))?, self.channels(&name("running_var"))?)
-        };
-        let hat = x.broadcast_sub(&mean)?.broadcast_div(&(var + 1e-3)?.sqrt()?)?;
-        hat.broadcast_mul(&self.channels(&name("weight"))?)?.broadcast_add(&self.channels(&name("bias"))?)
-    }
-    /// The network as its paper has it, with Candle's operations only.
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let mut x = self.norm(1, x, train)?;
-        for i in 1..=8 {
-            let name = if i == 8 { "audio_embedding_layer".to_owned() } else { format!("conv2d_{i}") };
-            x = x
-                .conv2d(self.get(&format!("{name}.weight")), 1, 1, 1, 1)?
-                .broadcast_add(&self.channels(&format!("{name}.bias"))?)?;
-            if i < 8 {
-                x = self.norm(i + 1, &x, train)?.relu()?;
-            }
-            if matches!(i, 2 | 4 | 6) {
-                // Not max_pool2d: see candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool.
-                let (n, c, h, w) = x.dims4()?;
-                let even = x.narrow(2, 0, h / 2 * 2)?.narrow(3, 0, w / 2 * 2)?.contiguous()?;
-                let split = even.reshape((n, c, h / 2, 2, w / 2 * 2))?.max(3)?;
-                x = split.reshape((n, c, h / 2, w / 2, 2))?.max(D::Minus1)?;
-            }
-        }
-        x.flatten_from(2)?.max(D::Minus1)
-    }
-}
-
-/// Why the reference above pools by hand. Candle 0.11.1 multiplies the gradient by the mean of the mask of maxima where
+/// Why the reference pools by hand. Candle 0.11.1 multiplies the gradient by the mean of the mask of maxima where
 /// it should divide by the number of maxima: one maximum among four gets 1/4, not 1. When this fails, `max_pool2d` has
 /// been put right and may be used.
 #[test]
@@ -327,37 +259,4 @@ fn bf16_backward_only_rounds() {
         assert!(cosine > 0.998, "{}: {cosine}", parameter.name);
     }
     assert_ne!(full, half);
-}
-
-/// A whole training step against Candle's own operations: `cargo test --release --test conv -- --ignored
-/// --nocapture training_speed`.
-#[test]
-#[ignore = "a measurement, half a minute on a quiet machine"]
-fn training_speed_against_candle() -> Result<()> {
-    let weights = OpenL3Weights::seeded(61, &OPENL3_WIDTHS);
-    let n = 4;
-    let mels = mels(18, n * WINDOW);
-    let vars = Vars::new(&weights);
-    let x = Tensor::from_slice(&mels[..WINDOW], (1, 1, 128, 199), &Device::Cpu)?;
-    let mut trains =
-        [Precision::F32, Precision::Bf16].map(|p| OpenL3Train::with_input(&weights, 128, 199, isa(), p, p));
-    let d = vec![0.01; n * 512];
-    let mut ratios = Vec::new();
-    for _ in 0..3 {
-        let start = std::time::Instant::now();
-        vars.forward(&x, true)?.sum_all()?.backward()?;
-        let candle = start.elapsed().as_secs_f64();
-        let ours = trains.each_mut().map(|train| {
-            let start = std::time::Instant::now();
-            train.forward(&mels, n);
-            train.backward(&d);
-            start.elapsed().as_secs_f64() / n as f64
-        });
-        println!("seconds a window: Candle {candle:.3}, f32 {:.4}, bf16 {:.4}", ours[0], ours[1]);
-        ratios.push(candle / ours[0]);
-    }
-    ratios.sort_by(f64::total_cmp);
-    println!("f32: {:.1} × Candle (median)", ratios[1]);
-    assert!(ratios[1] > 5.0, "{ratios:?}");
-    Ok(())
 }

@@ -1,4 +1,13 @@
-//! The figures of BENCHMARKS.md; `scripts/genre_figures.sh` runs them.
+#![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
+#![allow(clippy::unwrap_used, reason = "shared with the tests")]
+//! The figures of the genre engine in BENCHMARKS.md; `scripts/genre_figures.sh` runs it:
+//! `genre_figures training|test-part|speed`.
+
+#[path = "../tests/genre/cross_validation.rs"]
+mod cross_validation;
+#[path = "../tests/genre/data.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod data;
 
 use std::time::Instant;
 
@@ -8,61 +17,20 @@ use voisin::internals::{
     track::TrackId,
 };
 
-use crate::data::{Taggrams, argmax, blobs};
+use cross_validation::cross_validated;
+use data::{Taggrams, argmax, blobs};
 
-/// What cross-validation finds, mean of some dealings.
-#[derive(Debug)]
-#[allow(dead_code, reason = "some of it is only printed, by Debug")]
-pub(crate) struct CrossValidated {
-    /// Shares of tracks named rightly: together, by the head (a plain regression), by the vote.
-    pub(crate) fused: f64,
-    pub(crate) head: f64,
-    pub(crate) vote: f64,
-    /// Standard error, over tracks, of the difference between `fused` and `head`.
-    pub(crate) error: f64,
-    pub(crate) calibration_error: f64,
-    /// The same of each dealing.
-    each: Vec<f64>,
-}
-
-/// Five folds by group, dealt some times; engines that may know the groups of their training part or not.
-pub(crate) fn cross_validated(data: &Taggrams, knows_groups: bool, dealings: u64) -> CrossValidated {
-    let n = data.classes.len();
-    let classes: Vec<Vec<usize>> = data.classes.iter().map(|c| vec![*c]).collect();
-    let mut right = [0.0; 3];
-    let mut gain = vec![0.0f64; n];
-    let mut each = Vec::new();
-    for seed in 0..dealings {
-        let folds = grouped_folds(&classes, 10, &data.groups, 5, 100 + seed);
-        let mut sure = Vec::new();
-        for fold in 0..5 {
-            let (train, test): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| folds[i] != fold);
-            let trained = data.subset(&train);
-            let trained = if knows_groups { trained } else { trained.ungrouped() };
-            let asked = data.subset(&test);
-            let p = trained.fit().probabilities(&asked.queries()).unwrap();
-            for (i, (&row, &class)) in test.iter().zip(&asked.classes).enumerate() {
-                let is_right = [&p.fused, &p.head, &p.vote].map(|p| argmax(p.row(i)) == class);
-                for (sum, is_right) in right.iter_mut().zip(is_right) {
-                    *sum += f64::from(u8::from(is_right)) / (n as u64 * dealings) as f64;
-                }
-                gain[row] += f64::from(i8::from(is_right[0]) - i8::from(is_right[1])) / dealings as f64;
-                sure.push((f64::from(p.fused[[i, argmax(p.fused.row(i))]]), is_right[0]));
-            }
-        }
-        each.push(metrics::expected_calibration_error(&sure, 10));
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("training") => training(),
+        Some("test-part") => test_part(),
+        Some("speed") => speed(),
+        _ => println!("usage: genre_figures training|test-part|speed"),
     }
-    let mean = gain.iter().sum::<f64>() / n as f64;
-    let variance = gain.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n as f64;
-    let [fused, head, vote] = right;
-    let calibration_error = each.iter().sum::<f64>() / dealings as f64;
-    CrossValidated { fused, head, vote, error: (variance / n as f64).sqrt(), calibration_error, each }
 }
 
-/// The development figures: cross-validated on the training part only. `scripts/genre_figures.sh training`
-#[test]
-#[ignore = "takes a minute; prints figures"]
-fn gtzan_cross_validated() {
+/// Cross-validated on the training part only: what choices are made by.
+fn training() {
     for knows_groups in [true, false] {
         let Some(data) = Taggrams::load("train") else { return };
         println!("\ngroups known: {knows_groups}\n{:?}", cross_validated(&data, knows_groups, 5));
@@ -102,10 +70,8 @@ fn mean_auc(lists: &[Vec<(f64, bool)>]) -> f64 {
     areas.sum::<f64>() / lists.len() as f64
 }
 
-/// The test part, looked at once at the very end: no choice may be made by it. `scripts/genre_figures.sh test-part`
-#[test]
-#[ignore = "looks at the test part; prints figures"]
-fn gtzan_test_part() {
+/// The test part: no choice may be made by it.
+fn test_part() {
     for knows_groups in [true, false] {
         let (Some(train), Some(test)) = (Taggrams::load("train"), Taggrams::load("test")) else { return };
         println!("\ngroups known: {knows_groups}");
@@ -151,9 +117,7 @@ fn gtzan_test_part() {
     }
 }
 
-/// `scripts/genre_figures.sh speed`
-#[test]
-#[ignore = "a measurement"]
+/// Ten thousand made-up tracks.
 fn speed() {
     for dimension in [200, 512] {
         let data = blobs(20, 500, dimension, 6.0, 20);
