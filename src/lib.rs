@@ -85,6 +85,7 @@
 //! | `import` | weights of other programs (Keras, TensorFlow, ONNX, torch) |
 //! | `parquet` | tracks as Parquet files; not in the default |
 //! | `postgres` | libraries in PostgreSQL with pgvector; not in the default |
+//! | `python` | the native half of the Python package; not in the default |
 //! | `trace` | a span for each layer of a network, and `--trace` |
 //! | `internals` | `voisin::internals`, for tests and benches; it may change with every version |
 //! | `cuda` | the encoder on an NVIDIA GPU |
@@ -120,6 +121,8 @@ mod index;
 mod kernels;
 mod library;
 mod metrics;
+#[cfg(feature = "python")]
+mod python;
 #[cfg(feature = "serve")]
 mod serve;
 mod track;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Sandbox, code, json, noise_wav, text};
+use common::{Sandbox, code, fine, json, noise_wav, text};
 use half::f16;
 use serde_json::Value;
 use voisin::internals::library::{Library, OpenMode};
@@ -349,5 +349,104 @@ fn the_recipes_run() {
         let output =
             Command::new(&python).arg("-c").arg(script).current_dir(sandbox.path("")).output().unwrap();
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+}
+
+/// Ids of size, ends and samples: the same vectors, recordings known again, and never mixed with ids of all packets.
+#[test]
+fn quick_identities_know_recordings_again_and_never_mix() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    // Long enough that most of it lies between the samples.
+    fs::write(music.join("long.wav"), noise_wav(44_100, 60.0, 5)).unwrap();
+    for name in ["folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac", "metal/muldjord-chaos-god.mp3"] {
+        let from = Path::new(DEMO).join(name);
+        fs::copy(&from, music.join(from.file_name().unwrap())).unwrap();
+    }
+    let flac = music.join("omri-lahav-an-old-warhorse-goes-to-pasture.flac");
+    // A file that promises more than it has is read as a whole.
+    let whole = fs::read(&flac).unwrap();
+    fs::write(music.join("cut.flac"), &whole[..whole.len() / 2]).unwrap();
+    let music = music.to_str().unwrap().to_owned();
+    let (full, quick) = (Sandbox::new(), Sandbox::new());
+    fine(full.run(["add", &music]));
+    let added = quick.run(["add", &music, "--identity", "quick"]);
+    assert!(code(&added) == 0 && text(&added.stderr).contains("--identity quick"), "{}", text(&added.stderr));
+    let vectors = |sandbox: &Sandbox| {
+        let mut all: Vec<_> = sandbox.vectors().into_values().collect();
+        all.sort();
+        all
+    };
+    assert_eq!(vectors(&full), vectors(&quick), "the same is heard");
+    let facts = |sandbox: &Sandbox| -> Vec<(String, u64, u64)> {
+        let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
+        let tracks = library.tracks().unwrap().into_iter();
+        let mut all: Vec<_> = tracks
+            .map(|track| {
+                let frames = track.audio.seconds * f64::from(track.audio.sample_rate);
+                (track.path.display().to_string(), frames.round() as u64, track.audio.packets)
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(facts(&full), facts(&quick), "the same lengths and packets");
+    let both: Vec<_> =
+        full.vectors().into_keys().filter(|content| quick.vectors().contains_key(content)).collect();
+    assert!(both.is_empty(), "no id of one kind is one of the other: {both:?}");
+
+    // Moved and retagged: the same recording. The library's kind holds without being named.
+    fs::rename(&flac, sandbox.path("music/moved.flac")).unwrap();
+    let mut tagged = fs::read(sandbox.path("music/muldjord-chaos-god.mp3")).unwrap();
+    tagged.splice(0..0, *b"ID3\x04\0\0\0\0\0\x0a0123456789");
+    fs::write(sandbox.path("music/muldjord-chaos-god.mp3"), tagged).unwrap();
+    let again = json(quick.run(["add", &music, "--format", "json"]));
+    assert_eq!((&again["added"], &again["moved"], &again["updated"]), (&0.into(), &1.into(), &1.into()));
+    // What lies between the samples is not looked at; what is told by `verify`.
+    let wav = sandbox.path("music/long.wav");
+    let change = |at: usize| {
+        let time = fs::metadata(&wav).unwrap().modified().unwrap();
+        let mut bytes = fs::read(&wav).unwrap();
+        bytes[at] ^= 0x55;
+        fs::write(&wav, bytes).unwrap();
+        fs::File::options().write(true).open(&wav).unwrap().set_modified(time).unwrap();
+    };
+    change(44 + 64 * 1024 + 16 * 1024 + 100);
+    let deep = quick.run(["verify", "--deep"]);
+    assert!(code(&deep) == 0 && text(&deep.stdout).contains("--identity quick"), "{}", text(&deep.stdout));
+    change(44 + 1000);
+    let deep = quick.run(["verify", "--deep"]);
+    assert!(code(&deep) == 1 && text(&deep.stdout).contains("long.wav"), "{}", text(&deep.stdout));
+
+    // The other kind is refused wherever the two could meet.
+    let folder = |sandbox: &Sandbox, more: &[&str]| {
+        let folder = sandbox.path("vectors");
+        let mut words = vec!["embed", &music, "--format", "parquet", "--output", folder.to_str().unwrap()];
+        words.extend(more);
+        (sandbox.run(words), folder)
+    };
+    let (made, of_quick) = folder(&quick, &["--identity", "quick"]);
+    fine(made);
+    for (sandbox, words) in [
+        (&quick, vec!["add", &music, "--identity", "full"]),
+        (&full, vec!["add", &music, "--identity", "quick"]),
+        (&full, vec!["merge", quick.path("library").to_str().unwrap()]),
+        (&full, vec!["add", "--from-parquet", of_quick.to_str().unwrap()]),
+        (&quick, vec!["embed", &music, "--format", "parquet", "--output", of_quick.to_str().unwrap()]),
+    ] {
+        let refused = sandbox.run(&words);
+        let said = text(&refused.stderr);
+        assert_eq!(code(&refused), 2, "{words:?}: {said}");
+        assert!(said.contains("quick") && said.contains("full"), "{words:?}: {said}");
+    }
+    // An empty library takes over the kind.
+    let taken = Sandbox::new();
+    fine(taken.run(["add", "--from-parquet", of_quick.to_str().unwrap()]));
+    let merged = Sandbox::new();
+    fine(merged.run(["merge", quick.path("library").to_str().unwrap()]));
+    for sandbox in [&taken, &merged] {
+        let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
+        assert_eq!(library.content_kind().unwrap().name(), "quick");
     }
 }

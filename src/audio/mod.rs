@@ -23,6 +23,7 @@ mod mkv;
 mod mp4;
 mod opus;
 mod probe;
+mod quick;
 mod resample;
 mod source;
 mod stream;
@@ -37,7 +38,7 @@ pub(crate) use guard::guard;
 pub use guard::is_guarded;
 pub use resample::Downsampler;
 
-use crate::track::ContentId;
+use crate::track::{ContentId, ContentKind};
 
 /// Mono samples with their rate.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,20 @@ pub struct AudioInfo {
 }
 
 impl AudioInfo {
+    /// What a file of these mono samples would be; its content id means nothing.
+    pub(crate) fn of_samples(samples: usize, sample_rate: u32) -> Self {
+        Self {
+            content: ContentId([0; 32]),
+            container: "memory".to_owned(),
+            codec: "pcm_f32le".to_owned(),
+            sample_rate,
+            channels: 1,
+            n_frames: samples as u64,
+            packets: 1,
+            timeline: Timeline { skip: 0, regular: true },
+        }
+    }
+
     /// Length in seconds.
     pub fn seconds(&self) -> f64 {
         self.n_frames as f64 / f64::from(self.sample_rate.max(1))
@@ -137,6 +152,14 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     probe::probe(path)
 }
 
+/// [`probe`] with a content id of this kind.
+pub fn probe_as(path: &Path, kind: ContentKind) -> Result<AudioInfo, AudioError> {
+    match kind {
+        ContentKind::Full => probe::probe(path),
+        ContentKind::Quick => quick::probe(path),
+    }
+}
+
 /// Calls `sink(i, window)` for each start, in order.
 ///
 /// - `info`: what [`probe`] gave for this file
@@ -181,6 +204,21 @@ pub fn read_windows_measured(
 ) -> Result<DecodeReport, AudioError> {
     let how = if whole { DecodePath::Full } else { DecodePath::Auto };
     windows::read(path, info, windows::WindowRequest { rate, starts, length, how, measured: true }, sink)
+}
+
+/// [`read_windows`] of mono samples in memory instead of a file, just as if it held them.
+///
+/// - `starts`: ascending
+pub fn windows_of_samples(
+    samples: &[f32],
+    info: &AudioInfo,
+    rate: u32,
+    starts: &[i64],
+    length: usize,
+    sink: &mut dyn FnMut(usize, &[f32]),
+) -> Result<(), AudioError> {
+    let request = windows::WindowRequest { rate, starts, length, how: DecodePath::Full, measured: false };
+    windows::of_samples(samples, info, request, sink)
 }
 
 /// Samples of the whole file at `rate` Hz: `n_frames · rate / native`, rounded up.

@@ -22,6 +22,29 @@ pub(super) struct WindowRequest<'a> {
 }
 
 pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, &[f32]);
+type Read<'a> = &'a mut dyn FnMut(u64, &mut [f32]) -> Result<(), AudioError>;
+
+/// Windows of samples that are in memory, as of a file that holds them.
+pub(super) fn of_samples(
+    samples: &[f32],
+    info: &AudioInfo,
+    request: WindowRequest<'_>,
+    sink: Sink<'_>,
+) -> Result<(), AudioError> {
+    let mut pass = FilePass::new(info, request)?;
+    for span in std::mem::take(&mut pass.spans) {
+        let mut read = |from: u64, block: &mut [f32]| {
+            block.fill(0.0);
+            let there = samples.get(from as usize..).unwrap_or_default();
+            let n = there.len().min(block.len());
+            block[..n].copy_from_slice(&there[..n]);
+            Ok(())
+        };
+        pass.span(span, &mut read, sink)?;
+    }
+    pass.cutter.finish(sink);
+    Ok(())
+}
 
 pub(super) fn read(
     path: &Path,
@@ -113,7 +136,7 @@ impl<'a> FilePass<'a> {
             let sparse = self.how == DecodePath::Windows;
             let mut frames = Frames::open(path, self.info, sparse, self.request.measured)?;
             for span in std::mem::take(&mut self.spans) {
-                self.span(span, &mut frames, sink)?;
+                self.span(span, &mut |from, input| frames.read(from, input), sink)?;
             }
             loudness = frames.loudness()?;
             counts = frames.stream.counts();
@@ -122,13 +145,14 @@ impl<'a> FilePass<'a> {
         Ok(Passed { counts, peak: self.cutter.peak, how: self.how, loudness })
     }
 
-    fn span(&mut self, span: BlockSpan, frames: &mut Frames<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
+    /// - `read`: fills a block with the frames from this one on
+    fn span(&mut self, span: BlockSpan, read: Read<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
         let (size_in, size_out) = (self.resampler.block_in() as u64, self.resampler.block_out() as u64);
         let delay = self.resampler.delay() as i64;
         let mut input = vec![0.0; size_in as usize];
         self.resampler.reset();
         for block in span.first.saturating_sub(self.resampler.warm_up())..span.end {
-            frames.read(block * size_in, &mut input)?;
+            read(block * size_in, &mut input)?;
             let output = self.resampler.block(&input);
             if block < span.first {
                 continue;

@@ -9,7 +9,9 @@
 pub(crate) mod ddl;
 mod error;
 mod filter;
+mod jobs;
 mod local;
+mod mirror;
 mod place;
 mod postgres;
 mod push;
@@ -17,9 +19,11 @@ mod remote;
 mod row;
 
 pub use error::BackendError;
+pub use jobs::{Job, JobCounts, Jobs, Judged};
+pub use mirror::Mirror;
 pub use place::Place;
 pub use postgres::{Counts, IndexState, Postgres};
-pub use push::{PushEvent, PushOptions, PushSummary, pull, push};
+pub use push::{PushEvent, PushOptions, PushSummary, pull, push, put};
 pub use remote::{Remote, Wanted};
 
 use crate::index::Neighbor;

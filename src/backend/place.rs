@@ -89,6 +89,10 @@ impl Place {
             config.password(password);
         }
         config.application_name("voisin");
+        // A machine that is off says nothing at all.
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(std::time::Duration::from_secs(10));
+        }
         Ok(Self { config, shown, root_certificates })
     }
 

@@ -8,14 +8,17 @@ use super::postgres::{IndexState, SYNONYMS};
 use super::row::{HALF_DIGEST, Row, facts_bytes, facts_digest, genre_keys, id_of};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use crate::engine::Engine;
-use crate::library::{Library, TakenIn, Track};
-use crate::track::{ContentId, TrackId};
+use crate::library::{Library, LibraryError, TakenIn, Track, TrackRecord};
+use crate::track::{ContentId, ContentKind, TrackId};
 
 /// Rows of one transaction.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
 /// Settings of a library that travel with it.
-const SETTINGS: [&str; 2] = ["labels", "windows"];
+const SETTINGS: [&str; 3] = ["labels", "windows", IDENTITY];
+
+/// Setting that names the kind of content ids.
+const IDENTITY: &str = "identity";
 
 /// Files of a library's folder that travel with it.
 const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
@@ -95,6 +98,7 @@ pub fn push(
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let (source, generation) = (library.identity()?, library.generation()?);
+    same_kind(to, library.content_kind()?)?;
     let mut summary = PushSummary::default();
     let there = known(to, &source)?;
     // Vectors that the library's own log knows to be as they were sent need not be read.
@@ -197,6 +201,65 @@ fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool) -> Result<Vec<Row>> 
     Ok(rows)
 }
 
+/// How the content ids of a database are made.
+fn kind_of(to: &mut Postgres) -> Result<ContentKind> {
+    let name = to.settings()?.remove(IDENTITY);
+    Ok(name.and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok()).unwrap_or_default())
+}
+
+/// Refuses content ids of another kind than those that are there.
+fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
+    let held = kind_of(to)?;
+    if held == offered {
+        return Ok(());
+    }
+    if to.size()?.0 > 0 {
+        return Err(LibraryError::OtherIdentity { held, offered }.into());
+    }
+    let name = offered.name().as_bytes();
+    to.run(|tx| {
+        tx.execute("delete from voisin_setting where name = $1", &[&IDENTITY])?;
+        tx.execute("insert into voisin_setting (name, value) values ($1, $2)", &[&IDENTITY, &name])
+    })?;
+    Ok(())
+}
+
+/// Puts the tracks of a library beside what is there; a recording that is there already is known by more files then.
+/// Belongs to no library: a push takes none of them out.
+pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
+    let mut sent = 0;
+    same_kind(to, engine.library().content_kind()?)?;
+    for ids in engine.library().track_ids()?.chunks(BATCH) {
+        let tracks = engine.library().tracks_by_id(ids)?;
+        // Two that put the same recording at once would each take the other's files away.
+        to.run(|tx| tx.batch_execute("select pg_advisory_lock(1987013493)"))?;
+        let done = put_some(engine, &tracks, to, windows);
+        to.run(|tx| tx.batch_execute("select pg_advisory_unlock(1987013493)"))?;
+        sent += done?;
+    }
+    Ok(sent)
+}
+
+fn put_some(engine: &Engine, tracks: &[Track], to: &mut Postgres, windows: bool) -> Result<u64> {
+    let ids: Vec<TrackId> = tracks.iter().map(|track| id_of(&track.audio.content)).collect();
+    let (there, _) = to.fetch(&ids, false)?;
+    let mut there: HashMap<ContentId, _> =
+        there.into_iter().map(|(_, record, _)| (record.facts.audio.content, record.facts.files)).collect();
+    let mut rows = Vec::with_capacity(tracks.len());
+    for (track, genres) in tracks.iter().zip(engine.genres_of(tracks)?) {
+        let Some(mut record) = engine.library().record(track.id, windows)? else { continue };
+        for file in there.remove(&track.audio.content).unwrap_or_default() {
+            if record.facts.files.iter().all(|known| known.record.path != file.record.path) {
+                record.facts.files.push(file);
+            }
+        }
+        record.facts.files.sort_by(|a, b| a.record.path.cmp(&b.record.path));
+        rows.push(Row::new(&StoredTrack { record, genres }, windows)?);
+    }
+    to.send(&rows, "")?;
+    Ok(rows.len() as u64)
+}
+
 fn row_of(engine: &Engine, id: TrackId, windows: bool) -> Result<Option<Row>> {
     Ok(rows_of(engine, &[id], windows)?.pop())
 }
@@ -283,20 +346,41 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
 }
 
 /// Puts the settings and files that came with a library into another one.
-pub(super) fn restore_settings(from: &mut Postgres, library: &mut Library) -> Result<()> {
+///
+/// - `replace`: also in the place of those that it has
+pub(super) fn restore_settings(from: &mut Postgres, library: &mut Library, replace: bool) -> Result<()> {
     let values = from.settings()?;
     for name in SETTINGS {
-        if let Some(value) = values.get(name).and_then(|value| std::str::from_utf8(value).ok()) {
-            library.set_setting(name, Some(value))?;
+        let value = values.get(name).and_then(|value| std::str::from_utf8(value).ok());
+        if value.is_some() || replace {
+            library.set_setting(name, value)?;
         }
     }
     for name in FILES {
         let path = library.dir().join(name);
-        if let Some(value) = values.get(name).filter(|_| !path.exists()) {
-            std::fs::write(path, value)?;
+        match values.get(name) {
+            Some(value) if replace || !path.exists() => std::fs::write(path, value)?,
+            None if replace && path.exists() => std::fs::remove_file(path)?,
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// A recording whose genres came from a table of paths, with them as if given by hand: the table is where the library is.
+pub(super) fn labelled(library: &Library, mut record: TrackRecord, genres: &[String]) -> Result<TrackRecord> {
+    let by_table = !matches!(library.setting("labels")?.as_deref(), None | Some("tags" | "folder"));
+    if by_table && !genres.is_empty() {
+        record.facts.label = Some(genres.join("; "));
+    }
+    Ok(record)
+}
+
+/// Recordings that were taken out since a generation.
+pub(super) fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
+    let since = since as i64;
+    let gone = from.run(|tx| tx.query("select content from voisin_gone where changed > $1", &[&since]))?;
+    Ok(gone.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId)).collect())
 }
 
 /// Brings a database's tracks into a library on this disk: all, or what changed since the last time. Recordings that were
@@ -306,8 +390,9 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
     let model = from.model().clone();
     let is_new = engine.library().status()?.tracks == 0;
     engine.library_mut().set_model(&model)?;
+    engine.library_mut().set_content_kind(kind_of(from)?)?;
     if is_new {
-        restore_settings(from, engine.library_mut())?;
+        restore_settings(from, engine.library_mut(), false)?;
     }
     let last = engine.library().setting(PULLED)?;
     let last = last.as_deref().and_then(|text| text.split_once(' '));
@@ -327,12 +412,7 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
     }
     let mut removed = 0;
     if since > 0 {
-        let since = since as i64;
-        let gone =
-            from.run(|tx| tx.query("select content from voisin_gone where changed > $1", &[&since]))?;
-        let gone: Vec<ContentId> =
-            gone.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId)).collect();
-        removed = super::TrackStore::remove(engine, &gone)?;
+        removed = super::TrackStore::remove(engine, &gone(from, since)?)?;
     }
     let pulled = format!("{identity} {}", changes.generation);
     engine.library_mut().set_setting(PULLED, Some(&pulled))?;

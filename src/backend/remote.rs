@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::filter::Conditions;
-use super::push::restore_settings;
+use super::push::{labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack, track_number};
@@ -43,7 +43,7 @@ impl Remote {
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
-        restore_settings(&mut store, engine.library_mut())?;
+        restore_settings(&mut store, engine.library_mut(), false)?;
         Ok(Self { store, engine, windows, folder })
     }
 
@@ -79,18 +79,12 @@ impl Remote {
         if missing.is_empty() {
             return Ok(());
         }
-        // Labels from a table of paths were read where the table is.
-        let by_table = !matches!(library.setting("labels")?.as_deref(), None | Some("tags" | "folder"));
-        let (records, _) = self.store.fetch(&missing, self.windows)?;
-        let records: Vec<_> = records
-            .into_iter()
-            .map(|(id, mut record, genres)| {
-                if by_table && !genres.is_empty() {
-                    record.facts.label = Some(genres.join("; "));
-                }
-                (Some(id), record)
-            })
-            .collect();
+        let (fetched, _) = self.store.fetch(&missing, self.windows)?;
+        let library = self.engine.library();
+        let mut records = Vec::with_capacity(fetched.len());
+        for (id, record, genres) in fetched {
+            records.push((Some(id), labelled(library, record, &genres)?));
+        }
         self.engine.library_mut().take_in(&records)?;
         Ok(())
     }
@@ -142,7 +136,8 @@ impl Remote {
             } else {
                 self.fetch_paths(&[stored_path(path)])?;
                 if path.is_file() {
-                    if let Ok(info) = crate::audio::probe(path) {
+                    let kind = self.engine.library().content_kind()?;
+                    if let Ok(info) = crate::audio::probe_as(path, kind) {
                         self.fetch_content(&info.content)?;
                     }
                 } else {

@@ -16,6 +16,7 @@ use crate::cli::killers::Killers;
 use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, add};
 use crate::library::FileRecord;
+use crate::track::ContentKind;
 
 /// How many reasons the end of a run repeats.
 const FIRST_REASONS: usize = 5;
@@ -96,6 +97,9 @@ pub(crate) fn add_folders(
     }
     let files: Vec<FileRecord> =
         files.iter().filter(|file| !set_aside.contains(&file.path)).cloned().collect();
+    if engine.library().content_kind()? == ContentKind::Quick {
+        console.note("recordings are known by size, ends and samples (--identity quick)");
+    }
     let embedder = context.announced_embedder(Some(engine.library()))?;
     let options = AddOptions {
         windows,

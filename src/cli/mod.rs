@@ -11,6 +11,7 @@ mod args;
 mod context;
 mod gone;
 mod killers;
+mod named;
 mod render;
 mod seeds;
 mod settings;
@@ -187,6 +188,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Push(args) => verbs::push::run(&context, &args),
         #[cfg(feature = "postgres")]
         Command::Pull(args) => verbs::pull::run(&context, &args),
+        #[cfg(feature = "postgres")]
+        Command::Worker(args) => verbs::worker::run(&context, &args),
         Command::Train(args) => verbs::train::run(&context, &args.command),
         Command::Eval(args) => verbs::eval::run(&context, &args.command),
         Command::Bench(args) => verbs::bench::run(&context, &args),

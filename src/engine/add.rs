@@ -21,7 +21,7 @@ use crate::library::{
     Attached, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind, Library,
     LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
-use crate::track::{ContentId, TrackId};
+use crate::track::{ContentId, ContentKind, TrackId};
 
 /// How files are added.
 #[derive(Debug, Clone, Copy)]
@@ -233,7 +233,7 @@ fn wants_descriptors(library: &Library, track: TrackId, options: &AddOptions) ->
 }
 
 /// The model of an embedder, as a library keeps it.
-pub(super) fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
+pub(crate) fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
     let manifest = embedder.encoder().manifest();
     let manifest_json = serde_json::to_string(manifest).map_err(|_| EngineError::Shape)?;
     Ok(StoredModel {
@@ -259,6 +259,7 @@ fn run(
     let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
+    let kind = writer.library.content_kind()?;
     let journal = writer.library.journal(JournalKind::Reading);
     let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
     std::thread::scope(|scope| {
@@ -270,6 +271,7 @@ fn run(
                 depth: options.descriptors,
                 in_hand: &in_hand,
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
+                kind,
             };
             let (sender, next, broken) = (sender.clone(), &next, &broken);
             scope.spawn(move || {
@@ -299,6 +301,8 @@ struct Worker<'a> {
     depth: DescriptorDepth,
     in_hand: &'a Mutex<HashSet<ContentId>>,
     reader: Library,
+    /// How the library's content ids are made.
+    kind: ContentKind,
 }
 
 impl Worker<'_> {
@@ -348,7 +352,7 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
-        let info = tracing::info_span!("probe").in_scope(|| audio::probe(path))?;
+        let info = tracing::info_span!("probe").in_scope(|| audio::probe_as(path, self.kind))?;
         if let Some(track) = job.measure {
             let descriptors = self.embedder.measure(path, &info, self.windows, self.depth)?;
             return Ok(FileFinding::Measured { track, descriptors });

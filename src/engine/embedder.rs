@@ -94,6 +94,24 @@ pub struct Embedder {
     margin: usize,
 }
 
+/// What is listened to.
+#[derive(Clone, Copy)]
+enum Sound<'a> {
+    File(&'a Path),
+    /// Mono, in memory.
+    Samples(&'a [f32]),
+}
+
+impl<'a> Sound<'a> {
+    /// Its name, for messages.
+    fn path(self) -> &'a Path {
+        match self {
+            Self::File(path) => path,
+            Self::Samples(_) => Path::new("the samples"),
+        }
+    }
+}
+
 /// What a network hears of the samples that are read for a window.
 struct Ear {
     front_end: MelFrontEnd,
@@ -177,9 +195,34 @@ impl Embedder {
         depth: DescriptorDepth,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
+        self.embed_sound(Sound::File(path), info, plan, depth, stop)
+    }
+
+    /// As [`embed`](Self::embed), of mono samples in memory, full scale ±1.
+    ///
+    /// - `sample_rate`: Hz
+    pub fn embed_samples(
+        &self,
+        samples: &[f32],
+        sample_rate: u32,
+        plan: WindowPlan,
+        stop: Option<&AtomicBool>,
+    ) -> Result<FileEmbedding, EngineError> {
+        let info = AudioInfo::of_samples(samples.len(), sample_rate);
+        self.embed_sound(Sound::Samples(samples), &info, plan, DescriptorDepth::None, stop)
+    }
+
+    fn embed_sound(
+        &self,
+        sound: Sound<'_>,
+        info: &AudioInfo,
+        plan: WindowPlan,
+        depth: DescriptorDepth,
+        stop: Option<&AtomicBool>,
+    ) -> Result<FileEmbedding, EngineError> {
         let _span = tracing::info_span!("embed").entered();
         let mut rows: Vec<f32> = Vec::new();
-        let (starts, report, descriptors) = self.each_batch(path, info, plan, depth, stop, |mels, n| {
+        let (starts, report, descriptors) = self.each_batch(sound, info, plan, depth, stop, |mels, n| {
             rows.extend(self.encoder.encode_each(mels, n)?.iter());
             Ok(())
         })?;
@@ -198,7 +241,7 @@ impl Embedder {
         depth: DescriptorDepth,
     ) -> Result<Option<Descriptors>, EngineError> {
         let starts = plan.starts(audio::resampled_len(info, self.rate), self.length, self.rate);
-        Ok(self.read_windows(path, info, &starts, depth, &mut |_, _| {})?.1)
+        Ok(self.read_windows(Sound::File(path), info, &starts, depth, &mut |_, _| {})?.1)
     }
 
     /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
@@ -212,21 +255,22 @@ impl Embedder {
         plan: WindowPlan,
     ) -> Result<Vec<f32>, EngineError> {
         let mut sums = vec![0.0f64; self.encoder.tags()];
-        let (starts, ..) = self.each_batch(path, info, plan, DescriptorDepth::None, None, |mels, n| {
-            for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
-                for (sum, &x) in sums.iter_mut().zip(row) {
-                    *sum += f64::from(x);
+        let (starts, ..) =
+            self.each_batch(Sound::File(path), info, plan, DescriptorDepth::None, None, |mels, n| {
+                for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
+                    for (sum, &x) in sums.iter_mut().zip(row) {
+                        *sum += f64::from(x);
+                    }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
         Ok(sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect())
     }
 
     /// Reads windows with the margin that resampling needs.
     fn read_windows(
         &self,
-        path: &Path,
+        sound: Sound<'_>,
         info: &AudioInfo,
         starts: &[i64],
         depth: DescriptorDepth,
@@ -234,7 +278,15 @@ impl Embedder {
     ) -> Result<(DecodeReport, Option<Descriptors>), EngineError> {
         let starts: Vec<i64> = starts.iter().map(|start| start - self.margin as i64).collect();
         let length = self.length + 2 * self.margin;
-        Ok(descriptors::read_windows(path, info, self.rate, &starts, length, depth, sink)?)
+        Ok(match sound {
+            Sound::File(path) => {
+                descriptors::read_windows(path, info, self.rate, &starts, length, depth, sink)?
+            }
+            Sound::Samples(samples) => {
+                audio::windows_of_samples(samples, info, self.rate, &starts, length, sink)?;
+                (DecodeReport { decoded_share: 1.0, ..DecodeReport::default() }, None)
+            }
+        })
     }
 
     /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: for each network `[n, cells]`,
@@ -244,7 +296,7 @@ impl Embedder {
     ///   was measured; at least one window
     fn each_batch(
         &self,
-        path: &Path,
+        sound: Sound<'_>,
         info: &AudioInfo,
         plan: WindowPlan,
         depth: DescriptorDepth,
@@ -256,7 +308,7 @@ impl Embedder {
         let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
         if samples < length as u64 && !keeps_silence {
             return Err(EngineError::TooShort {
-                path: path.to_owned(),
+                path: sound.path().to_owned(),
                 seconds: info.seconds(),
                 least: length as f64 / f64::from(rate),
             });
@@ -290,12 +342,12 @@ impl Embedder {
                 fault = flush(&mut batch).err();
             }
         };
-        let (report, measured) = self.read_windows(path, info, &starts, depth, &mut listen)?;
+        let (report, measured) = self.read_windows(sound, info, &starts, depth, &mut listen)?;
         if let Some(error) = fault {
             return Err(error);
         }
         if kept.is_empty() {
-            return Err(EngineError::Silent { path: path.to_owned() });
+            return Err(EngineError::Silent { path: sound.path().to_owned() });
         }
         if batch.windows > 0 {
             flush(&mut batch)?;

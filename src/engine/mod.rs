@@ -28,6 +28,8 @@ mod words;
 use std::path::{Path, PathBuf};
 
 pub(crate) use add::read_through;
+#[cfg(feature = "postgres")]
+pub(crate) use add::stored_model;
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use collection::{Collection, meta, window_set};
 #[cfg(feature = "parquet")]

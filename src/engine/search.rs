@@ -106,7 +106,7 @@ impl Engine {
             return self.seed_of(track);
         }
         if path.is_file() {
-            let info = audio::probe(path)?;
+            let info = audio::probe_as(path, self.library.content_kind()?)?;
             if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }

@@ -8,7 +8,7 @@ use super::add::stored_model;
 use super::{Embedder, EngineError, WindowPlan};
 use crate::audio;
 use crate::library::{Library, LibraryError, OpenMode, Track, TrackWindows};
-use crate::track::TrackId;
+use crate::track::{ContentKind, TrackId};
 
 /// How far an upgrade is.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub fn upgrade(
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let reader = Library::open(&dir, OpenMode::ReadOnly)?;
+            let kind = reader.content_kind()?;
             let (sender, next, broken, jobs) = (sender.clone(), &next, &broken, &jobs);
             scope.spawn(move || {
                 // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
@@ -58,7 +59,7 @@ pub fn upgrade(
                     let Some(&id) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                     // One that was removed meanwhile is no job any more.
                     let Ok(track) = reader.track(id) else { continue };
-                    let heard = listen(embedder, &track, windows);
+                    let heard = listen(embedder, &track, windows, kind);
                     if sender.send((track, heard)).is_err() {
                         return;
                     }
@@ -97,12 +98,13 @@ fn listen(
     embedder: &Embedder,
     track: &Track,
     windows: WindowPlan,
+    kind: ContentKind,
 ) -> Result<(Vec<f32>, TrackWindows), EngineError> {
     let mut last = None;
     let files = track.files.iter().map(|file| &file.record.path);
     for path in files.chain(track.files.is_empty().then_some(&track.path)) {
         let heard = catch_unwind(AssertUnwindSafe(|| {
-            let info = audio::probe(path)?;
+            let info = audio::probe_as(path, kind)?;
             if info.content != track.audio.content {
                 return Err(EngineError::OtherAudio { path: path.clone() });
             }

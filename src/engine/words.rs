@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::{Engine, EngineError, GenreAnswer};
-use crate::encoder::{ModelRef, TagLayer, models, models_dir};
+use crate::encoder::{EncoderError, ModelRef, TagLayer, models, models_dir};
 use crate::explore::words::{self, Phrase, WordMeaning, WordTable};
 use crate::genre::{DefaultGenres, Taxonomy};
 use crate::library::{OpenMode, Track, TrackFilter, TrackSet, WordBound};
@@ -112,11 +112,14 @@ impl Engine {
         Ok(HeardTags { ids, names, tags, logits: plain, standard: words::standardised(table), words })
     }
 
-    /// As [`heard_tags`](Self::heard_tags); `None` for a model without tags.
+    /// As [`heard_tags`](Self::heard_tags); `None` for a model without tags, or one that is not on this machine: what
+    /// is stored is told without it.
     pub fn heard_tags_if_any(&self) -> Result<Option<HeardTags>, EngineError> {
         match self.heard_tags() {
             Ok(heard) => Ok(Some(heard)),
-            Err(EngineError::NoTags { .. }) => Ok(None),
+            Err(EngineError::NoTags { .. } | EngineError::Encoder(EncoderError::UnknownModel { .. })) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::track::TrackId;
+use crate::track::{ContentKind, TrackId};
 
 /// An error of the catalogue.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +156,17 @@ pub enum LibraryError {
     /// The upgrade that vectors were made for is not under way.
     #[error("no upgrade is under way: it was finished or given up meanwhile")]
     NoUpgrade,
+    /// Content ids of the other kind.
+    #[error(
+        "this library knows recordings by content ids of the kind \"{held}\", not \"{offered}\": the two are never compared; \
+         use another --library, or listen again with --identity {held}"
+    )]
+    OtherIdentity {
+        /// How those of the library are made.
+        held: ContentKind,
+        /// How those that were offered are made.
+        offered: ContentKind,
+    },
     /// Vectors were offered before the model was named.
     #[error("the library has no model yet: set one before adding tracks")]
     NoModel,

@@ -85,8 +85,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use crate::track::ContentKind;
+
 /// Name of the database inside a library's folder.
 pub const DATABASE: &str = "voisin.db";
+
+/// Setting that names the kind of content ids, as `store::insert_audio` reads it.
+const IDENTITY: &str = "identity";
 
 type Result<T, E = LibraryError> = std::result::Result<T, E>;
 
@@ -214,6 +219,30 @@ impl Library {
             )?;
             Ok(Ok(()))
         })?
+    }
+
+    /// How the content ids of this library are made.
+    pub fn content_kind(&self) -> Result<ContentKind> {
+        let held: Option<i64> = self.sql(
+            self.connection.query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0)).optional(),
+        )?;
+        Ok(match held {
+            Some(0) => ContentKind::Full,
+            Some(_) => ContentKind::Quick,
+            None => self.setting(IDENTITY)?.and_then(|name| name.parse().ok()).unwrap_or_default(),
+        })
+    }
+
+    /// Chooses how content ids are made: refused where tracks have ids of the other kind, since the two never meet.
+    pub fn set_content_kind(&mut self, kind: ContentKind) -> Result<()> {
+        let held = self.content_kind()?;
+        if held == kind {
+            return Ok(());
+        }
+        if self.status()?.tracks > 0 {
+            return Err(LibraryError::OtherIdentity { held, offered: kind });
+        }
+        self.set_setting(IDENTITY, Some(kind.name()))
     }
 
     /// A setting of this library, such as the number of windows a track.

@@ -221,6 +221,9 @@ impl Library {
         let mut taken = TakenIn::default();
         let Some(model) = other.model()? else { return Ok(taken) };
         self.set_model(&model)?;
+        if other.status()?.tracks > 0 {
+            self.set_content_kind(other.content_kind()?)?;
+        }
         for ids in other.track_ids()?.chunks(BATCH) {
             let mut records = Vec::with_capacity(ids.len());
             for &id in ids {

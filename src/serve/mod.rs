@@ -42,6 +42,12 @@ pub(crate) use listen::Listen;
 pub(crate) use lms::Lms;
 pub(crate) use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
 pub(crate) use state::LoadModel;
+
+/// Brings a copy of a library elsewhere up to date, or says why it cannot.
+pub(crate) type Follow = Box<dyn FnMut() -> Result<(), String> + Send>;
+
+/// From one look at a library elsewhere to the next.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 pub(crate) use token::Token;
 pub(crate) use upstream::ServerAddress;
 
@@ -96,6 +102,8 @@ pub(crate) struct Options {
     pub(crate) logs: bool,
     /// Makes the library's model ready.
     pub(crate) load_model: LoadModel,
+    /// Brings a copy of a library elsewhere up to date, or says why it cannot; `None` where the library itself is here.
+    pub(crate) follow: Option<Follow>,
     /// `voisin add` of the folders that a scan looks through; `None` where none was named.
     pub(crate) add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
 }
@@ -124,7 +132,7 @@ pub(crate) fn serve(
         base_path: options.base_path,
         ..Guard::default()
     };
-    let state = Arc::new(State::new(
+    let mut state = State::new(
         options.dir,
         guard,
         ScanProcess::new(options.add),
@@ -132,7 +140,19 @@ pub(crate) fn serve(
         options.load_model,
         Box::new(listener),
         options.logs,
-    ));
+    );
+    state.is_copy = options.follow.is_some();
+    let state = Arc::new(state);
+    if let Some(mut follow) = options.follow {
+        let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        // It may wait long for an answer: nobody waits for it at the end.
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                state.set_away(follow().err());
+                std::thread::sleep(FOLLOW_EVERY);
+            }
+        });
+    }
     let result = runtime.block_on(async {
         let mut open = Vec::new();
         for place in &options.listen {

@@ -90,6 +90,10 @@ pub(super) struct State {
     explored: Mutex<Option<(Version, Arc<Explored>)>>,
     heard: Mutex<Option<(Version, Arc<HeardTags>)>>,
     kept: Mutex<(Option<Version>, HashMap<String, Kept>)>,
+    /// Whether the library is a copy of one elsewhere.
+    pub(super) is_copy: bool,
+    /// Why that one cannot be asked, as of the last look.
+    away: Mutex<Option<String>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,6 +144,18 @@ impl State {
             explored: Mutex::default(),
             heard: Mutex::default(),
             kept: Mutex::default(),
+            is_copy: false,
+            away: Mutex::default(),
+        }
+    }
+
+    /// Notes whether the library that this one is a copy of can be asked.
+    pub(super) fn set_away(&self, why: Option<String>) {
+        let before = std::mem::replace(&mut *lock(&self.away), why.clone());
+        match (before, why) {
+            (None, Some(why)) => self.say(&format!("no answers until it is back: {why}")),
+            (Some(_), None) => self.say("the database is back"),
+            _ => {}
         }
     }
 
@@ -229,6 +245,10 @@ impl State {
 
     /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
     pub(super) fn version(&self) -> Result<Version, Problem> {
+        if let Some(why) = &*lock(&self.away) {
+            let next = "start the database again: this server notices by itself";
+            return Err(Problem::later(5, why.clone(), next));
+        }
         let mut watch = lock(&self.watch);
         let path = self.dir.join(DATABASE);
         let found = identity(&path);

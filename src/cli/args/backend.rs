@@ -1,12 +1,14 @@
-//! Libraries in databases: `push`, `pull`, `eval index`.
+//! Libraries in databases: `push`, `pull`, `worker`, `eval index`.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::units::share;
-use super::{BackendArgs, ReportFormat};
+use super::sound::Depth;
+use super::units::{Seconds, length, share};
+use super::{BackendArgs, ReportFormat, WindowCount};
 use crate::backend::ddl::Form;
+use crate::track::ContentKind;
 
 /// Send the library to PostgreSQL with pgvector, for others to ask
 ///
@@ -70,6 +72,56 @@ pub(crate) struct PullArgs {
     /// Address of the database [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]
     pub(crate) from: Option<String>,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Listen to files that several machines share, dealt from a table of a database
+///
+/// Start it on as many machines as you like: each takes some files in hand at a time, and what a lost one had in hand goes to
+/// another when its lease ends. A file that ends its reader, or that no machine can open, is tried three times. Vectors go
+/// into the tables of the same database, as `push` makes them, or with --output into Parquet files. It ends when every file is
+/// done or has failed (docs/scale.md).
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin worker --jobs postgres://me@db.example/music --add /mnt/music\n  voisin worker --jobs postgres://me@db.example/music --output /mnt/vectors"
+)]
+pub(crate) struct WorkerArgs {
+    /// Address of the database [variable: `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) jobs: Option<String>,
+    /// Put these files, folders and playlists into the table (`-`: a list on standard input), and end
+    #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
+    pub(crate) add: Vec<PathBuf>,
+    /// Write Parquet files into this folder instead, as `embed --format parquet` does
+    #[cfg(feature = "parquet")]
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "add")]
+    pub(crate) output: Option<PathBuf>,
+    /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
+    #[arg(long, value_name = "N|all", conflicts_with = "add")]
+    pub(crate) windows: Option<WindowCount>,
+    /// Send the window vectors too: some twenty times as much
+    #[arg(long, conflicts_with = "add")]
+    #[cfg_attr(feature = "parquet", arg(conflicts_with = "output"))]
+    pub(crate) with_windows: bool,
+    /// With --output: leave out the window vectors
+    #[cfg(feature = "parquet")]
+    #[arg(long, requires = "output")]
+    pub(crate) no_windows: bool,
+    /// Measure tempo, key and loudness, as `add` does [default: fast]
+    #[arg(long, value_name = "DEPTH", value_enum, conflicts_with = "add")]
+    pub(crate) descriptors: Option<Depth>,
+    /// How recordings are known again: full, by all of their packets; quick, by size, ends and samples, for which most of a FLAC
+    /// or WAV file is not read, and a change of a few bytes may not be noticed [default: full]
+    #[arg(long, value_name = "full|quick", conflicts_with = "add")]
+    pub(crate) identity: Option<ContentKind>,
+    /// Files in hand at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) batch: u32,
+    /// How long files stay in hand without a sign of life
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = length)]
+    pub(crate) lease: Seconds,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -9,6 +9,7 @@ use super::BackendArgs;
 use super::sound::Depth;
 use super::units::{Seconds, Shard, length};
 use super::{ListOutput, ReportFormat};
+use crate::track::ContentKind;
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///
@@ -53,6 +54,10 @@ pub(crate) struct AddArgs {
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
+    /// How recordings are known again: full, by all of their packets; quick, by size, ends and samples, for which most of a FLAC
+    /// or WAV file is not read, and a change of a few bytes may not be noticed [default: as the library has it, else full]
+    #[arg(long, value_name = "full|quick")]
+    pub(crate) identity: Option<ContentKind>,
     /// Listen again to files that have not changed
     #[arg(long)]
     pub(crate) force: bool,
@@ -163,6 +168,10 @@ pub(crate) struct EmbedParquetArgs {
     /// Measure tempo, key and loudness, as `add` does
     #[arg(long, value_name = "DEPTH", value_enum)]
     pub(crate) descriptors: Option<Depth>,
+    /// How recordings are known again: full, by all of their packets; quick, by size, ends and samples, for which most of a FLAC
+    /// or WAV file is not read, and a change of a few bytes may not be noticed [default: full]
+    #[arg(long, value_name = "full|quick")]
+    pub(crate) identity: Option<ContentKind>,
     /// Audio files in one Parquet file; what a killed run had in hand of one is listened to again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,

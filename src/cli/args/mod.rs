@@ -38,7 +38,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
 #[cfg(feature = "postgres")]
-pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs};
+pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
 pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
@@ -233,6 +233,8 @@ pub(crate) enum Command {
     Push(PushArgs),
     #[cfg(feature = "postgres")]
     Pull(PullArgs),
+    #[cfg(feature = "postgres")]
+    Worker(WorkerArgs),
     Bench(BenchArgs),
     Model(ModelArgs),
     Config(ConfigArgs),

@@ -22,6 +22,11 @@ pub(crate) const LMS_PORT: u16 = 12_000;
     after_help = "Examples:\n  voisin serve\n  voisin serve --listen '[::1]:9000' --folder ~/Music\n  curl -H \"Authorization: Bearer $(voisin serve --show-token)\" http://127.0.0.1:8766/api/v1/status"
 )]
 pub(crate) struct ServeArgs {
+    /// Answer from the library in this database (see voisin push): from a copy in a temporary folder, which follows it [variable:
+    /// `VOISIN_BACKEND`]
+    #[cfg(feature = "postgres")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "watch", "subsonic", "audiomuse"])]
+    pub(crate) backend: Option<String>,
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket that only you can open (several: all of them)
     #[arg(long, value_name = "PLACE", default_value = "127.0.0.1:8766")]
     pub(crate) listen: Vec<Listen>,

@@ -61,6 +61,13 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         Some(folder) => Engine::open(folder.path(), OpenMode::Create)?,
         None => context.open_engine_to_change(mode)?,
     };
+    if let Some(kind) = args.identity {
+        if args.dry_run && engine.library().status()?.tracks == 0 {
+            context.console.detail(&format!("content ids would be {kind}"));
+        } else {
+            engine.library_mut().set_content_kind(kind)?;
+        }
+    }
     if let Some(count) = args.windows {
         let plan = match count {
             WindowCount::All => WindowPlan::All,

@@ -5,7 +5,7 @@ mod parquet;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::audio;
 use crate::base::atomic_file::AtomicFile;
 use crate::cli::args::{EmbedArgs, EmbedFormat};
 use crate::cli::context::Context;
+use crate::cli::named::named_paths;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Embedder, WindowPlan};
@@ -30,20 +31,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if hop < 0.001 {
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
-    let mut named = Vec::new();
-    for path in &args.paths {
-        if path.as_os_str() == "-" {
-            let mut list = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut list)
-                .context("cannot read the list on standard input")?;
-            named.extend(scan::split_list(&list));
-        } else {
-            named.push(path.clone());
-        }
-    }
-    let mut found = scan::scan(&named, &audio::is_audio_candidate);
+    let mut found = scan::scan(&named_paths(&args.paths)?, &audio::is_audio_candidate);
     if let Some(shard) = args.shard {
         found.files.retain(|file| shard.holds(&file.path));
     }

@@ -51,4 +51,6 @@ pub(super) mod train;
 pub(super) mod undo;
 pub(super) mod verify;
 pub(super) mod watch;
+#[cfg(feature = "postgres")]
+pub(super) mod worker;
 mod write_tags;

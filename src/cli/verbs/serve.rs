@@ -61,14 +61,36 @@ pub(crate) fn as_bliss_mixer(arguments: impl IntoIterator<Item = OsString>) -> R
 const TOKEN_FILE: &str = "serve.token";
 
 pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> {
-    let dir = context.library_dir();
+    let here = context.library_dir();
+    #[cfg(feature = "postgres")]
+    let place = crate::cli::source::place(args.backend.as_deref())?;
+    #[cfg(feature = "postgres")]
+    let is_there = place.is_some();
+    #[cfg(not(feature = "postgres"))]
+    let is_there = false;
+    if is_there
+        && (!args.folder.is_empty()
+            || !args.watch.is_empty()
+            || args.subsonic.is_some()
+            || args.audiomuse.is_some())
+    {
+        bail!(
+            "--folder, --watch, --subsonic and --audiomuse belong to a library on this disk: leave them or the backend out"
+        );
+    }
     // There has to be a library before there is a server, and before anything is written.
-    drop(Library::open_to_read(&dir)?);
+    if !is_there {
+        drop(Library::open_to_read(&here)?);
+    } else if args.token_file.is_none() && !args.no_token && !here.is_dir() {
+        bail!(
+            "there is no library on this disk whose folder could keep the token: name a file for it with --token-file"
+        );
+    }
     let distant: Option<&Listen> = args.listen.iter().find(|place| !place.is_local());
     if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {
         bail!("--no-token is for this machine alone, and {place} can be reached by others: leave it out");
     }
-    let token_file = args.token_file.unwrap_or_else(|| dir.join(TOKEN_FILE));
+    let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
     let token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
     if args.show_token {
         if let Some(token) = &token {
@@ -82,6 +104,16 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
             bail!("--allow-origin: expected an origin such as https://music.example, found \"{origin}\"");
         }
     }
+    #[cfg(feature = "postgres")]
+    let (dir, follow) = match place {
+        Some(place) => {
+            let (dir, follow) = copy_of(context, &place)?;
+            (dir, Some(follow))
+        }
+        None => (here, None),
+    };
+    #[cfg(not(feature = "postgres"))]
+    let (dir, follow) = (here, None);
     for server in [&args.subsonic, &args.audiomuse].into_iter().flatten() {
         let known = Library::open_to_read(&dir)?.linked_servers()?;
         if known.iter().all(|(name, _)| name != server.as_str()) {
@@ -127,6 +159,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
+        follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
     };
     let mut printed = Ok(());
@@ -147,6 +180,36 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
     )?;
     printed?;
     Ok(Ending::Fine)
+}
+
+/// A copy of a database's library in a folder that goes with the program, and what keeps it up to date.
+#[cfg(feature = "postgres")]
+fn copy_of(
+    context: &Context,
+    place: &crate::backend::Place,
+) -> anyhow::Result<(PathBuf, crate::serve::Follow)> {
+    use crate::backend::{Mirror, Postgres};
+    let mut store = Postgres::open(place)?;
+    let tracks = store.size()?.0;
+    context
+        .console
+        .note(&format!("bringing {} here, to answer from", crate::cli::render::count(tracks, "track")));
+    let folder = tempfile::tempdir().context("cannot make a folder for the copy")?;
+    let dir = folder.path().to_owned();
+    context.keep(folder);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut mirror = Mirror::open(store, &dir)?;
+    mirror.follow(&stop)?;
+    if tracks > 0 {
+        let mut engine = crate::engine::Engine::open(&dir, crate::library::OpenMode::ReadWrite)?;
+        context.listen_quietly(&mut engine);
+        engine.refresh_index()?;
+    }
+    let follow = move || match mirror.follow(&stop) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(crate::base::text::with_causes(&error)),
+    };
+    Ok((dir, Box::new(follow)))
 }
 
 /// The process that watches folders; it goes with the server. Whatever it does then, nothing that is stored is lost.

@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use crate::library::{FileRecord, Leftovers, Library, LibraryError, Track};
-use crate::track::TrackId;
+use crate::track::{ContentKind, TrackId};
 
 /// How far a component of the index may be from the database's: it keeps 16 bits.
 const INDEX_PRECISION: f32 = 1e-3;
@@ -188,13 +188,14 @@ enum Again {
 fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
     const LISTENED: usize = 20;
     let tracks = engine.library().tracks()?;
+    let kind = engine.library().content_kind()?;
     let read = |track: &Track| {
         let Some(file) = track.files.iter().find(|file| file.record.path.is_file()) else {
             return Again::Missing;
         };
         let path = &file.record.path;
         let unchanged = FileRecord::read(path).is_ok_and(|now| now == file.record);
-        match crate::audio::probe(path) {
+        match crate::audio::probe_as(path, kind) {
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,
             Ok(_) => Again::Damaged(path.clone(), "its audio is not what was listened to".to_owned()),
@@ -212,6 +213,9 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         }
     }
     let mut text = format!("{} read again and as they were", count(same, "file"));
+    if kind == ContentKind::Quick {
+        text += " in size, ends and samples (--identity quick)";
+    }
     if changed > 0 {
         text += &format!(", {changed} changed since (voisin add)");
     }
@@ -245,7 +249,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         else {
             continue;
         };
-        let again = crate::audio::probe(path)
+        let again = crate::audio::probe_as(path, kind)
             .map_err(EngineError::from)
             .and_then(|info| embedder.embed(path, &info, plan(engine, windows.starts.len())?, None));
         match again {

@@ -73,7 +73,13 @@ pub(super) struct Changed {
 }
 
 /// A library that can be written.
-fn writable(library: &Library) -> Result<(), Problem> {
+fn writable(state: &crate::serve::state::State, library: &Library) -> Result<(), Problem> {
+    if state.is_copy {
+        let detail = "these answers come from a copy of a database, which takes no labels";
+        let next =
+            "give them in the library that is pushed there: \"voisin labels set\", then \"voisin push\"";
+        return Err(Problem::new(StatusCode::CONFLICT, detail, next));
+    }
     if library.mode() == OpenMode::ReadOnly {
         let detail = "the library cannot be written";
         return Err(Problem::new(StatusCode::CONFLICT, detail, "let the server write into its folder"));
@@ -95,8 +101,8 @@ pub(super) async fn give(
 ) -> Result<Answer<Changed>, Problem> {
     some(&asked.tracks, MOST)?;
     state
-        .ask(move |_, desk| {
-            writable(desk.engine.library())?;
+        .ask(move |state, desk| {
+            writable(state, desk.engine.library())?;
             let genre = asked.genre.as_deref().map(str::trim);
             if let Some(genre) = genre
                 && (genre.len() > LONGEST || desk.engine.taxonomy()?.parse(&[genre]).is_empty())
@@ -124,8 +130,8 @@ struct TakenBack {
 pub(super) async fn undo(State(state): State<Shared>, headers: HeaderMap) -> Result<Response<Body>, Problem> {
     ask::is_json(&headers)?;
     state
-        .ask(|_, desk| {
-            writable(desk.engine.library())?;
+        .ask(|state, desk| {
+            writable(state, desk.engine.library())?;
             let Some(change) = desk.engine.library_mut().undo_label()? else {
                 let next = "give a label first: POST /api/v1/labels";
                 return Err(Problem::new(
@@ -175,9 +181,9 @@ pub(super) async fn write(
 ) -> Result<Response<Body>, Problem> {
     some(&asked.tracks, if asked.dry_run { MOST } else { MOST_FILES })?;
     state
-        .ask(move |_, desk| {
+        .ask(move |state, desk| {
             if !asked.dry_run {
-                writable(desk.engine.library())?;
+                writable(state, desk.engine.library())?;
             }
             let by_hand = desk.engine.library().hand_labels()?;
             let taxonomy = desk.engine.taxonomy()?;

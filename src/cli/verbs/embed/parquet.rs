@@ -20,11 +20,12 @@ const PER_FILE: usize = 500;
 
 /// Refuses what other formats have no use for.
 pub(super) fn refuse_options(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs { windows, no_windows, descriptors, per_file } = args;
+    let EmbedParquetArgs { windows, no_windows, descriptors, identity, per_file } = args;
     let given = [
         ("--windows", windows.is_some()),
         ("--no-windows", *no_windows),
         ("--descriptors", descriptors.is_some()),
+        ("--identity", identity.is_some()),
         ("--per-file", per_file.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
@@ -59,6 +60,7 @@ pub(super) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
         },
         per_file: own.per_file.map_or(PER_FILE, |n| n as usize),
         windows: !own.no_windows,
+        kind: own.identity.unwrap_or_default(),
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

@@ -1,0 +1,243 @@
+//! PostgreSQL with pgvector as a store of tracks.
+
+mod connection;
+mod opening;
+mod rows;
+mod search;
+
+use std::collections::HashMap;
+
+use postgres::Transaction;
+use postgres::types::ToSql;
+
+use super::filter::Conditions;
+use super::row::{Row, vector_of};
+use super::{Effort, Place, Result, StoredTrack, TrackStore};
+use crate::genre::Taxonomy;
+use crate::index::Neighbor;
+use crate::library::{Changes, StoredModel, TrackFilter, TrackRecord};
+use crate::track::{ContentId, TrackId};
+
+pub(super) use connection::Connection;
+
+/// Most rows of an answer that are asked for at once.
+const ROWS: usize = 1000;
+
+/// A library in PostgreSQL.
+pub struct Postgres {
+    connection: Connection,
+    model: StoredModel,
+    width: u32,
+    /// Foreign servers on which parts of the tracks lie; none where this server has them all.
+    shards: Vec<String>,
+    /// The width that was last set there by this process.
+    shard_width: Option<u32>,
+    taxonomy: Taxonomy,
+}
+
+/// The vector index of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexState {
+    /// There is one, of this many bytes.
+    There(u64),
+    /// There is none.
+    Missing,
+    /// Each shard has its own.
+    OnShards,
+}
+
+/// How much a database holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Recordings.
+    pub tracks: u64,
+    /// Files.
+    pub files: u64,
+    /// Window vectors.
+    pub windows: u64,
+    /// Counter of changes.
+    pub generation: u64,
+    /// Bytes of the table of tracks with its indexes; of shards, only what is on the first server.
+    pub bytes: u64,
+}
+
+/// A track with its genres, as the library that sent it has them.
+pub(super) type Fetched = (TrackId, TrackRecord, Vec<String>);
+
+/// Name of the setting that holds the library's own synonyms of genres.
+pub(super) const SYNONYMS: &str = "genre-synonyms.tsv";
+
+impl Postgres {
+    /// Runs one transaction.
+    pub(super) fn run<T>(
+        &mut self,
+        work: impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
+    ) -> Result<T> {
+        self.connection.run(work)
+    }
+
+    /// Runs statements outside of a transaction.
+    pub(super) fn execute(&mut self, sql: &str) -> Result<()> {
+        self.connection.execute(sql)
+    }
+
+    /// Where it is, without a password.
+    pub fn place(&self) -> &Place {
+        self.connection.place()
+    }
+
+    /// The model whose vectors are there.
+    pub fn model(&self) -> &StoredModel {
+        &self.model
+    }
+
+    /// Candidates that a search through the index keeps.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Foreign servers on which parts of the tracks lie.
+    pub fn shards(&self) -> &[String] {
+        &self.shards
+    }
+
+    /// Settings of the library, and files of its folder, that came with it.
+    pub(super) fn settings(&mut self) -> Result<HashMap<String, Vec<u8>>> {
+        self.run(|tx| {
+            let rows = tx.query("select name, value from voisin_setting", &[])?;
+            Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        })
+    }
+
+    /// How many tracks there are, and what generation they belong to.
+    pub fn size(&mut self) -> Result<(u64, u64)> {
+        self.run(|tx| {
+            tx.batch_execute("set local enable_partitionwise_aggregate = on")?;
+            let count: i64 = tx.query_one("select count(*) from voisin_track", &[])?.get(0);
+            let generation: i64 = tx.query_one("select generation from voisin_state", &[])?.get(0);
+            Ok((count as u64, generation as u64))
+        })
+    }
+
+    /// What there is.
+    pub fn counts(&mut self) -> Result<Counts> {
+        let (tracks, generation) = self.size()?;
+        // Of windows only the lengths are read: four bytes for their number, then a start and a vector each.
+        let each = 4 + 2 * self.model.dimension as i64;
+        self.run(|tx| {
+            tx.batch_execute("set local enable_partitionwise_aggregate = on")?;
+            let row = tx.query_one(
+                "select coalesce(sum(cardinality(paths)), 0)::bigint,
+                 coalesce(sum((octet_length(windows) - 4) / $1::bigint), 0)::bigint from voisin_track",
+                &[&each],
+            )?;
+            let bytes = tx.query_one("select pg_total_relation_size('voisin_track')", &[])?;
+            Ok(Counts {
+                tracks,
+                files: row.get::<_, i64>(0) as u64,
+                windows: row.get::<_, i64>(1) as u64,
+                generation,
+                bytes: bytes.get::<_, i64>(0) as u64,
+            })
+        })
+    }
+
+    /// What the database calls itself; a copy of it has the same.
+    pub fn identity(&mut self) -> Result<String> {
+        self.run(|tx| Ok(tx.query_one("select identity::text from voisin_state", &[])?.get(0)))
+    }
+
+    /// Whether there is a vector index.
+    pub fn index_state(&mut self) -> Result<IndexState> {
+        if !self.shards.is_empty() {
+            return Ok(IndexState::OnShards);
+        }
+        let bytes: Option<i64> = self.run(|tx| {
+            let sql = "select pg_relation_size(i.indexrelid) from pg_index i join pg_attribute a
+                on a.attrelid = i.indrelid and a.attnum = any (i.indkey::smallint[])
+                where i.indrelid = 'voisin_track'::regclass and a.attname = 'embedding' and i.indisvalid limit 1";
+            Ok(tx.query_opt(sql, &[])?.map(|row| row.get(0)))
+        })?;
+        Ok(bytes.map_or(IndexState::Missing, |bytes| IndexState::There(bytes as u64)))
+    }
+
+    /// Vectors of some tracks, which are as good as drawn at random: ids are digests.
+    pub fn sample(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
+        let ids = self.ids(&Conditions::new(1), most)?;
+        Ok(self.vectors_of(&ids)?.into_iter().flatten().collect())
+    }
+
+    /// Ids that fit conditions, ascending, at most `limit`.
+    pub(super) fn ids(&mut self, conditions: &Conditions, limit: usize) -> Result<Vec<TrackId>> {
+        let sql = format!("select id from voisin_track where {} order by id limit {limit}", conditions.sql);
+        self.run(|tx| {
+            tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
+            let values: Vec<&(dyn ToSql + Sync)> = conditions.values().collect();
+            Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
+        })
+    }
+
+    /// The conditions of a filter; their values are numbered from `first` on.
+    pub(super) fn conditions(&mut self, filter: &TrackFilter, first: usize) -> Result<Conditions> {
+        let mut conditions = Conditions::new(first);
+        let taxonomy = self.taxonomy.clone();
+        conditions.add(filter, &taxonomy, || {
+            self.run(|tx| {
+                let rows = tx.query("select distinct licences from voisin_track", &[])?;
+                Ok(rows.iter().flat_map(|row| row.get::<_, Vec<String>>(0)).collect())
+            })
+        })?;
+        Ok(conditions)
+    }
+}
+
+impl TrackStore for Postgres {
+    fn nearest(
+        &mut self,
+        query: &[f32],
+        limit: usize,
+        filter: &TrackFilter,
+        effort: Effort,
+    ) -> Result<Vec<Neighbor>> {
+        self.find(query, limit, filter, effort)
+    }
+
+    fn vectors_of(&mut self, ids: &[TrackId]) -> Result<Vec<Option<Vec<f32>>>> {
+        let mut known = HashMap::with_capacity(ids.len());
+        for some in ids.chunks(ROWS) {
+            let some: Vec<i64> = some.iter().map(|id| id.0).collect();
+            let rows =
+                self.run(|tx| tx.query("select id, vector from voisin_track where id = any ($1)", &[&some]))?;
+            known.extend(rows.iter().map(|row| (TrackId(row.get(0)), vector_of(row.get(1)))));
+        }
+        Ok(ids.iter().map(|id| known.get(id).cloned()).collect())
+    }
+
+    fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()> {
+        for some in tracks.chunks(ROWS) {
+            let rows = some.iter().map(|track| Row::new(track, true)).collect::<Result<Vec<_>>>()?;
+            self.send(&rows, "")?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, contents: &[ContentId]) -> Result<u64> {
+        self.take_out(contents)
+    }
+
+    fn changes(&mut self, since: u64) -> Result<Option<Changes>> {
+        let (_, generation) = self.size()?;
+        if since > generation {
+            return Ok(None);
+        }
+        let since = since as i64;
+        let of = |store: &mut Self, sql: &str| -> Result<Vec<TrackId>> {
+            store.run(|tx| Ok(tx.query(sql, &[&since])?.iter().map(|row| TrackId(row.get(0))).collect()))
+        };
+        let added = of(self, "select id from voisin_track where changed > $1 order by id")?;
+        let mut removed = of(self, "select id from voisin_gone where changed > $1 order by id")?;
+        removed.extend(&added);
+        removed.sort_unstable();
+        Ok(Some(Changes { generation, added, removed }))
+    }
+}

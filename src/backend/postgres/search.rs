@@ -1,0 +1,209 @@
+//! The nearest tracks: through the index, or in full where a filter leaves few or all are to be compared.
+
+use postgres::types::ToSql;
+
+use super::Postgres;
+use crate::backend::filter::Conditions;
+use crate::backend::row::HalfVector;
+use crate::backend::{BackendError, Effort, Result, TrackStore as _};
+use crate::base::vector::dot;
+use crate::index::Neighbor;
+use crate::library::TrackFilter;
+use crate::track::TrackId;
+
+/// Up to so many tracks that pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
+const COMPARED: i64 = 20_000;
+
+/// The widest walk that pgvector allows.
+pub(super) const WIDEST: u32 = 1000;
+
+/// Width of the walk where a filter is tried on the way.
+const FILTERED_WIDTH: u32 = 400;
+
+/// Candidates more than are asked for, since their order is that of 16 bits a number.
+const MARGIN: usize = 16;
+
+/// How far a similarity of 16 bits a number may be from the true one: each number errs by at most 2⁻¹¹ of itself.
+const ROUNDING: f32 = 1e-3;
+
+impl Postgres {
+    /// Sets the width of searches from now on: of all who search there, and of the shards if there are any.
+    pub fn set_width(&mut self, width: u32) -> Result<()> {
+        let width = width.clamp(1, WIDEST);
+        self.set_shard_width(width)?;
+        self.run(|tx| tx.execute("update voisin_state set width = $1", &[&(width as i32)]))?;
+        self.width = width;
+        Ok(())
+    }
+
+    /// Settings of a session do not reach the shards; those of the foreign servers do, from the next connection on.
+    fn set_shard_width(&mut self, width: u32) -> Result<()> {
+        if self.shard_width == Some(width) {
+            return Ok(());
+        }
+        for shard in self.shards.clone() {
+            let options: Option<String> = self.run(|tx| {
+                let sql = "select option_value from pg_foreign_server, pg_options_to_table(srvoptions)
+                    where srvname = $1 and option_name = 'options'";
+                Ok(tx.query_opt(sql, &[&shard])?.map(|row| row.get(0)))
+            })?;
+            let mut kept: Vec<&str> =
+                options.as_deref().unwrap_or_default().split("-c").map(str::trim).collect();
+            kept.retain(|option| !option.is_empty() && !option.starts_with("hnsw.ef_search"));
+            let setting = format!("hnsw.ef_search={width}");
+            kept.push(&setting);
+            let joined = kept.iter().map(|option| format!("-c {option}")).collect::<Vec<_>>().join(" ");
+            let action = if options.is_some() { "set" } else { "add" };
+            // The statement takes no parameters; the server writes it with its own quotes.
+            let altered = self.run(|tx| {
+                let sql =
+                    "select format('alter server %I options (%s options %L)', $1::text, $2::text, $3::text)";
+                let statement: String = tx.query_one(sql, &[&shard, &action, &joined])?.get(0);
+                tx.batch_execute(&statement)
+            });
+            altered.map_err(|error| match error {
+                BackendError::Server { place, problem, code } => BackendError::Server {
+                    place,
+                    problem: format!(
+                        "{problem}: the width on shards is an option of their servers, which only their owner may set"
+                    ),
+                    code,
+                },
+                other => other,
+            })?;
+        }
+        self.shard_width = Some(width);
+        Ok(())
+    }
+
+    /// How many tracks fit; where this server has all, no more than are worth counting.
+    pub(in crate::backend) fn count(&mut self, conditions: &Conditions) -> Result<i64> {
+        let sql = if self.shards.is_empty() {
+            format!(
+                "select count(*) from (select 1 from voisin_track where {} limit {}) few",
+                conditions.sql,
+                COMPARED + 1
+            )
+        } else {
+            format!("select count(*) from voisin_track where {}", conditions.sql)
+        };
+        self.run(|tx| {
+            tx.batch_execute(
+                "set local plan_cache_mode = force_custom_plan; set local enable_partitionwise_aggregate = on",
+            )?;
+            let values: Vec<&(dyn ToSql + Sync)> = conditions.values().collect();
+            Ok(tx.query_one(&sql, &values)?.get(0))
+        })
+    }
+
+    fn search(
+        &mut self,
+        query: &HalfVector,
+        limit: usize,
+        conditions: &Conditions,
+        settings: &str,
+        order: &str,
+    ) -> Result<Vec<Neighbor>> {
+        let sql = format!(
+            "select id, -(embedding <#> $1) from voisin_track where {} order by {order} limit {limit}",
+            conditions.sql
+        );
+        self.run(|tx| {
+            // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
+            // general one walks the index where a filter leaves a handful of tracks.
+            tx.batch_execute(&format!("set local plan_cache_mode = force_custom_plan;{settings}"))?;
+            let values: Vec<&(dyn ToSql + Sync)> =
+                std::iter::once(query as &(dyn ToSql + Sync)).chain(conditions.values()).collect();
+            let rows = tx.query(&sql, &values)?;
+            let found = rows
+                .iter()
+                .map(|row| Neighbor { track: TrackId(row.get(0)), similarity: row.get::<_, f64>(1) as f32 });
+            Ok(found.collect())
+        })
+    }
+
+    /// The nearest of all tracks that fit.
+    fn compare_all(
+        &mut self,
+        query: &[f32],
+        half: &HalfVector,
+        limit: usize,
+        conditions: &Conditions,
+    ) -> Result<Vec<Neighbor>> {
+        let mut asked = limit.saturating_add(MARGIN);
+        loop {
+            // "+ 0.0" keeps every vector index away, by whatever name.
+            let found = self.search(half, asked, conditions, "", "(embedding <#> $1) + 0.0, id")?;
+            let ranked = self.ranked(query, &found, limit)?;
+            let (last, worst) = (found.last(), ranked.last());
+            // What was left out may be nearer only if 16 bits could have hidden it.
+            let is_sure = found.len() < asked
+                || last.zip(worst).is_none_or(|(last, worst)| last.similarity < worst.similarity - ROUNDING);
+            if is_sure {
+                return Ok(ranked);
+            }
+            asked = asked.saturating_mul(2);
+        }
+    }
+
+    /// The best of some candidates, by the vectors that the 16 bits were made of.
+    fn ranked(&mut self, query: &[f32], found: &[Neighbor], limit: usize) -> Result<Vec<Neighbor>> {
+        let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
+        let vectors = self.vectors_of(&ids)?;
+        let mut ranked: Vec<Neighbor> = ids
+            .into_iter()
+            .zip(vectors)
+            .filter_map(|(track, vector)| {
+                let vector = vector.filter(|vector| vector.len() == query.len())?;
+                Some(Neighbor { track, similarity: dot(query, &vector).clamp(-1.0, 1.0) })
+            })
+            .collect();
+        ranked.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+        ranked.truncate(limit);
+        Ok(ranked)
+    }
+
+    /// As [`TrackStore::nearest`](crate::backend::TrackStore::nearest).
+    pub(super) fn find(
+        &mut self,
+        query: &[f32],
+        limit: usize,
+        filter: &TrackFilter,
+        effort: Effort,
+    ) -> Result<Vec<Neighbor>> {
+        let half = HalfVector::new(query);
+        let conditions = self.conditions(filter, 2)?;
+        let width = match effort {
+            Effort::Exact => return self.compare_all(query, &half, limit, &conditions),
+            Effort::Index => self.width,
+            Effort::Width(width) => width.clamp(1, WIDEST),
+        };
+        let is_filtered = !filter.is_empty();
+        let few = is_filtered && {
+            let counted = self.conditions(filter, 1)?;
+            self.count(&counted)? <= COMPARED
+        };
+        if few || limit as u32 > WIDEST / 2 {
+            return self.compare_all(query, &half, limit, &conditions);
+        }
+        if let (Effort::Width(width), false) = (effort, self.shards.is_empty()) {
+            self.set_shard_width(width)?;
+        }
+        let asked = limit + MARGIN;
+        let (width, asked, scan) = if is_filtered {
+            (width.max(FILTERED_WIDTH), 2 * asked, "relaxed_order")
+        } else {
+            (width, asked, "off")
+        };
+        let settings = format!(
+            "set local hnsw.ef_search = {}; set local hnsw.iterative_scan = {scan}; set local hnsw.max_scan_tuples = 100000",
+            width.max(asked as u32).min(WIDEST)
+        );
+        let found = self.search(&half, asked, &conditions, &settings, "embedding <#> $1")?;
+        if found.len() < limit {
+            // The walk ended before enough were found that fit.
+            return self.compare_all(query, &half, limit, &conditions);
+        }
+        self.ranked(query, &found, limit)
+    }
+}

@@ -1,0 +1,315 @@
+//! Parquet files of this schema, read row by row; whatever else they hold is told and ends nothing.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{
+    Float16Type, Float32Type, Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
+};
+use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::DataType;
+use ndarray::Array2;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use super::BATCH;
+use super::schema::{FAILURE, KIND_KEY, MODEL_KEYS};
+use crate::audio::guard;
+use crate::base::vector::make_unit;
+use crate::engine::EngineError;
+use crate::library::{
+    AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, StoredModel, TaggedFile, TrackFacts,
+    TrackRecord, TrackTags, TrackWindows, path_from_bytes,
+};
+use crate::track::{ContentId, ContentKind};
+
+/// A Parquet file that is read.
+pub(super) struct Input {
+    path: PathBuf,
+    pub(super) model: StoredModel,
+    /// How its content ids are made.
+    pub(super) kind: ContentKind,
+}
+
+impl Input {
+    pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+        let builder = builder(path)?;
+        let metadata = builder.schema().metadata();
+        let of = |key: &str| {
+            metadata.get(key).cloned().ok_or_else(|| {
+                wrong(path, format!("expected a file of voisin's with \"{key}\" in its metadata, found none"))
+            })
+        };
+        let [name, fingerprint, dimension, manifest_json] = MODEL_KEYS;
+        let dimension = of(dimension)?;
+        let dimension = dimension
+            .parse()
+            .ok()
+            .filter(|dimension| (1..=65_536).contains(dimension))
+            .ok_or_else(|| wrong(path, format!("expected a dimension, found \"{dimension}\"")))?;
+        let model = StoredModel {
+            name: of(name)?,
+            fingerprint: of(fingerprint)?,
+            dimension,
+            manifest_json: of(manifest_json)?,
+        };
+        let kind = match metadata.get(KIND_KEY) {
+            None => ContentKind::Full,
+            Some(name) => {
+                name.parse().map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?
+            }
+        };
+        Ok(Self { path: path.to_owned(), model, kind })
+    }
+
+    pub(super) fn check(&self, model: &StoredModel, kind: ContentKind) -> Result<(), EngineError> {
+        if self.kind != kind {
+            return Err(wrong(
+                &self.path,
+                format!("its content ids are {}, expected {kind}: write into another folder", self.kind),
+            ));
+        }
+        if self.model.fingerprint == model.fingerprint {
+            return Ok(());
+        }
+        Err(wrong(
+            &self.path,
+            format!(
+                "its vectors are from model {} ({}), expected {} ({}): write into another folder",
+                self.model.name, self.model.fingerprint, model.name, model.fingerprint
+            ),
+        ))
+    }
+
+    /// Calls `visit` with some rows after the other, of these columns; of all where none is named.
+    pub(super) fn each_batch(
+        &self,
+        names: &[&str],
+        mut visit: impl FnMut(&Columns<'_>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let builder = builder(&self.path)?;
+        let mask = if names.is_empty() {
+            ProjectionMask::all()
+        } else {
+            ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
+        };
+        let broken = |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
+        let mut reader: ParquetRecordBatchReader =
+            builder.with_projection(mask).with_batch_size(BATCH).build().map_err(|error| broken(&error))?;
+        // Some damaged files make the reader panic. It is not used after that.
+        while let Some(batch) = guard(&self.path, || reader.next())? {
+            let batch = batch.map_err(|error| broken(&error))?;
+            visit(&Columns { path: &self.path, batch: &batch })?;
+        }
+        Ok(())
+    }
+}
+
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, EngineError> {
+    let file = File::open(path).map_err(|source| EngineError::ReadTable { path: path.to_owned(), source })?;
+    guard(path, || ParquetRecordBatchReaderBuilder::try_new(file))?
+        .map_err(|error| wrong(path, format!("expected a Parquet file: {error}")))
+}
+
+fn wrong(path: &Path, problem: String) -> EngineError {
+    EngineError::Table { path: path.to_owned(), line: 0, problem }
+}
+
+/// Some rows of a file.
+pub(super) struct Columns<'a> {
+    path: &'a Path,
+    pub(super) batch: &'a RecordBatch,
+}
+
+impl Columns<'_> {
+    fn column(&self, name: &str, is_right: impl Fn(&DataType) -> bool) -> Result<&ArrayRef, EngineError> {
+        let column = self.batch.column_by_name(name);
+        column.filter(|column| is_right(column.data_type())).ok_or_else(|| {
+            let found = column.map_or("no such column".to_owned(), |column| column.data_type().to_string());
+            wrong(
+                self.path,
+                format!("column \"{name}\": expected the type that docs/parquet.md names, found {found}"),
+            )
+        })
+    }
+
+    fn text(&self, name: &str, row: usize) -> Result<Option<String>, EngineError> {
+        let column = self.column(name, |kind| *kind == DataType::Utf8)?.as_string::<i32>();
+        Ok(column.is_valid(row).then(|| column.value(row).to_owned()))
+    }
+
+    pub(super) fn booleans(&self, name: &str) -> Result<&BooleanArray, EngineError> {
+        Ok(self.column(name, |kind| *kind == DataType::Boolean)?.as_boolean())
+    }
+
+    fn boolean(&self, name: &str, row: usize) -> Result<Option<bool>, EngineError> {
+        let column = self.booleans(name)?;
+        Ok(column.is_valid(row).then(|| column.value(row)))
+    }
+
+    fn number<T: arrow_array::ArrowPrimitiveType>(
+        &self,
+        name: &str,
+        row: usize,
+    ) -> Result<Option<T::Native>, EngineError> {
+        let column = self.column(name, |kind| *kind == T::DATA_TYPE)?.as_primitive::<T>();
+        Ok(column.is_valid(row).then(|| column.value(row)))
+    }
+
+    /// A number that every track has.
+    fn needed<T: arrow_array::ArrowPrimitiveType>(
+        &self,
+        name: &str,
+        row: usize,
+    ) -> Result<T::Native, EngineError> {
+        self.number::<T>(name, row)?.ok_or_else(|| {
+            wrong(self.path, format!("column \"{name}\": expected a value for each track, found none"))
+        })
+    }
+
+    pub(super) fn file(&self, row: usize) -> Result<FileRecord, EngineError> {
+        let bytes = self.column("path_bytes", |kind| *kind == DataType::Binary)?.as_binary::<i32>();
+        let path = if bytes.is_valid(row) {
+            path_from_bytes(bytes.value(row))
+        } else {
+            PathBuf::from(self.text("path", row)?.unwrap_or_default())
+        };
+        Ok(FileRecord {
+            path,
+            size: self.number::<UInt64Type>("size", row)?.unwrap_or_default(),
+            mtime_ns: self.number::<Int64Type>("mtime_ns", row)?.unwrap_or_default(),
+        })
+    }
+
+    /// The recording of a row, or the failure that it tells of.
+    pub(super) fn row(
+        &self,
+        row: usize,
+        dimension: usize,
+    ) -> Result<Result<TrackRecord, Failure>, EngineError> {
+        let record = self.file(row)?;
+        if let Some(reason) = self.text(FAILURE, row)? {
+            let known = self.number::<UInt64Type>("size", row)?.is_some();
+            return Ok(Err(Failure {
+                path: record.path,
+                size: known.then_some(record.size),
+                mtime_ns: known.then_some(record.mtime_ns),
+                reason,
+                transient: self.boolean("transient", row)?.unwrap_or(false),
+                attempts: 0,
+                failed_at: 0,
+            }));
+        }
+        let content = self.column("content", |kind| *kind == DataType::FixedSizeBinary(32))?;
+        let content = content.as_fixed_size_binary();
+        let content = if content.is_valid(row) { content.value(row).try_into().ok() } else { None };
+        let content = content.map(ContentId).ok_or_else(|| {
+            wrong(self.path, "column \"content\": expected 32 bytes for each track, found none".to_owned())
+        })?;
+        let audio = AudioFacts {
+            content,
+            seconds: self.needed::<Float64Type>("seconds", row)?,
+            sample_rate: self.needed::<UInt32Type>("sample_rate", row)?,
+            channels: self.needed::<UInt16Type>("channels", row)?,
+            container: self.text("container", row)?.unwrap_or_default(),
+            codec: self.text("codec", row)?.unwrap_or_default(),
+            packets: self.needed::<UInt64Type>("packets", row)?,
+            damaged_packets: self.needed::<UInt64Type>("damaged_packets", row)?,
+        };
+        let tags = self.tags(row)?;
+        let descriptors = match self.number::<UInt32Type>("descriptors_version", row)? {
+            None => None,
+            Some(version) => Some(Descriptors {
+                version,
+                tempo: self.number::<Float64Type>("tempo", row)?,
+                key: self.number::<UInt8Type>("key", row)?.and_then(MusicalKey::from_number),
+                loudness: self.number::<Float64Type>("loudness", row)?,
+                loudness_is_exact: self.boolean("loudness_is_exact", row)?.unwrap_or(false),
+            }),
+        };
+        let facts = TrackFacts {
+            audio,
+            added_at: self.needed::<Int64Type>("added_at", row)?,
+            files: vec![TaggedFile { record, tags }],
+            descriptors,
+            label: self.text("label", row)?,
+        };
+        let (vector, windows) = self.vectors(row, dimension)?;
+        Ok(Ok(TrackRecord { facts, vector, windows }))
+    }
+
+    fn tags(&self, row: usize) -> Result<TrackTags, EngineError> {
+        let genres = self.column(
+            "genres",
+            |kind| matches!(kind, DataType::List(item) if *item.data_type() == DataType::Utf8),
+        )?;
+        let genres = genres.as_list::<i32>();
+        let genres = if genres.is_valid(row) {
+            genres.value(row).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        };
+        Ok(TrackTags {
+            title: self.text("title", row)?,
+            artist: self.text("artist", row)?,
+            album: self.text("album", row)?,
+            album_artist: self.text("album_artist", row)?,
+            genres,
+            year: self.number::<Int32Type>("year", row)?,
+            track_number: self.number::<UInt32Type>("track_number", row)?,
+            disc_number: self.number::<UInt32Type>("disc_number", row)?,
+            mbid: self.text("mbid", row)?,
+            isrc: self.text("isrc", row)?,
+            licence: self.text("licence", row)?,
+            bpm: self.number::<Float64Type>("bpm", row)?,
+            musical_key: self.text("musical_key", row)?,
+            replay_gain: self.number::<Float64Type>("replay_gain", row)?,
+        })
+    }
+
+    fn vectors(&self, row: usize, dimension: usize) -> Result<(Vec<f32>, TrackWindows), EngineError> {
+        let is_vector = |kind: &DataType| {
+            matches!(kind, DataType::FixedSizeList(item, length)
+            if *item.data_type() == DataType::Float16 && *length as usize == dimension)
+        };
+        let is_windows =
+            |kind: &DataType| matches!(kind, DataType::List(item) if is_vector(item.data_type()));
+        let is_starts =
+            |kind: &DataType| matches!(kind, DataType::List(item) if *item.data_type() == DataType::Float32);
+        let vectors = self.column("vector", is_vector)?.as_fixed_size_list();
+        if vectors.is_null(row) {
+            return Err(wrong(
+                self.path,
+                "column \"vector\": expected one for each track, found none".to_owned(),
+            ));
+        }
+        let mut vector: Vec<f32> = vectors
+            .value(row)
+            .as_primitive::<Float16Type>()
+            .values()
+            .iter()
+            .map(|value| value.to_f32())
+            .collect();
+        // Sixteen bits a number leave a norm of nearly 1. What is far from it is refused by the library.
+        let norm = crate::base::vector::norm(&vector);
+        if (norm - 1.0).abs() < 0.01 {
+            make_unit(&mut vector);
+        }
+        let (starts, windows) = (self.column("starts", is_starts)?, self.column("windows", is_windows)?);
+        let (starts, windows) = (starts.as_list::<i32>(), windows.as_list::<i32>());
+        if starts.is_null(row) || windows.is_null(row) {
+            return Ok((vector, TrackWindows::none(dimension)));
+        }
+        let starts = starts.value(row).as_primitive::<Float32Type>().values().to_vec();
+        let rows = windows.value(row);
+        let rows = rows.as_fixed_size_list();
+        let from = rows.value_offset_at(0);
+        let values = rows.values().as_primitive::<Float16Type>();
+        let values = values.values()[from..from + rows.len() * dimension].to_vec();
+        let vectors = Array2::from_shape_vec((rows.len(), dimension), values)
+            .map_err(|_| wrong(self.path, "column \"windows\": expected whole vectors".to_owned()))?;
+        Ok((vector, TrackWindows { vectors, starts }))
+    }
+}
