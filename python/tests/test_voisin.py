@@ -1,0 +1,189 @@
+"""The package as researchers use it: run by .ci/run with the wheel installed and the program at VOISIN."""
+
+import os
+import pathlib
+import subprocess
+import threading
+import time
+import wave
+
+import numpy as np
+import pytest
+
+import voisin
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("VOISIN", str(ROOT / "target" / "release" / "voisin"))
+DEMO = ROOT / "data" / "demo" / "library"
+FILES = ["metal/muldjord-chaos-god.mp3", "metal/muldjord-armygeddon.m4a", "ambient/maxstack-nebula.ogg",
+         "ambient/askyel-ambient-4.wav", "folk/omri-lahav-celtica.mp3"]
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.fixture(scope="session")
+def embedder():
+    return voisin.Embedder("musicnn-msd")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    if not pathlib.Path(PROGRAM).exists():
+        pytest.skip(f"no program at {PROGRAM}: VOISIN names it")
+    folder = tmp_path_factory.mktemp("library")
+    subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", "add", *(DEMO / name for name in FILES)],
+                   check=True, capture_output=True)
+    return folder
+
+
+def samples_of(path):
+    with wave.open(str(path)) as file:
+        data = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+        return data.T.astype(np.float32) / 32768, file.getframerate()
+
+
+def test_a_file_and_its_samples_are_the_same_music(embedder):
+    path = DEMO / "ambient" / "askyel-ambient-4.wav"
+    heard = embedder.embed(path)
+    assert heard.vector.shape == (embedder.dimension,) and heard.vector.dtype == np.float32
+    assert heard.windows.shape == (len(heard.starts), embedder.dimension)
+    assert abs(np.linalg.norm(heard.vector) - 1) < 1e-5
+    assert np.all(np.diff(heard.starts) > 0) and heard.starts[0] >= 0
+    mean = heard.windows.astype("f8").mean(axis=0)
+    assert cosine(mean, heard.vector) > 0.99999
+    samples, sr = samples_of(path)
+    for audio in (samples, samples.mean(axis=0).astype(np.float64), list(samples.mean(axis=0)[: 10 * sr])):
+        again = embedder.embed(audio, sr)
+        if len(np.shape(audio)) == 2 or len(audio) > 10 * sr:
+            assert cosine(again.vector, heard.vector) > 0.99999
+            np.testing.assert_allclose(again.starts, heard.starts)
+    assert embedder.embed(samples, sr, windows=3).windows.shape[0] == 3
+    assert embedder.embed(str(path), windows="all").windows.shape[0] > 24
+    assert repr(embedder) == 'Embedder("musicnn-msd")'
+    assert "musicnn-msd" in voisin.models()
+
+
+def test_mistakes_are_python_errors(embedder, tmp_path):
+    samples = np.zeros(48000, np.float32)
+    with pytest.raises(TypeError, match="sample rate"):
+        embedder.embed(samples)
+    with pytest.raises(TypeError, match="floats"):
+        embedder.embed(np.zeros(48000, np.int16), 16000)
+    with pytest.raises(ValueError, match=r"\[channels, samples\]"):
+        embedder.embed(np.zeros((48000, 2), np.float32), 16000)
+    with pytest.raises(ValueError, match="finite"):
+        embedder.embed(np.full(48000, np.nan, np.float32), 16000)
+    with pytest.raises(ValueError, match="silent"):
+        embedder.embed(np.zeros(160000, np.float32), 16000)
+    with pytest.raises(ValueError, match="no model named"):
+        voisin.Embedder("nothing of the kind")
+    with pytest.raises(FileNotFoundError, match="voisin add"):
+        voisin.Library(tmp_path / "nowhere")
+    broken = tmp_path / "broken.mp3"
+    broken.write_bytes(b"no audio at all")
+    with pytest.raises(ValueError, match="broken.mp3"):
+        embedder.embed(broken)
+
+
+def test_a_library_answers_as_the_program_does(folder, embedder):
+    library = voisin.Library(folder)
+    assert len(library) == len(FILES) and library.model == "musicnn-msd" and library.path == folder
+    found = library.similar("chaos god", limit=3)
+    said = subprocess.run([PROGRAM, "--library", folder, "similar", "chaos god", "--limit", "3", "--format", "paths"],
+                          check=True, capture_output=True, text=True).stdout.split("\n")
+    assert [str(one.track.path) for one in found] == [line for line in said if line]
+    assert all(a.similarity >= b.similarity for a, b in zip(found, found[1:]))
+    seed = next(track for track in library.tracks() if track.path.name == "muldjord-chaos-god.mp3")
+    assert seed.title and seed.artist and seed.seconds > 20 and len(seed.content) == 64
+    assert [one.track.id for one in library.similar(seed.id, limit=3)] == [one.track.id for one in found]
+    assert [one.track.id for one in library.similar([seed.id], 3, exact=True)] == [one.track.id for one in found]
+    only = library.similar(seed.id, genre=seed.genres)
+    assert all(set(one.track.genres) & set(seed.genres) for one in only)
+    ids, vectors = library.vectors()
+    assert ids.dtype == np.int64 and vectors.shape == (len(FILES), library.dimension)
+    assert vectors.flags.owndata is False and vectors.flags.c_contiguous, "Rust's memory, taken over"
+    row = vectors[list(ids).index(seed.id)]
+    near = library.similar(row, limit=4, include_seed=True)
+    assert near[0].track.id == seed.id and near[0].similarity > 0.9999
+    starts, windows = library.windows(seed.id)
+    assert windows.shape == (len(starts), library.dimension)
+    # A file that is not in the library has to be listened to.
+    other = DEMO / "metal" / "muldjord-mutilated-mime.mp3"
+    with pytest.raises(ValueError, match="embedder="):
+        library.similar(other)
+    assert library.similar(other, 1, embedder=embedder)[0].track.artist
+    with pytest.raises(KeyError):
+        library.track(10**9)
+    with pytest.raises(KeyError):
+        library.similar("no such song at all")
+
+
+def test_an_index_of_ones_own_vectors(tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3000, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(3000) * 7 - 5
+    index = voisin.VectorIndex(vectors, ids)
+    assert len(index) == 3000 and index.dimension == 32 and -5 in index and -4 not in index
+    queries = vectors[::100]
+    truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+    found, similarities = index.search(queries, 10)
+    assert found.shape == similarities.shape == (30, 10)
+    assert np.mean([len(set(a) & set(ids[b])) for a, b in zip(found, truth)]) > 9.9
+    exact, values = index.search(queries, 10, exact=True)
+    assert (exact[:, 0] == ids[::100]).all()
+    np.testing.assert_allclose(values, np.take_along_axis(queries @ vectors.T, truth, 1), atol=2e-3)
+    one, _ = index.search(queries[3], k=5)
+    assert one.shape == (5,) and one[0] == ids[300]
+    index.save(tmp_path / "index.bin")
+    index.remove(int(ids[300]))
+    assert index.search(queries[3], k=1)[0][0] != ids[300]
+    with pytest.raises(KeyError):
+        index.remove(int(ids[300]))
+    index.add(1_000_000, vectors[300])
+    assert index.search(queries[3], k=1)[0][0] == 1_000_000
+    assert len(voisin.VectorIndex.load(tmp_path / "index.bin")) == 3000
+    assert index.search(queries[:2], k=10**6)[0].shape == (2, 3000), "no more than there are"
+    with pytest.raises(ValueError, match="norm"):
+        voisin.VectorIndex(3 * vectors)
+    with pytest.raises(ValueError, match="dimension"):
+        index.search(np.zeros(7, np.float32))
+    with pytest.raises(ValueError):
+        voisin.VectorIndex(vectors, ids[:-1])
+
+
+def test_other_threads_run_while_it_computes(embedder):
+    path = DEMO / "folk" / "omri-lahav-celtica.mp3"
+    beats, done = [], threading.Event()
+
+    def beat():
+        while not done.is_set():
+            beats.append(time.perf_counter())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        start = time.perf_counter()
+        embedder.embed(path, windows="all")
+        took = time.perf_counter() - start
+    finally:
+        done.set()
+        thread.join()
+    during = [b for b in beats if start < b < start + took]
+    # With the interpreter's lock held there would be none but at the ends.
+    assert len(during) > 10, (len(during), took)
+
+
+def test_what_is_documented_is_there():
+    stub = (pathlib.Path(voisin.__file__).parent / "__init__.pyi").read_text()
+    for name in voisin.__all__:
+        assert name in stub, name
+    for name in ["Embedder", "Embedding", "Library", "Neighbor", "Track", "VectorIndex"]:
+        kind = getattr(voisin, name)
+        assert kind.__doc__, name
+        for member in (member for member in vars(kind) if not member.startswith("_")):
+            assert f"def {member}" in stub, (name, member)
+            assert getattr(kind, member).__doc__, (name, member)

@@ -1,0 +1,58 @@
+//! voisin for Python: the wheel's native half, `voisin._voisin` (PyO3, NumPy).
+//!
+//! For: turning Python's arguments into ours and answers into NumPy arrays, which take the memory over instead of copying it.
+//! Everything that computes lets go of the interpreter's lock. Not for: anything that another program could want; names,
+//! types and their documentation are in python/voisin/__init__.pyi.
+
+mod embedder;
+mod index;
+mod library;
+
+use pyo3::exceptions::{PyFileNotFoundError, PyKeyError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::base::text::with_causes;
+use crate::engine::EngineError;
+use crate::error::Error;
+use crate::library::LibraryError;
+
+#[pymodule]
+mod _voisin {
+    #[pymodule_export]
+    use super::embedder::{Embedder, Embedding, models};
+    #[pymodule_export]
+    use super::index::VectorIndex;
+    #[pymodule_export]
+    use super::library::{Library, Neighbor, Track};
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// An error as Python knows it: what was asked for is not there, makes no sense, or something else went wrong.
+fn raised(error: impl Into<Error>) -> PyErr {
+    let error = error.into();
+    let text = with_causes(&error);
+    let of_engine = |error: &EngineError| match error {
+        EngineError::Library(LibraryError::NotFound { .. }) => PyFileNotFoundError::new_err(text.clone()),
+        EngineError::NoSuchTrack { .. }
+        | EngineError::Ambiguous { .. }
+        | EngineError::NotInLibrary { .. }
+        | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
+            PyKeyError::new_err(text.clone())
+        }
+        EngineError::Library(_) | EngineError::Fault { .. } => PyRuntimeError::new_err(text.clone()),
+        _ => PyValueError::new_err(text.clone()),
+    };
+    match &error {
+        Error::Engine(error) => of_engine(error),
+        Error::Library(LibraryError::NotFound { .. }) => PyFileNotFoundError::new_err(text),
+        Error::Library(LibraryError::UnknownTrack(_)) => PyKeyError::new_err(text),
+        Error::Library(_) => PyRuntimeError::new_err(text),
+        _ => PyValueError::new_err(text),
+    }
+}
