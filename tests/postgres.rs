@@ -1092,3 +1092,48 @@ fn three_workers_one_killed_all_done_once() {
         assert_eq!(a.vectors(), b.vectors());
     }
 }
+
+/// `--index-sql`, `eval index --backend` and the tables for Citus, each through the program.
+#[test]
+fn other_indexes_are_made_and_measured() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(3000);
+    let statement = sandbox.path("index.sql");
+    fs::write(
+        &statement,
+        "create index narrow on voisin_track using hnsw (embedding halfvec_ip_ops) with (m = 8, ef_construction = 64)",
+    )
+    .unwrap();
+    let sent = push(&sandbox, &server, &["--index-sql", statement.to_str().unwrap()]);
+    assert!(sent["index_seconds"].as_f64().unwrap() > 0.0);
+    let made = server.psql("select indexdef from pg_indexes where indexdef like '%hnsw%'", &[]);
+    assert!(made.contains("narrow") && made.contains("m='8'") && made.lines().count() == 1, "{made}");
+
+    let url = server.url();
+    let measure = |more: &[&str]| {
+        let mut words = vec!["eval", "index", "--backend", &url, "--widths", "1,400", "--queries", "60"];
+        words.extend(["--format", "json"]);
+        words.extend(more);
+        json(sandbox.run(words))
+    };
+    let found = measure(&["--dry-run"]);
+    assert_eq!((&found["tracks"], &found["queries"]), (&3000.into(), &60.into()));
+    let recall = |i: usize| found["widths"][i]["recall"].as_f64().unwrap();
+    assert_eq!(found["exact"]["recall"], 1.0);
+    assert!(recall(1) >= 0.99 && recall(0) <= recall(1), "{found}");
+    assert!(found["local"]["recall"].as_f64().unwrap() >= 0.99, "the library here is measured beside it");
+    for quality in found["widths"].as_array().unwrap() {
+        let number = |name: &str| quality[name].as_f64().unwrap();
+        assert!(number("p50_ms") > 0.0 && number("p99_ms") >= number("p50_ms"), "{quality}");
+    }
+    let width = || server.psql("select width from voisin_state", &[]);
+    assert_eq!(width(), "100", "a dry run keeps nothing");
+    let kept = measure(&["--recall", "0.99"])["kept"].clone();
+    assert_eq!(width(), kept.to_string(), "the narrowest that is good enough is kept");
+
+    let printed = sandbox.run(["push", "--print-ddl", "citus"]);
+    let printed = text(&printed.stdout);
+    assert!(printed.contains("create_distributed_table('voisin_track', 'id')"), "{printed}");
+    assert!(printed.contains(&format!("halfvec({DIMENSION})")) && !printed.contains("unique (content)"));
+}

@@ -28,7 +28,7 @@ pub(super) struct Library {
 }
 
 /// A track of a library.
-#[pyclass(frozen, get_all, module = "voisin")]
+#[pyclass(frozen, get_all, skip_from_py_object, module = "voisin")]
 #[derive(Clone)]
 pub(super) struct Track {
     /// Its number in this library.
@@ -161,7 +161,7 @@ impl Library {
     fn new(py: Python<'_>, path: Option<PathBuf>) -> PyResult<Self> {
         let dir = match path {
             Some(path) => path,
-            None => default_dir().map_err(raised)?,
+            None => default_dir(),
         };
         let opened = py.detach(|| match Engine::open(&dir, OpenMode::ReadWrite) {
             Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
