@@ -226,6 +226,7 @@ impl Results {
     }
 
     /// - `is_new`: what others may have written need not be looked at
+    #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
     fn listen(
         &mut self,
         embedder: &Embedder,
