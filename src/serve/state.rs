@@ -274,6 +274,12 @@ impl State {
         }
     }
 
+    /// Whether requests wait for an index that has to be built.
+    #[cfg(feature = "mcp")]
+    pub(super) fn is_building(&self) -> bool {
+        self.building.load(Ordering::Acquire)
+    }
+
     /// Builds the index on a thread of its own if a request found that it has to be built.
     pub(super) fn start_building(self: &Arc<Self>) {
         if !self.building.load(Ordering::Acquire) || self.builds.swap(true, Ordering::AcqRel) {
