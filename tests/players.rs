@@ -355,6 +355,17 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
     assert_eq!(code(&linked), 0, "{}", text(&linked.stderr));
     let linked: Value = serde_json::from_slice(&linked.stdout).unwrap();
     assert_eq!((&linked["songs"], &linked["linked"]), (&json!(6), &json!(6)));
+    // The password comes from a file, too, or from who sits at the terminal, where nobody sees it.
+    let file = sandbox.path("password");
+    fs::write(&file, "s3cret&\nmore\n").unwrap();
+    let mut command = sandbox.command(["link", &url, "--user", "alice", "--password-file"]);
+    fine(command.arg(&file).env("SSL_CERT_FILE", &certificate).output().unwrap());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/players/at_a_terminal.py");
+    let mut command = Command::new("python3");
+    command.args([script, "s3cret&", env!("CARGO_BIN_EXE_voisin"), "link", &url, "--user", "alice"]);
+    command.env("SSL_CERT_FILE", &certificate).env("VOISIN_LIBRARY", sandbox.path("library"));
+    let shown = fine(command.env_remove("VOISIN_PASSWORD").output().unwrap());
+    assert!(shown.contains("6 songs of") && !shown.contains("s3cret"), "{shown}");
     // Neither a certificate that nobody here signed, nor one for another name, nor a server without encryption.
     let other_name = url.replace("localhost", "127.0.0.1");
     let plain = upstream.url().replace("http:", "https:");

@@ -28,7 +28,7 @@ use super::state::{LoadModel, Shared, State};
 use super::{ServeError, api, runtime};
 
 /// The tools, each with the question that it is.
-const TOOLS: [(&str, Method, &str); 13] = [
+static TOOLS: [(&str, Method, &str); 13] = [
     ("similar", Method::POST, "/similar"),
     ("find", Method::GET, "/find"),
     ("words", Method::GET, "/words"),
@@ -110,8 +110,8 @@ impl ServerHandler for Assistant {
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some((_, method, path)) = TOOLS.iter().find(|(name, ..)| *name == asked.name) else {
-            let names = TOOLS.map(|(name, ..)| name).join(", ");
-            let text = format!("there is no tool {:?}: expected one of {names}", asked.name);
+            let names: Vec<&str> = TOOLS.iter().map(|(name, ..)| *name).collect();
+            let text = format!("there is no tool {:?}: expected one of {}", asked.name, names.join(", "));
             return Err(ErrorData::invalid_params(text, None));
         };
         let mut arguments = asked.arguments.unwrap_or_default();
