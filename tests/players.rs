@@ -1290,7 +1290,7 @@ fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
             ready,
             garbage.clone(),
             call(2, "status", json!({})),
-            call(3, "similar", json!({"seeds": [{"id": 1}], "from": 0, "to": 5})),
+            call(3, "similar", json!({"seeds": [{"id": 1}]})),
         ],
     );
     let said = fine(&output);

@@ -157,6 +157,10 @@ impl State {
                 self.0.fetch_sub(1, Ordering::Relaxed);
             }
         }
+        // Who need not wait is not held up by how many wait for something else.
+        if let Ok(permit) = Arc::clone(of).try_acquire_owned() {
+            return Ok(permit);
+        }
         let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);

@@ -4,14 +4,20 @@
 
 import os
 import pty
+import select
 import sys
 
 answer, *command = sys.argv[1:]
 child, terminal = pty.fork()
 if child == 0:
     os.execvp(command[0], command)
-shown, typed = b"", False
+shown = b""
 while True:
+    if not select.select([terminal], [], [], 0.5)[0]:
+        # It waits. What was typed before it turned the echo off may have been thrown away: typed again.
+        if shown.endswith(b"password: "):
+            os.write(terminal, answer.encode() + b"\n")
+        continue
     try:
         piece = os.read(terminal, 4096)
     except OSError:
@@ -19,8 +25,5 @@ while True:
     if not piece:
         break
     shown += piece
-    if not typed and b"password: " in shown:
-        os.write(terminal, answer.encode() + b"\n")
-        typed = True
 sys.stdout.write(shown.decode(errors="replace"))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
