@@ -11,7 +11,7 @@
 mod common;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -316,6 +316,86 @@ fn a_subsonic_server_knows_what_sounds_alike() {
     assert_eq!(server.get("/api/v1/status").0, 200);
     let forgotten = sandbox.run(["link", "--forget", "http://nowhere"]);
     assert_eq!(code(&forgotten), 2);
+}
+
+#[test]
+fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    if !is_installed("openssl") || !is_installed("python3") {
+        return skipped("openssl or python3");
+    }
+    let (certificate, key) = (sandbox.path("server.crt"), sandbox.path("server.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-new", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/players/tls_end.py");
+    let mut end = Command::new("python3");
+    end.arg(script).arg(&certificate).arg(&key).arg(upstream.port.to_string()).stdout(Stdio::piped());
+    let mut end = Running(end.spawn().unwrap());
+    let mut port = String::new();
+    BufReader::new(end.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let url = format!("https://localhost:{}", port.trim());
+    let link = |url: &str, trusted: bool| {
+        let mut command = sandbox.command(["link", url, "--user", "alice", "--format", "json"]);
+        if trusted {
+            command.env("SSL_CERT_FILE", &certificate);
+        }
+        command.env("VOISIN_PASSWORD", "s3cret&").stdin(Stdio::null()).output().unwrap()
+    };
+    let linked = link(&url, true);
+    assert_eq!(code(&linked), 0, "{}", text(&linked.stderr));
+    let linked: Value = serde_json::from_slice(&linked.stdout).unwrap();
+    assert_eq!((&linked["songs"], &linked["linked"]), (&json!(6), &json!(6)));
+    // The password comes from a file, too, or from who sits at the terminal, where nobody sees it.
+    let file = sandbox.path("password");
+    fs::write(&file, "s3cret&\nmore\n").unwrap();
+    let mut command = sandbox.command(["link", &url, "--user", "alice", "--password-file"]);
+    fine(command.arg(&file).env("SSL_CERT_FILE", &certificate).output().unwrap());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/players/at_a_terminal.py");
+    let mut command = Command::new("python3");
+    command.args([script, "s3cret&", env!("CARGO_BIN_EXE_voisin"), "link", &url, "--user", "alice"]);
+    command.env("SSL_CERT_FILE", &certificate).env("VOISIN_LIBRARY", sandbox.path("library"));
+    let shown = fine(command.env_remove("VOISIN_PASSWORD").output().unwrap());
+    assert!(shown.contains("6 songs of") && !shown.contains("s3cret"), "{shown}");
+    // Neither a certificate that nobody here signed, nor one for another name, nor a server without encryption.
+    let other_name = url.replace("localhost", "127.0.0.1");
+    let plain = upstream.url().replace("http:", "https:");
+    for (url, trusted, said) in [
+        (&url, false, "SSL_CERT_FILE"),
+        (&other_name, true, "certificate"),
+        (&plain, true, "is this its address?"),
+    ] {
+        let refused = link(url, trusted);
+        assert_eq!(code(&refused), 2);
+        assert!(text(&refused.stderr).contains(said), "{url}: {}", text(&refused.stderr));
+    }
+
+    let trusting = [("SSL_CERT_FILE", certificate.as_os_str())];
+    let server = Server::start_with(&sandbox, &["--subsonic", &url], &trusting);
+    let songs = subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let first = songs.as_array().unwrap().iter().find(|song| song["title"] == "Chaos God").unwrap();
+    let id = first["id"].as_str().unwrap();
+    let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
+    assert_eq!(titles(&answer["similarSongs"]["song"]).len(), 3);
+    let whole = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
+    let download = format!("/rest/download.view?u=alice&p=s3cret%26&v=1.8&c=t&id={id}");
+    let (status, head, body) = server.send("GET", &download, "Range: bytes=100-199\r\n", b"");
+    assert!(status == 206 && body == whole[100..200], "{head}");
+    drop(server);
+    let server = Server::start(&sandbox, &["--subsonic", &url]);
+    let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("SSL_CERT_FILE"), "{answer}");
+    let (status, problem) = server.get("/rest/ping.view?u=alice&p=s3cret%26&v=1.8&c=t&f=json");
+    assert!(status == 502 && problem["detail"].as_str().unwrap().contains("certificate"), "{problem}");
 }
 
 /// What plugins for Jellyfin and Ampache ask AudioMuse-AI.
@@ -1064,4 +1144,167 @@ fn songs_are_found_by_their_codes_first() {
     assert_eq!(status, 400);
     let near = server.good("/api/v1/refs/artists", &json!({"artist": {"name": "muldjord"}, "count": 1}));
     assert_eq!(near["artists"][0]["name"], "Obsidian Shell");
+}
+
+#[cfg(feature = "mcp")]
+#[test]
+fn an_assistant_gets_what_the_command_line_says() {
+    let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "from mcp import MCPError"]).output();
+    if !has.is_ok_and(|output| output.status.success()) {
+        return skipped("the protocol's client (PyPI's mcp)");
+    }
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/players/assistant.py");
+    let ask = |library: &str, calls: &Value| -> Value {
+        let mut process = Command::new(&python)
+            .args([script, env!("CARGO_BIN_EXE_voisin")])
+            .env("VOISIN_LIBRARY", sandbox.path(library))
+            .env("HOME", sandbox.path("home"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        process.stdin.take().unwrap().write_all(calls.to_string().as_bytes()).unwrap();
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let questions = [
+        ("similar", json!({"seeds": [{"words": "chaos god"}], "limit": 3}), "similar|chaos god|--limit|3"),
+        ("similar", json!({"seeds": [{"id": 1}], "filters": {"bpm": "60-130"}}), "similar|id:1|--bpm|60-130"),
+        (
+            "find",
+            json!({"query": "loud guitar, no voice", "limit": 2}),
+            "find|loud guitar, no voice|--limit|2",
+        ),
+        ("list", json!({"genre": ["metal"], "words": true, "after": null}), "list|--genre|metal"),
+        ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
+        ("path", json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}), "path|id:1|id:5|--steps|3"),
+        ("playlist", json!({"seeds": [{"id": 1}], "limit": 4}), "playlist|id:1|--limit|4"),
+        ("genres", json!({}), "genres"),
+        ("clusters", json!({}), "clusters"),
+        ("suspects", json!({"all": true}), "suspects|--all"),
+        ("duplicates", json!({}), "duplicates"),
+        ("status", json!({}), "status"),
+        ("show", json!({"id": 1, "words": true}), ""),
+        ("words", json!({}), ""),
+    ];
+    // An index that is of no use is built while the first question waits.
+    fs::write(sandbox.path("library/index.bin"), b"this is no index").unwrap();
+    let calls = questions.iter().map(|(tool, arguments, _)| json!([tool, arguments])).collect();
+    let heard = ask("library", &Value::Array(calls));
+    assert_eq!(heard["name"], "voisin");
+    assert!(heard["instructions"].as_str().unwrap().contains("`list` finds ids"), "{heard}");
+    let tools = heard["tools"].as_array().unwrap();
+    assert_eq!(tools.len(), 13);
+    for tool in tools {
+        assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
+        assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
+        assert!(tool["description"].as_str().is_some_and(|text| !text.is_empty()), "{tool}");
+        assert!(questions.iter().any(|(name, ..)| tool["name"] == *name), "each is tried: {tool}");
+    }
+    for ((tool, arguments, line), answer) in questions.iter().zip(heard["answers"].as_array().unwrap()) {
+        assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
+        let mut answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
+        assert!(answer["generation"].as_u64() > Some(0), "{tool}: {answer}");
+        if line.is_empty() {
+            continue;
+        }
+        let output = sandbox.run(line.split('|').chain(["--format", "json"]));
+        let mut expected: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for (side, more) in [(&mut answer, ["generation", "next", "notes"]), (&mut expected, ["version"; 3])]
+        {
+            more.iter().for_each(|name| drop(side.as_object_mut().unwrap().remove(*name)));
+        }
+        assert_eq!(answer, expected, "{tool} {arguments}");
+    }
+
+    let wrong = json!([
+        ["similar", {}],
+        ["similar", {"seeds": []}],
+        ["similar", {"seeds": [{"id": 99}]}],
+        ["similar", {"seeds": [{"path": "/etc/passwd"}]}],
+        ["similar", {"seeds": [{"id": 1}], "sudo": true}],
+        ["list", {"limit": 0}],
+        ["list", {"genre": ["polka"]}],
+        ["list", {"sudo": true}],
+        ["show", {}],
+        ["show", {"id": "../../etc/passwd"}],
+        ["find", {"query": "xyzzy"}],
+        ["playlist", {"cluster": 99}],
+        ["delete", {}],
+    ]);
+    let answers = ask("library", &wrong)["answers"].take();
+    let answers = answers.as_array().unwrap();
+    for (call, answer) in wrong.as_array().unwrap().iter().zip(&answers[..12]) {
+        let text = answer["text"].as_str().unwrap();
+        assert_eq!(answer["is_error"], true, "{call}: {text}");
+        assert!(text.contains("; next: ") && text.len() > 30, "{call}: {text}");
+        assert!(
+            !text.contains("/api/v1") && !text.contains("root:"),
+            "an assistant has tools: {call}: {text}"
+        );
+    }
+    assert!(answers[12]["refused"].as_str().unwrap().contains("there is no tool"), "{}", answers[12]);
+
+    let nowhere = ask("nowhere", &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]));
+    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 13);
+    for answer in nowhere["answers"].as_array().unwrap() {
+        let text = answer["text"].as_str().unwrap();
+        assert!(answer["is_error"] == true && text.contains("voisin add"), "{text}");
+    }
+    assert!(!sandbox.path("nowhere").exists(), "nothing is made");
+}
+
+#[cfg(feature = "mcp")]
+#[test]
+fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let talk = |arguments: &[&str], lines: &[Value]| {
+        let mut command = sandbox.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut stdin = process.stdin.take().unwrap();
+        for line in lines {
+            let line = line.as_str().map_or_else(|| line.to_string(), str::to_owned);
+            writeln!(stdin, "{line}").unwrap();
+        }
+        drop(stdin);
+        let start = Instant::now();
+        let output = process.wait_with_output().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(20), "it ends when nobody can ask any more");
+        output
+    };
+    let call = |id: u32, tool: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    let garbage = Value::String("this is not the protocol".to_owned());
+    let output = talk(
+        &["mcp", "--verbose"],
+        &[
+            hello,
+            ready,
+            garbage.clone(),
+            call(2, "status", json!({})),
+            call(3, "similar", json!({"seeds": [{"id": 1}]})),
+        ],
+    );
+    let said = fine(&output);
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().all(|line| line["jsonrpc"] == "2.0"), "{said}");
+    for id in 1..=3 {
+        let answer = lines.iter().find(|line| line["id"] == id).unwrap_or_else(|| panic!("{id}: {said}"));
+        assert!(answer["result"].is_object(), "what was asked before it closed is answered: {answer}");
+    }
+    for lines in [&[][..], &[garbage]] {
+        let output = talk(&["mcp"], lines);
+        assert_eq!((code(&output), output.stdout.len()), (0, 0), "{}", text(&output.stderr));
+    }
+    let output = talk(&["mcp"], &[call(1, "status", json!({}))]);
+    assert_eq!(code(&output), 2, "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("Model Context Protocol"), "{}", text(&output.stderr));
 }

@@ -371,6 +371,78 @@ fn what_others_change_is_seen_and_what_is_gone_is_said() {
 }
 
 #[test]
+fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let question = json!({"seeds": [{"id": 1}], "limit": 5});
+    let near = |answer: &Value| answer["neighbours"].clone();
+    let before = server.good("/api/v1/similar", &question);
+    let passage = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 5.0, "limit": 2});
+    server.good("/api/v1/similar", &passage);
+    fine(sandbox.run(["model", "upgrade", "voisin-2"]));
+    // The index may have to be built: then that is said, and nothing is answered from the old one.
+    let start = Instant::now();
+    let after = loop {
+        let (status, answer) = server.post("/api/v1/similar", &question);
+        if status == 200 {
+            break answer;
+        }
+        assert!(status == 503 && answer["detail"].as_str().unwrap().contains("index"), "{status} {answer}");
+        assert!(start.elapsed() < Duration::from_secs(20), "it is built");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(after["generation"].as_u64() > before["generation"].as_u64());
+    let expected = fine_json(sandbox.run(["similar", "id:1", "--limit", "5", "--format", "json"]));
+    assert_eq!(near(&after), near(&expected));
+    assert_ne!(near(&after), near(&before));
+    let passages = server.good("/api/v1/similar", &passage)["passages"].clone();
+    let arguments = ["similar", "id:1", "--from", "0", "--to", "5", "--limit", "2", "--format", "json"];
+    assert_eq!(passages, fine_json(sandbox.run(arguments))["passages"]);
+}
+
+#[test]
+fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--threads", "1"]);
+    // Each listens for a good while.
+    let slow = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 12.0, "limit": 6}).to_string();
+    let request = format!(
+        "POST /api/v1/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{slow}",
+        server.address,
+        server.token,
+        slow.len()
+    );
+    let start = Instant::now();
+    let mut asked: Vec<TcpStream> = (0..320).map(|_| server.connect()).collect();
+    for stream in &mut asked {
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    // Music plays on meanwhile.
+    let whole = server.send("GET", "/api/v1/tracks/1/audio", "", b"");
+    assert!(whole.0 == 200 && start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    let mut counts = std::collections::BTreeMap::new();
+    for stream in &mut asked {
+        let (status, head, body) = read_answer(stream);
+        *counts.entry(status).or_insert(0) += 1;
+        if status == 503 {
+            assert!(head.contains("retry-after: "), "{head}");
+            assert!(text(&body).contains("too many requests"), "{}", text(&body));
+        }
+    }
+    assert!(counts.keys().all(|status| [200, 503].contains(status)), "{counts:?}");
+    assert!(counts[&200] >= 1 && counts[&503] >= 320 - 257, "{counts:?}");
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "none waits longer than it may: {:?}",
+        start.elapsed()
+    );
+    assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);
+}
+
+#[test]
 fn a_scan_adds_the_folders_named_at_the_start() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
@@ -475,6 +547,19 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     let said = server.said.lock().unwrap().clone();
     assert!(said.contains("POST /api/v1/similar 200"), "{said}");
     assert!(!said.contains(&server.token), "no token in what it says");
+
+    // Ctrl-C is the same; without a token the rest holds.
+    let mut open = Server::start(&sandbox, &["--no-token"]);
+    let plain =
+        |host: &str| format!("GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    assert_eq!(open.raw(plain("localhost").as_bytes()).0, 200);
+    assert_eq!(open.raw(plain("evil.example").as_bytes()).0, 403);
+    let start = Instant::now();
+    let kill = std::process::Command::new("kill").args(["-INT", &open.process.id().to_string()]).status();
+    assert!(kill.unwrap().success() && open.process.wait().unwrap().success());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let help = fine(sandbox.run(["serve", "--help"]));
+    assert!(help.contains("[default: 127.0.0.1:8766]"), "{help}");
 
     fs::set_permissions(sandbox.path("library/serve.token"), fs::Permissions::from_mode(0o644)).unwrap();
     let refused = sandbox.run(["serve", "--listen", "127.0.0.1:0"]);
@@ -601,6 +686,9 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("SQL", post("/api/v1/similar", json, r#"{"seeds":[{"words":"'; DROP TABLE audio; --"}]}"#), &[404]),
         ("a file of labels", post("/api/v1/classify", json, r#"{"tracks":[{"id":1}],"label_from":"/etc/passwd"}"#), &[400]),
         ("a body of 10 MB", post("/api/v1/similar", json, &large), &[413, 0]),
+        ("a body just above 1 MiB", post("/api/v1/similar", json, &format!("{}{one}", " ".repeat(1 << 20))), &[413, 0]),
+        ("a body that is compressed", post("/api/v1/similar", &format!("{json}Content-Encoding: gzip\r\n"), "\u{1f}\u{8b}\u{8}"), &[400]),
+        ("a file of 300 MB that is said and not sent", format!("POST /api/v1/files/similar HTTP/1.1\r\n{own}{auth}Content-Type: audio/mpeg\r\nContent-Length: 300000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
         ("10 MB that are said and not sent", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 10000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
         ("a chunk of another length", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n{one}\r\n").into_bytes(), &[400]),
         ("two lengths", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 20\r\nContent-Length: 5\r\n\r\n{one}").into_bytes(), &[400]),
@@ -613,7 +701,9 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("an id that is not there", track("/api/v1/tracks/999999/audio"), &[404]),
         ("a negative id", track("/api/v1/tracks/-1/audio"), &[404]),
         ("an address of 20 kB", track(&format!("/api/v1/tracks?query={}", "a".repeat(20_000))), &[414]),
+        ("65 headers", get("/api/v1/health", &format!("{own}{}", &headers[..headers.find("X-63").unwrap_or(0)])), &[431]),
         ("100 headers", get("/api/v1/health", &format!("{own}{headers}")), &[431]),
+        ("just too long an address", track(&format!("/api/v1/tracks?query={}", "a".repeat(8 * 1024 - 20))), &[414]),
         ("a header of 1 MB", get("/api/v1/health", &format!("{own}X-A: {}\r\n", "a".repeat(1_000_000))), &[431, 0]),
         ("a header in the address", track("/api/v1/tracks?query=%0d%0aSet-Cookie:%20voisin=1"), &[200]),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[0, 400]),
@@ -621,8 +711,20 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
     ]
 }
 
+/// Lets this process, and the server that it starts, have a thousand connections.
+#[cfg(unix)]
+fn more_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
+#[cfg(not(unix))]
+fn more_connections() {}
+
 #[test]
 fn strangers_get_nothing_and_the_next_good_request_is_answered() {
+    more_connections();
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
@@ -655,11 +757,12 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     assert_eq!(good(), expected);
 
     // Many connections that say nothing, and some that stop in the middle of a body.
-    let idle: Vec<TcpStream> = (0..900).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
-    assert!(idle.len() > 500);
-    assert_eq!(good(), expected, "beside {} idle connections", idle.len());
+    let idle: Vec<TcpStream> = (0..1000).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    assert_eq!(idle.len(), 1000);
+    assert_eq!(good(), expected, "beside 1000 idle connections");
     drop(idle);
-    let unfinished: Vec<TcpStream> = (0..20)
+    let begun = Instant::now();
+    let mut unfinished: Vec<TcpStream> = (0..20)
         .map(|_| {
             let mut stream = server.connect();
             let head = format!(
@@ -671,7 +774,6 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
         })
         .collect();
     assert_eq!(good(), expected, "beside unfinished bodies");
-    drop(unfinished);
     // A head that arrives a byte at a time is not waited for longer than ten seconds.
     let mut slow = server.connect();
     let start = Instant::now();
@@ -685,6 +787,11 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     }
     assert!(ended, "a slow head keeps its connection");
     assert_eq!(good(), expected, "after a slow head");
+    // Nor a body longer than thirty.
+    let (status, head, _) = read_answer(&mut unfinished[0]);
+    assert!(status == 503 && head.contains("retry-after: "), "{status} {head}");
+    assert!((25..36).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    drop(unfinished);
     let said = server.said.lock().unwrap().clone();
     assert!(!said.contains(&server.token), "no token in what it says");
 }

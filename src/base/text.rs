@@ -1,4 +1,4 @@
-//! Text as it is compared, without case, accents and punctuation, and as errors are said.
+//! Text as it is compared, without case, accents and punctuation, as errors are said, and as XML has it.
 //!
 //! Both forms of folded text are stored, the words in the catalogue and the keys in genre models: they must not change.
 
@@ -149,6 +149,24 @@ fn plain_of_names(c: char) -> Option<&'static str> {
     })
 }
 
+/// Text for XML 1.0, between tags and in attributes: marks escaped, control characters as references, so that parsers keep
+/// them and terminals do not obey them. What XML has no way to say is left out.
+pub(crate) fn xml(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}' => escaped.push_str(&format!("&#{};", u32::from(c))),
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +212,13 @@ mod tests {
         assert!(spelt_alike("xyz", names).is_empty());
         assert_eq!(did_you_mean(&["a", "b"]), "did you mean a or b? ");
         assert_eq!(did_you_mean::<&str>(&[]), "");
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_xml_and_what_xml_allows_is_kept() {
+        assert_eq!(xml("<x a=\"b\">&'ä"), "&lt;x a=&quot;b&quot;&gt;&amp;'ä");
+        assert_eq!(xml("a\tb\r\nc\u{7f}\u{9b}2J"), "a&#9;b&#13;&#10;c&#127;&#155;2J");
+        assert_eq!(xml("a\0\u{1b}\u{fffe}\u{ffff}b"), "ab");
     }
 
     #[test]

@@ -175,6 +175,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Link(args) => verbs::link::run(&context, &args),
         #[cfg(feature = "serve")]
         Command::Mpd(args) => verbs::mpd::run(&context, &args),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(_) => verbs::mcp::run(&context),
         Command::Embed(args) => verbs::embed::run(&context, &args),
         Command::Status(args) => verbs::status::run(&context, &args),
         Command::Failed(args) => verbs::failed::run(&context, &args),

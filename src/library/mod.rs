@@ -139,6 +139,12 @@ impl Library {
         self.pragma("data_version")
     }
 
+    #[cfg(feature = "serve")]
+    /// Keeps at most so many KiB of the database's pages in this connection's own memory.
+    pub(crate) fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
+        self.sql(self.connection.pragma_update(None, "cache_size", -i64::from(kibibytes)))
+    }
+
     /// Counts, at a cost that does not grow with the library.
     pub fn status(&self) -> Result<Status> {
         let snapshot = self.snapshot()?;

@@ -240,6 +240,14 @@ impl Mixer {
     fn tracks(&self, library: &Library, paths: &[String]) -> Result<Vec<TrackId>, LibraryError> {
         let mut tracks = Vec::new();
         for path in paths.iter().map(|path| Path::new(file_of(path))) {
+            // Below a folder that is known its place is known, and found at once.
+            let places: Vec<PathBuf> = lock(&self.roots).iter().map(|root| root.join(path)).collect();
+            let known = places.iter().map(|place| library.find_by_stored_path(place));
+            let known = known.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+            if let [track] = known[..] {
+                tracks.push(track);
+                continue;
+            }
             let found = library.find_by_path_end(path)?;
             let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
             ids.dedup();

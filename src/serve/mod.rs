@@ -18,6 +18,8 @@ mod guard;
 mod link;
 mod listen;
 mod lms;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod mpd;
 mod page;
 mod problem;
@@ -40,6 +42,8 @@ use tokio::sync::watch;
 pub(crate) use link::{LinkReport, ServerKind, link};
 pub(crate) use listen::Listen;
 pub(crate) use lms::Lms;
+#[cfg(feature = "mcp")]
+pub(crate) use mcp::assist;
 pub(crate) use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
 pub(crate) use state::LoadModel;
 
@@ -77,6 +81,11 @@ pub(crate) enum ServeError {
     Random,
     #[error("cannot start the server's threads")]
     Runtime(#[source] std::io::Error),
+    #[cfg(feature = "mcp")]
+    #[error(
+        "expected an assistant that speaks the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
+    )]
+    Protocol { reason: String },
 }
 
 /// How the server runs.
@@ -108,6 +117,15 @@ pub(crate) struct Options {
     pub(crate) add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ServeError::Runtime)
+}
+
 /// Answers until `stop` is raised.
 ///
 /// - `listener`: is told what happens
@@ -118,12 +136,7 @@ pub(crate) fn serve(
     listener: impl Fn(&str) + Send + Sync + 'static,
     ready: impl FnOnce(&[String]),
 ) -> Result<(), ServeError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(ServeError::Runtime)?;
+    let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
     let guard = Guard {
         token: options.token,

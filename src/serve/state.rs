@@ -26,6 +26,8 @@ const MOST_WAITING: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Requests that look something up at once, beside those that compute.
 const LOOKS: usize = 4;
+/// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
+const PAGE_CACHE: u32 = 4096;
 /// How long a request waits for an answer about the whole library, which is worked out once for all who ask.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
 /// Answers about the whole library that are kept.
@@ -171,6 +173,10 @@ impl State {
                 self.0.fetch_sub(1, Ordering::Relaxed);
             }
         }
+        // Who need not wait is not held up by how many wait for something else.
+        if let Ok(permit) = Arc::clone(of).try_acquire_owned() {
+            return Ok(permit);
+        }
         let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
@@ -205,12 +211,11 @@ impl State {
         work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let state = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
-            // It counts as long as it computes, even where nobody waits for it any more.
-            let _permit = permit;
-            state.work(&work)
-        });
-        done.await.unwrap_or_else(|_| Err(fault()))
+        // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
+        // given back before, it would let the next request start a thread beside the one that is just about to be free,
+        // and each thread keeps memory of its own.
+        let done = tokio::task::spawn_blocking(move || (state.work(&work), permit));
+        done.await.map_or_else(|_| Err(fault()), |(answer, _permit)| answer)
     }
 
     fn work<T>(&self, work: &dyn Fn(&State, &mut Desk) -> Result<T, Problem>) -> Result<T, Problem> {
@@ -235,12 +240,14 @@ impl State {
 
     /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.
     fn open_engine(&self) -> Result<Engine, Problem> {
-        match Engine::open(&self.dir, OpenMode::ReadWrite) {
+        let engine = match Engine::open(&self.dir, OpenMode::ReadWrite) {
             Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
-                Ok(Engine::open(&self.dir, OpenMode::ReadOnly)?)
+                Engine::open(&self.dir, OpenMode::ReadOnly)?
             }
-            engine => Ok(engine?),
-        }
+            engine => engine?,
+        };
+        engine.library().limit_page_cache(PAGE_CACHE)?;
+        Ok(engine)
     }
 
     /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
@@ -292,6 +299,12 @@ impl State {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether requests wait for an index that has to be built.
+    #[cfg(feature = "mcp")]
+    pub(super) fn is_building(&self) -> bool {
+        self.building.load(Ordering::Acquire)
     }
 
     /// Builds the index on a thread of its own if a request found that it has to be built.

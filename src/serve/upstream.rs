@@ -54,10 +54,11 @@ impl ServerAddress {
 
 /// A server that does not answer, or not so that it can be understood.
 #[derive(Debug, thiserror::Error)]
-#[error("{server}: {reason}: is it running, and is this its address?")]
+#[error("{server}: {reason}: {next}")]
 pub(crate) struct UpstreamError {
     server: String,
     reason: String,
+    next: &'static str,
 }
 
 /// Connections to a server, which are kept open.
@@ -99,16 +100,22 @@ impl Upstream {
         let mut plain = HttpConnector::new();
         plain.set_connect_timeout(Some(Duration::from_secs(5)));
         plain.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(plain);
+        // Whom this machine trusts (SSL_CERT_FILE names others); without such a list, whom browsers trust.
+        let trusting = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots());
+        let connector = trusting.https_or_http().enable_http1().wrap_connector(plain);
         Self { address, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     fn fault(&self, reason: impl ToString) -> UpstreamError {
-        UpstreamError { server: self.address.to_string(), reason: reason.to_string() }
+        let reason = reason.to_string();
+        let next = if reason.contains("certificate") {
+            "one that you signed yourself is trusted if SSL_CERT_FILE names its file"
+        } else {
+            "is it running, and is this its address?"
+        };
+        UpstreamError { server: self.address.to_string(), reason, next }
     }
 
     fn uri(&self, path_and_query: &str) -> Result<Uri, UpstreamError> {

@@ -152,6 +152,19 @@ def quiet(page, what):
     page.browser.events.clear()
 
 
+def on_a_terminal(program, server):
+    """The address that opens the page, which nobody but the one at the terminal is told."""
+    own, theirs = os.openpty()
+    command = [program, "--library", str(server.library), "serve", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    line = os.read(own, 4096).decode()
+    process.terminate()
+    process.wait(10)
+    os.close(own)
+    check("on a terminal the address has the token", line.strip().endswith(f"/#token={server.token}"), line.split("#")[0])
+
+
 def begin(page, server):
     """Without a token there is a clear instruction; with one, a cookie that scripts cannot read."""
     page.expected = ["401"]
@@ -726,6 +739,7 @@ def main():
     try:
         print(page.browser.call("Browser.getVersion")["product"])
         page.browser.size(1300, 900)
+        on_a_terminal(program, server)
         begin(page, server)
         track = server.json("/api/v1/tracks?query=chaos+god")["tracks"][0]
         places = [*PLACES, f"#/track/{track['id']}"]

@@ -1,5 +1,6 @@
 //! `voisin serve` as a process, and a client that sends what no good client would.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -30,10 +31,16 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        Self::start_with(sandbox, arguments, &[])
+    }
+
+    /// With more variables.
+    pub(crate) fn start_with(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--verbose"];
         all.extend(arguments);
-        let mut process =
-            sandbox.command(all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut command = sandbox.command(all);
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = lines.next().expect("it says where it listens").unwrap();
         assert!(

@@ -61,6 +61,8 @@ pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs
 pub(crate) use search::{
     FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat,
 };
+#[cfg(feature = "mcp")]
+pub(crate) use serve::McpArgs;
 #[cfg(feature = "serve")]
 pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use sound::{SortKey, SoundFilterArgs};
@@ -218,6 +220,8 @@ pub(crate) enum Command {
     Link(LinkArgs),
     #[cfg(feature = "serve")]
     Mpd(MpdArgs),
+    #[cfg(feature = "mcp")]
+    Mcp(McpArgs),
     Embed(EmbedArgs),
     Status(StatusArgs),
     Failed(FailedArgs),

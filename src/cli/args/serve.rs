@@ -1,4 +1,4 @@
-//! `serve`, `link`, `mpd`.
+//! `serve`, `link`, `mpd`, `mcp`.
 
 use std::path::PathBuf;
 
@@ -164,6 +164,18 @@ pub(crate) struct MpdCommon {
     #[command(flatten)]
     pub(crate) filters: FilterArgs,
 }
+
+/// Answer an assistant that speaks the Model Context Protocol, over standard input and output
+///
+/// The assistant starts this itself; its settings name the command (docs/serve.md). What it can ask are tools called as the
+/// verbs are: similar, find, words, list, show, classify, path, playlist, genres, clusters, suspects, duplicates, status.
+/// None of them changes the library or a file. It ends when the assistant closes standard input.
+#[cfg(feature = "mcp")]
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin mcp\n  voisin mcp --library ~/jazz\n\nIn an assistant's settings:\n  {\"mcpServers\": {\"voisin\": {\"command\": \"voisin\", \"args\": [\"mcp\"]}}}"
+)]
+pub(crate) struct McpArgs {}
 
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');

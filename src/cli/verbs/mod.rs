@@ -25,6 +25,8 @@ pub(super) mod link;
 pub(super) mod list;
 pub(super) mod man;
 pub(super) mod map;
+#[cfg(feature = "mcp")]
+pub(super) mod mcp;
 pub(super) mod merge;
 pub(super) mod model;
 #[cfg(feature = "serve")]

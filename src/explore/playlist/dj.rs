@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 
 use super::super::{ExploreError, Result, TrackMeta};
-use super::escape::{address, xml};
+use super::escape::address;
+use crate::base::text::xml;
 
 /// ` name="value"`, or nothing where there is no value.
 fn attribute(text: &mut String, name: &str, value: &str) {
@@ -148,7 +149,7 @@ mod tests {
             match c {
                 '<' => open += 1,
                 '>' => open -= 1,
-                '&' if !["&amp;", "&lt;", "&gt;", "&quot;"]
+                '&' if !["&amp;", "&lt;", "&gt;", "&quot;", "&#10;", "&#13;"]
                     .iter()
                     .any(|mark| text[i..].starts_with(mark)) =>
                 {

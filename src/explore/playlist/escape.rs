@@ -1,4 +1,4 @@
-//! Paths as addresses, and text for XML.
+//! Paths as addresses.
 
 use std::fmt::Write as _;
 
@@ -26,21 +26,4 @@ pub(super) fn address(path: &[u8]) -> String {
         }
     }
     text
-}
-
-/// Text for XML 1.0: marks escaped, characters that it does not allow left out.
-pub(super) fn xml(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\u{fffe}' | '\u{ffff}' => {}
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::json;
 
 use super::super::{ExploreError, Result, TrackMeta};
-use super::escape::{address, xml};
+use super::escape::address;
+use crate::base::text::xml;
 
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +61,8 @@ pub enum PathStyle {
 
 /// Writes `tracks` as a playlist.
 ///
-/// Line breaks and control characters in tags become spaces; a path that holds some, or that is not UTF-8, is
-/// written as a percent-encoded address in M3U8; [`Format::Paths`] refuses line breaks. All formats but the two of
+/// Line breaks and control characters in tags become spaces in M3U8 and references in XML and JSON; a path that holds
+/// some, or that is not UTF-8, is written as a percent-encoded address in M3U8; [`Format::Paths`] refuses line breaks. All formats but the two of
 /// bare paths are UTF-8.
 pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> Result<Vec<u8>> {
     let folder = match style {

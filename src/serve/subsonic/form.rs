@@ -5,6 +5,8 @@ use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 
+use crate::base::text::xml;
+
 /// Version of Subsonic's interface that is spoken.
 pub(super) const API_VERSION: &str = "1.16.1";
 
@@ -100,7 +102,7 @@ fn element(name: &str, value: &Value, out: &mut String) {
     }
     let Value::Object(fields) = value else {
         if let Some(text) = plain(value) {
-            out.push_str(&format!("<{name}>{}</{name}>", escaped(&text)));
+            out.push_str(&format!("<{name}>{}</{name}>", xml(&text)));
         }
         return;
     };
@@ -108,7 +110,7 @@ fn element(name: &str, value: &Value, out: &mut String) {
     out.push_str(name);
     for (name, value) in fields.iter().filter(|(name, _)| is_name(name) && !is_element(name)) {
         if let Some(text) = plain(value) {
-            out.push_str(&format!(" {name}=\"{}\"", escaped(&text)));
+            out.push_str(&format!(" {name}=\"{}\"", xml(&text)));
         }
     }
     out.push('>');
@@ -139,23 +141,6 @@ fn plain(value: &Value) -> Option<String> {
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\t' | '\n' | '\r' => escaped.push_str(&format!("&#{};", u32::from(c))),
-            // XML has no way to say these.
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
