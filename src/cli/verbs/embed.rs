@@ -30,6 +30,9 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if hop < 0.001 {
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
+    if args.output.is_file() {
+        bail!("--output: {}: expected a folder, found a file: name another place", args.output.display());
+    }
     let mut named = Vec::new();
     for path in &args.paths {
         if path.as_os_str() == "-" {
