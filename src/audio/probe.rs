@@ -16,9 +16,20 @@ use crate::track::ContentId;
 const LEAST_SHARE: f64 = 0.5;
 
 pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
+    probe_by(path, "full", probe_file)
+}
+
+/// What a file is, or a part of one that a CUE sheet describes.
+///
+/// - `kind`, `whole`: the name of a way to tell what a whole file is, and the way
+pub(super) fn probe_by(
+    path: &Path,
+    kind: &'static str,
+    whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
+) -> Result<AudioInfo, AudioError> {
     let wrong = |error| AudioError::Sheet { path: path.to_owned(), reason: error };
     match cue::part(path) {
-        Some(part) => probe_part(path, &part.map_err(|error| wrong(error.to_string()))?),
+        Some(part) => probe_part(path, &part.map_err(|error| wrong(error.to_string()))?, kind, whole),
         None if cue::is_sheet(path) && path.is_file() => {
             let fault = cue::read(path).map_or_else(Some, |sheet| {
                 let part = |part: &Part| {
@@ -31,27 +42,32 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
             let none = "a CUE sheet of which each file is one track: name the files".to_owned();
             Err(wrong(fault.map_or(none, |error| error.to_string())))
         }
-        None => probe_file(path),
+        None => whole(path),
     }
 }
 
 /// Part of a file: what is heard begins later and ends sooner, and what it holds is another recording.
-fn probe_part(path: &Path, part: &Part) -> Result<AudioInfo, AudioError> {
+fn probe_part(
+    path: &Path,
+    part: &Part,
+    kind: &'static str,
+    whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
+) -> Result<AudioInfo, AudioError> {
     /// The files that were probed last: parts of one come one after the other, and it is long.
     type Probed = (FileState, AudioInfo);
-    type FileState = (std::path::PathBuf, u64, Option<std::time::SystemTime>);
+    type FileState = (&'static str, std::path::PathBuf, u64, Option<std::time::SystemTime>);
     static LAST: Mutex<Vec<Probed>> = Mutex::new(Vec::new());
     const KEPT: usize = 8;
 
     let (_, metadata) = part.metadata().map_err(|error| AudioError::from_io(path, error))?;
-    let state: FileState = (part.audio.clone(), metadata.len(), metadata.modified().ok());
+    let state: FileState = (kind, part.audio.clone(), metadata.len(), metadata.modified().ok());
     // Others wait: they want the same file, more often than not.
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let known = last.iter().find(|(known, _)| *known == state).map(|(_, info)| info.clone());
     let whole = if let Some(info) = known {
         info
     } else {
-        let info = probe_file(&part.audio)?;
+        let info = whole(&part.audio)?;
         last.truncate(KEPT - 1);
         last.insert(0, (state, info.clone()));
         info
