@@ -47,16 +47,28 @@ pub fn accuracy(confusion: &[Vec<usize>]) -> f64 {
 
 /// Mean recall over the classes that occur.
 pub fn balanced_accuracy(confusion: &[Vec<usize>]) -> f64 {
-    let recalls: Vec<f64> = per_class(confusion).iter().filter(|c| c.support > 0).map(|c| c.recall).collect();
-    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+    balanced_accuracy_of(confusion, |_| true)
 }
 
 /// Mean F1 over the classes that occur in truth or answers.
 pub fn macro_f1(confusion: &[Vec<usize>]) -> f64 {
+    macro_f1_of(confusion, |_| true)
+}
+
+/// [`balanced_accuracy`], of some of the classes.
+pub(crate) fn balanced_accuracy_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
+    let classes = per_class(confusion).into_iter().enumerate();
+    let recalls: Vec<f64> =
+        classes.filter(|(c, m)| m.support > 0 && counts(*c)).map(|(_, m)| m.recall).collect();
+    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+}
+
+/// [`macro_f1`], of some of the classes.
+pub(crate) fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
     let present: Vec<f64> = per_class(confusion)
         .iter()
         .enumerate()
-        .filter(|(c, m)| m.support > 0 || confusion.iter().any(|row| row[*c] > 0))
+        .filter(|(c, m)| counts(*c) && (m.support > 0 || confusion.iter().any(|row| row[*c] > 0)))
         .map(|(_, m)| m.f1)
         .collect();
     present.iter().sum::<f64>() / present.len().max(1) as f64

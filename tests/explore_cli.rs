@@ -105,6 +105,11 @@ fn a_passage_finds_itself_and_its_like() {
     assert!(!table.contains("medley"), "{table}");
     assert!(table.lines().nth(1).unwrap().contains("Eastern Dreams") && table.contains("0:01"), "{table}");
 
+    // One that reaches behind the end is cut, and that is said.
+    let cut = sandbox.run(["similar", medley, "--from", "75", "--to", "100", "--rough"]);
+    fine(&cut);
+    assert!(text(&cut.stderr).contains("the track ends at 1:24: the passage is 9.0 s long"), "{cut:?}");
+
     let wrong = |arguments: &[&str]| refused(&sandbox.run(["similar", medley].iter().chain(arguments)));
     assert!(wrong(&["--from", "1:05"]).contains("--to"));
     assert!(wrong(&["--from", "9:00", "--to", "9:10"]).contains("inside the track"));
@@ -208,7 +213,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     assert!(page.contains("&#60;Mine&#62;") && !page.contains("<Mine>"));
     assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
     // Everything that colours can stand for: as columns, in the page, in a picture.
-    for column in ["genres", "predicted_genre", "cluster", "artist", "year", "folder", "agreement"] {
+    for column in ["genres", "predicted_genre", "cluster", "words", "artist", "year", "folder", "agreement"] {
         assert!(predicted.iter().all(|row| row.contains_key(column)), "{column}");
     }
     assert!(predicted.iter().all(|row| row["path"].contains(&format!("/{}/", row["folder"]))));
@@ -216,6 +221,8 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         let agrees = if row["genres"] == row["predicted_genre"] { "agree" } else { "differ" };
         assert!(row["agreement"] == agrees || row["predicted_genre"].is_empty(), "{row:?}");
     }
+    let metal = predicted.iter().filter(|row| row["genres"] == "Metal");
+    assert!(metal.filter(|row| row["words"].contains("metal")).count() >= 4, "{first}");
     let by_folder = text(&draw("map.html", &["--update", "--colour-by", "folder"]));
     assert!(by_folder.contains(r#""mode":"folder""#) && page.contains(r#""mode":"genre""#));
     for (kind, legend) in [
@@ -226,10 +233,17 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         ("year", "no year  "),
         ("folder", "techno  6"),
         ("agreement", "agree  "),
+        ("word", "heavy metal  "),
     ] {
         let picture = text(&draw("map.svg", &["--update", "--colour-by", kind]));
         assert!(picture.contains("</svg>") && picture.contains(legend), "{kind}: {legend}");
     }
+    // A name beside points is a claim about them: a genre of two tracks stands in the legend alone.
+    fine(sandbox.run(["labels", "set", "id:1", "id:2", "Skiffle"]));
+    let picture = text(&draw("map.svg", &["--update"]));
+    assert_eq!(picture.matches("Skiffle").count(), 1);
+    assert!(["Metal", "Techno", "Ambient"].iter().any(|genre| picture.matches(genre).count() > 1));
+    fine(sandbox.run(["labels", "undo", "2"]));
     let png = draw("map.png", &["--colour-by", "cluster"]);
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000);
     assert!(

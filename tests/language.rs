@@ -82,6 +82,10 @@ fn limits_are_one_option() {
     assert_eq!(rows("similar id:1 -l 0")["neighbours"].as_array().unwrap().len(), 42);
     assert_eq!(rows("similar id:1 -l all")["neighbours"].as_array().unwrap().len(), 42);
     assert_eq!(rows("similar id:1 -l 3")["neighbours"].as_array().unwrap().len(), 3);
+    for (verb, key) in [("list", "tracks"), ("find metal", "tracks")] {
+        assert_eq!(rows(&format!("{verb} -l 2"))[key].as_array().unwrap().len(), 2, "{verb}");
+        assert_eq!(rows(&format!("{verb} -l all"))[key].as_array().unwrap().len(), 43, "{verb}");
+    }
     for verb in ["playlist --seed id:1", "suspects --all", "artists", "outliers --threshold=-10"] {
         assert_eq!(rows(&format!("{verb} -l 2")).as_array().unwrap().len(), 2, "{verb}");
         assert!(rows(&format!("{verb} -l all")).as_array().unwrap().len() > 10, "{verb}");
@@ -102,6 +106,8 @@ fn lists_of_tracks_have_all_formats() {
         "suspects --all -l 3",
         "outliers --threshold=-10 -l 3",
         "classify id:1 id:2 id:3",
+        "list -l 3",
+        "find metal -l 3",
     ] {
         let print = |format: &str| fine(run(&format!("{verb} --format {format}")));
         let n = print("paths").lines().filter(|line| Path::new(line).is_file()).count();
@@ -145,6 +151,12 @@ fn lists_of_tracks_have_all_formats() {
 #[test]
 fn exit_codes_are_those_of_the_table() {
     // What is named and not there: 1.
+    for line in ["show zzz", "show id:999", "list zzz", "labels set id:999 Ska", "list --tag metal zzz"] {
+        said(line, 1);
+    }
+    for line in ["list --genre polka", "find", "find xyzzy", "labels nosuch.csv", "list --sort taste"] {
+        said(line, 2);
+    }
     for line in ["similar zzz", "similar id:999", "artists nobody", "remove id:999", "path id:1 zzz"] {
         said(line, 1);
     }
@@ -205,6 +217,15 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     assert!(said("similar id:1 --artist muldjrd", 1).contains("did you mean Muldjord?"));
     // What was meant is said, and what may have been.
     assert!(said("similar celtica -l 1", 0).contains("nearest to Omri Lahav – Celtica (id:"));
+    for (line, code, word) in
+        [("list celtca", 1, "Celtica"), ("show celtca", 1, "Celtica"), ("find guittar", 2, "guitar")]
+    {
+        let typo = said(line, code);
+        assert!(typo.contains("did you mean ") && typo.contains(word), "{line}: {typo}");
+    }
+    // Where nothing is found, nothing is printed.
+    assert_eq!(text(&run("list zzz").stdout), "");
+    assert_eq!(text(&run("similar id:1 --year 1800").stdout), "");
     let typo = said("similar celtca", 1);
     assert!(typo.contains("did you mean") && typo.contains("Celtica") && typo.contains("id:"), "{typo}");
     assert!(said("similar xyzzy", 1).contains("give a path, id:NUMBER"));
@@ -267,6 +288,10 @@ fn tables_fit_the_terminal() {
         "genres",
         "artists",
         "classify --all",
+        "list",
+        "list --tag metal",
+        "find metal",
+        "labels",
     ] {
         for columns in [40, 80, 120] {
             let table = at(&columns.to_string(), line);
@@ -274,6 +299,13 @@ fn tables_fit_the_terminal() {
             assert!(widest <= columns, "{line} at {columns}:\n{table}");
         }
     }
+    assert!(widths(&at("60", "status")).into_iter().max() <= Some(60));
+    // A card is read: nothing of it is cut, and only a path may be wider.
+    let card = at("60", "show id:24");
+    assert!(card.lines().all(|line| line.chars().count() <= 60 || line.contains('/')), "{card}");
+    let whole = fine(run("show id:24"));
+    let words = |card: &str| card.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(card.split("nearest").next().unwrap()), words(whole.split("nearest").next().unwrap()));
     let table = at("80", "similar id:24 -l 3");
     assert!(table.lines().next().unwrap().starts_with("   id  similarity  artist"), "{table}");
     assert!(table.contains(".mp3") || table.contains(".ogg"), "paths keep their end:\n{table}");
@@ -348,4 +380,166 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
         printed.contains("Metal/Techno") && printed.contains("album") && !printed.contains("artist"),
         "{printed}"
     );
+}
+
+#[test]
+fn voters_stand_nearest_first_and_their_weights_are_explained() {
+    let answer = &json(run("classify id:1 --format json"))[0];
+    let similarities: Vec<f64> =
+        answer["evidence"].as_array().unwrap().iter().map(|v| v["similarity"].as_f64().unwrap()).collect();
+    assert!(similarities.len() > 5 && similarities.is_sorted_by(|a, b| a >= b), "{similarities:?}");
+    let nearest = fine_json(run("similar id:1 -l 1 --format json"));
+    assert_eq!(answer["evidence"][0]["id"], nearest["neighbours"][0]["id"]);
+    let table = fine(run("classify id:1"));
+    assert!(table.contains("labelled tracks voted, nearest first; a weight falls by"), "{table}");
+}
+
+#[test]
+fn an_empty_variable_counts_as_none() {
+    let output = demo().command(["config", "--format", "json"]).env("VOISIN_LIBRARY", "").output().unwrap();
+    let config = fine_json(output);
+    let library = config["settings"].as_array().unwrap().iter().find(|one| one["name"] == "library").unwrap();
+    assert_eq!(library["from"], "default", "{config}");
+}
+
+#[test]
+fn a_shuffle_needs_no_number() {
+    let list = || fine(run("playlist id:1 --shuffle -l 8 --format paths"));
+    let first = list();
+    assert_eq!(first.lines().count(), 8);
+    assert!((0..20).any(|_| list() != first), "another order each time");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named_as_it_was_given() {
+    let sandbox = Sandbox::new();
+    let (file, song) = (sandbox.path("afile"), format!("{DEMO}/metal/muldjord-chaos-god.mp3"));
+    fs::write(&file, "").unwrap();
+    let embed = sandbox.run(["embed", &song, "--output", file.to_str().unwrap()]);
+    let told = text(&embed.stderr);
+    assert_eq!(code(&embed), 2, "{told}");
+    assert!(told.contains("afile: expected a folder, found a file") && !told.contains("os error"), "{told}");
+    let labels = demo().run(["labels", "export", sandbox.path("nowhere/x.csv").to_str().unwrap()]);
+    let told = text(&labels.stderr);
+    assert!(
+        code(&labels) == 2 && told.contains("there is no folder") && !told.contains("os error"),
+        "{told}"
+    );
+    let map = demo().run(["map", "--output", sandbox.path("nowhere/map.html").to_str().unwrap()]);
+    let told = text(&map.stderr);
+    assert!(code(&map) == 2 && told.contains("there is no folder") && !told.contains("tmp-"), "{told}");
+}
+
+#[test]
+fn a_log_of_an_add_tells_each_failure_once() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir(&music).unwrap();
+    fs::write(music.join("a.wav"), common::noise_wav(16_000, 4.0, 1)).unwrap();
+    fs::write(music.join("b.mp3"), "no music").unwrap();
+    let added = sandbox.run([Path::new("add"), &music]);
+    let said = text(&added.stderr);
+    assert_eq!(said.matches("b.mp3").count(), 1, "{said}");
+    assert!(!said.contains("a.wav") && !said.contains("voisin failed"), "{said}");
+    // Of what has gone something is said, wherever it is asked about.
+    let nothing = sandbox.run(["remove", "--missing", "--dry-run"]);
+    assert!(text(&nothing.stderr).contains("nothing to remove"), "{}", text(&nothing.stderr));
+    fs::remove_file(music.join("a.wav")).unwrap();
+    let verified = sandbox.run(["verify", "--deep"]);
+    assert_eq!(code(&verified), 1, "{}", text(&verified.stdout));
+    let removed = sandbox.run(["remove", "--missing", "--dry-run"]);
+    assert!(text(&removed.stderr).contains("would remove 1 file and 1 track"), "{}", text(&removed.stderr));
+    let removed = fine(removed);
+    assert!(removed.contains("a.wav"), "{removed}");
+    let retried = sandbox.run(["retry", "nosuchpath"]);
+    assert!(code(&retried) == 1 && text(&retried.stderr).contains("no failed file is there"));
+}
+
+#[test]
+fn scales_are_said_where_they_are_shown() {
+    let genre = fine(run("genres metal"));
+    let header = genre.lines().nth(1).unwrap();
+    assert!(header.contains("centroids (0–2)") && header.contains("neighbourhoods (0–2)"), "{header}");
+    assert!(fine(run("genres")).contains("distance, 0 to 1"));
+    let walk = demo().run(["path", "id:1", "id:24"]);
+    assert!(fine(&walk).lines().next().unwrap().contains("distance"));
+    assert!(text(&walk.stderr).contains("largest step") && text(&walk.stderr).contains("(distance)"));
+}
+
+/// What bash completes after a line, its last word still being typed.
+#[cfg(unix)]
+fn completed(words: &[&str]) -> Vec<String> {
+    let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let script = format!(
+        "source <(voisin completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
+         _voisin_or_names voisin \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        list.join(" "),
+        words.len() - 1
+    );
+    let program = Path::new(env!("CARGO_BIN_EXE_voisin")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .env("PATH", path)
+        .env("VOISIN_LIBRARY", demo().path("library"))
+        .output()
+        .unwrap();
+    fine(&output).lines().map(str::to_owned).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn shells_complete_what_the_library_has() {
+    assert_eq!(completed(&["voisin", "list", "--genre", "me"]), ["Metal"]);
+    assert_eq!(completed(&["voisin", "list", "--genre", ""]).len(), 6);
+    assert_eq!(completed(&["voisin", "similar", "id:1", "--exclude-genre", "=", "te"]), ["Techno"]);
+    assert_eq!(completed(&["voisin", "genres", "chip"]), ["Chiptune"]);
+    assert_eq!(completed(&["voisin", "list", "--artist", "OMRI"]), ["Omri\\ Lahav"]);
+    assert_eq!(completed(&["voisin", "similar", "artist", ":", "muld"]), ["Muldjord"]);
+    let ids = completed(&["voisin", "show", "id", ":", "1"]);
+    assert!(ids.len() == 11 && ids.contains(&"17".to_owned()), "{ids:?}");
+    // Everything else is as it was.
+    assert_eq!(completed(&["voisin", "simi"]), ["similar"]);
+    assert!(completed(&["voisin", "list", "--form"]).contains(&"--format".to_owned()));
+    for (shell, expected) in [("zsh", ":GENRE:_voisin_genres"), ("fish", "library-names genres")] {
+        assert!(fine(run(&format!("completions {shell}"))).contains(expected), "{shell}");
+    }
+    let zsh = fine(run("completions zsh"));
+    assert!(zsh.starts_with("#compdef voisin\n") && zsh.contains(":TRACK:_voisin_tracks"), "{zsh}");
+}
+
+/// Through `script`, which gives the program a terminal; skipped where there is none.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_takes_long_shows_that_it_is_at_work() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("music")).unwrap();
+    for seed in 0..3 {
+        let wav = common::noise_wav(16_000, 4.0, seed);
+        fs::write(sandbox.path("music").join(format!("{seed}.wav")), wav).unwrap();
+    }
+    fine(sandbox.run(["add", sandbox.path("music").to_str().unwrap()]));
+    let on_terminal = |seconds: u32, verb: &str| {
+        let line = format!("(sleep {seconds}; echo id:1) | {} {verb} -", env!("CARGO_BIN_EXE_voisin"));
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env("VOISIN_LIBRARY", sandbox.path("library"));
+        command.env("TERM", "xterm").output().map(|output| (code(&output), text(&output.stdout)))
+    };
+    let Ok((ending, slow)) = on_terminal(3, "similar") else {
+        assert!(std::env::var_os("CI").is_none(), "script (util-linux) is not installed");
+        println!("skipped: script (util-linux) is not installed");
+        return;
+    };
+    assert_eq!(ending, 0, "{slow}");
+    // Not for what is done in two seconds; and what was shown is wiped before anything else, and at the end.
+    assert!(slow.contains("working, ") && !slow.contains("working, 0s"), "{slow:?}");
+    for shown in slow.split("working, ").skip(1) {
+        let next = shown.find(|c: char| !c.is_ascii_digit() && !"s \r".contains(c)).unwrap();
+        assert!(shown[next..].starts_with("\u{1b}["), "{slow:?}");
+    }
+    let (_, quick) = on_terminal(0, "similar").unwrap();
+    assert!(!quick.contains("working"), "{quick:?}");
+    let (_, quiet) = on_terminal(3, "--quiet similar").unwrap();
+    assert!(!quiet.contains("working"), "{quiet:?}");
 }

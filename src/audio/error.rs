@@ -76,6 +76,14 @@ pub enum AudioError {
         /// The panic's own message.
         message: String,
     },
+    /// A CUE sheet, or a part that it describes, makes no sense.
+    #[error("{}: {reason}", path.display())]
+    Sheet {
+        /// The sheet, or the part.
+        path: PathBuf,
+        /// What was expected and found.
+        reason: String,
+    },
     /// A sample rate that cannot be converted.
     #[error("cannot resample from {from} Hz to {to} Hz")]
     Rate {

@@ -1,6 +1,7 @@
 //! What a file is, told without decoding it.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use symphonia::core::codecs::audio::well_known as codec;
 
@@ -8,12 +9,91 @@ use super::demux::{Demuxer, codec_name};
 use super::source::Source;
 use super::stream::Stream;
 use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
+use crate::base::cue::{self, Part};
 use crate::track::ContentId;
 
 /// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
 const LEAST_SHARE: f64 = 0.5;
 
 pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
+    probe_by(path, "full", probe_file)
+}
+
+/// What a file is, or a part of one that a CUE sheet describes.
+///
+/// - `kind`, `whole`: the name of a way to tell what a whole file is, and the way
+pub(super) fn probe_by(
+    path: &Path,
+    kind: &'static str,
+    whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
+) -> Result<AudioInfo, AudioError> {
+    let wrong = |error| AudioError::Sheet { path: path.to_owned(), reason: error };
+    match cue::part(path) {
+        Some(part) => probe_part(path, &part.map_err(|error| wrong(error.to_string()))?, kind, whole),
+        None if cue::is_sheet(path) && path.is_file() => {
+            let fault = cue::read(path).map_or_else(Some, |sheet| {
+                let part = |part: &Part| {
+                    let text =
+                        format!("a CUE sheet: name one of its parts, such as {}", part.path().display());
+                    std::io::Error::other(text)
+                };
+                sheet.fault().or_else(|| sheet.parts.first().map(part))
+            });
+            let none = "a CUE sheet of which each file is one track: name the files".to_owned();
+            Err(wrong(fault.map_or(none, |error| error.to_string())))
+        }
+        None => whole(path),
+    }
+}
+
+/// Part of a file: what is heard begins later and ends sooner, and what it holds is another recording.
+fn probe_part(
+    path: &Path,
+    part: &Part,
+    kind: &'static str,
+    whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
+) -> Result<AudioInfo, AudioError> {
+    /// The files that were probed last: parts of one come one after the other, and it is long.
+    type Probed = (FileState, AudioInfo);
+    type FileState = (&'static str, std::path::PathBuf, u64, Option<std::time::SystemTime>);
+    static LAST: Mutex<Vec<Probed>> = Mutex::new(Vec::new());
+    const KEPT: usize = 8;
+
+    let (_, metadata) = part.metadata().map_err(|error| AudioError::from_io(path, error))?;
+    let state: FileState = (kind, part.audio.clone(), metadata.len(), metadata.modified().ok());
+    // Others wait: they want the same file, more often than not.
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = last.iter().find(|(known, _)| *known == state).map(|(_, info)| info.clone());
+    let whole = if let Some(info) = known {
+        info
+    } else {
+        let info = whole(&part.audio)?;
+        last.truncate(KEPT - 1);
+        last.insert(0, (state, info.clone()));
+        info
+    };
+    drop(last);
+    let frame = |position: u64| position * u64::from(whole.sample_rate) / cue::FRAMES;
+    let start = frame(part.start);
+    let end = part.end.map_or(whole.n_frames, frame).min(whole.n_frames);
+    if start >= end {
+        let reason = format!(
+            "expected a part that begins within the {:.1} s of {}, found {:.1} s: mend the sheet",
+            whole.seconds(),
+            part.audio.display(),
+            part.seconds().0
+        );
+        return Err(AudioError::Sheet { path: path.to_owned(), reason });
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&whole.content.0);
+    hasher.update(format!("part {start} to {end}").as_bytes());
+    let content = ContentId(*hasher.finalize().as_bytes());
+    let timeline = Timeline { skip: whole.timeline.skip + start, ..whole.timeline };
+    Ok(AudioInfo { content, n_frames: end - start, timeline, ..whole })
+}
+
+fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     let mut demuxer = Demuxer::open(path)?;
     let actual = demuxer.actual();
     let codec = codec_name(demuxer.codec()).unwrap_or("unknown").to_owned();

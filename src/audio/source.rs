@@ -7,6 +7,7 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::AudioError;
+use crate::base::cue;
 
 /// A part of a file, some of its header bytes replaced.
 ///
@@ -28,9 +29,11 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens a regular, non-empty file.
+    /// Opens a regular, non-empty file, or the one that a path below a CUE sheet means a part of.
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
         let error = |source| AudioError::from_io(path, source);
+        let part = cue::part(path).transpose().map_err(error)?;
+        let path = part.as_ref().map_or(path, |part| part.audio.as_path());
         let metadata = std::fs::metadata(path).map_err(error)?;
         if !metadata.is_file() {
             return Err(AudioError::NotAFile { path: path.to_owned() });

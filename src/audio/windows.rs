@@ -9,6 +9,8 @@ use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness};
 
 /// Above this share of the track, reading everything is as quick as leaving parts out.
 const SPARSE_BELOW: f64 = 0.9;
+/// A track that begins so far into its file is a part of it: no encoder delays so long.
+const LATE_SECONDS: u64 = 2;
 
 /// Windows to be cut from a track.
 #[derive(Debug, Clone, Copy)]
@@ -196,20 +198,25 @@ struct Frames<'a> {
     chunk: Vec<f32>,
     start: i64,
     ended: bool,
+    /// Whether nothing of the track is left out.
+    whole: bool,
     meter: Option<LoudnessMeter>,
 }
 
 impl<'a> Frames<'a> {
     fn open(path: &Path, info: &'a AudioInfo, sparse: bool, measured: bool) -> Result<Self, AudioError> {
-        let mut stream = Stream::open(path, sparse, info.timeline.regular)?;
+        // What lies before a part of a long file is left out wherever it can be.
+        let starts_late = info.timeline.skip > LATE_SECONDS * u64::from(info.sample_rate);
+        let mut stream = Stream::open(path, sparse || starts_late, info.timeline.regular)?;
         if measured {
             stream.keep_channels();
         }
-        let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, !stream.is_sparse()));
+        let whole = !sparse || !stream.is_sparse();
+        let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, whole));
         if stream.demuxer().actual().rate != info.sample_rate {
             return Err(AudioError::Changed { path: path.to_owned() });
         }
-        Ok(Self { stream, info, chunk: Vec::new(), start: 0, ended: false, meter })
+        Ok(Self { stream, info, chunk: Vec::new(), start: 0, ended: false, whole, meter })
     }
 
     /// The next chunk, heard by the meter; `false` at the end of the track.
@@ -234,7 +241,7 @@ impl<'a> Frames<'a> {
 
     /// What the meter heard. A track of which nothing was left out is heard to its end.
     fn loudness(&mut self) -> Result<Option<Loudness>, AudioError> {
-        let whole = !self.stream.is_sparse();
+        let whole = self.whole;
         if whole && self.meter.is_some() {
             while !self.ended && self.start < self.info.n_frames as i64 {
                 let next = self.start + self.chunk.len() as i64;

@@ -10,11 +10,13 @@ use serde::Serialize;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, parse_model};
 use crate::cli::gone::Gone;
 use crate::cli::killers::Killers;
 use crate::cli::render::{self, Console, clock, count};
-use crate::engine::{AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, add};
+use crate::engine::{
+    AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, add, remember_model,
+};
 use crate::library::FileRecord;
 use crate::track::ContentKind;
 
@@ -101,6 +103,10 @@ pub(crate) fn add_folders(
         console.note("recordings are known by size, ends and samples (--identity quick)");
     }
     let embedder = context.announced_embedder(Some(engine.library()))?;
+    if let Some(name) = context.model_option().filter(|_| !run.dry_run) {
+        let fingerprint = embedder.encoder().manifest().fingerprint();
+        remember_model(engine.library_mut(), &parse_model(name), &fingerprint)?;
+    }
     let options = AddOptions {
         windows,
         force: run.force,

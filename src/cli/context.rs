@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
 use super::args::Global;
 use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
+use crate::base::text::with_causes;
 use crate::encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
     models_dir,
 };
-use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh};
+use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model};
 use crate::library::{Library, OpenMode, StoredModel};
 
 /// The program's surroundings, as the global options describe them.
@@ -158,16 +159,21 @@ impl Context {
             matches!(self.settings.model.origin, SettingOrigin::Option | SettingOrigin::Environment);
         let model = match (self.model_option(), &held) {
             (Some(name), _) if is_asked => parse_model(name),
-            (_, Some(held)) => parse_model(&held.name),
+            (_, Some(held)) => match library {
+                Some(library) => held_model(library, held)?,
+                None => parse_model(&held.name),
+            },
             (Some(name), None) => parse_model(name),
             (None, None) => ModelRef::default(),
         };
         let device = self.device_option().resolve()?;
-        let encoder = self.encoder(&model, &device).with_context(|| {
-            held.as_ref().filter(|_| !is_asked).map_or_else(
-                || format!("cannot load the model {model}"),
-                |held| format!("this library's model {} cannot be loaded", held.name),
-            )
+        let encoder = self.encoder(&model, &device).map_err(|error| match &held {
+            Some(held) if !is_asked => anyhow!(
+                "this library's model {} cannot be loaded: name its file with --model ({})",
+                held.name,
+                with_causes(&error)
+            ),
+            _ => anyhow::Error::from(error).context(format!("cannot load the model {model}")),
         })?;
         if let Some(held) = &held {
             same_model(held, encoder.manifest())?;

@@ -147,6 +147,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     crate::kernels::isa()?;
     let context = Context::new(cli.global)?;
     render::screen::set_colour(context.settings.color.value);
+    let _busy = shows_that_it_works(&cli.command).then(|| context.console.busy("working"));
     match cli.command {
         Command::Demo(args) => verbs::demo::run(&context, &args),
         Command::Add(args) => verbs::add::run(&context, args),
@@ -200,8 +201,40 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Terms => verbs::terms::run(),
         Command::Examine(args) => verbs::examine::run(args),
         Command::Completions(args) => verbs::completions::run(&mut Cli::command(), args.shell),
+        Command::LibraryNames(args) => verbs::completions::names(&context, &args),
         Command::Man(args) => verbs::man::run(Cli::command(), &args),
     }
+}
+
+/// Whether a verb that takes long has nothing of its own to show that it is at work.
+fn shows_that_it_works(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Similar(_)
+            | Command::List(_)
+            | Command::Show(_)
+            | Command::Find(_)
+            | Command::Classify(_)
+            | Command::Genres(_)
+            | Command::Labels(_)
+            | Command::Undo(_)
+            | Command::Suspects(_)
+            | Command::Eval(_)
+            | Command::Clusters(_)
+            | Command::Map(_)
+            | Command::Path(_)
+            | Command::Playlist(_)
+            | Command::Artists(_)
+            | Command::Outliers(_)
+            | Command::Status(_)
+            | Command::Remove(_)
+            | Command::Relocate(_)
+            | Command::Backup(_)
+            | Command::Verify(_)
+            | Command::Repair(_)
+            | Command::Export(_)
+            | Command::Merge(_)
+    )
 }
 
 // The reference speaks of the default features.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::base::cue;
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::engine::{Engine, EngineError, Seed};
@@ -63,7 +64,7 @@ pub(crate) fn seeds_and_lists(
         let plain = text.to_str().unwrap_or_default();
         if PlaylistKind::of(path).is_some() && path.is_file() {
             found.of_lists.extend(seeds_of_playlist(context, engine, path)?);
-        } else if path.is_dir() {
+        } else if path.is_dir() || (cue::is_sheet(path) && path.is_file()) {
             found.of_lists.extend(seeds_of_folder(engine, path)?);
         } else if let Some(name) = plain.strip_prefix("album:") {
             found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Album, name)?)?);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::audio::AudioError;
+use crate::base::text::did_you_mean;
 use crate::encoder::EncoderError;
 use crate::explore::ExploreError;
 use crate::features::FeaturesError;
@@ -153,10 +154,12 @@ pub enum EngineError {
         problem: String,
     },
     /// Words that mean nothing here.
-    #[error("nothing of \"{text}\" is understood; known words: {known}")]
+    #[error("nothing of \"{text}\" is understood; {}known words: {known}", did_you_mean(.suggestions))]
     Words {
         /// What was asked for.
         text: String,
+        /// Words spelt much like it.
+        suggestions: Vec<String>,
         /// All that is understood.
         known: String,
     },

@@ -53,14 +53,14 @@ pub use passage::{Passage, SimilarPassage};
 pub(crate) use search::mean;
 pub(crate) use search::track_number;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
-pub(crate) use tagging::{TagOutcome, TagWish, TaggedFile, write_tags};
+pub(crate) use tagging::{TagChange, TagOutcome, TagWish, TaggedFile, write_tags};
 pub use upgrade::{UpgradeProgress, upgrade};
 pub use words::{FittingTrack, HeardTags, PhraseAnswer, StrongTags, WORDS_FILE};
 
 use crate::base::text::with_causes;
-use crate::encoder::Parts;
+use crate::encoder::{ModelRef, Parts};
 use crate::index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
-use crate::library::{Library, OpenMode, StoredModel, Track};
+use crate::library::{Library, LibraryError, OpenMode, StoredModel, Track, stored_path};
 use crate::track::TrackId;
 
 /// Name of the index inside a library's folder.
@@ -174,6 +174,11 @@ impl Engine {
     /// The model that made this library's vectors.
     pub fn model(&self) -> Result<StoredModel, EngineError> {
         self.library.model()?.ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })
+    }
+
+    /// What the model of this library is to be loaded by.
+    pub(crate) fn model_ref(&self) -> Result<ModelRef, EngineError> {
+        Ok(held_model(&self.library, &self.model()?)?)
     }
 
     /// The parts of the vectors of this library's model.
@@ -378,4 +383,32 @@ impl Engine {
     fn candidate(track: &Track) -> String {
         format!("  id:{}  {}  ({})", track.id, track.display_name(), track.path.display())
     }
+}
+
+/// The setting that keeps where a model lay that was given by its file.
+fn place_of_model(fingerprint: &str) -> String {
+    format!("model.{fingerprint}")
+}
+
+/// What a library's model is to be loaded by: the file that it was given by, if it is there, else its name.
+pub(crate) fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
+    let place = library.setting(&place_of_model(&held.fingerprint))?.filter(|path| Path::new(path).is_file());
+    let Ok(model) = place.as_deref().unwrap_or(&held.name).parse();
+    Ok(model)
+}
+
+/// Keeps where a model lies that was given by its file, so that the library's name of it is enough from then on.
+pub(crate) fn remember_model(
+    library: &mut Library,
+    model: &ModelRef,
+    fingerprint: &str,
+) -> Result<(), EngineError> {
+    let (ModelRef::Manifest(path) | ModelRef::Weights(path)) = model else { return Ok(()) };
+    let path = stored_path(path);
+    if let Some(path) = path.to_str()
+        && model.manifest()?.fingerprint() == fingerprint
+    {
+        library.set_setting(&place_of_model(fingerprint), Some(path))?;
+    }
+    Ok(())
 }

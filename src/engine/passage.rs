@@ -34,7 +34,7 @@ pub struct Passage {
     /// Seconds from the passage's start to its first window; negative where the passage is shorter than a window.
     lead: f32,
     /// Its length in seconds.
-    seconds: f32,
+    pub(crate) seconds: f32,
 }
 
 /// A place that sounds like a passage.

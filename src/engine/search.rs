@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView2, Axis, aview1};
 
 use super::{Embedder, Engine, EngineError, WindowPlan};
 use crate::audio;
+use crate::base::cue;
 use crate::base::vector::dot;
 use crate::encoder::Embedding;
 use crate::explore::seeds::like_unlike;
@@ -105,7 +106,7 @@ impl Engine {
             }
             return self.seed_of(track);
         }
-        if path.is_file() {
+        if cue::is_there(path) {
             let info = audio::probe_as(path, self.library.content_kind()?)?;
             if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);

@@ -1,19 +1,21 @@
-//! Genres into files, remembered first, so that they can be taken back.
+//! Tags into files, remembered first, so that they can be taken back.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::audio::AudioError;
-use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres_noting};
+use crate::audio::tags::{TagEdit, TagField, WriteOptions, WriteOutcome, read_tags, write_noting};
 use crate::base::text::with_causes;
-use crate::library::{JournalKind, Library, LibraryError, WrittenTags, stored_path};
+use crate::library::{JournalKind, Library, LibraryError, TagValues, WrittenTags, stored_path};
 
-/// What a file is to be labelled with.
+/// What is to be written into a file.
 pub(crate) struct TagWish {
     pub(crate) path: PathBuf,
     /// None: unknown.
     pub(crate) genres: Vec<String>,
+    /// Tags besides the genre.
+    pub(crate) others: Vec<TagEdit>,
     pub(crate) reason: String,
 }
 
@@ -22,10 +24,34 @@ pub(crate) struct TagWish {
 pub(crate) struct TaggedFile {
     pub(crate) path: String,
     pub(crate) outcome: TagOutcome,
+    /// Genres.
     pub(crate) before: Vec<String>,
     pub(crate) after: Vec<String>,
+    /// The other tags that were to be written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<TagChange>,
     /// Why, in words: the answer, or the fault.
     pub(crate) reason: String,
+}
+
+/// A tag besides the genre, as it was and as it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct TagChange {
+    pub(crate) tag: &'static str,
+    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
+}
+
+impl TagChange {
+    /// What changed between two states, but for the genre.
+    pub(crate) fn between(before: &TagValues, after: &TagValues) -> Vec<Self> {
+        let first = |values: &TagValues, field: TagField| values.get(field.name())?.first().cloned();
+        let others = TagField::ALL.into_iter().filter(|&field| field != TagField::Genre);
+        others
+            .filter(|field| before.contains_key(field.name()) || after.contains_key(field.name()))
+            .map(|field| Self { tag: field.name(), before: first(before, field), after: first(after, field) })
+            .collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,6 +107,7 @@ fn one(
         outcome: TagOutcome::Unknown,
         before: Vec::new(),
         after: Vec::new(),
+        tags: Vec::new(),
         reason: wish.reason.clone(),
     };
     let failed = |mut file: TaggedFile, error: AudioError| {
@@ -89,37 +116,61 @@ fn one(
         file.reason = with_causes(&error);
         file
     };
-    match read_tags(&wish.path) {
-        Ok(tags) => file.before = tags.genres,
+    let present = match read_tags(&wish.path) {
+        Ok(tags) => tags,
         Err(error) => return Ok(failed(file, error)),
-    }
+    };
+    file.before.clone_from(&present.genres);
     file.after.clone_from(&file.before);
-    if wish.genres.is_empty() {
+    let genre = TagEdit { field: TagField::Genre, values: wish.genres.clone() };
+    let genre = Some(genre).filter(|genre| !genre.values.is_empty());
+    let edits: Vec<TagEdit> = genre.into_iter().chain(wish.others.iter().cloned()).collect();
+    if edits.is_empty() {
         return Ok(file);
     }
-    let writes =
-        !options.dry_run && file.before != wish.genres && (file.before.is_empty() || options.overwrite);
-    let record = WrittenTags {
-        path: stored_path(&wish.path),
-        before: file.before.clone(),
-        after: wish.genres.clone(),
-    };
+    let (mut before, mut after) = (TagValues::new(), TagValues::new());
+    let mut writes = false;
+    for edit in &edits {
+        let there = edit.field.values(&present);
+        let kept = !there.is_empty() && !options.overwrite;
+        let is_new = !kept && !edit.field.is_same(&there, &edit.values);
+        writes |= is_new;
+        let values = if is_new { edit.values.clone() } else { there.clone() };
+        if is_new || edit.field != TagField::Genre {
+            before.insert(edit.field.name().to_owned(), there);
+            after.insert(edit.field.name().to_owned(), values);
+        }
+    }
+    file.tags = TagChange::between(&before, &after);
+    writes &= !options.dry_run;
+    // What stays as it is need not be taken back.
+    before.retain(|name, values| after.get(name) != Some(values));
+    after.retain(|name, _| before.contains_key(name));
+    let record = WrittenTags { path: stored_path(&wish.path), before, after };
     // Noted first: whatever happens then, what was there before is known.
     if writes {
         library.record_written(run, &record)?;
     }
-    let outcome = write_genres_noting(&wish.path, &wish.genres, options, note);
-    if writes && !matches!(outcome, Ok(WriteOutcome::Written)) {
+    let outcomes = write_noting(&wish.path, &edits, options, note);
+    let is_written = |outcomes: &[WriteOutcome]| outcomes.contains(&WriteOutcome::Written);
+    if writes && !outcomes.as_ref().is_ok_and(|outcomes| is_written(outcomes)) {
         library.forget_written(run, &record.path)?;
     }
-    match outcome {
-        Ok(WriteOutcome::Written) => {
+    match outcomes {
+        Ok(outcomes) if is_written(&outcomes) => {
             file.outcome = if options.dry_run { TagOutcome::WouldWrite } else { TagOutcome::Written };
-            file.after.clone_from(&wish.genres);
+            if let Some(genres) = record.after.get(TagField::Genre.name()) {
+                file.after.clone_from(genres);
+            }
         }
-        Ok(WriteOutcome::Unchanged) => file.outcome = TagOutcome::Unchanged,
-        Ok(WriteOutcome::KeptExisting(_)) => file.outcome = TagOutcome::Kept,
-        Err(error) => return Ok(failed(file, error)),
+        Ok(outcomes) if outcomes.iter().all(|outcome| *outcome == WriteOutcome::Unchanged) => {
+            file.outcome = TagOutcome::Unchanged;
+        }
+        Ok(_) => file.outcome = TagOutcome::Kept,
+        Err(error) => {
+            file.tags.clear();
+            return Ok(failed(file, error));
+        }
     }
     Ok(file)
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::{Engine, EngineError, GenreAnswer};
+use crate::base::text::spelt_alike;
 use crate::encoder::{EncoderError, ModelRef, TagLayer, models, models_dir};
 use crate::explore::words::{self, Phrase, WordMeaning, WordTable};
 use crate::genre::{DefaultGenres, Taxonomy};
-use crate::library::{OpenMode, Track, TrackFilter, TrackSet, WordBound};
+use crate::library::{OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
 use crate::track::TrackId;
 
 /// Name of a user's own words inside a library's folder.
@@ -67,7 +68,7 @@ impl Engine {
     pub fn heard_tags(&self) -> Result<HeardTags, EngineError> {
         let library = self.library();
         let model = self.model()?;
-        let layer = tag_layer(&model.name, &model.fingerprint)?;
+        let layer = tag_layer(&self.model_ref()?, &model)?;
         let _snapshot = library.snapshot()?;
         let mut logits = library.logits()?;
         logits.retain(|(_, values)| values.len() == layer.names().len());
@@ -130,7 +131,7 @@ impl Engine {
             return Ok(());
         }
         let model = self.model()?;
-        let Ok(layer) = tag_layer(&model.name, &model.fingerprint) else { return Ok(()) };
+        let Ok(layer) = tag_layer(&self.model_ref()?, &model) else { return Ok(()) };
         let known = self.library().logits()?;
         let known = known.into_iter().filter(|(_, values)| values.len() == layer.names().len());
         let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
@@ -294,7 +295,8 @@ impl HeardTags {
 
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
-        EngineError::Words { text: text.to_owned(), known: known.join(", ") }
+        let suggestions = spelt_alike(text, known.iter().copied()).into_iter().map(str::to_owned).collect();
+        EngineError::Words { text: text.to_owned(), suggestions, known: known.join(", ") }
     }
 
     /// The names of the tags that a word means.
@@ -306,16 +308,19 @@ impl HeardTags {
     }
 }
 
-fn tag_layer(name: &str, fingerprint: &str) -> Result<TagLayer, EngineError> {
-    let model: ModelRef = name.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
-    let found = TagLayer::of(&model)?.filter(|layer| layer.fingerprint() == fingerprint);
+/// A model that is not at hand, since its file was moved, has no tags either: what needs none goes on.
+fn tag_layer(model: &ModelRef, held: &StoredModel) -> Result<TagLayer, EngineError> {
+    let found = match TagLayer::of(model) {
+        Err(EncoderError::UnknownModel { .. }) => None,
+        found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
+    };
     found.ok_or_else(|| {
         let others = models(models_dir().as_deref()).into_iter().filter_map(Result::ok);
         let others = others.filter(|entry| {
             TagLayer::of(&ModelRef::Name(entry.manifest.name.clone())).is_ok_and(|l| l.is_some())
         });
         let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
-        EngineError::NoTags { model: name.to_owned(), others: others.join(", ") }
+        EngineError::NoTags { model: held.name.clone(), others: others.join(", ") }
     })
 }
 

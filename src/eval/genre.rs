@@ -8,8 +8,8 @@ use crate::genre::{
     FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, Standardiser, grouped_folds,
 };
 use crate::metrics::{
-    ClassMeasures, ReliabilityBin, RiskStep, RocPoint, Spread, accuracy, argmax, auc, balanced_accuracy,
-    confusion, expected_calibration_error, log_loss, macro_f1, per_class, reliability, risk_coverage,
+    ClassMeasures, ReliabilityBin, RiskStep, RocPoint, Spread, accuracy, argmax, auc, balanced_accuracy_of,
+    confusion, expected_calibration_error, log_loss, macro_f1_of, per_class, reliability, risk_coverage,
     roc_curve, top_k_accuracy,
 };
 
@@ -50,9 +50,9 @@ pub struct MethodReport {
     pub method: String,
     /// Share of tracks whose answer is one of their genres.
     pub accuracy: Spread,
-    /// Mean recall over genres.
+    /// Mean recall over the genres of three tracks and more.
     pub balanced_accuracy: Spread,
-    /// Mean F1 over genres.
+    /// Mean F1 over the genres of three tracks and more.
     pub macro_f1: Spread,
 }
 
@@ -106,6 +106,8 @@ pub struct GenreReport {
     pub methods: Vec<MethodReport>,
     /// More about the fused answer.
     pub details: GenreDetails,
+    /// Genres of one or two tracks, which count in no mean over genres.
+    pub too_few: Vec<Genre>,
     /// Genres with too few tracks for a head in at least one fold.
     pub without_head: Vec<Genre>,
 }
@@ -122,6 +124,11 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
     if groups.len() < options.folds.max(2) {
         return Err(EvalError::Groups { found: groups.len(), folds: options.folds.max(2) });
     }
+    let mut sizes = vec![0; k];
+    data.classes.iter().flatten().for_each(|&class| sizes[class] += 1);
+    // What is found of one or two tracks is chance, and would weigh as much as a genre of hundreds.
+    let some_have_enough = sizes.iter().any(|&size| size >= FEW);
+    let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
     let names: &[&str] = if options.rivals {
         &["fused", "head", "vote", "rbf svm", "nearest centroid", "majority"]
     } else {
@@ -163,8 +170,8 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
             for (figures, answers) in figures.iter_mut().zip(&answers) {
                 let m = confusion(&truths(&test.classes, answers), answers, k);
                 figures[0].push(accuracy(&m));
-                figures[1].push(balanced_accuracy(&m));
-                figures[2].push(macro_f1(&m));
+                figures[1].push(balanced_accuracy_of(&m, counts));
+                figures[2].push(macro_f1_of(&m, counts));
             }
             if repeat == 0 {
                 for (&row, p) in test.origin.iter().zip(fused) {
@@ -200,6 +207,7 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
         repeats: options.repeats.max(1),
         methods,
         details: details(&data.genres, &classes, &probabilities),
+        too_few: (0..k).filter(|&class| !counts(class)).map(|class| data.genres[class].clone()).collect(),
         without_head,
     })
 }
@@ -369,7 +377,21 @@ impl LabelledFolds {
     }
 }
 
+/// A genre of fewer tracks is shown, but counts in no mean over genres.
+pub(super) const FEW: usize = 3;
+
 impl GenreReport {
+    /// Which genres count in no mean, in a sentence, if there are any.
+    pub(super) fn note_on_few(&self) -> Option<String> {
+        let names: Vec<&str> = self.too_few.iter().map(Genre::name).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "balanced and macro F1 leave out genres of fewer than {FEW} tracks, whose figures are chance: {}",
+                names.join(", ")
+            )
+        })
+    }
+
     /// The report as plain text, for a terminal.
     pub fn text(&self) -> String {
         use std::fmt::Write;
@@ -397,6 +419,9 @@ impl GenreReport {
                 percent(&m.balanced_accuracy),
                 percent(&m.macro_f1)
             );
+        }
+        if let Some(note) = self.note_on_few() {
+            let _ = writeln!(out, "{note}");
         }
         let d = &self.details;
         let _ = writeln!(

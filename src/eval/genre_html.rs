@@ -2,15 +2,13 @@
 
 use std::fmt::Write;
 
+use super::genre::FEW;
 use super::{
     GenreReport,
     plots::{Series, confusion_map, curves, escape},
 };
 use crate::genre::Genre;
 use crate::metrics::Spread;
-
-/// Genres of fewer tracks are set apart.
-const FEW: usize = 3;
 
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}\
@@ -95,6 +93,9 @@ impl GenreReport {
             );
         }
         out.push_str("</table></div>");
+        if let Some(note) = self.note_on_few() {
+            let _ = write!(out, "<p class=\"note\">{}.</p>", escape(&note));
+        }
     }
 
     fn html_genres(&self, out: &mut String) {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::cue;
 use crate::track::TrackId;
 
 /// A track's tags, predictions and file facts, as far as clusters, maps and playlists show them.
@@ -89,6 +90,11 @@ impl TrackMeta {
         self.raw_path.as_deref().unwrap_or(std::path::Path::new(&self.path))
     }
 
+    /// Which part of a longer file it is, if it is one.
+    pub(crate) fn part(&self) -> Option<cue::Part> {
+        cue::part(self.system_path()).and_then(Result::ok)
+    }
+
     /// Title, or the file's name without its extension.
     pub fn display_title(&self) -> &str {
         if !self.title.trim().is_empty() {
@@ -111,7 +117,10 @@ impl TrackMeta {
 
     /// The folder that holds the file; empty for a bare name.
     pub fn folder(&self) -> &str {
-        self.path.rfind(['/', '\\']).map_or("", |slash| &self.path[..slash])
+        let above = |path: &'_ str| path.rfind(['/', '\\']).unwrap_or(0);
+        let folder = &self.path[..above(&self.path)];
+        // A part of a file lies below the CUE sheet that describes it.
+        if cue::is_sheet(std::path::Path::new(folder)) { &folder[..above(folder)] } else { folder }
     }
 
     /// The artist to compare by: trimmed and lower-cased; `None` if unknown.

@@ -78,7 +78,7 @@ pub use types::{
     OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags,
     TrackWindows, Upgrade, Vectors, WordBound, mtime_ns,
 };
-pub use written::{TagRun, WrittenTags};
+pub use written::{TagRun, TagValues, WrittenTags};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -11,6 +11,7 @@ use super::{
     Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, checksum, descriptors, fold, now,
     paths, read,
 };
+use crate::base::cue;
 use crate::base::vector::{NORM_TOLERANCE, norm};
 use crate::track::TrackId;
 
@@ -191,7 +192,7 @@ impl Library {
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
         let missing = |file: StoredFile| {
             let path = &file.record.path;
-            let folder_exists = path.parent().is_none_or(Path::exists);
+            let folder_exists = cue::folder(path).is_none_or(Path::exists);
             is_gone(path).then_some(MissingFile { file, folder_exists })
         };
         let (exact, from, to) = match folder {
@@ -228,7 +229,11 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
 /// Whether there is certainly no file of this name.
 pub(super) fn is_gone(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
-    std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+    let error = match cue::part(path) {
+        Some(part) => part.err(),
+        None => std::fs::metadata(path).err(),
+    };
+    error.is_some_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
 fn delete_below(
@@ -276,6 +281,12 @@ pub(super) fn put_file(
     tx.prepare_cached("UPDATE audio SET last_path = ?2 WHERE id = ?1 AND last_path <> ?2")?
         .execute((track.0, path))?;
     tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([path])?;
+    if let Some(sheet) = file.path.parent().filter(|sheet| cue::is_sheet(sheet))
+        && cue::read(sheet).is_ok_and(|sheet| sheet.missing.is_empty())
+        && let Ok(sheet) = paths::to_bytes(sheet)
+    {
+        tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([sheet])?;
+    }
 
     let key = |text: &Option<String>| text.as_deref().map(fold);
     let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());

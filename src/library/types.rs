@@ -6,6 +6,7 @@ use half::f16;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::base::cue;
 use crate::base::key::MusicalKey;
 use crate::track::{ContentId, TrackId};
 
@@ -56,10 +57,23 @@ pub struct FileRecord {
 }
 
 impl FileRecord {
-    /// Reads size and modification time of a file (symbolic links are followed).
+    /// Reads size and modification time of a file (symbolic links are followed), or of a part of one, which a CUE sheet
+    /// describes: it changes with its file and with the sheet.
     pub fn read(path: &Path) -> std::io::Result<Self> {
+        if let Some(part) = cue::part(path) {
+            return Self::of_part(&part?);
+        }
         let metadata = std::fs::metadata(path)?;
         Ok(Self { path: path.to_path_buf(), size: metadata.len(), mtime_ns: mtime_ns(&metadata) })
+    }
+}
+
+impl FileRecord {
+    pub(super) fn of_part(part: &cue::Part) -> std::io::Result<Self> {
+        let (sheet, audio) = part.metadata()?;
+        let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
+        // It has no bytes of its own: whoever deletes it wins none.
+        Ok(Self { path: part.path(), size: 0, mtime_ns })
     }
 }
 

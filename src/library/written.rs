@@ -1,18 +1,40 @@
-//! Genres that voisin wrote into files, with those that were there before, so that a run can be taken back.
+//! Tags that voisin wrote into files, with what was there before, so that a run can be taken back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Library, Result, now, paths};
+
+/// Values of tags by the tag's name.
+pub type TagValues = BTreeMap<String, Vec<String>>;
+
+/// The tag that stands alone in the database, as a list.
+const GENRE: &str = "genre";
 
 /// What was written into a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenTags {
     /// The file.
     pub path: PathBuf,
-    /// Its genres before.
-    pub before: Vec<String>,
-    /// Those that were written.
-    pub after: Vec<String>,
+    /// The tags that were written, as they were before.
+    pub before: TagValues,
+    /// As they were written.
+    pub after: TagValues,
+}
+
+/// A list of genres, or all values by name where there are others.
+fn to_json(values: &TagValues) -> String {
+    match (values.get(GENRE), values.len()) {
+        (Some(genres), 1) => serde_json::json!(genres).to_string(),
+        _ => serde_json::json!(values).to_string(),
+    }
+}
+
+fn from_json(text: &str) -> serde_json::Result<TagValues> {
+    if text.starts_with('[') {
+        return Ok(TagValues::from([(GENRE.to_owned(), serde_json::from_str(text)?)]));
+    }
+    serde_json::from_str(text)
 }
 
 /// A run that wrote into files.
@@ -43,8 +65,8 @@ impl Library {
     pub fn written_tags(&self, run: i64) -> Result<Vec<WrittenTags>> {
         let sql = "SELECT path, before, after FROM written_tags WHERE run = ?1 ORDER BY path";
         let written = self.connection.prepare(sql).and_then(|mut statement| {
-            let list = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<Vec<String>> {
-                serde_json::from_str(row.get_ref(at)?.as_str()?).map_err(|error| {
+            let list = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<TagValues> {
+                from_json(row.get_ref(at)?.as_str()?).map_err(|error| {
                     rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
                 })
             };
@@ -60,13 +82,12 @@ impl Library {
     /// Notes what is about to be written into a file.
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
         let path = paths::to_bytes(&written.path)?;
-        let list = |genres: &[String]| serde_json::json!(genres).to_string();
         self.write(|tx, _| {
             tx.prepare_cached(
                 "INSERT INTO written_tags (run, path, before, after, written_at) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (run, path) DO UPDATE SET after = excluded.after",
             )?
-            .execute((run, path, list(&written.before), list(&written.after), now()))
+            .execute((run, path, to_json(&written.before), to_json(&written.after), now()))
             .map(drop)
         })
     }

@@ -251,3 +251,18 @@ fn identifiers_and_licences_are_read() {
         );
     }
 }
+
+/// A WAV file may have two kinds of tags, and what only one of them says is read beside the other.
+#[test]
+fn tags_of_a_wav_file_survive_beside_an_id3_tag() {
+    let song = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/ambient/askyel-ambient-4.wav");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copy = folder.path().join("a.wav");
+    std::fs::copy(song, &copy).expect("copied");
+    let before = read_tags(&copy).expect("readable");
+    assert_eq!(before.title.as_deref(), Some("Ambient 4"));
+    let overwrite = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    write_genres(&copy, &strings(&["Drone"]), overwrite).expect("writable");
+    let after = read_tags(&copy).expect("readable");
+    assert_eq!(after, Tags { genres: strings(&["Drone"]), ..before });
+}

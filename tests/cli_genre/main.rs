@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use common::{Sandbox, code, json, text};
+use common::{Sandbox, code, json, noise_wav, text};
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
@@ -396,6 +396,26 @@ fn an_evaluation_of_a_library() {
     let words = text(&sandbox.run(album).stdout);
     assert!(words.contains("54 albums") && words.contains("folds by album"), "{words}");
     assert!(!words.contains("artist"), "{words}");
+    assert!(!words.contains("leave out"), "{words}");
+    // Two tracks of a genre say nothing of how well it is found, and are in no mean.
+    for i in 0..2 {
+        shelf.put(Path::new(&format!("/music/rare/{i}.mp3")), 0, "Rare", 1.0);
+    }
+    let rare = ["eval", "genre", "--folds", "3", "--repeats", "1", "--no-rivals", "--group-by", "track"];
+    let words = text(&sandbox.run(rare).stdout);
+    assert!(
+        words.contains("leave out genres of fewer than 3 tracks, whose figures are chance: Rare"),
+        "{words}"
+    );
+    let report = json(sandbox.run(rare.iter().chain(&["--format", "json"])));
+    assert_eq!(report["too_few"], serde_json::json!(["Rare"]));
+    let fused = &report["methods"][0];
+    let (balanced, of_all) = (&fused["balanced_accuracy"]["mean"], &report["details"]["genres"]);
+    let recalls: Vec<f64> =
+        of_all.as_array().unwrap().iter().map(|g| g["recall"].as_f64().unwrap()).collect();
+    assert_eq!(recalls.len(), 4);
+    let with_it = recalls.iter().sum::<f64>() / 4.0;
+    assert!(balanced.as_f64().unwrap() > with_it + 0.05, "{balanced} {with_it}");
 }
 
 #[test]
@@ -648,6 +668,88 @@ fn what_was_written_into_files_is_taken_back() {
     assert_eq!(genres(&files[0]), before[0]);
     assert_eq!(code(&sandbox.run(["undo"])), 1);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary copy stays behind");
+}
+
+/// Tempo, key and gain as `add` measured them, in every format, beside what is there, and taken back.
+#[test]
+fn what_was_measured_is_written_and_taken_back() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
+    let names = [
+        "metal/muldjord-chaos-god.mp3",
+        "metal/muldjord-armygeddon.m4a",
+        "metal/obsidian-shell-wings-of-cruelty.opus",
+        "ambient/maxstack-nebula.ogg",
+        "folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac",
+        "ambient/askyel-ambient-4.wav",
+    ];
+    let files: Vec<PathBuf> = names
+        .iter()
+        .map(|name| {
+            let to = folder.join(Path::new(name).file_name().unwrap());
+            fs::copy(demo.join(name), &to).unwrap();
+            to
+        })
+        .collect();
+    // Of a long file parts are left out, so that its loudness is an estimate.
+    fs::write(folder.join("long.wav"), noise_wav(16_000, 240.0, 5)).unwrap();
+    let at = folder.to_str().unwrap();
+    assert_eq!(code(&sandbox.run(["add", at])), 0);
+    let all = |what: &str, more: &[&str]| {
+        let what = format!("--write-tags={what}");
+        let output = sandbox.run(["classify", "--all", &what, "--format", "json"].iter().chain(more));
+        (code(&output), json(&output))
+    };
+    let read = |file: &PathBuf| read_tags(file).unwrap();
+    let before: Vec<_> = files.iter().map(read).collect();
+    // A gain needs a loudness that is exact.
+    let (ending, gains) = all("replay-gain", &["--dry-run"]);
+    let is_exact = |i: usize| gains[i]["outcome"] == "would_write";
+    assert_eq!(ending, 0);
+    assert_eq!((0..7).filter(|&i| !is_exact(i)).count(), 1, "{gains}");
+    assert!(gains.to_string().contains("--descriptors full"), "{gains}");
+    let full = ["add", at, "--update-descriptors", "--descriptors", "full"];
+    assert_eq!(code(&sandbox.run(full)), 0);
+
+    let (ending, dry) = all("bpm,key,replay-gain", &["--dry-run"]);
+    assert_eq!(ending, 0);
+    assert!(dry.as_array().unwrap().iter().all(|one| one["outcome"] == "would_write"), "{dry}");
+    assert_eq!(files.iter().map(read).collect::<Vec<_>>(), before, "a dry run changes nothing");
+    let table = text(&sandbox.run(["classify", "--all", "--write-tags=key", "--dry-run"]).stdout);
+    assert!(table.contains("+ key: ") && !table.contains("genre"), "{table}");
+
+    let (ending, written) = all("bpm,key,replay-gain", &[]);
+    assert_eq!((ending, written[0]["outcome"].as_str()), (0, Some("written")), "{written}");
+    let listed = json(sandbox.run(["list", "--sort", "id", "--format", "json"]));
+    for track in listed["tracks"].as_array().unwrap() {
+        let path = PathBuf::from(track["path"].as_str().unwrap());
+        let tags = read(&path);
+        assert_eq!(tags.bpm, track["tempo"].as_f64().map(f64::round), "{}", path.display());
+        assert_eq!(tags.musical_key.as_deref(), track["key"].as_str(), "{}", path.display());
+        let gain = -18.0 - track["loudness"].as_f64().unwrap();
+        assert!((tags.replay_gain.unwrap() - gain).abs() < 0.01, "{} {tags:?} {gain}", path.display());
+    }
+    for (tags, file) in before.iter().zip(&files) {
+        let now = read(file);
+        assert_eq!((&now.title, &now.genres, &now.artist), (&tags.title, &tags.genres, &tags.artist));
+    }
+    // What is there is kept, the genre too; the library knows the new tags after an add.
+    let again = all("bpm", &[]).1;
+    let of = |outcome: &str| again.as_array().unwrap().iter().filter(|one| one["outcome"] == outcome).count();
+    assert!(of("unchanged") >= 5 && of("unchanged") + of("unknown") == 7, "{again}");
+    assert_eq!(code(&sandbox.run(["add", at])), 0);
+    let shown = text(&sandbox.run(["show", files[0].to_str().unwrap()]).stdout);
+    assert!(shown.contains("ReplayGain") && shown.contains("beats a minute, key"), "{shown}");
+
+    let dry = text(&sandbox.run(["undo", "--dry-run"]).stdout);
+    assert!(dry.contains("- replay-gain: ") && !dry.contains("genre"), "{dry}");
+    let undone = sandbox.run(["undo", "--format", "json"]);
+    assert_eq!(code(&undone), 0, "{}", text(&undone.stderr));
+    assert!(json(&undone)[0]["tags"].as_array().unwrap().len() >= 2, "{}", text(&undone.stdout));
+    assert_eq!(files.iter().map(read).collect::<Vec<_>>(), before);
+    assert_eq!(code(&sandbox.run(["classify", "--all", "--write-tags=taste"])), 2);
 }
 
 /// A copy that the library does not know, of audio that it knows twice.

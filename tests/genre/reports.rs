@@ -48,6 +48,10 @@ fn kin_are_found_by_what_the_vectors_say() {
     for scene in [plots::kinship_heat_map(&kin), plots::kinship_dendrogram(&kin)] {
         assert!(scene.svg().contains("genre 03") && scene.png(1).unwrap().len() > 1000);
     }
+    // The genre itself is no distance, and the scales have names.
+    let (heat, tree) = (plots::kinship_heat_map(&kin).svg(), plots::kinship_dendrogram(&kin).svg());
+    assert!(heat.contains("dark: near, 0; pale: far, 1; grey: the genre itself"), "{heat}");
+    assert!(tree.contains("distance"), "{tree}");
     assert_eq!(third.typical.len(), 5);
 }
 
@@ -73,6 +77,7 @@ fn an_evaluation_is_complete_and_readable() {
     assert!(text.contains("fused") && text.contains("genre 01") && text.contains("answered"), "{text}");
     let html = report.html();
     assert!(html.starts_with("<!doctype html>") && html.matches("<svg").count() == 4);
+    assert!(html.contains("prefers-color-scheme:dark") && html.contains("max-width:40rem"));
     assert!(!html.contains("<b>Drum") && html.contains("&lt;b&gt;Drum &amp; Bass&lt;/b&gt;"));
     assert!(!html.contains("<script") && !html.contains("http-equiv") && !html.contains("src="));
     let json = serde_json::to_value(&report).unwrap();

@@ -47,19 +47,21 @@ pub(super) struct Id3Tags {
     pub(super) tags: Vec<Vec<u8>>,
     /// Where the audio begins after the tags at the start of the file.
     pub(super) audio: u64,
+    /// Where the chunks begin that hold tags.
+    chunks: Vec<u64>,
 }
 
 /// Finds a file's tags and reads them, up to [`MOST`] bytes; what is larger counts as no tag.
 pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     let length = file.metadata()?.len();
-    let mut found = Id3Tags { tags: Vec::new(), audio: 0 };
+    let mut found = Id3Tags { tags: Vec::new(), audio: 0, chunks: Vec::new() };
     let mut room = MOST;
     let mut head = [0; 12];
     file.seek(SeekFrom::Start(0))?;
     let n = read_up_to(file, &mut head)?;
     match (&head[..4], &head[8..]) {
-        (b"RIFF", b"WAVE") if n == 12 => in_chunks(file, length, false, &mut room, &mut found.tags)?,
-        (b"FORM", b"AIFF" | b"AIFC") if n == 12 => in_chunks(file, length, true, &mut room, &mut found.tags)?,
+        (b"RIFF", b"WAVE") if n == 12 => in_chunks(file, length, false, &mut room, &mut found)?,
+        (b"FORM", b"AIFF" | b"AIFC") if n == 12 => in_chunks(file, length, true, &mut room, &mut found)?,
         _ => {
             let mut at = first_tag(file)?;
             while let Some(start) = at {
@@ -113,7 +115,7 @@ fn in_chunks(
     length: u64,
     big: bool,
     room: &mut usize,
-    tags: &mut Vec<Vec<u8>>,
+    found: &mut Id3Tags,
 ) -> io::Result<()> {
     let mut position = 12;
     for _ in 0..CHUNKS {
@@ -125,7 +127,8 @@ fn in_chunks(
         let size = [chunk[4], chunk[5], chunk[6], chunk[7]];
         let size = u64::from(if big { u32::from_be_bytes(size) } else { u32::from_le_bytes(size) });
         if matches!(&chunk[..4], b"ID3 " | b"id3 ") {
-            read_tag(file, position + 8, length.min(position + 8 + size), room, tags)?;
+            found.chunks.push(position);
+            read_tag(file, position + 8, length.min(position + 8 + size), room, &mut found.tags)?;
         }
         position += 8 + size + (size & 1);
     }
@@ -309,11 +312,13 @@ pub(super) struct Masked {
     file: File,
     start: u64,
     position: u64,
+    /// Chunks that get another name: a reader that finds no tag where one is announced gives the whole file up.
+    chunks: Vec<u64>,
 }
 
 impl Masked {
-    pub(super) fn new(file: File, start: u64) -> Self {
-        Self { file, start, position: 0 }
+    pub(super) fn new(file: File, found: &Id3Tags) -> Self {
+        Self { file, start: found.audio, position: 0, chunks: found.chunks.clone() }
     }
 }
 
@@ -329,6 +334,15 @@ impl Read for Masked {
             // Some readers do not mind a size that cannot be one.
             if matches!(wide[at..at + 4], [b'I', b'D', b'3', 2..=4]) {
                 wide[at..at + 3].fill(0);
+            }
+        }
+        let first = self.start + self.position - before;
+        for (chunk, (i, name)) in
+            self.chunks.iter().flat_map(|chunk| b"JUNK".iter().enumerate().map(move |n| (chunk, n)))
+        {
+            let at = (chunk + i as u64).checked_sub(first).and_then(|at| usize::try_from(at).ok());
+            if let Some(byte) = at.and_then(|at| wide.get_mut(at)) {
+                *byte = *name;
             }
         }
         let mine = wide.get(before as usize..).unwrap_or_default();
@@ -419,7 +433,10 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         for step in [1, 3, 9, 10, 64, 300] {
-            let mut masked = Masked::new(file.try_clone().unwrap(), 5);
+            let mut masked = Masked::new(
+                file.try_clone().unwrap(),
+                &Id3Tags { tags: Vec::new(), audio: 5, chunks: Vec::new() },
+            );
             let mut all: Vec<u8> = Vec::new();
             let mut piece = vec![0; step];
             loop {

@@ -1,4 +1,4 @@
-//! What people wrote about the music: tags read from, and genres written to, audio files.
+//! What people wrote about the music: tags read from, and some of them written to, audio files.
 //!
 //! For: a fixed set of facts, spelt as the file has them, whatever the container. Not for: what a genre
 //! means or a licence permits (`genre`, `library`), pictures, lyrics, or any tag that voisin does not use.
@@ -63,6 +63,69 @@ impl Default for WriteOptions {
     }
 }
 
+/// A tag that voisin writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TagField {
+    /// Any number of values.
+    Genre,
+    /// Beats a minute.
+    Bpm,
+    /// Such as `Am`.
+    Key,
+    /// `ReplayGain` of the track: `-7.03 dB`.
+    ReplayGain,
+}
+
+impl TagField {
+    pub(crate) const ALL: [Self; 4] = [Self::Genre, Self::Bpm, Self::Key, Self::ReplayGain];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Genre => "genre",
+            Self::Bpm => "bpm",
+            Self::Key => "key",
+            Self::ReplayGain => "replay-gain",
+        }
+    }
+
+    /// What a file's tags have of it.
+    pub(crate) fn values(self, tags: &Tags) -> Vec<String> {
+        let one = |value: Option<String>| value.into_iter().collect();
+        match self {
+            Self::Genre => tags.genres.clone(),
+            Self::Bpm => one(tags.bpm.map(|bpm| bpm.to_string())),
+            Self::Key => one(tags.musical_key.clone()),
+            Self::ReplayGain => one(tags.replay_gain.map(|gain| format!("{gain:.2} dB"))),
+        }
+    }
+
+    /// Whether two lists of values say the same. Opus keeps a gain in steps of 1/256 dB.
+    pub(crate) fn is_same(self, a: &[String], b: &[String]) -> bool {
+        let gain = |values: &[String]| values.first()?.trim_end_matches("dB").trim().parse::<f64>().ok();
+        match (self, gain(a), gain(b)) {
+            (Self::ReplayGain, Some(a), Some(b)) => (a - b).abs() < 0.015,
+            _ => a == b,
+        }
+    }
+}
+
+impl std::str::FromStr for TagField {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|field| field.name() == text);
+        found.ok_or_else(|| format!("expected one of {names}, found {text:?}"))
+    }
+}
+
+/// What a tag is to hold from now on; no values take it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TagEdit {
+    pub(crate) field: TagField,
+    pub(crate) values: Vec<String>,
+}
+
 /// What [`write_genres`] did (or, in a dry run, would do).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -90,15 +153,15 @@ pub(crate) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     read::read_cover(path)
 }
 
-/// [`write_genres`], with the name of each temporary copy told to `note` before the copy is made, so that it can be found
-/// and removed if this process is killed.
-pub(crate) fn write_genres_noting(
+/// Writes several tags as [`write_genres`] does its one; what became of each. The name of the temporary copy is told to
+/// `note` before the copy is made, so that it can be found and removed if this process is killed.
+pub(crate) fn write_noting(
     path: &Path,
-    genres: &[String],
+    edits: &[TagEdit],
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
-) -> Result<WriteOutcome, AudioError> {
-    write::write_genres(path, genres, options, note)
+) -> Result<Vec<WriteOutcome>, AudioError> {
+    write::write(path, edits, options, note)
 }
 
 /// Writes one GENRE value per entry to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file.
@@ -112,5 +175,7 @@ pub fn write_genres(
     genres: &[String],
     options: WriteOptions,
 ) -> Result<WriteOutcome, AudioError> {
-    write::write_genres(path, genres, options, &mut |_| {})
+    let edit = TagEdit { field: TagField::Genre, values: genres.to_vec() };
+    let outcome = write::write(path, &[edit], options, &mut |_| {})?.pop();
+    Ok(outcome.unwrap_or(WriteOutcome::Unchanged))
 }

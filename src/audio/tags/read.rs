@@ -5,7 +5,8 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
-use lofty::file::{FileType, TaggedFileExt};
+use lofty::file::{AudioFile, FileType, TaggedFile, TaggedFileExt};
+use lofty::mp4::{AtomData, AtomIdent, Mp4File};
 #[cfg(feature = "serve")]
 use lofty::picture::PictureType;
 use lofty::probe::Probe;
@@ -17,6 +18,7 @@ use crate::audio::AudioError;
 use crate::audio::demux::Demuxer;
 use crate::audio::guard::guard;
 use crate::audio::source::read_up_to;
+use crate::base::cue::{self, Part};
 
 pub(super) fn options() -> ParseOptions {
     let mut options = ParseOptions::new();
@@ -25,6 +27,9 @@ pub(super) fn options() -> ParseOptions {
 
 pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
+    if let Some(part) = cue::part(path) {
+        return Ok(of_part(part.map_err(io)?));
+    }
     if !std::fs::metadata(path).map_err(io)?.is_file() {
         return Err(AudioError::NotAFile { path: path.to_owned() });
     }
@@ -44,10 +49,31 @@ pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
     .unwrap_or_default())
 }
 
+/// What a CUE sheet says of a part; what holds for the whole file besides comes from the file.
+fn of_part(part: Part) -> Tags {
+    let whole = read_tags(&part.audio).unwrap_or_default();
+    let genres: Vec<String> = part.genre.into_iter().collect();
+    Tags {
+        title: part.title,
+        artist: part.artist.or(whole.artist),
+        album: part.album.or(whole.album),
+        album_artist: part.album_artist.or(whole.album_artist),
+        genres: if genres.is_empty() { whole.genres } else { genres },
+        year: part.date.as_deref().and_then(year).or(whole.year),
+        track_number: Some(part.number),
+        disc_number: whole.disc_number,
+        isrc: part.isrc.as_deref().and_then(isrc),
+        licence: whole.licence,
+        ..Tags::default()
+    }
+}
+
 /// The picture of the front, else the first one.
 #[cfg(feature = "serve")]
 pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let io = |error| AudioError::from_io(path, error);
+    let part = cue::part(path).transpose().map_err(io)?;
+    let path = part.as_ref().map_or(path, |part| part.audio.as_path());
     if !std::fs::metadata(path).map_err(io)?.is_file() {
         return Err(AudioError::NotAFile { path: path.to_owned() });
     }
@@ -80,12 +106,33 @@ fn parse(
         all.extend(probe.read().map(|file| file.tags().to_vec()).unwrap_or_default());
     }
     let _ = file.seek(SeekFrom::Start(0));
-    let rest = Bounded { inner: BufReader::new(id3::Masked::new(file, found.audio)), left: id3::MOST };
+    let rest = Bounded { inner: BufReader::new(id3::Masked::new(file, found)), left: id3::MOST };
     let read = Probe::new(rest).options(options).guess_file_type().ok();
-    let read = read.filter(|probe| probe.file_type().is_some()).and_then(|probe| probe.read().ok());
+    let read = read.filter(|probe| probe.file_type().is_some()).and_then(|probe| match probe.file_type() {
+        Some(FileType::Mp4) => mp4(probe.into_inner(), options),
+        _ => probe.read().ok(),
+    });
     let primary = read.as_ref().map_or(TagType::Id3v2, TaggedFileExt::primary_tag_type);
     all.extend(read.map(|file| file.tags().to_vec()).unwrap_or_default());
     (all, primary)
+}
+
+/// An MP4 file with its tempo, a number, which lofty leaves out of what it makes alike for all formats.
+fn mp4(mut reader: impl Read + Seek, options: ParseOptions) -> Option<TaggedFile> {
+    reader.seek(SeekFrom::Start(0)).ok()?;
+    let file = Mp4File::read_from(&mut reader, options).ok()?;
+    let tempo = file.ilst().and_then(|ilst| ilst.get(&AtomIdent::Fourcc(*b"tmpo")));
+    let tempo = tempo.and_then(|atom| atom.data().next()).and_then(|data| match data {
+        AtomData::SignedInteger(number) => Some(i64::from(*number)),
+        AtomData::UnsignedInteger(number) => Some(i64::from(*number)),
+        AtomData::Unknown { data, .. } => Some(u16::from_be_bytes(data.as_slice().try_into().ok()?).into()),
+        _ => None,
+    });
+    let mut file = TaggedFile::from(file);
+    if let (Some(tempo), Some(tag)) = (tempo, file.tag_mut(TagType::Mp4Ilst)) {
+        tag.insert_text(ItemKey::IntegerBpm, tempo.to_string());
+    }
+    Some(file)
 }
 
 /// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are
@@ -173,7 +220,10 @@ fn from_one(tag: &Tag) -> Tags {
             .into_iter()
             .find_map(|key| tag.get_strings(key).find_map(|text| within(text, 10.0, 1000.0))),
         musical_key: tag.get_strings(ItemKey::InitialKey).flat_map(values).next(),
-        replay_gain: tag.get_strings(ItemKey::ReplayGainTrackGain).find_map(decibels),
+        replay_gain: tag
+            .get_strings(ItemKey::ReplayGainTrackGain)
+            .find_map(decibels)
+            .or_else(|| tag.get_strings(ItemKey::R128TrackGain).find_map(gain_of_opus)),
     }
 }
 
@@ -245,9 +295,17 @@ fn within(text: &str, least: f64, most: f64) -> Option<f64> {
 }
 
 /// `-7.03 dB`.
-fn decibels(text: &str) -> Option<f64> {
+pub(super) fn decibels(text: &str) -> Option<f64> {
     let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
     within(text.strip_suffix("db").unwrap_or(&text).trim(), -60.0, 60.0)
+}
+
+/// A gain to -23 LUFS lowers by so many dB more than one to -18 LUFS does, as `ReplayGain` is.
+pub(super) const R128_OFFSET: f64 = 5.0;
+
+/// `-1234`: 1/256 dB, as RFC 7845 has it.
+fn gain_of_opus(text: &str) -> Option<f64> {
+    Some(within(text, -32768.0, 32767.0)? / 256.0 + R128_OFFSET).filter(|gain| gain.abs() <= 60.0)
 }
 
 /// `3`, `03`, `3/12`.

@@ -1,4 +1,4 @@
-//! Writing genres, without ever having half a file.
+//! Writing tags, without ever having half a file.
 
 use std::borrow::Cow;
 use std::fs::{File, FileTimes, Metadata};
@@ -10,37 +10,54 @@ use lofty::ape::{ApeItem, ApeTag};
 use lofty::config::{ParseOptions, ParsingMode, WriteOptions as Saving};
 use lofty::file::{AudioFile, FileType};
 use lofty::flac::FlacFile;
-use lofty::id3::v2::{Frame, FrameId, Id3v2Tag, Id3v2Version, TextInformationFrame};
+use lofty::id3::v2::{ExtendedTextFrame, Frame, FrameId, Id3v2Tag, Id3v2Version, TextInformationFrame};
 use lofty::iff::wav::WavFile;
-use lofty::mp4::{Atom, AtomData, AtomIdent, Ilst, Mp4File};
+use lofty::mp4::{Atom, AtomData, AtomIdent, DataType, Ilst, Mp4File};
 use lofty::mpeg::MpegFile;
 use lofty::ogg::tag::VorbisComments;
 use lofty::ogg::{OpusFile, VorbisFile};
 use lofty::tag::ItemValue;
 
-use super::read::{Bounded, read_tags};
-use super::{WriteOptions, WriteOutcome, id3};
+use super::read::{Bounded, R128_OFFSET, decibels, read_tags};
+use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3};
 use crate::audio::guard::guard;
 use crate::audio::{AudioError, AudioInfo, probe};
 use crate::base::atomic_file::AtomicFile;
+use crate::base::cue;
 
-pub(super) fn write_genres(
+pub(super) fn write(
     path: &Path,
-    genres: &[String],
+    edits: &[TagEdit],
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
-) -> Result<WriteOutcome, AudioError> {
+) -> Result<Vec<WriteOutcome>, AudioError> {
     let unwritable =
         |reason: &str| AudioError::TagsUnwritable { path: path.to_owned(), reason: reason.to_owned() };
-    if genres.iter().any(|genre| genre.trim().is_empty() || genre.contains('\0')) {
-        return Err(unwritable("a genre must be text"));
+    let is_text = |value: &String| !value.trim().is_empty() && !value.contains('\0');
+    if let Some(edit) = edits.iter().find(|edit| !edit.values.iter().all(is_text)) {
+        return Err(unwritable(&format!("its {} must be text", edit.field.name())));
     }
-    let present = read_tags(path)?.genres;
-    if present == genres {
-        return Ok(WriteOutcome::Unchanged);
+    if cue::part(path).is_some() {
+        return Err(unwritable(
+            "it is a part of a longer file, as a CUE sheet describes it: give the track a label with \"voisin labels set\"",
+        ));
     }
-    if !present.is_empty() && !options.overwrite {
-        return Ok(WriteOutcome::KeptExisting(present));
+    let present = read_tags(path)?;
+    let mut wanted = Vec::new();
+    let mut outcomes = Vec::new();
+    for edit in edits {
+        let there = edit.field.values(&present);
+        outcomes.push(if edit.field.is_same(&there, &edit.values) {
+            WriteOutcome::Unchanged
+        } else if !there.is_empty() && !options.overwrite {
+            WriteOutcome::KeptExisting(there)
+        } else {
+            wanted.push(edit);
+            WriteOutcome::Written
+        });
+    }
+    if wanted.is_empty() {
+        return Ok(outcomes);
     }
     let io = |error| AudioError::from_io(path, error);
     // The file itself, not a link to it, is replaced.
@@ -50,7 +67,7 @@ pub(super) fn write_genres(
         return Err(AudioError::PermissionDenied { path: path.to_owned() });
     }
     let info = probe(&target)?;
-    let kind = kind(&info).ok_or_else(|| unwritable("voisin writes no genres to files of its format"))?;
+    let kind = kind(&info).ok_or_else(|| unwritable("voisin writes no tags to files of its format"))?;
     let tags = id3::find(&mut File::open(&target).map_err(io)?).map_err(io)?.tags;
     if !tags.iter().all(|tag| id3::is_harmless(tag)) {
         return Err(unwritable(
@@ -58,18 +75,20 @@ pub(super) fn write_genres(
         ));
     }
     if options.dry_run {
-        return Ok(WriteOutcome::Written);
+        return Ok(outcomes);
     }
     let mut copy = Copy::of(&target, &before, note).map_err(io)?;
-    guard(path, || edit(kind, copy.file(), genres))?.map_err(|reason| unwritable(&reason))?;
-    if read_tags(copy.path())?.genres != genres {
-        return Err(unwritable("the genres would not be read back as they are"));
+    guard(path, || edit(kind, copy.file(), &wanted))?.map_err(|reason| unwritable(&reason))?;
+    let written = read_tags(copy.path())?;
+    let is_there = |edit: &&&TagEdit| edit.field.is_same(&edit.field.values(&written), &edit.values);
+    if let Some(edit) = wanted.iter().find(|edit| !is_there(edit)) {
+        return Err(unwritable(&format!("its {} would not be read back as it is", edit.field.name())));
     }
     if probe(copy.path())?.content != info.content {
         return Err(unwritable("writing would change the audio"));
     }
     copy.replace(&target, &before, options.keep_mtime).map_err(io)?;
-    Ok(WriteOutcome::Written)
+    Ok(outcomes)
 }
 
 /// The kind of the file by its contents, if it is one that can be written.
@@ -128,43 +147,45 @@ impl Copy {
     }
 }
 
-fn edit(kind: FileType, file: &mut File, genres: &[String]) -> Result<(), String> {
+fn edit(kind: FileType, file: &mut File, edits: &[&TagEdit]) -> Result<(), String> {
     match kind {
         FileType::Mpeg => change(file, |tagged: &mut MpegFile| {
             if let Some(ape) = tagged.ape_mut() {
-                in_ape(ape, genres);
+                in_ape(ape, edits);
             }
             if tagged.id3v2().is_none() {
                 tagged.set_id3v2(Id3v2Tag::new());
             }
-            tagged.id3v2_mut().map_or_else(Saving::new, |tag| in_id3v2(tag, genres))
+            tagged.id3v2_mut().map_or_else(Saving::new, |tag| in_id3v2(tag, edits))
         }),
         FileType::Wav => change(file, |tagged: &mut WavFile| {
-            if let Some(info) = tagged.riff_info_mut() {
-                // This kind holds one value.
-                info.insert("IGNR".to_owned(), genres.join("; "));
+            for edit in edits.iter().filter(|edit| edit.field == TagField::Genre) {
+                if let Some(info) = tagged.riff_info_mut() {
+                    // This kind holds one value.
+                    info.insert("IGNR".to_owned(), edit.values.join("; "));
+                }
             }
             if tagged.id3v2().is_none() {
                 tagged.set_id3v2(Id3v2Tag::new());
             }
-            tagged.id3v2_mut().map_or_else(Saving::new, |tag| in_id3v2(tag, genres))
+            tagged.id3v2_mut().map_or_else(Saving::new, |tag| in_id3v2(tag, edits))
         }),
         FileType::Flac => change(file, |tagged: &mut FlacFile| {
-            let had_id3v2 = tagged.id3v2_mut().map(|tag| in_id3v2(tag, genres));
+            let had_id3v2 = tagged.id3v2_mut().map(|tag| in_id3v2(tag, edits));
             if tagged.vorbis_comments().is_none() {
                 tagged.set_vorbis_comments(VorbisComments::new());
             }
             if let Some(comments) = tagged.vorbis_comments_mut() {
-                in_comments(comments, genres);
+                in_comments(comments, edits, false);
             }
             had_id3v2.unwrap_or_default()
         }),
         FileType::Vorbis => change(file, |tagged: &mut VorbisFile| {
-            in_comments(tagged.vorbis_comments_mut(), genres);
+            in_comments(tagged.vorbis_comments_mut(), edits, false);
             Saving::new()
         }),
         FileType::Opus => change(file, |tagged: &mut OpusFile| {
-            in_comments(tagged.vorbis_comments_mut(), genres);
+            in_comments(tagged.vorbis_comments_mut(), edits, true);
             Saving::new()
         }),
         FileType::Mp4 => change(file, |tagged: &mut Mp4File| {
@@ -172,7 +193,7 @@ fn edit(kind: FileType, file: &mut File, genres: &[String]) -> Result<(), String
                 tagged.set_ilst(Ilst::new());
             }
             if let Some(ilst) = tagged.ilst_mut() {
-                in_ilst(ilst, genres);
+                edits.iter().for_each(|edit| in_ilst(ilst, edit));
             }
             Saving::new()
         }),
@@ -192,43 +213,102 @@ fn change<T: AudioFile>(file: &mut File, change: impl FnOnce(&mut T) -> Saving) 
     tagged.save_to(file, saving.respect_read_only(false)).map_err(|error| error.to_string())
 }
 
-/// One TCON frame with a NUL between values. The tag keeps its version, 2.2 becoming 2.3.
-fn in_id3v2(tag: &mut Id3v2Tag, genres: &[String]) -> Saving {
-    const GENRE: FrameId<'static> = FrameId::Valid(Cow::Borrowed("TCON"));
+/// A text frame for each tag, with a NUL between genres. The tag keeps its version, 2.2 becoming 2.3.
+fn in_id3v2(tag: &mut Id3v2Tag, edits: &[&TagEdit]) -> Saving {
+    const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
     let old = tag.original_version() != Id3v2Version::V4;
     let encoding = if old { TextEncoding::UTF16 } else { TextEncoding::UTF8 };
-    if genres.is_empty() {
-        let _ = tag.remove(&GENRE).count();
-    } else {
-        tag.insert(Frame::Text(TextInformationFrame::new(GENRE, encoding, genres.join("\0"))));
+    for edit in edits {
+        let text = edit.values.join("\0");
+        let id = match edit.field {
+            TagField::Genre => "TCON",
+            TagField::Bpm => "TBPM",
+            TagField::Key => "TKEY",
+            TagField::ReplayGain => {
+                let is_gain = |frame: &Frame<'_>| matches!(frame, Frame::UserText(text) if text.description.eq_ignore_ascii_case(GAIN));
+                tag.retain(|frame| !is_gain(frame));
+                if !edit.values.is_empty() {
+                    tag.insert(Frame::UserText(ExtendedTextFrame::new(encoding, GAIN, text)));
+                }
+                continue;
+            }
+        };
+        let id = FrameId::Valid(Cow::Borrowed(id));
+        if edit.values.is_empty() {
+            let _ = tag.remove(&id).count();
+        } else {
+            tag.insert(Frame::Text(TextInformationFrame::new(id, encoding, text)));
+        }
     }
     let mut saving = Saving::new();
     saving.use_id3v23(old)
 }
 
-fn in_ape(tag: &mut ApeTag, genres: &[String]) {
-    tag.remove("Genre");
-    if let Ok(item) = ApeItem::new("Genre".to_owned(), ItemValue::Text(genres.join("\0")))
-        && !genres.is_empty()
-    {
-        tag.insert(item);
+fn in_ape(tag: &mut ApeTag, edits: &[&TagEdit]) {
+    for edit in edits {
+        let name = match edit.field {
+            TagField::Genre => "Genre",
+            TagField::Bpm => "BPM",
+            TagField::Key => "KEY",
+            TagField::ReplayGain => "REPLAYGAIN_TRACK_GAIN",
+        };
+        tag.remove(name);
+        if let Ok(item) = ApeItem::new(name.to_owned(), ItemValue::Text(edit.values.join("\0")))
+            && !edit.values.is_empty()
+        {
+            tag.insert(item);
+        }
     }
 }
 
-fn in_comments(comments: &mut VorbisComments, genres: &[String]) {
-    let _ = comments.remove("GENRE").count();
-    for genre in genres {
-        comments.push("GENRE".to_owned(), genre.clone());
+/// - `opus`: gains are kept as RFC 7845 has them: whole numbers of 1/256 dB, to -23 LUFS rather than to -18
+fn in_comments(comments: &mut VorbisComments, edits: &[&TagEdit], opus: bool) {
+    for edit in edits {
+        let (name, other) = match edit.field {
+            TagField::Genre => ("GENRE", None),
+            TagField::Bpm => ("BPM", None),
+            TagField::Key => ("INITIALKEY", Some("KEY")),
+            TagField::ReplayGain if opus => ("R128_TRACK_GAIN", Some("REPLAYGAIN_TRACK_GAIN")),
+            TagField::ReplayGain => ("REPLAYGAIN_TRACK_GAIN", Some("R128_TRACK_GAIN")),
+        };
+        for name in other.into_iter().chain([name]) {
+            let _ = comments.remove(name).count();
+        }
+        for value in &edit.values {
+            let value = match decibels(value) {
+                Some(gain) if name == "R128_TRACK_GAIN" => {
+                    format!("{:.0}", 256.0 * (gain - R128_OFFSET))
+                }
+                _ => value.clone(),
+            };
+            comments.push(name.to_owned(), value);
+        }
     }
 }
 
-fn in_ilst(ilst: &mut Ilst, genres: &[String]) {
-    const GENRE: AtomIdent<'static> = AtomIdent::Fourcc(*b"\xa9gen");
-    const NUMBERED: AtomIdent<'static> = AtomIdent::Fourcc(*b"gnre");
-    let _ = ilst.remove(&NUMBERED).count();
-    let _ = ilst.remove(&GENRE).count();
-    let values = genres.iter().map(|genre| AtomData::UTF8(genre.clone())).collect();
-    if let Some(atom) = Atom::from_collection(GENRE, values) {
+fn in_ilst(ilst: &mut Ilst, edit: &TagEdit) {
+    const APPLE: &str = "com.apple.iTunes";
+    let freeform = |name| AtomIdent::Freeform { mean: APPLE.into(), name };
+    let is_whole = edit.values.iter().all(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    let (ident, other) = match edit.field {
+        TagField::Bpm if !is_whole => (freeform("BPM".into()), AtomIdent::Fourcc(*b"tmpo")),
+        TagField::Genre => (AtomIdent::Fourcc(*b"\xa9gen"), AtomIdent::Fourcc(*b"gnre")),
+        TagField::Bpm => (AtomIdent::Fourcc(*b"tmpo"), freeform("BPM".into())),
+        TagField::Key => (freeform("initialkey".into()), freeform("KEY".into())),
+        TagField::ReplayGain => {
+            (freeform("replaygain_track_gain".into()), freeform("REPLAYGAIN_TRACK_GAIN".into()))
+        }
+    };
+    let _ = ilst.remove(&other).count();
+    let _ = ilst.remove(&ident).count();
+    let data = |value: &String| match (edit.field, value.parse::<u16>()) {
+        // Two bytes, as other programs write it.
+        (TagField::Bpm, Ok(bpm)) => {
+            AtomData::Unknown { code: DataType::BeSignedInteger, data: bpm.to_be_bytes().to_vec() }
+        }
+        _ => AtomData::UTF8(value.clone()),
+    };
+    if let Some(atom) = Atom::from_collection(ident, edit.values.iter().map(data).collect()) {
         ilst.insert(atom);
     }
 }

@@ -60,13 +60,16 @@ pub(crate) struct MapArgs {
 }
 
 /// What a map can be coloured by, with what the help says of it.
-fn colours() -> [PossibleValue; 7] {
+fn colours() -> [PossibleValue; 8] {
     ColourBy::ALL.map(|way| {
         let value = PossibleValue::new(way.name());
         match way {
             ColourBy::Genre => value.help("First genre, as `voisin labels` has it"),
             ColourBy::Predicted => value.help("Genre that the neighbours vote for"),
             ColourBy::Cluster => value.help("Groups that sound alike"),
+            ColourBy::Word => {
+                value.help("Tag of the model (mood, instrument) that stands out most, as in `find`")
+            }
             ColourBy::Folder => value.help("As deep below the library's top folder as there are colours for"),
             ColourBy::Agreement => value.help("Whether a track's own genre is the predicted one"),
             ColourBy::Artist | ColourBy::Year => value,

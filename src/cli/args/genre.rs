@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{BackendArgs, Limit, ListOutput, SearchArgs, TableFormat};
+use crate::audio::tags::TagField;
 use crate::engine::{Engine, LabelSource};
 
 /// Where genres come from.
@@ -41,7 +42,7 @@ pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
 /// the neighbours vote alone.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
     /// Files, `id:NUMBER`, or words that match artist and title
@@ -81,9 +82,18 @@ pub(crate) struct ClassifyArgs {
 #[allow(clippy::struct_excessive_bools, reason = "four switches, each of its own")]
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
-    /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone
-    #[arg(long)]
-    pub(crate) write_tags: bool,
+    /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone. With
+    /// `--write-tags=bpm,key,replay-gain` what `add` measured is written instead, or besides (`genre,bpm`)
+    #[arg(
+        long,
+        value_name = "TAGS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "genre",
+        value_delimiter = ',',
+        value_parser = super::one_of::<TagField>(TagField::ALL.map(TagField::name))
+    )]
+    pub(crate) write_tags: Option<Vec<TagField>>,
     /// With --write-tags: write the genres of this table and ask nobody. Its columns are path and genre, or path and
     /// suggested, as `voisin suspects --format csv` prints them: delete the lines that you do not accept
     #[arg(long, value_name = "FILE.csv", requires = "write_tags", conflicts_with = "all", value_hint = ValueHint::FilePath)]
@@ -91,12 +101,19 @@ pub(crate) struct WriteTagsArgs {
     /// With --write-tags: show what would change, and change nothing
     #[arg(long, short = 'n', requires = "write_tags")]
     pub(crate) dry_run: bool,
-    /// With --write-tags: replace genres that are there
+    /// With --write-tags: replace tags that are there
     #[arg(long, requires = "write_tags")]
     pub(crate) overwrite: bool,
     /// With --write-tags: keep the files' modification times
     #[arg(long, requires = "write_tags")]
     pub(crate) keep_times: bool,
+}
+
+impl WriteTagsArgs {
+    /// Whether a tag is to be written.
+    pub(crate) fn writes(&self, field: TagField) -> bool {
+        self.write_tags.as_ref().is_some_and(|fields| fields.contains(&field))
+    }
 }
 
 pub(super) fn parse_precision(text: &str) -> Result<f32, String> {

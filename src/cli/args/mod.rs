@@ -57,7 +57,9 @@ pub(crate) use library::{
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use mistakes::message;
-pub(crate) use model::{BenchArgs, BenchKind, CompletionsArgs, ManArgs, ModelArgs, ModelCommand};
+pub(crate) use model::{
+    BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
+};
 pub(crate) use search::{
     FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat,
 };
@@ -249,4 +251,6 @@ pub(crate) enum Command {
     Terms,
     #[command(hide = true)]
     Examine(ExamineArgs),
+    #[command(hide = true)]
+    LibraryNames(NamesArgs),
 }

@@ -89,6 +89,8 @@ pub(crate) enum ModelCommand {
 }
 
 /// Print a completion script for a shell
+///
+/// In bash, zsh and fish it also completes genres, artists, and after `artist:`, `album:` and `id:` what the library has.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
@@ -96,6 +98,25 @@ pub(crate) enum ModelCommand {
 pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// Names in the library, for completion scripts
+#[derive(Debug, Args)]
+pub(crate) struct NamesArgs {
+    #[arg(value_enum)]
+    pub(crate) what: LibraryNames,
+    /// How they begin
+    #[arg(default_value = "", allow_hyphen_values = true)]
+    pub(crate) typed: String,
+}
+
+/// Which names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LibraryNames {
+    Genres,
+    Artists,
+    Albums,
+    Ids,
 }
 
 /// Print the manual page

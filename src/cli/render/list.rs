@@ -1,10 +1,13 @@
 //! The answers of `list` and `show`: tracks as a list, and one track's card.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
 use crate::answers::list::{PageJson, TrackJson};
+use crate::base::cue;
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
 use crate::engine::{GenreAnswer, SimilarTrack, StrongTags, TrackPage, meta};
 use crate::explore::TrackMeta;
@@ -172,6 +175,26 @@ struct PlaceJson {
     bytes: u64,
     /// `there`, `changed`, `gone` or `unreadable`.
     state: &'static str,
+    /// Of a track that is part of a longer file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<PartJson>,
+}
+
+/// Which part of which file a track is.
+#[derive(Serialize)]
+struct PartJson {
+    file: String,
+    from: f64,
+    /// Null: to the file's end.
+    to: Option<f64>,
+}
+
+impl PartJson {
+    fn of(path: &Path) -> Option<Self> {
+        let part = cue::part(path)?.ok()?;
+        let (from, to) = part.seconds();
+        Some(Self { file: lossy(&part.audio), from, to })
+    }
 }
 
 /// What has become of a file since it was added.
@@ -239,6 +262,7 @@ fn card_json(card: &Card) -> CardJson<'_> {
                 path: lossy(&file.record.path),
                 bytes: file.record.size,
                 state: state(&file.record),
+                part: PartJson::of(&file.record.path),
             })
             .collect(),
     }
@@ -286,12 +310,19 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     for file in &track.files {
         let at = lossy(&file.record.path);
         say("file", Some(format!("{at} ({})", state(&file.record))));
+        say(
+            "part of",
+            PartJson::of(&file.record.path).map(|part| {
+                let to = part.to.map_or_else(|| "the end".to_owned(), clock);
+                format!("{}, {} to {to}", part.file, clock(part.from))
+            }),
+        );
     }
     let artist = track.main_artist().map_or_else(String::new, |artist| format!("{artist} – "));
     let head = format!("{artist}{} (id:{})", title(track), track.id);
     super::print_line(&super::terminal_safe(&head).replace('\n', " "))?;
     for (name, value) in lines {
-        super::print_line(&format!("  {name:<12}  {}", super::terminal_safe(&value).replace('\n', " ")))?;
+        super::print_wrapped(&format!("  {name:<12}  "), &value)?;
     }
     if nearest.is_empty() {
         return Ok(());

@@ -19,10 +19,11 @@ pub(crate) mod track;
 use crate::base::text::with_causes;
 pub(crate) use crate::base::text::{count, count_with, grouped};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use console::measure_text_width;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub(crate) use safe::terminal_safe;
 pub(crate) use table::{Align, Table};
@@ -52,24 +53,35 @@ impl Console {
     /// Shows that something takes its time, until what it returns is dropped; only to eyes, and not for what is done in
     /// two seconds.
     pub(crate) fn busy(self, text: &str) -> Busy {
-        let bar = if self.shows_progress_bar() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let mut shown_now = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever works inside of something that shows already says what it is.
+        if let Some(outer) = shown_now.as_ref() {
+            outer.set_message(text.to_owned());
+            return Busy { shown: None };
+        }
+        // Nothing is drawn until two seconds have gone.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let is_shown = self.shows_progress_bar();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
             bar.set_style(style);
         }
         bar.set_message(text.to_owned());
         let (stop, stopped) = mpsc::channel::<()>();
         let shown = bar.clone();
+        let is_still_busy = move |milliseconds| {
+            let wait = Duration::from_millis(milliseconds);
+            stopped.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout)
+        };
         std::thread::spawn(move || {
-            while stopped.recv_timeout(Duration::from_millis(if shown.elapsed().as_secs() < 2 {
-                2000
-            } else {
-                200
-            })) == Err(mpsc::RecvTimeoutError::Timeout)
-            {
-                shown.tick();
+            if is_shown && is_still_busy(2000) {
+                shown.set_draw_target(ProgressDrawTarget::stderr());
+                while is_still_busy(200) {
+                    shown.tick();
+                }
             }
         });
-        Busy { bar, _stop: stop }
+        *shown_now = Some(bar.clone());
+        Busy { shown: Some((bar, stop)) }
     }
 
     /// Says something besides the results.
@@ -94,20 +106,34 @@ impl Console {
 
 /// Something that takes its time.
 pub(crate) struct Busy {
-    bar: ProgressBar,
-    /// Closed when this is dropped, which ends the spinner's thread.
-    _stop: mpsc::Sender<()>,
+    /// With what ends the spinner's thread when it is dropped.
+    shown: Option<(ProgressBar, mpsc::Sender<()>)>,
+}
+
+/// What is on the screen, which whatever is printed makes room for.
+static BUSY: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Writes while nothing else is drawn.
+fn undisturbed<T>(write: impl FnOnce() -> T) -> T {
+    let shown = BUSY.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match shown {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        if let Some((bar, _)) = &self.shown {
+            bar.finish_and_clear();
+            *BUSY.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 }
 
 fn say(text: &str) {
     // A closed standard error is no reason to stop.
-    let _ = writeln!(io::stderr().lock(), "{}", terminal_safe(text));
+    let _ = undisturbed(|| writeln!(io::stderr().lock(), "{}", terminal_safe(text)));
 }
 
 /// Prints an error with its causes, each once, on one line.
@@ -127,8 +153,11 @@ pub(crate) struct ReaderGone;
 
 /// Writes results to standard output; [`ReaderGone`] where it is closed.
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
+    let written = undisturbed(|| {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes.as_ref()).and_then(|()| out.flush())
+    });
+    match written {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
         Err(error) => Err(error.into()),
@@ -144,6 +173,28 @@ pub(crate) fn print_line(text: &str) -> anyhow::Result<()> {
 pub(crate) fn print_fitted(text: &str) -> anyhow::Result<()> {
     let text = terminal_safe(text).replace('\n', " ");
     print_line(&screen::width().map_or_else(|| text.clone(), |width| cut_right(&text, width)))
+}
+
+/// Writes text from files behind a head; what is wider than the terminal goes on below, broken at blanks.
+pub(crate) fn print_wrapped(head: &str, text: &str) -> anyhow::Result<()> {
+    const LEAST: usize = 20;
+    let text = terminal_safe(text).replace('\n', " ");
+    let room = screen::width().map_or(usize::MAX, |width| width.saturating_sub(head.len()).max(LEAST));
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last().map_or("", String::as_str);
+        if line.is_empty() || measure_text_width(line) + 1 + measure_text_width(word) > room {
+            lines.push(word.to_owned());
+        } else if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    for (i, line) in lines.iter().skip(1).enumerate() {
+        let head = if i == 0 { head.to_owned() } else { " ".repeat(head.len()) };
+        print_line(format!("{head}{line}").trim_end())?;
+    }
+    Ok(())
 }
 
 /// A path that leaves so many columns of the terminal to what stands beside it, but is never cut to nothing.
@@ -242,6 +293,11 @@ pub(crate) fn age(at: u64) -> String {
 /// Writes a result to a file that the user named.
 pub(crate) fn write_file(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
     use anyhow::Context as _;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let (path, folder) = (path.display(), folder.display());
+        anyhow::bail!("{path}: there is no folder {folder}: make it first, or name another");
+    }
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -55,7 +55,11 @@ impl Table {
         self.rows.push(cells.collect());
     }
 
+    /// Prints the table; a header alone says nothing.
     pub(crate) fn print(&self) -> anyhow::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         super::print(self.lines(screen::width(), screen::is_coloured()))
     }
 

@@ -83,6 +83,14 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             engine.set_windows_setting(plan)?;
         }
     }
+    for path in &found.in_parts {
+        if engine.library().find_by_path(path)?.is_some() {
+            let path = path.display();
+            context.console.note(&format!(
+                "{path} was added as one track before its CUE sheet said what is in it: voisin remove {path} takes that track out"
+            ));
+        }
+    }
     let options = RunOptions {
         force: args.force,
         dry_run: args.dry_run,

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::write_tags;
+use super::write_tags::{self, Named};
+use crate::audio::tags::TagField;
+use crate::base::cue;
 use crate::cli::Ending;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
@@ -13,31 +15,38 @@ use crate::cli::source::Source;
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Labelled, Seed,
 };
-use crate::library::{Library, LibraryError, OpenMode};
+use crate::library::{Library, LibraryError, OpenMode, scan};
 
 /// How often answers must be right that are written into files, where nobody says.
 const WRITTEN_PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
+    let is_writing = args.write.write_tags.is_some();
     if let Some(list) = &args.write.from_list {
+        if args.write.write_tags.as_deref() != Some(&[TagField::Genre]) {
+            anyhow::bail!("--from-list: expected --write-tags or --write-tags=genre, since it names genres");
+        }
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
         let failed = write_tags::run(context, &mut library, &write_tags::wishes_of_list(list)?, args)?;
         return Ok(if failed > 0 { Ending::Partial } else { Ending::Fine });
     }
     let mut engine = open(context, args)?;
+    if is_writing && !args.write.writes(TagField::Genre) {
+        return write_measured(context, engine, args);
+    }
     let options = ClassifyOptions {
         labels: args.labels.label_from.clone(),
         neighbours: args.neighbours.map(|n| n as usize),
         other_artists: args.other_artists,
         among: args.among.clone(),
-        precision: args.precision.or(args.write.write_tags.then_some(WRITTEN_PRECISION)),
-        or_share: args.write.write_tags,
+        precision: args.precision.or(is_writing.then_some(WRITTEN_PRECISION)),
+        or_share: is_writing,
         mode: args.search.mode(),
     };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
     let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| tell(context, &news))?;
-    if args.write.write_tags && matches!(classifier, Classifier::FirstGuess(_)) {
+    if is_writing && matches!(classifier, Classifier::FirstGuess(_)) {
         anyhow::bail!(
             "a first guess is too unsure to be written into files: give some tracks a genre (tags, --label-from folder or a CSV file) and run \"voisin train genre\" first"
         );
@@ -55,8 +64,9 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     };
     let nobody = answers.iter().any(|answer| answer.best().is_none());
     match &mut engine {
-        Some(engine) if args.write.write_tags => {
-            let wishes = write_tags::wishes(engine, &answers)?;
+        Some(engine) if is_writing => {
+            let fields = args.write.write_tags.as_deref().unwrap_or_default();
+            let wishes = write_tags::wishes(engine, &answers, fields)?;
             failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
         }
         _ => answers::print(&answers, args.all, &args.output)?,
@@ -64,11 +74,35 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })
 }
 
+/// Writes what was measured, and asks nobody for a genre.
+fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    let Some(mut engine) = engine else {
+        anyhow::bail!("there is no library yet, which knows what was measured: run \"voisin add\" first");
+    };
+    let mut failed = 0;
+    let mut tracks = Vec::new();
+    if args.all {
+        engine.library().for_each_track(|track| {
+            tracks.push(Named { track: Some(track.id), is_file: false, path: track.path });
+            Ok(())
+        })?;
+    } else {
+        let named =
+            each_named(args, &mut failed, |text| seeds(context, &engine, std::slice::from_ref(text)))?;
+        let one = |seed: Seed| Named { track: seed.track, is_file: seed.is_named_file, path: seed.path };
+        tracks.extend(named.into_iter().map(one));
+    }
+    let fields = args.write.write_tags.as_deref().unwrap_or_default();
+    let wishes = write_tags::wishes_of_tracks(&engine, &tracks, fields)?;
+    failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
+    Ok(if failed > 0 { Ending::Partial } else { Ending::Fine })
+}
+
 /// The library; `None` where there is none and files are asked about.
 fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>> {
     let opened = Source::open(context, &args.backend, false).and_then(|mut source| {
         if source.is_there() {
-            if args.write.write_tags {
+            if args.write.write_tags.is_some() {
                 anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");
             }
             source.know_names(&args.tracks)?;
@@ -159,7 +193,15 @@ fn first_guesses(
 }
 
 fn files_named(context: &Context, engine: Option<&Engine>, text: &OsString) -> anyhow::Result<Vec<PathBuf>> {
-    if text != "-" && (engine.is_none() || Path::new(text).is_file()) {
+    let path = Path::new(text);
+    if cue::is_sheet(path) && path.is_file() {
+        return Ok(scan::scan(&[path.to_owned()], &|_| false)
+            .files
+            .into_iter()
+            .map(|file| file.path)
+            .collect());
+    }
+    if text != "-" && (engine.is_none() || cue::is_there(path)) {
         return Ok(vec![PathBuf::from(text)]);
     }
     let Some(engine) = engine else { anyhow::bail!("there is no library yet: expected the names of files") };

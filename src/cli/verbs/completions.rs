@@ -1,12 +1,142 @@
-//! `voisin completions`: a script for a shell, made from the same arguments that the program reads.
+//! `voisin completions`: a script for a shell, made from the same arguments that the program reads; and the names in the
+//! library, which such a script asks for.
+
+use std::collections::BTreeSet;
 
 use clap::Command;
+use clap_complete::Shell;
 
+use crate::base::text::fold;
+use crate::cli::args::{LibraryNames, NamesArgs};
+use crate::cli::context::Context;
 use crate::cli::{Ending, render};
+use crate::engine::Engine;
+use crate::library::{NameOf, OpenMode};
 
-pub(crate) fn run(command: &mut Command, shell: clap_complete::Shell) -> anyhow::Result<Ending> {
+/// More of them help nobody.
+const MOST: usize = 500;
+
+/// Asks for names where options and arguments take some, else does what the script above it does.
+const BASH: &str = r#"
+_voisin_or_names() {
+    local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" what= name
+    # bash takes = and : for words.
+    if [[ "$word" == = || "$word" == : ]]; then
+        before="${before}${word}"; word=
+    elif [[ "$before" == = || "$before" == : ]]; then
+        before="${COMP_WORDS[COMP_CWORD-2]}${before}"
+    fi
+    case "$before" in
+        --genre|--genre=|--exclude-genre|--exclude-genre=|--among|--among=|genres) what=genres ;;
+        --artist|--artist=|--exclude-artist|--exclude-artist=|artists|artist:) what=artists ;;
+        album:) what=albums ;;
+        id:) what=ids ;;
+    esac
+    if [[ -z "$what" || "$word" == -* ]]; then
+        _voisin "$@"
+        return
+    fi
+    COMPREPLY=()
+    while IFS= read -r name; do
+        COMPREPLY+=("$(printf '%q' "$name")")
+    done < <(voisin library-names "$what" "${word//[\\\"\']/}" 2>/dev/null)
+}
+complete -F _voisin_or_names -o bashdefault -o default voisin
+"#;
+
+const ZSH: &str = r#"
+_voisin_names() {
+    local -a names
+    names=("${(@f)$(voisin library-names $1 2>/dev/null)}")
+    compadd -M 'm:{a-zA-Z}={A-Za-z}' -a names
+}
+_voisin_genres() { _voisin_names genres }
+_voisin_artists() { _voisin_names artists }
+_voisin_tracks() {
+    case "$PREFIX" in
+        artist:*) compset -P 'artist:'; _voisin_names artists ;;
+        album:*) compset -P 'album:'; _voisin_names albums ;;
+        id:*) compset -P 'id:'; _voisin_names ids ;;
+        *) _files ;;
+    esac
+}
+"#;
+
+const FISH: &str = r#"
+complete -c voisin -l genre -x -a '(voisin library-names genres 2>/dev/null)'
+complete -c voisin -l exclude-genre -x -a '(voisin library-names genres 2>/dev/null)'
+complete -c voisin -l among -x -a '(voisin library-names genres 2>/dev/null)'
+complete -c voisin -l artist -x -a '(voisin library-names artists 2>/dev/null)'
+complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin library-names genres 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
+complete -c voisin -n 'string match -q "id:*" -- (commandline -ct)' -f -a 'id:(voisin library-names ids 2>/dev/null)'
+complete -c voisin -n 'string match -q "artist:*" -- (commandline -ct)' -f -a 'artist:(voisin library-names artists 2>/dev/null)'
+complete -c voisin -n 'string match -q "album:*" -- (commandline -ct)' -f -a 'album:(voisin library-names albums 2>/dev/null)'
+"#;
+
+pub(crate) fn run(command: &mut Command, shell: Shell) -> anyhow::Result<Ending> {
     let mut script = Vec::new();
     clap_complete::generate(shell, command, "voisin", &mut script);
+    let script = String::from_utf8(script)?;
+    let script = match shell {
+        Shell::Bash => script + BASH,
+        Shell::Fish => script + FISH,
+        Shell::Zsh => {
+            let (head, rest) = script.split_once('\n').unwrap_or((&script, ""));
+            let rest: String = rest.lines().map(|line| with_names(line) + "\n").collect();
+            // The first line says whom the script is for.
+            format!("{head}\n{ZSH}\n{rest}")
+        }
+        _ => script,
+    };
     render::print(script)?;
+    Ok(Ending::Fine)
+}
+
+/// A line of zsh's script, which says what completes an option or an argument.
+fn with_names(line: &str) -> String {
+    let takes = |what: &[&str]| what.iter().any(|what| line.contains(what));
+    let completer = if takes(&[":GENRE:", ":genre -- "]) {
+        ":_voisin_genres"
+    } else if takes(&[":ARTIST:", ":name -- Only the artists"]) {
+        ":_voisin_artists"
+    } else if takes(&[":TRACK:", ":seeds -- ", ":tracks -- ", "':from -- ", "':to -- "]) {
+        ":_voisin_tracks"
+    } else {
+        return line.to_owned();
+    };
+    line.replace(":_default", completer)
+}
+
+/// Names in the library that begin as was typed, without case and accents; where there are none, those that have it in
+/// them. One a line.
+pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Ending> {
+    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
+    let library = engine.library();
+    let names: BTreeSet<String> = match args.what {
+        LibraryNames::Genres => engine.genre_names()?.into_iter().collect(),
+        LibraryNames::Artists => library.names(NameOf::Artist)?.into_iter().collect(),
+        LibraryNames::Albums => library.names(NameOf::Album)?.into_iter().collect(),
+        LibraryNames::Ids => {
+            let mut ids = Vec::new();
+            library.for_each_track(|track| {
+                ids.push(track.id.to_string());
+                Ok(())
+            })?;
+            ids.into_iter().collect()
+        }
+    };
+    let typed = fold(&args.typed);
+    let names = || names.iter().filter(|name| !name.contains(char::is_control));
+    let begin: Vec<&String> = names().filter(|name| fold(name).starts_with(&typed)).take(MOST).collect();
+    let found = if begin.is_empty() {
+        names().filter(|name| fold(name).contains(&typed)).take(MOST).collect()
+    } else {
+        begin
+    };
+    for name in found {
+        render::print_line(name)?;
+    }
     Ok(Ending::Fine)
 }

@@ -31,6 +31,9 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if hop < 0.001 {
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
+    if args.output.is_file() {
+        bail!("--output: {}: expected a folder, found a file: name another place", args.output.display());
+    }
     let mut found = scan::scan(&named_paths(&args.paths)?, &audio::is_audio_candidate);
     if let Some(shard) = args.shard {
         found.files.retain(|file| shard.holds(&file.path));

@@ -107,8 +107,8 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         ("distance", Align::Right),
         ("95 % interval", Align::Left),
         ("votes", Align::Right),
-        ("centroids", Align::Right),
-        ("neighbourhoods", Align::Right),
+        ("centroids (0–2)", Align::Right),
+        ("neighbourhoods (0–2)", Align::Right),
     ]);
     for kin in genre.nearest.iter().take(10) {
         table.row([

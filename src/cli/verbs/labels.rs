@@ -107,7 +107,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         json.labelled,
         count(json.tracks, "track")
     );
-    render::print_line(&render::terminal_safe(&text))?;
+    render::print_wrapped("", &text)?;
     if !json.genres.is_empty() {
         let mut table = Table::new(&[("genre", Align::Left), ("tracks", Align::Right)]);
         for genre in &json.genres {
@@ -137,7 +137,7 @@ fn by_hand(
         (Some(genre), n) => format!("{} labelled {genre}", count(n, "track")),
         (None, n) => format!("{} taken away", count(n, "label")),
     };
-    render::print_line(&render::terminal_safe(&what))?;
+    render::print_wrapped("", &what)?;
     if changed > 0 {
         let again = if changed > 1 { format!(" {changed}") } else { String::new() };
         context.console.note(&format!("\"voisin labels undo{again}\" takes it back"));

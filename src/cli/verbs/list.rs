@@ -1,5 +1,6 @@
 //! `voisin list`.
 
+use crate::base::text::did_you_mean;
 use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
@@ -28,7 +29,12 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
         after: None,
     })?;
     if page.tracks.is_empty() {
-        context.console.note("nothing found: loosen the filters or add more music");
+        let alike = engine.library().spelt_alike(&args.words.join(" "), 3)?;
+        let alike = engine.library().tracks_by_id(&alike)?;
+        let alike: Vec<String> =
+            alike.iter().map(|track| format!("{} (id:{})", track.display_name(), track.id)).collect();
+        let hint = did_you_mean(&alike);
+        context.console.note(&format!("nothing found: {hint}loosen the filters or add more music"));
     }
     // Where there is room for them, or where they were asked for.
     let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)

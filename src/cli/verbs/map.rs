@@ -12,8 +12,11 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::explore::clusters::ClusterOptions;
 use crate::explore::layout::{LayoutOptions, layout, place_new};
-use crate::explore::map::{self, MapData, StaticOptions};
+use crate::explore::map::{self, ColourBy, MapData, StaticOptions};
 use crate::library::stored_path;
+
+/// Words a track.
+const WORDS: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     let extension = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -55,6 +58,16 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         context.console.detail(&format!("positions are not kept: {error}"));
     }
     let clustering = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
+    // What a track sounds like is not what its cluster is called by.
+    if let Some(heard) = engine.heard_tags_if_any()? {
+        let words = heard.strongest(&collection.ids, WORDS);
+        for track in &mut collection.meta {
+            let of = words.get(&track.id).into_iter().flatten();
+            track.tags = of.map(|(word, _)| word.clone()).collect();
+        }
+    } else if args.colour_by == ColourBy::Word {
+        bail!("--colour-by word: the library's model hears no words (\"voisin model list\" says which do)");
+    }
     let data = MapData {
         positions: positions.view(),
         meta: &collection.meta,

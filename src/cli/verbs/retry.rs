@@ -3,12 +3,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::base::cue;
 use crate::cli::Ending;
 use crate::cli::add_files::{RunOptions, add_files};
 use crate::cli::args::RetryArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::library::{Failure, FileRecord, OpenMode, stored_path};
+use crate::library::{Failure, FileRecord, OpenMode, scan, stored_path};
 
 pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
@@ -24,6 +25,11 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
     let mut gone = Vec::new();
     for failure in failures {
         let Failure { path, size, mtime_ns, .. } = failure;
+        if cue::is_sheet(&path) && path.is_file() {
+            // If it was mended, its parts are what is to be added.
+            files.extend(scan::scan(&[path], &|_| false).files);
+            continue;
+        }
         match FileRecord::read(&path) {
             Ok(file) => files.push(file),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

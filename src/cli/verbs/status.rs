@@ -130,7 +130,7 @@ fn print(
         lines.push(("genres", text));
     }
     for (name, value) in lines {
-        render::print_line(&format!("{name:<9} {}", render::terminal_safe(&value)))?;
+        render::print_wrapped(&format!("{name:<9} "), &value)?;
     }
     if json.failed > 0 {
         context.console.note("see \"voisin failed\" for the reasons");

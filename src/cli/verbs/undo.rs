@@ -5,22 +5,28 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use crate::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres_noting};
+use super::write_tags::diff;
+use crate::audio::tags::{TagEdit, TagField, WriteOptions, WriteOutcome, read_tags, write_noting};
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, UndoArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::library::{JournalKind, Library, OpenMode, WrittenTags};
+use crate::engine::TagChange;
+use crate::library::{JournalKind, Library, OpenMode, TagValues, WrittenTags};
 
 /// The documented JSON of `undo`: a list of these.
 #[derive(Serialize)]
 struct UndoneJson {
     path: String,
     outcome: UndoOutcome,
+    /// Genres.
     before: Vec<String>,
     after: Vec<String>,
+    /// Other tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<TagChange>,
     /// Why it is not restored, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -61,8 +67,10 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     let Some(run) = wanted.filter(|wanted| runs.iter().any(|one| one.run == *wanted)) else {
         let text = match args.run {
             Some(run) => format!("no run {run} to take back: \"voisin undo --list\" lists those there are"),
-            None => "nothing to take back: no genres were written into files (\"voisin labels undo\" is for labels)"
-                .to_owned(),
+            None => {
+                "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)"
+                    .to_owned()
+            }
         };
         context.console.note(&text);
         if args.format == ReportFormat::Json {
@@ -127,51 +135,59 @@ fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
     Ok(if runs.is_empty() { Ending::Partial } else { Ending::Fine })
 }
 
-/// Gives a file the genres that it had, if it has those that were written.
+/// Gives a file the tags that it had, if it has those that were written.
 fn restore(written: &WrittenTags, options: WriteOptions, note: &mut dyn FnMut(&Path)) -> UndoneJson {
+    let genres = |values: &TagValues| values.get(TagField::Genre.name()).cloned().unwrap_or_default();
     let end = |outcome: UndoOutcome, reason: Option<String>| UndoneJson {
         path: lossy(&written.path),
         outcome,
-        before: written.before.clone(),
-        after: written.after.clone(),
+        before: genres(&written.before),
+        after: genres(&written.after),
+        tags: TagChange::between(&written.before, &written.after),
         reason,
     };
     let now = match read_tags(&written.path) {
-        Ok(tags) => tags.genres,
+        Ok(tags) => tags,
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
-    if now == written.before {
-        return end(UndoOutcome::AsItWas, None);
+    let mut edits = Vec::new();
+    for (name, before) in &written.before {
+        let Ok(field) = name.parse::<TagField>() else {
+            let reason =
+                format!("{}: a tag {name:?} that this version does not write", written.path.display());
+            return end(UndoOutcome::Failed, Some(reason));
+        };
+        let (now, after) = (field.values(&now), written.after.get(name).map_or(&[][..], Vec::as_slice));
+        if field.is_same(&now, before) {
+            continue;
+        }
+        if !field.is_same(&now, after) {
+            let reason = format!(
+                "{}: its {name} was changed since: expected \"{}\", found \"{}\"",
+                written.path.display(),
+                after.join("; "),
+                now.join("; ")
+            );
+            return end(UndoOutcome::ChangedSince, Some(reason));
+        }
+        edits.push(TagEdit { field, values: before.clone() });
     }
-    if now != written.after {
-        let (found, expected) = (now.join("; "), written.after.join("; "));
-        let reason = format!(
-            "{}: its genre was changed since: expected \"{expected}\", found \"{found}\"",
-            written.path.display()
-        );
-        return end(UndoOutcome::ChangedSince, Some(reason));
-    }
-    match write_genres_noting(&written.path, &written.before, options, note) {
-        Ok(WriteOutcome::Written) if options.dry_run => end(UndoOutcome::WouldRestore, None),
-        Ok(WriteOutcome::Written) => end(UndoOutcome::Restored, None),
-        Ok(WriteOutcome::Unchanged | WriteOutcome::KeptExisting(_)) => end(UndoOutcome::AsItWas, None),
+    match write_noting(&written.path, &edits, options, note) {
+        Ok(outcomes) if !outcomes.contains(&WriteOutcome::Written) => end(UndoOutcome::AsItWas, None),
+        Ok(_) if options.dry_run => end(UndoOutcome::WouldRestore, None),
+        Ok(_) => end(UndoOutcome::Restored, None),
         Err(error) => end(UndoOutcome::Failed, Some(with_causes(&error))),
     }
 }
 
 /// A change as a diff, a refusal as a message.
 fn show(one: &UndoneJson) -> anyhow::Result<()> {
-    let line = |text: String| render::print_line(&render::terminal_safe(&text).replace('\n', " "));
     if let Some(reason) = &one.reason {
         render::print_error(&anyhow::anyhow!("{reason}"));
         return Ok(());
     }
-    if one.outcome != UndoOutcome::AsItWas {
-        line(one.path.clone())?;
-        line(format!("- genre: {}", one.after.join("; ")))?;
-        if !one.before.is_empty() {
-            line(format!("+ genre: {}", one.before.join("; ")))?;
-        }
+    if one.outcome == UndoOutcome::AsItWas {
+        return Ok(());
     }
-    Ok(())
+    diff(&one.path, (&one.after, &one.before), one.tags.iter().map(|tag| (tag.tag, &tag.after, &tag.before)))
 }

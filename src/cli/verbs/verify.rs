@@ -6,6 +6,7 @@ use ndarray::ArrayView1;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::base::cue;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, VerifyArgs};
@@ -190,7 +191,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let tracks = engine.library().tracks()?;
     let kind = engine.library().content_kind()?;
     let read = |track: &Track| {
-        let Some(file) = track.files.iter().find(|file| file.record.path.is_file()) else {
+        let Some(file) = track.files.iter().find(|file| cue::is_there(&file.record.path)) else {
             return Again::Missing;
         };
         let path = &file.record.path;

@@ -9,6 +9,7 @@ use anyhow::bail;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::audio::is_audio_candidate;
+use crate::base::cue;
 use crate::cli::Ending;
 use crate::cli::add_files::{RunOptions, add_files};
 use crate::cli::args::{ReportFormat, WatchArgs};
@@ -168,6 +169,7 @@ impl Watched {
 fn concerns_music(event: &Event) -> bool {
     let is_of_interest = |path: &Path| {
         is_audio_candidate(path)
+            || cue::is_sheet(path)
             || path.extension().is_none()
             || path.is_dir()
             || path.ends_with(scan::IGNORE_FILE)

@@ -1,18 +1,18 @@
-//! `voisin classify --write-tags`: answers into the files themselves.
+//! `voisin classify --write-tags`: answers, and what was measured, into the files themselves.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
-use crate::audio::tags::WriteOptions;
+use crate::audio::tags::{TagEdit, TagField, WriteOptions};
 use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagWish, TaggedFile, write_tags};
 use crate::explore::TrackMeta;
-use crate::library::{Library, OpenMode};
+use crate::library::{Descriptors, Library, OpenMode};
 use crate::track::TrackId;
 
 fn name(outcome: Outcome) -> &'static str {
@@ -26,22 +26,108 @@ fn name(outcome: Outcome) -> &'static str {
     }
 }
 
-/// What answers say: each for the file that was named, and no other; where a track was named by number or words (or
-/// `--all`), for all its files.
-pub(crate) fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result<Vec<TagWish>> {
+/// The loudness that `ReplayGain` 2.0 brings all music to, LUFS.
+const REFERENCE: f64 = -18.0;
+
+/// What answers say, with what else is asked for: each for the file that was named, and no other; where a track was named
+/// by number or words (or `--all`), for all its files.
+pub(crate) fn wishes(
+    engine: &Engine,
+    answers: &[GenreAnswer],
+    fields: &[TagField],
+) -> anyhow::Result<Vec<TagWish>> {
     let mut wishes = Vec::new();
     for answer in answers {
-        let paths = match answer.track {
-            Some(track) if !answer.is_named_file => {
-                engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect()
-            }
-            _ => vec![answer.path.clone()],
-        };
         let genres: Vec<String> = answer.genre().map(|genre| genre.name().to_owned()).into_iter().collect();
-        let wish = |path| TagWish { path, genres: genres.clone(), reason: answer.summary() };
-        wishes.extend(paths.into_iter().map(wish));
+        let (others, lacking) = measured(engine, answer.track, fields)?;
+        let reason = [vec![answer.summary()], lacking].concat().join("; ");
+        for path in paths(engine, answer.track, answer.is_named_file, &answer.path)? {
+            let (genres, others, reason) = (genres.clone(), others.clone(), reason.clone());
+            wishes.push(TagWish { path, genres, others, reason });
+        }
     }
     Ok(wishes)
+}
+
+/// A track as it was named.
+pub(crate) struct Named {
+    pub(crate) track: Option<TrackId>,
+    pub(crate) is_file: bool,
+    pub(crate) path: PathBuf,
+}
+
+/// What was measured of tracks, where no genre is asked for.
+pub(crate) fn wishes_of_tracks(
+    engine: &Engine,
+    tracks: &[Named],
+    fields: &[TagField],
+) -> anyhow::Result<Vec<TagWish>> {
+    let mut wishes = Vec::new();
+    for named in tracks {
+        let (others, lacking) = measured(engine, named.track, fields)?;
+        let reason = if lacking.is_empty() { "as measured".to_owned() } else { lacking.join("; ") };
+        for path in paths(engine, named.track, named.is_file, &named.path)? {
+            let (others, reason) = (others.clone(), reason.clone());
+            wishes.push(TagWish { path, genres: Vec::new(), others, reason });
+        }
+    }
+    Ok(wishes)
+}
+
+fn paths(
+    engine: &Engine,
+    track: Option<TrackId>,
+    is_named_file: bool,
+    path: &Path,
+) -> anyhow::Result<Vec<PathBuf>> {
+    Ok(match track {
+        Some(track) if !is_named_file => {
+            engine.library().track(track)?.files.into_iter().map(|file| file.record.path).collect()
+        }
+        _ => vec![path.to_owned()],
+    })
+}
+
+/// The tags besides the genre that can be written, and why the others cannot.
+fn measured(
+    engine: &Engine,
+    track: Option<TrackId>,
+    fields: &[TagField],
+) -> anyhow::Result<(Vec<TagEdit>, Vec<String>)> {
+    let (mut edits, mut lacking) = (Vec::new(), Vec::new());
+    let others: Vec<TagField> = fields.iter().copied().filter(|&field| field != TagField::Genre).collect();
+    let Some(track) = track else {
+        if !others.is_empty() {
+            lacking
+                .push("not in the library, which knows what was measured: run \"voisin add\" first".into());
+        }
+        return Ok((edits, lacking));
+    };
+    let known = engine.library().descriptors(&[track])?.remove(&track);
+    for field in others {
+        match text_of(field, known.as_ref()) {
+            Ok(value) => edits.push(TagEdit { field, values: vec![value] }),
+            Err(why) => lacking.push(why.to_owned()),
+        }
+    }
+    Ok((edits, lacking))
+}
+
+/// What a tag is to say, or why there is nothing to say.
+fn text_of(field: TagField, known: Option<&Descriptors>) -> Result<String, &'static str> {
+    let known = known.ok_or("not measured yet: run \"voisin add --update-descriptors\" on its folder")?;
+    match field {
+        TagField::Genre => Err("a genre is not measured"),
+        TagField::Bpm => known.tempo.map(|tempo| format!("{tempo:.0}")).ok_or("no beat was found"),
+        TagField::Key => known.key.map(|key| key.name().to_owned()).ok_or("no key was found"),
+        TagField::ReplayGain => match known.loudness {
+            Some(loudness) if known.loudness_is_exact => Ok(format!("{:.2} dB", REFERENCE - loudness)),
+            Some(_) => Err(
+                "its loudness is an estimate: run \"voisin add --update-descriptors --descriptors full\" on its folder",
+            ),
+            None => Err("no loudness was measured"),
+        },
+    }
 }
 
 /// What a table says: the columns path and genre, or suggested where there is no genre.
@@ -67,6 +153,7 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
         wishes.push(TagWish {
             path: PathBuf::from(cell(path)),
             genres: genres.map(str::to_owned).collect(),
+            others: Vec::new(),
             reason: format!("as {} says", list.display()),
         });
     }
@@ -88,7 +175,7 @@ pub(crate) fn run(
     };
     if !options.dry_run && library.mode() == OpenMode::ReadOnly {
         anyhow::bail!(
-            "the library in {} cannot be written, and it is there that the genres of before are kept for \"voisin undo\"",
+            "the library in {} cannot be written, and it is there that the tags of before are kept for \"voisin undo\"",
             library.dir().display()
         );
     }
@@ -112,13 +199,18 @@ pub(crate) fn run(
         ListFormat::Table => {}
         ListFormat::Json => render::print_json(&done)?,
         ListFormat::Csv => render::print_csv(
-            ["path", "outcome", "before", "after", "reason"],
+            ["path", "outcome", "before", "after", "tags", "reason"],
             done.iter().map(|file| {
+                let tags = file.tags.iter().map(|tag| {
+                    let (before, after) = (tag.before.as_deref(), tag.after.as_deref());
+                    format!("{}: {} > {}", tag.tag, before.unwrap_or("-"), after.unwrap_or("-"))
+                });
                 [
                     file.path.clone(),
                     name(file.outcome).to_owned(),
                     file.before.join("; "),
                     file.after.join("; "),
+                    tags.collect::<Vec<_>>().join("; "),
                     file.reason.clone(),
                 ]
             }),
@@ -142,9 +234,16 @@ pub(crate) fn run(
     };
     let mut parts = vec![format!("{} {verb}", count(written, "file"))];
     for (outcome, text) in [
-        (Outcome::Kept, "kept the genre they have (--overwrite replaces it)"),
-        (Outcome::Unchanged, "had this genre already"),
-        (Outcome::Unknown, "left alone, their genre being unknown (a lower --precision writes more)"),
+        (Outcome::Kept, "kept what they have (--overwrite replaces it)"),
+        (Outcome::Unchanged, "had this already"),
+        (
+            Outcome::Unknown,
+            if args.write.writes(TagField::Genre) {
+                "left alone, their genre being unknown (a lower --precision writes more)"
+            } else {
+                "left alone, nothing being known to write (--format json says why)"
+            },
+        ),
         (Outcome::Failed, "failed"),
     ] {
         if of(outcome) > 0 {
@@ -161,15 +260,11 @@ pub(crate) fn run(
 
 /// A change as a diff; nothing for a file that stays as it is.
 fn show(file: &TaggedFile) -> anyhow::Result<()> {
-    let line = |text: String| render::print_line(&render::terminal_safe(&text).replace('\n', " "));
     match file.outcome {
         Outcome::Written | Outcome::WouldWrite => {
-            line(file.path.clone())?;
-            if !file.before.is_empty() {
-                line(format!("- genre: {}", file.before.join("; ")))?;
-            }
-            line(format!("+ genre: {}", file.after.join("; ")))?;
-            line(format!("  {}", file.reason))
+            let tags = file.tags.iter().map(|tag| (tag.tag, &tag.before, &tag.after));
+            diff(&file.path, (&file.before, &file.after), tags)?;
+            line(&format!("  {}", file.reason))
         }
         Outcome::Failed => {
             render::print_error(&anyhow::anyhow!("{}", file.reason));
@@ -177,4 +272,33 @@ fn show(file: &TaggedFile) -> anyhow::Result<()> {
         }
         Outcome::Unchanged | Outcome::Kept | Outcome::Unknown => Ok(()),
     }
+}
+
+fn line(text: &str) -> anyhow::Result<()> {
+    render::print_line(&render::terminal_safe(text).replace('\n', " "))
+}
+
+/// A file's tags before and after, where they differ.
+pub(super) fn diff<'a>(
+    path: &str,
+    genres: (&[String], &[String]),
+    tags: impl Iterator<Item = (&'a str, &'a Option<String>, &'a Option<String>)>,
+) -> anyhow::Result<()> {
+    let joined = |genres: &[String]| (!genres.is_empty()).then(|| genres.join("; "));
+    line(path)?;
+    change("genre", joined(genres.0).as_ref(), joined(genres.1).as_ref())?;
+    for (name, before, after) in tags {
+        change(name, before.as_ref(), after.as_ref())?;
+    }
+    Ok(())
+}
+
+fn change(name: &str, before: Option<&String>, after: Option<&String>) -> anyhow::Result<()> {
+    let lines = [('-', before), ('+', after)].into_iter().filter(|_| before != after);
+    for (mark, value) in lines {
+        if let Some(value) = value {
+            line(&format!("{mark} {name}: {value}"))?;
+        }
+    }
+    Ok(())
 }

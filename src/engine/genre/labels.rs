@@ -7,6 +7,7 @@ use ndarray::Array2;
 
 use super::evidence::Evidence;
 use super::path_table::PathTable;
+use crate::base::cue;
 use crate::engine::{Engine, EngineError, Seed};
 use crate::genre::{Genre, GenreError, LabelledVectors, Spellings, Taxonomy, Voter};
 use crate::library::{LibraryError, Track, TrackFilter, TrackSet, fold};
@@ -232,7 +233,7 @@ impl<'a> Labeller<'a> {
             (_, Some(table)) => paths(track).flat_map(|path| table.of(path)).collect(),
             _ => {
                 // a folder's name is one genre, whatever signs are in it
-                let names = paths(track).filter_map(|path| path.parent()?.file_name());
+                let names = paths(track).filter_map(|path| cue::folder(path)?.file_name());
                 let mut genres: Vec<Genre> = Vec::new();
                 for genre in names.filter_map(|name| self.taxonomy.genre(&name.to_string_lossy())) {
                     if !genres.contains(&genre) {
@@ -320,6 +321,16 @@ impl Engine {
         Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
     }
 
+    /// The genres that tracks have, as the library's label source has them.
+    pub(crate) fn genre_names(&self) -> Result<Vec<String>, EngineError> {
+        let mut met = Vec::new();
+        self.for_each_labelled(&self.label_source(), |_, genres| {
+            met.extend(genres);
+            Ok(())
+        })?;
+        Ok(Spellings::count(&met).genres().iter().map(|genre| genre.name().to_owned()).collect())
+    }
+
     /// The tracks that fit a filter, whose genres are those of the library's label source; `None`: all.
     ///
     /// # Errors
@@ -387,7 +398,7 @@ impl Engine {
                     _ => alone(),
                 },
                 GroupBy::Folder => {
-                    track.path.parent().map_or_else(alone, |p| p.to_string_lossy().into_owned())
+                    cue::folder(&track.path).map_or_else(alone, |p| p.to_string_lossy().into_owned())
                 }
                 GroupBy::Track => alone(),
                 GroupBy::File(_) => group_table

@@ -1,4 +1,4 @@
-//! Ways to colour a map: genre, predicted genre, cluster, artist, year, folder, agreement of tag and prediction.
+//! Ways to colour a map: genre, predicted genre, cluster, word, artist, year, folder, agreement of tag and prediction.
 
 use std::collections::HashSet;
 
@@ -16,6 +16,8 @@ pub enum ColourBy {
     Predicted,
     /// Cluster.
     Cluster,
+    /// Tag of the model (mood, instrument …) that stands out most.
+    Word,
     /// Artist.
     Artist,
     /// Year, as a ramp from dark (early) to light (late).
@@ -28,10 +30,11 @@ pub enum ColourBy {
 
 impl ColourBy {
     /// Every way, in the order in which they are offered.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Genre,
         Self::Predicted,
         Self::Cluster,
+        Self::Word,
         Self::Artist,
         Self::Year,
         Self::Folder,
@@ -44,6 +47,7 @@ impl ColourBy {
             Self::Genre => "genre",
             Self::Predicted => "predicted",
             Self::Cluster => "cluster",
+            Self::Word => "word",
             Self::Artist => "artist",
             Self::Year => "year",
             Self::Folder => "folder",
@@ -57,6 +61,7 @@ impl ColourBy {
             Self::Genre => "no genre",
             Self::Predicted => "no prediction",
             Self::Cluster => "noise",
+            Self::Word => "no word",
             Self::Artist => "no artist",
             Self::Year => "no year",
             Self::Folder => "no folder",
@@ -77,6 +82,7 @@ impl ColourBy {
             Self::Genre => of(|track| track.genres.iter().map(String::as_str).find(|g| !g.trim().is_empty())),
             Self::Predicted => of(|track| track.predicted_genre.as_deref()),
             Self::Cluster => data.cluster_names().into_iter().map(|name| name.map(str::to_owned)).collect(),
+            Self::Word => of(|track| track.tags.first().map(String::as_str)),
             Self::Artist => of(|track| track.artist.as_deref()),
             Self::Year => data.meta.iter().map(|track| track.year.map(|year| year.to_string())).collect(),
             Self::Folder => folders(data.meta),
@@ -94,7 +100,7 @@ impl std::str::FromStr for ColourBy {
         Self::ALL.into_iter().find(|way| way.name() == text).ok_or_else(|| ExploreError::Parameter {
             name: "colour",
             found: text.to_owned(),
-            expected: "genre, predicted, cluster, artist, year, folder or agreement",
+            expected: "genre, predicted, cluster, word, artist, year, folder or agreement",
         })
     }
 }

@@ -47,6 +47,7 @@ struct Payload<'a> {
     predicted: CategoryColumn<String>,
     probability: String,
     clusters: CategoryColumn<String>,
+    words: CategoryColumn<String>,
     years: String,
     seconds: String,
     neighbours: String,
@@ -146,6 +147,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
                 .map_or(0, |p| (p.clamp(0.0, 1.0) * 100.0).round() as u8)
         })),
         clusters: column(data.cluster_names().into_iter()),
+        words: column(meta.iter().map(|track| track.tags.first().map(String::as_str))),
         years: pack(meta.iter().flat_map(|track| {
             track.year.and_then(|year| i16::try_from(year).ok()).unwrap_or(0).to_le_bytes()
         })),

@@ -77,7 +77,7 @@ impl MapData<'_> {
     }
 }
 
-/// CSV with a header: id, x, y, cluster, artist, title, album, genres (joined by "; "), `predicted_genre`,
+/// CSV with a header: id, x, y, cluster, words (the model's tags that stand out, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
 /// year, folder (below what all share), agreement ("agree" or "differ": tag and prediction), path. Fields that a spreadsheet would take for a formula get a leading apostrophe.
 pub fn csv(data: &MapData<'_>) -> Result<String> {
     data.check()?;
@@ -91,6 +91,7 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
             "x",
             "y",
             "cluster",
+            "words",
             "artist",
             "title",
             "album",
@@ -113,6 +114,7 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
                 data.positions[[row, 0]].to_string(),
                 data.positions[[row, 1]].to_string(),
                 text(clusters[row].unwrap_or("")),
+                text(&track.tags.join("; ")),
                 text(track.artist.as_deref().unwrap_or("")),
                 text(track.display_title()),
                 text(track.album.as_deref().unwrap_or("")),

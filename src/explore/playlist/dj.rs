@@ -41,9 +41,21 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
         attribute(&mut text, "TotalTime", &seconds(track));
         attribute(&mut text, "Year", &year(track));
         // "file:///music/x.mp3" has an empty host; Rekordbox wants one.
-        let place = address(track.system_path().as_os_str().as_encoded_bytes());
+        let part = track.part();
+        let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
+        let place = address(path.as_os_str().as_encoded_bytes());
         attribute(&mut text, "Location", &place.replacen("file:///", "file://localhost/", 1));
-        text.push_str("/>\n");
+        // A part of a longer file is that file with a cue where the part begins.
+        match part {
+            Some(part) => {
+                let _ = writeln!(
+                    text,
+                    "><POSITION_MARK Name=\"\" Type=\"0\" Start=\"{:.3}\" Num=\"-1\"/></TRACK>",
+                    part.seconds().0
+                );
+            }
+            None => text.push_str("/>\n"),
+        }
     }
     let _ = write!(
         text,
@@ -61,7 +73,8 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
 
 /// A place as Traktor writes it: volume, folder and name.
 fn place(track: &TrackMeta) -> Result<(String, String, String)> {
-    let path = track.system_path();
+    let part = track.part();
+    let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
     let text = path.to_str().ok_or_else(|| ExploreError::Parameter {
         name: "path",
         found: format!("{:?}", path.to_string_lossy()),
@@ -112,7 +125,16 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
         if let Some(year) = track.year {
             let _ = write!(text, " RELEASE_DATE=\"{year}/1/1\"");
         }
-        text.push_str("></INFO></ENTRY>\n");
+        text.push_str("></INFO>");
+        if let Some(part) = track.part() {
+            let start = 1000.0 * part.seconds().0;
+            let _ = write!(
+                text,
+                "<CUE_V2 NAME=\"\" DISPL_ORDER=\"0\" TYPE=\"0\" START=\"{start:.3}\" LEN=\"0\" \
+                 REPEATS=\"-1\" HOTCUE=\"-1\"></CUE_V2>"
+            );
+        }
+        text.push_str("</ENTRY>\n");
         let key = xml(&format!("{volume}{folder}{name}"));
         let _ = writeln!(keys, "<ENTRY><PRIMARYKEY TYPE=\"TRACK\" KEY=\"{key}\"></PRIMARYKEY></ENTRY>");
     }

@@ -8,7 +8,11 @@ use serde_json::json;
 
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
+use crate::base::cue::Part;
 use crate::base::text::xml;
+
+/// Names the extension by which VLC's playlists say where a track starts and stops.
+const VLC: &str = "http://www.videolan.org/vlc/playlist/0";
 
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +73,16 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
         PathStyle::Absolute => None,
         PathStyle::Relative(folder) => Some(folder.as_path()),
     };
-    let entries: Vec<WrittenEntry<'_>> =
-        tracks.iter().map(|track| (relative(track.system_path(), folder), *track)).collect();
+    // A bare path must lead back to the very track; players need the file, and the part's times beside it.
+    let is_bare = matches!(format, Format::Paths | Format::Paths0);
+    let entries: Vec<Entry<'_>> = tracks
+        .iter()
+        .map(|track| {
+            let part = if is_bare { None } else { track.part() };
+            let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
+            Entry { path: relative(path, folder), track, part }
+        })
+        .collect();
     match format {
         Format::M3u8 => Ok(m3u8(&entries, title).into_bytes()),
         Format::Xspf => Ok(xspf(&entries, title).into_bytes()),
@@ -78,12 +90,25 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
         Format::Rekordbox => Ok(super::dj::rekordbox(tracks, title).into_bytes()),
         Format::Traktor => super::dj::traktor(tracks, title).map(String::into_bytes),
         Format::Paths => paths(&entries),
-        Format::Paths0 => Ok(entries.iter().flat_map(|(path, _)| path.iter().copied().chain([0])).collect()),
+        Format::Paths0 => {
+            Ok(entries.iter().flat_map(|entry| entry.path.iter().copied().chain([0])).collect())
+        }
     }
 }
 
-/// The bytes of a path as it is written, and its track.
-type WrittenEntry<'a> = (Vec<u8>, &'a TrackMeta);
+struct Entry<'a> {
+    /// The bytes of the path as it is written.
+    path: Vec<u8>,
+    track: &'a TrackMeta,
+    part: Option<Part>,
+}
+
+/// When VLC starts and stops playing a part.
+fn vlc_options(part: Option<&Part>) -> impl Iterator<Item = String> {
+    let times = part.map(Part::seconds);
+    let start = times.map(|(start, _)| format!("start-time={start:.3}"));
+    start.into_iter().chain(times.and_then(|(_, end)| end).map(|end| format!("stop-time={end:.3}")))
+}
 
 /// `path` as seen from `folder`; unchanged where one of them is not absolute. Separators become `/`.
 pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
@@ -120,14 +145,17 @@ fn breaks_lines(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
+fn m3u8(entries: &[Entry<'_>], title: &str) -> String {
     let mut text = "#EXTM3U\n".to_owned();
     if !title.is_empty() {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
     }
-    for (path, track) in entries {
+    for Entry { path, track, part } in entries {
         let seconds = if track.seconds > 0.0 { track.seconds.round() } else { -1.0 };
         let _ = writeln!(text, "#EXTINF:{seconds},{}", one_line(&track.display()));
+        for option in vlc_options(part.as_ref()) {
+            let _ = writeln!(text, "#EXTVLCOPT:{option}");
+        }
         let plain = std::str::from_utf8(path).ok().filter(|path| {
             // A reader would take blanks at the end for none.
             !path.chars().any(breaks_lines) && !path.ends_with(char::is_whitespace)
@@ -143,15 +171,16 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
     text
 }
 
-fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
+fn xspf(entries: &[Entry<'_>], title: &str) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-                    <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\">\n"
+                    <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\" \
+                    xmlns:vlc=\"http://www.videolan.org/vlc/playlist/ns/0/\">\n"
         .to_owned();
     if !title.is_empty() {
         let _ = writeln!(text, "  <title>{}</title>", xml(title));
     }
     text.push_str("  <trackList>\n");
-    for (path, track) in entries {
+    for Entry { path, track, part } in entries {
         let _ = write!(text, "    <track><location>{}</location>", xml(&address(path)));
         let _ = write!(text, "<title>{}</title>", xml(track.display_title()));
         for (name, value) in [("creator", &track.artist), ("album", &track.album)] {
@@ -162,16 +191,23 @@ fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
         if track.seconds > 0.0 {
             let _ = write!(text, "<duration>{:.0}</duration>", track.seconds * 1000.0);
         }
+        if part.is_some() {
+            let _ = write!(text, "<extension application=\"{VLC}\">");
+            for option in vlc_options(part.as_ref()) {
+                let _ = write!(text, "<vlc:option>{option}</vlc:option>");
+            }
+            text.push_str("</extension>");
+        }
         text.push_str("</track>\n");
     }
     text.push_str("  </trackList>\n</playlist>\n");
     text
 }
 
-fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
+fn jspf(entries: &[Entry<'_>], title: &str) -> Result<String> {
     let tracks: Vec<serde_json::Value> = entries
         .iter()
-        .map(|(path, track)| {
+        .map(|Entry { path, track, part }| {
             let mut value = json!({"location": [address(path)], "title": track.display_title()});
             for (name, tag) in [("creator", &track.artist), ("album", &track.album)] {
                 if let Some(tag) = tag {
@@ -180,6 +216,10 @@ fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
             }
             if track.seconds > 0.0 {
                 value["duration"] = json!((track.seconds * 1000.0).round() as u64);
+            }
+            if part.is_some() {
+                let options: Vec<String> = vlc_options(part.as_ref()).collect();
+                value["extension"] = json!({VLC: [{"option": options}]});
             }
             value
         })
@@ -193,9 +233,9 @@ fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
     Ok(text.chars().map(escaped).collect::<String>() + "\n")
 }
 
-fn paths(entries: &[WrittenEntry<'_>]) -> Result<Vec<u8>> {
+fn paths(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    for (path, _) in entries {
+    for Entry { path, .. } in entries {
         if path.iter().any(|byte| b"\n\r".contains(byte)) {
             return Err(ExploreError::Parameter {
                 name: "path",

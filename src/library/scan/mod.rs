@@ -17,6 +17,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::paths;
 use super::{FileRecord, mtime_ns, stored_path};
+use crate::base::cue;
 use exclude::Ignored;
 pub(crate) use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
@@ -38,6 +39,8 @@ pub struct Scan {
     pub skipped_folders: Vec<PathBuf>,
     /// Files and folders left out because of a pattern.
     pub excluded: Vec<PathBuf>,
+    /// Files that were left out of a folder because CUE sheets describe their parts.
+    pub in_parts: Vec<PathBuf>,
     /// The folders that were walked, in stored form: what the library knows below them and this scan
     /// does not name is missing or left out.
     pub roots: Vec<PathBuf>,
@@ -58,6 +61,8 @@ pub struct ScanProblem {
 ///   are left out, and folders with a `.notmusic` or `.nomedia`. Of its files those are taken that
 ///   `is_audio` accepts by name.
 /// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
+/// - A CUE sheet stands for the parts of the files that it names, each with a path below the sheet's (`album.cue/03`);
+///   in a folder these files themselves are then left out.
 /// - Any other file is taken, whatever its name: it was named.
 ///
 /// A file reached by several ways is taken once.
@@ -114,6 +119,7 @@ impl Scanner<'_> {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
             Ok(metadata) if metadata.is_file() => match PlaylistKind::of(path) {
                 Some(kind) => self.playlist(path, kind),
+                None if cue::is_sheet(path) => drop(self.sheet(path, true)),
                 None => self.file(path, &metadata),
             },
             Ok(_) => self.problem(path, &"is neither a file nor a folder"),
@@ -143,6 +149,31 @@ impl Scanner<'_> {
         }
     }
 
+    /// Takes the parts that a CUE sheet describes, and the sheet itself, which then fails and says why, where something is
+    /// wrong with it. Returns the files that the parts are of.
+    fn sheet(&mut self, path: &Path, is_named: bool) -> HashSet<PathBuf> {
+        let path = dunce::canonicalize(path).unwrap_or_else(|_| stored_path(path));
+        let sheet = cue::read(&path);
+        let is_sound = sheet
+            .as_ref()
+            .is_ok_and(|sheet| sheet.missing.is_empty() && !(is_named && sheet.parts.is_empty()));
+        if !is_sound && let Ok(metadata) = std::fs::metadata(&path) {
+            self.take(path, false, &metadata);
+        }
+        let mut whole = HashSet::new();
+        for part in sheet.unwrap_or_default().parts {
+            if is_named || !self.scan.excluded.contains(&part.audio) {
+                match FileRecord::of_part(&part) {
+                    Ok(record) if self.files.insert(record.path.clone()) => self.scan.files.push(record),
+                    Ok(_) => {}
+                    Err(error) => self.problem(&part.path(), &error),
+                }
+            }
+            whole.insert(part.audio);
+        }
+        whole
+    }
+
     fn folder(&mut self, path: &Path) {
         let root = match dunce::canonicalize(path) {
             Ok(root) => root,
@@ -151,6 +182,8 @@ impl Scanner<'_> {
         // Two folder sets, because the closure below borrows one while files are being taken.
         let mut visited = std::mem::take(&mut self.folders);
         let mut skipped = Vec::new();
+        let mut sheets = Vec::new();
+        let first = self.scan.files.len();
         let mut ignored = Ignored::below(&root, self.exclusions);
         let mut walk = WalkDir::new(&root).follow_links(true).sort_by_file_name().into_iter();
         let mut parent = (PathBuf::new(), PathBuf::new());
@@ -190,6 +223,8 @@ impl Scanner<'_> {
                 } else if dunce::canonicalize(entry.path()).is_ok_and(|folder| !visited.insert(folder)) {
                     walk.skip_current_dir();
                 }
+            } else if entry.file_type().is_file() && cue::is_sheet(entry.path()) {
+                sheets.push(entry.into_path());
             } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
                 match entry.metadata() {
                     Ok(metadata) => {
@@ -209,6 +244,15 @@ impl Scanner<'_> {
             }
         }
         self.folders = visited;
+        if !sheets.is_empty() {
+            let whole: HashSet<PathBuf> = sheets.iter().flat_map(|sheet| self.sheet(sheet, false)).collect();
+            let mut found = self.scan.files.split_off(first);
+            self.scan
+                .in_parts
+                .extend(found.extract_if(.., |file| whole.contains(&file.path)).map(|file| file.path));
+            found.sort_by(|a, b| a.path.cmp(&b.path));
+            self.scan.files.append(&mut found);
+        }
         self.scan.skipped_folders.extend(skipped);
         if !self.scan.roots.contains(&root) {
             self.scan.roots.push(root);

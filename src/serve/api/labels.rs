@@ -196,6 +196,7 @@ pub(super) async fn write(
                 let wish = |path: PathBuf| TagWish {
                     path,
                     genres: genres.clone(),
+                    others: Vec::new(),
                     reason: "labelled by hand".to_owned(),
                 };
                 wishes.extend(paths.map(wish));

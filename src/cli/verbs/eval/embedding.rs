@@ -91,7 +91,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
                 .collect::<Vec<_>>(),
         }))?,
         ReportFormat::Table => {
-            render::print_line(&render::terminal_safe(&summary))?;
+            render::print_wrapped("", &summary)?;
             render::print_line(&format!(
                 "logistic regression {:.3} ± {:.3}, RBF SVM {:.3} ± {:.3}, most common genre {:.3}",
                 found.linear.mean,

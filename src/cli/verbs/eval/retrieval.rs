@@ -123,7 +123,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
             "robustness": kinds,
         }))?,
         ReportFormat::Table => {
-            render::print_line(&render::terminal_safe(&summary))?;
+            render::print_wrapped("", &summary)?;
             for (name, figure) in &figures {
                 render::print_line(&format!("{name} {figure}"))?;
             }

@@ -9,7 +9,7 @@ use crate::cli::args::ReportFormat;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::render::{self, Console, count};
 use crate::encoder::ModelRef;
-use crate::engine::{Engine, GenreHead, UpgradeProgress, upgrade};
+use crate::engine::{Engine, GenreHead, UpgradeProgress, held_model, remember_model, upgrade};
 use crate::library::{LibraryError, OpenMode, Upgrade};
 
 /// The documented JSON of `model upgrade`.
@@ -45,7 +45,7 @@ pub(super) fn run(
     }
     let target = match (name.or(context.model_option()), under_way) {
         (Some(name), _) => parse_model(name),
-        (None, Some(under_way)) => parse_model(&under_way.model.name),
+        (None, Some(under_way)) => held_model(engine.library(), &under_way.model)?,
         (None, None) => ModelRef::default(),
     };
     if target.manifest()?.fingerprint() == before.fingerprint {
@@ -53,6 +53,7 @@ pub(super) fn run(
         return Err(LibraryError::SameModel { name: before.name }.into());
     }
     let embedder = context.embedder_of(&target)?;
+    remember_model(engine.library_mut(), &target, &embedder.encoder().manifest().fingerprint())?;
     let stop = context.stop_on_ctrl_c()?;
     let windows = engine.windows_setting()?;
     let mut run = Run { console: context.console, heard: 0, reasons: Vec::new(), bar: None };

@@ -25,6 +25,12 @@ pub(super) fn run(
     };
     let embedder = context.embedder(Some(engine.library()))?;
     let passage = engine.passage(seed, from, to, &embedder)?;
+    let heard = f64::from(passage.seconds);
+    if heard + 0.05 < to - from {
+        context
+            .console
+            .note(&format!("the track ends at {}: the passage is {heard:.1} s long", clock(from + heard)));
+    }
     let listening = (!args.rough).then_some(&*embedder);
     let found = engine.similar_passages(&passage, listening, &options(engine, args)?)?;
     if found.is_empty() {

@@ -20,7 +20,7 @@ const X = new Float32Array(N), Y = new Float32Array(N);
 }
 const ids = new Float64Array(unpack(raw.ids));
 const artists = column(raw.artists), albums = column(raw.albums), folders = column(raw.folders), places = column(raw.places);
-const predicted = column(raw.predicted), clusters = column(raw.clusters), genreSets = column(raw.genre_sets);
+const predicted = column(raw.predicted), clusters = column(raw.clusters), words = column(raw.words), genreSets = column(raw.genre_sets);
 const genreNames = raw.genres;
 const years = new Int16Array(unpack(raw.years)), seconds = new Float32Array(unpack(raw.seconds));
 const probability = new Uint8Array(unpack(raw.probability));
@@ -50,7 +50,7 @@ const plain = text => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLo
 let haystack = null;
 function searchText(i) {
   haystack ??= new Array(N);
-  return haystack[i] ??= plain([title(i), artist(i), named(albums, i), genresOf(i).join(" "), named(predicted, i), named(clusters, i), raw.files[i]].join(" \n "));
+  return haystack[i] ??= plain([title(i), artist(i), named(albums, i), genresOf(i).join(" "), named(predicted, i), named(clusters, i), named(words, i), raw.files[i]].join(" \n "));
 }
 
 // A grid over the map: which tracks lie in a cell.
@@ -85,6 +85,7 @@ const MODES = {
   genre: { label: "Genre", none: "no genre", make: () => ({ names: genreNames, of: i => genreSets.index[i] === NONE ? -1 : genreSets.names[genreSets.index[i]][0] }) },
   predicted: { label: "Predicted genre", none: "no prediction", make: byColumn(predicted) },
   cluster: { label: "Cluster", none: "noise", make: byColumn(clusters) },
+  word: { label: "Word", none: "no word", make: byColumn(words) },
   artist: { label: "Artist", none: "no artist", make: byColumn(artists) },
   year: { label: "Year", none: "no year", years: true },
   folder: { label: "Folder", none: "no folder", make: byColumn(places) },
@@ -97,7 +98,7 @@ const MODES = {
 const usable = Object.keys(MODES).filter(key => {
   if (key === "year") return years.some(y => y !== 0);
   if (key === "agreement") return predicted.names.length > 0 && genreNames.length > 0;
-  return { genre: genreNames, predicted: predicted.names, cluster: clusters.names, artist: artists.names, folder: places.names }[key].length > 0;
+  return { genre: genreNames, predicted: predicted.names, cluster: clusters.names, word: words.names, artist: artists.names, folder: places.names }[key].length > 0;
 });
 if (!usable.length) usable.push("genre");
 const FIRST_MODE = usable.includes(raw.mode) ? raw.mode : usable[0];
