@@ -4,9 +4,11 @@ use ebur128::{Channel, EbuR128, Mode};
 
 use super::Loudness;
 
-/// Of each unbroken stretch of a file that is not decoded whole, this much is measured, seconds: its beginning says nearly
-/// as much as all of it, at a fraction of the cost.
+/// Of a file that is not decoded whole, this much is measured of every stretch, seconds: its beginning says nearly as much as
+/// all of it, at a fraction of the cost.
 const STRETCH_SECONDS: f64 = 1.2;
+/// A stretch is at most this share of the track, so that a long unbroken one counts for its length and not like a short one.
+const STRETCHES: u64 = 24;
 
 /// Channels as they were decoded, before they are mixed.
 #[derive(Debug, Default)]
@@ -41,20 +43,25 @@ impl Planes {
 /// Listens to stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
     rate: u32,
-    /// Frames of a stretch that are measured.
+    /// Frames of a stretch, and how many of them are measured.
+    length: u64,
     limit: u64,
     /// One for each stretch: a filter must not run over a gap.
     stretches: Vec<EbuR128>,
-    /// Frame at which the present stretch would go on, and how much of it was measured.
+    /// Frame at which the present stretch would go on, how many went by, and how many of them were measured.
     next: u64,
+    passed: u64,
     heard: u64,
 }
 
 impl LoudnessMeter {
     /// - `whole`: the track comes without gaps, and all of it counts
-    pub(super) fn new(rate: u32, whole: bool) -> Self {
-        let limit = if whole { u64::MAX } else { (STRETCH_SECONDS * f64::from(rate)) as u64 };
-        Self { rate, limit, stretches: Vec::new(), next: u64::MAX, heard: 0 }
+    /// - `frames`: of the track
+    pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
+        let measured = (STRETCH_SECONDS * f64::from(rate)) as u64;
+        let (length, limit) =
+            if whole { (u64::MAX, u64::MAX) } else { (measured.max(frames / STRETCHES), measured) };
+        Self { rate, length, limit, stretches: Vec::new(), next: u64::MAX, passed: 0, heard: 0 }
     }
 
     /// Takes frames `from..to` of `planes`, of which the first is frame `start` of the track.
@@ -64,16 +71,18 @@ impl LoudnessMeter {
             return;
         }
         let fits = |meter: &EbuR128| meter.channel_map() == planes.kinds;
-        if self.next != start || !self.stretches.last().is_some_and(fits) {
+        let goes_on = self.next == start && self.passed < self.length;
+        if !goes_on || !self.stretches.last().is_some_and(fits) {
             // Rates and numbers of channels beyond the standard's go unmeasured.
             let Ok(mut meter) = EbuR128::new(planes.kinds.len() as u32, self.rate, Mode::I) else { return };
             if meter.set_channel_map(&planes.kinds).is_err() {
                 return;
             }
             self.stretches.push(meter);
-            self.heard = 0;
+            (self.passed, self.heard) = (0, 0);
         }
         self.next = start + (to - from) as u64;
+        self.passed += (to - from) as u64;
         let taken = (self.limit - self.heard).min((to - from) as u64) as usize;
         self.heard += taken as u64;
         if let Some(meter) = self.stretches.last_mut()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::audio::AudioError;
+use crate::base::text::did_you_mean;
 use crate::encoder::EncoderError;
 use crate::explore::ExploreError;
 use crate::features::FeaturesError;
@@ -153,12 +154,17 @@ pub enum EngineError {
         problem: String,
     },
     /// Words that mean nothing here.
-    #[error("nothing of \"{text}\" is understood; known words: {known}")]
+    #[error(
+        "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists the {known} words that are",
+        did_you_mean(suggestions)
+    )]
     Words {
         /// What was asked for.
         text: String,
-        /// All that is understood.
-        known: String,
+        /// Words that are spelt much like it.
+        suggestions: Vec<String>,
+        /// How many are understood.
+        known: usize,
     },
     /// Words need a model with tags.
     #[error(

@@ -6,6 +6,7 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::{Engine, EngineError, GenreAnswer};
+use crate::base::text::spelt_alike;
 use crate::encoder::{ModelRef, TagLayer, models, models_dir};
 use crate::explore::words::{self, Phrase, WordMeaning, WordTable};
 use crate::genre::{DefaultGenres, Taxonomy};
@@ -291,7 +292,8 @@ impl HeardTags {
 
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
-        EngineError::Words { text: text.to_owned(), known: known.join(", ") }
+        let suggestions = spelt_alike(text, known.iter().copied()).into_iter().map(str::to_owned).collect();
+        EngineError::Words { text: text.to_owned(), suggestions, known: known.len() }
     }
 
     /// The names of the tags that a word means.

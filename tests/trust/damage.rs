@@ -1,5 +1,6 @@
 //! Damaged, stale, foreign, old and new files: what a user sees, and what is left afterwards.
 
+use super::strangers::repository;
 use super::*;
 
 /// The neighbours of track 1, by id.
@@ -360,4 +361,41 @@ fn verify_finds_whatever_bit_is_flipped() {
         }
     }
     fine(&sandbox, &["verify"]);
+}
+
+/// Any bit of an encoder's weights: nothing is heard with them any more, and what the library holds stays right.
+#[test]
+fn weights_with_a_flipped_bit_are_refused() {
+    const FLIPS: usize = 12;
+    let sandbox = Sandbox::new();
+    let models = sandbox.path("models");
+    fs::create_dir_all(&models).unwrap();
+    let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
+    let manifest = manifest.replace("\"name\": \"voisin-2\"", "\"name\": \"mine\"");
+    assert!(manifest.contains("\"name\": \"mine\""), "{manifest}");
+    fs::write(models.join("mine.json"), manifest).unwrap();
+    let (weights, tone) = (models.join("voisin-2.safetensors"), sandbox.path("tone.wav"));
+    let whole = fs::read(repository("models/voisin-2.safetensors")).unwrap();
+    fs::write(&weights, &whole).unwrap();
+    fs::write(&tone, super::common::tone_wav(16_000, 4.0, 440.0, 0.5)).unwrap();
+    fine(&sandbox, &["--model", "mine", "add", &string(&tone)]);
+
+    let mut state = u64::from(std::process::id());
+    let began = state;
+    for _ in 0..FLIPS {
+        let bit = next(&mut state, whole.len() * 8);
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&weights, flipped).unwrap();
+        for arguments in [&["model", "check", "mine"][..], &["add", "--force", &string(&tone)]] {
+            let output = sandbox.run(arguments);
+            let said = text(&output.stderr);
+            assert_eq!(code(&output), 2, "bit {bit}, numbers from {began}: {arguments:?}: {said}");
+            assert!(said.contains("voisin-2.safetensors") && said.contains("SHA-256"), "{said}");
+        }
+    }
+    assert_eq!(status(&sandbox)["tracks"], 1);
+    fine(&sandbox, &["verify"]);
+    fs::write(&weights, &whole).unwrap();
+    fine(&sandbox, &["add", "--force", &string(&tone)]);
 }

@@ -244,6 +244,28 @@ fn card_json(card: &Card) -> CardJson<'_> {
     }
 }
 
+/// Where the values of a card begin.
+const INDENT: usize = 16;
+
+/// Text that begins at column `indent`, on as many lines as `width` columns ask for.
+fn wrapped(text: &str, width: usize, indent: usize) -> String {
+    let (mut lines, mut column) = (String::new(), indent);
+    for word in text.split(' ') {
+        let length = console::measure_text_width(word);
+        if column > indent && column.saturating_add(1 + length) > width {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
+}
+
 fn print_card(card: &Card) -> anyhow::Result<()> {
     let Card { track, tagged_genres, measured, predicted, cluster, words, nearest, windows } = card;
     let tags = &track.tags;
@@ -289,9 +311,10 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     }
     let artist = track.main_artist().map_or_else(String::new, |artist| format!("{artist} – "));
     let head = format!("{artist}{} (id:{})", title(track), track.id);
-    super::print_line(&super::terminal_safe(&head).replace('\n', " "))?;
+    super::print_line(&super::one_line(&head))?;
     for (name, value) in lines {
-        super::print_line(&format!("  {name:<12}  {}", super::terminal_safe(&value).replace('\n', " ")))?;
+        let text = wrapped(&super::one_line(&value), super::screen::width().unwrap_or(usize::MAX), INDENT);
+        super::print_line(&format!("  {name:<12}  {text}"))?;
     }
     if nearest.is_empty() {
         return Ok(());
@@ -313,4 +336,19 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         ]);
     }
     table.print()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_a_line_goes_on_below_it() {
+        let text = "instrumental 97 %, jazz 93 %, easy listening 89 %";
+        assert_eq!(wrapped(text, usize::MAX, 16), text);
+        let indent = " ".repeat(16);
+        let lines = format!("instrumental 97 %,\n{indent}jazz 93 %, easy\n{indent}listening 89 %");
+        assert_eq!(wrapped(text, 36, 16), lines);
+        assert_eq!(wrapped("unbroken words", 3, 16), format!("unbroken\n{indent}words"), "never empty lines");
+    }
 }

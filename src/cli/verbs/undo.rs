@@ -161,7 +161,7 @@ fn restore(written: &WrittenTags, options: WriteOptions, note: &mut dyn FnMut(&P
 
 /// A change as a diff, a refusal as a message.
 fn show(one: &UndoneJson) -> anyhow::Result<()> {
-    let line = |text: String| render::print_line(&render::terminal_safe(&text).replace('\n', " "));
+    let line = |text: String| render::print_line(&render::one_line(&text));
     if let Some(reason) = &one.reason {
         render::print_error(&anyhow::anyhow!("{reason}"));
         return Ok(());

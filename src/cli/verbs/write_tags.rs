@@ -161,7 +161,7 @@ pub(crate) fn run(
 
 /// A change as a diff; nothing for a file that stays as it is.
 fn show(file: &TaggedFile) -> anyhow::Result<()> {
-    let line = |text: String| render::print_line(&render::terminal_safe(&text).replace('\n', " "));
+    let line = |text: String| render::print_line(&render::one_line(&text));
     match file.outcome {
         Outcome::Written | Outcome::WouldWrite => {
             line(file.path.clone())?;
