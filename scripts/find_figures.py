@@ -29,7 +29,7 @@ def strongest_tags(voisin, music, model, count):
     shown = json.loads(voisin("model", "show", model, "--format", "json").stdout)
     names = [re.sub("^(style|instrument|mood) ", "", tag).lower() for tag in shown["tags"]]
     with tempfile.TemporaryDirectory() as library:
-        added = voisin("--model", model, "add", *music, library=library)
+        added = voisin("--model", model, "add", "--descriptors", "none", *music, library=library)
         if added.returncode not in (0, 1):
             sys.exit(added.stderr)
         database = sqlite3.connect(f"file:{library}/voisin.db?mode=ro", uri=True)
@@ -60,7 +60,7 @@ def main():
         def voisin(*words, library=own):
             return subprocess.run([options.voisin, "--quiet", "--library", library, *words], capture_output=True, text=True, check=False)
 
-        added = voisin("add", *music)
+        added = voisin("add", "--descriptors", "none", *music)
         if added.returncode not in (0, 1):
             sys.exit(added.stderr)
         tracks = json.loads(voisin("list", "--format", "json").stdout)["tracks"]

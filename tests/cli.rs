@@ -307,7 +307,11 @@ fn what_cannot_be_added_is_told_plainly() {
     assert!(text(&output.stderr).contains("there are no files of audio"), "{}", text(&output.stderr));
     let output = sandbox.run(["add", absent.to_str().unwrap()]);
     assert_eq!(code(&output), 1);
-    assert!(text(&output.stderr).contains("absent: there is no such file or folder"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("absent: there is no such file or folder"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

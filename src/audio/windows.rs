@@ -181,7 +181,8 @@ impl<'a> Frames<'a> {
         if measured {
             stream.keep_channels();
         }
-        let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, !stream.is_sparse(), info.n_frames));
+        let meter =
+            measured.then(|| LoudnessMeter::new(info.sample_rate, !stream.is_sparse(), info.n_frames));
         if stream.demuxer().actual().rate != info.sample_rate {
             return Err(AudioError::Changed { path: path.to_owned() });
         }

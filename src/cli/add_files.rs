@@ -283,9 +283,7 @@ impl AddProgress {
         match &self.bar {
             Some(bar) => {
                 bar.inc(1);
-                bar.set_message(
-                    render::one_line(&path.file_name().unwrap_or_default().to_string_lossy()),
-                );
+                bar.set_message(render::one_line(&path.file_name().unwrap_or_default().to_string_lossy()));
             }
             // A log that grows by a line per file helps nobody; a line per hundred tells that it lives.
             None if self.dry_run || self.done.is_multiple_of(100) => {

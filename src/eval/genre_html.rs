@@ -19,7 +19,7 @@ td{white-space:nowrap}th:first-child,td:first-child{text-align:left;white-space:
 .picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
 @media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note,.few td{color:#a6a6b3}\
 th,td{border-bottom-color:#3a3a46}}\
-@media(max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .4rem}h1{font-size:1.5rem}table{font-size:.85rem}}";
+@media(max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}";
 
 impl GenreReport {
     /// The report as a page for people who know music better than statistics.

@@ -399,3 +399,30 @@ fn weights_with_a_flipped_bit_are_refused() {
     fs::write(&weights, &whole).unwrap();
     fine(&sandbox, &["add", "--force", &string(&tone)]);
 }
+
+/// A definition in the database that a flipped bit made another one: the rows are whole, but nothing can be added.
+#[test]
+fn a_damaged_definition_is_found_and_written_again() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 4);
+    fine(&sandbox, &["add", &string(&music)]);
+    let database = sandbox.path("library").join("voisin.db");
+    let raw = rusqlite::Connection::open(&database).unwrap();
+    let set = "PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET sql = replace(sql, 'PRIMARY KEY AUTOINCREMENT', '') WHERE name = 'audio';
+        PRAGMA writable_schema = RESET;";
+    raw.execute_batch(set).unwrap();
+    let damaged: String =
+        raw.query_row("SELECT sql FROM sqlite_schema WHERE name = 'audio'", [], |row| row.get(0)).unwrap();
+    assert!(!damaged.contains("PRIMARY KEY"), "{damaged}");
+    drop(raw);
+
+    let checked = sandbox.run(["verify"]);
+    assert_eq!(code(&checked), 1, "{}{}", text(&checked.stdout), text(&checked.stderr));
+    assert!(text(&checked.stdout).contains("definition of table audio"), "{}", text(&checked.stdout));
+    let mended = fine(&sandbox, &["repair"]);
+    assert!(text(&mended.stdout).contains("1 damaged definition written again"), "{}", text(&mended.stdout));
+    fine(&sandbox, &["verify"]);
+    fine(&sandbox, &["add", "--force", &string(&music)]);
+    assert_eq!(status(&sandbox)["tracks"], 4);
+}

@@ -51,7 +51,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         context.console.detail(&format!("excluded {}", path.display()));
     }
     if found.files.is_empty() && found.problems.is_empty() && found.excluded.is_empty() {
-        context.console.warn("there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named");
+        context
+            .console
+            .warn("there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named");
     }
     let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
     // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
