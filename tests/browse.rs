@@ -215,9 +215,13 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
     let nothing = sandbox.run(["find", "theremin"]);
     assert_eq!(code(&nothing), 2);
     assert!(
-        text(&nothing.stderr).contains("known words: 00s, ")
-            && text(&nothing.stderr).contains("female voice")
+        text(&nothing.stderr).contains("\"voisin find --words\" lists the "),
+        "{}",
+        text(&nothing.stderr)
     );
+    assert!(text(&nothing.stderr).len() < 160, "not all words: {}", text(&nothing.stderr));
+    let misspelt = sandbox.run(["find", "femal voise"]);
+    assert!(text(&misspelt.stderr).contains("did you mean female voice"), "{}", text(&misspelt.stderr));
     assert!(fine(sandbox.run(["find", "--words"])).lines().count() > 100);
 }
 

@@ -277,6 +277,43 @@ fn hostile_names_reach_no_terminal() {
     assert!(text(&found.stdout).contains("=cmd.wav"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_name_with_a_line_end_is_told_on_one_line() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let wav = tone_wav(16_000, 4.0, 440.0, 0.5);
+    for name in ["plain.wav", "new\nline.wav"] {
+        fs::write(music.join(name), &wav).unwrap();
+    }
+    fs::write(music.join("no\nmusic.mp3"), "no music").unwrap();
+    for arguments in [&["add", "--dry-run"][..], &["-v", "add"], &["-v", "add", "--force"]] {
+        let output = sandbox.run([arguments, &[music.to_str().unwrap()]].concat());
+        let said = text(&output.stderr);
+        assert!(said.contains("new line.wav") && said.contains("no music.mp3"), "{arguments:?}: {said}");
+        assert!(said.lines().all(|line| !line.starts_with("line.wav")), "{arguments:?}: {said}");
+    }
+    let copies = fine(sandbox.run(["duplicates"]));
+    assert!(copies.contains("new line.wav") && copies.lines().count() == 3, "{copies}");
+}
+
+#[test]
+fn what_cannot_be_added_is_told_plainly() {
+    let sandbox = Sandbox::new();
+    let (empty, absent) = (sandbox.path("empty"), sandbox.path("absent"));
+    fs::create_dir_all(&empty).unwrap();
+    let output = sandbox.run(["add", empty.to_str().unwrap()]);
+    assert!(text(&output.stderr).contains("there are no files of audio"), "{}", text(&output.stderr));
+    let output = sandbox.run(["add", absent.to_str().unwrap()]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        text(&output.stderr).contains("absent: there is no such file or folder"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
 #[test]
 fn mistakes_are_told_plainly() {
     let sandbox = Sandbox::new();

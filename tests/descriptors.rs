@@ -64,6 +64,28 @@ fn shelf() -> Sandbox {
     sandbox
 }
 
+/// The middle half minute, which is read without gaps, counts for its length like all the rest.
+#[test]
+fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("middle.wav");
+    let rate = 16_000;
+    let samples = (0..240 * rate).map(|i| {
+        let t = f64::from(i) / f64::from(rate);
+        let gain = if (105.0..135.0).contains(&t) { 0.5 } else { 0.18 };
+        (gain * (TAU * 440.0 * t).sin()) as f32
+    });
+    fs::write(&path, samples_wav(rate, &samples.collect::<Vec<_>>())).unwrap();
+    let mut heard = Vec::new();
+    for depth in ["full", "fast"] {
+        fine(sandbox.run(["add", "--force", path.to_str().unwrap(), "--descriptors", depth]));
+        let known = descriptors(&sandbox)[0].1.unwrap();
+        assert_eq!(known.loudness_is_exact, depth == "full");
+        heard.push(known.loudness.unwrap());
+    }
+    assert!((heard[0] - heard[1]).abs() < 0.5, "{heard:?}");
+}
+
 #[test]
 fn add_measures_what_similar_and_playlist_ask_for() {
     let sandbox = shelf();

@@ -4,9 +4,12 @@ use ebur128::{Channel, EbuR128, Mode};
 
 use super::Loudness;
 
-/// Of each unbroken stretch of a file that is not decoded whole, this much is measured, seconds: its beginning says nearly
-/// as much as all of it, at a fraction of the cost.
-const STRETCH_SECONDS: f64 = 1.2;
+/// Of a file that is not decoded whole, pieces of this length are measured, tenths of a second: the standard's block and no more,
+/// since its loudness is more alike a moment later than at another place.
+const PIECE_TENTHS: u32 = 4;
+/// There are so many pieces, as far apart as they can be: one at the beginning of each window, and in a long unbroken stretch as
+/// many as are its share of the track.
+const PIECES: u64 = 24;
 
 /// Channels as they were decoded, before they are mixed.
 #[derive(Debug, Default)]
@@ -41,20 +44,25 @@ impl Planes {
 /// Listens to stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
     rate: u32,
-    /// Frames of a stretch that are measured.
-    limit: u64,
-    /// One for each stretch: a filter must not run over a gap.
-    stretches: Vec<EbuR128>,
-    /// Frame at which the present stretch would go on, and how much of it was measured.
+    /// Frames of a piece, and from the beginning of one to that of the next.
+    piece: u64,
+    apart: u64,
+    /// One for each piece: a filter must not run over a gap.
+    pieces: Vec<EbuR128>,
+    /// Frame at which the present stretch would go on.
     next: u64,
+    /// Frame at which the next piece begins, and how much of the present one was measured.
+    due: u64,
     heard: u64,
 }
 
 impl LoudnessMeter {
     /// - `whole`: the track comes without gaps, and all of it counts
-    pub(super) fn new(rate: u32, whole: bool) -> Self {
-        let limit = if whole { u64::MAX } else { (STRETCH_SECONDS * f64::from(rate)) as u64 };
-        Self { rate, limit, stretches: Vec::new(), next: u64::MAX, heard: 0 }
+    /// - `frames`: of the track
+    pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
+        let piece = u64::from(PIECE_TENTHS * rate.div_ceil(10));
+        let (piece, apart) = if whole { (u64::MAX, u64::MAX) } else { (piece, piece.max(frames / PIECES)) };
+        Self { rate, piece, apart, pieces: Vec::new(), next: u64::MAX, due: 0, heard: 0 }
     }
 
     /// Takes frames `from..to` of `planes`, of which the first is frame `start` of the track.
@@ -64,19 +72,21 @@ impl LoudnessMeter {
             return;
         }
         let fits = |meter: &EbuR128| meter.channel_map() == planes.kinds;
-        if self.next != start || !self.stretches.last().is_some_and(fits) {
+        let goes_on = self.next == start && start < self.due;
+        if !goes_on || !self.pieces.last().is_some_and(fits) {
             // Rates and numbers of channels beyond the standard's go unmeasured.
             let Ok(mut meter) = EbuR128::new(planes.kinds.len() as u32, self.rate, Mode::I) else { return };
             if meter.set_channel_map(&planes.kinds).is_err() {
                 return;
             }
-            self.stretches.push(meter);
+            self.pieces.push(meter);
             self.heard = 0;
+            self.due = start.saturating_add(self.apart);
         }
         self.next = start + (to - from) as u64;
-        let taken = (self.limit - self.heard).min((to - from) as u64) as usize;
+        let taken = (self.piece - self.heard).min((to - from) as u64) as usize;
         self.heard += taken as u64;
-        if let Some(meter) = self.stretches.last_mut()
+        if let Some(meter) = self.pieces.last_mut()
             && taken > 0
         {
             let frames: Vec<&[f32]> =
@@ -88,7 +98,7 @@ impl LoudnessMeter {
 
     /// `None` for what is silent or shorter than the 0.4 s of a block.
     pub(super) fn loudness(&self, exact: bool) -> Option<Loudness> {
-        let lufs = EbuR128::loudness_global_multiple(self.stretches.iter()).ok()?;
+        let lufs = EbuR128::loudness_global_multiple(self.pieces.iter()).ok()?;
         lufs.is_finite().then_some(Loudness { lufs, exact })
     }
 }

@@ -212,7 +212,7 @@ impl<'a> Frames<'a> {
             stream.keep_channels();
         }
         let whole = !sparse || !stream.is_sparse();
-        let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, whole));
+        let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, whole, info.n_frames));
         if stream.demuxer().actual().rate != info.sample_rate {
             return Err(AudioError::Changed { path: path.to_owned() });
         }

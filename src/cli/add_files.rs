@@ -289,19 +289,17 @@ impl AddProgress {
                 format!("failed: {reason}")
             }
         };
+        let line = || format!("{}/{}  {}  {what}", self.done, self.total, path.display());
         match &self.bar {
             Some(bar) => {
                 bar.inc(1);
-                bar.set_message(
-                    render::terminal_safe(&path.file_name().unwrap_or_default().to_string_lossy())
-                        .replace('\n', " "),
-                );
+                bar.set_message(render::one_line(&path.file_name().unwrap_or_default().to_string_lossy()));
             }
             // A log that grows by a line per file helps nobody; a line per hundred tells that it lives.
             None if self.dry_run || self.done.is_multiple_of(100) => {
-                self.console.note(&format!("{}/{}  {}  {what}", self.done, self.total, path.display()));
+                self.console.note(&line());
             }
-            None => self.console.detail(&format!("{}/{}  {}  {what}", self.done, self.total, path.display())),
+            None => self.console.detail(&line()),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::features::{KeyFinder, tempo};
 use crate::library::Descriptors;
 
 /// Version of the method: one more whenever its results change.
-pub(crate) const DESCRIPTORS_VERSION: u32 = 1;
+pub(crate) const DESCRIPTORS_VERSION: u32 = 2;
 
 /// Length of the unbroken piece in the middle of a track that its tempo is taken from, seconds.
 const PIECE_SECONDS: u64 = 30;

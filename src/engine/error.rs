@@ -154,14 +154,17 @@ pub enum EngineError {
         problem: String,
     },
     /// Words that mean nothing here.
-    #[error("nothing of \"{text}\" is understood; {}known words: {known}", did_you_mean(.suggestions))]
+    #[error(
+        "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists the {known} words that are",
+        did_you_mean(suggestions)
+    )]
     Words {
         /// What was asked for.
         text: String,
-        /// Words spelt much like it.
+        /// Words that are spelt much like it.
         suggestions: Vec<String>,
-        /// All that is understood.
-        known: String,
+        /// How many are understood.
+        known: usize,
     },
     /// Words need a model with tags.
     #[error(

@@ -296,7 +296,7 @@ impl HeardTags {
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
         let suggestions = spelt_alike(text, known.iter().copied()).into_iter().map(str::to_owned).collect();
-        EngineError::Words { text: text.to_owned(), suggestions, known: known.join(", ") }
+        EngineError::Words { text: text.to_owned(), suggestions, known: known.len() }
     }
 
     /// The names of the tags that a word means.

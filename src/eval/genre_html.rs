@@ -12,12 +12,12 @@ use crate::metrics::Spread;
 
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}\
-th:first-child,td:first-child,td.t{text-align:left}.best{font-weight:bold}svg{max-width:100%;height:auto}\
+td{white-space:nowrap}th:first-child,td:first-child{text-align:left;white-space:normal}.best{font-weight:bold}svg{max-width:100%;height:auto}\
 .note{color:#555;font-size:.92em}h2{margin-top:2.2rem}.wide{overflow-x:auto}.few td{color:#777}\
 .picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
 @media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note,.few td{color:#a6a6b3}\
 th,td{border-bottom-color:#3a3a46}}\
-@media(max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .4rem}h1{font-size:1.5rem}}";
+@media(max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}";
 
 impl GenreReport {
     /// The report as a page for people who know music better than statistics.
@@ -70,7 +70,7 @@ impl GenreReport {
         out.push_str(
             "<h2>Methods side by side</h2><p>Percent, mean ± spread over the parts. <i>Accuracy</i>: how often the answer \
              is right. <i>Balanced</i>: the same with every genre counting alike. <i>F1</i> punishes both missing a genre \
-             and naming it too often.</p><div class=\"wide\"><table><tr><th>method</th><th>accuracy</th><th>balanced</th><th>macro F1</th><th></th></tr>",
+             and naming it too often.</p><div class=\"wide\"><table><tr><th>method</th><th>accuracy</th><th>balanced</th><th>macro F1</th></tr>",
         );
         for m in &self.methods {
             let what = match m.method.as_str() {
@@ -85,7 +85,7 @@ impl GenreReport {
             let class = if m.accuracy.mean >= best { " class=\"best\"" } else { "" };
             let _ = write!(
                 out,
-                "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"t\">{what}</td></tr>",
+                "<tr{class}><td>{}<div class=\"note\">{what}</div></td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 escape(&m.method),
                 cell(&m.accuracy),
                 cell(&m.balanced_accuracy),

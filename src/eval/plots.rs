@@ -101,6 +101,24 @@ impl Scene {
         self.items.push(Item::Text { x: 14.0, y, size: 13.0, anchor, upwards: true, colour, text });
     }
 
+    /// Says below a heat map of distances what its colours mean.
+    fn ramp(&mut self) {
+        const STEPS: usize = 10;
+        let (left, step, high, y) = (64.0, 14.0, 14.0, self.height);
+        self.height += 30.0;
+        self.width = self.width.max(340.0);
+        let middle = y + high / 2.0;
+        self.text(left - 8.0, middle, 12.0, Anchor::End, INK, "0, near");
+        for i in 0..STEPS {
+            let share = 1.0 - (i as f64 + 0.5) / STEPS as f64;
+            self.rect(left + step * i as f64, y, step, high, blue(share), "");
+        }
+        let end = left + step * STEPS as f64;
+        self.text(end + 8.0, middle, 12.0, Anchor::Start, INK, "far, 1");
+        self.rect(end + 60.0, y, step, high, NOTHING, "");
+        self.text(end + 60.0 + step + 8.0, middle, 12.0, Anchor::Start, INK, "itself");
+    }
+
     /// Says below the picture what a star behind a genre means, if there is one.
     fn note(&mut self, kinship: &Kinship) {
         if kinship.genres.iter().any(|genre| genre.tracks < FEW) {
@@ -304,14 +322,14 @@ fn matrix(
 pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
     let order = kinship.leaf_order();
     let names: Vec<String> = order.iter().map(|&g| name_of(kinship, g)).collect();
-    let title = "Distance between genres (dark: near, 0; pale: far, 1; grey: the genre itself)";
-    let mut scene = matrix(&names, title, |i, j| {
+    let mut scene = matrix(&names, "Distance between genres", |i, j| {
         if i == j {
             return (None, String::new(), names[i].clone());
         }
         let d = kinship.distance[order[i]][order[j]];
         (Some(1.0 - d), format!("{d:.2}"), format!("{} – {}: {d:.3}", names[i], names[j]))
     });
+    scene.ramp();
     scene.note(kinship);
     scene
 }

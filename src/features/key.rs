@@ -1,15 +1,20 @@
-//! Key: the pitches of a piece of music against profiles of the 24 major and minor keys.
+//! Key: the pitches and chords of a piece of music against what the 24 major and minor keys are made of.
 //!
 //! Spectral peaks between 55 and 1500 Hz are brought into tune with the piece itself and folded into 12 pitch classes; each also
-//! counts, ever less, for the notes whose overtone it may be (after Gómez 2006). Every frame counts the same, however loud. The
-//! profiles are Temperley's, from the Kostka and Payne corpus (*Music and Probability*, 2007): how often a pitch class occurs in
-//! a stretch of music in a key.
+//! counts, ever less, for the notes whose overtone it may be (after Gómez 2006). Every frame counts the same, however loud.
+//!
+//! Two things speak for a key. Pitch classes: how they correlate with Temperley's profiles, from the Kostka and Payne corpus
+//! (*Music and Probability*, 2007). Chords: each frame with its neighbours is compared with the 24 triads, and what they are is
+//! scored by how usual each triad is in a key (after Noland and Sandler 2006): the six of its scale alike, the tonic's more often.
+//! The weights were chosen on rendered grooves by `scripts/descriptor_figures.py`'s measures.
 
 use super::spectra::Spectra;
 use crate::base::key::MusicalKey;
 
 /// Seconds of sound in a frame: neighbouring notes are apart from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;
+/// Every so many frames one is heard: the others say the same, at the same price.
+const EVERY: usize = 2;
 const LOWEST_HZ: f64 = 55.0;
 const HIGHEST_HZ: f64 = 1500.0;
 /// Peaks below this share of the frame's highest are noise.
@@ -21,79 +26,149 @@ const DECAY: f64 = 0.6;
 const MAJOR: [f64; 12] = [0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400];
 const MINOR: [f64; 12] = [0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330];
 
-/// Steps of a semitone that pitches are told apart by.
-const CENTS: usize = 100;
+/// Pitches below this one, semitones above the C of 262 Hz, are the bass.
+const BASS: f64 = -9.0;
+/// What a chord's root in the bass adds to its likeness.
+const ROOT: f64 = 0.3;
+/// How sharply the likest chord stands out.
+const SHARPNESS: f64 = 40.0;
+/// Chords of a key, its tonic's apart, as roots above it and whether they are minor: those of the scale, and minor's dominant.
+const CHORDS: [&[(usize, bool)]; 2] = [
+    &[(2, true), (4, true), (5, false), (7, false), (9, true)],
+    &[(3, false), (5, true), (7, true), (7, false), (8, false), (10, false)],
+];
+/// How often the tonic's chord is heard; the others of the key share the rest.
+const TONIC: f64 = 0.25;
+/// How often each chord outside of the key is heard.
+const STRANGE: f64 = 0.01;
+/// What the correlation with a profile weighs against the logarithm of the chords' likelihood.
+const PROFILE: f64 = 2.0;
 
 /// Hears pieces of a track, and tells their key.
 pub struct KeyFinder {
     rate: f64,
     spectra: Spectra,
-    /// How much of each pitch there is within the octave, from C upwards in cents; each frame adds 1.
-    pitches: Vec<f64>,
+    /// Of each unbroken stretch the frames, of each frame its peaks: pitches in semitones above a C, and shares of all heights.
+    stretches: Vec<Vec<Vec<(f32, f32)>>>,
 }
+
+type Chroma = [f64; 12];
 
 impl KeyFinder {
     /// - `rate`: Hz of all that is heard
     pub fn new(rate: u32) -> Self {
         let rate = f64::from(rate);
         let spectra = Spectra::new((rate * FRAME_SECONDS / 2.0).round() as usize * 2);
-        Self { rate, spectra, pitches: vec![0.0; 12 * CENTS] }
+        Self { rate, spectra, stretches: Vec::new() }
     }
 
-    /// Hears an unbroken stretch of mono samples, frame beside frame.
+    /// Hears an unbroken stretch of mono samples.
     pub fn hear(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
-        for start in (0..(samples.len() + 1).saturating_sub(size)).step_by(size) {
+        let mut frames = Vec::new();
+        for start in (0..(samples.len() + 1).saturating_sub(size)).step_by(EVERY * size) {
             let amplitudes = self.spectra.of(&samples[start..]);
             let peaks = peaks(amplitudes, self.rate / size as f64);
             let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
-            for (pitch, height) in peaks {
-                let cents = (pitch * CENTS as f64).rem_euclid(self.pitches.len() as f64) as usize;
-                self.pitches[cents % (12 * CENTS)] += height / total;
+            if total > 0.0 {
+                let shares = peaks.iter().map(|&(pitch, height)| (pitch as f32, (height / total) as f32));
+                frames.push(shares.collect());
             }
         }
+        self.stretches.push(frames);
     }
 
     /// The key that fits best; `None` where no note was heard.
     pub fn key(&self) -> Option<MusicalKey> {
-        let chroma = self.chroma()?;
+        let tuning = self.tuning();
+        let (mut pitches, mut chords, mut count) = ([0.0; 12], [0.0; 24], 0.0);
+        for frames in &self.stretches {
+            let heard: Vec<(Chroma, Chroma)> =
+                frames.iter().map(|frame| (chroma(frame, tuning, OVERTONES), bass(frame, tuning))).collect();
+            for i in 0..heard.len() {
+                add(&mut pitches, &heard[i].0);
+                let (mut all, mut low) = ([0.0; 12], [0.0; 12]);
+                for (near, near_low) in &heard[i.saturating_sub(1)..(i + 2).min(heard.len())] {
+                    add(&mut all, near);
+                    add(&mut low, near_low);
+                }
+                add(&mut chords, &triads(&all, &low));
+                count += 1.0;
+            }
+        }
+        if count == 0.0 {
+            return None;
+        }
         let fit = |key: MusicalKey| {
-            let profile = if key.is_minor() { &MINOR } else { &MAJOR };
-            let turned: Vec<f64> =
-                (0..12).map(|pitch| profile[(pitch + 12 - usize::from(key.tonic())) % 12]).collect();
-            correlation(&chroma, &turned)
+            let (tonic, minor) = (usize::from(key.tonic()), key.is_minor());
+            let profile = if minor { &MINOR } else { &MAJOR };
+            let turned: Vec<f64> = (0..12).map(|pitch| profile[(pitch + 12 - tonic) % 12]).collect();
+            let usual = |chord: usize| {
+                let (root, is_minor) = ((chord % 12 + 12 - tonic) % 12, chord >= 12);
+                let others = CHORDS[usize::from(minor)];
+                if (root, is_minor) == (0, minor) {
+                    TONIC
+                } else if others.contains(&(root, is_minor)) {
+                    (1.0 - TONIC) / others.len() as f64
+                } else {
+                    STRANGE
+                }
+            };
+            let likelihood: f64 = (0..24).map(|chord| chords[chord] / count * usual(chord).ln()).sum();
+            PROFILE * correlation(&pitches, &turned) + likelihood
         };
         MusicalKey::all().max_by(|&a, &b| fit(a).total_cmp(&fit(b)))
     }
 
-    /// How much of each pitch class there is, from C upwards.
-    fn chroma(&self) -> Option<[f64; 12]> {
-        let heard = || {
-            let middle = |cents: usize| (cents as f64 + 0.5) / CENTS as f64;
-            self.pitches
-                .iter()
-                .enumerate()
-                .filter(|(_, weight)| **weight > 0.0)
-                .map(move |(c, &w)| (middle(c), w))
-        };
-        // How far the piece is out of tune, semitones: the mean direction of all peaks about their nearest note.
+    /// How far the piece is out of tune, semitones: the mean direction of all peaks about their nearest note.
+    fn tuning(&self) -> f64 {
         let (mut x, mut y) = (0.0, 0.0);
-        for (pitch, weight) in heard() {
-            let angle = std::f64::consts::TAU * pitch;
-            (x, y) = (x + weight * angle.cos(), y + weight * angle.sin());
+        for &(pitch, share) in self.stretches.iter().flatten().flatten() {
+            let (sin, cos) = (std::f64::consts::TAU * f64::from(pitch)).sin_cos();
+            (x, y) = (x + f64::from(share) * cos, y + f64::from(share) * sin);
         }
-        let tuning = y.atan2(x) / std::f64::consts::TAU;
-        let mut chroma = [0.0; 12];
-        for (pitch, mut weight) in heard() {
-            for overtone in 1..=OVERTONES {
-                let note = pitch - tuning - 12.0 * (overtone as f64).log2();
-                let nearness = (std::f64::consts::PI * (note - note.round())).cos().powi(2);
-                chroma[note.round().rem_euclid(12.0) as usize % 12] += weight * nearness;
-                weight *= DECAY;
-            }
-        }
-        (chroma.iter().sum::<f64>() > 0.0).then_some(chroma)
+        y.atan2(x) / std::f64::consts::TAU
     }
+}
+
+/// How much of each pitch class there is in a frame, from C upwards.
+fn chroma(frame: &[(f32, f32)], tuning: f64, overtones: usize) -> Chroma {
+    let mut chroma = [0.0; 12];
+    for &(pitch, share) in frame {
+        let mut weight = f64::from(share);
+        for overtone in 1..=overtones {
+            let note = f64::from(pitch) - tuning - 12.0 * (overtone as f64).log2();
+            let nearness = (std::f64::consts::PI * (note - note.round())).cos().powi(2);
+            chroma[note.round().rem_euclid(12.0) as usize % 12] += weight * nearness;
+            weight *= DECAY;
+        }
+    }
+    chroma
+}
+
+/// The same of the bass, without overtones.
+fn bass(frame: &[(f32, f32)], tuning: f64) -> Chroma {
+    let low: Vec<_> = frame.iter().copied().filter(|&(pitch, _)| f64::from(pitch) < BASS).collect();
+    chroma(&low, tuning, 1)
+}
+
+/// How probable each of the 24 triads is, major ones from C upwards and then minor ones.
+fn triads(chroma: &Chroma, bass: &Chroma) -> [f64; 24] {
+    let length = chroma.iter().map(|value| value * value).sum::<f64>().sqrt().max(1e-12);
+    let low = bass.iter().sum::<f64>().max(1e-12);
+    let mut likeness: [f64; 24] = std::array::from_fn(|chord| {
+        let (root, third) = (chord % 12, if chord < 12 { 4 } else { 3 });
+        let notes: f64 = [0, third, 7].iter().map(|step| chroma[(root + step) % 12]).sum();
+        notes / (length * 3f64.sqrt()) + ROOT * bass[root] / low
+    });
+    let most = likeness.iter().copied().fold(f64::MIN, f64::max);
+    likeness.iter_mut().for_each(|value| *value = (SHARPNESS * (*value - most)).exp());
+    let total: f64 = likeness.iter().sum();
+    likeness.map(|value| value / total)
+}
+
+fn add<const N: usize>(sums: &mut [f64; N], values: &[f64; N]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 /// Local maxima of a spectrum, as pitches (semitones above a C) with their heights.

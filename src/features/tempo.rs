@@ -10,14 +10,14 @@ use realfft::RealFftPlanner;
 use super::spectra::Spectra;
 
 /// Frames of onset strength a second.
-const FRAMES: f64 = 100.0;
+const FRAMES: f64 = 50.0;
 /// Seconds of sound behind each frame.
 const FRAME_SECONDS: f64 = 0.064;
 const BANDS: usize = 40;
 const LOWEST_HZ: f64 = 30.0;
 const HIGHEST_HZ: f64 = 8000.0;
 /// Frames over which a rise is taken.
-const RISE: usize = 2;
+const RISE: usize = 1;
 /// The exponent of the amplitude spectrum in the autocorrelation; 2 would be the usual one.
 const COMPRESSION: f32 = 1.5;
 /// Multiples of a beat that are looked at.
@@ -105,7 +105,7 @@ fn band_weights(size: usize, rate: f64) -> Vec<(usize, f32)> {
         .collect()
 }
 
-/// Onsets that stand out of their second, blurred over 20 ms, about zero.
+/// Onsets that stand out of their second, blurred by a frame, about zero.
 fn smoothed(onsets: &[f32]) -> Vec<f32> {
     let half = FRAMES as usize / 2;
     let mut sums = vec![0.0f64];
@@ -118,7 +118,7 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
             (onsets[i] - ((sums[to] - sums[from]) / (2 * half) as f64) as f32).max(0.0)
         })
         .collect();
-    let kernel: Vec<f32> = (-6i32..=6).map(|i| (-0.5 * (f64::from(i) / 2.0).powi(2)).exp() as f32).collect();
+    let kernel: Vec<f32> = (-6i32..=6).map(|i| (-0.5 * f64::from(i * i)).exp() as f32).collect();
     let total: f32 = kernel.iter().sum();
     let mut blurred: Vec<f32> = (0..peaks.len())
         .map(|i| {

@@ -1,9 +1,11 @@
 //! Checking what the catalogue holds, and mending it without losing what cannot be made again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite_migration::Migrations;
 
+use super::open::migrations;
 use super::store::{f32_bytes, is_gone};
 use super::{Library, Result, checksum, paths, read};
 use crate::base::vector::{NORM_TOLERANCE, make_unit, norm};
@@ -15,6 +17,8 @@ use crate::track::TrackId;
 pub enum LibraryFault {
     /// SQLite finds its own structure broken.
     Database(String),
+    /// A table, index or trigger that is not defined as it was made.
+    Definition(String),
     /// Rows that refer to rows that are not there.
     Dangling {
         /// The table they are in.
@@ -57,6 +61,7 @@ impl std::fmt::Display for LibraryFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Database(message) => write!(f, "database: {message}"),
+            Self::Definition(name) => write!(f, "the definition of {name} is damaged"),
             Self::Dangling { table, rows } => write!(f, "{rows} rows of {table} belong to nothing"),
             Self::Checksum(track) => {
                 write!(f, "the vector of track {track} is damaged: its checksum differs")
@@ -102,6 +107,8 @@ pub struct RepairReport {
     pub dangling_rows: u64,
     /// Counters that were set right.
     pub counters: u64,
+    /// Definitions of tables, indices and triggers that were written again.
+    pub definitions: u64,
     /// Whether the database's own indices were rebuilt.
     pub reindexed: bool,
     /// What is still wrong and cannot be mended without losing something.
@@ -140,13 +147,56 @@ impl Library {
     /// where neither works taken out. Rows that belong to nothing go:
     /// their files are new to the next `add`. Nothing else is deleted.
     pub fn repair(&mut self) -> Result<RepairReport> {
+        let definitions = self.sql(mend_definitions(&self.connection))?;
         let dimension = self.model()?.map(|model| model.dimension);
-        self.write(|tx, _| repair(tx, dimension))
+        let report = self.write(|tx, _| repair(tx, dimension))?;
+        Ok(RepairReport { definitions, ..report })
     }
+}
+
+/// How tables, indices and triggers are defined, by kind and name.
+type Definitions = BTreeMap<(String, String), String>;
+
+fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
+    connection
+        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' ESCAPE '~'")?
+        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
+        .collect()
+}
+
+/// The definitions that are not as a new library has them, with what they should be.
+fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
+    let mut new = Connection::open_in_memory()?;
+    if Migrations::from_slice(&migrations()).to_latest(&mut new).is_err() {
+        return Ok(Definitions::new());
+    }
+    let (found, mut expected) = (definitions(connection)?, definitions(&new)?);
+    expected.retain(|key, sql| found.get(key) != Some(sql));
+    Ok(expected)
+}
+
+/// Writes damaged definitions again; the rows below them are as they were. What has lost its name stays damaged.
+fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
+    let damaged = damaged_definitions(connection)?;
+    if damaged.is_empty() {
+        return Ok(0);
+    }
+    connection.execute_batch("PRAGMA writable_schema = ON")?;
+    let mut mended = 0;
+    for ((kind, name), sql) in &damaged {
+        let update = "UPDATE sqlite_schema SET sql = ?3 WHERE type = ?1 AND name = ?2";
+        mended += connection.execute(update, [kind, name, sql])? as u64;
+    }
+    connection.execute_batch("PRAGMA writable_schema = RESET")?;
+    Ok(mended)
 }
 
 fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
     let mut health = Health::default();
+    let damaged = damaged_definitions(connection)?;
+    health
+        .findings
+        .extend(damaged.into_keys().map(|(kind, name)| LibraryFault::Definition(format!("{kind} {name}"))));
     let pragma = if thorough { "PRAGMA integrity_check(20)" } else { "PRAGMA quick_check(20)" };
     let messages: Vec<String> =
         connection.prepare(pragma)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;

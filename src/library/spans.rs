@@ -101,7 +101,8 @@ impl Span {
         match (from, to) {
             (None, None) => Err(wrong()),
             (Some(from), Some(to)) if from > to => {
-                Err(format!("the span \"{text}\" ends before it begins; did you mean {to}..{from}?"))
+                let dash = if hyphen { "-" } else { ".." };
+                Err(format!("the span \"{text}\" ends before it begins; did you mean {to}{dash}{from}?"))
             }
             _ => Ok(Self { from: from.map(|x| x - half), to: to.map(|x| x + half) }),
         }
@@ -167,6 +168,7 @@ mod tests {
         for text in ["", "-", "..", "fast", "nan", "120-fast", "128-120"] {
             assert!(tempo(text).is_err(), "{text}");
         }
+        assert!(tempo("128-120").unwrap_err().ends_with("did you mean 120-128?"));
         let loudness = |text: &str| text.parse::<LoudnessSpan>().map(|span| (span.0.from, span.0.to));
         assert_eq!(loudness("-16..-9"), Ok((Some(-16.05), Some(-8.95))));
         assert_eq!(loudness("-14.."), Ok((Some(-14.05), None)));

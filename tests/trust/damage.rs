@@ -1,5 +1,6 @@
 //! Damaged, stale, foreign, old and new files: what a user sees, and what is left afterwards.
 
+use super::strangers::repository;
 use super::*;
 
 /// The neighbours of track 1, by id.
@@ -360,4 +361,68 @@ fn verify_finds_whatever_bit_is_flipped() {
         }
     }
     fine(&sandbox, &["verify"]);
+}
+
+/// Any bit of an encoder's weights: nothing is heard with them any more, and what the library holds stays right.
+#[test]
+fn weights_with_a_flipped_bit_are_refused() {
+    const FLIPS: usize = 12;
+    let sandbox = Sandbox::new();
+    let models = sandbox.path("models");
+    fs::create_dir_all(&models).unwrap();
+    let manifest = fs::read_to_string(repository("models/voisin-2.json")).unwrap();
+    let manifest = manifest.replace("\"name\": \"voisin-2\"", "\"name\": \"mine\"");
+    assert!(manifest.contains("\"name\": \"mine\""), "{manifest}");
+    fs::write(models.join("mine.json"), manifest).unwrap();
+    let (weights, tone) = (models.join("voisin-2.safetensors"), sandbox.path("tone.wav"));
+    let whole = fs::read(repository("models/voisin-2.safetensors")).unwrap();
+    fs::write(&weights, &whole).unwrap();
+    fs::write(&tone, super::common::tone_wav(16_000, 4.0, 440.0, 0.5)).unwrap();
+    fine(&sandbox, &["--model", "mine", "add", &string(&tone)]);
+
+    let mut state = u64::from(std::process::id());
+    let began = state;
+    for _ in 0..FLIPS {
+        let bit = next(&mut state, whole.len() * 8);
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&weights, flipped).unwrap();
+        for arguments in [&["model", "check", "mine"][..], &["add", "--force", &string(&tone)]] {
+            let output = sandbox.run(arguments);
+            let said = text(&output.stderr);
+            assert_eq!(code(&output), 2, "bit {bit}, numbers from {began}: {arguments:?}: {said}");
+            assert!(said.contains("voisin-2.safetensors") && said.contains("SHA-256"), "{said}");
+        }
+    }
+    assert_eq!(status(&sandbox)["tracks"], 1);
+    fine(&sandbox, &["verify"]);
+    fs::write(&weights, &whole).unwrap();
+    fine(&sandbox, &["add", "--force", &string(&tone)]);
+}
+
+/// A definition in the database that a flipped bit made another one: the rows are whole, but nothing can be added.
+#[test]
+fn a_damaged_definition_is_found_and_written_again() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 4);
+    fine(&sandbox, &["add", &string(&music)]);
+    let database = sandbox.path("library").join("voisin.db");
+    let raw = rusqlite::Connection::open(&database).unwrap();
+    let set = "PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET sql = replace(sql, 'PRIMARY KEY AUTOINCREMENT', '') WHERE name = 'audio';
+        PRAGMA writable_schema = RESET;";
+    raw.execute_batch(set).unwrap();
+    let damaged: String =
+        raw.query_row("SELECT sql FROM sqlite_schema WHERE name = 'audio'", [], |row| row.get(0)).unwrap();
+    assert!(!damaged.contains("PRIMARY KEY"), "{damaged}");
+    drop(raw);
+
+    let checked = sandbox.run(["verify"]);
+    assert_eq!(code(&checked), 1, "{}{}", text(&checked.stdout), text(&checked.stderr));
+    assert!(text(&checked.stdout).contains("definition of table audio"), "{}", text(&checked.stdout));
+    let mended = fine(&sandbox, &["repair"]);
+    assert!(text(&mended.stdout).contains("1 damaged definition written again"), "{}", text(&mended.stdout));
+    fine(&sandbox, &["verify"]);
+    fine(&sandbox, &["add", "--force", &string(&music)]);
+    assert_eq!(status(&sandbox)["tracks"], 4);
 }

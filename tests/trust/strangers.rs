@@ -12,7 +12,7 @@ fn refused(sandbox: &Sandbox, arguments: &[&str], words: &str) {
     assert!(start.elapsed().as_secs() < 10, "{arguments:?} took {:?}", start.elapsed());
 }
 
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub(crate) use safe::terminal_safe;
+pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
 
@@ -84,23 +84,23 @@ impl Console {
         Busy { shown: Some((bar, stop)) }
     }
 
-    /// Says something besides the results.
+    /// Says something besides the results, on one line.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
-            say(text);
+            say(&one_line(text));
         }
     }
 
     /// Says something that only --verbose asks for.
     pub(crate) fn detail(self, text: &str) {
         if self.verbose {
-            say(text);
+            say(&one_line(text));
         }
     }
 
     /// Says something that must be heard.
     pub(crate) fn warn(self, text: &str) {
-        say(&format!("voisin: {text}"));
+        say(&format!("voisin: {}", one_line(text)));
     }
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn print_line(text: &str) -> anyhow::Result<()> {
 
 /// Writes one line of text from files, cut to the width of the terminal.
 pub(crate) fn print_fitted(text: &str) -> anyhow::Result<()> {
-    let text = terminal_safe(text).replace('\n', " ");
+    let text = one_line(text);
     print_line(&screen::width().map_or_else(|| text.clone(), |width| cut_right(&text, width)))
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn print_wrapped(head: &str, text: &str) -> anyhow::Result<()> {
 /// A path that leaves so many columns of the terminal to what stands beside it, but is never cut to nothing.
 pub(crate) fn fitted_path(path: &str, beside: usize) -> String {
     const LEAST: usize = 24;
-    let path = terminal_safe(path).replace('\n', " ");
+    let path = one_line(path);
     screen::width()
         .map_or_else(|| path.clone(), |width| cut_left(&path, width.saturating_sub(beside).max(LEAST)))
 }

@@ -11,6 +11,11 @@ pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|c| if is_hostile(c) { '\u{fffd}' } else { c }).collect())
 }
 
+/// As [`terminal_safe`], and on one line whatever the text: names of files may have line ends in them.
+pub(crate) fn one_line(text: &str) -> String {
+    terminal_safe(text).replace('\n', " ")
+}
+
 /// Writes what a terminal would obey as JSON's own escapes: the same text for whoever parses it.
 pub(crate) fn json_safe(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
@@ -43,6 +48,7 @@ mod tests {
         assert_eq!(terminal_safe("\u{1b}[2Jbye\u{7}"), "\u{fffd}[2Jbye\u{fffd}");
         assert_eq!(terminal_safe("\u{9b}31m"), "\u{fffd}31m");
         assert_eq!(terminal_safe("a\u{202e}gpj.exe"), "a\u{fffd}gpj.exe");
+        assert_eq!(one_line("new\nline\u{1b}.mp3"), "new line\u{fffd}.mp3");
         let text = "é \u{9b}31m\u{7f}\u{202e}\u{1b}\"\n";
         let json = json_safe(&serde_json::to_string_pretty(&[text]).unwrap());
         assert!(!json.chars().any(is_hostile), "{json}");

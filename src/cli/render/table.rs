@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use console::{measure_text_width, style};
 
-use super::safe::terminal_safe;
+use super::safe::one_line;
 use super::screen;
 
 /// How a column is aligned. Numbers stand right and are never cut; a column of paths, which is known by its name, is
@@ -49,7 +49,7 @@ impl Table {
     /// Adds a row; cells are made safe for a terminal.
     pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells = cells.into_iter().zip(&self.header).map(|(text, _)| {
-            let text = terminal_safe(text.as_ref()).replace('\n', " ");
+            let text = one_line(text.as_ref());
             cut_right(&text, LONGEST_CELL)
         });
         self.rows.push(cells.collect());

@@ -50,6 +50,11 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     for path in &found.excluded {
         context.console.detail(&format!("excluded {}", path.display()));
     }
+    if found.files.is_empty() && found.problems.is_empty() && found.excluded.is_empty() {
+        context
+            .console
+            .warn("there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named");
+    }
     let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
     // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
     let scratch = if args.dry_run && !context.library_dir().join(DATABASE).exists() {

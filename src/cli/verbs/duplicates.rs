@@ -69,10 +69,10 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         ListFormat::Table => {
             for group in &groups {
                 let keep = format!("better: {} ({})", group.keep.path, group.why);
-                render::print_line(&render::terminal_safe(&keep))?;
+                render::print_line(&render::one_line(&keep))?;
                 for other in &group.others {
                     let line = format!("   also: {} ({})", other.path, other.describe());
-                    render::print_line(&render::terminal_safe(&line))?;
+                    render::print_line(&render::one_line(&line))?;
                 }
             }
             let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();

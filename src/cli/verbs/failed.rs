@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
             // One line a file, reason last: nothing is cut, because the reason is what is asked for.
             for failure in &failures {
                 let line = format!("{}: {}", failure.path.display(), failure.reason);
-                render::print_line(&render::terminal_safe(&line).replace('\n', " "))?;
+                render::print_line(&render::one_line(&line))?;
             }
             if failures.is_empty() {
                 context.console.note("no file has failed");

@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
     if args.dry_run {
         for (before, after) in plan.files.iter().take(SHOWN) {
             let text = format!("{} → {}", before.display(), after.display());
-            render::print_line(&render::terminal_safe(&text).replace('\n', " "))?;
+            render::print_line(&render::one_line(&text))?;
         }
         if plan.files.len() > SHOWN {
             render::print_line(&format!("… and {} more", plan.files.len() - SHOWN))?;

@@ -56,6 +56,7 @@ fn mend(context: &Context) -> anyhow::Result<Ending> {
         (report.to_embed, "vector taken out: its file is there, run add"),
         (report.dangling_rows, "row removed that belonged to nothing"),
         (report.counters, "counter set right"),
+        (report.definitions, "damaged definition written again"),
     ] {
         if n > 0 {
             render::print_line(&format!("{n} {what}"))?;

@@ -275,7 +275,7 @@ fn show(file: &TaggedFile) -> anyhow::Result<()> {
 }
 
 fn line(text: &str) -> anyhow::Result<()> {
-    render::print_line(&render::terminal_safe(text).replace('\n', " "))
+    render::print_line(&render::one_line(text))
 }
 
 /// A file's tags before and after, where they differ.

@@ -123,6 +123,9 @@ impl Scanner<'_> {
                 None => self.file(path, &metadata),
             },
             Ok(_) => self.problem(path, &"is neither a file nor a folder"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.problem(path, &"there is no such file or folder");
+            }
             Err(error) => self.problem(path, &error),
         }
     }

@@ -183,7 +183,7 @@ impl Run {
                 ProgressBar::new(*total as u64).with_style(style)
             });
             bar.set_position(*done as u64);
-            bar.set_message(render::terminal_safe(&track.display_name()).replace('\n', " "));
+            bar.set_message(render::one_line(&track.display_name()));
         } else if done.is_multiple_of(100) {
             self.console.note(&format!("{done}/{total}  {}", track.path.display()));
         }

@@ -283,8 +283,8 @@ function drawNames(fore, back) {
     const [x, y] = toScreen(label.x, label.y), text = cut(label.name, 36), half = ink.measureText(text).width / 2 + 4;
     if (x < -half || y < -20 || x > width + half || y > height + 20) continue;
     for (let k = 0; k <= 36; k++) {
-      const ring = Math.ceil(k / 12), angle = k * Math.PI / 6, within = x > 0 && x < width && 2 * half < width;
-      const wish = x + ring * 34 * Math.cos(angle), cx = within ? Math.min(width - half, Math.max(half, wish)) : wish, cy = y + ring * 22 * Math.sin(angle) * (k > 0);
+      const ring = Math.ceil(k / 12), angle = k * Math.PI / 6, within = x > 0 && x < width && 2 * half + 8 < width;
+      const wish = x + ring * 34 * Math.cos(angle), cx = within ? Math.min(width - half - 4, Math.max(half + 4, wish)) : wish, cy = y + ring * 22 * Math.sin(angle) * (k > 0);
       const box = [cx - half, cy - high, cx + half, cy + high];
       if (crosses(box) || k > 0 && (box[0] < 0 || box[1] < 0 || box[2] > width || box[3] > height)) continue;
       taken.push(box);

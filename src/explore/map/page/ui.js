@@ -176,8 +176,11 @@ function save() {
 }
 
 // ---- view
-function fitScale() { const [x0, y0, x1, y1] = raw.bounds; return .88 * Math.min((width - 60) / ((x1 - x0) || 1), height / ((y1 - y0) || 1)); }
-function fit() { const [x0, y0, x1, y1] = raw.bounds; glide((x0 + x1) / 2, (y0 + y1) / 2, fitScale()); }
+// The tools cover the left edge: the map is fitted beside them.
+const TOOLS = 60;
+function middle() { const [x0, y0, x1, y1] = raw.bounds; return [(x0 + x1) / 2 - TOOLS / 2 / fitScale(), (y0 + y1) / 2]; }
+function fitScale() { const [x0, y0, x1, y1] = raw.bounds; return .88 * Math.min((width - TOOLS) / ((x1 - x0) || 1), height / ((y1 - y0) || 1)); }
+function fit() { glide(...middle(), fitScale()); }
 let flight = 0;
 function glide(x, y, scale) {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden, from = { ...view }, start = performance.now(), mine = ++flight;
@@ -213,8 +216,8 @@ function remember() {
 }
 function recall() {
   const part = new URLSearchParams(location.hash.slice(1)), number = (key, other) => { const v = parseFloat(part.get(key)); return Number.isFinite(v) ? v : other; };
-  const [x0, y0, x1, y1] = raw.bounds;
-  view.x = number("x", (x0 + x1) / 2); view.y = number("y", (y0 + y1) / 2);
+  const [x, y] = middle();
+  view.x = number("x", x); view.y = number("y", y);
   view.scale = fitScale() * Math.min(2000, Math.max(.25, number("z", 1)));
   if (part.has("c")) setMode(part.get("c"));
   if (part.get("q")) { $("search").value = part.get("q"); search(part.get("q")); }
