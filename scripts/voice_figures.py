@@ -9,6 +9,8 @@ excerpts told rightly, of:
 - the model's tags for voices against "instrumental", nothing fitted;
 - logistic regression on the tag logits, and on the window means themselves, fitted on FIT.
 
+An OpenL3-style network's tags cannot be read off its stored vectors: alone, it has the last row only.
+
 The penalty is chosen on FIT's groups. MANIFEST is the model's, its weights beside it. Needs numpy and scikit-learn.
 """
 
@@ -80,11 +82,12 @@ def main():
     manifest, *folders = map(pathlib.Path, sys.argv[1:])
     layers, names = tag_layers(manifest)
     sets = [(folder.name, *read(folder)) for folder in folders]
-    logits = [numpy.hstack([x[:, at:at + w.shape[1]] @ w.T + b for at, w, b in layers]) for _, x, _, _ in sets]
+    logits = layers and [numpy.hstack([x[:, at:at + w.shape[1]] @ w.T + b for at, w, b in layers]) for _, x, _, _ in sets]
+    tagged = (("tags alone", None), ("logistic regression on tags", logits)) if layers else ()
     voices = [i for i, name in enumerate(names) if name.lower() in VOICES]
     instrumental = [i for i, name in enumerate(names) if name.lower() == "instrumental"]
     print(f"fitted on {sets[0][0]}: {len(sets[0][1])} excerpts of {len(set(sets[0][3]))} groups")
-    for what, inputs in (("tags alone", None), ("logistic regression on tags", logits), ("on window means", [x for _, x, _, _ in sets])):
+    for what, inputs in (*tagged, ("on window means", [x for _, x, _, _ in sets])):
         model = None
         if inputs:
             folds = list(GroupKFold(5).split(inputs[0], sets[0][2], sets[0][3]))
