@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""How well a model tells sung music from music without a voice: scripts/voice_figures.py MANIFEST FIT JUDGE [OTHER ...]
+"""How well a model tells sung music from music without a voice: scripts/voice_figures.py MANIFEST FIT [JUDGE ...]
 
-FIT, JUDGE and OTHERs are folders that `voisin export` wrote of one and the same model (with windows) of music whose path
+FIT and JUDGEs are folders that `voisin export` wrote of one and the same model (with windows) of music whose path
 says which it is: .../sung/... or .../plain/..., the folder below that being its group (as scripts/make_clean_eval.py makes
 it). Printed is the area under the ROC curve, the chance that a sung excerpt scores above a plain one, and the share of
 excerpts told rightly, of:
@@ -9,7 +9,9 @@ excerpts told rightly, of:
 - the model's tags for voices against "instrumental", nothing fitted;
 - logistic regression on the tag logits, and on the window means themselves, fitted on FIT.
 
-The penalty is chosen on FIT's groups. MANIFEST is the model's, its weights beside it. Needs numpy and scikit-learn.
+An OpenL3-style network's tags cannot be read off its stored vectors: alone, it has the last row only.
+
+FIT is judged too, each of its groups by what was fitted on the others. The penalty is chosen by groups of what is fitted on. MANIFEST is the model's, its weights beside it. Needs numpy and scikit-learn.
 """
 
 import csv
@@ -17,6 +19,7 @@ import json
 import pathlib
 import struct
 import sys
+import warnings
 
 import numpy
 from sklearn.linear_model import LogisticRegressionCV
@@ -74,27 +77,38 @@ def read(folder):
     return numpy.array(x), numpy.array(y), numpy.array(groups)
 
 
+def fitted(x, y, groups):
+    folds = list(GroupKFold(5).split(x, y, groups))
+    head = LogisticRegressionCV(Cs=numpy.logspace(-5, 1, 13), cv=folds, scoring="neg_log_loss", max_iter=5000)
+    return make_pipeline(StandardScaler(), head).fit(x, y)
+
+
 def main():
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
     manifest, *folders = map(pathlib.Path, sys.argv[1:])
+    warnings.simplefilter("ignore", FutureWarning)  # of defaults that scikit-learn is to change
     layers, names = tag_layers(manifest)
     sets = [(folder.name, *read(folder)) for folder in folders]
-    logits = [numpy.hstack([x[:, at:at + w.shape[1]] @ w.T + b for at, w, b in layers]) for _, x, _, _ in sets]
+    logits = layers and [numpy.hstack([x[:, at:at + w.shape[1]] @ w.T + b for at, w, b in layers]) for _, x, _, _ in sets]
+    tagged = (("tags alone", None), ("logistic regression on tags", logits)) if layers else ()
     voices = [i for i, name in enumerate(names) if name.lower() in VOICES]
     instrumental = [i for i, name in enumerate(names) if name.lower() == "instrumental"]
     print(f"fitted on {sets[0][0]}: {len(sets[0][1])} excerpts of {len(set(sets[0][3]))} groups")
-    for what, inputs in (("tags alone", None), ("logistic regression on tags", logits), ("on window means", [x for _, x, _, _ in sets])):
-        model = None
-        if inputs:
-            folds = list(GroupKFold(5).split(inputs[0], sets[0][2], sets[0][3]))
-            cs = numpy.logspace(-5, 1, 13)
-            model = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=cs, cv=folds, scoring="neg_log_loss", max_iter=5000))
-            model.fit(inputs[0], sets[0][2])
-        for i, (name, x, y, _) in enumerate(sets[1:], 1):
-            scores = model.decision_function(inputs[i]) if model else logits[i][:, voices].max(1) - logits[i][:, instrumental].max(1)
-            right = f", {((scores > 0) == y).mean():.3f} right" if model else ""
-            print(f"  {what}, {name}: AUC {roc_auc_score(y, scores):.3f}{right} ({len(y)} excerpts)")
+    y, groups = sets[0][2:]
+    for what, inputs in (*tagged, ("on window means", [x for _, x, _, _ in sets])):
+        for i, (name, _, truth, _) in enumerate(sets):
+            if inputs is None:
+                scores = logits[i][:, voices].max(1) - logits[i][:, instrumental].max(1)
+            elif i:
+                scores = fitted(inputs[0], y, groups).decision_function(inputs[i])
+            else:
+                scores = numpy.empty(len(y))
+                for group in set(groups):
+                    out = groups == group
+                    scores[out] = fitted(inputs[0][~out], y[~out], groups[~out]).decision_function(inputs[0][out])
+            right = "" if inputs is None else f", {((scores > 0) == truth).mean():.3f} right"
+            print(f"  {what}, {name}: AUC {roc_auc_score(truth, scores):.3f}{right} ({len(truth)} excerpts)")
 
 
 if __name__ == "__main__":
