@@ -268,9 +268,6 @@ fn card_json(card: &Card) -> CardJson<'_> {
     }
 }
 
-/// Where the values of a card begin.
-const INDENT: usize = 16;
-
 fn print_card(card: &Card) -> anyhow::Result<()> {
     let Card { track, tagged_genres, measured, predicted, cluster, words, nearest, windows } = card;
     let tags = &track.tags;
@@ -347,19 +344,4 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         ]);
     }
     table.print()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_long_for_a_line_goes_on_below_it() {
-        let text = "instrumental 97 %, jazz 93 %, easy listening 89 %";
-        assert_eq!(wrapped(text, usize::MAX, 16), text);
-        let indent = " ".repeat(16);
-        let lines = format!("instrumental 97 %,\n{indent}jazz 93 %, easy\n{indent}listening 89 %");
-        assert_eq!(wrapped(text, 36, 16), lines);
-        assert_eq!(wrapped("unbroken words", 3, 16), format!("unbroken\n{indent}words"), "never empty lines");
-    }
 }

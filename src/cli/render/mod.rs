@@ -177,24 +177,28 @@ pub(crate) fn print_fitted(text: &str) -> anyhow::Result<()> {
 
 /// Writes text from files behind a head; what is wider than the terminal goes on below, broken at blanks.
 pub(crate) fn print_wrapped(head: &str, text: &str) -> anyhow::Result<()> {
-    const LEAST: usize = 20;
-    let text = terminal_safe(text).replace('\n', " ");
-    let room = screen::width().map_or(usize::MAX, |width| width.saturating_sub(head.len()).max(LEAST));
-    let mut lines = vec![String::new()];
+    let width = screen::width().unwrap_or(usize::MAX);
+    let text = wrapped(&one_line(text), width, measure_text_width(head));
+    print_line(format!("{head}{text}").trim_end())
+}
+
+/// Text that begins at column `indent`, on as many lines as `width` columns ask for.
+fn wrapped(text: &str, width: usize, indent: usize) -> String {
+    let (mut lines, mut column) = (String::new(), indent);
     for word in text.split(' ') {
-        let line = lines.last().map_or("", String::as_str);
-        if line.is_empty() || measure_text_width(line) + 1 + measure_text_width(word) > room {
-            lines.push(word.to_owned());
-        } else if let Some(line) = lines.last_mut() {
-            line.push(' ');
-            line.push_str(word);
+        let length = measure_text_width(word);
+        if column > indent && column.saturating_add(1 + length) > width {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
         }
+        lines.push_str(word);
+        column += length;
     }
-    for (i, line) in lines.iter().skip(1).enumerate() {
-        let head = if i == 0 { head.to_owned() } else { " ".repeat(head.len()) };
-        print_line(format!("{head}{line}").trim_end())?;
-    }
-    Ok(())
+    lines
 }
 
 /// A path that leaves so many columns of the terminal to what stands beside it, but is never cut to nothing.
@@ -316,5 +320,15 @@ mod tests {
         assert_eq!(count(1_234_567, "track"), "1 234 567 tracks");
         assert_eq!(count_with(1, "copy", "copies"), "1 copy");
         assert_eq!(count_with(1000, "copy", "copies"), "1 000 copies");
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_line_goes_on_below_it() {
+        let text = "instrumental 97 %, jazz 93 %, easy listening 89 %";
+        assert_eq!(wrapped(text, usize::MAX, 16), text);
+        let indent = " ".repeat(16);
+        let lines = format!("instrumental 97 %,\n{indent}jazz 93 %, easy\n{indent}listening 89 %");
+        assert_eq!(wrapped(text, 36, 16), lines);
+        assert_eq!(wrapped("unbroken words", 3, 16), format!("unbroken\n{indent}words"), "never empty lines");
     }
 }
