@@ -6,7 +6,7 @@ says which it is: .../sung/... or .../plain/..., the folder below that being its
 it). Printed is the area under the ROC curve, the chance that a sung excerpt scores above a plain one, and the share of
 excerpts told rightly, of:
 
-- the model's tags for voices against "instrumental", nothing fitted;
+- the model's tags for voices against "instrumental" (where it has that one), nothing fitted;
 - logistic regression on the tag logits, and on the window means themselves, fitted on FIT.
 
 An OpenL3-style network's tags cannot be read off its stored vectors: alone, it has the last row only.
@@ -99,7 +99,7 @@ def main():
     for what, inputs in (*tagged, ("on window means", [x for _, x, _, _ in sets])):
         for i, (name, _, truth, _) in enumerate(sets):
             if inputs is None:
-                scores = logits[i][:, voices].max(1) - logits[i][:, instrumental].max(1)
+                scores = logits[i][:, voices].max(1) - (logits[i][:, instrumental].max(1) if instrumental else 0)
             elif i:
                 scores = fitted(inputs[0], y, groups).decision_function(inputs[i])
             else:
