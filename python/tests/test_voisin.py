@@ -60,7 +60,8 @@ def test_a_file_and_its_samples_are_the_same_music(embedder):
             assert cosine(again.vector, heard.vector) > 0.99999
             np.testing.assert_allclose(again.starts, heard.starts)
     assert embedder.embed(samples, sr, windows=3).windows.shape[0] == 3
-    assert embedder.embed(str(path), windows="all").windows.shape[0] > 24
+    # The excerpt is 14 s long, a window 3 s: one every second.
+    assert 10 <= embedder.embed(str(path), windows="all").windows.shape[0] <= 14
     assert repr(embedder) == 'Embedder("musicnn-msd")'
     assert "musicnn-msd" in voisin.models()
 
@@ -96,7 +97,7 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
     assert [str(one.track.path) for one in found] == [line for line in said if line]
     assert all(a.similarity >= b.similarity for a, b in zip(found, found[1:]))
     seed = next(track for track in library.tracks() if track.path.name == "muldjord-chaos-god.mp3")
-    assert seed.title and seed.artist and seed.seconds > 20 and len(seed.content) == 64
+    assert seed.title and seed.artist and seed.seconds > 10 and len(seed.content) == 64
     assert [one.track.id for one in library.similar(seed.id, limit=3)] == [one.track.id for one in found]
     assert [one.track.id for one in library.similar([seed.id], 3, exact=True)] == [one.track.id for one in found]
     only = library.similar(seed.id, genre=seed.genres)

@@ -121,9 +121,9 @@ impl VectorIndex {
                 })
             })
             .map_err(|error: index::IndexError| raised(error))?;
+        let k = [ids.ncols()];
         let (ids, similarities) = (ids.into_pyarray(py), similarities.into_pyarray(py));
         if single {
-            let k = [ids.len()?];
             return (ids.reshape(k)?, similarities.reshape(k)?).into_pyobject(py);
         }
         (ids, similarities).into_pyobject(py)

@@ -91,6 +91,9 @@ impl Neighbor {
     }
 }
 
+/// Starts and vectors.
+type Windows = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
+
 /// What a search starts from.
 enum Wanted {
     Named(OsString),
@@ -265,7 +268,7 @@ impl Library {
 
     /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension] as the network
     /// gave them. Raises KeyError for an unknown id.
-    fn windows(&self, py: Python<'_>, id: i64) -> PyResult<(Py<PyArray1<f32>>, Py<PyArray2<f32>>)> {
+    fn windows(&self, py: Python<'_>, id: i64) -> PyResult<Windows> {
         let windows = self.with(py, |engine| {
             let library = engine.library();
             if !library.contains(TrackId(id))? {
@@ -297,6 +300,6 @@ impl Library {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!("Library({:?}, {} tracks)", self.path(py)?, self.__len__(py)?))
+        Ok(format!("Library({}, {} tracks)", self.path(py)?.display(), self.__len__(py)?))
     }
 }

@@ -4,6 +4,8 @@
 //! Everything that computes lets go of the interpreter's lock. Not for: anything that another program could want; names,
 //! types and their documentation are in python/voisin/__init__.pyi.
 
+#![allow(clippy::doc_markdown, reason = "what is told of classes and methods is told to Python")]
+
 mod embedder;
 mod index;
 mod library;
