@@ -4,12 +4,13 @@ use ebur128::{Channel, EbuR128, Mode};
 
 use super::Loudness;
 
-/// Of a file that is not decoded whole, pieces of this length are measured, tenths of a second: the standard's block and no more,
-/// since its loudness is more alike a moment later than at another place.
+/// Of a file that is not decoded whole, pieces of this length are measured, tenths of a second: the standard's block and no
+/// more, so that as many places as possible are heard at the price.
 const PIECE_TENTHS: u32 = 4;
-/// There are so many pieces, as far apart as they can be: one at the beginning of each window, and in a long unbroken stretch as
-/// many as are its share of the track.
-const PIECES: u64 = 24;
+/// Two of them lie so far apart, seconds, in each of the stretches that the track is thought to consist of: a window has both, and
+/// a long unbroken stretch as many as its share of the track.
+const APART_SECONDS: f64 = 1.5;
+const STRETCHES: u64 = 24;
 
 /// Channels as they were decoded, before they are mixed.
 #[derive(Debug, Default)]
@@ -44,9 +45,9 @@ impl Planes {
 /// Listens to stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
     rate: u32,
-    /// Frames of a piece, and from the beginning of one to that of the next.
+    /// Frames of a piece; frames from the first of two pieces to the second, and from there to the next first one.
     piece: u64,
-    apart: u64,
+    apart: [u64; 2],
     /// One for each piece: a filter must not run over a gap.
     pieces: Vec<EbuR128>,
     /// Frame at which the present stretch would go on.
@@ -60,8 +61,13 @@ impl LoudnessMeter {
     /// - `whole`: the track comes without gaps, and all of it counts
     /// - `frames`: of the track
     pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
-        let piece = u64::from(PIECE_TENTHS * rate.div_ceil(10));
-        let (piece, apart) = if whole { (u64::MAX, u64::MAX) } else { (piece, piece.max(frames / PIECES)) };
+        let (piece, apart) = if whole {
+            (u64::MAX, [u64::MAX; 2])
+        } else {
+            let near = (APART_SECONDS * f64::from(rate)) as u64;
+            let piece = u64::from(PIECE_TENTHS * rate.div_ceil(10));
+            (piece, [near, (frames / STRETCHES).saturating_sub(near).max(near)])
+        };
         Self { rate, piece, apart, pieces: Vec::new(), next: u64::MAX, due: 0, heard: 0 }
     }
 
@@ -72,8 +78,8 @@ impl LoudnessMeter {
             return;
         }
         let fits = |meter: &EbuR128| meter.channel_map() == planes.kinds;
-        let goes_on = self.next == start && start < self.due;
-        if !goes_on || !self.pieces.last().is_some_and(fits) {
+        let breaks = self.next != start || !self.pieces.last().is_some_and(fits);
+        if breaks || start >= self.due {
             // Rates and numbers of channels beyond the standard's go unmeasured.
             let Ok(mut meter) = EbuR128::new(planes.kinds.len() as u32, self.rate, Mode::I) else { return };
             if meter.set_channel_map(&planes.kinds).is_err() {
@@ -81,7 +87,12 @@ impl LoudnessMeter {
             }
             self.pieces.push(meter);
             self.heard = 0;
-            self.due = start.saturating_add(self.apart);
+            if breaks {
+                self.apart.sort_unstable();
+            } else {
+                self.apart.reverse();
+            }
+            self.due = start.saturating_add(self.apart[0]);
         }
         self.next = start + (to - from) as u64;
         let taken = (self.piece - self.heard).min((to - from) as u64) as usize;
