@@ -156,7 +156,7 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
 pub fn probe_as(path: &Path, kind: ContentKind) -> Result<AudioInfo, AudioError> {
     match kind {
         ContentKind::Full => probe::probe(path),
-        ContentKind::Quick => quick::probe(path),
+        ContentKind::Quick => probe::probe_by(path, "quick", quick::probe),
     }
 }
 
