@@ -11,6 +11,8 @@ mod args;
 mod context;
 mod gone;
 mod killers;
+mod lab;
+mod meter;
 mod named;
 mod render;
 mod seeds;
@@ -175,6 +177,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Link(args) => verbs::link::run(&context, &args),
         #[cfg(feature = "serve")]
         Command::Mpd(args) => verbs::mpd::run(&context, &args),
+        Command::Dataset(args) => verbs::dataset::run(&context, &args),
         Command::Embed(args) => verbs::embed::run(&context, &args),
         Command::Status(args) => verbs::status::run(&context, &args),
         Command::Failed(args) => verbs::failed::run(&context, &args),

@@ -20,6 +20,9 @@ const WRITTEN_PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
+    if let Some(run) = &args.answer.with {
+        return crate::cli::lab::classify_with(context, run, args);
+    }
     if let Some(list) = &args.write.from_list {
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
         let failed = write_tags::run(context, &mut library, &write_tags::wishes_of_list(list)?, args)?;
