@@ -109,6 +109,8 @@ mod base;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
+mod dataset;
 mod encoder;
 mod engine;
 mod error;
@@ -119,6 +121,9 @@ mod features;
 mod genre;
 mod index;
 mod kernels;
+#[cfg(feature = "cli")]
+mod lab;
+mod learn;
 mod library;
 mod metrics;
 #[cfg(feature = "python")]
@@ -191,8 +196,10 @@ pub mod internals {
         };
     }
     rooms! {
-        audio encoder engine explore features genre index kernels library metrics track
+        audio encoder engine explore features genre index kernels learn library metrics track
+        #[cfg(feature = "cli")] dataset
         #[cfg(feature = "cli")] eval
+        #[cfg(feature = "cli")] lab
         #[cfg(feature = "postgres")] backend
         #[cfg(feature = "train")] train
     }

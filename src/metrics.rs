@@ -2,7 +2,7 @@
 //!
 //! Classes are numbers `0..classes`. Everything is computed in f64. Nothing here knows what a track or a genre is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The place of the largest value, the first of equals; 0 where there is none.
 pub fn argmax<T: PartialOrd>(values: impl IntoIterator<Item = T>) -> usize {
@@ -12,7 +12,7 @@ pub fn argmax<T: PartialOrd>(values: impl IntoIterator<Item = T>) -> usize {
 }
 
 /// Mean of repeated measurements, and the standard deviation between them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean.
     pub mean: f64,
@@ -74,8 +74,64 @@ pub(crate) fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bo
     present.iter().sum::<f64>() / present.len().max(1) as f64
 }
 
+/// Mean F1 over the classes, each counted by its support.
+pub fn weighted_f1(confusion: &[Vec<usize>]) -> f64 {
+    let classes = per_class(confusion);
+    let total: usize = classes.iter().map(|class| class.support).sum();
+    classes.iter().map(|class| ratio(class.support, total) * class.f1).sum()
+}
+
+/// Tracks of each class, answers of each class, all tracks, right ones.
+fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
+    let truth: Vec<f64> = confusion.iter().map(|row| row.iter().sum::<usize>() as f64).collect();
+    let said: Vec<f64> =
+        (0..confusion.len()).map(|c| confusion.iter().map(|row| row[c]).sum::<usize>() as f64).collect();
+    let right: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
+    let all = truth.iter().sum();
+    (truth, said, all, right as f64)
+}
+
+/// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 where it is not defined.
+pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
+    let (truth, said, all, right) = margins(confusion);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let spread = (all * all - dot(&said, &said)) * (all * all - dot(&truth, &truth));
+    if spread > 0.0 { (right * all - dot(&truth, &said)) / spread.sqrt() } else { 0.0 }
+}
+
+/// Cohen's kappa: agreement beyond chance, at most 1; 0 where it is not defined.
+pub fn cohen_kappa(confusion: &[Vec<usize>]) -> f64 {
+    let (truth, said, all, right) = margins(confusion);
+    let chance = truth.iter().zip(&said).map(|(t, s)| t * s).sum::<f64>() / (all * all).max(1.0);
+    if all > 0.0 && chance < 1.0 { (right / all - chance) / (1.0 - chance) } else { 0.0 }
+}
+
+/// Mean over rows of the summed squares of what probabilities are off by (Brier, 1950); 0 is best.
+pub fn brier(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
+    let off = |(t, p): (&usize, &Vec<f64>)| -> f64 {
+        p.iter().enumerate().map(|(c, p)| (p - f64::from(u8::from(c == *t))).powi(2)).sum()
+    };
+    truth.iter().zip(probabilities).map(off).sum::<f64>() / truth.len().max(1) as f64
+}
+
+/// Precision over recall, `(recall, precision)` from the highest threshold to the lowest, one point for each distinct
+/// score; empty without positives.
+pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f64)> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let positives = positive.iter().filter(|p| **p).count();
+    let (mut found, mut points) = (0, Vec::new());
+    for (at, &i) in order.iter().enumerate().filter(|_| positives > 0) {
+        found += usize::from(positive[i]);
+        if order.get(at + 1).is_none_or(|&next| scores[next] != scores[i]) {
+            points.push((ratio(found, positives), ratio(found, at + 1)));
+        }
+    }
+    points
+}
+
 /// How well one class is found.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassMeasures {
     /// Tracks of the class.
     pub support: usize,
@@ -123,7 +179,7 @@ pub fn top_k_accuracy(truth: &[usize], scores: &[Vec<f64>], k: usize) -> f64 {
 }
 
 /// A point of a ROC curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RocPoint {
     /// Share of negatives at or above the threshold.
     pub false_positive: f64,
@@ -223,7 +279,7 @@ pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
 }
 
 /// One bin of a reliability diagram.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
     /// Answers in it.
     pub count: usize,
@@ -264,7 +320,7 @@ pub fn expected_calibration_error(answers: &[(f64, bool)], bins: usize) -> f64 {
 }
 
 /// A step of the risk–coverage curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RiskStep {
     /// Share of tracks answered, the surest first.
     pub coverage: f64,

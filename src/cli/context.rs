@@ -224,6 +224,16 @@ impl Context {
         }
     }
 
+    /// A model by its name, whatever --model says.
+    pub(crate) fn named_embedder(&self, name: &str) -> anyhow::Result<Arc<Embedder>> {
+        let device = self.device_option().resolve()?;
+        let (engine, precision) = (self.global.engine, self.global.dtype);
+        let options = EncoderOptions { engine, precision, ..EncoderOptions::default() };
+        let encoder = Encoder::load_with(&parse_model(name), &device, &options)
+            .with_context(|| format!("cannot load the model {name}"))?;
+        Ok(Arc::new(Embedder::new(encoder)?))
+    }
+
     /// As [`embedder`](Self::embedder), and says where the model runs.
     pub(crate) fn announced_embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
         self.announces.set(true);

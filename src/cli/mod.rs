@@ -11,6 +11,8 @@ mod args;
 mod context;
 mod gone;
 mod killers;
+mod lab;
+mod meter;
 mod named;
 mod render;
 mod seeds;
@@ -178,6 +180,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Mpd(args) => verbs::mpd::run(&context, &args),
         #[cfg(feature = "mcp")]
         Command::Mcp(_) => verbs::mcp::run(&context),
+        Command::Dataset(args) => verbs::dataset::run(&context, &args),
         Command::Embed(args) => verbs::embed::run(&context, &args),
         Command::Status(args) => verbs::status::run(&context, &args),
         Command::Failed(args) => verbs::failed::run(&context, &args),

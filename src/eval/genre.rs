@@ -3,10 +3,9 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
-use super::{EvalError, Svm};
-use crate::genre::{
-    FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, Standardiser, grouped_folds,
-};
+use super::EvalError;
+use crate::genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors, Spellings, grouped_folds};
+use crate::learn::{Centroid, Standardiser, Svm};
 use crate::metrics::{
     ClassMeasures, ReliabilityBin, RiskStep, RocPoint, Spread, accuracy, argmax, auc, balanced_accuracy_of,
     confusion, expected_calibration_error, log_loss, macro_f1_of, per_class, reliability, risk_coverage,
@@ -287,30 +286,8 @@ fn rivals(train: &LabelledFolds, test: &LabelledFolds, k: usize, seed: u64) -> V
 
 /// The class whose mean is nearest, after standardising each column.
 fn nearest_centroid(x: ArrayView2<f32>, classes: &[usize], k: usize, queries: ArrayView2<f32>) -> Vec<usize> {
-    let Standardiser { mean, scale } = Standardiser::fit(x).0;
-    let centred = &x - &mean;
-    let mut centroids = Array2::<f32>::zeros((k, x.ncols()));
-    let mut counts = vec![0.0f32; k];
-    for (row, &class) in centred.outer_iter().zip(classes) {
-        let mut sum = centroids.row_mut(class);
-        sum += &row;
-        counts[class] += 1.0;
-    }
-    for (mut row, count) in centroids.outer_iter_mut().zip(&counts) {
-        row /= count.max(1.0);
-        row *= &scale;
-    }
-    queries
-        .outer_iter()
-        .map(|q| {
-            let q = (&q - &mean) * &scale;
-            let distance = |c: usize| (&q - &centroids.row(c)).mapv(|v| v * v).sum();
-            (0..k)
-                .filter(|&c| counts[c] > 0.0)
-                .min_by(|&a, &b| distance(a).total_cmp(&distance(b)))
-                .unwrap_or(0)
-        })
-        .collect()
+    let (standard, rows) = Standardiser::fit(x);
+    Centroid::fit(rows.view(), classes, k).predict(standard.apply(queries).view())
 }
 
 /// Labelled tracks, owned, so that folds can be cut from them.

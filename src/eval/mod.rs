@@ -10,10 +10,9 @@ mod genre_html;
 pub mod plots;
 mod probe;
 pub mod retrieval;
-mod svm;
 
 pub use error::EvalError;
 pub use genre::{EvalOptions, GenreDetails, GenreReport, GenreScore, MethodReport, evaluate_genre};
 pub use genre_files::{predict_files, read_groups, read_labels, read_vectors};
-pub use probe::{LinearProbe, ProbeOptions, Probes, probes};
-pub use svm::Svm;
+pub(crate) use genre_html::STYLE;
+pub use probe::{ProbeOptions, Probes, probes};

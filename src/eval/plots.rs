@@ -383,7 +383,7 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
 }
 
 /// Counts of true genre (row) against answer (column), coloured by share of the row.
-pub(super) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
+pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
     matrix(names, "True genre (rows) against the answer (columns)", |i, j| {
         let total: usize = confusion[i].iter().sum();
         let count = confusion[i][j];
@@ -397,14 +397,14 @@ pub(super) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene
 }
 
 /// A curve with a name.
-pub(super) struct Series<'a> {
-    pub(super) name: &'a str,
-    pub(super) points: Vec<(f64, f64)>,
-    pub(super) dots: bool,
+pub(crate) struct Series<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) dots: bool,
 }
 
 /// Curves in the unit square with the diagonal as a guide, if wanted.
-pub(super) fn curves(
+pub(crate) fn curves(
     title: &str,
     x_name: &str,
     y_name: &str,

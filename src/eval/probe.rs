@@ -1,15 +1,15 @@
 //! Probes: how well simple classifiers read labels off vectors, with all tracks of an artist on one side.
 //!
 //! The linear probe is multinomial logistic regression with a square penalty (Alain and Bengio, "Understanding
-//! intermediate layers using linear classifier probes", 2016); the other is the support vector machine of [`super::Svm`].
+//! intermediate layers using linear classifier probes", 2016); the other is the support vector machine of [`Svm`].
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 
-use super::Svm;
 use super::retrieval::RetrievalError;
-use crate::genre::{Logistic, grouped_folds};
-use crate::metrics::{Spread, argmax};
+use crate::genre::grouped_folds;
+use crate::learn::{Logistic, Svm};
+use crate::metrics::Spread;
 
 /// How to probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,33 +51,6 @@ pub struct Probes {
     pub svm_by_label: Vec<f64>,
 }
 
-/// Multinomial logistic regression on standardised vectors.
-#[derive(Debug, Clone)]
-pub struct LinearProbe(Logistic);
-
-impl LinearProbe {
-    /// Minimises `c · Σ -ln p(class) + |W|² / 2` (biases are free), as scikit-learn does.
-    ///
-    /// - `x`: `[n, d]`; `class_of`: one class per row
-    pub fn fit(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
-        let mut targets = Array2::zeros((class_of.len(), classes));
-        for (mut row, &class) in targets.outer_iter_mut().zip(class_of) {
-            row[class] = 1.0;
-        }
-        Self(Logistic::fit(x, targets.view(), 1.0 / c))
-    }
-
-    /// Logits, `[m, classes]`.
-    pub fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        self.0.logits(x)
-    }
-
-    /// The class of each row: the largest logit, the first of equals.
-    pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
-        self.logits(x).outer_iter().map(argmax).collect()
-    }
-}
-
 /// Probes labelled vectors, each judged by what was learnt from other artists.
 ///
 /// - `vectors`: `[tracks, dimension]`
@@ -115,7 +88,7 @@ pub fn probes(
             }
             let (train, test) = (vectors.select(Axis(0), &rest), vectors.select(Axis(0), &held));
             let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
-            let probe = LinearProbe::fit(train.view(), &known, classes, options.linear_c);
+            let probe = Logistic::of_classes(train.view(), &known, classes, options.linear_c);
             let machine = Svm::fit(train.view(), &known, classes, options.svm_c);
             let is_right = |answers: &[usize], i: usize| answers[i] == labels[held[i]];
             let answers = probe.predict(test.view());

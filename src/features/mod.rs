@@ -22,6 +22,8 @@
 
 mod compress;
 mod config;
+mod constant_q;
+mod descriptors;
 mod front_end;
 mod key;
 mod mel;
@@ -31,6 +33,7 @@ mod tempo;
 pub mod windows;
 
 pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
+pub use descriptors::{DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
 pub use key::KeyFinder;
 pub use mel::filter_bank;

@@ -6,13 +6,12 @@ use super::{
     GenreError, Near, Settings, Space, Transform, VoteSettings,
     data::{Examples, targets},
     folds::grouped_folds,
-    logistic::{Regression, log_softmax},
     nearest::nearest,
-    optimise::best_scale,
     parallel,
     vote::{floored_log, vote_shares},
 };
 use crate::base::random::Random;
+use crate::learn::{Regression, best_scale, log_softmax};
 
 /// Tracks that choices are made on, at most.
 const SELECTION_ROWS: usize = 2000;

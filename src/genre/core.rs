@@ -6,12 +6,12 @@ use super::{
     Near, Settings, Space, VoteSettings,
     choose::head_rows,
     data::{Examples, targets},
-    logistic::Logistic,
     nearest::nearest,
     novelty::NoveltyReference,
     space::unit_rows,
     vote::{floored_log, vote_shares},
 };
+use crate::learn::Logistic;
 
 /// Temperature of the vote in the space that is not whitened.
 const WIDE_TEMPERATURE: f32 = 0.1;

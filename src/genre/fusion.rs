@@ -3,7 +3,8 @@
 use ndarray::{Array2, ArrayView1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
-use super::{Novelty, core::Voices, optimise::best_scale};
+use super::{Novelty, core::Voices};
+use crate::learn::best_scale;
 use crate::metrics::argmax;
 
 /// How head and vote are joined.

@@ -8,8 +8,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::standardise::Standardiser;
 use crate::base::vector::dot;
+use crate::learn::Standardiser;
 
 /// What is done to each number first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

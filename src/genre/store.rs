@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FitOptions, Fusion, Genre, GenreError, GenreModel, PrecisionStep, Provenance, Quality, Settings, Space,
-    Transform, core::Core, data::Examples, logistic::Logistic, standardise::Standardiser,
+    Transform, core::Core, data::Examples,
 };
 use crate::base::atomic_file;
+use crate::learn::{Logistic, Standardiser};
 use crate::track::TrackId;
 
 /// Layout of the file. Files of [`OLD_VERSION`] are fitted anew from what they were trained on; others are refused.

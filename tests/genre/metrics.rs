@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 use serde_json::Value;
-use voisin::internals::{eval::Svm, metrics};
+use voisin::internals::{learn::Svm, metrics};
 
 fn golden(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/genre").join(name);

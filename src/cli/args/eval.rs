@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::EvalClassifierArgs;
 use super::units::with_ending;
 use super::{EvalGenreArgs, LabelArgs, ReportFormat};
 
@@ -22,6 +23,7 @@ pub(crate) enum EvalCommand {
     Genre(EvalGenreArgs),
     Retrieval(RetrievalArgs),
     Embedding(EmbeddingArgs),
+    Classifier(EvalClassifierArgs),
     #[cfg(feature = "postgres")]
     Index(super::EvalIndexArgs),
 }

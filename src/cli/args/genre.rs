@@ -48,6 +48,8 @@ pub(crate) struct ClassifyArgs {
     /// Files, `id:NUMBER`, or words that match artist and title
     #[arg(required_unless_present_any = ["all", "from_list"], conflicts_with_all = ["all", "from_list"], value_name = "TRACK")]
     pub(crate) tracks: Vec<std::ffi::OsString>,
+    #[command(flatten)]
+    pub(crate) answer: super::AnswerArgs,
     /// Every track of the library
     #[arg(long)]
     pub(crate) all: bool,

@@ -12,6 +12,7 @@ mod explore;
 mod find;
 mod genre;
 mod keeping;
+mod lab;
 mod labels;
 mod library;
 mod list;
@@ -48,6 +49,7 @@ pub(crate) use explore::{
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
+pub(crate) use lab::{AnswerArgs, DatasetArgs, EvalClassifierArgs, TrainClassifierArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
@@ -224,6 +226,7 @@ pub(crate) enum Command {
     Mpd(MpdArgs),
     #[cfg(feature = "mcp")]
     Mcp(McpArgs),
+    Dataset(DatasetArgs),
     Embed(EmbedArgs),
     Status(StatusArgs),
     Failed(FailedArgs),

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 #[cfg(feature = "train")]
 use super::EncoderArgs;
+use super::TrainClassifierArgs;
 use super::genre::parse_source;
 use super::{RandomArgs, ReportFormat};
 use crate::engine::LabelSource;
@@ -21,6 +22,7 @@ pub(crate) enum TrainCommand {
     Genre(TrainGenreArgs),
     #[cfg(feature = "train")]
     Encoder(Box<EncoderArgs>),
+    Classifier(Box<TrainClassifierArgs>),
 }
 
 /// Train a genre head on the library's labelled tracks, from stored vectors

@@ -22,6 +22,9 @@ const WRITTEN_PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
+    if let Some(run) = &args.answer.with {
+        return crate::cli::lab::classify_with(context, run, args);
+    }
     let is_writing = args.write.write_tags.is_some();
     if let Some(list) = &args.write.from_list {
         if args.write.write_tags.as_deref() != Some(&[TagField::Genre]) {

@@ -10,6 +10,7 @@ pub(super) mod classify;
 pub(super) mod clusters;
 pub(super) mod completions;
 pub(super) mod config;
+pub(super) mod dataset;
 pub(super) mod demo;
 pub(super) mod duplicates;
 pub(super) mod embed;

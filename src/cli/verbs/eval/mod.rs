@@ -2,6 +2,7 @@
 //!
 //! For: reading labels from the library, and showing what was measured. Not for: measuring; that is [`crate::eval`].
 
+mod classifier;
 mod embedding;
 mod genre;
 #[cfg(feature = "postgres")]
@@ -25,6 +26,7 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
         EvalCommand::Genre(args) => genre::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
         EvalCommand::Embedding(args) => embedding::run(context, args),
+        EvalCommand::Classifier(args) => classifier::run(context, args),
         #[cfg(feature = "postgres")]
         EvalCommand::Index(args) => index::run(context, args),
     }

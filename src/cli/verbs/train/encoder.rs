@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Ending;
 use crate::cli::args::{EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted};
 use crate::cli::context::{Context, parse_model};
+use crate::cli::meter::Meter;
 use crate::cli::render::{self, clock, count};
 use crate::encoder::{ModelRef, models_dir};
 use crate::eval::plots::{Curve, chart};
@@ -19,8 +19,6 @@ use crate::train::encoder::{
     train, widths,
 };
 
-/// Time between lines where there is no bar.
-const LINE_EVERY: Duration = Duration::from_secs(20);
 /// Reasons that the end of a preparation repeats.
 const FIRST_REASONS: usize = 5;
 
@@ -29,48 +27,6 @@ pub(super) fn run(context: &Context, command: &EncoderCommand) -> anyhow::Result
         EncoderCommand::Prepare(args) => prepare_music(context, args),
         EncoderCommand::Run(args) => run_training(context, args),
         EncoderCommand::Export(args) => export_model(context, args),
-    }
-}
-
-/// A bar for eyes, a line now and then for logs.
-struct Meter {
-    bar: Option<ProgressBar>,
-    context: crate::cli::render::Console,
-    last: Instant,
-}
-
-impl Meter {
-    fn new(context: &Context) -> Self {
-        let bar = context.console.shows_progress_bar().then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {percent} %  {wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(10_000).with_style(style)
-        });
-        Self { bar, context: context.console, last: Instant::now() }
-    }
-
-    fn show(&mut self, share: f64, text: impl FnOnce() -> String) {
-        if let Some(bar) = &self.bar {
-            bar.set_position((share.clamp(0.0, 1.0) * 10_000.0) as u64);
-            bar.set_message(text());
-        } else if self.last.elapsed() >= LINE_EVERY {
-            self.last = Instant::now();
-            self.context.note(&text());
-        }
-    }
-
-    /// A line that stays.
-    fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.context.note(text)),
-            None => self.context.note(text),
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 

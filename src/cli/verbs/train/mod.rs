@@ -1,7 +1,8 @@
-//! `voisin train genre|encoder`.
+//! `voisin train genre|encoder|classifier`.
 //!
-//! For: options, progress and summaries. Not for: fitting; that is [`crate::genre`] and [`crate::train`].
+//! For: options, progress and summaries. Not for: fitting; that is [`crate::genre`], [`crate::train`] and `lab`.
 
+mod classifier;
 #[cfg(feature = "train")]
 mod encoder;
 mod genre;
@@ -15,5 +16,6 @@ pub(crate) fn run(context: &Context, command: &TrainCommand) -> anyhow::Result<E
         TrainCommand::Genre(args) => genre::run(context, args),
         #[cfg(feature = "train")]
         TrainCommand::Encoder(args) => encoder::run(context, &args.command),
+        TrainCommand::Classifier(args) => classifier::run(context, args),
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! C-SVC, one against one, votes of the pairs; trained by sequential minimal optimisation with second-order working
 //! set selection (Fan, Chen and Lin, "Working Set Selection Using Second Order Information", 2005), on standardised
-//! vectors. Meant for evaluation: the whole kernel matrix is kept, `n² / 2` numbers per pair of classes.
+//! vectors. The whole kernel matrix is kept, `n² / 2` numbers per pair of classes.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use crate::genre::Standardiser;
+use super::Standardiser;
 
 /// A trained machine.
 #[derive(Debug)]
@@ -79,6 +79,49 @@ impl Svm {
             }
         }
         (self.pairs.iter().map(|p| (p.first, p.second)).collect(), out)
+    }
+
+    /// The pairs of classes, in the order of the decisions' columns.
+    pub(super) fn pairs(&self) -> Vec<(usize, usize)> {
+        self.pairs.iter().map(|p| (p.first, p.second)).collect()
+    }
+
+    pub(super) fn save(&self, out: &mut super::Tensors) {
+        self.standard.save(out, "svm");
+        out.put_matrix("svm.rows", &self.rows);
+        let of = |pair: &Pair| [pair.first as u32, pair.second as u32, pair.support.len() as u32];
+        out.put_u32("svm.pairs", self.pairs.iter().flat_map(of).collect());
+        let support = || self.pairs.iter().flat_map(|pair| &pair.support);
+        out.put_u32("svm.support", support().map(|(row, _)| *row as u32).collect());
+        out.put_f64("svm.weights", support().map(|(_, weight)| *weight).collect());
+        let offsets = self.pairs.iter().map(|pair| pair.offset);
+        out.put_f64("svm.offsets", std::iter::once(self.gamma).chain(offsets).collect());
+    }
+
+    pub(super) fn load(from: &super::Tensors, classes: usize, columns: usize) -> Option<Self> {
+        let standard = Standardiser::load(from, "svm", columns)?;
+        let rows = from.matrix("svm.rows")?;
+        let (heads, _) = from.u32("svm.pairs")?.as_chunks::<3>();
+        let mut support = from.u32("svm.support")?.iter().zip(from.f64("svm.weights")?);
+        let (gamma, offsets) = from.f64("svm.offsets")?.split_first()?;
+        let mut pairs = Vec::new();
+        for (&[first, second, count], &offset) in heads.iter().zip(offsets) {
+            let (first, second) = (first as usize, second as usize);
+            let own: Vec<(usize, f64)> =
+                support.by_ref().take(count as usize).map(|(&row, &weight)| (row as usize, weight)).collect();
+            let fits = first < classes && second < classes && own.len() == count as usize;
+            if !fits || own.iter().any(|(row, _)| *row >= rows.nrows()) {
+                return None;
+            }
+            pairs.push(Pair { first, second, support: own, offset });
+        }
+        (rows.ncols() == columns && pairs.len() == heads.len()).then_some(Self {
+            standard,
+            gamma: *gamma,
+            rows,
+            pairs,
+            classes,
+        })
     }
 
     /// The class of each row: most pairs won, the first of equals.

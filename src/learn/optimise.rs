@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 ///
 /// Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 7.5, with backtracking to the sufficient
 /// decrease condition; steps that show no positive curvature do not enter the memory. Deterministic.
-pub(super) fn lbfgs(
+pub(crate) fn lbfgs(
     start: Vec<f64>,
     max_iterations: usize,
     mut f: impl FnMut(&[f64]) -> (f64, Vec<f64>),
@@ -61,7 +61,7 @@ pub(super) fn lbfgs(
 
 /// The factor from 1/3 to 3 of log probabilities under which a loss is least, by golden section on its logarithm; the
 /// loss must have one minimum. Its inverse is a temperature.
-pub(super) fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
+pub(crate) fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
     let loss = |log_scale: f64| loss(log_scale.exp());
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
     let (mut low, mut high) = (-(3.0f64.ln()), 3.0f64.ln());

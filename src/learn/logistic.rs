@@ -1,20 +1,23 @@
-//! Multinomial logistic regression on standardised vectors: the trained head, and the linear probe of `eval`.
+//! Multinomial logistic regression on standardised vectors: the trained head of genres, the linear probe of `eval`
+//! (Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016), and an algorithm of
+//! the laboratory.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use super::{optimise::lbfgs, standardise::Standardiser};
+use super::{Classifier, Standardiser, Tensors, mean_absolute, optimise::lbfgs, softmax};
+use crate::metrics::argmax;
 
 /// Steps of the minimiser, at most.
 const MOST_STEPS: usize = 500;
 
 /// A fitted regression: vectors to logits.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Logistic {
-    pub(super) standard: Standardiser,
+pub struct Logistic {
+    pub(crate) standard: Standardiser,
     /// `[classes, d]`, of standardised vectors.
-    pub(super) weight: Array2<f32>,
+    pub(crate) weight: Array2<f32>,
     /// `[classes]`
-    pub(super) bias: Array1<f32>,
+    pub(crate) bias: Array1<f32>,
 }
 
 impl Logistic {
@@ -25,28 +28,63 @@ impl Logistic {
         Regression::new(x, targets).at(penalty, None)
     }
 
+    /// The same for rows of one class each, and a weight of errors in place of a penalty, as scikit-learn's `C`.
+    pub fn of_classes(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
+        let mut targets = Array2::zeros((class_of.len(), classes));
+        targets.outer_iter_mut().zip(class_of).for_each(|(mut row, &class)| row[class] = 1.0);
+        Self::fit(x, targets.view(), 1.0 / c)
+    }
+
+    pub(crate) fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
+        let standard = Standardiser::load(from, "logistic", columns)?;
+        let (weight, bias) = (from.matrix("logistic.weight")?, from.f32("logistic.bias")?.to_vec());
+        let fits = weight.dim() == (classes, columns) && bias.len() == classes;
+        fits.then(|| Self { standard, weight, bias: bias.into() })
+    }
+
+    /// The class of each row: the largest logit, the first of equals.
+    pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
+        self.logits(x).outer_iter().map(argmax).collect()
+    }
+
     /// Logits, `[m, classes]`.
-    pub(crate) fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
+    pub fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
         self.standard.apply(x).dot(&self.weight.t()) + &self.bias
     }
 
     /// The same with logits that are so many times as large.
-    pub(super) fn sharpened(mut self, factor: f64) -> Self {
+    pub(crate) fn sharpened(mut self, factor: f64) -> Self {
         self.weight *= factor as f32;
         self.bias *= factor as f32;
         self
     }
 
     /// Log probabilities, `[m, classes]`.
-    pub(super) fn log_probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+    pub(crate) fn log_probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut logits = self.logits(x);
         log_softmax(&mut logits);
         logits
     }
 }
 
+impl Classifier for Logistic {
+    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        softmax(self.logits(x).mapv(f64::from).view())
+    }
+
+    fn importances(&self) -> Option<Vec<f64>> {
+        Some(mean_absolute(&self.weight.mapv(f64::from)))
+    }
+
+    fn save(&self, out: &mut Tensors) {
+        self.standard.save(out, "logistic");
+        out.put_matrix("logistic.weight", &self.weight);
+        out.put_f32("logistic.bias", self.bias.to_vec());
+    }
+}
+
 /// Rows of logits to log probabilities.
-pub(super) fn log_softmax(logits: &mut Array2<f32>) {
+pub(crate) fn log_softmax(logits: &mut Array2<f32>) {
     for mut row in logits.outer_iter_mut() {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let log_sum = row.iter().map(|v| (v - max).exp()).sum::<f32>().ln() + max;
@@ -55,7 +93,7 @@ pub(super) fn log_softmax(logits: &mut Array2<f32>) {
 }
 
 /// Rows and targets, to be fitted at one penalty after the other.
-pub(super) struct Regression<'a> {
+pub(crate) struct Regression<'a> {
     standard: Standardiser,
     rows: Array2<f32>,
     targets: ArrayView2<'a, f32>,
@@ -63,7 +101,7 @@ pub(super) struct Regression<'a> {
 
 impl<'a> Regression<'a> {
     /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
-    pub(super) fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
+    pub(crate) fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
         let (standard, rows) = Standardiser::fit(x);
         Self { standard, rows, targets }
     }
@@ -72,7 +110,7 @@ impl<'a> Regression<'a> {
     /// `C = 1 / penalty`.
     ///
     /// - `start`: a fit of the same rows to begin from, at another penalty
-    pub(super) fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
+    pub(crate) fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
         let (n, d) = self.rows.dim();
         let classes = self.targets.ncols();
         let n = n.max(1) as f64;

@@ -1,0 +1,164 @@
+//! The laboratory: `dataset`, `train classifier`, `eval classifier`, and a run's answers in `classify`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::{RandomArgs, ReportFormat};
+use crate::dataset::Source;
+use crate::lab::model::Algorithm;
+
+/// What is in a data set, what is broken, what leaks
+///
+/// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is found out: fma:DIR[,subset=small|medium|
+/// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
+/// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv], vectors:X.npy,labels=L.csv[,groups=G.csv], or library.
+/// Every file is opened and decoded once; one that is broken is listed and stops nothing.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin dataset fma:~/fma\n  voisin dataset table:train.csv,audio=train\n  voisin dataset ~/genres --output table.csv"
+)]
+pub(crate) struct DatasetArgs {
+    /// The data set: KIND:PATH, or a path
+    #[arg(value_name = "DATA")]
+    pub(crate) data: Source,
+    /// How parts would be dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split)
+    #[arg(long, default_value = "auto", value_name = "HOW")]
+    pub(crate) split: String,
+    /// What the labels are: a column's name
+    #[arg(long, default_value = "genre", value_name = "COLUMN")]
+    pub(crate) label: String,
+    /// Write the data set as one table, which `table:` reads
+    #[arg(long, short, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Train classifiers on a data set, side by side, and judge the best one
+///
+/// RUN is a folder of its own: settings, data, out-of-fold and test predictions, the fitted model, report.json and
+/// report.html. Artists are kept on one side of every split where they are known. The test part is looked at once, by the
+/// algorithm that was best on the validation part or in the folds. Ctrl-C and crashes cost at most the fit in hand: the
+/// same command goes on from there and ends with the same bits.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto --minutes 60\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run"
+)]
+pub(crate) struct TrainClassifierArgs {
+    /// The data set: KIND:PATH, or a path (see `voisin dataset --help`)
+    #[arg(value_name = "DATA")]
+    pub(crate) data: Source,
+    /// The run's folder
+    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub(crate) run: PathBuf,
+    /// A whole configuration; another run's config.toml repeats that run
+    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Which kind of run: features (what the other options say), or auto (algorithms of every kind, judged in five folds
+    /// and joined; other options change it) [default: features]
+    #[arg(long, value_name = "NAME", value_parser = ["features", "auto"])]
+    pub(crate) recipe: Option<String>,
+    /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, extra-trees, boost [default: logistic]
+    #[arg(long, value_name = "A,A…", value_delimiter = ',')]
+    pub(crate) algorithm: Vec<Algorithm>,
+    /// Sets of features joined by +: own (numbers that the data set brings), mel, mfcc, mfcc40-mean, fma, model:NAME
+    /// [default: own where there are any, else fma+model:NAME of the default model]
+    #[arg(long, value_name = "S+S…")]
+    pub(crate) features: Option<String>,
+    /// What is learnt: a column's name [default: genre]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// How parts are dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split) [default: auto]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) split: Option<String>,
+    /// Cross-validate in so many folds instead of on one validation part
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=100))]
+    pub(crate) folds: Option<u32>,
+    /// How often the folds are dealt
+    #[arg(long, value_name = "R", requires = "folds", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) repeats: Option<u32>,
+    /// Whether the best algorithm answers (none), or those that help each other, by weights found on tracks left out
+    /// (select) [default: none; select with --recipe auto]
+    #[arg(long, value_name = "HOW", value_parser = ["none", "select"])]
+    pub(crate) combine: Option<String>,
+    /// Leave out algorithms that would not be judged after so many minutes
+    #[arg(long, value_name = "M")]
+    pub(crate) minutes: Option<f64>,
+    /// Any setting, as config.toml has it: svm.c=3, forest.trees=1000 …; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Also judge logistic regression on folds at random, to show by how much they flatter
+    #[arg(long)]
+    pub(crate) leak: bool,
+    /// Keep features in this folder for other runs; it may be deleted at any time [default: in RUN until the run ends]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cache: Option<PathBuf>,
+    /// Where random numbers start: the same number gives the same answer [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) random_seed: Option<u64>,
+    /// Show what would be done, and write nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(format!("expected KEY=VALUE, found \"{text}\"")),
+    }
+}
+
+/// A run's figures again; several runs side by side; a submission against the truth
+///
+/// Runs are compared on the tracks that both were judged on: the difference in accuracy with its interval by drawing whole
+/// groups, and McNemar's exact test. Runs on other data or another split are refused, unless --anyway is given.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin eval classifier run\n  voisin eval classifier run1 run2 --html compare.html\n  voisin eval classifier --submission submission.csv --truth truth.csv"
+)]
+pub(crate) struct EvalClassifierArgs {
+    /// Folders of finished runs; others are compared with the first
+    #[arg(value_name = "RUN", required_unless_present = "submission", conflicts_with = "submission", value_hint = ValueHint::DirPath)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Score a table of titles and labels
+    #[arg(long, value_name = "FILE.csv", requires = "truth", value_hint = ValueHint::FilePath)]
+    pub(crate) submission: Option<PathBuf>,
+    /// The right labels
+    #[arg(long, value_name = "FILE.csv", requires = "submission", value_hint = ValueHint::FilePath)]
+    pub(crate) truth: Option<PathBuf>,
+    /// Compare runs on other data or another split, on the tracks that they share
+    #[arg(long)]
+    pub(crate) anyway: bool,
+    /// Write the report or the comparison as a page
+    #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Answers of a run of `train classifier`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Runs")]
+pub(crate) struct AnswerArgs {
+    /// Answer with this run of `voisin train classifier` instead of the library: TRACK is files, folders, or one DATA such
+    /// as table:test.csv,audio=test
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["all", "from_list", "write_tags"], value_hint = ValueHint::DirPath)]
+    pub(crate) with: Option<PathBuf>,
+    /// With --with: write a challenge's answers, one row for every wanted title
+    #[arg(long, value_name = "OUT.csv", requires = "with", value_hint = ValueHint::FilePath)]
+    pub(crate) submission: Option<PathBuf>,
+    /// With --submission: take header, rows and their order from this table
+    #[arg(long, value_name = "SAMPLE.csv", requires = "submission", value_hint = ValueHint::FilePath)]
+    pub(crate) like: Option<PathBuf>,
+    /// With --with: keep features in this folder, as `train classifier` does
+    #[arg(long, value_name = "DIR", requires = "with", value_hint = ValueHint::DirPath)]
+    pub(crate) cache: Option<PathBuf>,
+}

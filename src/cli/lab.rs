@@ -1,0 +1,341 @@
+//! What the laboratory's verbs share: data sets, features, progress, and a run's answers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use super::Ending;
+use super::args::{ClassifyArgs, ListFormat};
+use super::context::Context;
+use super::meter::Meter;
+use super::render::{self, Align, Table, clock, count};
+use crate::audio::is_audio_candidate;
+use crate::dataset::{Dataset, Fault, Item, Source};
+use crate::encoder::ModelRef;
+use crate::features::DescriptorSet;
+use crate::lab::answer::{Answered, ask, write_submission};
+use crate::lab::config::Config;
+use crate::lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
+use crate::lab::report::{Interval, Report};
+use crate::lab::{LabError, model::Model};
+use crate::library::scan::scan;
+
+/// Faults that are named one by one.
+const FIRST_FAULTS: usize = 5;
+
+/// Reads a data set.
+pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
+    if source.guessed {
+        context.console.note(&format!("read as {source}"));
+    }
+    let library = || {
+        context.open_engine().map_err(|error| match error.downcast() {
+            Ok(error) => LabError::Engine(error),
+            Err(error) => LabError::Asked(format!("{error:#}")),
+        })
+    };
+    let set = matrix::open(source, library)?;
+    for note in &set.notes {
+        context.console.note(note);
+    }
+    Ok(set)
+}
+
+/// Says what could not be used.
+pub(crate) fn tell_faults(context: &Context, faults: &[Fault]) {
+    for fault in faults.iter().take(FIRST_FAULTS) {
+        context.console.warn(&format!("{}: {}", fault.key, fault.reason));
+    }
+    if faults.len() > FIRST_FAULTS {
+        context.console.note(&format!("… and {} more", faults.len() - FIRST_FAULTS));
+    }
+}
+
+/// The sets that names stand for, and whether the data set's own numbers are among them.
+pub(crate) fn feature_sets(
+    context: &Context,
+    names: &[String],
+) -> anyhow::Result<(bool, Vec<Box<dyn FeatureSet>>)> {
+    let mut own = false;
+    let mut sets: Vec<Box<dyn FeatureSet>> = Vec::new();
+    for name in names {
+        if name == "own" {
+            own = true;
+        } else if let Some(model) = name.strip_prefix("model:") {
+            sets.push(Box::new(ModelSet::new(name, context.named_embedder(model)?)));
+        } else {
+            sets.push(Box::new(name.parse::<DescriptorSet>().map_err(anyhow::Error::msg)?));
+        }
+    }
+    Ok((own, sets))
+}
+
+/// Names of the sets where nobody says.
+pub(crate) fn usual_sets(set: &Dataset) -> Vec<String> {
+    if set.columns.is_some() {
+        return vec!["own".to_owned()];
+    }
+    let model = format!("model:{}", ModelRef::default());
+    ["fma", &model].map(str::to_owned).into()
+}
+
+/// Listens to a data set, with a bar and the time that is left.
+///
+/// - `cache`: the folder that features are kept in, where there is one
+pub(crate) fn listen(
+    context: &Context,
+    set: &Dataset,
+    names: &[String],
+    cache: Option<PathBuf>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Matrix> {
+    let (own, sets) = feature_sets(context, names)?;
+    if own && set.columns.is_none() {
+        bail!("{}: brings no numbers of its own; take --features model:NAME", set.source);
+    }
+    let cache = cache.filter(|_| !sets.is_empty()).map(Cache::new);
+    let found = with_meter(context, set.items.len(), "listened to", |progress| {
+        matrix::compute(set, own, &sets, cache.as_ref(), progress, stop)
+    })?;
+    if let Some(why) = cache.as_ref().and_then(Cache::broken) {
+        context.console.warn(why);
+    }
+    Ok(found)
+}
+
+/// Runs something that tells how many of `all` are done.
+pub(crate) fn with_meter<T>(
+    context: &Context,
+    all: usize,
+    word: &str,
+    work: impl FnOnce(&(dyn Fn(usize) + Sync)) -> T,
+) -> T {
+    let (meter, begun) = (Mutex::new((Meter::new(context), 0)), Instant::now());
+    let done = work(&|done| {
+        let Ok(mut meter) = meter.lock() else { return };
+        if done <= meter.1 {
+            return;
+        }
+        meter.1 = done;
+        let left = begun.elapsed().as_secs_f64() / done as f64 * (all - done.min(all)) as f64;
+        meter.0.show(done as f64 / all.max(1) as f64, || {
+            format!("{word} {done} of {}, {} left", count(all as u64, "track"), clock(left))
+        });
+    });
+    if let Ok(meter) = meter.lock() {
+        meter.0.finish();
+    }
+    done
+}
+
+/// Waits a moment with a signal's answer, so that what was said of it stands last.
+pub(crate) fn interrupted(context: &Context) -> Ending {
+    std::thread::sleep(Duration::from_millis(10));
+    context.console.note("interrupted: the same command goes on from here");
+    Ending::Interrupted
+}
+
+/// `voisin classify --with RUN`.
+pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    let config = Config::of_run(run)?;
+    // A folder that is no finished run is told before anything is listened to.
+    drop(Model::read(&run.join("model.safetensors"))?);
+    let set = asked(context, args)?;
+    let stop = context.stop_on_ctrl_c()?;
+    let matrix = listen(context, &set, &config.features.sets, args.answer.cache.clone(), &stop);
+    let matrix = match matrix {
+        Err(error) if stop.load(Ordering::Relaxed) && error.is::<LabError>() => {
+            return Ok(interrupted(context));
+        }
+        other => other?,
+    };
+    let answered = ask(run, &matrix)?;
+    tell_faults(context, &answered.faults);
+    if let Some(path) = &args.answer.submission {
+        let unheard = write_submission(path, run, &answered, &set.keys, args.answer.like.as_deref())?;
+        for title in unheard.iter().take(FIRST_FAULTS) {
+            context.console.warn(&format!("{title}: not listened to, answered with the commonest class"));
+        }
+        let text = format!("{}: every wanted title has a row", path.display());
+        render::print_line(&render::terminal_safe(&text))?;
+        return Ok(if unheard.is_empty() { Ending::Fine } else { Ending::Partial });
+    }
+    print(&answered, args.output.format)?;
+    Ok(if answered.faults.is_empty() { Ending::Fine } else { Ending::Partial })
+}
+
+/// The tracks that a run is asked about: one data set, or files and folders.
+fn asked(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Dataset> {
+    if let [only] = args.tracks.as_slice()
+        && let Some(text) = only.to_str()
+        && let Ok(source) = text.parse::<Source>()
+        && !(source.guessed && Path::new(text).is_dir())
+    {
+        return open(context, &source);
+    }
+    let paths: Vec<PathBuf> = args.tracks.iter().map(PathBuf::from).collect();
+    let found = scan(&paths, &is_audio_candidate);
+    let fault = |problem: &crate::library::scan::ScanProblem| Fault {
+        key: problem.path.display().to_string(),
+        reason: problem.reason.clone(),
+    };
+    let faults: Vec<Fault> = found.problems.iter().map(fault).collect();
+    if found.files.is_empty() {
+        tell_faults(context, &faults);
+        bail!("found no audio files to answer about");
+    }
+    let items: Vec<Item> = found
+        .files
+        .into_iter()
+        .map(|file| {
+            let key = file.path.to_string_lossy().into_owned();
+            Item { key, path: Some(file.path), ..Item::default() }
+        })
+        .collect();
+    Ok(Dataset {
+        source: "files".to_owned(),
+        keys: items.iter().map(|item| item.key.clone()).collect(),
+        items,
+        faults,
+        notes: Vec::new(),
+        key_name: "path".to_owned(),
+        label_name: "genre".to_owned(),
+        columns: None,
+    })
+}
+
+fn print(answered: &Answered, format: ListFormat) -> anyhow::Result<()> {
+    let rows = 0..answered.keys.len();
+    match format {
+        ListFormat::Table => {
+            let columns = [("path", Align::Left), ("genre", Align::Left), ("probability", Align::Right)];
+            let mut table = Table::new(&columns);
+            for row in rows {
+                let (genre, p) = answered.best(row);
+                table.row([answered.keys[row].as_str(), genre, &format!("{:.1} %", 100.0 * p)]);
+            }
+            table.print()
+        }
+        ListFormat::Json => {
+            let list: Vec<serde_json::Value> = rows
+                .map(|row| {
+                    let (genre, p) = answered.best(row);
+                    let shares = answered.classes.iter().cloned().zip(answered.probabilities.row(row));
+                    let shares: std::collections::BTreeMap<String, &f32> = shares.collect();
+                    serde_json::json!({
+                        "path": answered.keys[row], "genre": genre, "probability": p, "probabilities": shares,
+                    })
+                })
+                .collect();
+            render::print_json(&list)
+        }
+        ListFormat::Csv => {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            let heads = answered.classes.iter().map(|class| format!("p_{class}"));
+            writer
+                .write_record(["path", "genre", "probability"].map(str::to_owned).into_iter().chain(heads))?;
+            for row in rows {
+                let (genre, p) = answered.best(row);
+                let cells = [answered.keys[row].clone(), genre.to_owned(), format!("{p:.4}")];
+                let shares = answered.probabilities.row(row).to_vec().into_iter().map(|p| format!("{p:.4}"));
+                let safe = |cell: String| {
+                    render::terminal_safe(&crate::engine::spreadsheet_safe(&cell)).into_owned()
+                };
+                writer.write_record(cells.into_iter().chain(shares).map(safe))?;
+            }
+            render::print(writer.into_inner()?)
+        }
+        _ => bail!("--with answers as --format table, json or csv"),
+    }
+}
+
+/// A line of results with names in it.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    render::print_line(&render::terminal_safe(text))
+}
+
+/// A share in per cent with its interval.
+pub(crate) fn between(interval: Interval) -> String {
+    format!("{:.1} % ({:.1} to {:.1})", 100.0 * interval.value, 100.0 * interval.low, 100.0 * interval.high)
+}
+
+/// A run's figures, for a terminal.
+pub(crate) fn print_report(report: &Report) -> anyhow::Result<()> {
+    let figures = &report.figures;
+    let chosen = report.methods.iter().find(|method| method.chosen).map_or("", |method| &method.name);
+    line(&format!(
+        "{chosen}: {} right of {} ({}); macro F1 {}; log loss {:.3}",
+        between(figures.accuracy),
+        count(figures.tracks as u64, "track"),
+        if figures.on == "test" { "the test part" } else { "all folds" },
+        between(figures.macro_f1),
+        figures.log_loss
+    ))?;
+    line(&report.split)?;
+    for shared in report.leak.shared.iter().filter(|shared| !shared.is_clean()) {
+        line(&format!(
+            "leak: training and {} share {} and {} of the same audio",
+            shared.with.name(),
+            count(shared.artists.len() as u64, "artist"),
+            count(shared.same_audio.len() as u64, "pair")
+        ))?;
+    }
+    if let Some(both) = report.leak.random_folds {
+        line(&format!(
+            "leak: folds at random would be {:.1} points too kind ({:.1} % instead of {:.1} %, logistic regression)",
+            both.points(),
+            100.0 * both.random,
+            100.0 * both.grouped
+        ))?;
+    }
+    for (name, answered, support, from) in figures.attractors() {
+        line(&format!(
+            "{name} attracts: answered {answered} times, true {support} times, mostly for {}",
+            from.join(", ")
+        ))?;
+    }
+    let columns = [
+        ("algorithm", Align::Left),
+        ("accuracy", Align::Right),
+        ("dealings", Align::Right),
+        ("macro F1", Align::Right),
+        ("seconds", Align::Right),
+        ("note", Align::Left),
+    ];
+    let mut table = Table::new(&columns);
+    for m in &report.methods {
+        table.row([
+            m.name.clone(),
+            between(m.accuracy),
+            if m.deviation > 0.0 { format!("± {:.1}", 100.0 * m.deviation) } else { String::new() },
+            format!("{:.1} %", 100.0 * m.macro_f1.value),
+            format!("{:.1}", m.seconds),
+            m.note.clone().unwrap_or_default(),
+        ]);
+    }
+    table.print()?;
+    let columns = [
+        ("class", Align::Left),
+        ("tracks", Align::Right),
+        ("precision", Align::Right),
+        ("recall", Align::Right),
+        ("F1", Align::Right),
+        ("AUC", Align::Right),
+    ];
+    let mut table = Table::new(&columns);
+    for class in &figures.per_class {
+        let m = class.measures;
+        let mut row = vec![class.name.clone(), m.support.to_string()];
+        row.extend([m.precision, m.recall, m.f1].map(|v| format!("{v:.2}")));
+        row.push(class.auc.map_or_else(|| "–".to_owned(), |auc| format!("{auc:.3}")));
+        table.row(row);
+    }
+    table.print()?;
+    for (name, digest) in &report.digests {
+        line(&format!("{name} {digest}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! How far a long piece of work is.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::context::Context;
+
+/// Time between lines where there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(20);
+
+/// A bar for eyes, a line now and then for logs.
+pub(crate) struct Meter {
+    bar: Option<ProgressBar>,
+    context: crate::cli::render::Console,
+    last: Instant,
+}
+
+impl Meter {
+    pub(crate) fn new(context: &Context) -> Self {
+        let bar = context.console.shows_progress_bar().then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {percent} %  {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(10_000).with_style(style)
+        });
+        Self { bar, context: context.console, last: Instant::now() }
+    }
+
+    pub(crate) fn show(&mut self, share: f64, text: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_position((share.clamp(0.0, 1.0) * 10_000.0) as u64);
+            bar.set_message(text());
+        } else if self.last.elapsed() >= LINE_EVERY {
+            self.last = Instant::now();
+            self.context.note(&text());
+        }
+    }
+
+    /// A line that stays.
+    pub(crate) fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.context.note(text)),
+            None => self.context.note(text),
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

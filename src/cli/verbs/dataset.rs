@@ -1,0 +1,99 @@
+//! `voisin dataset`.
+
+use std::sync::atomic::Ordering;
+
+use crate::cli::Ending;
+use crate::cli::args::{DatasetArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::lab::{interrupted, line, open, with_meter};
+use crate::cli::render::{self, Align, Table, count, count_with};
+use crate::lab::inspect::{Overview, canonical_table, inspect, overview};
+
+/// Lines of a kind that are printed; `--format json` and `--output` have all.
+const FIRST: usize = 5;
+
+pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Ending> {
+    let source =
+        if args.label == "genre" { args.data.clone() } else { args.data.clone().with_label(&args.label) };
+    let set = open(context, &source)?;
+    let stop = context.stop_on_ctrl_c()?;
+    let found = with_meter(context, set.items.len(), "decoded", |progress| inspect(&set, progress, &stop));
+    if stop.load(Ordering::Relaxed) {
+        return Ok(interrupted(context));
+    }
+    let found = found?;
+    let said = overview(&set, &found, &args.split, args.random.random_seed)?;
+    // what reading had to say has been said
+    for note in said.notes.iter().skip(set.notes.len()) {
+        context.console.note(note);
+    }
+    if let Some(path) = &args.output {
+        render::write_file(path, &canonical_table(&found))?;
+    }
+    match args.format {
+        ReportFormat::Json => render::print_json(&said)?,
+        ReportFormat::Table => print(&said)?,
+    }
+    Ok(if said.failures.is_empty() { Ending::Fine } else { Ending::Partial })
+}
+
+fn print(said: &Overview) -> anyhow::Result<()> {
+    let genres = count_with(said.classes.len() as u64, "class", "classes");
+    let mut parts = vec![format!("{}, {genres}", count(said.tracks as u64, "track"))];
+    let short = said.short.len();
+    parts.push(format!("{} that cannot be used, {short} too short", said.failures.len()));
+    let artists: usize = said.leak.shared.iter().map(|shared| shared.artists.len()).sum();
+    parts.push(format!("{} on two sides", count(artists as u64, "artist")));
+    line(&parts.join("; "))?;
+    if said.seconds > 0.0 {
+        let formats: Vec<String> = said.formats.iter().map(|(name, n)| format!("{name} ({n})")).collect();
+        line(&format!(
+            "{:.2} hours, {:.0} kbit/s: {}",
+            said.seconds / 3600.0,
+            said.kbit,
+            formats.join(", ")
+        ))?;
+        line(&format!("{} mono, {} clipped, {} mostly silent", said.mono, said.clipped, said.mostly_silent))?;
+    }
+    if let Some(split) = &said.split {
+        line(split)?;
+    }
+    if said.unlabelled > 0 {
+        line(&format!("{} without a label", count(said.unlabelled as u64, "track")))?;
+    }
+    for shared in &said.leak.shared {
+        let with = shared.with.name();
+        for artist in shared.artists.iter().take(FIRST) {
+            line(&format!("leak: artist {artist} is in training and {with}"))?;
+        }
+        for (a, b) in shared.same_audio.iter().take(FIRST) {
+            line(&format!("leak: {a} (training) and {b} ({with}) are the same audio"))?;
+        }
+    }
+    for (a, b) in said.leak.contradictions.iter().take(FIRST) {
+        line(&format!("{a} and {b} are the same audio with different labels"))?;
+    }
+    for (key, seconds) in said.short.iter().take(FIRST) {
+        line(&format!("short: {key}, {seconds:.1} s"))?;
+    }
+    for (key, reason) in said.failures.iter().take(FIRST) {
+        line(&format!("failed: {key}: {reason}"))?;
+    }
+    if said.failures.len() > FIRST {
+        line(&format!("… and {} more; --output and --format json have all", said.failures.len() - FIRST))?;
+    }
+    for (name, n) in &said.licences {
+        line(&format!("licence: {name}, {}", count(*n as u64, "track")))?;
+    }
+    let right = ["tracks", "artists", "largest artist", "training", "validation", "test"];
+    let columns: Vec<(&str, Align)> =
+        std::iter::once(("class", Align::Left)).chain(right.map(|name| (name, Align::Right))).collect();
+    let mut table = Table::new(&columns);
+    for class in &said.classes {
+        let mut row = vec![class.name.clone(), class.tracks.to_string(), class.artists.to_string()];
+        row.push(format!("{:.0} %", 100.0 * class.largest_artist));
+        row.extend(class.parts.map(|n| n.to_string()));
+        table.row(row);
+    }
+    table.print()
+}

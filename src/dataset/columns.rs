@@ -1,0 +1,164 @@
+//! Ready features: FMA's `features.csv`, or any CSV file with a row of numbers for each track.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::table::{ALBUMS, ARTISTS, KEYS, LABELS, LICENCES, SPLITS, read_cells};
+use super::{Columns, Dataset, DatasetError, Item, Part, Source, fma};
+
+/// Most numbers that are read: 106 574 tracks of 518 columns are 55 million.
+const MOST: usize = 1 << 28;
+
+/// The group that a column belongs to: what stands before its statistic, or before its number.
+pub fn group_of(name: &str) -> &str {
+    const STATISTICS: [&str; 7] = ["kurtosis", "max", "mean", "median", "min", "skew", "std"];
+    let statistic = STATISTICS.iter().filter_map(|word| name.find(&format!("_{word}"))).min();
+    let end = statistic.unwrap_or_else(|| name.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    let group = name[..end].trim_end_matches(['_', '.', '-', ' ']);
+    if group.is_empty() { name } else { group }
+}
+
+/// Whether a table has FMA's three header rows.
+pub(super) fn is_fma(path: &Path) -> bool {
+    fma::rows(path)
+        .is_ok_and(|mut rows| rows.next().is_some_and(|row| row.is_ok_and(|row| row[0] == "feature")))
+}
+
+pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
+    if is_fma(&source.path) { read_fma(source) } else { read_plain(source) }
+}
+
+fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
+    let path = &source.path;
+    let table = source
+        .path_option("tracks")
+        .or_else(|| path.parent().map(|folder| folder.join("tracks.csv")))
+        .filter(|table| table.is_file())
+        .ok_or_else(|| DatasetError::Source {
+            text: source.to_string(),
+            problem: "expected FMA's tracks.csv beside it, for the genres; say where with ,tracks=tracks.csv"
+                .to_owned(),
+        })?;
+    let found = fma::tracks(&table, source)?;
+    let mut rows = fma::rows(path)?;
+    let mut header = || rows.next().transpose().map(Option::unwrap_or_default);
+    let (features, statistics, numbers) = (header()?, header()?, header()?);
+    let width = features.len().min(statistics.len()).min(numbers.len()).saturating_sub(1);
+    let names: Vec<String> =
+        (1..width).map(|i| format!("{}_{}_{}", features[i], statistics[i], numbers[i])).collect();
+    let place: HashMap<u64, usize> = found.rows.iter().enumerate().map(|(at, (id, _))| (*id, at)).collect();
+    let mut filled = vec![false; found.rows.len()];
+    let mut values = zeros(path, found.rows.len(), names.len())?;
+    for row in rows {
+        let row = row?;
+        let Some(&at) = row[0].parse().ok().and_then(|id| place.get(&id)) else { continue };
+        filled[at] = true;
+        for (value, cell) in values.row_mut(at).iter_mut().zip(&row[1..]) {
+            *value = cell.parse().unwrap_or(f32::NAN);
+        }
+    }
+    let mut set = Dataset::new(source, "track_id", "genre");
+    let (mut kept, all) = (Vec::new(), found.rows);
+    for (at, (_, item)) in all.into_iter().enumerate() {
+        if filled[at] {
+            kept.push(at);
+            set.items.push(item);
+        } else {
+            set.fault(item.key, "has a genre and no features");
+        }
+    }
+    if found.unlabelled > 0 {
+        set.notes.push(format!("{} rows of the subset have no top genre and are left out", found.unlabelled));
+    }
+    note_missing(&mut set, values.select(ndarray::Axis(0), &kept), names);
+    Ok(set)
+}
+
+fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
+    let path = &source.path;
+    let cells = read_cells(path)?;
+    let key = cells.wanted(source, "path", KEYS, path)?.ok_or_else(|| {
+        let found = cells.header.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
+        let problem = format!(
+            "expected a column called path, file, titre, title, track or id, found {found}; say which it is with ,path=COLUMN"
+        );
+        DatasetError::table(path, 1, problem)
+    })?;
+    let label = cells.wanted(source, "label", LABELS, path)?;
+    let others = [
+        cells.wanted(source, "artist", ARTISTS, path)?,
+        cells.column(ALBUMS),
+        cells.wanted(source, "split", SPLITS, path)?,
+        cells.column(LICENCES),
+    ];
+    let known: Vec<usize> = [Some(key), label].into_iter().chain(others).flatten().collect();
+    let is_number = |column: usize| {
+        let mut texts = cells.rows.iter().map(|(_, row)| &row[column]).filter(|text| !text.is_empty());
+        texts.clone().next().is_some() && texts.all(|text| text.parse::<f32>().is_ok())
+    };
+    let (numbers, words): (Vec<usize>, Vec<usize>) =
+        (0..cells.header.len()).filter(|column| !known.contains(column)).partition(|&c| is_number(c));
+    if numbers.is_empty() {
+        return Err(DatasetError::table(path, 1, "expected columns of numbers, found none"));
+    }
+    let label_name = label.map_or("genre", |label| cells.header[label].as_str());
+    let mut set = Dataset::new(source, &cells.header[key], label_name);
+    if !words.is_empty() {
+        let names: Vec<&str> = words.iter().take(5).map(|&column| cells.header[column].as_str()).collect();
+        set.notes.push(format!("columns that are not numbers are left out: {}", names.join(", ")));
+    }
+    let mut values = zeros(path, cells.rows.len(), numbers.len())?;
+    for (at, (_, row)) in cells.rows.iter().enumerate() {
+        let text =
+            |column: Option<usize>| column.map(|column| row[column].clone()).filter(|text| !text.is_empty());
+        set.items.push(Item {
+            path: None,
+            key: row[key].clone(),
+            label: text(label),
+            artist: text(others[0]),
+            album: text(others[1]),
+            part: text(others[2]).and_then(|part| Part::parse(&part)),
+            licence: text(others[3]),
+        });
+        for (value, &column) in values.row_mut(at).iter_mut().zip(&numbers) {
+            *value = row[column].parse().unwrap_or(f32::NAN);
+        }
+    }
+    let names = numbers.iter().map(|&column| cells.header[column].clone()).collect();
+    note_missing(&mut set, values, names);
+    Ok(set)
+}
+
+fn zeros(path: &Path, rows: usize, columns: usize) -> Result<Array2<f32>, DatasetError> {
+    if rows.saturating_mul(columns) > MOST {
+        let problem = format!("{rows} rows of {columns} numbers: expected at most {MOST} numbers");
+        return Err(DatasetError::table(path, 1, problem));
+    }
+    Ok(Array2::zeros((rows, columns)))
+}
+
+fn note_missing(set: &mut Dataset, values: Array2<f32>, names: Vec<String>) {
+    let missing = values.iter().filter(|value| !value.is_finite()).count();
+    if missing > 0 {
+        let rows = values.outer_iter().filter(|row| row.iter().any(|value| !value.is_finite())).count();
+        set.notes.push(format!(
+            "{missing} numbers of {rows} rows are missing or no numbers: each becomes its column's median"
+        ));
+    }
+    set.columns = Some(Columns { names, values });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_grouped_by_what_they_measure() {
+        assert_eq!(group_of("chroma_cqt_mean_03"), "chroma_cqt");
+        assert_eq!(group_of("mfcc12"), "mfcc");
+        assert_eq!(group_of("17"), "17");
+        assert_eq!(group_of("tempo"), "tempo");
+    }
+}

@@ -1,0 +1,156 @@
+//! Pitch classes by a constant-Q transform: bins a semitone apart from C1 to B7, each heard as long as its pitch needs.
+//!
+//! Brown, "Calculation of a constant Q spectral transform", 1991, octave by octave on ever slower copies of the clip as in
+//! Schörkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010; windows, lengths and scales are
+//! librosa's, the filters that halve the rate are not.
+
+use ndarray::Array2;
+use realfft::{RealFftPlanner, num_complex::Complex};
+
+/// Pitch classes, and bins of an octave.
+pub(super) const CHROMA: usize = 12;
+const OCTAVES: usize = 7;
+/// Hz of the lowest bin, C1, where A4 is 440.
+const LOWEST: f64 = 440.0 / 16.0 * 1.189_207_115_002_721;
+/// Length of a transform: the longest filter of an octave has 183 samples.
+const FRAME: usize = 256;
+/// Hz at which the longest filter just fits.
+const FASTEST: f64 = 30_000.0;
+/// Bins on either side of a pitch that its filter reaches; beyond, a Hann window lets less than a thousandth pass.
+const REACH: usize = 10;
+
+/// The share of a spectrum's bins that a pitch is made of.
+struct Filter {
+    first: usize,
+    weights: Vec<Complex<f64>>,
+}
+
+impl Filter {
+    /// - `hz`: of its pitch; `rate`: of the samples
+    fn new(hz: f64, rate: f64, length: f64) -> Self {
+        let half = (length / 2.0).floor() as i64;
+        let from = (-length / 2.0).floor() as i64;
+        let n = (half - from) as usize;
+        let turn = std::f64::consts::TAU;
+        let window = |i: usize| 0.5 - 0.5 * (turn * i as f64 / n as f64).cos();
+        let sum: f64 = (0..n).map(window).sum();
+        let centre = (hz / rate * FRAME as f64).round() as usize;
+        let first = centre.saturating_sub(REACH);
+        // Its spectrum by definition.
+        let weight = |bin: usize| -> Complex<f64> {
+            let term = |i: usize| {
+                let own = turn * hz / rate * (from + i as i64) as f64;
+                let place = bin * (i + (FRAME - n) / 2) % FRAME;
+                Complex::from_polar(window(i) / sum, own - turn * place as f64 / FRAME as f64)
+            };
+            (0..n).map(term).sum()
+        };
+        Self { first, weights: (first..=(centre + REACH).min(FRAME / 2)).map(weight).collect() }
+    }
+
+    /// How strong its pitch is in a spectrum.
+    fn strength(&self, spectrum: &[Complex<f64>]) -> f64 {
+        self.weights.iter().zip(&spectrum[self.first..]).map(|(w, s)| w * s).sum::<Complex<f64>>().norm()
+    }
+}
+
+/// Strength of each pitch class over time, `[12, frames]`, frames centred every `hop` samples, zeros outside the clip.
+///
+/// - `tuning`: of the clip, in semitones
+pub(super) fn pitch_classes(
+    samples: &[f64],
+    rate: f64,
+    hop: usize,
+    frames: usize,
+    tuning: f64,
+) -> Array2<f64> {
+    if rate > FASTEST {
+        return pitch_classes(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
+    }
+    let lowest = LOWEST * 2f64.powf(tuning / CHROMA as f64);
+    let width = 2f64.powf(2.0 / CHROMA as f64);
+    let q = (width + 1.0) / (width - 1.0);
+    let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
+    let (mut frame, mut spectrum, mut scratch) =
+        (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
+    let mut classes = Array2::zeros((CHROMA, frames));
+    // Those of the highest octave; at half the rate they are those of the next one.
+    let filters: Vec<(Filter, f64)> = (0..CHROMA)
+        .map(|class| {
+            let hz = lowest * ((OCTAVES - 1) as f64 + class as f64 / CHROMA as f64).exp2();
+            (Filter::new(hz, rate, q * rate / hz), (q * rate / hz).sqrt())
+        })
+        .collect();
+    let mut heard = samples.to_vec();
+    for octave in 0..OCTAVES {
+        let own_hop = hop >> octave;
+        // What is longer at the full rate counts more, by the root of its length.
+        let longer = (octave as f64).exp2().sqrt();
+        for (number, mut column) in classes.columns_mut().into_iter().enumerate() {
+            for (i, value) in frame.iter_mut().enumerate() {
+                let at = (number * own_hop + i).checked_sub(FRAME / 2);
+                *value = at.and_then(|at| heard.get(at)).copied().unwrap_or(0.0);
+            }
+            // It fails for buffers of other lengths only.
+            let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
+            for ((filter, scale), sum) in filters.iter().zip(&mut column) {
+                *sum += longer * scale * filter.strength(&spectrum);
+            }
+        }
+        heard = halved(&heard);
+    }
+    classes
+}
+
+/// Half the rate. What is heard afterwards ends at a tenth of the old rate, what would fold into it begins at four tenths:
+/// a half-band filter of 31 taps under a Blackman window.
+fn halved(samples: &[f64]) -> Vec<f64> {
+    const REACH: usize = 15;
+    let turn = std::f64::consts::PI / (REACH + 1) as f64;
+    let tap = |n: usize| {
+        let angle = std::f64::consts::FRAC_PI_2 * n as f64;
+        let window = 0.42 + 0.5 * (turn * n as f64).cos() + 0.08 * (2.0 * turn * n as f64).cos();
+        0.5 * angle.sin() / angle * window
+    };
+    let taps: Vec<(usize, f64)> = (1..=REACH).step_by(2).map(|n| (n, tap(n))).collect();
+    let at = |i: Option<usize>| i.and_then(|i| samples.get(i)).copied().unwrap_or(0.0);
+    (0..samples.len())
+        .step_by(2)
+        .map(|i| {
+            let sides = |(n, tap): &(usize, f64)| tap * (at(i.checked_sub(*n)) + at(Some(i + n)));
+            0.5 * samples[i] + taps.iter().map(sides).sum::<f64>()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_keeps_what_is_low_and_drops_what_is_high() {
+        let level = |share: f64| {
+            let wave: Vec<f64> =
+                (0..4000).map(|i| (std::f64::consts::TAU * share * f64::from(i)).sin()).collect();
+            let half = halved(&wave);
+            assert_eq!(half.len(), 2000);
+            (half[100..1900].iter().map(|v| v * v).sum::<f64>() / 1800.0 * 2.0).sqrt()
+        };
+        assert!((level(0.1) - 1.0).abs() < 1e-3 && level(0.4) < 1e-3, "{} {}", level(0.1), level(0.4));
+    }
+
+    #[test]
+    fn a_pitch_is_its_own_class_in_every_octave() {
+        for (octave, rate) in [22_050.0, 44_100.0].into_iter().flat_map(|rate| (0..7).map(move |o| (o, rate)))
+        {
+            // an E
+            let hz = LOWEST * 2f64.powf(f64::from(octave) + 4.0 / 12.0);
+            let wave: Vec<f64> =
+                (0..88_200).map(|i| (std::f64::consts::TAU * hz * f64::from(i) / rate).sin()).collect();
+            let classes = pitch_classes(&wave, rate, 512, 80, 0.0);
+            let middle = classes.column(40);
+            let most = middle.fold(0.0, |most: f64, v| most.max(*v));
+            assert!(middle[4] >= most && middle[4] > 5.0 * middle[6], "octave {octave}: {middle}");
+        }
+    }
+}

@@ -1,0 +1,522 @@
+//! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel bands, and the eleven kinds of the Free Music
+//! Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson, "FMA: A Dataset for Music Analysis", 2017).
+//!
+//! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic Hann window. Rows of
+//! numbers over time become seven statistics each.
+
+use std::str::FromStr;
+
+use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
+use realfft::RealFftPlanner;
+
+use super::constant_q::{CHROMA, pitch_classes};
+use super::{Compression, Hann, MelConfig, MelNorm, MelScale, Spectrum, filter_bank};
+
+/// Hz of the samples that most descriptors are computed from.
+pub const DESCRIPTOR_RATE: u32 = 22_050;
+
+const FRAME: usize = 2048;
+const HOP: usize = 512;
+const BINS: usize = FRAME / 2 + 1;
+const MELS: usize = 128;
+/// Decibels below the loudest cell at which there is a floor.
+const RANGE_DB: f64 = 80.0;
+/// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
+const CONTRAST_BANDS: usize = 7;
+const CONTRAST_FROM: f64 = 200.0;
+
+/// A set of descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DescriptorSet {
+    /// Mean and deviation of 128 mel bands in decibels: 256 numbers.
+    Mel,
+    /// Seven statistics of 20 mel-frequency cepstral coefficients: 140.
+    Mfcc,
+    /// Means of 40 of them.
+    Mfcc40Mean,
+    /// Seven statistics of eleven kinds: pitch classes by three ways, MFCC, level, the spectrum's bandwidth, centroid,
+    /// contrast and roll-off, tonal centroids, zero crossings: 518.
+    Fma,
+}
+
+impl DescriptorSet {
+    /// All of them, as they are named.
+    pub const ALL: [(&str, Self); 4] =
+        [("mel", Self::Mel), ("mfcc", Self::Mfcc), ("mfcc40-mean", Self::Mfcc40Mean), ("fma", Self::Fma)];
+
+    /// As it is named.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, set)| *set == self).map_or("", |(name, _)| name)
+    }
+
+    /// Rows over time: what each is called, and how many there are.
+    fn rows(self) -> &'static [(&'static str, usize)] {
+        match self {
+            Self::Mel => &[("mel", MELS)],
+            Self::Mfcc => &[("mfcc", 20)],
+            Self::Mfcc40Mean => &[("mfcc", 40)],
+            Self::Fma => &[
+                ("chroma_cens", CHROMA),
+                ("chroma_cqt", CHROMA),
+                ("chroma_stft", CHROMA),
+                ("mfcc", 20),
+                ("rmse", 1),
+                ("spectral_bandwidth", 1),
+                ("spectral_centroid", 1),
+                ("spectral_contrast", CONTRAST_BANDS),
+                ("spectral_rolloff", 1),
+                ("tonnetz", 6),
+                ("zcr", 1),
+            ],
+        }
+    }
+
+    fn statistics(self) -> &'static [&'static str] {
+        match self {
+            Self::Mel => &["mean", "std"],
+            Self::Mfcc40Mean => &["mean"],
+            _ => &["mean", "std", "skew", "kurtosis", "median", "min", "max"],
+        }
+    }
+
+    /// Hz that it wants of a file of `native` Hz. The Free Music Archive's are computed from whatever a file has.
+    pub fn rate(self, native: u32) -> u32 {
+        if self == Self::Fma && (16_000..=48_000).contains(&native) { native } else { DESCRIPTOR_RATE }
+    }
+
+    /// Names of the numbers, in order: `mfcc_mean_01` …
+    pub fn columns(self) -> Vec<String> {
+        let mut names = Vec::new();
+        for (row, count) in self.rows() {
+            for statistic in self.statistics() {
+                names.extend((1..=*count).map(|number| format!("{row}_{statistic}_{number:02}")));
+            }
+        }
+        names
+    }
+
+    /// The numbers of a clip.
+    ///
+    /// - `samples`: mono, at `rate`; what is no number counts as silence
+    pub fn of(self, samples: &[f32], rate: u32) -> Vec<f32> {
+        let all = self.over_time(samples, rate);
+        let mut first = 0;
+        let mut numbers = Vec::new();
+        for (_, count) in self.rows() {
+            let rows: Vec<[f64; 7]> = (first..first + count).map(|row| statistics(all.row(row))).collect();
+            for place in 0..self.statistics().len() {
+                numbers.extend(rows.iter().map(|row| row[place] as f32));
+            }
+            first += count;
+        }
+        numbers
+    }
+
+    /// The rows themselves, `[rows, frames]`.
+    pub fn over_time(self, samples: &[f32], rate: u32) -> Array2<f64> {
+        let clip = Clip::new(samples, rate);
+        match self {
+            Self::Mel => clip.mel_decibels(),
+            Self::Mfcc => cepstrum(&clip.mel_decibels(), 20),
+            Self::Mfcc40Mean => cepstrum(&clip.mel_decibels(), 40),
+            Self::Fma => clip.fma(),
+        }
+    }
+}
+
+impl FromStr for DescriptorSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, set)| *set).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
+            format!(
+                "there is no set of features \"{text}\": expected own, {} or model:NAME",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// Mean, deviation (population), skewness, kurtosis (Fisher's), median, least, largest. Of a row that does not vary,
+/// skewness and kurtosis are 0.
+fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
+    let n = row.len() as f64;
+    let mean = row.sum() / n;
+    let moment = |power: i32| row.iter().map(|v| (v - mean).powi(power)).sum::<f64>() / n;
+    let variance = moment(2);
+    let varies = variance > 1e-20 * (mean * mean).max(1e-20);
+    let skewness = if varies { moment(3) / variance.powf(1.5) } else { 0.0 };
+    let kurtosis = if varies { moment(4) / (variance * variance) - 3.0 } else { 0.0 };
+    let mut sorted = row.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let median = if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    };
+    [mean, variance.sqrt(), skewness, kurtosis, median, sorted[0], sorted[sorted.len() - 1]]
+}
+
+/// Samples and the power of their spectra.
+struct Clip {
+    rate: u32,
+    samples: Vec<f64>,
+    /// `[frames, BINS]`
+    power: Array2<f32>,
+}
+
+impl Clip {
+    /// - `samples`: what is no number counts as silence
+    fn new(samples: &[f32], rate: u32) -> Self {
+        let samples: Vec<f64> =
+            samples.iter().map(|x| if x.is_finite() { f64::from(*x) } else { 0.0 }).collect();
+        let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
+        let (mut frame, mut bins, mut scratch) =
+            (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
+        let turn = std::f64::consts::TAU / FRAME as f64;
+        let hann: Vec<f64> = (0..FRAME).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect();
+        let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
+        for (number, mut row) in power.outer_iter_mut().enumerate() {
+            for (i, (value, weight)) in frame.iter_mut().zip(&hann).enumerate() {
+                let at = (number * HOP + i).checked_sub(FRAME / 2);
+                *value = at.and_then(|at| samples.get(at)).map_or(0.0, |sample| sample * weight);
+            }
+            // It fails for buffers of other lengths only.
+            let _ = fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
+            row.iter_mut().zip(&bins).for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
+        }
+        Self { rate, samples, power }
+    }
+
+    /// From one bin of a spectrum to the next.
+    fn bin_hz(&self) -> f64 {
+        f64::from(self.rate) / FRAME as f64
+    }
+
+    fn frames(&self) -> usize {
+        self.power.nrows()
+    }
+
+    /// Mel bands over time in decibels.
+    fn mel_decibels(&self) -> Array2<f64> {
+        let config = MelConfig {
+            sample_rate: self.rate,
+            window_samples: FRAME,
+            n_fft: FRAME,
+            hop: HOP,
+            n_frames: 1,
+            pad_left: 0,
+            hann: Hann::Periodic,
+            spectrum: Spectrum::Power,
+            n_mels: MELS,
+            f_min: 0.0,
+            f_max: f64::from(self.rate) / 2.0,
+            mel_scale: MelScale::Slaney,
+            mel_norm: MelNorm::Slaney,
+            compression: Compression::Decibel { amin: 1e-10, range_db: RANGE_DB },
+            level_dbfs: None,
+        };
+        let mut mel = Array2::zeros((MELS, self.frames()));
+        for (weights, mut band) in filter_bank(&config).outer_iter().zip(mel.outer_iter_mut()) {
+            let first = weights.iter().position(|w| *w > 0.0).unwrap_or(0);
+            let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
+            let weights = &weights.to_vec()[first..=last];
+            for (power, cell) in self.power.outer_iter().zip(&mut band) {
+                let power = power.slice(s![first..=last]);
+                *cell = weights.iter().zip(power).map(|(weight, power)| weight * f64::from(*power)).sum();
+            }
+        }
+        decibels(mel)
+    }
+
+    /// The rows of [`DescriptorSet::Fma`], in their order.
+    fn fma(&self) -> Array2<f64> {
+        let shape = self.shape();
+        let mut classes = pitch_classes(
+            &self.samples,
+            f64::from(self.rate),
+            HOP,
+            self.frames(),
+            self.tuning(|power| f64::from(power).sqrt()),
+        );
+        let cens = smoothed(&classes);
+        normalise(&mut classes, Norm::Largest);
+        let tonnetz = tonal_centroids(&cens);
+        let mfcc = cepstrum(&self.mel_decibels(), 20);
+        let shape = |rows: std::ops::Range<usize>| shape.slice(s![rows, ..]);
+        let (contrast, level) = (3 + CONTRAST_BANDS, 4 + CONTRAST_BANDS);
+        let parts = [
+            cens.view(),
+            classes.view(),
+            self.chroma().view(),
+            mfcc.view(),
+            shape(contrast..level),
+            shape(1..2),
+            shape(0..1),
+            shape(3..contrast),
+            shape(2..3),
+            tonnetz.view(),
+            shape(level..level + 1),
+        ]
+        .map(|part| part.to_owned());
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        // Every part has a column for each frame.
+        concatenate(Axis(0), &views).unwrap_or_default()
+    }
+
+    /// Centroid, bandwidth and roll-off in Hz, contrast in decibels, level, share of zero crossings.
+    fn shape(&self) -> Array2<f64> {
+        let mut rows = Array2::zeros((3 + CONTRAST_BANDS + 2, self.frames()));
+        let (mut peaks, mut valleys) =
+            (Array2::zeros((CONTRAST_BANDS, self.frames())), Array2::zeros((CONTRAST_BANDS, self.frames())));
+        let bands = contrast_bands(self.bin_hz());
+        let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
+        let crossings = self.crossings();
+        let mut magnitude = vec![0.0; BINS];
+        for (frame, power) in self.power.outer_iter().enumerate() {
+            magnitude.iter_mut().zip(power).for_each(|(m, p)| *m = f64::from(*p).sqrt());
+            let sum: f64 = magnitude.iter().sum();
+            let unit = if sum < f64::from(f32::MIN_POSITIVE) { 1.0 } else { sum };
+            let centroid: f64 = magnitude.iter().zip(&hz).map(|(m, hz)| m / unit * hz).sum();
+            let spread: f64 =
+                magnitude.iter().zip(&hz).map(|(m, hz)| m / unit * (hz - centroid).powi(2)).sum();
+            let mut below = 0.0;
+            let edge = magnitude.iter().position(|m| {
+                below += m;
+                below >= 0.85 * sum
+            });
+            rows[[0, frame]] = centroid;
+            rows[[1, frame]] = spread.sqrt();
+            rows[[2, frame]] = edge.map_or(0.0, |bin| hz[bin]);
+            let ends: f64 = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
+            let energy: f64 = 2.0 * magnitude.iter().map(|m| m * m).sum::<f64>() - ends;
+            rows[[3 + CONTRAST_BANDS, frame]] = energy.sqrt() / FRAME as f64;
+            rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
+            for (band, (range, quantile)) in bands.iter().enumerate() {
+                let cells = &mut magnitude[range.clone()];
+                let most = cells.len() - quantile;
+                let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+                cells.select_nth_unstable_by(quantile - 1, f64::total_cmp);
+                valleys[[band, frame]] = mean(&cells[..*quantile]);
+                cells.select_nth_unstable_by(most, f64::total_cmp);
+                peaks[[band, frame]] = mean(&cells[most..]);
+            }
+        }
+        rows.slice_mut(s![3..3 + CONTRAST_BANDS, ..]).assign(&(decibels(peaks) - decibels(valleys)));
+        rows
+    }
+
+    /// Share of each frame's samples whose sign is another one than that before; what is beyond the ends repeats the last
+    /// sample.
+    fn crossings(&self) -> Vec<f64> {
+        let Some(last) = self.samples.len().checked_sub(1) else { return vec![0.0; self.frames()] };
+        let mut so_far = vec![0u32; last + 1];
+        for i in 1..=last {
+            let changes = (self.samples[i] < -1e-10) != (self.samples[i - 1] < -1e-10);
+            so_far[i] = so_far[i - 1] + u32::from(changes);
+        }
+        let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(last)];
+        let of = |frame: usize| at(frame * HOP + FRAME - 1) - at(frame * HOP);
+        (0..self.frames()).map(|frame| f64::from(of(frame)) / FRAME as f64).collect()
+    }
+
+    /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own pitch.
+    fn chroma(&self) -> Array2<f64> {
+        let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
+        let mut rows = weights.dot(&self.power.t()).mapv(f64::from);
+        normalise(&mut rows, Norm::Largest);
+        rows
+    }
+
+    /// How far the clip's pitches lie from equal temperament at 440 Hz, in semitones: the commonest rest of the louder
+    /// spectral peaks from 150 to 4000 Hz.
+    ///
+    /// - `size`: of a bin by its power
+    fn tuning(&self, size: impl Fn(f32) -> f64) -> f64 {
+        let mut peaks: Vec<(f64, f64)> = Vec::new();
+        for power in self.power.outer_iter() {
+            let power: Vec<f64> = power.iter().map(|power| size(*power)).collect();
+            let most = power.iter().fold(0.0, |most: f64, v| most.max(*v));
+            let loud = |bin: usize| if power[bin] > 0.1 * most { power[bin] } else { 0.0 };
+            for bin in 1..BINS - 1 {
+                let hz = bin as f64 * self.bin_hz();
+                let is_peak = loud(bin) > loud(bin - 1) && loud(bin) >= loud(bin + 1);
+                if !(150.0..4000.0).contains(&hz) || !is_peak {
+                    continue;
+                }
+                let (a, b) = (
+                    power[bin + 1] + power[bin - 1] - 2.0 * power[bin],
+                    (power[bin + 1] - power[bin - 1]) / 2.0,
+                );
+                let shift = if b.abs() >= a.abs() { 0.0 } else { -b / a };
+                peaks.push(((bin as f64 + shift) * self.bin_hz(), power[bin] + 0.5 * b * shift));
+            }
+        }
+        if peaks.is_empty() {
+            return 0.0;
+        }
+        let mut sizes: Vec<f64> = peaks.iter().map(|(_, size)| *size).collect();
+        sizes.sort_unstable_by(f64::total_cmp);
+        let middle = sizes.len() / 2;
+        let median = if sizes.len() % 2 == 1 {
+            sizes[middle]
+        } else {
+            f64::midpoint(sizes[middle - 1], sizes[middle])
+        };
+        let mut counts = [0usize; 100];
+        for (hz, _) in peaks.iter().filter(|(_, size)| *size >= median) {
+            let rest = (CHROMA as f64 * octaves(*hz, 0.0)).rem_euclid(1.0);
+            let rest = if rest >= 0.5 { rest - 1.0 } else { rest };
+            counts[(((rest + 0.5) * 100.0) as usize).min(99)] += 1;
+        }
+        let best = (0..100).fold(0, |best, at| if counts[at] > counts[best] { at } else { best });
+        best as f64 / 100.0 - 0.5
+    }
+}
+
+/// 10 log10 of every cell, no more than [`RANGE_DB`] below the largest.
+fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
+    cells.mapv_inplace(|v| 10.0 * v.max(1e-10).log10());
+    let floor = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v)) - RANGE_DB;
+    cells.mapv_inplace(|v| v.max(floor));
+    cells
+}
+
+/// What a frame's numbers are divided by.
+#[derive(Clone, Copy)]
+enum Norm {
+    Largest,
+    Sum,
+    Length,
+}
+
+/// Divides every column; one that is all but empty is left as it is.
+fn normalise(rows: &mut Array2<f64>, norm: Norm) {
+    for mut column in rows.columns_mut() {
+        let size = match norm {
+            Norm::Largest => column.fold(0.0, |most: f64, v| most.max(v.abs())),
+            Norm::Sum => column.fold(0.0, |sum, v| sum + v.abs()),
+            Norm::Length => column.dot(&column).sqrt(),
+        };
+        if size >= f64::from(f32::MIN_POSITIVE) {
+            column /= size;
+        }
+    }
+}
+
+/// Shares of the pitch classes in five steps, smoothed over 41 frames, each frame of length 1: hardly any loudness and
+/// articulation are left. Müller and Ewert, "Chroma Toolbox", 2011.
+fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
+    const REACH: usize = 20;
+    let mut shares = classes.clone();
+    normalise(&mut shares, Norm::Sum);
+    shares.mapv_inplace(|v| [0.4, 0.2, 0.1, 0.05].into_iter().filter(|step| v > *step).count() as f64 / 4.0);
+    let turn = std::f64::consts::PI / (REACH + 1) as f64;
+    let window: Vec<f64> = (0..=REACH).map(|n| 0.5 + 0.5 * (turn * n as f64).cos()).collect();
+    let mut cens = Array2::zeros(classes.dim());
+    for (row, mut out) in shares.outer_iter().zip(cens.outer_iter_mut()) {
+        for (at, out) in out.iter_mut().enumerate() {
+            let inside = at.saturating_sub(REACH)..(at + REACH + 1).min(row.len());
+            *out = inside.map(|other| window[at.abs_diff(other)] * row[other]).sum();
+        }
+    }
+    normalise(&mut cens, Norm::Length);
+    cens
+}
+
+/// Places of a chord on circles of fifths, minor and major thirds. Harte, Sandler and Gasser, "Detecting harmonic change
+/// in musical audio", 2006.
+fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
+    let mut shares = chroma.clone();
+    normalise(&mut shares, Norm::Sum);
+    let circles = [(7.0 / 6.0, 1.0), (1.5, 1.0), (2.0 / 3.0, 0.5)];
+    let place = Array2::from_shape_fn((6, CHROMA), |(row, class)| {
+        let (turn, radius) = circles[row / 2];
+        let quarter = if row % 2 == 0 { 0.5 } else { 0.0 };
+        radius * (std::f64::consts::PI * (turn * class as f64 - quarter)).cos()
+    });
+    place.dot(&shares)
+}
+
+/// The first coefficients of the cosine transform (second kind, orthonormal) of each frame.
+fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
+    let n = mel.nrows() as f64;
+    let basis = Array2::from_shape_fn((count, mel.nrows()), |(k, i)| {
+        let scale = if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
+        scale * (std::f64::consts::PI * k as f64 * (2 * i + 1) as f64 / (2.0 * n)).cos()
+    });
+    basis.dot(mel)
+}
+
+/// Bins of each octave band, and how many of them count as its peak and its valley. Jiang, Lu, Zhang, Tao and Cai, "Music
+/// type classification by spectral contrast feature", 2002; bins at the edges as librosa has them.
+fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
+    let edge = |band: usize| if band == 0 { 0.0 } else { CONTRAST_FROM * 2f64.powi(band as i32 - 1) };
+    (0..CONTRAST_BANDS)
+        .map(|band| {
+            let inside = |bin: &usize| {
+                let hz = *bin as f64 * bin_hz;
+                hz >= edge(band) && hz <= edge(band + 1)
+            };
+            let first = (0..BINS).find(inside).unwrap_or(0);
+            let last = (0..BINS).rev().find(inside).unwrap_or(first);
+            let first = if band > 0 { first.saturating_sub(1) } else { first };
+            let is_last = band + 1 == CONTRAST_BANDS;
+            let all = if is_last { first..BINS } else { first..last + 1 };
+            let quantile = (0.02 * all.len() as f64).round_ties_even().max(1.0) as usize;
+            (if is_last { all } else { all.start..all.end - 1 }, quantile)
+        })
+        .collect()
+}
+
+/// Octaves above the A four octaves below 440 Hz.
+fn octaves(hz: f64, tuning: f64) -> f64 {
+    (hz / (440.0 * 2f64.powf(tuning / CHROMA as f64) / 16.0)).log2()
+}
+
+/// How much of each bin belongs to each pitch class, `[CHROMA, BINS]`: bumps a semitone wide, octaves near the fifth
+/// counting most. Ellis, "Chroma feature analysis and synthesis", 2007.
+fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
+    let classes = CHROMA as f64;
+    let mut places: Vec<f64> = (1..FRAME).map(|bin| classes * octaves(bin as f64 * bin_hz, tuning)).collect();
+    places.insert(0, places[0] - 1.5 * classes);
+    let mut weights = Array2::zeros((CHROMA, BINS));
+    for bin in 0..BINS {
+        let width = (places[bin + 1] - places[bin]).max(1.0);
+        let bump = |class: usize| {
+            let off = (places[bin] - class as f64 + classes / 2.0).rem_euclid(classes) - classes / 2.0;
+            (-0.5 * (2.0 * off / width).powi(2)).exp()
+        };
+        let norm = (0..CHROMA).map(|class| bump(class).powi(2)).sum::<f64>().sqrt();
+        let octave = (-0.5 * ((places[bin] / classes - 5.0) / 2.0).powi(2)).exp();
+        for class in 0..CHROMA {
+            // counted from A; rows begin with C
+            weights[[(class + CHROMA - 3) % CHROMA, bin]] = bump(class) / norm * octave;
+        }
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_agree_whatever_comes() {
+        let odd = [f32::NAN, f32::INFINITY, 1.0, -1.0];
+        for (name, set) in DescriptorSet::ALL {
+            assert_eq!(name.parse(), Ok(set));
+            for samples in [&[][..], &odd, &vec![0.0; 5000]] {
+                let numbers = set.of(samples, DESCRIPTOR_RATE);
+                assert_eq!(numbers.len(), set.columns().len());
+                assert!(numbers.iter().all(|v| v.is_finite()), "{name}: {numbers:?}");
+            }
+        }
+        let names = DescriptorSet::Fma.columns();
+        assert_eq!((names.len(), names[251].as_str()), (518, "chroma_stft_max_12"));
+        let row = ndarray::array![2.0, 2.0, 2.0, 2.0];
+        assert_eq!(statistics(row.view()), [2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]);
+    }
+}

@@ -1,0 +1,502 @@
+//! A run: algorithms judged side by side, the best one fitted on all that may be learnt from and judged once.
+//!
+//! Every fit is kept in the run's folder when it ends, so a run that was cut off goes on where it was; what is left to do
+//! depends on the settings and the data alone, so it ends with the same bits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ndarray::{Array2, Axis};
+
+use super::bench::{Bench, Judged, Judging};
+use super::config::{Combine, Config};
+use super::leak::{self, Leak};
+use super::matrix::Matrix;
+use super::model::Algorithm;
+use super::report::{Cost, DataCard, Figures, Importance, Method, Report};
+use super::{LabError, csv_bytes, html, write};
+use crate::base::regular_file;
+use crate::base::text::{count, fold};
+use crate::dataset::{Dataset, Part};
+use crate::learn::Tensors;
+use crate::metrics::argmax;
+
+/// Reasons for failures that the report repeats.
+const FIRST_FAILURES: usize = 20;
+
+/// What a run is doing.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// Share of the fits that are done.
+    pub share: f64,
+    /// In a few words.
+    pub doing: String,
+    /// Seconds that are left, as far as the fits so far tell.
+    pub seconds_left: f64,
+}
+
+/// What a run is made from.
+#[derive(Debug)]
+pub struct Given<'a> {
+    /// All settings.
+    pub config: &'a Config,
+    /// The data as it was read.
+    pub set: &'a Dataset,
+    /// Its numbers.
+    pub matrix: Matrix,
+    /// Whether random folds are to be compared with grouped ones.
+    pub random_folds: bool,
+    /// How to repeat it.
+    pub command: String,
+    /// What came before: reading, listening.
+    pub cost: Vec<Cost>,
+}
+
+/// Begins a run in its folder, or finds that it was begun with the same settings.
+///
+/// - returns: whether it is finished already
+pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
+    if run.join("config.toml").exists() {
+        match Config::of_run(run)?.first_difference(config) {
+            None => return Ok(run.join("report.json").exists()),
+            Some((key, held, asked)) if run.join("data.csv").exists() => {
+                let problem = format!(
+                    "this run was begun with {key} = {held}, and {asked} is asked for: name another folder, or ask for the same"
+                );
+                return Err(LabError::run(run, problem));
+            }
+            // Nothing was judged: those settings could not be worked with, or were cut off before.
+            Some(_) => {}
+        }
+    } else if let Ok(mut entries) = run.read_dir() {
+        // what a killed run left half-written has a name that begins with a dot
+        let is_other = |name: std::ffi::OsString| !name.to_string_lossy().starts_with('.');
+        if entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
+            return Err(LabError::run(run, "expected an empty folder or one of this run, found other files"));
+        }
+    }
+    std::fs::create_dir_all(run).map_err(LabError::io(run))?;
+    write(&run.join("config.toml"), config.text())?;
+    Ok(false)
+}
+
+/// Does what is left of a run, and writes its report.
+pub fn train(
+    run: &Path,
+    given: Given,
+    progress: &mut dyn FnMut(&Progress),
+    stop: &AtomicBool,
+) -> Result<Report, LabError> {
+    let config = given.config;
+    let mut cost = given.cost;
+    let faults = given.matrix.faults.clone();
+    let bench = Bench::new(config, given.matrix)?;
+    let work = run.join("work");
+    std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
+    let digest = bench.digest();
+    let digest_file = work.join("data.txt");
+    let both = format!("{digest}\n{}\n", bench.numbers_digest());
+    match regular_file::read(&digest_file, 1000) {
+        Ok(held) if held != both.as_bytes() => {
+            let problem = "the data changed since this run was begun: name another folder for it";
+            return Err(LabError::run(run, problem));
+        }
+        Ok(_) => {}
+        Err(_) => write(&digest_file, &both)?,
+    }
+    bench.write_data(run, given.set, &faults)?;
+
+    let clock = Clock::start();
+    let judgings = bench.judgings();
+    let (judged, left_out) = bench.judge(&judgings, &work, progress, stop)?;
+    let mut methods: Vec<Method> = judged
+        .iter()
+        .map(|one| bench.method(one.algorithm.name(), &judgings, &one.p, one.seconds, one.note.clone()))
+        .collect();
+    let best = argmax(methods.iter().map(|method| method.accuracy.value));
+    let (mut answering, mut answers) = (vec![(judged[best].algorithm, 1.0)], judged[best].p.clone());
+    let mut chosen = best;
+    if config.algorithms.combine == Combine::Select && judged.len() > 1 {
+        let (weights, p) = bench.select(&judgings, &judged);
+        let of = |(one, weight): (&Judged, &f64)| (one.algorithm, *weight);
+        let joined: Vec<(Algorithm, f64)> =
+            judged.iter().zip(&weights).map(of).filter(|(_, weight)| *weight > 0.0).collect();
+        let words = joined.iter().map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
+        let note = words.collect::<Vec<_>>().join(", ");
+        methods.push(bench.method("select", &judgings, &p, 0.0, Some(note)));
+        // Where nothing is gained, one algorithm answers.
+        if methods[judged.len()].accuracy.value > methods[best].accuracy.value {
+            (answering, answers, chosen) = (joined, p, judged.len());
+        }
+    }
+    methods[chosen].chosen = true;
+    cost.push(clock.cost("judging the algorithms"));
+
+    let clock = Clock::start();
+    progress(&Progress { share: 0.95, doing: "the answer's own fit".to_owned(), seconds_left: 0.0 });
+    let test = bench.split.rows(Part::Test);
+    let learnt: Vec<usize> = (0..bench.class_of.len()).filter(|&row| bench.learns(row)).collect();
+    let model = bench.fit_all(&answering, &learnt)?;
+    let bytes = model.to_bytes(&config.settings).map_err(|error| LabError::run(run, error))?;
+    write(&run.join("model.safetensors"), &bytes)?;
+    cost.push(clock.cost("the answer's own fit"));
+
+    let clock = Clock::start();
+    let first: Vec<(usize, &Judging)> =
+        judgings.iter().enumerate().filter(|(_, judging)| judging.repeat == 0).collect();
+    let (held, out_of_fold) = joined(&first, &answers);
+    let has_test = !test.is_empty();
+    let said = if has_test {
+        model.probabilities(bench.matrix.values.select(Axis(0), &test).view())
+    } else {
+        out_of_fold.clone()
+    };
+    let on = if has_test { &test } else { &held };
+    let failed =
+        faults.iter().filter(|fault| given.set.items.iter().any(|item| item.key == fault.key)).count();
+    // Failures are spread over all tracks; a test part has its share of them.
+    let failed = failed * on.len() / bench.class_of.len().max(1);
+    let name = if has_test { "test" } else { "folds" };
+    let figures = Figures::of(name, &bench.answers(on, said.clone()), failed);
+    bench.write_predictions(run, &first, &out_of_fold, if has_test { Some((&test, &said)) } else { None })?;
+    let importance = bench.importance(&judgings[0], &model, &answering, &test)?;
+    let mut found = leak::look(&bench.matrix.rows, &bench.split);
+    if given.random_folds {
+        let groups = &bench.split.groups;
+        let both = leak::random_folds(
+            &bench.matrix,
+            &bench.class_of,
+            &bench.classes,
+            groups,
+            &config.settings,
+            config.seed,
+        )?;
+        found.random_folds = Some(both);
+    }
+    cost.push(clock.cost("figures"));
+
+    let mut hasher = blake3::Hasher::new();
+    for part in [config.text().as_bytes(), digest.as_bytes(), &bytes] {
+        hasher.update(part);
+    }
+    let digests = BTreeMap::from([
+        ("data".to_owned(), digest.clone()),
+        ("run".to_owned(), hasher.finalize().to_hex().to_string()),
+    ]);
+    let mut report =
+        bench.report(given.set, &faults, methods, figures, importance, found, cost, digests, given.command);
+    if !left_out.is_empty() {
+        report.judged_by += &format!("; left out for lack of time: {}", left_out.join(", "));
+    }
+    write_cost(run, &report.cost)?;
+    write(&run.join("environment.toml"), environment())?;
+    write(&run.join("report.html"), html::page(&report))?;
+    let json = serde_json::to_vec_pretty(&report).map_err(|error| LabError::run(run, error.to_string()))?;
+    // Last: a folder with a report is a finished run.
+    write(&run.join("report.json"), json)?;
+    let _ = std::fs::remove_dir_all(&work);
+    Ok(report)
+}
+
+/// Answers of several judgings, one after the other, and the rows that they are about.
+fn joined(judgings: &[(usize, &Judging)], judged: &[Array2<f32>]) -> (Vec<usize>, Array2<f32>) {
+    let held = judgings.iter().flat_map(|(_, judging)| judging.held.clone()).collect();
+    let parts: Vec<_> = judgings.iter().map(|(at, _)| judged[*at].view()).collect();
+    (held, ndarray::concatenate(Axis(0), &parts).unwrap_or_else(|_| Array2::zeros((0, 0))))
+}
+
+impl Bench<'_> {
+    /// Judges each algorithm on rows that it did not learn from; what was done before is read from `work`.
+    ///
+    /// - returns: also the names of those that the time did not suffice for
+    fn judge(
+        &self,
+        judgings: &[Judging],
+        work: &Path,
+        progress: &mut dyn FnMut(&Progress),
+        stop: &AtomicBool,
+    ) -> Result<(Vec<Judged>, Vec<&'static str>), LabError> {
+        let algorithms = &self.config.algorithms;
+        let limit = if algorithms.minutes > 0.0 { 60.0 * algorithms.minutes } else { f64::INFINITY };
+        let (all, begun) = ((algorithms.names.len() * judgings.len() + 1) as f64, Instant::now());
+        let (mut done, mut fitted) = (0.0, 0.0);
+        let (mut judged, mut left_out): (Vec<Judged>, _) = (Vec::new(), Vec::new());
+        for &algorithm in &algorithms.names {
+            let mut one = Judged { algorithm, p: Vec::new(), note: None, seconds: 0.0 };
+            for judging in judgings {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(LabError::Interrupted);
+                }
+                let spent = begun.elapsed().as_secs_f64();
+                let to_come = one.seconds / one.p.len().max(1) as f64 * (judgings.len() - one.p.len()) as f64;
+                if spent + to_come > limit && !judged.is_empty() {
+                    break;
+                }
+                let (fold, dealing) = (judging.fold + 1, judging.repeat + 1);
+                progress(&Progress {
+                    share: done / all,
+                    doing: format!("{}, fold {fold} of dealing {dealing}", algorithm.name()),
+                    seconds_left: if fitted > 0.0 { spent / fitted * (all - done) } else { 0.0 },
+                });
+                let name = format!("{}-{dealing}-{fold}.safetensors", algorithm.name());
+                let path = work.join(name);
+                let kept = read_unit(&path, judging.held.len(), self.classes.len());
+                let (p, note, seconds) = if let Some(kept) = kept {
+                    kept
+                } else {
+                    let start = Instant::now();
+                    let model = self.fit(algorithm, &judging.rest)?;
+                    let p = model.probabilities(self.matrix.values.select(Axis(0), &judging.held).view());
+                    let (note, seconds) = (model.note(), start.elapsed().as_secs_f64());
+                    write_unit(&path, &p, note.as_deref(), seconds)?;
+                    fitted += 1.0;
+                    (p, note, seconds)
+                };
+                one = Judged { note, seconds: one.seconds + seconds, ..one };
+                one.p.push(p);
+                done += 1.0;
+            }
+            if one.p.len() == judgings.len() { judged.push(one) } else { left_out.push(algorithm.name()) }
+        }
+        Ok((judged, left_out))
+    }
+
+    /// BLAKE3 over the sorted (content, label, split) of all tracks; the key stands for audio that there is none of.
+    fn digest(&self) -> String {
+        let mut lines: Vec<String> = self
+            .matrix
+            .rows
+            .iter()
+            .zip(&self.split.parts)
+            .map(|(row, part)| {
+                let content = row.content.map_or_else(|| row.item.key.clone(), |content| content.to_string());
+                format!("{content}\0{:?}\0{part:?}\n", row.item.label)
+            })
+            .collect();
+        lines.sort_unstable();
+        let mut hasher = blake3::Hasher::new();
+        lines.iter().for_each(|line| {
+            hasher.update(line.as_bytes());
+        });
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// BLAKE3 of the numbers: a table of features may change between two commands.
+    fn numbers_digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.matrix.values.iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+        hasher.finalize().to_hex().to_string()
+    }
+
+    fn write_data(
+        &self,
+        run: &Path,
+        set: &Dataset,
+        faults: &[crate::dataset::Fault],
+    ) -> Result<(), LabError> {
+        let header =
+            ["path", "content", "genre", "artist", "split", "group", "seconds", "status"].map(str::to_owned);
+        let rows = self.matrix.rows.iter().enumerate().map(|(at, row)| {
+            [
+                row.item.key.clone(),
+                row.content.map_or_else(String::new, |content| content.to_string()),
+                row.item.label.clone().unwrap_or_default(),
+                row.item.artist.clone().unwrap_or_default(),
+                self.split.parts[at].map_or("", Part::name).to_owned(),
+                self.split.groups[at].to_string(),
+                row.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}")),
+                "ok".to_owned(),
+            ]
+        });
+        write(&run.join("data.csv"), csv_bytes(&header, b',', rows))?;
+        let rows = faults.iter().map(|fault| [fault.key.clone(), fault.reason.clone()]);
+        write(&run.join("failed.csv"), csv_bytes(&["path", "reason"].map(str::to_owned), b',', rows))?;
+        let notes = set.notes.join("\n");
+        if notes.is_empty() { Ok(()) } else { write(&run.join("notes.txt"), notes + "\n") }
+    }
+
+    fn write_predictions(
+        &self,
+        run: &Path,
+        judgings: &[(usize, &Judging)],
+        out_of_fold: &Array2<f32>,
+        test: Option<(&Vec<usize>, &Array2<f32>)>,
+    ) -> Result<(), LabError> {
+        let mut header: Vec<String> =
+            ["path", "genre", "split", "fold", "predicted"].map(str::to_owned).into();
+        header.extend(self.classes.iter().map(|class| format!("p_{class}")));
+        let line = |row: usize, part: &str, fold: String, p: ndarray::ArrayView1<f32>| {
+            let label = self.classes[self.class_of[row]].clone();
+            let said = self.classes[argmax(p)].clone();
+            let mut cells = vec![self.matrix.rows[row].item.key.clone(), label, part.to_owned(), fold, said];
+            cells.extend(p.iter().map(|p| format!("{p:.6}")));
+            cells
+        };
+        let mut rows = Vec::new();
+        let mut at = 0;
+        for (_, judging) in judgings {
+            for &row in &judging.held {
+                let part = if self.config.data.folds > 0 { "fold" } else { "validation" };
+                rows.push(line(row, part, judging.fold.to_string(), out_of_fold.row(at)));
+                at += 1;
+            }
+        }
+        if let Some((test, said)) = test {
+            rows.extend(
+                test.iter().zip(said.outer_iter()).map(|(&row, p)| line(row, "test", String::new(), p)),
+            );
+        }
+        write(&run.join("predictions.csv"), csv_bytes(&header, b',', rows))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of a report, each made elsewhere")]
+    fn report(
+        &self,
+        set: &Dataset,
+        faults: &[crate::dataset::Fault],
+        methods: Vec<Method>,
+        figures: Figures,
+        importance: Vec<Importance>,
+        leak: Leak,
+        cost: Vec<Cost>,
+        digests: BTreeMap<String, String>,
+        command: String,
+    ) -> Report {
+        let data = &self.config.data;
+        let rows = &self.matrix.rows;
+        let artists: BTreeSet<String> =
+            rows.iter().filter_map(|row| Some(fold(row.item.artist.as_deref()?))).collect();
+        let mut licences = BTreeMap::new();
+        rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
+            *licences.entry(licence).or_insert(0) += 1;
+        });
+        let mut sizes = vec![0; self.classes.len()];
+        self.class_of.iter().for_each(|&class| sizes[class] += 1);
+        let mut notes = set.notes.clone();
+        for (class, _) in self.classes.iter().zip(&sizes).filter(|(_, size)| **size == 1) {
+            notes.push(format!("class {class} has one track, which cannot be both learnt from and judged"));
+        }
+        let constant = crate::learn::Preparation::fit(self.matrix.values.view()).0.constant();
+        let judged_by = if data.folds > 0 {
+            format!(
+                "{} folds, {}; no group on two sides of a fold",
+                data.folds,
+                count(data.repeats as u64, "dealing")
+            )
+        } else {
+            "Judged on the validation part".to_owned()
+        };
+        Report {
+            format: 1,
+            data: DataCard {
+                source: data.source.clone(),
+                key_name: set.key_name.clone(),
+                label_name: set.label_name.clone(),
+                tracks: rows.len(),
+                artists: artists.len(),
+                sizes,
+                seconds: rows.iter().filter_map(|row| row.seconds).sum(),
+                licences,
+                failed: faults.len(),
+                first_failures: faults
+                    .iter()
+                    .take(FIRST_FAILURES)
+                    .map(|fault| (fault.key.clone(), fault.reason.clone()))
+                    .collect(),
+                notes,
+            },
+            split: self.split.said.clone(),
+            at_random: self.split.at_random,
+            classes: self.classes.clone(),
+            features: self.config.features.sets.clone(),
+            columns: self.matrix.columns.len(),
+            constant: constant.into_iter().map(|column| self.matrix.columns[column].clone()).collect(),
+            judged_by,
+            methods,
+            figures,
+            importance,
+            leak,
+            cost,
+            digests,
+            command,
+        }
+    }
+}
+
+/// A finished fit's answers, what it told, and how long it took; nothing where the file is not whole.
+fn read_unit(path: &Path, rows: usize, classes: usize) -> Option<(Array2<f32>, Option<String>, f64)> {
+    let bytes = regular_file::read(path, 1 << 32).ok()?;
+    let (tensors, header) = Tensors::from_bytes(&bytes).ok()?;
+    let p = tensors.matrix("p").filter(|p| p.dim() == (rows, classes))?;
+    Some((p, header.get("note").cloned(), header.get("seconds")?.parse().ok()?))
+}
+
+fn write_unit(path: &Path, p: &Array2<f32>, note: Option<&str>, seconds: f64) -> Result<(), LabError> {
+    let mut tensors = Tensors::default();
+    tensors.put_matrix("p", p);
+    let note = note.map(|note| ("note".to_owned(), note.to_owned()));
+    let header = note.into_iter().chain([("seconds".to_owned(), seconds.to_string())]).collect();
+    write(path, tensors.to_bytes(header).map_err(|error| LabError::run(path, error))?)
+}
+
+/// Measures a phase.
+pub struct Clock {
+    start: Instant,
+    processor: Option<f64>,
+}
+
+impl Clock {
+    /// From now on.
+    pub fn start() -> Self {
+        Self { start: Instant::now(), processor: processor_seconds() }
+    }
+
+    /// What it took.
+    pub fn cost(&self, phase: &str) -> Cost {
+        let processor = self.processor.zip(processor_seconds()).map(|(before, now)| now - before);
+        Cost {
+            phase: phase.to_owned(),
+            seconds: self.start.elapsed().as_secs_f64(),
+            processor,
+            memory: status_number("VmHWM:").map(|kilobytes| kilobytes / 1024.0),
+        }
+    }
+}
+
+/// Processor seconds of all threads so far, where the system tells (Linux, in hundredths).
+fn processor_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // the name of the program may hold blanks; it ends at the last bracket
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
+    Some(ticks / 100.0)
+}
+
+fn status_number(name: &str) -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+fn write_cost(run: &Path, cost: &[Cost]) -> Result<(), LabError> {
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
+    let rows = cost
+        .iter()
+        .map(|c| [c.phase.clone(), format!("{:.2}", c.seconds), number(c.processor), number(c.memory)]);
+    let header = ["phase", "seconds", "processor_seconds", "memory_mb"].map(str::to_owned);
+    write(&run.join("cost.csv"), csv_bytes(&header, b',', rows))
+}
+
+fn environment() -> String {
+    let isa = crate::kernels::isa().map_or_else(|_| "unknown".to_owned(), |isa| format!("{isa:?}"));
+    format!(
+        "voisin = {:?}\nsystem = {:?}\nprocessor = {:?}\ninstructions = {isa:?}\nthreads = {}\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        rayon::current_num_threads()
+    )
+}

@@ -1,0 +1,163 @@
+//! Algorithms and measures against scikit-learn and XGBoost; `tests/data/lab/generate.py` made the values.
+
+use ndarray::Array2;
+use serde_json::Value;
+use voisin::internals::learn::{
+    Bayes, BayesSettings, Boost, BoostSettings, Classifier, Forest, ForestSettings, Knn, KnnSettings, Lda,
+    Logistic, Metric, Training, Weighting, couple,
+};
+use voisin::internals::metrics;
+
+fn golden(name: &str) -> Value {
+    let path = format!("{}/tests/data/lab/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn rows(value: &Value) -> Vec<Vec<f64>> {
+    value.as_array().unwrap().iter().map(floats).collect()
+}
+
+fn matrix(value: &Value) -> Array2<f32> {
+    let rows = rows(value);
+    let shape = (rows.len(), rows[0].len());
+    Array2::from_shape_vec(shape, rows.into_iter().flatten().map(|v| v as f32).collect()).unwrap()
+}
+
+/// The largest difference between two tables of numbers.
+fn apart(ours: impl IntoIterator<Item = f64>, theirs: &Value) -> f64 {
+    let theirs: Vec<f64> = rows(theirs).concat();
+    let ours: Vec<f64> = ours.into_iter().collect();
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+struct Data {
+    golden: Value,
+    x: Array2<f32>,
+    queries: Array2<f32>,
+    class_of: Vec<usize>,
+    folds: Vec<usize>,
+}
+
+impl Data {
+    fn read() -> Self {
+        let golden = golden("algorithms.json");
+        let class_of: Vec<usize> = floats(&golden["y"]).into_iter().map(|y| y as usize).collect();
+        Self {
+            x: matrix(&golden["x"]),
+            queries: matrix(&golden["queries"]),
+            folds: vec![0; class_of.len()],
+            class_of,
+            golden,
+        }
+    }
+
+    fn training(&self) -> Training<'_> {
+        Training { x: self.x.view(), class_of: &self.class_of, classes: 3, folds: &self.folds, seed: 1 }
+    }
+
+    fn is_near(&self, name: &str, model: &dyn Classifier, bound: f64) {
+        let p = model.probabilities(self.queries.view());
+        let apart = apart(p.iter().map(|p| f64::from(*p)), &self.golden[name]);
+        assert!(apart < bound, "{name}: {apart} from scikit-learn's probabilities");
+    }
+}
+
+#[test]
+fn neighbours_and_their_votes_are_scikit_learns() {
+    let data = Data::read();
+    for (name, k, metric, weights) in [
+        ("knn", 10, Metric::Euclid, Weighting::Uniform),
+        ("knn_distance", 7, Metric::Euclid, Weighting::Distance),
+        ("knn_cosine", 10, Metric::Cosine, Weighting::Uniform),
+    ] {
+        let knn = Knn::fit(&data.training(), KnnSettings { k, metric, weights });
+        data.is_near(name, &knn, 1e-6);
+        let theirs: Vec<Vec<f64>> = rows(&data.golden[&format!("{name}_neighbours")]);
+        for (mine, theirs) in knn.neighbours(data.queries.view()).iter().zip(theirs) {
+            assert_eq!(mine.iter().map(|(row, _)| *row as f64).collect::<Vec<_>>(), theirs, "{name}");
+        }
+    }
+}
+
+#[test]
+fn closed_forms_are_scikit_learns() {
+    let data = Data::read();
+    // probabilities are kept in single precision
+    data.is_near("bayes", &Bayes::fit(&data.training(), BayesSettings::default()), 1e-7);
+    data.is_near("lda", &Lda::fit(&data.training()), 1e-6);
+}
+
+#[test]
+fn logistic_regression_is_scikit_learns() {
+    let data = Data::read();
+    data.is_near("logistic", &Logistic::of_classes(data.x.view(), &data.class_of, 3, 1.0), 1e-3);
+}
+
+#[test]
+fn one_tree_splits_as_scikit_learns() {
+    let data = Data::read();
+    let settings =
+        ForestSettings { trees: 1, columns: 7, depth: 3, bootstrap: false, ..ForestSettings::default() };
+    let tree = Forest::fit(&data.training(), settings);
+    data.is_near("tree", &tree, 1e-6);
+    let own = tree.importances().unwrap();
+    let theirs = floats(&data.golden["tree_importances"]);
+    assert!(own.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{own:?} {theirs:?}");
+}
+
+#[test]
+fn boosting_is_xgboosts() {
+    let data = Data::read();
+    let settings = BoostSettings { rounds: 10, rows: 1.0, columns: 1.0, ..BoostSettings::default() };
+    let boost = Boost::fit(&data.training(), settings);
+    let margins = boost.margins(data.queries.view());
+    let apart = apart(margins.iter().copied(), &data.golden["boost_margins"]);
+    assert!(apart < 1e-5, "margins {apart} apart");
+    data.is_near("boost", &boost, 1e-5);
+}
+
+#[test]
+fn coupling_solves_its_problem() {
+    let golden = golden("algorithms.json");
+    let pairs = rows(&golden["pairs"]);
+    let mut p = Array2::from_shape_fn((5, 5), |(i, j)| if i < 4 && j < 4 { pairs[i][j] } else { f64::NAN });
+    p.diag_mut().fill(f64::NAN);
+    let found = couple(&p);
+    for (mine, theirs) in found.iter().zip(floats(&golden["coupled"])) {
+        assert!((mine - theirs).abs() < 1e-6, "{found:?}");
+    }
+    assert_eq!(found[4], 0.0, "a class that no pair speaks for");
+}
+
+#[test]
+fn measures_are_scikit_learns() {
+    let golden = golden("measures.json");
+    let truth: Vec<usize> = floats(&golden["truth"]).into_iter().map(|t| t as usize).collect();
+    let p = rows(&golden["probabilities"]);
+    let answers: Vec<usize> = p.iter().map(metrics::argmax).collect();
+    let m = metrics::confusion(&truth, &answers, 4);
+    for (name, mine) in [
+        ("weighted_f1", metrics::weighted_f1(&m)),
+        ("matthews", metrics::matthews(&m)),
+        ("kappa", metrics::cohen_kappa(&m)),
+        ("brier", metrics::brier(&truth, &p)),
+    ] {
+        let theirs = golden[name].as_f64().unwrap();
+        assert!((mine - theirs).abs() < 1e-9, "{name}: {mine}, scikit-learn {theirs}");
+    }
+    for (class, curve) in golden["curves"].as_array().unwrap().iter().enumerate() {
+        let scores: Vec<f64> = p.iter().map(|p| p[class]).collect();
+        let positive: Vec<bool> = truth.iter().map(|t| *t == class).collect();
+        let mine = metrics::precision_recall_curve(&scores, &positive);
+        let (recall, precision) = (floats(&curve[0]), floats(&curve[1]));
+        assert_eq!(mine.len(), recall.len());
+        for (at, (r, p)) in mine.into_iter().enumerate() {
+            assert!((r - recall[at]).abs() < 1e-9 && (p - precision[at]).abs() < 1e-9, "class {class}, {at}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `voisin dataset` on the layouts that scripts/make_lab_data.py makes, and on tables as people write them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::common::{Sandbox, code, fine_json, json, noise_wav, text, tone_wav};
+
+/// The data sets of scripts/make_lab_data.py, made once; `None` where there is no Python.
+pub(crate) fn made() -> Option<&'static Path> {
+    static MADE: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make_lab_data.py");
+        let mut command = Command::new("python3");
+        command.arg(script).arg(folder.path()).args([
+            "--wav",
+            "--seconds",
+            "3.5",
+            "--artists",
+            "4",
+            "--tracks",
+            "2",
+        ]);
+        match command.output() {
+            Ok(output) if output.status.success() => Some(folder),
+            other => {
+                assert!(std::env::var_os("CI").is_none(), "scripts/make_lab_data.py: {other:?}");
+                eprintln!("skipped: python3 is needed for scripts/make_lab_data.py");
+                None
+            }
+        }
+    });
+    made.as_ref().map(tempfile::TempDir::path)
+}
+
+fn data(kind: &str, path: &Path) -> String {
+    format!("{kind}:{}", path.display())
+}
+
+#[test]
+fn the_free_music_archives_layout_is_counted_exactly() {
+    let Some(made) = made() else { return };
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(["dataset", &data("fma", &made.join("fma")), "--format", "json"]);
+    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+    let said = json(&output);
+    // 64 rows; 2 medium, 2 large, 1 without a genre; 1 without audio, 1 empty, 1 truncated, 1 silent
+    assert_eq!((said["tracks"].as_u64(), said["classes"].as_array().map(Vec::len)), (Some(55), Some(8)));
+    let failures: Vec<&str> =
+        said["failures"].as_array().unwrap().iter().map(|pair| pair[1].as_str().unwrap()).collect();
+    assert_eq!(failures.len(), 4, "{failures:?}");
+    assert!(failures.iter().any(|why| why.starts_with("no audio: expected ")), "{failures:?}");
+    assert!(failures.contains(&"silent from beginning to end"), "{failures:?}");
+    assert_eq!(said["short"].as_array().unwrap().len(), 1);
+    assert_eq!(said["split"], "split by the data set: 28 / 14 / 13; 0 artists on two sides");
+    assert_eq!(said["leak"]["shared"][1]["artists"].as_array().unwrap().len(), 0);
+    assert_eq!(said["notes"][0], "1 rows of the subset have no top genre and are left out");
+    assert_eq!(said["licences"].as_object().unwrap().len(), 3);
+    let medium = data("fma", &made.join("fma")) + ",subset=medium";
+    assert_eq!(json(sandbox.run(["dataset", &medium, "--format", "json"]))["tracks"], 57);
+    // a bare path is known by what lies in it, and a table goes out and comes in again
+    let table = sandbox.path("table.csv");
+    let bare = made.join("fma");
+    let output = sandbox.run(["dataset", bare.to_str().unwrap(), "--output", table.to_str().unwrap()]);
+    assert!(text(&output.stderr).contains("read as fma:"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout)
+            .contains("55 tracks, 8 classes; 4 that cannot be used, 1 too short; 0 artists on two sides")
+    );
+    let again = json(sandbox.run(["dataset", &data("table", &table), "--format", "json"]));
+    assert_eq!((again["tracks"].as_u64(), again["artists"].as_u64()), (Some(55), said["artists"].as_u64()));
+}
+
+#[test]
+fn a_folder_for_each_genre_with_its_lists() {
+    let Some(made) = made() else { return };
+    let sandbox = Sandbox::new();
+    let lists = format!("lists:{}", made.join("genre_lists").display());
+    let genres = data("folder", &made.join("genres_original"));
+    let said = json(sandbox.run(["dataset", &genres, "--split", &lists, "--format", "json"]));
+    assert_eq!((said["tracks"].as_u64(), said["failures"].as_array().map(Vec::len)), (Some(47), Some(1)));
+    let split = said["split"].as_str().unwrap();
+    assert!(split.starts_with("split by lists: 32 / 8 / 7; tracks at random, artists unknown"), "{split}");
+}
+
+/// A folder of tones and noises, each of its own, and a table beside it.
+struct Shelf {
+    sandbox: Sandbox,
+    table: PathBuf,
+}
+
+impl Shelf {
+    fn new(files: &[&str], table: &[u8]) -> Self {
+        let sandbox = Sandbox::new();
+        for (seed, name) in files.iter().enumerate() {
+            let path = sandbox.path("audio").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, noise_wav(8000, 1.0, seed as u64 + 1)).unwrap();
+        }
+        let path = sandbox.path("table.csv");
+        fs::write(&path, table).unwrap();
+        Self { sandbox, table: path }
+    }
+
+    fn said(&self) -> serde_json::Value {
+        let data = format!("table:{},audio={}", self.table.display(), self.sandbox.path("audio").display());
+        json(self.sandbox.run(["dataset", &data, "--split", "track", "--format", "json"]))
+    }
+}
+
+#[test]
+fn tables_are_read_as_people_write_them() {
+    let files = ["été.wav", "b.wav", "c/d.wav"];
+    // a byte order mark, semicolons, Windows line ends, a decomposed accent
+    let marked = "\u{feff}Titre;ID_Genre\r\ne\u{301}te\u{301};3\r\nb.wav;3\r\nc/d.wav;10\r\n";
+    // no mark, Windows-1252
+    let western = b"fichier,genre\n\xe9t\xe9,3\nb,3\nd,10\n";
+    // no header at all
+    let bare = "été.wav\t3\nb.wav\t3\nd.wav\t10\n";
+    for (table, note) in [
+        (marked.as_bytes(), None),
+        (western, Some("read as Windows-1252")),
+        (bare.as_bytes(), Some("no header")),
+    ] {
+        let said = Shelf::new(&files, table).said();
+        assert_eq!(said["failures"].as_array().unwrap().len(), 0, "{said}");
+        let classes = said["classes"].as_array().unwrap();
+        // in the order of numbers, and text all the same
+        assert_eq!((&classes[0]["name"], &classes[1]["name"]), (&"3".into(), &"10".into()), "{said}");
+        let notes = said["notes"].to_string();
+        assert!(note.is_none_or(|note| notes.contains(note)), "{notes}");
+    }
+}
+
+#[test]
+fn missing_and_double_titles_are_told_and_stop_nothing() {
+    let files = ["a.wav", "b.wav", "x/b.wav", "left over.wav"];
+    let said = Shelf::new(&files, b"titre,genre\na,rock\na,rock\na,pop\nb,pop\nnowhere,pop\n,rock\n").said();
+    assert_eq!(said["tracks"], 1);
+    let failures = said["failures"].to_string();
+    for expected in [
+        "line 3: the same as on line 2; the first counts",
+        "line 4: and another label than on line 2; the first counts",
+        "line 5: two files have this name, ",
+        "line 6: no audio file has this path, name or stem",
+        "line 7\",\"no titre",
+        "left over.wav\",\"no row of the table names it",
+    ] {
+        assert!(failures.contains(expected), "{expected}: {failures}");
+    }
+}
+
+#[test]
+fn what_leaks_is_found() {
+    let sandbox = Sandbox::new();
+    let mut table = "path,genre,artist,split\n".to_owned();
+    for i in 0..8u32 {
+        let path = sandbox.path(&format!("{i}.wav"));
+        // the last is a copy of the first
+        let tone = f64::from(if i == 7 { 0 } else { i });
+        fs::write(path, tone_wav(8000, 1.0, 200.0 + 50.0 * tone, 0.4)).unwrap();
+        let artist = if i == 6 { "Artist 1".to_owned() } else { format!("artist {i}") };
+        table += &format!(
+            "{i}.wav,{},{artist},{}\n",
+            ["a", "b"][i as usize % 2],
+            if i < 5 { "train" } else { "test" }
+        );
+    }
+    fs::write(sandbox.path("t.csv"), &table).unwrap();
+    let data = data("table", &sandbox.path("t.csv"));
+    let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
+    assert_eq!(leak["shared"][1]["artists"], serde_json::json!(["artist 1"]), "{leak}");
+    assert_eq!(leak["shared"][1]["same_audio"], serde_json::json!([["0.wav", "7.wav"]]));
+    assert_eq!(leak["contradictions"], serde_json::json!([["0.wav", "7.wav"]]));
+    let clean = table.lines().filter(|line| !line.starts_with(['6', '7'])).collect::<Vec<_>>().join("\n");
+    fs::write(sandbox.path("t.csv"), clean).unwrap();
+    let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
+    assert_eq!(leak["shared"][1]["artists"], serde_json::json!([]));
+    assert_eq!(
+        (&leak["shared"][1]["same_audio"], &leak["contradictions"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+}
+
+#[test]
+fn mistakes_are_one_line_with_the_next_step() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("odd.csv"), "x,y,z\n1,2,3\n").unwrap();
+    fs::write(sandbox.path("empty.csv"), "").unwrap();
+    fs::create_dir(sandbox.path("bare")).unwrap();
+    let at = |name: &str| sandbox.path(name).display().to_string();
+    for (data, expected) in [
+        (format!("table:{}", at("odd.csv")), "say which it is with ,path=COLUMN"),
+        (format!("table:{},label=w,path=x", at("odd.csv")), "expected the column w, found x, y, z"),
+        (format!("table:{}", at("empty.csv")), "found an empty file"),
+        (format!("table:{}", at("none.csv")), "none.csv: "),
+        (format!("fma:{}", at("bare")), "expected tracks.csv there"),
+        (format!("fma:{},subset=tiny", at("bare")), "expected"),
+        (format!("folder:{}", at("bare")), "expected a folder of audio files for each genre"),
+        ("nowhere".to_owned(), "expected KIND:PATH"),
+    ] {
+        let output = sandbox.run(["dataset", &data]);
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{data}: {said}");
+        assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{data}: {said}");
+    }
+}

@@ -1,0 +1,330 @@
+//! `train classifier` and `eval classifier` on tables of features.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::common::{Sandbox, code, fine, fine_json, json, text, tone_wav};
+
+/// A table of features: `classes` of `tracks` tracks by artists of three tracks each, told apart by some columns.
+fn features(classes: usize, tracks: usize, name: impl Fn(usize) -> String) -> String {
+    let mut table = "track,genre,artist,mfcc_mean_01,mfcc_mean_02,chroma_mean_01,noise_1\n".to_owned();
+    let mut state = 7u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as f64 / u64::MAX as f64 - 0.5
+    };
+    for class in 0..classes {
+        for track in 0..tracks {
+            let centre = [class as f64, (class * class % 7) as f64, (class % 3) as f64];
+            let _ = write!(table, "{class}-{track},{},artist {class} {}", name(class), track / 3);
+            for centre in centre {
+                let _ = write!(table, ",{:.4}", centre + 1.2 * random());
+            }
+            let _ = writeln!(table, ",{:.4}", random());
+        }
+    }
+    table
+}
+
+fn write(sandbox: &Sandbox, name: &str, table: &str) -> String {
+    let path = sandbox.path(name);
+    fs::write(&path, table).unwrap();
+    format!("features:{}", path.display())
+}
+
+fn train(data: &str, run: &Path, more: &[&str]) -> Vec<String> {
+    let base = ["train", "classifier", data, run.to_str().unwrap()];
+    base.iter().chain(more).map(|&word| word.to_owned()).collect()
+}
+
+#[test]
+fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
+    let sandbox = Sandbox::new();
+    let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
+    let run = sandbox.path("run");
+    let all = "majority,centroid,knn,logistic,lda,bayes,svm,extra-trees,forest,boost";
+    let small = ["--set", "forest.trees=50", "--set", "extra_trees.trees=50", "--set", "boost.rounds=20"];
+    let more = [["--algorithm", all, "--leak", "--format", "json"].as_slice(), &small].concat();
+    let report = fine_json(sandbox.run(train(&data, &run, &more)));
+    let methods = report["methods"].as_array().unwrap();
+    assert_eq!(methods.len(), 10);
+    let value = |method: &serde_json::Value| method["accuracy"]["value"].as_f64().unwrap();
+    let best = methods.iter().map(value).fold(0.0, f64::max);
+    let chosen: Vec<&serde_json::Value> = methods.iter().filter(|method| method["chosen"] == true).collect();
+    assert!(chosen.len() == 1 && value(chosen[0]) == best && best > 0.7, "{methods:?}");
+    assert!(methods[8]["note"].as_str().unwrap().starts_with("out of bag "));
+    assert_eq!(report["figures"]["on"], "test");
+    assert_eq!(report["split"], "split by artist: 96 / 12 / 12; 0 artists on two sides");
+    let important = report["importance"].as_array().unwrap();
+    let names: Vec<&str> = important.iter().map(|one| one["columns"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 3, "mfcc, chroma and noise are shuffled as groups: {names:?}");
+    assert_eq!(names[0], "mfcc");
+    assert!(report["leak"]["random_folds"]["random"].as_f64().unwrap() > 0.5);
+    for file in [
+        "config.toml",
+        "environment.toml",
+        "data.csv",
+        "failed.csv",
+        "predictions.csv",
+        "cost.csv",
+        "model.safetensors",
+    ] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("Leakage") && page.contains("ROC") && !page.contains("<script"));
+    // asked again it answers from the folder, and a run's configuration repeats it
+    let before = fs::read(run.join("model.safetensors")).unwrap();
+    let again = sandbox.run(train(&data, &run, &more));
+    assert!(text(&again.stderr).contains("this run is finished"), "{}", text(&again.stderr));
+    let config = run.join("config.toml");
+    let second = sandbox.path("second");
+    fine(sandbox.run(train(&data, &second, &["--config", config.to_str().unwrap()])));
+    for file in ["model.safetensors", "predictions.csv", "config.toml"] {
+        assert_eq!(fs::read(run.join(file)).unwrap(), fs::read(second.join(file)).unwrap(), "{file}");
+    }
+    assert_eq!(before, fs::read(run.join("model.safetensors")).unwrap());
+    // other settings have no business there
+    let other = sandbox.run(train(&data, &run, &["--algorithm", "knn", "--set", "knn.k=3"]));
+    let said = text(&other.stderr);
+    assert!(
+        code(&other) == 2 && said.contains("algorithms.names") && said.contains("name another folder"),
+        "{said}"
+    );
+}
+
+#[test]
+fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
+    let sandbox = Sandbox::new();
+    let table = features(3, 30, |class| class.to_string());
+    let data = write(&sandbox, "f.csv", &table);
+    let (a, b) = (sandbox.path("a"), sandbox.path("b"));
+    let folds = ["--folds", "5", "--repeats", "2", "--format", "json"];
+    let report =
+        fine_json(sandbox.run(train(&data, &a, &[&["--algorithm", "lda"], folds.as_slice()].concat())));
+    assert_eq!((&report["figures"]["on"], &report["figures"]["tracks"]), (&"folds".into(), &90.into()));
+    assert_eq!(report["methods"][0]["name"], "lda");
+    fine(sandbox.run(train(&data, &b, &[&["--algorithm", "majority"], folds.as_slice()].concat())));
+    let [a, b] = [a, b].map(|path| path.to_str().unwrap().to_owned());
+    let page = sandbox.path("compare.html");
+    let both = ["eval", "classifier", &a, &b, "--html", page.to_str().unwrap(), "--format", "json"];
+    let compared = fine_json(sandbox.run(both));
+    assert_eq!(compared[0]["tracks"], 90);
+    assert!(compared[0]["difference"]["high"].as_f64().unwrap() < 0.0, "{compared}");
+    assert!(compared[0]["p_value"].as_f64().unwrap() < 0.01);
+    assert!(fs::read_to_string(page).unwrap().contains("McNemar"));
+    // other data are refused
+    let other = write(&sandbox, "g.csv", &table.replace("artist 0 0", "artist 1 0"));
+    let c = sandbox.path("c");
+    fine(sandbox.run(train(
+        &other.replace(",artist 0", ",x"),
+        &c,
+        &["--algorithm", "lda", "--split", "track"],
+    )));
+    let output = sandbox.run(["eval", "classifier", &a, c.to_str().unwrap()]);
+    let said = text(&output.stderr);
+    assert!(code(&output) == 2 && said.contains("--anyway"), "{said}");
+    let output = sandbox.run(["eval", "classifier", &a, c.to_str().unwrap(), "--anyway"]);
+    assert!(code(&output) == 0 && text(&output.stderr).contains("other data"), "{}", text(&output.stderr));
+    // with a split of its own, folds are dealt inside training and validation
+    let given: String = table
+        .lines()
+        .enumerate()
+        .map(|(at, line)| {
+            format!(
+                "{line},{}\n",
+                if at == 0 {
+                    "split"
+                } else if at % 10 == 0 {
+                    "test"
+                } else {
+                    "train"
+                }
+            )
+        })
+        .collect();
+    let given = write(&sandbox, "h.csv", &given);
+    let run = sandbox.path("given");
+    let report = fine_json(sandbox.run(train(&given, &run, &["--folds", "3", "--format", "json"])));
+    assert_eq!((&report["figures"]["on"], &report["figures"]["tracks"]), (&"test".into(), &9.into()));
+    let predictions = fs::read_to_string(run.join("predictions.csv")).unwrap();
+    assert_eq!(predictions.lines().skip(1).filter(|line| line.contains(",fold,")).count(), 81);
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_bits() {
+    let sandbox = Sandbox::new();
+    let data = write(&sandbox, "f.csv", &features(4, 60, |class| format!("g{class}")));
+    let more = [
+        "--algorithm",
+        "svm,forest,boost",
+        "--folds",
+        "4",
+        "--set",
+        "boost.rounds=60",
+        "--set",
+        "forest.trees=150",
+    ];
+    let whole = sandbox.path("whole");
+    let begun = std::time::Instant::now();
+    fine(sandbox.run(train(&data, &whole, &more)));
+    let took = begun.elapsed();
+    let cut = sandbox.path("cut");
+    let mut killed = 0;
+    for moment in 1..=8u32 {
+        let mut command = sandbox.command(train(&data, &cut, &more));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(took.mul_f64(0.11 * f64::from(moment)).min(Duration::from_secs(20)));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+        if cut.join("report.json").exists() {
+            break;
+        }
+    }
+    assert!(killed > 0, "nothing was killed");
+    fine(sandbox.run(train(&data, &cut, &more)));
+    for file in ["model.safetensors", "predictions.csv", "data.csv", "config.toml"] {
+        assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(cut.join(file)).unwrap(), "{file}");
+    }
+    assert!(!cut.join("work").exists());
+}
+
+#[test]
+fn auto_judges_many_and_joins_those_that_help() {
+    let sandbox = Sandbox::new();
+    let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
+    let run = sandbox.path("run");
+    let small = ["--set", "forest.trees=30", "--set", "extra_trees.trees=30", "--set", "boost.rounds=15"];
+    let more = [["--recipe", "auto", "--folds", "3", "--format", "json"].as_slice(), &small].concat();
+    let report = fine_json(sandbox.run(train(&data, &run, &more)));
+    let methods = report["methods"].as_array().unwrap();
+    assert_eq!(methods.len(), 9, "eight kinds, and all together");
+    let accuracy = |name: &str| {
+        methods.iter().find(|method| method["name"] == name).unwrap()["accuracy"]["value"].as_f64().unwrap()
+    };
+    let best = methods[..8].iter().map(|one| one["accuracy"]["value"].as_f64().unwrap()).fold(0.0, f64::max);
+    assert!(accuracy("select") > accuracy("bayes").min(accuracy("knn")), "{methods:?}");
+    assert_eq!(methods[8]["chosen"] == true, accuracy("select") > best, "{methods:?}");
+    // joined whatever comes of it, by two that know different columns; its file answers as it did
+    let joined = sandbox.path("joined");
+    let two = ["--algorithm", "knn,lda", "--combine", "select", "--folds", "3", "--format", "json"];
+    let report = fine_json(sandbox.run(train(&data, &joined, &two)));
+    assert_eq!(report["methods"][2]["name"], "select");
+    let note = report["methods"][2]["note"].as_str().unwrap();
+    assert!(note.contains("knn 0.") || note.contains("lda"), "{note}");
+    let said = json(sandbox.run(["classify", "--with", joined.to_str().unwrap(), &data, "--format", "json"]));
+    assert_eq!(said.as_array().unwrap().len(), 120);
+    // no time: the first algorithm alone is judged, and the rest is named
+    let hurried = sandbox.path("hurried");
+    let none = ["--recipe", "auto", "--minutes", "0.000001", "--format", "json"];
+    let report = fine_json(sandbox.run(train(&data, &hurried, &none)));
+    assert_eq!(report["methods"].as_array().unwrap().len(), 1);
+    let by = report["judged_by"].as_str().unwrap();
+    assert!(by.contains("left out for lack of time: logistic, lda, bayes, svm"), "{by}");
+}
+
+#[test]
+fn a_run_writes_into_its_folder_alone() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for (genre, start) in [("low", 200.0), ("high", 2000.0)] {
+        fs::create_dir_all(music.join(genre)).unwrap();
+        for track in 0..6 {
+            let file = music.join(genre).join(format!("{track}.wav"));
+            fs::write(file, tone_wav(22_050, 1.0, start + 30.0 * f64::from(track), 0.5)).unwrap();
+        }
+    }
+    let below = |folder: &Path| -> Vec<std::path::PathBuf> {
+        let mut found: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        found.sort();
+        found
+    };
+    let before = below(sandbox.path("").as_path());
+    let run = sandbox.path("run");
+    let more = ["--features", "mfcc", "--algorithm", "centroid", "--folds", "3", "--split", "track"];
+    // settings that cannot be worked with leave nothing that stands in the way of better ones
+    let wrong = [&more[..5], &["50"], &more[6..]].concat();
+    let data = music.to_str().unwrap();
+    assert_eq!(code(&sandbox.run(train(data, &run, &wrong))), 2);
+    fine(sandbox.run(train(data, &run, &more)));
+    let mut expected = before;
+    expected.push(run.clone());
+    expected.sort();
+    assert_eq!(below(sandbox.path("").as_path()), expected);
+    assert!(!run.join("work").exists(), "what was kept to go on from");
+}
+
+#[test]
+fn odd_data_give_one_clear_line() {
+    let sandbox = Sandbox::new();
+    let one = write(&sandbox, "one.csv", &features(1, 12, |_| "rock".to_owned()));
+    let none = write(&sandbox, "none.csv", "track,genre,artist\na,rock,x\n");
+    let few = write(&sandbox, "few.csv", &features(2, 3, |class| class.to_string()));
+    for (data, more, expected) in [
+        (&one, vec![], "expected tracks of two classes or more, found only \"rock\""),
+        (&none, vec![], "expected columns of numbers, found none"),
+        (&few, vec![], "three parts need at least 3; use --split track"),
+        (&few, vec!["--split", "track", "--folds", "9"], "9 folds need as many groups (artists), found 6"),
+        (&few, vec!["--set", "svm.d=3"], "there is no key \"svm.d\""),
+        (&few, vec!["--features", "mfccs"], "there is no set of features \"mfccs\""),
+    ] {
+        let output = sandbox.run(train(data, &sandbox.path("odd"), &more));
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{data} {more:?}: {said}");
+        assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{data} {more:?}: {said}");
+        let _ = fs::remove_dir_all(sandbox.path("odd"));
+    }
+    // a class of one track and numbers that are none
+    let mut table = features(3, 24, |class| class.to_string());
+    table += "odd,alone,nobody,NaN,,inf,0.5\n";
+    let data = write(&sandbox, "odd.csv", &table);
+    let run = sandbox.path("odd");
+    let report = fine_json(sandbox.run(train(&data, &run, &["--format", "json"])));
+    let notes = report["data"]["notes"].to_string();
+    assert!(notes.contains("3 numbers of 1 rows are missing"), "{notes}");
+    assert!(notes.contains("class alone has one track"), "{notes}");
+    let missing = sandbox.run(["eval", "classifier", sandbox.path("nothing").to_str().unwrap()]);
+    assert!(
+        code(&missing) == 2 && text(&missing.stderr).contains("no such folder"),
+        "{}",
+        text(&missing.stderr)
+    );
+}
+
+#[test]
+fn reports_hold_hostile_names_and_many_classes() {
+    let sandbox = Sandbox::new();
+    let hostile = features(200, 6, |class| format!("<script>alert({class})</script> & \"'"));
+    let hostile = hostile.replace(",<script>", ",\"<script>").replace(" & \"',", " & \"\"'\",");
+    let data = write(&sandbox, "f.csv", &hostile);
+    let run = sandbox.path("run");
+    let output = sandbox.run(train(&data, &run, &["--algorithm", "bayes", "--split", "track"]));
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let page = fs::read(run.join("report.html")).unwrap();
+    assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    let page = text(&page);
+    assert!(!page.contains("<script") && page.contains("&lt;script&gt;alert(7)"));
+    assert!(page.contains("40 largest of 200 classes") && page.contains("figures may be too good"));
+}
+
+#[test]
+fn a_plan_writes_nothing() {
+    let sandbox = Sandbox::new();
+    let data = write(&sandbox, "f.csv", &features(2, 9, |class| class.to_string()));
+    let run = sandbox.path("run");
+    let said = fine(sandbox.run(train(&data, &run, &["--dry-run", "--algorithm", "svm,knn"])));
+    assert!(
+        said.contains("18 tracks") && said.contains("4 columns") && said.contains("3 fits (svm, knn)"),
+        "{said}"
+    );
+    assert!(said.contains("[settings.svm]") && !run.exists());
+    let output = sandbox.run(["train", "classifier", &data, run.to_str().unwrap(), "--algorithm", "svn"]);
+    assert!(code(&output) == 2 && text(&output.stderr).contains("svn"), "{}", text(&output.stderr));
+    assert!(json(sandbox.run(["dataset", &data, "--split", "track", "--format", "json"]))["tracks"] == 18);
+}
