@@ -233,7 +233,8 @@ def main():
         + ("; kernels rounded to float16" if options.float16 else ""),
         "weights": weights.name,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "tags": [tag(line.strip()) for line in options.tags.read_text().splitlines() if line.strip()],
+        # The network's outputs are in the order of a label binariser: that of the alphabet.
+        "tags": [tag(line) for line in sorted(filter(None, map(str.strip, options.tags.read_text().splitlines())))],
     }
     (options.out / "musicnn-jamendo.json").write_text(json.dumps(manifest, indent=2) + "\n")
     print(f"{weights}: {weights.stat().st_size} bytes")
