@@ -4,7 +4,7 @@
 Adds MUSIC to a library of its own (a temporary folder) and asks for each genre by its word. Relevant are the tracks of
 that genre: of the column `genre` of --table (columns file and genre, files relative to the first MUSIC), or else of the
 files' own tags, each value split at commas, semicolons and slashes. With --tagger, another model with tags listens too, and
-a track carries the --strongest of its tags; of "instrument piano" the word is "piano". Genres of fewer than --least tracks are not asked for, nor
+a tag is carried by that --share of the tracks that it gives it most strongly; of "instrument piano" the word is "piano". Genres of fewer than --least tracks are not asked for, nor
 those whose word is not understood, which are named. --join A,B: tracks of A count for B and the other way round.
 Precision@20 is the share of relevant tracks among the first twenty answers; chance is their share of all tracks.
 """
@@ -24,8 +24,8 @@ import tempfile
 FIRST = 20
 
 
-def strongest_tags(voisin, music, model, count):
-    """The strongest tags of each file, by path, as another model hears them."""
+def tagged(voisin, music, model, share):
+    """The tags of each file, by path, as another model hears them."""
     shown = json.loads(voisin("model", "show", model, "--format", "json").stdout)
     names = [re.sub("^(style|instrument|mood) ", "", tag).lower() for tag in shown["tags"]]
     with tempfile.TemporaryDirectory() as library:
@@ -35,11 +35,12 @@ def strongest_tags(voisin, music, model, count):
         database = sqlite3.connect(f"file:{library}/voisin.db?mode=ro", uri=True)
         rows = database.execute("SELECT f.path, l.logits FROM files f JOIN logits l ON l.track = f.track").fetchall()
         database.close()
-    found = {}
-    for path, blob in rows:
-        logits = struct.unpack(f"<{len(blob) // 4}f", blob)
-        order = sorted(range(len(names)), key=lambda i: -logits[i])
-        found[path.decode(errors="surrogateescape")] = {names[i] for i in order[:count]}
+    logits = {path.decode(errors="surrogateescape"): struct.unpack(f"<{len(blob) // 4}f", blob) for path, blob in rows}
+    found = {path: set() for path in logits}
+    for i, name in enumerate(names):
+        order = sorted(logits, key=lambda path: -logits[path][i])
+        for path in order[:round(share * len(order))]:
+            found[path].add(name)
     return found
 
 
@@ -48,7 +49,7 @@ def main():
     parser.add_argument("music", type=pathlib.Path, nargs="+")
     parser.add_argument("--table", type=pathlib.Path)
     parser.add_argument("--tagger", help="another model with tags, by its name (VOISIN_MODELS says in which folder)")
-    parser.add_argument("--strongest", default=5, type=int, help="tags that a track carries (5)")
+    parser.add_argument("--share", default=0.2, type=float, help="share of the tracks that carry a tag (0.2)")
     parser.add_argument("--join", default="")
     parser.add_argument("--least", default=20, type=int)
     parser.add_argument("--voisin", default="target/release/voisin")
@@ -70,7 +71,7 @@ def main():
                 of_file = {(options.music[0] / row["file"]).resolve(): row["genre"] for row in csv.DictReader(file, delimiter="\t")}
             genres = {track["id"]: {of_file[pathlib.Path(track["path"])]} for track in tracks if pathlib.Path(track["path"]) in of_file}
         if options.tagger:
-            carried = strongest_tags(voisin, music, options.tagger, options.strongest)
+            carried = tagged(voisin, music, options.tagger, options.share)
             genres = {track["id"]: set(carried.get(track["path"], ())) for track in tracks}
         for names in genres.values():
             if names & joined:
