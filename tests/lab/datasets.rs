@@ -1,4 +1,4 @@
-//! `voisin dataset` on the layouts that scripts/make_lab_data.py makes, and on tables as people write them.
+//! `voisin dataset` on the layouts that `scripts/make_lab_data.py` makes, and on tables as people write them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::common::{Sandbox, code, fine_json, json, noise_wav, text, tone_wav};
 
-/// The data sets of scripts/make_lab_data.py, made once; `None` where there is no Python.
+/// The data sets of `scripts/make_lab_data.py`, made once; `None` where there is no Python.
 pub(crate) fn made() -> Option<&'static Path> {
     static MADE: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
     let made = MADE.get_or_init(|| {

@@ -1,7 +1,7 @@
 //! The laboratory: algorithms and measures against scikit-learn and XGBoost, and its commands as processes.
 
 // A test may fail by a panic.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 #[path = "../common/mod.rs"]
 mod common;
