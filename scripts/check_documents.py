@@ -27,8 +27,8 @@ WIDTH = 100
 GENERATED = {"docs/cli.md"}
 # its tables are read by tests/architecture.rs
 LAW = "ARCHITECTURE.md"
-# objects whose keys are genres
-BY_GENRE = {"probabilities", "basis", "head", "votes"}
+# objects whose keys are genres, or another thing that depends on the music
+BY_GENRE = {"probabilities", "basis", "head", "votes", "formats", "licences"}
 
 faults = []
 
@@ -54,7 +54,7 @@ def check_text(name):
 def shape(value, key=None):
     """What of a value must agree: names and types. Elements of a list are joined, null agrees with everything."""
     if isinstance(value, dict):
-        if key in BY_GENRE and all(isinstance(inner, (float, str)) for inner in value.values()):
+        if key in BY_GENRE and all(isinstance(inner, (int, float, str)) for inner in value.values()):
             return {"*": joined([shape(inner) for inner in value.values()])}
         return {name: shape(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
