@@ -47,7 +47,8 @@ pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset
 /// Says what could not be used.
 pub(crate) fn tell_faults(context: &Context, faults: &[Fault]) {
     for fault in faults.iter().take(FIRST_FAULTS) {
-        context.console.warn(&format!("{}: {}", fault.key, fault.reason));
+        let reason = fault.reason.strip_prefix(&fault.key).unwrap_or(&fault.reason);
+        context.console.warn(&format!("{}: {}", fault.key, reason.trim_start_matches(": ")));
     }
     if faults.len() > FIRST_FAULTS {
         context.console.note(&format!("… and {} more", faults.len() - FIRST_FAULTS));

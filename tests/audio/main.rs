@@ -222,7 +222,7 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
     for name in [
         "metal/muldjord-chaos-god.mp3",
         "metal/muldjord-armygeddon.m4a",
-        "metal/obsidian-shell-wings-of-cruelty.opus",
+        "ambient/maxstack-awakening.opus",
         "ambient/maxstack-nebula.ogg",
         "ambient/askyel-ambient-4.wav",
     ] {

@@ -50,7 +50,9 @@ fn kin_are_found_by_what_the_vectors_say() {
     }
     // The genre itself is no distance, and the scales have names.
     let (heat, tree) = (plots::kinship_heat_map(&kin).svg(), plots::kinship_dendrogram(&kin).svg());
-    assert!(heat.contains("dark: near, 0; pale: far, 1; grey: the genre itself"), "{heat}");
+    for text in ["0, near", "far, 1", "itself"] {
+        assert!(heat.contains(text), "{text}: {heat}");
+    }
     assert!(tree.contains("distance"), "{tree}");
     assert_eq!(third.typical.len(), 5);
 }
