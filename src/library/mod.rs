@@ -62,7 +62,7 @@ pub use list::SortBy;
 pub use lock::WriterLock;
 pub use open::SCHEMA_VERSION;
 pub(crate) use paths::free_name;
-#[cfg(feature = "parquet")]
+#[cfg(any(feature = "parquet", feature = "postgres"))]
 pub(crate) use paths::from_bytes as path_from_bytes;
 #[cfg(any(feature = "parquet", feature = "postgres"))]
 pub(crate) use paths::to_bytes as path_to_bytes;
