@@ -561,7 +561,7 @@ def keyboard(page):
     page.key("l", "l")
     page.key("3", "3")
     page.until("location.hash === '#/list'")
-    check("keyboard: what plays is put on the list, and the list opened", soon(lambda: "Nebula" in page.text(".slots")), page.text(".slots")[:200])
+    check("keyboard: what plays is put on the list, and the list opened", soon(lambda: "Nebula" in page.text(".slots")), page.text(".slots").replace("\n", ", ")[:120])
     page.key("2", "2")
     page.until("document.querySelector('.over')")
     page.run("document.querySelector('.over').focus()")
