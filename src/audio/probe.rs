@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use symphonia::core::codecs::audio::well_known as codec;
 
 use super::demux::{Demuxer, codec_name};
-use super::source::Source;
+use super::source::MediaBytes;
 use super::stream::Stream;
 use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
 use crate::base::cue::{self, CuePart};

@@ -1,8 +1,6 @@
 //! Looking after a library: backup, relocate, exclude, watch.
 
 use std::fs;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::common::{Sandbox, code, fine, fine_json, json, text};
 use crate::{shelf, sound};

@@ -12,7 +12,7 @@ mod words;
 use std::fs;
 use std::path::Path;
 
-use common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
+use common::{Sandbox, code, fine, fine_json, noise_wav, text};
 use serde_json::Value;
 
 /// A sound of four seconds with these text frames of ID3v2.4.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
-use crate::{sound, titles};
+use crate::titles;
 use serde_json::Value;
 
 /// The samples of a long file: three sounds of six seconds.

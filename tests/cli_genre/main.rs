@@ -16,7 +16,7 @@ use common::{Sandbox, code, json, text};
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use shelf::{Shelf, tags};
+use shelf::{D, Shelf, tags};
 
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::AUDIO;
 use crate::common::{Sandbox, code, json, noise_wav, text};
-use crate::shelf::{Shelf, tags};
+use crate::shelf::Shelf;
 use voisin::internals::audio::tags::read_tags;
 
 /// Real files of every format that genres are written to, in a made-up library that knows their genre.

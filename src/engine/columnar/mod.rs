@@ -16,8 +16,8 @@ use crate::library::{
     Failure, FileRecord, Library, OpenMode, StoredModel, TakenIn, TrackRecord, path_to_bytes,
 };
 use crate::track::ContentKind;
-use read::Input;
-use write::Output;
+use read::ParquetInput;
+use write::ParquetOutput;
 
 /// Rows that are in memory at once, and in one row group of a file.
 const BATCH: usize = 1000;
