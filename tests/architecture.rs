@@ -1,6 +1,6 @@
 //! The laws of ARCHITECTURE.md, read from its own tables and held against the sources: which module may import which,
-//! where each dependency is at home, and that no files inside a module import each other in a circle. Unit tests may
-//! import what they like.
+//! where each dependency is at home, that no files inside a module import each other in a circle, and that a type's name
+//! is its own. Unit tests may import what they like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -202,6 +202,25 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     // `pub(super)` and `pub(in …)` name who may look in, not what is looked at.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+}
+
+/// The names of all types that a file defines, tests' own and those inside functions too.
+#[derive(Default)]
+struct TypeNames(Vec<String>);
+
+impl<'ast> Visit<'ast> for TypeNames {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        let name = match item {
+            syn::Item::Struct(item) => Some(&item.ident),
+            syn::Item::Enum(item) => Some(&item.ident),
+            syn::Item::Union(item) => Some(&item.ident),
+            syn::Item::Trait(item) => Some(&item.ident),
+            syn::Item::Type(item) => Some(&item.ident),
+            _ => None,
+        };
+        self.0.extend(name.map(ToString::to_string));
+        visit::visit_item(self, item);
+    }
 }
 
 /// Whether an item is there for tests only.
@@ -424,6 +443,31 @@ fn no_files_import_each_other_in_a_circle() {
             .insert(circle.map(|at| inside[at].file.display().to_string()).collect::<Vec<_>>().join(" ⇄ "));
     }
     assert!(circles.is_empty(), "circles of files:\n{}", Vec::from_iter(circles).join("\n"));
+}
+
+#[test]
+fn every_type_has_a_name_of_its_own() {
+    let src = root().join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).expect("a source file");
+        let mut names = TypeNames::default();
+        names.visit_file(&syn::parse_file(&text).expect("a source file"));
+        for name in names.0 {
+            let home = file.strip_prefix(root()).expect("below the root");
+            homes.entry(name).or_default().push(home.display().to_string());
+        }
+    }
+    // A module's own alias with its own error, as in std::io.
+    homes.remove("Result");
+    let shared: Vec<String> = homes
+        .iter()
+        .filter(|(_, homes)| homes.len() > 1)
+        .map(|(name, homes)| format!("{name}: {}", homes.join(", ")))
+        .collect();
+    assert!(shared.is_empty(), "types that share a name:\n{}", shared.join("\n"));
 }
 
 #[test]

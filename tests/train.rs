@@ -6,7 +6,7 @@ use sha2::Digest as _;
 use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin::internals::kernels::{Precision, isa};
 use voisin::internals::train::encoder::{
-    Checkpoint, Dataset, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, export, prepare,
+    Checkpoint, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, TrainingSet, export, prepare,
     train,
 };
 
@@ -97,7 +97,7 @@ fn prepares_trains_resumes_and_exports() {
     let folder = folder.path();
     let cache = prepared(folder);
 
-    let data = Dataset::open(&cache).expect("what was prepared can be read");
+    let data = TrainingSet::open(&cache).expect("what was prepared can be read");
     assert_eq!((data.len(), data.tracks().len(), data.outputs()), (24, 6, 250));
     assert_eq!(data.teachers().iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["musicnn-msd"]);
     let mut mel = vec![0.0; WINDOW];
@@ -302,7 +302,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     first.crops = 2;
     let prepared = prepare(&first, &|_| true).expect("grooves can be prepared");
     assert_eq!((prepared.tracks, prepared.crops), (4, 8));
-    let one = Dataset::open(&cache).expect("it was prepared");
+    let one = TrainingSet::open(&cache).expect("it was prepared");
     assert_eq!(one.style_names(), ["techno", "waltz"]);
     assert!((0..8).all(|crop| {
         let name = &one.tracks()[one.track(crop)].1;
@@ -314,7 +314,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     let added = prepare(&both, &|_| true).expect("a teacher can be added");
     assert_eq!((added.tracks, added.present, added.added), (0, 0, 4));
     assert_eq!(prepare(&both, &|_| true).expect("as above").present, 4);
-    let two = Dataset::open(&cache).expect("it was prepared");
+    let two = TrainingSet::open(&cache).expect("it was prepared");
     assert_eq!((two.outputs(), two.teachers().len(), two.teachers()[1].penultimate), (250 + 306, 2, 256));
     let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
     for crop in 0..8 {
@@ -327,7 +327,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     let mut whole = both.clone();
     whole.cache = folder.join("at once");
     prepare(&whole, &|_| true).expect("as above");
-    let at_once = Dataset::open(&whole.cache).expect("it was prepared");
+    let at_once = TrainingSet::open(&whole.cache).expect("it was prepared");
     assert!((0..8).all(|crop| at_once.targets(crop) == two.targets(crop)));
     // Other crops than were prepared are refused track by track.
     let mut other = both.clone();
@@ -399,7 +399,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let cache = prepared(folder);
-    let plain = Dataset::open(&cache).expect("it was prepared");
+    let plain = TrainingSet::open(&cache).expect("it was prepared");
     std::fs::create_dir_all(folder.join("voices")).expect("as above");
     write_wav(&folder.join("voices/one.wav"), &music(2, 9, 6));
     let mut options = PrepareOptions::new(vec![folder.join("music")], cache.clone());
@@ -411,7 +411,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     let added = prepare(&options, &|_| true).expect("mixtures can be prepared");
     assert_eq!((added.tracks, added.present, added.crops), (12, 6, 96));
 
-    let data = Dataset::open(&cache).expect("it was prepared");
+    let data = TrainingSet::open(&cache).expect("it was prepared");
     let mixed: Vec<usize> = (0..data.len()).filter(|&crop| data.partner(crop).is_some()).collect();
     assert_eq!((data.len(), data.tracks().len(), mixed.len()), (120, 6, 96));
     assert!(mixed.iter().all(|&crop| data.variants(crop) == 1 && data.style(crop).is_none()));
@@ -439,11 +439,11 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     let mut both = options.clone();
     both.teachers.push(vgg_teacher(&folder.join("teachers")));
     assert_eq!(prepare(&both, &|_| true).expect("a teacher can be added").added, 18);
-    let later = Dataset::open(&cache).expect("it was prepared");
+    let later = TrainingSet::open(&cache).expect("it was prepared");
     let mut whole = both.clone();
     whole.cache = folder.join("at once");
     prepare(&whole, &|_| true).expect("as above");
-    let at_once = Dataset::open(&whole.cache).expect("as above");
+    let at_once = TrainingSet::open(&whole.cache).expect("as above");
     let (mut a, mut b) = (vec![0.0; WINDOW], vec![0.0; WINDOW]);
     for crop in 0..120 {
         assert_eq!(later.targets(crop), at_once.targets(crop));
@@ -501,7 +501,7 @@ fn a_narrow_student_is_exported_narrow_or_wide() {
     assert!(narrow_bytes < 1_000_000 && wide_bytes > 9_000_000, "{narrow_bytes}, {wide_bytes}");
     let device = DeviceChoice::Cpu.resolve().expect("a CPU");
     let mut mel = vec![0.0; WINDOW];
-    Dataset::open(&cache).expect("it was prepared").mel(5, 0, &mut mel);
+    TrainingSet::open(&cache).expect("it was prepared").mel(5, 0, &mut mel);
     let encode = |model: &ModelRef, engine| {
         let options = EncoderOptions { engine, ..EncoderOptions::default() };
         let encoder = Encoder::load_with(model, &device, &options).expect("the model loads");

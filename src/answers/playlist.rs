@@ -29,7 +29,7 @@ pub(crate) enum Copies {
 
 /// What is wanted of a list besides its options.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct PlaylistConstraints<'a> {
     pub(crate) copies: Copies,
     /// Each track's key mixes with that of the one before.
     pub(crate) harmonic: bool,
@@ -56,7 +56,7 @@ pub(crate) fn listed(
     collection: &Collection,
     seeds: &[usize],
     named: usize,
-    wanted: &Wanted<'_>,
+    wanted: &PlaylistConstraints<'_>,
     options: &PlaylistOptions,
 ) -> Result<PlaylistRows, EngineError> {
     let length = options.length;

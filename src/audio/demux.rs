@@ -19,7 +19,7 @@ use super::AudioError;
 use super::decoder::{Decoder, PacketFormat, plain};
 use super::guard::guard;
 use super::opus;
-use super::source::{Source, known_stranger};
+use super::source::{MediaBytes, known_stranger};
 
 /// Packets tried until one decodes and tells the true rate and channels.
 const TRIES: usize = 256;
@@ -101,7 +101,7 @@ pub(super) struct Demuxer {
 
 impl Demuxer {
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
-        let mut source = Source::open(path)?;
+        let mut source = MediaBytes::open(path)?;
         let head = source.head().map_err(|error| AudioError::from_io(path, error))?;
         if let Some(what) = known_stranger(&head) {
             return Err(AudioError::NotAudio { path: path.to_owned(), reason: what.to_owned() });

@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use symphonia::core::codecs::audio::well_known as codec;
 
 use super::demux::{Demuxer, codec_name};
-use super::source::Source;
+use super::source::MediaBytes;
 use super::stream::Stream;
 use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
-use crate::base::cue::{self, Part};
+use crate::base::cue::{self, CuePart};
 use crate::track::ContentId;
 
 /// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
@@ -32,7 +32,7 @@ pub(super) fn probe_by(
         Some(part) => probe_part(path, &part.map_err(|error| wrong(error.to_string()))?, kind, whole),
         None if cue::is_sheet(path) && path.is_file() => {
             let fault = cue::read(path).map_or_else(Some, |sheet| {
-                let part = |part: &Part| {
+                let part = |part: &CuePart| {
                     let text =
                         format!("a CUE sheet: name one of its parts, such as {}", part.path().display());
                     std::io::Error::other(text)
@@ -49,18 +49,18 @@ pub(super) fn probe_by(
 /// Part of a file: what is heard begins later and ends sooner, and what it holds is another recording.
 fn probe_part(
     path: &Path,
-    part: &Part,
+    part: &CuePart,
     kind: &'static str,
     whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
 ) -> Result<AudioInfo, AudioError> {
     /// The files that were probed last: parts of one come one after the other, and it is long.
-    type Probed = (FileState, AudioInfo);
-    type FileState = (&'static str, std::path::PathBuf, u64, Option<std::time::SystemTime>);
+    type Probed = (FileVersion, AudioInfo);
+    type FileVersion = (&'static str, std::path::PathBuf, u64, Option<std::time::SystemTime>);
     static LAST: Mutex<Vec<Probed>> = Mutex::new(Vec::new());
     const KEPT: usize = 8;
 
     let (_, metadata) = part.metadata().map_err(|error| AudioError::from_io(path, error))?;
-    let state: FileState = (kind, part.audio.clone(), metadata.len(), metadata.modified().ok());
+    let state: FileVersion = (kind, part.audio.clone(), metadata.len(), metadata.modified().ok());
     // Others wait: they want the same file, more often than not.
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let known = last.iter().find(|(known, _)| *known == state).map(|(_, info)| info.clone());
@@ -175,7 +175,7 @@ fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(
             (skip, length.min(declared.filter(|&frames| frames > 0).unwrap_or(length)))
         }
         "mkv" | "matroska" => {
-            let stated = mkv::gapless(&mut Source::open(path)?, u64::from(demuxer.track_id()));
+            let stated = mkv::gapless(&mut MediaBytes::open(path)?, u64::from(demuxer.track_id()));
             let rate = f64::from(demuxer.actual().rate);
             let frames = |nanoseconds: u64| (nanoseconds as f64 * 1e-9 * rate).round() as u64;
             let skip = match demuxer.codec() {
@@ -192,7 +192,7 @@ fn audible(path: &Path, demuxer: &Demuxer, decoded: u64, first: u64) -> Result<(
 }
 
 fn in_movie(path: &Path, demuxer: &Demuxer, decoded: u64, pre_skip: u64) -> Result<(u64, u64), AudioError> {
-    let mut source = Source::open(path)?;
+    let mut source = MediaBytes::open(path)?;
     let gapless = mp4::gapless(&mut source, demuxer.track_id());
     let rate = u128::from(demuxer.actual().rate);
     let (numer, denom) = demuxer.time_base().unwrap_or((1, demuxer.actual().rate));

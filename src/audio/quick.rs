@@ -4,7 +4,7 @@ use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::demux::{Demuxer, codec_name};
-use super::source::{Source, read_up_to};
+use super::source::{MediaBytes, read_up_to};
 use super::{AudioError, AudioInfo, Timeline};
 use crate::track::ContentId;
 
@@ -62,7 +62,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
 /// they are told from it: in MP3, AAC, FLAC and WAV files.
 fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
     let failed = |error| AudioError::from_io(path, error);
-    let mut source = Source::open(path)?;
+    let mut source = MediaBytes::open(path)?;
     let begin = audio_begins(&mut source, &info.container).map_err(failed)?;
     let length = source.len().saturating_sub(begin);
     let mut hasher = blake3::Hasher::new();
@@ -91,7 +91,7 @@ fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
 }
 
 /// Where the audio begins behind a FLAC file's metadata or a WAV file's other chunks.
-fn audio_begins(source: &mut Source, container: &str) -> std::io::Result<u64> {
+fn audio_begins(source: &mut MediaBytes, container: &str) -> std::io::Result<u64> {
     // A real file has a handful of these; the bound keeps a hostile one short.
     const MOST: usize = 1024;
     let mut at = match container {

@@ -14,7 +14,7 @@ use crate::base::cue;
 /// Tags before and after a raw MP3 or AAC stream are left out: cover art is then neither loaded nor mistaken
 /// for audio, and retagging cannot change the packets.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct MediaBytes {
     file: File,
     /// Bytes that stand in for a header; usually none.
     head: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Source {
     patches: Vec<(u64, [u8; 4])>,
 }
 
-impl Source {
+impl MediaBytes {
     /// Opens a regular, non-empty file, or the one that a path below a CUE sheet means a part of.
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
         let error = |source| AudioError::from_io(path, source);
@@ -167,7 +167,7 @@ fn law_header(format: [u8; 16], data: u32) -> Vec<u8> {
     [b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0", &format[..], &[0, 0], b"data", &data.to_le_bytes()].concat()
 }
 
-impl Read for Source {
+impl Read for MediaBytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let head = usize::try_from(self.position).ok().and_then(|position| self.head.get(position..));
         if let Some(head) = head.filter(|head| !head.is_empty()) {
@@ -194,7 +194,7 @@ impl Read for Source {
     }
 }
 
-impl Seek for Source {
+impl Seek for MediaBytes {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let target = match to {
             SeekFrom::Start(position) => Some(position),
@@ -211,7 +211,7 @@ impl Seek for Source {
     }
 }
 
-impl MediaSource for Source {
+impl MediaSource for MediaBytes {
     fn is_seekable(&self) -> bool {
         true
     }

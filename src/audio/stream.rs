@@ -68,12 +68,12 @@ pub(super) struct Stream {
     mono: Vec<f32>,
     planes: Option<Planes>,
     last_frames: u64,
-    counts: Counts,
+    counts: DecodeCounts,
 }
 
 /// What has been decoded so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
+pub(super) struct DecodeCounts {
     pub packets: u64,
     pub damaged: u64,
     pub good_frames: u64,
@@ -104,7 +104,7 @@ impl Stream {
             mono: Vec::new(),
             planes: None,
             last_frames: 0,
-            counts: Counts::default(),
+            counts: DecodeCounts::default(),
         })
     }
 
@@ -122,7 +122,7 @@ impl Stream {
         self.sparse
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> DecodeCounts {
         self.counts
     }
 

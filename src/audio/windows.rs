@@ -102,7 +102,7 @@ struct FilePass<'a> {
 }
 
 struct Passed {
-    counts: super::stream::Counts,
+    counts: super::stream::DecodeCounts,
     peak: f32,
     how: DecodePath,
     loudness: Option<Loudness>,
@@ -132,7 +132,7 @@ impl<'a> FilePass<'a> {
     }
 
     fn run(mut self, path: &Path, sink: Sink<'_>) -> Result<Passed, AudioError> {
-        let mut counts = super::stream::Counts::default();
+        let mut counts = super::stream::DecodeCounts::default();
         let mut loudness = None;
         if !self.spans.is_empty() && self.request.length > 0 {
             let sparse = self.how == DecodePath::Windows;

@@ -39,7 +39,7 @@ pub struct Job {
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judged {
+pub enum JobOutcome {
     /// It was listened to.
     Done,
     /// It cannot be.
@@ -163,15 +163,16 @@ impl Jobs {
     }
 
     /// Notes what became of files in hand. Those that went to another worker meanwhile are that one's.
-    pub fn finish(&mut self, jobs: &[(i64, Judged)]) -> Result<()> {
+    pub fn finish(&mut self, jobs: &[(i64, JobOutcome)]) -> Result<()> {
         let worker = self.worker.clone();
         let ids: Vec<i64> = jobs.iter().map(|(id, _)| *id).collect();
-        let reason = |judged: &Judged| match judged {
-            Judged::Done => None,
-            Judged::Failed(reason) | Judged::Later(reason) => Some(reason.replace('\0', "\u{fffd}")),
+        let reason = |judged: &JobOutcome| match judged {
+            JobOutcome::Done => None,
+            JobOutcome::Failed(reason) | JobOutcome::Later(reason) => Some(reason.replace('\0', "\u{fffd}")),
         };
         let reasons: Vec<Option<String>> = jobs.iter().map(|(_, judged)| reason(judged)).collect();
-        let later: Vec<bool> = jobs.iter().map(|(_, judged)| matches!(judged, Judged::Later(_))).collect();
+        let later: Vec<bool> =
+            jobs.iter().map(|(_, judged)| matches!(judged, JobOutcome::Later(_))).collect();
         self.connection.run(|tx| {
             tx.execute(
                 "update voisin_job j set leased_until = null, failure = f.reason,

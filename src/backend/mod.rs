@@ -19,12 +19,12 @@ mod remote;
 mod row;
 
 pub use error::BackendError;
-pub use jobs::{Job, JobCounts, Jobs, Judged};
+pub use jobs::{Job, JobCounts, JobOutcome, Jobs};
 pub use mirror::Mirror;
 pub use place::Place;
 pub use postgres::{Counts, IndexState, Postgres};
 pub use push::{PushEvent, PushOptions, PushSummary, pull, push, put};
-pub use remote::{Remote, Wanted};
+pub use remote::{Remote, TracksNeeded};
 
 use crate::index::Neighbor;
 use crate::library::{Changes, TrackFilter, TrackRecord};

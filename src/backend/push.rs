@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ddl;
 use super::postgres::{IndexState, SYNONYMS};
-use super::row::{HALF_DIGEST, Row, facts_bytes, facts_digest, genre_keys, id_of};
+use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use crate::engine::Engine;
 use crate::library::{Library, LibraryError, TakenIn, Track, TrackRecord};
@@ -189,13 +189,13 @@ fn known(to: &mut Postgres, source: &str) -> Result<HashMap<i64, There>> {
     }
 }
 
-fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool) -> Result<Vec<Row>> {
+fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool) -> Result<Vec<TrackRow>> {
     let library = engine.library();
     let tracks: Vec<Track> = library.tracks_by_id(ids)?;
     let mut rows = Vec::with_capacity(ids.len());
     for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
         if let Some(record) = library.record(track.id, windows)? {
-            rows.push(Row::new(&StoredTrack { record, genres }, windows)?);
+            rows.push(TrackRow::new(&StoredTrack { record, genres }, windows)?);
         }
     }
     Ok(rows)
@@ -254,13 +254,13 @@ fn put_some(engine: &Engine, tracks: &[Track], to: &mut Postgres, windows: bool)
             }
         }
         record.facts.files.sort_by(|a, b| a.record.path.cmp(&b.record.path));
-        rows.push(Row::new(&StoredTrack { record, genres }, windows)?);
+        rows.push(TrackRow::new(&StoredTrack { record, genres }, windows)?);
     }
     to.send(&rows, "")?;
     Ok(rows.len() as u64)
 }
 
-fn row_of(engine: &Engine, id: TrackId, windows: bool) -> Result<Option<Row>> {
+fn row_of(engine: &Engine, id: TrackId, windows: bool) -> Result<Option<TrackRow>> {
     Ok(rows_of(engine, &[id], windows)?.pop())
 }
 

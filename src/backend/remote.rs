@@ -19,7 +19,7 @@ const MOST_NAMED: usize = 5000;
 
 /// What a question needs of the tracks that nobody names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum TracksNeeded {
     /// Nothing.
     Named,
     /// So many, drawn by their ids, which are as good as random; all, if there are no more.
@@ -90,11 +90,11 @@ impl Remote {
     }
 
     /// Fetches tracks that nobody names; returns how many there are in all if it is not all of them.
-    pub fn fetch_some(&mut self, wanted: Wanted) -> Result<Option<u64>> {
+    pub fn fetch_some(&mut self, wanted: TracksNeeded) -> Result<Option<u64>> {
         let most = match wanted {
-            Wanted::Named => return Ok(None),
-            Wanted::Sample(most) => most,
-            Wanted::All => usize::MAX >> 1,
+            TracksNeeded::Named => return Ok(None),
+            TracksNeeded::Sample(most) => most,
+            TracksNeeded::All => usize::MAX >> 1,
         };
         let (count, _) = self.store.size()?;
         let ids = self.store.ids(&Conditions::new(1), most.min(count as usize))?;

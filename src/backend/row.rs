@@ -64,7 +64,7 @@ impl ToSql for HalfVector {
 
 /// A row on its way out: values in the order of [`COLUMNS`](super::ddl::COLUMNS).
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct TrackRow {
     pub(super) id: i64,
     pub(super) content: Vec<u8>,
     path: String,
@@ -119,7 +119,7 @@ fn unique(mut keys: Vec<i64>) -> Vec<i64> {
     keys
 }
 
-impl Row {
+impl TrackRow {
     /// - `with_windows`: send the window vectors too
     pub(super) fn new(track: &StoredTrack, with_windows: bool) -> Result<Self> {
         let StoredTrack { record, genres } = track;

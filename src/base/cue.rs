@@ -21,7 +21,7 @@ const ENDINGS: [&str; 10] = ["flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff",
 
 /// Part of an audio file, as a sheet describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct CuePart {
     pub(crate) sheet: PathBuf,
     /// The file that it is part of.
     pub(crate) audio: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) struct Part {
     pub(crate) isrc: Option<String>,
 }
 
-impl Part {
+impl CuePart {
     /// The path that it has in the library.
     pub(crate) fn path(&self) -> PathBuf {
         self.sheet.join(format!("{:02}", self.number))
@@ -60,7 +60,7 @@ impl Part {
 /// What a sheet gives: parts of the files that are there, and the names of those that are not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sheet {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<CuePart>,
     pub(crate) missing: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn is_sheet(path: &Path) -> bool {
 ///
 /// # Errors
 /// `NotFound`: the sheet has no such part, or its file is not there. `InvalidData`: the sheet makes no sense.
-pub(crate) fn part(path: &Path) -> Option<io::Result<Part>> {
+pub(crate) fn part(path: &Path) -> Option<io::Result<CuePart>> {
     let sheet = path.parent().filter(|sheet| is_sheet(sheet) && sheet.is_file())?;
     let none = || io::Error::new(ErrorKind::NotFound, format!("{} has no such part", sheet.display()));
     Some(read(sheet).and_then(|read| {
@@ -119,7 +119,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Sheet> {
             continue;
         };
         for (i, track) in file.tracks.iter().enumerate().filter(|(_, track)| track.is_audio) {
-            sheet.parts.push(Part {
+            sheet.parts.push(CuePart {
                 sheet: path.to_owned(),
                 audio: audio.clone(),
                 number: track.number,

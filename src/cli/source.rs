@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use super::args::{BackendArgs, FilterArgs};
 use super::context::Context;
 #[cfg(feature = "postgres")]
-use crate::backend::{BackendError, Place, Postgres, Remote, Wanted};
+use crate::backend::{BackendError, Place, Postgres, Remote, TracksNeeded};
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
 use crate::library::TrackFilter;
 
@@ -19,7 +19,7 @@ const SAMPLE: usize = 20_000;
 const VARIABLE: &str = "VOISIN_BACKEND";
 
 /// A library that can be asked.
-pub(crate) enum Source {
+pub(crate) enum AskedLibrary {
     Here(Box<Engine>),
     #[cfg(feature = "postgres")]
     There {
@@ -29,7 +29,7 @@ pub(crate) enum Source {
 }
 
 #[cfg_attr(not(feature = "postgres"), allow(unused_variables, clippy::unnecessary_wraps))]
-impl Source {
+impl AskedLibrary {
     /// - `windows`: window vectors will be needed
     pub(crate) fn open(context: &Context, args: &BackendArgs, windows: bool) -> anyhow::Result<Self> {
         #[cfg(feature = "postgres")]
@@ -104,7 +104,7 @@ impl Source {
         #[cfg(feature = "postgres")]
         if let Self::There { remote, sample } = self {
             let most = sample.unwrap_or(SAMPLE);
-            if let Some(all) = remote.fetch_some(Wanted::Sample(most))? {
+            if let Some(all) = remote.fetch_some(TracksNeeded::Sample(most))? {
                 context.console.note(&format!(
                     "{what} works on {most} of {all} tracks, which stand for all: --sample N takes more"
                 ));

@@ -65,14 +65,14 @@ pub(super) fn rows(
 }
 
 /// The rows of a subset, without their audio.
-pub(super) struct Tracks {
+pub(super) struct SubsetRows {
     pub(super) rows: Vec<(u64, Item)>,
     /// Rows of the subset without a label.
     pub(super) unlabelled: usize,
 }
 
 /// Reads the rows that a subset has.
-pub(super) fn tracks(table: &Path, source: &Source) -> Result<Tracks, DatasetError> {
+pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, DatasetError> {
     let subset = source.option("subset").unwrap_or(SUBSETS[0]);
     let Some(size) = SUBSETS.iter().position(|name| *name == subset) else {
         return Err(DatasetError::Source {
@@ -109,7 +109,7 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<Tracks, DatasetErr
     let [split, artist, album, licence] =
         [("set", "split"), ("artist", "id"), ("album", "id"), ("track", "license")]
             .map(|(level, name)| place(level, name));
-    let mut found = Tracks { rows: Vec::new(), unlabelled: 0 };
+    let mut found = SubsetRows { rows: Vec::new(), unlabelled: 0 };
     for row in rows {
         let row = row?;
         let text = |at: Option<usize>| at.and_then(|at| row.get(at)).filter(|text| !text.is_empty()).cloned();

@@ -316,10 +316,10 @@ impl Embedder {
         let starts = plan.starts(samples, length, rate);
 
         let together = BATCH.max(self.encoder.preferred_batch());
-        let mut batch = Batch::new(&self.ears, rate)?;
+        let mut batch = MelBatch::new(&self.ears, rate)?;
         let mut kept = Vec::with_capacity(starts.len());
         let mut fault = None;
-        let mut flush = |batch: &mut Batch<'_>| -> Result<(), EngineError> {
+        let mut flush = |batch: &mut MelBatch<'_>| -> Result<(), EngineError> {
             let _span = tracing::info_span!("encode").entered();
             let mels: Vec<&[f32]> = batch.mels.iter().map(Vec::as_slice).collect();
             encode(&mels, batch.windows)?;
@@ -357,7 +357,7 @@ impl Embedder {
 }
 
 /// Spectrograms that wait to be encoded together.
-struct Batch<'a> {
+struct MelBatch<'a> {
     ears: &'a [Ear],
     scratch: Vec<Scratch>,
     /// For each ear that hears a lower rate, what makes it, and a window at that rate.
@@ -367,7 +367,7 @@ struct Batch<'a> {
     windows: usize,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> MelBatch<'a> {
     /// - `rate`: of the samples that are read, Hz
     fn new(ears: &'a [Ear], rate: u32) -> Result<Self, EngineError> {
         let mut low = Vec::with_capacity(ears.len());

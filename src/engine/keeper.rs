@@ -63,44 +63,22 @@ impl IndexKeeper {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array2;
-
     use super::*;
     use crate::engine::{INDEX_FILE, IndexRefresh};
     use crate::index::{SearchParams, VectorIndex};
-    use crate::library::{AudioFacts, FileRecord, Library, NewTrack, StoredModel, TrackTags, TrackWindows};
-    use crate::track::{ContentId, TrackId};
+    use crate::library::Library;
+    use crate::library::testing::{library, track};
+    use crate::track::TrackId;
 
     fn insert(library: &mut Library, seed: u8) {
         let angle = f32::from(seed) * 0.02;
-        let audio = AudioFacts {
-            content: ContentId([seed; 32]),
-            seconds: 100.,
-            sample_rate: 44_100,
-            channels: 2,
-            container: "ogg".into(),
-            codec: "vorbis".into(),
-            packets: 1,
-            damaged_packets: 0,
-        };
-        let file = FileRecord { path: format!("/m/{seed}.ogg").into(), size: 1, mtime_ns: 1 };
-        let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
-        let vector = vec![angle.cos(), angle.sin()];
-        let new = NewTrack { audio, file, tags: TrackTags::default(), vector, windows, descriptors: None };
-        library.insert_track(&new).unwrap();
+        library.insert_track(&track(seed.into(), vec![angle.cos(), angle.sin()], 0)).unwrap();
     }
 
     #[test]
     fn the_index_follows_while_tracks_are_added() {
         let dir = tempfile::tempdir().unwrap();
-        let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
-        let model = StoredModel {
-            name: "m".into(),
-            fingerprint: "f".into(),
-            dimension: 2,
-            manifest_json: "{}".into(),
-        };
-        library.set_model(&model).unwrap();
+        let mut library = library(dir.path(), 2);
         let index = dir.path().join(INDEX_FILE);
         let mut keeper = IndexKeeper::new(dir.path(), 0);
         for seed in 0..19 {

@@ -43,7 +43,7 @@ pub use export::{ExportSummary, export, spreadsheet_safe};
 pub use genre::{
     Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GENRE_MODEL_FILE, GenreAnswer, GenreHead,
     GenreNews, GroupBy, LabelSource, Labelled, LabelledTracks, RETRAIN_SHARE, Retraining, SYNONYMS_FILE,
-    TrackFacts,
+    TrackDisplay,
 };
 pub use keeper::IndexKeeper;
 pub use list::{TrackPage, TrackQuery};
@@ -53,7 +53,7 @@ pub use passage::{Passage, SimilarPassage};
 pub(crate) use search::mean;
 pub(crate) use search::track_number;
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack};
-pub(crate) use tagging::{TagChange, TagOutcome, TagWish, TaggedFile, write_tags};
+pub(crate) use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
 pub use upgrade::{UpgradeProgress, upgrade};
 pub use words::{FittingTrack, HeardTags, PhraseAnswer, StrongTags, WORDS_FILE};
 

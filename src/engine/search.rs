@@ -419,38 +419,15 @@ mod tests {
 
     /// Sixty tracks on a quarter of a circle, twenty of each artist, in order.
     fn engine(dir: &Path) -> Engine {
-        use crate::library::{
-            AudioFacts, FileRecord, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
-        };
+        use crate::library::testing::{library, track};
 
-        let mut library = Library::open(dir, OpenMode::Create).unwrap();
-        let model = StoredModel {
-            name: "m".into(),
-            fingerprint: "f".into(),
-            dimension: 2,
-            manifest_json: "{}".into(),
-        };
-        library.set_model(&model).unwrap();
+        let mut library = library(dir, 2);
         for i in 0..60_u8 {
-            let audio = AudioFacts {
-                content: crate::track::ContentId([i; 32]),
-                seconds: 100.,
-                sample_rate: 44_100,
-                channels: 2,
-                container: "ogg".into(),
-                codec: "vorbis".into(),
-                packets: 1,
-                damaged_packets: 0,
-            };
-            let file = FileRecord { path: format!("/m/{i}.ogg").into(), size: 1, mtime_ns: 1 };
-            let artist = format!("{}{}", if i % 2 == 0 { "Björk " } else { "BJORK " }, i / 20);
-            let tags = TrackTags { album_artist: Some(artist), ..TrackTags::default() };
-            let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
             let angle = f32::from(i) * 0.02;
-            let vector = vec![angle.cos(), angle.sin()];
-            library
-                .insert_track(&NewTrack { audio, file, tags, vector, windows, descriptors: None })
-                .unwrap();
+            let mut new = track(i.into(), vec![angle.cos(), angle.sin()], 0);
+            let artist = format!("{}{}", if i % 2 == 0 { "Björk " } else { "BJORK " }, i / 20);
+            new.tags.album_artist = Some(artist);
+            library.insert_track(&new).unwrap();
         }
         Engine::from_library(library)
     }

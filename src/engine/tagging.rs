@@ -21,7 +21,7 @@ pub(crate) struct TagWish {
 
 /// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
 #[derive(Debug, Serialize)]
-pub(crate) struct TaggedFile {
+pub(crate) struct TagResult {
     pub(crate) path: String,
     pub(crate) outcome: TagOutcome,
     /// Genres.
@@ -74,7 +74,7 @@ pub(crate) fn write_tags<E: From<LibraryError>>(
     wishes: &[TagWish],
     options: WriteOptions,
     run: Option<i64>,
-    mut each: impl FnMut(TaggedFile) -> Result<bool, E>,
+    mut each: impl FnMut(TagResult) -> Result<bool, E>,
 ) -> Result<i64, E> {
     if !options.dry_run {
         library.remove_leftovers();
@@ -101,8 +101,8 @@ fn one(
     wish: &TagWish,
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
-) -> Result<TaggedFile, LibraryError> {
-    let mut file = TaggedFile {
+) -> Result<TagResult, LibraryError> {
+    let mut file = TagResult {
         path: wish.path.to_string_lossy().into_owned(),
         outcome: TagOutcome::Unknown,
         before: Vec::new(),
@@ -110,7 +110,7 @@ fn one(
         tags: Vec::new(),
         reason: wish.reason.clone(),
     };
-    let failed = |mut file: TaggedFile, error: AudioError| {
+    let failed = |mut file: TagResult, error: AudioError| {
         file.outcome = TagOutcome::Failed;
         file.after.clone_from(&file.before);
         file.reason = with_causes(&error);

@@ -59,7 +59,7 @@ pub enum Anchor {
 }
 
 #[derive(Debug, Clone)]
-enum Item {
+enum Mark {
     Rect { x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: String },
     Line { points: Vec<(f64, f64)>, colour: Rgb, width: f64 },
     Dot { x: f64, y: f64, r: f64, colour: Rgb },
@@ -71,7 +71,7 @@ enum Item {
 pub struct Scene {
     width: f64,
     height: f64,
-    items: Vec<Item>,
+    items: Vec<Mark>,
 }
 
 impl Scene {
@@ -80,25 +80,25 @@ impl Scene {
     }
 
     fn rect(&mut self, x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: impl Into<String>) {
-        self.items.push(Item::Rect { x, y, w, h, fill, title: title.into() });
+        self.items.push(Mark::Rect { x, y, w, h, fill, title: title.into() });
     }
 
     fn line(&mut self, points: Vec<(f64, f64)>, colour: Rgb, width: f64) {
-        self.items.push(Item::Line { points, colour, width });
+        self.items.push(Mark::Line { points, colour, width });
     }
 
     fn dot(&mut self, x: f64, y: f64, r: f64, colour: Rgb) {
-        self.items.push(Item::Dot { x, y, r, colour });
+        self.items.push(Mark::Dot { x, y, r, colour });
     }
 
     fn text(&mut self, x: f64, y: f64, size: f64, anchor: Anchor, colour: Rgb, text: impl Into<String>) {
-        self.items.push(Item::Text { x, y, size, anchor, upwards: false, colour, text: text.into() });
+        self.items.push(Mark::Text { x, y, size, anchor, upwards: false, colour, text: text.into() });
     }
 
     /// The name of an upright axis, at the left edge, read from below.
     fn upwards(&mut self, y: f64, text: &str) {
         let (anchor, colour, text) = (Anchor::Middle, INK, text.to_owned());
-        self.items.push(Item::Text { x: 14.0, y, size: 13.0, anchor, upwards: true, colour, text });
+        self.items.push(Mark::Text { x: 14.0, y, size: 13.0, anchor, upwards: true, colour, text });
     }
 
     /// Says below a heat map of distances what its colours mean.
@@ -140,13 +140,13 @@ impl Scene {
         // writing to a String cannot fail
         for item in &self.items {
             let _ = match item {
-                Item::Rect { x, y, w, h, fill, title } => write!(
+                Mark::Rect { x, y, w, h, fill, title } => write!(
                     out,
                     "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"{}\"><title>{}</title></rect>",
                     hex(*fill),
                     escape(title)
                 ),
-                Item::Line { points, colour, width } => {
+                Mark::Line { points, colour, width } => {
                     let list: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
                     write!(
                         out,
@@ -155,10 +155,10 @@ impl Scene {
                         hex(*colour)
                     )
                 }
-                Item::Dot { x, y, r, colour } => {
+                Mark::Dot { x, y, r, colour } => {
                     write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r}\" fill=\"{}\"/>", hex(*colour))
                 }
-                Item::Text { x, y, size, anchor, upwards, colour, text } => {
+                Mark::Text { x, y, size, anchor, upwards, colour, text } => {
                     let anchor = match anchor {
                         Anchor::Start => "start",
                         Anchor::Middle => "middle",
@@ -209,17 +209,17 @@ impl Scene {
             let rgb = |c: Rgb| RGBColor(c.0, c.1, c.2);
             for item in &self.items {
                 match item {
-                    Item::Rect { x, y, w, h, fill, .. } => {
+                    Mark::Rect { x, y, w, h, fill, .. } => {
                         area.draw(&Rectangle::new([at(*x, *y), at(x + w, y + h)], rgb(*fill).filled()))
                     }
-                    Item::Line { points, colour, width } => area.draw(&PathElement::new(
+                    Mark::Line { points, colour, width } => area.draw(&PathElement::new(
                         points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
                         ShapeStyle::from(rgb(*colour)).stroke_width((width * k).round().max(1.0) as u32),
                     )),
-                    Item::Dot { x, y, r, colour } => {
+                    Mark::Dot { x, y, r, colour } => {
                         area.draw(&Circle::new(at(*x, *y), (r * k) as i32, rgb(*colour).filled()))
                     }
-                    Item::Text { x, y, size, anchor, upwards, colour, text } => {
+                    Mark::Text { x, y, size, anchor, upwards, colour, text } => {
                         let horizontal = match anchor {
                             Anchor::Start => HPos::Left,
                             Anchor::Middle => HPos::Center,
@@ -296,7 +296,7 @@ fn matrix(
     for i in 0..n {
         let along = side.mul_add(i as f64, side / 2.0);
         scene.text(margin - 8.0, 40.0 + along, 13.0f64.min(side), Anchor::End, INK, names[i].as_str());
-        scene.items.push(Item::Text {
+        scene.items.push(Mark::Text {
             x: margin + along,
             y: 40.0 + side * n as f64 + 8.0,
             size: 13.0f64.min(side),

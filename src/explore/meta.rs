@@ -91,7 +91,7 @@ impl TrackMeta {
     }
 
     /// Which part of a longer file it is, if it is one.
-    pub(crate) fn part(&self) -> Option<cue::Part> {
+    pub(crate) fn part(&self) -> Option<cue::CuePart> {
         cue::part(self.system_path()).and_then(Result::ok)
     }
 

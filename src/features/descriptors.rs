@@ -242,7 +242,7 @@ impl Clip {
             self.tuning(|power| f64::from(power).sqrt()),
         );
         let cens = smoothed(&classes);
-        normalise(&mut classes, Norm::Largest);
+        normalise(&mut classes, FrameNorm::Largest);
         let tonnetz = tonal_centroids(&cens);
         let mfcc = cepstrum(&self.mel_decibels(), 20);
         let shape = |rows: std::ops::Range<usize>| shape.slice(s![rows, ..]);
@@ -326,7 +326,7 @@ impl Clip {
     fn chroma(&self) -> Array2<f64> {
         let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
         let mut rows = weights.dot(&self.power.t()).mapv(f64::from);
-        normalise(&mut rows, Norm::Largest);
+        normalise(&mut rows, FrameNorm::Largest);
         rows
     }
 
@@ -386,19 +386,19 @@ fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
 
 /// What a frame's numbers are divided by.
 #[derive(Clone, Copy)]
-enum Norm {
+enum FrameNorm {
     Largest,
     Sum,
     Length,
 }
 
 /// Divides every column; one that is all but empty is left as it is.
-fn normalise(rows: &mut Array2<f64>, norm: Norm) {
+fn normalise(rows: &mut Array2<f64>, norm: FrameNorm) {
     for mut column in rows.columns_mut() {
         let size = match norm {
-            Norm::Largest => column.fold(0.0, |most: f64, v| most.max(v.abs())),
-            Norm::Sum => column.fold(0.0, |sum, v| sum + v.abs()),
-            Norm::Length => column.dot(&column).sqrt(),
+            FrameNorm::Largest => column.fold(0.0, |most: f64, v| most.max(v.abs())),
+            FrameNorm::Sum => column.fold(0.0, |sum, v| sum + v.abs()),
+            FrameNorm::Length => column.dot(&column).sqrt(),
         };
         if size >= f64::from(f32::MIN_POSITIVE) {
             column /= size;
@@ -411,7 +411,7 @@ fn normalise(rows: &mut Array2<f64>, norm: Norm) {
 fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     const REACH: usize = 20;
     let mut shares = classes.clone();
-    normalise(&mut shares, Norm::Sum);
+    normalise(&mut shares, FrameNorm::Sum);
     shares.mapv_inplace(|v| [0.4, 0.2, 0.1, 0.05].into_iter().filter(|step| v > *step).count() as f64 / 4.0);
     let turn = std::f64::consts::PI / (REACH + 1) as f64;
     let window: Vec<f64> = (0..=REACH).map(|n| 0.5 + 0.5 * (turn * n as f64).cos()).collect();
@@ -422,7 +422,7 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
             *out = inside.map(|other| window[at.abs_diff(other)] * row[other]).sum();
         }
     }
-    normalise(&mut cens, Norm::Length);
+    normalise(&mut cens, FrameNorm::Length);
     cens
 }
 
@@ -430,7 +430,7 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
 /// in musical audio", 2006.
 fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
     let mut shares = chroma.clone();
-    normalise(&mut shares, Norm::Sum);
+    normalise(&mut shares, FrameNorm::Sum);
     let circles = [(7.0 / 6.0, 1.0), (1.5, 1.0), (2.0 / 3.0, 0.5)];
     let place = Array2::from_shape_fn((6, CHROMA), |(row, class)| {
         let (turn, radius) = circles[row / 2];

@@ -150,17 +150,11 @@ mod tests {
 
     use super::super::{Compression, MelNorm, MelScale, OpenL3Variant};
     use super::*;
+    use crate::base::random::Random;
 
     fn noise(n: usize, seed: u64) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        (0..n)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-            })
-            .collect()
+        let mut random = Random::new(seed);
+        (0..n).map(|_| 2.0 * random.f32() - 1.0).collect()
     }
 
     #[test]

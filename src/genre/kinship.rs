@@ -156,7 +156,7 @@ impl Kinship {
 }
 
 /// What every track says: `[tracks, genres]` each.
-struct Tracks {
+struct TrackAffinities {
     /// Mean 1 - cosine to the five nearest of each genre (other artists).
     near: Array2<f32>,
     /// Shares of votes among other genres.
@@ -253,7 +253,7 @@ fn measures(
     rows: &[usize],
     centroid: ndarray::ArrayView1<f32>,
     centroids: &Array2<f32>,
-    tracks: &Tracks,
+    tracks: &TrackAffinities,
 ) -> [Vec<f64>; 3] {
     let k = centroids.nrows();
     let n = rows.len().max(1) as f64;
@@ -267,7 +267,7 @@ fn measures(
 }
 
 /// For each track, how near each genre is, and whom it votes for among genres that are not its own.
-fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> Tracks {
+fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> TrackAffinities {
     const NEAR: usize = 5;
     const TEMPERATURE: f32 = 0.05;
     let (n, genres) = (examples.len(), examples.n_classes());
@@ -336,7 +336,7 @@ fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> Tracks {
             rows
         })
         .collect();
-    let mut tracks = Tracks { near: Array2::zeros((n, genres)), votes: Array2::zeros((n, genres)) };
+    let mut tracks = TrackAffinities { near: Array2::zeros((n, genres)), votes: Array2::zeros((n, genres)) };
     for (i, (near, votes)) in rows.into_iter().enumerate() {
         tracks.near.row_mut(i).assign(&ndarray::Array1::from(near));
         tracks.votes.row_mut(i).assign(&ndarray::Array1::from(votes));
@@ -347,7 +347,7 @@ fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> Tracks {
 struct KinshipContext<'a> {
     examples: &'a Examples,
     unit: &'a Array2<f32>,
-    tracks: &'a Tracks,
+    tracks: &'a TrackAffinities,
     centroids: &'a Array2<f32>,
 }
 

@@ -27,7 +27,7 @@ const SEAL: &str = "blake3";
 struct Stored {
     version: u32,
     #[serde(flatten)]
-    training: Training,
+    training: StoredTraining,
     settings: Settings,
     fusion: Fusion,
     precision: Vec<PrecisionStep>,
@@ -37,7 +37,7 @@ struct Stored {
 
 /// What every version says of the training set, whose vectors are the tensor `raw`.
 #[derive(Serialize, Deserialize)]
-struct Training {
+struct StoredTraining {
     provenance: Provenance,
     genres: Vec<(String, String)>,
     ids: Vec<TrackId>,
@@ -49,7 +49,7 @@ struct Training {
     checksum: String,
 }
 
-impl Training {
+impl StoredTraining {
     fn genres(&self) -> Vec<Genre> {
         self.genres.iter().map(|(name, key)| Genre::from_parts(name.as_str(), key.as_str())).collect()
     }
@@ -86,7 +86,7 @@ impl GenreModel {
             .collect();
         let stored = Stored {
             version: VERSION,
-            training: Training {
+            training: StoredTraining {
                 provenance: provenance.clone(),
                 genres: self.genres.iter().map(|g| (g.name().to_owned(), g.key().to_owned())).collect(),
                 ids: self.ids.clone(),
@@ -138,7 +138,7 @@ impl GenreModel {
         if version != u64::from(VERSION) && version != u64::from(OLD_VERSION) {
             return Err(format!("its layout is version {version}, this program reads version {VERSION}"));
         }
-        let training: Training = serde_json::from_str(json).map_err(|e| say(&e))?;
+        let training: StoredTraining = serde_json::from_str(json).map_err(|e| say(&e))?;
         let provenance = training.provenance.clone();
         if provenance.fingerprint != fingerprint {
             return Err(format!(
@@ -169,7 +169,7 @@ impl GenreModel {
     }
 
     /// Fits what a file of an older layout was trained on, as it was asked for then; `None` if anything does not fit.
-    fn fitted_anew(file: &SafeTensors, training: Training) -> Option<Result<Self, String>> {
+    fn fitted_anew(file: &SafeTensors, training: StoredTraining) -> Option<Result<Self, String>> {
         let x = matrix(file, "raw")?;
         if !training.fits(x.nrows()) {
             return None;

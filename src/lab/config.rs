@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::LabError;
-use super::model::{Algorithm, Settings};
+use super::model::{Algorithm, AlgorithmSettings};
 use crate::base::regular_file;
 use crate::base::text::{did_you_mean, spelt_alike};
 
@@ -30,7 +30,7 @@ pub struct Config {
     /// Which algorithms take part, in this order.
     pub algorithms: Algorithms,
     /// How each is set.
-    pub settings: Settings,
+    pub settings: AlgorithmSettings,
 }
 
 /// The data of a run.
@@ -95,7 +95,7 @@ impl Default for Config {
             data,
             features: Features { sets: Vec::new() },
             algorithms: Algorithms { names: vec![Algorithm::Logistic], combine: Combine::None, minutes: 0.0 },
-            settings: Settings::default(),
+            settings: AlgorithmSettings::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LabError;
 use super::matrix::{Matrix, Row};
-use super::model::{Algorithm, Model, Settings};
+use super::model::{Algorithm, AlgorithmSettings, Model};
 use super::split::Split;
 use crate::base::text::fold;
 use crate::dataset::Part;
@@ -18,7 +18,7 @@ use crate::metrics::argmax;
 
 /// What training shares with a part that judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shared {
+pub struct SharedTracks {
     /// The part.
     pub with: Part,
     /// Artists on both sides.
@@ -31,7 +31,7 @@ pub struct Shared {
     pub same_audio: Vec<(String, String)>,
 }
 
-impl Shared {
+impl SharedTracks {
     /// Whether anything is on both sides that makes figures too good.
     pub fn is_clean(&self) -> bool {
         self.artists.is_empty() && self.albums.is_empty() && self.same_audio.is_empty()
@@ -42,7 +42,7 @@ impl Shared {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Leak {
     /// Training against validation; both against test.
-    pub shared: Vec<Shared>,
+    pub shared: Vec<SharedTracks>,
     /// Tracks of the same audio under different labels.
     pub contradictions: Vec<(String, String)>,
     /// What random folds would have shown.
@@ -106,7 +106,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
                 let artist = row.item.artist.as_deref().map(fold).unwrap_or_default();
                 row.item.album.as_deref().map(|album| format!("{artist} {}", fold(album)).trim().to_owned())
             };
-            Shared {
+            SharedTracks {
                 with: part,
                 artists: common(&|row| row.item.artist.as_deref().map(fold)),
                 albums: common(&album),
@@ -133,7 +133,7 @@ pub fn random_folds(
     class_of: &[usize],
     classes: &[String],
     groups: &[usize],
-    settings: &Settings,
+    settings: &AlgorithmSettings,
     seed: u64,
 ) -> Result<RandomFolds, LabError> {
     let n = class_of.len();

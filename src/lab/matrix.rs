@@ -281,7 +281,7 @@ pub fn compute(
     }
     let prints: Vec<String> = sets.iter().map(|set| set.fingerprint()).collect();
     let done = AtomicUsize::new(0);
-    let heard: Vec<Result<Heard, String>> = set
+    let heard: Vec<Result<FileNumbers, String>> = set
         .items
         .par_iter()
         .map(|item| {
@@ -329,7 +329,7 @@ pub fn compute(
 }
 
 /// Digest, length and numbers of a file.
-type Heard = (Option<ContentId>, Option<f64>, Vec<f32>);
+type FileNumbers = (Option<ContentId>, Option<f64>, Vec<f32>);
 
 fn listen(
     item: &Item,
@@ -338,7 +338,7 @@ fn listen(
     widths: &[usize],
     cache: Option<&Cache>,
     stop: &AtomicBool,
-) -> Result<Heard, String> {
+) -> Result<FileNumbers, String> {
     let path = item.path.as_deref().ok_or("the data set names no audio of it")?;
     let info = audio::probe(path).map_err(|error| with_causes(&error))?;
     let mut numbers = Vec::with_capacity(widths.iter().sum());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::LabError;
 use crate::base::regular_file;
 use crate::learn::{
-    Bayes, BayesSettings, Boost, BoostSettings, Centroid, Classifier, Forest, ForestSettings, Knn,
+    Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings, Knn,
     KnnSettings, Lda, Logistic, Majority, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
 };
 
@@ -89,7 +89,7 @@ impl Default for LogisticSettings {
 /// Settings of every algorithm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub struct AlgorithmSettings {
     /// Of `knn`.
     pub knn: KnnSettings,
     /// Of `logistic`.
@@ -106,7 +106,7 @@ pub struct Settings {
     pub boost: BoostSettings,
 }
 
-impl Default for Settings {
+impl Default for AlgorithmSettings {
     fn default() -> Self {
         Self {
             knn: KnnSettings::default(),
@@ -120,7 +120,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl AlgorithmSettings {
     /// Says which number cannot be worked with.
     pub(super) fn check(&self) -> Result<(), String> {
         let above = |x: f64| x > 0.0 && x <= 1e9;
@@ -159,7 +159,7 @@ struct Member {
     /// How much its answer counts.
     weight: f64,
     preparation: Preparation,
-    classifier: Box<dyn Classifier>,
+    classifier: Box<dyn FittedClassifier>,
 }
 
 /// A fitted algorithm, or several whose answers are joined.
@@ -177,7 +177,7 @@ impl Model {
     /// - `data`: `x` is `[n, columns]`; `folds`: a fold of each row, groups whole, for what is learnt on rows left out
     pub fn fit(
         algorithm: Algorithm,
-        settings: &Settings,
+        settings: &AlgorithmSettings,
         data: &Training,
         classes: &[String],
         columns: &[String],
@@ -193,7 +193,7 @@ impl Model {
                 "the support vector machine would keep {pair} x {pair} numbers for the two largest classes: expected at most {LARGEST_PAIR} tracks of them; use logistic or boost"
             )));
         }
-        let classifier: Box<dyn Classifier> = match algorithm {
+        let classifier: Box<dyn FittedClassifier> = match algorithm {
             Algorithm::Majority => Box::new(Majority::fit(data)),
             Algorithm::Centroid => Box::new(Centroid::fit(data.x, data.class_of, data.classes)),
             Algorithm::Knn => Box::new(Knn::fit(data, settings.knn)),
@@ -249,7 +249,7 @@ impl Model {
     }
 
     /// As a safetensors file.
-    pub fn to_bytes(&self, settings: &Settings) -> Result<Vec<u8>, String> {
+    pub fn to_bytes(&self, settings: &AlgorithmSettings) -> Result<Vec<u8>, String> {
         let head = Head {
             format: 1,
             algorithms: self.members.iter().map(|one| (one.algorithm, one.weight)).collect(),
@@ -301,7 +301,7 @@ struct Head {
     algorithms: Vec<(Algorithm, f64)>,
     classes: Vec<String>,
     columns: Vec<String>,
-    settings: Settings,
+    settings: AlgorithmSettings,
 }
 
 impl Head {
@@ -323,7 +323,7 @@ impl Head {
     }
 }
 
-fn boxed<C: Classifier + 'static>(found: Option<C>) -> Option<Box<dyn Classifier>> {
+fn boxed<C: FittedClassifier + 'static>(found: Option<C>) -> Option<Box<dyn FittedClassifier>> {
     found.map(|classifier| Box::new(classifier) as _)
 }
 
@@ -355,7 +355,7 @@ mod tests {
         let data = Training { x: x.view(), class_of: &class_of, classes: 3, folds: &folds, seed: 7 };
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
         let columns: Vec<String> = (0..6).map(|c| c.to_string()).collect();
-        let mut settings = Settings::default();
+        let mut settings = AlgorithmSettings::default();
         (settings.forest.trees, settings.extra_trees.trees, settings.boost.rounds) = (40, 40, 20);
         for (name, algorithm) in Algorithm::ALL {
             let fit = || Model::fit(algorithm, &settings, &data, &names, &columns).unwrap();

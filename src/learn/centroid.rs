@@ -51,7 +51,7 @@ impl Centroid {
     }
 }
 
-impl super::Classifier for Centroid {
+impl super::FittedClassifier for Centroid {
     /// Softmax of minus half the mean square of the columns' distances.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let scale = 0.5 / self.means.ncols().max(1) as f64;

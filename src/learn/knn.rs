@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Classifier, Tensors, Training};
+use super::{FittedClassifier, Tensors, Training};
 
 /// How near two rows are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +136,7 @@ fn to_unit(rows: &mut Array2<f32>) {
     }
 }
 
-impl Classifier for Knn {
+impl FittedClassifier for Knn {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut out = Array2::zeros((x.nrows(), self.classes));
         for (near, mut out) in self.neighbours(x).iter().zip(out.outer_iter_mut()) {

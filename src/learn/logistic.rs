@@ -4,7 +4,7 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use super::{Classifier, Standardiser, Tensors, mean_absolute, optimise::lbfgs, softmax};
+use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, optimise::lbfgs, softmax};
 use crate::metrics::argmax;
 
 /// Steps of the minimiser, at most.
@@ -67,7 +67,7 @@ impl Logistic {
     }
 }
 
-impl Classifier for Logistic {
+impl FittedClassifier for Logistic {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         softmax(self.logits(x).mapv(f64::from).view())
     }

@@ -1,6 +1,6 @@
 //! Classifiers over rows of numbers: matrices in, probabilities out.
 //!
-//! What it is for: the one trait, [`Classifier`], of every algorithm that the laboratory trains, and the regression, the
+//! What it is for: the one trait, [`FittedClassifier`], of every algorithm that the laboratory trains, and the regression, the
 //! standardisation and the minimisers that genres and probes share with it. Each is fitted on rows of numbers, gives the
 //! same bits whatever the number of threads, and those of the laboratory are saved to and read from named [`Tensors`].
 //! What it is not for: knowing what a row is (`dataset`, `lab`, `genre`), measuring (`metrics`).
@@ -55,7 +55,7 @@ impl Training<'_> {
 }
 
 /// What a fitted algorithm can do.
-pub trait Classifier: Send + Sync {
+pub trait FittedClassifier: Send + Sync {
     /// Probability of each class, `[rows, classes]`; rows add up to 1.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
 

@@ -7,7 +7,7 @@
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::{Classifier, Svm, Tensors, Training};
+use super::{FittedClassifier, Svm, Tensors, Training};
 
 /// How the machine is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl SvmProbabilities {
     }
 }
 
-impl Classifier for SvmProbabilities {
+impl FittedClassifier for SvmProbabilities {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         const LEAST: f64 = 1e-7;
         let (pairs, values) = self.svm.decisions(x);

@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::{Classifier, Tensors, Training, mean_absolute, softmax};
+use super::{FittedClassifier, Tensors, Training, mean_absolute, softmax};
 
 /// Always the shares of the classes among the training rows.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Majority {
     }
 }
 
-impl Classifier for Majority {
+impl FittedClassifier for Majority {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         Array2::from_shape_fn((x.nrows(), self.shares.len()), |(_, class)| self.shares[class])
     }
@@ -101,7 +101,7 @@ impl Bayes {
     }
 }
 
-impl Classifier for Bayes {
+impl FittedClassifier for Bayes {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let logits = Array2::from_shape_fn((x.nrows(), self.shares.len()), |(row, class)| {
             if self.shares[class] == 0.0 {
@@ -164,7 +164,7 @@ impl Lda {
     }
 }
 
-impl Classifier for Lda {
+impl FittedClassifier for Lda {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         softmax(self.logits(x).view())
     }

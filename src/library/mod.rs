@@ -40,6 +40,8 @@ pub mod scan;
 mod spans;
 mod store;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod track_set;
 mod types;

@@ -1,81 +1,23 @@
 //! Tests that need the inside of the catalogue: migrations to come, a full disk in miniature.
 
-use std::path::Path;
-
-use half::f16;
-use ndarray::Array2;
 use rusqlite_migration::M;
 
 use super::open::{PAGE_SIZE, migrations};
+use super::testing::{self, library as open, model};
 use super::*;
-use crate::track::{ContentId, TrackId};
+use crate::base::random::Random;
+use crate::base::vector::make_unit;
+use crate::track::TrackId;
 
 fn unit_vector(seed: u64, dimension: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let raw: Vec<f32> = (0..dimension)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
-        })
-        .collect();
-    let norm = raw.iter().map(|v| v * v).sum::<f32>().sqrt();
-    raw.into_iter().map(|v| v / norm).collect()
+    let mut random = Random::new(seed);
+    let mut unit: Vec<f32> = (0..dimension).map(|_| 2.0 * random.f32() - 1.0).collect();
+    assert!(make_unit(&mut unit));
+    unit
 }
 
 fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
-    let mut content = [0; 32];
-    content[..8].copy_from_slice(&seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    content[8..16].copy_from_slice(&seed.to_le_bytes());
-    NewTrack {
-        audio: AudioFacts {
-            content: ContentId(content),
-            seconds: 240.0,
-            sample_rate: 44_100,
-            channels: 2,
-            container: "mp3".into(),
-            codec: "mp3".into(),
-            packets: 9000,
-            damaged_packets: 0,
-        },
-        file: FileRecord {
-            path: format!(
-                "/music/Artist {}/Album {}/{:02} Title {seed}.mp3",
-                seed / 100,
-                seed / 10,
-                seed % 10
-            )
-            .into(),
-            size: 9_000_000 + seed,
-            mtime_ns: 1_700_000_000_000_000_000 + seed as i64,
-        },
-        tags: TrackTags {
-            title: Some(format!("Title {seed}")),
-            artist: Some(format!("Artist {}", seed / 100)),
-            album: Some(format!("Album {}", seed / 10)),
-            album_artist: None,
-            genres: vec![format!("Genre {}", seed % 20), format!("Genre {}", seed % 7)],
-            year: Some(1960 + (seed % 60) as i32),
-            track_number: Some(seed as u32 % 10),
-            disc_number: Some(1),
-            ..TrackTags::default()
-        },
-        vector: unit_vector(seed, dimension),
-        windows: TrackWindows {
-            vectors: Array2::from_elem((windows, dimension), f16::from_f32(0.25)),
-            starts: (0..windows).map(|n| n as f32).collect(),
-        },
-        descriptors: None,
-    }
-}
-
-fn model(dimension: usize) -> StoredModel {
-    StoredModel { name: "m".into(), fingerprint: "f".into(), dimension, manifest_json: "{}".into() }
-}
-
-fn open(dir: &Path, dimension: usize) -> Library {
-    let mut library = Library::open(dir, OpenMode::Create).unwrap();
-    library.set_model(&model(dimension)).unwrap();
-    library
+    testing::track(seed, unit_vector(seed, dimension), windows)
 }
 
 #[test]

@@ -6,11 +6,11 @@ use crate::track::TrackId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackSet {
     len: usize,
-    form: Form,
+    form: SetForm,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
+enum SetForm {
     Bits(Vec<u64>),
     Sorted(Vec<TrackId>),
 }
@@ -19,9 +19,9 @@ impl TrackSet {
     /// Whether `track` is in the set.
     pub fn contains(&self, track: TrackId) -> bool {
         match &self.form {
-            Form::Bits(bits) => usize::try_from(track.0)
+            SetForm::Bits(bits) => usize::try_from(track.0)
                 .is_ok_and(|id| bits.get(id / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)),
-            Form::Sorted(ids) => ids.binary_search(&track).is_ok(),
+            SetForm::Sorted(ids) => ids.binary_search(&track).is_ok(),
         }
     }
 
@@ -38,7 +38,7 @@ impl TrackSet {
     /// The tracks, ascending.
     pub fn to_vec(&self) -> Vec<TrackId> {
         match &self.form {
-            Form::Bits(bits) => bits
+            SetForm::Bits(bits) => bits
                 .iter()
                 .enumerate()
                 .flat_map(|(at, &word)| {
@@ -47,7 +47,7 @@ impl TrackSet {
                         .map(move |bit| TrackId(at as i64 * 64 + bit))
                 })
                 .collect(),
-            Form::Sorted(ids) => ids.clone(),
+            SetForm::Sorted(ids) => ids.clone(),
         }
     }
 }
@@ -67,9 +67,9 @@ impl FromIterator<TrackId> for TrackSet {
             for id in ids {
                 bits[id.0 as usize / 64] |= 1 << (id.0 % 64);
             }
-            Form::Bits(bits)
+            SetForm::Bits(bits)
         } else {
-            Form::Sorted(ids)
+            SetForm::Sorted(ids)
         };
         Self { len, form }
     }

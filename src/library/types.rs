@@ -69,7 +69,7 @@ impl FileRecord {
 }
 
 impl FileRecord {
-    pub(super) fn of_part(part: &cue::Part) -> std::io::Result<Self> {
+    pub(super) fn of_part(part: &cue::CuePart) -> std::io::Result<Self> {
         let (sheet, audio) = part.metadata()?;
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
         // It has no bytes of its own: whoever deletes it wins none.

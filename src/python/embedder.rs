@@ -21,14 +21,14 @@ const MOST_CHANNELS: usize = 64;
 ///
 /// model: a name of `voisin.models()`, or a path of a manifest or weights file; None: the default.
 /// device: "auto", "cpu", "cuda" or "cuda:N". Raises ValueError where there is no such model or device.
-#[pyclass(frozen, module = "voisin")]
-pub(super) struct Embedder {
+#[pyclass(name = "Embedder", frozen, module = "voisin")]
+pub(super) struct PyEmbedder {
     inner: engine::Embedder,
 }
 
 /// What listening gave.
-#[pyclass(frozen, get_all, module = "voisin")]
-pub(super) struct Embedding {
+#[pyclass(name = "Embedding", frozen, get_all, module = "voisin")]
+pub(super) struct PyEmbedding {
     /// The track's vector, float32 [dimension], of length 1: the mean of its windows. Cosines are inner products.
     vector: Py<PyArray1<f32>>,
     /// The windows' vectors as the network gave them, float32 [windows, dimension].
@@ -37,14 +37,14 @@ pub(super) struct Embedding {
     starts: Py<PyArray1<f32>>,
 }
 
-impl Embedder {
+impl PyEmbedder {
     pub(super) fn inner(&self) -> &engine::Embedder {
         &self.inner
     }
 }
 
 /// What is listened to.
-enum Sound {
+enum AudioArgument {
     File(PathBuf),
     /// Mono samples, Hz.
     Samples(Vec<f32>, u32),
@@ -58,7 +58,7 @@ pub(super) fn models() -> Vec<String> {
 }
 
 #[pymethods]
-impl Embedder {
+impl PyEmbedder {
     #[new]
     #[pyo3(signature = (model = None, *, device = "auto"))]
     fn new(py: Python<'_>, model: Option<PathBuf>, device: &str) -> PyResult<Self> {
@@ -118,18 +118,18 @@ impl Embedder {
         audio: &Bound<'_, PyAny>,
         sr: Option<u32>,
         windows: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Embedding> {
+    ) -> PyResult<PyEmbedding> {
         let sound = sound(audio, sr)?;
         let plan = windows.map_or(Ok(DEFAULT_WINDOWS), plan)?;
         let embedded = py.detach(|| match &sound {
-            Sound::File(path) => {
+            AudioArgument::File(path) => {
                 let info = audio::probe(path)?;
                 self.inner.embed(path, &info, plan, None)
             }
-            Sound::Samples(samples, rate) => self.inner.embed_samples(samples, *rate, plan, None),
+            AudioArgument::Samples(samples, rate) => self.inner.embed_samples(samples, *rate, plan, None),
         });
         let FileEmbedding { vector, windows, starts, .. } = embedded.map_err(raised)?;
-        Ok(Embedding {
+        Ok(PyEmbedding {
             vector: vector.into_vec().into_pyarray(py).unbind(),
             windows: windows.into_pyarray(py).unbind(),
             starts: starts.into_pyarray(py).unbind(),
@@ -142,7 +142,7 @@ impl Embedder {
 }
 
 #[pymethods]
-impl Embedding {
+impl PyEmbedding {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (windows, dimension): (usize, usize) = self.windows.bind(py).getattr("shape")?.extract()?;
         Ok(format!("Embedding({windows} windows of {dimension} numbers)"))
@@ -164,10 +164,10 @@ fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
 }
 
 /// A path, or floats of shape `[samples]` or `[channels, samples]`, whose mean is taken.
-fn sound(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Sound> {
+fn sound(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<AudioArgument> {
     if let Ok(path) = audio.extract::<PathBuf>() {
         return match sr {
-            None => Ok(Sound::File(path)),
+            None => Ok(AudioArgument::File(path)),
             Some(_) => Err(PyTypeError::new_err("sr: a file knows its sample rate: expected none")),
         };
     }
@@ -204,5 +204,5 @@ fn sound(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Sound> {
     if samples.iter().any(|sample| !sample.is_finite()) {
         return Err(PyValueError::new_err("audio: expected finite samples, found others"));
     }
-    Ok(Sound::Samples(samples, rate))
+    Ok(AudioArgument::Samples(samples, rate))
 }

@@ -24,12 +24,12 @@ const ORIGIN: &str = "python";
 ///
 /// vectors: float32 [n, dimension], rows of length 1. ids: int64 [n], each once; the row numbers where none are given. Raises
 /// ValueError for other shapes and lengths. Searching, adding and removing may be done from any threads.
-#[pyclass(frozen, module = "voisin")]
-pub(super) struct VectorIndex {
+#[pyclass(name = "VectorIndex", frozen, module = "voisin")]
+pub(super) struct PyVectorIndex {
     inner: RwLock<index::VectorIndex>,
 }
 
-impl VectorIndex {
+impl PyVectorIndex {
     fn read<T>(&self, work: impl FnOnce(&index::VectorIndex) -> T) -> T {
         work(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -40,7 +40,7 @@ impl VectorIndex {
 }
 
 #[pymethods]
-impl VectorIndex {
+impl PyVectorIndex {
     #[new]
     #[pyo3(signature = (vectors, ids = None))]
     fn new(

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::embedder::Embedder;
+use super::embedder::PyEmbedder;
 use super::raised;
 use crate::engine::{self, Engine, EngineError, Seed, SimilarOptions};
 use crate::genre::Genre;
@@ -22,15 +22,15 @@ use crate::track::TrackId;
 /// Library(path=None)
 ///
 /// path: its folder; None: the default one. Raises FileNotFoundError where there is none.
-#[pyclass(frozen, module = "voisin")]
-pub(super) struct Library {
+#[pyclass(name = "Library", frozen, module = "voisin")]
+pub(super) struct PyLibrary {
     engine: Mutex<Engine>,
 }
 
 /// A track of a library.
-#[pyclass(frozen, get_all, skip_from_py_object, module = "voisin")]
+#[pyclass(name = "Track", frozen, get_all, skip_from_py_object, module = "voisin")]
 #[derive(Clone)]
-pub(super) struct Track {
+pub(super) struct PyTrack {
     /// Its number in this library.
     id: i64,
     /// Its file; of several the first.
@@ -52,15 +52,15 @@ pub(super) struct Track {
 }
 
 /// A track that was found.
-#[pyclass(frozen, get_all, module = "voisin")]
-pub(super) struct Neighbor {
+#[pyclass(name = "Neighbor", frozen, get_all, module = "voisin")]
+pub(super) struct PyNeighbor {
     /// The track.
-    track: Track,
+    track: PyTrack,
     /// Cosine similarity to the seeds' mean, -1 to 1.
     similarity: f32,
 }
 
-impl Track {
+impl PyTrack {
     fn of(track: library::Track, genres: &[Genre]) -> Self {
         Self {
             id: track.id.0,
@@ -77,7 +77,7 @@ impl Track {
 }
 
 #[pymethods]
-impl Track {
+impl PyTrack {
     fn __repr__(&self) -> String {
         let name = self.title.clone().unwrap_or_else(|| self.path.display().to_string());
         format!("Track(id={}, {:?} by {:?})", self.id, name, self.artist.as_deref().unwrap_or_default())
@@ -85,23 +85,23 @@ impl Track {
 }
 
 #[pymethods]
-impl Neighbor {
+impl PyNeighbor {
     fn __repr__(&self) -> String {
         format!("Neighbor({:.4}, {})", self.similarity, self.track.__repr__())
     }
 }
 
 /// Starts and vectors.
-type Windows = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
+type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
 
 /// What a search starts from.
-enum Wanted {
+enum SeedArgument {
     Named(OsString),
     Id(TrackId),
     Vector(Vec<f32>),
 }
 
-impl Wanted {
+impl SeedArgument {
     fn of(value: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(id) = value.extract::<i64>() {
             return Ok(Self::Id(TrackId(id)));
@@ -146,7 +146,7 @@ impl Wanted {
     }
 }
 
-impl Library {
+impl PyLibrary {
     /// Works with the engine, without the interpreter's lock.
     fn with<T: Send>(
         &self,
@@ -158,7 +158,7 @@ impl Library {
 }
 
 #[pymethods]
-impl Library {
+impl PyLibrary {
     #[new]
     #[pyo3(signature = (path = None))]
     fn new(py: Python<'_>, path: Option<PathBuf>) -> PyResult<Self> {
@@ -224,9 +224,9 @@ impl Library {
         min_similarity: Option<f32>,
         include_seed: bool,
         exact: bool,
-        embedder: Option<PyRef<'_, Embedder>>,
-    ) -> PyResult<Vec<Neighbor>> {
-        let wanted = Wanted::all(seeds)?;
+        embedder: Option<PyRef<'_, PyEmbedder>>,
+    ) -> PyResult<Vec<PyNeighbor>> {
+        let wanted = SeedArgument::all(seeds)?;
         let options = SimilarOptions {
             limit,
             filter: TrackFilter {
@@ -245,13 +245,13 @@ impl Library {
             mode: if exact { SearchMode::Exact } else { SearchMode::Auto },
             ..SimilarOptions::default()
         };
-        let embedder = embedder.as_deref().map(Embedder::inner);
+        let embedder = embedder.as_deref().map(PyEmbedder::inner);
         let found = self.with(py, |engine| {
             let seeds = wanted.iter().map(|one| one.seed(engine, embedder)).collect::<Result<Vec<_>, _>>()?;
             engine.similar(&seeds, &options)
         })?;
-        let neighbor = |found: engine::SimilarTrack| Neighbor {
-            track: Track::of(found.track, &found.genres),
+        let neighbor = |found: engine::SimilarTrack| PyNeighbor {
+            track: PyTrack::of(found.track, &found.genres),
             similarity: found.similarity,
         };
         Ok(found.into_iter().map(neighbor).collect())
@@ -268,7 +268,7 @@ impl Library {
 
     /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension] as the network
     /// gave them. Raises KeyError for an unknown id.
-    fn windows(&self, py: Python<'_>, id: i64) -> PyResult<Windows> {
+    fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
         let windows = self.with(py, |engine| {
             let library = engine.library();
             if !library.contains(TrackId(id))? {
@@ -282,20 +282,20 @@ impl Library {
     }
 
     /// All tracks, ascending by id.
-    fn tracks(&self, py: Python<'_>) -> PyResult<Vec<Track>> {
+    fn tracks(&self, py: Python<'_>) -> PyResult<Vec<PyTrack>> {
         self.with(py, |engine| {
             let tracks = engine.library().tracks()?;
             let genres = engine.genres_of(&tracks)?;
-            Ok(tracks.into_iter().zip(genres).map(|(track, genres)| Track::of(track, &genres)).collect())
+            Ok(tracks.into_iter().zip(genres).map(|(track, genres)| PyTrack::of(track, &genres)).collect())
         })
     }
 
     /// A track by its id; raises KeyError for an unknown one.
-    fn track(&self, py: Python<'_>, id: i64) -> PyResult<Track> {
+    fn track(&self, py: Python<'_>, id: i64) -> PyResult<PyTrack> {
         self.with(py, |engine| {
             let track = engine.library().track(TrackId(id))?;
             let genres = engine.genres_of(std::slice::from_ref(&track))?.pop().unwrap_or_default();
-            Ok(Track::of(track, &genres))
+            Ok(PyTrack::of(track, &genres))
         })
     }
 

@@ -21,11 +21,11 @@ use crate::library::LibraryError;
 #[pymodule]
 mod _voisin {
     #[pymodule_export]
-    use super::embedder::{Embedder, Embedding, models};
+    use super::embedder::{PyEmbedder, PyEmbedding, models};
     #[pymodule_export]
-    use super::index::VectorIndex;
+    use super::index::PyVectorIndex;
     #[pymodule_export]
-    use super::library::{Library, Neighbor, Track};
+    use super::library::{PyLibrary, PyNeighbor, PyTrack};
 
     use pyo3::prelude::*;
 

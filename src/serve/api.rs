@@ -28,7 +28,7 @@ use super::gate::guard;
 use super::guard::{COOKIE, LONGEST_BODY, Peer};
 use super::listen::raised;
 use super::problem::Problem;
-use super::scan::{Progress, ScanState};
+use super::scan::{ScanProgress, ScanState};
 use super::state::{Shared, fault};
 use super::upstream::ServerAddress;
 use crate::engine::{Engine, Seed};
@@ -308,7 +308,7 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
                 // A line that means nothing tells proxies that the connection lives.
                 return Some((Ok::<_, Infallible>(": still here\n\n".to_owned()), (progress, stop, false)));
             }
-            let now: Progress = progress.borrow_and_update().clone();
+            let now: ScanProgress = progress.borrow_and_update().clone();
             let ended = now.state != ScanState::Running;
             let text =
                 format!("event: progress\ndata: {}\n\n", serde_json::to_string(&now).unwrap_or_default());

@@ -105,7 +105,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 }
 
 /// A query that is read into two structures: the names that the first one has, and all others.
-pub(super) struct Split<A, B>(pub(super) A, pub(super) B);
+pub(super) struct SplitQuery<A, B>(pub(super) A, pub(super) B);
 
 /// Names of options that are no filters.
 const OPTIONS: [&str; 13] = [
@@ -124,7 +124,7 @@ const OPTIONS: [&str; 13] = [
     "among",
 ];
 
-impl<A: DeserializeOwned, B: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Split<A, B> {
+impl<A: DeserializeOwned, B: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for SplitQuery<A, B> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {

@@ -136,10 +136,10 @@ impl Listener {
 /// The connections that are open, oldest first.
 #[derive(Default)]
 struct Open {
-    all: Mutex<Vec<Arc<Connection>>>,
+    all: Mutex<Vec<Arc<HttpConnection>>>,
 }
 
-struct Connection {
+struct HttpConnection {
     /// Requests under way.
     busy: AtomicUsize,
     end: tokio::sync::Notify,
@@ -147,18 +147,19 @@ struct Connection {
 
 impl Open {
     /// Makes room for one more and notes it; `None` where all are busy.
-    fn add(&self) -> Option<Arc<Connection>> {
+    fn add(&self) -> Option<Arc<HttpConnection>> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST_CONNECTIONS {
             let idle = all.iter().position(|open| open.busy.load(Ordering::Relaxed) == 0)?;
             all.remove(idle).end.notify_one();
         }
-        let connection = Arc::new(Connection { busy: AtomicUsize::new(0), end: tokio::sync::Notify::new() });
+        let connection =
+            Arc::new(HttpConnection { busy: AtomicUsize::new(0), end: tokio::sync::Notify::new() });
         all.push(Arc::clone(&connection));
         Some(connection)
     }
 
-    fn remove(&self, connection: &Arc<Connection>) {
+    fn remove(&self, connection: &Arc<HttpConnection>) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|open| !Arc::ptr_eq(open, connection));
     }

@@ -14,7 +14,7 @@ use super::problem::Problem;
 
 /// How the last scan goes, or went.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Progress {
+pub(super) struct ScanProgress {
     /// `idle`, `running`, `done`, `stopped` or `failed`.
     pub(super) state: ScanState,
     /// Files looked at, of those that are new or changed.
@@ -39,21 +39,21 @@ pub(super) enum ScanState {
 
 pub(super) struct ScanProcess {
     add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<ScanProgress>,
     child: Arc<Mutex<Option<Child>>>,
 }
 
 impl ScanProcess {
     pub(super) fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
-        Self { add, progress: watch::Sender::new(Progress::default()), child: Arc::default() }
+        Self { add, progress: watch::Sender::new(ScanProgress::default()), child: Arc::default() }
     }
 
-    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+    pub(super) fn progress(&self) -> watch::Receiver<ScanProgress> {
         self.progress.subscribe()
     }
 
     /// Starts one. What it does is told to those who look at [`progress`](Self::progress).
-    pub(super) fn start(&self) -> Result<Progress, Problem> {
+    pub(super) fn start(&self) -> Result<ScanProgress, Problem> {
         let Some(add) = &self.add else {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -77,7 +77,7 @@ impl ScanProcess {
         })?;
         let (stdout, stderr) = (started.stdout.take(), started.stderr.take());
         *child = Some(started);
-        let running = Progress { state: ScanState::Running, ..Progress::default() };
+        let running = ScanProgress { state: ScanState::Running, ..ScanProgress::default() };
         self.progress.send_replace(running.clone());
         let (progress, child) = (self.progress.clone(), Arc::clone(&self.child));
         std::thread::spawn(move || {

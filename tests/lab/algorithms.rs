@@ -3,8 +3,8 @@
 use ndarray::Array2;
 use serde_json::Value;
 use voisin::internals::learn::{
-    Bayes, BayesSettings, Boost, BoostSettings, Classifier, Forest, ForestSettings, Knn, KnnSettings, Lda,
-    Logistic, Metric, Training, Weighting, couple,
+    Bayes, BayesSettings, Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings,
+    Lda, Logistic, Metric, Training, Weighting, couple,
 };
 use voisin::internals::metrics;
 
@@ -60,7 +60,7 @@ impl Data {
         Training { x: self.x.view(), class_of: &self.class_of, classes: 3, folds: &self.folds, seed: 1 }
     }
 
-    fn is_near(&self, name: &str, model: &dyn Classifier, bound: f64) {
+    fn is_near(&self, name: &str, model: &dyn FittedClassifier, bound: f64) {
         let p = model.probabilities(self.queries.view());
         let apart = apart(p.iter().map(|p| f64::from(*p)), &self.golden[name]);
         assert!(apart < bound, "{name}: {apart} from scikit-learn's probabilities");

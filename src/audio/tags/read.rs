@@ -18,7 +18,7 @@ use crate::audio::AudioError;
 use crate::audio::demux::Demuxer;
 use crate::audio::guard::guard;
 use crate::audio::source::read_up_to;
-use crate::base::cue::{self, Part};
+use crate::base::cue::{self, CuePart};
 
 pub(super) fn options() -> ParseOptions {
     let mut options = ParseOptions::new();
@@ -50,7 +50,7 @@ pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
 }
 
 /// What a CUE sheet says of a part; what holds for the whole file besides comes from the file.
-fn of_part(part: Part) -> Tags {
+fn of_part(part: CuePart) -> Tags {
     let whole = read_tags(&part.audio).unwrap_or_default();
     let genres: Vec<String> = part.genre.into_iter().collect();
     Tags {

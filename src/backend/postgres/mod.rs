@@ -11,7 +11,7 @@ use postgres::Transaction;
 use postgres::types::ToSql;
 
 use super::filter::Conditions;
-use super::row::{Row, vector_of};
+use super::row::{TrackRow, vector_of};
 use super::{Effort, Place, Result, StoredTrack, TrackStore};
 use crate::genre::Taxonomy;
 use crate::index::Neighbor;
@@ -215,7 +215,7 @@ impl TrackStore for Postgres {
 
     fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()> {
         for some in tracks.chunks(ROWS) {
-            let rows = some.iter().map(|track| Row::new(track, true)).collect::<Result<Vec<_>>>()?;
+            let rows = some.iter().map(|track| TrackRow::new(track, true)).collect::<Result<Vec<_>>>()?;
             self.send(&rows, "")?;
         }
         Ok(())

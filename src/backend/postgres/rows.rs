@@ -6,7 +6,7 @@ use postgres::types::Type;
 
 use super::{Fetched, Postgres, ROWS};
 use crate::backend::ddl::COLUMNS;
-use crate::backend::row::{Row, id_of, record};
+use crate::backend::row::{TrackRow, id_of, record};
 use crate::backend::{BackendError, Result};
 use crate::track::{ContentId, TrackId};
 
@@ -21,7 +21,7 @@ impl Postgres {
     }
 
     /// Sends rows, in place of those of the same recordings, and says with which generation.
-    pub(in crate::backend) fn send(&mut self, rows: &[Row], source: &str) -> Result<u64> {
+    pub(in crate::backend) fn send(&mut self, rows: &[TrackRow], source: &str) -> Result<u64> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let contents: Vec<&[u8]> = rows.iter().map(|row| row.content.as_slice()).collect();
         // A clash of ids ends in an error of the key: rows of other recordings are not taken out.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::write_tags::{self, Named};
+use super::write_tags::{self, TagTarget};
 use crate::audio::tags::TagField;
 use crate::base::cue;
 use crate::cli::Ending;
@@ -11,7 +11,7 @@ use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, answers};
 use crate::cli::seeds::seeds;
-use crate::cli::source::Source;
+use crate::cli::source::AskedLibrary;
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Labelled, Seed,
 };
@@ -86,13 +86,13 @@ fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs
     let mut tracks = Vec::new();
     if args.all {
         engine.library().for_each_track(|track| {
-            tracks.push(Named { track: Some(track.id), is_file: false, path: track.path });
+            tracks.push(TagTarget { track: Some(track.id), is_file: false, path: track.path });
             Ok(())
         })?;
     } else {
         let named =
             each_named(args, &mut failed, |text| seeds(context, &engine, std::slice::from_ref(text)))?;
-        let one = |seed: Seed| Named { track: seed.track, is_file: seed.is_named_file, path: seed.path };
+        let one = |seed: Seed| TagTarget { track: seed.track, is_file: seed.is_named_file, path: seed.path };
         tracks.extend(named.into_iter().map(one));
     }
     let fields = args.write.write_tags.as_deref().unwrap_or_default();
@@ -103,7 +103,7 @@ fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs
 
 /// The library; `None` where there is none and files are asked about.
 fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>> {
-    let opened = Source::open(context, &args.backend, false).and_then(|mut source| {
+    let opened = AskedLibrary::open(context, &args.backend, false).and_then(|mut source| {
         if source.is_there() {
             if args.write.write_tags.is_some() {
                 anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");

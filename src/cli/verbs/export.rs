@@ -37,11 +37,11 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
 fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
     #[cfg(feature = "postgres")]
     if let Some(place) = crate::cli::source::place(args.backend.backend.as_deref())? {
-        use crate::backend::{Postgres, Remote, Wanted};
+        use crate::backend::{Postgres, Remote, TracksNeeded};
         let mut remote = Remote::open(Postgres::open(&place)?, !args.no_windows)?;
         context.listen_quietly(remote.engine());
         let most = args.backend.sample.map(|sample| sample.of(usize::MAX));
-        remote.fetch_some(most.map_or(Wanted::All, Wanted::Sample))?;
+        remote.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?;
         let (engine, folder) = remote.into_parts();
         context.keep(folder);
         return Ok(engine);

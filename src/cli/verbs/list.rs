@@ -6,7 +6,7 @@ use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
 use crate::cli::sound::with_compatible_keys;
-use crate::cli::source::Source;
+use crate::cli::source::AskedLibrary;
 use crate::engine::TrackQuery;
 use crate::track::TrackId;
 
@@ -15,7 +15,7 @@ const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut source = Source::open(context, &args.backend, false)?;
+    let mut source = AskedLibrary::open(context, &args.backend, false)?;
     source.know_filters(&args.filters)?;
     let filter = args.filters.filter(source.engine().library())?;
     source.know_fitting(&filter, &args.words.join(" "))?;

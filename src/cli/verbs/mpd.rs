@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use crate::answers::playlist::{Copies, Wanted, listed};
+use crate::answers::playlist::{Copies, PlaylistConstraints, listed};
 use crate::cli::args::{MpdArgs, MpdCommand, MpdCommon};
 use crate::cli::context::Context;
 use crate::cli::render::count;
@@ -171,8 +171,12 @@ fn playlist(
         seeds: SeedUse::Open(1),
         ..PlaylistOptions::default()
     };
-    let wanted =
-        Wanted { copies: Copies::LeftOut, harmonic: false, max_bpm_step: None, allowed: Some(&allowed) };
+    let wanted = PlaylistConstraints {
+        copies: Copies::LeftOut,
+        harmonic: false,
+        max_bpm_step: None,
+        allowed: Some(&allowed),
+    };
     let list = listed(engine, &collection, &[row], 1, &wanted, &options)?;
     let list: Vec<TrackId> =
         list.rows.iter().filter(|&&one| one != row).map(|&row| collection.ids[row]).collect();

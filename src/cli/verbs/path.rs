@@ -8,13 +8,13 @@ use crate::cli::context::Context;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::seeds::one_seed;
-use crate::cli::source::Source;
+use crate::cli::source::AskedLibrary;
 use crate::explore::TrackMeta;
 use crate::explore::path::{PathOptions, path};
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut source = Source::open(context, &args.backend, false)?;
+    let mut source = AskedLibrary::open(context, &args.backend, false)?;
     let named: Vec<_> = [&args.from, &args.to].into_iter().chain(&args.via).cloned().collect();
     source.know_names(&named)?;
     source.know_all(context, "a way between tracks")?;

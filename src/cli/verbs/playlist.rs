@@ -6,14 +6,14 @@ use std::hash::{BuildHasher as _, RandomState};
 use anyhow::{Context as _, bail};
 
 use crate::answers::graph::{clustered, neighbour_graph};
-use crate::answers::playlist::{Copies, Wanted, listed};
+use crate::answers::playlist::{Copies, PlaylistConstraints, listed};
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::track::{playlist_bytes, print_list};
 use crate::cli::seeds::seeds_and_lists;
 use crate::cli::sound::with_compatible_keys;
-use crate::cli::source::Source;
+use crate::cli::source::AskedLibrary;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Collection, Engine};
 use crate::explore::TrackMeta;
@@ -27,7 +27,7 @@ const TRACKS: usize = 20;
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let seeds: Vec<OsString> = args.seeds.iter().chain(&args.seed).cloned().collect();
-    let mut source = Source::open(context, &args.backend, false)?;
+    let mut source = AskedLibrary::open(context, &args.backend, false)?;
     source.know_names(&seeds)?;
     source.know_filters(&args.filters)?;
     source.know_all(context, "a playlist")?;
@@ -73,7 +73,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         seeds: SeedUse::Open(named),
         min_similarity: args.min_similarity,
     };
-    let wanted = Wanted {
+    let wanted = PlaylistConstraints {
         copies: match (args.no_duplicates, args.keep_duplicates) {
             (true, _) => Copies::LookedFor,
             (false, true) => Copies::Kept,

@@ -6,7 +6,7 @@ use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::seeds;
-use crate::cli::source::Source;
+use crate::cli::source::AskedLibrary;
 use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, GenreAnswer, Seed, SimilarOptions};
 use crate::explore::clusters::Detail;
 
@@ -17,7 +17,7 @@ const NEAREST: usize = 5;
 const WORDS: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
-    let mut source = Source::open(context, &args.backend, true)?;
+    let mut source = AskedLibrary::open(context, &args.backend, true)?;
     source.know_names(&args.tracks)?;
     source.leave_windows();
     let seeds = seeds(context, source.engine(), &args.tracks)?;

@@ -11,13 +11,13 @@ use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::seeds;
 use crate::cli::sound;
-use crate::cli::source::Source;
+use crate::cli::source::AskedLibrary;
 use crate::engine::{Engine, Seed, SimilarOptions};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let windows = args.from.is_some();
-    let mut source = Source::open(context, &args.backend, windows)?;
+    let mut source = AskedLibrary::open(context, &args.backend, windows)?;
     if let (Some(from), Some(to)) = (args.from, args.to) {
         if args.filters.sound.wants_compatible_keys() {
             bail!("--key compatible looks for whole tracks: name the keys, or leave out --from and --to");

@@ -11,7 +11,7 @@ use anyhow::bail;
 use serde::Serialize;
 
 use crate::audio;
-use crate::backend::{Job, JobCounts, Jobs, Judged, Place, Postgres, put};
+use crate::backend::{Job, JobCounts, JobOutcome, Jobs, Place, Postgres, put};
 use crate::base::text::with_causes;
 use crate::cli::args::{ReportFormat, WindowCount, WorkerArgs};
 use crate::cli::context::Context;
@@ -146,7 +146,7 @@ fn work(
         }
         let judged = listen(context, embedder, &some, results, &options, stop)?;
         jobs.finish(&judged)?;
-        let done = judged.iter().filter(|(_, judged)| *judged == Judged::Done).count() as u64;
+        let done = judged.iter().filter(|(_, judged)| *judged == JobOutcome::Done).count() as u64;
         own[0] += done;
         own[1] += judged.len() as u64 - done;
         context.console.detail(&format!("{} done", count(judged.len() as u64, "file")));
@@ -162,15 +162,15 @@ fn listen(
     results: &mut Results,
     options: &AddOptions,
     stop: &AtomicBool,
-) -> anyhow::Result<Vec<(i64, Judged)>> {
-    let mut judged: HashMap<PathBuf, Judged> = HashMap::new();
+) -> anyhow::Result<Vec<(i64, JobOutcome)>> {
+    let mut judged: HashMap<PathBuf, JobOutcome> = HashMap::new();
     let mut files = Vec::with_capacity(some.len());
     for job in some {
         match FileRecord::read(&job.path) {
             Ok(file) => files.push(file),
             // Another machine may see it.
             Err(error) => {
-                judged.insert(job.path.clone(), Judged::Later(error.to_string()));
+                judged.insert(job.path.clone(), JobOutcome::Later(error.to_string()));
             }
         }
     }
@@ -181,9 +181,9 @@ fn listen(
                 Outcome::Failed(error) => {
                     let reason = with_causes(error);
                     console.warn(&reason);
-                    if error.is_transient() { Judged::Later(reason) } else { Judged::Failed(reason) }
+                    if error.is_transient() { JobOutcome::Later(reason) } else { JobOutcome::Failed(reason) }
                 }
-                _ => Judged::Done,
+                _ => JobOutcome::Done,
             };
             judged.insert(path.to_owned(), what);
         }
@@ -194,7 +194,7 @@ fn listen(
     let stopped = stop.load(Ordering::Relaxed);
     let all = some.iter().filter_map(|job| {
         let known = judged.remove(&job.path);
-        Some((job.id, known.or_else(|| (!stopped).then_some(Judged::Done))?))
+        Some((job.id, known.or_else(|| (!stopped).then_some(JobOutcome::Done))?))
     });
     Ok(all.collect())
 }

@@ -10,7 +10,7 @@ use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
-use crate::engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagWish, TaggedFile, write_tags};
+use crate::engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
 use crate::explore::TrackMeta;
 use crate::library::{Descriptors, Library, OpenMode};
 use crate::track::TrackId;
@@ -50,7 +50,7 @@ pub(crate) fn wishes(
 }
 
 /// A track as it was named.
-pub(crate) struct Named {
+pub(crate) struct TagTarget {
     pub(crate) track: Option<TrackId>,
     pub(crate) is_file: bool,
     pub(crate) path: PathBuf,
@@ -59,7 +59,7 @@ pub(crate) struct Named {
 /// What was measured of tracks, where no genre is asked for.
 pub(crate) fn wishes_of_tracks(
     engine: &Engine,
-    tracks: &[Named],
+    tracks: &[TagTarget],
     fields: &[TagField],
 ) -> anyhow::Result<Vec<TagWish>> {
     let mut wishes = Vec::new();
@@ -179,7 +179,7 @@ pub(crate) fn run(
             library.dir().display()
         );
     }
-    let (mut done, mut changed): (Vec<TaggedFile>, Vec<PathBuf>) = Default::default();
+    let (mut done, mut changed): (Vec<TagResult>, Vec<PathBuf>) = Default::default();
     let run = write_tags(library, wishes, options, None, |file| -> anyhow::Result<bool> {
         if args.output.format == ListFormat::Table {
             show(&file)?;
@@ -259,7 +259,7 @@ pub(crate) fn run(
 }
 
 /// A change as a diff; nothing for a file that stays as it is.
-fn show(file: &TaggedFile) -> anyhow::Result<()> {
+fn show(file: &TagResult) -> anyhow::Result<()> {
     match file.outcome {
         Outcome::Written | Outcome::WouldWrite => {
             let tags = file.tags.iter().map(|tag| (tag.tag, &tag.before, &tag.after));

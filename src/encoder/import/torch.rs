@@ -25,7 +25,7 @@ pub(super) fn is_legacy(bytes: &[u8]) -> bool {
 
 /// Numbers of one storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StorageType {
     F64,
     F32,
     F16,
@@ -34,7 +34,7 @@ enum Kind {
     Integer,
 }
 
-impl Kind {
+impl StorageType {
     fn of(storage: &str) -> Option<Self> {
         Some(match storage {
             "torch.DoubleStorage" | "torch.float64" => Self::F64,
@@ -59,7 +59,7 @@ impl Kind {
 
 /// A tensor as the pickle describes it.
 struct View {
-    kind: Kind,
+    kind: StorageType,
     /// The storage's key.
     key: String,
     offset: usize,
@@ -91,7 +91,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
         return Err(ImportError::other(FORMAT, "byteorder", "little", "another"));
     }
     let pickle = pickle::read(&entry(&mut archive, &name)?).map_err(damaged)?;
-    let mut storages: HashMap<String, (Kind, Vec<f32>)> = HashMap::new();
+    let mut storages: HashMap<String, (StorageType, Vec<f32>)> = HashMap::new();
     let mut total = 0usize;
     collect(&pickle, |view| {
         if !storages.contains_key(&view.key) {
@@ -155,7 +155,7 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
         return Err(damaged("no list of storages after the pickle".to_owned()));
     };
     // Bytes of a storage are only known to belong to it in the order of the list; their types are in the pickle.
-    let mut kinds: HashMap<String, Kind> = HashMap::new();
+    let mut kinds: HashMap<String, StorageType> = HashMap::new();
     collect(&pickle, |view| {
         kinds.insert(view.key.clone(), view.kind);
         Ok(WeightTensor { shape: Vec::new(), values: Vec::new() })
@@ -247,7 +247,7 @@ fn collect(
             let found = kind_of(pickle.value(value));
             return Err(ImportError::other(FORMAT, format!("\"{}\"", shorten(name)), "a tensor", found));
         };
-        if view.kind == Kind::Integer || name.starts_with("speclayer.dft_") {
+        if view.kind == StorageType::Integer || name.starts_with("speclayer.dft_") {
             continue;
         }
         // Any number of tensors may share a storage.
@@ -305,7 +305,7 @@ fn view(pickle: &Pickle, id: ObjectId) -> Option<View> {
         pickle.tuple(id)?.iter().map(|&item| pickle.int(item).and_then(|n| usize::try_from(n).ok())).collect()
     };
     Some(View {
-        kind: Kind::of(kind)?,
+        kind: StorageType::of(kind)?,
         key: pickle.text(key)?.to_owned(),
         offset: usize::try_from(pickle.int(offset)?).ok()?,
         shape: sizes(shape)?,

@@ -16,8 +16,8 @@ use crate::library::{
     Failure, FileRecord, Library, OpenMode, StoredModel, TakenIn, TrackRecord, path_to_bytes,
 };
 use crate::track::ContentKind;
-use read::Input;
-use write::Output;
+use read::ParquetInput;
+use write::ParquetOutput;
 
 /// Rows that are in memory at once, and in one row group of a file.
 const BATCH: usize = 1000;
@@ -44,7 +44,7 @@ pub fn export_parquet(engine: &Engine, dir: &Path, windows: bool) -> Result<Parq
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
-    summary.tracks = Output::create(dir.join("tracks.parquet"), &model, kind)?.fill(|| {
+    summary.tracks = ParquetOutput::create(dir.join("tracks.parquet"), &model, kind)?.fill(|| {
         let Some(chunk) = chunks.next() else { return Ok(None) };
         let mut records = Vec::with_capacity(chunk.len());
         for &id in chunk {
@@ -53,7 +53,7 @@ pub fn export_parquet(engine: &Engine, dir: &Path, windows: bool) -> Result<Parq
         Ok(Some((records, Vec::new())))
     })?;
     let mut failures = Some(library.failures()?);
-    summary.failures = Output::create(dir.join("failures.parquet"), &model, kind)?
+    summary.failures = ParquetOutput::create(dir.join("failures.parquet"), &model, kind)?
         .fill(|| Ok(failures.take().map(|failures| (Vec::new(), failures))))?;
     Ok(summary)
 }
@@ -107,7 +107,8 @@ pub fn embed_to_parquet(
         for (kind, rows) in [("tracks", (records, Vec::new())), ("failures", (Vec::new(), failures))] {
             let Some(name) = file_name(kind, &model, &rows) else { continue };
             let mut rows = Some(rows);
-            let written = Output::create(dir.join(name), &model, options.kind)?.fill(|| Ok(rows.take()))?;
+            let written =
+                ParquetOutput::create(dir.join(name), &model, options.kind)?.fill(|| Ok(rows.take()))?;
             *(if kind == "tracks" { &mut summary.tracks } else { &mut summary.failures }) += written;
         }
         if added.interrupted {
@@ -142,7 +143,7 @@ fn known_files(
 ) -> Result<HashMap<PathBuf, (u64, i64)>, EngineError> {
     let mut known = HashMap::new();
     for path in parquet_files(dir)? {
-        let input = Input::open(&path)?;
+        let input = ParquetInput::open(&path)?;
         input.check(model, kind)?;
         input.each_batch(&["path", "path_bytes", "size", "mtime_ns", "transient"], |columns| {
             let transient = columns.booleans("transient")?;
@@ -179,7 +180,7 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
 
 /// Takes what Parquet files hold into a library; their model must be the library's, or the library empty.
 pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, EngineError> {
-    let input = Input::open(file)?;
+    let input = ParquetInput::open(file)?;
     library.set_model(&input.model)?;
     library.set_content_kind(input.kind)?;
     let mut taken = TakenIn::default();

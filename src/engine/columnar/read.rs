@@ -26,14 +26,14 @@ use crate::library::{
 use crate::track::{ContentId, ContentKind};
 
 /// A Parquet file that is read.
-pub(super) struct Input {
+pub(super) struct ParquetInput {
     path: PathBuf,
     pub(super) model: StoredModel,
     /// How its content ids are made.
     pub(super) kind: ContentKind,
 }
 
-impl Input {
+impl ParquetInput {
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
         let builder = builder(path)?;
         let metadata = builder.schema().metadata();
@@ -87,7 +87,7 @@ impl Input {
     pub(super) fn each_batch(
         &self,
         names: &[&str],
-        mut visit: impl FnMut(&Columns<'_>) -> Result<(), EngineError>,
+        mut visit: impl FnMut(&RecordColumns<'_>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let builder = builder(&self.path)?;
         let mask = if names.is_empty() {
@@ -101,7 +101,7 @@ impl Input {
         // Some damaged files make the reader panic. It is not used after that.
         while let Some(batch) = guard(&self.path, || reader.next())? {
             let batch = batch.map_err(|error| broken(&error))?;
-            visit(&Columns { path: &self.path, batch: &batch })?;
+            visit(&RecordColumns { path: &self.path, batch: &batch })?;
         }
         Ok(())
     }
@@ -118,12 +118,12 @@ fn wrong(path: &Path, problem: String) -> EngineError {
 }
 
 /// Some rows of a file.
-pub(super) struct Columns<'a> {
+pub(super) struct RecordColumns<'a> {
     path: &'a Path,
     pub(super) batch: &'a RecordBatch,
 }
 
-impl Columns<'_> {
+impl RecordColumns<'_> {
     fn column(&self, name: &str, is_right: impl Fn(&DataType) -> bool) -> Result<&ArrayRef, EngineError> {
         let column = self.batch.column_by_name(name);
         column.filter(|column| is_right(column.data_type())).ok_or_else(|| {

@@ -30,12 +30,12 @@ pub(super) const KIND_KEY: &str = "voisin.identity";
 pub(super) const FAILURE: &str = "failure";
 
 /// A file of one row: with its recording, or with why it failed.
-pub(super) enum Row<'a> {
+pub(super) enum ParquetRow<'a> {
     Track(&'a TrackRecord, &'a TaggedFile),
     Failed(&'a Failure),
 }
 
-impl Row<'_> {
+impl ParquetRow<'_> {
     fn path(&self) -> &Path {
         match self {
             Self::Track(_, file) => &file.record.path,
@@ -107,17 +107,21 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
 pub(super) fn batch(
     schema: &SchemaRef,
     model: &StoredModel,
-    rows: &[Row<'_>],
+    rows: &[ParquetRow<'_>],
 ) -> Result<RecordBatch, String> {
-    let facts = |row: &Row<'_>| match row {
-        Row::Track(record, _) => Some(record.facts.clone()),
-        Row::Failed(_) => None,
+    let facts = |row: &ParquetRow<'_>| match row {
+        ParquetRow::Track(record, _) => Some(record.facts.clone()),
+        ParquetRow::Failed(_) => None,
     };
     let facts: Vec<Option<TrackFacts>> = rows.iter().map(facts).collect();
-    let tags: Vec<Option<&TrackTags>> =
-        rows.iter().map(|row| if let Row::Track(_, file) = row { Some(&file.tags) } else { None }).collect();
-    let failed: Vec<Option<&Failure>> =
-        rows.iter().map(|row| if let Row::Failed(failure) = row { Some(*failure) } else { None }).collect();
+    let tags: Vec<Option<&TrackTags>> = rows
+        .iter()
+        .map(|row| if let ParquetRow::Track(_, file) = row { Some(&file.tags) } else { None })
+        .collect();
+    let failed: Vec<Option<&Failure>> = rows
+        .iter()
+        .map(|row| if let ParquetRow::Failed(failure) = row { Some(*failure) } else { None })
+        .collect();
     let text = |values: &mut dyn Iterator<Item = Option<String>>| -> ArrayRef {
         Arc::new(values.collect::<StringArray>())
     };
@@ -140,13 +144,13 @@ pub(super) fn batch(
         };
     }
     let measured = |facts: &TrackFacts| facts.descriptors;
-    let record_of = |row: &Row<'_>| -> Option<(u64, i64)> {
+    let record_of = |row: &ParquetRow<'_>| -> Option<(u64, i64)> {
         match row {
-            Row::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
-            Row::Failed(failure) => failure.size.zip(failure.mtime_ns),
+            ParquetRow::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
+            ParquetRow::Failed(failure) => failure.size.zip(failure.mtime_ns),
         }
     };
-    let paths: Vec<&Path> = rows.iter().map(Row::path).collect();
+    let paths: Vec<&Path> = rows.iter().map(ParquetRow::path).collect();
     let bytes: Vec<Option<&[u8]>> = paths
         .iter()
         .map(|path| if path.to_str().is_some() { None } else { path_to_bytes(path).ok() })
@@ -212,13 +216,13 @@ pub(super) fn batch(
 }
 
 /// The columns `vector`, `starts` and `windows`.
-fn vector_columns(dimension: usize, rows: &[Row<'_>]) -> (ArrayRef, ArrayRef, ArrayRef) {
+fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, ArrayRef, ArrayRef) {
     let vector_builder = || FixedSizeListBuilder::new(Float16Builder::new(), dimension as i32);
     let mut vectors = vector_builder();
     let mut starts = ListBuilder::new(Float32Builder::new());
     let mut windows = ListBuilder::new(vector_builder());
     for row in rows {
-        let Row::Track(record, _) = row else {
+        let ParquetRow::Track(record, _) = row else {
             vectors.values().append_nulls(dimension);
             vectors.append(false);
             starts.append(false);

@@ -8,21 +8,21 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::schema::{Row, batch, schema};
+use super::schema::{ParquetRow, batch, schema};
 use crate::base::atomic_file::AtomicFile;
 use crate::engine::EngineError;
 use crate::library::{Failure, StoredModel, TrackRecord};
 use crate::track::ContentKind;
 
 /// A Parquet file that appears whole or not at all.
-pub(super) struct Output {
+pub(super) struct ParquetOutput {
     target: PathBuf,
     file: AtomicFile,
     schema: SchemaRef,
     model: StoredModel,
 }
 
-impl Output {
+impl ParquetOutput {
     pub(super) fn create(
         target: PathBuf,
         model: &StoredModel,
@@ -47,11 +47,11 @@ impl Output {
             .map_err(|error| failed(error.to_string()))?;
         let mut count = 0;
         while let Some((records, failures)) = next()? {
-            let mut rows: Vec<Row<'_>> = Vec::new();
+            let mut rows: Vec<ParquetRow<'_>> = Vec::new();
             for record in &records {
-                rows.extend(record.facts.files.iter().map(|file| Row::Track(record, file)));
+                rows.extend(record.facts.files.iter().map(|file| ParquetRow::Track(record, file)));
             }
-            rows.extend(failures.iter().map(Row::Failed));
+            rows.extend(failures.iter().map(ParquetRow::Failed));
             let batch = batch(&self.schema, &self.model, &rows).map_err(failed)?;
             count += rows.len() as u64;
             let written = writer.write(&batch).and_then(|()| writer.flush());

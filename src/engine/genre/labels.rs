@@ -108,7 +108,7 @@ impl std::fmt::Display for GroupBy {
 
 /// What is shown of a track to a person.
 #[derive(Debug, Clone)]
-pub struct TrackFacts {
+pub struct TrackDisplay {
     /// Its artist, or its album's.
     pub artist: Option<String>,
     /// Artist and title, or the file's name.
@@ -129,7 +129,7 @@ pub struct LabelledTracks {
     /// Group of each track, as a number.
     pub groups: Vec<usize>,
     /// What else is known of each.
-    pub facts: Vec<TrackFacts>,
+    pub facts: Vec<TrackDisplay>,
     /// Lines of a label file that named no file of the library.
     pub unmatched: usize,
 }
@@ -381,7 +381,7 @@ impl Engine {
         let n = vectors.ids.len();
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
         let mut groups = vec![0; n];
-        let mut facts: Vec<Option<TrackFacts>> = vec![None; n];
+        let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
         let mut numbers: HashMap<String, usize> = HashMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
             let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
@@ -408,7 +408,7 @@ impl Engine {
             };
             let next = numbers.len();
             groups[row] = *numbers.entry(key).or_insert(next);
-            facts[row] = Some(TrackFacts { artist, display, path: track.path });
+            facts[row] = Some(TrackDisplay { artist, display, path: track.path });
             Ok(())
         })?;
         if let Some(table) = &group_table {
@@ -427,7 +427,7 @@ impl Engine {
         let facts = facts
             .into_iter()
             .map(|known| {
-                known.unwrap_or_else(|| TrackFacts {
+                known.unwrap_or_else(|| TrackDisplay {
                     artist: None,
                     display: String::new(),
                     path: PathBuf::new(),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
-use crate::base::cue::Part;
+use crate::base::cue::CuePart;
 use crate::base::text::xml;
 
 /// Names the extension by which VLC's playlists say where a track starts and stops.
@@ -75,12 +75,12 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
     };
     // A bare path must lead back to the very track; players need the file, and the part's times beside it.
     let is_bare = matches!(format, Format::Paths | Format::Paths0);
-    let entries: Vec<Entry<'_>> = tracks
+    let entries: Vec<WrittenEntry<'_>> = tracks
         .iter()
         .map(|track| {
             let part = if is_bare { None } else { track.part() };
             let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
-            Entry { path: relative(path, folder), track, part }
+            WrittenEntry { path: relative(path, folder), track, part }
         })
         .collect();
     match format {
@@ -96,16 +96,16 @@ pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathSty
     }
 }
 
-struct Entry<'a> {
+struct WrittenEntry<'a> {
     /// The bytes of the path as it is written.
     path: Vec<u8>,
     track: &'a TrackMeta,
-    part: Option<Part>,
+    part: Option<CuePart>,
 }
 
 /// When VLC starts and stops playing a part.
-fn vlc_options(part: Option<&Part>) -> impl Iterator<Item = String> {
-    let times = part.map(Part::seconds);
+fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
+    let times = part.map(CuePart::seconds);
     let start = times.map(|(start, _)| format!("start-time={start:.3}"));
     start.into_iter().chain(times.and_then(|(_, end)| end).map(|end| format!("stop-time={end:.3}")))
 }
@@ -145,12 +145,12 @@ fn breaks_lines(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-fn m3u8(entries: &[Entry<'_>], title: &str) -> String {
+fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
     let mut text = "#EXTM3U\n".to_owned();
     if !title.is_empty() {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
     }
-    for Entry { path, track, part } in entries {
+    for WrittenEntry { path, track, part } in entries {
         let seconds = if track.seconds > 0.0 { track.seconds.round() } else { -1.0 };
         let _ = writeln!(text, "#EXTINF:{seconds},{}", one_line(&track.display()));
         for option in vlc_options(part.as_ref()) {
@@ -171,7 +171,7 @@ fn m3u8(entries: &[Entry<'_>], title: &str) -> String {
     text
 }
 
-fn xspf(entries: &[Entry<'_>], title: &str) -> String {
+fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
                     <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\" \
                     xmlns:vlc=\"http://www.videolan.org/vlc/playlist/ns/0/\">\n"
@@ -180,7 +180,7 @@ fn xspf(entries: &[Entry<'_>], title: &str) -> String {
         let _ = writeln!(text, "  <title>{}</title>", xml(title));
     }
     text.push_str("  <trackList>\n");
-    for Entry { path, track, part } in entries {
+    for WrittenEntry { path, track, part } in entries {
         let _ = write!(text, "    <track><location>{}</location>", xml(&address(path)));
         let _ = write!(text, "<title>{}</title>", xml(track.display_title()));
         for (name, value) in [("creator", &track.artist), ("album", &track.album)] {
@@ -204,10 +204,10 @@ fn xspf(entries: &[Entry<'_>], title: &str) -> String {
     text
 }
 
-fn jspf(entries: &[Entry<'_>], title: &str) -> Result<String> {
+fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
     let tracks: Vec<serde_json::Value> = entries
         .iter()
-        .map(|Entry { path, track, part }| {
+        .map(|WrittenEntry { path, track, part }| {
             let mut value = json!({"location": [address(path)], "title": track.display_title()});
             for (name, tag) in [("creator", &track.artist), ("album", &track.album)] {
                 if let Some(tag) = tag {
@@ -233,9 +233,9 @@ fn jspf(entries: &[Entry<'_>], title: &str) -> Result<String> {
     Ok(text.chars().map(escaped).collect::<String>() + "\n")
 }
 
-fn paths(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
+fn paths(entries: &[WrittenEntry<'_>]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    for Entry { path, .. } in entries {
+    for WrittenEntry { path, .. } in entries {
         if path.iter().any(|byte| b"\n\r".contains(byte)) {
             return Err(ExploreError::Parameter {
                 name: "path",

@@ -118,7 +118,7 @@ pub fn playlist(
     options: &PlaylistOptions,
 ) -> Result<Vec<Entry>> {
     check(vectors, meta, seeds, options)?;
-    let mut list = Growing::new(meta, options);
+    let mut list = PlaylistBuilder::new(meta, options);
     let left_out: HashSet<usize> = match options.seeds {
         SeedUse::Leave => seeds.iter().copied().collect(),
         SeedUse::Open(first) => {
@@ -259,7 +259,7 @@ fn check(
 }
 
 /// The list as it grows, with its caps.
-struct Growing<'a> {
+struct PlaylistBuilder<'a> {
     meta: &'a [TrackMeta],
     options: &'a PlaylistOptions,
     entries: Vec<Entry>,
@@ -268,7 +268,7 @@ struct Growing<'a> {
     per_artist: HashMap<String, usize>,
 }
 
-impl<'a> Growing<'a> {
+impl<'a> PlaylistBuilder<'a> {
     fn new(meta: &'a [TrackMeta], options: &'a PlaylistOptions) -> Self {
         Self {
             meta,
@@ -336,7 +336,7 @@ impl CandidatePool {
     }
 
     /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken.
-    fn take(&mut self, list: &Growing<'_>, diversity: f32, reach: usize) -> Option<(usize, f32)> {
+    fn take(&mut self, list: &PlaylistBuilder<'_>, diversity: f32, reach: usize) -> Option<(usize, f32)> {
         self.candidates.retain(|c| list.admits(c.0));
         let score = |c: &(usize, f32, f32)| {
             let repeated = if c.2.is_finite() { c.2 } else { 0.0 };

@@ -1,6 +1,6 @@
 //! Activations in memory: `[window][row][column][channel]` with a halo of zeros and room for whole tiles.
 
-use super::kernels::Tile;
+use super::winograd::Tile;
 use crate::kernels::buffer::Buffer;
 
 /// The shape of a padded activation: one pixel of zeros around, rows and columns rounded up so that

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kernels::{self, A, B, POS, Tile};
+use super::winograd::{self, A, B, POS, Tile};
 use crate::kernels::Isa;
 use crate::kernels::buffer::SharedSlice;
 use crate::kernels::simd::{Simd, dispatch};
@@ -135,9 +135,9 @@ unsafe fn pairs<S: Simd, const OUT: bool>(simd: S, p: &Patches<'_>) {
                             values[y * 6..y * 6 + 6].copy_from_slice(&a4(simd, row));
                         }
                     } else {
-                        let rows = kernels::patch(simd, src.add(tile.src as usize), p.row, p.c);
+                        let rows = winograd::patch(simd, src.add(tile.src as usize), p.row, p.c);
                         for (y, row) in rows.into_iter().enumerate() {
-                            values[y * 6..y * 6 + 6].copy_from_slice(&kernels::bt(simd, row));
+                            values[y * 6..y * 6 + 6].copy_from_slice(&winograd::bt(simd, row));
                         }
                     }
                 }

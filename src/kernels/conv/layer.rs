@@ -1,18 +1,15 @@
-//! One 3×3 convolution by Winograd: filters transformed once, blocks of tiles that stay in cache.
+//! One 3×3 convolution by Winograd, in blocks of tiles that stay in cache.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use half::bf16;
-use rayon::prelude::*;
-
-use super::act::{Shape, c16};
-use super::grad_kernels;
-use super::kernels::{self, A, B, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
+use super::act::Shape;
+use super::filters::WinogradFilters;
 use super::norm_kernels;
+use super::sums::TaskSums;
+use super::winograd::{self, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::team::Team;
-use crate::kernels::{Isa, Precision};
 
 /// Tiles of a fused block.
 pub(super) const BLOCK: usize = 28;
@@ -39,172 +36,6 @@ pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R 
 pub(super) fn stride(len: usize) -> usize {
     let lines = len.div_ceil(16);
     (lines | 1) * 16
-}
-
-/// A 3×3 filter bank in the Winograd domain with its bias.
-#[derive(Debug)]
-pub(super) struct WinogradFilters {
-    pub(super) isa: Isa,
-    /// Whether U, and so V, is in bf16 (pairs of input channels side by side).
-    pub(super) half: bool,
-    /// Input and output channels, rounded up to 16.
-    pub(super) k: usize,
-    pub(super) n: usize,
-    /// Output channels that one pass over a block computes.
-    group: usize,
-    u: Buffer,
-    pub(super) bias: Vec<f32>,
-}
-
-impl WinogradFilters {
-    /// From `[out][in][3][3]` weights and `out` biases.
-    pub(super) fn new(
-        isa: Isa,
-        precision: Precision,
-        weight: &[f32],
-        bias: &[f32],
-        cin: usize,
-        cout: usize,
-    ) -> Self {
-        let mut filters = Self::empty(isa, precision, c16(cin), c16(cout));
-        filters.bias[..cout].copy_from_slice(bias);
-        filters.set(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
-        filters
-    }
-
-    /// Filters of zeros, for [`WinogradFilters::set`] and [`WinogradFilters::refresh`].
-    pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
-        let half = precision == Precision::Bf16 && precision.is_available(isa);
-        assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
-        Self { isa, half, k, n, group: 64.min(n), u: Buffer::zeroed(POS * k * n), bias: vec![0.0; n] }
-    }
-
-    /// Where output channel `o` lies in U at the first position and input channel: offset, floats from one position to
-    /// the next, and from one input channel (or pair of them) to the next.
-    fn place(&self, o: usize) -> (usize, usize, usize) {
-        let (depth, width) = (self.depth(), kernels::panel_width(self.isa));
-        let (group, in_group) = (o / self.group, o % self.group);
-        let channels = self.group.min(self.n - group * self.group);
-        let panel = in_group / width;
-        let panel_width = width.min(channels - panel * width);
-        let offset = POS * depth * self.group * group + panel * depth * width + in_group % width;
-        (offset, depth * channels, panel_width)
-    }
-
-    /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
-    pub(super) fn set(
-        &mut self,
-        weight: &[f32],
-        cin: usize,
-        cout: usize,
-        index: impl Fn(usize, usize, usize) -> usize + Sync,
-    ) {
-        let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
-        let (k, half, u) = (self.k, self.half, self.u.share());
-        places.into_par_iter().enumerate().for_each(|(o, (offset, next_position, next_input))| {
-            for i in 0..k {
-                let mut g = [0.0f32; 9];
-                if o < cout && i < cin {
-                    for (tap, g) in g.iter_mut().enumerate() {
-                        *g = weight[index(o, i, tap)];
-                    }
-                }
-                for (position, value) in transform_filter(&g).into_iter().enumerate() {
-                    let row = if half { i / 2 } else { i };
-                    let at = offset + position * next_position + row * next_input;
-                    // SAFETY: every output channel has slots of its own in U, and one task.
-                    let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
-                    *slot = if half {
-                        let bits = u32::from(bf16::from_f32(value).to_bits());
-                        let (low, high) = (slot.to_bits() & 0xffff, slot.to_bits() & 0xffff_0000);
-                        f32::from_bits(if i % 2 == 0 { high | bits } else { bits << 16 | low })
-                    } else {
-                        value
-                    };
-                }
-            }
-        });
-    }
-
-    /// As [`WinogradFilters::set`] in f32 and vectorised, for weights that change at every training step.
-    pub(super) fn refresh(
-        &mut self,
-        weight: &[f32],
-        cin: usize,
-        cout: usize,
-        index: impl Fn(usize, usize, usize) -> usize + Sync,
-    ) {
-        assert!(cin == self.k && cout == self.n, "channels are multiples of 16");
-        let (k, isa, half, depth) = (self.k, self.isa, self.half, self.depth());
-        let next_panel = depth * kernels::panel_width(isa);
-        let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
-        let u = self.u.share();
-        places.into_par_iter().enumerate().with_max_len(1).for_each(
-            |(block, (offset, next_position, next_input))| {
-                // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
-                let mut taps = [[[0.0f32; 16]; 9]; 2];
-                for i in 0..k {
-                    for o in 0..16 {
-                        for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
-                            taps[o] = weight[index(block * 16 + o, i, tap)];
-                        }
-                    }
-                    // SAFETY: the 16 outputs' slots of U, which no other task writes.
-                    unsafe {
-                        if !half {
-                            let u = u.skip(offset + i * next_input);
-                            grad_kernels::filter(isa, &taps[i % 2], u, next_position, next_panel, next_input);
-                        } else if i % 2 == 1 {
-                            let u = u.skip(offset + i / 2 * next_input);
-                            grad_kernels::filter_pair(isa, &taps, u, next_position);
-                        }
-                    }
-                }
-            },
-        );
-    }
-
-    /// Floats that a tile's input channels take in V (and an output channel's in U).
-    pub(super) fn depth(&self) -> usize {
-        if self.half { self.k / 2 } else { self.k }
-    }
-
-    fn groups_of_channels(&self) -> usize {
-        self.n.div_ceil(self.group)
-    }
-
-    /// First channel, number of channels and filters of channel group `b`.
-    fn channel_group(&self, b: usize) -> (usize, usize, &[f32]) {
-        let n = self.group.min(self.n - b * self.group);
-        let u = &self.u.as_slice()[POS * self.depth() * self.group * b..];
-        (b * self.group, n, &u[..POS * self.depth() * n])
-    }
-}
-
-/// G g Gᵀ in f64, rounded once.
-fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
-    fn rows(g: [f64; 3]) -> [f64; 6] {
-        let (a, b) = (f64::from(A), f64::from(B));
-        let (a2, b2) = (a * a, b * b);
-        let (na, nb) = (2.0 * a2 * (a2 - b2), 2.0 * b2 * (b2 - a2));
-        let (p, r) = (g[0] + a2 * g[2], g[0] + b2 * g[2]);
-        let (q, s) = (a * g[1], b * g[1]);
-        [g[0] / (a2 * b2), (p + q) / na, (p - q) / na, (r + s) / nb, (r - s) / nb, g[2]]
-    }
-    let mut half = [[0.0; 3]; 6];
-    for x in 0..3 {
-        let column = rows([f64::from(g[x]), f64::from(g[3 + x]), f64::from(g[6 + x])]);
-        for y in 0..6 {
-            half[y][x] = column[y];
-        }
-    }
-    let mut out = [0.0; POS];
-    for y in 0..6 {
-        for (x, value) in rows(half[y]).into_iter().enumerate() {
-            out[y * 6 + x] = value as f32;
-        }
-    }
-    out
 }
 
 /// A convolution's geometry: shapes, tiles and how they are cut into blocks.
@@ -271,7 +102,7 @@ impl TileBlock<'_> {
             half: filters.half,
         };
         // SAFETY: the scratch is this block's alone.
-        unsafe { kernels::input(filters.isa, &input) };
+        unsafe { winograd::input(filters.isa, &input) };
         for b in 0..filters.groups_of_channels() {
             let (channel, n, u) = filters.channel_group(b);
             let m_stride = stride(tiles.len() * n);
@@ -289,7 +120,7 @@ impl TileBlock<'_> {
                 half: filters.half,
             };
             // SAFETY: as above.
-            unsafe { kernels::gemm(filters.isa, &gemm) };
+            unsafe { winograd::gemm(filters.isa, &gemm) };
             let output = Output {
                 m,
                 m_stride,
@@ -304,7 +135,7 @@ impl TileBlock<'_> {
                 epilogue: plan.epilogue,
             };
             // SAFETY: the tiles are kept apart by the caller.
-            unsafe { kernels::output(filters.isa, &output) };
+            unsafe { winograd::output(filters.isa, &output) };
         }
     }
 }
@@ -344,52 +175,6 @@ pub(super) fn fused(
             }
         });
     });
-}
-
-/// Sums over tasks, kept apart so that they are added in a fixed order: `[task][2][c]`.
-#[derive(Debug, Default)]
-pub(super) struct TaskSums {
-    values: Vec<f32>,
-    used: usize,
-    c: usize,
-}
-
-impl TaskSums {
-    /// Forgets all.
-    pub(super) fn clear(&mut self) {
-        self.used = 0;
-    }
-
-    /// Makes room for `tasks` tasks in all.
-    pub(super) fn room(&mut self, tasks: usize, c: usize) {
-        if self.values.len() < tasks * 2 * c {
-            self.values.resize(tasks * 2 * c, 0.0);
-        }
-    }
-
-    /// Room for `tasks` more.
-    pub(super) fn extend(&mut self, tasks: usize, c: usize) -> SharedSlice<'_> {
-        let start = self.used;
-        self.c = c;
-        self.used += tasks * 2 * c;
-        if self.values.len() < self.used {
-            self.values.resize(self.used, 0.0);
-        }
-        SharedSlice::new(&mut self.values[start..])
-    }
-
-    /// The two totals of every channel.
-    pub(super) fn totals(&self) -> (Vec<f64>, Vec<f64>) {
-        let (mut first, mut second) = (vec![0.0; self.c], vec![0.0; self.c]);
-        for task in self.values[..self.used].chunks_exact(2 * self.c) {
-            let (a, b) = task.split_at(self.c);
-            for i in 0..self.c {
-                first[i] += f64::from(a[i]);
-                second[i] += f64::from(b[i]);
-            }
-        }
-        (first, second)
-    }
 }
 
 /// Padded activations, from a window on.
@@ -456,7 +241,7 @@ pub(super) fn phased(
             half: filters.half,
         };
         // SAFETY: each task writes the V of its own tiles.
-        unsafe { kernels::input(filters.isa, &input) };
+        unsafe { winograd::input(filters.isa, &input) };
     });
     let products = SharedSlice::new(m);
     team.run(POS * channel_groups, |task| {
@@ -478,7 +263,7 @@ pub(super) fn phased(
             half: filters.half,
         };
         // SAFETY: each task writes its own position and channel group of M.
-        unsafe { kernels::gemm(filters.isa, &gemm) };
+        unsafe { winograd::gemm(filters.isa, &gemm) };
     });
     let m = &*m;
     let output = |b: usize, window: usize, tiles: Range<usize>, dst| {
@@ -507,7 +292,7 @@ pub(super) fn phased(
                 for b in 0..channel_groups {
                     let output = output(b, window, tiles.clone(), dst.skip(filters.channel_group(b).0));
                     // SAFETY: each task writes its own tiles of its window.
-                    unsafe { kernels::output(filters.isa, &output) };
+                    unsafe { winograd::output(filters.isa, &output) };
                 }
                 if let Some(sums) = sums {
                     // SAFETY: reads the tiles that this task wrote; each task has its own sums.
@@ -527,7 +312,7 @@ pub(super) fn phased(
                 let (window, b) = (task / channel_groups, task % channel_groups);
                 let dst = out.skip(window * channels + filters.channel_group(b).0);
                 // SAFETY: each task writes its own channels of its window.
-                unsafe { kernels::global_max(filters.isa, &output(b, window, 0..per_window, dst)) };
+                unsafe { winograd::global_max(filters.isa, &output(b, window, 0..per_window, dst)) };
             });
         }
     }
@@ -555,17 +340,14 @@ pub(super) fn convolve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::Random;
+    use crate::kernels::conv::act::c16;
+    use crate::kernels::{Isa, Precision};
 
-    /// Uniform numbers in [-1, 1), the same on every machine.
-    fn random(seed: u64, len: usize) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
-        (0..len).map(|_| next()).collect()
+    /// Uniform numbers in [-1, 1).
+    fn uniform(seed: u64, len: usize) -> Vec<f32> {
+        let mut random = Random::new(seed);
+        (0..len).map(|_| 2.0 * random.f32() - 1.0).collect()
     }
 
     /// The convolution by its definition with zeros around, `[n][out][h][w]`, from `[n][in][h][w]`.
@@ -617,8 +399,8 @@ mod tests {
         ];
         for (case, (n, cin, cout, h, w)) in shapes.into_iter().enumerate() {
             let seed = case as u64 * 10 + 1;
-            let (x, bias) = (random(seed, n * cin * h * w), random(seed + 1, cout));
-            let weight = random(seed + 2, cout * cin * 9);
+            let (x, bias) = (uniform(seed, n * cin * h * w), uniform(seed + 1, cout));
+            let weight = uniform(seed + 2, cout * cin * 9);
             let linear = direct(&x, &weight, &bias, cin, h, w);
             let relu: Vec<f32> = linear.iter().map(|x| x.max(0.0)).collect();
             let shape = Shape { h, w, c: c16(cin) };

@@ -8,12 +8,14 @@
 mod act;
 #[cfg(feature = "train")]
 mod backward;
+mod filters;
 mod first;
 mod grad_kernels;
-mod kernels;
+
 mod layer;
 mod net;
 mod norm_kernels;
+mod sums;
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]
@@ -21,6 +23,7 @@ mod train_steps;
 pub(crate) mod vgg;
 mod weight_grad;
 mod weights;
+mod winograd;
 
 pub use net::{FRAMES, FastOpenL3, MELS, WINDOW};
 #[cfg(feature = "train")]

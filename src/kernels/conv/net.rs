@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::act::{Act, Shape};
+use super::filters::WinogradFilters;
 use super::first::{self, First};
-use super::kernels::{Epilogue, Tile};
-use super::layer::{self, PaddedInput, Plan, Target, TileBlock, WinogradFilters, with_scratch};
+use super::layer::{self, PaddedInput, Plan, Target, TileBlock, with_scratch};
 use super::weights::{OpenL3Weights, is_pooled};
+use super::winograd::{Epilogue, Tile};
 use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::team::{Team, with_team};
 use crate::kernels::{Isa, Precision};

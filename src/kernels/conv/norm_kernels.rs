@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kernels::Tile;
+use super::winograd::Tile;
 use crate::kernels::Isa;
 use crate::kernels::buffer::SharedSlice;
 use crate::kernels::simd::{Simd, dispatch};

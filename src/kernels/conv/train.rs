@@ -10,14 +10,16 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::act::{Act, Shape};
+use super::filters::WinogradFilters;
 use super::first::{self, First};
-use super::kernels::Epilogue;
-use super::layer::{self, BLOCK, PaddedInput, Plan, TaskSums, WinogradFilters, convolve};
+use super::layer::{self, BLOCK, PaddedInput, Plan, convolve};
 use super::net::{FRAMES, MELS};
 use super::norm_kernels::{self as nk, Norm, PixelRows};
+use super::sums::TaskSums;
 use super::train_steps::{Stats, chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
 use super::weights::{ConvWeights, NormWeights, OpenL3Weights, is_pooled};
+use super::winograd::Epilogue;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::{Isa, Precision};
 

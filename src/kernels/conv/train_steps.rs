@@ -1,9 +1,9 @@
 //! Pieces of a training step: groups of windows, batch statistics, and sums of rows.
 
 use super::act::Shape;
-use super::kernels::Tile;
 use super::norm_kernels::{self as nk, Norm};
 use super::weights::BATCH_NORM_EPS;
+use super::winograd::Tile;
 use crate::kernels::Isa;
 use crate::kernels::buffer::SharedSlice;
 

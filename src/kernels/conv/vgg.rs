@@ -5,9 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::act::{Act, Shape};
+use super::filters::WinogradFilters;
 use super::first::{self, First};
-use super::kernels::Epilogue;
-use super::layer::{self, PaddedInput, Plan, Target, WinogradFilters, with_scratch};
+use super::layer::{self, PaddedInput, Plan, Target, with_scratch};
+use super::winograd::Epilogue;
 use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::simd::{Simd, dispatch};
 use crate::kernels::team::Team;

@@ -5,9 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::grad_kernels::{self as gk, Patches, WeightGemm};
-use super::kernels::{self, Groups, Input, POS};
 use super::layer::{PaddedInput, Plan, SMALL, part, stride, with_scratch};
 use super::norm_kernels;
+use super::winograd::{self, Groups, Input, POS};
 use crate::kernels::buffer::{Buffer, SharedSlice};
 use crate::kernels::{Isa, Precision};
 
@@ -206,7 +206,7 @@ impl Windows<'_> {
                 gk::out_grad_pairs(isa, &out);
             } else {
                 let groups = Groups::one(total);
-                kernels::input(isa, &Input { src, row, c, tiles, first, groups, v, v_stride, half });
+                winograd::input(isa, &Input { src, row, c, tiles, first, groups, v, v_stride, half });
                 gk::out_grad(isa, &out);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BINS, Vector};
-use super::pack::{Matrix, Packed};
+use super::pack::{Packed, PackedMatrix};
 use super::rows::{self, Rows};
 use super::{BANDS, FRAMES, MIDDLE, Outputs, PENULTIMATE, TAGS};
 use crate::kernels::Isa;
@@ -219,7 +219,7 @@ impl FastMusicnn {
     fn convolution(
         &self,
         team: &Team,
-        layer: &Matrix,
+        layer: &PackedMatrix,
         input: &[f32],
         residual: Option<(&[f32], usize)>,
         out: &mut [f32],
@@ -242,7 +242,7 @@ impl FastMusicnn {
     }
 
     /// One row times a matrix, then ReLU and batch norm.
-    fn job<'a>(layer: &'a Matrix, input: &'a [f32]) -> Rows<'a> {
+    fn job<'a>(layer: &'a PackedMatrix, input: &'a [f32]) -> Rows<'a> {
         Rows {
             input,
             stride: 0,

@@ -87,7 +87,7 @@ pub(super) struct Bank {
 
 /// A matrix with what comes before and after it.
 #[derive(Debug)]
-pub(super) struct Matrix {
+pub(super) struct PackedMatrix {
     pub(super) inner: usize,
     /// A multiple of two vectors.
     pub(super) outputs: usize,
@@ -110,9 +110,9 @@ pub(super) struct Packed {
     pub(super) banks: [Bank; 3],
     /// Columns of the front's rows.
     pub(super) front_width: usize,
-    pub(super) middle: [Matrix; 3],
-    pub(super) dense: Matrix,
-    pub(super) logits: Matrix,
+    pub(super) middle: [PackedMatrix; 3],
+    pub(super) dense: PackedMatrix,
+    pub(super) logits: PackedMatrix,
     /// For each frame, the row of a middle layer's bias.
     pub(super) bias_rows: Vec<u8>,
 }
@@ -273,7 +273,7 @@ fn pack_bank(
     Bank { vectors, filters: spectra, block, epilogues, column }
 }
 
-impl Matrix {
+impl PackedMatrix {
     fn new(inner: usize, outputs: usize, bias_rows: usize, lanes: usize) -> Self {
         let outputs = outputs.next_multiple_of(2 * lanes);
         Self {
@@ -302,9 +302,9 @@ fn pack_middle(
     inputs: &[(Column, Option<f64>)],
     outputs: &[usize],
     lanes: usize,
-) -> Matrix {
+) -> PackedMatrix {
     let width = inputs.iter().filter(|(_, constant)| constant.is_none()).count();
-    let mut matrix = Matrix::new(TAPS * width, outputs.len(), 7, lanes);
+    let mut matrix = PackedMatrix::new(TAPS * width, outputs.len(), 7, lanes);
     for (o, &output) in outputs.iter().enumerate() {
         let kernel = layer.kernel(output); // [channels][7]
         let is_constant = layer.constant(output).is_some();
@@ -344,12 +344,12 @@ fn pack_dense<E>(
     columns: &[Column],
     constants: &[Option<f64>],
     lanes: usize,
-) -> Result<Matrix, E> {
+) -> Result<PackedMatrix, E> {
     let (name, outputs, inputs) = DENSE[0];
     let weight = source.values(name, "weight", &[outputs, inputs])?;
     let bias = source.values(name, "bias", &[outputs])?;
     let (pools, after) = (source.norm(9)?, source.norm(10)?);
-    let mut matrix = Matrix::new(2 * columns.len(), PENULTIMATE, 1, lanes);
+    let mut matrix = PackedMatrix::new(2 * columns.len(), PENULTIMATE, 1, lanes);
     for o in 0..PENULTIMATE {
         // `2 · channel` is a channel's maximum, `2 · channel + 1` its mean.
         let weight = |input: usize| f64::from(weight[o * inputs + input]);
@@ -376,11 +376,11 @@ fn pack_dense<E>(
     Ok(matrix)
 }
 
-fn pack_logits<E>(source: &NamedWeights<'_, '_, E>, lanes: usize) -> Result<Matrix, E> {
+fn pack_logits<E>(source: &NamedWeights<'_, '_, E>, lanes: usize) -> Result<PackedMatrix, E> {
     let (name, outputs, inputs) = DENSE[1];
     let weight = source.values(name, "weight", &[outputs, inputs])?;
     let bias = source.values(name, "bias", &[outputs])?;
-    let mut matrix = Matrix::new(inputs, TAGS, 1, lanes);
+    let mut matrix = PackedMatrix::new(inputs, TAGS, 1, lanes);
     for o in 0..outputs {
         for i in 0..inputs {
             matrix.set(i, o, f64::from(weight[o * inputs + i]), lanes);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tree;
 use crate::base::random::Random;
-use crate::learn::{Classifier, Tensors, Training, softmax};
+use crate::learn::{FittedClassifier, Tensors, Training, softmax};
 
 /// How trees are added.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -279,7 +279,7 @@ fn grow_tree(
     (tree, values, gains)
 }
 
-impl Classifier for Boost {
+impl FittedClassifier for Boost {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         softmax(self.margins(x).view())
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tree;
 use crate::base::random::Random;
-use crate::learn::{Classifier, Tensors, Training};
+use crate::learn::{FittedClassifier, Tensors, Training};
 use crate::metrics::argmax;
 
 /// How a forest grows.
@@ -66,7 +66,7 @@ impl Forest {
     pub fn fit(data: &Training, settings: ForestSettings) -> Self {
         let grown: Vec<Grown> = (0..settings.trees as u64)
             .into_par_iter()
-            .map(|number| Growing::new(data, settings, Random::stream(data.seed, number)).grow())
+            .map(|number| TreeBuilder::new(data, settings, Random::stream(data.seed, number)).grow())
             .collect();
         let n = data.class_of.len();
         let mut importances = vec![0.0; data.x.ncols()];
@@ -120,7 +120,7 @@ impl Forest {
     }
 }
 
-impl Classifier for Forest {
+impl FittedClassifier for Forest {
     /// The mean of the leaves' shares.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let rows: Vec<Vec<f32>> = x.outer_iter().map(|row| row.to_vec()).collect();
@@ -156,7 +156,7 @@ impl Classifier for Forest {
 }
 
 /// A tree on its way.
-struct Growing<'a, 'd> {
+struct TreeBuilder<'a, 'd> {
     data: &'a Training<'d>,
     settings: ForestSettings,
     /// Columns that a split may choose from.
@@ -170,14 +170,14 @@ struct Growing<'a, 'd> {
 }
 
 /// The best split of a node.
-struct Split {
+struct NodeSplit {
     column: usize,
     threshold: f32,
     /// Sum over both sides of Σ count² / rows: the larger, the purer.
     purity: f64,
 }
 
-impl<'a, 'd> Growing<'a, 'd> {
+impl<'a, 'd> TreeBuilder<'a, 'd> {
     fn new(data: &'a Training<'d>, settings: ForestSettings, random: Random) -> Self {
         let d = data.x.ncols();
         let most = if settings.columns == 0 { (d as f64).sqrt() as usize } else { settings.columns };
@@ -230,8 +230,8 @@ impl<'a, 'd> Growing<'a, 'd> {
     }
 
     /// Looks at random columns until enough of them vary here.
-    fn best_split(&mut self, rows: &[usize], counts: &[f64]) -> Option<Split> {
-        let mut best: Option<Split> = None;
+    fn best_split(&mut self, rows: &[usize], counts: &[f64]) -> Option<NodeSplit> {
+        let mut best: Option<NodeSplit> = None;
         let mut looked = 0;
         let d = self.order.len();
         for at in 0..d {
@@ -262,7 +262,7 @@ impl<'a, 'd> Growing<'a, 'd> {
             if let Some((threshold, purity)) = found
                 && best.as_ref().is_none_or(|best| purity > best.purity)
             {
-                best = Some(Split { column, threshold, purity });
+                best = Some(NodeSplit { column, threshold, purity });
             }
         }
         best

@@ -12,12 +12,12 @@ fn is_audio(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp3"))
 }
 
-struct Tree {
+struct FolderTree {
     _dir: tempfile::TempDir,
     root: PathBuf,
 }
 
-impl Tree {
+impl FolderTree {
     fn new(files: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dunce::canonicalize(dir.path()).unwrap();
@@ -52,7 +52,7 @@ impl Tree {
 
 #[test]
 fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
-    let tree = Tree::new(&[
+    let tree = FolderTree::new(&[
         "m/b.mp3",
         "m/a.MP3",
         "m/cover.jpg",
@@ -79,7 +79,7 @@ fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
 
 #[test]
 fn what_is_wrong_with_a_path_does_not_stop_the_rest() {
-    let tree = Tree::new(&["m/a.mp3"]);
+    let tree = FolderTree::new(&["m/a.mp3"]);
     let found = tree.scan(&["nowhere", "m/nothing.mp3", "m"]);
     assert_eq!(tree.names(&found), ["m/a.mp3"]);
     let paths: Vec<_> = found.problems.iter().map(|problem| problem.path.clone()).collect();
@@ -91,7 +91,7 @@ fn what_is_wrong_with_a_path_does_not_stop_the_rest() {
 #[test]
 fn links_are_followed_once_and_loops_end() {
     use std::os::unix::fs::symlink;
-    let tree = Tree::new(&["m/a.mp3", "m/sub/b.mp3", "elsewhere/c.mp3", "elsewhere/d.mp3"]);
+    let tree = FolderTree::new(&["m/a.mp3", "m/sub/b.mp3", "elsewhere/c.mp3", "elsewhere/d.mp3"]);
     symlink(tree.at("m"), tree.at("m/sub/loop")).unwrap();
     symlink(tree.at("elsewhere"), tree.at("m/link1")).unwrap();
     symlink(tree.at("elsewhere"), tree.at("m/link2")).unwrap();
@@ -111,7 +111,7 @@ fn links_are_followed_once_and_loops_end() {
 fn names_of_any_bytes_and_things_that_are_no_files() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    let tree = Tree::new(&[]);
+    let tree = FolderTree::new(&[]);
     let odd = tree.root.join(OsStr::from_bytes(b"\xff\n\x1b.mp3"));
     fs::write(&odd, b"x").unwrap();
     let fifo = tree.at("fifo.mp3");
@@ -208,7 +208,7 @@ fn entries_are_found_in_the_forms_that_programs_write() {
 
 #[test]
 fn a_playlist_stands_for_its_files() {
-    let tree = Tree::new(&["m/a.mp3", "m/b.data", "m/c.mp3"]);
+    let tree = FolderTree::new(&["m/a.mp3", "m/b.data", "m/c.mp3"]);
     tree.write(
         "lists/l.m3u8",
         b"../m/b.data\n../m/a.mp3\n../m/gone.mp3\nhttp://r/s\n../m/a.mp3\nother.pls\n../m\n",

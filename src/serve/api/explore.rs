@@ -126,7 +126,7 @@ pub(super) async fn clusters(
 
 /// A track on the map.
 #[derive(Serialize)]
-struct Place {
+struct MapTrack {
     id: TrackId,
     x: f32,
     y: f32,
@@ -155,7 +155,7 @@ struct ClusterName {
 
 #[derive(Serialize)]
 struct Map {
-    tracks: Vec<Place>,
+    tracks: Vec<MapTrack>,
     clusters: Vec<ClusterName>,
 }
 
@@ -184,7 +184,7 @@ pub(super) async fn map(State(state): State<Shared>) -> Result<Response<Body>, P
             let tracks = tracks.map(|((track, at), &cluster)| {
                 let measured = measured.get(&track.id);
                 let key = measured.and_then(|measured| measured.key);
-                Place {
+                MapTrack {
                     id: track.id,
                     x: at[0],
                     y: at[1],

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, MOST};
 use crate::answers::track::TrackRef;
 use crate::audio::tags::WriteOptions;
-use crate::engine::{TagWish, TaggedFile, write_tags};
+use crate::engine::{TagResult, TagWish, write_tags};
 use crate::library::{Library, OpenMode};
 use crate::serve::ask;
 use crate::serve::problem::Problem;
@@ -171,7 +171,7 @@ fn yes() -> bool {
 struct Written {
     /// `voisin undo RUN` takes it back; null where nothing was to be written.
     run: Option<i64>,
-    items: Vec<TaggedFile>,
+    items: Vec<TagResult>,
 }
 
 /// Writes labels given by hand into the files of these tracks, over what is there. What is there is remembered first.

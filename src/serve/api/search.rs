@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::{Answer, Filters, MOST, bytes, share, within, written};
 use crate::answers::genre::AnswerJson;
 use crate::answers::graph::clustered;
-use crate::answers::playlist::{Copies, Wanted, listed};
+use crate::answers::playlist::{Copies, PlaylistConstraints, listed};
 use crate::answers::similar::{PassagesJson, SimilarJson};
 use crate::answers::track::ListedJson;
 use crate::answers::walk::WalkJson;
@@ -35,13 +35,13 @@ const MOST_SEEDS: usize = 500;
 /// A track: by its id, by its path as the library has it, or by words that fit it alone.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Named {
+pub(super) struct NamedSeed {
     id: Option<i64>,
     path: Option<String>,
     words: Option<String>,
 }
 
-impl Named {
+impl NamedSeed {
     fn seed(&self, desk: &Desk) -> Result<Seed, Problem> {
         let (engine, library) = (&desk.engine, desk.engine.library());
         match (self.id, &self.path, &self.words) {
@@ -72,7 +72,7 @@ impl Named {
     }
 }
 
-fn seeds(named: &[Named], desk: &Desk, least: usize) -> Result<Vec<Seed>, Problem> {
+fn seeds(named: &[NamedSeed], desk: &Desk, least: usize) -> Result<Vec<Seed>, Problem> {
     if !(least..=MOST_SEEDS).contains(&named.len()) {
         return Err(Problem::bad(format!("{least} to {MOST_SEEDS} tracks"), named.len().to_string()));
     }
@@ -140,7 +140,7 @@ impl NeighborOptions {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SimilarQuestion {
-    seeds: Vec<Named>,
+    seeds: Vec<NamedSeed>,
     #[serde(default = "ten")]
     limit: usize,
     #[serde(default)]
@@ -150,7 +150,7 @@ pub(super) struct SimilarQuestion {
     #[serde(default)]
     include_seed: bool,
     #[serde(default)]
-    unlike: Vec<Named>,
+    unlike: Vec<NamedSeed>,
     unlike_weight: Option<f32>,
     /// A passage of the one seed, in seconds.
     from: Option<f64>,
@@ -258,7 +258,7 @@ fn seed_of_copy(state: &Server, desk: &Desk, copy: &std::path::Path) -> Result<S
 
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
-    ask::Split(near, filters): ask::Split<NeighborOptions, Filters>,
+    ask::SplitQuery(near, filters): ask::SplitQuery<NeighborOptions, Filters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer<SimilarJson>, Problem> {
@@ -329,7 +329,7 @@ impl Classify {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClassifyQuestion {
-    tracks: Vec<Named>,
+    tracks: Vec<NamedSeed>,
     neighbours: Option<usize>,
     #[serde(default)]
     other_artists: bool,
@@ -421,10 +421,10 @@ pub(super) async fn classify_file(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PathQuestion {
-    from: Named,
-    to: Named,
+    from: NamedSeed,
+    to: NamedSeed,
     #[serde(default)]
-    via: Vec<Named>,
+    via: Vec<NamedSeed>,
     steps: Option<usize>,
     max_per_artist: Option<usize>,
 }
@@ -477,7 +477,7 @@ const PER_ARTIST: usize = 2;
 #[serde(deny_unknown_fields)]
 pub(super) struct PlaylistQuestion {
     #[serde(default)]
-    seeds: Vec<Named>,
+    seeds: Vec<NamedSeed>,
     /// They hold for all of the list but the seeds; without seeds, all tracks that pass them are seeds.
     #[serde(default)]
     filters: Filters,
@@ -569,7 +569,7 @@ pub(super) async fn playlist(
             if rows.is_empty() {
                 return Err(Problem::bad("seeds, filters or a cluster", "none of them"));
             }
-            let wanted = Wanted {
+            let wanted = PlaylistConstraints {
                 copies,
                 harmonic: asked.harmonic,
                 max_bpm_step: asked.max_bpm_step,

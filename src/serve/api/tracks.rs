@@ -61,7 +61,7 @@ pub(super) struct Page {
 
 pub(super) async fn list(
     State(state): State<Shared>,
-    ask::Split(listing, filters): ask::Split<Listing, Filters>,
+    ask::SplitQuery(listing, filters): ask::SplitQuery<Listing, Filters>,
 ) -> Result<Answer<Page>, Problem> {
     let query = TrackQuery {
         words: listing.query,
@@ -103,7 +103,7 @@ fn twenty() -> usize {
 
 pub(super) async fn find(
     State(state): State<Shared>,
-    ask::Split(phrase, filters): ask::Split<PhraseQuestion, Filters>,
+    ask::SplitQuery(phrase, filters): ask::SplitQuery<PhraseQuestion, Filters>,
 ) -> Result<Response<Body>, Problem> {
     let limit = within("limit", phrase.limit, MOST)?;
     let answer = state

@@ -3,7 +3,9 @@ import { changes, clock, count, h, icon, iconButton, measured, percent, toast } 
 import { ask } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
-import { artistOf, cover, mark, row, titleOf } from "./tracks.js";
+import { artistOf, cover, titleOf } from "./cover.js";
+import { mark } from "./playing.js";
+import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
 import { passages } from "./passage.js";
 

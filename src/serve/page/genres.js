@@ -2,7 +2,8 @@
 // stands on its border.
 import { count, h, percent } from "./dom.js";
 import { ask } from "./api.js";
-import { mark, row } from "./tracks.js";
+import { mark } from "./playing.js";
+import { row } from "./tracks.js";
 import { empty, load } from "./states.js";
 import * as player from "./player.js";
 

@@ -3,7 +3,8 @@
 import { $, count, h, icon, iconButton, keep, say, span, toast } from "./dom.js";
 import { ask } from "./api.js";
 import * as player from "./player.js";
-import { artistOf, mark, playCover, titleOf } from "./tracks.js";
+import { artistOf, titleOf } from "./cover.js";
+import { mark, playCover } from "./playing.js";
 import { sortable } from "./sortable.js";
 import { empty, sentence } from "./states.js";
 

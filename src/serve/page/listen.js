@@ -1,7 +1,8 @@
 // The place to listen: all tracks or those that fit the search on the left, the card of one on the right.
 import { $, count, h, icon, keep } from "./dom.js";
 import { ask } from "./api.js";
-import { LongList, mark, row } from "./tracks.js";
+import { mark } from "./playing.js";
+import { LongList, row } from "./tracks.js";
 import { card, fileCard } from "./card.js";
 import { empty, load, sentence } from "./states.js";
 

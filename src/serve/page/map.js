@@ -3,7 +3,9 @@ import { $, changes, clock, count, h, icon, iconButton, keep, measured, say } fr
 import { ask } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
-import { artistOf, mark, row, titleOf } from "./tracks.js";
+import { artistOf, titleOf } from "./cover.js";
+import { mark } from "./playing.js";
+import { row } from "./tracks.js";
 import { empty, load } from "./states.js";
 import { GREY, Nearest, PALETTE, drawPoints, ramp, rampCss, rgb } from "./canvas.js";
 

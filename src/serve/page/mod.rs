@@ -20,13 +20,14 @@ const INDEX: &str = include_str!("index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 20] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
     ("api.js", SCRIPT, include_str!("api.js")),
     ("app.js", SCRIPT, include_str!("app.js")),
     ("canvas.js", SCRIPT, include_str!("canvas.js")),
     ("card.js", SCRIPT, include_str!("card.js")),
+    ("cover.js", SCRIPT, include_str!("cover.js")),
     ("dom.js", SCRIPT, include_str!("dom.js")),
     ("genres.js", SCRIPT, include_str!("genres.js")),
     ("library.js", SCRIPT, include_str!("library.js")),
@@ -35,6 +36,7 @@ const FILES: [(&str, &str, &str); 18] = [
     ("map.js", SCRIPT, include_str!("map.js")),
     ("passage.js", SCRIPT, include_str!("passage.js")),
     ("player.js", SCRIPT, include_str!("player.js")),
+    ("playing.js", SCRIPT, include_str!("playing.js")),
     ("review.js", SCRIPT, include_str!("review.js")),
     ("sortable.js", SCRIPT, include_str!("sortable.js")),
     ("states.js", SCRIPT, include_str!("states.js")),

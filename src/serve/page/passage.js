@@ -2,7 +2,8 @@
 import { changes, clock, h, icon, span } from "./dom.js";
 import { ask, audioOf } from "./api.js";
 import * as player from "./player.js";
-import { mark, row } from "./tracks.js";
+import { mark } from "./playing.js";
+import { row } from "./tracks.js";
 import { empty, load } from "./states.js";
 
 /** Longer files are not decoded for their picture; a passage of them is chosen all the same. */

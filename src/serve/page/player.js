@@ -1,7 +1,7 @@
 // What plays, what comes next, and the bar that shows it.
 import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } from "./dom.js";
 import { ask, audioOf } from "./api.js";
-import { artistOf, cover, titleOf } from "./tracks.js";
+import { artistOf, cover, titleOf } from "./cover.js";
 import { sortable } from "./sortable.js";
 
 const audio = $("audio"), preview = $("preview"), seek = $("seek");

@@ -3,7 +3,8 @@
 import { count, h, icon, percent, say, toast } from "./dom.js";
 import { ask } from "./api.js";
 import * as player from "./player.js";
-import { artistOf, cover, mark, titleOf } from "./tracks.js";
+import { artistOf, cover, titleOf } from "./cover.js";
+import { mark } from "./playing.js";
 import { empty, load, sentence } from "./states.js";
 
 let room = null;

@@ -1,35 +1,9 @@
-// A track as the page shows it: its cover, its row in a list, and long lists of which only what is in sight exists.
-import { changes, clock, h, icon, iconButton, percent, say } from "./dom.js";
-import { coverOf } from "./api.js";
-import * as player from "./player.js";
+// A track's row in a list, and long lists of which only what is in sight exists.
+import { clock, h, iconButton, percent, say } from "./dom.js";
+import { artistOf, titleOf } from "./cover.js";
 import * as list from "./list.js";
-
-export const titleOf = track => track.title || (track.path ?? "").split("/").pop() || "Untitled";
-export const artistOf = track => track.artist || track.album_artist || "Unknown artist";
-
-/** A number from a text, the same every time (FNV-1a). */
-const number = text => [...text].reduce((n, c) => Math.imul(n ^ c.codePointAt(0), 16777619) >>> 0, 2166136261) >>> 7;
-
-const without = new Set();
-/** The picture in the file; until it is there, and where there is none, a plain one in the artist's colour. */
-export function cover(track, large = false) {
-  const name = artistOf(track);
-  const box = h("span", { class: "cover" + (large ? " large" : ""), "aria-hidden": "true", vars: { "--hue": number(track.album || name) % 360 } },
-    h("span", { class: "letter", "data-letter": [...(track.artist || titleOf(track))][0]?.toUpperCase() ?? "·" }));
-  if (track.id !== null && track.id !== undefined && !without.has(track.id)) {
-    const image = h("img", { alt: "", loading: large ? "eager" : "lazy", decoding: "async", src: coverOf(track.id) });
-    image.addEventListener("error", () => { without.add(track.id); image.remove(); });
-    image.addEventListener("load", () => { box.classList.add("has"); });
-    box.append(image);
-  }
-  return box;
-}
-
-/** A cover that plays its track. */
-export function playCover(entry) {
-  const button = h("button", { type: "button", class: "play-cover", "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track), onclick: () => player.playNow(entry) }, cover(entry.track), icon("play"));
-  return button;
-}
+import * as player from "./player.js";
+import { mark, playCover } from "./playing.js";
 
 /**
  * A row: cover with play, title and artist (a link to the card), what is said of it, and what can be done with it.
@@ -50,18 +24,6 @@ export function row(entry, { share, note, element = "li", genre = true } = {}) {
     track.seconds && share === undefined ? h("span", { class: "length" }, clock(track.seconds)) : null,
     iconButton("after", `Add ${name} to what comes next`, () => player.enqueue([entry]), { class: "act after" }),
     iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }));
-}
-
-// Rows whose track sounds are marked, wherever they are.
-changes.on("change", mark);
-export function mark() {
-  const open = Number(location.hash.match(/^#\/track\/(\d+)/)?.[1] ?? NaN);
-  for (const element of document.querySelectorAll(".index .track")) element.classList.toggle("is-open", Number(element.dataset.id) === open);
-  for (const element of document.querySelectorAll(".track, .slot")) {
-    const id = Number(element.dataset.id), sounds = player.isPlaying(id);
-    element.classList.toggle("is-now", player.current()?.track.id === id);
-    element.querySelector(".play-cover use")?.setAttribute("href", sounds ? "#i-pause" : "#i-play");
-  }
 }
 
 /**

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::cache::Dataset;
+use super::cache::TrainingSet;
 use super::checkpoint::{Checkpoint, Run, flatten};
 use super::layout::Layout;
 use super::options::{Start, TrainOptions};
@@ -62,7 +62,7 @@ pub(super) fn teachers(
 /// Checks that a run's own checkpoint fits what is asked for now, and brings its description up to date.
 pub(super) fn resume(
     options: &TrainOptions,
-    data: &Dataset,
+    data: &TrainingSet,
     path: &Path,
     mut state: Checkpoint,
 ) -> Result<Checkpoint, TrainError> {
@@ -107,7 +107,7 @@ pub(super) fn resume(
 /// The state before the first step.
 pub(super) fn begin(
     options: &TrainOptions,
-    data: &Dataset,
+    data: &TrainingSet,
     crops: &[usize],
     origin: Origin,
 ) -> Result<Checkpoint, TrainError> {
@@ -192,7 +192,7 @@ pub(super) fn begin(
 }
 
 /// Mean and deviation of every target over `crops`.
-fn moments(data: &Dataset, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
+fn moments(data: &TrainingSet, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
     let outputs = data.outputs();
     let mut sums = vec![(0.0f64, 0.0f64); outputs];
     for &crop in crops {

@@ -147,7 +147,7 @@ pub(super) fn write_safetensors(
 }
 
 /// All prepared music of a folder, in memory as far as the system sees fit.
-pub struct Dataset {
+pub struct TrainingSet {
     files: Vec<Mapped>,
     /// `(file, crop in it, track)`
     crops: Vec<(u32, u32, u32)>,
@@ -170,9 +170,9 @@ struct Mapped {
     partner: Option<String>,
 }
 
-impl std::fmt::Debug for Dataset {
+impl std::fmt::Debug for TrainingSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dataset")
+        f.debug_struct("TrainingSet")
             .field("crops", &self.crops.len())
             .field("tracks", &self.tracks.len())
             .field("teachers", &self.teachers)
@@ -180,13 +180,13 @@ impl std::fmt::Debug for Dataset {
     }
 }
 
-impl Dataset {
+impl TrainingSet {
     /// Opens every prepared file of `cache`, sorted by name. Teachers are those that every file has.
     pub fn open(cache: &Path) -> Result<Self, TrainError> {
         Self::open_with(cache, None)
     }
 
-    /// As [`Dataset::open`], with these teachers only, in this order.
+    /// As [`TrainingSet::open`], with these teachers only, in this order.
     ///
     /// # Errors
     /// Also if a file lacks the outputs of one of them.

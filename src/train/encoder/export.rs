@@ -7,7 +7,7 @@ use half::f16;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
-use super::cache::{Dataset, write_safetensors};
+use super::cache::{TrainingSet, write_safetensors};
 use super::layout::Layout;
 use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
@@ -82,7 +82,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let (mut projection, mut offset) = fold(stacked, dimension);
     let mut whitening = Vec::new();
     if let Some(cache) = &options.corpus {
-        let data = Dataset::open_with(cache, Some(&state.run.teachers[..1]))?;
+        let data = TrainingSet::open_with(cache, Some(&state.run.teachers[..1]))?;
         let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset)?;
         let (refinement, figures) = refine::choose(&vectors, &groups);
         whitening = figures;

@@ -33,7 +33,7 @@ mod student;
 mod validate;
 mod widen;
 
-pub use cache::Dataset;
+pub use cache::TrainingSet;
 pub use checkpoint::{Checkpoint, Run};
 pub use error::TrainError;
 pub use export::{ExportOptions, Exported, export};

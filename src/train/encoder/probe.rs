@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Axis};
 
-use super::cache::Dataset;
+use super::cache::TrainingSet;
 use super::layout::{Layout, standardise};
 use super::refine::inverse_factor;
 use super::validate::{embed, thin};
@@ -17,7 +17,7 @@ const RIDGE: f64 = 1e-3;
 /// The ridge regression of z-scored targets on the embeddings of evenly spread crops; outputs beyond the teachers'
 /// (styles) stay zero.
 pub(super) fn fit(
-    data: &Dataset,
+    data: &TrainingSet,
     crops: &[usize],
     weights: &OpenL3Weights,
     layout: &Layout,

@@ -4,7 +4,7 @@
 //! and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening", ECCV 2012.
 
 use super::TrainError;
-use super::cache::Dataset;
+use super::cache::TrainingSet;
 use crate::base::vector::dot;
 use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 use crate::kernels::{Precision, isa};
@@ -44,7 +44,7 @@ impl std::fmt::Display for WhiteningFigure {
 
 /// Means of each track's search vectors, with its group; grooves are left out.
 pub(super) fn track_vectors(
-    data: &Dataset,
+    data: &TrainingSet,
     weights: &OpenL3Weights,
     matrix: &[f32],
     offsets: &[f32],

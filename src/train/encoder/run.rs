@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::augment;
 use super::begin;
-use super::cache::Dataset;
+use super::cache::TrainingSet;
 use super::checkpoint::{Checkpoint, Run, flatten, unflatten};
 use super::layout::{Layout, standardise};
 use super::log;
@@ -37,7 +37,7 @@ pub fn train(
     let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
     let origin = begin::origin(options, resumed.is_none())?;
     let names = begin::teachers(options, resumed.as_ref(), &origin);
-    let data = Dataset::open_with(&options.cache, names.as_deref())?;
+    let data = TrainingSet::open_with(&options.cache, names.as_deref())?;
     std::fs::create_dir_all(&options.out).map_err(TrainError::io(&options.out))?;
     let (held, crops) = validate::split(&data, options.holdout, &options.holdout_groups)?;
     if crops.is_empty() {
@@ -54,7 +54,7 @@ pub fn train(
 
 struct Trainer<'a> {
     options: &'a TrainOptions,
-    data: &'a Dataset,
+    data: &'a TrainingSet,
     crops: Vec<usize>,
     /// Crops of each track, for the contrast's partners.
     by_track: Vec<Vec<usize>>,
@@ -85,7 +85,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(
         options: &'a TrainOptions,
-        data: &'a Dataset,
+        data: &'a TrainingSet,
         state: Checkpoint,
         crops: Vec<usize>,
         held: &[usize],

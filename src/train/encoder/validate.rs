@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::Dataset;
+use super::cache::TrainingSet;
 use super::layout::{Layout, OutputKind};
 use super::{TeacherHead, TrainError};
 use crate::base::vector::dot;
@@ -40,7 +40,7 @@ pub struct Validation {
 /// Crops whose group is held out, and the others. Mixtures with a held-out group are in neither. Groups are taken in the order of a hash of their name until a
 /// `share` of the tracks is held out; a group that would overshoot by half the share is passed over.
 pub(super) fn split(
-    data: &Dataset,
+    data: &TrainingSet,
     share: f64,
     groups: &[String],
 ) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
@@ -97,7 +97,7 @@ pub(super) fn thin(crops: &[usize], limit: usize) -> Vec<usize> {
 
 /// Embeddings of crops as they are, `[n][dimension]`.
 pub(super) fn embed(
-    data: &Dataset,
+    data: &TrainingSet,
     crops: &[usize],
     weights: &OpenL3Weights,
 ) -> Result<Vec<f32>, TrainError> {
@@ -115,7 +115,7 @@ pub(super) fn embed(
 
 /// Predictions of the head for crops as they are, `[n][outputs]`.
 pub(super) fn predict(
-    data: &Dataset,
+    data: &TrainingSet,
     crops: &[usize],
     weights: &OpenL3Weights,
     head: &TeacherHead,

@@ -20,7 +20,7 @@ const NEIGHBOURS: usize = 10;
 
 /// What a way to search gives.
 #[derive(Debug, Clone, Serialize)]
-struct Quality {
+struct SearchQuality {
     /// Null for a search that has none.
     width: Option<u32>,
     recall: f64,
@@ -31,13 +31,13 @@ struct Quality {
 
 /// The documented JSON of `eval index`.
 #[derive(Serialize)]
-struct IndexJson {
+struct EvalIndexJson {
     tracks: u64,
     queries: usize,
-    exact: Quality,
-    widths: Vec<Quality>,
+    exact: SearchQuality,
+    widths: Vec<SearchQuality>,
     /// The library on this disk, if it has the same model.
-    local: Option<Quality>,
+    local: Option<SearchQuality>,
     /// The width that is kept; null where none is good enough.
     kept: Option<u32>,
 }
@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     let mut widths = Vec::new();
     for &width in &args.widths {
         let (_, quality) = measure(&mut store, &queries, Effort::Width(width), &truth)?;
-        widths.push(Quality { width: Some(width), ..quality });
+        widths.push(SearchQuality { width: Some(width), ..quality });
     }
     let local = match Library::open_to_read(&context.library_dir()) {
         Ok(library)
@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
         // Trying widths has changed the options of the shards' servers.
         store.set_width(store.width())?;
     }
-    let json = IndexJson { tracks, queries: queries.len(), exact, widths, local, kept };
+    let json = EvalIndexJson { tracks, queries: queries.len(), exact, widths, local, kept };
     match args.format {
         ReportFormat::Json => render::print_json(&json)?,
         ReportFormat::Table => print(context, args, &json)?,
@@ -93,7 +93,7 @@ fn measure(
     queries: &[Vec<f32>],
     effort: Effort,
     truth: &[Vec<Neighbor>],
-) -> anyhow::Result<(Vec<Vec<Neighbor>>, Quality)> {
+) -> anyhow::Result<(Vec<Vec<Neighbor>>, SearchQuality)> {
     let (mut times, mut answers, mut hits, mut wanted) = (Vec::new(), Vec::new(), 0, 0);
     for (i, query) in queries.iter().enumerate() {
         let start = Instant::now();
@@ -107,7 +107,7 @@ fn measure(
     let mean = times.iter().sum::<f64>() / times.len() as f64;
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-    let quality = Quality {
+    let quality = SearchQuality {
         width: None,
         recall: hits as f64 / wanted.max(1) as f64,
         p50_ms: at(0.5),
@@ -117,7 +117,7 @@ fn measure(
     Ok((answers, quality))
 }
 
-fn print(context: &Context, args: &EvalIndexArgs, json: &IndexJson) -> anyhow::Result<()> {
+fn print(context: &Context, args: &EvalIndexArgs, json: &EvalIndexJson) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("search", Align::Left),
         ("recall@10", Align::Right),
@@ -125,7 +125,7 @@ fn print(context: &Context, args: &EvalIndexArgs, json: &IndexJson) -> anyhow::R
         ("p99 ms", Align::Right),
         ("a second", Align::Right),
     ]);
-    let mut row = |name: String, quality: &Quality| {
+    let mut row = |name: String, quality: &SearchQuality| {
         table.row([
             name,
             format!("{:.4}", quality.recall),

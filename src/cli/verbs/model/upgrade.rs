@@ -14,7 +14,7 @@ use crate::library::{LibraryError, OpenMode, Upgrade};
 
 /// The documented JSON of `model upgrade`.
 #[derive(Debug, Serialize)]
-struct UpgradeJson {
+struct UpgradeSummaryJson {
     /// The model whose vectors answer from now on.
     model: String,
     fingerprint: String,
@@ -56,8 +56,8 @@ pub(super) fn run(
     remember_model(engine.library_mut(), &target, &embedder.encoder().manifest().fingerprint())?;
     let stop = context.stop_on_ctrl_c()?;
     let windows = engine.windows_setting()?;
-    let mut run = Run { console: context.console, heard: 0, reasons: Vec::new(), bar: None };
-    let listen = |run: &mut Run, engine: &mut Engine| {
+    let mut run = UpgradeRun { console: context.console, heard: 0, reasons: Vec::new(), bar: None };
+    let listen = |run: &mut UpgradeRun, engine: &mut Engine| {
         run.reasons.clear();
         let mut tell = |progress: UpgradeProgress<'_>| run.tell(&progress);
         upgrade(engine.library_mut(), &embedder, windows, context.threads(), &mut tell, &stop)?;
@@ -88,12 +88,12 @@ pub(super) fn run(
             engine.library_mut().forget_other_models()?;
         }
     }
-    let Run { heard, reasons, .. } = run;
+    let UpgradeRun { heard, reasons, .. } = run;
     say(context.console, &reasons, missing, switched);
     let now = engine.model()?;
     if format == ReportFormat::Json {
         let (model, fingerprint) = (now.name, now.fingerprint);
-        render::print_json(&UpgradeJson { model, fingerprint, switched, heard, missing })?;
+        render::print_json(&UpgradeSummaryJson { model, fingerprint, switched, heard, missing })?;
     } else if switched {
         render::print_line(&format!(
             "{} listened to; this library's vectors are from model {} now, not from {}",
@@ -162,14 +162,14 @@ fn say(console: Console, reasons: &[String], missing: u64, switched: bool) {
 }
 
 /// What was done so far: a bar for eyes, a line per hundred tracks for pipes.
-struct Run {
+struct UpgradeRun {
     console: Console,
     heard: u64,
     reasons: Vec<String>,
     bar: Option<ProgressBar>,
 }
 
-impl Run {
+impl UpgradeRun {
     fn tell(&mut self, progress: &UpgradeProgress<'_>) {
         let UpgradeProgress { done, total, track, error } = progress;
         match error {

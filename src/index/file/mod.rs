@@ -1,0 +1,259 @@
+//! The index on disk: one file for the base with its graph, a small one beside it for what came after.
+//!
+//! ```text
+//! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
+//! header (JSON) · BLAKE3 of every MiB of the body · zeros to a multiple of 4 096
+//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · ranked u32
+//!       upper layers u32 · hub scales f32 [n, 2] or nothing · starts of lists u32 · zeros to 4 096
+//!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
+//! ```
+//!
+//! Graph and lists are there or not. Version 1 had no lists, and is read as an index without.
+//!
+//! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
+//! of the file is checked before it is trusted; then every number that is used as an index is checked again.
+
+mod read;
+mod write;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernels::dot::short::{BLOCK_BYTES, LANES, SHORT};
+
+use super::codes::Codec;
+use super::graph::Graph;
+use super::hubs::Hubs;
+use super::lists::Lists;
+use super::segment::Segment;
+use super::tuning::Tuning;
+use super::types::IndexOptions;
+use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
+
+pub(crate) use read::load;
+pub(crate) use write::{replace, save};
+
+pub(crate) const VERSION: u32 = 2;
+/// The oldest version that is read.
+pub(crate) const OLDEST: u32 = 1;
+const MAGIC: &[u8; 8] = b"voisinIX";
+/// Before the header.
+pub(crate) const PREFIX: usize = 56;
+const DIGEST: usize = 32;
+/// Bytes of the body per entry of the table of digests.
+const CHUNK: usize = 1 << 20;
+pub(crate) const PAGE: usize = 4096;
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Header {
+    generation: u64,
+    model_fingerprint: String,
+    /// Whether nothing was in the tail when this file was written.
+    pub(crate) complete: bool,
+    dimension: usize,
+    pub(crate) n: usize,
+    pub(crate) options: IndexOptions,
+    pub(crate) tuning: Tuning,
+    pub(crate) graph: Option<GraphShape>,
+    #[serde(default)]
+    pub(crate) lists: Option<ListShape>,
+    hubs: bool,
+}
+
+impl Header {
+    pub(crate) fn stamp(&self) -> IndexStamp {
+        IndexStamp {
+            generation: self.generation,
+            model_fingerprint: self.model_fingerprint.clone(),
+            dimension: self.dimension,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct GraphShape {
+    stride: usize,
+    entry: u32,
+    ranked: usize,
+    upper_stride: usize,
+    /// Points of each layer from 1 up.
+    upper: Vec<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ListShape {
+    lists: usize,
+    blocks: usize,
+    /// Value of one step of the directions.
+    step: f32,
+}
+
+/// Start and length of each section of the body.
+struct Sections {
+    mean: std::ops::Range<usize>,
+    meta: std::ops::Range<usize>,
+    ids: std::ops::Range<usize>,
+    links: std::ops::Range<usize>,
+    ranked: std::ops::Range<usize>,
+    upper: Vec<std::ops::Range<usize>>,
+    hubs: std::ops::Range<usize>,
+    starts: std::ops::Range<usize>,
+    directions: std::ops::Range<usize>,
+    centres: std::ops::Range<usize>,
+    blocks: std::ops::Range<usize>,
+    hi: std::ops::Range<usize>,
+    lo: std::ops::Range<usize>,
+}
+
+impl Sections {
+    /// `None` if the sizes do not fit in memory.
+    fn of(header: &Header) -> Option<Self> {
+        let mut at = 0_usize;
+        let mut take = |count: usize, bytes: usize| -> Option<std::ops::Range<usize>> {
+            let end = at.checked_add(count.checked_mul(bytes)?)?;
+            Some(std::mem::replace(&mut at, end)..end)
+        };
+        let n = header.n;
+        let mean = take(header.dimension, 4)?;
+        let meta = take(n, 8)?;
+        let ids = take(n, 8)?;
+        let graph = header.graph.as_ref();
+        let links = take(n, graph.map_or(0, |graph| graph.stride).checked_mul(4)?)?;
+        let ranked = take(graph.map_or(0, |graph| graph.ranked), 4)?;
+        let upper =
+            graph.into_iter().flat_map(|graph| graph.upper.iter().map(|&size| (size, graph.upper_stride)));
+        let upper = upper.map(|(size, stride)| take(size, stride.checked_mul(4)?)).collect::<Option<_>>()?;
+        let hubs = take(if header.hubs { n } else { 0 }, 8)?;
+        let shape = header.lists.as_ref();
+        let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
+        let pad = starts.end.checked_next_multiple_of(PAGE)? - starts.end;
+        take(pad, 1)?;
+        let width = header.dimension.checked_next_multiple_of(crate::kernels::dot::ALIGN)?;
+        let directions = take(if shape.is_some() { SHORT } else { 0 }, width)?;
+        let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), BLOCK_BYTES)?;
+        let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
+        let hi = take(n, width)?;
+        let lo = take(n, width)?;
+        Some(Self {
+            mean,
+            meta,
+            ids,
+            links,
+            ranked,
+            upper,
+            hubs,
+            starts,
+            directions,
+            centres,
+            blocks,
+            hi,
+            lo,
+        })
+    }
+
+    fn end(&self) -> usize {
+        self.lo.end
+    }
+}
+
+/// The parts of an index that one file holds.
+pub(crate) struct BaseFile {
+    pub(crate) stamp: IndexStamp,
+    pub(crate) complete: bool,
+    pub(crate) options: IndexOptions,
+    pub(crate) tuning: Tuning,
+    pub(crate) codec: Codec,
+    pub(crate) base: Segment,
+    pub(crate) graph: Option<Graph>,
+    pub(crate) lists: Option<Lists>,
+    pub(crate) hubs: Option<Hubs>,
+    /// Digest of the head: names this file's contents.
+    pub(crate) root: [u8; DIGEST],
+}
+
+/// What is written.
+#[derive(Clone, Copy)]
+pub(crate) struct BaseParts<'a> {
+    pub(crate) stamp: &'a IndexStamp,
+    pub(crate) complete: bool,
+    pub(crate) options: &'a IndexOptions,
+    pub(crate) tuning: Tuning,
+    pub(crate) codec: &'a Codec,
+    pub(crate) base: &'a Segment,
+    pub(crate) graph: Option<&'a Graph>,
+    pub(crate) lists: Option<&'a Lists>,
+    pub(crate) hubs: Option<&'a Hubs>,
+}
+
+/// Digest of everything before the body but the digest itself.
+fn head_digest(head: &[u8]) -> [u8; DIGEST] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&head[..24]);
+    hasher.update(&head[PREFIX..]);
+    *hasher.finalize().as_bytes()
+}
+
+/// The digest in the head of the file at `path`, unchecked; `None` if there is none.
+pub(crate) fn root_at(path: &Path) -> Option<[u8; DIGEST]> {
+    use std::io::Read;
+    let mut prefix = [0; PREFIX];
+    File::open(path).ok()?.read_exact(&mut prefix).ok()?;
+    (&prefix[..8] == MAGIC).then(|| prefix[24..].try_into().ok()).flatten()
+}
+
+/// Collects why a file cannot be used.
+pub(crate) struct Damage(pub(crate) PathBuf);
+
+impl Damage {
+    pub(crate) fn error(&self, what: impl Into<String>) -> IndexError {
+        IndexError::Damaged { path: self.0.clone(), what: what.into() }
+    }
+
+    fn check(&self, holds: bool, what: &str) -> Result<(), IndexError> {
+        if holds { Ok(()) } else { Err(self.error(what)) }
+    }
+}
+
+/// Reads and checks the bytes before the body, and returns their digest.
+pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; DIGEST]), IndexError> {
+    damage.check(head.len() >= PREFIX && &head[..8] == MAGIC, "not an index file")?;
+    let version = u32::from_le_bytes(array(&head[8..12]));
+    if !(OLDEST..=VERSION).contains(&version) {
+        return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
+    }
+    let header_len = u32::from_le_bytes(array(&head[12..16])) as usize;
+    let body_start = usize::try_from(u64::from_le_bytes(array(&head[16..24]))).unwrap_or(usize::MAX);
+    damage.check(body_start == head.len() && header_len <= head.len() - PREFIX, "cut in its head")?;
+    let root: [u8; DIGEST] = array(&head[24..PREFIX]);
+    damage.check(head_digest(head) == root, "checksum of its head")?;
+    let header: Header = serde_json::from_slice(&head[PREFIX..PREFIX + header_len])
+        .map_err(|error| damage.error(format!("header: {error}")))?;
+    damage.check((1..=MAX_DIMENSION).contains(&header.dimension), "dimension out of range")?;
+    damage.check(header.n < MAX_VECTORS, "number of vectors out of range")?;
+    damage.check(header.tuning.is_sane(), "widths out of range")?;
+    check_options(&header.options).map_err(|error| damage.error(error.to_string()))?;
+    Ok((header, root))
+}
+
+/// The first `N` bytes of a slice that has them.
+pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[..N]);
+    array
+}
+
+pub(crate) fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.chunks_exact(4).map(|word| u32::from_le_bytes(array(word))).collect()
+}
+
+pub(crate) fn pairs<T>(bytes: &[u8], make: impl Fn(f32, f32) -> T) -> Vec<T> {
+    let pairs = bytes.chunks_exact(8);
+    pairs
+        .map(|pair| make(f32::from_le_bytes(array(&pair[..4])), f32::from_le_bytes(array(&pair[4..]))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

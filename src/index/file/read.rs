@@ -1,0 +1,194 @@
+//! Reading: the file is mapped, every byte is held against its digest, then every number against its range.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use crate::index::IndexError;
+use crate::index::codes::{Codec, Codes, Meta, Plane};
+use crate::index::graph::{Graph, NONE};
+use crate::index::hubs::{HubScale, Hubs};
+use crate::index::lists::{Directions, Lists};
+use crate::index::segment::Segment;
+use crate::kernels::buffer::{fetch, let_go, map_file, read_file};
+use crate::kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, read};
+use crate::track::TrackId;
+
+use super::{
+    BaseFile, CHUNK, DIGEST, Damage, GraphShape, Header, ListShape, PAGE, PREFIX, Sections, array, pairs,
+    parse_head, words,
+};
+
+/// More layers than `hnsw_rs` makes.
+const MAX_LAYERS: usize = 16;
+
+/// Maps and checks the file at `path`: every byte by its digest, then every number by its range.
+pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
+    let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
+    let file = File::open(path).map_err(io("opening"))?;
+    let length = file.metadata().map_err(io("reading"))?.len();
+    let damage = Damage(path.to_owned());
+    damage.check(length >= PAGE as u64, "shorter than its head")?;
+    // While searches go on, a newer index takes this one's place.
+    let map = if cfg!(windows) { read_file(&file) } else { map_file(&file) };
+    let map = Arc::new(map.map_err(io("mapping"))?);
+    let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
+    let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
+    let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
+    let sections = Sections::of(&header).ok_or_else(|| damage.error("sizes out of range"))?;
+    damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;
+    let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(CHUNK) * DIGEST;
+    damage.check(table.end <= body_start, "cut in its table of checksums")?;
+    let body = &map[body_start..];
+    let chunks = body.par_chunks(CHUNK).zip(map[table].par_chunks_exact(DIGEST));
+    let intact = chunks.enumerate().all(|(at, (chunk, digest))| {
+        let part = body_start + at * CHUNK..body_start + at * CHUNK + chunk.len();
+        fetch(&map, &part);
+        let same = blake3::hash(chunk).as_bytes() == digest;
+        // A search reads the second half of its best vectors alone.
+        if at * CHUNK >= sections.lo.start {
+            let_go(&map, &part);
+        }
+        same
+    });
+    damage.check(intact, "checksum")?;
+    let parsed = parse(&damage, header, &sections, &map, body_start, root)?;
+    // What stands before the blocks has been copied.
+    let_go(&map, &(0..body_start + sections.blocks.start));
+    Ok(parsed)
+}
+
+fn parse(
+    damage: &Damage,
+    header: Header,
+    sections: &Sections,
+    map: &Arc<Mmap>,
+    body_start: usize,
+    root: [u8; DIGEST],
+) -> Result<BaseFile, IndexError> {
+    let body = &map[body_start..];
+    let mean = floats(&body[sections.mean.clone()]);
+    damage.check(mean.iter().all(|x| x.abs() <= 1.01), "mean out of range")?;
+    let meta = pairs(&body[sections.meta.clone()], |scale, offset| Meta { scale, offset });
+    damage.check(meta.iter().all(|meta| meta.is_sane()), "scales out of range")?;
+    let ids = body[sections.ids.clone()].chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id))));
+    let ids: Vec<TrackId> = ids.collect();
+    damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;
+    let graph = match &header.graph {
+        None => None,
+        Some(shape) => Some(parse_graph(damage, header.n, shape, sections, body)?),
+    };
+    let plane = |range: &std::ops::Range<usize>| {
+        Plane::Mapped(Arc::clone(map), body_start + range.start..body_start + range.end)
+    };
+    let lists = match &header.lists {
+        None => None,
+        Some(shape) => Some(parse_lists(damage, header.n, shape, sections, body, plane(&sections.blocks))?),
+    };
+    let hubs = match header.options.hubness {
+        Some(kind) if header.hubs => {
+            let scales = pairs(&body[sections.hubs.clone()], |mean, deviation| HubScale { mean, deviation });
+            damage.check(
+                scales.iter().all(|hub| hub.mean.is_finite() && hub.deviation.is_finite()),
+                "hub scales",
+            )?;
+            Some(Hubs { kind, scales })
+        }
+        None if !header.hubs => None,
+        _ => return Err(damage.error("hub scales do not fit the options")),
+    };
+    let codec = Codec::with_mean(mean);
+    let codes = Codes { width: codec.width, hi: plane(&sections.hi), lo: plane(&sections.lo), meta };
+    Ok(BaseFile {
+        stamp: header.stamp(),
+        complete: header.complete,
+        options: header.options,
+        tuning: header.tuning,
+        codec,
+        base: Segment::new(ids, codes),
+        graph,
+        lists,
+        hubs,
+        root,
+    })
+}
+
+fn parse_lists(
+    damage: &Damage,
+    n: usize,
+    shape: &ListShape,
+    sections: &Sections,
+    body: &[u8],
+    blocks: Plane,
+) -> Result<Lists, IndexError> {
+    damage.check(shape.lists > 0 && (0. ..=1.).contains(&shape.step), "lists out of range")?;
+    let starts = words(&body[sections.starts.clone()]);
+    let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
+    damage.check(whole && starts.is_sorted(), "starts of lists")?;
+    // What stands in each place: sane numbers, and the names 0 to n - 1, each once.
+    let names = |blocks: &[u8], n: usize| {
+        let mut seen = vec![false; n];
+        let mut left = n;
+        let sane = blocks.chunks_exact(BLOCK_BYTES).all(|block| {
+            (0..LANES).all(|lane| {
+                let (scale, offset, name) = read(block, lane);
+                if name == NOBODY {
+                    return scale == 0. && offset == f32::NEG_INFINITY;
+                }
+                left = left.wrapping_sub(1);
+                let new = seen.get_mut(name as usize).is_some_and(|seen| !std::mem::replace(seen, true));
+                new && scale.abs() <= 100. && offset.abs() <= 100.
+            })
+        });
+        sane && left == 0
+    };
+    let centres = body[sections.centres.clone()].to_vec();
+    damage.check(names(&centres, shape.lists), "centres of lists")?;
+    damage.check(names(&blocks, n), "places in lists")?;
+    let directions = Directions { rows: body[sections.directions.clone()].to_vec(), step: shape.step };
+    Ok(Lists { directions, centres, starts, blocks })
+}
+
+fn parse_graph(
+    damage: &Damage,
+    n: usize,
+    shape: &GraphShape,
+    sections: &Sections,
+    body: &[u8],
+) -> Result<Graph, IndexError> {
+    damage.check(n > 0 && (1..=128).contains(&shape.stride), "links out of range")?;
+    damage.check(
+        (1..=128).contains(&shape.upper_stride) && shape.upper.len() < MAX_LAYERS,
+        "layers out of range",
+    )?;
+    damage.check((shape.entry as usize) < n, "entry out of range")?;
+    let sizes = &shape.upper;
+    damage.check(sizes.is_sorted_by(|a, b| a >= b) && sizes.iter().all(|&size| size > 0), "layer sizes")?;
+    damage.check(shape.ranked == sizes.first().copied().unwrap_or(0), "layer sizes")?;
+    let links = words(&body[sections.links.clone()]);
+    let inside = |limit: usize| move |&link: &u32| link == NONE || (link as usize) < limit;
+    damage.check(links.par_iter().all(inside(n)), "link out of range")?;
+    let ranked = words(&body[sections.ranked.clone()]);
+    damage.check(ranked.iter().all(|&slot| (slot as usize) < n), "upper point out of range")?;
+    let mut upper = Vec::with_capacity(sizes.len());
+    for (range, &size) in sections.upper.iter().zip(sizes) {
+        let layer = words(&body[range.clone()]);
+        damage.check(layer.iter().all(inside(size)), "upper link out of range")?;
+        upper.push(layer);
+    }
+    Ok(Graph {
+        stride: shape.stride,
+        links,
+        entry: shape.entry,
+        ranked,
+        upper_stride: shape.upper_stride,
+        upper,
+    })
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|word| f32::from_le_bytes(array(word))).collect()
+}

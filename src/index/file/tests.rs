@@ -1,0 +1,130 @@
+use super::*;
+use crate::index::{SearchMode, SearchParams, VectorIndex};
+use crate::track::TrackId;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+fn vectors(rng: &mut StdRng, n: usize, dimension: usize) -> ndarray::Array2<f32> {
+    let mut all = ndarray::Array2::from_shape_simple_fn((n, dimension), || rng.random::<f32>() - 0.4);
+    for mut row in all.outer_iter_mut() {
+        row /= row.dot(&row).sqrt();
+    }
+    all
+}
+
+/// Makes the digests right again after a change.
+fn sign(bytes: &mut [u8]) {
+    let header_len = u32::from_le_bytes(array(&bytes[12..16])) as usize;
+    let body_start = u64::from_le_bytes(array(&bytes[16..24])) as usize;
+    if body_start > bytes.len() || PREFIX + header_len > body_start {
+        return;
+    }
+    let table: Vec<u8> =
+        bytes[body_start..].chunks(CHUNK).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
+    if PREFIX + header_len + table.len() <= body_start {
+        bytes[PREFIX + header_len..][..table.len()].copy_from_slice(&table);
+    }
+    let root = head_digest(&bytes[..body_start]);
+    bytes[24..PREFIX].copy_from_slice(&root);
+}
+
+/// Options under which every section of a file has something in it.
+fn everything() -> IndexOptions {
+    IndexOptions {
+        m: 4,
+        graph_from: 0,
+        lists_from: 0,
+        ef_construction: 30,
+        hubness: Some(crate::index::Hubness::LocalScaling { k: 4 }),
+        ..IndexOptions::default()
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_any_section_is_told() {
+    let vectors = vectors(&mut StdRng::seed_from_u64(8), 600, 70);
+    let ids: Vec<TrackId> = (0..600).map(TrackId).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 70 };
+    VectorIndex::build(&ids, vectors.view(), &everything()).unwrap().save(&path, &stamp).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
+    let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
+    let all = Sections::of(&header).unwrap();
+    let mut sections = vec![all.mean, all.meta, all.ids, all.links, all.ranked, all.hubs, all.starts];
+    sections.extend(all.upper);
+    sections.extend([all.directions, all.centres, all.blocks, all.hi, all.lo]);
+    for section in sections {
+        assert!(!section.is_empty());
+        for at in [section.start, section.start.midpoint(section.end), section.end - 1] {
+            let mut bad = good.clone();
+            bad[body_start + at] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            let error = VectorIndex::open(&path).err();
+            assert!(matches!(error, Some(IndexError::Damaged { .. })), "byte {at}: {error:?}");
+        }
+    }
+}
+
+/// Runs for `VOISIN_FUZZ_SECONDS`, two by default.
+#[test]
+fn forged_files_with_right_checksums_are_refused_or_searched() {
+    let seconds = std::env::var("VOISIN_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2.);
+    let mut rng = StdRng::seed_from_u64(seconds as u64);
+    let vectors = vectors(&mut rng, 300, 20);
+    let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
+    let options = IndexOptions { m: 16, ..everything() };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 20 };
+    VectorIndex::build(&ids, vectors.view(), &options).unwrap().save(&path, &stamp).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let header_end = PREFIX + u32::from_le_bytes(array(&good[12..16])) as usize;
+    let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
+    let (mut accepted, mut refused) = (0, 0);
+    let start = std::time::Instant::now();
+    while start.elapsed().as_secs_f64() < seconds {
+        let mut bad = good.clone();
+        for _ in 0..rng.random_range(1..6) {
+            let part = match rng.random_range(0..4) {
+                0 => 8..header_end,
+                1 => body_start..(body_start + 30_000).min(bad.len()),
+                _ => body_start..bad.len(),
+            };
+            let at = rng.random_range(part);
+            if rng.random() && at + 4 <= bad.len() {
+                let word: u32 =
+                    [0, 1, u32::MAX, i32::MAX as u32, 1 << 20, rng.random()][rng.random_range(0..6)];
+                bad[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            } else if at < header_end {
+                bad[at] = b"0123456789,.-{}[]e\"n"[rng.random_range(0..20)];
+            } else {
+                bad[at] = rng.random();
+            }
+        }
+        if rng.random_ratio(1, 8) {
+            bad.truncate(rng.random_range(24..bad.len()));
+        }
+        if bad.len() >= PREFIX {
+            sign(&mut bad);
+        }
+        std::fs::write(&path, &bad).unwrap();
+        let Ok((index, _)) = VectorIndex::open(&path) else {
+            refused += 1;
+            continue;
+        };
+        accepted += 1;
+        let query = vec![1. / (index.dimension() as f32).sqrt(); index.dimension()];
+        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw, SearchMode::Lists] {
+            let params = SearchParams { mode, correct_hubs: true, ..SearchParams::default() };
+            match index.search(&query, 10, &params) {
+                Ok(found) => assert!(found.len() <= 10),
+                Err(error) => {
+                    assert!(matches!(error, IndexError::NoGraph { .. } | IndexError::NoLists { .. }));
+                }
+            }
+        }
+        let _ = index.stats();
+    }
+    assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
+}

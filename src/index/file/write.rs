@@ -1,0 +1,155 @@
+//! Writing: the body first, hashed on its way, then the head with the digests.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use crate::base::atomic_file::AtomicFile;
+use crate::index::IndexError;
+use crate::kernels::dot::short::BLOCK_BYTES;
+
+use super::{
+    BaseParts, CHUNK, DIGEST, GraphShape, Header, ListShape, MAGIC, PAGE, PREFIX, Sections, VERSION,
+    head_digest,
+};
+
+/// Writes and hashes the body.
+struct HashingWriter<W> {
+    out: W,
+    hasher: blake3::Hasher,
+    in_chunk: usize,
+    table: Vec<u8>,
+}
+
+impl<W: Write> HashingWriter<W> {
+    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.in_chunk));
+            self.out.write_all(now)?;
+            self.hasher.update(now);
+            self.in_chunk += now.len();
+            if self.in_chunk == CHUNK {
+                self.end_chunk();
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn end_chunk(&mut self) {
+        if self.in_chunk > 0 {
+            self.table.extend_from_slice(self.hasher.finalize().as_bytes());
+            self.hasher.reset();
+            self.in_chunk = 0;
+        }
+    }
+
+    fn words<const N: usize>(&mut self, words: impl Iterator<Item = [u8; N]>) -> std::io::Result<()> {
+        let mut buffer = Vec::with_capacity(1 << 16);
+        for word in words {
+            buffer.extend_from_slice(&word);
+            if buffer.len() + N > 1 << 16 {
+                self.write(&buffer)?;
+                buffer.clear();
+            }
+        }
+        self.write(&buffer)
+    }
+}
+
+/// Writes `write`'s output to `path`, whole or not at all.
+pub(crate) fn replace<T>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> std::io::Result<T>,
+) -> Result<T, IndexError> {
+    let io = |doing| {
+        let path = path.to_owned();
+        move |source| IndexError::Io { path, doing, source }
+    };
+    let mut file = AtomicFile::create(path).map_err(io("creating"))?;
+    let written = write(file.file()).map_err(io("writing"))?;
+    file.commit().map_err(io("replacing"))?;
+    Ok(written)
+}
+
+/// Saves a base; returns the digest of its head.
+pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], IndexError> {
+    let header = Header {
+        generation: parts.stamp.generation,
+        model_fingerprint: parts.stamp.model_fingerprint.clone(),
+        complete: parts.complete,
+        dimension: parts.codec.dimension,
+        n: parts.base.len(),
+        options: *parts.options,
+        tuning: parts.tuning,
+        graph: parts.graph.map(|graph| GraphShape {
+            stride: graph.stride,
+            entry: graph.entry,
+            ranked: graph.ranked.len(),
+            upper_stride: graph.upper_stride,
+            upper: graph.upper.iter().map(|layer| layer.len() / graph.upper_stride).collect(),
+        }),
+        lists: parts.lists.map(|lists| ListShape {
+            lists: lists.len(),
+            blocks: lists.blocks.len() / BLOCK_BYTES,
+            step: lists.directions.step,
+        }),
+        hubs: parts.hubs.is_some(),
+    };
+    replace(path, |file| {
+        let sections = Sections::of(&header).ok_or(std::io::ErrorKind::FileTooLarge)?;
+        let header = serde_json::to_vec(&header)?;
+        let chunks = sections.end().div_ceil(CHUNK);
+        let body_start = (PREFIX + header.len() + chunks * DIGEST).next_multiple_of(PAGE);
+        file.seek(SeekFrom::Start(body_start as u64))?;
+        let out = BufWriter::with_capacity(1 << 20, &mut *file);
+        let mut body = HashingWriter { out, hasher: blake3::Hasher::new(), in_chunk: 0, table: Vec::new() };
+        write_body(&mut body, parts, &sections)?;
+        body.end_chunk();
+        body.out.flush()?;
+        let table = std::mem::take(&mut body.table);
+        drop(body);
+        let mut head = vec![0; body_start];
+        head[..8].copy_from_slice(MAGIC);
+        head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        head[12..16].copy_from_slice(&(header.len() as u32).to_le_bytes());
+        head[16..24].copy_from_slice(&(body_start as u64).to_le_bytes());
+        head[PREFIX..][..header.len()].copy_from_slice(&header);
+        head[PREFIX + header.len()..][..table.len()].copy_from_slice(&table);
+        let root = head_digest(&head);
+        head[24..PREFIX].copy_from_slice(&root);
+        file.rewind()?;
+        file.write_all(&head)?;
+        Ok(root)
+    })
+}
+
+fn write_body<W: Write>(
+    body: &mut HashingWriter<W>,
+    parts: BaseParts<'_>,
+    sections: &Sections,
+) -> std::io::Result<()> {
+    let codes = &parts.base.codes;
+    body.words(parts.codec.mean.iter().map(|x| x.to_le_bytes()))?;
+    body.words(codes.meta.iter().flat_map(|meta| [meta.scale.to_le_bytes(), meta.offset.to_le_bytes()]))?;
+    body.words(parts.base.ids.iter().map(|id| id.0.to_le_bytes()))?;
+    if let Some(graph) = parts.graph {
+        for part in [&graph.links, &graph.ranked].into_iter().chain(&graph.upper) {
+            body.words(part.iter().map(|link| link.to_le_bytes()))?;
+        }
+    }
+    if let Some(hubs) = parts.hubs {
+        body.words(hubs.scales.iter().flat_map(|hub| [hub.mean.to_le_bytes(), hub.deviation.to_le_bytes()]))?;
+    }
+    if let Some(lists) = parts.lists {
+        body.words(lists.starts.iter().map(|start| start.to_le_bytes()))?;
+    }
+    body.write(&vec![0; sections.directions.start - sections.starts.end])?;
+    if let Some(lists) = parts.lists {
+        body.write(&lists.directions.rows)?;
+        body.write(&lists.centres)?;
+        body.write(&lists.blocks)?;
+    }
+    body.write(&codes.hi[..codes.len() * codes.width])?;
+    body.write(&codes.lo[..codes.len() * codes.width])
+}

@@ -1,0 +1,217 @@
+//! Questions to an index: one vector or many, with filters, with hubs corrected, and the neighbours of all.
+
+use std::collections::HashSet;
+
+use ndarray::{ArrayView2, Axis};
+use rayon::prelude::*;
+
+use crate::track::TrackId;
+
+use super::codes::PreparedQuery;
+use super::graph::Candidate;
+use super::top::Top;
+use super::ways::Way;
+use super::{IndexError, Neighbor, SearchParams, VectorIndex, check_vector, hubs};
+
+/// Lists of so many bytes stay in a core's own cache: to read each once for many queries saves nothing then.
+const CACHED: usize = 2 << 20;
+
+impl VectorIndex {
+    /// The `k` tracks most similar to `query` (a unit vector): nearest first, equals by id, none twice.
+    ///
+    /// Fewer than `k` only if fewer tracks pass the filter.
+    pub fn search(
+        &self,
+        query: &[f32],
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        check_vector(None, query, self.codec.dimension)?;
+        self.search_query(&self.codec.query(query), k, params)
+    }
+
+    /// The `k` tracks most similar to a track of the index, itself left out.
+    pub fn search_track(
+        &self,
+        track: TrackId,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
+        let query = self.codec.query_at(&segment.codes, slot);
+        let mut found = self.search_query(&query, k.saturating_add(1), params)?;
+        found.retain(|neighbor| neighbor.track != track);
+        found.truncate(k);
+        Ok(found)
+    }
+
+    /// Searches for each row of `queries`, in parallel on rayon's current pool: the same answers as one by one, but lists
+    /// are read once for many queries.
+    pub fn search_batch(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        let queries = queries.as_standard_layout();
+        let dimension = queries.ncols();
+        if dimension != self.codec.dimension {
+            return Err(IndexError::Dimension { expected: self.codec.dimension, actual: dimension });
+        }
+        let rows = queries.as_slice().unwrap_or_default();
+        let search = |rows: &[f32]| {
+            let rows = rows.chunks_exact(dimension);
+            rows.clone().try_for_each(|query| check_vector(None, query, dimension))?;
+            let queries: Vec<PreparedQuery> = rows.map(|query| self.codec.query(query)).collect();
+            self.search_all(&queries, k, params)
+        };
+        let found: Vec<_> =
+            rows.par_chunks(batch(queries.nrows()) * dimension).map(search).collect::<Result<_, _>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// As [`search_query`](Self::search_query) for each of `queries`, on this thread.
+    fn search_all(
+        &self,
+        queries: &[PreparedQuery],
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        if let Way::Lists(lists) = self.way(params.mode)?
+            && !(params.correct_hubs && self.hubs.is_some())
+            && lists.blocks.len() > CACHED
+        {
+            let k = k.min(self.len());
+            let [base, tail] = self.allowed(params)?;
+            if let Some(reach) = self.reach(lists, k, params, &base) {
+                let take = |at: usize, pool: &mut [Candidate]| {
+                    let mut top = Top::new(k);
+                    let within = |count: usize| self.reached(reach, count);
+                    let within: Option<&dyn Fn(usize) -> bool> =
+                        if params.ef.is_none() { Some(&within) } else { None };
+                    self.take(&queries[at], k, &base, pool, within, &mut top).then_some(top)
+                };
+                let tops = lists.nearest_of_all(self.isa, &self.base.codes, queries, reach, take);
+                let finish = |(query, top): (&PreparedQuery, Option<Top>)| {
+                    let mut top = top.unwrap_or_else(|| {
+                        let mut top = Top::new(k);
+                        self.scan(&self.base, query, &base, k, &mut top);
+                        top
+                    });
+                    self.scan(&self.tail, query, &tail, k, &mut top);
+                    top.into_sorted()
+                };
+                return Ok(queries.iter().zip(tops).map(finish).collect());
+            }
+        }
+        queries.iter().map(|query| self.search_query(query, k, params)).collect()
+    }
+
+    /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of them or all have been
+    /// offered. The rows are searched for [together](Self::search_batch), with the same answers as one by one.
+    ///
+    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates): `choose` is told the row,
+    /// sees each neighbour once, in lists that are nearest first, and returns those that belong in the result. So what
+    /// it needs to know of them can be read once for a whole list.
+    pub fn search_until<E: From<IndexError>>(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        params: &SearchParams<'_>,
+        mut choose: impl FnMut(usize, Vec<Neighbor>) -> Result<Vec<Neighbor>, E>,
+    ) -> Result<Vec<Vec<Neighbor>>, E> {
+        /// Queries whose neighbours are in memory at once.
+        const TOGETHER: usize = 1 << 13;
+        let mut taken = vec![Vec::new(); queries.nrows()];
+        for start in (0..queries.nrows()).step_by(TOGETHER) {
+            let mut left: Vec<usize> = (start..queries.nrows().min(start + TOGETHER)).collect();
+            let mut offered = vec![HashSet::new(); left.len()];
+            // Most conditions leave out next to nothing: the seed itself, a copy of it.
+            let mut width = k.saturating_add(k / 4 + 2);
+            while k > 0 && !left.is_empty() {
+                let all = match left[..] {
+                    [row] => vec![self.search(&queries.row(row).to_vec(), width, params)?],
+                    _ => self.search_batch(queries.select(Axis(0), &left).view(), width, params)?,
+                };
+                let mut unfinished = Vec::new();
+                for (row, mut found) in left.into_iter().zip(all) {
+                    let is_all = found.len() < width;
+                    found.retain(|neighbor| offered[row - start].insert(neighbor.track));
+                    taken[row].extend(choose(row, found)?);
+                    if !is_all && taken[row].len() < k {
+                        unfinished.push(row);
+                    }
+                }
+                left = unfinished;
+                width = width.saturating_mul(4);
+            }
+        }
+        taken.iter_mut().for_each(|taken| taken.truncate(k));
+        Ok(taken)
+    }
+
+    /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in parallel on
+    /// rayon's current pool. The same answers as [`search_track`](Self::search_track).
+    pub fn knn_graph(&self, k: usize, params: &SearchParams<'_>) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        let tracks = self.tracks();
+        let mut order: Vec<usize> = (0..tracks.len()).collect();
+        if let Way::Lists(lists) = self.way(params.mode)? {
+            // Tracks of one list are near each other: their searches read the same lists.
+            let mut place = vec![0; self.base.len()];
+            lists.order().iter().enumerate().for_each(|(at, &slot)| place[slot as usize] = at);
+            order.sort_by_cached_key(|&at| match self.base.ids.binary_search(&tracks[at]) {
+                Ok(slot) => place[slot],
+                Err(_) => usize::MAX,
+            });
+        }
+        let search = |part: &[usize]| {
+            let query = |&at: &usize| {
+                let (segment, slot) = self.slot(tracks[at]).ok_or(IndexError::Unknown(tracks[at]))?;
+                Ok(self.codec.query_at(&segment.codes, slot))
+            };
+            let queries = part.iter().map(query).collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
+            let mut found = self.search_all(&queries, k.saturating_add(1), params)?;
+            for (&at, found) in part.iter().zip(&mut found) {
+                found.retain(|neighbor| neighbor.track != tracks[at]);
+                found.truncate(k);
+            }
+            Ok(found)
+        };
+        let parts: Vec<_> =
+            order.par_chunks(batch(order.len())).map(search).collect::<Result<_, IndexError>>()?;
+        let mut lists = vec![Vec::new(); tracks.len()];
+        order.iter().zip(parts.into_iter().flatten()).for_each(|(&at, found)| lists[at] = found);
+        Ok(lists)
+    }
+
+    pub(super) fn search_query(
+        &self,
+        query: &PreparedQuery,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        let Some(hubs) = self.hubs.as_ref().filter(|_| params.correct_hubs) else {
+            return self.search_plain(query, k, params);
+        };
+        // The query's own scale is measured without its filter; the corrected order is that of a wider list.
+        let plain = SearchParams { mode: params.mode, ..SearchParams::default() };
+        let nearest = self.search_plain(query, 101, &plain)?;
+        let others = nearest.iter().position(|first| first.similarity < 1. - 1e-6).unwrap_or(nearest.len());
+        let own = hubs.of_query(self.source(), &self.base, query, &nearest[others..]);
+        let wide = self.search_plain(query, k.saturating_mul(4).saturating_add(50), params)?;
+        let score = |found: &Neighbor| {
+            let scale = match self.tail_slots.get(&found.track) {
+                Some(&slot) => self.tail_hubs.get(slot as usize).copied(),
+                None => self.base.ids.binary_search(&found.track).ok().map(|slot| hubs.scales[slot]),
+            };
+            hubs.score(own, scale.unwrap_or_default(), found.similarity)
+        };
+        Ok(hubs::reorder(wide, k, score))
+    }
+}
+
+/// Queries that are searched for together, of `n`: many, but enough parts for all threads.
+fn batch(n: usize) -> usize {
+    const MOST: usize = 1024;
+    n.div_ceil(rayon::current_num_threads()).clamp(1, MOST)
+}

@@ -1,0 +1,212 @@
+//! The ways to search, chosen by measured cost: all vectors, a scan of their codes, the nearest lists, the graph.
+
+use std::borrow::Cow;
+
+use super::codes::PreparedQuery;
+use super::graph::{Candidate, Graph};
+use super::lists::{Lists, Reach};
+use super::segment::{self, Segment};
+use super::subset::Bitmap;
+use super::top::Top;
+use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex, tuning};
+
+/// A walk costs about as much per candidate as scanning this many allowed vectors.
+const WALK_COST: usize = 60;
+
+/// How a search goes.
+pub(super) enum Way<'a> {
+    Exact,
+    Scan,
+    Lists(&'a Lists),
+    Graph(&'a Graph),
+}
+
+impl VectorIndex {
+    pub(super) fn allowed(&self, params: &SearchParams<'_>) -> Result<[Cow<'_, Bitmap>; 2], IndexError> {
+        let mut sides = [Cow::Borrowed(&self.base.live), Cow::Borrowed(&self.tail.live)];
+        if let Some(subset) = params.subset {
+            if subset.version != self.version {
+                return Err(IndexError::SubsetOutdated);
+            }
+            sides = [Cow::Owned(subset.base.clone()), Cow::Owned(subset.tail.clone())];
+        }
+        if let Some(filter) = params.filter {
+            let [base, tail] = &sides;
+            sides = [
+                Cow::Owned(base.restrict(&self.base.ids, filter)),
+                Cow::Owned(tail.restrict(&self.tail.ids, filter)),
+            ];
+        }
+        Ok(sides)
+    }
+
+    pub(super) fn search_plain(
+        &self,
+        query: &PreparedQuery,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        let way = self.way(params.mode)?;
+        let k = k.min(self.len());
+        let mut top = Top::new(k);
+        let [base, tail] = self.allowed(params)?;
+        match way {
+            Way::Exact => {
+                self.base.exact(self.isa, &self.codec, query, &base, &mut top);
+                self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
+                return Ok(top.into_sorted());
+            }
+            Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top),
+            Way::Graph(graph) => self.search_graph(graph, query, k, params, &base, &mut top),
+            Way::Scan => self.scan(&self.base, query, &base, k, &mut top),
+        }
+        self.scan(&self.tail, query, &tail, k, &mut top);
+        Ok(top.into_sorted())
+    }
+
+    /// What a mode comes to in this index.
+    pub(super) fn way(&self, mode: SearchMode) -> Result<Way<'_>, IndexError> {
+        Ok(match (mode, &self.lists, &self.graph) {
+            (SearchMode::Exact, _, _) => Way::Exact,
+            (SearchMode::Auto | SearchMode::Lists, Some(lists), _) => Way::Lists(lists),
+            (SearchMode::Auto | SearchMode::Hnsw, _, Some(graph)) => Way::Graph(graph),
+            (SearchMode::Hnsw, _, None) => {
+                return Err(IndexError::NoGraph { tracks: self.len(), graph_from: self.options.graph_from });
+            }
+            (SearchMode::Lists, None, _) => {
+                return Err(IndexError::NoLists { tracks: self.len(), lists_from: self.options.lists_from });
+            }
+            (SearchMode::Scan | SearchMode::Auto, _, _) => Way::Scan,
+        })
+    }
+
+    pub(super) fn scan(
+        &self,
+        segment: &Segment,
+        query: &PreparedQuery,
+        allowed: &Bitmap,
+        k: usize,
+        top: &mut Top,
+    ) {
+        segment.scan(self.isa, &self.codec, query, allowed, self.tuning.budget(k), top);
+    }
+
+    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that cannot be trusted.
+    fn search_graph(
+        &self,
+        graph: &Graph,
+        query: &PreparedQuery,
+        k: usize,
+        params: &SearchParams<'_>,
+        allowed: &Bitmap,
+        top: &mut Top,
+    ) {
+        let n = self.base.len();
+        let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
+        // Of the candidates that a walk ends with, about the share that is allowed will be.
+        let ef = (wanted as f64 * n as f64 / allowed.count.max(1) as f64).ceil() as usize;
+        if allowed.count == 0 || allowed.count < WALK_COST.saturating_mul(ef) && params.ef.is_none() {
+            return self.scan(&self.base, query, allowed, k, top);
+        }
+        let within = |count: usize| self.tuning.ef(count) <= ef;
+        let enough = graph.walk(self.isa, &self.base.codes, query, ef.min(n), None, |pool| {
+            self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
+        });
+        if !enough {
+            *top = Top::new(k);
+            self.scan(&self.base, query, allowed, k, top);
+        }
+    }
+
+    /// Goes through the nearest lists if that is cheaper than scanning the allowed vectors, and scans if that cannot be
+    /// trusted.
+    fn search_lists(
+        &self,
+        lists: &Lists,
+        query: &PreparedQuery,
+        k: usize,
+        params: &SearchParams<'_>,
+        allowed: &Bitmap,
+        top: &mut Top,
+    ) {
+        let reach = self.reach(lists, k, params, allowed);
+        let found = reach.is_some_and(|reach| {
+            lists.nearest(self.isa, &self.base.codes, query, reach, None, |pool| {
+                let within = |count: usize| self.reached(reach, count);
+                self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
+            })
+        });
+        if !found {
+            *top = Top::new(k);
+            self.scan(&self.base, query, allowed, k, top);
+        }
+    }
+
+    /// How much of the lists a search looks at; `None` if a scan of the allowed vectors is cheaper or surer.
+    pub(super) fn reach(
+        &self,
+        lists: &Lists,
+        k: usize,
+        params: &SearchParams<'_>,
+        allowed: &Bitmap,
+    ) -> Option<Reach> {
+        // Of the vectors that a search ends with, about the share that is allowed will be.
+        let (wanted, share) = (k as f64, self.base.len() as f64 / allowed.count.max(1) as f64);
+        // Where the k-th allowed vector is expected, and two standard deviations more; with a filter, whose own cost is
+        // larger than a wider search's, twice that.
+        let is_filtered = allowed.count < self.base.len();
+        let margin = if is_filtered { 2. } else { 1. };
+        let depth = margin * (wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share);
+        let mut reach = self.tuning.reach(depth.ceil() as usize);
+        if let Some(width) = params.ef {
+            reach.lists = width;
+        }
+        let cost = lists.places(reach.lists) + tuning::HANDED_ON_COST * reach.codes;
+        // Widths are measured without a filter: far beyond them nothing is known.
+        let is_sure = !is_filtered || 3 * reach.lists <= lists.len();
+        (k > 0 && (params.ef.is_some() || cost < allowed.count && is_sure)).then_some(reach)
+    }
+
+    /// Whether a search of so much of the lists was wide enough for so many neighbours.
+    pub(super) fn reached(&self, reach: Reach, count: usize) -> bool {
+        let needed = self.tuning.reach(count);
+        needed.lists <= reach.lists && needed.codes <= reach.codes
+    }
+
+    /// Puts the allowed of `pool`, nearest first by 8 bits, into `top`; whether they are as good as all that are allowed.
+    ///
+    /// - `within`: whether the search was wide enough for so many neighbours, if that is to be made sure of
+    pub(super) fn take(
+        &self,
+        query: &PreparedQuery,
+        k: usize,
+        allowed: &Bitmap,
+        pool: &[Candidate],
+        within: Option<&dyn Fn(usize) -> bool>,
+        top: &mut Top,
+    ) -> bool {
+        // Where the k-th allowed candidate is: without a filter, would a search as wide as this have found all up to
+        // there? Not if the filter leaves out what is near the query: another cluster, say.
+        let all = allowed.count == self.base.len();
+        let mut passing = Vec::with_capacity(pool.len());
+        let mut last = None;
+        for (at, &(similarity, slot)) in pool.iter().enumerate() {
+            if all || allowed.contains(slot as usize) {
+                passing.push((similarity, slot));
+                if passing.len() == k.min(allowed.count).max(1) {
+                    last = Some(at);
+                }
+            }
+        }
+        for &(_, slot) in passing.iter().take(2 * k) {
+            self.base.codes.prefetch_low(slot as usize);
+        }
+        segment::rerank(&mut passing, self.tuning.error8, top, |slot| {
+            (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot])
+        });
+        match (last, within) {
+            (Some(at), Some(within)) => all || within(at + 1),
+            (found, _) => found.is_some(),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+// What shows on the page which track sounds: covers that play, and marks on the rows.
+import { changes, h, icon } from "./dom.js";
+import { cover, titleOf } from "./cover.js";
+import * as player from "./player.js";
+
+/** A cover that plays its track. */
+export function playCover(entry) {
+  const button = h("button", { type: "button", class: "play-cover", "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track), onclick: () => player.playNow(entry) }, cover(entry.track), icon("play"));
+  return button;
+}
+
+// Rows whose track sounds are marked, wherever they are.
+changes.on("change", mark);
+export function mark() {
+  const open = Number(location.hash.match(/^#\/track\/(\d+)/)?.[1] ?? NaN);
+  for (const element of document.querySelectorAll(".index .track")) element.classList.toggle("is-open", Number(element.dataset.id) === open);
+  for (const element of document.querySelectorAll(".track, .slot")) {
+    const id = Number(element.dataset.id), sounds = player.isPlaying(id);
+    element.classList.toggle("is-now", player.current()?.track.id === id);
+    element.querySelector(".play-cover use")?.setAttribute("href", sounds ? "#i-pause" : "#i-play");
+  }
+}

@@ -1,0 +1,229 @@
+//! What users read besides answers: mistakes, help, names that would harm a terminal, where a setting comes from.
+
+use std::fs;
+
+use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav};
+use serde_json::Value;
+
+#[test]
+fn hostile_names_reach_no_terminal() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    fs::write(music.join("a\u{1b}[2Jb.wav"), noise_wav(22_050, 5.0, 1)).unwrap();
+    fs::write(music.join("=cmd.wav"), noise_wav(22_050, 5.0, 2)).unwrap();
+    fs::write(music.join("bad\u{1b}]0;x\u{7}.mp3"), b"nothing").unwrap();
+    let added = sandbox.run(["add", "-v", music.to_str().unwrap()]);
+    let found = sandbox.run(["similar", "id:1", "--include-seed"]);
+    let failed = sandbox.run(["failed"]);
+    for output in [&added, &found, &failed] {
+        for stream in [&output.stdout, &output.stderr] {
+            assert!(!stream.contains(&0x1b) && !stream.contains(&0x07), "{}", text(stream));
+        }
+    }
+    assert!(text(&found.stdout).contains("=cmd.wav"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_with_a_line_end_is_told_on_one_line() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let wav = tone_wav(16_000, 4.0, 440.0, 0.5);
+    for name in ["plain.wav", "new\nline.wav"] {
+        fs::write(music.join(name), &wav).unwrap();
+    }
+    fs::write(music.join("no\nmusic.mp3"), "no music").unwrap();
+    for arguments in [&["add", "--dry-run"][..], &["-v", "add"], &["-v", "add", "--force"]] {
+        let output = sandbox.run([arguments, &[music.to_str().unwrap()]].concat());
+        let said = text(&output.stderr);
+        assert!(said.contains("new line.wav") && said.contains("no music.mp3"), "{arguments:?}: {said}");
+        assert!(said.lines().all(|line| !line.starts_with("line.wav")), "{arguments:?}: {said}");
+    }
+    let copies = fine(sandbox.run(["duplicates"]));
+    assert!(copies.contains("new line.wav") && copies.lines().count() == 3, "{copies}");
+}
+
+#[test]
+fn mistakes_are_told_plainly() {
+    let sandbox = Sandbox::new();
+    for (arguments, expected_code, words) in [
+        (vec!["similar", "anything"], 2, "voisin add"),
+        (vec!["add", "/no/such/folder"], 1, "/no/such/folder"),
+        (vec!["similar"], 2, "expected <TRACK>"),
+        (vec!["add", ".", "--windows", "0"], 2, "1 to 100000"),
+        (vec!["--device", "abacus", "status"], 2, "abacus"),
+        (vec!["--device", "cuda", "model", "check"], 2, "cuda"),
+        (vec!["--dtype", "f64", "status"], 2, "expected f32 or bf16"),
+        (vec!["--model", "no-such-model", "model", "check"], 2, "no-such-model"),
+        (vec!["frobnicate"], 2, "frobnicate"),
+    ] {
+        let output = sandbox.run(arguments.clone());
+        assert_eq!(code(&output), expected_code, "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(words), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let music = six_tracks(&sandbox);
+    sandbox.run(["add", music.to_str().unwrap()]);
+    // Words that fit several tracks list them; words that fit none say what would.
+    let several = sandbox.run(["similar", "muldjord"]);
+    assert_eq!(code(&several), 1);
+    assert!(text(&several.stderr).contains("id:") && text(&several.stderr).contains("Armygeddon"));
+    let none = sandbox.run(["similar", "zzz qqq"]);
+    assert_eq!(code(&none), 1);
+    assert!(text(&none.stderr).contains("neither a file nor a track"));
+}
+
+#[test]
+fn help_completions_and_manual() {
+    let sandbox = Sandbox::new();
+    let help = text(&sandbox.run(["--help"]).stdout);
+    let verbs: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // What is wrapped stands further in.
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    assert!(verbs.len() >= 14, "{verbs:?}");
+    for verb in verbs {
+        let page = text(&sandbox.run([verb, "--help"]).stdout);
+        assert!(page.contains("Usage: voisin"), "{verb}");
+        if !["model", "genre"].contains(&verb) {
+            assert!(page.contains("Example"), "{verb} --help has an example");
+        }
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(sandbox.run(["completions", shell]).stdout.len() > 1000, "{shell}");
+    }
+    assert!(text(&sandbox.run(["man"]).stdout).contains(".TH voisin"));
+}
+
+#[test]
+fn an_instruction_set_that_cannot_be_had_is_an_error() {
+    let sandbox = Sandbox::new();
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    for (name, said) in [("sse9", "unknown instruction set \"sse9\""), (foreign, "this machine lacks")] {
+        let output = sandbox.command(["status"]).env("VOISIN_ISA", name).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let message = text(&output.stderr);
+        assert!(
+            message.contains(said) && message.contains("portable") && message.contains("unset"),
+            "{message}"
+        );
+        assert_eq!(message.matches("VOISIN_ISA").count(), 1, "{message}");
+    }
+    for name in ["", "portable", "Portable"] {
+        let mut command = sandbox.command(["bench", "mel", "--seconds", "0.1", "--format", "json"]);
+        let isa = json(command.env("VOISIN_ISA", name).output().unwrap())["isa"].clone();
+        assert!(name.is_empty() || isa == "portable", "{isa}");
+    }
+}
+
+/// A reader that goes away (`| head`) ends the program quietly, and what was begun is finished: the trace is whole.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let sandbox = Sandbox::new();
+    let trace = sandbox.path("trace.json");
+    let traced: &[&str] = if cfg!(feature = "trace") { &["--trace", trace.to_str().unwrap()] } else { &[] };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output =
+        sandbox.command(traced.iter().copied().chain(["model", "list"])).stdout(writer).output().unwrap();
+    assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
+    if cfg!(feature = "trace") {
+        let trace = fs::read_to_string(trace).unwrap();
+        assert!(serde_json::from_str::<Value>(&trace).is_ok(), "cut off: {trace}");
+    }
+}
+
+#[test]
+fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_to() {
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    for (arguments, words) in [
+        (&["--model", "nosuch"], "nosuch"),
+        (&["--model", "voisin-2"], "vectors of two models never mix"),
+        (&["--device", "cuda:77"], "cuda:77"),
+    ] {
+        let refused = sandbox.run([&["similar", "id:1"], &arguments[..]].concat());
+        assert_eq!(code(&refused), 2, "{arguments:?}: {}", text(&refused.stdout));
+        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+    }
+    fine(sandbox.run(["similar", "id:1", "--model", "musicnn-msd", "--device", "cpu"]));
+}
+
+#[test]
+fn settings_come_from_options_then_the_environment_then_the_config_file() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.path("home/.config/voisin/config.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let shown = |library: Option<&str>, arguments: &[&str]| {
+        let mut command = sandbox.command([&["config", "--format", "json"], arguments].concat());
+        match library {
+            Some(library) => command.env("VOISIN_LIBRARY", library),
+            None => command.env_remove("VOISIN_LIBRARY"),
+        };
+        let answer = json(command.output().unwrap());
+        let of =
+            |at: usize| (answer["settings"][at]["value"].clone(), answer["settings"][at]["from"].clone());
+        (of(0), of(1), of(2))
+    };
+    let home = sandbox.path("home").join(".local/share/voisin");
+    let (library, model, device) = shown(None, &[]);
+    assert_eq!(library, (home.to_str().unwrap().into(), "default".into()));
+    assert_eq!((model, device), ((Value::Null, "default".into()), ("auto".into(), "default".into())));
+
+    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\ndevice = \"cpu\"\n").unwrap();
+    let mine = sandbox.path("home/mine");
+    let (library, model, device) = shown(Some(""), &[]);
+    assert_eq!(library, (mine.to_str().unwrap().into(), "config.toml".into()), "empty is not set");
+    assert_eq!(model, ("voisin-2".into(), "config.toml".into()));
+    assert_eq!(device, ("cpu".into(), "config.toml".into()));
+    assert_eq!(shown(Some("/env"), &[]).0, ("/env".into(), "VOISIN_LIBRARY".into()));
+    let (library, model, device) =
+        shown(Some("/env"), &["--library", "/opt", "--model", "musicnn-msd", "--device", "auto"]);
+    assert_eq!(library, ("/opt".into(), "--library".into()));
+    assert_eq!(model, ("musicnn-msd".into(), "--model".into()));
+    assert_eq!(device, ("auto".into(), "--device".into()));
+    assert!(fine(sandbox.run(["config"])).contains("VOISIN_LIBRARY"));
+    fs::write(&config, "color = \"always\"\n").unwrap();
+    let coloured = |arguments: &[&str]| {
+        let printed = fine(sandbox.run([&["config"], arguments].concat()));
+        assert!(printed.contains("color"), "{printed}");
+        printed.contains('\u{1b}')
+    };
+    assert!(coloured(&[]) && !coloured(&["--color", "never"]));
+
+    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\n").unwrap();
+    // it is used: a new library has its model, one that is there keeps its own
+    let music = six_tracks(&sandbox);
+    let metal = music.join("metal");
+    fine(sandbox.command(["add", metal.to_str().unwrap()]).env_remove("VOISIN_LIBRARY").output().unwrap());
+    let status = |command: &mut std::process::Command| {
+        let status = json(command.output().unwrap());
+        (status["library"].as_str().unwrap().to_owned(), status["model"].clone())
+    };
+    let arguments = ["status", "--format", "json"];
+    let found = status(sandbox.command(arguments).env_remove("VOISIN_LIBRARY"));
+    assert_eq!(found, (mine.to_str().unwrap().to_owned(), "voisin-2".into()));
+    fs::write(&config, "model = \"musicnn-msd\"\n").unwrap();
+    let ambient = music.join("ambient/maxstack-nebula.ogg");
+    fine(sandbox.command(["add", ambient.to_str().unwrap()]).env("VOISIN_LIBRARY", &mine).output().unwrap());
+
+    for (text_of_file, words) in [
+        ("library = \"a\"\nlibary = \"b\"\n", "config.toml, line 2: unknown field `libary`"),
+        ("library = 3\n", "config.toml, line 1"),
+        ("device = \"abacus\"\n", "abacus"),
+        ("color = \"blue\"\n", "expected auto, always or never"),
+    ] {
+        fs::write(&config, text_of_file).unwrap();
+        let refused = sandbox.run(["config"]);
+        assert_eq!(code(&refused), 2);
+        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+    }
+}
