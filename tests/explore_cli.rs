@@ -171,6 +171,9 @@ fn clusters_keep_their_ids() {
     assert!(!metal.is_empty() && metal.iter().all(|row| row["path"].contains("/metal/")), "{metal:?}");
     let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
     assert!(table.contains("cohesion") && table.contains("artists"), "{table}");
+    let fine_ones = rows(&fine(sandbox.run(["clusters", "--detail", "fine", "--format", "csv"])));
+    let alone = fine_ones.iter().filter(|row| row["name"] == "noise").count();
+    assert!(2 * alone <= fine_ones.len(), "{alone} of {} in no group", fine_ones.len());
     assert_eq!(sandbox.run(["clusters", "--genre", "polka"]).status.code(), Some(2));
     // Eight tracks of one style are no groups, and that is said.
     let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);

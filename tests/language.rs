@@ -212,6 +212,22 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     }
     assert_eq!(paths("playlist id:24 -l 3"), paths("playlist --seed id:24 -l 3"));
     assert_eq!(paths("similar artist:muldjord -l all").lines().count(), 43 - 4);
+    // A folder of which the library has nothing is listened to, except by what needs tracks of the library.
+    let strangers = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/held-out");
+    let count = fs::read_dir(strangers).unwrap().count();
+    let found = fine_json(run(&format!("similar {strangers} -l 3 --format json")));
+    assert_eq!(
+        (found["seeds"].as_array().unwrap().len(), found["neighbours"].as_array().unwrap().len()),
+        (count, 3)
+    );
+    assert_eq!(paths(&format!("playlist {strangers} -l 3")).lines().count(), 3);
+    for line in [format!("show {strangers}"), format!("labels set {strangers} Metal")] {
+        assert!(said(&line, 1).contains("no track of the library lies below it"), "{line}");
+    }
+    assert!(
+        said(&format!("show {outside}"), 2).contains("not in the library"),
+        "it is not listened to first"
+    );
     // Names in filters are those of seeds.
     assert_eq!(paths("similar id:1 --artist MULDJ -l all").lines().count(), 4);
     assert!(said("similar id:1 --artist muldjrd", 1).contains("did you mean Muldjord?"));
@@ -233,6 +249,41 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     let empty = demo().command(["similar", "-"]).stdin(std::process::Stdio::null()).output().unwrap();
     assert_eq!(code(&empty), 1);
     assert!(text(&empty.stderr).contains("expected seeds on standard input"), "{}", text(&empty.stderr));
+}
+
+/// Files in the library or not, with a library and without one; what is no audio is told, and the rest answered.
+#[test]
+fn a_folder_is_classified_file_by_file() {
+    let sandbox = Sandbox::new();
+    let inbox = sandbox.path("inbox");
+    fs::create_dir_all(inbox.join("new")).unwrap();
+    let data = Path::new(DEMO).parent().unwrap();
+    fs::copy(data.join("held-out/sectoid-war-of-freedom.mp3"), inbox.join("new/a.mp3")).unwrap();
+    fs::copy(data.join("library/metal/muldjord-chaos-god.mp3"), inbox.join("b.mp3")).unwrap();
+    fs::write(inbox.join("c.mp3"), "no audio").unwrap();
+    let list = sandbox.path("list.m3u8");
+    fs::write(&list, "inbox/new/a.mp3\ninbox/b.mp3\n").unwrap();
+    let at = inbox.to_str().unwrap();
+    for asked in
+        [demo().run(["classify", at, "--format", "json"]), sandbox.run(["classify", at, "--format", "json"])]
+    {
+        let answers = json(&asked);
+        let names: Vec<&str> =
+            answers.as_array().unwrap().iter().map(|a| a["path"].as_str().unwrap()).collect();
+        assert_eq!((code(&asked), names.len()), (1, 2), "{}", text(&asked.stderr));
+        assert!(names[0].ends_with("b.mp3") && names[1].ends_with("a.mp3"), "{names:?}");
+        assert!(text(&asked.stderr).contains("c.mp3"), "{}", text(&asked.stderr));
+    }
+    // One line each, where a list was asked about.
+    let of_list = fine(demo().run(["classify", list.to_str().unwrap()]));
+    assert!(of_list.lines().count() == 3 && of_list.contains("how sure"), "{of_list}");
+    fs::create_dir_all(sandbox.path("empty")).unwrap();
+    let empty = sandbox.run(["classify", sandbox.path("empty").to_str().unwrap()]);
+    assert!(
+        code(&empty) == 1 && text(&empty.stderr).contains("expected files of audio"),
+        "{}",
+        text(&empty.stderr)
+    );
 }
 
 #[test]
@@ -507,6 +558,12 @@ fn shells_complete_what_the_library_has() {
     }
     let zsh = fine(run("completions zsh"));
     assert!(zsh.starts_with("#compdef voisin\n") && zsh.contains(":TRACK:_voisin_tracks"), "{zsh}");
+    assert!(
+        zsh.contains("'*:seeds -- ") && !zsh.contains("'*::"),
+        "options after arguments are completed, too"
+    );
+    let fish = fine(run("completions fish"));
+    assert!(fish.contains("-l seed -r -a '(__voisin_tracks)'"), "{fish}");
 }
 
 /// Through `script`, which gives the program a terminal; skipped where there is none.

@@ -1,13 +1,16 @@
 //! CUE sheets: text files that say where the tracks of one long audio file begin, and what they are called.
 //!
-//! A part of a file has a path of its own below the sheet's, `album.cue/03` for TRACK 03. Everything that reads audio or
-//! tags takes such a path; nothing else needs to know that there are parts.
+//! A part of a file has a path of its own below the sheet's, `album.cue/03` for TRACK 03. A FLAC file may hold a sheet itself;
+//! its parts lie below it, `album.flac/03`. Everything that reads audio or tags takes such a path; nothing else needs to know
+//! that there are parts.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::flac::{self, FlacCues};
 use super::regular_file;
 
 /// A sheet larger than this is none.
@@ -22,6 +25,7 @@ const ENDINGS: [&str; 10] = ["flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff",
 /// Part of an audio file, as a sheet describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CuePart {
+    /// The sheet, or the file itself that holds one.
     pub(crate) sheet: PathBuf,
     /// The file that it is part of.
     pub(crate) audio: PathBuf,
@@ -83,12 +87,24 @@ pub(crate) fn is_sheet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cue"))
 }
 
+/// Whether a file may hold a sheet, by its name.
+pub(crate) fn may_hold_sheet(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("flac"))
+}
+
+/// What a path must be a part of, by its name alone: the sheet that it lies below, or a file that may hold one, with a number.
+pub(crate) fn above(path: &Path) -> Option<&Path> {
+    let is_number = |name: &str| name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_digit());
+    let has_number = || path.file_name().and_then(OsStr::to_str).is_some_and(is_number);
+    path.parent().filter(|above| is_sheet(above) || may_hold_sheet(above) && has_number())
+}
+
 /// The part that a path means, if it lies below a sheet.
 ///
 /// # Errors
 /// `NotFound`: the sheet has no such part, or its file is not there. `InvalidData`: the sheet makes no sense.
 pub(crate) fn part(path: &Path) -> Option<io::Result<CuePart>> {
-    let sheet = path.parent().filter(|sheet| is_sheet(sheet) && sheet.is_file())?;
+    let sheet = above(path).filter(|sheet| sheet.is_file())?;
     let none = || io::Error::new(ErrorKind::NotFound, format!("{} has no such part", sheet.display()));
     Some(read(sheet).and_then(|read| {
         let name = path.file_name().unwrap_or_default();
@@ -98,7 +114,7 @@ pub(crate) fn part(path: &Path) -> Option<io::Result<CuePart>> {
 
 /// The folder that a file lies in, or that of its sheet.
 pub(crate) fn folder(path: &Path) -> Option<&Path> {
-    path.ancestors().skip(1).find(|folder| !is_sheet(folder))
+    above(path).unwrap_or(path).parent()
 }
 
 /// Whether a path means a file, or a part of one.
@@ -111,6 +127,9 @@ pub(crate) fn is_there(path: &Path) -> bool {
 /// # Errors
 /// It cannot be read, or makes no sense: one line that says where.
 pub(crate) fn read(path: &Path) -> io::Result<Sheet> {
+    if may_hold_sheet(path) {
+        return held_by(path);
+    }
     let parsed = parse(&text(&regular_file::read(path, LARGEST)?)).map_err(fault)?;
     let mut sheet = Sheet::default();
     for file in parsed.files.iter().filter(|file| file.tracks.len() > 1) {
@@ -118,24 +137,60 @@ pub(crate) fn read(path: &Path) -> io::Result<Sheet> {
             sheet.missing.push(file.name.clone());
             continue;
         };
-        for (i, track) in file.tracks.iter().enumerate().filter(|(_, track)| track.is_audio) {
-            sheet.parts.push(CuePart {
-                sheet: path.to_owned(),
-                audio: audio.clone(),
-                number: track.number,
-                start: track.start,
-                end: file.tracks.get(i + 1).map(|next| next.start),
-                title: track.title.clone(),
-                artist: track.artist.clone().or_else(|| parsed.artist.clone()),
-                album: parsed.title.clone(),
-                album_artist: parsed.artist.clone(),
-                genre: parsed.genre.clone(),
-                date: parsed.date.clone(),
-                isrc: track.isrc.clone(),
-            });
-        }
+        sheet.parts.extend(parts(path, &audio, &parsed, file));
     }
     Ok(sheet)
+}
+
+fn parts<'a>(
+    sheet: &'a Path,
+    audio: &'a Path,
+    parsed: &'a Parsed,
+    file: &'a ParsedFile,
+) -> impl Iterator<Item = CuePart> + 'a {
+    file.tracks.iter().enumerate().filter(|(_, track)| track.is_audio).map(move |(i, track)| CuePart {
+        sheet: sheet.to_owned(),
+        audio: audio.to_owned(),
+        number: track.number,
+        start: track.start,
+        end: file.tracks.get(i + 1).map(|next| next.start),
+        title: track.title.clone(),
+        artist: track.artist.clone().or_else(|| parsed.artist.clone()),
+        album: parsed.title.clone(),
+        album_artist: parsed.artist.clone(),
+        genre: parsed.genre.clone(),
+        date: parsed.date.clone(),
+        isrc: track.isrc.clone(),
+    })
+}
+
+/// The sheet that a FLAC file holds: its comment, else its block, which has no titles. Either is about the file that it lies
+/// in, whatever the comment calls it; one that makes no sense is none.
+fn held_by(path: &Path) -> io::Result<Sheet> {
+    let found = flac::read(path)?;
+    let of_comment = found.text.as_ref().and_then(|bytes| parse(&text(bytes)).ok());
+    for parsed in of_comment.into_iter().chain(of_block(&found)) {
+        let mut files = parsed.files.iter().filter(|file| file.tracks.len() > 1);
+        if let (Some(file), None) = (files.next(), files.next()) {
+            return Ok(Sheet { parts: parts(path, path, &parsed, file).collect(), missing: Vec::new() });
+        }
+    }
+    Ok(Sheet::default())
+}
+
+/// `None` where the tracks do not follow each other.
+fn of_block(found: &FlacCues) -> Option<Parsed> {
+    let frames = |samples: u64| samples.checked_mul(FRAMES)?.checked_div(found.rate.into());
+    let mut file = ParsedFile { name: String::new(), tracks: Vec::new() };
+    for cue in &found.tracks {
+        let start = frames(cue.start)?;
+        if file.tracks.last().is_some_and(|last| last.start >= start || last.number >= cue.number) {
+            return None;
+        }
+        let (number, is_audio, isrc) = (cue.number, cue.is_audio, cue.isrc.clone());
+        file.tracks.push(ParsedTrack { number, is_audio, start, isrc, ..ParsedTrack::default() });
+    }
+    Some(Parsed { files: vec![file], ..Parsed::default() })
 }
 
 /// The file that a sheet in `folder` names, wherever it lay when the sheet was written: never outside of the folder.
@@ -464,6 +519,99 @@ mod tests {
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.starts_with(expected) && !error.contains(char::is_control), "{error}");
+        }
+    }
+
+    /// The head of a FLAC file at 44.1 kHz with these blocks.
+    fn flac(blocks: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut info = vec![0; 34];
+        info[10..13].copy_from_slice(&(44_100_u32 << 4).to_be_bytes()[1..]);
+        let mut file = b"fLaC".to_vec();
+        let last = blocks.len();
+        for (i, (kind, block)) in [&[(0, info)], blocks].concat().into_iter().enumerate() {
+            file.push(kind | if i == last { 0x80 } else { 0 });
+            file.extend(&(block.len() as u32).to_be_bytes()[1..]);
+            file.extend(block);
+        }
+        [file, vec![0; 100]].concat()
+    }
+
+    fn comments(texts: &[&str]) -> (u8, Vec<u8>) {
+        let sized = |text: &str| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+        let texts: Vec<u8> = texts.iter().flat_map(|text| sized(text)).collect();
+        (4, [sized("maker"), vec![9, 0, 0, 0], texts].concat())
+    }
+
+    /// A CUESHEET block: numbers and seconds of its tracks, and the lead-out.
+    fn block(tracks: &[(u8, u64)]) -> (u8, Vec<u8>) {
+        let mut block = vec![0; 395];
+        block.push(tracks.len() as u8 + 1);
+        for &(number, second) in tracks.iter().chain(&[(170, 1000)]) {
+            block.extend((44_100 * second).to_be_bytes());
+            block.push(number);
+            block.extend(if number == 2 { *b"USRC17607839" } else { [0; 12] });
+            block.extend([0; 14]);
+            // One index before the one that counts, which lies a second after the track's own offset.
+            block.push(if number == 170 { 0 } else { 2 });
+            if number != 170 {
+                block.extend([0; 12]);
+                block.extend([&44_100_u64.to_be_bytes()[..], &[1, 0, 0, 0]].concat());
+            }
+        }
+        (5, block)
+    }
+
+    #[test]
+    fn a_flac_file_holds_a_sheet_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("album.FLAC");
+        let parts_of = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read(&path).unwrap().parts
+        };
+        let comment = format!("cuesheet={}", ALBUM.replace("mix.wav", "of another name.wav"));
+        let of_comment = comments(&["TITLE=A", &comment]);
+        // The comment, which has titles, comes before the block; each alone is enough, and so it is behind an ID3 tag.
+        for file in [vec![of_comment.clone()], vec![block(&[(1, 0), (2, 9)]), of_comment.clone()]] {
+            let parts = parts_of(&[b"ID3\x04\0\0\0\0\x01\x02".to_vec(), vec![7; 130], flac(&file)].concat());
+            assert_eq!((parts.len(), parts[0].title.as_deref()), (2, Some("One")));
+            assert_eq!(
+                (parts[1].start, parts[1].isrc.as_deref()),
+                ((3 * 60 + 25) * 75 + 37, Some("USRC17607839"))
+            );
+            assert_eq!((&parts[1].audio, parts[1].path()), (&path, path.join("02")));
+            assert_eq!(part(&path.join("02")).unwrap().unwrap(), parts[1]);
+        }
+        let nonsense = comments(&["CUESHEET=TRACK 01 AUDIO"]);
+        let parts = parts_of(&flac(&[nonsense.clone(), block(&[(1, 0), (2, 9)])]));
+        let of_block = [(1, 75, Some(750), None), (2, 750, None, Some("USRC17607839"))];
+        let shown = |part: &CuePart| (part.number, part.start, part.end, part.isrc.clone());
+        assert_eq!(
+            parts.iter().map(shown).collect::<Vec<_>>(),
+            of_block.map(|(number, start, end, isrc)| (number, start, end, isrc.map(str::to_owned)))
+        );
+        assert_eq!(super::folder(&path.join("02")), Some(folder.path()));
+        assert_eq!(super::folder(&path), Some(folder.path()));
+        assert_eq!(part(&path.join("03")).unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(part(&path).is_none() && part(&path.join("cover")).is_none());
+        // No parts: nothing, one track, tracks that go backwards, and every head that ends too soon or lies.
+        for file in [
+            vec![],
+            vec![nonsense],
+            vec![block(&[(1, 0)])],
+            vec![block(&[(2, 0), (1, 9)])],
+            vec![block(&[(1, 9), (2, 9)])],
+        ] {
+            assert_eq!(parts_of(&flac(&file)), []);
+        }
+        let whole = flac(&[of_comment, block(&[(1, 0), (2, 9)])]);
+        for end in (0..whole.len() - 100).step_by(7) {
+            parts_of(&whole[..end]);
+        }
+        for at in (0..whole.len()).step_by(7) {
+            let mut lying = whole.clone();
+            lying[at] = !lying[at];
+            parts_of(&lying);
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod abandoned;
 pub(crate) mod atomic_file;
 pub(crate) mod cue;
 pub(crate) mod directories;
+pub(crate) mod flac;
 pub(crate) mod key;
 pub(crate) mod pixels;
 pub(crate) mod random;

@@ -4,18 +4,24 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// Reads a regular file of at most `limit` bytes.
+/// Opens a regular file.
 ///
 /// A pipe keeps whoever opens it waiting and a device may never end, so what is not a regular file is refused before it
 /// is opened; links are followed.
-pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(
             ErrorKind::InvalidInput,
             "expected a regular file, found a folder, a pipe or a device: name a file on disk",
         ));
     }
+    File::open(path)
+}
+
+/// Reads a regular file, as [`open`] does, of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let metadata = file.metadata()?;
     let too_large = |size: u64| {
         io::Error::new(
             ErrorKind::FileTooLarge,
@@ -27,7 +33,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     // The file may grow while it is read.
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(too_large(bytes.len() as u64));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::base::cue;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
@@ -17,7 +18,7 @@ use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{
     AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, add, remember_model,
 };
-use crate::library::FileRecord;
+use crate::library::{FileRecord, FileState, Library};
 use crate::track::ContentKind;
 
 /// How many reasons the end of a run repeats.
@@ -42,6 +43,8 @@ pub(crate) struct Folders<'a> {
     pub(crate) named: &'a [PathBuf],
     /// Take what has gone out of the library.
     pub(crate) remove_missing: bool,
+    /// Files that are added as their parts: where the library has one as a track, the parts take its place.
+    pub(crate) in_parts: &'a [PathBuf],
 }
 
 /// The documented JSON of `add`.
@@ -128,6 +131,7 @@ pub(crate) fn add_folders(
     progress.finish();
     let mut gone = Gone::default();
     if !summary.interrupted {
+        summary.removed += put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
         gone = Gone::below(engine.library(), folders.named)?;
         if folders.remove_missing && !run.dry_run {
             summary.removed += engine.library_mut().remove_missing(&gone.files)?.tracks;
@@ -162,6 +166,56 @@ pub(crate) fn add_folders(
     } else {
         Ending::Fine
     })
+}
+
+/// Takes files out of the library that came into it before a CUE sheet said what their parts are, once parts of them are
+/// there; the parts keep the label that the whole was given by hand, where they have none. Returns how many tracks went.
+fn put_parts_in_place(
+    console: Console,
+    library: &mut Library,
+    in_parts: &[PathBuf],
+    files: &[FileRecord],
+    run: RunOptions,
+) -> anyhow::Result<u64> {
+    let mut removed = 0;
+    for path in in_parts {
+        let Some(whole) = library.find_by_path(path)? else { continue };
+        let of_it = |file: &&FileRecord| {
+            cue::part(&file.path).is_some_and(|part| part.is_ok_and(|part| part.audio == *path))
+        };
+        let parts: Vec<&FileRecord> = files.iter().filter(of_it).collect();
+        let (shown, number) = (path.display(), count(parts.len() as u64, "part"));
+        if run.dry_run {
+            console.note(&format!("{shown} would make way for its {number}"));
+            continue;
+        }
+        let mut contents = Vec::new();
+        for part in &parts {
+            if let Some(track) = library.find_by_path(&part.path)? {
+                contents.push(library.track(track)?.audio.content);
+            }
+        }
+        if contents.is_empty() {
+            continue;
+        }
+        let labels = library.hand_labels()?;
+        let label = labels.get(&library.track(whole)?.audio.content);
+        contents.retain(|content| !labels.contains_key(content));
+        let mut text =
+            format!("{shown} was added as one track before its CUE sheet: its {number} took its place");
+        if let Some(label) = label.filter(|_| !contents.is_empty()) {
+            library.set_labels(&contents, Some(label))?;
+            text.push_str(&format!(" and keep its label, {label}"));
+        }
+        removed += library.remove_file(path)?.tracks;
+        console.note(&text);
+    }
+    Ok(removed)
+}
+
+/// Whether the library has a file as it is.
+pub(crate) fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
+    library.file_state(file).is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
 }
 
 fn say_summary(

@@ -377,14 +377,14 @@ impl GenreReport {
         // writing to a String cannot fail
         let _ = writeln!(
             out,
-            "{} tracks of {} {}s, {} genres; {} folds by {}, dealt {} time(s); mean ± spread over folds, %\n",
+            "{} tracks of {} {}s, {} genres; {} folds by {}, dealt {}; mean ± spread over folds, %\n",
             self.tracks,
             self.groups,
             self.group,
             self.details.genres.len(),
             self.folds,
             self.group,
-            self.repeats
+            if self.repeats == 1 { "once".to_owned() } else { format!("{} times", self.repeats) }
         );
         let _ = writeln!(out, "{:<18}{:>13} {:>13} {:>13}", "", "accuracy", "balanced", "macro F1");
         for m in &self.methods {

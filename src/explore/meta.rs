@@ -119,8 +119,8 @@ impl TrackMeta {
     pub fn folder(&self) -> &str {
         let above = |path: &'_ str| path.rfind(['/', '\\']).unwrap_or(0);
         let folder = &self.path[..above(&self.path)];
-        // A part of a file lies below the CUE sheet that describes it.
-        if cue::is_sheet(std::path::Path::new(folder)) { &folder[..above(folder)] } else { folder }
+        // A part of a file lies below what describes it, a CUE sheet or the file itself.
+        if cue::above(std::path::Path::new(&self.path)).is_some() { &folder[..above(folder)] } else { folder }
     }
 
     /// The artist to compare by: trimmed and lower-cased; `None` if unknown.

@@ -149,6 +149,16 @@ impl Library {
         })
     }
 
+    /// Takes this one file out of the catalogue, and its track where it was the last one: not what lies below it, such as
+    /// its parts.
+    pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
+        let path = paths::to_bytes(file)?;
+        self.write(|tx, _| {
+            let files = tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
+            Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
+        })
+    }
+
     /// Takes tracks out of the catalogue with all their files and vectors. Unknown ids are no error.
     pub fn remove_tracks(&mut self, tracks: &[TrackId]) -> Result<Removed> {
         self.write(|tx, _| {

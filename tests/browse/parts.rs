@@ -1,6 +1,7 @@
 //! Long files of which a CUE sheet describes the parts.
 
 use std::fs;
+use std::path::Path;
 
 use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
 use crate::titles;
@@ -11,6 +12,44 @@ fn long_wav() -> Vec<u8> {
     let sound = |seed| noise_wav(16_000, 6.0, seed)[44..].to_vec();
     let samples = [sound(1), sound(2), sound(3)].concat();
     [&noise_wav(16_000, 18.0, 1)[..44], &samples].concat()
+}
+
+/// A FLAC file of 14 seconds; with a sheet of three parts inside of it, as a block or (true) as a comment.
+fn flac_with_sheet(comment: Option<bool>) -> Vec<u8> {
+    let name = "data/demo/library/folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac";
+    let file = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let size = |at: usize| u32::from_be_bytes([0, file[at + 1], file[at + 2], file[at + 3]]) as usize;
+    let head = |kind: u8, block: &[u8]| [&[kind], &(block.len() as u32).to_be_bytes()[1..]].concat();
+    match comment {
+        None => file,
+        Some(false) => {
+            let rate = u64::from(u32::from_be_bytes([0, file[18], file[19], file[20]]) >> 4);
+            let mut block = vec![0; 395];
+            block.push(4);
+            for (number, second) in [(1, 0), (2, 4), (3, 8), (170, 14)] {
+                block.extend((rate * second).to_be_bytes());
+                block.push(number);
+                block.extend([0; 26]);
+                block.push(u8::from(number != 170));
+                block.extend(if number == 170 { &[][..] } else { &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0] });
+            }
+            [&file[..42], &head(5, &block), &block, &file[42..]].concat()
+        }
+        Some(true) => {
+            let mut at = 42;
+            while file[at] & 0x7f != 4 {
+                at += 4 + size(at);
+            }
+            let (mut block, rest) = (file[at + 4..at + 4 + size(at)].to_vec(), &file[at + 4 + size(at)..]);
+            let count = 4 + u32::from_le_bytes(block[..4].try_into().unwrap()) as usize;
+            block[count] += 1;
+            let sheet = "CUESHEET=FILE \"image.wav\" WAVE\nTRACK 01 AUDIO\nTITLE First\nINDEX 01 00:00:00\n\
+                TRACK 02 AUDIO\nTITLE Second\nINDEX 01 00:04:00\nTRACK 03 AUDIO\nTITLE Third\nINDEX 01 00:08:00";
+            block.extend((sheet.len() as u32).to_le_bytes());
+            block.extend(sheet.as_bytes());
+            [&file[..at], &head(file[at], &block), &block, rest].concat()
+        }
+    }
 }
 
 const SHEET: &[u8] =
@@ -137,6 +176,73 @@ fn a_long_file_with_a_sheet_is_its_parts() {
     assert_eq!(titles(&sandbox, &["--folder", mix.to_str().unwrap()]).len(), 2);
 }
 
+/// A FLAC file that a sheet was not in before is its parts as if the sheet had always been there.
+#[test]
+fn parts_take_the_place_of_the_whole_that_came_first() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let (wav, flac) = (music.join("album.wav"), music.join("image.flac"));
+    fs::write(&wav, long_wav()).unwrap();
+    fs::write(&flac, flac_with_sheet(None)).unwrap();
+    let add = |more: &[&str]| {
+        let line = [&["add", music.to_str().unwrap(), "--format", "json"], more].concat();
+        sandbox.run(line)
+    };
+    assert_eq!(fine_json(add(&[]))["added"], 2);
+    for whole in [&wav, &flac] {
+        fine(sandbox.run(["labels", "set", whole.to_str().unwrap(), "Dub"]));
+    }
+    fs::write(music.join("album.cue"), SHEET).unwrap();
+    fs::write(&flac, flac_with_sheet(Some(false))).unwrap();
+
+    let tried = add(&["--dry-run"]);
+    let said = text(&tried.stderr);
+    assert!(
+        said.contains("album.wav would make way for its 3 parts") && said.contains("image.flac would"),
+        "{said}"
+    );
+    let replaced = add(&[]);
+    let said = text(&replaced.stderr);
+    assert_eq!(
+        (&fine_json(&replaced)["added"], &json(&replaced)["removed"]),
+        (&6.into(), &2.into()),
+        "{said}"
+    );
+    assert!(said.contains("image.flac was added as one track before its CUE sheet: its 3 parts took its place and keep its label, Dub"), "{said}");
+    let page = fine_json(sandbox.run(["list", "--sort", "path", "--format", "json"]));
+    let tracks = page["tracks"].as_array().unwrap();
+    assert_eq!(tracks.len(), 6);
+    assert!(tracks.iter().all(|track| track["genres"] == serde_json::json!(["Dub"])), "{page}");
+    let part = flac.join("02");
+    assert_eq!((&tracks[4]["path"], &tracks[4]["seconds"]), (&part.to_str().unwrap().into(), &4.0.into()));
+    assert_eq!(tracks[4]["artist"], "Omri Lahav", "what a block does not tell comes from the file");
+    let card = &fine_json(sandbox.run(["show", part.to_str().unwrap(), "--format", "json"]))[0];
+    assert_eq!(card["places"][0]["part"], serde_json::json!({"file": flac, "from": 4.0, "to": 8.0}));
+    let m3u8 = fine(sandbox.run(["list", "--folder", flac.to_str().unwrap(), "--format", "m3u8"]));
+    assert_eq!(m3u8.matches("image.flac\n").count(), 3, "{m3u8}");
+    fine(sandbox.run(["verify", "--deep"]));
+    assert_eq!(fine_json(add(&[]))["unchanged"], 6);
+
+    // A comment has titles, and what is heard is the same.
+    fs::write(&flac, flac_with_sheet(Some(true))).unwrap();
+    let named = fine_json(add(&[]));
+    assert_eq!((&named["added"], &named["updated"]), (&0.into(), &3.into()));
+    assert_eq!(
+        titles(&sandbox, &["--folder", flac.to_str().unwrap(), "--sort", "path"]),
+        ["First", "Second", "Third"]
+    );
+    // The whole is the file, where it is named; and without the sheet it is one track again.
+    fine(sandbox.run(["similar", flac.to_str().unwrap()]));
+    let out = sandbox.path("vectors");
+    fine(sandbox.run(["embed", music.to_str().unwrap(), "--output", out.to_str().unwrap(), "--hop", "1"]));
+    let made = |folder: &str| fs::read_dir(out.join(folder)).unwrap().count();
+    assert_eq!((made("album.cue"), made("image.flac")), (3, 3));
+    fs::write(&flac, flac_with_sheet(None)).unwrap();
+    let whole = fine_json(add(&["--remove-missing"]));
+    assert_eq!((&whole["added"], &whole["removed"]), (&1.into(), &3.into()));
+}
+
 #[test]
 fn sheets_that_make_no_sense_are_told_in_one_line_each() {
     let sandbox = Sandbox::new();
@@ -189,11 +295,10 @@ fn sheets_that_make_no_sense_are_told_in_one_line_each() {
     );
     let reasons = fine(sandbox.run(["failed"]));
     assert!(reasons.contains("begins within the 18.0 s of"), "{reasons}");
+    assert_eq!(json(&behind)["removed"], 1, "the part that is there stands for the long file");
     fs::write(music.join("a-time.cue"), format!("{two}00:06:00")).unwrap();
     let mended = add();
-    assert_eq!(fine_json(&mended)["added"], 2);
-    let said = text(&mended.stderr);
-    assert!(said.contains("album.wav was added as one track before its CUE sheet"), "{said}");
+    assert_eq!((&fine_json(&mended)["added"], &json(&mended)["removed"]), (&2.into(), &1.into()));
     let failed = fine_json(sandbox.run(["failed", "--format", "json"]));
     assert!(!failed.to_string().contains("a-time.cue"), "{failed}");
     // One that is named is told, too.

@@ -45,7 +45,7 @@ pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
     after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
-    /// Files, `id:NUMBER`, or words that match artist and title
+    /// Files, folders and playlists (every file of them), `id:NUMBER`, or words that match artist and title
     #[arg(required_unless_present_any = ["all", "from_list"], conflicts_with_all = ["all", "from_list"], value_name = "TRACK")]
     pub(crate) tracks: Vec<std::ffi::OsString>,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::track::{lossy, print_files, title};
-use super::{Align, Table, clock};
+use super::{Align, Table, clock, count};
 use crate::answers::list::{PageJson, TrackJson};
 use crate::base::cue;
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
@@ -303,8 +303,11 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     say("cluster", cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")));
     let audio = &track.audio;
     let sound = format!(
-        "{}, {} Hz, {} channels, {windows} windows heard",
-        audio.codec, audio.sample_rate, audio.channels
+        "{}, {} Hz, {}, {} heard",
+        audio.codec,
+        audio.sample_rate,
+        count(audio.channels.into(), "channel"),
+        count(*windows as u64, "window")
     );
     say("audio", Some(sound));
     for file in &track.files {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
-use crate::cli::add_files::{Folders, RunOptions, add_folders};
+use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged};
 use crate::cli::args::{AddArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::engine::{Engine, WindowPlan};
@@ -38,9 +38,6 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     }
     let exclusions = scan::Exclusions::new(&args.exclude);
     let mut found = scan::scan_without(&paths, &is_audio_candidate, &exclusions);
-    if let Some(shard) = args.shard {
-        found.files.retain(|file| shard.holds(&file.path));
-    }
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
@@ -88,13 +85,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             engine.set_windows_setting(plan)?;
         }
     }
-    for path in &found.in_parts {
-        if engine.library().find_by_path(path)?.is_some() {
-            let path = path.display();
-            context.console.note(&format!(
-                "{path} was added as one track before its CUE sheet said what is in it: voisin remove {path} takes that track out"
-            ));
-        }
+    found.split_files(&|file| !args.force && is_unchanged(engine.library(), file));
+    if let Some(shard) = args.shard {
+        found.files.retain(|file| shard.holds(&file.path));
     }
     let options = RunOptions {
         force: args.force,
@@ -105,7 +98,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     };
     // Of one share it cannot be told what has gone from the folders.
     let named = if args.shard.is_some() { &[][..] } else { &named };
-    let folders = Folders { named, remove_missing: args.remove_missing };
+    let folders = Folders { named, remove_missing: args.remove_missing, in_parts: &found.in_parts };
     let ending = add_folders(context, &mut engine, &found.files, folders, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);

@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::write_tags::{self, TagTarget};
+use crate::audio::is_audio_candidate;
 use crate::audio::tags::TagField;
 use crate::base::cue;
-use crate::cli::Ending;
+use crate::cli::add_files::is_unchanged;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, answers};
-use crate::cli::seeds::seeds;
+use crate::cli::seeds::{is_list, seeds, with_listed};
 use crate::cli::source::AskedLibrary;
+use crate::cli::{Ending, NothingFound};
 use crate::engine::{
-    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Labelled, Seed,
+    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
 };
 use crate::library::{Library, LibraryError, OpenMode, scan};
 
@@ -55,12 +57,17 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         );
     }
     let mut failed = 0;
+    let named = Asked::new(context, engine.as_ref(), args, &mut failed)?;
     let answers = match (&classifier, &engine) {
         (Classifier::FirstGuess(guess), engine) => {
-            first_guesses(context, guess, engine.as_ref(), args, &mut failed)?
+            first_guesses(context, guess, engine.as_ref(), &named, args.all, &mut failed)?
         }
         (Classifier::Labelled(labelled), Some(engine)) => {
-            let seeds = asked(context, engine, labelled, args, &mut failed)?;
+            let seeds = if args.all {
+                labelled.tracks().seeds()
+            } else {
+                named.each(&mut failed, |text| seeds(context, engine, std::slice::from_ref(text)))?
+            };
             labelled.classify(engine, seeds)?
         }
         (Classifier::Labelled(_), None) => Vec::new(),
@@ -72,7 +79,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
             let wishes = write_tags::wishes(engine, &answers, fields)?;
             failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
         }
-        _ => answers::print(&answers, args.all, &args.output)?,
+        _ => answers::print(&answers, args.all || named.of_lists, &args.output)?,
     }
     Ok(if failed > 0 || nobody { Ending::Partial } else { Ending::Fine })
 }
@@ -90,8 +97,8 @@ fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs
             Ok(())
         })?;
     } else {
-        let named =
-            each_named(args, &mut failed, |text| seeds(context, &engine, std::slice::from_ref(text)))?;
+        let named = Asked::new(context, Some(&engine), args, &mut failed)?;
+        let named = named.each(&mut failed, |text| seeds(context, &engine, std::slice::from_ref(text)))?;
         let one = |seed: Seed| TagTarget { track: seed.track, is_file: seed.is_named_file, path: seed.path };
         tracks.extend(named.into_iter().map(one));
     }
@@ -132,38 +139,63 @@ fn tell(context: &Context, news: &GenreNews) {
     }
 }
 
-/// The tracks asked about; a name that means nothing is told and counted where others were named beside it.
-fn asked(
-    context: &Context,
-    engine: &Engine,
-    labelled: &Labelled,
-    args: &ClassifyArgs,
-    failed: &mut u64,
-) -> anyhow::Result<Vec<Seed>> {
-    if args.all {
-        return Ok(labelled.tracks().seeds());
-    }
-    each_named(args, failed, |text| seeds(context, engine, std::slice::from_ref(text)))
+/// What was asked about.
+struct Asked {
+    /// Names as they were given; in the place of folders, playlists and sheets the files that these stand for.
+    names: Vec<OsString>,
+    /// Whether there was such a list.
+    of_lists: bool,
 }
 
-/// What each name on the command line means, in order.
-fn each_named<T>(
-    args: &ClassifyArgs,
-    failed: &mut u64,
-    mut meaning: impl FnMut(&OsString) -> anyhow::Result<Vec<T>>,
-) -> anyhow::Result<Vec<T>> {
-    let mut all = Vec::new();
-    for text in &args.tracks {
-        match meaning(text) {
-            Ok(found) => all.extend(found),
-            Err(error) if args.tracks.len() == 1 => return Err(error),
-            Err(error) => {
-                render::print_error(&error);
+impl Asked {
+    fn new(
+        context: &Context,
+        engine: Option<&Engine>,
+        args: &ClassifyArgs,
+        failed: &mut u64,
+    ) -> anyhow::Result<Self> {
+        let mut asked = Self { names: Vec::new(), of_lists: false };
+        for text in with_listed(&args.tracks)? {
+            let path = Path::new(&text);
+            if !is_list(path) {
+                asked.names.push(text);
+                continue;
+            }
+            let mut found = scan::scan(&[path.to_owned()], &is_audio_candidate);
+            found.split_files(&|file| engine.is_some_and(|engine| is_unchanged(engine.library(), file)));
+            for problem in &found.problems {
+                context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
                 *failed += 1;
             }
+            if found.files.is_empty() {
+                let text = format!("{}: expected files of audio in it, found none", path.display());
+                return Err(NothingFound(text).into());
+            }
+            asked.names.extend(found.files.into_iter().map(|file| file.path.into_os_string()));
+            asked.of_lists = true;
         }
+        Ok(asked)
     }
-    Ok(all)
+
+    /// What each name means, in order; one that means nothing is told and counted where there are others beside it.
+    fn each<T>(
+        &self,
+        failed: &mut u64,
+        mut meaning: impl FnMut(&OsString) -> anyhow::Result<Vec<T>>,
+    ) -> anyhow::Result<Vec<T>> {
+        let mut all = Vec::new();
+        for text in &self.names {
+            match meaning(text) {
+                Ok(found) => all.extend(found),
+                Err(error) if self.names.len() == 1 => return Err(error),
+                Err(error) => {
+                    render::print_error(&error);
+                    *failed += 1;
+                }
+            }
+        }
+        Ok(all)
+    }
 }
 
 /// Listens to what is named, or to every track of the library.
@@ -171,16 +203,17 @@ fn first_guesses(
     context: &Context,
     guess: &FirstGuess,
     engine: Option<&Engine>,
-    args: &ClassifyArgs,
+    named: &Asked,
+    all: bool,
     failed: &mut u64,
 ) -> anyhow::Result<Vec<GenreAnswer>> {
     let mut paths: Vec<PathBuf> = Vec::new();
     match engine {
-        Some(engine) if args.all => engine.library().for_each_track(|track| {
+        Some(engine) if all => engine.library().for_each_track(|track| {
             paths.push(track.path);
             Ok(())
         })?,
-        _ => paths = each_named(args, failed, |text| files_named(context, engine, text))?,
+        _ => paths = named.each(failed, |text| files_named(context, engine, text))?,
     }
     let mut answers = Vec::new();
     for path in &paths {
@@ -196,15 +229,7 @@ fn first_guesses(
 }
 
 fn files_named(context: &Context, engine: Option<&Engine>, text: &OsString) -> anyhow::Result<Vec<PathBuf>> {
-    let path = Path::new(text);
-    if cue::is_sheet(path) && path.is_file() {
-        return Ok(scan::scan(&[path.to_owned()], &|_| false)
-            .files
-            .into_iter()
-            .map(|file| file.path)
-            .collect());
-    }
-    if text != "-" && (engine.is_none() || cue::is_there(path)) {
+    if engine.is_none() || cue::is_there(Path::new(text)) {
         return Ok(vec![PathBuf::from(text)]);
     }
     let Some(engine) = engine else { anyhow::bail!("there is no library yet: expected the names of files") };

@@ -70,9 +70,20 @@ complete -c voisin -l artist -x -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
-complete -c voisin -n 'string match -q "id:*" -- (commandline -ct)' -f -a 'id:(voisin library-names ids 2>/dev/null)'
-complete -c voisin -n 'string match -q "artist:*" -- (commandline -ct)' -f -a 'artist:(voisin library-names artists 2>/dev/null)'
-complete -c voisin -n 'string match -q "album:*" -- (commandline -ct)' -f -a 'album:(voisin library-names albums 2>/dev/null)'
+function __voisin_tracks
+    switch (string replace -r '^--[a-z]+=' '' -- (commandline -ct))
+        case 'id:*'
+            printf 'id:%s\n' (voisin library-names ids 2>/dev/null)
+        case 'artist:*'
+            printf 'artist:%s\n' (voisin library-names artists 2>/dev/null)
+        case 'album:*'
+            printf 'album:%s\n' (voisin library-names albums 2>/dev/null)
+    end
+end
+complete -c voisin -n 'string match -qr "^(id|artist|album):" -- (commandline -ct)' -f -a '(__voisin_tracks)'
+complete -c voisin -l seed -r -a '(__voisin_tracks)'
+complete -c voisin -l unlike -r -a '(__voisin_tracks)'
+complete -c voisin -l via -r -a '(__voisin_tracks)'
 "#;
 
 pub(crate) fn run(command: &mut Command, shell: Shell) -> anyhow::Result<Ending> {
@@ -94,8 +105,10 @@ pub(crate) fn run(command: &mut Command, shell: Shell) -> anyhow::Result<Ending>
     Ok(Ending::Fine)
 }
 
-/// A line of zsh's script, which says what completes an option or an argument.
+/// A line of zsh's script, which says what completes an option or an argument. After the first of several arguments there
+/// are options still.
 fn with_names(line: &str) -> String {
+    let line = line.replacen("'*::", "'*:", 1);
     let takes = |what: &[&str]| what.iter().any(|what| line.contains(what));
     let completer = if takes(&[":GENRE:", ":genre -- "]) {
         ":_voisin_genres"
@@ -104,7 +117,7 @@ fn with_names(line: &str) -> String {
     } else if takes(&[":TRACK:", ":seeds -- ", ":tracks -- ", "':from -- ", "':to -- "]) {
         ":_voisin_tracks"
     } else {
-        return line.to_owned();
+        return line;
     };
     line.replace(":_default", completer)
 }

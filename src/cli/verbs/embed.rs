@@ -35,6 +35,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         bail!("--output: {}: expected a folder, found a file: name another place", args.output.display());
     }
     let mut found = scan::scan(&named_paths(&args.paths)?, &audio::is_audio_candidate);
+    found.split_files(&|_| false);
     if let Some(shard) = args.shard {
         found.files.retain(|file| shard.holds(&file.path));
     }

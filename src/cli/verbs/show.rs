@@ -5,7 +5,7 @@ use crate::cli::Ending;
 use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
 use crate::cli::render::list::{Card, print_cards};
-use crate::cli::seeds::seeds;
+use crate::cli::seeds::library_seeds;
 use crate::cli::source::AskedLibrary;
 use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, GenreAnswer, Seed, SimilarOptions};
 use crate::explore::clusters::Detail;
@@ -20,7 +20,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     let mut source = AskedLibrary::open(context, &args.backend, true)?;
     source.know_names(&args.tracks)?;
     source.leave_windows();
-    let seeds = seeds(context, source.engine(), &args.tracks)?;
+    let seeds = library_seeds(context, source.engine(), &args.tracks)?;
     // What is near is found first: a library for the occasion knows only what was fetched.
     let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
     let mut nearest = Vec::new();

@@ -11,7 +11,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use crate::audio::is_audio_candidate;
 use crate::base::cue;
 use crate::cli::Ending;
-use crate::cli::add_files::{RunOptions, add_files};
+use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged};
 use crate::cli::args::{ReportFormat, WatchArgs};
 use crate::cli::context::Context;
 use crate::engine::EngineError;
@@ -77,11 +77,12 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
 
 /// Adds what is new below the folders. What is gone stays in the library.
 fn look(context: &Context, folders: &[PathBuf], exclusions: &scan::Exclusions) -> anyhow::Result<()> {
-    let found = scan::scan_without(folders, &is_audio_candidate, exclusions);
+    let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions);
     for problem in &found.problems {
         context.console.detail(&format!("{}: {}", problem.path.display(), problem.reason));
     }
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    found.split_files(&|file| is_unchanged(engine.library(), file));
     let mut pending = Vec::new();
     for file in &found.files {
         if !matches!(
@@ -95,8 +96,9 @@ fn look(context: &Context, folders: &[PathBuf], exclusions: &scan::Exclusions) -
         return Ok(());
     }
     let options = RunOptions::new(ReportFormat::Table);
+    let folders = Folders { in_parts: &found.in_parts, ..Folders::default() };
     // The writer's lock is held inside, and no longer.
-    add_files(context, &mut engine, &pending, options).map(drop)
+    add_folders(context, &mut engine, &pending, folders, options).map(drop)
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {

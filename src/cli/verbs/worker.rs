@@ -89,7 +89,8 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
 
 /// Puts the files that were named into the table.
 fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result<Ending> {
-    let found = scan::scan(&named_paths(&args.add)?, &audio::is_audio_candidate);
+    let mut found = scan::scan(&named_paths(&args.add)?, &audio::is_audio_candidate);
+    found.split_files(&|_| false);
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }

@@ -1,7 +1,7 @@
 //! Leiden on the neighbour graph: resolution, number of clusters, noise.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use leiden_rs::{GraphData, GraphDataBuilder};
 use ndarray::{Array2, ArrayView2};
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::super::{ExploreError, KnnGraph, Result};
 use super::leiden::{Edge, data, leiden};
-use super::stability::stable_resolution;
+use super::stability::{USUAL, stable_resolution};
 use super::{COARSE, ClusterOptions, NEIGHBOURS};
 
 /// A division before ids and names.
@@ -26,6 +26,9 @@ const WORTH_A_CHANGE: f64 = 0.02;
 
 /// Share of tracks with a group from the previous clustering from which on its resolution is kept.
 const MOSTLY_KNOWN: f64 = 0.8;
+
+/// Factor from one resolution to the next that is tried where most tracks are in no group.
+const STEP: f64 = std::f64::consts::SQRT_2;
 
 /// Divisions that vote on each edge; fewer for large collections, whose divisions agree more.
 const CONSENSUS_RUNS: u64 = 24;
@@ -80,7 +83,7 @@ pub(super) fn divide(
                 None => stable_resolution(&edges, noise, options.seed, previous_resolution)?,
             },
         };
-        (search.best(resolution, start.as_deref())?, resolution)
+        search.mostly_grouped(resolution, start.as_deref())?
     };
     compact(&mut labels);
     let modularity = modularity(&edges, &labels, 1.0);
@@ -150,6 +153,29 @@ impl DivisionSearch<'_> {
             }
         }
         Ok(self.without_crumbs(&labels))
+    }
+
+    /// As [`best`](Self::best), at a lower resolution where the groups are so small that most tracks are in none: what
+    /// divides a large collection finely takes a small one to pieces. Where that gives no groups either, as it was. Also
+    /// the resolution that it took.
+    fn mostly_grouped(
+        &self,
+        mut resolution: f64,
+        start: Option<&[Option<u32>]>,
+    ) -> Result<(Vec<Option<usize>>, f64)> {
+        let mut first = None;
+        loop {
+            let labels = self.best(resolution, start)?;
+            let groups: HashSet<usize> = labels.iter().flatten().copied().collect();
+            if groups.len() > 1 && 2 * labels.iter().flatten().count() >= labels.len() {
+                return Ok((labels, resolution));
+            }
+            let as_it_was = first.get_or_insert((labels, resolution));
+            if resolution <= USUAL {
+                return Ok(std::mem::take(as_it_was));
+            }
+            resolution = (resolution / STEP).max(USUAL);
+        }
     }
 
     /// The previous groups, each new track in the one that it has most edges to.

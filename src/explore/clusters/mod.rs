@@ -44,7 +44,7 @@ pub enum Detail {
     /// What the music suggests: the resolution whose groups come out again when a fifth of the tracks is missing.
     #[default]
     Default,
-    /// Many small groups.
+    /// Many small groups, which hold at least half of the tracks together.
     Fine,
 }
 
@@ -58,7 +58,8 @@ impl Detail {
         }
     }
 
-    /// Leiden's resolution for this level; `None` is the one at which groups are most stable.
+    /// Leiden's resolution for this level, lower in collections that it would take to pieces; `None` is the one at which
+    /// groups are most stable.
     pub fn resolution(self) -> Option<f64> {
         match self {
             Self::Coarse => Some(COARSE),
@@ -251,6 +252,10 @@ fn question(vectors: ArrayView2<'_, f32>, ids: &[TrackId], min_size: usize, opti
     };
     hasher.update(b"voisin clusters 1\0");
     hasher.update(options.detail.name().as_bytes());
+    if options.detail == Detail::Fine {
+        // Former releases left most of a small collection out of fine groups.
+        hasher.update(b" 2");
+    }
     for n in [options.count.map_or(u64::MAX, |n| n as u64), min_size as u64, options.seed, ids.len() as u64] {
         number(&mut hasher, n);
     }

@@ -16,7 +16,7 @@ const RESOLUTIONS: [f64; 5] = [0.35, 0.5, 0.7, 1.0, 1.4];
 /// Larger collections are divided at [`USUAL`]: their groups hardly depend on parts of them.
 const MOST_TRACKS: usize = 20_000;
 /// Where stability is not asked for.
-const USUAL: f64 = 1.0;
+pub(super) const USUAL: f64 = 1.0;
 /// Parts of the collection that are divided.
 const PARTS: usize = 8;
 /// Their share of the tracks.

@@ -39,7 +39,7 @@ pub struct Scan {
     pub skipped_folders: Vec<PathBuf>,
     /// Files and folders left out because of a pattern.
     pub excluded: Vec<PathBuf>,
-    /// Files that were left out of a folder because CUE sheets describe their parts.
+    /// Files that were left out of a folder because CUE sheets, or they themselves, describe their parts.
     pub in_parts: Vec<PathBuf>,
     /// The folders that were walked, in stored form: what the library knows below them and this scan
     /// does not name is missing or left out.
@@ -55,6 +55,29 @@ pub struct ScanProblem {
     pub reason: String,
 }
 
+impl Scan {
+    /// Puts the parts of files that hold a CUE sheet in their place, below the folders that were walked: a file that was
+    /// named is meant as it is.
+    ///
+    /// - `is_known`: whether a file need not be looked into, which takes longer than finding it
+    pub(crate) fn split_files(&mut self, is_known: &dyn Fn(&FileRecord) -> bool) {
+        for file in std::mem::take(&mut self.files) {
+            let is_below = |root: &PathBuf| file.path.starts_with(root);
+            let looked_into =
+                cue::may_hold_sheet(&file.path) && self.roots.iter().any(is_below) && !is_known(&file);
+            let sheet = if looked_into { cue::read(&file.path).ok() } else { None };
+            let parts: Vec<FileRecord> =
+                sheet.iter().flat_map(|sheet| &sheet.parts).flat_map(FileRecord::of_part).collect();
+            if parts.is_empty() {
+                self.files.push(file);
+            } else {
+                self.files.extend(parts);
+                self.in_parts.push(file.path);
+            }
+        }
+    }
+}
+
 /// Finds the audio files that `arguments` stand for.
 ///
 /// - A folder is walked with all below it; links are followed, no folder twice; hidden files and folders
@@ -62,7 +85,7 @@ pub struct ScanProblem {
 ///   `is_audio` accepts by name.
 /// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
 /// - A CUE sheet stands for the parts of the files that it names, each with a path below the sheet's (`album.cue/03`);
-///   in a folder these files themselves are then left out.
+///   in a folder these files themselves are then left out. Sheets inside of files wait for [`Scan::split_files`].
 /// - Any other file is taken, whatever its name: it was named.
 ///
 /// A file reached by several ways is taken once.
