@@ -1214,9 +1214,11 @@ fn an_assistant_gets_what_the_command_line_says() {
         }
         let output = sandbox.run(line.split('|').chain(["--format", "json"]));
         let mut expected: Value = serde_json::from_slice(&output.stdout).unwrap();
-        for (side, more) in [(&mut answer, ["generation", "next", "notes"]), (&mut expected, ["version"; 3])]
-        {
-            more.iter().for_each(|name| drop(side.as_object_mut().unwrap().remove(*name)));
+        expected.as_object_mut().unwrap().remove("version");
+        for name in ["generation", "next", "notes", "total"] {
+            if expected.get(name).is_none() {
+                answer.as_object_mut().unwrap().remove(name);
+            }
         }
         assert_eq!(answer, expected, "{tool} {arguments}");
     }

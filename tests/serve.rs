@@ -22,6 +22,15 @@ fn plain(mut answer: Value) -> Value {
     answer
 }
 
+/// A list without what the command line does not say: all of it is on this page.
+fn whole(answer: Value) -> Value {
+    let mut answer = plain(answer);
+    let fields = answer.as_object_mut().unwrap();
+    assert_eq!(fields.remove("next"), Some(Value::Null));
+    assert!(fields.remove("total").is_some_and(|total| total.is_u64()));
+    answer
+}
+
 #[test]
 fn answers_are_those_of_the_command_line_bit_for_bit() {
     let sandbox = Sandbox::new();
@@ -121,10 +130,10 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     let (status, _) =
         server.post("/api/v1/playlist", &json!({"seeds": [{"id": 1}], "shuffle": 1, "harmonic": true}));
     assert_eq!(status, 400);
-    assert_eq!(plain(server.good_get("/api/v1/genres")), cli(&["genres"]));
-    assert_eq!(plain(server.good_get("/api/v1/clusters"))["clusters"], cli(&["clusters"])["clusters"]);
-    assert_eq!(server.good_get("/api/v1/suspects?all=true")["items"], cli(&["suspects", "--all"])["items"]);
-    assert_eq!(server.good_get("/api/v1/duplicates")["items"], json!([]));
+    assert_eq!(whole(server.good_get("/api/v1/genres")), cli(&["genres"]));
+    assert_eq!(whole(server.good_get("/api/v1/clusters"))["clusters"], cli(&["clusters"])["clusters"]);
+    assert_eq!(whole(server.good_get("/api/v1/suspects?all=true")), cli(&["suspects", "--all"]));
+    assert_eq!(whole(server.good_get("/api/v1/duplicates")), json!({"items": []}));
     let map = server.good_get("/api/v1/map");
     assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
     for (query, arguments) in [
@@ -214,6 +223,87 @@ fn tracks_are_paged_filtered_and_played() {
     let (status, problem) = server.get(&format!("/api/v1/tracks/{id}/audio"));
     assert_eq!((status, problem["status"].as_u64()), (404, Some(404)));
     assert!(problem["next"].as_str().unwrap().contains("voisin verify"));
+}
+
+/// All tracks of a list in clusters and out of them.
+fn members(answer: &Value) -> Vec<Value> {
+    let clusters = answer["clusters"].as_array().unwrap().iter().map(|cluster| &cluster["members"]);
+    clusters.chain([&answer["noise"]]).flat_map(|some| some.as_array().unwrap().clone()).collect()
+}
+
+#[test]
+fn long_lists_come_in_pages_that_fit_together() {
+    type Read = Box<dyn Fn(&Value) -> Vec<Value>>;
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    for (from, to) in
+        [("metal/muldjord-chaos-god.mp3", "copy.mp3"), ("metal/muldjord-armygeddon.m4a", "copy.m4a")]
+    {
+        fs::copy(music.join(from), music.join(to)).unwrap();
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    server.good("/api/v1/labels", &json!({"tracks": [1, 2, 4], "genre": "Jazz"}));
+    let field =
+        |name: &'static str| move |answer: &Value| -> Vec<Value> { answer[name].as_array().unwrap().clone() };
+    let lists: [(&str, &str, Read); 8] = [
+        ("genres", "", Box::new(field("genres"))),
+        ("genres", "", Box::new(field("distance"))),
+        ("clusters", "", Box::new(members)),
+        ("clusters", "&clusters=2", Box::new(members)),
+        ("map", "", Box::new(field("tracks"))),
+        ("suspects", "&all=true", Box::new(field("items"))),
+        ("duplicates", "&rough=true", Box::new(field("items"))),
+        ("labels", "", Box::new(field("by_hand"))),
+    ];
+    for (name, options, read) in &lists {
+        let ask =
+            |limit: usize, more: &str| server.get(&format!("/api/v1/{name}?limit={limit}{options}{more}"));
+        let (status, all) = ask(1000, "");
+        assert_eq!((status, &all["next"]), (200, &Value::Null), "{name}: {all}");
+        let expected = read(&all);
+        assert!(expected.len() > 1, "{name}: a list to be cut: {all}");
+        assert_eq!(all["total"], expected.len(), "{name}");
+        for limit in [1, 2, expected.len()] {
+            let (mut seen, mut more) = (Vec::new(), String::new());
+            loop {
+                let (status, page) = ask(limit, &more);
+                assert_eq!(status, 200, "{name}{more}: {page}");
+                assert_eq!((&page["total"], &page["generation"]), (&all["total"], &all["generation"]));
+                assert!((1..=limit).contains(&read(&page).len()), "{name}{more}: {page}");
+                seen.extend(read(&page));
+                if page["next"].is_null() {
+                    break;
+                }
+                more = format!("&after={}", page["next"]);
+            }
+            assert_eq!(seen, expected, "{name}, {limit} at a time");
+        }
+        let (status, problem) = ask(10, "&after=999");
+        assert!(status == 404 && problem["next"].as_str().unwrap().contains("after"), "{name}: {problem}");
+        for wrong in [ask(0, ""), ask(1001, ""), ask(1, "&after=x"), ask(1, "&after=1&after=2")] {
+            assert_eq!(wrong.0, 400, "{name}: {}", wrong.1);
+        }
+    }
+    // Every page says which clusters there are.
+    let (first, all) = (server.good_get("/api/v1/clusters?limit=1"), server.good_get("/api/v1/clusters"));
+    let described = |answer: &Value| -> Vec<Value> {
+        let clusters = answer["clusters"].as_array().unwrap().iter();
+        clusters.map(|cluster| json!([cluster["id"], cluster["tracks"], cluster["medoid"]])).collect()
+    };
+    assert_eq!(described(&first), described(&all));
+
+    // A list goes on as it was; one that begins is of the library now.
+    let first = server.good_get("/api/v1/map?limit=4");
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let rest = server.good_get(&format!("/api/v1/map?limit=4&after={}", first["next"]));
+    assert_eq!((&rest["generation"], &rest["total"]), (&first["generation"], &json!(6)));
+    let now = server.good_get("/api/v1/map");
+    assert_eq!(now["total"], 7);
+    assert!(now["generation"].as_u64() > first["generation"].as_u64());
+    let rest = server.good_get(&format!("/api/v1/map?limit=4&after={}", first["next"]));
+    assert_eq!((&rest["generation"], &rest["total"]), (&now["generation"], &json!(7)));
 }
 
 #[test]

@@ -9,53 +9,53 @@ use crate::track::TrackId;
 
 /// The documented JSON of `genres`.
 #[derive(Debug, Serialize)]
-pub(crate) struct GenresJson<'a> {
-    genres: Vec<GenreJson<'a>>,
-    distance: &'a [Vec<f64>],
+pub(crate) struct GenresJson {
+    pub(crate) genres: Vec<GenreJson>,
+    pub(crate) distance: Vec<Vec<f64>>,
 }
 
 /// The documented JSON of `genres NAME`.
 #[derive(Debug, Serialize)]
-pub(crate) struct GenreJson<'a> {
-    genre: &'a Genre,
+pub(crate) struct GenreJson {
+    genre: Genre,
     tracks: usize,
     cohesion: Option<f64>,
-    nearest: &'a [Kin],
+    nearest: Vec<Kin>,
     typical: Vec<TrackRef>,
-    borderline: Vec<BorderlineJson<'a>>,
+    borderline: Vec<BorderlineJson>,
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct BorderlineJson<'a> {
+pub(crate) struct BorderlineJson {
     #[serde(flatten)]
     track: TrackRef,
-    towards: &'a Genre,
+    towards: Genre,
     margin: f64,
 }
 
-impl<'a> GenreJson<'a> {
-    pub(crate) fn new(engine: &Engine, genre: &'a GenreKinship) -> Result<Self, EngineError> {
+impl GenreJson {
+    pub(crate) fn new(engine: &Engine, genre: &GenreKinship) -> Result<Self, EngineError> {
         let track = |id: TrackId| -> Result<TrackRef, EngineError> {
             Ok(TrackRef::of_track(&engine.library().track(id)?))
         };
         let borderline = genre.borderline.iter().map(|between| {
-            let (towards, margin) = (&between.towards, between.margin);
+            let (towards, margin) = (between.towards.clone(), between.margin);
             Ok(BorderlineJson { track: track(between.track)?, towards, margin })
         });
         Ok(Self {
-            genre: &genre.genre,
+            genre: genre.genre.clone(),
             tracks: genre.tracks,
             cohesion: genre.cohesion,
-            nearest: &genre.nearest,
+            nearest: genre.nearest.clone(),
             typical: genre.typical.iter().map(|&id| track(id)).collect::<Result<_, EngineError>>()?,
             borderline: borderline.collect::<Result<_, EngineError>>()?,
         })
     }
 }
 
-impl<'a> GenresJson<'a> {
-    pub(crate) fn new(engine: &Engine, kinship: &'a Kinship) -> Result<Self, EngineError> {
+impl GenresJson {
+    pub(crate) fn new(engine: &Engine, kinship: &Kinship) -> Result<Self, EngineError> {
         let genres = kinship.genres.iter().map(|genre| GenreJson::new(engine, genre));
-        Ok(Self { genres: genres.collect::<Result<_, _>>()?, distance: &kinship.distance })
+        Ok(Self { genres: genres.collect::<Result<_, _>>()?, distance: kinship.distance.clone() })
     }
 }

@@ -13,7 +13,7 @@ use crate::track::TrackId;
 /// A track in JSON answers that are about something else.
 #[derive(Debug, Serialize)]
 pub(crate) struct TrackRef {
-    id: TrackId,
+    pub(crate) id: TrackId,
     path: String,
     artist: Option<String>,
     title: String,

@@ -299,6 +299,12 @@ impl Engine {
     }
 
     #[cfg(feature = "serve")]
+    /// Whether an index is in memory.
+    pub(crate) fn has_index(&self) -> bool {
+        self.index.is_some()
+    }
+
+    #[cfg(feature = "serve")]
     /// Brings the index in memory up to date with the library, for a process that answers for long: the first time it is
     /// loaded, afterwards only what changed is put in. Nothing is written. Returns the generation that searches see.
     ///

@@ -130,8 +130,8 @@ impl Library {
 
     /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
     pub fn generation(&self) -> Result<u64> {
-        self.sql(self.connection.query_row("SELECT generation FROM state", [], |row| row.get::<_, i64>(0)))
-            .map(|generation| generation as u64)
+        let generation = self.row("SELECT generation FROM state", [], |row| row.get::<_, i64>(0));
+        self.sql(generation).map(|generation| generation as u64)
     }
 
     #[cfg(feature = "serve")]
@@ -178,15 +178,9 @@ impl Library {
 
     /// The model whose vectors are here, if one was set.
     pub fn model(&self) -> Result<Option<StoredModel>> {
-        let model = self
-            .connection
-            .query_row(
-                "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)",
-                [],
-                store::stored_model,
-            )
-            .optional();
-        self.sql(model)
+        let sql =
+            "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
+        self.sql(self.row(sql, [], store::stored_model).optional())
     }
 
     /// Names the model whose vectors are going to be stored.
@@ -255,11 +249,8 @@ impl Library {
 
     /// A setting of this library, such as the number of windows a track.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
-        let value = self
-            .connection
-            .query_row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0))
-            .optional();
-        self.sql(value)
+        let value = self.row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0));
+        self.sql(value.optional())
     }
 
     /// Stores a setting of this library; `None` takes it out.
@@ -319,6 +310,16 @@ impl Library {
                 Ok(value)
             });
         self.sql(result)
+    }
+
+    /// One row, by a statement that is kept for the next time.
+    fn row<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.connection.prepare_cached(sql)?.query_row(parameters, read)
     }
 
     fn pragma(&self, name: &str) -> Result<i64> {

@@ -8,6 +8,7 @@ mod search;
 mod tracks;
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::str::FromStr;
 
 use axum::Json;
@@ -51,7 +52,38 @@ impl<T: Serialize> IntoResponse for Answer<T> {
     }
 }
 
-/// As bytes, for answers that are kept, or made of what does not live as long.
+/// Items in a page where nobody says how many.
+fn hundred() -> usize {
+    100
+}
+
+/// A page of a list: which of its items, and the name of the last one where another page follows.
+///
+/// - `name`: of an item, which no other one has
+/// - `after`: the last item of the page before
+fn page<'a, T, N: PartialEq>(
+    all: &'a [T],
+    name: impl Fn(&'a T) -> N,
+    after: Option<N>,
+    limit: usize,
+) -> Result<(Range<usize>, Option<N>), Problem> {
+    let limit = within("limit", limit, MOST)?;
+    let start = match after {
+        None => 0,
+        Some(after) => {
+            let last = all.iter().position(|item| name(item) == after).ok_or_else(|| {
+                let next = "begin again without \"after\"";
+                Problem::not_found("the list does not have, or no longer has, what \"after\" names", next)
+            })?;
+            last + 1
+        }
+    };
+    let end = all.len().min(start + limit);
+    let next = (end < all.len()).then(|| name(&all[end - 1]));
+    Ok((start..end, next))
+}
+
+/// As bytes, for answers made of what does not live as long.
 fn bytes<T: Serialize>(generation: u64, answer: T) -> Result<Bytes, Problem> {
     serde_json::to_vec(&Answer { generation, answer }).map(Bytes::from).map_err(|_| fault())
 }
@@ -336,6 +368,31 @@ async fn stop_scan(State(state): State<Shared>) -> Result<Response<Body>, Proble
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_make_the_list() {
+        let all = [3, 1, 2, 5, 4];
+        for limit in 1..=6 {
+            let (mut seen, mut after): (Vec<i32>, _) = (Vec::new(), None);
+            loop {
+                let (part, next) = page(&all, |item| *item, after, limit).unwrap();
+                seen.extend_from_slice(&all[part]);
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, all);
+        }
+        assert_eq!(page(&all, |item| *item, Some(4), 1).unwrap(), (5..5, None));
+        assert_eq!(page(&[], |item: &i32| *item, None, 1).unwrap(), (0..0, None));
+        for (after, limit, status) in [(Some(9), 1, 404), (None, 0, 400), (None, MOST + 1, 400)] {
+            let problem = page(&all, |item| *item, after, limit).unwrap_err();
+            assert_eq!(problem.status(), status, "{after:?} {limit}");
+        }
+    }
+
     #[test]
     fn every_route_is_described_and_every_description_has_a_route() {
         let text = include_str!("openapi.json");

@@ -33,8 +33,9 @@ const MOST: usize = 50;
 /// Seeds, and songs before, that are looked at.
 const MOST_SEEDS: usize = 50;
 const MOST_BEFORE: usize = 500;
-/// Neighbours of each seed that are looked at first, and at most.
-const REACH: usize = 500;
+/// Neighbours of each seed that are looked at first, for each song that is wanted and in all, and at most.
+const REACH_EACH: usize = 2;
+const REACH: usize = 50;
 const FARTHEST: usize = 20_000;
 
 /// How Lyrion is served.
@@ -276,16 +277,18 @@ impl Mixer {
 
 /// What is near to the seeds, nearest first: the best of each seed's own neighbours.
 ///
-/// - `accept`: is shown one after the other, and says when it has enough
+/// - `wanted`: songs; more are looked at if too few of them fit
+/// - `accept`: is shown all that were found, and says whether they are enough
 fn each_neighbour(
     desk: &mut Desk,
     common: &Common,
     seeds: &[TrackId],
     artist: Option<&str>,
+    wanted: usize,
     mut accept: impl FnMut(&[(Track, f32)]) -> bool,
 ) -> Result<(), Problem> {
     let measured = desk.engine.library().descriptors(seeds)?;
-    let mut reach = REACH;
+    let mut reach = REACH.max(REACH_EACH * wanted);
     loop {
         let mut best: HashMap<TrackId, (Track, f32)> = HashMap::new();
         for &track in seeds {
@@ -312,6 +315,8 @@ fn each_neighbour(
         let found = best.len();
         let mut all: Vec<(Track, f32)> = best.into_values().collect();
         all.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.id.cmp(&b.0.id)));
+        // What is farther may be nearer to a seed than is known yet.
+        all.truncate(reach);
         if accept(&all) || found < reach || reach >= FARTHEST {
             return Ok(());
         }
@@ -354,7 +359,7 @@ async fn mix(
         let count = (asked.common.count as usize).clamp(1, MOST);
         let wanted = if asked.shuffle && count < 20 { 5 * count } else { count };
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(desk, &asked.common, &seeds, None, |all| {
+        each_neighbour(desk, &asked.common, &seeds, None, wanted, |all| {
             let mut titles: HashSet<String> =
                 seed_tracks.iter().chain(&before_tracks).filter_map(title_of).collect();
             let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
@@ -424,7 +429,7 @@ async fn list(
         }
         let count = (asked.common.count as usize).clamp(1, MOST);
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(desk, &asked.common, &seeds, artist.as_deref(), |all| {
+        each_neighbour(desk, &asked.common, &seeds, artist.as_deref(), count, |all| {
             let allowed = all.iter().map(|(track, _)| track);
             let allowed = allowed.filter(|track| rule.as_ref().is_none_or(|rule| rule.allows(track)));
             chosen = allowed.take(count).cloned().collect();

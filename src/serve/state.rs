@@ -1,12 +1,12 @@
 //! What all requests share: engines, permits to compute, and the state of the library that answers are of.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -32,6 +32,8 @@ const PAGE_CACHE: u32 = 4096;
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
 /// Answers about the whole library that are kept.
 const MOST_KEPT: usize = 64;
+/// How long after its last page a list can be gone on with as it was, although the library changes meanwhile.
+const GOES_ON: Duration = Duration::from_mins(1);
 
 pub(super) type Shared = Arc<State>;
 /// Makes the library's model ready.
@@ -56,7 +58,10 @@ struct Watch {
 /// An engine that answers one request at a time.
 pub(super) struct Desk {
     pub(super) engine: Engine,
-    epoch: u64,
+    /// The library's state when the request came.
+    version: Version,
+    /// The state that the index is of, and its generation.
+    followed: Option<(Version, u64)>,
 }
 
 /// The library as exploring sees it.
@@ -67,7 +72,13 @@ pub(super) struct Explored {
 }
 
 /// An answer about the whole library that is there, or will be.
-type Kept = watch::Receiver<Option<Result<Bytes, Problem>>>;
+type Whole = watch::Receiver<Option<Result<Arc<dyn Any + Send + Sync>, Problem>>>;
+
+struct Kept {
+    of: Version,
+    asked: Instant,
+    answer: Whole,
+}
 
 pub(super) struct State {
     pub(super) dir: PathBuf,
@@ -91,7 +102,7 @@ pub(super) struct State {
     model: Mutex<Option<(String, Arc<Embedder>)>>,
     explored: Mutex<Option<(Version, Arc<Explored>)>>,
     heard: Mutex<Option<(Version, Arc<HeardTags>)>>,
-    kept: Mutex<(Option<Version>, HashMap<String, Kept>)>,
+    kept: Mutex<HashMap<String, Kept>>,
     /// Whether the library is a copy of one elsewhere.
     pub(super) is_copy: bool,
     /// Why that one cannot be asked, as of the last look.
@@ -222,12 +233,12 @@ impl State {
         let version = self.version()?;
         let waiting = {
             let mut desks = lock(&self.desks);
-            desks.retain(|desk| desk.epoch == version.epoch);
+            desks.retain(|desk| desk.version.epoch == version.epoch);
             desks.pop()
         };
         let mut desk = match waiting {
-            Some(desk) => desk,
-            None => Desk { engine: self.open_engine()?, epoch: version.epoch },
+            Some(desk) => Desk { version, ..desk },
+            None => Desk { engine: self.open_engine()?, version, followed: None },
         };
         let mut answer = work(self, &mut desk);
         if answer.is_err() && self.version()? != version {
@@ -284,8 +295,17 @@ impl State {
     /// Brings a desk's index up to date and returns the library's generation. An index that has to be built is built behind
     /// the requests, which are told to come back.
     pub(super) fn index(&self, desk: &mut Desk) -> Result<u64, Problem> {
+        if let Some((version, generation)) = desk.followed
+            && version == desk.version
+            && desk.engine.has_index()
+        {
+            return Ok(generation);
+        }
         match desk.engine.follow() {
-            Ok(generation) => Ok(generation),
+            Ok(generation) => {
+                desk.followed = Some((desk.version, generation));
+                Ok(generation)
+            }
             Err(EngineError::Index(error)) => {
                 let reason = with_causes(&error);
                 if !self.building.swap(true, Ordering::AcqRel) {
@@ -378,36 +398,46 @@ impl State {
 
     /// An answer about the whole library: worked out once for all who ask, as long as the library does not change.
     ///
-    /// - `key`: the question with all its options
-    pub(super) async fn once(
+    /// - `key`: the question with all its options, but for the page of the answer
+    /// - `goes_on`: another page of the answer that was given before is asked for; it is that of before for a while,
+    ///   even where the library has changed
+    pub(super) async fn once<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
-        work: impl Fn(&State, &mut Desk) -> Result<Bytes, Problem> + Send + 'static,
-    ) -> Result<Bytes, Problem> {
+        goes_on: bool,
+        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Arc<T>, Problem> {
         let state = Arc::clone(self);
         let version =
             tokio::task::spawn_blocking(move || state.version()).await.unwrap_or_else(|_| Err(fault()))?;
         let (mut answer, started) = {
             let mut kept = lock(&self.kept);
-            if kept.0 != Some(version) || kept.1.len() >= MOST_KEPT {
-                *kept = (Some(version), HashMap::new());
-            }
-            // One that failed is worked out again.
-            kept.1.retain(|_, answer| {
-                !matches!(&*answer.borrow(), Some(Err(_))) && answer.has_changed().is_ok()
+            kept.retain(|_, kept| {
+                // One that failed is worked out again.
+                kept.of.epoch == version.epoch
+                    && (kept.of == version || kept.asked.elapsed() < GOES_ON)
+                    && !matches!(&*kept.answer.borrow(), Some(Err(_)))
+                    && kept.answer.has_changed().is_ok()
             });
-            if let Some(answer) = kept.1.get(&key) {
-                (answer.clone(), None)
-            } else {
-                let (sender, receiver) = watch::channel(None);
-                kept.1.insert(key, receiver.clone());
-                (receiver, Some(sender))
+            match kept.get_mut(&key).filter(|kept| goes_on || kept.of == version) {
+                Some(kept) => {
+                    kept.asked = Instant::now();
+                    (kept.answer.clone(), None)
+                }
+                None => {
+                    if kept.len() >= MOST_KEPT {
+                        kept.clear();
+                    }
+                    let (sender, answer) = watch::channel(None);
+                    kept.insert(key, Kept { of: version, asked: Instant::now(), answer: answer.clone() });
+                    (answer, Some(sender))
+                }
             }
         };
         if let Some(sender) = started {
             let state = Arc::clone(self);
             tokio::spawn(async move {
-                let answer = state.ask(work).await;
+                let answer = state.ask(move |state, desk| Ok(Arc::new(work(state, desk)?) as _)).await;
                 sender.send_replace(Some(answer));
                 // The sender's end would be taken for a failure: it stays as long as somebody may look.
                 sender.closed().await;
@@ -415,7 +445,10 @@ impl State {
         }
         let done = tokio::time::timeout(WAIT_FOR_ALL, answer.wait_for(Option::is_some)).await;
         match done {
-            Ok(Ok(answer)) => (*answer).clone().unwrap_or_else(|| Err(fault())),
+            Ok(Ok(answer)) => {
+                let answer = (*answer).clone().unwrap_or_else(|| Err(fault()))?;
+                answer.downcast().map_err(|_| fault())
+            }
             Ok(Err(_)) => Err(fault()),
             Err(_) => {
                 Err(Problem::later(10, "this is still being worked out", "ask again: the answer is kept"))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::answers::clusters::ClustersJson;
+use crate::answers::clusters::{ClustersJson, members};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::cli::Ending;
 use crate::cli::args::{ClustersArgs, TableFormat};
@@ -33,7 +33,10 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     };
     let found = clustered(&mut engine, &collection, &graph, rows.as_deref(), &options)?;
     match args.format {
-        TableFormat::Json => render::print_json(&ClustersJson::new(&collection, &found))?,
+        TableFormat::Json => {
+            let members = members(&collection, &found);
+            render::print_json(&ClustersJson::new(&found, &members, &(0..members.len())))?;
+        }
         TableFormat::Csv => {
             let names: HashMap<u32, &str> = found.clusters.iter().map(|c| (c.id, c.name.as_str())).collect();
             let assigned =

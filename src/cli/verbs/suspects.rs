@@ -49,8 +49,8 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> any
             for (line, suspect) in lines.zip(found) {
                 let display = tracks.row(suspect.track).map_or("", |row| tracks.facts[row].display.as_str());
                 // the reason repeats the labels
-                let why = suspect.reason.split_once(": ").map_or(line.reason, |(_, why)| why);
-                let (labels, id, rank) = (names(line.labels), line.id, line.rank);
+                let why = suspect.reason.split_once(": ").map_or(line.reason.as_str(), |(_, why)| why);
+                let (labels, id, rank) = (names(&line.labels), line.id, line.rank);
                 render::print_fitted(&format!(
                     "{rank:>3}  {labels} → {}  {display} (id:{id})",
                     line.suggested
@@ -80,14 +80,14 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> any
                     line.rank.to_string(),
                     line.id.to_string(),
                     line.path,
-                    line.artist.unwrap_or_default().to_owned(),
-                    names(line.labels),
+                    line.artist.unwrap_or_default(),
+                    names(&line.labels),
                     line.suggested.to_string(),
                     format!("{:.4}", line.score),
                     line.confident.to_string(),
                     format!("{:.4}", line.label_probability),
                     format!("{:.4}", line.suggested_probability),
-                    line.reason.to_owned(),
+                    line.reason,
                 ]
             }),
         ),

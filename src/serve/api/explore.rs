@@ -1,19 +1,22 @@
-//! Answers about the whole library. Each is worked out once for all who ask, and kept until the library changes.
+//! Answers about the whole library. Each is worked out once for all who ask, kept until the library changes, and given a
+//! page at a time.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Response;
+use axum::response::IntoResponse as _;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::search::labels;
-use super::{MOST, bytes, within, written};
-use crate::answers::clusters::ClustersJson;
+use super::{Answer, MOST, hundred, page, within};
+use crate::answers::clusters::{ClustersJson, members};
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
-use crate::answers::genres::GenresJson;
+use crate::answers::genres::{GenreJson, GenresJson};
 use crate::answers::graph::{clustered, duplicate_groups};
 use crate::answers::suspects::SuspectJson;
-use crate::explore::clusters::{ClusterOptions, Detail};
+use crate::answers::track::TrackRef;
+use crate::explore::clusters::{ClusterOptions, Clustering, Detail};
 use crate::explore::duplicates::PairListener;
 use crate::explore::layout::{LayoutOptions, layout};
 use crate::genre::{FitOptions, KinshipOptions};
@@ -22,57 +25,75 @@ use crate::serve::problem::Problem;
 use crate::serve::state::Shared;
 use crate::track::TrackId;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct LabelQuestion {
+/// A page of a list.
+#[derive(Serialize)]
+struct Items<'a, T> {
+    total: usize,
+    items: &'a [T],
+    /// Names the next page; null on the last one.
+    next: Option<TrackId>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GenresQuestion {
     /// `tags` or `folder`.
     label_from: Option<String>,
+    #[serde(default = "hundred")]
+    limit: usize,
+    /// How many genres were on the pages before.
+    after: Option<usize>,
 }
 
 pub(super) async fn genres(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<LabelQuestion>,
+    ask::Query(asked): ask::Query<GenresQuestion>,
 ) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct Genres<'a> {
+        total: usize,
+        genres: &'a [GenreJson],
+        /// A row for each genre of the page, with a column for every genre.
+        distance: &'a [Vec<f64>],
+        next: Option<usize>,
+    }
     let source = labels(asked.label_from.as_deref())?;
-    let answer = state
-        .once(format!("genres {source:?}"), move |_, desk| {
+    let kept = state
+        .once(format!("genres {source:?}"), asked.after.is_some(), move |_, desk| {
             let engine = &desk.engine;
             let generation = engine.library().generation()?;
             let source = source.clone().unwrap_or_else(|| engine.label_source());
             let kinship = engine.kinship(&source, &KinshipOptions::default())?;
-            bytes(generation, GenresJson::new(engine, &kinship)?)
+            Ok(Answer { generation, answer: GenresJson::new(engine, &kinship)? })
         })
         .await?;
-    Ok(written(answer))
+    let Answer { generation, answer: all } = &*kept;
+    let total = all.genres.len();
+    let places: Vec<usize> = (1..=total).collect();
+    let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
+    let answer = Genres { total, genres: &all.genres[part.clone()], distance: &all.distance[part], next };
+    Ok(Answer { generation: *generation, answer }.into_response())
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SuspectsQuestion {
     label_from: Option<String>,
-    #[serde(default = "fifty")]
+    #[serde(default = "hundred")]
     limit: usize,
+    after: Option<TrackId>,
     /// Also labels that are not contradicted with confidence.
     #[serde(default)]
     all: bool,
-}
-
-fn fifty() -> usize {
-    50
 }
 
 pub(super) async fn suspects(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<SuspectsQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct Suspects<'a> {
-        items: Vec<SuspectJson<'a>>,
-    }
     let source = labels(asked.label_from.as_deref())?;
-    let limit = within("limit", asked.limit, MOST)?;
-    let answer = state
-        .once(format!("suspects {source:?} {limit} {}", asked.all), move |_, desk| {
+    let kept = state
+        .once(format!("suspects {source:?} {}", asked.all), asked.after.is_some(), move |_, desk| {
             let engine = &desk.engine;
             let generation = engine.library().generation()?;
             let source = source.clone().unwrap_or_else(|| engine.label_source());
@@ -80,11 +101,14 @@ pub(super) async fn suspects(
             if !asked.all {
                 found.retain(|suspect| suspect.confident);
             }
-            found.truncate(limit);
-            bytes(generation, Suspects { items: SuspectJson::list(&tracks, &found).collect() })
+            let answer: Vec<SuspectJson> = SuspectJson::list(&tracks, &found).collect();
+            Ok(Answer { generation, answer })
         })
         .await?;
-    Ok(written(answer))
+    let Answer { generation, answer: all } = &*kept;
+    let (part, next) = page(all, |suspect| suspect.id, asked.after, asked.limit)?;
+    let answer = Items { total: all.len(), items: &all[part], next };
+    Ok(Answer { generation: *generation, answer }.into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,12 +118,29 @@ pub(super) struct ClustersQuestion {
     detail: Option<String>,
     /// So many clusters.
     clusters: Option<usize>,
+    /// Members that are named, of all clusters together.
+    #[serde(default = "hundred")]
+    limit: usize,
+    after: Option<TrackId>,
+}
+
+/// Clusters as they are kept.
+struct Clustered {
+    found: Clustering,
+    members: Vec<TrackRef>,
 }
 
 pub(super) async fn clusters(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<ClustersQuestion>,
 ) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct Clusters<'a> {
+        total: usize,
+        #[serde(flatten)]
+        clusters: ClustersJson<'a>,
+        next: Option<TrackId>,
+    }
     let detail: Option<Detail> = asked
         .detail
         .as_deref()
@@ -108,8 +149,8 @@ pub(super) async fn clusters(
         })
         .transpose()?;
     let count = asked.clusters.map(|count| within("clusters", count, MOST)).transpose()?;
-    let answer = state
-        .once(format!("clusters {detail:?} {count:?}"), move |state, desk| {
+    let kept = state
+        .once(format!("clusters {detail:?} {count:?}"), asked.after.is_some(), move |state, desk| {
             let explored = state.explored(desk)?;
             let mut collection = explored.collection.clone();
             collection.predict_genres(&explored.graph)?;
@@ -118,10 +159,15 @@ pub(super) async fn clusters(
                 options.detail = detail;
             }
             let found = clustered(&mut desk.engine, &collection, &explored.graph, None, &options)?;
-            bytes(explored.generation, ClustersJson::new(&collection, &found))
+            let answer = Clustered { members: members(&collection, &found), found };
+            Ok(Answer { generation: explored.generation, answer })
         })
         .await?;
-    Ok(written(answer))
+    let Answer { generation, answer: Clustered { found, members } } = &*kept;
+    let (part, next) = page(members, |track| track.id, asked.after, asked.limit)?;
+    let clusters = ClustersJson::new(found, members, &part);
+    let answer = Clusters { total: members.len(), clusters, next };
+    Ok(Answer { generation: *generation, answer }.into_response())
 }
 
 /// A track on the map.
@@ -153,15 +199,36 @@ struct ClusterName {
     tracks: usize,
 }
 
-#[derive(Serialize)]
 struct Map {
     tracks: Vec<MapTrack>,
     clusters: Vec<ClusterName>,
 }
 
-pub(super) async fn map(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
-    let answer = state
-        .once("map".to_owned(), |state, desk| {
+fn thousand() -> usize {
+    1000
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MapQuestion {
+    #[serde(default = "thousand")]
+    limit: usize,
+    after: Option<TrackId>,
+}
+
+pub(super) async fn map(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<MapQuestion>,
+) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct MapPart<'a> {
+        total: usize,
+        tracks: &'a [Place],
+        clusters: &'a [ClusterName],
+        next: Option<TrackId>,
+    }
+    let kept = state
+        .once("map".to_owned(), asked.after.is_some(), |state, desk| {
             let explored = state.explored(desk)?;
             let mut collection = explored.collection.clone();
             if collection.ids.len() < 3 {
@@ -208,36 +275,44 @@ pub(super) async fn map(State(state): State<Shared>) -> Result<Response<Body>, P
                 name: cluster.name.clone(),
                 tracks: cluster.members.len(),
             });
-            bytes(explored.generation, Map { tracks: tracks.collect(), clusters: clusters.collect() })
+            let answer = Map { tracks: tracks.collect(), clusters: clusters.collect() };
+            Ok(Answer { generation: explored.generation, answer })
         })
         .await?;
-    Ok(written(answer))
+    let Answer { generation, answer: Map { tracks, clusters } } = &*kept;
+    let (part, next) = page(tracks, |track| track.id, asked.after, asked.limit)?;
+    let answer = MapPart { total: tracks.len(), tracks: &tracks[part], clusters, next };
+    Ok(Answer { generation: *generation, answer }.into_response())
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DuplicatesQuestion {
     /// As far as the stored windows tell, without listening to the pairs in doubt.
+    #[serde(default)]
     rough: bool,
+    #[serde(default = "hundred")]
+    limit: usize,
+    /// The track to keep of the last group of the page before.
+    after: Option<TrackId>,
 }
 
 pub(super) async fn duplicates(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<DuplicatesQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct Duplicates {
-        items: Vec<GroupJson>,
-    }
-    let answer = state
-        .once(format!("duplicates {}", asked.rough), move |state, desk| {
+    let kept = state
+        .once(format!("duplicates {}", asked.rough), asked.after.is_some(), move |state, desk| {
             let explored = state.explored(desk)?;
             let listener = crate::engine::FileListener::new(desk.engine.library(), |_| ())?;
             let listener = (!asked.rough).then_some(&listener as &dyn PairListener);
             let similar = duplicate_groups(&mut desk.engine, &explored.collection, listener)?;
-            let items = with_exact_copies(&desk.engine, &explored.collection, similar)?;
-            bytes(explored.generation, Duplicates { items })
+            let answer = with_exact_copies(&desk.engine, &explored.collection, similar)?;
+            Ok(Answer { generation: explored.generation, answer })
         })
         .await?;
-    Ok(written(answer))
+    let Answer { generation, answer: all } = &*kept;
+    let (part, next) = page(all, |group: &GroupJson| group.keep.id, asked.after, asked.limit)?;
+    let answer = Items { total: all.len(), items: &all[part], next };
+    Ok(Answer { generation: *generation, answer }.into_response())
 }

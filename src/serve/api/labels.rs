@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, MOST};
+use super::{Answer, MOST, hundred, page};
 use crate::answers::track::TrackRef;
 use crate::audio::tags::WriteOptions;
 use crate::engine::{TagResult, TagWish, write_tags};
@@ -23,11 +23,21 @@ const MOST_FILES: usize = 20;
 /// Longest name of a genre.
 const LONGEST: usize = 200;
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LabelPage {
+    #[serde(default = "hundred")]
+    limit: usize,
+    after: Option<TrackId>,
+}
+
 #[derive(Serialize)]
 pub(super) struct Labels {
     /// `tags`, `folder`, or the path of a table.
     source: String,
+    total: usize,
     by_hand: Vec<Label>,
+    next: Option<TrackId>,
 }
 
 #[derive(Serialize)]
@@ -37,9 +47,12 @@ struct Label {
     genre: String,
 }
 
-pub(super) async fn all(State(state): State<Shared>) -> Result<Answer<Labels>, Problem> {
+pub(super) async fn all(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<LabelPage>,
+) -> Result<Answer<Labels>, Problem> {
     state
-        .ask(|_, desk| {
+        .ask(move |_, desk| {
             let library = desk.engine.library();
             let mut by_hand = Vec::new();
             for (content, genre) in library.hand_labels()? {
@@ -49,11 +62,15 @@ pub(super) async fn all(State(state): State<Shared>) -> Result<Answer<Labels>, P
                 }
             }
             by_hand.sort();
-            let ids: Vec<TrackId> = by_hand.iter().map(|(track, _)| *track).collect();
+            let total = by_hand.len();
+            let (part, next) = page(&by_hand, |(track, _)| *track, asked.after, asked.limit)?;
+            let by_hand = by_hand.drain(part);
+            let (ids, genres): (Vec<TrackId>, Vec<String>) = by_hand.unzip();
             let tracks = library.tracks_by_id(&ids)?;
-            let labels = tracks.iter().zip(by_hand);
-            let labels = labels.map(|(track, (_, genre))| Label { track: TrackRef::of_track(track), genre });
-            let answer = Labels { source: desk.engine.label_source().to_string(), by_hand: labels.collect() };
+            let labels = tracks.iter().zip(genres);
+            let labels = labels.map(|(track, genre)| Label { track: TrackRef::of_track(track), genre });
+            let source = desk.engine.label_source().to_string();
+            let answer = Labels { source, total, by_hand: labels.collect(), next };
             Ok(Answer { generation: library.generation()?, answer })
         })
         .await

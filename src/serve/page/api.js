@@ -70,6 +70,30 @@ export async function ask(path, { method, query, body, file, signal, waiting, as
   } finally { working(-1); }
 }
 
+/**
+ * All of a list that comes in pages, read from its beginning again where the library changes meanwhile.
+ * `lists`: the fields of the answer that go on from page to page.
+ */
+export async function askAll(path, lists, options = {}) {
+  for (let tries = 0; tries < 5; tries++) {
+    const all = await ask(path, { ...options, query: { ...options.query, limit: 1000 } });
+    let next = all.next ?? null;
+    try {
+      while (next !== null) {
+        const page = await ask(path, { ...options, query: { ...options.query, limit: 1000, after: next } });
+        if (page.generation !== all.generation) break;
+        for (const list of lists) for (const item of page[list]) all[list].push(item);
+        next = page.next;
+      }
+    } catch (error) {
+      // What the page before ended with is no longer there.
+      if (error.status !== 404) throw error;
+    }
+    if (next === null) return all;
+  }
+  throw new Refused(503, { detail: "The library changes faster than it can be read.", next: "Try again when the scan is done." });
+}
+
 /** Looks for a server that is gone until it answers. */
 let looking = false;
 async function missing() {

@@ -1,7 +1,7 @@
 // How near the genres lie to each other: a table of distances, and for each genre its kin, what is typical of it and what
 // stands on its border.
 import { count, h, percent } from "./dom.js";
-import { ask } from "./api.js";
+import { askAll } from "./api.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
 import { empty, load } from "./states.js";
@@ -13,7 +13,7 @@ let answer = null, parts = null;
 
 export function show(root, route, signal) {
   parts = null;
-  load(root, signal, waiting => ask("genres", { signal, waiting }), found => {
+  load(root, signal, waiting => askAll("genres", ["genres", "distance"], { signal, waiting }), found => {
     answer = found;
     if (!found.genres.length) return root.replaceChildren(empty("No genres yet", "Give tracks a genre in their tags, or review the guesses."));
     const detail = h("section", { class: "genre-detail", "aria-live": "polite" });

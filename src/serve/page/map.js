@@ -1,6 +1,6 @@
 // The map: tracks that sound alike lie together. Walk on it, listen under the pointer, take what a lasso holds.
 import { $, changes, clock, count, h, icon, iconButton, keep, measured, say } from "./dom.js";
-import { ask } from "./api.js";
+import { askAll } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
 import { artistOf, titleOf } from "./cover.js";
@@ -25,7 +25,7 @@ const NAMED = 10;
 let map = null;
 
 export function show(root, route, signal) {
-  load(root, signal, waiting => ask("map", { signal, waiting }), answer => {
+  load(root, signal, waiting => askAll("map", ["tracks"], { signal, waiting }), answer => {
     if (!answer.tracks.length) { root.replaceChildren(empty("There is no map yet", "It needs a few tracks.")); return; }
     open(root, answer, signal, Number(route.parts[1]) || null);
   });

@@ -1,7 +1,7 @@
 // The room to review labels that look wrong: listen, accept what is suggested, or keep what is there. What is decided is
 // written into the library; into files only on request.
 import { count, h, icon, percent, say, toast } from "./dom.js";
-import { ask } from "./api.js";
+import { ask, askAll } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { mark } from "./playing.js";
@@ -20,7 +20,7 @@ export function show(root, route, signal) {
 function judge(all = false) {
   const { place, signal } = room;
   load(place, signal, async waiting => {
-    const [suspects, labels] = await Promise.all([ask("suspects", { query: { limit: 200, all: all || undefined }, signal, waiting }), ask("labels", { signal, waiting })]);
+    const [suspects, labels] = await Promise.all([ask("suspects", { query: { limit: 200, all: all || undefined }, signal, waiting }), askAll("labels", ["by_hand"], { signal, waiting })]);
     return { suspects: suspects.items.filter(item => !labels.by_hand.some(label => label.id === item.id)), labels };
   }, ({ suspects, labels }) => {
     Object.assign(room, { suspects, labels, at: 0 });
@@ -84,7 +84,7 @@ async function undo() {
 
 /** What was decided by hand so far, and the way into the files. */
 async function written() {
-  const { decided, signal } = room, labels = await ask("labels", { signal });
+  const { decided, signal } = room, labels = await askAll("labels", ["by_hand"], { signal });
   if (signal.aborted) return;
   if (!labels.by_hand.length) return decided.replaceChildren();
   const report = h("div", {});
