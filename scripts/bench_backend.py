@@ -6,8 +6,7 @@
     python scripts/bench_backend.py --fit REPORT... [--to 10000000,100000000]
 
 Makes vectors that are hard to search (2 000 groups of unequal size in 48 directions, and noise in all), writes them as
-Parquet files as docs/parquet.md says, takes them into a library in DIR, pushes it, and asks `voisin eval index`, without a
-filter and with genres that half, a tenth, a hundredth and a thousandth of the tracks have. Servers are PostgreSQL's with
+Parquet files as docs/parquet.md says, takes them into a library in DIR, pushes it, and asks `voisin eval index`. Servers are PostgreSQL's with
 pgvector (scripts/install_postgres), on loopback; as root it runs them as the user postgres. Prints JSON, which is in
 DIR/report.json after every step, so that a run which is cut short leaves what it has measured. Processor seconds are those
 of the servers (Linux, /proc) and of voisin.
@@ -23,7 +22,7 @@ p.add_argument("dir", nargs="?"); p.add_argument("--tracks", type=int, default=1
 p.add_argument("--dimension", type=int, default=512); p.add_argument("--queries", type=int, default=200)
 p.add_argument("--widths", default="40,100,200"); p.add_argument("--binary", default="target/release/voisin")
 p.add_argument("--index-memory", type=int, default=1024, help="MB"); p.add_argument("--shared-buffers", type=int, default=512, help="MB")
-p.add_argument("--no-shards", action="store_true"); p.add_argument("--no-filters", action="store_true")
+p.add_argument("--no-shards", action="store_true")
 p.add_argument("--fit", nargs="+", metavar="REPORT"); p.add_argument("--to", default="10000000,100000000")
 a = p.parse_args()
 
@@ -158,11 +157,8 @@ class Server:
 
 INDEX = "create index on {} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
 SIZES = "select coalesce(sum(pg_relation_size(i.indexrelid)), 0) from pg_index i where i.indrelid = '{}'::regclass and pg_get_indexdef(i.indexrelid) like '%embedding%'"
-GENRES = {"half": 2, "tenth": 10, "hundredth": 100, "thousandth": 1000}
-
-
 def ask(name, servers):
-    """What the index gives, and the index of the library on this disk; the width that is kept is used under the filters."""
+    """What the index gives, and the index of the library on this disk."""
     measure = ["eval", "index", "--backend", servers[0].url, "--queries", str(a.queries)]
     plain = voisin(*measure, "--widths", a.widths, servers=servers); note(name, plain)
     # By how much forty times more searches take more of the servers' processors.
@@ -170,9 +166,6 @@ def ask(name, servers):
         once, often = (voisin("eval", "index", "--backend", servers[0].url, "--dry-run", "--queries", "10", "--widths", ",".join([str(quality["width"])] * n),
                               servers=servers)["servers_processor_seconds"] for n in (1, 41))
         quality["servers_processor_ms"] = round((often - once) / 400 * 1e3, 2); note(name, plain)
-    width = str(plain["kept"] or max(map(int, a.widths.split(","))))
-    for genre in [] if a.no_filters else GENRES:
-        plain.setdefault("filters", {})[genre] = voisin(*measure, "--widths", width, "--genre", genre, servers=servers); note(name, plain)
 
 
 if not (library / "voisin.db").exists():
