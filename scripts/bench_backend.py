@@ -3,50 +3,96 @@
 
     cargo build --release --features parquet,postgres
     python scripts/bench_backend.py DIR [--tracks 100000] [--dimension 512] [--queries 200] [--widths 40,100,200]
+    python scripts/bench_backend.py --fit REPORT... [--to 10000000,100000000]
 
 Makes vectors that are hard to search (2 000 groups of unequal size in 48 directions, and noise in all), writes them as
-Parquet files as docs/parquet.md says, takes them into a library in DIR, pushes it, and asks `voisin eval index`. Servers are
-PostgreSQL's with pgvector (scripts/install_postgres), on loopback; as root it runs them as the user postgres. Prints JSON.
-Needs numpy and pyarrow.
+Parquet files as docs/parquet.md says, takes them into a library in DIR, pushes it, and asks `voisin eval index`. Servers are PostgreSQL's with
+pgvector (scripts/install_postgres), on loopback; as root it runs them as the user postgres. Prints JSON, which is in
+DIR/report.json after every step, so that a run which is cut short leaves what it has measured. Processor seconds are those
+of the servers (Linux, /proc) and of voisin.
+
+--fit reads such reports of several sizes and prints the power of the number of tracks with which each figure of one server
+grows, and what that gives for larger ones. Needs numpy, and pyarrow where vectors are made.
 """
-import argparse, hashlib, json, os, pathlib, shutil, socket, subprocess, sys, tempfile, time
-import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+import argparse, hashlib, json, os, pathlib, resource, shutil, socket, subprocess, sys, tempfile, time
+import numpy as np
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-p.add_argument("dir"); p.add_argument("--tracks", type=int, default=100_000)
+p.add_argument("dir", nargs="?"); p.add_argument("--tracks", type=int, default=100_000)
 p.add_argument("--dimension", type=int, default=512); p.add_argument("--queries", type=int, default=200)
 p.add_argument("--widths", default="40,100,200"); p.add_argument("--binary", default="target/release/voisin")
-p.add_argument("--index-memory", type=int, default=1024); p.add_argument("--shards", type=int, default=3)
+p.add_argument("--index-memory", type=int, default=1024, help="MB"); p.add_argument("--shared-buffers", type=int, default=512, help="MB")
+p.add_argument("--no-shards", action="store_true")
+p.add_argument("--fit", nargs="+", metavar="REPORT"); p.add_argument("--to", default="10000000,100000000")
 a = p.parse_args()
+
+
+def fit():
+    reports = sorted((json.load(open(name)) for name in a.fit), key=lambda report: report["tracks"])
+    sizes = np.array([report["tracks"] for report in reports], float)
+    larger = [int(n) for n in a.to.split(",")]
+    figures = {
+        "index, processor seconds": lambda report: report["push"]["index_processor_seconds"],
+        "index, seconds": lambda report: report["push"]["index_seconds"],
+        "sending, seconds": lambda report: report["push"]["seconds"],
+        "index, bytes": lambda report: report["index_bytes"],
+        "table, bytes": lambda report: report["table_bytes"],
+        "a search at the widest, processor ms": lambda report: report["one"]["widths"][-1]["servers_processor_ms"],
+    }
+    rows = []
+    for name, of in figures.items():
+        values = np.array([of(report) for report in reports])
+        exponent, offset = np.polyfit(np.log(sizes), np.log(values), 1)
+        at = lambda n: float(np.exp(offset) * n ** exponent)
+        worst = max(max(value / at(n), at(n) / value) for n, value in zip(sizes, values))
+        rows.append({"name": name, "measured": values.tolist(), "exponent": round(float(exponent), 3),
+                     "off_by_at_most": round(worst - 1, 3), "at": {n: float(f"{at(n):.4g}") for n in larger}})
+    print(json.dumps({"tracks": sizes.astype(int).tolist(), "figures": rows}, indent=1))
+
+
+if a.fit: fit(); sys.exit()
+if not a.dir: p.error("expected a folder to work in")
+import pyarrow as pa, pyarrow.parquet as pq
 root = pathlib.Path(a.dir).resolve(); root.mkdir(parents=True, exist_ok=True)
 library, vectors = root / "library", root / "vectors"
 PG = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+report = {"tracks": a.tracks, "dimension": a.dimension, "load": os.getloadavg(), "cores": os.cpu_count()}
 
 
-def voisin(*words):
-    start = time.perf_counter()
+def note(name, value):
+    report[name] = value; report["load_after"] = os.getloadavg()
+    (root / "report.json").write_text(json.dumps(report, indent=1))
+    print(name, file=sys.stderr, flush=True)
+
+
+def voisin(*words, servers=()):
+    start, before = time.perf_counter(), [server.processor() for server in servers]
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run([a.binary, "--library", library, *words, "--format", "json"], capture_output=True, text=True)
     if run.returncode > 1: sys.exit(f"{words}: {run.stderr}")
-    return {**json.loads(run.stdout), "wall_seconds": round(time.perf_counter() - start, 2)}
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    times = {"wall_seconds": time.perf_counter() - start, "processor_seconds": after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime}
+    if servers: times["servers_processor_seconds"] = sum(server.processor() - was for server, was in zip(servers, before))
+    return {**json.loads(run.stdout), **{name: round(value, 2) for name, value in times.items()}}
 
 
-def hard(n, d, rng):
-    latent = 48
+def hard(n, d):
+    rng = np.random.default_rng(1); latent = 48
     spread = rng.normal(size=(latent, d)).astype("f4") / np.sqrt(latent)
-    weights = rng.pareto(1.2, 2000) + .05
-    group = rng.choice(2000, n, p=weights / weights.sum())
+    weights = rng.pareto(1.2, 2000) + .05; weights /= weights.sum()
     middle = rng.normal(size=(2000, latent)).astype("f4")
-    x = (middle[group] + .8 * rng.normal(size=(n, latent)).astype("f4")) @ spread
-    x += .25 * rng.normal(size=(n, d)).astype("f4")
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    for at in range(0, n, 10_000):
+        m = min(10_000, n - at)
+        x = (middle[rng.choice(2000, m, p=weights)] + .8 * rng.normal(size=(m, latent)).astype("f4")) @ spread
+        x += .25 * rng.standard_normal((m, d), "f4")
+        yield at, (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("f2")
 
 
 def write(n, d):
-    vectors.mkdir(exist_ok=True); rng = np.random.default_rng(1)
+    vectors.mkdir(exist_ok=True)
     meta = {"voisin.model": "synthetic", "voisin.fingerprint": "0" * 32, "voisin.dimension": str(d), "voisin.manifest": "{}"}
-    x = hard(n, d, rng).astype("f2"); part = 10_000
-    for at in range(0, n, part):
-        rows = x[at:at + part]; m = len(rows); ids = range(at, at + m)
+    for at, rows in hard(n, d):
+        m = len(rows); ids = range(at, at + m)
         none = lambda kind: pa.nulls(m, kind)
         vector = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1), pa.float16()), d)
         kind = pa.list_(pa.float16(), d)
@@ -75,13 +121,13 @@ def write(n, d):
 
 
 class Server:
-    def __init__(self):
+    def __init__(self, buffers):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="voisin-bench-")); self.folder.chmod(0o700)
         with socket.socket() as s: s.bind(("127.0.0.1", 0)); self.port = s.getsockname()[1]
         self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.getuid() == 0 else []
         if self.user: shutil.chown(self.folder, "postgres", "postgres")
         self.run("initdb", "-D", self.folder / "data", "-U", "voisin", "-A", "trust", "-N")
-        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c shared_buffers=512MB -c max_wal_size=4GB"
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c shared_buffers={buffers}MB -c max_wal_size=4GB"
         self.run("pg_ctl", "-D", self.folder / "data", "-o", options, "-l", self.folder / "log", "-w", "start")
         self.url = f"postgres://voisin@127.0.0.1:{self.port}/postgres?sslmode=disable"
 
@@ -95,44 +141,71 @@ class Server:
         if done.returncode: sys.exit(done.stderr)
         return done.stdout.strip()
 
+    def processor(self):
+        """Processor seconds of all its processes, those that have ended among them."""
+        first = (self.folder / "data/postmaster.pid").read_text().split()[0]; ticks = 0
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try: fields = stat.read_text().rsplit(")", 1)[1].split()
+            except OSError: continue
+            if stat.parent.name == first: ticks += sum(map(int, fields[11:15]))
+            elif fields[1] == first: ticks += sum(map(int, fields[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def stop(self):
         self.run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop"); shutil.rmtree(self.folder, ignore_errors=True)
 
 
 INDEX = "create index on {} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
 SIZES = "select coalesce(sum(pg_relation_size(i.indexrelid)), 0) from pg_index i where i.indrelid = '{}'::regclass and pg_get_indexdef(i.indexrelid) like '%embedding%'"
-report = {"tracks": a.tracks, "dimension": a.dimension, "load": os.getloadavg(), "cores": os.cpu_count()}
+def ask(name, servers):
+    """What the index gives, and the index of the library on this disk."""
+    measure = ["eval", "index", "--backend", servers[0].url, "--queries", str(a.queries)]
+    plain = voisin(*measure, "--widths", a.widths, servers=servers); note(name, plain)
+    # By how much forty times more searches take more of the servers' processors.
+    for quality in plain["widths"]:
+        once, often = (voisin("eval", "index", "--backend", servers[0].url, "--dry-run", "--queries", "10", "--widths", ",".join([str(quality["width"])] * n),
+                              servers=servers)["servers_processor_seconds"] for n in (1, 41))
+        quality["servers_processor_ms"] = round((often - once) / 400 * 1e3, 2); note(name, plain)
+
+
 if not (library / "voisin.db").exists():
     write(a.tracks, a.dimension)
-    report["from_parquet"] = voisin("add", "--from-parquet", str(vectors))
-measure = ["--widths", a.widths, "--queries", str(a.queries)]
-one = Server()
+    note("from_parquet", voisin("add", "--from-parquet", str(vectors)))
+    shutil.rmtree(vectors)
+one = Server(a.shared_buffers)
 try:
-    report["push"] = voisin("push", "--to", one.url, "--index-memory", str(a.index_memory))
-    report["push"]["rows_a_second"] = round(a.tracks / report["push"]["seconds"])
-    report["again"] = voisin("push", "--to", one.url)
-    report["index_bytes"] = int(one.psql(SIZES.format("voisin_track")))
-    report["table_bytes"] = int(one.psql("select pg_table_size('voisin_track')"))
-    report["one"] = voisin("eval", "index", "--backend", one.url, *measure)
+    sent = voisin("push", "--to", one.url, "--no-index", servers=[one])
+    made = voisin("push", "--to", one.url, "--index-memory", str(a.index_memory), servers=[one])
+    note("push", {**sent, "rows_a_second": round(a.tracks / sent["seconds"]), "index_seconds": made["index_seconds"],
+                  "index_processor_seconds": made["servers_processor_seconds"]})
+    note("again", {name: made[name] for name in ("unchanged", "seconds", "processor_seconds")})
+    note("index_bytes", int(one.psql(SIZES.format("voisin_track"))))
+    note("table_bytes", int(one.psql("select pg_table_size('voisin_track')")))
+    ask("one", [one])
 finally:
     one.stop()
+if a.no_shards: print(json.dumps(report, indent=1)); sys.exit()
 ddl = subprocess.run([a.binary, "--library", library, "push", "--print-ddl", "partitioned"], capture_output=True, text=True, check=True).stdout
 parts = [f"-- {part}" for part in ddl.split("\n-- == ")][1:]
-servers = [Server() for _ in range(4)]
+shards = len(parts) - 1
+servers = [Server(a.shared_buffers // shards) for _ in parts]
 try:
     variables = {}
     for i, shard in enumerate(servers[1:]):
         shard.psql(parts[i])
         variables |= {f"shard{i}_host": "127.0.0.1", f"shard{i}_port": shard.port, f"shard{i}_dbname": "postgres", f"shard{i}_user": "voisin"}
-    servers[0].psql(parts[3], **variables)
-    report["push_shards"] = voisin("push", "--to", servers[0].url)
-    report["push_shards"]["rows_a_second"] = round(a.tracks / report["push_shards"]["seconds"])
-    start = time.perf_counter()
+    servers[0].psql(parts[-1], **variables)
+    sent = voisin("push", "--to", servers[0].url, servers=servers)
+    note("push_shards", {**sent, "rows_a_second": round(a.tracks / sent["seconds"])})
+    # One after the other, since they share this machine; where each has its own they go at once.
+    seconds, processor = [], []
     for i, shard in enumerate(servers[1:]):
-        shard.psql(f"set maintenance_work_mem = '{a.index_memory}MB'; {INDEX.format(f'voisin_track_{i}')}; analyze")
-    report["index_shards_seconds"] = round(time.perf_counter() - start, 1)
-    report["shards"] = voisin("eval", "index", "--backend", servers[0].url, *measure)
+        start, before = time.perf_counter(), shard.processor()
+        shard.psql(f"set maintenance_work_mem = '{a.index_memory // shards}MB'; {INDEX.format(f'voisin_track_{i}')}; analyze")
+        seconds.append(round(time.perf_counter() - start, 1)); processor.append(round(shard.processor() - before, 1))
+    note("index_shards", {"seconds": seconds, "processor_seconds": processor,
+                          "bytes": [int(shard.psql(SIZES.format(f"voisin_track_{i}"))) for i, shard in enumerate(servers[1:])]})
+    ask("shards", servers)
 finally:
     for server in servers: server.stop()
-report["load_after"] = os.getloadavg()
 print(json.dumps(report, indent=1))
