@@ -50,7 +50,7 @@ pub(super) async fn genres(
     ask::Query(asked): ask::Query<GenresQuestion>,
 ) -> Result<Response<Body>, Problem> {
     #[derive(Serialize)]
-    struct Genres<'a> {
+    struct GenreList<'a> {
         total: usize,
         genres: &'a [GenreJson],
         /// A row for each genre of the page, with a column for every genre.
@@ -71,7 +71,7 @@ pub(super) async fn genres(
     let total = all.genres.len();
     let places: Vec<usize> = (1..=total).collect();
     let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
-    let answer = Genres { total, genres: &all.genres[part.clone()], distance: &all.distance[part], next };
+    let answer = GenreList { total, genres: &all.genres[part.clone()], distance: &all.distance[part], next };
     Ok(Answer { generation: *generation, answer }.into_response())
 }
 
@@ -223,7 +223,7 @@ pub(super) async fn map(
     #[derive(Serialize)]
     struct MapPart<'a> {
         total: usize,
-        tracks: &'a [Place],
+        tracks: &'a [MapTrack],
         clusters: &'a [ClusterName],
         next: Option<TrackId>,
     }
