@@ -55,17 +55,16 @@ impl Postgres {
             let joined = kept.iter().map(|option| format!("-c {option}")).collect::<Vec<_>>().join(" ");
             let action = if options.is_some() { "set" } else { "add" };
             // The statement takes no parameters; the server writes it with its own quotes.
-            let altered = self.run(|tx| {
+            let statement: String = self.run(|tx| {
                 let sql =
                     "select format('alter server %I options (%s options %L)', $1::text, $2::text, $3::text)";
-                let statement: String = tx.query_one(sql, &[&shard, &action, &joined])?.get(0);
-                tx.batch_execute(&statement)
-            });
-            altered.map_err(|error| match error {
+                Ok(tx.query_one(sql, &[&shard, &action, &joined])?.get(0))
+            })?;
+            self.run(|tx| tx.batch_execute(&statement)).map_err(|error| match error {
                 BackendError::Server { place, problem, code } => BackendError::Server {
                     place,
                     problem: format!(
-                        "{problem}: the width on shards is an option of their servers, which only their owner may set"
+                        "{problem}: the width on shards is an option of their servers, which only their owner may set, with each: {statement}"
                     ),
                     code,
                 },
