@@ -6,14 +6,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{Sandbox, code, json, text};
+use common::{Sandbox, code, fine, json, text};
 use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -22,7 +22,7 @@ use voisin::internals::backend::{BackendError, Effort, Place, Postgres, TrackSto
 use voisin::internals::engine::Engine;
 use voisin::internals::library::{
     AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, StoredModel, TrackFilter, TrackTags,
-    TrackWindows,
+    TrackWindows, Vectors,
 };
 use voisin::{ContentId, TrackId};
 
@@ -354,6 +354,17 @@ fn contents(engine: &Engine) -> (BTreeMap<TrackId, ContentId>, BTreeMap<TrackId,
 /// The local index keeps 16 bits of each number, the database 32 beside its 16: their similarities differ by some 2e-5.
 const ROUNDING: f32 = 5e-5;
 
+/// Some tracks by their similarity to a query, nearest first, from the vectors that the library stores.
+fn scanned(vectors: &Vectors, fitting: &BTreeSet<TrackId>, query: &[f32]) -> Vec<(TrackId, f64)> {
+    let rows = vectors.ids.iter().zip(vectors.values.rows());
+    let mut all: Vec<(TrackId, f64)> = rows
+        .filter(|(id, _)| fitting.contains(id))
+        .map(|(id, row)| (*id, row.iter().zip(query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()))
+        .collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    all
+}
+
 /// Compares a database with the library that was sent there: exactly, and through its index.
 fn compare(engine: &mut Engine, store: &mut Postgres) {
     let (local_ids, remote_ids) = contents(engine);
@@ -362,27 +373,35 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
         vectors.values.rows().into_iter().step_by(vectors.ids.len() / 10).map(|row| row.to_vec()).collect();
     for (name, filter) in filters() {
         let (mut hits, mut wanted) = (0, 0);
-        for query in &queries {
+        let fitting = engine.nearest(&queries[0], vectors.ids.len(), &filter, Effort::Exact).unwrap();
+        let fitting: BTreeSet<TrackId> = fitting.iter().map(|found| found.track).collect();
+        for (number, query) in queries.iter().enumerate() {
+            let all = scanned(&vectors, &fitting, query);
+            let similarity: BTreeMap<ContentId, f64> =
+                all.iter().map(|(id, similarity)| (local_ids[id], *similarity)).collect();
             let expected = nearest(engine, &local_ids, query, &filter, Effort::Exact);
             let exact = nearest(store, &remote_ids, query, &filter, Effort::Exact);
-            assert_eq!(exact.len(), expected.len(), "{name}");
-            for (i, ((a, a_similarity), (b, b_similarity))) in exact.iter().zip(&expected).enumerate() {
-                assert!(
-                    (a_similarity - b_similarity).abs() < ROUNDING,
-                    "{name} {i}: {a_similarity} {b_similarity}"
-                );
-                // Another id only where 16 bits cannot tell which is nearer.
-                let other = expected.iter().find(|(content, _)| content == a);
-                let near = other.map_or(expected.last().unwrap().1, |(_, similarity)| *similarity);
-                assert!(a == b || (near - b_similarity).abs() < ROUNDING, "{name} {i}: {a} {b}");
+            assert_eq!((exact.len(), all.len().min(10)), (expected.len(), exact.len()), "{name}");
+            for (i, (((found, found_similarity), (id, true_similarity)), (_, local_similarity))) in
+                exact.iter().zip(&all).zip(&expected).enumerate()
+            {
+                let off = (f64::from(*found_similarity) - true_similarity).abs();
+                assert!(off < 1e-5, "{name} {i}: {found_similarity} {true_similarity}");
+                assert!((found_similarity - local_similarity).abs() < ROUNDING, "{name} {i}");
+                // Another recording only where the two are equally near.
+                let other = (similarity[found] - true_similarity).abs();
+                assert!(*found == local_ids[id] || other < 1e-6, "{name} {i}: {found} {id:?}");
             }
-            // The hundredth time as good as the first.
-            let repeats = if name == "a thousandth" { 12 } else { 1 };
-            for _ in 0..repeats {
-                let found = nearest(store, &remote_ids, query, &filter, Effort::Index);
-                assert_eq!(found.len(), expected.len(), "{name}: the list is full");
-                wanted += expected.len();
-                hits += found.iter().filter(|(id, _)| expected.iter().any(|(other, _)| other == id)).count();
+            let found = nearest(store, &remote_ids, query, &filter, Effort::Index);
+            assert_eq!(found.len(), expected.len(), "{name}: the list is full");
+            wanted += expected.len();
+            hits += found.iter().filter(|(id, _)| exact.iter().any(|(other, _)| other == id)).count();
+            // The hundredth run of a statement is as good as the first.
+            if number == 0 && ["none", "a thousandth"].contains(&name) {
+                for run in 2..=100 {
+                    let again = nearest(store, &remote_ids, query, &filter, Effort::Index);
+                    assert_eq!(again, found, "{name}: run {run}");
+                }
             }
         }
         assert!(wanted > 0, "{name}: the filter leaves something");
@@ -476,6 +495,20 @@ fn three_shards_answer_as_the_library_does() {
         store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
         3
     );
+    // Who only reads is answered, and told whose business the width is.
+    cluster.coordinator.psql(
+        "create role reader login; grant select on all tables in schema public to reader;
+         select format('create user mapping for reader server %I options (user ''voisin'', password_required ''false'')',
+            srvname) from pg_foreign_server \\gexec",
+        &[],
+    );
+    let reader = cluster.coordinator.url().replace("voisin@", "reader@");
+    let ask = |words: &[&str]| sandbox.run(words.iter().chain(&["--backend", &reader]));
+    fine(ask(&["similar", "title 12"]));
+    let refused = ask(&["eval", "index", "--widths", "40", "--queries", "3"]);
+    let said = text(&refused.stderr);
+    assert_eq!(code(&refused), 2, "{said}");
+    assert!(said.contains("owner") && said.contains("alter server voisin_shard_0 options"), "{said}");
     // Changes reach the shards, and a push that is made again sends nothing.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     library.remove_tracks(&[TrackId(5), TrackId(6)]).unwrap();
@@ -579,18 +612,152 @@ fn what_changes_is_sent_and_what_is_not_is_not() {
     assert_eq!(counts(&sent), [2, 0, 0, 0], "track 13 is here and there is no more");
     assert_eq!(sent["of_others"], 19);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+}
 
-    // Another model is refused, and so is a newer schema.
-    let stranger = Sandbox::new();
-    let mut library = Library::open(&stranger.path("library"), OpenMode::Create).unwrap();
-    library.set_model(&StoredModel { fingerprint: "other".into(), ..model() }).unwrap();
+/// What a run that must be refused says.
+fn refused(output: Output) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{said}");
+    assert!(said.lines().all(|line| !line.contains("panicked")), "{said}");
+    said
+}
+
+#[test]
+fn what_does_not_belong_there_is_refused() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(2500);
+    let url = server.url();
+    let (push_there, pull_there) = (["push", "--to", &url], ["pull", "--from", &url]);
+    // An index that will not fit into the server's memory for it is told before it is made.
+    server.psql("alter system set maintenance_work_mem = '1MB'", &[]);
+    server.psql("select pg_reload_conf()", &[]);
+    let first = sandbox.run(push_there);
+    let said = text(&first.stderr);
+    assert!(code(&first) == 0 && said.contains("maintenance_work_mem is 1 MB"), "{said}");
+    assert!(said.contains("--index-memory 2"), "{said}");
+    let before = server.tables();
+
+    // A library of another model, of the same length and of another one; there it has a schema of its own.
+    let of_model = |dimension: usize| {
+        let stranger = Sandbox::new();
+        let mut library = Library::open(&stranger.path("library"), OpenMode::Create).unwrap();
+        let name = format!("other-{dimension}");
+        let model = StoredModel { fingerprint: name.clone(), name, dimension, ..model() };
+        library.set_model(&model).unwrap();
+        let mut record = track(1, vec![1.0; dimension]);
+        record.vector.iter_mut().for_each(|value| *value /= (dimension as f32).sqrt());
+        record.windows.vectors = Array2::default((0, dimension));
+        library.take_in(&[(None, record)]).unwrap();
+        stranger
+    };
+    server.psql("create schema other", &[]);
+    for dimension in [DIMENSION, 16] {
+        let stranger = of_model(dimension);
+        for words in [push_there, pull_there] {
+            let said = refused(stranger.run(words));
+            assert!(said.contains("synthetic") && said.contains(&format!("other-{dimension}")), "{said}");
+        }
+        let elsewhere = format!("{url}&options=-csearch_path%3Dother,public");
+        server.psql("drop schema other cascade; create schema other", &[]);
+        fine(stranger.run(["push", "--to", &elsewhere]));
+        let status = json(stranger.run(["status", "--format", "json", "--backend", &elsewhere]));
+        assert_eq!(status["tracks"], 1, "{status}");
+    }
+
+    // Recordings that are known by another kind of id.
+    let quick = Sandbox::new();
+    let mut library = Library::open(&quick.path("library"), OpenMode::Create).unwrap();
+    library.set_model(&model()).unwrap();
+    library.set_setting("identity", Some("quick")).unwrap();
+    library.take_in(&[(None, track(3000, [&[1.0][..], &[0.0; DIMENSION - 1]].concat()))]).unwrap();
+    // The kind is told by the tracks, too.
+    library.set_setting("identity", None).unwrap();
     drop(library);
-    let refused = stranger.run(["push", "--to", &server.url()]);
-    assert_eq!(code(&refused), 2);
-    assert!(text(&refused.stderr).contains("synthetic") && text(&refused.stderr).contains("never mix"));
-    server.psql("update voisin_state set schema = 99", &[]);
-    let refused = sandbox.run(["push", "--to", &server.url()]);
-    assert!(code(&refused) == 2 && text(&refused.stderr).contains("schema 99"), "{}", text(&refused.stderr));
+    for words in [push_there, pull_there] {
+        let said = refused(quick.run(words));
+        assert!(said.contains("\"full\"") && said.contains("\"quick\""), "{said}");
+    }
+    assert_eq!(json(quick.run(["status", "--format", "json"]))["tracks"], 1);
+    server.psql("create database apart", &[]);
+    let elsewhere = url.replace("/postgres?", "/apart?");
+    fine(quick.run(["push", "--to", &elsewhere]));
+    let taken = Sandbox::new();
+    fine(taken.run(["pull", "--from", &elsewhere]));
+    let library = Library::open(&taken.path("library"), OpenMode::ReadOnly).unwrap();
+    assert_eq!(library.content_kind().unwrap().name(), "quick");
+    drop(library);
+
+    // Whoever sends has the tables alone.
+    let mut other = Command::new(programs.join("psql"))
+        .args(["-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "voisin", "-d", "postgres", "-q"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut keys = other.stdin.take().unwrap();
+    let sql = "select pg_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint));\n";
+    std::io::Write::write_all(&mut keys, sql.as_bytes()).unwrap();
+    let held = "select count(*) from pg_locks where locktype = 'advisory' and granted";
+    while server.psql(held, &[]) == "0" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(refused(sandbox.run(push_there)).contains("another voisin is sending"));
+    drop(keys);
+    other.wait().unwrap();
+    fine(sandbox.run(push_there));
+    assert_eq!(server.tables(), before, "what is refused leaves nothing behind");
+
+    // A password in an address that everybody can read is refused by every verb, and shown by none.
+    let secret = url.replace("voisin@", "voisin:s3cret@");
+    let mut questions = vec![
+        vec!["push", "--to"],
+        vec!["pull", "--from"],
+        vec!["eval", "index", "--backend"],
+        vec!["worker", "--jobs"],
+    ];
+    let folder = sandbox.path("exported");
+    for verb in ["similar", "classify", "show", "path", "playlist", "list", "status", "export"] {
+        let names: &[&str] = match verb {
+            "export" => &[folder.to_str().unwrap()],
+            "path" => &["title 1", "title 2"],
+            "playlist" => &["--seed", "title 1"],
+            "list" | "status" => &[],
+            _ => &["title 1"],
+        };
+        questions.push([&[verb], names, &["--backend"]].concat());
+    }
+    if cfg!(feature = "serve") {
+        questions.push(vec!["serve", "--backend"]);
+    }
+    for question in &questions {
+        let said = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
+        assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{question:?}: {said}");
+    }
+    // Where only this user can read it, it is taken, and not shown either.
+    let status = sandbox.command(["status"]).env("VOISIN_BACKEND", &secret).output().unwrap();
+    assert!(!fine(&status).contains("s3cret") && !text(&status.stderr).contains("s3cret"));
+    let nobody = secret.replace(&server.port.to_string(), "1");
+    let status = sandbox.command(["status"]).env("VOISIN_BACKEND", nobody).output().unwrap();
+    let said = refused(status);
+    assert!(said.contains("cannot connect to postgres://voisin@") && !said.contains("s3cret"), "{said}");
+
+    // An old pgvector, by its own word, and tables of a newer voisin.
+    let verbs = [push_there.to_vec(), pull_there.to_vec(), vec!["list", "--backend", &url]];
+    server.psql("update pg_extension set extversion = '0.7.4' where extname = 'vector'", &[]);
+    for words in &verbs {
+        let said = refused(sandbox.run(words));
+        assert!(said.contains("found 0.7.4") && said.contains("alter extension vector update"), "{said}");
+    }
+    server.psql("update pg_extension set extversion = '0.8.0' where extname = 'vector'", &[]);
+    // A newer voisin's tables may wait for their model, and have other columns: nothing of them is touched.
+    server.psql("update voisin_state set schema = 99, fingerprint = null", &[]);
+    server.psql("alter table voisin_track rename embedding to elsewhere", &[]);
+    for words in &verbs {
+        let said = refused(sandbox.run(words));
+        assert!(said.contains("schema 99") && said.contains("use the newer voisin"), "{said}");
+    }
+    assert_eq!(server.psql("select fingerprint is null from voisin_state", &[]), "t");
 }
 
 #[test]
@@ -1072,6 +1239,13 @@ fn three_workers_one_killed_all_done_once() {
     let files = json(pulled.run(["status", "--format", "json"]))["files"].clone();
     assert_eq!(files, 17, "a recording in two files is one track");
 
+    // Another kind of ids is refused, and the file stays for others.
+    server.psql("update voisin_job set done_at = null, attempts = 0 where path like '%noise 5%'", &[]);
+    let other = refused(sandbox.run(["worker", "--jobs", &url, "--identity", "quick"]));
+    assert!(other.contains("\"full\"") && other.contains("\"quick\""), "{other}");
+    let open = "select attempts from voisin_job where done_at is null and leased_until is null";
+    assert_eq!(server.psql(open, &[]), "0");
+
     // Into Parquet files: no row twice, and the same again.
     if cfg!(feature = "parquet") {
         server.psql("delete from voisin_job", &[]);
@@ -1093,22 +1267,23 @@ fn three_workers_one_killed_all_done_once() {
     }
 }
 
-/// `--index-sql`, `eval index --backend` and the tables for Citus, each through the program.
+/// `--index-sql` and `eval index --backend`, through the program.
 #[test]
 fn other_indexes_are_made_and_measured() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
-    let sandbox = sandbox_with(3000);
+    // So many that half of them are too many to be compared with: those are found on a walk through the index.
+    let sandbox = sandbox_with(42_000);
     let statement = sandbox.path("index.sql");
     fs::write(
         &statement,
-        "create index narrow on voisin_track using hnsw (embedding halfvec_ip_ops) with (m = 8, ef_construction = 64)",
+        "create index narrow on voisin_track using hnsw (embedding halfvec_ip_ops) with (m = 12, ef_construction = 100)",
     )
     .unwrap();
     let sent = push(&sandbox, &server, &["--index-sql", statement.to_str().unwrap()]);
     assert!(sent["index_seconds"].as_f64().unwrap() > 0.0);
     let made = server.psql("select indexdef from pg_indexes where indexdef like '%hnsw%'", &[]);
-    assert!(made.contains("narrow") && made.contains("m='8'") && made.lines().count() == 1, "{made}");
+    assert!(made.contains("narrow") && made.contains("m='12'") && made.lines().count() == 1, "{made}");
 
     let url = server.url();
     let measure = |more: &[&str]| {
@@ -1118,7 +1293,7 @@ fn other_indexes_are_made_and_measured() {
         json(sandbox.run(words))
     };
     let found = measure(&["--dry-run"]);
-    assert_eq!((&found["tracks"], &found["queries"]), (&3000.into(), &60.into()));
+    assert_eq!((&found["tracks"], &found["queries"]), (&42_000.into(), &60.into()));
     let recall = |i: usize| found["widths"][i]["recall"].as_f64().unwrap();
     assert_eq!(found["exact"]["recall"], 1.0);
     assert!(recall(1) >= 0.99 && recall(0) <= recall(1), "{found}");
@@ -1127,13 +1302,48 @@ fn other_indexes_are_made_and_measured() {
         let number = |name: &str| quality[name].as_f64().unwrap();
         assert!(number("p50_ms") > 0.0 && number("p99_ms") >= number("p50_ms"), "{quality}");
     }
+    for genre in ["Rock", "Jazz", "Zeuhl"] {
+        let under = measure(&["--genre", genre]);
+        let worst =
+            under["widths"].as_array().unwrap().iter().map(|quality| quality["recall"].as_f64().unwrap());
+        assert!(worst.fold(1.0, f64::min) >= 0.99, "{genre}: {under}");
+    }
+    let unknown = sandbox.run(["eval", "index", "--backend", &url, "--genre", "no such genre"]);
+    assert!(refused(unknown).contains("no such genre"));
     let width = || server.psql("select width from voisin_state", &[]);
-    assert_eq!(width(), "100", "a dry run keeps nothing");
+    assert_eq!(width(), "100", "neither a dry run nor a filter keeps a width");
     let kept = measure(&["--recall", "0.99"])["kept"].clone();
     assert_eq!(width(), kept.to_string(), "the narrowest that is good enough is kept");
+}
 
-    let printed = sandbox.run(["push", "--print-ddl", "citus"]);
-    let printed = text(&printed.stdout);
-    assert!(printed.contains("create_distributed_table('voisin_track', 'id')"), "{printed}");
-    assert!(printed.contains(&format!("halfvec({DIMENSION})")) && !printed.contains("unique (content)"));
+/// The tables for Citus, which cannot be had here: on a plain server, with its extension left out and its one function a
+/// stand-in that only says what it was asked.
+#[test]
+fn tables_for_citus_hold_a_library() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(300);
+    let printed = fine(sandbox.run(["push", "--print-ddl", "citus"]));
+    let extension = "create extension if not exists citus;\n";
+    assert!(printed.contains(extension) && !printed.contains("unique (content)"), "{printed}");
+    server.psql(
+        "create function create_distributed_table(what regclass, by text) returns text language sql
+            as $$ select what::text || ' by ' || by $$",
+        &[],
+    );
+    assert_eq!(server.psql(&printed.replace(extension, ""), &[]).trim(), "voisin_track by id");
+    // What a search sets within its transaction reaches Citus' workers by this setting alone.
+    assert_eq!(server.psql("show citus.propagate_set_commands", &[]), "local");
+    assert_eq!(push(&sandbox, &server, &[])["added"], 300);
+    assert_eq!(push(&sandbox, &server, &[])["unchanged"], 300);
+    let url = server.url();
+    let ask = |more: &[&str]| {
+        let words = ["similar", "title 12", "--genre", "Rock", "--format", "json"];
+        json(sandbox.run(words.iter().chain(more)))
+    };
+    assert!(same(&ask(&[]), &ask(&["--backend", &url])));
+    // No key of the table may span its parts but by the column that divides them.
+    let keys = "select string_agg(pg_get_constraintdef(oid), ', ') from pg_constraint
+        where conrelid = 'voisin_track'::regclass and contype in ('p', 'u')";
+    assert_eq!(server.psql(keys, &[]), "PRIMARY KEY (id)");
 }

@@ -115,7 +115,7 @@ pub(crate) fn print(form: Form, dimension: usize) -> String {
             vector_index("voisin_track"),
         ),
         Form::Citus => format!(
-            "{header}{extension}create extension if not exists citus;\n{STATE}\ncreate table voisin_track (\n{},\n  primary key (id)\n);\n{}select create_distributed_table('voisin_track', 'id');\n{}{state}-- Settings of a session do not reach the workers: alter database NAME set hnsw.ef_search = 100;\n-- After the first push, which does this itself:\n-- {};\n",
+            "{header}{extension}create extension if not exists citus;\n{STATE}\ncreate table voisin_track (\n{},\n  primary key (id)\n);\n{}select create_distributed_table('voisin_track', 'id');\n{}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
             track_columns(dimension),
             storage("voisin_track", dimension),
             indexes("voisin_track"),

@@ -50,7 +50,7 @@ pub enum BackendError {
     },
     /// pgvector is missing.
     #[error(
-        "{place} has no pgvector {expected} or newer ({found}): install it on the server (Debian and Ubuntu: apt install postgresql-{version}-pgvector) and run as its owner: create extension vector"
+        "{place} has no pgvector {expected} or newer ({found}): install it on the server (Debian and Ubuntu: apt install postgresql-{version}-pgvector) and run as its owner: {command}"
     )]
     NoVector {
         /// The address, without a password.
@@ -61,6 +61,8 @@ pub enum BackendError {
         found: String,
         /// Version of the server.
         version: u32,
+        /// What its owner is to run.
+        command: &'static str,
     },
     /// There are no tables of voisin's.
     #[error("{place} holds no library: \"voisin push --to {place}\" sends one there")]
@@ -82,7 +84,7 @@ pub enum BackendError {
     },
     /// Vectors of another model.
     #[error(
-        "{place} holds vectors of model {held} ({held_fingerprint}), not of {offered} ({offered_fingerprint}): vectors of two models never mix; use another database, or another schema of it (?options=-csearch_path%3DNAME)"
+        "{place} holds vectors of model {held} ({held_fingerprint}), not of {offered} ({offered_fingerprint}): vectors of two models never mix; use another database, or another schema of it (create schema NAME; ?options=-csearch_path%3DNAME,public)"
     )]
     OtherModel {
         /// The address, without a password.

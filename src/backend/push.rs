@@ -306,7 +306,12 @@ fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) ->
 fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     let mut values: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
     for name in SETTINGS {
-        values.push((name, library.setting(name)?.map(String::into_bytes)));
+        // A library that was salvaged knows the kind of its ids by its tracks alone.
+        let value = match name {
+            IDENTITY => Some(library.content_kind()?.name().to_owned()),
+            _ => library.setting(name)?,
+        };
+        values.push((name, value.map(String::into_bytes)));
     }
     for name in FILES {
         values.push((name, std::fs::read(library.dir().join(name)).ok()));

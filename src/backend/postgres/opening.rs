@@ -61,41 +61,68 @@ impl Postgres {
         if model.dimension > 4000 {
             return Err(BackendError::Dimension { dimension: model.dimension });
         }
+        // What a newer voisin made stays as it is.
+        self.check_schema()?;
         self.check_pgvector(true)?;
         let place = self.place().to_string();
-        self.run(|tx| {
+        let dimension = model.dimension as i32;
+        let of_column: Option<i32> = self.run(|tx| {
             // Several may come at once, and "if not exists" is no help against that.
             tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
-            let there: bool = tx.query_one("select to_regclass('voisin_state') is not null", &[])?.get(0);
-            if !there {
+            if !is_there(tx, model)? {
                 tx.batch_execute(&ddl::single(model.dimension))?;
                 tx.execute("insert into voisin_state (schema) values ($1)", &[&SCHEMA])?;
             }
+            let sql = "select atttypmod from pg_attribute
+                where attrelid = to_regclass('voisin_track') and attname = 'embedding'";
+            let of_column = tx.query_opt(sql, &[])?.map(|row| row.get(0));
             // Tables that an operator made wait for the name of their model.
             tx.execute(
                 "update voisin_state set model = $1, fingerprint = $2, dimension = $3, manifest = $4
-                 where fingerprint is null",
-                &[&model.name, &model.fingerprint, &(model.dimension as i32), &model.manifest_json],
+                 where fingerprint is null and $5",
+                &[
+                    &model.name,
+                    &model.fingerprint,
+                    &dimension,
+                    &model.manifest_json,
+                    &(of_column == Some(dimension)),
+                ],
             )?;
-            Ok(())
-        })?;
-        let of_column: Option<i32> = self.run(|tx| {
-            let sql = "select atttypmod from pg_attribute
-                where attrelid = to_regclass('voisin_track') and attname = 'embedding'";
-            Ok(tx.query_opt(sql, &[])?.map(|row| row.get(0)))
+            let held: Option<String> = tx.query_one("select fingerprint from voisin_state", &[])?.get(0);
+            // Vectors of another model are refused by its name.
+            let is_other = held.is_some_and(|held| held != model.fingerprint);
+            Ok(if is_other { Some(dimension) } else { of_column })
         })?;
         match of_column {
-            Some(found) if found != model.dimension as i32 => Err(BackendError::Server {
+            Some(found) if found != dimension => Err(BackendError::Server {
                 place,
                 problem: format!(
-                    "the tables are for vectors of {found} numbers, those of this library have {}: voisin push --print-ddl prints tables for them",
-                    model.dimension
+                    "the tables are for vectors of {found} numbers, those of this library have {dimension}: voisin push --print-ddl prints tables for them"
                 ),
                 code: None,
             }),
             Some(_) => Ok(()),
             None => Err(BackendError::NoLibrary { place }),
         }
+    }
+
+    /// Refuses tables of another schema; false where there are none.
+    fn check_schema(&mut self) -> Result<bool> {
+        let there: bool =
+            self.run(|tx| Ok(tx.query_one("select to_regclass('voisin_state') is not null", &[])?.get(0)))?;
+        if !there {
+            return Ok(false);
+        }
+        let found: i32 = self.run(|tx| Ok(tx.query_one("select schema from voisin_state", &[])?.get(0)))?;
+        if found == SCHEMA {
+            return Ok(true);
+        }
+        let next = if found > SCHEMA {
+            "use the newer voisin"
+        } else {
+            "drop the tables that begin with voisin_ and push again"
+        };
+        Err(BackendError::Schema { place: self.place().to_string(), found, expected: SCHEMA, next })
     }
 
     /// - `create`: make the extension where the server has it
@@ -126,30 +153,21 @@ impl Postgres {
             return Ok(());
         }
         let version: String = self.run(|tx| Ok(tx.query_one("show server_version_num", &[])?.get(0)))?;
+        let has_one = installed.is_some();
         Err(BackendError::NoVector {
             place,
             expected: OLDEST_PGVECTOR,
             found: installed.map_or("found none".to_owned(), |found| format!("found {found}")),
             version: version.parse::<u32>().unwrap_or_default() / 10_000,
+            command: if has_one { "alter extension vector update" } else { "create extension vector" },
         })
     }
 
     /// Reads what the database says of itself.
     fn read_head(&mut self) -> Result<()> {
         let place = self.place().to_string();
-        let there: bool =
-            self.run(|tx| Ok(tx.query_one("select to_regclass('voisin_state') is not null", &[])?.get(0)))?;
-        if !there {
+        if !self.check_schema()? {
             return Err(BackendError::NoLibrary { place });
-        }
-        let found: i32 = self.run(|tx| Ok(tx.query_one("select schema from voisin_state", &[])?.get(0)))?;
-        if found != SCHEMA {
-            let next = if found > SCHEMA {
-                "use the newer voisin"
-            } else {
-                "drop the tables that begin with voisin_ and push again"
-            };
-            return Err(BackendError::Schema { place, found, expected: SCHEMA, next });
         }
         self.check_pgvector(false)?;
         let (model, width) = self.run(|tx| {
@@ -181,4 +199,16 @@ impl Postgres {
         }
         Ok(())
     }
+}
+
+/// Whether the tables for a model's vectors are there; those of another model further along the search path are not they.
+fn is_there(tx: &mut Transaction<'_>, model: &StoredModel) -> Result<bool, postgres::Error> {
+    let sql = "select relnamespace::regnamespace::text = quote_ident(current_schema()) from pg_class
+        where oid = to_regclass('voisin_state')";
+    let Some(row) = tx.query_opt(sql, &[])? else { return Ok(false) };
+    if row.get::<_, Option<bool>>(0) != Some(false) {
+        return Ok(true);
+    }
+    let held: Option<String> = tx.query_one("select fingerprint from voisin_state", &[])?.get(0);
+    Ok(held.is_none_or(|held| held == model.fingerprint))
 }

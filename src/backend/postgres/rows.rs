@@ -13,7 +13,7 @@ use crate::track::{ContentId, TrackId};
 impl Postgres {
     /// Takes the lock of those who send tracks, for as long as the connection lasts.
     pub(in crate::backend) fn lock(&mut self) -> Result<()> {
-        let sql = "select pg_try_advisory_lock(1987013491, hashtext(current_schema()))";
+        let sql = "select pg_try_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint))";
         if self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))? {
             return Ok(());
         }

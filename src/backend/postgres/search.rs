@@ -17,8 +17,9 @@ const COMPARED: i64 = 20_000;
 /// The widest walk that pgvector allows.
 pub(super) const WIDEST: u32 = 1000;
 
-/// Width of the walk where a filter is tried on the way.
-const FILTERED_WIDTH: u32 = 400;
+/// Width of the walk where a filter is tried on the way: where it follows the groups of the music, a narrower one ends among
+/// those that it leaves out.
+const FILTERED_WIDTH: u32 = WIDEST;
 
 /// Candidates more than are asked for, since their order is that of 16 bits a number.
 const MARGIN: usize = 16;
@@ -55,17 +56,16 @@ impl Postgres {
             let joined = kept.iter().map(|option| format!("-c {option}")).collect::<Vec<_>>().join(" ");
             let action = if options.is_some() { "set" } else { "add" };
             // The statement takes no parameters; the server writes it with its own quotes.
-            let altered = self.run(|tx| {
+            let statement: String = self.run(|tx| {
                 let sql =
                     "select format('alter server %I options (%s options %L)', $1::text, $2::text, $3::text)";
-                let statement: String = tx.query_one(sql, &[&shard, &action, &joined])?.get(0);
-                tx.batch_execute(&statement)
-            });
-            altered.map_err(|error| match error {
+                Ok(tx.query_one(sql, &[&shard, &action, &joined])?.get(0))
+            })?;
+            self.run(|tx| tx.batch_execute(&statement)).map_err(|error| match error {
                 BackendError::Server { place, problem, code } => BackendError::Server {
                     place,
                     problem: format!(
-                        "{problem}: the width on shards is an option of their servers, which only their owner may set"
+                        "{problem}: the width on shards is an option of their servers, which only their owner may set, with each: {statement}"
                     ),
                     code,
                 },

@@ -145,6 +145,9 @@ pub(crate) struct EvalIndexArgs {
     /// Share of the true nearest that must be found
     #[arg(long, value_name = "0..1", default_value_t = 0.99, value_parser = share)]
     pub(crate) recall: f32,
+    /// Search only tracks of this genre (several: any of them); no width is kept
+    #[arg(long, value_name = "GENRE")]
+    pub(crate) genre: Vec<String>,
     /// Keep no width
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,

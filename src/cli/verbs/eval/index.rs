@@ -54,10 +54,14 @@ pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     if queries.is_empty() {
         bail!("{place} holds no tracks: \"voisin push\" sends some there");
     }
-    let (truth, exact) = measure(&mut store, &queries, Effort::Exact, &[])?;
+    let filter = TrackFilter { genres: args.genre.clone(), ..TrackFilter::default() };
+    let (truth, exact) = measure(&mut store, &queries, &filter, Effort::Exact, &[])?;
+    if truth.iter().all(Vec::is_empty) {
+        bail!("{place}: expected tracks of {}, found none", args.genre.join(" or "));
+    }
     let mut widths = Vec::new();
     for &width in &args.widths {
-        let (_, quality) = measure(&mut store, &queries, Effort::Width(width), &truth)?;
+        let (_, quality) = measure(&mut store, &queries, &filter, Effort::Width(width), &truth)?;
         widths.push(SearchQuality { width: Some(width), ..quality });
     }
     let local = match Library::open_to_read(&context.library_dir()) {
@@ -66,14 +70,14 @@ pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
         {
             let mut engine = Engine::from_library(library);
             engine.index()?;
-            let (truth, _) = measure(&mut engine, &queries, Effort::Exact, &[])?;
-            Some(measure(&mut engine, &queries, Effort::Index, &truth)?.1)
+            let (truth, _) = measure(&mut engine, &queries, &filter, Effort::Exact, &[])?;
+            Some(measure(&mut engine, &queries, &filter, Effort::Index, &truth)?.1)
         }
         _ => None,
     };
     let good = widths.iter().find(|quality| quality.recall >= f64::from(args.recall));
     let kept = good.and_then(|quality| quality.width);
-    if let Some(width) = kept.filter(|_| !args.dry_run) {
+    if let Some(width) = kept.filter(|_| keeps(args)) {
         store.set_width(width)?;
     } else if !store.shards().is_empty() {
         // Trying widths has changed the options of the shards' servers.
@@ -87,17 +91,23 @@ pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     Ok(if kept.is_some() { Ending::Fine } else { Ending::Partial })
 }
 
+/// A width is kept for all searches, of which those with a filter are the fewest.
+fn keeps(args: &EvalIndexArgs) -> bool {
+    !args.dry_run && args.genre.is_empty()
+}
+
 /// Asks for the nearest of each query, and compares with the truth; without one, recall is 1.
 fn measure(
     store: &mut dyn TrackStore,
     queries: &[Vec<f32>],
+    filter: &TrackFilter,
     effort: Effort,
     truth: &[Vec<Neighbor>],
 ) -> anyhow::Result<(Vec<Vec<Neighbor>>, SearchQuality)> {
     let (mut times, mut answers, mut hits, mut wanted) = (Vec::new(), Vec::new(), 0, 0);
     for (i, query) in queries.iter().enumerate() {
         let start = Instant::now();
-        let found = store.nearest(query, NEIGHBOURS, &TrackFilter::default(), effort)?;
+        let found = store.nearest(query, NEIGHBOURS, filter, effort)?;
         times.push(1e3 * start.elapsed().as_secs_f64());
         let expected = truth.get(i).unwrap_or(&found);
         wanted += expected.len();
@@ -143,9 +153,9 @@ fn print(context: &Context, args: &EvalIndexArgs, json: &EvalIndexJson) -> anyho
     }
     table.print()?;
     let tracks = count(json.tracks, "track");
-    context.console.note(&match (json.kept, args.dry_run) {
-        (Some(width), false) => format!("{tracks}; width {width} is kept for all who search there"),
-        (Some(width), true) => format!("{tracks}; width {width} would be kept"),
+    context.console.note(&match (json.kept, keeps(args)) {
+        (Some(width), true) => format!("{tracks}; width {width} is kept for all who search there"),
+        (Some(width), false) => format!("{tracks}; width {width} would be kept"),
         (None, _) => format!(
             "{tracks}; no width reaches a recall of {}: try larger ones, or build the index with more connections",
             args.recall
