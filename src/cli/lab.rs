@@ -19,6 +19,8 @@ use crate::features::DescriptorSet;
 use crate::lab::answer::{Answered, ask, write_submission};
 use crate::lab::config::Config;
 use crate::lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
+#[cfg(feature = "train")]
+use crate::lab::networks::Answering;
 use crate::lab::report::{Interval, Report};
 use crate::lab::{LabError, model::Model};
 use crate::library::scan::scan;
@@ -142,21 +144,12 @@ pub(crate) fn interrupted(context: &Context) -> Ending {
 /// `voisin classify --with RUN`.
 pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) -> anyhow::Result<Ending> {
     let config = Config::of_run(run)?;
-    // A folder that is no finished run is told before anything is listened to.
-    drop(Model::read(&run.join("model.safetensors"))?);
-    let set = asked(context, args)?;
-    let stop = context.stop_on_ctrl_c()?;
-    let matrix = listen(context, &set, &config.features.sets, args.answer.cache.clone(), &stop);
-    let matrix = match matrix {
-        Err(error) if stop.load(Ordering::Relaxed) && error.is::<LabError>() => {
-            return Ok(interrupted(context));
-        }
-        other => other?,
+    let Some((answered, keys)) = answer(context, run, &config, args)? else {
+        return Ok(interrupted(context));
     };
-    let answered = ask(run, &matrix)?;
     tell_faults(context, &answered.faults);
     if let Some(path) = &args.answer.submission {
-        let unheard = write_submission(path, run, &answered, &set.keys, args.answer.like.as_deref())?;
+        let unheard = write_submission(path, run, &answered, &keys, args.answer.like.as_deref())?;
         for title in unheard.iter().take(FIRST_FAULTS) {
             context.console.warn(&format!("{title}: not listened to, answered with the commonest class"));
         }
@@ -166,6 +159,42 @@ pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) 
     }
     print(&answered, args.output.format)?;
     Ok(if answered.faults.is_empty() { Ending::Fine } else { Ending::Partial })
+}
+
+/// What a run says of the tracks that it is asked about; nothing where it was interrupted.
+fn answer(
+    context: &Context,
+    run: &Path,
+    config: &Config,
+    args: &ClassifyArgs,
+) -> anyhow::Result<Option<(Answered, Vec<String>)>> {
+    // A folder that is no finished run is told before anything is listened to.
+    #[cfg(feature = "train")]
+    let network: Option<Box<dyn FeatureSet>> = match config.network() {
+        Some(_) => Some(Box::new(Answering::of_run(run, config, context.device_option())?)),
+        None => None,
+    };
+    #[cfg(not(feature = "train"))]
+    let network: Option<Box<dyn FeatureSet>> = None;
+    if network.is_none() {
+        drop(Model::read(&run.join("model.safetensors"))?);
+    }
+    let set = asked(context, args)?;
+    let stop = context.stop_on_ctrl_c()?;
+    let matrix = match network {
+        Some(network) => {
+            let found = with_meter(context, set.items.len(), "listened to", |progress| {
+                matrix::compute(&set, false, &[network], None, progress, &stop)
+            });
+            found.map(|matrix| Answered::of(&matrix)).map_err(anyhow::Error::from)
+        }
+        None => listen(context, &set, &config.features.sets, args.answer.cache.clone(), &stop)
+            .and_then(|matrix| Ok(ask(run, &matrix)?)),
+    };
+    match matrix {
+        Err(error) if stop.load(Ordering::Relaxed) && error.is::<LabError>() => Ok(None),
+        other => Ok(Some((other?, set.keys))),
+    }
 }
 
 /// The tracks that a run is asked about: one data set, or files and folders.
@@ -271,7 +300,7 @@ pub(crate) fn print_report(report: &Report) -> anyhow::Result<()> {
         "{chosen}: {} right of {} ({}); macro F1 {}; log loss {:.3}",
         between(figures.accuracy),
         count(figures.tracks as u64, "track"),
-        if figures.on == "test" { "the test part" } else { "all folds" },
+        figures.judged_on(),
         between(figures.macro_f1),
         figures.log_loss
     ))?;

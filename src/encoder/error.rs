@@ -41,6 +41,16 @@ pub enum EncoderError {
         /// The weights to be imported, or the manifest in the models folder.
         path: PathBuf,
     },
+    /// A layer of a network that is written as a list does not fit the one before it, or is none.
+    #[error("layer {number} \"{layer}\": {problem}")]
+    BadLayer {
+        /// Its number, from 1.
+        number: usize,
+        /// As it is written.
+        layer: String,
+        /// What was expected and found.
+        problem: String,
+    },
     /// A manifest is not valid JSON, or its fields contradict each other.
     #[error("{path}: not a model manifest: {reason}", path = path.display())]
     BadManifest {

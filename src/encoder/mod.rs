@@ -32,6 +32,8 @@ mod openl3;
 #[cfg(feature = "train")]
 mod openl3_train;
 mod projection;
+#[cfg(feature = "train")]
+mod stack;
 mod tensors;
 mod vgg;
 mod weights;
@@ -42,11 +44,14 @@ pub use error::EncoderError;
 pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
 #[cfg(feature = "import")]
 pub use models::import_model;
+pub(crate) use models::keep_trained;
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 #[cfg(feature = "train")]
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use projection::TagLayer;
+#[cfg(feature = "train")]
+pub use stack::{FinishedStack, Stack, StackLayer, StackShape, StackTensor, StackTrain};
 pub use weights::{WeightTensor, Weights};
 
 pub use crate::kernels::Precision;

@@ -351,6 +351,48 @@ pub fn import_model(
     variant: Option<OpenL3Variant>,
     folder: &Path,
 ) -> Result<(ModelManifest, Vec<String>), EncoderError> {
+    check_name(name, file, folder)?;
+    let found = import::import(file)?;
+    let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
+    let origin = file.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = ModelManifest {
+        description: format!("OpenL3 mel128 / 512, taken from a {} file", found.format),
+        front_end: MelConfig::openl3(variant),
+        licence: found.licence.unwrap_or("unknown").to_owned(),
+        provenance: format!("imported from {origin}"),
+        ..ModelManifest::random(super::Architecture::OpenL3, 0)
+    };
+    Ok((keep(&found.weights, name, manifest, folder)?, found.notes))
+}
+
+/// Takes a network of OpenL3's shape that was trained here into a folder of models.
+///
+/// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
+/// - `description`, `provenance`: for its card
+pub(crate) fn keep_trained(
+    file: &Path,
+    is_other: impl Fn(&str) -> bool,
+    name: &str,
+    [description, provenance]: [String; 2],
+    folder: &Path,
+) -> Result<ModelManifest, EncoderError> {
+    check_name(name, file, folder)?;
+    let all = parse(&read(file)?, file)?;
+    let own = all.iter().filter(|(name, _)| !is_other(name));
+    let own = own.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+    let weights = Weights::new(all.origin(), own);
+    weights.check(super::Architecture::OpenL3)?;
+    let manifest = ModelManifest {
+        description,
+        provenance,
+        licence: "unknown".to_owned(),
+        ..ModelManifest::random(super::Architecture::OpenL3, 0)
+    };
+    keep(&weights, name, manifest, folder)
+}
+
+/// Whether a model in a folder may be called so.
+fn check_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
         return Err(EncoderError::BadManifest {
@@ -361,33 +403,31 @@ pub fn import_model(
     if is_built_in(name) {
         return Err(EncoderError::BuiltInName { name: name.to_owned(), path: file.to_owned() });
     }
-    let found = import::import(file)?;
-    let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
+    Ok(())
+}
+
+/// Writes `NAME.safetensors` and `NAME.json`.
+///
+/// - `manifest`: all but the names and the digest
+fn keep(
+    weights: &Weights,
+    name: &str,
+    manifest: ModelManifest,
+    folder: &Path,
+) -> Result<ModelManifest, EncoderError> {
     std::fs::create_dir_all(folder).map_err(EncoderError::io(folder))?;
-    let weights = folder.join(format!("{name}.safetensors"));
-    found.weights.to_safetensors(&weights)?;
-    let digest = sha256_hex(&read(&weights)?);
-    let origin = file.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = format!("{name}.safetensors");
+    let path = folder.join(&file);
+    weights.to_safetensors(&path)?;
     let manifest = ModelManifest {
-        format: ModelManifest::FORMAT,
         name: name.to_owned(),
-        description: format!("OpenL3 mel128 / 512, taken from a {} file", found.format),
-        architecture: super::Architecture::OpenL3,
-        front_end: MelConfig::openl3(variant),
-        dimension: super::Architecture::OpenL3.dimension(),
-        licence: found.licence.unwrap_or("unknown").to_owned(),
-        provenance: format!("imported from {origin}"),
-        weights: format!("{name}.safetensors"),
-        weights_sha256: digest,
-        tags: None,
-        layer: None,
-        pooling: None,
-        outputs: Vec::new(),
-        networks: Vec::new(),
+        weights: file,
+        weights_sha256: sha256_hex(&read(&path)?),
+        ..manifest
     };
     let card = folder.join(format!("{name}.json"));
     let text = serde_json::to_string_pretty(&manifest)
         .map_err(|error| EncoderError::BadManifest { path: card.clone(), reason: error.to_string() })?;
     atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
-    Ok((manifest, found.notes))
+    Ok(manifest)
 }

@@ -35,6 +35,18 @@ impl Answered {
     }
 }
 
+impl Answered {
+    /// What rows of probabilities say, with a column for each class.
+    pub fn of(matrix: &Matrix) -> Self {
+        Self {
+            classes: matrix.columns.clone(),
+            keys: matrix.rows.iter().map(|row| row.item.key.clone()).collect(),
+            probabilities: matrix.values.clone(),
+            faults: matrix.faults.clone(),
+        }
+    }
+}
+
 /// Asks a run's model about rows of its own features.
 pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
     let path = run.join("model.safetensors");

@@ -7,8 +7,12 @@ use toml::{Table, Value};
 
 use super::LabError;
 use super::model::{Algorithm, AlgorithmSettings};
+#[cfg(feature = "train")]
+use super::networks::NetworkSettings;
 use crate::base::regular_file;
 use crate::base::text::{did_you_mean, spelt_alike};
+#[cfg(feature = "train")]
+use crate::train::classifier::NetworkRecipe;
 
 /// Largest configuration that is read.
 const LARGEST: u64 = 1 << 20;
@@ -19,7 +23,7 @@ const LARGEST: u64 = 1 << 20;
 pub struct Config {
     /// Of this file.
     pub format: u32,
-    /// Which kind of run: `features`, or `auto`, which sets the others as [`Config::auto`] says.
+    /// Which kind of run: `features`, `auto`, which sets the others as [`Config::auto`] says, or a network's name.
     pub recipe: String,
     /// Where random numbers start.
     pub seed: u64,
@@ -31,6 +35,10 @@ pub struct Config {
     pub algorithms: Algorithms,
     /// How each is set.
     pub settings: AlgorithmSettings,
+    /// Of recipes that are networks, which take no features and no algorithms.
+    #[cfg(feature = "train")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSettings>,
 }
 
 /// The data of a run.
@@ -96,6 +104,8 @@ impl Default for Config {
             features: Features { sets: Vec::new() },
             algorithms: Algorithms { names: vec![Algorithm::Logistic], combine: Combine::None, minutes: 0.0 },
             settings: AlgorithmSettings::default(),
+            #[cfg(feature = "train")]
+            network: None,
         }
     }
 }
@@ -106,8 +116,8 @@ impl Config {
         let file = file.map(|path| read_table(path).map(|table| (path, table))).transpose()?;
         let held = file.as_ref().and_then(|(_, table)| table.get("recipe")?.as_str().map(str::to_owned));
         let asked = pairs.iter().rev().find(|(key, _)| key == "recipe").map(|(_, value)| value);
-        let is_auto = asked.or(held.as_ref()).is_some_and(|recipe| recipe.trim_matches('"') == "auto");
-        let mut table = if is_auto { Self::auto() } else { Self::default() }.table();
+        let recipe = asked.or(held.as_ref()).map_or("features", |recipe| recipe.trim_matches('"'));
+        let mut table = Self::of_recipe(recipe).table();
         if let Some((path, file)) = file {
             merge(&mut table, &file, "").map_err(|problem| LabError::run(path, problem))?;
         }
@@ -133,6 +143,16 @@ impl Config {
             minutes: 0.0,
         };
         config
+    }
+
+    /// The usual settings of a recipe; those of `features` for one that there is not.
+    fn of_recipe(recipe: &str) -> Self {
+        #[cfg(feature = "train")]
+        if let Some(network) = NetworkRecipe::named(recipe) {
+            let network = Some(NetworkSettings::of(&network));
+            return Self { recipe: recipe.to_owned(), network, ..Self::default() };
+        }
+        if recipe == "auto" { Self::auto() } else { Self::default() }
     }
 
     fn table(&self) -> Table {
@@ -168,9 +188,7 @@ impl Config {
         if self.format != 1 {
             return refuse(format!("expected format 1, found {}: it is of a later voisin", self.format));
         }
-        if !["features", "auto"].contains(&self.recipe.as_str()) {
-            return refuse(format!("there is no recipe \"{}\": expected features or auto", self.recipe));
-        }
+        self.check_recipe().map_err(LabError::Asked)?;
         if !(0.0..=1e6).contains(&self.algorithms.minutes) {
             return refuse("algorithms.minutes: expected 0 or more".to_owned());
         }
@@ -183,6 +201,45 @@ impl Config {
         self.settings.check().map_err(LabError::Asked)?;
         Ok(self)
     }
+}
+
+impl Config {
+    /// Whether there is such a recipe, and its network can be made.
+    fn check_recipe(&self) -> Result<(), String> {
+        #[cfg(feature = "train")]
+        {
+            if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
+                let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
+                if self.data.folds > 0 {
+                    return Err(format!(
+                        "{} chooses its best epoch by a validation part: expected no folds",
+                        self.recipe
+                    ));
+                }
+                return network.check(&recipe);
+            }
+            if self.network.is_some() {
+                return Err(format!("network: the recipe {} has none", self.recipe));
+            }
+        }
+        let known: Vec<&str> = ["features", "auto"].into_iter().chain(networks()).collect();
+        if known.contains(&self.recipe.as_str()) {
+            Ok(())
+        } else {
+            Err(format!("there is no recipe \"{}\": expected one of {}", self.recipe, known.join(", ")))
+        }
+    }
+}
+
+/// Names of the recipes that are networks.
+#[cfg(feature = "train")]
+fn networks() -> impl Iterator<Item = &'static str> {
+    NetworkRecipe::ALL.into_iter().map(|recipe| recipe.name)
+}
+
+#[cfg(not(feature = "train"))]
+fn networks() -> impl Iterator<Item = &'static str> {
+    std::iter::empty()
 }
 
 /// A value as a line of TOML has it; what is none is text.

@@ -6,7 +6,7 @@ use super::compare::Comparison;
 use super::report::{Figures, Interval, Report};
 use crate::base::text::{count, count_with};
 use crate::eval::STYLE;
-use crate::eval::plots::{Series, bars, confusion_map, curves, escape};
+use crate::eval::plots::{Series, bars, chart, confusion_map, curves, escape};
 
 /// Classes that a matrix or a curve is drawn of.
 const DRAWN: usize = 40;
@@ -53,6 +53,7 @@ pub fn page(report: &Report) -> String {
     sentence(&mut out, report);
     data_card(&mut out, report);
     leak_card(&mut out, report);
+    learning(&mut out, report);
     methods(&mut out, report);
     figures(&mut out, &report.figures);
     importance(&mut out, report);
@@ -69,13 +70,13 @@ fn sentence(out: &mut String, report: &Report) {
     let marked = if report.at_random { " <b>Tracks at random: figures may be too good.</b>" } else { "" };
     let _ = write!(
         out,
-        "<p>{} names the {} of {} of {} tracks rightly, on {} that it was not trained on (95 % interval over groups). \
+        "<p>{} names the {} of {} of {} tracks rightly, on {}, that it was not trained on (95 % interval over groups). \
          It took {:.0} seconds.{marked}</p>",
         escape(chosen),
         escape(&report.data.label_name),
         between(figures.accuracy),
         figures.tracks,
-        if figures.on == "test" { "the test part" } else { "folds" },
+        figures.judged_on(),
         seconds
     );
 }
@@ -155,6 +156,23 @@ fn leak_card(out: &mut String, report: &Report) {
             percent(both.random),
             both.points()
         );
+    }
+}
+
+fn learning(out: &mut String, report: &Report) {
+    let Some(learning) = &report.learning else { return };
+    out.push_str("<h2>How it learnt</h2>");
+    for note in &learning.notes {
+        let _ = write!(out, "<p>{}</p>", escape(note));
+    }
+    for (title, parts) in [
+        ("Loss after each epoch", &learning.loss),
+        ("Share named rightly after each epoch", &learning.accuracy),
+    ] {
+        let points = |part: &[f64]| part.iter().enumerate().map(|(at, y)| ((at + 1) as f64, *y)).collect();
+        let curves = ["training", "validation"].iter().zip(parts);
+        let curves: Vec<_> = curves.map(|(name, part)| ((*name).to_owned(), points(part))).collect();
+        picture(out, &chart(title, "epoch", "", &curves).svg());
     }
 }
 

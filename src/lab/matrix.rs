@@ -29,6 +29,24 @@ pub trait FeatureSet: Send + Sync {
     fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String>;
 }
 
+impl<T: FeatureSet + ?Sized> FeatureSet for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn fingerprint(&self) -> String {
+        (**self).fingerprint()
+    }
+
+    fn columns(&self) -> Vec<String> {
+        (**self).columns()
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        (**self).compute(path, info, stop)
+    }
+}
+
 /// Windows of a track that a model hears.
 const WINDOWS: usize = 24;
 

@@ -1,7 +1,7 @@
 //! The laboratory: classifiers trained on data sets, judged, compared, and asked.
 //!
 //! What it is for: from a [`Dataset`](crate::dataset::Dataset) to numbers ([`matrix`]), to parts without an artist on two
-//! sides ([`split`], [`leak`]), to fitted algorithms ([`model`]) in a run folder ([`run`]) that holds all that is needed
+//! sides ([`split`], [`leak`]), to fitted algorithms ([`model`]) or networks ([`networks`]) in a run folder ([`run`]) that holds all that is needed
 //! to repeat it, to figures with intervals ([`report`], [`html`]), comparisons ([`compare`]) and answers ([`answer`]). A
 //! run that is cut off goes on with the same command and ends with the same bits. What it is not for: the genres of a
 //! library (`genre`), reading tables (`dataset`), the algorithms themselves (`learn`).
@@ -15,6 +15,8 @@ pub mod inspect;
 pub mod leak;
 pub mod matrix;
 pub mod model;
+#[cfg(feature = "train")]
+pub mod networks;
 pub mod report;
 pub mod run;
 pub mod split;
@@ -34,6 +36,10 @@ pub enum LabError {
     /// Vectors or labels could not be read.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
+    /// A network could not be trained.
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Train(#[from] crate::train::encoder::TrainError),
     /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {

@@ -72,7 +72,7 @@ pub struct ClassFigures {
 /// Everything about one set of answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// test, or folds.
+    /// test, validation (of a network without a test part), or folds.
     pub on: String,
     /// Tracks judged.
     pub tracks: usize,
@@ -200,6 +200,20 @@ pub struct Report {
     pub digests: BTreeMap<String, String>,
     /// How to repeat it.
     pub command: String,
+    /// How a network learnt, epoch by epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<Learning>,
+}
+
+/// A network's epochs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Learning {
+    /// What the curves show, in words.
+    pub notes: Vec<String>,
+    /// Mean loss of the training and the validation part after each epoch.
+    pub loss: [Vec<f64>; 2],
+    /// Share named rightly of both.
+    pub accuracy: [Vec<f64>; 2],
 }
 
 /// What a phase took.
@@ -281,6 +295,15 @@ pub fn intervals(truth: &[usize], answers: &[usize], groups: &[usize], classes: 
 }
 
 impl Figures {
+    /// Which tracks they are of, in words.
+    pub fn judged_on(&self) -> &'static str {
+        match self.on.as_str() {
+            "test" => "the test part",
+            "validation" => "the validation part, which chose its epoch",
+            _ => "all folds",
+        }
+    }
+
     /// - `failed`: tracks that should have been judged and could not be listened to
     pub fn of(on: &str, said: &Answers, failed: usize) -> Self {
         let k = said.classes.len();

@@ -4,7 +4,7 @@
 //! depends on the settings and the data alone, so it ends with the same bits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -93,20 +93,7 @@ pub fn train(
     let mut cost = given.cost;
     let faults = given.matrix.faults.clone();
     let bench = Bench::new(config, given.matrix)?;
-    let work = run.join("work");
-    std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
-    let digest = bench.digest();
-    let digest_file = work.join("data.txt");
-    let both = format!("{digest}\n{}\n", bench.numbers_digest());
-    match regular_file::read(&digest_file, 1000) {
-        Ok(held) if held != both.as_bytes() => {
-            let problem = "the data changed since this run was begun: name another folder for it";
-            return Err(LabError::run(run, problem));
-        }
-        Ok(_) => {}
-        Err(_) => write(&digest_file, &both)?,
-    }
-    bench.write_data(run, given.set, &faults)?;
+    let (work, digest) = bench.hold(run, given.set, &faults)?;
 
     let clock = Clock::start();
     let judgings = bench.judgings();
@@ -177,27 +164,36 @@ pub fn train(
     }
     cost.push(clock.cost("figures"));
 
-    let mut hasher = blake3::Hasher::new();
-    for part in [config.text().as_bytes(), digest.as_bytes(), &bytes] {
-        hasher.update(part);
-    }
-    let digests = BTreeMap::from([
-        ("data".to_owned(), digest.clone()),
-        ("run".to_owned(), hasher.finalize().to_hex().to_string()),
-    ]);
+    let digests = digests(config, digest, &bytes);
     let mut report =
         bench.report(given.set, &faults, methods, figures, importance, found, cost, digests, given.command);
     if !left_out.is_empty() {
         report.judged_by += &format!("; left out for lack of time: {}", left_out.join(", "));
     }
+    publish(run, &report, &work)?;
+    Ok(report)
+}
+
+/// BLAKE3 of the data, and of settings, data and weights together.
+pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap<String, String> {
+    let mut hasher = blake3::Hasher::new();
+    for part in [config.text().as_bytes(), data.as_bytes(), weights] {
+        hasher.update(part);
+    }
+    let run = hasher.finalize().to_hex().to_string();
+    BTreeMap::from([("data".to_owned(), data), ("run".to_owned(), run)])
+}
+
+/// Writes a finished run's report; what it was worked out from goes.
+pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), LabError> {
     write_cost(run, &report.cost)?;
     write(&run.join("environment.toml"), environment())?;
-    write(&run.join("report.html"), html::page(&report))?;
-    let json = serde_json::to_vec_pretty(&report).map_err(|error| LabError::run(run, error.to_string()))?;
+    write(&run.join("report.html"), html::page(report))?;
+    let json = serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
     // Last: a folder with a report is a finished run.
     write(&run.join("report.json"), json)?;
-    let _ = std::fs::remove_dir_all(&work);
-    Ok(report)
+    let _ = std::fs::remove_dir_all(work);
+    Ok(())
 }
 
 /// Answers of several judgings, one after the other, and the rows that they are about.
@@ -263,6 +259,32 @@ impl Bench<'_> {
         Ok((judged, left_out))
     }
 
+    /// Begins or goes on with a run's folder for work, where the data are the same as when it was begun.
+    ///
+    /// - returns: that folder, and the digest of the data
+    pub(super) fn hold(
+        &self,
+        run: &Path,
+        set: &Dataset,
+        faults: &[crate::dataset::Fault],
+    ) -> Result<(PathBuf, String), LabError> {
+        let work = run.join("work");
+        std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
+        let digest = self.digest();
+        let digest_file = work.join("data.txt");
+        let both = format!("{digest}\n{}\n", self.numbers_digest());
+        match regular_file::read(&digest_file, 1000) {
+            Ok(held) if held != both.as_bytes() => {
+                let problem = "the data changed since this run was begun: name another folder for it";
+                return Err(LabError::run(run, problem));
+            }
+            Ok(_) => {}
+            Err(_) => write(&digest_file, &both)?,
+        }
+        self.write_data(run, set, faults)?;
+        Ok((work, digest))
+    }
+
     /// BLAKE3 over the sorted (content, label, split) of all tracks; the key stands for audio that there is none of.
     fn digest(&self) -> String {
         let mut lines: Vec<String> = self
@@ -319,7 +341,7 @@ impl Bench<'_> {
         if notes.is_empty() { Ok(()) } else { write(&run.join("notes.txt"), notes + "\n") }
     }
 
-    fn write_predictions(
+    pub(super) fn write_predictions(
         &self,
         run: &Path,
         judgings: &[(usize, &Judging)],
@@ -354,7 +376,7 @@ impl Bench<'_> {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a report, each made elsewhere")]
-    fn report(
+    pub(super) fn report(
         &self,
         set: &Dataset,
         faults: &[crate::dataset::Fault],
@@ -423,6 +445,7 @@ impl Bench<'_> {
             cost,
             digests,
             command,
+            learning: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod candle;
+mod traps;
 
 use candle::{Vars, mels, random};
 use candle_core::{D, Device, Result, Tensor, Var};

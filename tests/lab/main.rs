@@ -10,4 +10,6 @@ mod algorithms;
 mod challenge;
 mod datasets;
 mod descriptors;
+#[cfg(feature = "train")]
+mod networks;
 mod runs;

@@ -7,6 +7,8 @@ use clap::{Args, ValueHint};
 use super::{RandomArgs, ReportFormat};
 use crate::dataset::Source;
 use crate::lab::model::Algorithm;
+#[cfg(feature = "train")]
+use crate::train::classifier::Recipe;
 
 /// What is in a data set, what is broken, what leaks
 ///
@@ -38,6 +40,20 @@ pub(crate) struct DatasetArgs {
     pub(crate) format: ReportFormat,
 }
 
+/// What `--recipe` takes.
+#[cfg(not(feature = "train"))]
+const RECIPES: [&str; 2] = ["features", "auto"];
+#[cfg(feature = "train")]
+const RECIPES: [&str; 9] = {
+    let mut names = ["features", "auto", "", "", "", "", "", "", ""];
+    let mut at = 0;
+    while at < Recipe::ALL.len() {
+        names[at + 2] = Recipe::ALL[at].name;
+        at += 1;
+    }
+    names
+};
+
 /// Train classifiers on a data set, side by side, and judge the best one
 ///
 /// RUN is a folder of its own: settings, data, out-of-fold and test predictions, the fitted model, report.json and
@@ -46,7 +62,7 @@ pub(crate) struct DatasetArgs {
 /// same command goes on from there and ends with the same bits.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto --minutes 60\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run"
+    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto --minutes 60\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe space --set epochs=20"
 )]
 pub(crate) struct TrainClassifierArgs {
     /// The data set: KIND:PATH, or a path (see `voisin dataset --help`)
@@ -58,9 +74,10 @@ pub(crate) struct TrainClassifierArgs {
     /// A whole configuration; another run's config.toml repeats that run
     #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Which kind of run: features (what the other options say), or auto (algorithms of every kind, judged in five folds
-    /// and joined; other options change it) [default: features]
-    #[arg(long, value_name = "NAME", value_parser = ["features", "auto"])]
+    /// Which kind of run: features (what the other options say), auto (algorithms of every kind, judged in five folds and
+    /// joined; other options change it), or a network on spectrograms: space (its inner layer becomes a model, see `voisin
+    /// model import`), baseline-cnn, baseline-cnn-bn, cnn-gap, cnn-lstm-mfcc, cnn-lstm-time, crnn [default: features]
+    #[arg(long, value_name = "NAME", value_parser = RECIPES)]
     pub(crate) recipe: Option<String>,
     /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, extra-trees, boost [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]

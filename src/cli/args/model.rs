@@ -40,13 +40,14 @@ pub(crate) enum ModelCommand {
         format: ReportFormat,
     },
     #[cfg(feature = "import")]
-    /// Take in OpenL3 weights of another program: Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors
+    /// Take in OpenL3 weights of another program (Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors), or the network
+    /// of a run of `voisin train classifier --recipe space`
     #[command(
-        after_help = "Example:\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music"
+        after_help = "Examples:\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
     )]
     Import {
-        /// The weights file; its contents say what it is
-        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        /// The weights file, whose contents say what it is, or the run's folder
+        #[arg(value_name = "FILE|RUN", value_hint = ValueHint::AnyPath)]
         file: PathBuf,
         /// Name to give the model
         #[arg(long, value_name = "NAME")]

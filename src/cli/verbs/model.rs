@@ -57,6 +57,16 @@ fn import(
     use anyhow::Context as _;
 
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
+    #[cfg(feature = "train")]
+    let (manifest, notes) = if file.is_dir() {
+        if variant.is_some() {
+            anyhow::bail!("--variant is for files of other programs: a run's network has one spectrogram");
+        }
+        (crate::lab::networks::keep_model(file, name, &folder)?, Vec::new())
+    } else {
+        crate::encoder::import_model(file, name, variant, &folder)?
+    };
+    #[cfg(not(feature = "train"))]
     let (manifest, notes) = crate::encoder::import_model(file, name, variant, &folder)?;
     for note in notes {
         context.console.note(&note);

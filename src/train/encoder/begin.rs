@@ -30,7 +30,7 @@ pub(super) fn origin(options: &TrainOptions, is_new: bool) -> Result<Origin, Tra
 }
 
 /// The network of a model of OpenL3's shape.
-fn model_weights(model: &ModelRef) -> Result<OpenL3Weights, TrainError> {
+pub(in crate::train) fn model_weights(model: &ModelRef) -> Result<OpenL3Weights, TrainError> {
     let weights = model.openl3_weights()?;
     // The kernels of the training step want these; what is built in or exported has them.
     if weights.widths().iter().any(|width| !width.is_multiple_of(16)) {

@@ -130,7 +130,7 @@ pub(super) fn add_teachers(path: &Path, teachers: &[(Teacher, Vec<f32>)]) -> Res
 }
 
 /// Writes tensors to a file, whole or not at all.
-pub(super) fn write_safetensors(
+pub(in crate::train) fn write_safetensors(
     path: &Path,
     tensors: &[Tensor],
     metadata: HashMap<String, String>,

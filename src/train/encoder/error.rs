@@ -66,7 +66,7 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(in crate::train) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
@@ -77,7 +77,7 @@ impl TrainError {
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "as above")]
-    pub(super) fn checkpoint(path: &Path, reason: impl ToString) -> Self {
+    pub(in crate::train) fn checkpoint(path: &Path, reason: impl ToString) -> Self {
         Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
     }
 }

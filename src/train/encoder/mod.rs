@@ -33,18 +33,22 @@ mod student;
 mod validate;
 mod widen;
 
+pub(in crate::train) use begin::model_weights;
 pub use cache::TrainingSet;
+pub(in crate::train) use cache::write_safetensors;
 pub use checkpoint::{Checkpoint, Run};
 pub use error::TrainError;
 pub use export::{ExportOptions, Exported, export};
 pub use head::TeacherHead;
 pub use layout::Teacher;
 pub use loss::{LossParts, LossWeights};
+pub(in crate::train) use optimiser::cosine;
 pub use optimiser::{AdamW, AdamWOptions};
 pub use options::{Start, TrainOptions, Trained, TrainingProgress};
 pub use prepare::{PrepareOptions, PrepareProgress, Prepared, prepare};
 pub use refine::WhiteningFigure;
 pub use run::train;
+pub(in crate::train) use student::Student;
 pub use validate::Validation;
 pub use widen::widen;
 

@@ -23,9 +23,9 @@ impl Default for AdamWOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
     options: AdamWOptions,
-    pub(super) mean: Vec<f32>,
-    pub(super) square: Vec<f32>,
-    pub(super) steps: u64,
+    pub(in crate::train) mean: Vec<f32>,
+    pub(in crate::train) square: Vec<f32>,
+    pub(in crate::train) steps: u64,
 }
 
 impl AdamW {
@@ -68,7 +68,7 @@ impl AdamW {
 
 /// Learning rate at a share of the run: from 0 to `peak` in the first `warm` of it, then a half cosine to 1 % of it
 /// (Loshchilov and Hutter, 2017).
-pub(super) fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {
+pub(in crate::train) fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {
     if progress < warm {
         return peak * (progress / warm).max(0.01);
     }

@@ -97,7 +97,7 @@ impl<'a> Trainer<'a> {
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let net = Student::new(options, &state.network, device)?;
+        let net = Student::new(options.precision, &state.network, device)?;
         let mut decay = vec![0.0; net.state().parameters().len()];
         for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
             decay[parameter.range.clone()].fill(options.weight_decay);

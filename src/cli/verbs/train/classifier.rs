@@ -1,18 +1,25 @@
 //! `voisin train classifier`.
 
-use std::sync::atomic::Ordering;
+#[cfg(feature = "train")]
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, TrainClassifierArgs};
 use crate::cli::context::Context;
-use crate::cli::lab::{feature_sets, interrupted, listen, open, print_report, tell_faults, usual_sets};
+use crate::cli::lab::{
+    feature_sets, interrupted, listen, open, print_report, tell_faults, usual_sets, with_meter,
+};
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, clock, count};
 use crate::dataset::Dataset;
 use crate::lab::LabError;
 use crate::lab::config::Config;
-use crate::lab::report::Report;
-use crate::lab::run::{Clock, Given, begin, train};
+use crate::lab::matrix::{FeatureSet, compute};
+#[cfg(feature = "train")]
+use crate::lab::networks::{self, Ears, KeptSpectrograms};
+use crate::lab::report::{Cost, Report};
+use crate::lab::run::{Clock, Given, Progress, begin, train};
 
 pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Result<Ending> {
     let label = args.label.clone().unwrap_or_else(|| "genre".to_owned());
@@ -30,6 +37,10 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
     }
     let mut cost = vec![reading.cost("reading the data set")];
     let stop = context.stop_on_ctrl_c()?;
+    #[cfg(feature = "train")]
+    if config.network().is_some() {
+        return network(context, args, &config, &set, cost, &stop);
+    }
     let listening = Clock::start();
     // A run that is cut off while it listens goes on from what its own folder has.
     let cache = args.cache.clone().unwrap_or_else(|| args.run.join("work/features"));
@@ -41,25 +52,66 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
     };
     cost.push(listening.cost("listening"));
     tell_faults(context, &matrix.faults);
-    let mut meter = Meter::new(context);
     let command = command(args, &config);
     let given = Given { config: &config, set: &set, matrix, random_folds: args.leak, command, cost };
-    let report = train(
-        &args.run,
-        given,
-        &mut |progress| {
-            meter.show(progress.share, || {
-                let left = clock(progress.seconds_left);
-                format!(
-                    "{}{}",
-                    progress.doing,
-                    if progress.seconds_left > 0.0 { format!(", {left} left") } else { String::new() }
-                )
-            });
-        },
-        &stop,
-    );
+    let report = metered(context, |progress| train(&args.run, given, progress, &stop));
+    finish(context, args, report)
+}
+
+/// Trains a network on spectrograms.
+#[cfg(feature = "train")]
+fn network(
+    context: &Context,
+    args: &TrainClassifierArgs,
+    config: &Config,
+    set: &Dataset,
+    mut cost: Vec<Cost>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Ending> {
+    let Some((recipe, settings)) = config.network() else { return Ok(Ending::Fine) };
+    let listening = Clock::start();
+    let folder = args.cache.clone().unwrap_or_else(|| args.run.join("work/features"));
+    let kept = Arc::new(KeptSpectrograms::new(Ears::new(recipe, settings)?, folder));
+    let sets: [Box<dyn FeatureSet>; 1] = [Box::new(Arc::clone(&kept))];
+    let matrix = with_meter(context, set.items.len(), "listened to", |progress| {
+        compute(set, false, &sets, None, progress, stop)
+    });
+    let matrix = match matrix {
+        Err(LabError::Interrupted) => return Ok(interrupted(context)),
+        other => other?,
+    };
+    cost.push(listening.cost("listening"));
+    tell_faults(context, &matrix.faults);
+    let command = command(args, config);
+    let given = Given { config, set, matrix, random_folds: false, command, cost };
+    let device = context.device_option();
+    let report =
+        metered(context, |progress| networks::train(&args.run, given, &kept, device, progress, stop));
+    finish(context, args, report)
+}
+
+/// Does something that tells how far it is.
+fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) -> T) -> T {
+    let mut meter = Meter::new(context);
+    let done = work(&mut |progress| {
+        meter.show(progress.share, || {
+            let left = clock(progress.seconds_left);
+            format!(
+                "{}{}",
+                progress.doing,
+                if progress.seconds_left > 0.0 { format!(", {left} left") } else { String::new() }
+            )
+        });
+    });
     meter.finish();
+    done
+}
+
+fn finish(
+    context: &Context,
+    args: &TrainClassifierArgs,
+    report: Result<Report, LabError>,
+) -> anyhow::Result<Ending> {
     let report = match report {
         Err(LabError::Interrupted) => return Ok(interrupted(context)),
         other => other?,
@@ -117,6 +169,20 @@ fn config(args: &TrainClassifierArgs, set: &Dataset, source: &str) -> anyhow::Re
     }
     pairs.extend(args.set.clone());
     let mut config = Config::changed(args.config.as_deref(), &pairs)?;
+    #[cfg(feature = "train")]
+    if let Some((recipe, _)) = config.network() {
+        let given = [
+            ("--features", args.features.is_some()),
+            ("--algorithm", !args.algorithm.is_empty()),
+            ("--combine", args.combine.is_some()),
+            ("--minutes", args.minutes.is_some()),
+            ("--leak", args.leak),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            anyhow::bail!("{} is a network on spectrograms: expected no {option}", recipe.name);
+        }
+        return Ok(config);
+    }
     if config.features.sets.is_empty() {
         config.features.sets = usual_sets(set);
     }
@@ -136,6 +202,22 @@ fn command(args: &TrainClassifierArgs, config: &Config) -> String {
 
 fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<Ending> {
     tell_faults(context, &set.faults);
+    #[cfg(feature = "train")]
+    if let Some((recipe, settings)) = config.network() {
+        let example = Ears::new(recipe, settings)?.example();
+        let text = format!(
+            "{} of {}, {} of {example} each; {} of {}; about {:.1} MB of spectrograms would be kept; nothing is written",
+            count(set.items.len() as u64, "track"),
+            config.data.source,
+            count(settings.windows as u64, "spectrogram"),
+            count(settings.epochs as u64, "epoch"),
+            recipe.name,
+            (set.items.len() * settings.windows * example.cells() * 2) as f64 / 1e6
+        );
+        render::print_line(&render::terminal_safe(&text))?;
+        render::print(render::terminal_safe(&config.text()).as_bytes())?;
+        return Ok(Ending::Fine);
+    }
     let (own, sets) = feature_sets(context, &config.features.sets)?;
     let own = if own { set.columns.as_ref().map_or(0, |columns| columns.names.len()) } else { 0 };
     let columns: usize = own + sets.iter().map(|set| set.columns().len()).sum::<usize>();

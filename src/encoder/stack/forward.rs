@@ -1,0 +1,201 @@
+//! The layers in Candle. Where Candle's own operation has a wrong gradient or none, another one is taken: see
+//! `tests/conv/traps.rs`.
+
+use candle_core::{D, DType, Result, Tensor};
+use candle_nn::ops::sigmoid;
+use rayon::prelude::*;
+
+use super::layer::{StackLayer, StackShape};
+use super::list::Stack;
+use crate::base::random::Random;
+
+/// Added to a variance before its root.
+const EPSILON: f64 = 1e-5;
+/// Numbers of a dropout mask that are drawn from one stream.
+const DRAWN_TOGETHER: usize = 1 << 14;
+
+/// What a pass is for.
+#[derive(Clone, Copy)]
+pub(super) enum PassMode {
+    /// Batch norms by the batch, dropout by seed and step.
+    Training { seed: u64, step: u64 },
+    /// Batch norms by running statistics, no dropout.
+    Judging,
+}
+
+/// A batch's mean and variance of each channel, and of how many numbers.
+pub(super) struct Observed {
+    pub(super) layer: usize,
+    pub(super) mean: Vec<f32>,
+    pub(super) variance: Vec<f32>,
+    pub(super) count: usize,
+}
+
+/// Outputs `[n, classes]` of examples `[n, …]`.
+///
+/// - `tensor`: by layer and name
+/// - `observed`: takes what batch norms see in training
+pub(super) fn forward(
+    stack: &Stack,
+    tensor: &dyn Fn(usize, &str) -> Tensor,
+    mut x: Tensor,
+    pass: PassMode,
+    observed: &mut Vec<Observed>,
+) -> Result<Tensor> {
+    for (at, (layer, _)) in stack.layers().enumerate() {
+        let own = |name: &str| tensor(at, name);
+        x = match layer {
+            StackLayer::Convolution { kernel: [rows, columns], same, .. } => {
+                let x = if same { padded(&padded(&x, 2, rows)?, 3, columns)? } else { x };
+                let bias = own("bias");
+                let channels = bias.elem_count();
+                x.conv2d(&own("weight"), 0, 1, 1, 1)?.broadcast_add(&bias.reshape((1, channels, 1, 1))?)?
+            }
+            // Candle's conv1d has a wrong gradient: here it is an image of one row.
+            StackLayer::Convolution1 { kernel, same, .. } => {
+                let x = if same { padded(&x, 2, kernel)? } else { x };
+                let bias = own("bias");
+                let y = x.unsqueeze(2)?.conv2d(&own("weight"), 0, 1, 1, 1)?.squeeze(2)?;
+                y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1))?)?
+            }
+            StackLayer::BatchNorm => batch_norm(at, &x, &own, pass, observed)?,
+            // Candle's relu has a slope of 1 at 0.
+            StackLayer::Relu => (&x * x.gt(0.0)?.to_dtype(DType::F32)?.detach())?,
+            StackLayer::Elu => x.elu(1.0)?,
+            StackLayer::Pool([rows, columns]) => {
+                let (n, c, h, w) = x.dims4()?;
+                let (high, wide) = (h / rows, w / columns);
+                let x = x.narrow(2, 0, high * rows)?.narrow(3, 0, wide * columns)?;
+                let x = x.contiguous()?.reshape((n, c, high, rows, wide, columns))?;
+                let places = x.transpose(3, 4)?.contiguous()?.reshape((n, c, high, wide, rows * columns))?;
+                largest(&places)?
+            }
+            StackLayer::Pool1(by) => {
+                let (n, c, t) = x.dims3()?;
+                largest(&x.narrow(2, 0, t / by * by)?.contiguous()?.reshape((n, c, t / by, by))?)?
+            }
+            StackLayer::Dropout(share) => match pass {
+                PassMode::Training { seed, step } => (&x * mask(&x, share, seed, step, at)?)?,
+                PassMode::Judging => x,
+            },
+            StackLayer::Frames => {
+                let (n, c, h, w) = x.dims4()?;
+                x.contiguous()?.reshape((n, c * h, w))?
+            }
+            StackLayer::Sequence => x.unsqueeze(1)?,
+            StackLayer::Recurrent { gru, units, all, one_bias } => {
+                recurrent(&x, &own, gru, units, all, one_bias)?
+            }
+            StackLayer::Gap => {
+                let (n, c) = (x.dim(0)?, x.dim(1)?);
+                x.contiguous()?.reshape((n, c, ()))?.mean(2)?
+            }
+            StackLayer::Flatten => x.flatten_from(1)?,
+            StackLayer::Linear(_) => x.matmul(&own("weight").t()?)?.broadcast_add(&own("bias"))?,
+        };
+    }
+    Ok(x)
+}
+
+/// Zeros on both sides of an axis, so that a kernel keeps its length.
+fn padded(x: &Tensor, axis: usize, kernel: usize) -> Result<Tensor> {
+    if kernel > 1 { x.pad_with_zeros(axis, kernel / 2, kernel / 2) } else { Ok(x.clone()) }
+}
+
+/// The largest number along the last axis. Of equally large ones the first has the gradient.
+fn largest(x: &Tensor) -> Result<Tensor> {
+    let first = x.argmax_keepdim(D::Minus1)?;
+    x.gather(&first, D::Minus1)?.squeeze(D::Minus1)
+}
+
+/// Zeros, and what the others grow by: of seed, step, layer and place alone.
+fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Tensor> {
+    let kept = (1.0 / (1.0 - share)) as f32;
+    let mut values = vec![0.0f32; x.elem_count()];
+    values.par_chunks_mut(DRAWN_TOGETHER).enumerate().for_each(|(part, values)| {
+        let stream = Random::stream(seed ^ (step << 8), layer as u64).u64();
+        let mut random = Random::stream(stream, part as u64);
+        values.iter_mut().for_each(|value| *value = if random.f64() < share { 0.0 } else { kept });
+    });
+    Tensor::from_vec(values, x.dims(), x.device())
+}
+
+fn batch_norm(
+    layer: usize,
+    x: &Tensor,
+    own: &dyn Fn(&str) -> Tensor,
+    pass: PassMode,
+    observed: &mut Vec<Observed>,
+) -> Result<Tensor> {
+    let dims = x.dims().to_vec();
+    let channels = dims[1];
+    let x = x.contiguous()?.reshape((dims[0], channels, ()))?;
+    let wide = |tensor: Tensor| tensor.reshape((1, channels, 1));
+    let (mean, variance) = match pass {
+        PassMode::Training { .. } => {
+            let mean = x.mean_keepdim((0, 2))?;
+            let variance = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2))?;
+            observed.push(Observed {
+                layer,
+                mean: mean.flatten_all()?.to_vec1()?,
+                variance: variance.flatten_all()?.to_vec1()?,
+                count: x.elem_count() / channels,
+            });
+            (mean, variance)
+        }
+        PassMode::Judging => (wide(own("running_mean"))?, wide(own("running_var"))?),
+    };
+    let y = x.broadcast_sub(&mean)?.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
+    y.broadcast_mul(&wide(own("weight"))?)?.broadcast_add(&wide(own("bias"))?)?.reshape(dims)
+}
+
+/// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`. Gates stand in PyTorch's order.
+fn recurrent(
+    x: &Tensor,
+    own: &dyn Fn(&str) -> Tensor,
+    gru: bool,
+    units: usize,
+    all: bool,
+    one_bias: bool,
+) -> Result<Tensor> {
+    let (n, channels, steps) = x.dims3()?;
+    let rows = x.transpose(1, 2)?.contiguous()?.reshape((n * steps, channels))?;
+    let into = rows.matmul(&own("weight_ih").t()?)?.broadcast_add(&own("bias_ih"))?;
+    let into = into.reshape((n, steps, ()))?;
+    let back = own("weight_hh").t()?;
+    let bias = if one_bias { None } else { Some(own("bias_hh")) };
+    let mut state = Tensor::zeros((n, units), DType::F32, x.device())?;
+    let mut cell = state.clone();
+    let mut states = Vec::new();
+    for step in 0..steps {
+        let into = into.narrow(1, step, 1)?.squeeze(1)?;
+        let mut from = state.matmul(&back)?;
+        if let Some(bias) = &bias {
+            from = from.broadcast_add(bias)?;
+        }
+        let gate = |of: &Tensor, number: usize| of.narrow(1, number * units, units)?.contiguous();
+        if gru {
+            let both = |number: usize| sigmoid(&(gate(&into, number)? + gate(&from, number)?)?);
+            let (reset, update) = (both(0)?, both(1)?);
+            let new = (gate(&into, 2)? + (reset * gate(&from, 2)?)?)?.tanh()?;
+            // what is not taken over from the old state is new
+            state = (&new + (update * (state - &new)?)?)?;
+        } else {
+            let gates = (into + from)?;
+            let (input, forget) = (sigmoid(&gate(&gates, 0)?)?, sigmoid(&gate(&gates, 1)?)?);
+            let (new, output) = (gate(&gates, 2)?.tanh()?, sigmoid(&gate(&gates, 3)?)?);
+            cell = ((forget * cell)? + (input * new)?)?;
+            state = (output * cell.tanh()?)?;
+        }
+        if all {
+            states.push(state.clone());
+        }
+    }
+    if all { Tensor::stack(&states, 2) } else { Ok(state) }
+}
+
+/// Examples as the first layer takes them.
+pub(super) fn batch(x: &[f32], n: usize, input: StackShape, device: &candle_core::Device) -> Result<Tensor> {
+    let axes: Vec<usize> = std::iter::once(n).chain(input.axes()).collect();
+    Tensor::from_slice(x, axes, device)
+}

@@ -1,0 +1,301 @@
+//! One layer: as it is written, the shape that it makes of another, its tensors.
+
+use std::fmt;
+use std::iter::Peekable;
+use std::str::FromStr;
+
+/// Most channels, units or outputs of a layer.
+const WIDEST: usize = 65_536;
+/// Longest side of a kernel or a pool.
+const LONGEST: usize = 1024;
+
+/// What one example is on its way through a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StackShape {
+    /// Channels, rows (bands), columns (frames).
+    Image(usize, usize, usize),
+    /// Channels, steps.
+    Signal(usize, usize),
+    /// Numbers.
+    Vector(usize),
+}
+
+impl StackShape {
+    /// Numbers in all.
+    pub fn cells(self) -> usize {
+        match self {
+            Self::Image(c, h, w) => c * h * w,
+            Self::Signal(c, t) => c * t,
+            Self::Vector(d) => d,
+        }
+    }
+
+    /// Length of each axis, behind that of the batch.
+    pub(super) fn axes(self) -> Vec<usize> {
+        match self {
+            Self::Image(c, h, w) => vec![c, h, w],
+            Self::Signal(c, t) => vec![c, t],
+            Self::Vector(d) => vec![d],
+        }
+    }
+}
+
+impl fmt::Display for StackShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let axes: Vec<String> = self.axes().iter().map(usize::to_string).collect();
+        f.write_str(&axes.join(" x "))
+    }
+}
+
+/// One layer of a network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum StackLayer {
+    /// A convolution over rows and columns, with a bias.
+    Convolution {
+        /// Channels that it makes.
+        out: usize,
+        /// Rows and columns of its kernel.
+        kernel: [usize; 2],
+        /// Zeros around the input keep its sides.
+        same: bool,
+    },
+    /// A convolution over steps, with a bias.
+    Convolution1 {
+        /// Channels that it makes.
+        out: usize,
+        /// Steps of its kernel.
+        kernel: usize,
+        /// Zeros around the input keep its length.
+        same: bool,
+    },
+    /// Brings every channel to mean 0 and deviation 1 over the batch, then scales and shifts it.
+    BatchNorm,
+    /// What is negative becomes 0.
+    Relu,
+    /// What is negative becomes `exp(x) - 1`.
+    Elu,
+    /// The largest of so many rows and columns; a rest at the end is left out.
+    Pool([usize; 2]),
+    /// The largest of so many steps; a rest at the end is left out.
+    Pool1(usize),
+    /// In training, numbers become 0 with this probability; the others grow by as much.
+    Dropout(f64),
+    /// Columns become steps, rows and channels together become channels.
+    Frames,
+    /// A vector becomes a signal of one channel.
+    Sequence,
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997), or gated recurrent units (Cho and others, 2014).
+    Recurrent {
+        /// Whether it is of the second kind.
+        gru: bool,
+        /// Numbers of its state.
+        units: usize,
+        /// The state after every step instead of the last one.
+        all: bool,
+        /// One bias for each gate, as Keras has it, instead of PyTorch's two.
+        one_bias: bool,
+    },
+    /// The mean of each channel.
+    Gap,
+    /// All axes become one.
+    Flatten,
+    /// A matrix and a bias; `None`: an output for each class.
+    Linear(Option<usize>),
+}
+
+/// A parameter or a running statistic: the last part of its name, its shape, and the largest value that it begins with.
+pub(super) struct TensorPlan {
+    pub(super) name: &'static str,
+    pub(super) shape: Vec<usize>,
+    pub(super) start: Beginning,
+}
+
+/// What a tensor begins with.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Beginning {
+    /// Uniform within ± this.
+    Uniform(f64),
+    /// All the same.
+    Constant(f32),
+}
+
+fn number(word: Option<&str>, most: usize) -> Result<usize, String> {
+    let word = word.ok_or("expected a number more")?;
+    match word.parse() {
+        Ok(n) if (1..=most).contains(&n) => Ok(n),
+        _ => Err(format!("expected a number from 1 to {most}, found \"{word}\"")),
+    }
+}
+
+fn sides(word: Option<&str>) -> Result<[usize; 2], String> {
+    let word = word.ok_or("expected two sides such as 3x3")?;
+    let (rows, columns) = word.split_once('x').ok_or_else(|| format!("expected 3x3, found \"{word}\""))?;
+    Ok([number(Some(rows), LONGEST)?, number(Some(columns), LONGEST)?])
+}
+
+/// Whether "same" follows; "valid" may stand for its opposite.
+fn is_same<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
+    words.next_if(|word| matches!(*word, "same" | "valid")) == Some("same")
+}
+
+impl FromStr for StackLayer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut words = text.split_whitespace().peekable();
+        let kind = words.next().unwrap_or_default();
+        let layer = match kind {
+            "conv" => {
+                let (out, kernel) = (number(words.next(), WIDEST)?, sides(words.next())?);
+                Self::Convolution { out, kernel, same: is_same(&mut words) }
+            }
+            "conv1" => {
+                let (out, kernel) = (number(words.next(), WIDEST)?, number(words.next(), LONGEST)?);
+                Self::Convolution1 { out, kernel, same: is_same(&mut words) }
+            }
+            "batch-norm" => Self::BatchNorm,
+            "relu" => Self::Relu,
+            "elu" => Self::Elu,
+            "pool" => Self::Pool(sides(words.next())?),
+            "pool1" => Self::Pool1(number(words.next(), LONGEST)?),
+            "dropout" => {
+                let word = words.next().unwrap_or_default();
+                match word.parse::<f64>() {
+                    Ok(p) if (0.0..1.0).contains(&p) => Self::Dropout(p),
+                    _ => return Err(format!("expected a probability below 1, found \"{word}\"")),
+                }
+            }
+            "frames" => Self::Frames,
+            "sequence" => Self::Sequence,
+            "lstm" | "gru" => {
+                let units = number(words.next(), WIDEST)?;
+                let all = words.next_if_eq(&"all").is_some();
+                let _ = !all && words.next_if_eq(&"last").is_some();
+                let gru = kind == "gru";
+                let one_bias = !gru && words.next_if_eq(&"one-bias").is_some();
+                Self::Recurrent { gru, units, all, one_bias }
+            }
+            "gap" => Self::Gap,
+            "flatten" => Self::Flatten,
+            "linear" if words.next_if_eq(&"classes").is_some() => Self::Linear(None),
+            "linear" => Self::Linear(Some(number(words.next(), WIDEST)?)),
+            _ => {
+                return Err(
+                    "there is no such layer: expected conv, conv1, batch-norm, relu, elu, pool, pool1, \
+                            dropout, frames, sequence, lstm, gru, gap, flatten or linear"
+                        .to_owned(),
+                );
+            }
+        };
+        match words.next() {
+            None => Ok(layer),
+            Some(word) => Err(format!("expected its end, found \"{word}\"")),
+        }
+    }
+}
+
+impl StackLayer {
+    /// What comes out where `from` goes in.
+    pub(super) fn shape(self, from: StackShape, classes: usize) -> Result<StackShape, String> {
+        use StackShape::{Image, Signal, Vector};
+        let side = |length: usize, kernel: usize, same: bool| {
+            let kept = if same { Some(length) } else { (length + 1).checked_sub(kernel) };
+            kept.filter(|&kept| kept > 0).ok_or_else(|| format!("needs a side of {kernel} or more"))
+        };
+        let odd = |kernel: usize, same: bool| {
+            if same && kernel.is_multiple_of(2) { Err("with \"same\" needs an odd kernel") } else { Ok(()) }
+        };
+        let pooled = |length: usize, by: usize| {
+            if length >= by { Ok(length / by) } else { Err(format!("needs a side of {by} or more")) }
+        };
+        let shape = match (self, from) {
+            (Self::Convolution { out, kernel: [rows, columns], same }, Image(_, h, w)) => {
+                odd(rows, same)?;
+                odd(columns, same)?;
+                Image(out, side(h, rows, same)?, side(w, columns, same)?)
+            }
+            (Self::Convolution1 { out, kernel, same }, Signal(_, t)) => {
+                odd(kernel, same)?;
+                Signal(out, side(t, kernel, same)?)
+            }
+            (Self::Pool([rows, columns]), Image(c, h, w)) => Image(c, pooled(h, rows)?, pooled(w, columns)?),
+            (Self::Pool1(by), Signal(c, t)) => Signal(c, pooled(t, by)?),
+            (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
+            (Self::Sequence, Vector(d)) => Signal(1, d),
+            (Self::Recurrent { units, all: true, .. }, Signal(_, t)) => Signal(units, t),
+            (Self::Recurrent { units, all: false, .. }, Signal(..)) => Vector(units),
+            (Self::Gap, Image(c, ..) | Signal(c, _)) => Vector(c),
+            (Self::Flatten, from) => Vector(from.cells()),
+            (Self::Linear(out), Vector(_)) => Vector(out.unwrap_or(classes)),
+            (Self::BatchNorm | Self::Relu | Self::Elu | Self::Dropout(_), from) => from,
+            (_, Image(..)) => {
+                return Err("takes no image: \"flatten\", \"gap\" or \"frames\" is missing".into());
+            }
+            (_, Signal(..)) => return Err("takes no signal: \"flatten\" or \"gap\" is missing".into()),
+            (_, Vector(_)) => {
+                return Err("takes no vector: \"sequence\" is missing, or it comes too late".into());
+            }
+        };
+        Ok(shape)
+    }
+
+    /// The layer's tensors; those of running statistics have names that begin with `running_`. Initial values are
+    /// PyTorch's: uniform within one over the root of the inputs.
+    pub(super) fn tensors(self, from: StackShape, classes: usize) -> Vec<TensorPlan> {
+        let channels = from.axes()[0];
+        let tensor = |name, shape: &[usize], start| TensorPlan { name, shape: shape.to_vec(), start };
+        let with_bias = |shape: &[usize]| {
+            let inputs: usize = shape[1..].iter().product();
+            let start = Beginning::Uniform(1.0 / (inputs as f64).sqrt());
+            vec![tensor("weight", shape, start), tensor("bias", &shape[..1], start)]
+        };
+        match self {
+            Self::Convolution { out, kernel: [rows, columns], .. } => {
+                with_bias(&[out, channels, rows, columns])
+            }
+            Self::Convolution1 { out, kernel, .. } => with_bias(&[out, channels, 1, kernel]),
+            Self::Linear(out) => with_bias(&[out.unwrap_or(classes), channels]),
+            Self::BatchNorm => [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)]
+                .map(|(name, value)| tensor(name, &[channels], Beginning::Constant(value)))
+                .into(),
+            Self::Recurrent { gru, units, one_bias, .. } => {
+                let (rows, start) =
+                    (if gru { 3 } else { 4 } * units, Beginning::Uniform(1.0 / (units as f64).sqrt()));
+                let mut found = vec![
+                    tensor("weight_ih", &[rows, channels], start),
+                    tensor("weight_hh", &[rows, units], start),
+                    tensor("bias_ih", &[rows], start),
+                ];
+                if !one_bias {
+                    found.push(tensor("bias_hh", &[rows], start));
+                }
+                found
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_layer_says_why() {
+        for (text, expected) in [
+            ("convolution 3", "there is no such layer"),
+            ("conv 16", "two sides"),
+            ("conv 0 3x3", "from 1 to"),
+            ("conv 16 3x3 full", "expected its end, found \"full\""),
+            ("dropout 1", "below 1"),
+            ("relu 3", "expected its end"),
+            ("", "there is no such layer"),
+            ("linear", "a number more"),
+        ] {
+            let error = text.parse::<StackLayer>().unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        let lstm = StackLayer::Recurrent { gru: false, units: 64, all: false, one_bias: true };
+        assert_eq!("lstm 64 last one-bias".parse(), Ok(lstm));
+    }
+}

@@ -1,0 +1,18 @@
+//! Networks as lists of layers, in training: what users write, shapes checked, tensors made, steps computed.
+//!
+//! ```text
+//! conv N KxK [same|valid]    conv1 N K [same|valid]    batch-norm    relu    elu    pool KxK    pool1 K    dropout P
+//! frames    sequence    lstm H [last|all] [one-bias]    gru H [last|all]    gap    flatten    linear N|classes
+//! ```
+//!
+//! For: classifiers of the laboratory. Not for: networks whose weights come from elsewhere, which have backends of their
+//! own, and not for reading audio.
+
+mod forward;
+mod layer;
+mod list;
+mod train;
+
+pub use layer::{StackLayer, StackShape};
+pub use list::{Stack, StackTensor};
+pub use train::{FinishedStack, StackTrain};

@@ -1,0 +1,296 @@
+//! A network of layers in training, in Candle: on the CPU, or on a GPU.
+
+use std::collections::HashMap;
+
+use candle_core::{Tensor, Var};
+
+use super::forward::{self, Observed, PassMode};
+use super::list::{Stack, StackTensor};
+use crate::encoder::{Device, EncoderError};
+
+/// Share of a new batch in the running statistics.
+const MOMENTUM: f32 = 0.1;
+
+/// A network of layers with its parameters, which [`forward`](Self::forward) and [`backward`](Self::backward) give
+/// gradients of.
+#[derive(Debug)]
+pub struct StackTrain {
+    stack: Stack,
+    device: Device,
+    seed: u64,
+    tensors: Vec<StackTensor>,
+    /// As long as the tensors; those of running statistics stay empty.
+    gradients: Vec<Vec<f32>>,
+    /// Of the last pass: parameters by the number of their tensor, and outputs.
+    last: Option<(Vec<Option<Var>>, Tensor)>,
+}
+
+impl StackTrain {
+    /// A network with the weights that its seed gives.
+    pub fn new(stack: Stack, seed: u64, device: Device) -> Self {
+        let tensors = stack.tensors(seed);
+        let length = |one: &StackTensor| if one.is_parameter() { one.values.len() } else { 0 };
+        let gradients = tensors.iter().map(|one| vec![0.0; length(one)]).collect();
+        Self { stack, device, seed, tensors, gradients, last: None }
+    }
+
+    /// Its layers.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// Parameters and running statistics.
+    pub fn tensors(&self) -> &[StackTensor] {
+        &self.tensors
+    }
+
+    /// Takes over values of every tensor.
+    ///
+    /// - `get`: the values of a name
+    /// - returns: the first name whose values are missing or of another length
+    pub fn restore(&mut self, mut get: impl FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String> {
+        for tensor in &mut self.tensors {
+            match get(&tensor.name) {
+                Some(values) if values.len() == tensor.values.len() => tensor.values = values,
+                _ => return Err(tensor.name.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Parameters to change, each with its gradient and whether it is a matrix or a kernel, which alone decay.
+    pub fn blocks(&mut self) -> impl Iterator<Item = (&mut [f32], &[f32], bool)> {
+        self.tensors.iter_mut().zip(&self.gradients).filter(|(tensor, _)| tensor.is_parameter()).map(
+            |(tensor, gradient)| {
+                let decays = tensor.shape.len() > 1;
+                (tensor.values.as_mut_slice(), gradient.as_slice(), decays)
+            },
+        )
+    }
+
+    /// Outputs `[n][classes]` in training: batch norms by the batch, which also moves their running statistics, and
+    /// dropout by seed and step.
+    ///
+    /// - `x`: `n` examples
+    pub fn forward(&mut self, x: &[f32], n: usize, step: u64) -> Result<Vec<f32>, EncoderError> {
+        let device = self.device.candle();
+        let mut vars = Vec::with_capacity(self.tensors.len());
+        for tensor in &self.tensors {
+            let is_learnt = tensor.is_parameter();
+            let var = || Var::from_slice(&tensor.values, tensor.shape.as_slice(), device);
+            vars.push(if is_learnt { Some(var()?) } else { None });
+        }
+        let by_name = |layer: usize, name: &str| -> Tensor {
+            let at = self.place(layer, name);
+            vars[at].as_ref().expect("statistics are not asked for in training").as_tensor().clone()
+        };
+        let mut observed = Vec::new();
+        let input = forward::batch(x, n, self.stack.input(), device)?;
+        let pass = PassMode::Training { seed: self.seed, step };
+        let out = forward::forward(&self.stack, &by_name, input, pass, &mut observed)?;
+        let values = out.flatten_all()?.to_vec1()?;
+        for seen in observed {
+            self.observe(&seen);
+        }
+        self.last = Some((vars, out));
+        Ok(values)
+    }
+
+    /// Gradients of the parameters, from those of the last outputs.
+    ///
+    /// # Panics
+    /// Without a [`forward`](Self::forward) before it.
+    pub fn backward(&mut self, gradient: &[f32]) -> Result<(), EncoderError> {
+        let (vars, out) = self.last.take().expect("forward comes before backward");
+        let gradient = Tensor::from_slice(gradient, out.dims(), self.device.candle())?;
+        let found = (out * gradient)?.sum_all()?.backward()?;
+        for (var, to) in vars.iter().zip(&mut self.gradients) {
+            let Some(var) = var else { continue };
+            match found.get(var) {
+                Some(found) => *to = found.flatten_all()?.to_vec1()?,
+                None => to.fill(0.0),
+            }
+        }
+        Ok(())
+    }
+
+    /// The network as it is now.
+    pub fn finished(&self) -> Result<FinishedStack, EncoderError> {
+        let device = self.device.clone();
+        let tensor = |one: &StackTensor| {
+            let values = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
+            Ok::<_, EncoderError>((one.name.clone(), values))
+        };
+        let tensors = self.tensors.iter().map(tensor).collect::<Result<_, _>>()?;
+        Ok(FinishedStack { stack: self.stack.clone(), device, tensors })
+    }
+
+    fn place(&self, layer: usize, name: &str) -> usize {
+        let name = format!("layers.{layer}.{name}");
+        let at = self.tensors.iter().position(|tensor| tensor.name == name);
+        at.expect("every layer asks for tensors of its own plan")
+    }
+
+    /// Moves running statistics by a batch's.
+    fn observe(&mut self, seen: &Observed) {
+        let unbiased = seen.count as f32 / (seen.count as f32 - 1.0).max(1.0);
+        for (name, values, factor) in
+            [("running_mean", &seen.mean, 1.0), ("running_var", &seen.variance, unbiased)]
+        {
+            let at = self.place(seen.layer, name);
+            for (running, value) in self.tensors[at].values.iter_mut().zip(values) {
+                *running += MOMENTUM * (factor * value - *running);
+            }
+        }
+    }
+}
+
+/// A network of layers that is asked and no longer trained.
+#[derive(Debug)]
+pub struct FinishedStack {
+    stack: Stack,
+    device: Device,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl FinishedStack {
+    /// Its layers.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// Outputs `[n][classes]`: batch norms by their running statistics, no dropout.
+    pub fn judge(&self, x: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
+        let by_name = |layer: usize, name: &str| self.tensors[&format!("layers.{layer}.{name}")].clone();
+        let input = forward::batch(x, n, self.stack.input(), self.device.candle())?;
+        let out = forward::forward(&self.stack, &by_name, input, PassMode::Judging, &mut Vec::new())?;
+        Ok(out.flatten_all()?.to_vec1()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::StackShape;
+    use super::*;
+    use crate::base::random::Random;
+    use crate::encoder::DeviceChoice;
+
+    fn network(layers: &[&str], input: StackShape, classes: usize) -> StackTrain {
+        let stack = Stack::new(layers, input, classes).unwrap();
+        StackTrain::new(stack, 5, DeviceChoice::Cpu.resolve().unwrap())
+    }
+
+    fn numbers(n: usize, seed: u64) -> Vec<f32> {
+        let mut random = Random::stream(seed, 1);
+        (0..n).map(|_| random.normal() as f32).collect()
+    }
+
+    #[test]
+    fn along_each_gradient_the_outputs_change_by_its_square() {
+        let image = StackShape::Image(2, 9, 11);
+        for (layers, input) in [
+            (
+                &[
+                    "conv 4 3x3 same",
+                    "batch-norm",
+                    "relu",
+                    "pool 2x2",
+                    "dropout 0.2",
+                    "flatten",
+                    "linear classes",
+                ][..],
+                image,
+            ),
+            (
+                &["conv 3 3x2 valid", "elu", "pool 3x2", "frames", "lstm 5 all", "gru 4", "linear classes"],
+                image,
+            ),
+            (&["conv 4 3x3", "elu", "gap", "linear 6", "elu", "linear classes"], image),
+            (
+                &[
+                    "frames",
+                    "conv1 4 5 same",
+                    "batch-norm",
+                    "elu",
+                    "pool1 2",
+                    "gru 3 all",
+                    "flatten",
+                    "linear classes",
+                ],
+                image,
+            ),
+            (
+                &["sequence", "conv1 3 2", "relu", "pool1 2", "lstm 4 last one-bias", "linear classes"],
+                StackShape::Vector(13),
+            ),
+        ] {
+            let (n, classes) = (3, 4);
+            let mut net = network(layers, input, classes);
+            let (x, d) = (numbers(n * input.cells(), 1), numbers(n * classes, 2));
+            let value = |net: &mut StackTrain| -> f64 {
+                let out = net.forward(&x, n, 7).unwrap();
+                out.iter().zip(&d).map(|(y, d)| f64::from(y * d)).sum()
+            };
+            value(&mut net);
+            net.backward(&d).unwrap();
+            let gradients: Vec<Vec<f32>> = net.blocks().map(|(_, gradient, _)| gradient.to_vec()).collect();
+            for (at, gradient) in gradients.iter().enumerate() {
+                let square: f64 = gradient.iter().map(|g| f64::from(*g).powi(2)).sum();
+                // A bias before a batch norm changes nothing.
+                if square < 1e-8 {
+                    assert!(layers.contains(&"batch-norm") && gradient.len() < 8, "{layers:?}, block {at}");
+                    continue;
+                }
+                let step = (1e-2 / square.sqrt()) as f32;
+                let mut moved = |by: f32| {
+                    let (parameters, ..) = net.blocks().nth(at).unwrap();
+                    parameters.iter_mut().zip(gradient).for_each(|(p, g)| *p += by * step * g);
+                    value(&mut net)
+                };
+                let (up, down) = (moved(1.0), moved(-2.0));
+                moved(1.0);
+                let slope = (up - down) / (2.0 * f64::from(step));
+                assert!((slope / square - 1.0).abs() < 0.02, "{layers:?}, block {at}: {slope}, {square}");
+            }
+        }
+    }
+
+    #[test]
+    fn dropout_is_of_seed_and_step_and_not_there_in_the_end() {
+        let mut net =
+            network(&["dropout 0.25", "flatten", "linear classes"], StackShape::Image(1, 40, 50), 2);
+        let x = vec![1.0; 2 * 2000];
+        let mut forward = |step: u64| net.forward(&x, 2, step).unwrap();
+        let first = forward(1);
+        assert_eq!(first, forward(1));
+        assert_ne!(first, forward(2));
+        assert_ne!(first[..2], first[2..], "examples of a batch are masked differently");
+        let finished = net.finished().unwrap();
+        let [a, b] = [1, 2].map(|n| finished.judge(&x[..n * 2000], n).unwrap());
+        assert_eq!(a[..], b[..2]);
+        assert_eq!(b[..2], b[2..]);
+        // the mask keeps the mean: three quarters, each times four thirds
+        net.restore(|name| {
+            let n = if name.ends_with("weight") { 4000 } else { 2 };
+            Some(vec![if n == 4000 { 1.0 / 2000.0 } else { 0.0 }; n])
+        })
+        .unwrap();
+        let mean = net.forward(&x, 2, 3).unwrap()[0];
+        assert!((mean - 1.0).abs() < 0.05 && mean != 1.0, "{mean}");
+    }
+
+    #[test]
+    fn batch_norms_move_towards_what_they_see() {
+        let mut net = network(&["batch-norm", "gap", "linear classes"], StackShape::Image(2, 3, 5), 2);
+        let x: Vec<f32> = (0..60).map(|i| (i / 15 % 2) as f32 * 10.0 + (i % 5) as f32).collect();
+        for step in 0..200 {
+            net.forward(&x, 2, step).unwrap();
+        }
+        let values =
+            |name: &str| net.tensors().iter().find(|t| t.name.ends_with(name)).unwrap().values.clone();
+        let (mean, variance) = (values("running_mean"), values("running_var"));
+        assert!((mean[0] - 2.0).abs() < 1e-3 && (mean[1] - 12.0).abs() < 1e-3, "{mean:?}");
+        // of 30 numbers, unbiased
+        assert!(variance.iter().all(|v| (v - 2.0 * 30.0 / 29.0).abs() < 1e-3), "{variance:?}");
+    }
+}

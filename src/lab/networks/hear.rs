@@ -1,0 +1,288 @@
+//! What a network hears of a file, and where it is kept.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use half::f16;
+
+use super::NetworkSettings;
+use crate::audio::{self, AudioInfo};
+use crate::base::text::with_causes;
+use crate::base::{atomic_file, regular_file};
+use crate::encoder::StackShape;
+use crate::features::{
+    Compression, DescriptorSet, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, OpenL3Variant, Spectrum,
+    windows,
+};
+use crate::lab::LabError;
+use crate::lab::matrix::FeatureSet;
+use crate::track::ContentId;
+use crate::train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
+use crate::train::encoder::TrainError;
+
+/// Deviation below which a clip is left as it is.
+const FLAT: f64 = 1e-6;
+/// Bytes of the digest before the numbers of a kept file.
+const DIGEST: u64 = 32;
+
+/// From files to what a network takes.
+pub struct ClipReader {
+    recipe: NetworkRecipe,
+    seconds: f64,
+    windows: usize,
+    front_end: Option<MelFrontEnd>,
+}
+
+/// A clip's spectrogram: power in Slaney's mel bands, in decibels to 80 below the loudest.
+fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
+    MelConfig {
+        sample_rate: clip.sample_rate,
+        window_samples: clip.samples(seconds),
+        n_fft: clip.n_fft,
+        hop: clip.hop,
+        n_frames: clip.frames(seconds),
+        pad_left: clip.n_fft / 2,
+        hann: Hann::Periodic,
+        spectrum: Spectrum::Power,
+        n_mels: clip.bands,
+        f_min: 0.0,
+        f_max: f64::from(clip.sample_rate) / 2.0,
+        mel_scale: MelScale::Slaney,
+        mel_norm: MelNorm::Slaney,
+        compression: Compression::Decibel { amin: 1e-10, range_db: 80.0 },
+        level_dbfs: None,
+    }
+}
+
+impl ClipReader {
+    /// Those that a recipe wants.
+    pub fn new(recipe: NetworkRecipe, settings: &NetworkSettings) -> Result<Self, LabError> {
+        let config = match recipe.input {
+            RecipeInput::Windows => Some(MelConfig::openl3(OpenL3Variant::Original)),
+            RecipeInput::Clip(clip) => Some(clip_config(clip, settings.seconds)),
+            RecipeInput::Cepstrum => None,
+        };
+        let front_end =
+            config.map(MelFrontEnd::new).transpose().map_err(|error| LabError::Asked(with_causes(&error)))?;
+        Ok(Self { recipe, seconds: settings.seconds, windows: settings.windows, front_end })
+    }
+
+    /// One example.
+    pub fn example(&self) -> StackShape {
+        self.recipe.example(self.seconds)
+    }
+
+    /// Examples of a file, one behind the other; at least one. Near-silent windows do not count.
+    pub fn hear(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let Some(front_end) = &self.front_end else {
+            return FeatureSet::compute(&DescriptorSet::Mfcc40Mean, path, info, stop);
+        };
+        let config = front_end.config();
+        let (rate, length, cells) = (config.sample_rate(), config.window_samples(), config.cells());
+        let samples = audio::resampled_len(info, rate);
+        let is_clip = matches!(self.recipe.input, RecipeInput::Clip(_));
+        let starts =
+            if is_clip { vec![0] } else { windows::spread(samples, length, self.windows, rate as usize) };
+        let (mut found, mut scratch, mut mel) = (Vec::new(), front_end.scratch(), vec![0.0; cells]);
+        let mut listen = |_: usize, window: &[f32]| {
+            if stop.load(Ordering::Relaxed) || windows::is_near_silent(window) {
+                return;
+            }
+            front_end.compute_into(window, &mut scratch, &mut mel);
+            if let RecipeInput::Clip(clip) = self.recipe.input {
+                standardise(&mut mel);
+                for band in mel.chunks_exact(config.n_frames()) {
+                    found.resize(found.len() + clip.margin, 0.0);
+                    found.extend_from_slice(band);
+                    found.resize(found.len() + clip.margin, 0.0);
+                }
+            } else {
+                found.extend_from_slice(&mel);
+            }
+        };
+        audio::read_windows(path, info, rate, &starts, length, &mut listen)
+            .map_err(|error| with_causes(&error))?;
+        if stop.load(Ordering::Relaxed) {
+            return Err("interrupted".to_owned());
+        }
+        if found.is_empty() { Err("nothing but silence".to_owned()) } else { Ok(found) }
+    }
+
+    /// Of everything that changes a number.
+    fn fingerprint(&self) -> String {
+        match &self.front_end {
+            None => "cepstrum-1".to_owned(),
+            Some(front_end) => {
+                format!("{}-{}-{}", self.recipe.name, front_end.config().fingerprint(), self.windows)
+            }
+        }
+    }
+
+    /// Half precision is enough for decibels.
+    fn is_half(&self) -> bool {
+        self.front_end.is_some()
+    }
+}
+
+/// Mean 0 and deviation 1.
+fn standardise(cells: &mut [f32]) {
+    let n = cells.len() as f64;
+    let mean = cells.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+    let variance = cells.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+    let deviation = if variance.sqrt() < FLAT { 1.0 } else { variance.sqrt() };
+    cells.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
+}
+
+/// Examples of every track in a folder, a file for each track. As a set of features it has one column: how many examples
+/// a track has.
+pub struct KeptSpectrograms {
+    reader: ClipReader,
+    folder: PathBuf,
+    /// Why something could not be kept.
+    broken: OnceLock<String>,
+}
+
+impl KeptSpectrograms {
+    /// In a folder, which may be deleted when no run needs it.
+    pub fn new(reader: ClipReader, folder: PathBuf) -> Self {
+        Self { folder: folder.join(reader.fingerprint()), reader, broken: OnceLock::new() }
+    }
+
+    /// Why something could not be kept; a run cannot go on then.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+
+    /// What it hears with.
+    pub fn reader(&self) -> &ClipReader {
+        &self.reader
+    }
+
+    fn path(&self, content: ContentId) -> PathBuf {
+        let digest = content.to_string();
+        self.folder.join(&digest[..2]).join(format!("{digest}.spectrograms"))
+    }
+
+    /// Bytes of an example.
+    fn size(&self) -> usize {
+        self.reader.example().cells() * if self.reader.is_half() { 2 } else { 4 }
+    }
+
+    /// How many examples a file has that is whole; nothing where it is not.
+    fn whole(&self, path: &Path) -> Option<usize> {
+        let bytes = regular_file::read(path, 1 << 32).ok()?;
+        let (digest, numbers) = bytes.split_at_checked(DIGEST as usize)?;
+        let is_whole = !numbers.is_empty()
+            && numbers.len().is_multiple_of(self.size())
+            && blake3::hash(numbers).as_bytes() == digest;
+        is_whole.then(|| numbers.len() / self.size())
+    }
+
+    /// Reads one example of a track.
+    pub fn read(&self, content: ContentId, number: usize, to: &mut [f32]) -> Result<(), TrainError> {
+        let path = self.path(content);
+        let mut bytes = vec![0; self.size()];
+        let mut read = || {
+            let mut file = File::open(&path)?;
+            file.seek(SeekFrom::Start(DIGEST + (number * bytes.len()) as u64))?;
+            file.read_exact(&mut bytes)
+        };
+        read().map_err(|source| TrainError::Io { path: path.clone(), source })?;
+        if self.reader.is_half() {
+            let numbers = bytes.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32());
+            to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
+        } else {
+            let numbers = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
+        }
+        Ok(())
+    }
+}
+
+impl FeatureSet for KeptSpectrograms {
+    fn name(&self) -> &str {
+        self.reader.recipe.name
+    }
+
+    fn fingerprint(&self) -> String {
+        self.reader.fingerprint()
+    }
+
+    fn columns(&self) -> Vec<String> {
+        vec!["spectrograms".to_owned()]
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let kept = self.path(info.content);
+        if let Some(count) = self.whole(&kept) {
+            return Ok(vec![count as f32]);
+        }
+        let found = self.reader.hear(path, info, stop)?;
+        if found.iter().any(|x| !x.is_finite()) {
+            return Err("gave what is no number".to_owned());
+        }
+        let numbers: Vec<u8> = if self.reader.is_half() {
+            found.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect()
+        } else {
+            found.iter().flat_map(|x| x.to_le_bytes()).collect()
+        };
+        let write = || {
+            std::fs::create_dir_all(kept.parent().unwrap_or(&self.folder))?;
+            atomic_file::write(&kept, [blake3::hash(&numbers).as_bytes().as_slice(), &numbers].concat())
+        };
+        if let Err(error) = write() {
+            let why = format!("spectrograms cannot be kept in {}: {error}", self.folder.display());
+            return Err(self.broken.get_or_init(|| why).clone());
+        }
+        Ok(vec![(found.len() / self.reader.example().cells()) as f32])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clip_is_heard_as_its_descriptors_are() {
+        let recipe = NetworkRecipe::named("baseline-cnn").unwrap();
+        let settings = NetworkSettings { seconds: 1.5, ..NetworkSettings::of(&recipe) };
+        let reader = ClipReader::new(recipe, &settings).unwrap();
+        let front_end = reader.front_end.as_ref().unwrap();
+        let samples: Vec<f32> = (0..front_end.config().window_samples())
+            .map(|i| (i as f32 * 0.05).sin() * (i as f32 * 1e-4).cos() + 0.01 * (i as f32 * 1.7).sin())
+            .collect();
+        let mut mel = front_end.compute(&samples).values.into_raw_vec_and_offset().0;
+        standardise(&mut mel);
+        let mut expected: Vec<f32> =
+            DescriptorSet::Mel.over_time(&samples, 22_050).iter().map(|x| *x as f32).collect();
+        standardise(&mut expected);
+        assert_eq!((mel.len(), reader.example()), (expected.len(), StackShape::Image(1, 128, 65)));
+        let furthest = mel.iter().zip(&expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(furthest < 2e-3, "{furthest}");
+        let square: f32 = mel.iter().map(|x| x * x).sum::<f32>() / mel.len() as f32;
+        assert!((square - 1.0).abs() < 1e-3 && mel.iter().sum::<f32>().abs() < 1.0);
+    }
+
+    #[test]
+    fn a_damaged_file_counts_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = NetworkRecipe::named("cnn-lstm-mfcc").unwrap();
+        let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe)).unwrap();
+        let kept = KeptSpectrograms::new(reader, folder.path().to_owned());
+        let path = kept.path(ContentId([3; 32]));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let numbers: Vec<u8> = (0..80).flat_map(|i| (i as f32 - 300.5).to_le_bytes()).collect();
+        let whole = [blake3::hash(&numbers).as_bytes().as_slice(), &numbers].concat();
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(kept.whole(&path), Some(2));
+        let mut second = [0.0; 40];
+        kept.read(ContentId([3; 32]), 1, &mut second).unwrap();
+        assert_eq!(second[..2], [-260.5, -259.5]);
+        assert!(kept.read(ContentId([3; 32]), 2, &mut second).is_err());
+        std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
+        assert_eq!(kept.whole(&path), None);
+    }
+}

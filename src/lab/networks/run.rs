@@ -1,0 +1,296 @@
+//! A run of a network: trained, chosen by the validation part, judged once on the test part, asked.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ndarray::{Array2, Axis};
+
+use super::{ClipReader, KeptSpectrograms, NetworkSettings};
+use crate::audio::AudioInfo;
+use crate::base::regular_file;
+use crate::base::text::count;
+use crate::dataset::Part;
+use crate::encoder::{Device, DeviceChoice, ModelManifest, Stack, keep_trained};
+use crate::lab::LabError;
+use crate::lab::bench::{Bench, Judging};
+use crate::lab::config::Config;
+use crate::lab::leak;
+use crate::lab::matrix::FeatureSet;
+use crate::lab::report::{Figures, Learning, Method, Report};
+use crate::lab::run::{Clock, Given, Progress, digests, publish};
+use crate::metrics::argmax;
+use crate::train::classifier::{
+    ClassJudge, ClassNetOptions, EpochFigures, Fitted, LayerNet, NetworkRecipe, RecipeInput, SpaceNet,
+    TrackExamples, Trainable, fit, read_tensors, said,
+};
+use crate::train::encoder::TrainError;
+
+/// Name of the best epoch's weights in a run's folder.
+const BEST: &str = "best.safetensors";
+/// Time between checkpoints inside an epoch.
+const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
+/// A validation loss so much above its least one says that the network learns its training tracks by heart.
+const OVERFITTED: f64 = 1.05;
+
+impl Config {
+    /// The network of a run and its settings; nothing for a run of algorithms.
+    pub fn network(&self) -> Option<(NetworkRecipe, &NetworkSettings)> {
+        NetworkRecipe::named(&self.recipe).zip(self.network.as_ref())
+    }
+}
+
+fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError> {
+    config.network().ok_or_else(|| LabError::Asked(format!("{} is no network's recipe", config.recipe)))
+}
+
+/// The network before its first step.
+fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Trainable>, LabError> {
+    let (recipe, settings) = named(config)?;
+    if recipe.input == RecipeInput::Windows {
+        let weights = SpaceNet::beginning(settings.start().as_ref(), settings.width, config.seed)?;
+        return Ok(Box::new(SpaceNet::new(&weights, classes, config.seed, device)?));
+    }
+    let stack = Stack::new(&settings.layers, recipe.example(settings.seconds), classes);
+    Ok(Box::new(LayerNet::new(stack.map_err(TrainError::from)?, config.seed, device)))
+}
+
+/// Trains what is left of a run's network, and writes its report.
+///
+/// - `given`: its matrix counts the spectrograms of each track, as `kept` does
+pub fn train(
+    run: &Path,
+    given: Given,
+    kept: &KeptSpectrograms,
+    device: DeviceChoice,
+    progress: &mut dyn FnMut(&Progress),
+    stop: &AtomicBool,
+) -> Result<Report, LabError> {
+    if let Some(why) = kept.broken() {
+        return Err(LabError::Asked(why.to_owned()));
+    }
+    let config = given.config;
+    let (recipe, settings) = named(config)?;
+    let mut cost = given.cost;
+    let faults = given.matrix.faults.clone();
+    let bench = Bench::new(config, given.matrix)?;
+    let (work, digest) = bench.hold(run, given.set, &faults)?;
+    let [training, validation, test] =
+        [Part::Training, Part::Validation, Part::Test].map(|part| bench.split.rows(part));
+    let rows = &bench.matrix.rows;
+    let windows: Vec<usize> = bench.matrix.values.column(0).iter().map(|count| *count as usize).collect();
+    let load = |track: usize, window: usize, to: &mut [f32]| match rows[track].content {
+        Some(content) => kept.read(content, window, to),
+        None => Err(TrainError::Options(format!("{} has no audio", rows[track].item.key))),
+    };
+    let examples = TrackExamples {
+        class_of: &bench.class_of,
+        windows: &windows,
+        training: &training,
+        validation: &validation,
+        load: &load,
+    };
+    let clock = Clock::start();
+    let device = device.resolve().map_err(TrainError::from)?;
+    let mut net = network(config, bench.classes.len(), device)?;
+    let options = ClassNetOptions {
+        folder: run.to_owned(),
+        epochs: settings.epochs,
+        batch: settings.batch,
+        rate: settings.rate,
+        schedule: settings.schedule,
+        weight_decay: settings.weight_decay as f32,
+        clip: settings.clip,
+        patience: settings.patience,
+        seed: config.seed,
+        checkpoint_every: CHECKPOINT_EVERY,
+    };
+    let fitted = fit(&mut *net, &options, examples, &mut |now| {
+        let doing = format!("epoch {} of {}, loss {:.3}", now.epoch, options.epochs, now.loss);
+        progress(&Progress { share: now.share, doing, seconds_left: now.seconds_left });
+        !stop.load(Ordering::Relaxed)
+    })?;
+    let Some(fitted) = fitted else { return Err(LabError::Interrupted) };
+    cost.push(clock.cost("training the network"));
+
+    let clock = Clock::start();
+    progress(&Progress { share: 1.0, doing: "figures".to_owned(), seconds_left: 0.0 });
+    let net = net.finished()?;
+    let answers = |tracks: &[usize]| probabilities(&*net, examples, tracks, settings.batch);
+    let judging = Judging { repeat: 0, fold: 0, rest: training.clone(), held: validation.clone() };
+    let chosen_by = answers(&validation)?;
+    let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
+    let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
+    let judgings = [judging];
+    let method = bench.method(recipe.name, &judgings, &[chosen_by.clone()], seconds, Some(note));
+    let judged = if test.is_empty() { None } else { Some((&test, answers(&test)?)) };
+    let (name, on, p) = match &judged {
+        Some((test, p)) => ("test", *test, p),
+        None => ("validation", &validation, &chosen_by),
+    };
+    // Failures are spread over all tracks; a test part has its share of them.
+    let failed =
+        faults.iter().filter(|fault| given.set.items.iter().any(|item| item.key == fault.key)).count();
+    let failed = failed * on.len() / rows.len().max(1);
+    let figures = Figures::of(name, &bench.answers(on, p.clone()), failed);
+    let test = judged.as_ref().map(|(test, p)| (*test, p));
+    bench.write_predictions(run, &[(0, &judgings[0])], &chosen_by, test)?;
+    cost.push(clock.cost("figures"));
+
+    let best = run.join(BEST);
+    let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
+    let method = Method { chosen: true, ..method };
+    let leaks = leak::look(rows, &bench.split);
+    let digests = digests(config, digest, &bytes);
+    let report = bench.report(
+        given.set,
+        &faults,
+        vec![method],
+        figures,
+        Vec::new(),
+        leaks,
+        cost,
+        digests,
+        given.command,
+    );
+    let spectrograms: usize = windows.iter().sum();
+    let report = Report {
+        features: vec![format!("{spectrograms} spectrograms of {}", kept.reader().example())],
+        columns: kept.reader().example().cells(),
+        constant: Vec::new(),
+        learning: Some(learning(&fitted)),
+        ..report
+    };
+    publish(run, &report, &work)?;
+    Ok(report)
+}
+
+/// `[tracks, classes]`
+fn probabilities(
+    net: &dyn ClassJudge,
+    examples: TrackExamples<'_>,
+    tracks: &[usize],
+    batch: usize,
+) -> Result<Array2<f32>, LabError> {
+    let rows = said(net, examples, tracks, batch)?;
+    let all = Array2::from_shape_vec((rows.len(), net.classes()), rows.concat());
+    all.map_err(|error| LabError::Asked(error.to_string()))
+}
+
+/// The curves, and what is to be seen in them.
+fn learning(fitted: &Fitted) -> Learning {
+    let history = &fitted.history;
+    let of = |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
+    let loss = [of(&|epoch| epoch.train_loss), of(&|epoch| epoch.validation_loss)];
+    let accuracy = [of(&|epoch| epoch.train_accuracy), of(&EpochFigures::validation_accuracy)];
+    let least = argmax(loss[1].iter().map(|loss| -loss));
+    let mut notes = vec![format!(
+        "The weights are those of epoch {} of {}, which named most validation tracks rightly. The validation loss is least \
+         after epoch {}.",
+        fitted.best + 1,
+        history.len(),
+        least + 1
+    )];
+    if let (Some(last), Some(first)) = (history.last(), history.get(least)) {
+        let gap = 100.0 * (last.train_accuracy - last.validation_accuracy());
+        notes.push(format!("At the end {gap:.1} points lie between training and validation."));
+        if last.validation_loss > OVERFITTED * first.validation_loss && last.train_loss < first.train_loss {
+            notes.push(format!(
+                "It overfits from epoch {} on: it goes on getting better on the tracks that it learns from alone.",
+                least + 2
+            ));
+        }
+    }
+    Learning { notes, loss, accuracy }
+}
+
+/// Takes the network of a finished run of `space` into a folder of models: tracks then lie near each other whose genres
+/// it hears as alike.
+pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
+    let (config, report) = (Config::of_run(run)?, Report::read(run)?);
+    if config.recipe != "space" {
+        return Err(LabError::run(
+            run,
+            format!(
+                "its recipe is {}: expected a run of --recipe space, whose inner layer is a search vector",
+                config.recipe
+            ),
+        ));
+    }
+    let classes = report.classes.join(", ");
+    let description = format!("a space of one's own: trained to tell {}: {classes}", report.data.label_name);
+    let run_digest = report.digests.get("run").map_or("", String::as_str);
+    let provenance = format!(
+        "trained by voisin on {} of {}; run {run_digest}",
+        count(report.data.tracks as u64, "track"),
+        report.data.source
+    );
+    let kept = keep_trained(
+        &run.join(BEST),
+        |tensor| tensor.starts_with("head."),
+        name,
+        [description, provenance],
+        folder,
+    );
+    Ok(kept.map_err(TrainError::from)?)
+}
+
+/// A run's network that answers about other tracks: a set of features whose columns are the classes' probabilities.
+pub struct Answering {
+    reader: ClipReader,
+    net: Box<dyn ClassJudge>,
+    classes: Vec<String>,
+    batch: usize,
+}
+
+impl Answering {
+    /// Of a finished run.
+    pub fn of_run(run: &Path, config: &Config, device: DeviceChoice) -> Result<Self, LabError> {
+        let classes = Report::read(run)?.classes;
+        let (recipe, settings) = named(config)?;
+        let device = device.resolve().map_err(TrainError::from)?;
+        let mut net = network(config, classes.len(), device)?;
+        let path = run.join(BEST);
+        let mut tensors = read_tensors(&path)?;
+        net.restore(&mut |name| tensors.remove(name)).map_err(|problem| LabError::run(&path, problem))?;
+        Ok(Self {
+            reader: ClipReader::new(recipe, settings)?,
+            net: net.finished()?,
+            classes,
+            batch: settings.batch,
+        })
+    }
+
+    /// Names of the classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+}
+
+impl FeatureSet for Answering {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn fingerprint(&self) -> String {
+        "network".to_owned()
+    }
+
+    fn columns(&self) -> Vec<String> {
+        self.classes.clone()
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let heard = self.reader.hear(path, info, stop)?;
+        let cells = self.reader.example().cells();
+        let (windows, only) = ([heard.len() / cells], [0]);
+        let load = |_: usize, window: usize, to: &mut [f32]| {
+            to.copy_from_slice(&heard[window * cells..(window + 1) * cells]);
+            Ok(())
+        };
+        let examples =
+            TrackExamples { class_of: &[], windows: &windows, training: &[], validation: &[], load: &load };
+        let found = probabilities(&*self.net, examples, &only, self.batch);
+        found.map(|p| p.index_axis(Axis(0), 0).to_vec()).map_err(|error| error.to_string())
+    }
+}

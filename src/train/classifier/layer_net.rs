@@ -1,0 +1,70 @@
+//! A list of layers, as something to train.
+
+use super::{ClassJudge, Trainable};
+use crate::encoder::{Device, FinishedStack, Stack, StackTrain};
+use crate::train::encoder::TrainError;
+
+/// A network of layers in training.
+#[derive(Debug)]
+pub struct LayerNet {
+    net: StackTrain,
+}
+
+impl LayerNet {
+    /// With the weights that a seed gives.
+    pub fn new(stack: Stack, seed: u64, device: Device) -> Self {
+        Self { net: StackTrain::new(stack, seed, device) }
+    }
+}
+
+impl Trainable for LayerNet {
+    fn cells(&self) -> usize {
+        self.net.stack().input().cells()
+    }
+
+    fn classes(&self) -> usize {
+        self.net.stack().classes()
+    }
+
+    fn forward(&mut self, x: &[f32], n: usize, step: u64) -> Result<Vec<f32>, TrainError> {
+        Ok(self.net.forward(x, n, step)?)
+    }
+
+    fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
+        Ok(self.net.backward(gradient)?)
+    }
+
+    fn each_block(&mut self, visit: &mut dyn FnMut(&mut [f32], &[f32], &[bool])) {
+        for (parameters, gradients, decays) in self.net.blocks() {
+            let decays = vec![decays; gradients.len()];
+            visit(parameters, gradients, &decays);
+        }
+    }
+
+    fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError> {
+        Ok(Box::new(self.net.finished()?))
+    }
+
+    fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let tensors = self.net.tensors().iter();
+        tensors.map(|one| (one.name.clone(), one.shape.clone(), one.values.clone())).collect()
+    }
+
+    fn restore(&mut self, get: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String> {
+        self.net.restore(get).map_err(|name| format!("tensor \"{name}\" is missing or does not fit"))
+    }
+}
+
+impl ClassJudge for FinishedStack {
+    fn cells(&self) -> usize {
+        self.stack().input().cells()
+    }
+
+    fn classes(&self) -> usize {
+        self.stack().classes()
+    }
+
+    fn logits(&self, x: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
+        Ok(self.judge(x, n)?)
+    }
+}

@@ -1,0 +1,160 @@
+//! `train classifier --recipe space` and the other networks, as processes on the data of `scripts/make_lab_data.py`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::common::{Sandbox, code, fine, fine_json, json, text, tone_wav};
+use crate::datasets::made;
+
+fn train<'a>(data: &'a str, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "classifier", data, run.to_str().unwrap()], more].concat()
+}
+
+#[test]
+fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
+    let Some(made) = made() else { return };
+    let sandbox = Sandbox::new();
+    let data = format!("fma:{}", made.join("fma").display());
+    let small = ["--recipe", "space", "--set", "epochs=3", "--set", "windows=2", "--set", "batch=8"];
+    let more = [small.as_slice(), &["--format", "json"]].concat();
+    let whole = sandbox.path("whole");
+    let begun = Instant::now();
+    let output = sandbox.run(train(&data, &whole, &more));
+    let took = begun.elapsed();
+    // four files of the miniature cannot be listened to
+    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+    let report = json(output);
+    assert_eq!(report["split"], "split by the data set: 28 / 14 / 13; 0 artists on two sides");
+    assert_eq!((&report["figures"]["on"], &report["columns"]), (&"test".into(), &(128 * 199).into()));
+    assert_eq!(report["learning"]["loss"][0].as_array().unwrap().len(), 3);
+    let metrics = fs::read_to_string(whole.join("metrics.csv")).unwrap();
+    let column = |line: &str, at: usize| -> f64 { line.split(',').nth(at).unwrap().parse().unwrap() };
+    let lines: Vec<&str> = metrics.lines().skip(1).collect();
+    assert!(column(lines[2], 4) < column(lines[0], 4), "the loss falls: {metrics}");
+    let page = fs::read_to_string(whole.join("report.html")).unwrap();
+    assert!(page.contains("How it learnt") && page.contains("Loss after each epoch"));
+    assert!(!whole.join("work").exists());
+
+    let cut = sandbox.path("cut");
+    let mut killed = 0;
+    for moment in [0.3, 0.5, 0.7] {
+        let mut command = sandbox.command(train(&data, &cut, &small));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(took.mul_f64(moment).min(Duration::from_secs(20)));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    assert!(killed > 0, "nothing was killed");
+    assert_eq!(code(&sandbox.run(train(&data, &cut, &small))), 1);
+    for file in ["best.safetensors", "predictions.csv", "data.csv", "config.toml"] {
+        assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(cut.join(file)).unwrap(), "{file}");
+    }
+    fine(sandbox.run(["eval", "classifier", whole.to_str().unwrap()]));
+
+    // an ordinary model: listed, checked, listened with, searched and drawn by
+    let said = fine(sandbox.run(["model", "import", whole.to_str().unwrap(), "--name", "mine"]));
+    assert!(said.contains("--model mine"), "{said}");
+    fine(sandbox.run(["model", "check", "mine"]));
+    let music = made.join("challenge/train");
+    fine(sandbox.run(["--model", "mine", "add", music.to_str().unwrap()]));
+    let near = fine_json(sandbox.run(["similar", "id:1", "--limit", "3", "--format", "json"]));
+    assert_eq!(near["neighbours"].as_array().map(Vec::len), Some(3), "{near}");
+    let map = sandbox.path("map.html");
+    fine(sandbox.run(["map", "--output", map.to_str().unwrap()]));
+    let status = fine_json(sandbox.run(["status", "--format", "json"]));
+    assert_eq!((&status["model"], &status["dimension"]), (&"mine".into(), &512.into()), "{status}");
+
+    // the run answers as it did of its test part
+    let predictions = fs::read_to_string(whole.join("predictions.csv")).unwrap();
+    let row = predictions.lines().find(|line| line.contains(",test,")).unwrap();
+    let cells: Vec<&str> = row.split(',').collect();
+    let track = format!(
+        "{:0>6}",
+        cells[0].rsplit('/').next().unwrap().trim_end_matches(".mp3").trim_end_matches(".wav")
+    );
+    let audio = made.join("fma/fma_small").join(&track[..3]);
+    let file = fs::read_dir(audio)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains(&track))
+        .unwrap();
+    let asked = ["classify", "--with", whole.to_str().unwrap(), file.to_str().unwrap(), "--format", "json"];
+    let said = fine_json(sandbox.run(asked));
+    assert_eq!(said[0]["genre"], cells[4], "{said} {row}");
+}
+
+#[test]
+fn networks_of_layers_are_trained_with_and_without_batch_norm() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for (genre, start) in [("low", 200.0), ("high", 2000.0)] {
+        fs::create_dir_all(music.join(genre)).unwrap();
+        for track in 0..10 {
+            let file = music.join(genre).join(format!("{track}.wav"));
+            fs::write(file, tone_wav(22_050, 1.2, start * (1.0 + 0.1 * f64::from(track)), 0.5)).unwrap();
+        }
+    }
+    let data = format!("folder:{}", music.display());
+    for (recipe, seconds) in [("baseline-cnn", "1"), ("baseline-cnn-bn", "1"), ("cnn-lstm-mfcc", "0")] {
+        let run = sandbox.path(recipe);
+        let seconds = format!("network.seconds={seconds}");
+        let more = [
+            "--recipe", recipe, "--split", "track", "--set", &seconds, "--set", "epochs=5", "--set",
+            "batch=8", "--format", "json",
+        ];
+        let report = fine_json(sandbox.run(train(&data, &run, &more)));
+        assert_eq!(report["methods"][0]["name"], recipe);
+        let right = report["figures"]["accuracy"]["value"].as_f64().unwrap();
+        assert!(
+            right > 0.99 || recipe == "cnn-lstm-mfcc",
+            "{recipe} tells low tones from high ones: {right}"
+        );
+        let refused = sandbox.run(["model", "import", run.to_str().unwrap(), "--name", "x"]);
+        assert!(code(&refused) == 2 && text(&refused.stderr).contains("expected a run of --recipe space"));
+        let config = fs::read_to_string(run.join("config.toml")).unwrap();
+        assert!(config.contains("[network]") && config.contains("\"linear classes\""), "{config}");
+    }
+}
+
+#[test]
+fn what_a_network_cannot_be_trained_on_is_one_clear_line() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for genre in ["a", "b"] {
+        fs::create_dir_all(music.join(genre)).unwrap();
+        for track in 0..4 {
+            fs::write(music.join(genre).join(format!("{track}.wav")), tone_wav(22_050, 1.0, 440.0, 0.5))
+                .unwrap();
+        }
+    }
+    let data = format!("folder:{}", music.display());
+    let run = sandbox.path("run");
+    for (more, expected) in [
+        (&["--recipe", "space", "--folds", "3"][..], "expected no folds"),
+        (&["--recipe", "space", "--features", "mfcc"], "expected no --features"),
+        (&["--recipe", "crnn", "--leak"], "expected no --leak"),
+        (&["--recipe", "space", "--set", "width=3"], "network.width: expected 1, 2 or 4"),
+        (
+            &["--recipe", "baseline-cnn", "--set", "network.seconds=0.5", "--set", "layers=[\"conv 4 3x3\"]"],
+            "layer 1 \"conv 4 3x3\": ends in 4 x 126 x",
+        ),
+        (&["--recipe", "baseline-cnn", "--set", "layers=[\"linear classes\"]"], "takes no image"),
+        (&["--recipe", "features", "--set", "width=3"], "there is no key \"width\""),
+        (
+            &["--recipe", "baseline-cnn", "--set", "start=voisin-3"],
+            "only the recipe space begins with a model",
+        ),
+    ] {
+        let output = sandbox.run(train(&data, &run, more));
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{more:?}: {said}");
+        assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{more:?}: {said}");
+        let _ = fs::remove_dir_all(&run);
+    }
+    let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "space", "--dry-run"])));
+    assert!(plan.contains("12 spectrograms of 1 x 128 x 199 each; 10 epochs of space"), "{plan}");
+    assert!(plan.contains("schedule = \"cosine\"") && !run.exists());
+}
