@@ -8,7 +8,7 @@ use super::{RandomArgs, ReportFormat};
 use crate::dataset::Source;
 use crate::lab::model::Algorithm;
 #[cfg(feature = "train")]
-use crate::train::classifier::Recipe;
+use crate::train::classifier::NetworkRecipe;
 
 /// What is in a data set, what is broken, what leaks
 ///
@@ -47,8 +47,8 @@ const RECIPES: [&str; 2] = ["features", "auto"];
 const RECIPES: [&str; 9] = {
     let mut names = ["features", "auto", "", "", "", "", "", "", ""];
     let mut at = 0;
-    while at < Recipe::ALL.len() {
-        names[at + 2] = Recipe::ALL[at].name;
+    while at < NetworkRecipe::ALL.len() {
+        names[at + 2] = NetworkRecipe::ALL[at].name;
         at += 1;
     }
     names

@@ -17,7 +17,7 @@ use crate::lab::LabError;
 use crate::lab::config::Config;
 use crate::lab::matrix::{FeatureSet, compute};
 #[cfg(feature = "train")]
-use crate::lab::networks::{self, Ears, KeptSpectrograms};
+use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
 use crate::lab::report::{Cost, Report};
 use crate::lab::run::{Clock, Given, Progress, begin, train};
 
@@ -71,7 +71,7 @@ fn network(
     let Some((recipe, settings)) = config.network() else { return Ok(Ending::Fine) };
     let listening = Clock::start();
     let folder = args.cache.clone().unwrap_or_else(|| args.run.join("work/features"));
-    let kept = Arc::new(KeptSpectrograms::new(Ears::new(recipe, settings)?, folder));
+    let kept = Arc::new(KeptSpectrograms::new(ClipReader::new(recipe, settings)?, folder));
     let sets: [Box<dyn FeatureSet>; 1] = [Box::new(Arc::clone(&kept))];
     let matrix = with_meter(context, set.items.len(), "listened to", |progress| {
         compute(set, false, &sets, None, progress, stop)
@@ -204,7 +204,7 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
     tell_faults(context, &set.faults);
     #[cfg(feature = "train")]
     if let Some((recipe, settings)) = config.network() {
-        let example = Ears::new(recipe, settings)?.example();
+        let example = ClipReader::new(recipe, settings)?.example();
         let text = format!(
             "{} of {}, {} of {example} each; {} of {}; about {:.1} MB of spectrograms would be kept; nothing is written",
             count(set.items.len() as u64, "track"),
