@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         );
     }
     let mut failed = 0;
-    let named = Asked::new(context, engine.as_ref(), args, &mut failed)?;
+    let named = FilesAsked::new(context, engine.as_ref(), args, &mut failed)?;
     let answers = match (&classifier, &engine) {
         (Classifier::FirstGuess(guess), engine) => {
             first_guesses(context, guess, engine.as_ref(), &named, args.all, &mut failed)?
@@ -97,7 +97,7 @@ fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs
             Ok(())
         })?;
     } else {
-        let named = Asked::new(context, Some(&engine), args, &mut failed)?;
+        let named = FilesAsked::new(context, Some(&engine), args, &mut failed)?;
         let named = named.each(&mut failed, |text| seeds(context, &engine, std::slice::from_ref(text)))?;
         let one = |seed: Seed| TagTarget { track: seed.track, is_file: seed.is_named_file, path: seed.path };
         tracks.extend(named.into_iter().map(one));
@@ -140,14 +140,14 @@ fn tell(context: &Context, news: &GenreNews) {
 }
 
 /// What was asked about.
-struct Asked {
+struct FilesAsked {
     /// Names as they were given; in the place of folders, playlists and sheets the files that these stand for.
     names: Vec<OsString>,
     /// Whether there was such a list.
     of_lists: bool,
 }
 
-impl Asked {
+impl FilesAsked {
     fn new(
         context: &Context,
         engine: Option<&Engine>,
@@ -203,7 +203,7 @@ fn first_guesses(
     context: &Context,
     guess: &FirstGuess,
     engine: Option<&Engine>,
-    named: &Asked,
+    named: &FilesAsked,
     all: bool,
     failed: &mut u64,
 ) -> anyhow::Result<Vec<GenreAnswer>> {
