@@ -122,7 +122,7 @@ pub fn train(
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let judgings = [judging];
-    let method = bench.method(recipe.name, &judgings, &[chosen_by.clone()], seconds, Some(note));
+    let method = bench.method(recipe.name, &judgings, std::slice::from_ref(&chosen_by), seconds, Some(note));
     let judged = if test.is_empty() { None } else { Some((&test, answers(&test)?)) };
     let (name, on, p) = match &judged {
         Some((test, p)) => ("test", *test, p),

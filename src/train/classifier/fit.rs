@@ -48,6 +48,9 @@ pub struct ClassNetOptions {
     pub checkpoint_every: Duration,
 }
 
+/// Reads a spectrogram, by its track and its number there, to where it is wanted.
+pub type LoadExample<'a> = dyn Fn(usize, usize, &mut [f32]) -> Result<(), TrainError> + Sync + 'a;
+
 /// Tracks with their spectrograms.
 #[derive(Clone, Copy)]
 pub struct TrackExamples<'a> {
@@ -60,7 +63,7 @@ pub struct TrackExamples<'a> {
     /// Tracks to choose the best epoch by.
     pub validation: &'a [usize],
     /// Reads one spectrogram of a track.
-    pub load: &'a (dyn Fn(usize, usize, &mut [f32]) -> Result<(), TrainError> + Sync),
+    pub load: &'a LoadExample<'a>,
 }
 
 /// What an epoch came to. Losses and accuracies of training are those of single spectrograms on the way, of validation
@@ -509,6 +512,7 @@ mod tests {
     }
 
     /// Three classes around centres of their own, 30 tracks of one to three examples.
+    #[expect(clippy::unnecessary_wraps, reason = "what reads a file may fail")]
     fn example(track: usize, window: usize, to: &mut [f32]) -> Result<(), TrainError> {
         let mut random = Random::stream(track as u64, window as u64);
         for (place, x) in to.iter_mut().enumerate() {

@@ -1,6 +1,6 @@
 //! A list of layers, as something to train.
 
-use super::{ClassJudge, Trainable};
+use super::{BlockVisitor, ClassJudge, Trainable};
 use crate::encoder::{Device, FinishedStack, Stack, StackTrain};
 use crate::train::encoder::TrainError;
 
@@ -34,7 +34,7 @@ impl Trainable for LayerNet {
         Ok(self.net.backward(gradient)?)
     }
 
-    fn each_block(&mut self, visit: &mut dyn FnMut(&mut [f32], &[f32], &[bool])) {
+    fn each_block(&mut self, visit: &mut BlockVisitor<'_>) {
         for (parameters, gradients, decays) in self.net.blocks() {
             let decays = vec![decays; gradients.len()];
             visit(parameters, gradients, &decays);

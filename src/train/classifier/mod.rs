@@ -14,8 +14,10 @@ mod softmax;
 mod space_net;
 mod trainable;
 
-pub use fit::{ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, TrackExamples, fit, said};
+pub use fit::{
+    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, said,
+};
 pub use layer_net::LayerNet;
 pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput, Schedule};
 pub use space_net::SpaceNet;
-pub use trainable::{ClassJudge, Trainable, read_tensors};
+pub use trainable::{BlockVisitor, ClassJudge, Trainable, read_tensors};

@@ -1,6 +1,6 @@
 //! OpenL3's network with a softmax head: what it learns to tell classes apart by is a space.
 
-use super::{ClassJudge, Trainable};
+use super::{BlockVisitor, ClassJudge, Trainable};
 use crate::encoder::{Device, ModelRef, Precision};
 use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
 use crate::kernels::isa;
@@ -82,7 +82,7 @@ impl Trainable for SpaceNet {
         self.net.backward(&d)
     }
 
-    fn each_block(&mut self, visit: &mut dyn FnMut(&mut [f32], &[f32], &[bool])) {
+    fn each_block(&mut self, visit: &mut BlockVisitor<'_>) {
         let [own, rows] = &self.decays;
         let (parameters, gradients) = self.net.state_mut().parameters_and_gradients();
         visit(parameters, gradients, own);

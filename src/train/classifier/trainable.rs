@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::encoder::Weights;
 use crate::train::encoder::TrainError;
 
+/// Takes a block's parameters, its gradients, and which of the parameters weight decay applies to.
+pub type BlockVisitor<'a> = dyn FnMut(&mut [f32], &[f32], &[bool]) + 'a;
+
 /// A network that gives a logit for each class of an example.
 pub trait Trainable {
     /// Numbers of an example.
@@ -24,7 +27,7 @@ pub trait Trainable {
     /// Shows every block of parameters with its gradients, always in the same order.
     ///
     /// - `visit`: takes parameters, gradients, and the parameters that weight decay applies to
-    fn each_block(&mut self, visit: &mut dyn FnMut(&mut [f32], &[f32], &[bool]));
+    fn each_block(&mut self, visit: &mut BlockVisitor<'_>);
 
     /// The network as it is now, to ask it.
     fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError>;
