@@ -419,19 +419,16 @@ impl State {
                     && !matches!(&*kept.answer.borrow(), Some(Err(_)))
                     && kept.answer.has_changed().is_ok()
             });
-            match kept.get_mut(&key).filter(|kept| goes_on || kept.of == version) {
-                Some(kept) => {
-                    kept.asked = Instant::now();
-                    (kept.answer.clone(), None)
+            if let Some(kept) = kept.get_mut(&key).filter(|kept| goes_on || kept.of == version) {
+                kept.asked = Instant::now();
+                (kept.answer.clone(), None)
+            } else {
+                if kept.len() >= MOST_KEPT {
+                    kept.clear();
                 }
-                None => {
-                    if kept.len() >= MOST_KEPT {
-                        kept.clear();
-                    }
-                    let (sender, answer) = watch::channel(None);
-                    kept.insert(key, Kept { of: version, asked: Instant::now(), answer: answer.clone() });
-                    (answer, Some(sender))
-                }
+                let (sender, answer) = watch::channel(None);
+                kept.insert(key, Kept { of: version, asked: Instant::now(), answer: answer.clone() });
+                (answer, Some(sender))
             }
         };
         if let Some(sender) = started {

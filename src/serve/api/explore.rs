@@ -27,7 +27,7 @@ use crate::track::TrackId;
 
 /// A page of a list.
 #[derive(Serialize)]
-struct Items<'a, T> {
+struct ListPage<'a, T> {
     total: usize,
     items: &'a [T],
     /// Names the next page; null on the last one.
@@ -107,7 +107,7 @@ pub(super) async fn suspects(
         .await?;
     let Answer { generation, answer: all } = &*kept;
     let (part, next) = page(all, |suspect| suspect.id, asked.after, asked.limit)?;
-    let answer = Items { total: all.len(), items: &all[part], next };
+    let answer = ListPage { total: all.len(), items: &all[part], next };
     Ok(Answer { generation: *generation, answer }.into_response())
 }
 
@@ -135,7 +135,7 @@ pub(super) async fn clusters(
     ask::Query(asked): ask::Query<ClustersQuestion>,
 ) -> Result<Response<Body>, Problem> {
     #[derive(Serialize)]
-    struct Clusters<'a> {
+    struct ClusterPage<'a> {
         total: usize,
         #[serde(flatten)]
         clusters: ClustersJson<'a>,
@@ -166,7 +166,7 @@ pub(super) async fn clusters(
     let Answer { generation, answer: Clustered { found, members } } = &*kept;
     let (part, next) = page(members, |track| track.id, asked.after, asked.limit)?;
     let clusters = ClustersJson::new(found, members, &part);
-    let answer = Clusters { total: members.len(), clusters, next };
+    let answer = ClusterPage { total: members.len(), clusters, next };
     Ok(Answer { generation: *generation, answer }.into_response())
 }
 
@@ -313,6 +313,6 @@ pub(super) async fn duplicates(
         .await?;
     let Answer { generation, answer: all } = &*kept;
     let (part, next) = page(all, |group: &GroupJson| group.keep.id, asked.after, asked.limit)?;
-    let answer = Items { total: all.len(), items: &all[part], next };
+    let answer = ListPage { total: all.len(), items: &all[part], next };
     Ok(Answer { generation: *generation, answer }.into_response())
 }
