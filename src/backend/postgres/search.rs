@@ -21,6 +21,9 @@ pub(super) const WIDEST: u32 = 1000;
 /// those that it leaves out.
 const FILTERED_WIDTH: u32 = WIDEST;
 
+/// How many times as many candidates the walk goes on for there: the first that fit are not the nearest.
+const FILTERED_MORE: usize = 8;
+
 /// Candidates more than are asked for, since their order is that of 16 bits a number.
 const MARGIN: usize = 16;
 
@@ -191,7 +194,7 @@ impl Postgres {
         }
         let asked = limit + MARGIN;
         let (width, asked, scan) = if is_filtered {
-            (width.max(FILTERED_WIDTH), 2 * asked, "relaxed_order")
+            (width.max(FILTERED_WIDTH), FILTERED_MORE * asked, "relaxed_order")
         } else {
             (width, asked, "off")
         };
