@@ -2,14 +2,16 @@
 """What a library in PostgreSQL costs and gives, on one server and over three shards, beside the library on this disk.
 
     cargo build --release --features parquet,postgres
-    python scripts/bench_backend.py DIR [--tracks 100000] [--dimension 512] [--queries 200] [--widths 40,100,200]
+    python scripts/bench_backend.py DIR [--tracks 100000] [--dimension 512] [--queries 200] [--widths 40,100,200] [--filters]
     python scripts/bench_backend.py --fit REPORT... [--to 10000000,100000000]
 
 Makes vectors that are hard to search (2 000 groups of unequal size in 48 directions, and noise in all), writes them as
 Parquet files as docs/parquet.md says, takes them into a library in DIR, pushes it, and asks `voisin eval index`. Servers are PostgreSQL's with
 pgvector (scripts/install_postgres), on loopback; as root it runs them as the user postgres. Prints JSON, which is in
-DIR/report.json after every step, so that a run which is cut short leaves what it has measured. Processor seconds are those
-of the servers (Linux, /proc) and of voisin.
+DIR/report.json after every step, so that a run which is cut short leaves what it has measured; --parts does some of it, beside
+what the report has. Processor seconds are those of the servers (Linux, /proc) and of voisin. Every question is also compared
+with all tracks, which over shards and for many tracks is most of the time: --shard-queries asks less often there. --keep leaves
+the servers running, with their addresses in the report, for more questions.
 
 --fit reads such reports of several sizes and prints the power of the number of tracks with which each figure of one server
 grows, and what that gives for larger ones. Needs numpy, and pyarrow where vectors are made.
@@ -22,7 +24,9 @@ p.add_argument("dir", nargs="?"); p.add_argument("--tracks", type=int, default=1
 p.add_argument("--dimension", type=int, default=512); p.add_argument("--queries", type=int, default=200)
 p.add_argument("--widths", default="40,100,200"); p.add_argument("--binary", default="target/release/voisin")
 p.add_argument("--index-memory", type=int, default=1024, help="MB"); p.add_argument("--shared-buffers", type=int, default=512, help="MB")
-p.add_argument("--no-shards", action="store_true")
+p.add_argument("--shard-queries", type=int, help="questions over shards, where not --queries")
+p.add_argument("--filters", action="store_true", help="also under filters that pass a half to a thousandth")
+p.add_argument("--parts", default="library,one,shards"); p.add_argument("--keep", action="store_true")
 p.add_argument("--fit", nargs="+", metavar="REPORT"); p.add_argument("--to", default="10000000,100000000")
 a = p.parse_args()
 
@@ -33,15 +37,22 @@ def fit():
     larger = [int(n) for n in a.to.split(",")]
     figures = {
         "index, processor seconds": lambda report: report["push"]["index_processor_seconds"],
-        "index, seconds": lambda report: report["push"]["index_seconds"],
-        "sending, seconds": lambda report: report["push"]["seconds"],
         "index, bytes": lambda report: report["index_bytes"],
         "table, bytes": lambda report: report["table_bytes"],
+        "sending, processor seconds of both sides": lambda report: both(report["push"]),
+        "sending to shards, processor seconds of both sides": lambda report: both(report["push_shards"]),
+        "indexes of shards, processor seconds": lambda report: sum(report["index_shards"]["processor_seconds"]),
         "a search at the widest, processor ms": lambda report: report["one"]["widths"][-1]["servers_processor_ms"],
+        "a comparison with all, processor ms": lambda report: report["one"]["exact"]["servers_processor_ms"],
+        "library on this disk with its index, processor seconds": lambda report: report["from_parquet"]["processor_seconds"],
+        "index on this disk, bytes": lambda report: report["local_bytes"]["index"],
+        "database on this disk, bytes": lambda report: report["local_bytes"]["database"],
     }
+    both = lambda sent: sent["processor_seconds"] + sent["servers_processor_seconds"]
     rows = []
     for name, of in figures.items():
-        values = np.array([of(report) for report in reports])
+        try: values = np.array([of(report) for report in reports])
+        except KeyError: continue
         exponent, offset = np.polyfit(np.log(sizes), np.log(values), 1)
         at = lambda n: float(np.exp(offset) * n ** exponent)
         worst = max(max(value / at(n), at(n) / value) for n, value in zip(sizes, values))
@@ -56,16 +67,18 @@ import pyarrow as pa, pyarrow.parquet as pq
 root = pathlib.Path(a.dir).resolve(); root.mkdir(parents=True, exist_ok=True)
 library, vectors = root / "library", root / "vectors"
 PG = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-report = {"tracks": a.tracks, "dimension": a.dimension, "load": os.getloadavg(), "cores": os.cpu_count()}
+report = {"tracks": a.tracks, "dimension": a.dimension, "load": os.getloadavg(), "cores": os.cpu_count()}; ours = set()
 
 
 def note(name, value):
-    report[name] = value; report["load_after"] = os.getloadavg()
-    (root / "report.json").write_text(json.dumps(report, indent=1))
+    file = root / "report.json"
+    if file.exists(): report.update({**json.loads(file.read_text()), **{key: report[key] for key in ours}})
+    ours.add(name); report[name] = value; report["load_after"] = os.getloadavg()
+    file.with_suffix(".new").write_text(json.dumps(report, indent=1)); file.with_suffix(".new").rename(file)
     print(name, file=sys.stderr, flush=True)
 
 
-def voisin(*words, servers=()):
+def voisin(*words, servers=(), library=library):
     start, before = time.perf_counter(), [server.processor() for server in servers]
     own = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run([a.binary, "--library", library, *words, "--format", "json"], capture_output=True, text=True)
@@ -121,13 +134,13 @@ def write(n, d):
 
 
 class Server:
-    def __init__(self, buffers):
+    def __init__(self, share=1):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="voisin-bench-")); self.folder.chmod(0o700)
         with socket.socket() as s: s.bind(("127.0.0.1", 0)); self.port = s.getsockname()[1]
         self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.getuid() == 0 else []
         if self.user: shutil.chown(self.folder, "postgres", "postgres")
         self.run("initdb", "-D", self.folder / "data", "-U", "voisin", "-A", "trust", "-N")
-        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c shared_buffers={buffers}MB -c max_wal_size=4GB"
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c shared_buffers={a.shared_buffers // share}MB -c max_wal_size={3072 // share}MB"
         self.run("pg_ctl", "-D", self.folder / "data", "-o", options, "-l", self.folder / "log", "-w", "start")
         self.url = f"postgres://voisin@127.0.0.1:{self.port}/postgres?sslmode=disable"
 
@@ -157,55 +170,75 @@ class Server:
 
 INDEX = "create index on {} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
 SIZES = "select coalesce(sum(pg_relation_size(i.indexrelid)), 0) from pg_index i where i.indrelid = '{}'::regclass and pg_get_indexdef(i.indexrelid) like '%embedding%'"
-def ask(name, servers):
+def ask(name, servers, queries):
     """What the index gives, and the index of the library on this disk."""
-    measure = ["eval", "index", "--backend", servers[0].url, "--queries", str(a.queries)]
-    plain = voisin(*measure, "--widths", a.widths, servers=servers); note(name, plain)
-    # By how much forty times more searches take more of the servers' processors.
-    for quality in plain["widths"]:
-        once, often = (voisin("eval", "index", "--backend", servers[0].url, "--dry-run", "--queries", "10", "--widths", ",".join([str(quality["width"])] * n),
-                              servers=servers)["servers_processor_seconds"] for n in (1, 41))
+    measure = ["eval", "index", "--backend", servers[0].url]
+    plain = voisin(*measure, "--queries", str(queries), "--widths", a.widths, servers=servers); note(name, plain)
+    # By how much forty times more searches take more of the servers' processors, and the rest is comparing with all.
+    few = [*measure, "--dry-run", "--queries", "10", "--widths"]
+    widths, first = plain["widths"], plain["widths"][0]["width"]
+    once = voisin(*few, str(first), servers=servers)["servers_processor_seconds"]
+    for quality in widths:
+        often = voisin(*few, ",".join([str(first)] + [str(quality["width"])] * 40), servers=servers)["servers_processor_seconds"]
         quality["servers_processor_ms"] = round((often - once) / 400 * 1e3, 2); note(name, plain)
+    searches = queries * sum(quality["servers_processor_ms"] for quality in widths) - 10 * widths[0]["servers_processor_ms"]
+    plain["exact"]["servers_processor_ms"] = round((1e3 * (plain["servers_processor_seconds"] - once) - searches) / (queries - 10), 1)
+    note(name, plain)
+    # Without the library on this disk: it looks up the tracks that pass for each question anew, which takes longest of all.
+    for genre in ["half", "tenth", "hundredth", "thousandth"] if a.filters else []:
+        note(f"{name}_{genre}", voisin(*measure, "--queries", str(queries), "--widths", "100", "--genre", genre, servers=servers, library=root / "none"))
 
 
-if not (library / "voisin.db").exists():
+def one():
+    server = Server()
+    try:
+        sent = voisin("push", "--to", server.url, "--no-index", servers=[server])
+        made = voisin("push", "--to", server.url, "--index-memory", str(a.index_memory), servers=[server])
+        note("push", {**sent, "rows_a_second": round(a.tracks / sent["seconds"]), "index_seconds": made["index_seconds"],
+                      "index_processor_seconds": made["servers_processor_seconds"]})
+        note("again", {name: made[name] for name in ("unchanged", "seconds", "processor_seconds")})
+        note("index_bytes", int(server.psql(SIZES.format("voisin_track"))))
+        note("table_bytes", int(server.psql("select pg_table_size('voisin_track')")))
+        ask("one", [server], a.queries)
+        if a.keep: note("one_url", server.url)
+    finally:
+        if not a.keep: server.stop()
+
+
+def shards():
+    ddl = subprocess.run([a.binary, "--library", library, "push", "--print-ddl", "partitioned"], capture_output=True, text=True, check=True).stdout
+    parts = [f"-- {part}" for part in ddl.split("\n-- == ")][1:]
+    shards = len(parts) - 1
+    servers = [Server(shards) for _ in parts]
+    try:
+        variables = {}
+        for i, shard in enumerate(servers[1:]):
+            shard.psql(parts[i])
+            variables |= {f"shard{i}_host": "127.0.0.1", f"shard{i}_port": shard.port, f"shard{i}_dbname": "postgres", f"shard{i}_user": "voisin"}
+        servers[0].psql(parts[-1], **variables)
+        sent = voisin("push", "--to", servers[0].url, servers=servers)
+        note("push_shards", {**sent, "rows_a_second": round(a.tracks / sent["seconds"])})
+        # One after the other, since they share this machine; where each has its own they go at once.
+        seconds, processor = [], []
+        for i, shard in enumerate(servers[1:]):
+            start, before = time.perf_counter(), shard.processor()
+            shard.psql(f"set maintenance_work_mem = '{a.index_memory // shards}MB'; {INDEX.format(f'voisin_track_{i}')}; analyze")
+            seconds.append(round(time.perf_counter() - start, 1)); processor.append(round(shard.processor() - before, 1))
+        note("index_shards", {"seconds": seconds, "processor_seconds": processor,
+                              "bytes": [int(shard.psql(SIZES.format(f"voisin_track_{i}"))) for i, shard in enumerate(servers[1:])]})
+        ask("shards", servers, a.shard_queries or a.queries)
+        if a.keep: note("shards_url", servers[0].url)
+    finally:
+        for server in [] if a.keep else servers: server.stop()
+
+
+parts = a.parts.split(",")
+if "library" in parts and not (library / "voisin.db").exists():
     write(a.tracks, a.dimension)
     note("from_parquet", voisin("add", "--from-parquet", str(vectors)))
     shutil.rmtree(vectors)
-one = Server(a.shared_buffers)
-try:
-    sent = voisin("push", "--to", one.url, "--no-index", servers=[one])
-    made = voisin("push", "--to", one.url, "--index-memory", str(a.index_memory), servers=[one])
-    note("push", {**sent, "rows_a_second": round(a.tracks / sent["seconds"]), "index_seconds": made["index_seconds"],
-                  "index_processor_seconds": made["servers_processor_seconds"]})
-    note("again", {name: made[name] for name in ("unchanged", "seconds", "processor_seconds")})
-    note("index_bytes", int(one.psql(SIZES.format("voisin_track"))))
-    note("table_bytes", int(one.psql("select pg_table_size('voisin_track')")))
-    ask("one", [one])
-finally:
-    one.stop()
-if a.no_shards: print(json.dumps(report, indent=1)); sys.exit()
-ddl = subprocess.run([a.binary, "--library", library, "push", "--print-ddl", "partitioned"], capture_output=True, text=True, check=True).stdout
-parts = [f"-- {part}" for part in ddl.split("\n-- == ")][1:]
-shards = len(parts) - 1
-servers = [Server(a.shared_buffers // shards) for _ in parts]
-try:
-    variables = {}
-    for i, shard in enumerate(servers[1:]):
-        shard.psql(parts[i])
-        variables |= {f"shard{i}_host": "127.0.0.1", f"shard{i}_port": shard.port, f"shard{i}_dbname": "postgres", f"shard{i}_user": "voisin"}
-    servers[0].psql(parts[-1], **variables)
-    sent = voisin("push", "--to", servers[0].url, servers=servers)
-    note("push_shards", {**sent, "rows_a_second": round(a.tracks / sent["seconds"])})
-    # One after the other, since they share this machine; where each has its own they go at once.
-    seconds, processor = [], []
-    for i, shard in enumerate(servers[1:]):
-        start, before = time.perf_counter(), shard.processor()
-        shard.psql(f"set maintenance_work_mem = '{a.index_memory // shards}MB'; {INDEX.format(f'voisin_track_{i}')}; analyze")
-        seconds.append(round(time.perf_counter() - start, 1)); processor.append(round(shard.processor() - before, 1))
-    note("index_shards", {"seconds": seconds, "processor_seconds": processor,
-                          "bytes": [int(shard.psql(SIZES.format(f"voisin_track_{i}"))) for i, shard in enumerate(servers[1:])]})
-    ask("shards", servers)
-finally:
-    for server in servers: server.stop()
+if (library / "index.bin").exists():
+    note("local_bytes", {"index": (library / "index.bin").stat().st_size, "database": (library / "voisin.db").stat().st_size})
+if "one" in parts: one()
+if "shards" in parts: shards()
 print(json.dumps(report, indent=1))

@@ -2,15 +2,24 @@
 """Joins models into one of several networks: scripts/join_models.py OUT NAME FIRST.json OTHER.json[:WEIGHT] ...
 
 Written is OUT/NAME.json, a manifest of format 2; the networks' weights are copied beside it unless they are there. The
-vectors stand one behind the other, FIRST's at length 1, each OTHER's at length WEIGHT (1). What OTHERs that are MusiCNN say in
-tags becomes an output each, named after the model; a tag that FIRST has too keeps its name with the model's before it. Other
-networks' tags are left out: a last linear layer hides them from stored vectors.
+vectors stand one behind the other, FIRST's at length 1, each OTHER's at length WEIGHT (1). The tags of an OTHER become an
+output, named after the model; a tag that FIRST has too keeps its name with the model's before it. Its own outputs follow.
+OTHERs of OpenL3's shape must have the layer `told` (as `voisin train encoder export` writes it): their tags are left out
+otherwise, since a last linear layer hides them from stored vectors.
 """
 
 import json
 import pathlib
 import shutil
+import struct
 import sys
+
+
+def is_told(card, weights):
+    """Whether stored vectors tell what the network says."""
+    with open(weights, "rb") as handle:
+        names = json.loads(handle.read(struct.unpack("<Q", handle.read(8))[0]))
+    return card["architecture"] == "musicnn" or "told.weight" in names
 
 
 def main():
@@ -21,9 +30,9 @@ def main():
     first = pathlib.Path(first)
     card = json.loads(first.read_text(encoding="utf-8"))
     files = [first.with_name(card["weights"])]
-    card.update(format=2, name=name, networks=[], outputs=[])
+    card.update(format=2, name=name, networks=[], outputs=card.get("outputs", []))
     parts, licences, provenance = [card["description"]], [card["licence"]], [card["provenance"]]
-    known = {tag.lower() for tag in card.get("tags", [])}
+    known = {tag.lower() for tag in card.get("tags", []) + [label for output in card["outputs"] for label in output["labels"]]}
     for argument in others:
         path, _, weight = argument.partition(".json")
         path = pathlib.Path(path + ".json")
@@ -33,9 +42,12 @@ def main():
         card["networks"].append({key: other[key] for key in ("architecture", "front_end", "weights", "weights_sha256")}
                                 | {"weight": weight})
         card["dimension"] += other["dimension"]
-        if other["architecture"] == "musicnn" and other.get("tags"):
-            labels = [f"{other['name']} {tag}" if tag.lower() in known else tag for tag in other["tags"]]
-            card["outputs"].append({"name": other["name"], "labels": labels})
+        if is_told(other, files[-1]):
+            for output in [{"name": other["name"], "labels": other.get("tags", [])}] + other.get("outputs", []):
+                labels = [f"{other['name']} {tag}" if tag.lower() in known else tag for tag in output["labels"]]
+                if labels:
+                    card["outputs"].append({"name": output["name"], "labels": labels})
+                    known.update(label.lower() for label in labels)
         parts.append(other["description"])
         licences.append(other["licence"])
         provenance.append(other["provenance"])

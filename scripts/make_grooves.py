@@ -51,7 +51,7 @@ def chord(degree, key, rng):
     return name + rng.choice(kinds)
 
 
-def script(groove, rng, bars=24):
+def script(groove, rng, bars):
     """The text of an MMA file: two alternating progressions of four or eight bars."""
     key, scale = rng.randrange(12), rng.choice([MAJOR, MAJOR, MINOR])
     parts = []
@@ -66,7 +66,7 @@ def script(groove, rng, bars=24):
     return "\n".join(lines) + "\n"
 
 
-def render(out, style, groove, number, seed, fonts):
+def render(out, style, groove, number, seed, fonts, bars):
     """Writes one clip; returns None, or why it could not."""
     target = out / style / f"{style}-{number:03}.ogg"
     if target.exists():
@@ -74,7 +74,7 @@ def render(out, style, groove, number, seed, fonts):
     rng = random.Random(f"{seed} {style} {number}")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "clip.mma").write_text(script(groove, rng))
+        (folder / "clip.mma").write_text(script(groove, rng, bars))
         made = subprocess.run(["mma", "-f", "clip.mid", "clip.mma"], cwd=folder, capture_output=True, text=True)
         if made.returncode or not (folder / "clip.mid").exists():
             return f"{style}/{groove}: mma: {made.stdout.strip().splitlines()[-1:]}"
@@ -95,13 +95,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--clips", type=int, default=5, help="clips per style (5)")
+    parser.add_argument("--bars", type=int, default=24, help="length of a clip (24)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--library", type=pathlib.Path, default=pathlib.Path("/usr/share/mma/lib/stdlib"))
+    parser.add_argument("--styles", nargs="*", help="only these (all that the library has)")
     parser.add_argument("--font", type=pathlib.Path, nargs="*", help="SoundFonts (those in /usr/share/sounds/sf2)")
     options = parser.parse_args()
     fonts = options.font or sorted({p.resolve() for p in pathlib.Path("/usr/share/sounds/sf2").glob("*.sf2")})
-    styles = grooves(options.library)
+    styles = {style: names for style, names in grooves(options.library).items() if style in (options.styles or [style])}
     if not fonts or not styles:
         sys.exit("no SoundFont or no MMA library found: install mma, fluidsynth and a SoundFont, or name them")
     jobs = []
@@ -110,7 +112,7 @@ def main():
             jobs.append((style, names[number % len(names)], number))
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        results = pool.map(lambda job: render(options.out, *job, options.seed, fonts), jobs)
+        results = pool.map(lambda job: render(options.out, *job, options.seed, fonts, options.bars), jobs)
         for done, failure in enumerate(results, 1):
             if failure:
                 failures += 1

@@ -150,6 +150,52 @@ fn every_verb_works_with_a_pair() {
     fine(run(&["verify"]));
 }
 
+/// A layer that reads logits off stored vectors: what it says of voices is on a track's card and in words.
+#[test]
+fn an_output_for_voices_is_told() {
+    use sha2::Digest as _;
+    use voisin::internals::encoder::{WeightTensor, Weights};
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("models");
+    fs::create_dir_all(&folder).unwrap();
+    let bytes = fs::read(shipped().join("musicnn-msd.safetensors")).unwrap();
+    let weights = Weights::from_safetensors(&bytes, "musicnn-msd").unwrap();
+    let mut tensors: std::collections::BTreeMap<_, _> =
+        weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+    let mut add = |name: &str, shape: &[usize], values: Vec<f32>| {
+        tensors.insert(name.to_owned(), WeightTensor { shape: shape.to_vec(), values });
+    };
+    add("told.weight", &[1, 200], vec![0.0; 200]);
+    add("told.bias", &[1], vec![2.0]);
+    let path = folder.join("voiced.safetensors");
+    Weights::new("voiced", tensors).to_safetensors(&path).unwrap();
+    let digest = sha2::Sha256::digest(fs::read(&path).unwrap());
+    let mut card = manifest("musicnn-msd");
+    card["format"] = json!(2);
+    card["name"] = json!("voiced");
+    card["weights"] = json!("voiced.safetensors");
+    card["weights_sha256"] = json!(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    card["outputs"] = json!([{"name": "voice", "labels": ["sung"]}]);
+    fs::write(folder.join("voiced.json"), card.to_string()).unwrap();
+    let metal = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
+    fine(sandbox.run(["--model", "voiced", "add", "--windows", "3", &string(&metal)]));
+    let shown = fine_json(sandbox.run(["show", "id:1", "--format", "json"]));
+    let sung = shown[0]["sung"].as_f64().unwrap();
+    assert!((sung - 1.0 / (1.0 + (-2f64).exp())).abs() < 1e-6, "{sung}");
+    let card_of = fine(sandbox.run(["show", "id:1"]));
+    assert!(card_of.contains("yes, 88 % sure"), "{card_of}");
+    let found = fine_json(sandbox.run(["find", "no voice", "--format", "json"]));
+    assert_eq!(found["understood"][0]["tags"], json!(["sung"]), "{found}");
+    let guess = sandbox.run(["classify", "id:1", "--format", "json"]);
+    assert!(code(&guess) <= 1, "the first guess takes the first tags: {}", text(&guess.stderr));
+    // Another number of names than of logits is no model.
+    card["outputs"] = json!([{"name": "voice", "labels": ["sung", "spoken"]}]);
+    fs::write(folder.join("voiced.json"), card.to_string()).unwrap();
+    let wrong = sandbox.run(["model", "check", "voiced"]);
+    let said = text(&wrong.stderr);
+    assert!(code(&wrong) == 2 && said.contains("52 names, its networks give 51 logits"), "{said}");
+}
+
 #[test]
 fn weights_of_a_further_network_are_checked_too() {
     let sandbox = Sandbox::new();

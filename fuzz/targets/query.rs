@@ -7,50 +7,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use ndarray::Array2;
 use voisin::internals::encoder::ModelManifest;
 use voisin::internals::genre::Taxonomy;
-use voisin::internals::library::{
-    AudioFacts, FileRecord, Library, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags,
-    TrackWindows,
-};
-use voisin::internals::track::ContentId;
+use voisin::internals::library::{Library, Resolution, TrackFilter, TrackTags, testing};
 
 thread_local! {
     static LIBRARY: RefCell<Library> = RefCell::new(library());
 }
 
 fn library() -> Library {
-    let mut library =
-        Library::open(&voisin_fuzz::scratch().join("library"), OpenMode::Create).expect("a library");
-    let model =
-        StoredModel { name: "m".into(), fingerprint: "f".into(), dimension: 2, manifest_json: "{}".into() };
-    library.set_model(&model).expect("no tracks yet");
+    let mut library = testing::library(&voisin_fuzz::scratch().join("library"), 2);
     for (i, words) in
         ["17", "Nina Simone", "Ænima", "100% _ '\"", "Beyoncé", "久石譲"].into_iter().enumerate()
     {
-        let tags = TrackTags {
+        let mut track = testing::track(i as u64, vec![0.6, 0.8], 0);
+        track.file.path = format!("/m/{i}/{words}.ogg").into();
+        track.tags = TrackTags {
             title: Some(words.into()),
             artist: Some(format!("Artist {words}")),
             genres: vec!["Rock".into(), words.into()],
             year: Some(1990 + i as i32),
             ..TrackTags::default()
         };
-        let audio = AudioFacts {
-            content: ContentId([i as u8; 32]),
-            seconds: 100. + i as f64,
-            sample_rate: 44_100,
-            channels: 2,
-            container: "ogg".into(),
-            codec: "vorbis".into(),
-            packets: 1,
-            damaged_packets: 0,
-        };
-        let file = FileRecord { path: format!("/m/{i}/{words}.ogg").into(), size: 1, mtime_ns: 1 };
-        let windows = TrackWindows { vectors: Array2::default((0, 2)), starts: vec![] };
-        library
-            .insert_track(&NewTrack { audio, file, tags, vector: vec![0.6, 0.8], windows, descriptors: None })
-            .expect("new");
+        library.insert_track(&track).expect("new");
     }
     library
 }

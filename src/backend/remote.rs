@@ -2,7 +2,7 @@
 //! from there as from a library on this disk. Ids are the database's.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::filter::Conditions;
 use super::push::{labelled, restore_settings};
@@ -169,6 +169,17 @@ impl Remote {
         Ok(())
     }
 
+    /// Fetches a track of each folder, so that it can be told which there are.
+    pub fn fetch_folders(&mut self, folders: &[PathBuf]) -> Result<()> {
+        for folder in folders {
+            let filter = TrackFilter { folders: vec![stored_path(folder)], ..TrackFilter::default() };
+            let conditions = self.store.conditions(&filter, 1)?;
+            let ids = self.store.ids(&conditions, 1)?;
+            self.fetch(&ids)?;
+        }
+        Ok(())
+    }
+
     fn fetch_keys(&mut self, condition: &str, name: &str) -> Result<()> {
         let mut conditions = Conditions::new(1);
         conditions.and(condition, vec![name_hash(name)], "");
@@ -189,7 +200,7 @@ impl Remote {
         self.fetch(&ids)
     }
 
-    fn fetch_paths(&mut self, paths: &[std::path::PathBuf]) -> Result<()> {
+    fn fetch_paths(&mut self, paths: &[PathBuf]) -> Result<()> {
         let mut keys = Vec::with_capacity(paths.len());
         for path in paths {
             keys.push(hash(path_to_bytes(path)?));

@@ -86,7 +86,7 @@ impl AskedLibrary {
         }
     }
 
-    /// Makes sure that the artists and genres which filters name can be told.
+    /// Makes sure that the artists, genres and folders which filters name can be told.
     pub(crate) fn know_filters(&mut self, filters: &FilterArgs) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::There { remote, .. } = self {
@@ -95,6 +95,7 @@ impl AskedLibrary {
             }
             remote.fetch_genres(&filters.genre)?;
             remote.fetch_genres(&filters.exclude_genre)?;
+            remote.fetch_folders(&filters.folder)?;
         }
         Ok(())
     }

@@ -118,7 +118,7 @@ pub struct ModelManifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
     /// What the network says besides the vector and `tags`, in order: logits with the name of each. Of a model that
-    /// joins several networks these are the tags of the further ones; where none are named, those are not told. Format 2.
+    /// joins several networks the further ones' come behind its own; where none are named, those are not told. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<ModelOutput>,
     /// Networks beside the one above, whose vectors are joined to its own, one behind the other. All hear the same sound:

@@ -51,7 +51,7 @@ pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use projection::TagLayer;
 #[cfg(feature = "train")]
-pub use stack::{FinishedStack, Stack, StackLayer, StackShape, StackTensor, StackTrain};
+pub use stack::{FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain};
 pub use weights::{WeightTensor, Weights};
 
 pub use crate::kernels::Precision;

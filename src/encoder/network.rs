@@ -218,13 +218,18 @@ impl Encoder {
         for (network, weights) in manifest.networks.iter().zip(&others) {
             networks.push(Network::new(network.architecture, weights, device, options)?);
         }
-        let tags: usize = networks[1..].iter().map(|network| network.tags).sum();
-        let labels: usize = manifest.outputs.iter().map(|output| output.labels.len()).sum();
         if manifest.outputs.is_empty() {
             networks[1..].iter_mut().for_each(|network| network.tags = 0);
-        } else if labels != tags {
-            let reason = format!("its outputs have {labels} labels, its further networks give {tags}");
-            return Err(EncoderError::BadWeights { origin: manifest.name, reason });
+        } else {
+            let given: usize = networks.iter().map(|network| network.tags).sum();
+            let named: usize = manifest.outputs.iter().map(|output| output.labels.len()).sum();
+            let named = named + manifest.tags.as_ref().map_or(0, Vec::len);
+            // Without the layers behind the networks there are fewer.
+            if named != given && !options.raw {
+                let reason =
+                    format!("its tags and outputs have {named} names, its networks give {given} logits");
+                return Err(EncoderError::BadWeights { origin: manifest.name, reason });
+            }
         }
         Ok(Self { manifest, device: device.clone(), networks })
     }
@@ -392,7 +397,7 @@ impl Network {
             Architecture::Musicnn => musicnn::TAGS,
             Architecture::Vgg => vgg::TAGS,
             Architecture::OpenL3 => projection.tags(),
-        };
+        } + projection.told();
         Ok(Self { architecture, backend, projection, tags, batch })
     }
 

@@ -7,13 +7,19 @@ use super::{Architecture, EncoderError, ModelRef, Weights};
 /// `tags.{weight, bias}`, tags × dimension, gives tag logits from the same embedding. Either may be missing.
 ///
 /// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1 over the music that it
-/// was fitted on: `(x - mean) * scale`. All are affine, so they commute with the mean over a track's windows.
+/// was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits × dimension, gives further logits from what comes
+/// out of all this: the vector as it is stored tells them too. All are affine, so they commute with the mean over a
+/// track's windows.
 #[derive(Debug, Default)]
 pub(super) struct Projection {
     vector: Option<Linear>,
     tags: Option<Linear>,
     standardise: Option<Standardise>,
+    told: Option<Linear>,
 }
+
+/// Name of the layer that reads logits off a stored vector.
+const TOLD: &str = "told";
 
 #[derive(Debug)]
 struct Standardise {
@@ -65,12 +71,18 @@ impl Projection {
             return Err(bad(weights, &format!("projection has {found} outputs, expected {dimension}")));
         }
         let tags = Linear::read(weights, "tags", dimension)?;
-        Ok(Self { vector, tags, standardise: Standardise::read(weights, dimension)? })
+        let told = Linear::read(weights, TOLD, dimension)?;
+        Ok(Self { vector, tags, standardise: Standardise::read(weights, dimension)?, told })
     }
 
-    /// Number of tag logits that it gives; 0 without tags.
+    /// Number of tag logits that it gives from the network's own embedding; 0 without tags.
     pub(super) fn tags(&self) -> usize {
         self.tags.as_ref().map_or(0, |linear| linear.bias.len())
+    }
+
+    /// Number of logits that it gives from the search vector, behind all others.
+    pub(super) fn told(&self) -> usize {
+        self.told.as_ref().map_or(0, |linear| linear.bias.len())
     }
 
     /// Adds logits, and turns embeddings into search vectors.
@@ -83,6 +95,17 @@ impl Projection {
         }
         if let Some(standardise) = &self.standardise {
             standardise.apply(&mut pass.embeddings);
+        }
+        if let Some(told) = &self.told {
+            let further = told.forward(&pass.embeddings);
+            let windows = further.len() / told.bias.len();
+            let own = pass.logits.len() / windows.max(1);
+            pass.logits = (0..windows)
+                .flat_map(|i| {
+                    let further = &further[i * told.bias.len()..(i + 1) * told.bias.len()];
+                    pass.logits[i * own..(i + 1) * own].iter().chain(further).copied()
+                })
+                .collect();
         }
     }
 }
@@ -102,6 +125,7 @@ struct TagsOfPart {
     /// Where the part begins.
     at: usize,
     linear: Linear,
+    /// What is undone first; none where the layer reads the vector as it is stored.
     standardise: Option<Standardise>,
 }
 
@@ -124,7 +148,8 @@ impl TagLayer {
         let (mut layers, mut at) = (Vec::new(), 0);
         for (architecture, weights) in std::iter::once((manifest.architecture, &found.weights)).chain(others)
         {
-            layers.extend(TagsOfPart::read(architecture, weights, at)?);
+            layers.extend(TagsOfPart::own(architecture, weights, at)?);
+            layers.extend(TagsOfPart::told(architecture, weights, at)?);
             at += architecture.dimension();
         }
         if names.len() != layers.iter().map(|layer| layer.linear.bias.len()).sum::<usize>() {
@@ -150,8 +175,8 @@ impl TagLayer {
 }
 
 impl TagsOfPart {
-    /// `None` where a network has no tags, or none that its embedding tells.
-    fn read(architecture: Architecture, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
+    /// The network's own; `None` where it has none, or none that its embedding tells.
+    fn own(architecture: Architecture, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
         let dimension = architecture.dimension();
         let linear = match architecture {
             Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
@@ -161,6 +186,12 @@ impl TagsOfPart {
         let is_turned = Linear::read(weights, "projection", dimension)?.is_some();
         let standardise = Standardise::read(weights, dimension)?;
         Ok(linear.filter(|_| !is_turned).map(|linear| Self { at, linear, standardise }))
+    }
+
+    /// Those that are read off the stored vector.
+    fn told(architecture: Architecture, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
+        let linear = Linear::read(weights, TOLD, architecture.dimension())?;
+        Ok(linear.map(|linear| Self { at, linear, standardise: None }))
     }
 
     fn logits(&self, mean: &[f32]) -> Vec<f32> {
@@ -249,6 +280,27 @@ mod tests {
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [12.0, 22.0, 15.0, 26.0]);
         assert_eq!(pass.logits, [-0.5, -1.5]);
+    }
+
+    #[test]
+    fn told_reads_the_vector_as_it_is_stored() {
+        let file = weights(&[
+            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
+            ("projection.bias", &[2], vec![10.0, 20.0]),
+            ("standardise.mean", &[2], vec![12.0, 20.0]),
+            ("standardise.scale", &[2], vec![3.0, 0.5]),
+            ("told.weight", &[2, 2], vec![1.0, 0.0, 0.0, 2.0]),
+            ("told.bias", &[2], vec![0.0, -1.0]),
+        ]);
+        let projection = Projection::read(&file, 2).unwrap();
+        assert_eq!((projection.tags(), projection.told()), (0, 2));
+        // Behind the network's own logits, window by window.
+        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: vec![7.0, 8.0] };
+        projection.apply(&mut pass);
+        assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
+        assert_eq!(pass.logits, [7.0, 0.0, 1.0, 8.0, 9.0, 5.0]);
+        let layer = TagsOfPart::told(Architecture::OpenL3, &file, 0);
+        assert!(layer.is_err(), "a network of another dimension");
     }
 
     /// What the layer says of the mean of stored windows is the mean of what the network says of each.

@@ -177,10 +177,12 @@ pub enum EngineError {
         others: String,
     },
     /// Something that only a trained head can do.
-    #[error("{what} needs a trained head: run \"voisin train genre\" first")]
+    #[error("{what} needs a trained head: {next}")]
     NoHead {
         /// What was asked for.
         what: &'static str,
+        /// How to have one.
+        next: &'static str,
     },
     /// Seeds that cancel each other out.
     #[error("the seeds point in opposite directions and leave nothing to search for: name fewer of them")]

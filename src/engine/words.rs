@@ -16,6 +16,9 @@ use crate::track::TrackId;
 /// Name of a user's own words inside a library's folder.
 pub const WORDS_FILE: &str = "words.tsv";
 
+/// The logit of models that were taught to tell sung music from music without a voice.
+const SUNG: &str = "sung";
+
 const SHIPPED: &str = include_str!("../../data/words.tsv");
 
 /// Tracks whose tags are kept at once.
@@ -268,6 +271,13 @@ impl HeardTags {
             Some((*id, tags.into_iter().map(|tag| (self.names[tag].to_lowercase(), shares[tag])).collect()))
         };
         ids.iter().filter_map(of).collect()
+    }
+
+    /// The chance, 0 to 1, that a voice sings or speaks in a track; `None` where the model has no output for that.
+    pub fn sung(&self, id: TrackId) -> Option<f32> {
+        let column = self.tags().iter().position(|tag| tag == SUNG)?;
+        let row = self.ids.binary_search(&id).ok()?;
+        Some(1.0 / (1.0 + (-self.logits[[row, column]]).exp()))
     }
 
     /// A first guess of a track's genre from what was heard, where the model has the tags that it is made from.

@@ -87,7 +87,7 @@ pub enum ExploreError {
         rows: usize,
     },
     /// A parameter outside its range.
-    #[error("{name} is {found}, expected {expected}")]
+    #[error("{name}: expected {expected}, found {found}")]
     Parameter {
         /// Its name.
         name: &'static str,

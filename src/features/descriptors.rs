@@ -223,8 +223,8 @@ impl Clip {
             let first = weights.iter().position(|w| *w > 0.0).unwrap_or(0);
             let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
             let weights = &weights.to_vec()[first..=last];
-            for (power, cell) in self.power.outer_iter().zip(&mut band) {
-                let power = power.slice(s![first..=last]);
+            let power = self.power.slice(s![.., first..=last]);
+            for (power, cell) in power.outer_iter().zip(&mut band) {
                 *cell = weights.iter().zip(power).map(|(weight, power)| weight * f64::from(*power)).sum();
             }
         }

@@ -5,7 +5,7 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use rayon::prelude::*;
 
 use super::codes::{Codec, Codes};
-use super::graph::{Candidate, Graph, NONE};
+use super::graph::{Candidate, Graph, NONE, better};
 use super::types::IndexOptions;
 use crate::base::random::Random;
 use crate::kernels::Isa;
@@ -179,7 +179,7 @@ fn refine_upper(source: CodeSource<'_>, graph: &mut Graph, width: usize, limit: 
 
 /// Nearest first, equals by slot.
 fn sort(candidates: &mut [Candidate]) {
-    candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    candidates.sort_unstable_by(better);
 }
 
 /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is

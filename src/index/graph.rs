@@ -35,6 +35,12 @@ pub(crate) struct Graph {
 /// A slot and its similarity to the query at 8 bits.
 pub(crate) type Candidate = (f32, u32);
 
+/// The order of candidates: nearest first, equals by slot.
+#[inline]
+pub(crate) fn better(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
 /// A candidate as one number, nearer ones smaller, equals by slot: similarity, slot (31 bits), [`FOLLOWED`].
 ///
 /// Numbers sort and merge without branches, floats with an order of their own do not.
@@ -297,7 +303,7 @@ mod tests {
             .collect();
         let mut keys: Vec<Pooled> = all.iter().copied().map(pooled).collect();
         keys.sort_unstable();
-        all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        all.sort_by(better);
         assert_eq!(keys.iter().map(|&key| candidate(key | FOLLOWED)).collect::<Vec<_>>(), all);
     }
 

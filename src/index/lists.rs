@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::builder::CodeSource;
 use super::codes::{Codes, Plane, PreparedQuery};
-use super::graph::Candidate;
+use super::graph::{Candidate, better};
 use crate::base::random::hash;
 use crate::kernels::Isa;
 use crate::kernels::dot::short::{
@@ -94,10 +94,6 @@ impl Default for BestScored {
     fn default() -> Self {
         Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY }
     }
-}
-
-fn better(a: &Scored, b: &Scored) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
 impl BestScored {
@@ -380,7 +376,7 @@ impl Lists {
         ranked.found.sort_unstable_by(better);
     }
 
-    /// The best slots by short code within `reach`, then by 8 bits, nearest first; `skip` is left out.
+    /// The best slots by short code within `reach`, each with its similarity by 8 bits, in no order; `skip` is left out.
     pub(crate) fn nearest<R>(
         &self,
         isa: Isa,
@@ -422,7 +418,6 @@ impl Lists {
         codes.similarities8(isa, query, slots, products, similarities);
         found.clear();
         found.extend(similarities.iter().copied().zip(slots.iter().copied()));
-        found.sort_unstable_by(better);
         then(found)
     }
 

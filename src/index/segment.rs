@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use crate::track::TrackId;
 
 use super::codes::{Codec, Codes, Meta, PreparedQuery};
+use super::graph::{Candidate, better};
 use super::subset::Bitmap;
 use super::top::Top;
 use crate::kernels::Isa;
@@ -201,9 +202,13 @@ impl Segment {
             let (mut ranked, mut reference) = (None, None);
             loop {
                 self.rank_matches(isa, query, ranked, limit, buffers);
-                let entered = rerank(&mut buffers.ranked, budget.error8, top, |slot| {
-                    (self.codes.similarity(isa, query, slot), self.ids[slot])
-                });
+                let entered = rerank(
+                    &mut buffers.ranked,
+                    budget.error8,
+                    top,
+                    |_| (),
+                    |slot| (self.codes.similarity(isa, query, slot), self.ids[slot]),
+                );
                 reference = entered.or(reference);
                 // Vectors as near as the worst result are not expected to differ in more signs than this; if the
                 // limit was lower, go on to those in between.
@@ -284,21 +289,24 @@ impl Segment {
 /// Makes 16-bit products of the candidates in the order of their 8-bit ones, for as long as these leave a chance.
 ///
 /// Returns the slot of the last that entered `top`, `None` if there were no candidates.
+///
+/// - `soon`: called with the slots that `exact` is likely to be asked for next
 pub(crate) fn rerank(
-    ranked: &mut [(f32, u32)],
+    ranked: &mut [Candidate],
     error8: f32,
     top: &mut Top,
+    soon: impl Fn(usize),
     exact: impl Fn(usize) -> (f32, TrackId),
 ) -> Option<usize> {
     const FIRST: usize = 64;
-    let by_similarity = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     let first = ranked.len().min(FIRST.max(2 * top.k()));
     if first < ranked.len() {
-        ranked.select_nth_unstable_by(first, by_similarity);
+        ranked.select_nth_unstable_by(first, better);
     }
     let mut last = ranked.first().map(|&(_, slot)| slot as usize);
     let (near, far) = ranked.split_at_mut(first);
-    near.sort_unstable_by(by_similarity);
+    near.sort_unstable_by(better);
+    near.iter().take(2 * top.k()).for_each(|&(_, slot)| soon(slot as usize));
     let mut offer = |&(estimate, slot): &(f32, u32)| {
         let chance = estimate + error8 >= top.worst();
         if chance {

@@ -296,9 +296,8 @@ fn recall(
         let query = source.codec.query_at(source.codes, trial.slot as usize);
         let mut top = Top::new(k);
         search(&query, trial.slot, &mut |pool| {
-            rerank(pool, error8, &mut top, |slot| {
-                (source.codes.similarity(source.isa, &query, slot), TrackId(slot as i64))
-            });
+            let exact = |slot| (source.codes.similarity(source.isa, &query, slot), TrackId(slot as i64));
+            rerank(pool, error8, &mut top, |_| (), exact);
         });
         let found = top.into_sorted();
         found.iter().filter(|found| trial.nearest[..k].contains(&(found.track.0 as u32))).count()

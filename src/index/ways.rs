@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::codes::PreparedQuery;
-use super::graph::{Candidate, Graph};
+use super::graph::{Candidate, Graph, better};
 use super::lists::{Lists, Reach};
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
@@ -173,7 +173,7 @@ impl VectorIndex {
         needed.lists <= reach.lists && needed.codes <= reach.codes
     }
 
-    /// Puts the allowed of `pool`, nearest first by 8 bits, into `top`; whether they are as good as all that are allowed.
+    /// Puts the allowed of `pool`, with their similarities by 8 bits, into `top`; whether they are as good as all that are allowed.
     ///
     /// - `within`: whether the search was wide enough for so many neighbours, if that is to be made sure of
     pub(super) fn take(
@@ -185,25 +185,28 @@ impl VectorIndex {
         within: Option<&dyn Fn(usize) -> bool>,
         top: &mut Top,
     ) -> bool {
+        let all = allowed.count == self.base.len();
+        let mut passing = pool.to_vec();
+        if !all {
+            passing.retain(|&(_, slot)| allowed.contains(slot as usize));
+        }
         // Where the k-th allowed candidate is: without a filter, would a search as wide as this have found all up to
         // there? Not if the filter leaves out what is near the query: another cluster, say.
-        let all = allowed.count == self.base.len();
-        let mut passing = Vec::with_capacity(pool.len());
-        let mut last = None;
-        for (at, &(similarity, slot)) in pool.iter().enumerate() {
-            if all || allowed.contains(slot as usize) {
-                passing.push((similarity, slot));
-                if passing.len() == k.min(allowed.count).max(1) {
-                    last = Some(at);
-                }
+        let count = k.min(allowed.count).max(1);
+        let last = (passing.len() >= count).then(|| {
+            if all {
+                return count - 1;
             }
-        }
-        for &(_, slot) in passing.iter().take(2 * k) {
-            self.base.codes.prefetch_low(slot as usize);
-        }
-        segment::rerank(&mut passing, self.tuning.error8, top, |slot| {
-            (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot])
+            let (_, &mut last, _) = passing.select_nth_unstable_by(count - 1, better);
+            pool.iter().filter(|one| better(one, &last).is_lt()).count()
         });
+        segment::rerank(
+            &mut passing,
+            self.tuning.error8,
+            top,
+            |slot| self.base.codes.prefetch_low(slot),
+            |slot| (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot]),
+        );
         match (last, within) {
             (Some(at), Some(within)) => all || within(at + 1),
             (found, _) => found.is_some(),

@@ -16,6 +16,9 @@ use crate::genre::grouped_folds;
 use crate::learn::Training;
 use crate::metrics::{Spread, argmax};
 
+/// In place of a number of settings: this run is one of those among which is to be chosen.
+pub const TRIAL: usize = usize::MAX;
+
 /// Folds inside the training rows, for what an algorithm must learn on rows that it was not fitted on.
 const INNER: usize = 5;
 /// Shuffles of permutation importance.
@@ -121,6 +124,11 @@ impl<'a> Bench<'a> {
     /// Whether the final model learns from a row.
     pub(super) fn learns(&self, row: usize) -> bool {
         matches!(self.split.parts[row], Some(Part::Training | Part::Validation))
+    }
+
+    /// Rows that judge the final model; none of a trial.
+    pub(super) fn test(&self, chosen_among: usize) -> Vec<usize> {
+        if chosen_among == TRIAL { Vec::new() } else { self.split.rows(Part::Test) }
     }
 
     pub(super) fn judgings(&self) -> Vec<Judging> {

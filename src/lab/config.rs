@@ -195,6 +195,9 @@ impl Config {
         if self.data.folds == 1 || self.data.folds > 100 || !(1..=100).contains(&self.data.repeats) {
             return refuse("expected folds 0 or 2 to 100, and repeats 1 to 100".to_owned());
         }
+        if self.data.folds == 0 && self.data.repeats > 1 {
+            return refuse("repeats deal folds again: expected folds 2 to 100".to_owned());
+        }
         if self.algorithms.names.is_empty() {
             return refuse("expected at least one algorithm".to_owned());
         }
@@ -210,12 +213,6 @@ impl Config {
         {
             if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
                 let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
-                if self.data.folds > 0 {
-                    return Err(format!(
-                        "{} chooses its best epoch by a validation part: expected no folds",
-                        self.recipe
-                    ));
-                }
                 return network.check(&recipe);
             }
             if self.network.is_some() {

@@ -84,7 +84,7 @@ impl FeatureSet for ModelSet {
 }
 
 /// Longest piece of a track that descriptors are computed from, its middle, in seconds.
-const LONGEST: u64 = 600;
+pub(in crate::lab) const LONGEST: u64 = 600;
 
 impl FeatureSet for DescriptorSet {
     fn name(&self) -> &str {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use ndarray::{Array2, Axis};
 
+pub use super::bench::TRIAL;
 use super::bench::{Bench, Judged, Judging};
 use super::config::{Combine, Config};
 use super::leak::{self, Leak};
@@ -48,10 +49,21 @@ pub struct Given<'a> {
     pub matrix: Matrix,
     /// Whether random folds are to be compared with grouped ones.
     pub random_folds: bool,
+    /// Of how many settings these are the best; [`TRIAL`] leaves the test part alone.
+    pub chosen_among: usize,
     /// How to repeat it.
     pub command: String,
     /// What came before: reading, listening.
     pub cost: Vec<Cost>,
+}
+
+/// What a report says of a choice.
+pub(super) fn among(settings: usize) -> String {
+    match settings {
+        0 => String::new(),
+        TRIAL => "; a trial, which the test part knows nothing of".to_owned(),
+        settings => format!("; settings chosen among {settings} trials (trials.csv)"),
+    }
 }
 
 /// Begins a run in its folder, or finds that it was begun with the same settings.
@@ -72,7 +84,11 @@ pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
         }
     } else if let Ok(mut entries) = run.read_dir() {
         // what a killed run left half-written has a name that begins with a dot
-        let is_other = |name: std::ffi::OsString| !name.to_string_lossy().starts_with('.');
+        // and trials come before the run that is chosen by them
+        let is_other = |name: std::ffi::OsString| {
+            let name = name.to_string_lossy();
+            !name.starts_with('.') && !["trials", "trials.csv"].contains(&&*name)
+        };
         if entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
             return Err(LabError::run(run, "expected an empty folder or one of this run, found other files"));
         }
@@ -123,7 +139,7 @@ pub fn train(
 
     let clock = Clock::start();
     progress(&Progress { share: 0.95, doing: "the answer's own fit".to_owned(), seconds_left: 0.0 });
-    let test = bench.split.rows(Part::Test);
+    let test = bench.test(given.chosen_among);
     let learnt: Vec<usize> = (0..bench.class_of.len()).filter(|&row| bench.learns(row)).collect();
     let model = bench.fit_all(&answering, &learnt)?;
     let bytes = model.to_bytes(&config.settings).map_err(|error| LabError::run(run, error))?;
@@ -167,6 +183,7 @@ pub fn train(
     let digests = digests(config, digest, &bytes);
     let mut report =
         bench.report(given.set, &faults, methods, figures, importance, found, cost, digests, given.command);
+    report.judged_by += &among(given.chosen_among);
     if !left_out.is_empty() {
         report.judged_by += &format!("; left out for lack of time: {}", left_out.join(", "));
     }
@@ -197,7 +214,7 @@ pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), La
 }
 
 /// Answers of several judgings, one after the other, and the rows that they are about.
-fn joined(judgings: &[(usize, &Judging)], judged: &[Array2<f32>]) -> (Vec<usize>, Array2<f32>) {
+pub(super) fn joined(judgings: &[(usize, &Judging)], judged: &[Array2<f32>]) -> (Vec<usize>, Array2<f32>) {
     let held = judgings.iter().flat_map(|(_, judging)| judging.held.clone()).collect();
     let parts: Vec<_> = judgings.iter().map(|(at, _)| judged[*at].view()).collect();
     (held, ndarray::concatenate(Axis(0), &parts).unwrap_or_else(|_| Array2::zeros((0, 0))))

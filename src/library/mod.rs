@@ -39,8 +39,9 @@ mod salvage;
 pub mod scan;
 mod spans;
 mod store;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod track_set;

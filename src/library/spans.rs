@@ -1,8 +1,11 @@
 //! Filters as people write them, on the command line and to the server (docs/grammar.md).
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Library, LibraryError, MusicalKey, NameOf, Result as LibraryResult, WordBound};
+use super::{
+    Library, LibraryError, MusicalKey, NameOf, Result as LibraryResult, TrackFilter, WordBound, stored_path,
+};
 use crate::base::text::{did_you_mean, meant, spelt_alike};
 
 impl Library {
@@ -20,6 +23,18 @@ impl Library {
             return Err(LibraryError::UnknownName { what, name: name.to_owned(), hint });
         }
         Ok(found)
+    }
+
+    /// The folder as the library stores it. One that holds no track is an error.
+    pub(crate) fn folder_meant(&self, folder: &Path) -> LibraryResult<PathBuf> {
+        let stored = stored_path(folder);
+        let below = TrackFilter { folders: vec![stored.clone()], ..TrackFilter::default() };
+        if self.matching(&below)?.is_empty() {
+            let hint = "none of its tracks lies there; \"voisin list\" shows where they are".to_owned();
+            let name = stored.display().to_string();
+            return Err(LibraryError::UnknownName { what: "folder of this library", name, hint });
+        }
+        Ok(stored)
     }
 }
 

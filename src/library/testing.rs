@@ -1,4 +1,6 @@
-//! Made libraries for unit tests: tracks of which no audio exists.
+//! Made libraries for tests and fuzz targets: tracks of which no audio exists.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "what cannot be made ends the test")]
 
 use std::path::Path;
 
@@ -9,19 +11,19 @@ use super::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, Tr
 use crate::track::ContentId;
 
 /// A model whose vectors have `dimension` numbers.
-pub(crate) fn model(dimension: usize) -> StoredModel {
+pub fn model(dimension: usize) -> StoredModel {
     StoredModel { name: "m".into(), fingerprint: "f".into(), dimension, manifest_json: "{}".into() }
 }
 
 /// A new library of that model.
-pub(crate) fn library(dir: &Path, dimension: usize) -> Library {
+pub fn library(dir: &Path, dimension: usize) -> Library {
     let mut library = Library::open(dir, OpenMode::Create).unwrap();
     library.set_model(&model(dimension)).unwrap();
     library
 }
 
 /// A track with that vector; another seed is another track.
-pub(crate) fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
+pub fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
     let mut content = [0; 32];
     content[..8].copy_from_slice(&seed.to_le_bytes());
     NewTrack {

@@ -280,12 +280,17 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     let answer = &json(sandbox.run(["classify", "id:5", "-k", "5", "--format", "json"]))[0];
     assert_eq!((&answer["source"], &answer["genre"]), (&"neighbours".into(), &"style 1".into()));
     assert_eq!(answer["voters"], 5);
+    let both = sandbox.run(["classify", "id:5", "-k", "5", "--precision", "0.9"]);
+    assert_eq!(code(&both), 2);
+    let said = text(&both.stderr);
+    assert!(said.contains("leave out -k") && !said.contains("voisin train genre"), "{said}");
     for verb in [&["genres"][..], &["suspects"], &["eval", "genre", "--no-rivals", "--repeats", "1"]] {
         let output = sandbox.run(verb);
         assert_eq!(code(&output), 0, "{verb:?}: {}", text(&output.stderr));
     }
     assert!(text(&sandbox.run(["genres"]).stdout).contains("style 2"));
-    assert!(text(&sandbox.run(["status"]).stdout).contains("labels from folder"));
+    let status = text(&sandbox.run(["status"]).stdout);
+    assert!(status.contains("labels from folder") && status.contains("right on tracks left out"), "{status}");
 }
 
 #[test]
@@ -313,7 +318,7 @@ fn kinship_is_printed_and_drawn() {
     let unknown = sandbox.run(["genres", "gener 3"]);
     assert!(text(&unknown.stderr).contains("did you mean Genre 3"), "{}", text(&unknown.stderr));
     let table = text(&sandbox.run(["genres", "genre 3"]).stdout);
-    assert!(table.contains("95 % interval") && table.contains("typical:"), "{table}");
+    assert!(table.contains("95 % range") && table.contains("typical:"), "{table}");
 }
 
 #[test]

@@ -5,10 +5,7 @@ use std::path::Path;
 use half::f16;
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::internals::library::{
-    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
-};
-use voisin::internals::track::ContentId;
+use voisin::internals::library::{Library, OpenMode, StoredModel, TrackTags, TrackWindows, testing};
 
 use super::common::Sandbox;
 
@@ -57,27 +54,11 @@ impl Shelf {
             f16::from_f32(3.0 * (unit[j] + 0.1 * (self.rng.random::<f32>() - 0.5)))
         });
         self.tracks += 1;
-        let mut content = [7u8; 32];
-        content[..4].copy_from_slice(&self.tracks.to_le_bytes());
-        self.library
-            .insert_track(&NewTrack {
-                audio: AudioFacts {
-                    content: ContentId(content),
-                    seconds: 180.0,
-                    sample_rate: 44_100,
-                    channels: 2,
-                    container: "mp3".into(),
-                    codec: "mp3".into(),
-                    packets: 1000,
-                    damaged_packets: 0,
-                },
-                file: FileRecord { path: path.to_owned(), size: 1, mtime_ns: 1 },
-                tags: tags(genre, artist),
-                vector: unit,
-                windows: TrackWindows { vectors: windows, starts: vec![0.0, 1.0, 2.0, 3.0] },
-                descriptors: None,
-            })
-            .unwrap();
+        let mut track = testing::track(u64::from(self.tracks), unit, 0);
+        path.clone_into(&mut track.file.path);
+        track.tags = tags(genre, artist);
+        track.windows = TrackWindows { vectors: windows, starts: vec![0.0, 1.0, 2.0, 3.0] };
+        self.library.insert_track(&track).unwrap();
     }
 
     /// `styles` genres of `n` tracks in one folder each: genre 0 in /music/genre 0, and so on.

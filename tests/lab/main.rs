@@ -13,3 +13,5 @@ mod descriptors;
 #[cfg(feature = "train")]
 mod networks;
 mod runs;
+#[cfg(feature = "train")]
+mod twin;

@@ -1,7 +1,7 @@
 //! `train classifier --recipe space` and the other networks, as processes on the data of `scripts/make_lab_data.py`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -86,18 +86,23 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     assert_eq!(said[0]["genre"], cells[4], "{said} {row}");
 }
 
-#[test]
-fn networks_of_layers_are_trained_with_and_without_batch_norm() {
-    let sandbox = Sandbox::new();
+/// A folder with ten low tones and ten high ones, a genre each.
+fn low_and_high(sandbox: &Sandbox, seconds: f64) -> PathBuf {
     let music = sandbox.path("music");
     for (genre, start) in [("low", 200.0), ("high", 2000.0)] {
         fs::create_dir_all(music.join(genre)).unwrap();
         for track in 0..10 {
             let file = music.join(genre).join(format!("{track}.wav"));
-            fs::write(file, tone_wav(22_050, 1.2, start * (1.0 + 0.1 * f64::from(track)), 0.5)).unwrap();
+            fs::write(file, tone_wav(22_050, seconds, start * (1.0 + 0.1 * f64::from(track)), 0.5)).unwrap();
         }
     }
-    let data = format!("folder:{}", music.display());
+    music
+}
+
+#[test]
+fn networks_of_layers_are_trained_with_and_without_batch_norm() {
+    let sandbox = Sandbox::new();
+    let data = format!("folder:{}", low_and_high(&sandbox, 1.2).display());
     for (recipe, seconds) in [("baseline-cnn", "1"), ("baseline-cnn-bn", "1"), ("cnn-lstm-mfcc", "0")] {
         let run = sandbox.path(recipe);
         let seconds = format!("network.seconds={seconds}");
@@ -120,6 +125,69 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
 }
 
 #[test]
+fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone() {
+    let sandbox = Sandbox::new();
+    let music = low_and_high(&sandbox, 1.5);
+    let data = format!("folder:{}", music.display());
+    let small = ["--split", "track", "--set", "batch=8", "--format", "json"];
+    let gap = [
+        small.as_slice(),
+        &["--recipe", "cnn-gap", "--set", "network.seconds=1.4", "--set", "crop=0.5", "--set", "copies=1"],
+        &["--set", "layers=[\"conv 4 3x3 same\", \"relu\", \"pool 8x4\", \"flatten\", \"linear classes\"]"],
+        &["--set", "epochs=25", "--set", "training.rate=0.01"],
+    ]
+    .concat();
+    let run = sandbox.path("gap");
+    let report = fine_json(sandbox.run(train(&data, &run, &gap)));
+    // twenty tracks and a copy of each
+    assert_eq!(report["features"][0], "40 spectrograms of 1 x 128 x 61");
+    assert_eq!(report["columns"], 128 * 22);
+    assert!(report["figures"]["accuracy"]["value"].as_f64().unwrap() > 0.9, "{}", report["figures"]);
+    let file = music.join("low/3.wav");
+    let asked = ["classify", "--with", run.to_str().unwrap(), file.to_str().unwrap(), "--format", "json"];
+    assert_eq!(fine_json(sandbox.run(asked))[0]["genre"], "low");
+
+    let run = sandbox.path("search");
+    let search = [
+        small.as_slice(),
+        &["--recipe", "cnn-lstm-mfcc", "--set", "epochs=3", "--folds", "2"],
+        &["--try", "copies=0,2", "--try", "l2=0,0.01"],
+    ]
+    .concat();
+    let report = fine_json(sandbox.run(train(&data, &run, &search)));
+    assert_eq!((&report["figures"]["on"], &report["figures"]["tracks"]), (&"folds".into(), &20.into()));
+    assert!(report["judged_by"].as_str().unwrap().contains("chosen among 4 trials"), "{report}");
+    let table = fs::read_to_string(run.join("trials.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert_eq!(
+        rows.iter().map(|row| row[1]).collect::<Vec<_>>(),
+        ["copies=0 l2=0", "copies=0 l2=0.01", "copies=2 l2=0", "copies=2 l2=0.01"]
+    );
+    let most = rows.iter().map(|row| row[2].parse::<f64>().unwrap()).fold(0.0, f64::max);
+    assert!((report["figures"]["accuracy"]["value"].as_f64().unwrap() - most).abs() < 1e-4, "{table}");
+    let trial = fs::read_to_string(run.join("trials/001/config.toml")).unwrap();
+    assert!(trial.contains("initialise = \"keras\"") && trial.contains("l2 = 0.0\n"), "{trial}");
+
+    // what a search has finished is not done again, and a held-out part is judged by the chosen run alone
+    let run = sandbox.path("held-out");
+    let search = [
+        &["--split", "track", "--format", "json"],
+        &["--features", "mfcc", "--algorithm", "knn", "--try", "knn.k=1,3"][..],
+    ]
+    .concat();
+    fine_json(sandbox.run(train(&data, &run, &search)));
+    let parts = |folder: &str| -> bool {
+        fs::read_to_string(run.join(folder).join("predictions.csv")).unwrap().contains(",test,")
+    };
+    assert!(parts("") && !parts("trials/001") && !parts("trials/002"));
+    let before = fs::metadata(run.join("trials/002/report.json")).unwrap().modified().unwrap();
+    fs::remove_file(run.join("report.json")).unwrap();
+    let again = fine_json(sandbox.run(train(&data, &run, &search)));
+    assert!(again["judged_by"].as_str().unwrap().contains("chosen among 2 trials"));
+    assert_eq!(fs::metadata(run.join("trials/002/report.json")).unwrap().modified().unwrap(), before);
+}
+
+#[test]
 fn what_a_network_cannot_be_trained_on_is_one_clear_line() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
@@ -133,7 +201,9 @@ fn what_a_network_cannot_be_trained_on_is_one_clear_line() {
     let data = format!("folder:{}", music.display());
     let run = sandbox.path("run");
     for (more, expected) in [
-        (&["--recipe", "space", "--folds", "3"][..], "expected no folds"),
+        (&["--recipe", "crnn", "--set", "crop=200"][..], "network.crop: expected 0, or"),
+        (&["--recipe", "cnn-gap", "--try", "mixup=0.1,2"], "network.training.mixup: expected 0 to 1"),
+        (&["--recipe", "auto", "--folds", "2", "--try", "svm.cc=1,2"], "there is no key \"svm.cc\""),
         (&["--recipe", "space", "--features", "mfcc"], "expected no --features"),
         (&["--recipe", "crnn", "--leak"], "expected no --leak"),
         (&["--recipe", "space", "--set", "width=3"], "network.width: expected 1, 2 or 4"),

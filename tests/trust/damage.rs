@@ -135,7 +135,7 @@ fn verify_finds_and_repair_mends() {
     assert!(!text(&output.stderr).contains("voisin repair"), "{}", text(&output.stderr));
     assert!(
         table.contains("4 files read again")
-            && table.contains("1 track whose files are not there")
+            && table.contains("1 track without a file")
             && table.contains("1 changed since"),
         "{table}"
     );

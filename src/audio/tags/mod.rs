@@ -45,7 +45,7 @@ pub struct Tags {
     pub replay_gain: Option<f64>,
 }
 
-/// How [`write_genres`] goes about it.
+/// How [`write_noting`] goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Replace genres the file already has; without it such a file is left alone.
@@ -126,7 +126,7 @@ pub(crate) struct TagEdit {
     pub(crate) values: Vec<String>,
 }
 
-/// What [`write_genres`] did (or, in a dry run, would do).
+/// What [`write_noting`] did (or, in a dry run, would do).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// The genres were written.
@@ -153,8 +153,13 @@ pub(crate) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     read::read_cover(path)
 }
 
-/// Writes several tags as [`write_genres`] does its one; what became of each. The name of the temporary copy is told to
-/// `note` before the copy is made, so that it can be found and removed if this process is killed.
+/// Writes several tags to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file; what became of each.
+///
+/// A temporary copy beside the file is changed, flushed and renamed over it: a crash at any moment leaves
+/// the old file or the new one, whole (and perhaps a hidden `.voisin-…` copy, whose name `note` is told before it is
+/// made, so that it can be found and removed). Before it is renamed, the copy is read back: its tags must be these and
+/// its [`crate::track::ContentId`] that of the file. All other tags stay, the version of an `ID3v2` tag too. Values must
+/// not be empty strings or contain NULs.
 pub(crate) fn write_noting(
     path: &Path,
     edits: &[TagEdit],
@@ -164,12 +169,8 @@ pub(crate) fn write_noting(
     write::write(path, edits, options, note)
 }
 
-/// Writes one GENRE value per entry to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file.
-///
-/// A temporary copy beside the file is changed, flushed and renamed over it: a crash at any moment leaves
-/// the old file or the new one, whole (and perhaps a hidden `.voisin-…` copy). Before it is renamed, the
-/// copy is read back: its genres must be these and its [`crate::track::ContentId`] that of the file. All other
-/// tags stay, the version of an `ID3v2` tag too. Genres must not be empty strings or contain NULs.
+/// Writes one genre an entry, as [`write_noting`] does: what tests and fuzz targets take.
+#[cfg(feature = "internals")]
 pub fn write_genres(
     path: &Path,
     genres: &[String],

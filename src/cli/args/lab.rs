@@ -62,7 +62,7 @@ const RECIPES: [&str; 9] = {
 /// same command goes on from there and ends with the same bits.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto --minutes 60\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe space --set epochs=20"
+    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto --minutes 60\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe space --set epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try copies=0,3 --try l2=0,0.001 --folds 5"
 )]
 pub(crate) struct TrainClassifierArgs {
     /// The data set: KIND:PATH, or a path (see `voisin dataset --help`)
@@ -96,7 +96,7 @@ pub(crate) struct TrainClassifierArgs {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub(crate) folds: Option<u32>,
     /// How often the folds are dealt
-    #[arg(long, value_name = "R", requires = "folds", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: Option<u32>,
     /// Whether the best algorithm answers (none), or those that help each other, by weights found on tracks left out
     /// (select) [default: none; select with --recipe auto]
@@ -108,6 +108,10 @@ pub(crate) struct TrainClassifierArgs {
     /// Any setting, as config.toml has it: svm.c=3, forest.trees=1000 …; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
+    /// Try every value of a setting, and with several --try every combination: each is judged on the validation part or in
+    /// folds in RUN/trials, and the best one becomes the run, which the test part judges; may be repeated
+    #[arg(long = "try", value_name = "KEY=V1,V2…", value_parser = pair)]
+    pub(crate) tries: Vec<(String, String)>,
     /// Also judge logistic regression on folds at random, to show by how much they flatter
     #[arg(long)]
     pub(crate) leak: bool,

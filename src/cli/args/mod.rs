@@ -173,25 +173,32 @@ pub(crate) fn command() -> clap::Command {
 /// `voisin help terms`.
 const TERMS: &str = "What the words in tables mean
 
-similarity      cosine of two tracks' vectors, -1 to 1: higher is nearer
-distance        1 - similarity, 0 to 2: lower is nearer; of two genres 0 to 1, the mean of
-                three measures: centroids (the genres' mean directions), neighbourhoods (their
-                nearest tracks), votes (neighbours of the one that belong to the other)
-cohesion        mean similarity of tracks to their common direction: 1 if all sound the same
-lift (x2.0)     how many times as frequent here as in the whole library
-share           part of the votes or of the tracks, in per cent
-probability     calibrated: of answers at 80 %, four in five are right
-head            a classifier trained on your genres by \"voisin train genre\"
-neighbours      the labelled tracks that sound most alike; their genres vote
-together, fused head and neighbours as one answer
-novelty         \"stranger than 48 %\": nearly half of the library's tracks are nearer to the rest
-artists left out  judged by models that never heard the artist: what to expect of new music
-calibration error  how far a probability is from how often it comes true, in the mean
-outlier's score how many times the usual spread a track's distance to its neighbours is above the
-                median (robust standard deviations)
-suspect's score how much more probable the suggested genre is than the track's own, -1 to 1
-noise           tracks that belong to no cluster
-generation      counts the changes of the library, so that a stale index is noticed";
+similarity         cosine of two tracks' vectors, -1 to 1: higher is nearer
+distance           1 - similarity, 0 to 2: lower is nearer; of two genres 0 to
+                   1, the mean of three measures: centroids (the genres' mean
+                   directions), neighbourhoods (their nearest tracks), votes
+                   (neighbours of the one that belong to the other)
+cohesion           mean similarity of tracks to their common direction: 1 if
+                   all sound the same
+lift (x2.0)        how many times as frequent here as in the whole library
+share              part of the votes or of the tracks, in per cent
+probability        calibrated: of answers at 80 %, four in five are right
+head               a classifier trained on your genres by \"voisin train genre\"
+neighbours         the labelled tracks that sound most alike; their genres vote
+together, fused    head and neighbours as one answer
+novelty            \"stranger than 48 %\": nearly half of the library's tracks
+                   are nearer to the rest
+artists left out   judged by models that never heard the artist: what to expect
+                   of new music
+calibration error  how far a probability is from how often it comes true, in
+                   the mean
+outlier's score    how many times the usual spread a track's distance to its
+                   neighbours is above the median (robust standard deviations)
+suspect's score    how much more probable the suggested genre is than the
+                   track's own, -1 to 1
+noise              tracks that belong to no cluster
+generation         counts the changes of the library, so that a stale index is
+                   noticed";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

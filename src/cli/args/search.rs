@@ -8,9 +8,7 @@ use super::sound::{SortKey, SoundFilterArgs};
 use super::units::{Limit, Seconds, cosine, share};
 use super::{BackendArgs, one_of};
 use crate::index::SearchMode;
-use crate::library::{
-    Library, LibraryError, NameOf, TrackFilter, WordBound, YearSpan, stored_path, word_bound,
-};
+use crate::library::{Library, LibraryError, NameOf, TrackFilter, WordBound, YearSpan, word_bound};
 
 /// Find the tracks that sound most like the given ones
 ///
@@ -142,7 +140,11 @@ impl FilterArgs {
             year_to: self.year.and_then(YearSpan::to),
             words: self.tag.iter().chain(&self.not_tag).cloned().collect(),
             licences: self.licence.clone(),
-            folders: self.folder.iter().map(|folder| stored_path(folder)).collect(),
+            folders: self
+                .folder
+                .iter()
+                .map(|folder| library.folder_meant(folder))
+                .collect::<Result<_, _>>()?,
             seconds_from: self.min_duration.map(|time| time.0),
             seconds_to: self.max_duration.map(|time| time.0),
             ..self.sound.filter()

@@ -189,6 +189,9 @@ pub(crate) struct ExportEncoderArgs {
     /// Share of the tag logits in the search vector, beside 1 for the penultimate layer
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub(crate) tags_share: f32,
+    /// A teacher whose tags the model tells, for `find` and `show`; may be repeated [default: all whose tags have names]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tell: Vec<String>,
     /// Prepared music to fit centring and whitening on
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache: Option<PathBuf>,

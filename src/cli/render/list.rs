@@ -126,6 +126,8 @@ pub(crate) struct Card {
     pub(crate) cluster: Option<u32>,
     /// Tags that stand out, with their percentiles.
     pub(crate) words: Vec<(String, f32)>,
+    /// The chance that it has a voice, where the model says so.
+    pub(crate) sung: Option<f32>,
     pub(crate) nearest: Vec<SimilarTrack>,
     pub(crate) windows: usize,
 }
@@ -146,6 +148,7 @@ struct CardJson<'a> {
     channels: u16,
     container: &'a str,
     predicted: Option<PredictedJson<'a>>,
+    sung: Option<f32>,
     cluster: Option<u32>,
     windows: usize,
     nearest: Vec<NearJson>,
@@ -225,7 +228,7 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
 }
 
 fn card_json(card: &Card) -> CardJson<'_> {
-    let Card { track, tagged_genres, measured, predicted, cluster, words, nearest, windows } = card;
+    let Card { track, tagged_genres, measured, predicted, cluster, words, sung, nearest, windows } = card;
     CardJson {
         track: TrackJson::new(track, measured.as_ref(), Some(words)),
         track_number: track.tags.track_number,
@@ -243,6 +246,7 @@ fn card_json(card: &Card) -> CardJson<'_> {
             probability: answer.probability(),
             summary: answer.summary(),
         }),
+        sung: *sung,
         cluster: *cluster,
         windows: *windows,
         nearest: nearest
@@ -269,7 +273,7 @@ fn card_json(card: &Card) -> CardJson<'_> {
 }
 
 fn print_card(card: &Card) -> anyhow::Result<()> {
-    let Card { track, tagged_genres, measured, predicted, cluster, words, nearest, windows } = card;
+    let Card { track, tagged_genres, measured, predicted, cluster, words, sung, nearest, windows } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let mut say = |name: &'static str, value: Option<String>| {
@@ -300,6 +304,11 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     say("predicted", predicted.as_ref().map(GenreAnswer::summary));
     let shares = words.iter().map(|(word, share)| format!("{word} {:.0} %", 100.0 * share));
     say("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
+    let voice = |chance: f32| {
+        let (what, chance) = if chance < 0.5 { ("none", 1.0 - chance) } else { ("yes", chance) };
+        format!("{what}, {:.0} % sure", 100.0 * chance)
+    };
+    say("voice", sung.map(voice));
     say("cluster", cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")));
     let audio = &track.audio;
     let sound = format!(

@@ -105,16 +105,16 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("nearest", Align::Left),
         ("distance", Align::Right),
-        ("95 % interval", Align::Left),
+        ("95 % range", Align::Left),
         ("votes", Align::Right),
-        ("centroids (0–2)", Align::Right),
-        ("neighbourhoods (0–2)", Align::Right),
+        ("centroids 0–2", Align::Right),
+        ("neighbourhoods 0–2", Align::Right),
     ]);
     for kin in genre.nearest.iter().take(10) {
         table.row([
             kin.genre.to_string(),
             format!("{:.2}", kin.distance),
-            format!("{:.2} to {:.2}", kin.low, kin.high),
+            format!("{:.2}–{:.2}", kin.low, kin.high),
             format!("{:.0} %", 100.0 * kin.votes),
             format!("{:.2}", kin.centroid),
             format!("{:.2}", kin.neighbourhood),

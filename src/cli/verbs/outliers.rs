@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
     let mut source = |track: TrackId| window_set(library, &parts, track);
     let threshold = args.threshold.unwrap_or(outliers::THRESHOLD);
     if !threshold.is_finite() {
-        bail!("--threshold is {threshold}, expected a number such as {}", outliers::THRESHOLD);
+        bail!("--threshold: expected a number such as {}, found {threshold}", outliers::THRESHOLD);
     }
     let mut found = outliers(&graph, &collection.meta, Some(&mut source), threshold)?;
     found.truncate(args.limit.of(found.len()));

@@ -59,6 +59,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
                 Some(predicted.remove(0))
             },
             words: words.remove(&id).unwrap_or_default(),
+            sung: heard.as_ref().and_then(|heard| heard.sung(id)),
             cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
             nearest,
             windows: engine.library().windows(id)?.map_or(0, |windows| windows.starts.len()),

@@ -113,7 +113,7 @@ fn print(
         let mut text = match &head.problem {
             Some(problem) if head.tracks == 0 => problem.clone(),
             _ => format!(
-                "trained {} on {} of {}, labels from {} ({:.1} % right on artists left out)",
+                "trained {} on {} of {}, labels from {} ({:.1} % right on tracks left out)",
                 render::age(head.trained_at),
                 count(head.tracks as u64, "track"),
                 count(head.genres as u64, "genre"),

@@ -13,7 +13,7 @@ use crate::genre::{FitOptions, Genre, Suspect};
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let engine = context.open_engine()?;
-    let busy = context.console.busy("judging every track by models that never heard its artist");
+    let busy = context.console.busy("judging every track by models that heard neither it nor its artist");
     let (tracks, mut found) = engine.suspects(&args.labels.source(&engine), &FitOptions::default())?;
     drop(busy);
     let judged = found.len();
@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
             String::new()
         };
         context.console.note(&format!(
-            "{} contradicted{shown}, of {} judged by models that never heard their artist",
+            "{} contradicted{shown}, of {} judged by models that heard neither them nor their artist",
             count(contradicted as u64, "label"),
             count(judged as u64, "track")
         ));

@@ -226,7 +226,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     }
     let mut rows = vec![("files", damaged.is_empty(), text)];
     if missing > 0 {
-        let text = format!("{} whose files are not there (voisin remove --missing)", count(missing, "track"));
+        let text = format!("{} without a file (voisin remove --missing)", count(missing, "track"));
         rows.push((GONE, false, text));
     }
 

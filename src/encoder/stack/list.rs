@@ -1,6 +1,8 @@
 //! A list of layers that fit each other, and the tensors that it begins with.
 
-use super::layer::{Beginning, StackLayer, StackShape};
+use serde::{Deserialize, Serialize};
+
+use super::layer::{Beginning, StackLayer, StackShape, TensorPlan};
 use crate::base::random::Random;
 use crate::encoder::EncoderError;
 
@@ -26,6 +28,17 @@ pub struct StackTensor {
     pub shape: Vec<usize>,
     /// Values, the last axis running fastest.
     pub values: Vec<f32>,
+}
+
+/// Whose way of choosing first weights is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FirstWeights {
+    /// Weights and biases uniform within one over the root of the inputs.
+    Torch,
+    /// Weights uniform after Glorot and Bengio (2010), recurrent ones orthogonal, biases 0 but those of an LSTM's forget
+    /// gates, which are 1.
+    Keras,
 }
 
 impl StackTensor {
@@ -91,17 +104,16 @@ impl Stack {
     }
 
     /// What the network begins with: the same tensors for the same seed.
-    pub fn tensors(&self, seed: u64) -> Vec<StackTensor> {
+    pub fn tensors(&self, seed: u64, first: FirstWeights) -> Vec<StackTensor> {
         let mut found = Vec::new();
         for (at, (layer, from)) in self.layers().enumerate() {
             for plan in layer.tensors(from, self.classes) {
                 let count = plan.shape.iter().product();
                 let mut random = Random::stream(seed, 0x57ac ^ ((found.len() as u64) << 16));
-                let values = match plan.start {
-                    Beginning::Constant(value) => vec![value; count],
-                    Beginning::Uniform(most) => {
-                        (0..count).map(|_| random.range(-most, most) as f32).collect()
-                    }
+                let values = match (plan.start, first) {
+                    (Beginning::Constant(value), _) => vec![value; count],
+                    (Beginning::Uniform(most), FirstWeights::Torch) => uniform(count, most, &mut random),
+                    (Beginning::Uniform(_), FirstWeights::Keras) => as_keras(layer, &plan, &mut random),
                 };
                 found.push(StackTensor {
                     name: format!("layers.{at}.{}", plan.name),
@@ -112,6 +124,44 @@ impl Stack {
         }
         found
     }
+}
+
+fn uniform(count: usize, most: f64, random: &mut Random) -> Vec<f32> {
+    (0..count).map(|_| random.range(-most, most) as f32).collect()
+}
+
+/// A tensor as Keras begins with it.
+fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f32> {
+    let (rows, count) = (plan.shape[0], plan.shape.iter().product::<usize>());
+    match (plan.name, layer) {
+        ("weight" | "weight_ih", _) => {
+            let places: usize = plan.shape[2..].iter().product();
+            let (inputs, outputs) = (count / rows, rows * places);
+            uniform(count, (6.0 / (inputs + outputs) as f64).sqrt(), random)
+        }
+        ("weight_hh", _) => orthogonal(rows, count / rows, random),
+        ("bias_ih", StackLayer::Recurrent { gru: false, units, .. }) => {
+            (0..count).map(|row| f32::from(u8::from(row / units == 1))).collect()
+        }
+        _ => vec![0.0; count],
+    }
+}
+
+/// Columns of length 1 at right angles to each other (Saxe, `McClelland` and Ganguli, 2014).
+fn orthogonal(rows: usize, columns: usize, random: &mut Random) -> Vec<f32> {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let mut found: Vec<Vec<f64>> = Vec::new();
+    for _ in 0..columns {
+        let mut column: Vec<f64> = (0..rows).map(|_| random.normal()).collect();
+        for other in &found {
+            let along = dot(&column, other);
+            column.iter_mut().zip(other).for_each(|(x, other)| *x -= along * other);
+        }
+        let length = dot(&column, &column).sqrt().max(1e-12);
+        column.iter_mut().for_each(|x| *x /= length);
+        found.push(column);
+    }
+    (0..rows * columns).map(|at| found[at % columns][at / columns] as f32).collect()
 }
 
 #[cfg(test)]
@@ -138,7 +188,8 @@ mod tests {
     #[test]
     fn first_weights_have_the_spread_that_is_asked_for() {
         let texts = ["conv 32 3x3 same", "batch-norm", "gap", "linear classes"];
-        let tensors = Stack::new(&texts, StackShape::Image(16, 8, 8), 10).unwrap().tensors(3);
+        let tensors =
+            Stack::new(&texts, StackShape::Image(16, 8, 8), 10).unwrap().tensors(3, FirstWeights::Torch);
         let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         assert_eq!(names[..3], ["layers.0.weight", "layers.0.bias", "layers.1.weight"]);
         assert_eq!(tensors.iter().filter(|tensor| !tensor.is_parameter()).count(), 2);
@@ -152,5 +203,28 @@ mod tests {
         assert!(mean.abs() < 3.0 * (expected / n).sqrt(), "{mean}");
         assert!((variance / expected - 1.0).abs() < 3.0 * (0.8 / n).sqrt(), "{variance}");
         assert!(first.iter().all(|x| x.abs() <= 1.0 / 12.0));
+    }
+
+    #[test]
+    fn recurrent_networks_begin_as_they_do_in_keras() {
+        let texts = ["sequence", "conv1 16 2", "lstm 24 last one-bias", "linear classes"];
+        let tensors = Stack::new(&texts, StackShape::Vector(40), 10).unwrap().tensors(3, FirstWeights::Keras);
+        let of = |name: &str| &tensors.iter().find(|tensor| tensor.name == name).unwrap().values;
+        assert!(of("layers.1.bias").iter().chain(of("layers.3.bias")).all(|x| *x == 0.0));
+        let forget: Vec<f32> = (0..96).map(|row| f32::from(u8::from((24..48).contains(&row)))).collect();
+        assert_eq!(*of("layers.2.bias_ih"), forget);
+        // one input, two places: within the root of 6 / (2 + 32)
+        let most = (6.0f32 / 34.0).sqrt();
+        let kernel = of("layers.1.weight");
+        let furthest = kernel.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        assert!((0.8 * most..=most).contains(&furthest), "{furthest}");
+        let (inputs, n) = (of("layers.2.weight_ih"), 96.0 * 16.0);
+        let variance = inputs.iter().map(|x| f64::from(x * x)).sum::<f64>() / n;
+        assert!((variance / (2.0 / 112.0) - 1.0).abs() < 3.0 * (0.8 / n).sqrt(), "{variance}");
+        let back = of("layers.2.weight_hh");
+        for (a, b) in (0..24).flat_map(|a| (0..24).map(move |b| (a, b))) {
+            let dot: f32 = (0..96).map(|row| back[row * 24 + a] * back[row * 24 + b]).sum();
+            assert!((dot - f32::from(u8::from(a == b))).abs() < 1e-5, "{a} {b}: {dot}");
+        }
     }
 }

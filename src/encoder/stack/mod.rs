@@ -14,5 +14,5 @@ mod list;
 mod train;
 
 pub use layer::{StackLayer, StackShape};
-pub use list::{Stack, StackTensor};
+pub use list::{FirstWeights, Stack, StackTensor};
 pub use train::{FinishedStack, StackTrain};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Tensor, Var};
 
 use super::forward::{self, Observed, PassMode};
-use super::list::{Stack, StackTensor};
+use super::list::{FirstWeights, Stack, StackTensor};
 use crate::encoder::{Device, EncoderError};
 
 /// Share of a new batch in the running statistics.
@@ -27,8 +27,8 @@ pub struct StackTrain {
 
 impl StackTrain {
     /// A network with the weights that its seed gives.
-    pub fn new(stack: Stack, seed: u64, device: Device) -> Self {
-        let tensors = stack.tensors(seed);
+    pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
+        let tensors = stack.tensors(seed, first);
         let length = |one: &StackTensor| if one.is_parameter() { one.values.len() } else { 0 };
         let gradients = tensors.iter().map(|one| vec![0.0; length(one)]).collect();
         Self { stack, device, seed, tensors, gradients, last: None }
@@ -177,7 +177,7 @@ mod tests {
 
     fn network(layers: &[&str], input: StackShape, classes: usize) -> StackTrain {
         let stack = Stack::new(layers, input, classes).unwrap();
-        StackTrain::new(stack, 5, DeviceChoice::Cpu.resolve().unwrap())
+        StackTrain::new(stack, 5, FirstWeights::Torch, DeviceChoice::Cpu.resolve().unwrap())
     }
 
     fn numbers(n: usize, seed: u64) -> Vec<f32> {

@@ -203,7 +203,7 @@ impl Classifier {
             return Err(EngineError::NoLabels);
         }
         if options.precision.is_some() && !options.or_share {
-            return Err(EngineError::NoHead { what: "--precision" });
+            return Err(no_head(options));
         }
         let among = Taxonomy::default().named(&options.among);
         let embedder = embedder(engine.map(Engine::library))?;
@@ -214,6 +214,15 @@ impl Classifier {
         tell(GenreNews::FirstGuess);
         Ok(Self::FirstGuess(guess))
     }
+}
+
+/// A precision was asked for, and neighbours alone can promise none.
+fn no_head(options: &ClassifyOptions) -> EngineError {
+    let next = match options.neighbours {
+        Some(_) => "leave out -k, which asks the neighbours alone",
+        None => "run \"voisin train genre\" first",
+    };
+    EngineError::NoHead { what: "--precision", next }
 }
 
 impl Labelled {
@@ -233,7 +242,7 @@ impl Labelled {
         } else {
             if let Some(precision) = options.precision {
                 if !options.or_share {
-                    return Err(EngineError::NoHead { what: "--precision" });
+                    return Err(no_head(options));
                 }
                 tell(GenreNews::ShareForPrecision(precision));
             }

@@ -119,7 +119,8 @@ fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
     counts
 }
 
-/// The mean of the rows around the fullest field of a grid, its neighbours counted with it; few rows make a coarse grid.
+/// The row in the middle of those around the fullest field of a grid, its neighbours counted with it; few rows make a
+/// coarse grid. Always a row: a line to the mean of a ring would point at nothing.
 fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Option<[f32; 2]> {
     let rows: Vec<usize> = (0..data.meta.len()).filter(|&row| belongs(row)).collect();
     let side = (2.0 * (rows.len() as f32).sqrt()).round().clamp(6.0, 48.0);
@@ -141,7 +142,9 @@ fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool
     let best =
         fields.keys().max_by_key(|&cell| (around(cell).0, fields[cell].0, std::cmp::Reverse(*cell)))?;
     let (count, sum) = around(best);
-    Some(sum.map(|x| x / count as f32))
+    let at = |row: usize| [0, 1].map(|d| data.positions[[row, d]]);
+    let off = |row: usize| -> f32 { (0..2).map(|d| (at(row)[d] - sum[d] / count as f32).powi(2)).sum() };
+    rows.into_iter().min_by(|&a, &b| off(a).total_cmp(&off(b))).map(at)
 }
 
 /// A rectangle in pixels: left, top, right, bottom.
@@ -202,6 +205,22 @@ fn candidates(height: i32) -> impl Iterator<Item = (i32, i32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_belongs_to_a_track_and_not_to_the_middle_of_a_ring() {
+        use super::super::super::{KnnGraph, TrackMeta};
+        let positions = ndarray::Array2::from_shape_fn((12, 2), |(i, d)| {
+            let angle = i as f32 / 12.0 * std::f32::consts::TAU;
+            0.1 * if d == 0 { angle.cos() } else { angle.sin() }
+        });
+        let vectors = super::super::super::testing::unit_vectors(12, 4, 1);
+        let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
+        let meta: Vec<TrackMeta> =
+            (0..12).map(|i| TrackMeta::new(crate::track::TrackId(i), "x.mp3")).collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let spot = densest(&data, [-1.0, -1.0, 1.0, 1.0], |_| true).expect("twelve rows");
+        assert!(positions.rows().into_iter().any(|row| row[0] == spot[0] && row[1] == spot[1]), "{spot:?}");
+    }
 
     #[test]
     fn names_leave_points_in_sight() {

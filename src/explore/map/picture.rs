@@ -345,6 +345,46 @@ mod tests {
     }
 
     #[test]
+    fn letters_stand_where_they_belong_and_not_on_whole_pixels() {
+        let positions = unit_vectors(20, 2, 3);
+        let graph = KnnGraph::exact(unit_vectors(20, 8, 1).view(), 5).expect("unit vectors");
+        let meta: Vec<TrackMeta> = (0..20).map(|i| TrackMeta::new(TrackId(i), "x.mp3")).collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let options =
+            StaticOptions { width: 800, height: 600, title: "l".repeat(24), ..StaticOptions::default() };
+        // How unlike the distances between neighbouring letters of the title are, in pixels.
+        let unevenness = |pixels: &[u8]| {
+            let ink = |x: usize| -> f64 {
+                (10..34).map(|y| 255.0 - f64::from(pixels[3 * (800 * y + x)])).sum::<f64>()
+            };
+            let (mut places, mut mass, mut moment) = (Vec::new(), 0.0, 0.0);
+            for x in 0..300 {
+                if ink(x) > 0.0 {
+                    mass += ink(x);
+                    moment += x as f64 * ink(x);
+                } else if mass > 0.0 {
+                    places.push(moment / mass);
+                    (mass, moment) = (0.0, 0.0);
+                }
+            }
+            assert_eq!(places.len(), 24, "{places:?}");
+            let gaps: Vec<f64> = places.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            gaps.iter().fold(f64::MIN, |most, &gap| most.max(gap))
+                - gaps.iter().fold(f64::MAX, |least, &gap| least.min(gap))
+        };
+        let bytes = png(&data, &options).expect("drawn");
+        let mut reader = ::png::Decoder::new(std::io::Cursor::new(bytes)).read_info().expect("a PNG file");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a small picture")];
+        reader.next_frame(&mut pixels).expect("whole");
+        assert!(unevenness(&pixels) < 0.5, "{}", unevenness(&pixels));
+        // Drawn as large as it is wanted, the same title has letters on whole pixels.
+        let mut plain = vec![255; 3 * 800 * 600];
+        draw(&BitMapBackend::with_buffer(&mut plain, (800, 600)).into_drawing_area(), &data, &options)
+            .expect("drawn");
+        assert!(unevenness(&plain) > 0.9, "{}", unevenness(&plain));
+    }
+
+    #[test]
     fn years_are_a_ramp_and_agreement_keeps_its_colours() {
         let positions = unit_vectors(100, 2, 3);
         let graph = KnnGraph::exact(unit_vectors(100, 8, 1).view(), 5).expect("unit vectors");

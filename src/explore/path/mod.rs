@@ -68,9 +68,9 @@ pub fn path(
     let distinct: HashSet<usize> = stops.iter().copied().collect();
     if distinct.len() != stops.len() {
         return Err(ExploreError::Parameter {
-            name: "stops of the path",
+            name: "path",
             found: "the same track twice".into(),
-            expected: "different tracks",
+            expected: "stops that are different tracks",
         });
     }
     if let Some(tracks) = options.tracks.filter(|&tracks| tracks < stops.len() || tracks > meta.len()) {

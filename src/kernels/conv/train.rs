@@ -16,7 +16,7 @@ use super::layer::{self, BLOCK, PaddedInput, Plan, convolve};
 use super::net::{FRAMES, MELS};
 use super::norm_kernels::{self as nk, Norm, PixelRows};
 use super::sums::TaskSums;
-use super::train_steps::{Stats, chunk, chunks, row_sums, set_stats};
+use super::train_steps::{MOMENTUM, Stats, chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
 use super::weights::{ConvWeights, NormWeights, OpenL3Weights, is_pooled};
 use super::winograd::Epilogue;
@@ -106,8 +106,6 @@ pub struct OpenL3Train {
     pub(super) ranges: Vec<Ranges>,
     pub(super) params: Vec<f32>,
     pub(super) grads: Vec<f32>,
-    /// Share of a new batch in the running statistics (0.1).
-    pub(super) momentum: f32,
     /// `[0]` is the input's; `[i + 1]` follows convolution i.
     pub(super) stats: Vec<Stats>,
     /// Convolutions 1 to 7 (0 is direct): forward, and 1 to 6 backward towards the input.
@@ -225,7 +223,6 @@ impl OpenL3Train {
             ranges,
             grads: vec![0.0; params.len()],
             params,
-            momentum: 0.1,
             stats,
             forward_filters,
             backward_filters,
@@ -272,19 +269,14 @@ impl OpenL3Train {
         let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
         let stats = &mut self.stats[i];
         for (c, (mean, variance)) in mean.iter().zip(variance).enumerate() {
-            stats.running_mean[c] += self.momentum * (mean - stats.running_mean[c]);
-            stats.running_var[c] += self.momentum * (variance * unbiased - stats.running_var[c]);
+            stats.running_mean[c] += MOMENTUM * (mean - stats.running_mean[c]);
+            stats.running_var[c] += MOMENTUM * (variance * unbiased - stats.running_var[c]);
         }
     }
 
     /// Parameters to change and gradients to read, for an optimiser.
     pub fn parameters_and_gradients(&mut self) -> (&mut [f32], &[f32]) {
         (&mut self.params, &self.grads)
-    }
-
-    /// Share of a new batch in the running mean and variance (PyTorch's convention; 0.1 unless set).
-    pub fn set_momentum(&mut self, momentum: f32) {
-        self.momentum = momentum;
     }
 
     /// Length of an embedding.
@@ -394,7 +386,7 @@ impl OpenL3Train {
             .collect();
         let (sum, square) = parts.iter().fold((0.0, 0.0), |(s, q), p| (s + p.0, q + p.1));
         let (gamma, beta) = (self.params[self.input_norm.0.start], self.params[self.input_norm.1.start]);
-        set_stats(&mut self.stats[0], &[sum], &[square], count, &[gamma], &[beta], self.momentum);
+        set_stats(&mut self.stats[0], &[sum], &[square], count, &[gamma], &[beta]);
         let (mean, inv_std) = (self.stats[0].mean[0], self.stats[0].inv_std[0]);
         let padded = (h + 2) * (w + 2);
         let hats = self.hat.as_mut_slice().par_chunks_exact_mut(padded);
@@ -457,7 +449,7 @@ impl OpenL3Train {
         let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
         let count = (self.n * shape.h * shape.w) as f64;
         let (gamma, beta) = (&self.params[gamma], &self.params[beta]);
-        set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta, self.momentum);
+        set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta);
     }
 
     /// Batch norm, ReLU and pooling of convolution `i`'s output.

@@ -42,6 +42,9 @@ pub(super) fn chunks(i: usize, n: usize) -> impl Iterator<Item = (usize, usize)>
     (0..n).step_by(size).map(move |first| (first, size.min(n - first)))
 }
 
+/// Share of a new batch in the running mean and variance (PyTorch's convention).
+pub(super) const MOMENTUM: f32 = 0.1;
+
 /// Mean, deviation and affine map from sums, and the running statistics.
 pub(super) fn set_stats(
     stats: &mut Stats,
@@ -50,7 +53,6 @@ pub(super) fn set_stats(
     count: f64,
     gamma: &[f32],
     beta: &[f32],
-    momentum: f32,
 ) {
     let c = sum.len();
     for part in [&mut stats.mean, &mut stats.inv_std, &mut stats.scale, &mut stats.shift] {
@@ -66,8 +68,8 @@ pub(super) fn set_stats(
         stats.scale[i] = scale as f32;
         stats.shift[i] = (f64::from(beta[i]) - mean * scale) as f32;
         let unbiased = var * count / (count - 1.0).max(1.0);
-        stats.running_mean[i] += momentum * (mean as f32 - stats.running_mean[i]);
-        stats.running_var[i] += momentum * (unbiased as f32 - stats.running_var[i]);
+        stats.running_mean[i] += MOMENTUM * (mean as f32 - stats.running_mean[i]);
+        stats.running_var[i] += MOMENTUM * (unbiased as f32 - stats.running_var[i]);
     }
 }
 

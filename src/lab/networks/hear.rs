@@ -10,19 +10,22 @@ use half::f16;
 
 use super::NetworkSettings;
 use crate::audio::{self, AudioInfo};
+use crate::base::random::Random;
 use crate::base::text::with_causes;
 use crate::base::{atomic_file, regular_file};
 use crate::encoder::StackShape;
 use crate::features::{
-    Compression, DescriptorSet, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, OpenL3Variant, Spectrum,
-    windows,
+    Compression, DESCRIPTOR_RATE, DescriptorSet, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale,
+    OpenL3Variant, Spectrum, windows,
 };
 use crate::lab::LabError;
-use crate::lab::matrix::FeatureSet;
+use crate::lab::matrix::{FeatureSet, LONGEST};
 use crate::track::ContentId;
 use crate::train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
-use crate::train::encoder::TrainError;
+use crate::train::encoder::{TrainError, vary};
 
+/// How much more of a file its copies may need.
+const FASTEST: f64 = 1.1;
 /// Deviation below which a clip is left as it is.
 const FLAT: f64 = 1e-6;
 /// Bytes of the digest before the numbers of a kept file.
@@ -31,8 +34,7 @@ const DIGEST: u64 = 32;
 /// From files to what a network takes.
 pub struct ClipReader {
     recipe: NetworkRecipe,
-    seconds: f64,
-    windows: usize,
+    settings: NetworkSettings,
     front_end: Option<MelFrontEnd>,
 }
 
@@ -67,58 +69,117 @@ impl ClipReader {
         };
         let front_end =
             config.map(MelFrontEnd::new).transpose().map_err(|error| LabError::Asked(with_causes(&error)))?;
-        Ok(Self { recipe, seconds: settings.seconds, windows: settings.windows, front_end })
+        Ok(Self { recipe, settings: settings.clone(), front_end })
     }
 
-    /// One example.
+    /// One example as it is kept.
     pub fn example(&self) -> StackShape {
-        self.recipe.example(self.seconds)
+        self.recipe.example(self.settings.seconds)
     }
 
-    /// Examples of a file, one behind the other; at least one. Near-silent windows do not count.
-    pub fn hear(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let Some(front_end) = &self.front_end else {
-            return FeatureSet::compute(&DescriptorSet::Mfcc40Mean, path, info, stop);
+    /// One example as the network takes it.
+    pub fn input(&self) -> StackShape {
+        self.settings.input(&self.recipe)
+    }
+
+    /// How many of a track's examples it is judged by, of so many that are kept.
+    pub fn judged(&self, kept: usize) -> usize {
+        kept / (1 + self.settings.copies) * self.settings.crops()
+    }
+
+    /// Cuts what the network takes out of a kept example.
+    ///
+    /// - `number`: of a track's crops
+    /// - `place`: where in training, from 0 to 1; none: the crop of that number
+    pub fn cut(&self, kept: &[f32], number: usize, place: Option<f64>, to: &mut [f32]) {
+        let (StackShape::Image(_, bands, whole), StackShape::Image(.., wanted)) =
+            (self.example(), self.input())
+        else {
+            return to.copy_from_slice(kept);
         };
-        let config = front_end.config();
-        let (rate, length, cells) = (config.sample_rate(), config.window_samples(), config.cells());
+        let (crops, room) = (self.settings.crops(), whole - wanted);
+        let place = place.unwrap_or_else(|| (number % crops) as f64 / (crops.max(2) - 1) as f64);
+        let from = ((place * (room + 1) as f64) as usize).min(room);
+        for (to, kept) in to.chunks_exact_mut(wanted).zip(kept.chunks_exact(whole)).take(bands) {
+            to.copy_from_slice(&kept[from..from + wanted]);
+        }
+    }
+
+    /// Examples of a file, one behind the other; at least one. Near-silent windows do not count. Changed copies, where there
+    /// are some, stand behind all others.
+    pub fn hear(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let rate =
+            self.front_end.as_ref().map_or(DESCRIPTOR_RATE, |front_end| front_end.config().sample_rate());
         let samples = audio::resampled_len(info, rate);
-        let is_clip = matches!(self.recipe.input, RecipeInput::Clip(_));
-        let starts =
-            if is_clip { vec![0] } else { windows::spread(samples, length, self.windows, rate as usize) };
-        let (mut found, mut scratch, mut mel) = (Vec::new(), front_end.scratch(), vec![0.0; cells]);
-        let mut listen = |_: usize, window: &[f32]| {
-            if stop.load(Ordering::Relaxed) || windows::is_near_silent(window) {
+        let length = match &self.front_end {
+            Some(front_end) => front_end.config().window_samples(),
+            None => samples.min(LONGEST * u64::from(rate)) as usize,
+        };
+        let starts = match self.recipe.input {
+            RecipeInput::Windows => windows::spread(samples, length, self.settings.windows, rate as usize),
+            RecipeInput::Clip(_) => vec![0],
+            RecipeInput::Cepstrum => vec![((samples - length as u64) / 2) as i64],
+        };
+        let copies = self.settings.copies;
+        // a faster copy needs more of the file
+        let read = if copies > 0 && self.front_end.is_some() {
+            (length as f64 * FASTEST).ceil() as usize
+        } else {
+            length
+        };
+        let mut found = vec![Vec::new(); 1 + copies];
+        let mut listen = |at: usize, heard: &[f32]| {
+            if stop.load(Ordering::Relaxed) || windows::is_near_silent(&heard[..length]) {
                 return;
             }
-            front_end.compute_into(window, &mut scratch, &mut mel);
-            if let RecipeInput::Clip(clip) = self.recipe.input {
-                standardise(&mut mel);
-                for band in mel.chunks_exact(config.n_frames()) {
-                    found.resize(found.len() + clip.margin, 0.0);
-                    found.extend_from_slice(band);
-                    found.resize(found.len() + clip.margin, 0.0);
+            self.example_of(&heard[..length], &mut found[0]);
+            for (number, copy) in found.iter_mut().enumerate().skip(1) {
+                let seed = u64::from_le_bytes(std::array::from_fn(|byte| info.content.0[byte]));
+                let mut varied = vary(heard, &mut Random::stream(seed ^ (at as u64) << 8, number as u64));
+                if self.front_end.is_some() {
+                    varied.resize(length, 0.0);
                 }
-            } else {
-                found.extend_from_slice(&mel);
+                self.example_of(&varied, copy);
             }
         };
-        audio::read_windows(path, info, rate, &starts, length, &mut listen)
+        audio::read_windows(path, info, rate, &starts, read, &mut listen)
             .map_err(|error| with_causes(&error))?;
         if stop.load(Ordering::Relaxed) {
             return Err("interrupted".to_owned());
         }
+        let found = found.concat();
         if found.is_empty() { Err("nothing but silence".to_owned()) } else { Ok(found) }
+    }
+
+    /// Puts what is heard of samples behind what there is.
+    fn example_of(&self, samples: &[f32], found: &mut Vec<f32>) {
+        let Some(front_end) = &self.front_end else {
+            found.extend(DescriptorSet::Mfcc40Mean.of(samples, DESCRIPTOR_RATE));
+            return;
+        };
+        let config = front_end.config();
+        let mut mel = vec![0.0; config.cells()];
+        front_end.compute_into(samples, &mut front_end.scratch(), &mut mel);
+        if let RecipeInput::Clip(clip) = self.recipe.input {
+            standardise(&mut mel);
+            for band in mel.chunks_exact(config.n_frames()) {
+                found.resize(found.len() + clip.margin, 0.0);
+                found.extend_from_slice(band);
+                found.resize(found.len() + clip.margin, 0.0);
+            }
+        } else {
+            found.extend_from_slice(&mel);
+        }
     }
 
     /// Of everything that changes a number.
     fn fingerprint(&self) -> String {
-        match &self.front_end {
+        let (name, windows) = (self.recipe.name, self.settings.windows);
+        let own = match &self.front_end {
             None => "cepstrum-1".to_owned(),
-            Some(front_end) => {
-                format!("{}-{}-{}", self.recipe.name, front_end.config().fingerprint(), self.windows)
-            }
-        }
+            Some(front_end) => format!("{name}-{}-{windows}", front_end.config().fingerprint()),
+        };
+        if self.settings.copies == 0 { own } else { format!("{own}-copies-{}", self.settings.copies) }
     }
 
     /// Half precision is enough for decibels.
@@ -181,8 +242,25 @@ impl KeptSpectrograms {
         is_whole.then(|| numbers.len() / self.size())
     }
 
-    /// Reads one example of a track.
-    pub fn read(&self, content: ContentId, number: usize, to: &mut [f32]) -> Result<(), TrainError> {
+    /// Reads one example of a track as the network takes it; see [`ClipReader::cut`].
+    pub fn read(
+        &self,
+        content: ContentId,
+        number: usize,
+        place: Option<f64>,
+        to: &mut [f32],
+    ) -> Result<(), TrainError> {
+        let crops = self.reader.settings.crops();
+        if crops == 1 && self.reader.settings.crop == 0.0 {
+            return self.read_whole(content, number, to);
+        }
+        let mut whole = vec![0.0; self.reader.example().cells()];
+        self.read_whole(content, number / crops, &mut whole)?;
+        self.reader.cut(&whole, number, place, to);
+        Ok(())
+    }
+
+    fn read_whole(&self, content: ContentId, number: usize, to: &mut [f32]) -> Result<(), TrainError> {
         let path = self.path(content);
         let mut bytes = vec![0; self.size()];
         let mut read = || {
@@ -279,9 +357,9 @@ mod tests {
         std::fs::write(&path, &whole).unwrap();
         assert_eq!(kept.whole(&path), Some(2));
         let mut second = [0.0; 40];
-        kept.read(ContentId([3; 32]), 1, &mut second).unwrap();
+        kept.read(ContentId([3; 32]), 1, None, &mut second).unwrap();
         assert_eq!(second[..2], [-260.5, -259.5]);
-        assert!(kept.read(ContentId([3; 32]), 2, &mut second).is_err());
+        assert!(kept.read(ContentId([3; 32]), 2, None, &mut second).is_err());
         std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
         assert_eq!(kept.whole(&path), None);
     }

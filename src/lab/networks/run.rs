@@ -1,6 +1,6 @@
 //! A run of a network: trained, chosen by the validation part, judged once on the test part, asked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,19 +10,18 @@ use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::audio::AudioInfo;
 use crate::base::regular_file;
 use crate::base::text::count;
-use crate::dataset::Part;
-use crate::encoder::{Device, DeviceChoice, ModelManifest, Stack, keep_trained};
+use crate::encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
 use crate::lab::LabError;
 use crate::lab::bench::{Bench, Judging};
 use crate::lab::config::Config;
 use crate::lab::leak;
 use crate::lab::matrix::FeatureSet;
 use crate::lab::report::{Figures, Learning, Method, Report};
-use crate::lab::run::{Clock, Given, Progress, digests, publish};
+use crate::lab::run::{Clock, Given, Progress, among, digests, joined, publish};
 use crate::metrics::argmax;
 use crate::train::classifier::{
-    ClassJudge, ClassNetOptions, EpochFigures, Fitted, LayerNet, NetworkRecipe, RecipeInput, SpaceNet,
-    TrackExamples, Trainable, fit, read_tensors, said,
+    ClassJudge, ClassNetOptions, EpochFigures, Fitted, LayerNet, LoadExample, NetworkRecipe, RecipeInput,
+    SpaceNet, TrackExamples, Trainable, fit, read_tensors, said,
 };
 use crate::train::encoder::TrainError;
 
@@ -51,8 +50,8 @@ fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Tr
         let weights = SpaceNet::beginning(settings.start().as_ref(), settings.width, config.seed)?;
         return Ok(Box::new(SpaceNet::new(&weights, classes, config.seed, device)?));
     }
-    let stack = Stack::new(&settings.layers, recipe.example(settings.seconds), classes);
-    Ok(Box::new(LayerNet::new(stack.map_err(TrainError::from)?, config.seed, device)))
+    let stack = Stack::new(&settings.layers, settings.input(&recipe), classes).map_err(TrainError::from)?;
+    Ok(Box::new(LayerNet::new(stack, config.seed, settings.initialise, device)))
 }
 
 /// Trains what is left of a run's network, and writes its report.
@@ -75,58 +74,95 @@ pub fn train(
     let faults = given.matrix.faults.clone();
     let bench = Bench::new(config, given.matrix)?;
     let (work, digest) = bench.hold(run, given.set, &faults)?;
-    let [training, validation, test] =
-        [Part::Training, Part::Validation, Part::Test].map(|part| bench.split.rows(part));
     let rows = &bench.matrix.rows;
-    let windows: Vec<usize> = bench.matrix.values.column(0).iter().map(|count| *count as usize).collect();
-    let load = |track: usize, window: usize, to: &mut [f32]| match rows[track].content {
-        Some(content) => kept.read(content, window, to),
+    let kept_of: Vec<usize> = bench.matrix.values.column(0).iter().map(|count| *count as usize).collect();
+    let windows: Vec<usize> = kept_of.iter().map(|count| kept.reader().judged(*count)).collect();
+    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match rows[track].content {
+        Some(content) => kept.read(content, window, place, to),
         None => Err(TrainError::Options(format!("{} has no audio", rows[track].item.key))),
     };
-    let examples = TrackExamples {
-        class_of: &bench.class_of,
-        windows: &windows,
-        training: &training,
-        validation: &validation,
-        load: &load,
-    };
-    let clock = Clock::start();
     let device = device.resolve().map_err(TrainError::from)?;
-    let mut net = network(config, bench.classes.len(), device)?;
-    let options = ClassNetOptions {
-        folder: run.to_owned(),
-        epochs: settings.epochs,
-        batch: settings.batch,
-        rate: settings.rate,
-        schedule: settings.schedule,
-        weight_decay: settings.weight_decay as f32,
-        clip: settings.clip,
-        patience: settings.patience,
-        seed: config.seed,
-        checkpoint_every: CHECKPOINT_EVERY,
+    let (classes, examples) =
+        (bench.classes.len(), RunExamples { class_of: &bench.class_of, windows: &windows, load: &load });
+
+    // Every fold's network chooses its epoch by a fifth of what it may learn from; the last network is the run's own.
+    let judgings = bench.judgings();
+    let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
+    let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
+        let dealt = bench.dealt(rows);
+        let part = |chosen: bool| {
+            rows.iter().zip(&dealt).filter(|(_, d)| (**d == 0) == chosen).map(|(row, _)| *row).collect()
+        };
+        (part(false), part(true))
     };
-    let fitted = fit(&mut *net, &options, examples, &mut |now| {
-        let doing = format!("epoch {} of {}, loss {:.3}", now.epoch, options.epochs, now.loss);
-        progress(&Progress { share: now.share, doing, seconds_left: now.seconds_left });
-        !stop.load(Ordering::Relaxed)
-    })?;
-    let Some(fitted) = fitted else { return Err(LabError::Interrupted) };
+    if config.data.folds > 0 {
+        for judging in &judgings {
+            let (training, validation) = inside(&judging.rest);
+            let folder = run.join(format!("work/network-{}-{}", judging.repeat, judging.fold));
+            fits.push((folder, training, validation));
+        }
+        let learnt: Vec<usize> = (0..rows.len()).filter(|&row| bench.learns(row)).collect();
+        let (training, validation) = inside(&learnt);
+        fits.push((run.to_owned(), training, validation));
+    } else {
+        fits.push((run.to_owned(), judgings[0].rest.clone(), judgings[0].held.clone()));
+    }
+
+    let clock = Clock::start();
+    let (count, mut answers, mut last) = (fits.len(), Vec::new(), None);
+    for (number, (folder, training, validation)) in fits.iter().enumerate() {
+        std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
+        let mut net = network(config, classes, device.clone())?;
+        let options = ClassNetOptions {
+            folder: folder.clone(),
+            training: settings.training,
+            image: match kept.reader().input() {
+                StackShape::Image(1, bands, frames) => Some([bands, frames]),
+                _ => None,
+            },
+            seed: config.seed,
+            checkpoint_every: CHECKPOINT_EVERY,
+        };
+        let learning = TrackExamples { copies: settings.copies, ..examples.of(training, validation) };
+        let fitted = fit(&mut *net, &options, learning, &mut |now| {
+            let epochs = options.training.epochs;
+            let of = if count > 1 { format!("network {} of {count}, ", number + 1) } else { String::new() };
+            progress(&Progress {
+                share: (number as f64 + now.share) / count as f64,
+                doing: format!("{of}epoch {} of {epochs}, loss {:.3}", now.epoch, now.loss),
+                seconds_left: now.seconds_left,
+            });
+            !stop.load(Ordering::Relaxed)
+        })?;
+        let Some(fitted) = fitted else { return Err(LabError::Interrupted) };
+        let net = net.finished()?;
+        if let Some(judging) = judgings.get(number) {
+            answers.push(examples.answers(&*net, &judging.held, settings.training.batch)?);
+        }
+        last = Some((net, fitted));
+    }
+    let Some((net, fitted)) = last else {
+        return Err(LabError::Asked("expected something to learn from".into()));
+    };
     cost.push(clock.cost("training the network"));
 
     let clock = Clock::start();
     progress(&Progress { share: 1.0, doing: "figures".to_owned(), seconds_left: 0.0 });
-    let net = net.finished()?;
-    let answers = |tracks: &[usize]| probabilities(&*net, examples, tracks, settings.batch);
-    let judging = Judging { repeat: 0, fold: 0, rest: training.clone(), held: validation.clone() };
-    let chosen_by = answers(&validation)?;
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
-    let judgings = [judging];
-    let method = bench.method(recipe.name, &judgings, std::slice::from_ref(&chosen_by), seconds, Some(note));
-    let judged = if test.is_empty() { None } else { Some((&test, answers(&test)?)) };
+    let method = bench.method(recipe.name, &judgings, &answers, seconds, Some(note));
+    let first: Vec<(usize, &Judging)> =
+        judgings.iter().enumerate().filter(|(_, judging)| judging.repeat == 0).collect();
+    let (held, out_of_fold) = joined(&first, &answers);
+    let test = bench.test(given.chosen_among);
+    let judged = if test.is_empty() {
+        None
+    } else {
+        Some((&test, examples.answers(&*net, &test, settings.training.batch)?))
+    };
     let (name, on, p) = match &judged {
         Some((test, p)) => ("test", *test, p),
-        None => ("validation", &validation, &chosen_by),
+        None => (if config.data.folds > 0 { "folds" } else { "validation" }, &held, &out_of_fold),
     };
     // Failures are spread over all tracks; a test part has its share of them.
     let failed =
@@ -134,7 +170,7 @@ pub fn train(
     let failed = failed * on.len() / rows.len().max(1);
     let figures = Figures::of(name, &bench.answers(on, p.clone()), failed);
     let test = judged.as_ref().map(|(test, p)| (*test, p));
-    bench.write_predictions(run, &[(0, &judgings[0])], &chosen_by, test)?;
+    bench.write_predictions(run, &first, &out_of_fold, test)?;
     cost.push(clock.cost("figures"));
 
     let best = run.join(BEST);
@@ -142,7 +178,7 @@ pub fn train(
     let method = Method { chosen: true, ..method };
     let leaks = leak::look(rows, &bench.split);
     let digests = digests(config, digest, &bytes);
-    let report = bench.report(
+    let mut report = bench.report(
         given.set,
         &faults,
         vec![method],
@@ -153,10 +189,11 @@ pub fn train(
         digests,
         given.command,
     );
-    let spectrograms: usize = windows.iter().sum();
+    report.judged_by += &among(given.chosen_among);
+    let spectrograms: usize = kept_of.iter().sum();
     let report = Report {
         features: vec![format!("{spectrograms} spectrograms of {}", kept.reader().example())],
-        columns: kept.reader().example().cells(),
+        columns: kept.reader().input().cells(),
         constant: Vec::new(),
         learning: Some(learning(&fitted)),
         ..report
@@ -165,16 +202,26 @@ pub fn train(
     Ok(report)
 }
 
-/// `[tracks, classes]`
-fn probabilities(
-    net: &dyn ClassJudge,
-    examples: TrackExamples<'_>,
-    tracks: &[usize],
-    batch: usize,
-) -> Result<Array2<f32>, LabError> {
-    let rows = said(net, examples, tracks, batch)?;
-    let all = Array2::from_shape_vec((rows.len(), net.classes()), rows.concat());
-    all.map_err(|error| LabError::Asked(error.to_string()))
+/// What a run's networks learn from and are asked about.
+#[derive(Clone, Copy)]
+struct RunExamples<'a> {
+    class_of: &'a [usize],
+    windows: &'a [usize],
+    load: &'a LoadExample<'a>,
+}
+
+impl<'a> RunExamples<'a> {
+    fn of(self, training: &'a [usize], validation: &'a [usize]) -> TrackExamples<'a> {
+        let Self { class_of, windows, load } = self;
+        TrackExamples { class_of, windows, copies: 0, training, validation, load }
+    }
+
+    /// `[tracks, classes]`
+    fn answers(self, net: &dyn ClassJudge, tracks: &[usize], batch: usize) -> Result<Array2<f32>, LabError> {
+        let rows = said(net, self.of(&[], &[]), tracks, batch)?;
+        let all = Array2::from_shape_vec((rows.len(), net.classes()), rows.concat());
+        all.map_err(|error| LabError::Asked(error.to_string()))
+    }
 }
 
 /// The curves, and what is to be seen in them.
@@ -212,7 +259,8 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         return Err(LabError::run(
             run,
             format!(
-                "its recipe is {}: expected a run of --recipe space, whose inner layer is a search vector",
+                "its recipe is {}: expected a run of --recipe space, whose inner layer is a search vector; `classify --with RUN` \
+                 asks any run",
                 config.recipe
             ),
         ));
@@ -240,6 +288,7 @@ pub struct Answering {
     reader: ClipReader,
     net: Box<dyn ClassJudge>,
     classes: Vec<String>,
+    crops: usize,
     batch: usize,
 }
 
@@ -253,11 +302,14 @@ impl Answering {
         let path = run.join(BEST);
         let mut tensors = read_tensors(&path)?;
         net.restore(&mut |name| tensors.remove(name)).map_err(|problem| LabError::run(&path, problem))?;
+        // copies are for learning alone
+        let settings = NetworkSettings { copies: 0, ..settings.clone() };
         Ok(Self {
-            reader: ClipReader::new(recipe, settings)?,
+            reader: ClipReader::new(recipe, &settings)?,
             net: net.finished()?,
             classes,
-            batch: settings.batch,
+            crops: settings.crops(),
+            batch: settings.training.batch,
         })
     }
 
@@ -283,14 +335,17 @@ impl FeatureSet for Answering {
     fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let heard = self.reader.hear(path, info, stop)?;
         let cells = self.reader.example().cells();
-        let (windows, only) = ([heard.len() / cells], [0]);
-        let load = |_: usize, window: usize, to: &mut [f32]| {
-            to.copy_from_slice(&heard[window * cells..(window + 1) * cells]);
+        let (windows, crops) = ([self.reader.judged(heard.len() / cells)], self.crops);
+        let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
+            let at = window / crops * cells;
+            self.reader.cut(&heard[at..at + cells], window, place, to);
             Ok(())
         };
-        let examples =
-            TrackExamples { class_of: &[], windows: &windows, training: &[], validation: &[], load: &load };
-        let found = probabilities(&*self.net, examples, &only, self.batch);
+        let found = RunExamples { class_of: &[], windows: &windows, load: &load }.answers(
+            &*self.net,
+            &[0],
+            self.batch,
+        );
         found.map(|p| p.index_axis(Axis(0), 0).to_vec()).map_err(|error| error.to_string())
     }
 }

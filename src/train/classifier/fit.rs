@@ -1,5 +1,6 @@
 //! The epochs of a network that tells classes apart.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,13 +9,14 @@ use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::batch::{ClassBatch, class_weights};
 use super::softmax::{cross_entropy, softmax};
-use super::{ClassJudge, Schedule, Trainable, read_tensors};
+use super::{ClassJudge, ClassTraining, Trainable, read_tensors};
 use crate::base::random::Random;
 use crate::base::vector::squared_norm;
 use crate::base::{atomic_file, regular_file};
 use crate::metrics::{argmax, confusion, macro_f1};
-use crate::train::encoder::{AdamW, AdamWOptions, TrainError, cosine, write_safetensors};
+use crate::train::encoder::{AdamW, AdamWOptions, TrainError, write_safetensors};
 
 /// Name of the checkpoint in a run's folder: all that is needed to go on.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -23,46 +25,40 @@ const BEST: &str = "best.safetensors";
 /// Layout of a checkpoint.
 const FORMAT: u32 = 1;
 
-/// How a network is trained.
+/// Where and how a network is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassNetOptions {
-    /// Folder of the run.
+    /// Folder of the training.
     pub folder: PathBuf,
-    /// Times that every example is learnt from.
-    pub epochs: usize,
-    /// Examples of a step.
-    pub batch: usize,
-    /// Highest learning rate.
-    pub rate: f64,
-    /// How it goes on.
-    pub schedule: Schedule,
-    /// Decoupled weight decay of matrices and kernels.
-    pub weight_decay: f32,
-    /// Longest gradient; 0: any.
-    pub clip: f64,
-    /// Epochs without a better one that end the training; 0: none.
-    pub patience: usize,
-    /// Seed of order.
+    /// How it is trained.
+    pub training: ClassTraining,
+    /// Bands and frames of an example, where it has some.
+    pub image: Option<[usize; 2]>,
+    /// Seed of order and of what is done to examples.
     pub seed: u64,
     /// Time between checkpoints inside an epoch.
     pub checkpoint_every: Duration,
 }
 
-/// Reads a spectrogram, by its track and its number there, to where it is wanted.
-pub type LoadExample<'a> = dyn Fn(usize, usize, &mut [f32]) -> Result<(), TrainError> + Sync + 'a;
+/// Reads an example, by its track and its number there, to where it is wanted. In training it is told a place from 0 to 1
+/// where something is to be cut out.
+pub type LoadExample<'a> =
+    dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), TrainError> + Sync + 'a;
 
 /// Tracks with their spectrograms.
 #[derive(Clone, Copy)]
 pub struct TrackExamples<'a> {
     /// The class of each track.
     pub class_of: &'a [usize],
-    /// How many spectrograms each track has.
+    /// How many examples each track is judged by: its first ones.
     pub windows: &'a [usize],
+    /// How often it has as many more to learn from, which are changed copies of those.
+    pub copies: usize,
     /// Tracks to learn from.
     pub training: &'a [usize],
     /// Tracks to choose the best epoch by.
     pub validation: &'a [usize],
-    /// Reads one spectrogram of a track.
+    /// Reads one example of a track.
     pub load: &'a LoadExample<'a>,
 }
 
@@ -167,7 +163,10 @@ pub fn fit(
     let all: Vec<(usize, usize)> = examples
         .training
         .iter()
-        .flat_map(|&track| (0..examples.windows[track]).map(move |window| (track, window)))
+        .flat_map(|&track| {
+            let count = examples.windows[track] * (1 + examples.copies);
+            (0..count).map(move |window| (track, window))
+        })
         .collect();
     if all.is_empty() || examples.validation.is_empty() {
         return Err(TrainError::Options(format!(
@@ -204,7 +203,7 @@ pub fn said(
     let mut x = Vec::new();
     for part in all.chunks(batch.max(1)) {
         let wanted: Vec<(usize, usize)> = part.iter().map(|&(row, window)| (tracks[row], window)).collect();
-        load(net.cells(), examples, &wanted, &mut x)?;
+        load(net.cells(), examples, &wanted, None, &mut x)?;
         let logits = net.logits(&x, part.len())?;
         for (&(row, _), logits) in part.iter().zip(logits.chunks_exact(classes)) {
             let share = 1.0 / examples.windows[tracks[row]] as f32;
@@ -214,16 +213,23 @@ pub fn said(
     Ok(rows)
 }
 
-/// Spectrograms, one behind the other.
+/// Examples, one behind the other.
+///
+/// - `drawn`: where places are drawn from in training
 fn load(
     cells: usize,
     examples: TrackExamples<'_>,
     wanted: &[(usize, usize)],
+    drawn: Option<&mut Random>,
     x: &mut Vec<f32>,
 ) -> Result<(), TrainError> {
     x.resize(wanted.len() * cells, 0.0);
-    let places = x.par_chunks_exact_mut(cells).zip(wanted);
-    places.try_for_each(|(to, &(track, window))| (examples.load)(track, window, to))
+    let places: Vec<Option<f64>> = match drawn {
+        Some(random) => wanted.iter().map(|_| Some(random.f64())).collect(),
+        None => vec![None; wanted.len()],
+    };
+    let rows = x.par_chunks_exact_mut(cells).zip(wanted).zip(places);
+    rows.try_for_each(|((to, &(track, window)), place)| (examples.load)(track, window, place, to))
 }
 
 struct Loop<'a> {
@@ -232,6 +238,8 @@ struct Loop<'a> {
     examples: TrackExamples<'a>,
     /// Track and spectrogram.
     all: Vec<(usize, usize)>,
+    /// How much each class counts.
+    weights: Vec<f32>,
     adam: Vec<AdamW>,
     standing: Standing,
     x: Vec<f32>,
@@ -246,10 +254,12 @@ impl<'a> Loop<'a> {
         examples: TrackExamples<'a>,
         all: Vec<(usize, usize)>,
     ) -> Result<Self, TrainError> {
+        let training = &options.training;
+        let settings = AdamWOptions { epsilon: training.epsilon as f32, ..AdamWOptions::default() };
         let mut adam = Vec::new();
-        net.each_block(&mut |parameters, _, _| {
-            adam.push(AdamW::new(parameters.len(), AdamWOptions::default()));
-        });
+        net.each_block(&mut |parameters, _, _| adam.push(AdamW::new(parameters.len(), settings)));
+        let truth = all.iter().map(|(track, _)| examples.class_of[*track]);
+        let weights = class_weights(training.class_weights, truth, net.classes());
         let standing = Standing {
             format: FORMAT,
             examples: all.len(),
@@ -261,8 +271,17 @@ impl<'a> Loop<'a> {
             seconds: 0.0,
             history: Vec::new(),
         };
-        let mut own =
-            Self { net, options, examples, all, adam, standing, x: Vec::new(), gradient: Vec::new() };
+        let mut own = Self {
+            net,
+            options,
+            examples,
+            all,
+            weights,
+            adam,
+            standing,
+            x: Vec::new(),
+            gradient: Vec::new(),
+        };
         let path = options.folder.join(CHECKPOINT);
         if path.exists() {
             own.resume(&path)?;
@@ -315,28 +334,24 @@ impl<'a> Loop<'a> {
     }
 
     fn steps_of_epoch(&self) -> usize {
-        self.all.len().div_ceil(self.options.batch)
+        self.all.len().div_ceil(self.options.training.batch)
     }
 
     fn share(&self) -> f64 {
-        self.standing.step as f64 / (self.options.epochs * self.steps_of_epoch()).max(1) as f64
+        self.standing.step as f64 / (self.options.training.epochs * self.steps_of_epoch()).max(1) as f64
     }
 
     fn rate(&self) -> f64 {
-        match self.options.schedule {
-            Schedule::Constant => self.options.rate,
-            Schedule::Cosine => {
-                cosine(self.options.rate, self.share(), 1.0 / self.options.epochs.max(2) as f64)
-            }
-        }
+        let losses = self.standing.history.iter().map(|epoch| epoch.validation_loss);
+        self.options.training.rate_at(self.share(), losses)
     }
 
     /// Whether the epochs are done.
     fn is_finished(&self) -> bool {
-        let (options, standing) = (self.options, &self.standing);
+        let (training, standing) = (&self.options.training, &self.standing);
         let waited = standing.epoch.saturating_sub(standing.best() + 1);
-        standing.epoch >= options.epochs
-            || (options.patience > 0 && standing.epoch > 0 && waited >= options.patience)
+        standing.epoch >= training.epochs
+            || (training.patience > 0 && standing.epoch > 0 && waited >= training.patience)
     }
 
     /// - returns: whether it came to its end
@@ -349,7 +364,7 @@ impl<'a> Loop<'a> {
             Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut order);
             let mut rate = self.rate();
             while self.standing.done < order.len() {
-                let end = (self.standing.done + self.options.batch).min(order.len());
+                let end = (self.standing.done + self.options.training.batch).min(order.len());
                 let batch: Vec<(usize, usize)> =
                     order[self.standing.done..end].iter().map(|&at| self.all[at]).collect();
                 rate = self.rate();
@@ -357,7 +372,7 @@ impl<'a> Loop<'a> {
                 self.standing.done = end;
                 self.standing.seconds = before + clock.elapsed().as_secs_f64();
                 let per_step = clock.elapsed().as_secs_f64() / (self.standing.step - first).max(1) as f64;
-                let all = (self.options.epochs * self.steps_of_epoch()) as f64;
+                let all = (self.options.training.epochs * self.steps_of_epoch()) as f64;
                 let now = ClassNetProgress {
                     epoch: self.standing.epoch + 1,
                     share: self.share(),
@@ -381,24 +396,33 @@ impl<'a> Loop<'a> {
 
     /// One step of the optimiser.
     fn step(&mut self, batch: &[(usize, usize)], rate: f32) -> Result<(), TrainError> {
-        load(self.net.cells(), self.examples, batch, &mut self.x)?;
-        let logits = self.net.forward(&self.x, batch.len(), self.standing.step)?;
+        let (training, classes) = (self.options.training, self.net.classes());
+        let mut random = Random::stream(self.options.seed ^ 0x7a9_5e0d, self.standing.step);
+        load(self.net.cells(), self.examples, batch, Some(&mut random), &mut self.x)?;
         let truth: Vec<usize> = batch.iter().map(|(track, _)| self.examples.class_of[*track]).collect();
-        let (loss, right) = cross_entropy(&logits, &truth, self.net.classes(), &mut self.gradient);
+        let mut asked = ClassBatch::new(&mut self.x, &truth, &self.weights, training.label_smoothing);
+        asked.vary(&training, self.options.image, &mut random);
+        let wanted = asked.wanted;
+        let logits = self.net.forward(&self.x, batch.len(), self.standing.step)?;
+        let (loss, right) = cross_entropy(&logits, &wanted, classes, &mut self.gradient);
         self.net.backward(&self.gradient)?;
+        let l2 = training.l2;
         let mut square = 0.0;
-        self.net.each_block(&mut |_, gradients, _| square += squared_norm(gradients));
+        self.net.each_block(&mut |parameters, gradients, decays| {
+            square += squared_norm(&pulled(parameters, gradients, decays, l2));
+        });
         let length = square.sqrt();
         if !(loss + length).is_finite() {
             let mean = (loss / batch.len() as f64) as f32;
             return Err(TrainError::Diverged { step: self.standing.step, loss: mean });
         }
-        let clip = self.options.clip;
+        let clip = training.clip;
         let scale = if clip > 0.0 { (clip / length.max(1e-12)).min(1.0) as f32 } else { 1.0 };
-        let (mut number, decay, adam) = (0, self.options.weight_decay, &mut self.adam);
+        let (mut number, decay, adam) = (0, training.weight_decay as f32, &mut self.adam);
         self.net.each_block(&mut |parameters, gradients, decays| {
             let decay: Vec<f32> = decays.iter().map(|&decays| if decays { decay } else { 0.0 }).collect();
-            adam[number].step(parameters, gradients, rate, scale, &decay);
+            let gradients = pulled(parameters, gradients, decays, l2);
+            adam[number].step(parameters, &gradients, rate, scale, &decay);
             number += 1;
         });
         self.standing.step += 1;
@@ -411,13 +435,13 @@ impl<'a> Loop<'a> {
     /// Asks about the validation part, and writes down what the epoch came to.
     fn end_epoch(&mut self, rate: f64) -> Result<(), TrainError> {
         let validation = self.examples.validation;
-        let rows = said(&*self.net.finished()?, self.examples, validation, self.options.batch)?;
+        let rows = said(&*self.net.finished()?, self.examples, validation, self.options.training.batch)?;
         let truth: Vec<usize> = validation.iter().map(|&track| self.examples.class_of[track]).collect();
         let answers: Vec<usize> = rows.iter().map(argmax).collect();
         let losses = rows.iter().zip(&truth).map(|(p, &truth)| -f64::from(p[truth].max(1e-15)).ln());
         let standing = &mut self.standing;
         let [loss, length] = standing.sums.map(f64::from_bits);
-        let steps = self.all.len().div_ceil(self.options.batch) as f64;
+        let steps = self.all.len().div_ceil(self.options.training.batch) as f64;
         standing.epoch += 1;
         standing.history.push(EpochFigures {
             epoch: standing.epoch,
@@ -445,6 +469,15 @@ impl<'a> Loop<'a> {
         // Last: what is older than its checkpoint is done again.
         self.save()
     }
+}
+
+/// Gradients with those of `l2` times the sum of squares of what decays.
+fn pulled<'a>(parameters: &[f32], gradients: &'a [f32], decays: &[bool], l2: f64) -> Cow<'a, [f32]> {
+    if l2 == 0.0 {
+        return Cow::Borrowed(gradients);
+    }
+    let pull = |p: &f32, decays: bool| if decays { 2.0 * l2 as f32 * p } else { 0.0 };
+    parameters.iter().zip(gradients).zip(decays).map(|((p, g), decays)| g + pull(p, *decays)).collect()
 }
 
 /// Every epoch as a line.
@@ -483,127 +516,4 @@ fn header(path: &Path) -> Result<String, TrainError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::encoder::{DeviceChoice, Stack, StackShape};
-    use crate::train::classifier::LayerNet;
-
-    const CELLS: usize = 6;
-
-    fn net(classes: usize) -> LayerNet {
-        let layers = ["linear 16", "relu", "dropout 0.1", "linear classes"];
-        let stack = Stack::new(&layers, StackShape::Vector(CELLS), classes).unwrap();
-        LayerNet::new(stack, 3, DeviceChoice::Cpu.resolve().unwrap())
-    }
-
-    fn options(folder: &Path) -> ClassNetOptions {
-        ClassNetOptions {
-            folder: folder.to_owned(),
-            epochs: 8,
-            batch: 7,
-            rate: 2e-2,
-            schedule: Schedule::Cosine,
-            weight_decay: 1e-3,
-            clip: 5.0,
-            patience: 0,
-            seed: 4,
-            checkpoint_every: Duration::from_hours(1),
-        }
-    }
-
-    /// Three classes around centres of their own, 30 tracks of one to three examples.
-    #[expect(clippy::unnecessary_wraps, reason = "what reads a file may fail")]
-    fn example(track: usize, window: usize, to: &mut [f32]) -> Result<(), TrainError> {
-        let mut random = Random::stream(track as u64, window as u64);
-        for (place, x) in to.iter_mut().enumerate() {
-            *x = (if place % 3 == track % 3 { 2.0 } else { 0.0 }) + 0.5 * random.normal() as f32;
-        }
-        Ok(())
-    }
-
-    /// - `stop_at`: steps of each session
-    fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, Fitted) {
-        let class_of: Vec<usize> = (0..30).map(|track| track % 3).collect();
-        let windows: Vec<usize> = (0..30).map(|track| 1 + track % 3).collect();
-        let (training, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|track| track % 5 > 0);
-        let examples = TrackExamples {
-            class_of: &class_of,
-            windows: &windows,
-            training: &training,
-            validation: &validation,
-            load: &example,
-        };
-        let mut sessions = 0;
-        loop {
-            sessions += 1;
-            let mut steps = 0;
-            let mut net = net(3);
-            let found = fit(&mut net, options, examples, &mut |_| {
-                steps += 1;
-                steps < stop_at
-            });
-            if let Some(fitted) = found.unwrap() {
-                assert!(folder.join("metrics.csv").exists());
-                let rows = said(&*net.finished().unwrap(), examples, &validation, 4).unwrap();
-                let right = rows.iter().zip(&validation).filter(|(p, track)| argmax(*p) == class_of[**track]);
-                assert_eq!(right.count(), fitted.history[fitted.best].validation_right);
-                assert!(rows.iter().all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-5));
-                return (sessions, fitted);
-            }
-        }
-    }
-
-    #[test]
-    fn classes_that_lie_apart_are_learnt_and_however_often_it_stops_the_bits_are_the_same() {
-        let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
-        let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
-        let (sessions, whole) = trained(folders[0].path(), &options(folders[0].path()), usize::MAX);
-        let last = whole.history.last().unwrap();
-        assert!((sessions, last.epoch, last.validation_right) == (1, 8, 6), "{last:?}");
-        assert!(last.train_loss < 0.5 * whole.history[0].train_loss, "{:?}", whole.history);
-        let best = whole.history.iter().map(|epoch| epoch.validation_right).max().unwrap();
-        let first = whole.history.iter().position(|epoch| epoch.validation_right == best);
-        assert_eq!(first, Some(whole.best));
-        let (sessions, cut) = trained(folders[1].path(), &options(folders[1].path()), 5);
-        assert!(sessions > 10 && bytes(0) == bytes(1));
-        let figures = |fitted: &Fitted| -> Vec<(u64, f64, usize)> {
-            fitted.history.iter().map(|one| (one.step, one.train_accuracy, one.validation_right)).collect()
-        };
-        assert_eq!(figures(&whole), figures(&cut));
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(5).build().unwrap();
-        threads.install(|| trained(folders[2].path(), &options(folders[2].path()), usize::MAX));
-        assert_eq!(bytes(0), bytes(2));
-    }
-
-    #[test]
-    fn it_stops_when_no_epoch_is_better_for_a_while() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = ClassNetOptions { epochs: 100, patience: 3, ..options(folder.path()) };
-        let (_, fitted) = trained(folder.path(), &options, usize::MAX);
-        assert_eq!(fitted.history.len(), fitted.best + 1 + 3);
-        let text = std::fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
-        assert_eq!(text.lines().count(), 1 + fitted.history.len());
-        assert!(text.starts_with("epoch,step,seconds,rate,train_loss,train_accuracy,validation_loss,"));
-    }
-
-    #[test]
-    fn checkpoints_of_other_data_and_damaged_ones_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(CHECKPOINT);
-        trained(folder.path(), &options(folder.path()), usize::MAX);
-        let whole = std::fs::read(&path).unwrap();
-        let refused = |windows: &[usize]| {
-            let examples = TrackExamples {
-                class_of: &[0, 1, 2],
-                windows,
-                training: &[0, 1],
-                validation: &[2],
-                load: &example,
-            };
-            fit(&mut net(3), &options(folder.path()), examples, &mut |_| true).unwrap_err().to_string()
-        };
-        assert!(refused(&[1, 1, 1]).contains("is of a training on 48 spectrograms, expected 2"));
-        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        assert!(refused(&[24, 24, 1]).contains("checkpoint.safetensors"));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! A list of layers, as something to train.
 
 use super::{BlockVisitor, ClassJudge, Trainable};
-use crate::encoder::{Device, FinishedStack, Stack, StackTrain};
+use crate::encoder::{Device, FinishedStack, FirstWeights, Stack, StackTrain};
 use crate::train::encoder::TrainError;
 
 /// A network of layers in training.
@@ -12,8 +12,8 @@ pub struct LayerNet {
 
 impl LayerNet {
     /// With the weights that a seed gives.
-    pub fn new(stack: Stack, seed: u64, device: Device) -> Self {
-        Self { net: StackTrain::new(stack, seed, device) }
+    pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
+        Self { net: StackTrain::new(stack, seed, first, device) }
     }
 }
 

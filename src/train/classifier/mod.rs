@@ -7,17 +7,20 @@
 //! Not for: data sets, spectrograms on the disk, reports (`lab`), or the arithmetic of a step ([`crate::kernels::conv`],
 //! [`crate::encoder`]).
 
+mod batch;
 mod fit;
 mod layer_net;
 mod recipe;
 mod softmax;
 mod space_net;
 mod trainable;
+mod training;
 
 pub use fit::{
     ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, said,
 };
 pub use layer_net::LayerNet;
-pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput, Schedule};
+pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
 pub use space_net::SpaceNet;
 pub use trainable::{BlockVisitor, ClassJudge, Trainable, read_tensors};
+pub use training::{ClassTraining, ClassWeights, Schedule};

@@ -1,8 +1,7 @@
 //! The laboratory's networks as data: what goes in, layers, and how they are trained.
 
-use serde::{Deserialize, Serialize};
-
-use crate::encoder::StackShape;
+use super::{ClassTraining, ClassWeights, Schedule};
+use crate::encoder::{FirstWeights, StackShape};
 use crate::kernels::conv::{FRAMES, MELS};
 
 /// What a network hears of a track.
@@ -52,16 +51,6 @@ impl ClipNumbers {
     }
 }
 
-/// How the learning rate goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// It stays.
-    Constant,
-    /// It rises in the first epoch and then falls along a cosine.
-    Cosine,
-}
-
 /// A network and how it is trained where nobody says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NetworkRecipe {
@@ -71,18 +60,14 @@ pub struct NetworkRecipe {
     pub input: RecipeInput,
     /// Its layers, with commas between them; none: OpenL3's network.
     pub layers: &'static str,
-    /// Times that every example is learnt from.
-    pub epochs: usize,
-    /// Examples of a step.
-    pub batch: usize,
-    /// Learning rate, and how it goes on.
-    pub rate: f64,
-    /// See [`Schedule`].
-    pub schedule: Schedule,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Epochs without a better one that end the training; 0: none.
-    pub patience: usize,
+    /// What its weights begin with.
+    pub first: FirstWeights,
+    /// Milliseconds that are cut out of a clip each time; 0: it is heard as a whole.
+    pub crop: usize,
+    /// Changed copies of every track.
+    pub copies: usize,
+    /// How it is trained.
+    pub training: ClassTraining,
 }
 
 /// What most recipes have.
@@ -90,12 +75,26 @@ const USUAL: NetworkRecipe = NetworkRecipe {
     name: "",
     input: RecipeInput::Clip(USUAL_CLIP),
     layers: "",
+    first: FirstWeights::Torch,
+    crop: 0,
+    copies: 0,
+    training: PLAIN,
+};
+/// Adam and nothing besides.
+const PLAIN: ClassTraining = ClassTraining {
     epochs: 20,
     batch: 32,
     rate: 1e-3,
     schedule: Schedule::Constant,
+    epsilon: 1e-8,
     weight_decay: 0.0,
+    l2: 0.0,
+    clip: 0.0,
     patience: 0,
+    class_weights: ClassWeights::None,
+    label_smoothing: 0.0,
+    mixup: 0.0,
+    mask: 0.0,
 };
 
 impl NetworkRecipe {
@@ -104,9 +103,13 @@ impl NetworkRecipe {
         Self {
             name: "space",
             input: RecipeInput::Windows,
-            epochs: 10,
-            schedule: Schedule::Cosine,
-            weight_decay: 1e-2,
+            training: ClassTraining {
+                epochs: 10,
+                schedule: Schedule::Cosine,
+                weight_decay: 1e-2,
+                clip: 5.0,
+                ..PLAIN
+            },
             ..USUAL
         },
         Self {
@@ -134,10 +137,17 @@ impl NetworkRecipe {
                      conv 64 3x3 same, batch-norm, relu, pool 2x2, dropout 0.2, \
                      conv 128 3x3 same, batch-norm, relu, pool 2x2, dropout 0.2, \
                      gap, linear classes",
-            epochs: 60,
-            schedule: Schedule::Cosine,
-            weight_decay: 1e-4,
-            patience: 10,
+            crop: 10_000,
+            training: ClassTraining {
+                epochs: 60,
+                schedule: Schedule::Cosine,
+                weight_decay: 1e-4,
+                patience: 10,
+                label_smoothing: 0.1,
+                mixup: 0.2,
+                mask: 0.15,
+                ..PLAIN
+            },
             ..USUAL
         },
         Self {
@@ -145,8 +155,8 @@ impl NetworkRecipe {
             input: RecipeInput::Cepstrum,
             layers: "sequence, conv1 16 2 valid, relu, pool1 2, dropout 0.2, \
                      lstm 64 last one-bias, linear classes",
-            epochs: 50,
-            patience: 5,
+            first: FirstWeights::Keras,
+            training: ClassTraining { epochs: 50, patience: 5, epsilon: 1e-7, ..PLAIN },
             ..USUAL
         },
         Self {
@@ -155,7 +165,7 @@ impl NetworkRecipe {
                      conv1 64 5 same, batch-norm, relu, pool1 4, dropout 0.2, \
                      conv1 128 5 same, batch-norm, relu, pool1 4, dropout 0.2, \
                      lstm 128 last, dropout 0.3, linear classes",
-            patience: 5,
+            training: ClassTraining { patience: 5, l2: 1e-4, ..PLAIN },
             ..USUAL
         },
         Self {
@@ -212,7 +222,7 @@ mod tests {
     /// Numbers in the tensors that a network is built of: parameters and running statistics.
     fn numbers(recipe: NetworkRecipe, classes: usize) -> (usize, usize) {
         let input = recipe.example(recipe.seconds());
-        let tensors = Stack::new(&recipe.layers(), input, classes).unwrap().tensors(1);
+        let tensors = Stack::new(&recipe.layers(), input, classes).unwrap().tensors(1, recipe.first);
         assert!(tensors.iter().all(|one| one.shape.iter().product::<usize>() == one.values.len()));
         let count = |is_parameter: bool| {
             tensors.iter().filter(|one| one.is_parameter() == is_parameter).map(|one| one.values.len()).sum()

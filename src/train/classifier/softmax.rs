@@ -1,24 +1,28 @@
 //! Probabilities of classes, and the loss of them.
 
+use crate::metrics::argmax;
+
 /// Cross-entropy of softmax, mean over rows, and its gradient (overwritten).
 ///
 /// - `logits`: `[rows][classes]`
-/// - returns: the sum of the losses of all rows, and how many have the truth as their highest logit
+/// - `wanted`: what each class is to get, `[rows][classes]`; rows that add up to more than others count more
+/// - returns: the sum of the losses of all rows, and how many have their highest logit where most is wanted
 pub(super) fn cross_entropy(
     logits: &[f32],
-    truth: &[usize],
+    wanted: &[f32],
     classes: usize,
     gradient: &mut Vec<f32>,
 ) -> (f64, usize) {
     gradient.clear();
     let (mut loss, mut right) = (0.0, 0);
-    let n = truth.len() as f32;
-    for (row, &truth) in logits.chunks_exact(classes).zip(truth) {
-        let p = softmax(row);
-        // ln p of the truth, exact where p is nearly nothing
-        loss -= log_probability(row, truth);
+    let n = (logits.len() / classes) as f32;
+    for (row, wanted) in logits.chunks_exact(classes).zip(wanted.chunks_exact(classes)) {
+        let (p, truth, sum) = (softmax(row), argmax(wanted), wanted.iter().sum::<f32>());
+        // ln p, exact where p is nearly nothing
+        let shares = wanted.iter().enumerate().filter(|(_, share)| **share > 0.0);
+        loss -= shares.map(|(class, share)| f64::from(*share) * log_probability(row, class)).sum::<f64>();
         right += usize::from(row.iter().enumerate().all(|(class, x)| class == truth || *x < row[truth]));
-        gradient.extend(p.iter().enumerate().map(|(class, p)| (p - f32::from(class == truth)) / n));
+        gradient.extend(p.iter().zip(wanted).map(|(p, wanted)| (sum * p - wanted) / n));
     }
     (loss, right)
 }
@@ -44,20 +48,20 @@ mod tests {
     #[test]
     fn the_gradient_is_the_losss() {
         let logits = [0.3, -1.0, 2.0, 5.0, 4.9, -3.0];
-        let truth = [0, 1];
+        let wanted = [0.9, 0.1, 0.0, 0.0, 1.5, 0.5];
         let (mut gradient, mut unused) = (Vec::new(), Vec::new());
-        let (_, right) = cross_entropy(&logits, &truth, 3, &mut gradient);
+        let (_, right) = cross_entropy(&logits, &wanted, 3, &mut gradient);
         assert_eq!(right, 0);
         for at in 0..logits.len() {
             let mut loss = |step: f32| {
                 let mut moved = logits;
                 moved[at] += step;
-                cross_entropy(&moved, &truth, 3, &mut unused).0 / 2.0
+                cross_entropy(&moved, &wanted, 3, &mut unused).0 / 2.0
             };
             let slope = (loss(1e-2) - loss(-1e-2)) / 2e-2;
             assert!((slope - f64::from(gradient[at])).abs() < 1e-4, "{at}: {slope}, {}", gradient[at]);
         }
-        let (loss, right) = cross_entropy(&[0.0, 1000.0], &[0], 2, &mut gradient);
+        let (loss, right) = cross_entropy(&[0.0, 1000.0], &[1.0, 0.0], 2, &mut gradient);
         assert_eq!((loss, right, gradient.as_slice()), (1000.0, 0, [-1.0, 1.0].as_slice()));
     }
 }

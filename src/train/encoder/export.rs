@@ -12,7 +12,7 @@ use super::layout::Layout;
 use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
 use crate::base::atomic_file;
-use crate::encoder::{Architecture, ModelManifest, ModelRef};
+use crate::encoder::{Architecture, ModelManifest, ModelOutput, ModelRef, models, models_dir};
 use crate::kernels::conv::OPENL3_WIDTHS;
 
 /// What a model is called and said to be.
@@ -34,6 +34,8 @@ pub struct ExportOptions {
     pub tags_share: f32,
     /// Teachers whose frames make up the search vector, with a weight each; none: the first, with weight 1.
     pub frames: Vec<(String, f32)>,
+    /// Teachers whose tags the model tells; none: all whose tags have names.
+    pub told: Vec<String>,
     /// Prepared music to fit centring and whitening on; they are folded in only if they help on groups that they were
     /// not fitted on.
     pub corpus: Option<PathBuf>,
@@ -58,7 +60,11 @@ pub struct Exported {
 /// frames, one below the other: for each teacher of `frames` its z-scored penultimate layer times its weight and, where
 /// `tags_share` is not 0, its z-scored tag logits times weight and share. Rows beyond are zero. More than 512 rows are
 /// folded into 512 that give the same angles between vectors (the triangular factor of a QR decomposition; what is lost
-/// is a constant that all vectors share). And `tags.{weight, bias}` (512 → tags), the first teacher's tag logits.
+/// is a constant that all vectors share).
+///
+/// Where rows are left, the z-scored tag logits of the teachers that are told follow, too small to move an angle, and
+/// `told.{weight, bias}` reads them off the vector again, so that stored vectors tell them. Where none are, or
+/// whitening has mixed the rows, `tags.{weight, bias}` gives the first teacher's from the embedding itself.
 pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let state = Checkpoint::load(&options.checkpoint)?;
     let dimension = OPENL3_WIDTHS[7];
@@ -79,6 +85,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let (weight, bias) = head.parameters.split_at(head.outputs * dimension);
     let layout = state.run.layout();
     let stacked = stack(&layout, options, weight, bias, dimension)?;
+    let mut used = stacked.len();
     let (mut projection, mut offset) = fold(stacked, dimension);
     let mut whitening = Vec::new();
     if let Some(cache) = &options.corpus {
@@ -88,26 +95,40 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         whitening = figures;
         if let Some(refinement) = refinement {
             (projection, offset) = refinement.after(&projection, &offset);
+            used = dimension;
+        }
+    }
+    let told = told(&layout, options)?;
+    let outputs = || told.iter().flat_map(|(_, at, names)| *at..at + names.len());
+    let mut tags = Vec::new();
+    let is_told = !told.is_empty() && used + outputs().count() <= dimension;
+    if is_told {
+        for (row, output) in (used..).zip(outputs()) {
+            let from = &weight[output * dimension..][..dimension];
+            for (to, from) in projection[row * dimension..].iter_mut().zip(from) {
+                *to = TOLD_SHARE * from;
+            }
+            offset[row] = TOLD_SHARE * bias[output];
+            let mut reader = vec![0.0; dimension];
+            reader[row] = state.target_deviation[output] / TOLD_SHARE;
+            tags.push((reader, state.target_mean[output]));
+        }
+    } else {
+        let (first, at) = layout.spans().next().ok_or_else(|| {
+            TrainError::checkpoint(&options.checkpoint, "learnt from no teacher: there is nothing to export")
+        })?;
+        for output in at + first.penultimate..at + first.outputs() {
+            let (scale, shift) = (state.target_deviation[output], state.target_mean[output]);
+            let row = weight[output * dimension..][..dimension].iter().map(|x| scale * x);
+            tags.push((row.collect(), scale * bias[output] + shift));
         }
     }
     add("projection.weight", &[dimension, dimension], &projection);
     add("projection.bias", &[dimension], &offset);
-    let (first, at) = layout.spans().next().ok_or_else(|| {
-        TrainError::checkpoint(&options.checkpoint, "learnt from no teacher: there is nothing to export")
-    })?;
-    let at = at + first.penultimate;
-    let mut tags = vec![0.0; first.tags * dimension];
-    let mut tags_bias = vec![0.0; first.tags];
-    for i in 0..first.tags {
-        let (scale, shift) = (state.target_deviation[at + i], state.target_mean[at + i]);
-        let row = &weight[(at + i) * dimension..][..dimension];
-        for (to, from) in tags[i * dimension..].iter_mut().zip(row) {
-            *to = scale * from;
-        }
-        tags_bias[i] = scale * bias[at + i] + shift;
-    }
-    add("tags.weight", &[first.tags, dimension], &tags);
-    add("tags.bias", &[first.tags], &tags_bias);
+    let (rows, biases): (Vec<Vec<f32>>, Vec<f32>) = tags.into_iter().unzip();
+    let layer = if is_told { "told" } else { "tags" };
+    add(&format!("{layer}.weight"), &[rows.len(), dimension], &rows.concat());
+    add(&format!("{layer}.bias"), &[rows.len()], &biases);
 
     std::fs::create_dir_all(&options.out).map_err(TrainError::io(&options.out))?;
     let file = format!("{}.safetensors", options.name);
@@ -115,8 +136,15 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     write_safetensors(&path, &tensors, HashMap::new()).map_err(|e| TrainError::checkpoint(&path, e))?;
     let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
     let run = &state.run;
+    let mut named = told.into_iter().map(|(teacher, _, names)| (teacher, names));
+    let (tags, outputs) = if is_told {
+        let tags = named.next().map(|(_, names)| names);
+        (tags.clone(), named.map(|(name, labels)| apart(name, labels, tags.as_deref())).collect())
+    } else {
+        (run.teachers.first().and_then(|teacher| tag_names(teacher)), Vec::new())
+    };
     let manifest = ModelManifest {
-        format: ModelManifest::FORMAT,
+        format: if outputs.is_empty() { ModelManifest::FORMAT } else { ModelManifest::NEWEST_FORMAT },
         name: options.name.clone(),
         description: "voisin's own weights: an OpenL3-shaped network that learnt from MusiCNN".to_owned(),
         architecture: Architecture::OpenL3,
@@ -138,19 +166,68 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         ),
         weights: file,
         weights_sha256: hex(&Sha256::digest(&bytes)),
-        tags: run
-            .teachers
-            .first()
-            .and_then(|teacher| ModelRef::Name(teacher.clone()).manifest().ok())
-            .and_then(|teacher| teacher.tags),
+        tags,
         layer: None,
         pooling: None,
-        outputs: Vec::new(),
+        outputs,
         networks: Vec::new(),
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;
     Ok(Exported { manifest, path: card, bytes: bytes.len() as u64, whitening })
+}
+
+/// What tag logits are multiplied by in the search vector: a hundred of them turn it by less than a thousandth.
+const TOLD_SHARE: f32 = 0.02;
+
+/// The teachers whose tags are told: name, place of the first logit among the head's outputs, names of the tags.
+fn told(layout: &Layout, options: &ExportOptions) -> Result<Vec<(String, usize, Vec<String>)>, TrainError> {
+    let known = || layout.teachers.iter().map(|teacher| teacher.name.clone());
+    let wanted = if options.told.is_empty() { known().collect() } else { options.told.clone() };
+    let mut told = Vec::new();
+    for name in wanted {
+        let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == name) else {
+            return Err(not_learnt(layout, &name));
+        };
+        let names = tag_names(&name).filter(|names| names.len() == teacher.tags);
+        match names {
+            Some(names) => told.push((name, at + teacher.penultimate, names)),
+            None if options.told.is_empty() => {}
+            None => {
+                return Err(TrainError::Options(format!(
+                    "the tags of \"{name}\" have no names: expected a model of that name, or one with an output of that name, among `voisin model list`"
+                )));
+            }
+        }
+    }
+    Ok(told)
+}
+
+/// The names of a teacher's tags, as its own card has them or that of a model that it is part of.
+fn tag_names(teacher: &str) -> Option<Vec<String>> {
+    let own = ModelRef::Name(teacher.to_owned()).manifest().ok().and_then(|manifest| manifest.tags);
+    own.or_else(|| {
+        let cards = models(models_dir().as_deref()).into_iter().filter_map(Result::ok);
+        let mut outputs = cards.flat_map(|entry| entry.manifest.outputs);
+        outputs.find(|output| output.name == teacher).map(|output| output.labels)
+    })
+}
+
+/// An output whose labels are none of `tags`: one that is has the output's name before it.
+fn apart(name: String, mut labels: Vec<String>, tags: Option<&[String]>) -> ModelOutput {
+    let is_tag = |label: &str| tags.unwrap_or_default().iter().any(|tag| tag.eq_ignore_ascii_case(label));
+    for label in labels.iter_mut().filter(|label| is_tag(label)) {
+        *label = format!("{name} {label}");
+    }
+    ModelOutput { name, labels }
+}
+
+fn not_learnt(layout: &Layout, name: &str) -> TrainError {
+    let known: Vec<&str> = layout.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+    TrainError::Options(format!(
+        "the run did not learn from \"{name}\": expected one of {}",
+        known.join(", ")
+    ))
 }
 
 /// Rows of the search vector, each with its offset as a last value.
@@ -166,11 +243,7 @@ fn stack(
     let frames = if options.frames.is_empty() { first.as_slice() } else { &options.frames };
     for (name, share) in frames {
         let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == *name) else {
-            let known: Vec<&str> = layout.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
-            return Err(TrainError::Options(format!(
-                "the run did not learn from \"{name}\": expected one of {}",
-                known.join(", ")
-            )));
+            return Err(not_learnt(layout, name));
         };
         let tags = if options.tags_share == 0.0 { 0 } else { teacher.tags };
         for i in 0..teacher.penultimate + tags {

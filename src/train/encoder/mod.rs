@@ -33,6 +33,7 @@ mod student;
 mod validate;
 mod widen;
 
+pub(crate) use augment::vary;
 pub(in crate::train) use begin::model_weights;
 pub use cache::TrainingSet;
 pub(in crate::train) use cache::write_safetensors;

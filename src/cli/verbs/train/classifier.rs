@@ -1,9 +1,11 @@
 //! `voisin train classifier`.
 
+use std::path::Path;
 #[cfg(feature = "train")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::base::atomic_file;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, TrainClassifierArgs};
 use crate::cli::context::Context;
@@ -13,81 +15,145 @@ use crate::cli::lab::{
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, clock, count};
 use crate::dataset::Dataset;
-use crate::lab::LabError;
 use crate::lab::config::Config;
+use crate::lab::matrix::Matrix;
+#[cfg(feature = "train")]
 use crate::lab::matrix::{FeatureSet, compute};
 #[cfg(feature = "train")]
 use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
-use crate::lab::report::{Cost, Report};
-use crate::lab::run::{Clock, Given, Progress, begin, train};
+use crate::lab::report::{Cost, Interval, Report};
+use crate::lab::run::{Clock, Given, Progress, TRIAL, begin, train};
+
+/// Most combinations of settings to be tried.
+const MOST_TRIALS: usize = 1000;
 
 pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Result<Ending> {
     let label = args.label.clone().unwrap_or_else(|| "genre".to_owned());
     let source = if label == "genre" { args.data.clone() } else { args.data.clone().with_label(&label) };
     let reading = Clock::start();
     let set = open(context, &source)?;
-    let config = config(args, &set, &source.to_string())?;
+    let config = config(args, &set, &source.to_string(), &[])?;
     if args.dry_run {
         return plan(context, &config, &set);
     }
-    if begin(&args.run, &config)? {
+    let searches = !args.tries.is_empty();
+    let is_finished =
+        if searches { args.run.join("report.json").exists() } else { begin(&args.run, &config)? };
+    if is_finished {
         context.console.note("this run is finished; here are its figures again");
         let report = Report::read(&args.run)?;
         return show(args, &report);
     }
-    let mut cost = vec![reading.cost("reading the data set")];
     let stop = context.stop_on_ctrl_c()?;
-    #[cfg(feature = "train")]
-    if config.network().is_some() {
-        return network(context, args, &config, &set, cost, &stop);
-    }
-    let listening = Clock::start();
-    // A run that is cut off while it listens goes on from what its own folder has.
-    let cache = args.cache.clone().unwrap_or_else(|| args.run.join("work/features"));
-    let matrix = match listen(context, &set, &config.features.sets, Some(cache), &stop) {
-        Err(error) if stop.load(Ordering::Relaxed) && error.is::<LabError>() => {
-            return Ok(interrupted(context));
-        }
+    let job = TrainingJob { context, args, set: &set, stop: &stop };
+    let cost = vec![reading.cost("reading the data set")];
+    let report =
+        if searches { job.search(&source.to_string(), cost) } else { job.train(&args.run, &config, 0, cost) };
+    let report = match report {
+        Err(_) if stop.load(Ordering::Relaxed) => return Ok(interrupted(context)),
         other => other?,
     };
-    cost.push(listening.cost("listening"));
-    tell_faults(context, &matrix.faults);
-    let command = command(args, &config);
-    let given = Given { config: &config, set: &set, matrix, random_folds: args.leak, command, cost };
-    let report = metered(context, |progress| train(&args.run, given, progress, &stop));
-    finish(context, args, report)
+    let text = format!("the report is {}", args.run.join("report.html").display());
+    context.console.note(&text);
+    show(args, &report)
 }
 
-/// Trains a network on spectrograms.
-#[cfg(feature = "train")]
-fn network(
-    context: &Context,
-    args: &TrainClassifierArgs,
-    config: &Config,
-    set: &Dataset,
-    mut cost: Vec<Cost>,
-    stop: &AtomicBool,
-) -> anyhow::Result<Ending> {
-    let Some((recipe, settings)) = config.network() else { return Ok(Ending::Fine) };
-    let listening = Clock::start();
-    let folder = args.cache.clone().unwrap_or_else(|| args.run.join("work/features"));
-    let kept = Arc::new(KeptSpectrograms::new(ClipReader::new(recipe, settings)?, folder));
-    let sets: [Box<dyn FeatureSet>; 1] = [Box::new(Arc::clone(&kept))];
-    let matrix = with_meter(context, set.items.len(), "listened to", |progress| {
-        compute(set, false, &sets, None, progress, stop)
-    });
-    let matrix = match matrix {
-        Err(LabError::Interrupted) => return Ok(interrupted(context)),
-        other => other?,
-    };
-    cost.push(listening.cost("listening"));
-    tell_faults(context, &matrix.faults);
-    let command = command(args, config);
-    let given = Given { config, set, matrix, random_folds: false, command, cost };
-    let device = context.device_option();
-    let report =
-        metered(context, |progress| networks::train(&args.run, given, &kept, device, progress, stop));
-    finish(context, args, report)
+/// What all runs of one command share.
+struct TrainingJob<'a> {
+    context: &'a Context,
+    args: &'a TrainClassifierArgs,
+    set: &'a Dataset,
+    stop: &'a AtomicBool,
+}
+
+impl TrainingJob<'_> {
+    /// One run, of algorithms or of a network.
+    fn train(
+        &self,
+        run: &Path,
+        config: &Config,
+        chosen_among: usize,
+        mut cost: Vec<Cost>,
+    ) -> anyhow::Result<Report> {
+        let Self { context, args, set, stop } = *self;
+        let listening = Clock::start();
+        // A run that is cut off while it listens goes on from what its own folder has.
+        let own = if chosen_among == 0 { "work/features" } else { "trials/features" };
+        let cache = args.cache.clone().unwrap_or_else(|| args.run.join(own));
+        let command = command(run, config);
+        let tell = |matrix: &Matrix| {
+            if chosen_among != TRIAL {
+                tell_faults(context, &matrix.faults);
+            }
+        };
+        #[cfg(feature = "train")]
+        if let Some((recipe, settings)) = config.network() {
+            let kept = Arc::new(KeptSpectrograms::new(ClipReader::new(recipe, settings)?, cache));
+            let sets: [Box<dyn FeatureSet>; 1] = [Box::new(Arc::clone(&kept))];
+            let matrix = with_meter(context, set.items.len(), "listened to", |progress| {
+                compute(set, false, &sets, None, progress, stop)
+            })?;
+            cost.push(listening.cost("listening"));
+            tell(&matrix);
+            let given = Given { config, set, matrix, random_folds: false, chosen_among, command, cost };
+            let device = context.device_option();
+            let report =
+                metered(context, |progress| networks::train(run, given, &kept, device, progress, stop));
+            return Ok(report?);
+        }
+        let matrix = listen(context, set, &config.features.sets, Some(cache), stop)?;
+        cost.push(listening.cost("listening"));
+        tell(&matrix);
+        let random_folds = args.leak && chosen_among != TRIAL;
+        let given = Given { config, set, matrix, random_folds, chosen_among, command, cost };
+        Ok(metered(context, |progress| train(run, given, progress, stop))?)
+    }
+
+    /// Every combination of the values that are to be tried, each a run of its own that knows no test part; then the run
+    /// with the settings that were best, the first of equals.
+    fn search(&self, source: &str, cost: Vec<Cost>) -> anyhow::Result<Report> {
+        let folder = self.args.run.join("trials");
+        let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
+        for (key, values) in &self.args.tries {
+            let longer = |begun: Vec<(String, String)>| {
+                let one =
+                    move |value: &str| [begun.clone(), vec![(key.clone(), value.trim().to_owned())]].concat();
+                values.split(',').map(one).collect::<Vec<_>>()
+            };
+            all = all.into_iter().flat_map(longer).collect();
+            if all.len() > MOST_TRIALS {
+                anyhow::bail!("--try: expected at most {MOST_TRIALS} combinations");
+            }
+        }
+        // All are looked at before the first is begun.
+        let configs = all.iter().map(|pairs| config(self.args, self.set, source, pairs));
+        let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
+        let mut table = "trial,settings,accuracy,low,high,seconds\n".to_owned();
+        let mut best: Option<(f64, usize)> = None;
+        for (at, (config, pairs)) in configs.iter().zip(&all).enumerate() {
+            let run = folder.join(format!("{:03}", at + 1));
+            let settings =
+                pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+            self.context.console.note(&format!("trial {} of {}: {settings}", at + 1, all.len()));
+            let report = if begin(&run, config)? {
+                Report::read(&run)?
+            } else {
+                self.train(&run, config, TRIAL, Vec::new())?
+            };
+            let Some(method) = report.methods.iter().find(|method| method.chosen) else { continue };
+            let (Interval { value, low, high }, seconds) = (method.accuracy, method.seconds);
+            table += &format!("{},{settings},{value:.4},{low:.4},{high:.4},{seconds:.1}\n", at + 1);
+            atomic_file::write(&self.args.run.join("trials.csv"), &table)?;
+            if best.is_none_or(|(most, _)| value > most) {
+                best = Some((value, at));
+            }
+        }
+        let config = &configs[best.map_or(0, |(_, at)| at)];
+        begin(&self.args.run, config)?;
+        let report = self.train(&self.args.run, config, configs.len(), cost)?;
+        let _ = std::fs::remove_dir_all(folder.join("features"));
+        Ok(report)
+    }
 }
 
 /// Does something that tells how far it is.
@@ -107,20 +173,6 @@ fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) ->
     done
 }
 
-fn finish(
-    context: &Context,
-    args: &TrainClassifierArgs,
-    report: Result<Report, LabError>,
-) -> anyhow::Result<Ending> {
-    let report = match report {
-        Err(LabError::Interrupted) => return Ok(interrupted(context)),
-        other => other?,
-    };
-    let text = format!("the report is {}", args.run.join("report.html").display());
-    context.console.note(&text);
-    show(args, &report)
-}
-
 fn show(args: &TrainClassifierArgs, report: &Report) -> anyhow::Result<Ending> {
     match args.format {
         ReportFormat::Json => render::print_json(report)?,
@@ -130,7 +182,14 @@ fn show(args: &TrainClassifierArgs, report: &Report) -> anyhow::Result<Ending> {
 }
 
 /// The configuration that the options ask for.
-fn config(args: &TrainClassifierArgs, set: &Dataset, source: &str) -> anyhow::Result<Config> {
+///
+/// - `tried`: settings that override all others
+fn config(
+    args: &TrainClassifierArgs,
+    set: &Dataset,
+    source: &str,
+    tried: &[(String, String)],
+) -> anyhow::Result<Config> {
     // Text is quoted as TOML quotes it, so that no value is taken for a number.
     let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut pairs = vec![("data.source".to_owned(), text(source))];
@@ -167,7 +226,7 @@ fn config(args: &TrainClassifierArgs, set: &Dataset, source: &str) -> anyhow::Re
         let names: Vec<String> = sets.split('+').map(|name| text(name.trim())).collect();
         put("features.sets", format!("[{}]", names.join(", ")));
     }
-    pairs.extend(args.set.clone());
+    pairs.extend(args.set.iter().chain(tried).cloned());
     let mut config = Config::changed(args.config.as_deref(), &pairs)?;
     #[cfg(feature = "train")]
     if let Some((recipe, _)) = config.network() {
@@ -192,11 +251,11 @@ fn config(args: &TrainClassifierArgs, set: &Dataset, source: &str) -> anyhow::Re
 }
 
 /// The command that repeats a run.
-fn command(args: &TrainClassifierArgs, config: &Config) -> String {
+fn command(run: &Path, config: &Config) -> String {
     format!(
         "voisin train classifier '{}' NEW-RUN --config '{}'",
         config.data.source,
-        args.run.join("config.toml").display()
+        run.join("config.toml").display()
     )
 }
 
@@ -210,9 +269,9 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
             count(set.items.len() as u64, "track"),
             config.data.source,
             count(settings.windows as u64, "spectrogram"),
-            count(settings.epochs as u64, "epoch"),
+            count(settings.training.epochs as u64, "epoch"),
             recipe.name,
-            (set.items.len() * settings.windows * example.cells() * 2) as f64 / 1e6
+            (set.items.len() * settings.windows * (1 + settings.copies) * example.cells() * 2) as f64 / 1e6
         );
         render::print_line(&render::terminal_safe(&text))?;
         render::print(render::terminal_safe(&config.text()).as_bytes())?;

@@ -237,6 +237,7 @@ fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<E
         full_width: args.full_width,
         tags_share: args.tags_share,
         frames: pairs(&args.frame),
+        told: args.tell.clone(),
         corpus: args.cache.clone(),
     })?;
     for figure in &exported.whitening {

@@ -3,7 +3,11 @@
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod completion;
+mod tables;
 
 use std::fs;
 use std::path::Path;
@@ -64,6 +68,7 @@ fn mistakes_have_one_style() {
             "--format: expected table, json, csv, m3u8, xspf, jspf, rekordbox, traktor, paths, found \"jso\"; did you mean json?; see \"voisin similar --help\"",
         ),
         ("path", "expected <A>, <B>, found nothing; see \"voisin path --help\""),
+        ("path id:1 id:1", "path: expected stops that are different tracks, found the same track twice"),
         (
             "similar x --min-duration 1x",
             "--min-duration: expected a time such as 90 (seconds), 1:30, 1:02:03, 90m or 1h30m, found \"1x\"; see \"voisin similar --help\"",
@@ -167,6 +172,15 @@ fn exit_codes_are_those_of_the_table() {
     for line in ["similar", "similar id:1 --limit x", "frobnicate", "genres polka"] {
         said(line, 2);
     }
+}
+
+#[test]
+fn folders_without_a_track_are_told() {
+    let folder = std::env::temp_dir().join("no music here");
+    let said = demo().run(["similar", "id:1", "--folder", folder.to_str().unwrap()]);
+    assert_eq!(code(&said), 1);
+    assert!(text(&said.stderr).contains("no folder of this library"), "{}", text(&said.stderr));
+    assert_eq!(fine(run(&format!("list --folder {DEMO}/metal --format paths"))).lines().count(), 8);
 }
 
 #[test]
@@ -318,66 +332,6 @@ fn a_database_beyond_repair_is_told_with_what_to_do() {
     assert!(message.contains("put a backup of it back") && !message.contains("voisin repair"), "{message}");
 }
 
-/// Columns of each line.
-fn widths(table: &str) -> Vec<usize> {
-    table.lines().map(|line| line.chars().count()).collect()
-}
-
-#[test]
-fn tables_fit_the_terminal() {
-    let at = |columns: &str, line: &str| {
-        fine(demo().command(line.split(' ')).env("COLUMNS", columns).output().unwrap())
-    };
-    for line in [
-        "similar id:24",
-        "similar id:24 --unlike id:1",
-        "playlist id:24 --format table",
-        "path id:1 id:24",
-        "clusters --clusters 6",
-        "suspects --all -l 3",
-        "outliers --threshold=-10 -l 3",
-        "genres",
-        "artists",
-        "classify --all",
-        "list",
-        "list --tag metal",
-        "find metal",
-        "labels",
-    ] {
-        for columns in [40, 80, 120] {
-            let table = at(&columns.to_string(), line);
-            let widest = widths(&table).into_iter().max().unwrap();
-            assert!(widest <= columns, "{line} at {columns}:\n{table}");
-        }
-    }
-    assert!(widths(&at("60", "status")).into_iter().max() <= Some(60));
-    // A card is read: nothing of it is cut, and only a path may be wider.
-    let card = at("60", "show id:24");
-    assert!(card.lines().all(|line| line.chars().count() <= 60 || line.contains('/')), "{card}");
-    let whole = fine(run("show id:24"));
-    let words = |card: &str| card.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(card.split("nearest").next().unwrap()), words(whole.split("nearest").next().unwrap()));
-    let table = at("80", "similar id:24 -l 3");
-    assert!(table.lines().next().unwrap().starts_with("   id  similarity  artist"), "{table}");
-    assert!(table.contains(".mp3") || table.contains(".ogg"), "paths keep their end:\n{table}");
-    // A width of 0 is none.
-    assert_eq!(at("0", "similar id:24 -l 3"), fine(run("similar id:24 -l 3")));
-    // Colours as asked for.
-    let bold = |more: &str| at("80", &format!("similar id:24 -l 1 {more}")).contains("\u{1b}[1m");
-    assert!(bold("--color always") && !bold("--color never") && !bold("--color auto"));
-}
-
-#[test]
-fn words_of_tables_are_explained() {
-    for line in ["help terms", "terms"] {
-        let page = fine(run(line));
-        assert!(page.contains("cohesion") && page.contains("lift"), "{page}");
-    }
-    let help = fine(run("similar --help"));
-    assert!(!help.contains("--dtype") && help.contains("--library"), "{help}");
-    assert!(fine(run("--help")).contains("--dtype"));
-}
-
 #[test]
 fn embedding_overwrites_nothing() {
     let sandbox = Sandbox::new();
@@ -434,18 +388,6 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
 }
 
 #[test]
-fn voters_stand_nearest_first_and_their_weights_are_explained() {
-    let answer = &json(run("classify id:1 --format json"))[0];
-    let similarities: Vec<f64> =
-        answer["evidence"].as_array().unwrap().iter().map(|v| v["similarity"].as_f64().unwrap()).collect();
-    assert!(similarities.len() > 5 && similarities.is_sorted_by(|a, b| a >= b), "{similarities:?}");
-    let nearest = fine_json(run("similar id:1 -l 1 --format json"));
-    assert_eq!(answer["evidence"][0]["id"], nearest["neighbours"][0]["id"]);
-    let table = fine(run("classify id:1"));
-    assert!(table.contains("labelled tracks voted, nearest first; a weight falls by"), "{table}");
-}
-
-#[test]
 fn an_empty_variable_counts_as_none() {
     let output = demo().command(["config", "--format", "json"]).env("VOISIN_LIBRARY", "").output().unwrap();
     let config = fine_json(output);
@@ -479,124 +421,4 @@ fn a_place_that_cannot_be_written_is_named_as_it_was_given() {
     let map = demo().run(["map", "--output", sandbox.path("nowhere/map.html").to_str().unwrap()]);
     let told = text(&map.stderr);
     assert!(code(&map) == 2 && told.contains("there is no folder") && !told.contains("tmp-"), "{told}");
-}
-
-#[test]
-fn a_log_of_an_add_tells_each_failure_once() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir(&music).unwrap();
-    fs::write(music.join("a.wav"), common::noise_wav(16_000, 4.0, 1)).unwrap();
-    fs::write(music.join("b.mp3"), "no music").unwrap();
-    let added = sandbox.run([Path::new("add"), &music]);
-    let said = text(&added.stderr);
-    assert_eq!(said.matches("b.mp3").count(), 1, "{said}");
-    assert!(!said.contains("a.wav") && !said.contains("voisin failed"), "{said}");
-    // Of what has gone something is said, wherever it is asked about.
-    let nothing = sandbox.run(["remove", "--missing", "--dry-run"]);
-    assert!(text(&nothing.stderr).contains("nothing to remove"), "{}", text(&nothing.stderr));
-    fs::remove_file(music.join("a.wav")).unwrap();
-    let verified = sandbox.run(["verify", "--deep"]);
-    assert_eq!(code(&verified), 1, "{}", text(&verified.stdout));
-    let removed = sandbox.run(["remove", "--missing", "--dry-run"]);
-    assert!(text(&removed.stderr).contains("would remove 1 file and 1 track"), "{}", text(&removed.stderr));
-    let removed = fine(removed);
-    assert!(removed.contains("a.wav"), "{removed}");
-    let retried = sandbox.run(["retry", "nosuchpath"]);
-    assert!(code(&retried) == 1 && text(&retried.stderr).contains("no failed file is there"));
-}
-
-#[test]
-fn scales_are_said_where_they_are_shown() {
-    let genre = fine(run("genres metal"));
-    let header = genre.lines().nth(1).unwrap();
-    assert!(header.contains("centroids (0–2)") && header.contains("neighbourhoods (0–2)"), "{header}");
-    assert!(fine(run("genres")).contains("distance, 0 to 1"));
-    let walk = demo().run(["path", "id:1", "id:24"]);
-    assert!(fine(&walk).lines().next().unwrap().contains("distance"));
-    assert!(text(&walk.stderr).contains("largest step") && text(&walk.stderr).contains("(distance)"));
-}
-
-/// What bash completes after a line, its last word still being typed.
-#[cfg(unix)]
-fn completed(words: &[&str]) -> Vec<String> {
-    let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
-    let script = format!(
-        "source <(voisin completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
-         _voisin_or_names voisin \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
-         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-        list.join(" "),
-        words.len() - 1
-    );
-    let program = Path::new(env!("CARGO_BIN_EXE_voisin")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let output = std::process::Command::new("bash")
-        .args(["-c", &script])
-        .env("PATH", path)
-        .env("VOISIN_LIBRARY", demo().path("library"))
-        .output()
-        .unwrap();
-    fine(&output).lines().map(str::to_owned).collect()
-}
-
-#[cfg(unix)]
-#[test]
-fn shells_complete_what_the_library_has() {
-    assert_eq!(completed(&["voisin", "list", "--genre", "me"]), ["Metal"]);
-    assert_eq!(completed(&["voisin", "list", "--genre", ""]).len(), 6);
-    assert_eq!(completed(&["voisin", "similar", "id:1", "--exclude-genre", "=", "te"]), ["Techno"]);
-    assert_eq!(completed(&["voisin", "genres", "chip"]), ["Chiptune"]);
-    assert_eq!(completed(&["voisin", "list", "--artist", "OMRI"]), ["Omri\\ Lahav"]);
-    assert_eq!(completed(&["voisin", "similar", "artist", ":", "muld"]), ["Muldjord"]);
-    let ids = completed(&["voisin", "show", "id", ":", "1"]);
-    assert!(ids.len() == 11 && ids.contains(&"17".to_owned()), "{ids:?}");
-    // Everything else is as it was.
-    assert_eq!(completed(&["voisin", "simi"]), ["similar"]);
-    assert!(completed(&["voisin", "list", "--form"]).contains(&"--format".to_owned()));
-    for (shell, expected) in [("zsh", ":GENRE:_voisin_genres"), ("fish", "library-names genres")] {
-        assert!(fine(run(&format!("completions {shell}"))).contains(expected), "{shell}");
-    }
-    let zsh = fine(run("completions zsh"));
-    assert!(zsh.starts_with("#compdef voisin\n") && zsh.contains(":TRACK:_voisin_tracks"), "{zsh}");
-    assert!(
-        zsh.contains("'*:seeds -- ") && !zsh.contains("'*::"),
-        "options after arguments are completed, too"
-    );
-    let fish = fine(run("completions fish"));
-    assert!(fish.contains("-l seed -r -a '(__voisin_tracks)'"), "{fish}");
-}
-
-/// Through `script`, which gives the program a terminal; skipped where there is none.
-#[cfg(target_os = "linux")]
-#[test]
-fn what_takes_long_shows_that_it_is_at_work() {
-    let sandbox = Sandbox::new();
-    fs::create_dir_all(sandbox.path("music")).unwrap();
-    for seed in 0..3 {
-        let wav = common::noise_wav(16_000, 4.0, seed);
-        fs::write(sandbox.path("music").join(format!("{seed}.wav")), wav).unwrap();
-    }
-    fine(sandbox.run(["add", sandbox.path("music").to_str().unwrap()]));
-    let on_terminal = |seconds: u32, verb: &str| {
-        let line = format!("(sleep {seconds}; echo id:1) | {} {verb} -", env!("CARGO_BIN_EXE_voisin"));
-        let mut command = std::process::Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).env("VOISIN_LIBRARY", sandbox.path("library"));
-        command.env("TERM", "xterm").output().map(|output| (code(&output), text(&output.stdout)))
-    };
-    let Ok((ending, slow)) = on_terminal(3, "similar") else {
-        assert!(std::env::var_os("CI").is_none(), "script (util-linux) is not installed");
-        println!("skipped: script (util-linux) is not installed");
-        return;
-    };
-    assert_eq!(ending, 0, "{slow}");
-    // Not for what is done in two seconds; and what was shown is wiped before anything else, and at the end.
-    assert!(slow.contains("working, ") && !slow.contains("working, 0s"), "{slow:?}");
-    for shown in slow.split("working, ").skip(1) {
-        let next = shown.find(|c: char| !c.is_ascii_digit() && !"s \r".contains(c)).unwrap();
-        assert!(shown[next..].starts_with("\u{1b}["), "{slow:?}");
-    }
-    let (_, quick) = on_terminal(0, "similar").unwrap();
-    assert!(!quick.contains("working"), "{quick:?}");
-    let (_, quiet) = on_terminal(3, "--quiet similar").unwrap();
-    assert!(!quiet.contains("working"), "{quiet:?}");
 }

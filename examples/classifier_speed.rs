@@ -1,0 +1,41 @@
+#![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
+#![allow(clippy::unwrap_used, reason = "an example")]
+//! Training steps of a laboratory's network: `classifier_speed RECIPE BATCH STEPS`. Says what the last step's loss was and
+//! how long a step took by the clock; `scripts/bench_classifier.py` compares with `PyTorch`.
+
+use std::time::Instant;
+
+use voisin::DeviceChoice;
+use voisin::internals::encoder::{Stack, StackTrain};
+use voisin::internals::train::classifier::NetworkRecipe;
+use voisin::internals::train::encoder::{AdamW, AdamWOptions};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [recipe, batch, steps] = &words[..] else { panic!("expected RECIPE BATCH STEPS") };
+    let (recipe, batch) = (NetworkRecipe::named(recipe).unwrap(), batch.parse::<usize>().unwrap());
+    let input = recipe.example(recipe.seconds());
+    let stack = Stack::new(&recipe.layers(), input, 8).unwrap();
+    let mut net = StackTrain::new(stack, 1, recipe.first, DeviceChoice::Cpu.resolve().unwrap());
+    let x: Vec<f32> = (0..batch * input.cells()).map(|i| (i as f32 * 0.7).sin()).collect();
+    let mut adam: Vec<AdamW> =
+        net.blocks().map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default())).collect();
+    let (clock, mut loss) = (Instant::now(), 0.0);
+    let steps: u32 = steps.parse().unwrap();
+    for step in 0..steps {
+        let logits = net.forward(&x, batch, u64::from(step)).unwrap();
+        loss = 0.0;
+        let mut gradient = Vec::new();
+        for (row, logits) in logits.chunks_exact(8).enumerate() {
+            let sum: f32 = logits.iter().map(|x| x.exp()).sum();
+            loss -= (logits[row % 8].exp() / sum).ln() / batch as f32;
+            let share = |class: usize| logits[class].exp() / sum - f32::from(u8::from(class == row % 8));
+            gradient.extend((0..8).map(|class| share(class) / batch as f32));
+        }
+        net.backward(&gradient).unwrap();
+        for ((parameters, gradient, _), adam) in net.blocks().zip(&mut adam) {
+            adam.step(parameters, gradient, 1e-3, 1.0, &vec![0.0; gradient.len()]);
+        }
+    }
+    println!("loss {loss:.4}, {:.3} s a step", clock.elapsed().as_secs_f64() / f64::from(steps.max(1)));
+}

@@ -1,0 +1,498 @@
+//! Every question is answered from there as from here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+use voisin::internals::backend::{BackendError, Effort, Place, Postgres, TrackStore};
+use voisin::internals::engine::Engine;
+use voisin::internals::library::{Library, OpenMode, TrackFilter, TrackTags, Vectors};
+use voisin::{ContentId, TrackId};
+
+use super::common::{Sandbox, code, fine, json, text};
+use super::made::{DIMENSION, filters, model, synthetic};
+use super::servers::{Cluster, Server, programs};
+use super::{push, refused, same, sandbox_with};
+
+/// Content ids and similarities of the nearest tracks.
+fn nearest(
+    store: &mut dyn TrackStore,
+    contents: &BTreeMap<TrackId, ContentId>,
+    query: &[f32],
+    filter: &TrackFilter,
+    effort: Effort,
+) -> Vec<(ContentId, f32)> {
+    let found = store.nearest(query, 10, filter, effort).unwrap();
+    found.iter().map(|found| (contents[&found.track], found.similarity)).collect()
+}
+
+fn contents(engine: &Engine) -> (BTreeMap<TrackId, ContentId>, BTreeMap<TrackId, ContentId>) {
+    let local: BTreeMap<TrackId, ContentId> =
+        engine.library().tracks().unwrap().iter().map(|track| (track.id, track.audio.content)).collect();
+    let remote = local.values().map(|content| {
+        let first = u64::from_be_bytes(*content.0.first_chunk().unwrap());
+        (TrackId((first >> 1) as i64), *content)
+    });
+    let remote = remote.collect();
+    (local, remote)
+}
+
+/// The local index keeps 16 bits of each number, the database 32 beside its 16: their similarities differ by some 2e-5.
+const ROUNDING: f32 = 5e-5;
+
+/// Some tracks by their similarity to a query, nearest first, from the vectors that the library stores.
+fn scanned(vectors: &Vectors, fitting: &BTreeSet<TrackId>, query: &[f32]) -> Vec<(TrackId, f64)> {
+    let rows = vectors.ids.iter().zip(vectors.values.rows());
+    let mut all: Vec<(TrackId, f64)> = rows
+        .filter(|(id, _)| fitting.contains(id))
+        .map(|(id, row)| (*id, row.iter().zip(query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()))
+        .collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    all
+}
+
+/// Compares a database with the library that was sent there: exactly, and through its index.
+fn compare(engine: &mut Engine, store: &mut Postgres) {
+    let (local_ids, remote_ids) = contents(engine);
+    let vectors = engine.library().vectors().unwrap();
+    let queries: Vec<Vec<f32>> =
+        vectors.values.rows().into_iter().step_by(vectors.ids.len() / 10).map(|row| row.to_vec()).collect();
+    for (name, filter) in filters() {
+        let (mut hits, mut wanted) = (0, 0);
+        let fitting = engine.nearest(&queries[0], vectors.ids.len(), &filter, Effort::Exact).unwrap();
+        let fitting: BTreeSet<TrackId> = fitting.iter().map(|found| found.track).collect();
+        for (number, query) in queries.iter().enumerate() {
+            let all = scanned(&vectors, &fitting, query);
+            let similarity: BTreeMap<ContentId, f64> =
+                all.iter().map(|(id, similarity)| (local_ids[id], *similarity)).collect();
+            let expected = nearest(engine, &local_ids, query, &filter, Effort::Exact);
+            let exact = nearest(store, &remote_ids, query, &filter, Effort::Exact);
+            assert_eq!((exact.len(), all.len().min(10)), (expected.len(), exact.len()), "{name}");
+            for (i, (((found, found_similarity), (id, true_similarity)), (_, local_similarity))) in
+                exact.iter().zip(&all).zip(&expected).enumerate()
+            {
+                let off = (f64::from(*found_similarity) - true_similarity).abs();
+                assert!(off < 1e-5, "{name} {i}: {found_similarity} {true_similarity}");
+                assert!((found_similarity - local_similarity).abs() < ROUNDING, "{name} {i}");
+                // Another recording only where the two are equally near.
+                let other = (similarity[found] - true_similarity).abs();
+                assert!(*found == local_ids[id] || other < 1e-6, "{name} {i}: {found} {id:?}");
+            }
+            let found = nearest(store, &remote_ids, query, &filter, Effort::Index);
+            assert_eq!(found.len(), expected.len(), "{name}: the list is full");
+            wanted += expected.len();
+            hits += found.iter().filter(|(id, _)| exact.iter().any(|(other, _)| other == id)).count();
+            // The hundredth run of a statement is as good as the first.
+            if number == 0 && ["none", "a thousandth"].contains(&name) {
+                for run in 2..=100 {
+                    let again = nearest(store, &remote_ids, query, &filter, Effort::Index);
+                    assert_eq!(again, found, "{name}: run {run}");
+                }
+            }
+        }
+        assert!(wanted > 0, "{name}: the filter leaves something");
+        let recall = hits as f64 / wanted as f64;
+        assert!(recall >= 0.99, "{name}: recall@10 {recall}");
+    }
+}
+
+#[test]
+fn one_server_answers_as_the_library_does() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(10_000);
+    let sent = push(&sandbox, &server, &["--index-memory", "256"]);
+    assert_eq!(sent["added"], 10_000);
+    assert!(sent["index_seconds"].as_f64().unwrap() > 0.0);
+    let mut engine = Engine::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let mut store = Postgres::open(&Place::parse(&server.url(), true).unwrap()).unwrap();
+    compare(&mut engine, &mut store);
+
+    // A server that was away is asked again without a word.
+    server.stop("immediate");
+    let away = store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index);
+    assert!(matches!(away, Err(BackendError::Connect { .. })), "{away:?}");
+    server.up();
+    assert_eq!(
+        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        3
+    );
+}
+
+#[test]
+fn three_shards_answer_as_the_library_does() {
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(10_000);
+    let cluster = Cluster::start(&programs, &sandbox);
+    assert_eq!(push(&sandbox, &cluster.coordinator, &[])["added"], 10_000);
+    let shares: Vec<usize> = cluster
+        .shards
+        .iter()
+        .enumerate()
+        .map(|(i, shard)| shard.psql(&format!("select count(*) from voisin_track_{i}"), &[]).parse().unwrap())
+        .collect();
+    assert!(shares.iter().sum::<usize>() == 10_000 && shares.iter().all(|&n| n > 3000), "{shares:?}");
+    cluster.make_indexes();
+    let mut engine = Engine::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let mut store = Postgres::open(&Place::parse(&cluster.coordinator.url(), true).unwrap()).unwrap();
+    assert_eq!(store.shards().len(), 3);
+    compare(&mut engine, &mut store);
+
+    // A shard that goes is named, and is back without a new start.
+    cluster.shards[1].stop("immediate");
+    for _ in 0..2 {
+        let away = store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index);
+        let Err(error @ BackendError::Shard { .. }) = away else { panic!("{away:?}") };
+        let said = error.to_string();
+        assert!(
+            said.contains("voisin_shard_1") && said.contains(&cluster.shards[1].port.to_string()),
+            "{said}"
+        );
+    }
+    let url = cluster.coordinator.url();
+    let asked = sandbox.run(["similar", "title 12", "--backend", &url]);
+    assert_eq!(code(&asked), 2);
+    assert!(text(&asked.stderr).contains("voisin_shard_1"), "{}", text(&asked.stderr));
+    assert_eq!(text(&asked.stderr).lines().count(), 1, "{}", text(&asked.stderr));
+    cluster.shards[1].up();
+    assert_eq!(
+        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        3
+    );
+    // The width of the shards is an option of their servers.
+    store.set_width(64).unwrap();
+    let options =
+        cluster.coordinator.psql("select srvoptions from pg_foreign_server order by srvname limit 1", &[]);
+    assert!(options.contains("hnsw.ef_search=64") && options.contains("force_custom_plan"), "{options}");
+    assert_eq!(
+        store.nearest(&[0.125; DIMENSION], 3, &TrackFilter::default(), Effort::Index).unwrap().len(),
+        3
+    );
+    // Who only reads is answered, and told whose business the width is.
+    cluster.coordinator.psql(
+        "create role reader login; grant select on all tables in schema public to reader;
+         select format('create user mapping for reader server %I options (user ''voisin'', password_required ''false'')',
+            srvname) from pg_foreign_server \\gexec",
+        &[],
+    );
+    let reader = cluster.coordinator.url().replace("voisin@", "reader@");
+    let ask = |words: &[&str]| sandbox.run(words.iter().chain(&["--backend", &reader]));
+    fine(ask(&["similar", "title 12"]));
+    let refused = ask(&["eval", "index", "--widths", "40", "--queries", "3"]);
+    let said = text(&refused.stderr);
+    assert_eq!(code(&refused), 2, "{said}");
+    assert!(said.contains("owner") && said.contains("alter server voisin_shard_0 options"), "{said}");
+    // Changes reach the shards, and a push that is made again sends nothing.
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&[TrackId(5), TrackId(6)]).unwrap();
+    drop(library);
+    let again = push(&sandbox, &cluster.coordinator, &[]);
+    assert_eq!(
+        (&again["removed"], &again["unchanged"], &again["added"]),
+        (&2.into(), &9998.into(), &0.into())
+    );
+}
+
+#[test]
+fn verbs_answer_from_there_as_from_here() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(2000);
+    let url = server.url();
+    push(&sandbox, &server, &[]);
+    for question in [
+        vec!["similar", "title 12", "--format", "json", "--limit", "25"],
+        vec!["similar", "title 12", "--exact", "--format", "json"],
+        vec!["similar", "title 12", "--genre", "zeuhl", "--format", "json"],
+        vec!["similar", "title 12", "--artist", "artist 17", "--limit", "all", "--format", "json"],
+        vec!["similar", "title 12", "--max-per-artist", "1", "--year", "1960-1969", "--format", "json"],
+        vec![
+            "similar",
+            "title 12",
+            "title 13",
+            "--min-similarity",
+            "0.7",
+            "--limit",
+            "500",
+            "--format",
+            "json",
+        ],
+        vec!["similar", "artist:artist 17", "--format", "json"],
+        vec!["similar", "album:album 3", "--bpm", "100-120", "--key", "compatible", "--format", "json"],
+        vec!["similar", "/music/3/album 3/3.flac", "--folder", "/music/5", "--format", "paths"],
+        vec!["list", "--genre", "jazz", "--sort", "title", "--limit", "20", "--format", "json"],
+        vec!["list", "title", "7", "--licence", "cc-by", "--format", "json"],
+        vec!["list", "--format", "csv", "--sort", "path"],
+        vec!["show", "title 12", "--format", "json"],
+        vec!["classify", "title 12", "title 14", "--format", "json"],
+        vec!["playlist", "--seed", "title 12", "--limit", "12", "--format", "json"],
+        vec!["path", "title 12", "title 900", "--format", "json"],
+        vec!["similar", "no such song", "--format", "json"],
+        vec!["similar", "title", "--format", "json"],
+        vec!["similar", "title 12", "--genre", "no such genre"],
+        vec!["similar", "title 12", "--artist", "nobody at all"],
+    ] {
+        let here = sandbox.run(&question);
+        let there = sandbox.run(question.iter().copied().chain(["--backend", &url]));
+        assert_eq!(code(&there), code(&here), "{question:?}: {}{}", text(&here.stderr), text(&there.stderr));
+        if code(&here) != 0 {
+            continue;
+        }
+        if question.contains(&"json") {
+            let (here, there) = (json(here), json(there));
+            assert!(same(&here, &there), "{question:?}:\n{here}\n{there}");
+        } else {
+            let lines = |output: &Output| -> Vec<String> {
+                let said = text(&output.stdout);
+                said.lines()
+                    .map(|line| line.split(',').skip(usize::from(question.contains(&"csv"))).collect())
+                    .collect()
+            };
+            assert_eq!(lines(&there), lines(&here), "{question:?}");
+        }
+    }
+    // The variable says the same, and an id of there is understood there.
+    let found = json(sandbox.run(["list", "title 12", "--format", "json", "--backend", &url]));
+    let id = format!("id:{}", found["tracks"][0]["id"]);
+    let mut command = sandbox.command(["similar", &id, "--format", "json"]);
+    let output = command.env("VOISIN_BACKEND", &url).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let status = json(sandbox.run(["status", "--format", "json", "--backend", &url]));
+    assert_eq!((&status["tracks"], &status["files"]), (&2000.into(), &2000.into()));
+    assert_eq!(status["index"]["state"], "current");
+    // Fewer than all are said to be.
+    let few = sandbox.run(["playlist", "--seed", "title 12", "--sample", "100", "--backend", &url]);
+    assert!(code(&few) == 0 && text(&few.stderr).contains("100 of 2000"), "{}", text(&few.stderr));
+    // What is exported is the same but for ids and the order, which is theirs.
+    let export = |name: &str, more: &[&str]| {
+        let folder = sandbox.path(name);
+        let mut words = vec!["export", folder.to_str().unwrap()];
+        words.extend(more);
+        let output = sandbox.run(words);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        folder
+    };
+    let rows = |folder: &Path| -> Vec<String> {
+        let table = fs::read_to_string(folder.join("tracks.csv")).unwrap();
+        let mut rows: Vec<String> =
+            table.lines().map(|line| line.splitn(3, ',').last().unwrap().to_owned()).collect();
+        rows.sort();
+        rows
+    };
+    let (here, there) = (export("here", &[]), export("there", &["--backend", &url]));
+    assert_eq!(rows(&there), rows(&here));
+    let length = |folder: &Path| fs::metadata(folder.join("vectors.npy")).unwrap().len();
+    assert!(length(&there) == length(&here) && length(&there) > 2000 * 4 * DIMENSION as u64);
+    if cfg!(feature = "parquet") {
+        let there = export("files", &["--format", "parquet", "--backend", &url]);
+        let other = Sandbox::new();
+        let taken = other.run(["add", "--from-parquet", there.to_str().unwrap(), "--format", "json"]);
+        assert_eq!(json(taken)["added"], 2000);
+    }
+    for refused in [
+        vec!["similar", "title 12", "--unlike", "title 13"],
+        vec!["similar", "title 12", "--from", "1", "--to", "5"],
+        vec!["similar", "title 12", "--tag", "calm"],
+        vec!["classify", "title 12", "--write-tags"],
+    ] {
+        let output = sandbox.run(refused.iter().copied().chain(["--backend", &url]));
+        assert_eq!(code(&output), 2, "{refused:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("pull"), "{refused:?}: {}", text(&output.stderr));
+    }
+    // Passwords stay out of sight.
+    let secret = format!("postgres://voisin:s3cret@127.0.0.1:{}/postgres", server.port);
+    let refused = sandbox.run(["similar", "title 12", "--backend", &secret]);
+    assert_eq!(code(&refused), 2);
+    let said = text(&refused.stderr);
+    assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn one_trait_two_stores() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let folder = tempfile::tempdir().unwrap();
+    let library = synthetic(folder.path(), 60, 4);
+    let record = |id: i64| library.record(TrackId(id), true).unwrap().unwrap();
+    let tracks: Vec<_> = (1..=50)
+        .map(|id| voisin::internals::backend::StoredTrack { record: record(id), genres: Vec::new() })
+        .collect();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut local = Library::open(elsewhere.path(), OpenMode::Create).unwrap();
+    local.set_model(&model()).unwrap();
+    let mut engine = Engine::from_library(local);
+    let mut postgres =
+        Postgres::open_or_create(&Place::parse(&server.url(), true).unwrap(), &model()).unwrap();
+    let stores: [&mut dyn TrackStore; 2] = [&mut engine, &mut postgres];
+    for store in stores {
+        store.upsert(&tracks).unwrap();
+        let first = store.changes(0).unwrap().unwrap();
+        assert_eq!((first.added.len(), first.generation > 0), (50, true));
+        let query = &tracks[7].record.vector;
+        let found = store.nearest(query, 5, &TrackFilter::default(), Effort::Exact).unwrap();
+        assert!(found.len() == 5 && (found[0].similarity - 1.0).abs() < 1e-5);
+        let vectors = store.vectors_of(&[found[0].track, TrackId(i64::MAX)]).unwrap();
+        assert!(vectors[1].is_none());
+        let dot: f32 = vectors[0].as_ref().unwrap().iter().zip(query).map(|(a, b)| a * b).sum();
+        assert!((dot - 1.0).abs() < 1e-5);
+        let content = tracks[7].record.facts.audio.content;
+        assert_eq!(store.remove(&[content, ContentId([9; 32])]).unwrap(), 1);
+        let later = store.changes(first.generation).unwrap().unwrap();
+        assert_eq!((later.added.len(), later.removed.as_slice()), (0, &[found[0].track][..]));
+        assert!(store.changes(u64::MAX >> 1).unwrap().is_none());
+        store.upsert(&tracks[7..8]).unwrap();
+        store.upsert(&tracks[7..8]).unwrap();
+        let again = store.nearest(query, 60, &TrackFilter::default(), Effort::Exact).unwrap();
+        assert_eq!(again.len(), 50, "putting in twice is putting in once");
+    }
+}
+
+/// The server answers from a copy that follows the database: as from the library that was pushed.
+#[cfg(feature = "serve")]
+#[test]
+fn the_server_answers_from_there_as_from_here() {
+    use super::common::server::Server as Web;
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(600);
+    let url = server.url();
+    push(&sandbox, &server, &[]);
+    let here = Web::start(&sandbox, &[]);
+    let there = Web::start(&sandbox, &["--backend", &url]);
+    let ask = |web: &Web, path: &str, question: &Value| {
+        for _ in 0..100 {
+            // An index that is being built is said to be.
+            let (status, answer) = if question.is_null() { web.get(path) } else { web.post(path, question) };
+            if status != 503 {
+                assert_eq!(status, 200, "{path} {question}: {answer}");
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{path}: always busy");
+    };
+    let words = |words: &str| serde_json::json!({ "words": words });
+    for (path, question) in [
+        ("/api/v1/similar", serde_json::json!({"seeds": [words("title 12")], "limit": 20})),
+        (
+            "/api/v1/similar",
+            serde_json::json!({"seeds": [words("title 12")], "filters": {"genre": ["jazz"]}, "search": "exact"}),
+        ),
+        ("/api/v1/classify", serde_json::json!({"tracks": [words("title 12")]})),
+        ("/api/v1/path", serde_json::json!({"from": words("title 12"), "to": words("title 300")})),
+        ("/api/v1/playlist", serde_json::json!({"seeds": [words("title 12")], "limit": 9})),
+        ("/api/v1/tracks?query=title%207&limit=50", Value::Null),
+    ] {
+        let (a, b) = (ask(&here, path, &question), ask(&there, path, &question));
+        assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
+    }
+    // Music that is not here, and labels, whose place is the library that is pushed.
+    let id_of = |web: &Web, words: &str| {
+        let found = ask(web, &format!("/api/v1/tracks?query={}", words.replace(' ', "%20")), &Value::Null);
+        found["tracks"][0]["id"].as_i64()
+    };
+    let id = id_of(&there, "title 12").unwrap();
+    assert!(id < 1_000_000, "ids that a browser can hold: {id}");
+    let (status, problem) = there.get(&format!("/api/v1/tracks/{id}/audio"));
+    assert_eq!(status, 404, "{problem}");
+    let (status, problem) =
+        there.post("/api/v1/labels", &serde_json::json!({"tracks": [id], "genre": "Zouk"}));
+    assert!(status == 409 && problem["next"].as_str().unwrap().contains("voisin push"), "{status} {problem}");
+
+    // What is pushed is seen: a removal, a title, a label.
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&[TrackId(31)]).unwrap();
+    let kept = library.track(TrackId(20)).unwrap();
+    let tags = TrackTags { title: Some("renamed here".into()), ..kept.tags };
+    library.attach_file(TrackId(20), &kept.files[0].record, &tags).unwrap();
+    drop(library);
+    assert_eq!(code(&sandbox.run(["labels", "set", "id:20", "Zouk"])), 0);
+    push(&sandbox, &server, &[]);
+    let seen = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        id_of(&there, "renamed here").is_some()
+            && ask(&there, "/api/v1/status", &Value::Null)["tracks"] == 599
+    });
+    assert!(seen, "{}", there.said.lock().unwrap());
+    assert_eq!(id_of(&there, "title 12"), Some(id), "ids stay");
+    let labels = ask(&there, "/api/v1/labels", &Value::Null);
+    assert!(labels["by_hand"][0]["genre"] == "Zouk", "{labels}");
+
+    // A database that goes is told, with the next step, and noticed when it is back.
+    server.stop("immediate");
+    let mut away = (0, Value::Null);
+    for _ in 0..100 {
+        away = there.get("/api/v1/tracks?query=title");
+        if away.0 == 503 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (status, problem) = away;
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("cannot connect"), "{problem}");
+    assert!(problem["next"].as_str().unwrap().contains("start the database"), "{problem}");
+    server.up();
+    ask(&there, "/api/v1/tracks?query=title", &Value::Null);
+    assert_eq!(id_of(&there, "title 12"), Some(id));
+    // Without a library here there is no place for a token.
+    let empty = Sandbox::new();
+    let refused = empty.run(["serve", "--backend", &url]);
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("--token-file"),
+        "{}",
+        text(&refused.stderr)
+    );
+}
+
+/// `--index-sql` and `eval index --backend`, through the program.
+#[test]
+fn other_indexes_are_made_and_measured() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    // So many that half of them are too many to be compared with: those are found on a walk through the index.
+    let sandbox = sandbox_with(42_000);
+    let statement = sandbox.path("index.sql");
+    fs::write(
+        &statement,
+        "create index wide on voisin_track using hnsw (embedding halfvec_ip_ops) with (m = 24, ef_construction = 160)",
+    )
+    .unwrap();
+    let sent = push(&sandbox, &server, &["--index-sql", statement.to_str().unwrap()]);
+    assert!(sent["index_seconds"].as_f64().unwrap() > 0.0);
+    let made = server.psql("select indexdef from pg_indexes where indexdef like '%hnsw%'", &[]);
+    assert!(made.contains("wide") && made.contains("m='24'") && made.lines().count() == 1, "{made}");
+
+    let url = server.url();
+    let measure = |more: &[&str]| {
+        let mut words = vec!["eval", "index", "--backend", &url, "--widths", "1,400", "--queries", "60"];
+        words.extend(["--format", "json"]);
+        words.extend(more);
+        json(sandbox.run(words))
+    };
+    let found = measure(&["--dry-run"]);
+    assert_eq!((&found["tracks"], &found["queries"]), (&42_000.into(), &60.into()));
+    let recall = |i: usize| found["widths"][i]["recall"].as_f64().unwrap();
+    assert_eq!(found["exact"]["recall"], 1.0);
+    assert!(recall(1) >= 0.99 && recall(0) <= recall(1), "{found}");
+    assert!(found["local"]["recall"].as_f64().unwrap() >= 0.99, "the library here is measured beside it");
+    for quality in found["widths"].as_array().unwrap() {
+        let number = |name: &str| quality[name].as_f64().unwrap();
+        assert!(number("p50_ms") > 0.0 && number("p99_ms") >= number("p50_ms"), "{quality}");
+    }
+    for genre in ["Rock", "Jazz", "Zeuhl"] {
+        let under = measure(&["--genre", genre]);
+        let worst =
+            under["widths"].as_array().unwrap().iter().map(|quality| quality["recall"].as_f64().unwrap());
+        assert!(worst.fold(1.0, f64::min) >= 0.99, "{genre}: {under}");
+    }
+    let unknown = sandbox.run(["eval", "index", "--backend", &url, "--genre", "no such genre"]);
+    assert!(refused(unknown).contains("no such genre"));
+    let width = || server.psql("select width from voisin_state", &[]);
+    assert_eq!(width(), "100", "neither a dry run nor a filter keeps a width");
+    let kept = measure(&["--recall", "0.99"])["kept"].clone();
+    assert_eq!(width(), kept.to_string(), "the narrowest that is good enough is kept");
+}

@@ -1,0 +1,64 @@
+//! `PostgreSQL` with pgvector: libraries are sent there, asked there and brought back, through real servers on loopback.
+//! Where `PostgreSQL` or pgvector is not installed the tests skip with a message; `scripts/install_postgres` installs them.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod answers;
+mod made;
+mod refusals;
+mod sending;
+mod servers;
+
+use std::process::Output;
+
+use common::{Sandbox, code, json, text};
+use made::synthetic;
+use serde_json::Value;
+use servers::Server;
+
+fn sandbox_with(n: usize) -> Sandbox {
+    let sandbox = Sandbox::new();
+    drop(synthetic(&sandbox.path("library"), n, 1));
+    sandbox
+}
+
+fn push(sandbox: &Sandbox, server: &Server, extra: &[&str]) -> Value {
+    let url = server.url();
+    let output = sandbox.run(["push", "--to", &url, "--format", "json"].iter().chain(extra));
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    json(output)
+}
+
+/// What a run that must be refused says.
+fn refused(output: Output) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{said}");
+    assert!(said.lines().all(|line| !line.contains("panicked")), "{said}");
+    said
+}
+
+/// Whether two answers are the same but for ids, the order of seeds, which is that of ids, and last bits of similarities.
+fn same(a: &Value, b: &Value) -> bool {
+    let by_path = |seeds: &Value| {
+        let mut seeds = seeds.as_array().unwrap().clone();
+        seeds.sort_by_key(|seed| seed["path"].as_str().unwrap_or_default().to_owned());
+        Value::from(seeds)
+    };
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let member = |key: &str, a: &Value, b: &Value| match key {
+                "id" | "generation" | "next" => true,
+                "seeds" => same(&by_path(a), &by_path(b)),
+                _ => same(a, b),
+            };
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| member(key, a, b)))
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Number(a), Value::Number(b)) => (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-4,
+        _ => a == b,
+    }
+}

@@ -1,0 +1,245 @@
+//! What does not belong there, and who may not.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ndarray::Array2;
+use voisin::internals::library::{Library, OpenMode, StoredModel};
+
+use super::common::{Sandbox, code, fine, json, text};
+use super::made::{DIMENSION, model, track};
+use super::servers::{Server, as_nobody, programs};
+use super::{push, refused, sandbox_with};
+
+#[test]
+fn what_does_not_belong_there_is_refused() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(2500);
+    let url = server.url();
+    let (push_there, pull_there) = (["push", "--to", &url], ["pull", "--from", &url]);
+    // An index that will not fit into the server's memory for it is told before it is made.
+    server.psql("alter system set maintenance_work_mem = '1MB'", &[]);
+    server.psql("select pg_reload_conf()", &[]);
+    let first = sandbox.run(push_there);
+    let said = text(&first.stderr);
+    assert!(code(&first) == 0 && said.contains("maintenance_work_mem is 1 MB"), "{said}");
+    assert!(said.contains("--index-memory 2"), "{said}");
+    let before = server.tables();
+
+    // A library of another model, of the same length and of another one; there it has a schema of its own.
+    let of_model = |dimension: usize| {
+        let stranger = Sandbox::new();
+        let mut library = Library::open(&stranger.path("library"), OpenMode::Create).unwrap();
+        let name = format!("other-{dimension}");
+        let model = StoredModel { fingerprint: name.clone(), name, dimension, ..model() };
+        library.set_model(&model).unwrap();
+        let mut record = track(1, vec![1.0; dimension]);
+        record.vector.iter_mut().for_each(|value| *value /= (dimension as f32).sqrt());
+        record.windows.vectors = Array2::default((0, dimension));
+        library.take_in(&[(None, record)]).unwrap();
+        stranger
+    };
+    server.psql("create schema other", &[]);
+    for dimension in [DIMENSION, 16] {
+        let stranger = of_model(dimension);
+        for words in [push_there, pull_there] {
+            let said = refused(stranger.run(words));
+            assert!(said.contains("synthetic") && said.contains(&format!("other-{dimension}")), "{said}");
+        }
+        let elsewhere = format!("{url}&options=-csearch_path%3Dother,public");
+        server.psql("drop schema other cascade; create schema other", &[]);
+        fine(stranger.run(["push", "--to", &elsewhere]));
+        let status = json(stranger.run(["status", "--format", "json", "--backend", &elsewhere]));
+        assert_eq!(status["tracks"], 1, "{status}");
+    }
+
+    // Recordings that are known by another kind of id.
+    let quick = Sandbox::new();
+    let mut library = Library::open(&quick.path("library"), OpenMode::Create).unwrap();
+    library.set_model(&model()).unwrap();
+    library.set_setting("identity", Some("quick")).unwrap();
+    library.take_in(&[(None, track(3000, [&[1.0][..], &[0.0; DIMENSION - 1]].concat()))]).unwrap();
+    // The kind is told by the tracks, too.
+    library.set_setting("identity", None).unwrap();
+    drop(library);
+    for words in [push_there, pull_there] {
+        let said = refused(quick.run(words));
+        assert!(said.contains("\"full\"") && said.contains("\"quick\""), "{said}");
+    }
+    assert_eq!(json(quick.run(["status", "--format", "json"]))["tracks"], 1);
+    server.psql("create database apart", &[]);
+    let elsewhere = url.replace("/postgres?", "/apart?");
+    fine(quick.run(["push", "--to", &elsewhere]));
+    let taken = Sandbox::new();
+    fine(taken.run(["pull", "--from", &elsewhere]));
+    let library = Library::open(&taken.path("library"), OpenMode::ReadOnly).unwrap();
+    assert_eq!(library.content_kind().unwrap().name(), "quick");
+    drop(library);
+
+    // Whoever sends has the tables alone.
+    let mut other = Command::new(programs.join("psql"))
+        .args(["-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "voisin", "-d", "postgres", "-q"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut keys = other.stdin.take().unwrap();
+    let sql = "select pg_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint));\n";
+    std::io::Write::write_all(&mut keys, sql.as_bytes()).unwrap();
+    let held = "select count(*) from pg_locks where locktype = 'advisory' and granted";
+    while server.psql(held, &[]) == "0" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(refused(sandbox.run(push_there)).contains("another voisin is sending"));
+    drop(keys);
+    other.wait().unwrap();
+    fine(sandbox.run(push_there));
+    assert_eq!(server.tables(), before, "what is refused leaves nothing behind");
+
+    // A password in an address that everybody can read is refused by every verb, and shown by none.
+    let secret = url.replace("voisin@", "voisin:s3cret@");
+    let mut questions = vec![
+        vec!["push", "--to"],
+        vec!["pull", "--from"],
+        vec!["eval", "index", "--backend"],
+        vec!["worker", "--jobs"],
+    ];
+    let folder = sandbox.path("exported");
+    for verb in ["similar", "classify", "show", "path", "playlist", "list", "status", "export"] {
+        let names: &[&str] = match verb {
+            "export" => &[folder.to_str().unwrap()],
+            "path" => &["title 1", "title 2"],
+            "playlist" => &["--seed", "title 1"],
+            "list" | "status" => &[],
+            _ => &["title 1"],
+        };
+        questions.push([&[verb], names, &["--backend"]].concat());
+    }
+    if cfg!(feature = "serve") {
+        questions.push(vec!["serve", "--backend"]);
+    }
+    for question in &questions {
+        let said = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
+        assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{question:?}: {said}");
+    }
+    // Where only this user can read it, it is taken, and not shown either.
+    let status = sandbox.command(["status"]).env("VOISIN_BACKEND", &secret).output().unwrap();
+    assert!(!fine(&status).contains("s3cret") && !text(&status.stderr).contains("s3cret"));
+    let nobody = secret.replace(&server.port.to_string(), "1");
+    let status = sandbox.command(["status"]).env("VOISIN_BACKEND", nobody).output().unwrap();
+    let said = refused(status);
+    assert!(said.contains("cannot connect to postgres://voisin@") && !said.contains("s3cret"), "{said}");
+
+    // An old pgvector, by its own word, and tables of a newer voisin.
+    let verbs = [push_there.to_vec(), pull_there.to_vec(), vec!["list", "--backend", &url]];
+    server.psql("update pg_extension set extversion = '0.7.4' where extname = 'vector'", &[]);
+    for words in &verbs {
+        let said = refused(sandbox.run(words));
+        assert!(said.contains("found 0.7.4") && said.contains("alter extension vector update"), "{said}");
+    }
+    server.psql("update pg_extension set extversion = '0.8.0' where extname = 'vector'", &[]);
+    // A newer voisin's tables may wait for their model, and have other columns: nothing of them is touched.
+    server.psql("update voisin_state set schema = 99, fingerprint = null", &[]);
+    server.psql("alter table voisin_track rename embedding to elsewhere", &[]);
+    for words in &verbs {
+        let said = refused(sandbox.run(words));
+        assert!(said.contains("schema 99") && said.contains("use the newer voisin"), "{said}");
+    }
+    assert_eq!(server.psql("select fingerprint is null from voisin_state", &[]), "t");
+}
+
+#[test]
+fn passwords_encryption_and_rights() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(50);
+    push(&sandbox, &server, &[]);
+    // A role that may only read, with a password.
+    server.psql(
+        "create role reader login password 's3cret'; grant usage on schema public to reader;
+         grant select on all tables in schema public to reader;",
+        &[],
+    );
+    let rules = server.folder.join("pg_hba.conf");
+    fs::write(&rules, "host all voisin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        .unwrap();
+    server.psql("select pg_reload_conf()", &[]);
+    let url = format!("postgres://reader@127.0.0.1:{}/postgres", server.port);
+    let passwords = sandbox.path("pgpass");
+    fs::write(&passwords, format!("127.0.0.1:{}:*:reader:s3cret\n", server.port)).unwrap();
+    let ask = |arguments: &[&str], mode: u32| {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&passwords, fs::Permissions::from_mode(mode)).unwrap();
+        sandbox.command(arguments).env("PGPASSFILE", &passwords).output().unwrap()
+    };
+    let answered = ask(&["similar", "title 12", "--backend", &url], 0o600);
+    assert_eq!(code(&answered), 0, "{}", text(&answered.stderr));
+    let refused = ask(&["similar", "title 12", "--backend", &url], 0o644);
+    assert_eq!(code(&refused), 2, "a file that others can read is not used");
+    // Who may only read cannot send.
+    let refused = ask(&["push", "--to", &url], 0o600);
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("permission denied"),
+        "{}",
+        text(&refused.stderr)
+    );
+
+    // Encryption: the certificate and the name in it are checked.
+    let key = server.folder.join("server.key");
+    let certificate = server.folder.join("server.crt");
+    let made = as_nobody(
+        Path::new("openssl"),
+        &[
+            "req",
+            "-new",
+            "-x509",
+            "-days",
+            "2",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            key.to_str().unwrap(),
+            "-out",
+            certificate.to_str().unwrap(),
+        ],
+    );
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    server.psql("alter system set ssl = on", &[]);
+    server.psql("select pg_reload_conf()", &[]);
+    std::thread::sleep(Duration::from_millis(500));
+    let address = |host: &str, root: bool| {
+        let root = if root { format!("&sslrootcert={}", certificate.display()) } else { String::new() };
+        format!("postgres://voisin@{host}:{}/postgres?sslmode=verify-full{root}", server.port)
+    };
+    let run = |url: &str| sandbox.run(["status", "--backend", url]);
+    let trusted = run(&address("localhost", true));
+    assert_eq!(code(&trusted), 0, "{}", text(&trusted.stderr));
+    for url in [address("127.0.0.1", true), address("localhost", false)] {
+        let refused = run(&url);
+        assert!(
+            code(&refused) == 2 && text(&refused.stderr).contains("certificate"),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+
+    // Without pgvector the message says what to do.
+    server.psql("create database bare", &[]);
+    let bare = format!("postgres://reader@127.0.0.1:{}/bare?sslmode=disable", server.port);
+    let refused = ask(&["push", "--to", &bare], 0o600);
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("create extension vector"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let empty = ask(&["status", "--backend", &bare], 0o600);
+    assert!(code(&empty) == 2 && text(&empty.stderr).contains("voisin push"), "{}", text(&empty.stderr));
+}

@@ -1,0 +1,285 @@
+//! What is sent, what comes back, and what a killed run leaves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use ndarray::Array2;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
+use voisin::TrackId;
+use voisin::internals::library::{Library, OpenMode, TrackTags, TrackWindows};
+
+use super::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
+use super::made::{DIMENSION, synthetic, track};
+use super::servers::{Server, programs};
+use super::{push, refused, same, sandbox_with};
+
+#[test]
+fn a_push_that_is_killed_ends_in_the_same_tables() {
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(6000);
+    let (whole, killed) = (Server::start(&programs), Server::start(&programs));
+    push(&sandbox, &whole, &[]);
+    let url = killed.url();
+    let mut random = StdRng::seed_from_u64(3);
+    let mut kills = 0;
+    for round in 0..20 {
+        let mut child = sandbox
+            .command(["push", "--to", &url])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(random.random_range(20..900)));
+        kills += u32::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+        if round == 9 {
+            // Half-way everything goes, so that there is something to interrupt again.
+            killed.psql(
+                "drop table if exists voisin_track, voisin_state, voisin_source, voisin_setting, voisin_gone",
+                &[],
+            );
+        }
+    }
+    assert!(kills >= 5, "{kills} of 20 were interrupted");
+    // A killed process's lock lasts until the server notices.
+    for _ in 0..50 {
+        if code(&sandbox.run(["push", "--to", &url])) == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let again = push(&sandbox, &killed, &[]);
+    assert_eq!(
+        (&again["unchanged"], &again["added"], &again["updated"]),
+        (&6000.into(), &0.into(), &0.into())
+    );
+    assert_eq!(killed.tables(), whole.tables());
+    assert!(
+        killed
+            .psql("select indexdef from pg_indexes where indexdef like '%hnsw%'", &[])
+            .contains("halfvec_ip_ops")
+    );
+}
+
+#[test]
+fn what_changes_is_sent_and_what_is_not_is_not() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(500);
+    let counts = |sent: &Value| -> Vec<u64> {
+        ["added", "updated", "unchanged", "removed"].iter().map(|key| sent[key].as_u64().unwrap()).collect()
+    };
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [500, 0, 0, 0]);
+    let before = server.tables();
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+    assert_eq!(server.tables(), before);
+
+    // A label, a tag, a vector, a removal, a new track.
+    assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let tags = TrackTags { title: Some("renamed".into()), ..TrackTags::default() };
+    let eleventh = library.track(TrackId(11)).unwrap();
+    library.attach_file(TrackId(11), &eleventh.files[0].record, &tags).unwrap();
+    let mut vector = vec![0.0; DIMENSION];
+    vector[3] = 1.0;
+    let none = TrackWindows { vectors: Array2::default((0, DIMENSION)), starts: Vec::new() };
+    library.replace_vectors(TrackId(12), &vector, &none).unwrap();
+    library.remove_tracks(&[TrackId(13)]).unwrap();
+    let record = track(100_000, vector.clone());
+    library.take_in(&[(None, record)]).unwrap();
+    drop(library);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [1, 3, 496, 1]);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+    // Without the log of what was sent the contents tell the same.
+    server.psql("delete from voisin_source", &[]);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+
+    // A second library adds its own and takes nothing of the first's.
+    let other = Sandbox::new();
+    drop(synthetic(&other.path("library"), 20, 9));
+    let mut library = Library::open(&other.path("library"), OpenMode::ReadWrite).unwrap();
+    library.take_in(&[(None, track(200_000, vector))]).unwrap();
+    drop(library);
+    let sent = push(&other, &server, &[]);
+    assert_eq!(counts(&sent), [2, 0, 0, 0], "track 13 is here and there is no more");
+    assert_eq!(sent["of_others"], 19);
+    assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+}
+
+#[test]
+fn what_comes_back_is_what_was_sent() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(300);
+    let url = server.url();
+    assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
+    push(&sandbox, &server, &["--windows"]);
+    let other = Sandbox::new();
+    let pull = |sandbox: &Sandbox| {
+        let output = sandbox.run(["pull", "--from", &url, "--format", "json"]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        json(output)
+    };
+    assert_eq!(pull(&other)["added"], 300);
+    assert_eq!(pull(&other)["added"], 0);
+    let facts = |sandbox: &Sandbox| {
+        let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
+        let facts = library.track_ids().unwrap().into_iter().map(|id| library.facts(id).unwrap());
+        facts.map(|facts| (facts.audio.content, facts)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(facts(&other), facts(&sandbox), "paths of any bytes, NUL in titles, numbers to the last bit");
+    assert_eq!(other.vectors(), sandbox.vectors(), "vectors to the last bit");
+    // What went there goes here.
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&[TrackId(1), TrackId(2)]).unwrap();
+    drop(library);
+    push(&sandbox, &server, &[]);
+    pull(&other);
+    assert_eq!(json(other.run(["status", "--format", "json"]))["tracks"], 298);
+    // A database that does not answer leaves no library behind.
+    let third = Sandbox::new();
+    let nowhere = third.run(["pull", "--from", "postgres://voisin@127.0.0.1:1/none"]);
+    assert!(
+        code(&nowhere) == 2 && text(&nowhere.stderr).contains("cannot connect to"),
+        "{}",
+        text(&nowhere.stderr)
+    );
+    assert!(!third.path("library").exists());
+}
+
+/// Music in a folder: the demo's, one file that is none, and one twice.
+fn music(sandbox: &Sandbox) -> PathBuf {
+    let music = six_tracks(sandbox);
+    for i in 0..10 {
+        fs::write(music.join(format!("noise {i}.wav")), noise_wav(16_000, 8.0, i)).unwrap();
+    }
+    fs::write(music.join("broken.mp3"), "this is no music").unwrap();
+    fs::copy(music.join("noise 3.wav"), music.join("noise 3 again.wav")).unwrap();
+    music
+}
+
+/// Three workers on one table, one of which is killed as soon as it has something in hand. Returns what the others said.
+fn three_workers(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Vec<Value> {
+    let url = server.url();
+    let mut words =
+        vec!["worker", "--jobs", &url, "--batch", "2", "--lease", "3", "--threads", "1", "--format", "json"];
+    words.extend(more);
+    let start = || sandbox.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut killed = start();
+    for _ in 0..600 {
+        if server.psql("select count(*) from voisin_job where leased_until is not null", &[]) != "0" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(killed.try_wait().unwrap().is_none(), "it was at work");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let in_hand = "select count(*) from voisin_job where leased_until is not null and done_at is null";
+    assert_ne!(server.psql(in_hand, &[]), "0", "something was in hand");
+    let others = [start(), start()];
+    others.map(|child| json(child.wait_with_output().unwrap())).into()
+}
+
+#[test]
+fn three_workers_one_killed_all_done_once() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = Sandbox::new();
+    let (url, music) = (server.url(), music(&sandbox));
+    let fill = || {
+        let words = ["worker", "--jobs", &url, "--add", music.to_str().unwrap(), "--format", "json"];
+        json(sandbox.run(words))
+    };
+    assert_eq!(fill()["added"], 18);
+    assert_eq!(fill()["unchanged"], 18, "a second time adds nothing");
+    // A path that only another machine has, by SQL.
+    server.psql("insert into voisin_job (path) values (convert_to('/nowhere/à.flac', 'UTF8'))", &[]);
+
+    // Into the tables: the same vectors, to the last bit, as one process adds.
+    let alone = Sandbox::new();
+    assert_eq!(code(&alone.run(["add", music.to_str().unwrap()])), 1, "one file is broken");
+    let said = three_workers(&sandbox, &server, &["--with-windows"]);
+    let sum = |key: &str| said.iter().map(|one| one[key].as_u64().unwrap()).sum::<u64>();
+    let last = said.iter().max_by_key(|one| one["done"].as_u64()).unwrap();
+    assert_eq!(
+        (&last["jobs"], &last["done"], &last["failed"]),
+        (&19.into(), &17.into(), &2.into()),
+        "{said:?}"
+    );
+    assert!(sum("own_done") <= 17, "no file was done twice: {said:?}");
+    let failures = server.psql("select failure from voisin_job where failure is not null order by 1", &[]);
+    assert!(failures.contains("No such file") && failures.lines().count() == 2, "{failures}");
+    let attempts = "select attempts from voisin_job where convert_from(path, 'UTF8') like '/nowhere%'";
+    assert_eq!(server.psql(attempts, &[]), "3", "what another machine may see is tried thrice");
+    let pulled = Sandbox::new();
+    assert_eq!(json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 16);
+    assert_eq!(pulled.vectors(), alone.vectors());
+    let files = json(pulled.run(["status", "--format", "json"]))["files"].clone();
+    assert_eq!(files, 17, "a recording in two files is one track");
+
+    // Another kind of ids is refused, and the file stays for others.
+    server.psql("update voisin_job set done_at = null, attempts = 0 where path like '%noise 5%'", &[]);
+    let other = refused(sandbox.run(["worker", "--jobs", &url, "--identity", "quick"]));
+    assert!(other.contains("\"full\"") && other.contains("\"quick\""), "{other}");
+    let open = "select attempts from voisin_job where done_at is null and leased_until is null";
+    assert_eq!(server.psql(open, &[]), "0");
+
+    // Into Parquet files: no row twice, and the same again.
+    if cfg!(feature = "parquet") {
+        server.psql("delete from voisin_job", &[]);
+        fill();
+        let output = sandbox.path("vectors");
+        three_workers(&sandbox, &server, &["--output", output.to_str().unwrap()]);
+        let one = sandbox.path("one");
+        let embed =
+            ["embed", music.to_str().unwrap(), "--format", "parquet", "--output", one.to_str().unwrap()];
+        assert_eq!(code(&sandbox.run(embed)), 1);
+        let (a, b) = (Sandbox::new(), Sandbox::new());
+        let take = |sandbox: &Sandbox, folder: &Path| {
+            json(sandbox.run(["add", "--from-parquet", folder.to_str().unwrap(), "--format", "json"]))
+        };
+        let taken = take(&a, &output);
+        assert_eq!((&taken["added"], &taken["unchanged"]), (&16.into(), &0.into()), "{taken}");
+        take(&b, &one);
+        assert_eq!(a.vectors(), b.vectors());
+    }
+}
+
+/// The tables for Citus, which cannot be had here: on a plain server, with its extension left out and its one function a
+/// stand-in that only says what it was asked.
+#[test]
+fn tables_for_citus_hold_a_library() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(300);
+    let printed = fine(sandbox.run(["push", "--print-ddl", "citus"]));
+    let extension = "create extension if not exists citus;\n";
+    assert!(printed.contains(extension) && !printed.contains("unique (content)"), "{printed}");
+    server.psql(
+        "create function create_distributed_table(what regclass, by text) returns text language sql
+            as $$ select what::text || ' by ' || by $$",
+        &[],
+    );
+    assert_eq!(server.psql(&printed.replace(extension, ""), &[]).trim(), "voisin_track by id");
+    // What a search sets within its transaction reaches Citus' workers by this setting alone.
+    assert_eq!(server.psql("show citus.propagate_set_commands", &[]), "local");
+    assert_eq!(push(&sandbox, &server, &[])["added"], 300);
+    assert_eq!(push(&sandbox, &server, &[])["unchanged"], 300);
+    let url = server.url();
+    let ask = |more: &[&str]| {
+        let words = ["similar", "title 12", "--genre", "Rock", "--format", "json"];
+        json(sandbox.run(words.iter().chain(more)))
+    };
+    assert!(same(&ask(&[]), &ask(&["--backend", &url])));
+    // No key of the table may span its parts but by the column that divides them.
+    let keys = "select string_agg(pg_get_constraintdef(oid), ', ') from pg_constraint
+        where conrelid = 'voisin_track'::regclass and contype in ('p', 'u')";
+    assert_eq!(server.psql(keys, &[]), "PRIMARY KEY (id)");
+}

@@ -1,0 +1,171 @@
+//! Servers of PostgreSQL for a test, alone and as shards.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::common::{Sandbox, code, text};
+
+/// The programs of a PostgreSQL that has pgvector and `postgres_fdw`.
+pub(super) fn programs() -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let version = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let extensions = Path::new("/usr/share/postgresql").join(version).join("extension");
+            ["vector.control", "postgres_fdw.control"].iter().all(|name| extensions.join(name).exists())
+        })
+        .collect();
+    found.sort();
+    let found = found.pop().map(|path| path.join("bin"));
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "scripts/install_postgres installs what this test needs");
+        eprintln!("skipped: no PostgreSQL with pgvector (scripts/install_postgres installs them)");
+    }
+    found
+}
+
+/// A server of its own on loopback, gone at the end of the test.
+pub(super) struct Server {
+    pub(super) programs: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) port: u16,
+}
+
+/// Runs a program of PostgreSQL, which refuses to be root.
+pub(super) fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
+    let is_root = text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0";
+    let mut command = if is_root {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.args(arguments).current_dir("/").stdin(Stdio::null()).output().unwrap()
+}
+
+impl Server {
+    pub(super) fn start(programs: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = std::env::temp_dir().join(format!("voisin-postgres-{}-{port}", std::process::id()));
+        let data = folder.to_str().unwrap();
+        let made = as_nobody(
+            &programs.join("initdb"),
+            &["-D", data, "-U", "voisin", "-A", "trust", "-N", "-E", "UTF8"],
+        );
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let server = Self { programs: programs.to_owned(), folder, port };
+        server.up();
+        server
+    }
+
+    pub(super) fn up(&self) {
+        let options = format!(
+            "-h 127.0.0.1 -p {} -k {} -c fsync=off -c max_connections=30",
+            self.port,
+            self.folder.display()
+        );
+        let log = self.folder.join("log");
+        let data = self.folder.to_str().unwrap();
+        let started = as_nobody(
+            &self.programs.join("pg_ctl"),
+            &["-D", data, "-o", &options, "-l", log.to_str().unwrap(), "-w", "-t", "60", "start"],
+        );
+        assert!(started.status.success(), "{}", fs::read_to_string(log).unwrap_or_default());
+    }
+
+    pub(super) fn stop(&self, mode: &str) {
+        let data = self.folder.to_str().unwrap();
+        as_nobody(&self.programs.join("pg_ctl"), &["-D", data, "-m", mode, "-w", "stop"]);
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
+    pub(super) fn psql(&self, sql: &str, variables: &[(String, String)]) -> String {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "voisin", "-d", "postgres"]);
+        command.args(["-v", "ON_ERROR_STOP=1", "-AtX", "-q"]);
+        for (name, value) in variables {
+            command.args(["-v", &format!("{name}={value}")]);
+        }
+        let mut child = command
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), sql.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{sql}: {}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    }
+
+    /// Everything that a push leaves behind, but for when and in how many steps.
+    pub(super) fn tables(&self) -> String {
+        self.psql(
+            "select id, md5(content || facts || coalesce(windows, '') || digest), source, path, genres, words,
+                md5(embedding::text) from voisin_track order by id;
+             select name, md5(value) from voisin_setting order by name;
+             select model, fingerprint, dimension from voisin_state;",
+            &[],
+        )
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop("immediate");
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A coordinator and three shards, with the tables that `--print-ddl partitioned` prints.
+pub(super) struct Cluster {
+    pub(super) coordinator: Server,
+    pub(super) shards: Vec<Server>,
+}
+
+impl Cluster {
+    pub(super) fn start(programs: &Path, sandbox: &Sandbox) -> Self {
+        let coordinator = Server::start(programs);
+        let shards: Vec<Server> = (0..3).map(|_| Server::start(programs)).collect();
+        let printed = sandbox.run(["push", "--print-ddl", "partitioned"]);
+        assert_eq!(code(&printed), 0, "{}", text(&printed.stderr));
+        let printed = text(&printed.stdout);
+        let parts: Vec<&str> = printed.split("\n-- == ").collect();
+        assert_eq!(parts.len(), 5, "three shards and a coordinator");
+        let mut variables = Vec::new();
+        for (i, shard) in shards.iter().enumerate() {
+            shard.psql(&format!("-- {}", parts[i + 1]), &[]);
+            for (name, value) in [
+                ("host", "127.0.0.1".to_owned()),
+                ("port", shard.port.to_string()),
+                ("dbname", "postgres".to_owned()),
+                ("user", "voisin".to_owned()),
+            ] {
+                variables.push((format!("shard{i}_{name}"), value));
+            }
+        }
+        coordinator.psql(&format!("-- {}", parts[4]), &variables);
+        Self { coordinator, shards }
+    }
+
+    pub(super) fn make_indexes(&self) {
+        for (i, shard) in self.shards.iter().enumerate() {
+            shard.psql(
+                &format!(
+                    "create index on voisin_track_{i} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
+                ),
+                &[],
+            );
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! How it begins and ends.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::common::server::{Server, read_answer, small_library};
+use super::common::{Sandbox, code, fine, text};
+
+#[cfg(unix)]
+#[test]
+fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let socket = sandbox.path("voisin.sock");
+    let mut server = Server::start(&sandbox, &["--listen", &format!("unix:{}", socket.display())]);
+    assert_eq!(mode(sandbox.path("library/serve.token")), 0o600);
+    assert_eq!(mode(socket.clone()), 0o600);
+    let shown = fine(sandbox.run(["serve", "--show-token"]));
+    assert_eq!((shown.trim(), shown.trim().len()), (server.token.as_str(), 64));
+    let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    let request = format!(
+        "GET /api/v1/tracks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        server.token
+    );
+    unix.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    unix.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    // Idle connections, one that sends slowly and one that reads slowly do not keep it.
+    let _idle = server.connect();
+    let mut slow = server.connect();
+    slow.write_all(b"GET /api/v1/he").unwrap();
+    let mut asked = server.connect();
+    let body = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 6.0}).to_string();
+    let request = format!(
+        "POST /api/v1/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address,
+        server.token,
+        body.len()
+    );
+    asked.write_all(request.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    let kill = std::process::Command::new("kill").args(["-TERM", &server.process.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    let (status, head, _) = read_answer(&mut asked);
+    assert_eq!(status, 200, "an answer under way is finished: {head}");
+    let ended = server.process.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5) && ended.success(), "{ended}");
+    assert!(!socket.exists(), "its socket goes with it");
+    let said = server.said.lock().unwrap().clone();
+    assert!(said.contains("POST /api/v1/similar 200"), "{said}");
+    assert!(!said.contains(&server.token), "no token in what it says");
+
+    fs::set_permissions(sandbox.path("library/serve.token"), fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = sandbox.run(["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("chmod 600"), "{}", text(&refused.stderr));
+    let refused = sandbox.run(["serve", "--no-token", "--listen", "0.0.0.0:0"]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("--no-token"), "{}", text(&refused.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_token_the_rest_holds_and_ctrl_c_ends_it() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let mut open = Server::start(&sandbox, &["--no-token"]);
+    let plain =
+        |host: &str| format!("GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    assert_eq!(open.raw(plain("localhost").as_bytes()).0, 200);
+    assert_eq!(open.raw(plain("evil.example").as_bytes()).0, 403);
+    let start = Instant::now();
+    let kill = std::process::Command::new("kill").args(["-INT", &open.process.id().to_string()]).status();
+    assert!(kill.unwrap().success() && open.process.wait().unwrap().success());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let help = fine(sandbox.run(["serve", "--help"]));
+    assert!(help.contains("[default: 127.0.0.1:8766]"), "{help}");
+}
