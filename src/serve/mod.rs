@@ -119,7 +119,7 @@ pub(crate) struct Options {
 
 fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_io()
         .enable_time()
         .build()

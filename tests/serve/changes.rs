@@ -180,3 +180,24 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
     let refused = sandbox.run(["serve", "--watch", "/no/such/folder", "--listen", "127.0.0.1:0"]);
     assert!(code(&refused) == 2 && text(&refused.stderr).contains("--watch"), "{}", text(&refused.stderr));
 }
+
+/// Whoever holds what the server started must not find it at work after the server has been killed.
+#[cfg(target_os = "linux")]
+#[test]
+fn watching_ends_with_a_server_that_is_killed() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let mut server = Server::start(&sandbox, &["--watch", music.to_str().unwrap()]);
+    let pid = server.process.id();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let watching: u32 = children.trim().parse().expect("one process watches");
+    let lives = || fs::read_to_string(format!("/proc/{watching}/cmdline")).is_ok_and(|line| !line.is_empty());
+    assert!(lives());
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    let start = Instant::now();
+    while lives() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it watches on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

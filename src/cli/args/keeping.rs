@@ -18,6 +18,9 @@ pub(crate) struct WatchArgs {
     /// Leave out what this pattern names, written as in a .gitignore (several: all of them)
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
+    /// Stop when standard input ends, as it does however the program that holds it ends
+    #[arg(long, hide = true)]
+    pub(crate) while_input_lasts: bool,
 }
 
 /// Copy the library's database to a file, and check the copy

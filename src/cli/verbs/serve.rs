@@ -134,8 +134,9 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         None
     } else {
         let mut command = Command::new(&program);
-        command.args(context.as_arguments()).args(["--quiet", "watch", "--"]).args(&watched);
-        Some(Watcher(command.stdin(Stdio::null()).spawn().context("cannot start to watch")?))
+        let watch = ["--quiet", "watch", "--while-input-lasts", "--"];
+        command.args(context.as_arguments()).args(watch).args(&watched);
+        Some(Watcher(command.stdin(Stdio::piped()).spawn().context("cannot start to watch")?))
     };
     let globals = context.as_arguments();
     let add = move || {
@@ -212,7 +213,8 @@ fn copy_of(
     Ok((dir, Box::new(follow)))
 }
 
-/// The process that watches folders; it goes with the server. Whatever it does then, nothing that is stored is lost.
+/// The process that watches folders. It goes with the server, also where that is killed: its standard input ends then.
+/// Whatever it does at that moment, nothing that is stored is lost.
 struct Watcher(Child);
 
 impl Drop for Watcher {

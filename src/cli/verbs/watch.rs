@@ -1,6 +1,7 @@
 //! `voisin watch`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -42,6 +43,13 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
         }
     }
     let stop = context.stop_on_ctrl_c()?;
+    if args.while_input_lasts {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
     let (sender, notices) = channel();
     let watcher = notify::recommended_watcher(sender)?;
     let folders = args.folders.iter().map(|folder| (folder.clone(), false)).collect();
