@@ -8,7 +8,7 @@ use super::postgres::{IndexState, SYNONYMS};
 use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use crate::engine::Engine;
-use crate::library::{Library, LibraryError, TakenIn, Track, TrackRecord};
+use crate::library::{Intake, Library, LibraryError, TakenIn, Track, TrackRecord};
 use crate::track::{ContentId, ContentKind, TrackId};
 
 /// Rows of one transaction.
@@ -405,16 +405,19 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
     let (_, generation) = from.size()?;
     let since: u64 = last.filter(|&last| last <= generation && !is_new).unwrap_or(0);
     let Some(changes) = from.changes(since)? else { return Ok((TakenIn::default(), 0)) };
-    let mut taken = TakenIn::default();
+    let mut intake = Intake::new(engine.library_mut())?;
     for ids in changes.added.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {
+            intake.finish()?;
             return Err(BackendError::Interrupted);
         }
         let (records, damaged) = from.fetch(ids, true)?;
-        taken.refused += damaged;
-        let records: Vec<_> = records.into_iter().map(|(_, record, _)| (None, record)).collect();
-        taken += engine.library_mut().take_in(&records)?;
+        intake.taken.refused += damaged;
+        for (_, record, _) in records {
+            intake.add(record)?;
+        }
     }
+    let taken = intake.finish()?;
     let mut removed = 0;
     if since > 0 {
         removed = super::TrackStore::remove(engine, &gone(from, since)?)?;

@@ -71,6 +71,7 @@ pub(crate) use paths::from_bytes as path_from_bytes;
 pub(crate) use paths::to_bytes as path_to_bytes;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
+pub(crate) use record::Intake;
 pub use record::{TaggedFile, TakenIn, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
@@ -142,7 +143,6 @@ impl Library {
         self.pragma("data_version")
     }
 
-    #[cfg(feature = "serve")]
     /// Keeps at most so many KiB of the database's pages in this connection's own memory.
     pub(crate) fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
         self.sql(self.connection.pragma_update(None, "cache_size", -i64::from(kibibytes)))

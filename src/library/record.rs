@@ -216,27 +216,66 @@ impl Library {
 
     /// Takes in what another library holds. Both must have the same model, or this one no tracks yet.
     pub fn merge(&mut self, other: &Library) -> Result<TakenIn> {
-        const BATCH: usize = 500;
         let _snapshot = other.snapshot()?;
-        let mut taken = TakenIn::default();
-        let Some(model) = other.model()? else { return Ok(taken) };
+        let Some(model) = other.model()? else { return Ok(TakenIn::default()) };
         self.set_model(&model)?;
         if other.status()?.tracks > 0 {
             self.set_content_kind(other.content_kind()?)?;
         }
-        for ids in other.track_ids()?.chunks(BATCH) {
-            let mut records = Vec::with_capacity(ids.len());
-            for &id in ids {
-                match other.record(id, true) {
-                    Ok(record) => records.extend(record.map(|record| (None, record))),
-                    Err(LibraryError::DamagedTrack { .. }) => taken.refused += 1,
-                    Err(error) => return Err(error),
-                }
+        let mut intake = Intake::new(self)?;
+        for id in other.track_ids()? {
+            match other.record(id, true) {
+                Ok(Some(record)) => intake.add(record)?,
+                Ok(None) => {}
+                Err(LibraryError::DamagedTrack { .. }) => intake.taken.refused += 1,
+                Err(error) => return Err(error),
             }
-            taken += self.take_in(&records)?;
         }
-        self.take_in_failures(&other.failures()?)?;
-        Ok(taken)
+        intake.library.take_in_failures(&other.failures()?)?;
+        intake.finish()
+    }
+}
+
+/// Recordings that come in by the thousand, in few large transactions.
+///
+/// Their content ids and paths lie everywhere in the database's indexes: each transaction writes nearly every page of
+/// these, twice, and a page that does not stay in memory is written again for each row.
+pub(crate) struct Intake<'a> {
+    pub(crate) library: &'a mut Library,
+    waiting: Vec<(Option<TrackId>, TrackRecord)>,
+    /// Of the vectors that wait, and some for the rest of each row.
+    bytes: usize,
+    pub(crate) taken: TakenIn,
+}
+
+impl<'a> Intake<'a> {
+    /// A transaction holds so many bytes, some 20 000 tracks without windows or 2 500 with them.
+    const TRANSACTION: usize = 64 << 20;
+    /// KiB of pages that stay in memory: the indexes of a million tracks.
+    const PAGES: u32 = 256 << 10;
+
+    pub(crate) fn new(library: &'a mut Library) -> Result<Self> {
+        library.limit_page_cache(Self::PAGES)?;
+        Ok(Self { library, waiting: Vec::new(), bytes: 0, taken: TakenIn::default() })
+    }
+
+    pub(crate) fn add(&mut self, record: TrackRecord) -> Result<()> {
+        self.bytes += 4 * record.vector.len() + 2 * record.windows.vectors.len() + 1000;
+        self.waiting.push((None, record));
+        if self.bytes >= Self::TRANSACTION { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.taken += self.library.take_in(&self.waiting)?;
+        self.waiting.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Writes what still waits; returns what became of all.
+    pub(crate) fn finish(mut self) -> Result<TakenIn> {
+        self.write()?;
+        Ok(self.taken)
     }
 }
 

@@ -13,7 +13,7 @@ use arrow_array::Array as _;
 use super::add::stored_model;
 use super::{AddEvent, AddOptions, Embedder, Engine, EngineError, add};
 use crate::library::{
-    Failure, FileRecord, Library, OpenMode, StoredModel, TakenIn, TrackRecord, path_to_bytes,
+    Failure, FileRecord, Intake, Library, OpenMode, StoredModel, TakenIn, TrackRecord, path_to_bytes,
 };
 use crate::track::ContentKind;
 use read::ParquetInput;
@@ -183,35 +183,31 @@ pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, E
     let input = ParquetInput::open(file)?;
     library.set_model(&input.model)?;
     library.set_content_kind(input.kind)?;
-    let mut taken = TakenIn::default();
+    let mut intake = Intake::new(library)?;
     // Rows of one recording in several files lie side by side.
-    let mut pending: Vec<TrackRecord> = Vec::new();
-    let mut take = |library: &mut Library, pending: &mut Vec<TrackRecord>| -> Result<(), EngineError> {
-        let records: Vec<_> = pending.drain(..).map(|record| (None, record)).collect();
-        taken += library.take_in(&records)?;
-        Ok(())
-    };
+    let mut pending: Option<TrackRecord> = None;
     input.each_batch(&[], |columns| {
         let mut failures = Vec::new();
         for row in 0..columns.batch.num_rows() {
             match columns.row(row, input.model.dimension)? {
-                Ok(record) => match pending.last_mut() {
+                Ok(record) => match &mut pending {
                     Some(last) if last.facts.audio.content == record.facts.audio.content => {
                         last.facts.files.extend(record.facts.files);
                     }
-                    _ => pending.push(record),
+                    _ => {
+                        if let Some(last) = pending.replace(record) {
+                            intake.add(last)?;
+                        }
+                    }
                 },
                 Err(failure) => failures.push(failure),
             }
         }
-        library.take_in_failures(&failures)?;
-        if pending.len() >= BATCH {
-            let last = pending.pop();
-            take(library, &mut pending)?;
-            pending.extend(last);
-        }
+        intake.library.take_in_failures(&failures)?;
         Ok(())
     })?;
-    take(library, &mut pending)?;
-    Ok(taken)
+    if let Some(last) = pending {
+        intake.add(last)?;
+    }
+    Ok(intake.finish()?)
 }
