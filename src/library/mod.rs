@@ -71,6 +71,7 @@ pub(crate) use paths::from_bytes as path_from_bytes;
 pub(crate) use paths::to_bytes as path_to_bytes;
 pub use paths::{default_dir, stored_path};
 pub use read::Snapshot;
+#[cfg(any(feature = "parquet", feature = "postgres"))]
 pub(crate) use record::Intake;
 pub use record::{TaggedFile, TakenIn, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
