@@ -392,6 +392,7 @@ pub(crate) trait Work {
 
 /// Does plain Rust's `work` with the instructions of `isa`, which the compiler then uses for its loops.
 pub(crate) fn vectorised<W: Work>(isa: super::Isa, work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
     use super::isa::Set;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]

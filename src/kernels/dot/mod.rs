@@ -29,6 +29,7 @@ pub(crate) struct QueryCode {
     pub(crate) hi: Vec<i8>,
     pub(crate) lo: Vec<i8>,
     pub(crate) hi_sum: i32,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AVX-512 asks for it"))]
     pub(crate) lo_sum: i32,
 }
 

@@ -40,6 +40,7 @@ impl ShortQuery {
     }
 
     /// What the bias of the stored codes adds to each sum, taken back.
+    #[cfg(target_arch = "x86_64")]
     fn bias(&self) -> i32 {
         -128 * self.code.iter().map(|&x| i32::from(x)).sum::<i32>()
     }
