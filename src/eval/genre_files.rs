@@ -52,7 +52,7 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     }
     let values = (bytes.len() - length) as u128;
     let expected = rows as u128 * columns as u128;
-    if values != 4 * expected && values != 8 * expected {
+    if ![4, 8].iter().any(|&bytes| expected.checked_mul(bytes) == Some(values)) {
         return Err(format!("a header of {rows} x {columns} numbers and {values} bytes of them"));
     }
     Array2::<f32>::read_npy(bytes)

@@ -268,8 +268,10 @@ mod tests {
         assert_ne!(first[..2], first[2..], "examples of a batch are masked differently");
         let finished = net.finished().unwrap();
         let [a, b] = [1, 2].map(|n| finished.judge(&x[..n * 2000], n).unwrap());
-        assert_eq!(a[..], b[..2]);
-        assert_eq!(b[..2], b[2..]);
+        // a product of one row and one of two may add in another order
+        for (a, b) in a.iter().zip(&b[..2]).chain(b[..2].iter().zip(&b[2..])) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
         // the mask keeps the mean: three quarters, each times four thirds
         net.restore(|name| {
             let n = if name.ends_with("weight") { 4000 } else { 2 };
