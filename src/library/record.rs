@@ -231,8 +231,10 @@ impl Library {
                 Err(error) => return Err(error),
             }
         }
-        intake.library.take_in_failures(&other.failures()?)?;
-        intake.finish()
+        let taken = intake.finish()?;
+        // After the tracks, whose files are no failures here.
+        self.take_in_failures(&other.failures()?)?;
+        Ok(taken)
     }
 }
 
@@ -241,7 +243,7 @@ impl Library {
 /// Their content ids and paths lie everywhere in the database's indexes: each transaction writes nearly every page of
 /// these, twice, and a page that does not stay in memory is written again for each row.
 pub(crate) struct Intake<'a> {
-    pub(crate) library: &'a mut Library,
+    library: &'a mut Library,
     waiting: Vec<(Option<TrackId>, TrackRecord)>,
     /// Of the vectors that wait, and some for the rest of each row.
     bytes: usize,

@@ -186,8 +186,8 @@ pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, E
     let mut intake = Intake::new(library)?;
     // Rows of one recording in several files lie side by side.
     let mut pending: Option<TrackRecord> = None;
+    let mut failures = Vec::new();
     input.each_batch(&[], |columns| {
-        let mut failures = Vec::new();
         for row in 0..columns.batch.num_rows() {
             match columns.row(row, input.model.dimension)? {
                 Ok(record) => match &mut pending {
@@ -203,11 +203,12 @@ pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, E
                 Err(failure) => failures.push(failure),
             }
         }
-        intake.library.take_in_failures(&failures)?;
         Ok(())
     })?;
     if let Some(last) = pending {
         intake.add(last)?;
     }
-    Ok(intake.finish()?)
+    let taken = intake.finish()?;
+    library.take_in_failures(&failures)?;
+    Ok(taken)
 }
