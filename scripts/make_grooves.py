@@ -23,6 +23,7 @@ import sys
 import tempfile
 
 SKIP = {"none", "metronome", "metronome3", "metronome6", "metronome68"}
+BARS = 24
 MAJOR = ["I", "ii", "iii", "IV", "V", "vi"]
 DEGREES = {"I": 0, "ii": 2, "iii": 4, "IV": 5, "V": 7, "vi": 9, "bVII": 10, "i": 0, "III": 3, "iv": 5, "v": 7,
            "bVI": 8, "VII": 10}
@@ -51,7 +52,7 @@ def chord(degree, key, rng):
     return name + rng.choice(kinds)
 
 
-def script(groove, rng, bars):
+def script(groove, rng, bars=BARS):
     """The text of an MMA file: two alternating progressions of four or eight bars."""
     key, scale = rng.randrange(12), rng.choice([MAJOR, MAJOR, MINOR])
     parts = []
@@ -95,7 +96,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--clips", type=int, default=5, help="clips per style (5)")
-    parser.add_argument("--bars", type=int, default=24, help="length of a clip (24)")
+    parser.add_argument("--bars", type=int, default=BARS, help=f"length of a clip ({BARS}; make_songs.py expects that)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--library", type=pathlib.Path, default=pathlib.Path("/usr/share/mma/lib/stdlib"))
