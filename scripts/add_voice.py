@@ -28,9 +28,10 @@ def with_row(data, weight, bias):
     tensors = {name: (e["dtype"], e["shape"], data[8 + length:][slice(*e["data_offsets"])]) for name, e in head.items()}
     for name, new, kind in (("told.weight", weight, "F32"), ("told.bias", bias, "F32")):
         dtype, shape, old = tensors.get(name, (kind, [0, *new.shape[1:]], b""))
-        values = numpy.frombuffer(old, {"F32": "<f4", "F16": "<f2"}[dtype]).reshape(shape).astype("<f4")
-        values = numpy.concatenate([values, new.astype("<f4")])
-        tensors[name] = (kind, list(values.shape), values.tobytes())
+        kinds = {"F32": "<f4", "F16": "<f2"}
+        values = numpy.frombuffer(old, kinds[dtype]).reshape(shape)
+        values = numpy.concatenate([values, new.astype(kinds[dtype])])
+        tensors[name] = (dtype, list(values.shape), values.tobytes())
     head, body = {} if about is None else {"__metadata__": about}, b""
     for name in sorted(tensors, key=lambda name: (-len(tensors[name][2]) % 4, name)):
         dtype, shape, raw = tensors[name]

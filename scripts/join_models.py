@@ -3,7 +3,8 @@
 
 Written is OUT/NAME.json, a manifest of format 2; the networks' weights are copied beside it unless they are there. The
 vectors stand one behind the other, FIRST's at length 1, each OTHER's at length WEIGHT (1). The tags of an OTHER become an
-output, named after the model; a tag that FIRST has too keeps its name with the model's before it. Its own outputs follow.
+output, named after the model; a tag that FIRST has too keeps its name with the model's before it. An OTHER that has the very
+tags of FIRST does not tell them. Its own outputs follow.
 OTHERs of OpenL3's shape must have the layer `told` (as `voisin train encoder export` writes it): their tags are left out
 otherwise, since a last linear layer hides them from stored vectors.
 """
@@ -43,7 +44,11 @@ def main():
                                 | {"weight": weight})
         card["dimension"] += other["dimension"]
         if is_told(other, files[-1]):
-            for output in [{"name": other["name"], "labels": other.get("tags", [])}] + other.get("outputs", []):
+            own = other.get("tags", [])
+            if own and own == card.get("tags"):
+                card["networks"][-1]["untold"] = len(own)
+                own = []
+            for output in [{"name": other["name"], "labels": own}] + other.get("outputs", []):
                 labels = [f"{other['name']} {tag}" if tag.lower() in known else tag for tag in output["labels"]]
                 if labels:
                     card["outputs"].append({"name": output["name"], "labels": labels})

@@ -105,7 +105,7 @@ fn a_warm_network_allocates_nothing_for_a_window() {
     // Through the encoder, the result is the caller's; whatever else there is may not grow with the windows.
     let device = DeviceChoice::Cpu.resolve().unwrap();
     let encoders = [
-        ("musicnn", Encoder::load(&ModelRef::default(), &device).unwrap()),
+        ("musicnn", Encoder::load(&ModelRef::Name("musicnn-msd".into()), &device).unwrap()),
         ("openl3", Encoder::random(Architecture::OpenL3, 1, &device).unwrap()),
     ];
     for (name, encoder) in &encoders {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, s};
 use voisin::internals::encoder::{
-    Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelRef, Weights,
-    models,
+    Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest,
+    ModelRef, TagLayer, Weights, models,
 };
 
 fn cpu() -> Device {
@@ -75,11 +75,19 @@ fn openl3_agrees_with_torchopenl3() {
     }
 }
 
+fn musicnn() -> ModelRef {
+    ModelRef::Name("musicnn-msd".into())
+}
+
+fn built_in(name: &str) -> ModelManifest {
+    ModelRef::Name(name.into()).manifest().unwrap()
+}
+
 #[test]
 fn musicnn_agrees_with_the_wheels_own_graph() {
     let expected = golden("musicnn.npy");
     let raw = EncoderOptions { raw: true, ..EncoderOptions::default() };
-    let encoder = Encoder::load_with(&ModelRef::default(), &cpu(), &raw).unwrap();
+    let encoder = Encoder::load_with(&musicnn(), &cpu(), &raw).unwrap();
     let tagged = encoder.encode_with_tags(&spectrograms(5, 96, 187, 7.0), 5).unwrap();
     for i in 0..5 {
         let error = relative_error(tagged.embeddings.row(i), expected.slice(s![i, ..200]));
@@ -95,11 +103,11 @@ fn vgg_agrees_with_the_wheels_own_graph() {
     let mels = spectrograms(5, 96, 187, 7.0);
     for engine in [CpuPath::Fast, CpuPath::Candle] {
         let encoder = Encoder::new(
-            voisin::internals::encoder::ModelManifest {
+            ModelManifest {
                 architecture: Architecture::Vgg,
                 dimension: 256,
                 tags: None,
-                ..models(None).remove(0).unwrap().manifest
+                ..built_in("musicnn-msd")
             },
             &Weights::random(Architecture::Vgg, 7),
             &cpu(),
@@ -139,16 +147,16 @@ fn converted_vgg_weights_agree_with_the_wheels_own_graph() {
 
 #[test]
 fn the_shipped_model_is_described_truly() {
-    let entry = models(None).remove(0).unwrap().manifest;
-    assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("musicnn-msd", 200, "ISC"));
+    let entry = built_in("musicnn-msd");
+    assert_eq!((entry.dimension, entry.licence.as_str()), (200, "ISC"));
     assert_eq!(entry.front_end, Architecture::Musicnn.front_end().at_level(-20.0));
     let tags = entry.tags.as_ref().unwrap();
     assert_eq!((tags.len(), tags[0].as_str(), tags[49].as_str()), (50, "rock", "happy"));
-    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    let encoder = Encoder::load(&musicnn(), &cpu()).unwrap();
     assert_eq!(encoder.manifest().fingerprint(), entry.fingerprint());
     // Search vectors are the network's own output, standardised: other numbers, the same tags.
     let raw = EncoderOptions { raw: true, ..EncoderOptions::default() };
-    let raw = Encoder::load_with(&ModelRef::default(), &cpu(), &raw).unwrap();
+    let raw = Encoder::load_with(&musicnn(), &cpu(), &raw).unwrap();
     let mels = spectrograms(3, 96, 187, 7.0);
     let (a, b) = (encoder.encode_with_tags(&mels, 3).unwrap(), raw.encode_with_tags(&mels, 3).unwrap());
     assert_eq!(a.logits, b.logits);
@@ -168,7 +176,7 @@ fn the_pair_is_its_two_networks_side_by_side() {
     );
     let (mels, decibels) = (spectrograms(5, 96, 187, 7.0), spectrograms(5, 96, 187, 9.0));
     let pair = encoder.encode_each_with_tags(&[&mels, &decibels], 5).unwrap();
-    let alone = Encoder::load(&ModelRef::default(), &cpu()).unwrap().encode_with_tags(&mels, 5).unwrap();
+    let alone = Encoder::load(&musicnn(), &cpu()).unwrap().encode_with_tags(&mels, 5).unwrap();
     assert_eq!(pair.embeddings.slice(s![.., ..200]), alone.embeddings);
     assert_eq!(pair.logits.slice(s![.., ..50]), alone.logits);
     // Kernels rounded to 16 bits, against the original's 32.
@@ -183,26 +191,61 @@ fn the_pair_is_its_two_networks_side_by_side() {
     assert!(matches!(one, EncoderError::SeveralNetworks { .. }), "{one}");
 }
 
+/// The default: MusiCNN, and beside it voisin-3, which does not tell once more the tags that MusiCNN tells.
+#[test]
+fn the_default_is_its_two_networks_side_by_side() {
+    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    let manifest = encoder.manifest();
+    assert_eq!((manifest.name.as_str(), manifest.dimension), ("voisin-3-musicnn", 712));
+    assert_eq!(manifest.fingerprint(), "5295c1c483df82800e6d1819e553b588", "libraries hold it");
+    let (ours, theirs) = (spectrograms(3, 128, 199, -80.0), spectrograms(3, 96, 187, 7.0));
+    let both = encoder.encode_each_with_tags(&[&theirs, &ours], 3).unwrap();
+    let of =
+        |model: ModelRef, mels| Encoder::load(&model, &cpu()).unwrap().encode_with_tags(mels, 3).unwrap();
+    let (msd, voisin) = (of(musicnn(), &theirs), of(ModelRef::Name("voisin-3".into()), &ours));
+    assert_eq!(both.embeddings.slice(s![.., ..200]), msd.embeddings);
+    assert_eq!(both.embeddings.slice(s![.., 200..]), voisin.embeddings);
+    assert_eq!(both.logits.slice(s![.., ..50]), msd.logits);
+    assert_eq!(both.logits.slice(s![.., 50..]), voisin.logits.slice(s![.., 50..]));
+    // Vectors as they are stored tell the same.
+    let layer = TagLayer::of(&ModelRef::default()).unwrap().unwrap();
+    assert_eq!(layer.names().len(), encoder.tags());
+    let mut names = layer.names().to_vec();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), encoder.tags(), "no tag is told twice");
+    for (row, logits) in both.embeddings.rows().into_iter().zip(both.logits.rows()) {
+        for (found, expected) in layer.logits(&row.to_vec()).iter().zip(logits) {
+            assert!((found - expected).abs() < 1e-2 * (1.0 + expected.abs()), "{found} {expected}");
+        }
+    }
+}
+
 /// voisin's own weights: OpenL3's shape, with a last linear layer and tags.
 #[test]
-fn our_own_model_is_described_truly_and_the_same_on_both_paths() {
-    let entry = models(None).remove(1).unwrap().manifest;
-    assert_eq!((entry.name.as_str(), entry.dimension, entry.licence.as_str()), ("voisin-2", 512, "CC0-1.0"));
-    assert_eq!(entry.front_end, Architecture::OpenL3.front_end());
-    assert_eq!(entry.tags, models(None).remove(0).unwrap().manifest.tags, "the teacher's tags");
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(&entry.weights);
-    assert!(std::fs::metadata(file).unwrap().len() < 10_000_000);
-    let mels = spectrograms(3, 128, 199, -80.0);
-    let encode = |engine| {
-        let options = EncoderOptions { engine, ..EncoderOptions::default() };
-        let encoder = Encoder::load_with(&ModelRef::Name("voisin-2".into()), &cpu(), &options).unwrap();
-        encoder.encode_with_tags(&mels, 3).unwrap()
-    };
-    let (fast, slow) = (encode(CpuPath::Fast), encode(CpuPath::Candle));
-    for i in 0..3 {
-        let vector = relative_error(fast.embeddings.row(i), slow.embeddings.row(i));
-        let tags = relative_error(fast.logits.row(i), slow.logits.row(i));
-        assert!(vector < 1e-4 && tags < 1e-4, "window {i}: {vector:e}, {tags:e}");
+fn our_own_models_are_described_truly_and_the_same_on_both_paths() {
+    for (name, fingerprint) in
+        [("voisin-2", "c0a43b9ad0503d3e3de91bbe29bf950f"), ("voisin-3", "7dc9e6d5937eabf1f8ce6bdf66088f33")]
+    {
+        let entry = built_in(name);
+        assert_eq!(entry.fingerprint(), fingerprint, "libraries hold it");
+        assert_eq!((entry.dimension, entry.licence.as_str()), (512, "CC0-1.0"));
+        assert_eq!(entry.front_end, Architecture::OpenL3.front_end());
+        assert_eq!(entry.tags, built_in("musicnn-msd").tags, "the teacher's tags");
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(&entry.weights);
+        assert!(std::fs::metadata(file).unwrap().len() < 10_000_000);
+        let mels = spectrograms(3, 128, 199, -80.0);
+        let encode = |engine| {
+            let options = EncoderOptions { engine, ..EncoderOptions::default() };
+            let encoder = Encoder::load_with(&ModelRef::Name(name.into()), &cpu(), &options).unwrap();
+            encoder.encode_with_tags(&mels, 3).unwrap()
+        };
+        let (fast, slow) = (encode(CpuPath::Fast), encode(CpuPath::Candle));
+        for i in 0..3 {
+            let vector = relative_error(fast.embeddings.row(i), slow.embeddings.row(i));
+            let tags = relative_error(fast.logits.row(i), slow.logits.row(i));
+            assert!(vector < 1e-4 && tags < 1e-4, "{name}, window {i}: {vector:e}, {tags:e}");
+        }
     }
 }
 
@@ -231,7 +274,7 @@ fn batches_and_threads_change_no_bit() {
 
 #[test]
 fn wrong_input_is_refused() {
-    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    let encoder = Encoder::load(&musicnn(), &cpu()).unwrap();
     assert!(matches!(
         encoder.encode(&[0.0; 100], 1),
         Err(EncoderError::WrongInput { windows: 1, expected: 17_952, found: 100 })
@@ -270,7 +313,10 @@ fn models_on_disk() {
         assert_eq!(encoder.encode(&mels, 2).unwrap(), expected);
     }
     let names: Vec<_> = models(Some(dir.path())).into_iter().map(|m| m.unwrap().manifest.name).collect();
-    assert_eq!(names, ["musicnn-msd", "voisin-2", "musicnn-pair", "my-model"]);
+    assert_eq!(
+        names,
+        ["voisin-3-musicnn", "voisin-3", "musicnn-msd", "voisin-2", "musicnn-pair", "my-model"]
+    );
 
     // A flipped bit, a cut file, a broken manifest.
     let mut bytes = std::fs::read(&weights_path).unwrap();
@@ -285,7 +331,7 @@ fn models_on_disk() {
     assert!(matches!(cut, EncoderError::BadWeights { .. }), "{cut}");
     std::fs::write(&manifest_path, "{}").unwrap();
     let listed = models(Some(dir.path()));
-    assert!(listed[2].is_ok() && matches!(listed[3], Err(EncoderError::BadManifest { .. })));
+    assert!(listed[4].is_ok() && matches!(listed[5], Err(EncoderError::BadManifest { .. })));
 
     let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu()).err().unwrap().to_string();
     assert!(unknown.contains("musicnn-msd"), "{unknown}");

@@ -279,7 +279,7 @@ fn prepares_trains_resumes_and_exports() {
 
 /// A model with random weights and tags, as a second teacher.
 fn vgg_teacher(folder: &Path) -> voisin::internals::encoder::ModelRef {
-    use voisin::internals::encoder::{Architecture, ModelManifest, Weights, models};
+    use voisin::internals::encoder::{Architecture, ModelManifest, ModelRef, Weights};
     std::fs::create_dir_all(folder).expect("a temporary folder can be made");
     let path = folder.join("vgg-test.safetensors");
     Weights::random(Architecture::Vgg, 4).to_safetensors(&path).expect("weights can be written");
@@ -290,11 +290,11 @@ fn vgg_teacher(folder: &Path) -> voisin::internals::encoder::ModelRef {
         dimension: 256,
         weights: "vgg-test.safetensors".to_owned(),
         weights_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ..models(None).remove(0).expect("the shipped model").manifest
+        ..ModelRef::Name("musicnn-msd".into()).manifest().expect("a shipped model")
     };
     let card = folder.join("vgg-test.json");
     std::fs::write(&card, serde_json::to_string(&manifest).expect("a manifest is JSON")).expect("as above");
-    voisin::internals::encoder::ModelRef::from(card.as_path())
+    ModelRef::from(card.as_path())
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert!((0..8).all(|crop| at_once.targets(crop) == two.targets(crop)));
     // Other crops than were prepared are refused track by track.
     let mut other = both.clone();
-    other.teachers.push(voisin::internals::encoder::ModelRef::default());
+    other.teachers.push(voisin::internals::encoder::ModelRef::Name("musicnn-msd".into()));
     assert!(matches!(prepare(&other, &|_| true), Err(TrainError::Options(_))), "the same teacher twice");
 
     // Both teachers and the styles; cut off and resumed.

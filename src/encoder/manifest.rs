@@ -159,6 +159,15 @@ pub struct ModelNetwork {
     pub weights_sha256: String,
     /// What its unit vector is multiplied by before it is joined; the first network's counts once.
     pub weight: f64,
+    /// How many of its logits, from the first, the model does not tell, since another network tells the same better.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: usize,
+}
+
+// Signature as serde wants it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// The part of a manifest that every format has.
@@ -412,6 +421,7 @@ mod tests {
             weights: "second.safetensors".into(),
             weights_sha256: "1".repeat(64),
             weight: 0.5,
+            untold: 0,
         };
         let pair = ModelManifest { format: 2, dimension: 712, networks: vec![second.clone()], ..manifest() };
         let json = serde_json::to_string(&pair).unwrap();

@@ -5,12 +5,12 @@
 //! use voisin::{DeviceChoice, Encoder, ModelRef};
 //!
 //! let device = DeviceChoice::Auto.resolve()?;
-//! let encoder = Encoder::load(&ModelRef::default(), &device)?;
+//! let encoder = Encoder::load(&ModelRef::Name("voisin-3".to_owned()), &device)?;
 //! let cells = encoder.manifest().front_end.cells();
 //! let mels = vec![0.0; 2 * cells]; // two spectrograms, [n_mels][n_frames] each
-//! let windows = encoder.encode(&mels, 2)?; // [2, 200]
+//! let windows = encoder.encode(&mels, 2)?; // [2, 512]
 //! let track = pool(windows.view())?;
-//! assert_eq!(track.dimension(), 200);
+//! assert_eq!(track.dimension(), 512);
 //! # Ok::<(), voisin::EncoderError>(())
 //! ```
 //!

@@ -15,7 +15,7 @@ use crate::features::{MelConfig, OpenL3Variant};
 use crate::kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
-pub const DEFAULT_MODEL: &str = "musicnn-msd";
+pub const DEFAULT_MODEL: &str = "voisin-3-musicnn";
 
 /// A model that is part of the binary.
 struct BuiltIn {
@@ -25,8 +25,15 @@ struct BuiltIn {
 }
 
 const MUSICNN_MSD: &[u8] = include_bytes!("../../models/musicnn-msd.safetensors");
+const VOISIN_3: &[u8] = include_bytes!("../../models/voisin-3.safetensors");
 
-const BUILT_IN: [BuiltIn; 3] = [
+/// The default first.
+const BUILT_IN: [BuiltIn; 5] = [
+    BuiltIn {
+        manifest: include_str!("../../models/voisin-3-musicnn.json"),
+        weights: &[MUSICNN_MSD, VOISIN_3],
+    },
+    BuiltIn { manifest: include_str!("../../models/voisin-3.json"), weights: &[VOISIN_3] },
     BuiltIn { manifest: include_str!("../../models/musicnn-msd.json"), weights: &[MUSICNN_MSD] },
     BuiltIn {
         manifest: include_str!("../../models/voisin-2.json"),

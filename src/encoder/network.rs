@@ -1,7 +1,7 @@
 //! The encoder: a model on a device.
 
 use candle_core::{DType, Tensor};
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Array2, Axis, concatenate, s};
 
 use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
@@ -31,7 +31,9 @@ struct Network {
     architecture: Architecture,
     backend: Box<dyn Backend>,
     projection: Projection,
-    /// Tag logits that are told of.
+    /// Tag logits that it gives, from the first, and that are not told of.
+    untold: usize,
+    /// Tag logits behind these, which are.
     tags: usize,
     batch: usize,
 }
@@ -216,7 +218,8 @@ impl Encoder {
         let Found { manifest, weights, others } = model.find()?;
         let mut networks = vec![Network::new(manifest.architecture, &weights, device, options)?];
         for (network, weights) in manifest.networks.iter().zip(&others) {
-            networks.push(Network::new(network.architecture, weights, device, options)?);
+            let further = Network::new(network.architecture, weights, device, options)?;
+            networks.push(further.without(network.untold));
         }
         if manifest.outputs.is_empty() {
             networks[1..].iter_mut().for_each(|network| network.tags = 0);
@@ -345,7 +348,8 @@ impl Encoder {
             let pass = network.pass(mels, n)?;
             embeddings.push(rows(pass.embeddings, n, network.architecture.dimension())?);
             if network.tags > 0 {
-                logits.push(rows(pass.logits, n, network.tags)?);
+                let all = rows(pass.logits, n, network.untold + network.tags)?;
+                logits.push(all.slice_move(s![.., network.untold..]));
             }
         }
         let joined = |mut parts: Vec<Array2<f32>>| match parts.len() {
@@ -398,7 +402,13 @@ impl Network {
             Architecture::Vgg => vgg::TAGS,
             Architecture::OpenL3 => projection.tags(),
         } + projection.told();
-        Ok(Self { architecture, backend, projection, tags, batch })
+        Ok(Self { architecture, backend, projection, untold: 0, tags, batch })
+    }
+
+    /// The network without its first logits.
+    fn without(self, untold: usize) -> Self {
+        let untold = untold.min(self.tags);
+        Self { untold, tags: self.tags - untold, ..self }
     }
 
     fn pass(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {

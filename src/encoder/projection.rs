@@ -142,14 +142,17 @@ impl TagLayer {
         let manifest = found.manifest;
         let Some(mut names) = manifest.tags.clone() else { return Ok(None) };
         names.extend(manifest.outputs.iter().flat_map(|output| output.labels.iter().cloned()));
-        let others = manifest.networks.iter().map(|network| network.architecture).zip(&found.others);
+        let others = manifest.networks.iter().map(|network| (network.architecture, network.untold));
         // Without names, what further networks say is not told of.
         let others = others.take(if manifest.outputs.is_empty() { 0 } else { usize::MAX });
+        let networks = std::iter::once((manifest.architecture, 0)).chain(others);
         let (mut layers, mut at) = (Vec::new(), 0);
-        for (architecture, weights) in std::iter::once((manifest.architecture, &found.weights)).chain(others)
+        for ((architecture, mut untold), weights) in
+            networks.zip(std::iter::once(&found.weights).chain(&found.others))
         {
-            layers.extend(TagsOfPart::own(architecture, weights, at)?);
-            layers.extend(TagsOfPart::told(architecture, weights, at)?);
+            let own = TagsOfPart::own(architecture, weights, at)?;
+            let told = TagsOfPart::told(architecture, weights, at)?;
+            layers.extend(own.into_iter().chain(told).filter_map(|part| part.without(&mut untold)));
             at += architecture.dimension();
         }
         if names.len() != layers.iter().map(|layer| layer.linear.bias.len()).sum::<usize>() {
@@ -192,6 +195,15 @@ impl TagsOfPart {
     fn told(architecture: Architecture, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
         let linear = Linear::read(weights, TOLD, architecture.dimension())?;
         Ok(linear.map(|linear| Self { at, linear, standardise: None }))
+    }
+
+    /// Without its first logits, of which `untold` are still to be left out; `None` where none are left.
+    fn without(mut self, untold: &mut usize) -> Option<Self> {
+        let count = (*untold).min(self.linear.bias.len());
+        *untold -= count;
+        self.linear.bias.drain(..count);
+        self.linear.weight.drain(..count * self.linear.inputs);
+        (!self.linear.bias.is_empty()).then_some(self)
     }
 
     fn logits(&self, mean: &[f32]) -> Vec<f32> {
@@ -307,7 +319,9 @@ mod tests {
     #[test]
     fn tags_follow_from_the_mean_embedding() {
         use crate::encoder::{DeviceChoice, Encoder};
-        let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
+        let encoder =
+            Encoder::load(&ModelRef::Name("musicnn-msd".into()), &DeviceChoice::Cpu.resolve().unwrap())
+                .unwrap();
         let [bands, frames] = encoder.manifest().architecture.input_shape();
         let n = 4;
         let values = super::super::weights::uniform("mels", 3, n * bands * frames);
@@ -319,7 +333,7 @@ mod tests {
             .mapv(|x| f32::from(half::f16::from_f32(x)))
             .mean_axis(ndarray::Axis(0))
             .unwrap();
-        let layer = TagLayer::of(&ModelRef::default()).unwrap().expect("it has tags");
+        let layer = TagLayer::of(&ModelRef::Name("musicnn-msd".into())).unwrap().expect("it has tags");
         assert_eq!(
             (layer.names().len(), layer.fingerprint()),
             (50, encoder.manifest().fingerprint().as_str())

@@ -380,7 +380,7 @@ impl Worker<'_> {
 /// Reads a file as [`add`] does, all but for the network: whether that ends the process is the question, not what it
 /// gives.
 pub(crate) fn read_through(path: &Path, windows: WindowPlan) {
-    // Those of the default model; another one's decoding differs in the resampler only.
+    // Those of MusiCNN; another model's decoding differs in the resampler only.
     const RATE: u32 = 16_000;
     const LENGTH: usize = 3 * RATE as usize;
     let Ok(info) = audio::probe(path) else { return };

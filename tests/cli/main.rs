@@ -26,8 +26,8 @@ fn the_main_job() {
         assert_eq!(summary[key], 0, "{key}");
     }
     assert!(summary["device"].as_str().unwrap().starts_with("CPU"));
-    assert_eq!(summary["model"], "musicnn-msd");
-    assert!(text(&added.stderr).contains("musicnn-msd on CPU"), "the device in use is always said");
+    assert_eq!(summary["model"], "voisin-3-musicnn");
+    assert!(text(&added.stderr).contains("voisin-3-musicnn on CPU"), "the device in use is always said");
 
     // Nothing is done twice.
     let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
@@ -36,7 +36,7 @@ fn the_main_job() {
     let status = json(sandbox.run(["status", "--format", "json"]));
     assert_eq!(status["tracks"], 6);
     assert_eq!(status["failed"], 0);
-    assert_eq!(status["dimension"], 200);
+    assert_eq!(status["dimension"], 712);
     assert!(status["windows"].as_u64().unwrap() >= 6 && status["index_generation"].as_u64().unwrap() > 0);
 
     // The nearest of a death metal track is the band's other track; the track itself is not in the list.
@@ -131,13 +131,13 @@ fn formats_for_programs() {
     let out = sandbox.path("export");
     assert_eq!(code(&sandbox.run(["export", out.to_str().unwrap()])), 0);
     let vectors: ndarray::Array2<f32> = ndarray_npy::read_npy(out.join("vectors.npy")).unwrap();
-    assert_eq!(vectors.dim(), (6, 200));
+    assert_eq!(vectors.dim(), (6, 712));
     for row in vectors.rows() {
         assert!((row.dot(&row) - 1.0).abs() < 1e-5);
     }
     let windows = fs::read(out.join("windows.npy")).unwrap();
     let rows = fs::read_to_string(out.join("windows.csv")).unwrap().lines().count() - 1;
-    assert_eq!(windows.len(), 128 + rows * 200 * 2);
+    assert_eq!(windows.len(), 128 + rows * 712 * 2);
     assert_eq!(fs::read_to_string(out.join("tracks.csv")).unwrap().lines().count(), 7);
 
     // One file's windows, as researchers know them: hop 0.1 s, centred.

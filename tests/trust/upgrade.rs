@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
+/// The model of a new library.
+const DEFAULT: &str = "voisin-3-musicnn";
+
 /// How many tracks of an upgrade are done, once there are `least`.
 fn wait_for_done(sandbox: &Sandbox, least: u64) -> u64 {
     let deadline = Instant::now() + Duration::from_mins(2);
@@ -48,7 +51,7 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     let state = status(&sandbox);
     let done = state["upgrade"]["done"].as_u64().unwrap();
     assert!((3..24).contains(&done), "{state}");
-    assert_eq!((&state["model"], &state["upgrade"]["model"]), (&"musicnn-msd".into(), &"voisin-2".into()));
+    assert_eq!((&state["model"], &state["upgrade"]["model"]), (&DEFAULT.into(), &"voisin-2".into()));
     let said = text(&fine(&sandbox, &["status"]).stdout);
     assert!(said.contains(&format!("to voisin-2: {done} of 24 tracks")), "{said}");
     assert_eq!((neighbours(&sandbox), sandbox.vectors()), (before, vectors), "after the kill");
@@ -82,6 +85,32 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     assert!(text(&again.stderr).contains("from model voisin-2 already"), "{}", text(&again.stderr));
 }
 
+/// A library of the model that was the default before: nothing changes until its owner says so.
+#[test]
+fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 6);
+    let file = |i: usize| string(&music.join(format!("{i:02}.wav")));
+    fine(&sandbox, &["--model", "musicnn-msd", "add", &file(0), &file(1), &file(2)]);
+    let before = sandbox.vectors();
+    fine(&sandbox, &["add", &string(&music)]);
+    let state = status(&sandbox);
+    assert_eq!((&state["tracks"], &state["model"]), (&6.into(), &"musicnn-msd".into()), "{state}");
+    assert!(text(&fine(&sandbox, &["status"]).stdout).contains("musicnn-msd"));
+    let now = sandbox.vectors();
+    assert!(before.iter().all(|(file, vector)| now[file] == *vector), "the old vectors stay as they are");
+    fine(&sandbox, &["similar", "id:1"]);
+
+    let upgraded = json(fine(&sandbox, &["model", "upgrade", "--format", "json"]));
+    assert_eq!((&upgraded["switched"], &upgraded["heard"]), (&true.into(), &6.into()), "{upgraded}");
+    let state = status(&sandbox);
+    assert_eq!((&state["model"], &state["dimension"]), (&DEFAULT.into(), &712.into()), "{state}");
+    let fresh = Sandbox::new();
+    fine(&fresh, &["add", &string(&music)]);
+    assert_eq!(sandbox.vectors(), fresh.vectors());
+    fine(&sandbox, &["verify"]);
+}
+
 #[test]
 fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
     let sandbox = Sandbox::new();
@@ -99,7 +128,7 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
     assert_eq!(code(&output), 1, "{summary}");
     assert_eq!(
         (&summary["model"], &summary["switched"], &summary["missing"]),
-        (&"musicnn-msd".into(), &false.into(), &2.into())
+        (&DEFAULT.into(), &false.into(), &2.into())
     );
     assert!(said.contains("other sound by now") && said.contains("--leave-out"), "{said}");
     assert_eq!(sandbox.vectors(), vectors);
@@ -145,7 +174,7 @@ fn add_under_way_is_waited_for_by_hand() {
     // Either it met the other one at the end, or that one was quicker.
     assert!((ended == 2 && said.contains("another voisin")) || ended == 0, "{ended} {said}");
     if ended == 2 {
-        assert_eq!(status(&sandbox)["model"], "musicnn-msd");
+        assert_eq!(status(&sandbox)["model"], DEFAULT);
     }
     let again = sandbox.run(["model", "upgrade"]);
     assert!(ended == 0 || code(&again) == 0, "{}", text(&again.stderr));
