@@ -151,7 +151,7 @@ fn formats_for_programs() {
             .unwrap();
     let embedding: ndarray::Array2<f32> = npz.by_name("embedding").unwrap();
     let timestamps: ndarray::Array1<f64> = npz.by_name("timestamps").unwrap();
-    assert_eq!((embedding.nrows(), embedding.ncols()), (timestamps.len(), 200));
+    assert_eq!((embedding.nrows(), embedding.ncols()), (timestamps.len(), 712));
     assert!((timestamps[1] - 1.0).abs() < 1e-9 && timestamps[0] == 0.0);
 }
 
