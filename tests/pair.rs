@@ -184,6 +184,8 @@ fn an_output_for_voices_is_told() {
     assert!((sung - 1.0 / (1.0 + (-2f64).exp())).abs() < 1e-6, "{sung}");
     let card_of = fine(sandbox.run(["show", "id:1"]));
     assert!(card_of.contains("yes, 88 % sure"), "{card_of}");
+    let marks = shown[0]["words"].to_string();
+    assert!(!marks.contains("sung"), "it has a line of its own: {marks}");
     let found = fine_json(sandbox.run(["find", "no voice", "--format", "json"]));
     assert_eq!(found["understood"][0]["tags"], json!(["sung"]), "{found}");
     let guess = sandbox.run(["classify", "id:1", "--format", "json"]);

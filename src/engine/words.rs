@@ -19,6 +19,9 @@ pub const WORDS_FILE: &str = "words.tsv";
 /// The logit of models that were taught to tell sung music from music without a voice.
 const SUNG: &str = "sung";
 
+/// Tags of voices: however high among a library's tracks, they are no mark of one without a voice.
+const VOICES: [&str; 4] = ["female vocalists", "female vocalist", "male vocalists", "instrument voice"];
+
 const SHIPPED: &str = include_str!("../../data/words.tsv");
 
 /// Tracks whose tags are kept at once.
@@ -265,7 +268,12 @@ impl HeardTags {
         let of = |id: &TrackId| {
             let row = self.ids.binary_search(id).ok()?;
             let shares = all.row(row);
-            let mut tags: Vec<usize> = (0..self.tags).filter(|&tag| shares[tag] >= LEAST).collect();
+            let is_plain = self.sung(*id).is_some_and(|sung| sung < 0.5);
+            let is_mark = |tag: &usize| {
+                let name = self.names[*tag].as_str();
+                shares[*tag] >= LEAST && name != SUNG && !(is_plain && VOICES.contains(&name))
+            };
+            let mut tags: Vec<usize> = (0..self.tags).filter(is_mark).collect();
             tags.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]).then(a.cmp(&b)));
             tags.truncate(most);
             Some((*id, tags.into_iter().map(|tag| (self.names[tag].to_lowercase(), shares[tag])).collect()))
