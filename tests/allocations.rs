@@ -116,7 +116,9 @@ fn a_warm_network_allocates_nothing_for_a_window() {
         let result = 4 * (encoder.tags() + encoder.dimension().max(200));
         for threads in [1, 2] {
             pool(threads).install(|| {
-                let (one, few) = (counted(|| encode(2)), counted(|| encode(many)));
+                // On a busy machine a thread may come to its first window late, and only then makes its buffers.
+                let least = |n| (0..8).map(|_| counted(|| encode(n))).min().unwrap();
+                let (one, few) = (least(2), least(many));
                 println!("{name}, {threads} threads: {one:?} for 2 windows, {few:?} for {many}");
                 if threads == 1 {
                     assert_eq!(one.0, few.0, "{name}: allocations for {many} windows beside 2");
