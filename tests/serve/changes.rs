@@ -192,7 +192,12 @@ fn watching_ends_with_a_server_that_is_killed() {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let watching: u32 = children.trim().parse().expect("one process watches");
     let lives = || fs::read_to_string(format!("/proc/{watching}/cmdline")).is_ok_and(|line| !line.is_empty());
-    assert!(lives());
+    // A process that has just begun has no command line for a moment.
+    let start = Instant::now();
+    while !lives() {
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody watches");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     server.process.kill().unwrap();
     server.process.wait().unwrap();
     let start = Instant::now();
