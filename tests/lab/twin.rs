@@ -29,7 +29,9 @@ fn error(found: &[f32], expected: &[f64]) -> f64 {
 }
 
 /// A network with the script's weights, and the numbers of one example.
-fn network(twin: &Value) -> (StackTrain, usize) {
+///
+/// - `in_candle`: all of it, also what voisin's kernels compute otherwise
+fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
     let axes: Vec<usize> = numbers(&twin["input"]).iter().map(|x| *x as usize).collect();
     let input = match axes[..] {
         [c, h, w] => StackShape::Image(c, h, w),
@@ -40,7 +42,9 @@ fn network(twin: &Value) -> (StackTrain, usize) {
     let own = recipe.layers().into_iter().filter(|layer| !layer.starts_with("dropout"));
     assert!(own.eq(layers.iter().copied()), "{}: the recipe has other layers", recipe.name);
     let stack = Stack::new(&layers, input, twin["classes"].as_u64().unwrap() as usize).unwrap();
-    let mut net = StackTrain::new(stack, 1, FirstWeights::Torch, DeviceChoice::Cpu.resolve().unwrap());
+    let cpu = DeviceChoice::Cpu.resolve().unwrap();
+    let new = if in_candle { StackTrain::in_candle } else { StackTrain::new };
+    let mut net = new(stack, 1, FirstWeights::Torch, cpu);
     let plan: Vec<(String, Vec<usize>)> =
         net.tensors().iter().map(|one| (one.name.clone(), one.shape.clone())).collect();
     net.restore(|name| {
@@ -87,10 +91,12 @@ fn twins() -> Value {
 
 #[test]
 fn outputs_gradients_and_losses_are_those_of_pytorch() {
-    for twin in twins()["networks"].as_array().unwrap() {
-        let name = &twin["name"];
+    let twins = twins();
+    let networks = twins["networks"].as_array().unwrap();
+    for (twin, in_candle) in networks.iter().flat_map(|twin| [(twin, false), (twin, true)]) {
+        let name = format!("{}{}", twin["name"], if in_candle { " in Candle" } else { "" });
         let classes = twin["classes"].as_u64().unwrap() as usize;
-        let (mut net, cells) = network(twin);
+        let (mut net, cells) = network(twin, in_candle);
         let judged = net.finished().unwrap().judge(&examples(cells, 0), BATCH).unwrap();
         let off = error(&judged, &numbers(&twin["judged"]));
         assert!(off < 1e-4, "{name}: outputs in the end {off:e}");
@@ -113,7 +119,7 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
                 assert!(off < 1e-3, "{name}: gradient {at} at {place}: {off:e}");
             }
         }
-        let (mut net, _) = network(twin);
+        let (mut net, _) = network(twin, in_candle);
         let mut adam: Vec<AdamW> =
             net.blocks().map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default())).collect();
         // Adam makes whole steps of what is nothing but rounding errors, such as gradients of biases before batch norms:
@@ -135,9 +141,11 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
 #[test]
 fn at_its_full_size_the_first_network_gives_what_pytorch_gives() {
     let twin = &twins()["full"];
-    let (net, cells) = network(twin);
-    assert_eq!(cells, 128 * 1288);
-    let judged = net.finished().unwrap().judge(&examples(cells, 0), BATCH).unwrap();
-    let off = error(&judged, &numbers(&twin["judged"]));
-    assert!(off < 1e-4, "{off:e}");
+    for in_candle in [false, true] {
+        let (net, cells) = network(twin, in_candle);
+        assert_eq!(cells, 128 * 1288);
+        let judged = net.finished().unwrap().judge(&examples(cells, 0), BATCH).unwrap();
+        let off = error(&judged, &numbers(&twin["judged"]));
+        assert!(off < 1e-4, "in Candle {in_candle}: {off:e}");
+    }
 }

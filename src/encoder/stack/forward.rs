@@ -5,12 +5,12 @@ use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
 
-use super::layer::{StackLayer, StackShape};
+use super::layer::StackLayer;
 use super::list::Stack;
 use crate::base::random::Random;
 
 /// Added to a variance before its root.
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 /// Numbers of a dropout mask that are drawn from one stream.
 const DRAWN_TOGETHER: usize = 1 << 14;
 
@@ -31,18 +31,20 @@ pub(super) struct Observed {
     pub(super) count: usize,
 }
 
-/// Outputs `[n, classes]` of examples `[n, …]`.
+/// Outputs `[n, classes]` of what goes into a layer, `[n, …]`.
 ///
+/// - `start`: that layer
 /// - `tensor`: by layer and name
 /// - `observed`: takes what batch norms see in training
 pub(super) fn forward(
     stack: &Stack,
+    start: usize,
     tensor: &dyn Fn(usize, &str) -> Tensor,
     mut x: Tensor,
     pass: PassMode,
     observed: &mut Vec<Observed>,
 ) -> Result<Tensor> {
-    for (at, (layer, _)) in stack.layers().enumerate() {
+    for (at, (layer, _)) in stack.layers().enumerate().skip(start) {
         let own = |name: &str| tensor(at, name);
         x = match layer {
             StackLayer::Convolution { kernel: [rows, columns], same, .. } => {
@@ -108,16 +110,23 @@ fn largest(x: &Tensor) -> Result<Tensor> {
     x.gather(&first, D::Minus1)?.squeeze(D::Minus1)
 }
 
-/// Zeros, and what the others grow by: of seed, step, layer and place alone.
+/// Zeros, and what the others grow by.
 fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Tensor> {
-    let kept = (1.0 / (1.0 - share)) as f32;
-    let mut values = vec![0.0f32; x.elem_count()];
-    values.par_chunks_mut(DRAWN_TOGETHER).enumerate().for_each(|(part, values)| {
+    let factor = (1.0 / (1.0 - share)) as f32;
+    let kept = kept(x.elem_count(), share, seed, step, layer);
+    let values = kept.into_iter().map(|kept| if kept { factor } else { 0.0 }).collect();
+    Tensor::from_vec(values, x.dims(), x.device())
+}
+
+/// Which numbers dropout keeps: of seed, step, layer and place alone.
+pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize) -> Vec<bool> {
+    let mut kept = vec![true; count];
+    kept.par_chunks_mut(DRAWN_TOGETHER).enumerate().for_each(|(part, kept)| {
         let stream = Random::stream(seed ^ (step << 8), layer as u64).u64();
         let mut random = Random::stream(stream, part as u64);
-        values.iter_mut().for_each(|value| *value = if random.f64() < share { 0.0 } else { kept });
+        kept.iter_mut().for_each(|kept| *kept = random.f64() >= share);
     });
-    Tensor::from_vec(values, x.dims(), x.device())
+    kept
 }
 
 fn batch_norm(
@@ -194,8 +203,8 @@ fn recurrent(
     if all { Tensor::stack(&states, 2) } else { Ok(state) }
 }
 
-/// Examples as the first layer takes them.
-pub(super) fn batch(x: &[f32], n: usize, input: StackShape, device: &candle_core::Device) -> Result<Tensor> {
-    let axes: Vec<usize> = std::iter::once(n).chain(input.axes()).collect();
+/// Examples as a layer takes them.
+pub(super) fn batch(x: &[f32], n: usize, axes: &[usize], device: &candle_core::Device) -> Result<Tensor> {
+    let axes: Vec<usize> = std::iter::once(n).chain(axes.iter().copied()).collect();
     Tensor::from_slice(x, axes, device)
 }

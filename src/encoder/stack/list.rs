@@ -42,6 +42,12 @@ pub enum FirstWeights {
 }
 
 impl StackTensor {
+    /// The number of its layer.
+    pub(super) fn layer(&self) -> usize {
+        let number = self.name.split('.').nth(1).and_then(|number| number.parse().ok());
+        number.expect("names are made of a layer's number")
+    }
+
     /// Whether it is learnt; running statistics are measured.
     pub fn is_parameter(&self) -> bool {
         !self.name.contains(".running_")

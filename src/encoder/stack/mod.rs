@@ -9,6 +9,7 @@
 //! own, and not for reading audio.
 
 mod forward;
+mod front;
 mod layer;
 mod list;
 mod train;

@@ -1,10 +1,13 @@
-//! A network of layers in training, in Candle: on the CPU, or on a GPU.
+//! A network of layers in training: blocks of convolutions at its beginning by voisin's kernels on a CPU, all else, and
+//! all of it on a GPU, in Candle.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Tensor, Var};
 
 use super::forward::{self, Observed, PassMode};
+use super::front::Front;
 use super::list::{FirstWeights, Stack, StackTensor};
 use crate::encoder::{Device, EncoderError};
 
@@ -21,17 +24,33 @@ pub struct StackTrain {
     tensors: Vec<StackTensor>,
     /// As long as the tensors; those of running statistics stay empty.
     gradients: Vec<Vec<f32>>,
-    /// Of the last pass: parameters by the number of their tensor, and outputs.
-    last: Option<(Vec<Option<Var>>, Tensor)>,
+    front: Option<Front>,
+    last: Option<LastPass>,
+}
+
+/// What a pass leaves for its gradients.
+#[derive(Debug)]
+struct LastPass {
+    /// Parameters by the number of their tensor.
+    vars: Vec<Option<Var>>,
+    /// What the front made.
+    front: Option<Var>,
+    outputs: Tensor,
 }
 
 impl StackTrain {
     /// A network with the weights that its seed gives.
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
+        let front = front(&stack, &device);
+        Self { front, ..Self::in_candle(stack, seed, first, device) }
+    }
+
+    /// The same with every layer in Candle, to compare with.
+    pub fn in_candle(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
         let tensors = stack.tensors(seed, first);
         let length = |one: &StackTensor| if one.is_parameter() { one.values.len() } else { 0 };
         let gradients = tensors.iter().map(|one| vec![0.0; length(one)]).collect();
-        Self { stack, device, seed, tensors, gradients, last: None }
+        Self { stack, device, seed, tensors, gradients, front: None, last: None }
     }
 
     /// Its layers.
@@ -73,10 +92,15 @@ impl StackTrain {
     ///
     /// - `x`: `n` examples
     pub fn forward(&mut self, x: &[f32], n: usize, step: u64) -> Result<Vec<f32>, EncoderError> {
+        let made = match &mut self.front {
+            Some(front) => Some(front.forward(x, n, &mut self.tensors, self.seed, step)),
+            None => None,
+        };
         let device = self.device.candle();
         let mut vars = Vec::with_capacity(self.tensors.len());
         for tensor in &self.tensors {
-            let is_learnt = tensor.is_parameter();
+            let is_learnt =
+                tensor.is_parameter() && !self.front.as_ref().is_some_and(|front| front.has(tensor));
             let var = || Var::from_slice(&tensor.values, tensor.shape.as_slice(), device);
             vars.push(if is_learnt { Some(var()?) } else { None });
         }
@@ -85,14 +109,20 @@ impl StackTrain {
             vars[at].as_ref().expect("statistics are not asked for in training").as_tensor().clone()
         };
         let mut observed = Vec::new();
-        let input = forward::batch(x, n, self.stack.input(), device)?;
         let pass = PassMode::Training { seed: self.seed, step };
-        let out = forward::forward(&self.stack, &by_name, input, pass, &mut observed)?;
-        let values = out.flatten_all()?.to_vec1()?;
+        let (start, input, front) = match (&self.front, made) {
+            (Some(front), Some(made)) => {
+                let var = Var::from_tensor(&forward::batch(&made, n, &front.output(), device)?)?;
+                (front.layers(), var.as_tensor().clone(), Some(var))
+            }
+            _ => (0, forward::batch(x, n, &self.stack.input().axes(), device)?, None),
+        };
+        let outputs = forward::forward(&self.stack, start, &by_name, input, pass, &mut observed)?;
+        let values = outputs.flatten_all()?.to_vec1()?;
         for seen in observed {
             self.observe(&seen);
         }
-        self.last = Some((vars, out));
+        self.last = Some(LastPass { vars, front, outputs });
         Ok(values)
     }
 
@@ -101,15 +131,23 @@ impl StackTrain {
     /// # Panics
     /// Without a [`forward`](Self::forward) before it.
     pub fn backward(&mut self, gradient: &[f32]) -> Result<(), EncoderError> {
-        let (vars, out) = self.last.take().expect("forward comes before backward");
-        let gradient = Tensor::from_slice(gradient, out.dims(), self.device.candle())?;
-        let found = (out * gradient)?.sum_all()?.backward()?;
+        let LastPass { vars, front: made, outputs } =
+            self.last.take().expect("forward comes before backward");
+        let gradient = Tensor::from_slice(gradient, outputs.dims(), self.device.candle())?;
+        let found = (outputs * gradient)?.sum_all()?.backward()?;
         for (var, to) in vars.iter().zip(&mut self.gradients) {
             let Some(var) = var else { continue };
             match found.get(var) {
                 Some(found) => *to = found.flatten_all()?.to_vec1()?,
                 None => to.fill(0.0),
             }
+        }
+        if let (Some(front), Some(made)) = (&mut self.front, made) {
+            let gradient = match found.get(&made) {
+                Some(found) => found.flatten_all()?.to_vec1()?,
+                None => vec![0.0; made.elem_count()],
+            };
+            front.backward(&gradient, &self.tensors, &mut self.gradients);
         }
         Ok(())
     }
@@ -122,7 +160,11 @@ impl StackTrain {
             Ok::<_, EncoderError>((one.name.clone(), values))
         };
         let tensors = self.tensors.iter().map(tensor).collect::<Result<_, _>>()?;
-        Ok(FinishedStack { stack: self.stack.clone(), device, tensors })
+        let mut front = self.front.as_ref().and_then(|_| front(&self.stack, &device));
+        if let Some(front) = &mut front {
+            front.set(&self.tensors);
+        }
+        Ok(FinishedStack { stack: self.stack.clone(), device, tensors, front: front.map(Mutex::new) })
     }
 
     fn place(&self, layer: usize, name: &str) -> usize {
@@ -145,12 +187,19 @@ impl StackTrain {
     }
 }
 
+/// What kernels compute of a network on a device; on a GPU nothing.
+fn front(stack: &Stack, device: &Device) -> Option<Front> {
+    let isa = crate::kernels::isa().ok().filter(|_| device.candle().is_cpu())?;
+    Front::of(stack, isa)
+}
+
 /// A network of layers that is asked and no longer trained.
 #[derive(Debug)]
 pub struct FinishedStack {
     stack: Stack,
     device: Device,
     tensors: HashMap<String, Tensor>,
+    front: Option<Mutex<Front>>,
 }
 
 impl FinishedStack {
@@ -162,8 +211,14 @@ impl FinishedStack {
     /// Outputs `[n][classes]`: batch norms by their running statistics, no dropout.
     pub fn judge(&self, x: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
         let by_name = |layer: usize, name: &str| self.tensors[&format!("layers.{layer}.{name}")].clone();
-        let input = forward::batch(x, n, self.stack.input(), self.device.candle())?;
-        let out = forward::forward(&self.stack, &by_name, input, PassMode::Judging, &mut Vec::new())?;
+        let device = self.device.candle();
+        let (start, input) = if let Some(front) = &self.front {
+            let mut front = front.lock().unwrap_or_else(PoisonError::into_inner);
+            (front.layers(), forward::batch(&front.judge(x, n), n, &front.output(), device)?)
+        } else {
+            (0, forward::batch(x, n, &self.stack.input().axes(), device)?)
+        };
+        let out = forward::forward(&self.stack, start, &by_name, input, PassMode::Judging, &mut Vec::new())?;
         Ok(out.flatten_all()?.to_vec1()?)
     }
 }
@@ -252,6 +307,65 @@ mod tests {
                 moved(1.0);
                 let slope = (up - down) / (2.0 * f64::from(step));
                 assert!((slope / square - 1.0).abs() < 0.02, "{layers:?}, block {at}: {slope}, {square}");
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_compute_what_candle_computes_on_every_instruction_set() {
+        // Odd and small sides, all kinds of blocks, and layers that the kernels do not know.
+        let all = [
+            "conv 16 3x3 same",
+            "batch-norm",
+            "relu",
+            "pool 2x2",
+            "dropout 0.2",
+            "conv 32 3x3 same",
+            "relu",
+            "dropout 0.1",
+            "conv 16 3x3 same",
+            "relu",
+            "pool 2x2",
+            "conv 48 3x3 same",
+            "batch-norm",
+            "relu",
+            "conv 16 3x3 same",
+            "elu",
+            "flatten",
+            "linear classes",
+        ];
+        let (n, classes) = (3, 4);
+        for (rows, columns) in [(19, 46), (9, 21), (5, 130)] {
+            let input = StackShape::Image(1, rows, columns);
+            let stack = Stack::new(&all, input, classes).unwrap();
+            let cpu = DeviceChoice::Cpu.resolve().unwrap();
+            let (x, d) = (numbers(n * input.cells(), 1), numbers(n * classes, 2));
+            let pass = |net: &mut StackTrain| {
+                // Twice: the second begins with moved statistics and other masks.
+                let mut outputs = Vec::new();
+                for step in [3, 4] {
+                    outputs.extend(net.forward(&x, n, step).unwrap());
+                    net.backward(&d).unwrap();
+                }
+                let judged = net.finished().unwrap().judge(&x, n).unwrap();
+                let mut found = vec![outputs, judged];
+                found.extend(net.blocks().map(|(_, gradient, _)| gradient.to_vec()));
+                found.extend(net.tensors().iter().map(|tensor| tensor.values.clone()));
+                found
+            };
+            let candle = || StackTrain::in_candle(stack.clone(), 5, FirstWeights::Torch, cpu.clone());
+            let expected = pass(&mut candle());
+            for isa in crate::kernels::Isa::available() {
+                let front = Front::of(&stack, isa).unwrap();
+                assert_eq!(front.layers(), 14);
+                let mut net = StackTrain { front: Some(front), ..candle() };
+                for (at, (found, expected)) in pass(&mut net).iter().zip(&expected).enumerate() {
+                    assert_eq!(found.len(), expected.len());
+                    // A bias before a batch norm has no gradient but rounding errors.
+                    let largest = expected.iter().fold(1e-2f32, |most, x| most.max(x.abs()));
+                    let off = found.iter().zip(expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+                    assert!(off < 2e-4 * largest, "{isa}, {rows} x {columns}, {at}: {off:e} of {largest:e}");
+                }
             }
         }
     }

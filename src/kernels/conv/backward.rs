@@ -7,6 +7,7 @@ use super::layer::{self, PaddedInput, convolve};
 use super::norm_kernels as nk;
 use super::train::{NormPass, OpenL3Train};
 use super::train_steps::chunks;
+use super::weights::is_pooled;
 
 impl OpenL3Train {
     /// Gradients of all parameters from the gradient of the embeddings that the last
@@ -111,7 +112,7 @@ impl OpenL3Train {
     /// activation.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
         let isa = self.isa;
-        let pass = NormPass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
         let (parts, c) = (pass.parts, self.ys[i].shape.c);
         let da = self.da[side].as_slice();
         self.sums.room(self.n * parts, c);
@@ -150,7 +151,7 @@ impl OpenL3Train {
     /// lie at the start of the resolution's `dys`.
     fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
         let isa = self.isa;
-        let pass = NormPass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
         let da = self.da[side].as_slice();
         let dy = self.dys[resolution].buf.share();
         (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {

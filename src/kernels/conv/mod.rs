@@ -8,6 +8,8 @@
 mod act;
 #[cfg(feature = "train")]
 mod backward;
+#[cfg(feature = "train")]
+mod blocks;
 mod filters;
 mod first;
 mod grad_kernels;
@@ -25,6 +27,8 @@ mod weight_grad;
 mod weights;
 mod winograd;
 
+#[cfg(feature = "train")]
+pub use blocks::{BlockGradients, BlockMask, BlockPlan, BlockTensors, ConvBlocks};
 pub use net::{FRAMES, FastOpenL3, MELS, WINDOW};
 #[cfg(feature = "train")]
 pub use train::{OpenL3Train, Parameter};

@@ -18,7 +18,7 @@ use super::norm_kernels::{self as nk, Norm, PixelRows};
 use super::sums::TaskSums;
 use super::train_steps::{MOMENTUM, Stats, chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
-use super::weights::{ConvWeights, NormWeights, OpenL3Weights, is_pooled};
+use super::weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OpenL3Weights, is_pooled};
 use super::winograd::Epilogue;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::{Isa, Precision};
@@ -59,11 +59,11 @@ pub(super) struct NormPass<'a> {
 }
 
 impl<'a> NormPass<'a> {
-    /// - `i`: the convolution
-    /// - `y`: its output
+    /// - `pool`: whether a 2×2 maximum pool follows
+    /// - `y`: the convolution's output
     /// - `a`: the shape of the activation that follows
-    pub(super) fn new(i: usize, y: &'a Act, a: Shape, stats: &'a Stats) -> Self {
-        Self { y, a, pool: is_pooled(i), norm: stats.norm(), parts: y.shape.h.div_ceil(ROWS) }
+    pub(super) fn new(pool: bool, y: &'a Act, a: Shape, stats: &'a Stats) -> Self {
+        Self { y, a, pool, norm: stats.norm(), parts: y.shape.h.div_ceil(ROWS) }
     }
 
     pub(super) fn rows(&self, window: usize, part: usize) -> PixelRows<'a> {
@@ -386,7 +386,7 @@ impl OpenL3Train {
             .collect();
         let (sum, square) = parts.iter().fold((0.0, 0.0), |(s, q), p| (s + p.0, q + p.1));
         let (gamma, beta) = (self.params[self.input_norm.0.start], self.params[self.input_norm.1.start]);
-        set_stats(&mut self.stats[0], &[sum], &[square], count, &[gamma], &[beta]);
+        set_stats(&mut self.stats[0], &[sum], &[square], count, &[gamma], &[beta], f64::from(BATCH_NORM_EPS));
         let (mean, inv_std) = (self.stats[0].mean[0], self.stats[0].inv_std[0]);
         let padded = (h + 2) * (w + 2);
         let hats = self.hat.as_mut_slice().par_chunks_exact_mut(padded);
@@ -449,12 +449,12 @@ impl OpenL3Train {
         let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
         let count = (self.n * shape.h * shape.w) as f64;
         let (gamma, beta) = (&self.params[gamma], &self.params[beta]);
-        set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta);
+        set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta, f64::from(BATCH_NORM_EPS));
     }
 
     /// Batch norm, ReLU and pooling of convolution `i`'s output.
     fn normalise(&mut self, i: usize, first: usize, count: usize) {
-        let pass = NormPass::new(i, &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
         let a = self.activations[i].buf.share();
         let isa = self.isa;
         (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {

@@ -2,7 +2,6 @@
 
 use super::act::Shape;
 use super::norm_kernels::{self as nk, Norm};
-use super::weights::BATCH_NORM_EPS;
 use super::winograd::Tile;
 use crate::kernels::Isa;
 use crate::kernels::buffer::SharedSlice;
@@ -46,6 +45,8 @@ pub(super) fn chunks(i: usize, n: usize) -> impl Iterator<Item = (usize, usize)>
 pub(super) const MOMENTUM: f32 = 0.1;
 
 /// Mean, deviation and affine map from sums, and the running statistics.
+///
+/// - `epsilon`: added to the variance before its root
 pub(super) fn set_stats(
     stats: &mut Stats,
     sum: &[f64],
@@ -53,6 +54,7 @@ pub(super) fn set_stats(
     count: f64,
     gamma: &[f32],
     beta: &[f32],
+    epsilon: f64,
 ) {
     let c = sum.len();
     for part in [&mut stats.mean, &mut stats.inv_std, &mut stats.scale, &mut stats.shift] {
@@ -61,7 +63,7 @@ pub(super) fn set_stats(
     for i in 0..c {
         let mean = sum[i] / count;
         let var = (square[i] / count - mean * mean).max(0.0);
-        let inv_std = 1.0 / (var + f64::from(BATCH_NORM_EPS)).sqrt();
+        let inv_std = 1.0 / (var + epsilon).sqrt();
         let scale = f64::from(gamma[i]) * inv_std;
         stats.mean[i] = mean as f32;
         stats.inv_std[i] = inv_std as f32;

@@ -206,7 +206,7 @@ mod tests {
         for per_vector in [1, 3, 4, 8, 9] {
             let blocks = 13;
             let words: Vec<u64> = (0..blocks * BLOCK * per_vector).map(|_| rng.random()).collect();
-            let allowed: Vec<u8> = (0..blocks).map(|_| rng.random()).collect();
+            let allowed: Vec<u8> = (0..blocks).map(|_| rng.random::<u8>()).collect();
             let query: Vec<u64> = (0..per_vector).map(|_| rng.random()).collect();
             let limit = per_vector as u32 * 32;
             let mut want = Vec::new();
