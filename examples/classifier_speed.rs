@@ -27,9 +27,11 @@ fn main() {
         loss = 0.0;
         let mut gradient = Vec::new();
         for (row, logits) in logits.chunks_exact(8).enumerate() {
-            let sum: f32 = logits.iter().map(|x| x.exp()).sum();
-            loss -= (logits[row % 8].exp() / sum).ln() / batch as f32;
-            let share = |class: usize| logits[class].exp() / sum - f32::from(u8::from(class == row % 8));
+            let largest = logits.iter().copied().fold(f32::MIN, f32::max);
+            let exp = |class: usize| (logits[class] - largest).exp();
+            let sum: f32 = (0..8).map(exp).sum();
+            loss -= (exp(row % 8) / sum).max(f32::MIN_POSITIVE).ln() / batch as f32;
+            let share = |class: usize| exp(class) / sum - f32::from(u8::from(class == row % 8));
             gradient.extend((0..8).map(|class| share(class) / batch as f32));
         }
         net.backward(&gradient).unwrap();

@@ -71,6 +71,7 @@ pub(crate) enum ServeError {
         "{}: expected one line of at least {least} printable characters: remove the file, and a token is made", path.display()
     )]
     WeakToken { path: PathBuf, least: usize },
+    #[cfg(unix)]
     #[error(
         "{}: expected a token that only its owner can read (mode 600), found mode {mode:o}: run \"chmod 600\" on it, or \
          remove it, and another one is made",

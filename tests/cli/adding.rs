@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
 use crate::common::{DEMO, Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav};
-use serde_json::Value;
 
 #[test]
 fn one_bad_file_never_stops_a_run() {
@@ -173,7 +171,9 @@ fn killed_at_any_moment_nothing_is_lost() {
             .spawn()
             .unwrap();
         // From "before it did anything" to "nearly done", in an order that is not sorted.
-        std::thread::sleep(whole.mul_f64(f64::from(i * 7 % 20) / 20.0 * 0.9) + Duration::from_millis(1));
+        std::thread::sleep(
+            whole.mul_f64(f64::from(i * 7 % 20) / 20.0 * 0.9) + std::time::Duration::from_millis(1),
+        );
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -201,15 +201,17 @@ fn ctrl_c_keeps_what_is_done() {
         .spawn()
         .unwrap();
     // Wait until something is stored, then interrupt as a terminal does.
-    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while std::time::Instant::now() < deadline {
         let status = sandbox.run(["status", "--format", "json"]);
-        if serde_json::from_slice::<Value>(&status.stdout).is_ok_and(|s| s["tracks"].as_u64() > Some(0)) {
+        if serde_json::from_slice::<serde_json::Value>(&status.stdout)
+            .is_ok_and(|s| s["tracks"].as_u64() > Some(0))
+        {
             break;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 130, "{}", text(&output.stderr));
     let kept = json(&output)["added"].as_u64().unwrap();

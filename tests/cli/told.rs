@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav};
+use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
 use serde_json::Value;
 
 #[test]
@@ -30,7 +30,7 @@ fn a_name_with_a_line_end_is_told_on_one_line() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
-    let wav = tone_wav(16_000, 4.0, 440.0, 0.5);
+    let wav = crate::common::tone_wav(16_000, 4.0, 440.0, 0.5);
     for name in ["plain.wav", "new\nline.wav"] {
         fs::write(music.join(name), &wav).unwrap();
     }

@@ -1,6 +1,8 @@
 //! Opening what is not as it should be.
 
-use super::processes::{child, child_dir};
+#[cfg(unix)]
+use super::processes::child;
+use super::processes::child_dir;
 use super::*;
 
 #[test]

@@ -115,16 +115,27 @@ fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Te
     let factor = (1.0 / (1.0 - share)) as f32;
     let kept = kept(x.elem_count(), share, seed, step, layer);
     let values = kept.into_iter().map(|kept| if kept { factor } else { 0.0 }).collect();
-    Tensor::from_vec(values, x.dims(), x.device())
+    match *x.dims() {
+        // Channels together, as the kernels have them.
+        [n, c, h, w] => Tensor::from_vec(values, (n, h, w, c), x.device())?.permute((0, 3, 1, 2)),
+        _ => Tensor::from_vec(values, x.dims(), x.device()),
+    }
 }
 
-/// Which numbers dropout keeps: of seed, step, layer and place alone.
+/// Which numbers dropout keeps: of seed, step, layer and place alone. Channels of an image lie side by side.
 pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize) -> Vec<bool> {
+    // Four of each number drawn, 16 bits for each.
+    let dropped = (share * 65_536.0).round() as u64;
     let mut kept = vec![true; count];
     kept.par_chunks_mut(DRAWN_TOGETHER).enumerate().for_each(|(part, kept)| {
         let stream = Random::stream(seed ^ (step << 8), layer as u64).u64();
         let mut random = Random::stream(stream, part as u64);
-        kept.iter_mut().for_each(|kept| *kept = random.f64() >= share);
+        for four in kept.chunks_mut(4) {
+            let drawn = random.u64();
+            for (at, kept) in four.iter_mut().enumerate() {
+                *kept = (drawn >> (16 * at)) & 0xffff >= dropped;
+            }
+        }
     });
     kept
 }

@@ -61,7 +61,7 @@ pub struct BlockGradients {
 /// What dropout leaves of a block's outputs.
 #[derive(Clone, Debug)]
 pub struct BlockMask {
-    /// Whether a number stays, `[n][channel][row][column]`.
+    /// Whether a number stays, `[n][row][column][channel]`.
     pub kept: Vec<bool>,
     /// What those that stay are multiplied by.
     pub factor: f32,
@@ -184,19 +184,16 @@ impl ConvBlocks {
                 "a filter bank and its biases"
             );
             let weight = tensors.weight;
-            match &mut block.winograd {
-                Some([(_, forward), (_, backward)]) => {
-                    forward.refresh(weight, cin, c, |o, i, tap| (o * cin + i) * 9 + tap);
-                    forward.bias.copy_from_slice(tensors.bias);
-                    // Towards the input: in and out swapped, the kernel turned by 180°.
-                    backward.refresh(weight, c, cin, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
+            if let Some([(_, forward), (_, backward)]) = &mut block.winograd {
+                forward.refresh(weight, cin, c, |o, i, tap| (o * cin + i) * 9 + tap);
+                forward.bias.copy_from_slice(tensors.bias);
+                // Towards the input: in and out swapped, the kernel turned by 180°.
+                backward.refresh(weight, c, cin, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
+            } else {
+                for (at, w) in weight.iter().enumerate() {
+                    self.first.0[at % 9 * c + at / 9] = *w;
                 }
-                None => {
-                    for (at, w) in weight.iter().enumerate() {
-                        self.first.0[at % 9 * c + at / 9] = *w;
-                    }
-                    self.first.1 = tensors.bias.to_vec();
-                }
+                self.first.1 = tensors.bias.to_vec();
             }
             let stats = &mut block.stats;
             for part in [&mut stats.scale, &mut stats.shift, &mut stats.mean, &mut stats.c0, &mut stats.c1] {
@@ -426,17 +423,17 @@ impl ConvBlocks {
             // SAFETY: each task has its own rows.
             unsafe { nk::norm_forward(isa, pass.rows(window, part), a.skip(pass.a_at(window, part))) };
         });
-        let Some(mask) = mask else { return };
+        let Some(BlockMask { kept, factor }) = mask else { return };
+        let factor = *factor;
         let Shape { h, w, c } = shape;
-        assert_eq!(mask.kept.len(), self.n * c * h * w, "one of every number");
+        assert_eq!(kept.len(), self.n * c * h * w, "one of every number");
         let windows = block.a.buf.as_mut_slice().par_chunks_exact_mut(shape.len());
-        let kept = mask.kept.par_chunks_exact(c * h * w);
+        let kept = kept.par_chunks_exact(c * h * w);
         windows.zip(kept).skip(first).take(count).for_each(|(a, kept)| {
-            a.par_chunks_exact_mut(shape.row()).skip(1).take(h).enumerate().for_each(|(row, a)| {
-                for (x, a) in a[c..].chunks_exact_mut(c).take(w).enumerate() {
-                    for (a, kept) in a.iter_mut().zip(kept[row * w + x..].iter().step_by(h * w)) {
-                        *a = if *kept { *a * mask.factor } else { 0.0 };
-                    }
+            let rows = a.par_chunks_exact_mut(shape.row()).skip(1).zip(kept.par_chunks_exact(w * c));
+            rows.for_each(|(a, kept)| {
+                for (a, kept) in a[c..].iter_mut().zip(kept) {
+                    *a = only_if(*kept, *a * factor);
                 }
             });
         });
@@ -482,7 +479,7 @@ impl ConvBlocks {
             da.as_mut_slice()[range].par_chunks_mut(1 << 14).zip(a.par_chunks(1 << 14)).for_each(
                 |(da, a)| {
                     for (da, a) in da.iter_mut().zip(a) {
-                        *da = if *a > 0.0 { *da * factor } else { 0.0 };
+                        *da = only_if(*a > 0.0, *da * factor);
                     }
                 },
             );
@@ -560,6 +557,11 @@ impl ConvBlocks {
             }
         });
     }
+}
+
+/// The number or 0, without a branch: in a loop, many at once.
+fn only_if(condition: bool, number: f32) -> f32 {
+    f32::from_bits(number.to_bits() & 0u32.wrapping_sub(u32::from(condition)))
 }
 
 /// The first convolution's gradient `[out][1][3][3]` from its parts.
