@@ -64,6 +64,8 @@ mod tests {
         std::fs::write(folder.path().join("voisin-abc"), "").unwrap();
         std::fs::create_dir(folder.path().join(".voisin-folder")).unwrap();
         assert_eq!(files_in(folder.path(), PREFIX), Vec::<PathBuf>::new());
+        // Where locks do not tell, its age does.
+        file.set_modified(SystemTime::now() - 2 * FORGOTTEN).unwrap();
         drop(file);
         assert_eq!(files_in(folder.path(), PREFIX), [path]);
         assert_eq!(files_in(&folder.path().join("none"), PREFIX), Vec::<PathBuf>::new());

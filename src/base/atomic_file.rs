@@ -150,7 +150,9 @@ mod tests {
         let mut held = AtomicFile::create(&target).unwrap();
         held.file().write_all(b"new").unwrap();
         for name in [".voisin-a.bin", "mine.bin"] {
-            File::create(folder.path().join(name)).unwrap();
+            let file = File::create(folder.path().join(name)).unwrap();
+            // Where locks do not tell, its age does.
+            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2)).unwrap();
         }
         remove_abandoned(&target);
         assert_eq!(names(folder.path()).len(), 2);

@@ -60,7 +60,7 @@ pub struct Parts(Vec<(usize, f64)>);
 impl Parts {
     /// Of a model.
     pub fn of(manifest: &ModelManifest) -> Self {
-        let first = (manifest.architecture.dimension(), 1.0);
+        let first = (manifest.own_dimension(), 1.0);
         let others =
             manifest.networks.iter().map(|network| (network.architecture.dimension(), network.weight));
         Self(std::iter::once(first).chain(others).collect())

@@ -19,26 +19,30 @@ pub enum Architecture {
     Musicnn,
     /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last pool, 50 tags.
     Vgg,
+    /// Layers that the manifest lists ([`ModelManifest::layers`]), from a network that was trained in the laboratory: what
+    /// comes out of the last is the vector. Only as a model of one network.
+    Layers,
 }
 
 impl Architecture {
-    /// Every architecture.
+    /// Every architecture whose layers are given.
     pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
 
-    /// Length of an embedding.
+    /// Length of an embedding; of [`Layers`](Self::Layers) 0, since its manifest says.
     pub fn dimension(self) -> usize {
         match self {
+            Self::Layers => 0,
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
             Self::Vgg => super::vgg::PENULTIMATE,
         }
     }
 
-    /// The spectrogram that the published weights were trained on.
+    /// The spectrogram that the published weights were trained on; [`Layers`](Self::Layers) have none that are.
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-            Self::Musicnn | Self::Vgg => MelConfig::musicnn(),
+            Self::Musicnn | Self::Vgg | Self::Layers => MelConfig::musicnn(),
         }
     }
 
@@ -48,12 +52,15 @@ impl Architecture {
             Self::OpenL3 => &["audio_embedding_layer"],
             Self::Musicnn => &["penultimate"],
             Self::Vgg => &["pool5"],
+            Self::Layers => &[],
         }
     }
 
-    /// `[n_mels, n_frames]` of a window: the only input size that the network takes.
+    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; of [`Layers`](Self::Layers) zeros,
+    /// since they take what their front end makes.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
+            Self::Layers => [0, 0],
             Self::OpenL3 => [128, 199],
             Self::Musicnn | Self::Vgg => [96, 187],
         }
@@ -66,6 +73,7 @@ impl fmt::Display for Architecture {
             Self::OpenL3 => "openl3",
             Self::Musicnn => "musicnn",
             Self::Vgg => "vgg",
+            Self::Layers => "layers",
         })
     }
 }
@@ -114,6 +122,9 @@ pub struct ModelManifest {
     /// [`Architecture::layers`]' first. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
+    /// The layers of a network of [`Architecture::Layers`], as `voisin train classifier` writes them. Format 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
     /// How a track's vector is made of its windows'; the mean by default. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
@@ -198,6 +209,10 @@ impl ModelManifest {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
+        for layer in &self.layers {
+            hasher.update(layer.as_bytes());
+            hasher.update([0]);
+        }
         // What says what is so anyway (the first layer, the mean) changes no vector, and outputs never do.
         for network in &self.networks {
             for part in [
@@ -211,6 +226,22 @@ impl ModelManifest {
             }
         }
         hex(&hasher.finalize())[..32].to_owned()
+    }
+
+    /// Length of its own network's vector, without those of `networks`.
+    pub fn own_dimension(&self) -> usize {
+        match self.architecture {
+            Architecture::Layers => self.dimension,
+            fixed => fixed.dimension(),
+        }
+    }
+
+    /// `[n_mels, n_frames]` that its own network takes.
+    pub fn input_shape(&self) -> [usize; 2] {
+        match self.architecture {
+            Architecture::Layers => [self.front_end.n_mels(), self.front_end.n_frames()],
+            fixed => fixed.input_shape(),
+        }
     }
 
     /// Parses and checks a manifest; `path` is for the message.
@@ -246,6 +277,7 @@ impl ModelManifest {
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
             layer: None,
+            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
@@ -258,23 +290,37 @@ impl ModelManifest {
             return Err(format!("\"name\" is \"{}\": expected a word without slashes", self.name));
         }
         let others = self.networks.iter().map(|network| network.architecture.dimension());
-        let dimension = architecture.dimension() + others.sum::<usize>();
+        let dimension = self.own_dimension() + others.sum::<usize>();
         if self.dimension != dimension {
             let makers =
                 if self.networks.is_empty() { architecture.to_string() } else { "its networks".to_owned() };
             return Err(format!("\"dimension\" is {}, expected {dimension} of {makers}", self.dimension));
         }
-        check_network(architecture, &self.front_end, &self.weights, &self.weights_sha256)?;
+        check_network(
+            self.input_shape(),
+            architecture,
+            &self.front_end,
+            &self.weights,
+            &self.weights_sha256,
+        )?;
+        self.check_layers()?;
         let is_newer = self.layer.is_some()
+            || !self.layers.is_empty()
             || self.pooling.is_some()
             || !self.outputs.is_empty()
             || !self.networks.is_empty();
         if is_newer && self.format < 2 {
-            return Err("\"layer\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2".to_owned());
+            return Err(
+                "\"layer\", \"layers\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2"
+                    .to_owned(),
+            );
         }
         let layers = architecture.layers();
         if let Some(layer) = self.layer.as_deref().filter(|layer| !layers.contains(layer)) {
             return Err(format!("\"layer\" is \"{layer}\": expected {}", layers.join(" or ")));
+        }
+        if self.architecture == Architecture::Layers && !self.networks.is_empty() {
+            return Err("a network of \"layers\" has no \"networks\" beside it".to_owned());
         }
         for output in &self.outputs {
             if output.name.is_empty() || output.labels.is_empty() {
@@ -282,7 +328,11 @@ impl ModelManifest {
             }
         }
         for network in &self.networks {
+            if network.architecture == Architecture::Layers {
+                return Err("a further network is of \"layers\": expected openl3, musicnn or vgg".to_owned());
+            }
             check_network(
+                network.architecture.input_shape(),
                 network.architecture,
                 &network.front_end,
                 &network.weights,
@@ -294,10 +344,40 @@ impl ModelManifest {
         }
         Ok(())
     }
+
+    /// Whether the layers fit each other and the front end.
+    fn check_layers(&self) -> Result<(), String> {
+        if self.architecture != Architecture::Layers {
+            return if self.layers.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("\"layers\" are listed: expected none of {}", self.architecture))
+            };
+        }
+        if !(1..=LONGEST).contains(&self.dimension) {
+            return Err(format!("\"dimension\" is {}: expected 1 to {LONGEST}", self.dimension));
+        }
+        #[cfg(feature = "train")]
+        {
+            let [bands, frames] = self.input_shape();
+            let input = super::StackShape::Image(1, bands, frames);
+            super::Stack::new(&self.layers, input, self.dimension).map_err(|error| error.to_string())?;
+            Ok(())
+        }
+        #[cfg(not(feature = "train"))]
+        Err("it is a network of \"layers\": expected a voisin that was built with the feature train"
+            .to_owned())
+    }
 }
 
+/// Longest vector of a network of layers.
+const LONGEST: usize = 65_536;
+
 /// What holds of every network of a model.
+///
+/// - `shape`: mel bands and frames that it takes
 fn check_network(
+    shape: [usize; 2],
     architecture: Architecture,
     front_end: &MelConfig,
     weights: &str,
@@ -305,10 +385,9 @@ fn check_network(
 ) -> Result<(), String> {
     front_end.validate().map_err(|error| error.to_string())?;
     let found = [front_end.n_mels(), front_end.n_frames()];
-    if found != architecture.input_shape() {
+    if found != shape {
         return Err(format!(
-            "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {:?}",
-            architecture.input_shape()
+            "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {shape:?}"
         ));
     }
     if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
@@ -352,6 +431,7 @@ mod tests {
             weights_sha256: "0".repeat(64),
             tags: None,
             layer: None,
+            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),

@@ -321,6 +321,7 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         weights_sha256: sha256_hex(&bytes),
         tags: None,
         layer: None,
+        layers: Vec::new(),
         pooling: None,
         outputs: Vec::new(),
         networks: Vec::new(),
@@ -372,13 +373,15 @@ pub fn import_model(
     Ok((keep(&found.weights, name, manifest, folder)?, found.notes))
 }
 
-/// Takes a network of OpenL3's shape that was trained here into a folder of models.
+/// Takes a network that was trained here into a folder of models.
 ///
 /// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
+/// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of OpenL3's shape
 /// - `description`, `provenance`: for its card
 pub(crate) fn keep_trained(
     file: &Path,
     is_other: impl Fn(&str) -> bool,
+    network: Option<(Vec<String>, MelConfig, usize)>,
     name: &str,
     [description, provenance]: [String; 2],
     folder: &Path,
@@ -388,13 +391,20 @@ pub(crate) fn keep_trained(
     let own = all.iter().filter(|(name, _)| !is_other(name));
     let own = own.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
     let weights = Weights::new(all.origin(), own);
-    weights.check(super::Architecture::OpenL3)?;
-    let manifest = ModelManifest {
-        description,
-        provenance,
-        licence: "unknown".to_owned(),
-        ..ModelManifest::random(super::Architecture::OpenL3, 0)
+    let manifest = ModelManifest::random(super::Architecture::OpenL3, 0);
+    let manifest = match network {
+        Some((layers, front_end, dimension)) => ModelManifest {
+            format: ModelManifest::NEWEST_FORMAT,
+            architecture: super::Architecture::Layers,
+            layers,
+            front_end,
+            dimension,
+            ..manifest
+        },
+        None => manifest,
     };
+    weights.check(manifest.architecture)?;
+    let manifest = ModelManifest { description, provenance, licence: "unknown".to_owned(), ..manifest };
     keep(&weights, name, manifest, folder)
 }
 

@@ -28,7 +28,9 @@ pub struct Encoder {
 }
 
 struct Network {
-    architecture: Architecture,
+    /// Mel bands and frames of a window, and length of its vector.
+    shape: [usize; 2],
+    dimension: usize,
     backend: Box<dyn Backend>,
     projection: Projection,
     /// Tag logits that it gives, from the first, and that are not told of.
@@ -187,6 +189,7 @@ fn in_candle(
             let network = musicnn::Musicnn::new(&variables, super::weights::hears_mean(weights))?;
             Box::new(InCandle { network, device, shape, precision })
         }
+        Architecture::Layers => return Err(needs_manifest(weights)),
         Architecture::Vgg => {
             Box::new(InCandle { network: vgg::Vgg::new(&variables)?, device, shape, precision })
         }
@@ -216,7 +219,7 @@ impl Encoder {
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         let Found { manifest, weights, others } = model.find()?;
-        let mut networks = vec![Network::new(manifest.architecture, &weights, device, options)?];
+        let mut networks = vec![Network::of(&manifest, &weights, device, options)?];
         for (network, weights) in manifest.networks.iter().zip(&others) {
             let further = Network::new(network.architecture, weights, device, options)?;
             networks.push(further.without(network.untold));
@@ -263,7 +266,7 @@ impl Encoder {
         if !manifest.networks.is_empty() {
             return Err(EncoderError::SeveralNetworks { name: manifest.name });
         }
-        let network = Network::new(manifest.architecture, weights, device, options)?;
+        let network = Network::of(&manifest, weights, device, options)?;
         Ok(Self { manifest, device: device.clone(), networks: vec![network] })
     }
 
@@ -280,6 +283,11 @@ impl Encoder {
     /// Length of an embedding.
     pub fn dimension(&self) -> usize {
         self.manifest.dimension
+    }
+
+    /// Whether it hears a track that is shorter than a window, with zeros behind, as a network of layers has learnt to.
+    pub fn pads(&self) -> bool {
+        self.manifest.architecture == Architecture::Layers
     }
 
     /// Precision of the networks' products; f32 unless all have another one.
@@ -346,7 +354,7 @@ impl Encoder {
         let (mut embeddings, mut logits) = (Vec::new(), Vec::new());
         for (network, mels) in self.networks.iter().zip(mels) {
             let pass = network.pass(mels, n)?;
-            embeddings.push(rows(pass.embeddings, n, network.architecture.dimension())?);
+            embeddings.push(rows(pass.embeddings, n, network.dimension)?);
             if network.tags > 0 {
                 let all = rows(pass.logits, n, network.untold + network.tags)?;
                 logits.push(all.slice_move(s![.., network.untold..]));
@@ -365,6 +373,36 @@ impl Encoder {
 }
 
 impl Network {
+    /// A model's own.
+    fn of(
+        manifest: &ModelManifest,
+        weights: &Weights,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
+        #[cfg(feature = "train")]
+        if manifest.architecture == Architecture::Layers {
+            let (shape, dimension) = (manifest.input_shape(), manifest.dimension);
+            let layers = manifest.layers.clone();
+            let in_candle = options.engine == CpuPath::Candle;
+            let build = {
+                let (weights, device) = (weights.clone(), device.clone());
+                move || {
+                    super::stack::LayersEncoder::new(&layers, shape, dimension, &weights, &device, in_candle)
+                }
+            };
+            let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
+            let backend: Box<dyn Backend> = if device.is_gpu() {
+                Box::new(Batcher::start(move || Ok(Box::new(build()?) as Box<dyn Backend>), batch)?)
+            } else {
+                Box::new(build()?)
+            };
+            let projection = Projection::default();
+            return Ok(Self { shape, dimension, backend, projection, untold: 0, tags: 0, batch });
+        }
+        Self::new(manifest.architecture, weights, device, options)
+    }
+
     fn new(
         architecture: Architecture,
         weights: &Weights,
@@ -395,14 +433,17 @@ impl Network {
                 )),
                 Architecture::Musicnn => Box::new(musicnn::fast(weights, isa()?)?),
                 Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?, isa()?)),
+                Architecture::Layers => return Err(needs_manifest(weights)),
             }
         };
         let tags = match architecture {
             Architecture::Musicnn => musicnn::TAGS,
             Architecture::Vgg => vgg::TAGS,
             Architecture::OpenL3 => projection.tags(),
+            Architecture::Layers => 0,
         } + projection.told();
-        Ok(Self { architecture, backend, projection, untold: 0, tags, batch })
+        let (shape, dimension) = (architecture.input_shape(), architecture.dimension());
+        Ok(Self { shape, dimension, backend, projection, untold: 0, tags, batch })
     }
 
     /// The network without its first logits.
@@ -412,7 +453,7 @@ impl Network {
     }
 
     fn pass(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let [n_mels, n_frames] = self.architecture.input_shape();
+        let [n_mels, n_frames] = self.shape;
         let cells = n_mels * n_frames;
         if mels.len() != n * cells {
             return Err(EncoderError::WrongInput { windows: n, expected: n * cells, found: mels.len() });
@@ -435,6 +476,15 @@ impl Network {
     }
 }
 
+/// Windows that go through a network of layers at once.
+#[cfg(feature = "train")]
+const LAYERS_BATCH: usize = 8;
+
+/// What a network of layers is, its weights alone do not say.
+fn needs_manifest(weights: &Weights) -> EncoderError {
+    EncoderError::UnknownArchitecture { origin: weights.origin().to_owned() }
+}
+
 /// Windows that go through the network at once.
 fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> usize {
     // Activations that Candle holds at the widest place: the first convolution's columns (9 or 266 per output),
@@ -442,6 +492,7 @@ fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> u
     let per_window: u64 = match architecture {
         Architecture::OpenL3 => 128 * 199 * 64 * (9 + 4) * 4,
         Architecture::Vgg => 96 * 187 * 128 * (9 + 4) * 4,
+        Architecture::Layers => 1 << 28,
         Architecture::Musicnn => 187 * (59 * 7 * 38 + 30 * 7 * 67 + 5 * 204 * 96) * 4,
     };
     match device.memory() {

@@ -184,7 +184,7 @@ impl TagsOfPart {
         let linear = match architecture {
             Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
             Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
-            Architecture::Vgg => None,
+            Architecture::Vgg | Architecture::Layers => None,
         };
         let is_turned = Linear::read(weights, "projection", dimension)?.is_some();
         let standardise = Standardise::read(weights, dimension)?;

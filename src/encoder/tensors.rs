@@ -18,11 +18,12 @@ pub(crate) fn vgg_norm(i: usize) -> String {
 }
 
 impl Architecture {
-    /// Name and shape of every tensor of the architecture.
+    /// Name and shape of every tensor of the architecture; none of [`Layers`](Self::Layers), which only a manifest knows.
     pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
         let mut list = Vec::new();
         let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
         let norms: Vec<(String, usize)> = match self {
+            Self::Layers => return list,
             Self::OpenL3 => return openl3_tensors(&OPENL3_CHANNELS),
             Self::Musicnn => return musicnn_tensors(false),
             Self::Vgg => {

@@ -141,6 +141,8 @@ impl Weights {
             Architecture::OpenL3 => openl3_tensors(&self.openl3_channels()),
             Architecture::Musicnn => musicnn_tensors(hears_mean(self)),
             Architecture::Vgg => architecture.tensors(),
+            // Of those only a manifest knows; they are looked at when the network is made.
+            Architecture::Layers => Vec::new(),
         };
         for (name, shape) in tensors {
             if self.values(&name, &shape, architecture)?.iter().any(|x| !x.is_finite()) {

@@ -306,7 +306,7 @@ impl Embedder {
         let (rate, length) = (self.rate, self.length);
         let samples = audio::resampled_len(info, rate);
         let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
-        if samples < length as u64 && !keeps_silence {
+        if samples < length as u64 && !keeps_silence && !self.encoder.pads() {
             return Err(EngineError::TooShort {
                 path: sound.path().to_owned(),
                 seconds: info.seconds(),

@@ -148,6 +148,7 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
         mel_norm: MelNorm::Peak,
         compression: Compression::Decibel { amin: 1e-10, range_db: 50.0 },
         level_dbfs: None,
+        standardised: false,
     })
     .ok()?;
     let decibels = front_end.compute(&samples).values;

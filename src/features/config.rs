@@ -144,6 +144,16 @@ pub struct MelConfig {
     /// For networks that hear level: the same music mastered louder is then the same to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) level_dbfs: Option<f32>,
+    /// Whether the numbers of every window are brought to mean 0 and deviation 1 in the end; those of a window that is all
+    /// but even keep their deviation.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) standardised: bool,
+}
+
+// Signature as serde wants it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl MelConfig {
@@ -170,6 +180,7 @@ impl MelConfig {
             mel_norm,
             compression: Compression::Decibel { amin: 1e-10, range_db: 80.0 },
             level_dbfs: None,
+            standardised: false,
         }
     }
 
@@ -194,6 +205,7 @@ impl MelConfig {
             mel_norm: MelNorm::Slaney,
             compression: Compression::LogHalf { scale: 10_000.0 },
             level_dbfs: None,
+            standardised: false,
         }
     }
 

@@ -217,6 +217,7 @@ impl Clip {
             mel_norm: MelNorm::Slaney,
             compression: Compression::Decibel { amin: 1e-10, range_db: RANGE_DB },
             level_dbfs: None,
+            standardised: false,
         };
         let mut mel = Array2::zeros((MELS, self.frames()));
         for (weights, mut band) in filter_bank(&config).outer_iter().zip(mel.outer_iter_mut()) {

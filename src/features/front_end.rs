@@ -105,7 +105,22 @@ impl MelFrontEnd {
         }
         self.stft.bands(self.isa, config, &self.mel, padded, &mut scratch.stft, out);
         compress(self.isa, config.compression, config.spectrum == Spectrum::RootOfPower, out);
+        if config.standardised {
+            standardise(out);
+        }
     }
+}
+
+/// Deviation below which a window counts as even.
+const EVEN: f64 = 1e-6;
+
+/// Brings numbers to mean 0 and (population) deviation 1.
+fn standardise(cells: &mut [f32]) {
+    let n = cells.len() as f64;
+    let mean = cells.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+    let variance = cells.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+    let deviation = if variance.sqrt() < EVEN { 1.0 } else { variance.sqrt() };
+    cells.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
 }
 
 /// Scales a padded window to `level` dB RMS over its `n` samples; silence stays silence.

@@ -195,6 +195,10 @@ mod tests {
         killed(journal);
         let half = dir.path().join(".voisin-index-0b");
         std::fs::write(&half, "half").unwrap();
+        // Where locks do not tell, its age does.
+        let written = std::fs::File::options().write(true).open(&half).unwrap();
+        written.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2)).unwrap();
+        drop(written);
         std::fs::create_dir_all(dir.path().join(".voisin-0c/inside")).unwrap();
         let mut found = library.leftovers().temporary;
         found.sort();

@@ -5,6 +5,8 @@ use std::fs;
 use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
 use serde_json::Value;
 
+// Windows has no such names.
+#[cfg(unix)]
 #[test]
 fn hostile_names_reach_no_terminal() {
     let sandbox = Sandbox::new();
@@ -173,7 +175,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
             |at: usize| (answer["settings"][at]["value"].clone(), answer["settings"][at]["from"].clone());
         (of(0), of(1), of(2))
     };
-    let home = sandbox.path("home").join(".local/share/voisin");
+    let home = sandbox.path("home").join(".local/share").join("voisin");
     let (library, model, device) = shown(None, &[]);
     assert_eq!(library, (home.to_str().unwrap().into(), "default".into()));
     assert_eq!((model, device), ((Value::Null, "default".into()), ("auto".into(), "default".into())));

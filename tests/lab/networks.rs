@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Sandbox, code, fine, fine_json, json, text, tone_wav};
 use crate::datasets::made;
+use voisin::internals::encoder::Weights;
 
 fn train<'a>(data: &'a str, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "classifier", data, run.to_str().unwrap()], more].concat()
@@ -99,6 +100,84 @@ fn low_and_high(sandbox: &Sandbox, seconds: f64) -> PathBuf {
     music
 }
 
+/// A network of a run as a model: its card, its check, and a library by it, with a file that is shorter than its windows.
+fn is_a_model(sandbox: &Sandbox, model: &str) {
+    let shown = fine_json(sandbox.run(["model", "show", model, "--format", "json"]));
+    assert_eq!((&shown["architecture"], &shown["dimension"]), (&"layers".into(), &128.into()), "{shown}");
+    assert_eq!((&shown["format"], &shown["front_end"]["standardised"]), (&2.into(), &true.into()));
+    assert_eq!(shown["layers"].as_array().unwrap().last().unwrap(), "gap");
+    fine(sandbox.run(["model", "check", model]));
+    let short = sandbox.path("music/low/short.wav");
+    fs::write(&short, tone_wav(22_050, 0.6, 250.0, 0.5)).unwrap();
+    let library = sandbox.path(&format!("library of {model}"));
+    let at = ["--library", library.to_str().unwrap()];
+    fine(sandbox.run(at.into_iter().chain([
+        "--model",
+        model,
+        "add",
+        sandbox.path("music").to_str().unwrap(),
+    ])));
+    let asked = ["similar", short.to_str().unwrap(), "--limit", "20", "--format", "json"];
+    let near = fine_json(sandbox.run(at.into_iter().chain(asked)));
+    assert_eq!(near["neighbours"].as_array().map(Vec::len), Some(20), "{near}");
+    fs::remove_file(short).unwrap();
+}
+
+#[test]
+fn a_models_vectors_are_what_the_runs_last_layer_takes() {
+    let sandbox = Sandbox::new();
+    let music = low_and_high(&sandbox, 1.0);
+    let data = format!("folder:{}", music.display());
+    let run = sandbox.path("run");
+    let more = [
+        "--recipe",
+        "cnn-gap",
+        "--split",
+        "track",
+        "--set",
+        "network.seconds=1",
+        "--set",
+        "crop=0",
+        "--set",
+        "layers=[\"conv 16 3x3 same\", \"batch-norm\", \"relu\", \"pool 8x2\", \"conv 24 9x3\", \"elu\", \"gap\", \"linear classes\"]",
+        "--set",
+        "epochs=6",
+        "--set",
+        "batch=8",
+        "--set",
+        "training.rate=0.01",
+        "--format",
+        "json",
+    ];
+    fine(sandbox.run(train(&data, &run, &more)));
+    fine(sandbox.run(["model", "import", run.to_str().unwrap(), "--name", "gap"]));
+    let whole = Weights::from_safetensors(&fs::read(run.join("best.safetensors")).unwrap(), "run").unwrap();
+    let head = |name: &str| whole.tensor(&format!("layers.7.{name}")).unwrap().values.clone();
+    let (weight, bias) = (head("weight"), head("bias"));
+    for file in ["low/3.wav", "high/6.wav"] {
+        let file = music.join(file);
+        let _ = fs::remove_dir_all(sandbox.path("library"));
+        fine(sandbox.run(["--model", "gap", "add", file.to_str().unwrap()]));
+        let (_, windows) = sandbox.vectors().into_values().next().unwrap();
+        assert_eq!(windows.len(), 24);
+        let inner: Vec<f64> = windows.iter().map(|bits| half::f16::from_bits(*bits).to_f64()).collect();
+        let logits: Vec<f64> = weight
+            .chunks_exact(24)
+            .zip(&bias)
+            .map(|(row, bias)| {
+                f64::from(*bias) + row.iter().zip(&inner).map(|(w, x)| f64::from(*w) * x).sum::<f64>()
+            })
+            .collect();
+        let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+        let asked = ["classify", "--with", run.to_str().unwrap(), file.to_str().unwrap(), "--format", "json"];
+        let said = fine_json(sandbox.run(asked));
+        for (class, logit) in ["high", "low"].into_iter().zip(&logits) {
+            let p = said[0]["probabilities"][class].as_f64().unwrap();
+            assert!((p - logit.exp() / sum).abs() < 5e-3, "{class}: {p}, {logits:?}, {said}");
+        }
+    }
+}
+
 #[test]
 fn networks_of_layers_are_trained_with_and_without_batch_norm() {
     let sandbox = Sandbox::new();
@@ -117,8 +196,13 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
             right > 0.99 || recipe == "cnn-lstm-mfcc",
             "{recipe} tells low tones from high ones: {right}"
         );
-        let refused = sandbox.run(["model", "import", run.to_str().unwrap(), "--name", "x"]);
-        assert!(code(&refused) == 2 && text(&refused.stderr).contains("expected a run of --recipe space"));
+        let imported = sandbox.run(["model", "import", run.to_str().unwrap(), "--name", recipe]);
+        if recipe == "cnn-lstm-mfcc" {
+            let said = text(&imported.stderr);
+            assert!(code(&imported) == 2 && said.contains("not the mean of a whole track"), "{said}");
+        } else {
+            is_a_model(&sandbox, recipe);
+        }
         let config = fs::read_to_string(run.join("config.toml")).unwrap();
         assert!(config.contains("[network]") && config.contains("\"linear classes\""), "{config}");
     }

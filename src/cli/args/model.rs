@@ -41,7 +41,7 @@ pub(crate) enum ModelCommand {
     },
     #[cfg(feature = "import")]
     /// Take in OpenL3 weights of another program (Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors), or the network
-    /// of a run of `voisin train classifier --recipe space`
+    /// of a run of `voisin train classifier`, up to its inner layer
     #[command(
         after_help = "Examples:\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
     )]

@@ -87,7 +87,7 @@ fn encoder(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Re
 fn mel(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<serde_json::Value> {
     let config = match args.arch {
         Architecture::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-        Architecture::Musicnn | Architecture::Vgg => MelConfig::musicnn(),
+        architecture => architecture.front_end(),
     };
     let front_end = MelFrontEnd::new(config)?;
     let config = front_end.config();

@@ -125,6 +125,9 @@ fn block(layers: &[StackLayer], at: usize) -> Option<(BlockPlan, Places, usize)>
     let Some(StackLayer::Convolution { out, kernel: [3, 3], same: true }) = layers.get(at) else {
         return None;
     };
+    if !out.is_multiple_of(16) {
+        return None;
+    }
     let mut place = Places { convolution: at, ..Places::default() };
     let mut next = at + 1;
     if layers.get(next) == Some(&StackLayer::BatchNorm) {

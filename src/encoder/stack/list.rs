@@ -14,6 +14,8 @@ const MOST_PARAMETERS: usize = 1 << 28;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
     layers: Vec<StackLayer>,
+    /// As they were written.
+    texts: Vec<String>,
     /// What goes into each layer, and what comes out of the last.
     shapes: Vec<StackShape>,
     classes: usize,
@@ -62,7 +64,8 @@ impl Stack {
     /// # Errors
     /// The first layer that does not fit, with what came to it.
     pub fn new<T: AsRef<str>>(texts: &[T], input: StackShape, classes: usize) -> Result<Self, EncoderError> {
-        let (mut layers, mut shapes, mut parameters) = (Vec::new(), vec![input], 0usize);
+        let (mut layers, mut written) = (Vec::new(), Vec::new());
+        let (mut shapes, mut parameters) = (vec![input], 0usize);
         let bad = |at: usize, problem: String| EncoderError::BadLayer {
             number: at + 1,
             layer: texts.get(at).map_or_else(String::new, |text| text.as_ref().to_owned()),
@@ -84,6 +87,7 @@ impl Stack {
                 return Err(bad(at, format!("the network has more than {MOST_PARAMETERS} numbers here")));
             }
             layers.push(layer);
+            written.push(text.as_ref().to_owned());
             shapes.push(to);
         }
         let (last, end) = (texts.len() - 1, shapes[texts.len()]);
@@ -91,7 +95,7 @@ impl Stack {
             let problem = format!("ends in {end}, expected {classes}: \"linear classes\" is the last layer");
             return Err(bad(last, problem));
         }
-        Ok(Self { layers, shapes, classes })
+        Ok(Self { layers, texts: written, shapes, classes })
     }
 
     /// One example.
@@ -102,6 +106,11 @@ impl Stack {
     /// Outputs.
     pub fn classes(&self) -> usize {
         self.classes
+    }
+
+    /// The first layers as they were written.
+    pub(super) fn written(&self, count: usize) -> Vec<String> {
+        self.texts[..count].to_vec()
     }
 
     /// Layers, each with what goes into it.
@@ -188,6 +197,37 @@ mod tests {
         ] {
             let error = Stack::new(layers, image, 3).unwrap_err().to_string();
             assert!(error.contains(expected), "{layers:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_inner_layer_is_what_the_last_linear_layer_takes_or_the_means_of_the_last_image() {
+        let image = StackShape::Image(1, 64, 400);
+        for (layers, inner, numbers) in [
+            (
+                &["conv 8 3x3 same", "relu", "pool 2x2", "dropout 0.1", "flatten", "linear classes"][..],
+                &["conv 8 3x3 same", "relu", "pool 2x2", "dropout 0.1", "gap"][..],
+                8,
+            ),
+            (
+                &["conv 8 3x3", "gap", "linear 30", "relu", "linear classes"],
+                &["conv 8 3x3", "gap", "linear 30", "relu"],
+                30,
+            ),
+            (
+                &["frames", "lstm 16 last", "dropout 0.3", "linear classes"],
+                &["frames", "lstm 16 last", "dropout 0.3"],
+                16,
+            ),
+            (
+                &["frames", "conv1 4 5 same", "flatten", "linear 4000", "linear classes"],
+                &["frames", "conv1 4 5 same", "gap"],
+                4,
+            ),
+        ] {
+            let found = Stack::new(layers, image, 3).unwrap().inner();
+            assert_eq!(found, (inner.iter().map(|one| (*one).to_owned()).collect(), numbers), "{layers:?}");
+            assert!(Stack::new(&found.0, image, numbers).is_ok());
         }
     }
 

@@ -5,15 +5,17 @@
 //! frames    sequence    lstm H [last|all] [one-bias]    gru H [last|all]    gap    flatten    linear N|classes
 //! ```
 //!
-//! For: classifiers of the laboratory. Not for: networks whose weights come from elsewhere, which have backends of their
-//! own, and not for reading audio.
+//! For: classifiers of the laboratory, and the models that their inner layers make. Not for: networks whose weights come
+//! from elsewhere, which have backends of their own, and not for reading audio.
 
+mod encoder;
 mod forward;
 mod front;
 mod layer;
 mod list;
 mod train;
 
+pub(super) use encoder::LayersEncoder;
 pub use layer::{StackLayer, StackShape};
 pub use list::{FirstWeights, Stack, StackTensor};
 pub use train::{FinishedStack, StackTrain};

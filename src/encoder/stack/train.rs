@@ -154,17 +154,7 @@ impl StackTrain {
 
     /// The network as it is now.
     pub fn finished(&self) -> Result<FinishedStack, EncoderError> {
-        let device = self.device.clone();
-        let tensor = |one: &StackTensor| {
-            let values = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
-            Ok::<_, EncoderError>((one.name.clone(), values))
-        };
-        let tensors = self.tensors.iter().map(tensor).collect::<Result<_, _>>()?;
-        let mut front = self.front.as_ref().and_then(|_| front(&self.stack, &device));
-        if let Some(front) = &mut front {
-            front.set(&self.tensors);
-        }
-        Ok(FinishedStack { stack: self.stack.clone(), device, tensors, front: front.map(Mutex::new) })
+        FinishedStack::new(self.stack.clone(), &self.tensors, self.device.clone(), self.front.is_none())
     }
 
     fn place(&self, layer: usize, name: &str) -> usize {
@@ -203,6 +193,26 @@ pub struct FinishedStack {
 }
 
 impl FinishedStack {
+    /// - `tensors`: all that the layers ask for
+    /// - `in_candle`: all of it, also what voisin's kernels compute otherwise
+    pub(super) fn new(
+        stack: Stack,
+        tensors: &[StackTensor],
+        device: Device,
+        in_candle: bool,
+    ) -> Result<Self, EncoderError> {
+        let mut front = if in_candle { None } else { front(&stack, &device) };
+        if let Some(front) = &mut front {
+            front.set(tensors);
+        }
+        let tensor = |one: &StackTensor| {
+            let values = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
+            Ok::<_, EncoderError>((one.name.clone(), values))
+        };
+        let tensors = tensors.iter().map(tensor).collect::<Result<_, _>>()?;
+        Ok(Self { stack, device, tensors, front: front.map(Mutex::new) })
+    }
+
     /// Its layers.
     pub fn stack(&self) -> &Stack {
         &self.stack
@@ -335,6 +345,9 @@ mod tests {
             "linear classes",
         ];
         let (n, classes) = (3, 4);
+        let other =
+            Stack::new(&["conv 24 3x3 same", "relu", "gap", "linear 4"], StackShape::Image(1, 9, 9), 4);
+        assert!(Front::of(&other.unwrap(), crate::kernels::Isa::PORTABLE).is_none());
         for (rows, columns) in [(19, 46), (9, 21), (5, 130)] {
             let input = StackShape::Image(1, rows, columns);
             let stack = Stack::new(&all, input, classes).unwrap();

@@ -26,8 +26,6 @@ use crate::train::encoder::{TrainError, vary};
 
 /// How much more of a file its copies may need.
 const FASTEST: f64 = 1.1;
-/// Deviation below which a clip is left as it is.
-const FLAT: f64 = 1e-6;
 /// Bytes of the digest before the numbers of a kept file.
 const DIGEST: u64 = 32;
 
@@ -38,8 +36,8 @@ pub struct ClipReader {
     front_end: Option<MelFrontEnd>,
 }
 
-/// A clip's spectrogram: power in Slaney's mel bands, in decibels to 80 below the loudest.
-fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
+/// A clip's spectrogram: power in Slaney's mel bands, in decibels to 80 below the loudest, of mean 0 and deviation 1.
+pub(super) fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
     MelConfig {
         sample_rate: clip.sample_rate,
         window_samples: clip.samples(seconds),
@@ -56,6 +54,7 @@ fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
         mel_norm: MelNorm::Slaney,
         compression: Compression::Decibel { amin: 1e-10, range_db: 80.0 },
         level_dbfs: None,
+        standardised: true,
     }
 }
 
@@ -161,7 +160,6 @@ impl ClipReader {
         let mut mel = vec![0.0; config.cells()];
         front_end.compute_into(samples, &mut front_end.scratch(), &mut mel);
         if let RecipeInput::Clip(clip) = self.recipe.input {
-            standardise(&mut mel);
             for band in mel.chunks_exact(config.n_frames()) {
                 found.resize(found.len() + clip.margin, 0.0);
                 found.extend_from_slice(band);
@@ -186,15 +184,6 @@ impl ClipReader {
     fn is_half(&self) -> bool {
         self.front_end.is_some()
     }
-}
-
-/// Mean 0 and deviation 1.
-fn standardise(cells: &mut [f32]) {
-    let n = cells.len() as f64;
-    let mean = cells.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
-    let variance = cells.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
-    let deviation = if variance.sqrt() < FLAT { 1.0 } else { variance.sqrt() };
-    cells.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
 }
 
 /// Examples of every track in a folder, a file for each track. As a set of features it has one column: how many examples
@@ -332,11 +321,12 @@ mod tests {
         let samples: Vec<f32> = (0..front_end.config().window_samples())
             .map(|i| (i as f32 * 0.05).sin() * (i as f32 * 1e-4).cos() + 0.01 * (i as f32 * 1.7).sin())
             .collect();
-        let mut mel = front_end.compute(&samples).values.into_raw_vec_and_offset().0;
-        standardise(&mut mel);
-        let mut expected: Vec<f32> =
-            DescriptorSet::Mel.over_time(&samples, 22_050).iter().map(|x| *x as f32).collect();
-        standardise(&mut expected);
+        let mel = front_end.compute(&samples).values.into_raw_vec_and_offset().0;
+        let decibels = DescriptorSet::Mel.over_time(&samples, 22_050);
+        let n = decibels.len() as f64;
+        let mean = decibels.iter().sum::<f64>() / n;
+        let deviation = (decibels.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let expected: Vec<f32> = decibels.iter().map(|x| ((x - mean) / deviation) as f32).collect();
         assert_eq!((mel.len(), reader.example()), (expected.len(), StackShape::Image(1, 128, 65)));
         let furthest = mel.iter().zip(&expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(furthest < 2e-3, "{furthest}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ndarray::{Array2, Axis};
 
+use super::hear::clip_config;
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::audio::AudioInfo;
 use crate::base::regular_file;
@@ -251,20 +252,35 @@ fn learning(fitted: &Fitted) -> Learning {
     Learning { notes, loss, accuracy }
 }
 
-/// Takes the network of a finished run of `space` into a folder of models: tracks then lie near each other whose genres
-/// it hears as alike.
+/// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other
+/// whose genres it hears as alike.
 pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
     let (config, report) = (Config::of_run(run)?, Report::read(run)?);
-    if config.recipe != "space" {
-        return Err(LabError::run(
-            run,
-            format!(
-                "its recipe is {}: expected a run of --recipe space, whose inner layer is a search vector; `classify --with RUN` \
-                 asks any run",
-                config.recipe
-            ),
-        ));
-    }
+    let unfit = |why: &str| {
+        let recipe = &config.recipe;
+        LabError::run(run, format!("its recipe is {recipe}: {why}; `classify --with RUN` asks any run"))
+    };
+    let Some((recipe, settings)) = config.network() else {
+        return Err(unfit("expected a network, whose inner layer is a search vector"));
+    };
+    let network = match recipe.input {
+        RecipeInput::Windows => None,
+        RecipeInput::Clip(clip) if clip.margin == 0 => {
+            let stack = Stack::new(&settings.layers, settings.input(&recipe), report.classes.len());
+            let (layers, dimension) = stack.map_err(TrainError::from)?.inner();
+            let seconds = if settings.crop > 0.0 { settings.crop } else { settings.seconds };
+            Some((layers, clip_config(clip, seconds), dimension))
+        }
+        RecipeInput::Clip(_) => {
+            return Err(unfit(
+                "expected one that hears a spectrogram as it is, without frames of zeros around",
+            ));
+        }
+        RecipeInput::Cepstrum => {
+            return Err(unfit("expected a network that hears spectrograms, not the mean of a whole track"));
+        }
+    };
+    let kept_layers = network.as_ref().map_or(usize::MAX, |(layers, ..)| layers.len());
     let classes = report.classes.join(", ");
     let description = format!("a space of one's own: trained to tell {}: {classes}", report.data.label_name);
     let run_digest = report.digests.get("run").map_or("", String::as_str);
@@ -275,7 +291,11 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
     );
     let kept = keep_trained(
         &run.join(BEST),
-        |tensor| tensor.starts_with("head."),
+        |tensor| match tensor.strip_prefix("layers.").and_then(|rest| rest.split('.').next()?.parse().ok()) {
+            Some::<usize>(layer) => layer >= kept_layers,
+            None => tensor.starts_with("head."),
+        },
+        network,
         name,
         [description, provenance],
         folder,

@@ -45,7 +45,7 @@ impl FolderTree {
         found
             .files
             .iter()
-            .map(|file| file.path.strip_prefix(&self.root).unwrap().to_string_lossy().into_owned())
+            .map(|file| file.path.strip_prefix(&self.root).unwrap().to_string_lossy().replace('\\', "/"))
             .collect()
     }
 }

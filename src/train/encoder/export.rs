@@ -168,6 +168,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         weights_sha256: hex(&Sha256::digest(&bytes)),
         tags,
         layer: None,
+        layers: Vec::new(),
         pooling: None,
         outputs,
         networks: Vec::new(),
