@@ -14,10 +14,12 @@ use super::{Compression, Hann, MelConfig, MelNorm, MelScale, Spectrum, filter_ba
 
 /// Hz of the samples that most descriptors are computed from.
 pub const DESCRIPTOR_RATE: u32 = 22_050;
+/// Samples from the middle of one frame to that of the next; the first one's is the first sample.
+pub const DESCRIPTOR_HOP: usize = HOP;
 
 const FRAME: usize = 2048;
 const HOP: usize = 512;
-const BINS: usize = FRAME / 2 + 1;
+pub(super) const BINS: usize = FRAME / 2 + 1;
 const MELS: usize = 128;
 /// Decibels below the loudest cell at which there is a floor.
 const RANGE_DB: f64 = 80.0;
@@ -95,6 +97,15 @@ impl DescriptorSet {
         names
     }
 
+    /// Names of the rows over time, in order: `mfcc_01` …
+    pub fn rows_over_time(self) -> Vec<String> {
+        let numbered = |(row, count): &(&str, usize)| {
+            let row = (*row).to_owned();
+            (1..=*count).map(move |number| format!("{row}_{number:02}"))
+        };
+        self.rows().iter().flat_map(numbered).collect()
+    }
+
     /// The numbers of a clip.
     ///
     /// - `samples`: mono, at `rate`; what is no number counts as silence
@@ -160,16 +171,16 @@ fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
 }
 
 /// Samples and the power of their spectra.
-struct Clip {
+pub(super) struct Clip {
     rate: u32,
     samples: Vec<f64>,
     /// `[frames, BINS]`
-    power: Array2<f32>,
+    pub(super) power: Array2<f32>,
 }
 
 impl Clip {
     /// - `samples`: what is no number counts as silence
-    fn new(samples: &[f32], rate: u32) -> Self {
+    pub(super) fn new(samples: &[f32], rate: u32) -> Self {
         let samples: Vec<f64> =
             samples.iter().map(|x| if x.is_finite() { f64::from(*x) } else { 0.0 }).collect();
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
@@ -191,7 +202,7 @@ impl Clip {
     }
 
     /// From one bin of a spectrum to the next.
-    fn bin_hz(&self) -> f64 {
+    pub(super) fn bin_hz(&self) -> f64 {
         f64::from(self.rate) / FRAME as f64
     }
 
@@ -199,9 +210,9 @@ impl Clip {
         self.power.nrows()
     }
 
-    /// Mel bands over time in decibels.
-    fn mel_decibels(&self) -> Array2<f64> {
-        let config = MelConfig {
+    /// The bands of the mel spectrum.
+    pub(super) fn mel_config(&self) -> MelConfig {
+        MelConfig {
             sample_rate: self.rate,
             window_samples: FRAME,
             n_fft: FRAME,
@@ -217,9 +228,13 @@ impl Clip {
             mel_norm: MelNorm::Slaney,
             compression: Compression::Decibel { amin: 1e-10, range_db: RANGE_DB },
             level_dbfs: None,
-        };
+        }
+    }
+
+    /// Mel bands over time in decibels.
+    pub(super) fn mel_decibels(&self) -> Array2<f64> {
         let mut mel = Array2::zeros((MELS, self.frames()));
-        for (weights, mut band) in filter_bank(&config).outer_iter().zip(mel.outer_iter_mut()) {
+        for (weights, mut band) in filter_bank(&self.mel_config()).outer_iter().zip(mel.outer_iter_mut()) {
             let first = weights.iter().position(|w| *w > 0.0).unwrap_or(0);
             let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
             let weights = &weights.to_vec()[first..=last];
@@ -323,7 +338,7 @@ impl Clip {
     }
 
     /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own pitch.
-    fn chroma(&self) -> Array2<f64> {
+    pub(super) fn chroma(&self) -> Array2<f64> {
         let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
         let mut rows = weights.dot(&self.power.t()).mapv(f64::from);
         normalise(&mut rows, FrameNorm::Largest);
@@ -377,7 +392,7 @@ impl Clip {
 }
 
 /// 10 log10 of every cell, no more than [`RANGE_DB`] below the largest.
-fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
+pub(super) fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
     cells.mapv_inplace(|v| 10.0 * v.max(1e-10).log10());
     let floor = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v)) - RANGE_DB;
     cells.mapv_inplace(|v| v.max(floor));
@@ -441,7 +456,7 @@ fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
 }
 
 /// The first coefficients of the cosine transform (second kind, orthonormal) of each frame.
-fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
+pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
     let n = mel.nrows() as f64;
     let basis = Array2::from_shape_fn((count, mel.nrows()), |(k, i)| {
         let scale = if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
@@ -513,6 +528,10 @@ mod tests {
                 assert_eq!(numbers.len(), set.columns().len());
                 assert!(numbers.iter().all(|v| v.is_finite()), "{name}: {numbers:?}");
             }
+        }
+        for (_, set) in DescriptorSet::ALL {
+            let all = set.over_time(&odd, DESCRIPTOR_RATE);
+            assert_eq!(all.nrows(), set.rows_over_time().len());
         }
         let names = DescriptorSet::Fma.columns();
         assert_eq!((names.len(), names[251].as_str()), (518, "chroma_stft_max_12"));
