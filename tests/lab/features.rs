@@ -202,7 +202,7 @@ fn frames_are_what_the_statistics_are_of() {
     );
     assert_eq!(array(&frames.join("noise.npy")), one);
     let (ended, _, told) = features(&sandbox, data, "mfcc", &frames);
-    assert!(ended == 2 && told.contains("columns.csv is there already"), "{told}");
+    assert!(ended == 2 && told.contains("tracks.csv is there already"), "{told}");
     // a table of the same name that is somebody else's stays
     let own = sandbox.path("own");
     fs::create_dir(&own).unwrap();

@@ -68,7 +68,7 @@ const SPECTRUM: f64 = 130.0;
 /// From the end of one picture to the beginning of the next.
 const GAP: f64 = 44.0;
 /// Room for numbers below an axis, and for its name.
-const NUMBERS: f64 = 20.0;
+const NUMBERS: f64 = 24.0;
 const NAME: f64 = 18.0;
 /// Cells of a picture's matrix in each unit of the scene, at most.
 const FINENESS: f64 = 2.0;
