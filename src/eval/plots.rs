@@ -179,7 +179,9 @@ impl Scene {
                     write!(
                         out,
                         "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" \
-                         preserveAspectRatio=\"none\" href=\"data:image/png;base64,{}\"/>",
+                         preserveAspectRatio=\"none\" image-rendering=\"{}\" href=\"data:image/png;base64,{}\"/>",
+                        // rows that can be told apart have edges
+                        if 2.0 * rows as f64 <= *h { "pixelated" } else { "auto" },
                         base64(&png)
                     )
                 }

@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
     if args.recipe.is_some() && sets != "spectrogram" {
         bail!("--recipe goes with --set spectrogram, found --set {sets}");
     }
-    let place = Place::of(output, alone.is_some(), args.force)?;
+    let place = FeaturesPlace::of(output, alone.is_some(), args.force)?;
     let job = FeaturesJob { context, args, output };
     match alone {
         Some(alone) => job.arrays(alone),
@@ -59,13 +59,13 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
 }
 
 /// What a path is to be.
-enum Place {
+enum FeaturesPlace {
     Table,
     Matrix,
     Folder,
 }
 
-impl Place {
+impl FeaturesPlace {
     /// By its ending, before anything is listened to.
     fn of(output: &Path, is_folder: bool, force: bool) -> anyhow::Result<Self> {
         let shown = output.display();
@@ -106,7 +106,7 @@ struct FeaturesJob<'a> {
 
 impl FeaturesJob<'_> {
     /// A row for each track.
-    fn rows(&self, names: &[String], place: &Place) -> anyhow::Result<Ending> {
+    fn rows(&self, names: &[String], place: &FeaturesPlace) -> anyhow::Result<Ending> {
         let (context, output) = (self.context, self.output);
         let set = asked(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
@@ -122,9 +122,9 @@ impl FeaturesJob<'_> {
             return Ok(Ending::Interrupted);
         };
         match place {
-            Place::Table => self.write(output, &feature_table(&set, &matrix))?,
-            Place::Matrix => write_array(output, matrix.values.view()).map_err(anyhow::Error::msg)?,
-            Place::Folder => {
+            FeaturesPlace::Table => self.write(output, &feature_table(&set, &matrix))?,
+            FeaturesPlace::Matrix => write_array(output, matrix.values.view()).map_err(anyhow::Error::msg)?,
+            FeaturesPlace::Folder => {
                 self.make_folder()?;
                 self.write(&output.join(COLUMNS), &column_table(&matrix.columns))?;
                 self.write(&output.join(TRACKS), &track_table(&set, &matrix, None))?;
