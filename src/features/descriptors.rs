@@ -22,7 +22,7 @@ const HOP: usize = 512;
 pub(super) const BINS: usize = FRAME / 2 + 1;
 const MELS: usize = 128;
 /// Decibels below the loudest cell at which there is a floor.
-const RANGE_DB: f64 = 80.0;
+pub(super) const RANGE_DB: f64 = 80.0;
 /// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
 const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;

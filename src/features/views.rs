@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::descriptors::{BINS, Clip, cepstrum, decibels};
+use super::descriptors::{BINS, Clip, RANGE_DB, cepstrum, decibels};
 use super::mel::centres;
 
 /// A clip seen in five ways. Matrices have a column for each frame, and the lowest row first.
@@ -50,9 +50,11 @@ impl ClipViews {
     }
 }
 
-/// Decibels whose largest is 0.
+/// Decibels whose largest is 0; of silence all are 80 below.
 fn below_loudest(mut cells: Array2<f64>) -> Array2<f64> {
     let most = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v));
+    // decibels() begins at 1e-10
+    let most = if most <= -100.0 { most + RANGE_DB } else { most };
     cells.mapv_inplace(|v| v - most);
     cells
 }
@@ -82,6 +84,8 @@ mod tests {
         let band = views.mel_hz[most(&column(&views.mel))];
         assert!((band - 440.0).abs() < 30.0, "{band}");
         assert_eq!((most(&column(&views.chroma)), views.mfcc.dim()), (9, (20, 87)));
+        let silence = ClipViews::new(&[0.0; 4000], 22_050);
+        assert!(silence.bins.iter().chain(&silence.mel).chain(&silence.spectrum).all(|db| *db <= -80.0));
         let (soft, loud) = (views.bins[[41, 20]], views.bins[[41, frame]]);
         assert!((loud - soft - 20.0).abs() < 0.5 && loud > -3.0, "{soft} {loud}");
     }

@@ -196,7 +196,7 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
     ];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let seconds = samples.len() as f64 / f64::from(rate);
-    let part = if info.seconds() > LONGEST as f64 + 1.0 { ", its middle" } else { "" };
+    let part = if info.seconds() > LONGEST as f64 + 1.0 { " of its middle" } else { "" };
     let title = format!("{name}: {seconds:.1} s{part}, {} Hz", info.sample_rate);
     sound(&title, start..start + seconds, samples, &views.spectrum, views.bin_hz, &panels)
 }

@@ -174,7 +174,9 @@ impl Scene {
         let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
         let spans: Vec<(usize, usize)> = (0..columns)
             .map(|at| {
-                let part = &wave[at * wave.len() / columns..(at + 1) * wave.len() / columns];
+                // From the last sample of the one before, so that no line is broken.
+                let from = (at * wave.len() / columns).saturating_sub(1);
+                let part = &wave[from..(at + 1) * wave.len() / columns];
                 let ends = |(low, high): (f32, f32), x: &f32| (low.min(*x), high.max(*x));
                 let (low, high) = part.iter().fold((f32::MAX, f32::MIN), ends);
                 if part.is_empty() { (rows, 0) } else { (row(high), row(low)) }
