@@ -7,12 +7,19 @@ pub(crate) const FINE: u32 = 3;
 
 /// A PNG file's bytes: the picture `fine`, shrunk (see [`shrink`]).
 pub(crate) fn png(fine: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
+    encode(&shrink(fine, width, height), width, height)
+}
+
+/// A PNG file's bytes.
+///
+/// - `pixels`: red, green, blue of each, row after row
+pub(crate) fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, width, height);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(&shrink(fine, width, height))?;
+    writer.write_image_data(pixels)?;
     writer.finish()?;
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! Text as it is compared, without case, accents and punctuation, as errors are said, and as XML has it.
+//! Text as it is compared, without case, accents and punctuation, as errors are said, and as XML has it; bytes as text.
 //!
 //! Both forms of folded text are stored, the words in the catalogue and the keys in genre models: they must not change.
 
@@ -126,6 +126,21 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Base64 (RFC 4648, with padding).
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let value =
+            chunk.iter().fold(0_u32, |value, &byte| value << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            let digit = ALPHABET[(value >> (18 - 6 * position)) as usize & 63];
+            text.push(if position <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
 /// Latin letters that Unicode does not take apart.
 fn plain(c: char) -> Option<&'static str> {
     Some(match c {
@@ -171,6 +186,15 @@ pub(crate) fn xml(text: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn base64_of_the_rfc() {
+        for (text, packed) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(text.as_bytes()), packed);
+        }
+    }
 
     #[test]
     fn case_accents_and_punctuation_do_not_count() {

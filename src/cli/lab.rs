@@ -1,5 +1,6 @@
 //! What the laboratory's verbs share: data sets, features, progress, and a run's answers.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,13 +49,16 @@ pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset
 
 /// Says what could not be used.
 pub(crate) fn tell_faults(context: &Context, faults: &[Fault]) {
-    for fault in faults.iter().take(FIRST_FAULTS) {
-        let reason = fault.reason.strip_prefix(&fault.key).unwrap_or(&fault.reason);
-        context.console.warn(&format!("{}: {}", fault.key, reason.trim_start_matches(": ")));
-    }
+    faults.iter().take(FIRST_FAULTS).for_each(|fault| tell_fault(context, fault));
     if faults.len() > FIRST_FAULTS {
         context.console.note(&format!("… and {} more", faults.len() - FIRST_FAULTS));
     }
+}
+
+/// Says what is wrong with a file, in one line.
+pub(crate) fn tell_fault(context: &Context, fault: &Fault) {
+    let reason = fault.reason.strip_prefix(&fault.key).unwrap_or(&fault.reason);
+    context.console.warn(&format!("{}: {}", fault.key, reason.trim_start_matches(": ")));
 }
 
 /// The sets that names stand for, and whether the data set's own numbers are among them.
@@ -179,7 +183,7 @@ fn answer(
     if network.is_none() {
         drop(Model::read(&run.join("model.safetensors"))?);
     }
-    let set = asked(context, args)?;
+    let set = asked(context, &args.tracks, false)?;
     let stop = context.stop_on_ctrl_c()?;
     let matrix = match network {
         Some(network) => {
@@ -197,16 +201,20 @@ fn answer(
     }
 }
 
-/// The tracks that a run is asked about: one data set, or files and folders.
-fn asked(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Dataset> {
-    if let [only] = args.tracks.as_slice()
+/// What is asked about: one data set, or files and folders.
+///
+/// - `folders`: whether a bare folder is a data set where it can be read as one
+pub(crate) fn asked(context: &Context, named: &[OsString], folders: bool) -> anyhow::Result<Dataset> {
+    if let [only] = named
         && let Some(text) = only.to_str()
         && let Ok(source) = text.parse::<Source>()
-        && !(source.guessed && Path::new(text).is_dir())
     {
-        return open(context, &source);
+        let bare_folder = source.guessed && Path::new(text).is_dir();
+        if !bare_folder || folders && matrix::open(&source, || Err(LabError::Interrupted)).is_ok() {
+            return open(context, &source);
+        }
     }
-    let paths: Vec<PathBuf> = args.tracks.iter().map(PathBuf::from).collect();
+    let paths: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
     let found = scan(&paths, &is_audio_candidate);
     let fault = |problem: &crate::library::scan::ScanProblem| Fault {
         key: problem.path.display().to_string(),
@@ -215,7 +223,7 @@ fn asked(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Dataset> {
     let faults: Vec<Fault> = found.problems.iter().map(fault).collect();
     if found.files.is_empty() {
         tell_faults(context, &faults);
-        bail!("found no audio files to answer about");
+        bail!("expected audio files, found none");
     }
     let items: Vec<Item> = found
         .files

@@ -181,6 +181,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         #[cfg(feature = "mcp")]
         Command::Mcp(_) => verbs::mcp::run(&context),
         Command::Dataset(args) => verbs::dataset::run(&context, &args),
+        Command::Features(args) => verbs::features::run(&context, &args),
         Command::Embed(args) => verbs::embed::run(&context, &args),
         Command::Status(args) => verbs::status::run(&context, &args),
         Command::Failed(args) => verbs::failed::run(&context, &args),

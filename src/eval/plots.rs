@@ -1,12 +1,16 @@
-//! Pictures of genres: heat map, dendrogram and curves, as SVG text or PNG bytes.
+//! Pictures of genres and of sound: heat map, dendrogram, curves, spectrograms, as SVG text or PNG bytes.
 //!
 //! Pictures are made of a few shapes ([`Scene`]), so that both formats show the same.
 
 mod chart;
+mod kinship;
+mod sound;
 
 use std::sync::Once;
 
 pub use chart::{Curve, bars, chart};
+pub use kinship::{kinship_dendrogram, kinship_heat_map};
+pub use sound::{Panel, Ramp, hertz, sound};
 
 use plotters::{
     backend::BitMapBackend,
@@ -20,7 +24,7 @@ use plotters::{
 
 use super::EvalError;
 use crate::base::pixels::{self, FINE};
-use crate::genre::Kinship;
+use crate::base::text::base64;
 
 const FAMILY: &str = "voisin-sans";
 
@@ -28,13 +32,12 @@ const FAMILY: &str = "voisin-sans";
 pub type Rgb = (u8, u8, u8);
 
 const INK: Rgb = (34, 34, 34);
-/// Genres of fewer tracks are marked.
-const FEW: usize = 3;
 /// Size of titles.
 const TITLE: f64 = 15.0;
 /// What has no value.
 const NOTHING: Rgb = (214, 214, 214);
 const FAINT: Rgb = (190, 190, 190);
+const GRID: Rgb = (235, 235, 235);
 /// Colours that stay apart for the colour-blind (Okabe and Ito).
 const SERIES: [Rgb; 8] = [
     (0, 114, 178),
@@ -60,10 +63,43 @@ pub enum Anchor {
 
 #[derive(Debug, Clone)]
 enum Mark {
-    Rect { x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: String },
-    Line { points: Vec<(f64, f64)>, colour: Rgb, width: f64 },
-    Dot { x: f64, y: f64, r: f64, colour: Rgb },
-    Text { x: f64, y: f64, size: f64, anchor: Anchor, upwards: bool, colour: Rgb, text: String },
+    Rect {
+        x: f64,
+        y: f64,
+        w: f64,
+        h: f64,
+        fill: Rgb,
+        title: String,
+    },
+    Line {
+        points: Vec<(f64, f64)>,
+        colour: Rgb,
+        width: f64,
+    },
+    Dot {
+        x: f64,
+        y: f64,
+        r: f64,
+        colour: Rgb,
+    },
+    /// Pixels (red, green, blue, row after row from the top) of so many columns.
+    Image {
+        x: f64,
+        y: f64,
+        w: f64,
+        h: f64,
+        columns: usize,
+        pixels: Vec<u8>,
+    },
+    Text {
+        x: f64,
+        y: f64,
+        size: f64,
+        anchor: Anchor,
+        upwards: bool,
+        colour: Rgb,
+        text: String,
+    },
 }
 
 /// A picture: shapes on white, in pixels from the upper left corner.
@@ -91,6 +127,11 @@ impl Scene {
         self.items.push(Mark::Dot { x, y, r, colour });
     }
 
+    /// A picture stretched to its place; it lies below all else.
+    fn image(&mut self, x: f64, y: f64, w: f64, h: f64, columns: usize, pixels: Vec<u8>) {
+        self.items.push(Mark::Image { x, y, w, h, columns, pixels });
+    }
+
     fn text(&mut self, x: f64, y: f64, size: f64, anchor: Anchor, colour: Rgb, text: impl Into<String>) {
         self.items.push(Mark::Text { x, y, size, anchor, upwards: false, colour, text: text.into() });
     }
@@ -99,33 +140,6 @@ impl Scene {
     fn upwards(&mut self, y: f64, text: &str) {
         let (anchor, colour, text) = (Anchor::Middle, INK, text.to_owned());
         self.items.push(Mark::Text { x: 14.0, y, size: 13.0, anchor, upwards: true, colour, text });
-    }
-
-    /// Says below a heat map of distances what its colours mean.
-    fn ramp(&mut self) {
-        const STEPS: usize = 10;
-        let (left, step, high, y) = (64.0, 14.0, 14.0, self.height);
-        self.height += 30.0;
-        self.width = self.width.max(340.0);
-        let middle = y + high / 2.0;
-        self.text(left - 8.0, middle, 12.0, Anchor::End, INK, "0, near");
-        for i in 0..STEPS {
-            let share = 1.0 - (i as f64 + 0.5) / STEPS as f64;
-            self.rect(left + step * i as f64, y, step, high, blue(share), "");
-        }
-        let end = left + step * STEPS as f64;
-        self.text(end + 8.0, middle, 12.0, Anchor::Start, INK, "far, 1");
-        self.rect(end + 60.0, y, step, high, NOTHING, "");
-        self.text(end + 60.0 + step + 8.0, middle, 12.0, Anchor::Start, INK, "itself");
-    }
-
-    /// Says below the picture what a star behind a genre means, if there is one.
-    fn note(&mut self, kinship: &Kinship) {
-        if kinship.genres.iter().any(|genre| genre.tracks < FEW) {
-            self.height += 24.0;
-            let text = format!("* fewer than {FEW} tracks: its place says little");
-            self.text(12.0, self.height - 14.0, 12.0, Anchor::Start, INK, text);
-        }
     }
 
     /// SVG text; it needs nothing outside itself.
@@ -157,6 +171,19 @@ impl Scene {
                 }
                 Mark::Dot { x, y, r, colour } => {
                     write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r}\" fill=\"{}\"/>", hex(*colour))
+                }
+                Mark::Image { x, y, w, h, columns, pixels } => {
+                    let rows = pixels.len() / 3 / columns;
+                    // memory takes all that is written
+                    let png = pixels::encode(pixels, *columns as u32, rows as u32).unwrap_or_default();
+                    write!(
+                        out,
+                        "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" \
+                         preserveAspectRatio=\"none\" image-rendering=\"{}\" href=\"data:image/png;base64,{}\"/>",
+                        // rows that can be told apart have edges
+                        if 2.0 * rows as f64 <= *h { "pixelated" } else { "auto" },
+                        base64(&png)
+                    )
                 }
                 Mark::Text { x, y, size, anchor, upwards, colour, text } => {
                     let anchor = match anchor {
@@ -202,6 +229,21 @@ impl Scene {
         let (width, height) =
             ((self.width * f64::from(scale)).ceil() as u32, (self.height * f64::from(scale)).ceil() as u32);
         let mut fine = vec![255; (3 * FINE * FINE * width * height) as usize];
+        for item in &self.items {
+            if let Mark::Image { x, y, w, h, columns, pixels } = item {
+                let rows = pixels.len() / 3 / columns;
+                for to_y in (y * k).round() as usize..((y + h) * k).round() as usize {
+                    for to_x in (x * k).round() as usize..((x + w) * k).round() as usize {
+                        let of = |to: usize, from: f64, size: f64, all: usize| {
+                            ((((to as f64 + 0.5) / k - from) / size * all as f64) as usize).min(all - 1)
+                        };
+                        let from = 3 * (of(to_y, *y, *h, rows) * columns + of(to_x, *x, *w, *columns));
+                        let to = 3 * (to_y * (width * FINE) as usize + to_x);
+                        fine[to..to + 3].copy_from_slice(&pixels[from..from + 3]);
+                    }
+                }
+            }
+        }
         {
             let size = (width * FINE, height * FINE);
             let area = BitMapBackend::with_buffer(&mut fine, size).into_drawing_area();
@@ -209,6 +251,7 @@ impl Scene {
             let rgb = |c: Rgb| RGBColor(c.0, c.1, c.2);
             for item in &self.items {
                 match item {
+                    Mark::Image { .. } => Ok(()),
                     Mark::Rect { x, y, w, h, fill, .. } => {
                         area.draw(&Rectangle::new([at(*x, *y), at(x + w, y + h)], rgb(*fill).filled()))
                     }
@@ -318,70 +361,6 @@ fn matrix(
     scene
 }
 
-/// Distances between genres, dark where near, genres in the order of the dendrogram.
-pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
-    let order = kinship.leaf_order();
-    let names: Vec<String> = order.iter().map(|&g| name_of(kinship, g)).collect();
-    let mut scene = matrix(&names, "Distance between genres", |i, j| {
-        if i == j {
-            return (None, String::new(), names[i].clone());
-        }
-        let d = kinship.distance[order[i]][order[j]];
-        (Some(1.0 - d), format!("{d:.2}"), format!("{} – {}: {d:.3}", names[i], names[j]))
-    });
-    scene.ramp();
-    scene.note(kinship);
-    scene
-}
-
-/// A genre's name, with a star where its few tracks say little.
-fn name_of(kinship: &Kinship, genre: usize) -> String {
-    let genre = &kinship.genres[genre];
-    format!("{}{}", genre.genre.name(), if genre.tracks < FEW { " *" } else { "" })
-}
-
-/// Genres joined from the nearest pair up.
-pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
-    let order = kinship.leaf_order();
-    let merges = kinship.merges();
-    let n = order.len();
-    let names: Vec<String> = order.iter().map(|&g| short(&name_of(kinship, g), 24)).collect();
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
-    let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
-    let mut scene = Scene::new(left + plot + 40.0, 104.0 + row * n as f64);
-    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, "Genres joined by how near they lie");
-    let most = merges.iter().map(|m| m.2).fold(1e-9, f64::max);
-    let x = |d: f64| left + d / most * plot;
-    // (height of the cluster, its vertical middle)
-    let mut at: Vec<(f64, f64)> = vec![(0.0, 0.0); n + merges.len()];
-    for (place, &g) in order.iter().enumerate() {
-        at[g] = (0.0, 40.0 + row * (place as f64 + 0.5));
-        scene.text(left - 8.0, at[g].1, 13.0, Anchor::End, INK, names[place].as_str());
-    }
-    for (i, &(a, b, d)) in merges.iter().enumerate() {
-        let (pa, pb) = (at[a], at[b]);
-        scene.line(vec![(x(pa.0), pa.1), (x(d), pa.1), (x(d), pb.1), (x(pb.0), pb.1)], SERIES[0], 2.0);
-        at[n + i] = (d, f64::midpoint(pa.1, pb.1));
-    }
-    let base = 48.0 + row * n as f64;
-    scene.line(vec![(left, base), (left + plot, base)], FAINT, 1.0);
-    let step = if most < 0.2 { 0.05 } else { 0.2 };
-    for tick in 0..=(most / step + 1e-9) as u32 {
-        let d = step * f64::from(tick);
-        scene.text(x(d), base + 14.0, 12.0, Anchor::Middle, INK, format!("{d:.2}"));
-    }
-    scene.text(
-        left + plot / 2.0,
-        base + 36.0,
-        13.0,
-        Anchor::Middle,
-        INK,
-        "distance at which they are joined (0: the same, 1: farthest apart)",
-    );
-    scene.note(kinship);
-    scene
-}
-
 /// Counts of true genre (row) against answer (column), coloured by share of the row.
 pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
     matrix(names, "True genre (rows) against the answer (columns)", |i, j| {
@@ -423,8 +402,8 @@ pub(crate) fn curves(
     for tick in 0..=5 {
         let v = f64::from(tick) / 5.0;
         let (x, y) = (LEFT + v * SIDE, UP + SIDE - v * SIDE);
-        scene.line(vec![(x, UP), (x, UP + SIDE)], (235, 235, 235), 1.0);
-        scene.line(vec![(LEFT, y), (LEFT + SIDE, y)], (235, 235, 235), 1.0);
+        scene.line(vec![(x, UP), (x, UP + SIDE)], GRID, 1.0);
+        scene.line(vec![(LEFT, y), (LEFT + SIDE, y)], GRID, 1.0);
         scene.text(x, UP + SIDE + 14.0, 12.0, Anchor::Middle, INK, format!("{:.0} %", 100.0 * v));
         scene.text(LEFT - 8.0, y, 12.0, Anchor::End, INK, format!("{:.0} %", 100.0 * v * top));
     }

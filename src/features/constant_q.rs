@@ -4,6 +4,8 @@
 //! Schörkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010; windows, lengths and scales are
 //! librosa's, the filters that halve the rate are not.
 
+use std::borrow::Cow;
+
 use ndarray::Array2;
 use realfft::{RealFftPlanner, num_complex::Complex};
 
@@ -83,25 +85,34 @@ pub(super) fn pitch_classes(
             (Filter::new(hz, rate, q * rate / hz), (q * rate / hz).sqrt())
         })
         .collect();
-    let mut heard = samples.to_vec();
+    let mut heard = Cow::Borrowed(samples);
     for octave in 0..OCTAVES {
         let own_hop = hop >> octave;
         // What is longer at the full rate counts more, by the root of its length.
         let longer = (octave as f64).exp2().sqrt();
         for (number, mut column) in classes.columns_mut().into_iter().enumerate() {
-            for (i, value) in frame.iter_mut().enumerate() {
-                let at = (number * own_hop + i).checked_sub(FRAME / 2);
-                *value = at.and_then(|at| heard.get(at)).copied().unwrap_or(0.0);
-            }
+            around(&heard, number * own_hop, &mut frame);
             // It fails for buffers of other lengths only.
             let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
             for ((filter, scale), sum) in filters.iter().zip(&mut column) {
                 *sum += longer * scale * filter.strength(&spectrum);
             }
         }
-        heard = halved(&heard);
+        heard = Cow::Owned(halved(&heard));
     }
     classes
+}
+
+/// Fills a frame with the samples around its middle, zeros outside the clip.
+pub(super) fn around(samples: &[f64], middle: usize, frame: &mut [f64]) {
+    let half = frame.len() / 2;
+    let first = half.saturating_sub(middle).min(frame.len());
+    let inside = samples.get(middle + first - half..).unwrap_or_default();
+    let (before, frame) = frame.split_at_mut(first);
+    let (inside, after) = (&inside[..inside.len().min(frame.len())], inside.len().min(frame.len()));
+    before.fill(0.0);
+    frame[..after].copy_from_slice(inside);
+    frame[after..].fill(0.0);
 }
 
 /// Half the rate. What is heard afterwards ends at a tenth of the old rate, what would fold into it begins at four tenths:
@@ -115,11 +126,17 @@ fn halved(samples: &[f64]) -> Vec<f64> {
         0.5 * angle.sin() / angle * window
     };
     let taps: Vec<(usize, f64)> = (1..=REACH).step_by(2).map(|n| (n, tap(n))).collect();
-    let at = |i: Option<usize>| i.and_then(|i| samples.get(i)).copied().unwrap_or(0.0);
+    let mut frame = [0.0; 2 * REACH + 1];
     (0..samples.len())
         .step_by(2)
         .map(|i| {
-            let sides = |(n, tap): &(usize, f64)| tap * (at(i.checked_sub(*n)) + at(Some(i + n)));
+            // At the ends there are zeros outside.
+            let inside = i.checked_sub(REACH).and_then(|from| samples.get(from..=i + REACH));
+            let part = inside.unwrap_or_else(|| {
+                around(samples, i, &mut frame);
+                &frame
+            });
+            let sides = |(n, tap): &(usize, f64)| tap * (part[REACH - n] + part[REACH + n]);
             0.5 * samples[i] + taps.iter().map(sides).sum::<f64>()
         })
         .collect()

@@ -9,18 +9,20 @@ use std::str::FromStr;
 use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 use realfft::RealFftPlanner;
 
-use super::constant_q::{CHROMA, pitch_classes};
+use super::constant_q::{CHROMA, around, pitch_classes};
 use super::{Compression, Hann, MelConfig, MelNorm, MelScale, Spectrum, filter_bank};
 
 /// Hz of the samples that most descriptors are computed from.
 pub const DESCRIPTOR_RATE: u32 = 22_050;
+/// Samples from the middle of one frame to that of the next; the first one's is the first sample.
+pub const DESCRIPTOR_HOP: usize = HOP;
 
 const FRAME: usize = 2048;
 const HOP: usize = 512;
-const BINS: usize = FRAME / 2 + 1;
+pub(super) const BINS: usize = FRAME / 2 + 1;
 const MELS: usize = 128;
 /// Decibels below the loudest cell at which there is a floor.
-const RANGE_DB: f64 = 80.0;
+pub(super) const RANGE_DB: f64 = 80.0;
 /// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
 const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;
@@ -95,6 +97,15 @@ impl DescriptorSet {
         names
     }
 
+    /// Names of the rows over time, in order: `mfcc_01` …
+    pub fn rows_over_time(self) -> Vec<String> {
+        let numbered = |(row, count): &(&str, usize)| {
+            let row = (*row).to_owned();
+            (1..=*count).map(move |number| format!("{row}_{number:02}"))
+        };
+        self.rows().iter().flat_map(numbered).collect()
+    }
+
     /// The numbers of a clip.
     ///
     /// - `samples`: mono, at `rate`; what is no number counts as silence
@@ -148,28 +159,31 @@ fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
     let varies = variance > 1e-20 * (mean * mean).max(1e-20);
     let skewness = if varies { moment(3) / variance.powf(1.5) } else { 0.0 };
     let kurtosis = if varies { moment(4) / (variance * variance) - 3.0 } else { 0.0 };
-    let mut sorted = row.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let median = if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    };
-    [mean, variance.sqrt(), skewness, kurtosis, median, sorted[0], sorted[sorted.len() - 1]]
+    let median = median(&mut row.to_vec());
+    let least = row.iter().copied().min_by(f64::total_cmp).unwrap_or(0.0);
+    let largest = row.iter().copied().max_by(f64::total_cmp).unwrap_or(0.0);
+    [mean, variance.sqrt(), skewness, kurtosis, median, least, largest]
+}
+
+/// The middle number, or the mean of the two in the middle; their order is lost.
+fn median(numbers: &mut [f64]) -> f64 {
+    let (middle, is_odd) = (numbers.len() / 2, numbers.len() % 2 == 1);
+    let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp);
+    lower.filter(|_| !is_odd).map_or(upper, |lower| f64::midpoint(lower, upper))
 }
 
 /// Samples and the power of their spectra.
-struct Clip {
+pub(super) struct Clip {
     rate: u32,
     samples: Vec<f64>,
     /// `[frames, BINS]`
-    power: Array2<f32>,
+    pub(super) power: Array2<f32>,
 }
 
 impl Clip {
     /// - `samples`: what is no number counts as silence
-    fn new(samples: &[f32], rate: u32) -> Self {
+    pub(super) fn new(samples: &[f32], rate: u32) -> Self {
         let samples: Vec<f64> =
             samples.iter().map(|x| if x.is_finite() { f64::from(*x) } else { 0.0 }).collect();
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
@@ -179,10 +193,8 @@ impl Clip {
         let hann: Vec<f64> = (0..FRAME).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect();
         let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
         for (number, mut row) in power.outer_iter_mut().enumerate() {
-            for (i, (value, weight)) in frame.iter_mut().zip(&hann).enumerate() {
-                let at = (number * HOP + i).checked_sub(FRAME / 2);
-                *value = at.and_then(|at| samples.get(at)).map_or(0.0, |sample| sample * weight);
-            }
+            around(&samples, number * HOP, &mut frame);
+            frame.iter_mut().zip(&hann).for_each(|(value, weight)| *value *= weight);
             // It fails for buffers of other lengths only.
             let _ = fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
             row.iter_mut().zip(&bins).for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
@@ -191,7 +203,7 @@ impl Clip {
     }
 
     /// From one bin of a spectrum to the next.
-    fn bin_hz(&self) -> f64 {
+    pub(super) fn bin_hz(&self) -> f64 {
         f64::from(self.rate) / FRAME as f64
     }
 
@@ -199,9 +211,15 @@ impl Clip {
         self.power.nrows()
     }
 
-    /// Mel bands over time in decibels.
-    fn mel_decibels(&self) -> Array2<f64> {
-        let config = MelConfig {
+    /// Powers of each frame.
+    fn spectra(&self) -> impl Iterator<Item = &[f32]> {
+        // A new array lies row after row.
+        self.power.as_slice().unwrap_or_default().chunks_exact(BINS)
+    }
+
+    /// The bands of the mel spectrum.
+    pub(super) fn mel_config(&self) -> MelConfig {
+        MelConfig {
             sample_rate: self.rate,
             window_samples: FRAME,
             n_fft: FRAME,
@@ -218,14 +236,25 @@ impl Clip {
             compression: Compression::Decibel { amin: 1e-10, range_db: RANGE_DB },
             level_dbfs: None,
             standardised: false,
-        };
+        }
+    }
+
+    /// Mel bands over time in decibels.
+    pub(super) fn mel_decibels(&self) -> Array2<f64> {
+        let bank = filter_bank(&self.mel_config());
+        let bands: Vec<(usize, &[f64])> = bank
+            .outer_iter()
+            .map(|weights| {
+                let weights = weights.to_slice().unwrap_or_default();
+                let first = weights.iter().position(|w| *w > 0.0).unwrap_or(0);
+                let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
+                (first, &weights[first..=last])
+            })
+            .collect();
         let mut mel = Array2::zeros((MELS, self.frames()));
-        for (weights, mut band) in filter_bank(&config).outer_iter().zip(mel.outer_iter_mut()) {
-            let first = weights.iter().position(|w| *w > 0.0).unwrap_or(0);
-            let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
-            let weights = &weights.to_vec()[first..=last];
-            let power = self.power.slice(s![.., first..=last]);
-            for (power, cell) in power.outer_iter().zip(&mut band) {
+        for (power, mut column) in self.spectra().zip(mel.columns_mut()) {
+            for ((first, weights), cell) in bands.iter().zip(&mut column) {
+                let power = &power[*first..];
                 *cell = weights.iter().zip(power).map(|(weight, power)| weight * f64::from(*power)).sum();
             }
         }
@@ -275,24 +304,29 @@ impl Clip {
         let bands = contrast_bands(self.bin_hz());
         let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
         let crossings = self.crossings();
-        let mut magnitude = vec![0.0; BINS];
-        for (frame, power) in self.power.outer_iter().enumerate() {
+        let (mut magnitude, mut share) = (vec![0.0; BINS], vec![0.0; BINS]);
+        for (frame, power) in self.spectra().enumerate() {
             magnitude.iter_mut().zip(power).for_each(|(m, p)| *m = f64::from(*p).sqrt());
-            let sum: f64 = magnitude.iter().sum();
+            // Sums in the order of the bins, several at once.
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for m in &magnitude {
+                sum += m;
+                squares += m * m;
+            }
             let unit = if sum < f64::from(f32::MIN_POSITIVE) { 1.0 } else { sum };
-            let centroid: f64 = magnitude.iter().zip(&hz).map(|(m, hz)| m / unit * hz).sum();
-            let spread: f64 =
-                magnitude.iter().zip(&hz).map(|(m, hz)| m / unit * (hz - centroid).powi(2)).sum();
-            let mut below = 0.0;
-            let edge = magnitude.iter().position(|m| {
+            share.iter_mut().zip(&magnitude).for_each(|(share, m)| *share = m / unit);
+            let (mut centroid, mut below, mut under) = (0.0, 0.0, 0);
+            for ((share, hz), m) in share.iter().zip(&hz).zip(&magnitude) {
+                centroid += share * hz;
                 below += m;
-                below >= 0.85 * sum
-            });
+                under += usize::from(below < 0.85 * sum);
+            }
+            let spread: f64 = share.iter().zip(&hz).map(|(share, hz)| share * (hz - centroid).powi(2)).sum();
             rows[[0, frame]] = centroid;
             rows[[1, frame]] = spread.sqrt();
-            rows[[2, frame]] = edge.map_or(0.0, |bin| hz[bin]);
+            rows[[2, frame]] = hz.get(under).copied().unwrap_or(0.0);
             let ends: f64 = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
-            let energy: f64 = 2.0 * magnitude.iter().map(|m| m * m).sum::<f64>() - ends;
+            let energy: f64 = 2.0 * squares - ends;
             rows[[3 + CONTRAST_BANDS, frame]] = energy.sqrt() / FRAME as f64;
             rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
             for (band, (range, quantile)) in bands.iter().enumerate() {
@@ -324,7 +358,7 @@ impl Clip {
     }
 
     /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own pitch.
-    fn chroma(&self) -> Array2<f64> {
+    pub(super) fn chroma(&self) -> Array2<f64> {
         let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
         let mut rows = weights.dot(&self.power.t()).mapv(f64::from);
         normalise(&mut rows, FrameNorm::Largest);
@@ -337,35 +371,25 @@ impl Clip {
     /// - `size`: of a bin by its power
     fn tuning(&self, size: impl Fn(f32) -> f64) -> f64 {
         let mut peaks: Vec<(f64, f64)> = Vec::new();
-        for power in self.power.outer_iter() {
-            let power: Vec<f64> = power.iter().map(|power| size(*power)).collect();
-            let most = power.iter().fold(0.0, |most: f64, v| most.max(*v));
-            let loud = |bin: usize| if power[bin] > 0.1 * most { power[bin] } else { 0.0 };
-            for bin in 1..BINS - 1 {
-                let hz = bin as f64 * self.bin_hz();
-                let is_peak = loud(bin) > loud(bin - 1) && loud(bin) >= loud(bin + 1);
-                if !(150.0..4000.0).contains(&hz) || !is_peak {
+        let heard = |bin: &usize| (150.0..4000.0).contains(&(*bin as f64 * self.bin_hz()));
+        let bins: Vec<usize> = (1..BINS - 1).filter(heard).collect();
+        for power in self.spectra() {
+            let most = size(power.iter().fold(0.0, |most: f32, v| most.max(*v)));
+            for &bin in &bins {
+                let [before, here, after] = [bin - 1, bin, bin + 1].map(|bin| size(power[bin]));
+                let loud = |size: f64| if size > 0.1 * most { size } else { 0.0 };
+                if !(loud(here) > loud(before) && loud(here) >= loud(after)) {
                     continue;
                 }
-                let (a, b) = (
-                    power[bin + 1] + power[bin - 1] - 2.0 * power[bin],
-                    (power[bin + 1] - power[bin - 1]) / 2.0,
-                );
+                let (a, b) = (after + before - 2.0 * here, (after - before) / 2.0);
                 let shift = if b.abs() >= a.abs() { 0.0 } else { -b / a };
-                peaks.push(((bin as f64 + shift) * self.bin_hz(), power[bin] + 0.5 * b * shift));
+                peaks.push(((bin as f64 + shift) * self.bin_hz(), here + 0.5 * b * shift));
             }
         }
         if peaks.is_empty() {
             return 0.0;
         }
-        let mut sizes: Vec<f64> = peaks.iter().map(|(_, size)| *size).collect();
-        sizes.sort_unstable_by(f64::total_cmp);
-        let middle = sizes.len() / 2;
-        let median = if sizes.len() % 2 == 1 {
-            sizes[middle]
-        } else {
-            f64::midpoint(sizes[middle - 1], sizes[middle])
-        };
+        let median = median(&mut peaks.iter().map(|(_, size)| *size).collect::<Vec<_>>());
         let mut counts = [0usize; 100];
         for (hz, _) in peaks.iter().filter(|(_, size)| *size >= median) {
             let rest = (CHROMA as f64 * octaves(*hz, 0.0)).rem_euclid(1.0);
@@ -378,7 +402,7 @@ impl Clip {
 }
 
 /// 10 log10 of every cell, no more than [`RANGE_DB`] below the largest.
-fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
+pub(super) fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
     cells.mapv_inplace(|v| 10.0 * v.max(1e-10).log10());
     let floor = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v)) - RANGE_DB;
     cells.mapv_inplace(|v| v.max(floor));
@@ -442,7 +466,7 @@ fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
 }
 
 /// The first coefficients of the cosine transform (second kind, orthonormal) of each frame.
-fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
+pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
     let n = mel.nrows() as f64;
     let basis = Array2::from_shape_fn((count, mel.nrows()), |(k, i)| {
         let scale = if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
@@ -514,6 +538,10 @@ mod tests {
                 assert_eq!(numbers.len(), set.columns().len());
                 assert!(numbers.iter().all(|v| v.is_finite()), "{name}: {numbers:?}");
             }
+        }
+        for (_, set) in DescriptorSet::ALL {
+            let all = set.over_time(&odd, DESCRIPTOR_RATE);
+            assert_eq!(all.nrows(), set.rows_over_time().len());
         }
         let names = DescriptorSet::Fma.columns();
         assert_eq!((names.len(), names[251].as_str()), (518, "chroma_stft_max_12"));

@@ -33,6 +33,11 @@ fn edges(config: &MelConfig) -> Vec<f64> {
     (0..config.n_mels + 2).map(|i| mel_to_hz(scale, low + step * i as f64)).collect()
 }
 
+/// Where the bands of a configuration are most sensitive, Hz.
+pub(super) fn centres(config: &MelConfig) -> Vec<f64> {
+    edges(config)[1..=config.n_mels].to_vec()
+}
+
 /// The mel filter bank of a configuration, `[n_mels, 1 + n_fft / 2]`.
 ///
 /// Triangles between `n_mels + 2` frequencies spaced evenly in mel from `f_min` to `f_max`; bin `k` is at

@@ -30,14 +30,16 @@ mod mel;
 mod spectra;
 mod stft;
 mod tempo;
+mod views;
 pub mod windows;
 
 pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
-pub use descriptors::{DESCRIPTOR_RATE, DescriptorSet};
+pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
 pub use key::KeyFinder;
 pub use mel::filter_bank;
 pub use tempo::tempo;
+pub use views::ClipViews;
 
 /// What is wrong with a front end's numbers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

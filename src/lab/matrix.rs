@@ -100,17 +100,30 @@ impl FeatureSet for DescriptorSet {
     }
 
     fn compute(&self, path: &Path, info: &AudioInfo, _: &AtomicBool) -> Result<Vec<f32>, String> {
-        let rate = self.rate(info.sample_rate);
-        let all = audio::resampled_len(info, rate);
-        let length = all.min(LONGEST * u64::from(rate));
-        let start = ((all - length) / 2) as i64;
         let mut numbers = Vec::new();
-        audio::read_windows(path, info, rate, &[start], length as usize, &mut |_, samples| {
-            numbers = self.of(samples, rate);
-        })
-        .map_err(|error| with_causes(&error))?;
+        middle(*self, path, info, &mut |samples, rate, _| numbers = self.of(samples, rate))?;
         Ok(numbers)
     }
+}
+
+/// Reads what a set of descriptors is computed from: the whole file, or the middle of one longer than [`LONGEST`].
+///
+/// - `sink`: takes samples, their rate in Hz, and the second that they begin at
+pub(in crate::lab) fn middle(
+    set: DescriptorSet,
+    path: &Path,
+    info: &AudioInfo,
+    sink: &mut dyn FnMut(&[f32], u32, f64),
+) -> Result<(), String> {
+    let rate = set.rate(info.sample_rate);
+    let all = audio::resampled_len(info, rate);
+    let length = all.min(LONGEST * u64::from(rate));
+    let start = (all - length) / 2;
+    audio::read_windows(path, info, rate, &[start as i64], length as usize, &mut |_, samples| {
+        sink(samples, rate, start as f64 / f64::from(rate));
+    })
+    .map(|_| ())
+    .map_err(|error| with_causes(&error))
 }
 
 /// Features that are kept, a file for each track: safe to delete.
@@ -340,8 +353,7 @@ pub fn compute(
         None => listened,
     };
     if matrix.rows.is_empty() {
-        let reason = matrix.faults.first().map_or_else(String::new, |fault| fault.reason.clone());
-        return Err(LabError::Asked(format!("no track could be listened to: {reason}")));
+        return Err(LabError::NoneHeard(matrix.faults));
     }
     Ok(matrix)
 }

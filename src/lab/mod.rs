@@ -2,7 +2,8 @@
 //!
 //! What it is for: from a [`Dataset`](crate::dataset::Dataset) to numbers ([`matrix`]), to parts without an artist on two
 //! sides ([`split`], [`leak`]), to fitted algorithms ([`model`]) or networks ([`networks`]) in a run folder ([`run`]) that holds all that is needed
-//! to repeat it, to figures with intervals ([`report`], [`html`]), comparisons ([`compare`]) and answers ([`answer`]). A
+//! to repeat it, to figures with intervals ([`report`], [`html`]), comparisons ([`compare`]) and answers ([`answer`]).
+//! Numbers also go out as files for other programs ([`extract`]). A
 //! run that is cut off goes on with the same command and ends with the same bits. What it is not for: the genres of a
 //! library (`genre`), reading tables (`dataset`), the algorithms themselves (`learn`).
 
@@ -10,6 +11,7 @@ pub mod answer;
 mod bench;
 pub mod compare;
 pub mod config;
+pub mod extract;
 pub mod html;
 pub mod inspect;
 pub mod leak;
@@ -56,6 +58,9 @@ pub enum LabError {
         /// What was expected and found.
         problem: String,
     },
+    /// Nothing of a data set could be listened to.
+    #[error("no track could be listened to: {}", .0.first().map_or("", |fault| fault.reason.as_str()))]
+    NoneHeard(Vec<crate::dataset::Fault>),
     /// What was asked for does not go together, or cannot be done with this data.
     #[error("{0}")]
     Asked(String),

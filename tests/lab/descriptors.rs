@@ -21,7 +21,7 @@ fn noise(n: usize, mut seed: u64) -> Vec<f64> {
 }
 
 /// The signals of `tests/data/features/generate.py`.
-fn signal(name: &str) -> Vec<f32> {
+pub(crate) fn signal(name: &str) -> Vec<f32> {
     let (rate, n) = (f64::from(DESCRIPTOR_RATE), LENGTH);
     let time = |i: usize| i as f64 / rate;
     let second = noise(n, 2);
@@ -51,7 +51,7 @@ fn signal(name: &str) -> Vec<f32> {
     (0..n).map(|i| sample(i) as f32).collect()
 }
 
-fn floats(value: &Value) -> Vec<f64> {
+pub(crate) fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
@@ -59,7 +59,7 @@ fn floats(value: &Value) -> Vec<f64> {
 ///
 /// The filters that halve the rate before the constant-Q transform are not librosa's, so pitch classes by it are compared
 /// on signals that have pitches below its highest bin all the time; their shares in steps, where no share lies on a step.
-fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
+pub(crate) fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
     let relative = |share: f64| Some(share * theirs.abs().max(1.0));
     match row {
         "mel" | "mfcc" => Some(1e-3),
@@ -70,7 +70,7 @@ fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
 }
 
 /// What a number is called before its statistic.
-fn kind(column: &str) -> &str {
+pub(crate) fn kind(column: &str) -> &str {
     let words = ["_mean_", "_std_", "_skew_", "_kurtosis_", "_median_", "_min_", "_max_"];
     words.iter().find_map(|word| column.split_once(word)).map_or(column, |(kind, _)| kind)
 }

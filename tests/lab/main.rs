@@ -10,6 +10,7 @@ mod algorithms;
 mod challenge;
 mod datasets;
 mod descriptors;
+mod features;
 #[cfg(feature = "train")]
 mod networks;
 mod runs;

@@ -1,5 +1,6 @@
-//! The laboratory: `dataset`, `train classifier`, `eval classifier`, and a run's answers in `classify`.
+//! The laboratory: `dataset`, `features`, `train classifier`, `eval classifier`, and a run's answers in `classify`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
@@ -38,6 +39,43 @@ pub(crate) struct DatasetArgs {
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
+}
+
+/// Write what voisin computes from audio: descriptors, embeddings, spectrograms, or a picture of one file
+///
+/// DATA is what `voisin dataset` takes; a bare folder that is no data set, and several paths, are audio files. --set takes
+/// what `train classifier --features` does and computes the same numbers, a row for each track, into a table (.csv, which
+/// features:FILE.csv reads again), a matrix (.npy, float32 [tracks, columns]), or a folder: features.npy with tracks.csv
+/// and columns.csv. Two sets go into a folder, an array for each track, named like its file: frames (float32 [frames,
+/// columns]: seconds, then the rows that the statistics of fma are of, a frame every 512 samples) and spectrogram (what
+/// a network hears, float32 [128, 1288] with baseline-cnn). Arrays that are there already are left as they are.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin features ~/genres --set fma --output features.csv\n  voisin features fma:~/fma --set mfcc+model:musicnn-msd --output features/\n  voisin features ~/genres --set spectrogram --output spectrograms/\n  voisin features song.mp3 --set frames --output frames/\n  voisin features song.mp3 --picture song.png"
+)]
+pub(crate) struct FeaturesArgs {
+    /// A data set, or audio files and folders
+    #[arg(required = true, value_name = "DATA|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) tracks: Vec<OsString>,
+    /// Sets of features joined by +: own, mel, mfcc, mfcc40-mean, fma, model:NAME; or frames or spectrogram alone
+    #[arg(long, value_name = "S+S…", required_unless_present = "picture")]
+    pub(crate) set: Option<String>,
+    /// Where they go: a .csv or .npy file, or a folder
+    #[arg(long, short, value_name = "PATH", required_unless_present = "picture", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Draw one file instead: wave, spectrum, spectrograms, cepstral coefficients and pitch classes, one under the other
+    #[arg(long, value_name = "FILE.svg|FILE.png", conflicts_with_all = ["set", "output", "cache"], value_hint = ValueHint::FilePath)]
+    pub(crate) picture: Option<PathBuf>,
+    /// With --set spectrogram: the network that hears it [default: baseline-cnn]
+    #[cfg(feature = "train")]
+    #[arg(long, value_name = "NAME", conflicts_with = "picture")]
+    pub(crate) recipe: Option<String>,
+    /// Keep features in this folder for other commands, as `train classifier` does
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cache: Option<PathBuf>,
+    /// Replace what is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// What `--recipe` takes.

@@ -49,7 +49,7 @@ pub(crate) use explore::{
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
 pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
-pub(crate) use lab::{AnswerArgs, DatasetArgs, EvalClassifierArgs, TrainClassifierArgs};
+pub(crate) use lab::{AnswerArgs, DatasetArgs, EvalClassifierArgs, FeaturesArgs, TrainClassifierArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
@@ -234,6 +234,7 @@ pub(crate) enum Command {
     #[cfg(feature = "mcp")]
     Mcp(McpArgs),
     Dataset(DatasetArgs),
+    Features(FeaturesArgs),
     Embed(EmbedArgs),
     Status(StatusArgs),
     Failed(FailedArgs),

@@ -3,8 +3,6 @@
 #[cfg(feature = "parquet")]
 mod parquet;
 
-use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +15,7 @@ use crate::audio;
 use crate::base::atomic_file::AtomicFile;
 use crate::cli::args::{EmbedArgs, EmbedFormat};
 use crate::cli::context::Context;
-use crate::cli::named::named_paths;
+use crate::cli::named::{named_paths, targets};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Embedder, WindowPlan};
@@ -80,52 +78,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     Ok(if failed > 0 { Ending::Partial } else { Ending::Fine })
 }
 
-/// Where each file's vectors go, relative to the output folder: no two to the same place.
-///
-/// Below a folder that was named, its folders are mirrored; other files go by their name. Where two would meet, those
-/// are mirrored from the folder that they have in common, and files that differ in their ending only keep it.
-fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> Vec<PathBuf> {
-    let with = |path: &Path| {
-        let mut name: OsString = path.as_os_str().to_owned();
-        name.push(".");
-        name.push(extension);
-        PathBuf::from(name)
-    };
-    let plain = |path: &Path| with(&path.with_extension(""));
-    let below_root = |file: &Path| {
-        let root =
-            roots.iter().filter_map(|root| file.strip_prefix(root).ok()).min_by_key(|p| p.as_os_str().len());
-        root.map_or_else(|| PathBuf::from(file.file_name().unwrap_or_default()), Path::to_owned)
-    };
-    let mut targets: Vec<PathBuf> = files.iter().map(|file| plain(&below_root(file))).collect();
-    // First mirrored from the common folder, then with the ending; then by number, against files named like folders.
-    for again in 0..2 {
-        let mut meeting: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
-        for (i, target) in targets.iter().enumerate() {
-            meeting.entry(target.clone()).or_default().push(i);
-        }
-        for several in meeting.into_values().filter(|several| several.len() > 1) {
-            let mut common = files[several[0]].parent().unwrap_or(Path::new("")).to_owned();
-            while !several.iter().all(|&i| files[i].starts_with(&common)) && common.pop() {}
-            for i in several {
-                let inside = files[i].strip_prefix(&common).unwrap_or(&files[i]);
-                targets[i] = if again == 0 { plain(inside) } else { with(inside) };
-            }
-        }
-    }
-    let mut taken: HashSet<PathBuf> = HashSet::new();
-    for target in &mut targets {
-        let first = target.clone();
-        let mut n = 2;
-        while !taken.insert(target.clone()) {
-            let stem = first.file_stem().unwrap_or_default().to_string_lossy();
-            *target = first.with_file_name(format!("{stem}-{n}.{extension}"));
-            n += 1;
-        }
-    }
-    targets
-}
-
 /// Writes the windows of `file` to `target`; their number and dimension.
 fn embed(
     embedder: &Arc<Embedder>,
@@ -180,26 +132,4 @@ fn write(
         EmbedFormat::Parquet => bail!("a Parquet file holds several tracks"),
     }
     Ok(file.commit()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_two_files_meet() {
-        let named = |files: &[&str], roots: &[&str]| -> Vec<String> {
-            let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
-            let roots: Vec<PathBuf> = roots.iter().map(PathBuf::from).collect();
-            targets(&files, &roots, "npz").into_iter().map(|path| path.display().to_string()).collect()
-        };
-        assert_eq!(named(&["/m/a/1.mp3", "/m/b/2.flac"], &[]), ["1.npz", "2.npz"]);
-        assert_eq!(named(&["/m/a/1.mp3", "/m/b/1.mp3", "/x/2.mp3"], &[]), ["a/1.npz", "b/1.npz", "2.npz"]);
-        assert_eq!(named(&["/m/a/1.mp3", "/m/a/1.flac"], &[]), ["1.mp3.npz", "1.flac.npz"]);
-        assert_eq!(named(&["/m/a/1.mp3", "/m/a/b/1.mp3"], &["/m"]), ["a/1.npz", "a/b/1.npz"]);
-        assert_eq!(named(&["/m/v1.2.mp3", "/m/v1.3.mp3"], &["/m"]), ["v1.2.npz", "v1.3.npz"]);
-        assert_eq!(named(&["/m/1.mp3", "/n/1.mp3"], &["/m", "/n"]), ["m/1.npz", "n/1.npz"]);
-        let all = named(&["/a/1.mp3", "/b/1.mp3", "/c/a/1.mp3"], &["/a", "/b", "/c"]);
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 3, "{all:?}");
-    }
 }

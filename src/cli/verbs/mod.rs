@@ -18,6 +18,7 @@ pub(super) mod eval;
 pub(super) mod examine;
 pub(super) mod export;
 pub(super) mod failed;
+pub(super) mod features;
 pub(super) mod find;
 pub(super) mod genres;
 pub(super) mod labels;

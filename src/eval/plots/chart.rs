@@ -1,12 +1,12 @@
 //! Curves over numbers of any size, and bars.
 
-use super::{Anchor, FAINT, INK, SERIES, Scene, short};
+use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, short};
 
 /// A curve: its name, and points in the order they are joined.
 pub type Curve = (String, Vec<(f64, f64)>);
 
 /// About five round numbers from `low` to `high`.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let span = high - low;
     if !(span.is_finite() && span > 0.0) {
         return vec![low];
@@ -19,7 +19,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A number as short as it is clear.
-fn number(x: f64) -> String {
+pub(super) fn number(x: f64) -> String {
     let size = x.abs();
     if x == 0.0 {
         "0".to_owned()
@@ -65,12 +65,12 @@ pub fn chart(title: &str, x_name: &str, y_name: &str, curves: &[Curve]) -> Scene
     scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, title);
     for tick in ticks(left, right) {
         let (x, _) = at((tick, low));
-        scene.line(vec![(x, UP), (x, UP + HIGH)], (235, 235, 235), 1.0);
+        scene.line(vec![(x, UP), (x, UP + HIGH)], GRID, 1.0);
         scene.text(x, UP + HIGH + 14.0, 12.0, Anchor::Middle, INK, number(tick));
     }
     for tick in ticks(low, high) {
         let (_, y) = at((left, tick));
-        scene.line(vec![(LEFT, y), (LEFT + WIDE, y)], (235, 235, 235), 1.0);
+        scene.line(vec![(LEFT, y), (LEFT + WIDE, y)], GRID, 1.0);
         scene.text(LEFT - 8.0, y, 12.0, Anchor::End, INK, number(tick));
     }
     scene.line(vec![(LEFT, UP), (LEFT, UP + HIGH), (LEFT + WIDE, UP + HIGH)], FAINT, 1.0);
@@ -100,7 +100,7 @@ pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
     for tick in 0..=5 {
         let share = f64::from(tick) / 5.0;
         let x = left + share * WIDE;
-        scene.line(vec![(x, UP), (x, UP + high)], (235, 235, 235), 1.0);
+        scene.line(vec![(x, UP), (x, UP + high)], GRID, 1.0);
         scene.text(x, UP + high + 14.0, 12.0, Anchor::Middle, INK, format!("{:.0} %", 100.0 * share));
     }
     for (i, ((_, value, spread), name)) in rows.iter().zip(&names).enumerate() {

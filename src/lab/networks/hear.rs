@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::f16;
+use ndarray::ArrayD;
 
 use super::NetworkSettings;
 use crate::audio::{self, AudioInfo};
@@ -148,6 +149,17 @@ impl ClipReader {
         }
         let found = found.concat();
         if found.is_empty() { Err("nothing but silence".to_owned()) } else { Ok(found) }
+    }
+
+    /// What [`hear`](Self::hear) gives as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`, or means.
+    pub fn array(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<ArrayD<f32>, String> {
+        let cells = self.hear(path, info, stop)?;
+        let shape = match (self.example(), self.recipe.input) {
+            (StackShape::Image(_, bands, frames), RecipeInput::Clip(_)) => vec![bands, frames],
+            (StackShape::Image(_, bands, frames), _) => vec![cells.len() / (bands * frames), bands, frames],
+            _ => vec![cells.len()],
+        };
+        ArrayD::from_shape_vec(shape, cells).map_err(|error| error.to_string())
     }
 
     /// Puts what is heard of samples behind what there is.

@@ -1,0 +1,288 @@
+//! `voisin features`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, bail};
+
+use crate::audio::AudioInfo;
+use crate::base::atomic_file;
+use crate::cli::args::FeaturesArgs;
+use crate::cli::context::Context;
+use crate::cli::lab::{asked, interrupted, line, listen, tell_fault, with_meter};
+use crate::cli::named::targets;
+use crate::cli::render::{self, count, count_with};
+use crate::cli::{Ending, NothingFound};
+use crate::dataset::Dataset;
+use crate::lab::LabError;
+use crate::lab::extract::{
+    ArrayWriter, HearArray, column_table, feature_table, frame_columns, frames, picture, track_table,
+    write_array,
+};
+use crate::lab::matrix::{FeatureSet, Matrix, compute};
+#[cfg(feature = "train")]
+use crate::lab::networks::{ClipReader, NetworkSettings};
+#[cfg(feature = "train")]
+use crate::train::classifier::NetworkRecipe;
+
+/// Files in a folder of features.
+const TRACKS: &str = "tracks.csv";
+const COLUMNS: &str = "columns.csv";
+const FEATURES: &str = "features.npy";
+/// What a folder of spectrograms is of.
+const RECIPE: &str = "recipe.txt";
+
+pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Ending> {
+    if let Some(path) = &args.picture {
+        return draw(context, args, path);
+    }
+    let (Some(sets), Some(output)) = (&args.set, &args.output) else {
+        bail!("expected --set and --output, or --picture");
+    };
+    let names: Vec<String> = sets.split('+').map(str::to_owned).collect();
+    let alone = names.iter().find(|name| ["frames", "spectrogram"].contains(&name.as_str()));
+    if let Some(alone) = alone.filter(|_| names.len() > 1) {
+        bail!(
+            "--set {sets}: {alone} stands alone, it has an array for each track: give it a command of its own"
+        );
+    }
+    #[cfg(feature = "train")]
+    if args.recipe.is_some() && sets != "spectrogram" {
+        bail!("--recipe goes with --set spectrogram, found --set {sets}");
+    }
+    let place = FeaturesPlace::of(output, alone.is_some(), args.force)?;
+    let job = FeaturesJob { context, args, output };
+    match alone {
+        Some(alone) => job.arrays(alone),
+        None => job.rows(&names, &place),
+    }
+}
+
+/// What a path is to be.
+enum FeaturesPlace {
+    Table,
+    Matrix,
+    Folder,
+}
+
+impl FeaturesPlace {
+    /// By its ending, before anything is listened to.
+    fn of(output: &Path, is_folder: bool, force: bool) -> anyhow::Result<Self> {
+        let shown = output.display();
+        let ending = output.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let place = match ending.as_str() {
+            _ if output.is_dir() || output.as_os_str().to_string_lossy().ends_with('/') => Self::Folder,
+            "csv" => Self::Table,
+            "npy" => Self::Matrix,
+            "" => Self::Folder,
+            _ => bail!("--output {shown}: expected FILE.csv, FILE.npy or a folder, found .{ending}"),
+        };
+        let is_file = !matches!(place, Self::Folder);
+        if is_folder && is_file || !is_file && output.is_file() {
+            bail!("--output {shown}: expected a folder, found a file's name: name another place");
+        }
+        let mut written = match place {
+            Self::Folder if is_folder => Vec::new(),
+            Self::Folder => [FEATURES, TRACKS, COLUMNS].map(|name| output.join(name)).into(),
+            _ => vec![output.to_owned()],
+        };
+        written.retain(|path| path.exists());
+        if let Some(path) = written.first().filter(|_| !force) {
+            bail!("{} is there already: name another, or replace it with --force", path.display());
+        }
+        let folder = output.parent().filter(|folder| is_file && !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            bail!("--output: there is no folder {}: make it first, or name another", folder.display());
+        }
+        Ok(place)
+    }
+}
+
+struct FeaturesJob<'a> {
+    context: &'a Context,
+    args: &'a FeaturesArgs,
+    output: &'a Path,
+}
+
+impl FeaturesJob<'_> {
+    /// A row for each track.
+    fn rows(&self, names: &[String], place: &FeaturesPlace) -> anyhow::Result<Ending> {
+        let (context, output) = (self.context, self.output);
+        let set = asked(context, &self.args.tracks, true)?;
+        let stop = context.stop_on_ctrl_c()?;
+        let found = listen(context, &set, names, self.args.cache.clone(), &stop);
+        let Some(matrix) = self.heard(found, &stop)? else {
+            if !stop.load(Ordering::Relaxed) {
+                return Ok(Ending::Partial);
+            }
+            if self.args.cache.is_some() {
+                return Ok(interrupted(context));
+            }
+            context.console.note("interrupted: nothing is written; with --cache DIR what was heard is kept");
+            return Ok(Ending::Interrupted);
+        };
+        match place {
+            FeaturesPlace::Table => self.write(output, &feature_table(&set, &matrix))?,
+            FeaturesPlace::Matrix => write_array(output, matrix.values.view()).map_err(anyhow::Error::msg)?,
+            FeaturesPlace::Folder => {
+                self.make_folder()?;
+                self.write(&output.join(COLUMNS), &column_table(&matrix.columns))?;
+                self.write(&output.join(TRACKS), &track_table(&set, &matrix, None))?;
+                let path = output.join(FEATURES);
+                write_array(&path, matrix.values.view()).map_err(anyhow::Error::msg)?;
+            }
+        }
+        let columns = count_with(matrix.columns.len() as u64, "column", "columns");
+        let tracks = count(matrix.rows.len() as u64, "track");
+        line(&format!("{tracks}, {columns} in {}", output.display()))?;
+        Ok(ending(&matrix))
+    }
+
+    /// An array for each track.
+    fn arrays(&self, name: &str) -> anyhow::Result<Ending> {
+        let (context, output) = (self.context, self.output);
+        let (hear, about) = self.array(name)?;
+        self.refuse_others(&about)?;
+        let set = asked(context, &self.args.tracks, true)?;
+        let stop = context.stop_on_ctrl_c()?;
+        let files: Vec<PathBuf> = set.items.iter().filter_map(|item| item.path.clone()).collect();
+        let places = targets(&files, &[], "npy");
+        self.make_folder()?;
+        self.write(&output.join(about.0), &about.1)?;
+        let inside = files.into_iter().zip(places);
+        let targets = inside.map(|(file, place)| (file, output.join(place))).collect();
+        let writer = std::sync::Arc::new(ArrayWriter { hear, targets, force: self.args.force });
+        let sets: [Box<dyn FeatureSet>; 1] = [Box::new(std::sync::Arc::clone(&writer))];
+        let found = with_meter(context, set.items.len(), "listened to", |progress| {
+            compute(&set, false, &sets, None, progress, &stop)
+        });
+        let Some(matrix) = self.heard(found.map_err(anyhow::Error::from), &stop)? else {
+            let is_stopped = stop.load(Ordering::Relaxed);
+            return Ok(if is_stopped { interrupted(context) } else { Ending::Partial });
+        };
+        self.write(&output.join(TRACKS), &self.track_table(&set, &matrix, &writer))?;
+        let new = matrix.values.column(0).sum() as u64;
+        line(&format!("{} of {} in {}", count(new, "new array"), name, output.display()))?;
+        let kept = matrix.rows.len() as u64 - new;
+        if kept > 0 {
+            let arrays = count(kept, "array");
+            let note = format!("{arrays} there already and left as they are (--force makes them again)");
+            context.console.note(&note);
+        }
+        Ok(ending(&matrix))
+    }
+
+    fn track_table(&self, set: &Dataset, matrix: &Matrix, writer: &ArrayWriter) -> Vec<u8> {
+        let file = |row: &crate::lab::matrix::Row| {
+            let target = row.item.path.as_ref().and_then(|path| writer.targets.get(path));
+            let below = target.and_then(|target| target.strip_prefix(self.output).ok());
+            below.unwrap_or(Path::new("")).to_string_lossy().into_owned()
+        };
+        let files: Vec<String> = matrix.rows.iter().map(file).collect();
+        track_table(set, matrix, Some(&files))
+    }
+
+    /// What is heard of each file, and the name and contents of the file that says what arrays are of.
+    fn array(&self, name: &str) -> anyhow::Result<(HearArray, (&'static str, Vec<u8>))> {
+        if name == "frames" {
+            let hear = |path: &Path, info: &AudioInfo, _: &AtomicBool| frames(path, info);
+            return Ok((Box::new(hear), (COLUMNS, column_table(&frame_columns()))));
+        }
+        #[cfg(feature = "train")]
+        {
+            let name = self.args.recipe.as_deref().unwrap_or("baseline-cnn");
+            let Some(recipe) = NetworkRecipe::named(name) else {
+                let names: Vec<&str> = NetworkRecipe::ALL.iter().map(|recipe| recipe.name).collect();
+                bail!("--recipe {name}: there is no such network, expected {}", names.join(", "));
+            };
+            let reader =
+                ClipReader::new(recipe, &NetworkSettings { copies: 0, ..NetworkSettings::of(&recipe) })?;
+            let hear = move |path: &Path, info: &AudioInfo, stop: &AtomicBool| reader.array(path, info, stop);
+            Ok((Box::new(hear), (RECIPE, format!("{name}\n").into_bytes())))
+        }
+        #[cfg(not(feature = "train"))]
+        bail!("--set {name}: this program has no networks; build it with the feature train")
+    }
+
+    /// A folder that holds other files of these names is left alone.
+    fn refuse_others(&self, (name, contents): &(&'static str, Vec<u8>)) -> anyhow::Result<()> {
+        let is_ours = std::fs::read(self.output.join(name)).is_ok_and(|found| found == *contents);
+        let other = [COLUMNS, RECIPE, TRACKS].map(|name| self.output.join(name));
+        match other.iter().find(|path| path.exists()) {
+            Some(path) if !is_ours => {
+                bail!("{} is there already, of something else: name another folder", path.display())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What was heard, faults told; nothing where that is all there is.
+    fn heard(&self, found: anyhow::Result<Matrix>, stop: &AtomicBool) -> anyhow::Result<Option<Matrix>> {
+        let tell = |faults: &[_]| faults.iter().for_each(|fault| tell_fault(self.context, fault));
+        match found {
+            Ok(matrix) => {
+                tell(&matrix.faults);
+                Ok(Some(matrix))
+            }
+            Err(error) => match error.downcast_ref() {
+                Some(LabError::NoneHeard(faults)) => {
+                    tell(faults);
+                    self.context.console.note("no track could be listened to: nothing is written");
+                    Ok(None)
+                }
+                Some(LabError::Interrupted) if stop.load(Ordering::Relaxed) => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn make_folder(&self) -> anyhow::Result<()> {
+        let folder = self.output;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        atomic_file::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn ending(matrix: &Matrix) -> Ending {
+    if matrix.faults.is_empty() { Ending::Fine } else { Ending::Partial }
+}
+
+/// A picture of one file.
+fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<Ending> {
+    let shown = path.display();
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if !["svg", "png"].contains(&ending.as_str()) {
+        bail!("--picture {shown}: expected FILE.svg or FILE.png, found .{ending}");
+    }
+    let [file] = args.tracks.as_slice() else {
+        bail!("--picture: expected one audio file, found {}: draw one after the other", args.tracks.len());
+    };
+    let file = Path::new(file);
+    if !file.is_file() {
+        let what = if file.is_dir() { "a folder" } else { "nothing" };
+        return Err(NothingFound(format!(
+            "{}: expected an audio file to draw, found {what}",
+            file.display()
+        ))
+        .into());
+    }
+    if path.exists() && !args.force {
+        bail!("{shown} is there already: name another, or replace it with --force");
+    }
+    let scene = match picture(file) {
+        Ok(scene) => scene,
+        Err(reason) => {
+            let fault = crate::dataset::Fault { key: file.display().to_string(), reason };
+            tell_fault(context, &fault);
+            return Ok(Ending::Partial);
+        }
+    };
+    let bytes = if ending == "svg" { scene.svg().into_bytes() } else { scene.png(2)? };
+    atomic_file::write(path, bytes).with_context(|| format!("cannot write {shown}"))?;
+    render::print_line(&render::terminal_safe(&format!("the picture is {shown}")))?;
+    Ok(Ending::Fine)
+}

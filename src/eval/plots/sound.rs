@@ -1,0 +1,298 @@
+//! A clip's sound: its wave, its spectrum, and matrices over one time axis.
+
+use std::ops::Range;
+
+use ndarray::ArrayView2;
+
+use super::chart::{number, ticks};
+use super::{Anchor, FAINT, GRID, INK, Rgb, SERIES, Scene, TITLE, short};
+
+/// Numbers of a matrix as colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ramp {
+    /// From dark to light: one end is nothing.
+    Heat,
+    /// Blue, white, red: zero is in the middle.
+    Signed,
+}
+
+impl Ramp {
+    /// The colour of a share, 0 to 1.
+    fn colour(self, share: f64) -> Rgb {
+        // matplotlib's magma, and ColorBrewer's RdBu from below
+        const HEAT: [Rgb; 9] = [
+            (0, 0, 4),
+            (28, 16, 68),
+            (79, 18, 123),
+            (129, 37, 129),
+            (181, 54, 122),
+            (229, 80, 100),
+            (251, 135, 97),
+            (254, 194, 135),
+            (252, 253, 191),
+        ];
+        const SIGNED: [Rgb; 5] =
+            [(33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43)];
+        let stops: &[Rgb] = if self == Self::Heat { &HEAT } else { &SIGNED };
+        let place = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 } * (stops.len() - 1) as f64;
+        let at = (place as usize).min(stops.len() - 2);
+        let (a, b, part) = (stops[at], stops[at + 1], place - at as f64);
+        let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
+        (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+    }
+}
+
+/// A matrix over time.
+pub struct Panel<'a> {
+    /// What it shows, with its unit.
+    pub title: &'a str,
+    /// What its rows are.
+    pub rows: &'a str,
+    /// `[rows, frames]`, the lowest row first.
+    pub values: ArrayView2<'a, f64>,
+    /// Numbers at both ends of the colours.
+    pub range: (f64, f64),
+    /// Its colours.
+    pub ramp: Ramp,
+    /// Names of rows, by where they are: 0 is the lowest row's middle.
+    pub marks: Vec<(f64, String)>,
+}
+
+const LEFT: f64 = 84.0;
+const WIDE: f64 = 820.0;
+const RIGHT: f64 = 92.0;
+/// Height of a matrix, of the wave, and of the spectrum.
+const HIGH: f64 = 150.0;
+const WAVE: f64 = 100.0;
+const SPECTRUM: f64 = 130.0;
+/// From the end of one picture to the beginning of the next.
+const GAP: f64 = 44.0;
+/// Room for numbers below an axis, and for its name.
+const NUMBERS: f64 = 24.0;
+const NAME: f64 = 18.0;
+/// Cells of a picture's matrix in each unit of the scene, at most.
+const FINENESS: f64 = 2.0;
+/// Hz at which the spectrum's axis begins, and decibels that it shows.
+const LOWEST: f64 = 20.0;
+const DEPTH: f64 = 80.0;
+
+/// Wave, spectrum and matrices, one under the other.
+///
+/// - `seconds`: of the file, at both ends of the time axis
+/// - `wave`: mono samples
+/// - `spectrum`: decibels of each bin, the strongest 0; `bin_hz`: from one to the next
+pub fn sound(
+    title: &str,
+    seconds: Range<f64>,
+    wave: &[f32],
+    spectrum: &[f64],
+    bin_hz: f64,
+    panels: &[Panel],
+) -> Scene {
+    let mut scene = Scene::new(LEFT + WIDE + RIGHT, 34.0);
+    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, short(title, 110));
+    let top = scene.begin("Waveform", "amplitude", WAVE);
+    scene.time(top, WAVE, &seconds, true);
+    scene.wave(top, wave);
+    let top = scene.begin(
+        "Amplitude spectrum, mean over the file (decibels below the strongest frequency)",
+        "dB",
+        SPECTRUM,
+    );
+    scene.spectrum(top, spectrum, bin_hz);
+    for (at, panel) in panels.iter().enumerate() {
+        let top = scene.begin(panel.title, panel.rows, HIGH);
+        let cells = |unit: f64, most: usize| ((unit * FINENESS) as usize).min(most).max(1);
+        let columns = cells(WIDE, panel.values.ncols());
+        let rows = if panel.values.nrows() < HIGH as usize {
+            panel.values.nrows()
+        } else {
+            cells(HIGH, panel.values.nrows())
+        };
+        let (low, high) = panel.range;
+        let share = |value: f64| (value - low) / (high - low);
+        let pixels = pooled(panel.values, columns, rows).into_iter();
+        let colours = pixels.flat_map(|value| <[u8; 3]>::from(panel.ramp.colour(share(value)))).collect();
+        scene.image(LEFT, top, WIDE, HIGH, columns, colours);
+        scene.frame(top, HIGH);
+        for (place, name) in &panel.marks {
+            let y = top + HIGH - (place + 0.5) / panel.values.nrows() as f64 * HIGH;
+            scene.line(vec![(LEFT - 4.0, y), (LEFT, y)], INK, 1.0);
+            scene.text(LEFT - 8.0, y, 11.0, Anchor::End, INK, name.as_str());
+        }
+        scene.key(top, panel);
+        scene.time(top, HIGH, &seconds, at + 1 == panels.len());
+    }
+    scene.text(LEFT + WIDE / 2.0, scene.height, 13.0, Anchor::Middle, INK, "time");
+    scene.height += NAME;
+    scene
+}
+
+impl Scene {
+    /// Room for one picture with its title and the name of its upright axis: where it begins.
+    fn begin(&mut self, title: &str, axis: &str, high: f64) -> f64 {
+        let top = self.height + GAP - 12.0;
+        self.text(LEFT, top - 12.0, 13.0, Anchor::Start, INK, title);
+        self.upwards(top + high / 2.0, axis);
+        self.height = top + high;
+        top
+    }
+
+    fn frame(&mut self, top: f64, high: f64) {
+        let (right, bottom) = (LEFT + WIDE, top + high);
+        let corners = vec![(LEFT, top), (LEFT, bottom), (right, bottom), (right, top), (LEFT, top)];
+        self.line(corners, FAINT, 1.0);
+    }
+
+    /// Ticks below a picture, and their times where it is wanted.
+    fn time(&mut self, top: f64, high: f64, seconds: &Range<f64>, is_named: bool) {
+        let length = (seconds.end - seconds.start).max(1e-9);
+        // round numbers of seconds below two minutes, of minutes above
+        let unit = if length > 120.0 { 60.0 } else { 1.0 };
+        for tick in ticks(seconds.start / unit, seconds.end / unit) {
+            let at = tick * unit;
+            let x = LEFT + (at - seconds.start) / length * WIDE;
+            self.line(vec![(x, top + high), (x, top + high + 4.0)], INK, 1.0);
+            if is_named {
+                let (minutes, rest) = ((at / 60.0) as u64, at % 60.0);
+                let name =
+                    if unit > 1.0 { format!("{minutes}:{rest:02.0}") } else { format!("{} s", number(at)) };
+                self.text(x, top + high + 13.0, 11.0, Anchor::Middle, INK, name);
+            }
+        }
+        if is_named {
+            self.height += NUMBERS + 4.0;
+        }
+    }
+
+    fn wave(&mut self, top: f64, wave: &[f32]) {
+        const WHITE: [u8; 3] = [255; 3];
+        let most = wave.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let most = if most > 0.0 && most.is_finite() { f64::from(most) } else { 1.0 };
+        let (columns, rows) =
+            (((WIDE * FINENESS) as usize).min(wave.len()).max(1), (WAVE * FINENESS) as usize);
+        let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
+        let spans: Vec<(usize, usize)> = (0..columns)
+            .map(|at| {
+                // From the last sample of the one before, so that no line is broken.
+                let from = (at * wave.len() / columns).saturating_sub(1);
+                let part = &wave[from..(at + 1) * wave.len() / columns];
+                let ends = |(low, high): (f32, f32), x: &f32| (low.min(*x), high.max(*x));
+                let (low, high) = part.iter().fold((f32::MAX, f32::MIN), ends);
+                if part.is_empty() { (rows, 0) } else { (row(high), row(low)) }
+            })
+            .collect();
+        let inside = |row: usize| spans.iter().map(move |(first, last)| (*first..=*last).contains(&row));
+        let colours = (0..rows).flat_map(inside).flat_map(|is| if is { SERIES[0].into() } else { WHITE });
+        self.image(LEFT, top, WIDE, WAVE, columns, colours.collect());
+        for level in [most, 0.0, -most] {
+            let y = top + WAVE / 2.0 - level / most * WAVE / 2.0;
+            self.line(vec![(LEFT - 4.0, y), (LEFT, y)], INK, 1.0);
+            self.text(LEFT - 8.0, y, 11.0, Anchor::End, INK, format!("{level:.2}"));
+        }
+        self.frame(top, WAVE);
+    }
+
+    /// Over a logarithmic axis of frequencies.
+    fn spectrum(&mut self, top: f64, decibels: &[f64], bin_hz: f64) {
+        let highest = bin_hz * (decibels.len().max(2) - 1) as f64;
+        let x = |hz: f64| LEFT + (hz / LOWEST).ln() / (highest / LOWEST).ln() * WIDE;
+        let y = |db: f64| top - db.clamp(-DEPTH, 0.0) / DEPTH * SPECTRUM;
+        for level in [0.0, -20.0, -40.0, -60.0, -80.0] {
+            self.line(vec![(LEFT, y(level)), (LEFT + WIDE, y(level))], GRID, 1.0);
+            self.text(LEFT - 8.0, y(level), 11.0, Anchor::End, INK, format!("{level:.0}"));
+        }
+        for hz in [20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4] {
+            if hz <= highest {
+                self.line(vec![(x(hz), top), (x(hz), top + SPECTRUM)], GRID, 1.0);
+                self.text(x(hz), top + SPECTRUM + 13.0, 11.0, Anchor::Middle, INK, hertz(hz));
+            }
+        }
+        let points = decibels.iter().enumerate().map(|(bin, db)| (bin as f64 * bin_hz, *db));
+        let points = points.filter(|(hz, _)| *hz >= LOWEST).map(|(hz, db)| (x(hz), y(db))).collect();
+        self.line(points, SERIES[1], 1.2);
+        self.frame(top, SPECTRUM);
+        self.height += NUMBERS;
+    }
+
+    /// What the colours mean.
+    fn key(&mut self, top: f64, panel: &Panel) {
+        const STEPS: usize = 50;
+        let (x, step) = (LEFT + WIDE + 14.0, HIGH / STEPS as f64);
+        let colours = (0..STEPS).rev().map(|i| panel.ramp.colour((i as f64 + 0.5) / STEPS as f64));
+        self.image(x, top, 12.0, step * STEPS as f64, 1, colours.flat_map(<[u8; 3]>::from).collect());
+        let (low, high) = panel.range;
+        for value in [low, f64::midpoint(low, high), high] {
+            let y = top + HIGH - (value - low) / (high - low) * HIGH;
+            self.text(x + 18.0, y, 11.0, Anchor::Start, INK, number(value));
+        }
+    }
+}
+
+/// A frequency as short as it is clear.
+pub fn hertz(hz: f64) -> String {
+    if hz >= 1000.0 { format!("{} kHz", number(hz / 1000.0)) } else { format!("{} Hz", number(hz)) }
+}
+
+/// Means over the fields of a grid, row by row from the highest.
+fn pooled(values: ArrayView2<f64>, columns: usize, rows: usize) -> Vec<f64> {
+    let span = |at: usize, of: usize, all: usize| {
+        let first = at * all / of;
+        first..((at + 1) * all / of).max(first + 1).min(all)
+    };
+    let mut out = Vec::with_capacity(rows * columns);
+    for row in (0..rows).rev() {
+        let own = span(row, rows, values.nrows());
+        for column in 0..columns {
+            let field = values.slice(ndarray::s![own.clone(), span(column, columns, values.ncols())]);
+            out.push(field.mean().unwrap_or(f64::NAN));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_means_from_the_top() {
+        let values = ndarray::array![[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 4.0, 4.0]];
+        assert_eq!(pooled(values.view(), 2, 2), [2.0, 4.0, 2.0, 6.0]);
+        assert_eq!(pooled(values.view(), 4, 1), [1.5, 2.5, 4.5, 5.5]);
+        assert_eq!((hertz(440.0), hertz(2500.0)), ("440 Hz".to_owned(), "2.5 kHz".to_owned()));
+    }
+
+    #[test]
+    fn every_picture_stands_below_the_one_before_in_both_formats() {
+        let values = ndarray::Array2::from_shape_fn((12, 40), |(row, frame)| (row * frame) as f64 / 429.0);
+        let panel = |title| Panel {
+            title,
+            rows: "rows",
+            values: values.view(),
+            range: (0.0, 1.0),
+            ramp: Ramp::Heat,
+            marks: vec![(0.0, "low".to_owned()), (11.0, "high".to_owned())],
+        };
+        let wave: Vec<f32> = (0..3000).map(|i| (i as f32 * 0.1).sin()).collect();
+        let scene = sound("<song>", 0.0..3.0, &wave, &[-3.0, 0.0, -90.0], 500.0, &[panel("a"), panel("b")]);
+        let svg = scene.svg();
+        assert!(svg.contains("&lt;song&gt;") && !svg.contains(",NaN"));
+        // the wave, and two matrices, each with its key; times below the wave and the last matrix alone
+        assert_eq!((svg.matches("<image").count(), svg.matches(">3 s<").count()), (5, 2));
+        let png = scene.png(1).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!(f64::from(info.width), LEFT + WIDE + RIGHT);
+        let lightest = |x: f64, y: f64| {
+            let at = 3 * (y as usize * info.width as usize + x as usize);
+            u32::from(pixels[at]) + u32::from(pixels[at + 1]) + u32::from(pixels[at + 2])
+        };
+        // the last matrix is dark at its lower left and light at its upper right
+        let bottom = scene.height - NAME - NUMBERS - 4.0;
+        let (low, high) =
+            (lightest(LEFT + 10.0, bottom - 5.0), lightest(LEFT + WIDE - 10.0, bottom - HIGH + 5.0));
+        assert!(low < 20 && high > 600, "{low} {high}");
+    }
+}

@@ -1,0 +1,92 @@
+//! What a picture of a clip shows: the same numbers that descriptors are made from.
+
+use ndarray::Array2;
+
+use super::descriptors::{BINS, Clip, RANGE_DB, cepstrum, decibels};
+use super::mel::centres;
+
+/// A clip seen in five ways. Matrices have a column for each frame, and the lowest row first.
+#[derive(Debug, Clone)]
+pub struct ClipViews {
+    /// Hz from one bin of a spectrum to the next.
+    pub bin_hz: f64,
+    /// Mean amplitude of each bin, in decibels below the strongest.
+    pub spectrum: Vec<f64>,
+    /// `[bins, frames]`, decibels below the loudest cell.
+    pub bins: Array2<f64>,
+    /// `[128, frames]`, decibels below the loudest cell.
+    pub mel: Array2<f64>,
+    /// Where the mel bands are most sensitive, Hz.
+    pub mel_hz: Vec<f64>,
+    /// `[20, frames]`: mel-frequency cepstral coefficients.
+    pub mfcc: Array2<f64>,
+    /// `[12, frames]`: pitch classes from C, the strongest of each frame 1.
+    pub chroma: Array2<f64>,
+}
+
+impl ClipViews {
+    /// - `samples`: mono, at `rate`; what is no number counts as silence
+    pub fn new(samples: &[f32], rate: u32) -> Self {
+        let clip = Clip::new(samples, rate);
+        let mean = (0..BINS).map(|bin| {
+            let power = clip.power.column(bin);
+            power.iter().map(|power| f64::from(*power).sqrt()).sum::<f64>() / power.len() as f64
+        });
+        // decibels() takes powers
+        let mut spectrum: Vec<f64> = mean.map(|amplitude| amplitude * amplitude).collect();
+        let strongest = spectrum.iter().copied().fold(1e-10, f64::max);
+        spectrum.iter_mut().for_each(|power| *power = 10.0 * (*power / strongest).max(1e-10).log10());
+        let mel = clip.mel_decibels();
+        let (mfcc, chroma) = (cepstrum(&mel, 20), clip.chroma());
+        Self {
+            bin_hz: clip.bin_hz(),
+            spectrum,
+            bins: below_loudest(decibels(clip.power.t().mapv(f64::from))),
+            mel_hz: centres(&clip.mel_config()),
+            mel: below_loudest(mel),
+            mfcc,
+            chroma,
+        }
+    }
+}
+
+/// Decibels whose largest is 0; of silence all are 80 below.
+fn below_loudest(mut cells: Array2<f64>) -> Array2<f64> {
+    let most = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v));
+    // decibels() begins at 1e-10
+    let most = if most <= -100.0 { most + RANGE_DB } else { most };
+    cells.mapv_inplace(|v| v - most);
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tone_is_seen_at_its_pitch_in_every_view() {
+        // the A above middle C, louder in the second half
+        let wave: Vec<f32> = (0..44_100)
+            .map(|i| {
+                let gain = if i < 22_050 { 0.05 } else { 0.5 };
+                gain * (std::f32::consts::TAU * 440.0 * i as f32 / 22_050.0).sin()
+            })
+            .collect();
+        let views = ClipViews::new(&wave, 22_050);
+        let most = |numbers: &[f64]| {
+            (0..numbers.len()).max_by(|a, b| numbers[*a].total_cmp(&numbers[*b])).unwrap_or(0)
+        };
+        let frame = 60;
+        let column = |of: &Array2<f64>| of.column(frame).to_vec();
+        let hz = most(&views.spectrum) as f64 * views.bin_hz;
+        assert!((hz - 440.0).abs() < views.bin_hz && views.spectrum.iter().all(|db| *db <= 0.0), "{hz}");
+        assert!((most(&column(&views.bins)) as f64 * views.bin_hz - 440.0).abs() < views.bin_hz);
+        let band = views.mel_hz[most(&column(&views.mel))];
+        assert!((band - 440.0).abs() < 30.0, "{band}");
+        assert_eq!((most(&column(&views.chroma)), views.mfcc.dim()), (9, (20, 87)));
+        let silence = ClipViews::new(&[0.0; 4000], 22_050);
+        assert!(silence.bins.iter().chain(&silence.mel).chain(&silence.spectrum).all(|db| *db <= -80.0));
+        let (soft, loud) = (views.bins[[41, 20]], views.bins[[41, frame]]);
+        assert!((loud - soft - 20.0).abs() < 0.5 && loud > -3.0, "{soft} {loud}");
+    }
+}
