@@ -75,7 +75,7 @@ enum NormSource {
 }
 
 #[derive(Debug)]
-struct Block {
+struct ConvBlock {
     plan: BlockPlan,
     /// Towards the output, and towards the input; the first block's convolution is direct and has no gradient of its input.
     winograd: Option<[(Plan, WinogradFilters); 2]>,
@@ -89,7 +89,7 @@ struct Block {
     factor: Option<f32>,
 }
 
-impl Block {
+impl ConvBlock {
     fn chunk(&self) -> usize {
         self.winograd.as_ref().map_or(1, |[(plan, _), _]| (TILES / plan.tiles.len().max(1)).max(1))
     }
@@ -103,7 +103,7 @@ pub struct ConvBlocks {
     /// Rows and columns of the image.
     input: [usize; 2],
     epsilon: f64,
-    blocks: Vec<Block>,
+    blocks: Vec<ConvBlock>,
     /// The first convolution's filters, `[9][out]`, and bias.
     first: (Vec<f32>, Vec<f32>),
     /// Images with a border of zeros.
@@ -146,7 +146,7 @@ impl ConvBlocks {
                 shape = y.pooled(y.c);
             }
             let [y, a, dy] = [y, shape, y].map(|shape| Act::new(shape, 0));
-            blocks.push(Block { plan: *plan, winograd, y, a, dy, stats: Stats::default(), factor: None });
+            blocks.push(ConvBlock { plan: *plan, winograd, y, a, dy, stats: Stats::default(), factor: None });
         }
         Some(Self {
             isa,
@@ -360,7 +360,7 @@ impl ConvBlocks {
                 self.first(first, count, source);
             } else {
                 let (before, after) = self.blocks.split_at_mut(i);
-                let Block { winograd, y, .. } = &mut after[0];
+                let ConvBlock { winograd, y, .. } = &mut after[0];
                 let [(plan, filters), _] = winograd.as_ref().expect("only the first has none");
                 let src = PaddedInput { buf: &before[i - 1].a.buf, first };
                 let sums = (source == NormSource::Batch).then_some(&mut self.sums);
