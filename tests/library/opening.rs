@@ -75,8 +75,12 @@ fn opens(version: u32) {
                 (tags.mbid, tags.isrc, tags.licence) = (None, None, None);
             }
             assert_eq!((&track.audio, &track.tags), (&expected.audio, &tags));
-            assert_eq!(track.files[0].record, expected.file);
-            assert_eq!(library.vector(track.id).unwrap().unwrap(), expected.vector);
+            // The paths are those of the system that it was written on.
+            let path = PathBuf::from(format!("/music/{seed}.ogg"));
+            assert_eq!(track.files[0].record, FileRecord { path, ..expected.file });
+            // Sines differ in their last bits from system to system.
+            let vector = library.vector(track.id).unwrap().unwrap();
+            assert!(vector.iter().zip(&expected.vector).all(|(a, b)| (a - b).abs() < 1e-6));
             assert_eq!(library.windows(track.id).unwrap().unwrap(), expected.windows);
         }
         assert_eq!(library.changes_since(4).unwrap().unwrap().added, vec![TrackId(5)]);
