@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A training step of `baseline-cnn` by voisin beside PyTorch: scripts/bench_classifier.py [--batch 8] [--steps 4] [--rounds 3]
+"""A training step of `baseline-cnn` by voisin beside PyTorch: scripts/bench_classifier.py [--batch 8] [--steps 30] [--rounds 5]
 
 Both take the same shape (batch x 1 x 128 x 1288), dropout as the recipe has it, cross-entropy and Adam, on as many threads.
 Counted is processor time (user and system), which other work on the machine disturbs least: of voisin by runs of few and of
@@ -56,8 +56,8 @@ class Torch:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     subprocess.run(["cargo", "build", "--quiet", "--release", "--example", "classifier_speed"], check=True)
     rival = Torch(args.batch)
