@@ -141,7 +141,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         let own = text(label);
         if let Some((before, other)) = seen.get(&name) {
             let same = *other == own;
-            let word = if same { "the same as" } else { "and another label than" };
+            let word = if same { "the same as" } else { "named with another label than" };
             set.fault(&name, format!("line {line}: {word} on line {before}; the first counts"));
             continue;
         }

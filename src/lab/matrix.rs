@@ -27,6 +27,11 @@ pub trait FeatureSet: Send + Sync {
     fn columns(&self) -> Vec<String>;
     /// The numbers of a file, as many as there are columns, or why there are none.
     fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String>;
+
+    /// Why no further file can be had either, as when a disk is full.
+    fn broken(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl<T: FeatureSet + ?Sized> FeatureSet for Arc<T> {
@@ -44,6 +49,10 @@ impl<T: FeatureSet + ?Sized> FeatureSet for Arc<T> {
 
     fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         (**self).compute(path, info, stop)
+    }
+
+    fn broken(&self) -> Option<&str> {
+        (**self).broken()
     }
 }
 
@@ -312,11 +321,12 @@ pub fn compute(
     }
     let prints: Vec<String> = sets.iter().map(|set| set.fingerprint()).collect();
     let done = AtomicUsize::new(0);
+    let broken = || sets.iter().find_map(|set| set.broken());
     let heard: Vec<Result<FileNumbers, String>> = set
         .items
         .par_iter()
         .map(|item| {
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || broken().is_some() {
                 return Err("interrupted".to_owned());
             }
             let heard = if sets.is_empty() {
@@ -330,6 +340,9 @@ pub fn compute(
         .collect();
     if stop.load(Ordering::Relaxed) {
         return Err(LabError::Interrupted);
+    }
+    if let Some(why) = broken() {
+        return Err(LabError::Asked(why.to_owned()));
     }
     let (mut kept, mut flat) = (Vec::new(), Vec::new());
     for (at, (item, heard)) in set.items.iter().zip(heard).enumerate() {

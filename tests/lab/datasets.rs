@@ -142,7 +142,7 @@ fn missing_and_double_titles_are_told_and_stop_nothing() {
     let failures = said["failures"].to_string();
     for expected in [
         "line 3: the same as on line 2; the first counts",
-        "line 4: and another label than on line 2; the first counts",
+        "line 4: named with another label than on line 2; the first counts",
         "line 5: two files have this name, ",
         "line 6: no audio file has this path, name or stem",
         "line 7\",\"no titre",

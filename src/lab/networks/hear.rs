@@ -213,11 +213,6 @@ impl KeptSpectrograms {
         Self { folder: folder.join(reader.fingerprint()), reader, broken: OnceLock::new() }
     }
 
-    /// Why something could not be kept; a run cannot go on then.
-    pub fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
-    }
-
     /// What it hears with.
     pub fn reader(&self) -> &ClipReader {
         &self.reader
@@ -313,10 +308,18 @@ impl FeatureSet for KeptSpectrograms {
             atomic_file::write(&kept, [blake3::hash(&numbers).as_bytes().as_slice(), &numbers].concat())
         };
         if let Err(error) = write() {
-            let why = format!("spectrograms cannot be kept in {}: {error}", self.folder.display());
+            let folder = self.folder.display();
+            let why = format!(
+                "spectrograms cannot be kept in {folder}: {error}; make room, or name another place with --cache, and the \
+                 same command goes on"
+            );
             return Err(self.broken.get_or_init(|| why).clone());
         }
         Ok(vec![(found.len() / self.reader.example().cells()) as f32])
+    }
+
+    fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
     }
 }
 
@@ -344,6 +347,23 @@ mod tests {
         assert!(furthest < 2e-3, "{furthest}");
         let square: f32 = mel.iter().map(|x| x * x).sum::<f32>() / mel.len() as f32;
         assert!((square - 1.0).abs() < 1e-3 && mel.iter().sum::<f32>().abs() < 1.0);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_said_once_and_ends_the_listening() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        std::fs::write(&taken, "no folder").unwrap();
+        let recipe = NetworkRecipe::named("cnn-lstm-mfcc").unwrap();
+        let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe)).unwrap();
+        let kept = KeptSpectrograms::new(reader, taken);
+        assert_eq!(kept.broken(), None);
+        let song =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/ambient/askyel-ambient-4.wav");
+        let info = audio::probe(&song).unwrap();
+        let why = kept.compute(&song, &info, &AtomicBool::new(false)).unwrap_err();
+        assert!(why.contains("cannot be kept in") && why.contains("the same command goes on"), "{why}");
+        assert_eq!(kept.broken(), Some(why.as_str()));
     }
 
     #[test]

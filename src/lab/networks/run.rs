@@ -66,9 +66,6 @@ pub fn train(
     progress: &mut dyn FnMut(&Progress),
     stop: &AtomicBool,
 ) -> Result<Report, LabError> {
-    if let Some(why) = kept.broken() {
-        return Err(LabError::Asked(why.to_owned()));
-    }
     let config = given.config;
     let (recipe, settings) = named(config)?;
     let mut cost = given.cost;
