@@ -181,7 +181,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
     assert_eq!((model, device), ((Value::Null, "default".into()), ("auto".into(), "default".into())));
 
     fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-2\"\ndevice = \"cpu\"\n").unwrap();
-    let mine = sandbox.path("home/mine");
+    let mine = sandbox.path("home").join("mine");
     let (library, model, device) = shown(Some(""), &[]);
     assert_eq!(library, (mine.to_str().unwrap().into(), "config.toml".into()), "empty is not set");
     assert_eq!(model, ("voisin-2".into(), "config.toml".into()));
