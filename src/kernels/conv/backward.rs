@@ -111,19 +111,8 @@ impl OpenL3Train {
     /// What the batch norm of convolution `i` needs to know of all windows, from the gradient of its
     /// activation.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
-        let isa = self.isa;
         let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
-        let (parts, c) = (pass.parts, self.ys[i].shape.c);
-        let da = self.da[side].as_slice();
-        self.sums.room(self.n * parts, c);
-        let sums = self.sums.extend(count * parts, c);
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (first + task / parts, task % parts);
-            // SAFETY: each task has its own sums.
-            let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
-            sums.fill(0.0);
-            nk::norm_sums(isa, pass.rows(window, part), &da[pass.a_at(window, part)..], sums);
-        });
+        pass.sums(self.isa, self.da[side].as_slice(), first, count, self.n, &mut self.sums);
     }
 
     /// Gradients of a batch norm's parameters, and what its backward subtracts, from its sums.
@@ -150,17 +139,8 @@ impl OpenL3Train {
     /// From the gradient of activation `i` to that of convolution output `i`, for `count` windows; they
     /// lie at the start of the resolution's `dys`.
     fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
-        let isa = self.isa;
         let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
-        let da = self.da[side].as_slice();
-        let dy = self.dys[resolution].buf.share();
-        (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (task / pass.parts, task % pass.parts);
-            let dy = dy.skip(pass.y_at(window, part));
-            let da = &da[pass.a_at(first + window, part)..];
-            // SAFETY: each task writes its own rows of dy.
-            unsafe { nk::norm_backward(isa, pass.rows(first + window, part), da, dy) };
-        });
+        pass.backward(self.isa, self.da[side].as_slice(), &mut self.dys[resolution].buf, first, count);
     }
 
     /// Each window's part of the first convolution's gradient: from the normalised input, and from ones.

@@ -8,12 +8,11 @@ use rayon::prelude::*;
 
 use super::act::{Act, Shape};
 use super::filters::WinogradFilters;
-use super::first::{self, First};
+use super::first;
 use super::layer::{BLOCK, PaddedInput, Plan, convolve, phased_parts};
-use super::norm_kernels as nk;
 use super::sums::TaskSums;
-use super::train::{NormPass, ROWS};
-use super::train_steps::{Stats, row_sums, set_stats};
+use super::train::{NormPass, ROWS, first_convolution};
+use super::train_steps::{Stats, set_stats};
 use super::weight_grad::WeightGrad;
 use super::winograd::Epilogue;
 use crate::kernels::buffer::Buffer;
@@ -357,7 +356,10 @@ impl ConvBlocks {
         for first in (0..n).step_by(chunk) {
             let count = chunk.min(n - first);
             if i == 0 {
-                self.first(first, count, source);
+                let sums = (source == NormSource::Batch).then_some(&mut self.sums);
+                let filters = (self.first.0.as_slice(), self.first.1.as_slice());
+                let (image, y) = (self.image.as_slice(), &mut self.blocks[0].y);
+                first_convolution(self.isa, image, y, filters, first, count, sums);
             } else {
                 let (before, after) = self.blocks.split_at_mut(i);
                 let ConvBlock { winograd, y, .. } = &mut after[0];
@@ -372,57 +374,12 @@ impl ConvBlocks {
         }
     }
 
-    /// The first convolution, and its sums.
-    fn first(&mut self, first: usize, count: usize, source: NormSource) {
-        let [h, w] = self.input;
-        let block = &mut self.blocks[0];
-        let shape = block.y.shape;
-        let parts = h.div_ceil(ROWS);
-        let y = block.y.buf.share();
-        let image = self.image.as_slice();
-        let sums = (source == NormSource::Batch).then(|| self.sums.extend(count * parts, shape.c));
-        let (isa, (weight, bias)) = (self.isa, &self.first);
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, top) = (first + task / parts, task % parts * ROWS);
-            let rows = ROWS.min(h - top);
-            let y = y.skip(window * shape.len());
-            let first = First {
-                src: &image[window * (h + 2) * (w + 2) + top * (w + 2)..],
-                src_row: w + 2,
-                dst: y.skip(shape.at(top, 0)),
-                dst_row: shape.row(),
-                rows,
-                cols: w,
-                c: shape.c,
-                weight,
-                bias,
-                relu: false,
-            };
-            // SAFETY: each task writes its own rows and sums, and reads the rows that it wrote.
-            unsafe {
-                first::first(isa, &first);
-                let Some(sums) = sums else { return };
-                let out = sums.slice_mut(task * 2 * shape.c..(task + 1) * 2 * shape.c);
-                out.fill(0.0);
-                for row in top..top + rows {
-                    row_sums(isa, y, shape, row, out);
-                }
-            }
-        });
-    }
-
     /// Batch norm, ReLU, pool and dropout of block `i`.
     fn activate(&mut self, i: usize, first: usize, count: usize, mask: Option<&BlockMask>) {
-        let isa = self.isa;
         let block = &mut self.blocks[i];
-        let pass = NormPass::new(block.plan.pool, &block.y, block.a.shape, &block.stats);
         let shape = block.a.shape;
-        let a = block.a.buf.share();
-        (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (first + task / pass.parts, task % pass.parts);
-            // SAFETY: each task has its own rows.
-            unsafe { nk::norm_forward(isa, pass.rows(window, part), a.skip(pass.a_at(window, part))) };
-        });
+        let pass = NormPass::new(block.plan.pool, &block.y, shape, &block.stats);
+        pass.forward(self.isa, &mut block.a.buf, first, count);
         let Some(BlockMask { kept, factor }) = mask else { return };
         let factor = *factor;
         let Shape { h, w, c } = shape;
@@ -468,7 +425,6 @@ impl ConvBlocks {
     /// What the norm of block `i` needs to know of all examples, from the gradient of what the block makes; that one goes
     /// through dropout first.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
-        let isa = self.isa;
         let block = &self.blocks[i];
         let da = &mut self.da[side];
         if let Some(factor) = block.factor {
@@ -485,17 +441,7 @@ impl ConvBlocks {
             );
         }
         let pass = NormPass::new(block.plan.pool, &block.y, block.a.shape, &block.stats);
-        let (parts, c) = (pass.parts, block.plan.out);
-        let da = da.as_slice();
-        self.sums.room(self.n * parts, c);
-        let sums = self.sums.extend(count * parts, c);
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (first + task / parts, task % parts);
-            // SAFETY: each task has its own sums.
-            let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
-            sums.fill(0.0);
-            nk::norm_sums(isa, pass.rows(window, part), &da[pass.a_at(window, part)..], sums);
-        });
+        pass.sums(self.isa, da.as_slice(), first, count, self.n, &mut self.sums);
     }
 
     /// Gradients of bias, γ and β from their sums, and what the norm's backward subtracts.
@@ -526,18 +472,9 @@ impl ConvBlocks {
     /// From the gradient of what block `i` makes to that of its convolution's output, for `count` examples; they lie at
     /// the start of `dy`.
     fn norm_backward(&mut self, i: usize, first: usize, count: usize, side: usize) {
-        let isa = self.isa;
         let block = &mut self.blocks[i];
         let pass = NormPass::new(block.plan.pool, &block.y, block.a.shape, &block.stats);
-        let da = self.da[side].as_slice();
-        let dy = block.dy.buf.share();
-        (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (task / pass.parts, task % pass.parts);
-            let dy = dy.skip(pass.y_at(window, part));
-            let da = &da[pass.a_at(first + window, part)..];
-            // SAFETY: each task writes its own rows of dy.
-            unsafe { nk::norm_backward(isa, pass.rows(first + window, part), da, dy) };
-        });
+        pass.backward(self.isa, self.da[side].as_slice(), &mut block.dy.buf, first, count);
     }
 
     /// Adds the parts of the first convolution's gradient, `[9][out]` of each strip of rows.

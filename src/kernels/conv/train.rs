@@ -90,6 +90,99 @@ impl<'a> NormPass<'a> {
         let top = if self.pool { part * ROWS / 2 } else { part * ROWS };
         window * self.a.len() + self.a.at(top, 0)
     }
+
+    /// Batch norm, ReLU and pooling of windows from `first` on, into their activations `a`.
+    pub(super) fn forward(&self, isa: Isa, a: &mut Buffer, first: usize, count: usize) {
+        let a = a.share();
+        (0..count * self.parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, part) = (first + task / self.parts, task % self.parts);
+            // SAFETY: each task has its own rows.
+            unsafe { nk::norm_forward(isa, self.rows(window, part), a.skip(self.a_at(window, part))) };
+        });
+    }
+
+    /// Adds to `sums` what the norm's backward needs to know of windows from `first` on, of `n` in all, from the gradient of
+    /// their activations.
+    pub(super) fn sums(
+        &self,
+        isa: Isa,
+        da: &[f32],
+        first: usize,
+        count: usize,
+        n: usize,
+        sums: &mut TaskSums,
+    ) {
+        let (parts, c) = (self.parts, self.y.shape.c);
+        sums.room(n * parts, c);
+        let sums = sums.extend(count * parts, c);
+        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, part) = (first + task / parts, task % parts);
+            // SAFETY: each task has its own sums.
+            let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
+            sums.fill(0.0);
+            nk::norm_sums(isa, self.rows(window, part), &da[self.a_at(window, part)..], sums);
+        });
+    }
+
+    /// From the gradient of the activations of windows from `first` on to that of the convolution's outputs; they lie at the
+    /// start of `dy`.
+    pub(super) fn backward(&self, isa: Isa, da: &[f32], dy: &mut Buffer, first: usize, count: usize) {
+        let dy = dy.share();
+        (0..count * self.parts).into_par_iter().with_max_len(1).for_each(|task| {
+            let (window, part) = (task / self.parts, task % self.parts);
+            let dy = dy.skip(self.y_at(window, part));
+            let da = &da[self.a_at(first + window, part)..];
+            // SAFETY: each task writes its own rows of dy.
+            unsafe { nk::norm_backward(isa, self.rows(first + window, part), da, dy) };
+        });
+    }
+}
+
+/// The first convolution of windows from `first` on, and their sums if they are wanted.
+///
+/// - `image`: all windows, each with a border of zeros
+/// - `filters`: `[9][c]`, and biases
+pub(super) fn first_convolution(
+    isa: Isa,
+    image: &[f32],
+    y: &mut Act,
+    (weight, bias): (&[f32], &[f32]),
+    first: usize,
+    count: usize,
+    sums: Option<&mut TaskSums>,
+) {
+    let shape = y.shape;
+    let (h, w) = (shape.h, shape.w);
+    let parts = h.div_ceil(ROWS);
+    let y = y.buf.share();
+    let sums = sums.map(|sums| sums.extend(count * parts, shape.c));
+    (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
+        let (window, top) = (first + task / parts, task % parts * ROWS);
+        let rows = ROWS.min(h - top);
+        let y = y.skip(window * shape.len());
+        let first = First {
+            src: &image[(window * (h + 2) + top) * (w + 2)..],
+            src_row: w + 2,
+            dst: y.skip(shape.at(top, 0)),
+            dst_row: shape.row(),
+            rows,
+            cols: w,
+            c: shape.c,
+            weight,
+            bias,
+            relu: false,
+        };
+        // SAFETY: each task writes its own rows and sums, and reads the rows that it wrote.
+        unsafe {
+            first::first(isa, &first);
+            let Some(sums) = sums else { return };
+            let out = sums.slice_mut(task * 2 * shape.c..(task + 1) * 2 * shape.c);
+            out.fill(0.0);
+            for row in top..top + rows {
+                row_sums(isa, y, shape, row, out);
+            }
+        }
+    });
 }
 
 /// An OpenL3-shaped network in training. [`forward`](Self::forward) keeps what
@@ -405,41 +498,10 @@ impl OpenL3Train {
 
     /// The first convolution and its sums.
     fn first(&mut self) {
-        let (h, w) = self.input;
-        let shape = self.ys[0].shape;
-        let parts = h.div_ceil(ROWS);
-        let y = self.ys[0].buf.share();
-        let image = self.image.as_slice();
         self.sums.clear();
-        let sums = self.sums.extend(self.n * parts, shape.c);
-        let bias = &self.params[self.ranges[0].bias.clone()];
-        let (isa, weight) = (self.isa, &self.first_weight);
-        (0..self.n * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, top) = (task / parts, task % parts * ROWS);
-            let rows = ROWS.min(h - top);
-            let y = y.skip(window * shape.len());
-            let first = First {
-                src: &image[window * (h + 2) * (w + 2) + top * (w + 2)..],
-                src_row: w + 2,
-                dst: y.skip(shape.at(top, 0)),
-                dst_row: shape.row(),
-                rows,
-                cols: w,
-                c: shape.c,
-                weight,
-                bias,
-                relu: false,
-            };
-            // SAFETY: each task writes its own rows and sums, and reads the rows that it wrote.
-            unsafe {
-                first::first(isa, &first);
-                let out = sums.slice_mut(task * 2 * shape.c..(task + 1) * 2 * shape.c);
-                out.fill(0.0);
-                for r in 0..rows {
-                    row_sums(isa, y, shape, top + r, out);
-                }
-            }
-        });
+        let filters = (self.first_weight.as_slice(), &self.params[self.ranges[0].bias.clone()]);
+        let image = self.image.as_slice();
+        first_convolution(self.isa, image, &mut self.ys[0], filters, 0, self.n, Some(&mut self.sums));
     }
 
     /// Batch statistics of convolution `i` from its sums.
@@ -454,14 +516,9 @@ impl OpenL3Train {
 
     /// Batch norm, ReLU and pooling of convolution `i`'s output.
     fn normalise(&mut self, i: usize, first: usize, count: usize) {
-        let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
-        let a = self.activations[i].buf.share();
-        let isa = self.isa;
-        (0..count * pass.parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (first + task / pass.parts, task % pass.parts);
-            // SAFETY: each task has its own rows.
-            unsafe { nk::norm_forward(isa, pass.rows(window, part), a.skip(pass.a_at(window, part))) };
-        });
+        let shape = self.activations[i].shape;
+        let pass = NormPass::new(is_pooled(i), &self.ys[i], shape, &self.stats[i + 1]);
+        pass.forward(self.isa, &mut self.activations[i].buf, first, count);
     }
 
     fn global_max(&mut self) -> Vec<f32> {
