@@ -7,7 +7,15 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::AudioError;
-use crate::base::cue;
+use crate::base::{cue, regular_file};
+
+/// Opens a regular file.
+pub(super) fn open(path: &Path) -> Result<File, AudioError> {
+    regular_file::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => AudioError::NotAFile { path: path.to_owned() },
+        _ => AudioError::from_io(path, error),
+    })
+}
 
 /// A part of a file, some of its header bytes replaced.
 ///
@@ -34,16 +42,13 @@ impl MediaBytes {
         let error = |source| AudioError::from_io(path, source);
         let part = cue::part(path).transpose().map_err(error)?;
         let path = part.as_ref().map_or(path, |part| part.audio.as_path());
-        let metadata = std::fs::metadata(path).map_err(error)?;
-        if !metadata.is_file() {
-            return Err(AudioError::NotAFile { path: path.to_owned() });
-        }
-        let mut file = File::open(path).map_err(error)?;
-        if metadata.len() == 0 {
+        let mut file = open(path)?;
+        let length = file.metadata().map_err(error)?.len();
+        if length == 0 {
             return Err(AudioError::Empty { path: path.to_owned() });
         }
-        let start = leading_tags(&mut file, metadata.len()).map_err(error)?;
-        let end = trailing_tags(&mut file, start, metadata.len()).map_err(error)?;
+        let start = leading_tags(&mut file, length).map_err(error)?;
+        let end = trailing_tags(&mut file, start, length).map_err(error)?;
         let mut source =
             Self { file, head: Vec::new(), start, length: end - start, position: 0, patches: Vec::new() };
         source.repair_riff().map_err(error)?;

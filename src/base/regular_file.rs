@@ -1,20 +1,51 @@
 //! Reading a file that somebody named and that may be anything.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+#[cfg(unix)]
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
-/// Opens a regular file.
+/// How long another program may take to give up its lease of a file, as Samba's clients have them.
+#[cfg(unix)]
+const LEASE_ENDS: Duration = Duration::from_secs(2);
+
+/// Opens a regular file; links are followed.
 ///
 /// A pipe keeps whoever opens it waiting and a device may never end, so what is not a regular file is refused before it
-/// is opened; links are followed.
+/// is opened. What takes its place between the look and the opening is opened without waiting, and refused as well.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "expected a regular file, found a folder, a pipe or a device: name a file on disk",
-        ));
+    let check = |metadata: Metadata| {
+        let refused = "expected a regular file, found a folder, a pipe or a device: name a file on disk";
+        if metadata.is_file() { Ok(()) } else { Err(io::Error::new(ErrorKind::InvalidInput, refused)) }
+    };
+    check(std::fs::metadata(path)?)?;
+    let file = open_at_once(path)?;
+    check(file.metadata()?)?;
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn open_at_once(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let start = Instant::now();
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    loop {
+        match options.open(path) {
+            // Opening without waiting refuses a leased file, and asks for the lease to be given up.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && start.elapsed() < LEASE_ENDS => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
     }
+}
+
+#[cfg(not(unix))]
+fn open_at_once(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
@@ -62,6 +93,14 @@ mod tests {
         #[cfg(unix)]
         for device in ["/dev/zero", "/dev/null"] {
             assert_eq!(read(Path::new(device), 100).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        #[cfg(unix)]
+        {
+            let pipe = folder.path().join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            assert_eq!(read(&pipe, 100).unwrap_err().kind(), ErrorKind::InvalidInput);
+            // What takes a file's place behind the look is opened without anybody to wait for, too.
+            assert!(!open_at_once(&pipe).unwrap().metadata().unwrap().is_file());
         }
         std::fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path, 100).unwrap_err().kind(), ErrorKind::InvalidData);

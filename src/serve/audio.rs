@@ -10,6 +10,7 @@ use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::problem::Problem;
+use crate::base::regular_file;
 
 /// Bytes that are read at once.
 const PIECE: u64 = 256 * 1024;
@@ -78,14 +79,16 @@ pub(super) async fn send(
 ) -> Result<Response<Body>, Problem> {
     let gone = |error: std::io::Error| {
         let next = "run \"voisin verify\" to see what is missing, or \"voisin add\" on where it is now";
-        Problem::not_found(format!("the file of this track cannot be read: {}", error.kind()), next)
+        let reason = match error.kind() {
+            std::io::ErrorKind::InvalidInput => "in its place lies what is no file".to_owned(),
+            kind => kind.to_string(),
+        };
+        Problem::not_found(format!("the file of this track cannot be read: {reason}"), next)
     };
-    let mut file = tokio::fs::File::open(path).await.map_err(gone)?;
-    let metadata = file.metadata().await.map_err(gone)?;
-    if !metadata.is_file() {
-        return Err(gone(std::io::ErrorKind::NotFound.into()));
-    }
-    let length = metadata.len();
+    let named = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || regular_file::open(&named)).await;
+    let mut file = tokio::fs::File::from_std(opened.unwrap_or_else(|error| Err(error.into())).map_err(gone)?);
+    let length = file.metadata().await.map_err(gone)?.len();
     let (status, from, to) = match range(asked, length) {
         Range::Whole => (StatusCode::OK, 0, length),
         Range::Part(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),

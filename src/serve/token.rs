@@ -5,9 +5,12 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::ServeError;
+use crate::base::regular_file;
 
 /// Hexadecimal digits of a token that voisin makes.
 const DIGITS: usize = 64;
+/// Bytes of a token's file.
+const LARGEST: u64 = 64 << 10;
 /// Fewer characters could be guessed.
 const LEAST: usize = 32;
 
@@ -38,7 +41,7 @@ impl Token {
     /// Reads the token in `path`, or makes one there.
     pub(crate) fn of_file(path: &Path) -> Result<Self, ServeError> {
         let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
-        match std::fs::read_to_string(path) {
+        match regular_file::read_text(path, LARGEST) {
             Ok(text) => {
                 let text = text.trim().to_owned();
                 if text.len() < LEAST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -124,6 +124,42 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
     assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);
 }
 
+/// Who opens a pipe waits for somebody at its other end.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let path = server.good_get("/api/v1/tracks/1")["path"].as_str().unwrap().to_owned();
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let request = format!(
+        "GET /api/v1/tracks/1/audio HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        server.address, server.token
+    );
+    // More than the server has threads.
+    for _ in 0..3 {
+        let mut asked: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+        for stream in &mut asked {
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        for stream in &mut asked {
+            let (status, head, body) = read_answer(stream);
+            assert!(status == 404 && text(&body).contains("no file"), "{head} {}", text(&body));
+        }
+    }
+    assert_eq!(server.send("GET", "/api/v1/tracks/1/cover", "", b"").0, 204);
+    let passage = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 5.0});
+    let near = server.good("/api/v1/similar", &passage);
+    assert_eq!(
+        near["passages"].as_array().unwrap().len(),
+        5,
+        "by the stored windows of the one that is gone"
+    );
+    assert_eq!(server.good_get("/api/v1/status")["tracks"], 6);
+}
+
 #[test]
 fn a_scan_adds_the_folders_named_at_the_start() {
     let sandbox = Sandbox::new();

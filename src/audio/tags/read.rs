@@ -17,7 +17,7 @@ use super::{Tags, id3};
 use crate::audio::AudioError;
 use crate::audio::demux::Demuxer;
 use crate::audio::guard::guard;
-use crate::audio::source::read_up_to;
+use crate::audio::source::{open, read_up_to};
 use crate::base::cue::{self, CuePart};
 
 pub(super) fn options() -> ParseOptions {
@@ -30,10 +30,7 @@ pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
     if let Some(part) = cue::part(path) {
         return Ok(of_part(part.map_err(io)?));
     }
-    if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(AudioError::NotAFile { path: path.to_owned() });
-    }
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = open(path)?;
     let mut head = [0; 4];
     let n = read_up_to(&mut file, &mut head).map_err(io)?;
     // lofty knows neither, and would search them for something it knows.
@@ -74,10 +71,7 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     let part = cue::part(path).transpose().map_err(io)?;
     let path = part.as_ref().map_or(path, |part| part.audio.as_path());
-    if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(AudioError::NotAFile { path: path.to_owned() });
-    }
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = open(path)?;
     let found = id3::find(&mut file).map_err(io)?;
     let cover = guard(path, || {
         let (all, _) = parse(file, &found, id3::pictures, options().read_cover_art(true));

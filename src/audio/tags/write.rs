@@ -22,8 +22,9 @@ use super::read::{Bounded, R128_OFFSET, decibels, read_tags};
 use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3};
 use crate::audio::guard::guard;
 use crate::audio::{AudioError, AudioInfo, probe};
+use crate::audio::source::open;
 use crate::base::atomic_file::AtomicFile;
-use crate::base::cue;
+use crate::base::{cue, regular_file};
 
 pub(super) fn write(
     path: &Path,
@@ -68,7 +69,7 @@ pub(super) fn write(
     }
     let info = probe(&target)?;
     let kind = kind(&info).ok_or_else(|| unwritable("voisin writes no tags to files of its format"))?;
-    let tags = id3::find(&mut File::open(&target).map_err(io)?).map_err(io)?.tags;
+    let tags = id3::find(&mut open(&target)?).map_err(io)?.tags;
     if !tags.iter().all(|tag| id3::is_harmless(tag)) {
         return Err(unwritable(
             "its ID3v2 tag is damaged, compressed, or holds chapters within chapters: mend it with a tag editor first",
@@ -117,7 +118,7 @@ impl Copy {
             // Only a superuser may give files away; anyone else's copy is their own already.
             let _ = fchown(copy.file(), Some(metadata.uid()), Some(metadata.gid()));
         }
-        io::copy(&mut File::open(target)?, copy.file())?;
+        io::copy(&mut regular_file::open(target)?, copy.file())?;
         copy.file().seek(SeekFrom::Start(0))?;
         Ok(Self(copy))
     }

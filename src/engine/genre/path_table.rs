@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::base::regular_file;
 use crate::engine::EngineError;
 use crate::library::stored_path;
+
+/// Bytes of a table.
+const LARGEST: u64 = 1 << 30;
 
 /// A CSV table with a column of paths and one of values.
 pub(super) struct PathTable {
@@ -22,7 +26,7 @@ impl PathTable {
         let problem =
             |line: u64, problem: String| EngineError::Table { path: file.to_owned(), line, problem };
         let bytes =
-            std::fs::read(file).map_err(|source| EngineError::ReadTable { path: file.to_owned(), source })?;
+            regular_file::read(file, LARGEST).map_err(|source| EngineError::ReadTable { path: file.to_owned(), source })?;
         let tabs = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(if tabs { b'\t' } else { b',' })
