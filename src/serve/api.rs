@@ -26,7 +26,7 @@ use serde_json::json;
 use super::ServeError;
 use super::ask;
 use super::gate::guard;
-use super::guard::{COOKIE, LONGEST_BODY, Peer};
+use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION, Peer};
 use super::listen::raised;
 use super::problem::Problem;
 use super::scan::{ScanProgress, ScanState};
@@ -228,7 +228,7 @@ pub(super) fn router(
     let api = Router::new()
         .route("/health", get(health))
         .route("/openapi.json", get(description))
-        .route("/session", post(session).delete(end_session))
+        .route("/session", post(session).delete(end_session).layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)))
         .route("/status", get(tracks::status))
         .route("/tracks", get(tracks::list))
         .route("/find", get(tracks::find))

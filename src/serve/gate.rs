@@ -1,14 +1,19 @@
 //! What must hold of every request before it is looked at, and the headers of every answer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
+use futures_util::{StreamExt as _, stream};
 
-use super::guard::{LONGEST_BODY, LONGEST_FILE, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES, Peer};
+use super::guard::{
+    BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES, Peer,
+};
+use super::listen::HttpConnection;
 use super::problem::Problem;
 use super::state::Shared;
 
@@ -17,15 +22,19 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     let origin = check(&state, &request);
     let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
     let is_api = path.starts_with("/api/");
+    let needs_token = needs_token(path);
     let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
     let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
     let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
     let mut response = match &origin {
         Err(problem) => problem.clone().into_response(),
         Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
-        Ok(_) => tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
-            Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
-        }),
+        Ok(_) => {
+            let request = if needs_token { request } else { request.map(in_time) };
+            tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
+                Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
+            })
+        }
     };
     let status = response.status();
     // The router's own refusals have no body.
@@ -74,6 +83,27 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     response
 }
 
+/// Where the token is given, and a cookie taken.
+const SESSION: &str = "/api/v1/session";
+
+/// - `path`: below the base path
+fn needs_token(path: &str) -> bool {
+    path.starts_with("/api/") && !["/api/v1/health", SESSION, "/api/health"].contains(&path)
+}
+
+/// A body that has to be whole within [`BODY_TIME`]: whoever may send it need not know the token.
+fn in_time(body: Body) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let until = tokio::time::Instant::now() + BODY_TIME;
+    Body::from_stream(stream::unfold(body.into_data_stream(), move |mut pieces| async move {
+        let piece = tokio::time::timeout_at(until, pieces.next()).await;
+        let late = || Some(Err(axum::Error::new(std::io::Error::from(std::io::ErrorKind::TimedOut))));
+        Some((piece.unwrap_or_else(|_| late())?, pieces))
+    }))
+}
+
 fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Problem> {
     let guard = &state.guard;
     let (headers, method, uri) = (request.headers(), request.method(), request.uri());
@@ -89,13 +119,18 @@ fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Probl
         return Ok(origin);
     }
     let path = uri.path().strip_prefix(guard.base_path.as_str()).unwrap_or_default();
-    let open = ["/api/v1/health", "/api/v1/session", "/api/health"];
-    let is_open = !path.starts_with("/api/") || open.contains(&path);
-    if !is_open {
+    if needs_token(path) {
         guard.check_token(headers, method, peer)?;
+        if let Some(connection) = request.extensions().get::<Arc<HttpConnection>>() {
+            connection.admit();
+        }
     }
     if *method == Method::POST && path.starts_with("/api/") {
-        let most = if path.starts_with("/api/v1/files/") { LONGEST_FILE } else { LONGEST_BODY };
+        let most = match path {
+            SESSION => LONGEST_SESSION,
+            path if path.starts_with("/api/v1/files/") => LONGEST_FILE,
+            _ => LONGEST_BODY,
+        };
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if let Some(length) = length.filter(|length| *length > most) {

@@ -16,6 +16,10 @@ pub(super) const LONGEST_URI: usize = 8 * 1024;
 /// Longest JSON body, and longest file, in bytes.
 pub(super) const LONGEST_BODY: u64 = 1 << 20;
 pub(super) const LONGEST_FILE: u64 = 200_000_000;
+/// Longest body that brings a token, in bytes.
+pub(super) const LONGEST_SESSION: u64 = 4096;
+/// Time for the whole body of a request that needs no token.
+pub(super) const BODY_TIME: Duration = Duration::from_secs(5);
 /// Time to answer a request, body included; streams (audio, events) only have to begin within it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// As [`PATIENCE`], where a whole audio file is sent.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use super::ServeError;
 use super::guard::Peer;
 
-/// Open connections; for one more the longest idle is closed.
+/// Open connections; for one more the oldest that has not shown the token is closed, else the longest idle.
 const MOST_CONNECTIONS: usize = 512;
 /// Header lines of a request.
 const MOST_HEADERS: usize = 64;
@@ -139,22 +139,36 @@ struct Open {
     all: Mutex<Vec<Arc<HttpConnection>>>,
 }
 
-struct HttpConnection {
+#[derive(Default)]
+pub(super) struct HttpConnection {
     /// Requests under way.
     busy: AtomicUsize,
+    /// Whether a request on it has shown the token.
+    admitted: AtomicBool,
     end: tokio::sync::Notify,
 }
 
+impl HttpConnection {
+    /// Notes that whoever is at its other end knows the token.
+    pub(super) fn admit(&self) {
+        self.admitted.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Open {
-    /// Makes room for one more and notes it; `None` where all are busy.
+    /// Makes room for one more and notes it; `None` where all are busy for those who know the token.
+    ///
+    /// Strangers give way by their age, whether busy or not: neither can they keep others out by being busy, nor does one
+    /// that has just come lose its place before its request was heard.
     fn add(&self) -> Option<Arc<HttpConnection>> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST_CONNECTIONS {
-            let idle = all.iter().position(|open| open.busy.load(Ordering::Relaxed) == 0)?;
-            all.remove(idle).end.notify_one();
+            let stranger = all.iter().position(|open| !open.admitted.load(Ordering::Relaxed));
+            let idle = || all.iter().position(|open| open.busy.load(Ordering::Relaxed) == 0);
+            let closed = stranger.or_else(idle)?;
+            all.remove(closed).end.notify_one();
         }
-        let connection =
-            Arc::new(HttpConnection { busy: AtomicUsize::new(0), end: tokio::sync::Notify::new() });
+        let connection = Arc::new(HttpConnection::default());
         all.push(Arc::clone(&connection));
         Some(connection)
     }
@@ -220,6 +234,7 @@ fn start(
         let of = Arc::clone(&connection);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(Arc::clone(&of));
             let of = Arc::clone(&of);
             of.busy.fetch_add(1, Ordering::Relaxed);
             let answer = hyper::service::Service::call(&service, request);

@@ -161,6 +161,46 @@ fn more_connections() {
 #[cfg(not(unix))]
 fn more_connections() {}
 
+/// Whoever has no token cannot keep those out who have it.
+#[test]
+fn slow_bodies_without_a_token_shut_nobody_out() {
+    more_connections();
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let begin = |length: usize| {
+        let head = format!(
+            "POST /api/v1/session HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{",
+            server.address
+        );
+        let mut stream = TcpStream::connect(server.address).ok()?;
+        stream.write_all(head.as_bytes()).ok()?;
+        Some(stream)
+    };
+    let mut alone = begin(300).unwrap();
+    alone.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let start = Instant::now();
+    let (status, head, _) = read_answer(&mut alone);
+    assert_eq!(status, 400, "{head}");
+    assert!((3..10).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    let mut long = begin(5000).unwrap();
+    assert_eq!(read_answer(&mut long).0, 413);
+
+    // More than there may be connections, each sending a byte a second, and begun again when it is closed.
+    let mut slow: Vec<TcpStream> = Vec::new();
+    for second in 0..10 {
+        slow.retain_mut(|stream| stream.write_all(b" ").is_ok());
+        while slow.len() < 560 {
+            slow.extend(begin(300));
+        }
+        let start = Instant::now();
+        let (status, head, _) = server.send("GET", "/api/v1/status", "", b"");
+        assert_eq!(status, 200, "after {second} s: {head}");
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
+    }
+    assert!(slow.len() >= 500, "the attack lasted to the end");
+}
+
 #[test]
 fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     more_connections();
