@@ -1,8 +1,8 @@
 //! Reading a file that somebody named and that may be anything.
 
-use std::fs::{File, Metadata};
 #[cfg(unix)]
 use std::fs::OpenOptions;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 #[cfg(unix)]

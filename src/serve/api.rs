@@ -228,7 +228,10 @@ pub(super) fn router(
     let api = Router::new()
         .route("/health", get(health))
         .route("/openapi.json", get(description))
-        .route("/session", post(session).delete(end_session).layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)))
+        .route(
+            "/session",
+            post(session).delete(end_session).layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
+        )
         .route("/status", get(tracks::status))
         .route("/tracks", get(tracks::list))
         .route("/find", get(tracks::find))

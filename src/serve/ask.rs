@@ -49,7 +49,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let status = rejection.status();
             if status == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::request(status, "a body within this question's limit (1 MiB at most)", "a longer one")
+                Problem::request(
+                    status,
+                    "a body within this question's limit (1 MiB at most)",
+                    "a longer one",
+                )
             } else {
                 Problem::bad("a whole body, in time", "one that ended early or came too slowly")
             }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::common::server::{Server, read_answer, small_library};
+#[cfg(target_os = "linux")]
+use super::common::six_tracks;
 use super::common::{Sandbox, code, fine, text};
 
 #[cfg(unix)]
@@ -84,4 +86,79 @@ fn without_a_token_the_rest_holds_and_ctrl_c_ends_it() {
     assert!(start.elapsed() < Duration::from_secs(5));
     let help = fine(sandbox.run(["serve", "--help"]));
     assert!(help.contains("[default: 127.0.0.1:8766]"), "{help}");
+}
+
+/// Starts in a home that holds nothing, where nobody says where the library is.
+#[cfg(target_os = "linux")]
+fn at_home(sandbox: &Sandbox, arguments: &[&str]) -> Server {
+    let mut server = Server::start_with(sandbox, arguments, &[("VOISIN_LIBRARY", "".as_ref())]);
+    server.token = token_at_home(sandbox);
+    server
+}
+
+#[cfg(target_os = "linux")]
+fn token_at_home(sandbox: &Sandbox) -> String {
+    let shown = fine(sandbox.command(["serve", "--show-token"]).env("VOISIN_LIBRARY", "").output().unwrap());
+    assert_eq!(shown.trim().len(), 64);
+    shown.trim().to_owned()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_first_start_makes_a_library_where_add_would() {
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    let music = music.to_str().unwrap();
+    let refused =
+        sandbox.command(["serve", "--folder", "/no/such/folder"]).env("VOISIN_LIBRARY", "").output();
+    assert_eq!(code(&refused.unwrap()), 2);
+    assert!(!sandbox.path("home").exists(), "what is refused makes nothing");
+
+    let server = at_home(&sandbox, &["--folder", music]);
+    let said = server.said.lock().unwrap().clone();
+    assert!(said.contains("made an empty library in") && said.contains("Listen to my music"), "{said}");
+    let library = sandbox.path("home/.local/share/voisin");
+    let status = server.good_get("/api/v1/status");
+    assert_eq!((&status["tracks"], status["library"].as_str()), (&json!(0), library.to_str()), "{status}");
+    assert_eq!(server.good_get("/api/v1/tracks")["total"], 0);
+    let (found, page, _) = server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(found == 200 && page.contains("text/html"), "{page}");
+    // What has to have tracks says so.
+    for (path, next) in [("/api/v1/genres", "voisin add"), ("/api/v1/map", "")] {
+        let (status, problem) = server.get(path);
+        assert!((400..500).contains(&status), "{path}: {status} {problem}");
+        assert!(problem["next"].as_str().unwrap().contains(next), "{path}: {problem}");
+    }
+    let (status, started) = server.post("/api/v1/scan", &json!({}));
+    assert_eq!(status, 202, "{started}");
+    filled(&server);
+    drop(server);
+
+    // Watched folders fill it by themselves; without a folder, `add` does.
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    let server = at_home(&sandbox, &["--watch", music.to_str().unwrap()]);
+    filled(&server);
+    drop(server);
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    let token = token_at_home(&sandbox);
+    let server = at_home(&sandbox, &[]);
+    assert_eq!(server.token, token, "shown before the first start");
+    let (status, refused) = server.post("/api/v1/scan", &json!({}));
+    assert!(status == 409 && refused["next"].as_str().unwrap().contains("--folder"), "{refused}");
+    let add = sandbox.command(["add", music.to_str().unwrap()]).env("VOISIN_LIBRARY", "").output();
+    fine(add.unwrap());
+    assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);
+    filled(&server);
+}
+
+/// Waits for the six tracks.
+#[cfg(target_os = "linux")]
+fn filled(server: &Server) {
+    let start = Instant::now();
+    while server.good_get("/api/v1/tracks")["total"] != 6 {
+        assert!(start.elapsed() < Duration::from_mins(2), "{}", server.said.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

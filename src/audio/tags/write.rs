@@ -21,8 +21,8 @@ use lofty::tag::ItemValue;
 use super::read::{Bounded, R128_OFFSET, decibels, read_tags};
 use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3};
 use crate::audio::guard::guard;
-use crate::audio::{AudioError, AudioInfo, probe};
 use crate::audio::source::open;
+use crate::audio::{AudioError, AudioInfo, probe};
 use crate::base::atomic_file::AtomicFile;
 use crate::base::{cue, regular_file};
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -11,7 +11,7 @@ use crate::cli::Ending;
 use crate::cli::args::{LMS_PORT, ServeArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::library::{Library, stored_path};
+use crate::library::{Library, LibraryError, OpenMode, stored_path};
 use crate::serve::{Listen, Lms, Options, Token, serve};
 
 /// Arguments of this program for those of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's
@@ -78,17 +78,38 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
             "--folder, --watch, --subsonic and --audiomuse belong to a library on this disk: leave them or the backend out"
         );
     }
-    // There has to be a library before there is a server, and before anything is written.
-    if !is_there {
-        drop(Library::open_to_read(&here)?);
-    } else if args.token_file.is_none() && !args.no_token && !here.is_dir() {
-        bail!(
-            "there is no library on this disk whose folder could keep the token: name a file for it with --token-file"
-        );
+    for origin in &args.allow_origin {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if !host.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
+            bail!("--allow-origin: expected an origin such as https://music.example, found \"{origin}\"");
+        }
+    }
+    let watched: Vec<PathBuf> = args.watch.iter().map(|folder| stored_path(folder)).collect();
+    let mut folders: Vec<PathBuf> = args.folder.iter().map(|folder| stored_path(folder)).collect();
+    folders.extend(watched.iter().cloned());
+    if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
+        bail!("--folder, --watch: there is no folder {}", missing.display());
     }
     let distant: Option<&Listen> = args.listen.iter().find(|place| !place.is_local());
     if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {
         bail!("--no-token is for this machine alone, and {place} can be reached by others: leave it out");
+    }
+    if !is_there {
+        // Lyrion is told that there is nothing to ask yet.
+        if args.lms_only {
+            drop(Library::open_to_read(&here)?);
+        } else if make_where_none_is(&here)? {
+            let next = match (args.watch.is_empty(), args.folder.is_empty()) {
+                (false, _) => "it takes in what lies in the folders that are watched",
+                (true, false) => "\"Listen to my music\" on its page fills it",
+                (true, true) => "\"voisin add FOLDER\" fills it, and this server sees it",
+            };
+            context.console.note(&format!("made an empty library in {}: {next}", here.display()));
+        }
+    } else if args.token_file.is_none() && !args.no_token && !here.is_dir() {
+        bail!(
+            "there is no library on this disk whose folder could keep the token: name a file for it with --token-file"
+        );
     }
     let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
     let token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
@@ -97,12 +118,6 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
             render::print_line(token.reveal())?;
         }
         return Ok(Ending::Fine);
-    }
-    for origin in &args.allow_origin {
-        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        if !host.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
-            bail!("--allow-origin: expected an origin such as https://music.example, found \"{origin}\"");
-        }
     }
     #[cfg(feature = "postgres")]
     let (dir, follow) = match place {
@@ -121,12 +136,6 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
                 "no songs of {server} are known yet, so nothing is answered for it: run \"voisin link {server} --user NAME\""
             ));
         }
-    }
-    let watched: Vec<PathBuf> = args.watch.iter().map(|folder| stored_path(folder)).collect();
-    let mut folders: Vec<PathBuf> = args.folder.iter().map(|folder| stored_path(folder)).collect();
-    folders.extend(watched.iter().cloned());
-    if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
-        bail!("--folder, --watch: there is no folder {}", missing.display());
     }
     let folders_known = folders.clone();
     let program = std::env::current_exe().context("cannot find this program to start scans with")?;
@@ -181,6 +190,14 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
     )?;
     printed?;
     Ok(Ending::Fine)
+}
+
+/// Makes an empty library where there is none, as `add` does; whether there was none.
+fn make_where_none_is(dir: &Path) -> Result<bool, LibraryError> {
+    match Library::open_to_read(dir) {
+        Err(LibraryError::NotFound { .. }) => Library::open(dir, OpenMode::Create).map(|_| true),
+        opened => opened.map(|_| false),
+    }
 }
 
 /// A copy of a database's library in a folder that goes with the program, and what keeps it up to date.

@@ -25,8 +25,8 @@ impl PathTable {
     pub(super) fn read(file: &Path, column: &str) -> Result<Self, EngineError> {
         let problem =
             |line: u64, problem: String| EngineError::Table { path: file.to_owned(), line, problem };
-        let bytes =
-            regular_file::read(file, LARGEST).map_err(|source| EngineError::ReadTable { path: file.to_owned(), source })?;
+        let bytes = regular_file::read(file, LARGEST)
+            .map_err(|source| EngineError::ReadTable { path: file.to_owned(), source })?;
         let tabs = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(if tabs { b'\t' } else { b',' })
