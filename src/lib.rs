@@ -100,37 +100,39 @@
     reason = "the rooms behind the door have pages of their own: cargo doc --document-private-items"
 )]
 
+// The floors below, under the names that the modules here know them by.
+mod audio;
+pub(crate) use voisin_base as base;
+pub(crate) use voisin_base::track;
+mod encoder;
+mod explore;
+mod features;
+mod index;
+mod kernels;
+mod learn;
+mod genre;
+mod metrics;
+mod library;
+
 #[cfg(feature = "cli")]
 mod answers;
-mod audio;
 #[cfg(feature = "postgres")]
 mod backend;
-mod base;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 #[cfg(feature = "cli")]
 mod dataset;
-mod encoder;
 mod engine;
 mod error;
 #[cfg(feature = "cli")]
 mod eval;
-mod explore;
-mod features;
-mod genre;
-mod index;
-mod kernels;
 #[cfg(feature = "cli")]
 mod lab;
-mod learn;
-mod library;
-mod metrics;
 #[cfg(feature = "python")]
 mod python;
 #[cfg(feature = "serve")]
 mod serve;
-mod track;
 #[cfg(feature = "train")]
 mod train;
 

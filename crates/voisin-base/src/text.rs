@@ -7,7 +7,7 @@ use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 /// The words of `text`, one space apart: `Björk & Cie` → `bjork cie`.
 ///
 /// Text without any letter or digit is only lowered and trimmed, so that a band called `!!!` is found.
-pub(crate) fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.nfkd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase) {
         // An apostrophe joins: "don't" and "dont" are one word.
@@ -29,7 +29,7 @@ pub(crate) fn fold(text: &str) -> String {
 ///
 /// Accents go from Latin letters only; marks of other scripts make other words and stay. Text without any letter or
 /// digit is only lowered and cleaned.
-pub(crate) fn key(text: &str) -> String {
+pub fn key(text: &str) -> String {
     let mut key = String::with_capacity(text.len());
     for c in text.nfkd() {
         match c {
@@ -49,7 +49,7 @@ pub(crate) fn key(text: &str) -> String {
 
 /// Which of `names` are meant: those that are `asked` without case, accents and punctuation; where there is none, those
 /// that have it in them.
-pub(crate) fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let asked = fold(asked);
     let (mut whole, mut part) = (Vec::new(), Vec::new());
     for name in names.into_iter().filter(|_| !asked.is_empty()) {
@@ -64,7 +64,7 @@ pub(crate) fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -
 }
 
 /// Those of `names` that are spelt much like `asked`, which may be misspelt: the most alike first, three at most.
-pub(crate) fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     const ALIKE: f64 = 0.8;
     let asked = fold(asked);
     let likeness = |name: &str| strsim::jaro_winkler(&asked, &fold(name));
@@ -76,29 +76,29 @@ pub(crate) fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a s
 }
 
 /// `did you mean A or B?`, or nothing.
-pub(crate) fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
+pub fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
     let names: Vec<&str> = suggestions.iter().map(AsRef::as_ref).collect();
     if names.is_empty() { String::new() } else { format!("did you mean {}? ", names.join(" or ")) }
 }
 
 /// Trims, drops control characters, and makes every run of white space one space.
-pub(crate) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let text: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `1 track`, `2 tracks`, `12 345 tracks`.
-pub(crate) fn count(n: u64, noun: &str) -> String {
+pub fn count(n: u64, noun: &str) -> String {
     count_with(n, noun, &format!("{noun}s"))
 }
 
 /// As [`count`], of a noun with a plural of its own: `1 copy`, `2 copies`.
-pub(crate) fn count_with(n: u64, one: &str, several: &str) -> String {
+pub fn count_with(n: u64, one: &str, several: &str) -> String {
     format!("{} {}", grouped(n), if n == 1 { one } else { several })
 }
 
 /// A number with thin groups of three digits.
-pub(crate) fn grouped(n: u64) -> String {
+pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -111,7 +111,7 @@ pub(crate) fn grouped(n: u64) -> String {
 }
 
 /// An error with its causes, each once: `PATH: permission denied`.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -127,7 +127,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Base64 (RFC 4648, with padding).
-pub(crate) fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -166,7 +166,7 @@ fn plain_of_names(c: char) -> Option<&'static str> {
 
 /// Text for XML 1.0, between tags and in attributes: marks escaped, control characters as references, so that parsers keep
 /// them and terminals do not obey them. What XML has no way to say is left out.
-pub(crate) fn xml(text: &str) -> String {
+pub fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

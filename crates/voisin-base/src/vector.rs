@@ -4,15 +4,15 @@ use std::iter::Sum;
 use std::ops::{Add, Mul};
 
 /// How far from 1 the norm of a stored vector may be.
-pub(crate) const NORM_TOLERANCE: f64 = 1e-3;
+pub const NORM_TOLERANCE: f64 = 1e-3;
 
 /// Sum of products in eight lanes, which the compiler computes side by side: the same bits on every machine.
-pub(crate) fn dot<T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum>(a: &[T], b: &[T]) -> T {
+pub fn dot<T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum>(a: &[T], b: &[T]) -> T {
     dot_in_lanes::<T, 8>(a, b)
 }
 
 /// [`dot`] with another number of lanes, where that is faster or its bits are stored.
-pub(crate) fn dot_in_lanes<T, const LANES: usize>(a: &[T], b: &[T]) -> T
+pub fn dot_in_lanes<T, const LANES: usize>(a: &[T], b: &[T]) -> T
 where
     T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum,
 {
@@ -28,17 +28,17 @@ where
 }
 
 /// Sum of squares, in double precision.
-pub(crate) fn squared_norm(vector: &[f32]) -> f64 {
+pub fn squared_norm(vector: &[f32]) -> f64 {
     vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
 }
 
 /// Euclidean norm, in double precision, so that neither large values overflow nor small ones vanish when squared.
-pub(crate) fn norm(vector: &[f32]) -> f64 {
+pub fn norm(vector: &[f32]) -> f64 {
     squared_norm(vector).sqrt()
 }
 
 /// Divides a vector by its norm; false, and nothing is changed, where that is zero or not finite.
-pub(crate) fn make_unit(vector: &mut [f32]) -> bool {
+pub fn make_unit(vector: &mut [f32]) -> bool {
     let norm = norm(vector);
     if !norm.is_normal() {
         return false;

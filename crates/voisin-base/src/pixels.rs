@@ -3,17 +3,17 @@
 use png::{BitDepth, ColorType, Encoder, EncodingError};
 
 /// How many times larger, each way.
-pub(crate) const FINE: u32 = 3;
+pub const FINE: u32 = 3;
 
 /// A PNG file's bytes: the picture `fine`, shrunk (see [`shrink`]).
-pub(crate) fn png(fine: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
+pub fn png(fine: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
     encode(&shrink(fine, width, height), width, height)
 }
 
 /// A PNG file's bytes.
 ///
 /// - `pixels`: red, green, blue of each, row after row
-pub(crate) fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
+pub fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, width, height);
     encoder.set_color(ColorType::Rgb);

@@ -3,24 +3,24 @@
 use std::path::PathBuf;
 
 /// A folder that an environment variable names; an empty one counts as not set.
-pub(crate) fn from_variable(name: &str) -> Option<PathBuf> {
+pub fn from_variable(name: &str) -> Option<PathBuf> {
     set(name, |name| std::env::var_os(name).map(PathBuf::from))
 }
 
 /// voisin's folder for data, after the XDG Base Directory Specification: `XDG_DATA_HOME/voisin`, else
 /// `~/.local/share/voisin`; `None` without a home.
-pub(crate) fn data() -> Option<PathBuf> {
+pub fn data() -> Option<PathBuf> {
     data_from(|name| std::env::var_os(name).map(PathBuf::from)).map(|data| data.join("voisin"))
 }
 
 /// voisin's folder for what a user sets, after the same specification: `XDG_CONFIG_HOME/voisin`, else `~/.config/voisin`.
-pub(crate) fn config() -> Option<PathBuf> {
+pub fn config() -> Option<PathBuf> {
     let named = from_variable("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
     named.or_else(|| Some(home()?.join(".config"))).map(|config| config.join("voisin"))
 }
 
 /// The user's home.
-pub(crate) fn home() -> Option<PathBuf> {
+pub fn home() -> Option<PathBuf> {
     from_variable("HOME").or_else(std::env::home_dir)
 }
 

@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// What the name of every temporary file begins with.
-pub(crate) const PREFIX: &str = ".voisin-";
+pub const PREFIX: &str = ".voisin-";
 
 /// Where locks do not tell, a file that nobody has written to for so long has no owner.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// Marks a temporary file as in use until it is closed.
-pub(crate) fn hold(file: &File) {
+pub fn hold(file: &File) {
     // Without locks on this file system, its age decides.
     let _ = file.try_lock();
 }
 
 /// The files in `folder` whose names begin with `prefix` and whose owners have ended. Folders are left out: they cannot be
 /// locked.
-pub(crate) fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+pub fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))

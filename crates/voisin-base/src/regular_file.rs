@@ -16,7 +16,7 @@ const LEASE_ENDS: Duration = Duration::from_secs(2);
 ///
 /// A pipe keeps whoever opens it waiting and a device may never end, so what is not a regular file is refused before it
 /// is opened. What takes its place between the look and the opening is opened without waiting, and refused as well.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     let check = |metadata: Metadata| {
         let refused = "expected a regular file, found a folder, a pipe or a device: name a file on disk";
         if metadata.is_file() { Ok(()) } else { Err(io::Error::new(ErrorKind::InvalidInput, refused)) }
@@ -50,7 +50,7 @@ fn open_at_once(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a regular file, as [`open`] does, of at most `limit` bytes.
-pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let metadata = file.metadata()?;
     let too_large = |size: u64| {
@@ -72,7 +72,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// [`read`] for text.
-pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     String::from_utf8(read(path, limit)?)
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "expected text, found bytes that are not UTF-8"))
 }

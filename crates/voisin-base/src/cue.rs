@@ -18,59 +18,69 @@ const LARGEST: u64 = 1 << 20;
 /// A CD has 99 tracks; lists of long mixes have more.
 const MOST_TRACKS: u32 = 999;
 /// Times are counted in frames, of which a second has so many.
-pub(crate) const FRAMES: u64 = 75;
+pub const FRAMES: u64 = 75;
 /// Sheets often name the file as it was before it was encoded: one of these of the same name is meant then.
 const ENDINGS: [&str; 10] = ["flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff", "aif", "mka", "aac"];
 
 /// Part of an audio file, as a sheet describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CuePart {
+pub struct CuePart {
     /// The sheet, or the file itself that holds one.
-    pub(crate) sheet: PathBuf,
+    pub sheet: PathBuf,
     /// The file that it is part of.
-    pub(crate) audio: PathBuf,
-    pub(crate) number: u32,
+    pub audio: PathBuf,
+    /// Its number on the sheet.
+    pub number: u32,
     /// Where it begins, in frames of 1/75 s from the start of the file.
-    pub(crate) start: u64,
+    pub start: u64,
     /// Where it ends: where the next one begins; `None` at the end of the file.
-    pub(crate) end: Option<u64>,
-    pub(crate) title: Option<String>,
-    pub(crate) artist: Option<String>,
-    pub(crate) album: Option<String>,
-    pub(crate) album_artist: Option<String>,
-    pub(crate) genre: Option<String>,
-    pub(crate) date: Option<String>,
-    pub(crate) isrc: Option<String>,
+    pub end: Option<u64>,
+    /// TITLE of the part, as written.
+    pub title: Option<String>,
+    /// PERFORMER of the part, else the sheet's.
+    pub artist: Option<String>,
+    /// TITLE of the sheet.
+    pub album: Option<String>,
+    /// PERFORMER of the sheet.
+    pub album_artist: Option<String>,
+    /// REM GENRE of the sheet.
+    pub genre: Option<String>,
+    /// REM DATE of the sheet.
+    pub date: Option<String>,
+    /// ISRC of the part.
+    pub isrc: Option<String>,
 }
 
 impl CuePart {
     /// The path that it has in the library.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.sheet.join(format!("{:02}", self.number))
     }
 
     /// Where it begins and ends, in seconds.
-    pub(crate) fn seconds(&self) -> (f64, Option<f64>) {
+    pub fn seconds(&self) -> (f64, Option<f64>) {
         let seconds = |frames: u64| frames as f64 / FRAMES as f64;
         (seconds(self.start), self.end.map(seconds))
     }
 
     /// What the system knows of the sheet and of the file.
-    pub(crate) fn metadata(&self) -> io::Result<(Metadata, Metadata)> {
+    pub fn metadata(&self) -> io::Result<(Metadata, Metadata)> {
         Ok((std::fs::metadata(&self.sheet)?, std::fs::metadata(&self.audio)?))
     }
 }
 
 /// What a sheet gives: parts of the files that are there, and the names of those that are not.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sheet {
-    pub(crate) parts: Vec<CuePart>,
-    pub(crate) missing: Vec<String>,
+pub struct Sheet {
+    /// Its audio tracks, in the sheet's order.
+    pub parts: Vec<CuePart>,
+    /// FILE entries that name no file that is there.
+    pub missing: Vec<String>,
 }
 
 impl Sheet {
     /// What is wrong with it although it could be read.
-    pub(crate) fn fault(&self) -> Option<io::Error> {
+    pub fn fault(&self) -> Option<io::Error> {
         let name = self.missing.first()?;
         Some(fault(format!(
             "expected the file that its FILE line names, found no {name:?} beside it: put it there, or mend the line"
@@ -83,17 +93,17 @@ fn fault(text: String) -> io::Error {
 }
 
 /// Whether a file is a CUE sheet by its name.
-pub(crate) fn is_sheet(path: &Path) -> bool {
+pub fn is_sheet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cue"))
 }
 
 /// Whether a file may hold a sheet, by its name.
-pub(crate) fn may_hold_sheet(path: &Path) -> bool {
+pub fn may_hold_sheet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("flac"))
 }
 
 /// What a path must be a part of, by its name alone: the sheet that it lies below, or a file that may hold one, with a number.
-pub(crate) fn above(path: &Path) -> Option<&Path> {
+pub fn above(path: &Path) -> Option<&Path> {
     let is_number = |name: &str| name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_digit());
     let has_number = || path.file_name().and_then(OsStr::to_str).is_some_and(is_number);
     path.parent().filter(|above| is_sheet(above) || may_hold_sheet(above) && has_number())
@@ -103,7 +113,7 @@ pub(crate) fn above(path: &Path) -> Option<&Path> {
 ///
 /// # Errors
 /// `NotFound`: the sheet has no such part, or its file is not there. `InvalidData`: the sheet makes no sense.
-pub(crate) fn part(path: &Path) -> Option<io::Result<CuePart>> {
+pub fn part(path: &Path) -> Option<io::Result<CuePart>> {
     let sheet = above(path).filter(|sheet| sheet.is_file())?;
     let none = || io::Error::new(ErrorKind::NotFound, format!("{} has no such part", sheet.display()));
     Some(read(sheet).and_then(|read| {
@@ -113,12 +123,12 @@ pub(crate) fn part(path: &Path) -> Option<io::Result<CuePart>> {
 }
 
 /// The folder that a file lies in, or that of its sheet.
-pub(crate) fn folder(path: &Path) -> Option<&Path> {
+pub fn folder(path: &Path) -> Option<&Path> {
     above(path).unwrap_or(path).parent()
 }
 
 /// Whether a path means a file, or a part of one.
-pub(crate) fn is_there(path: &Path) -> bool {
+pub fn is_there(path: &Path) -> bool {
     path.is_file() || matches!(part(path), Some(Ok(_)))
 }
 
@@ -126,7 +136,7 @@ pub(crate) fn is_there(path: &Path) -> bool {
 ///
 /// # Errors
 /// It cannot be read, or makes no sense: one line that says where.
-pub(crate) fn read(path: &Path) -> io::Result<Sheet> {
+pub fn read(path: &Path) -> io::Result<Sheet> {
     if may_hold_sheet(path) {
         return held_by(path);
     }

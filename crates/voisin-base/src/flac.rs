@@ -14,30 +14,33 @@ const CUESHEET: u8 = 5;
 
 /// What a file says of its parts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct FlacCues {
+pub struct FlacCues {
     /// Samples a second.
-    pub(crate) rate: u32,
+    pub rate: u32,
     /// The text of a sheet, from a comment.
-    pub(crate) text: Option<Vec<u8>>,
+    pub text: Option<Vec<u8>>,
     /// The tracks of the block, but for the lead-out.
-    pub(crate) tracks: Vec<FlacCue>,
+    pub tracks: Vec<FlacCue>,
 }
 
 /// A track of the block.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct FlacCue {
-    pub(crate) number: u32,
-    pub(crate) is_audio: bool,
+pub struct FlacCue {
+    /// Its number, 1 to 99.
+    pub number: u32,
+    /// Whether it is audio and not data.
+    pub is_audio: bool,
     /// Where its INDEX 01 lies, in samples.
-    pub(crate) start: u64,
-    pub(crate) isrc: Option<String>,
+    pub start: u64,
+    /// ISRC, 12 characters, where one is given.
+    pub isrc: Option<String>,
 }
 
 /// Reads what a file says of its parts; a file that is no FLAC says nothing.
 ///
 /// # Errors
 /// It cannot be read.
-pub(crate) fn read(path: &Path) -> io::Result<FlacCues> {
+pub fn read(path: &Path) -> io::Result<FlacCues> {
     let found = read_from(BufReader::new(regular_file::open(path)?));
     // A file that ends within its head has no parts.
     found.or_else(|error| {

@@ -9,54 +9,54 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A stream of random numbers.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// The stream that begins at `seed`.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// One of 2^64 streams for each seed.
-    pub(crate) fn stream(seed: u64, stream: u64) -> Self {
+    pub fn stream(seed: u64, stream: u64) -> Self {
         let start = Self(seed ^ stream.wrapping_mul(STEP)).u64();
         Self(start ^ stream)
     }
 
     /// All 64 bits.
-    pub(crate) fn u64(&mut self) -> u64 {
+    pub fn u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
 
     /// In [0, 1), a multiple of 2^-24.
-    pub(crate) fn f32(&mut self) -> f32 {
+    pub fn f32(&mut self) -> f32 {
         (self.u64() >> 40) as f32 / (1_u32 << 24) as f32
     }
 
     /// In [0, 1), a multiple of 2^-53.
-    pub(crate) fn f64(&mut self) -> f64 {
+    pub fn f64(&mut self) -> f64 {
         (self.u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// In [low, high).
-    pub(crate) fn range(&mut self, low: f64, high: f64) -> f64 {
+    pub fn range(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.f64()
     }
 
     /// In 0..n; 0 if n is 0.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         ((self.f64() * n as f64) as usize).min(n.saturating_sub(1))
     }
 
     /// Of mean 0 and variance 1 (Box and Muller, 1958).
-    pub(crate) fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.f64()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.f64()).cos()
     }
 
     /// Puts items into random order (Fisher and Yates, 1938).
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }
@@ -64,7 +64,7 @@ impl Random {
 }
 
 /// 64 well-mixed bits of a number: the draw after `n - 1` others of the stream that begins at 0.
-pub(crate) fn hash(n: u64) -> u64 {
+pub fn hash(n: u64) -> u64 {
     mix(n.wrapping_mul(STEP))
 }
 

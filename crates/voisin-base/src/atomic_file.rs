@@ -15,19 +15,19 @@ use super::abandoned::{self, PREFIX};
 
 /// A file on its way to its name; dropped before [`commit`](Self::commit) it leaves nothing behind.
 #[derive(Debug)]
-pub(crate) struct AtomicFile {
+pub struct AtomicFile {
     file: NamedTempFile,
     target: PathBuf,
 }
 
 impl AtomicFile {
     /// An empty file beside `target`, with the permissions that any new file gets.
-    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+    pub fn create(target: &Path) -> io::Result<Self> {
         Self::create_noted(target, &mut |_| {})
     }
 
     /// As [`create`](Self::create); `note` is told the temporary name before there is a file of that name.
-    pub(crate) fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
+    pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         let extension = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
         let name = format!("{PREFIX}{:016x}{suffix}", RandomState::new().build_hasher().finish());
@@ -48,17 +48,17 @@ impl AtomicFile {
     }
 
     /// The open file, to write to.
-    pub(crate) fn file(&mut self) -> &mut File {
+    pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
     /// The temporary name, for writers that open files themselves.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.file.path()
     }
 
     /// Flushes the contents, gives the file its name, and flushes the folder. What was there before is replaced.
-    pub(crate) fn commit(self) -> io::Result<()> {
+    pub fn commit(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
         self.file.persist(&self.target).map_err(|error| error.error)?;
         sync_folder(folder_of(&self.target))
@@ -66,26 +66,26 @@ impl AtomicFile {
 }
 
 /// Writes a whole file.
-pub(crate) fn write(target: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
+pub fn write(target: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = AtomicFile::create(target)?;
     file.file().write_all(contents.as_ref())?;
     file.commit()
 }
 
 /// Gives a finished file the name `target`, for what had to be written in a folder of its own.
-pub(crate) fn rename(finished: &Path, target: &Path) -> io::Result<()> {
+pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
     File::options().write(true).open(finished)?.sync_all()?;
     std::fs::rename(finished, target)?;
     sync_folder(folder_of(target))
 }
 
 /// A folder for temporary files beside `target`; it goes when dropped.
-pub(crate) fn staging_folder(target: &Path) -> io::Result<tempfile::TempDir> {
+pub fn staging_folder(target: &Path) -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder_of(target))
 }
 
 /// Removes what killed processes left half-written beside `target`.
-pub(crate) fn remove_abandoned(target: &Path) {
+pub fn remove_abandoned(target: &Path) {
     for file in abandoned::files_in(folder_of(target), PREFIX) {
         let _ = std::fs::remove_file(file);
     }
