@@ -108,7 +108,7 @@ mod encoder;
 mod explore;
 mod features;
 mod index;
-mod kernels;
+pub(crate) use voisin_kernels as kernels;
 mod learn;
 mod genre;
 mod metrics;

@@ -1,0 +1,225 @@
+//! Aligned memory for the kernels: buffers, views that several threads write, and files mapped into memory.
+
+#![allow(clippy::cast_ptr_alignment, reason = "mappings are page aligned")]
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+#[cfg(unix)]
+use memmap2::{Advice, UncheckedAdvice};
+use memmap2::{Mmap, MmapMut};
+
+/// A cache line of floats.
+#[repr(C, align(64))]
+#[derive(Debug, Clone, Copy)]
+struct Line([f32; 16]);
+
+/// A huge page of x86-64 and most `AArch64` systems, in bytes.
+const HUGE: usize = 1 << 21;
+
+/// Buffers from this many bytes on are mapped.
+const MAPPED: usize = HUGE / 4;
+
+/// f32 values, zero when they are made, the first of them on a cache line. Large buffers are mappings that ask for huge
+/// pages. A buffer only ever grows.
+#[derive(Debug)]
+pub(super) struct Buffer(Backing);
+
+#[derive(Debug)]
+enum Backing {
+    Lines(Vec<Line>),
+    /// Floats before the first used one (they align it to a huge page), and used floats.
+    Mapped {
+        map: MmapMut,
+        start: usize,
+        len: usize,
+    },
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self(Backing::Lines(Vec::new()))
+    }
+}
+
+impl Buffer {
+    /// At least `len` zeros.
+    pub(super) fn zeroed(len: usize) -> Self {
+        let bytes = 4 * len;
+        if bytes <= MAPPED {
+            return Self(Backing::Lines(vec![Line([0.0; 16]); len.div_ceil(16)]));
+        }
+        // Rounded up so that a buffer which grows a little at a time is not mapped anew each time.
+        let bytes = bytes.next_multiple_of(HUGE);
+        let map =
+            MmapMut::map_anon(bytes + HUGE).expect("the system has memory for the network's activations");
+        #[cfg(target_os = "linux")]
+        // Only a hint: without huge pages all works, a little slower.
+        let _ = map.advise(memmap2::Advice::HugePage);
+        let start = map.as_ptr().align_offset(HUGE) / 4;
+        Self(Backing::Mapped { map, start, len: bytes / 4 })
+    }
+
+    /// Makes room for `len` floats. When it must grow, the old contents are lost and all is zero.
+    pub(super) fn reserve(&mut self, len: usize) {
+        if len > self.as_slice().len() {
+            // The old memory goes first: both need not exist at once.
+            *self = Self::default();
+            *self = Self::zeroed(len);
+        }
+    }
+
+    #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
+    pub(super) fn as_slice(&self) -> &[f32] {
+        let (start, len) = match &self.0 {
+            Backing::Lines(lines) => (lines.as_ptr().cast(), 16 * lines.len()),
+            Backing::Mapped { map, start, len } => (map.as_ptr().cast::<f32>().wrapping_add(*start), *len),
+        };
+        // SAFETY: `Line` is `repr(C)` and nothing but 16 floats; a mapping is page aligned, holds `start + len`
+        // floats, and any bytes are floats.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
+    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+        let (start, len) = match &mut self.0 {
+            Backing::Lines(lines) => (lines.as_mut_ptr().cast(), 16 * lines.len()),
+            Backing::Mapped { map, start, len } => {
+                (map.as_mut_ptr().cast::<f32>().wrapping_add(*start), *len)
+            }
+        };
+        // SAFETY: as in `as_slice`, and `&mut self` makes the view unique.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// All of it, for several threads.
+    pub(super) fn share(&mut self) -> SharedSlice<'_> {
+        SharedSlice::new(self.as_mut_slice())
+    }
+}
+
+/// A slice that several tasks write, each its own places.
+#[derive(Clone, Copy)]
+pub(super) struct SharedSlice<'a> {
+    start: *mut f32,
+    len: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a pointer and a length; whoever reads or writes through it keeps the tasks' places apart.
+unsafe impl Send for SharedSlice<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for SharedSlice<'_> {}
+
+impl<'a> SharedSlice<'a> {
+    pub(super) fn new(slice: &'a mut [f32]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
+    /// What follows the first `offset` floats.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[inline]
+    pub(super) fn skip(self, offset: usize) -> Self {
+        assert!(offset <= self.len, "{offset} floats into a buffer of {}", self.len);
+        Self { start: self.start.wrapping_add(offset), len: self.len - offset, slice: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn as_mut_ptr(self) -> *mut f32 {
+        self.start
+    }
+
+    /// The floats of `range`.
+    ///
+    /// # Safety
+    /// While the slice is in use, nothing else reads or writes these floats.
+    #[inline]
+    pub(super) unsafe fn slice_mut(self, range: Range<usize>) -> &'a mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {} floats", self.len);
+        // SAFETY: inside the slice that this came from, whose borrow lasts; apart from others as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+/// Maps a file that is replaced, never written into: all voisin's files that are mapped are written under another name
+/// and renamed.
+pub fn map_file(file: &File) -> io::Result<Mmap> {
+    // SAFETY: renaming another file into place leaves this mapping's file as it was. A program that truncated or
+    // changed it in place could fault this process, as with any mapping.
+    unsafe { Mmap::map(file) }
+}
+
+/// A copy of a file in memory, for systems that do not let a file be replaced while anybody has it mapped (Windows).
+pub fn read_file(file: &File) -> io::Result<Mmap> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut map = MmapMut::map_anon(length)?;
+    (&*file).read_exact(&mut map)?;
+    map.make_read_only()
+}
+
+/// Brings part of a mapped file into memory at once, where the system can; a hint.
+pub fn fetch(map: &Mmap, part: &Range<usize>) {
+    #[cfg(target_os = "linux")]
+    let _ = map.advise_range(Advice::PopulateRead, part.start, part.len());
+    #[cfg(not(target_os = "linux"))]
+    let _ = (map, part);
+}
+
+/// Lets go of the memory of part of a mapped file, where the system can: it is read from the file again, a page at a
+/// time, when it is needed.
+pub fn let_go(map: &Mmap, part: &Range<usize>) {
+    #[cfg(unix)]
+    {
+        let _ = map.advise_range(Advice::Random, part.start, part.len());
+        // SAFETY: the mapping is shared with its file and never written, so the same bytes come back.
+        let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len()) };
+    }
+    #[cfg(not(unix))]
+    let _ = (map, part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zero_aligned_and_grow() {
+        let mut buffer = Buffer::default();
+        assert!(buffer.as_slice().is_empty());
+        for len in [1, 17, MAPPED / 4, MAPPED / 4 + 1, 3 * HUGE / 4 + 5] {
+            buffer.reserve(len);
+            assert!(buffer.as_slice().len() >= len && buffer.as_slice().iter().all(|x| *x == 0.0));
+            assert_eq!(buffer.as_slice().as_ptr().align_offset(64), 0);
+            buffer.as_mut_slice().fill(1.0);
+        }
+        let before = buffer.as_slice().as_ptr();
+        buffer.reserve(HUGE / 4);
+        assert_eq!(buffer.as_slice().as_ptr(), before, "there was room");
+    }
+
+    #[test]
+    fn a_file_is_the_same_mapped_and_read() {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..20_000).map(|i| i as u8).collect();
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        assert_eq!(map_file(&file).unwrap()[..], bytes);
+        assert_eq!(read_file(&file).unwrap()[..], bytes);
+    }
+
+    #[test]
+    #[should_panic(expected = "5..9 of 8 floats")]
+    fn a_view_ends_where_its_slice_does() {
+        let mut values = [0.0; 8];
+        // SAFETY: nothing else looks at the array.
+        unsafe { SharedSlice::new(&mut values).slice_mut(5..9) };
+    }
+}

@@ -1,0 +1,176 @@
+//! A 3×3 filter bank in the Winograd domain, transformed once.
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::act::c16;
+use super::grad_kernels;
+use super::winograd::{self, A, B, POS};
+use crate::buffer::Buffer;
+use crate::{Isa, Precision};
+
+/// A 3×3 filter bank in the Winograd domain with its bias.
+#[derive(Debug)]
+pub(super) struct WinogradFilters {
+    pub(super) isa: Isa,
+    /// Whether U, and so V, is in bf16 (pairs of input channels side by side).
+    pub(super) half: bool,
+    /// Input and output channels, rounded up to 16.
+    pub(super) k: usize,
+    pub(super) n: usize,
+    /// Output channels that one pass over a block computes.
+    pub(super) group: usize,
+    u: Buffer,
+    pub(super) bias: Vec<f32>,
+}
+
+impl WinogradFilters {
+    /// From `[out][in][3][3]` weights and `out` biases.
+    pub(super) fn new(
+        isa: Isa,
+        precision: Precision,
+        weight: &[f32],
+        bias: &[f32],
+        cin: usize,
+        cout: usize,
+    ) -> Self {
+        let mut filters = Self::empty(isa, precision, c16(cin), c16(cout));
+        filters.bias[..cout].copy_from_slice(bias);
+        filters.set(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
+        filters
+    }
+
+    /// Filters of zeros, for [`WinogradFilters::set`] and [`WinogradFilters::refresh`].
+    pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
+        let half = precision == Precision::Bf16 && precision.is_available(isa);
+        assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
+        Self { isa, half, k, n, group: 64.min(n), u: Buffer::zeroed(POS * k * n), bias: vec![0.0; n] }
+    }
+
+    /// Where output channel `o` lies in U at the first position and input channel: offset, floats from one position to
+    /// the next, and from one input channel (or pair of them) to the next.
+    fn place(&self, o: usize) -> (usize, usize, usize) {
+        let (depth, width) = (self.depth(), winograd::panel_width(self.isa));
+        let (group, in_group) = (o / self.group, o % self.group);
+        let channels = self.group.min(self.n - group * self.group);
+        let panel = in_group / width;
+        let panel_width = width.min(channels - panel * width);
+        let offset = POS * depth * self.group * group + panel * depth * width + in_group % width;
+        (offset, depth * channels, panel_width)
+    }
+
+    /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
+    pub(super) fn set(
+        &mut self,
+        weight: &[f32],
+        cin: usize,
+        cout: usize,
+        index: impl Fn(usize, usize, usize) -> usize + Sync,
+    ) {
+        let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
+        let (k, half, u) = (self.k, self.half, self.u.share());
+        places.into_par_iter().enumerate().for_each(|(o, (offset, next_position, next_input))| {
+            for i in 0..k {
+                let mut g = [0.0f32; 9];
+                if o < cout && i < cin {
+                    for (tap, g) in g.iter_mut().enumerate() {
+                        *g = weight[index(o, i, tap)];
+                    }
+                }
+                for (position, value) in transform_filter(&g).into_iter().enumerate() {
+                    let row = if half { i / 2 } else { i };
+                    let at = offset + position * next_position + row * next_input;
+                    // SAFETY: every output channel has slots of its own in U, and one task.
+                    let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
+                    *slot = if half {
+                        let bits = u32::from(bf16::from_f32(value).to_bits());
+                        let (low, high) = (slot.to_bits() & 0xffff, slot.to_bits() & 0xffff_0000);
+                        f32::from_bits(if i % 2 == 0 { high | bits } else { bits << 16 | low })
+                    } else {
+                        value
+                    };
+                }
+            }
+        });
+    }
+
+    /// As [`WinogradFilters::set`] in f32 and vectorised, for weights that change at every training step.
+    pub(super) fn refresh(
+        &mut self,
+        weight: &[f32],
+        cin: usize,
+        cout: usize,
+        index: impl Fn(usize, usize, usize) -> usize + Sync,
+    ) {
+        assert!(cin == self.k && cout == self.n, "channels are multiples of 16");
+        let (k, isa, half, depth) = (self.k, self.isa, self.half, self.depth());
+        let next_panel = depth * winograd::panel_width(isa);
+        let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
+        let u = self.u.share();
+        places.into_par_iter().enumerate().with_max_len(1).for_each(
+            |(block, (offset, next_position, next_input))| {
+                // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
+                let mut taps = [[[0.0f32; 16]; 9]; 2];
+                for i in 0..k {
+                    for o in 0..16 {
+                        for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
+                            taps[o] = weight[index(block * 16 + o, i, tap)];
+                        }
+                    }
+                    // SAFETY: the 16 outputs' slots of U, which no other task writes.
+                    unsafe {
+                        if !half {
+                            let u = u.skip(offset + i * next_input);
+                            grad_kernels::filter(isa, &taps[i % 2], u, next_position, next_panel, next_input);
+                        } else if i % 2 == 1 {
+                            let u = u.skip(offset + i / 2 * next_input);
+                            grad_kernels::filter_pair(isa, &taps, u, next_position);
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// Floats that a tile's input channels take in V (and an output channel's in U).
+    pub(super) fn depth(&self) -> usize {
+        if self.half { self.k / 2 } else { self.k }
+    }
+
+    pub(super) fn groups_of_channels(&self) -> usize {
+        self.n.div_ceil(self.group)
+    }
+
+    /// First channel, number of channels and filters of channel group `b`.
+    pub(super) fn channel_group(&self, b: usize) -> (usize, usize, &[f32]) {
+        let n = self.group.min(self.n - b * self.group);
+        let u = &self.u.as_slice()[POS * self.depth() * self.group * b..];
+        (b * self.group, n, &u[..POS * self.depth() * n])
+    }
+}
+
+/// G g Gᵀ in f64, rounded once.
+fn transform_filter(g: &[f32; 9]) -> [f32; POS] {
+    fn rows(g: [f64; 3]) -> [f64; 6] {
+        let (a, b) = (f64::from(A), f64::from(B));
+        let (a2, b2) = (a * a, b * b);
+        let (na, nb) = (2.0 * a2 * (a2 - b2), 2.0 * b2 * (b2 - a2));
+        let (p, r) = (g[0] + a2 * g[2], g[0] + b2 * g[2]);
+        let (q, s) = (a * g[1], b * g[1]);
+        [g[0] / (a2 * b2), (p + q) / na, (p - q) / na, (r + s) / nb, (r - s) / nb, g[2]]
+    }
+    let mut half = [[0.0; 3]; 6];
+    for x in 0..3 {
+        let column = rows([f64::from(g[x]), f64::from(g[3 + x]), f64::from(g[6 + x])]);
+        for y in 0..6 {
+            half[y][x] = column[y];
+        }
+    }
+    let mut out = [0.0; POS];
+    for y in 0..6 {
+        for (x, value) in rows(half[y]).into_iter().enumerate() {
+            out[y * 6 + x] = value as f32;
+        }
+    }
+    out
+}

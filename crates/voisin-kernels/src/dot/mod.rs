@@ -1,0 +1,236 @@
+//! Integer kernels over quantised vectors, chosen at run time; every instruction set gives the same bits.
+//!
+//! A stored component is a byte biased by 128 (`u8 = value + 128`, value in [-127, 127]); a query's
+//! components are plain `i8`. All sums are exact in `i32` for up to 65 536 dimensions.
+//!
+//! For: sums of products and differing bits. Not for: which vectors are compared, or what a sum means; that is
+//! `voisin-index`.
+
+use crate::Isa;
+use crate::isa::Set;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+pub mod short;
+
+/// Vectors per block of sign bits.
+pub const BLOCK: usize = 8;
+/// Rows of a plane are padded to a multiple of this many bytes.
+pub const ALIGN: usize = 64;
+
+/// A query's components at 16 bits, split into two planes: `value = 254 · hi + lo`.
+#[derive(Debug, Clone, Default)]
+pub struct QueryCode {
+    /// High part of each component.
+    pub hi: Vec<i8>,
+    /// Low part of each component.
+    pub lo: Vec<i8>,
+    /// Sum of `hi`.
+    pub hi_sum: i32,
+    /// Sum of `lo`.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AVX-512 asks for it"))]
+    pub lo_sum: i32,
+}
+
+/// A candidate of the scan of sign bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BitMatch {
+    /// Place of the vector in its segment.
+    pub slot: u32,
+    /// Number of differing signs.
+    pub distance: u32,
+}
+
+/// One run of blocks of sign bits.
+#[derive(Clone, Copy)]
+pub struct BitBlocks<'a> {
+    /// `[blocks][words][BLOCK]`
+    pub words: &'a [u64],
+    /// Words per vector.
+    pub per_vector: usize,
+    /// One byte per block; only vectors whose bit is set are looked at.
+    pub allowed: &'a [u8],
+    /// Slot of the first vector.
+    pub first_slot: u32,
+}
+
+macro_rules! dispatch {
+    ($isa:expr, $name:ident ( $($argument:expr),* )) => {
+        match $isa.set() {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { integers: true, .. } => {
+                // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI and VPOPCNTDQ too.
+                unsafe { avx512::$name($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { .. } | Set::Avx2 => {
+                // SAFETY: an `Isa` is only made for what the processor has; with AVX-512 comes AVX2.
+                unsafe { avx2::$name($($argument),*) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => {
+                // SAFETY: an `Isa` is only made for what the processor has.
+                unsafe { neon::$name($($argument),*) }
+            }
+            Set::Portable => portable::$name($($argument),*),
+        }
+    };
+}
+
+impl Isa {
+    /// `out[i] = Σ hi[ids[i]] · query.hi`, signed; `plane` has rows of `query.hi.len()` bytes.
+    ///
+    /// Panics if a row lies outside the plane.
+    #[inline]
+    pub fn dot8_list(self, plane: &[u8], ids: &[u32], query: &QueryCode, out: &mut Vec<i32>) {
+        out.clear();
+        out.resize(ids.len(), 0);
+        dispatch!(self, dot8_list(plane, ids, &query.hi, query.hi_sum, out));
+    }
+
+    /// `Σ (254 · hi + lo) · (254 · query.hi + query.lo)` of one row, exact.
+    #[inline]
+    pub fn dot16(self, hi: &[u8], lo: &[u8], query: &QueryCode) -> i64 {
+        let width = query.hi.len();
+        assert!(hi.len() == width && lo.len() == width && query.lo.len() == width, "rows of {width} bytes");
+        let [high, middle, low] = dispatch!(self, dot16(hi, lo, query));
+        i64::from(high) * (254 * 254) + i64::from(middle) * 254 + i64::from(low)
+    }
+
+    /// `Σ a · b` of two stored rows.
+    #[inline]
+    pub fn dot8_stored(self, a: &[u8], b: &[u8]) -> i32 {
+        assert!(a.len() == b.len() && a.len().is_multiple_of(ALIGN), "two rows of one plane");
+        dispatch!(self, dot8_stored(a, b))
+    }
+
+    /// Appends every allowed vector whose signs differ from the query's in at most `limit` places.
+    pub fn hamming(self, blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mut Vec<BitMatch>) {
+        assert!(
+            query.len() == blocks.per_vector
+                && blocks.words.len() == blocks.allowed.len() * BLOCK * blocks.per_vector,
+            "blocks of {BLOCK} vectors with {} words each",
+            query.len()
+        );
+        dispatch!(self, hamming(blocks, query, limit, out));
+    }
+
+    /// Asks for the cache line at the start of `bytes`; a hint, never a fault.
+    #[inline]
+    pub fn prefetch<T>(data: &[T], index: usize) {
+        if let Some(item) = data.get(index) {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: prefetching is available on every x86-64 and does not access memory; the reference is valid.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast());
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = item;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    fn row(rng: &mut StdRng, width: usize) -> Vec<u8> {
+        (0..width).map(|_| rng.random_range(1..=255)).collect()
+    }
+
+    fn query(rng: &mut StdRng, width: usize) -> QueryCode {
+        let mut plane = || -> Vec<i8> { (0..width).map(|_| rng.random_range(-127..=127)).collect() };
+        let (hi, lo) = (plane(), plane());
+        let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
+        QueryCode { hi_sum: sum(&hi), lo_sum: sum(&lo), hi, lo }
+    }
+
+    #[test]
+    fn every_instruction_set_sums_exactly() {
+        let mut rng = StdRng::seed_from_u64(3);
+        for width in [64, 128, 192, 256, 512, 576, 1024] {
+            let n = 21;
+            let (hi, lo) = (row(&mut rng, width * n), row(&mut rng, width * n));
+            let query = query(&mut rng, width);
+            let value = |x: u8| i64::from(x) - 128;
+            for isa in Isa::available() {
+                let ids: Vec<u32> = (0..n as u32).rev().collect();
+                let mut out = Vec::new();
+                isa.dot8_list(&hi, &ids, &query, &mut out);
+                for (&id, &got) in ids.iter().zip(&out) {
+                    let at = id as usize * width..(id as usize + 1) * width;
+                    let want: i64 =
+                        hi[at.clone()].iter().zip(&query.hi).map(|(&x, &q)| value(x) * i64::from(q)).sum();
+                    assert_eq!(i64::from(got), want, "{isa:?} width {width}");
+                    let wide: i64 = (at.clone())
+                        .map(|i| {
+                            let j = i - at.start;
+                            (254 * value(hi[i]) + value(lo[i]))
+                                * (254 * i64::from(query.hi[j]) + i64::from(query.lo[j]))
+                        })
+                        .sum();
+                    assert_eq!(isa.dot16(&hi[at.clone()], &lo[at.clone()], &query), wide, "{isa:?} {width}");
+                    let stored: i64 = at.clone().map(|i| value(hi[i]) * value(lo[i])).sum();
+                    assert_eq!(i64::from(isa.dot8_stored(&hi[at.clone()], &lo[at.clone()])), stored);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_components_do_not_saturate() {
+        let width = 512;
+        for (stored, asked) in [(255_u8, 127_i8), (255, -127), (1, 127), (1, -127)] {
+            let plane = vec![stored; width];
+            let query = QueryCode {
+                hi: vec![asked; width],
+                lo: vec![asked; width],
+                hi_sum: i32::from(asked) * width as i32,
+                lo_sum: i32::from(asked) * width as i32,
+            };
+            let product = (i64::from(stored) - 128) * i64::from(asked);
+            for isa in Isa::available() {
+                let mut out = Vec::new();
+                isa.dot8_list(&plane, &[0], &query, &mut out);
+                assert_eq!(i64::from(out[0]), product * width as i64, "{isa:?}");
+                assert_eq!(isa.dot16(&plane, &plane, &query), product * 255 * 255 * width as i64, "{isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_counts_the_same_bits() {
+        let mut rng = StdRng::seed_from_u64(4);
+        for per_vector in [1, 3, 4, 8, 9] {
+            let blocks = 13;
+            let words: Vec<u64> = (0..blocks * BLOCK * per_vector).map(|_| rng.random()).collect();
+            let allowed: Vec<u8> = (0..blocks).map(|_| rng.random::<u8>()).collect();
+            let query: Vec<u64> = (0..per_vector).map(|_| rng.random()).collect();
+            let limit = per_vector as u32 * 32;
+            let mut want = Vec::new();
+            for slot in 0..blocks * BLOCK {
+                let (block, lane) = (slot / BLOCK, slot % BLOCK);
+                let distance = (0..per_vector)
+                    .map(|w| (words[(block * per_vector + w) * BLOCK + lane] ^ query[w]).count_ones())
+                    .sum();
+                if allowed[block] >> lane & 1 == 1 && distance <= limit {
+                    want.push(BitMatch { slot: slot as u32 + 800, distance });
+                }
+            }
+            assert!(!want.is_empty() && want.len() < blocks * BLOCK);
+            for isa in Isa::available() {
+                let mut got = Vec::new();
+                let blocks = BitBlocks { words: &words, per_vector, allowed: &allowed, first_slot: 800 };
+                isa.hamming(blocks, &query, limit, &mut got);
+                assert_eq!(got, want, "{isa:?} {per_vector}");
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What needs a processor's vector instructions, memory of its own making or threads in step: convolutions and their
+//! gradients, MusiCNN's products and transforms, dot products of the index. All of voisin's unsafe code is here.
+//!
+//! One kernel source is compiled for every instruction set (`simd`) and chosen at run time ([`Isa`]). Not here: what
+//! the numbers mean. Networks are put together in `voisin-encoder`, vectors compared in `voisin-index`.
+
+#![allow(unsafe_code, reason = "vector instructions, memory shared by threads, files mapped into memory")]
+#![allow(
+    clippy::inline_always,
+    reason = "kernels must be inlined into the function that enables their features"
+)]
+
+pub mod buffer;
+pub mod conv;
+pub mod dot;
+mod isa;
+pub mod musicnn;
+pub mod simd;
+mod team;
+
+pub use isa::{Isa, IsaError, Precision, isa};
