@@ -106,7 +106,7 @@ pub(crate) use voisin_base as base;
 pub(crate) use voisin_base::track;
 mod encoder;
 mod explore;
-mod features;
+pub(crate) use voisin_features as features;
 mod index;
 pub(crate) use voisin_kernels as kernels;
 mod learn;

@@ -11,8 +11,8 @@ use realfft::{RealFftPlanner, RealToComplex};
 use super::MelConfig;
 use super::config::Spectrum;
 use super::mel::Triangles;
-use crate::kernels::Isa;
-use crate::kernels::simd::{Work, vectorised};
+use voisin_kernels::Isa;
+pub use voisin_kernels::simd::{Work, vectorised};
 
 /// Frames that are summed side by side.
 const GROUP: usize = 8;

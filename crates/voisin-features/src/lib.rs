@@ -3,7 +3,7 @@
 //! Not here: decoding and resampling (`audio`), and anything that has weights (`encoder`).
 //!
 //! ```
-//! use voisin::internals::features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
+//! use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
 //!
 //! let config = MelConfig::openl3(OpenL3Variant::Original);
 //! let front_end = MelFrontEnd::new(config)?;
@@ -12,9 +12,11 @@
 //!     let mel = front_end.compute(&track[start as usize..]);
 //!     assert_eq!(mel.values.dim(), (128, 199)); // dB below the window's loudest cell, -80..=0
 //! }
-//! # Ok::<(), voisin::internals::features::FeaturesError>(())
+//! # Ok::<(), voisin_features::FeaturesError>(())
 //! ```
 
+// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+#![deny(unsafe_code)]
 #![allow(
     clippy::inline_always,
     reason = "what is not inlined into the functions that enable vector instructions would run without them"
@@ -60,5 +62,5 @@ pub enum FeaturesError {
     Variant(String),
     /// The instruction set asked for cannot be had.
     #[error(transparent)]
-    Isa(#[from] crate::kernels::IsaError),
+    Isa(#[from] voisin_kernels::IsaError),
 }

@@ -159,7 +159,7 @@ fn at(correlation: &[f32], lag: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::random::Random;
+    use voisin_base::random::Random;
 
     /// A drum on each beat, a short hiss on each eighth, at `bpm`.
     fn beats(bpm: f64, rate: u32) -> Vec<f32> {

@@ -117,37 +117,42 @@ pub enum Compression {
 pub struct MelConfig {
     // The order of the fields is part of the fingerprint.
     /// Hz.
-    pub(crate) sample_rate: u32,
+    pub sample_rate: u32,
     /// Samples of a window.
-    pub(crate) window_samples: usize,
+    pub window_samples: usize,
     /// Samples of a frame, and of its FFT.
-    pub(crate) n_fft: usize,
+    pub n_fft: usize,
     /// Samples between frames.
-    pub(crate) hop: usize,
+    pub hop: usize,
     /// Frames of a window.
-    pub(crate) n_frames: usize,
+    pub n_frames: usize,
     /// Zeros before the window's first sample.
-    pub(crate) pad_left: usize,
-    pub(crate) hann: Hann,
-    pub(crate) spectrum: Spectrum,
+    pub pad_left: usize,
+    /// Which Hann window.
+    pub hann: Hann,
+    /// Magnitude or power.
+    pub spectrum: Spectrum,
     /// Mel bands.
-    pub(crate) n_mels: usize,
+    pub n_mels: usize,
     /// Lower edge of the lowest band, Hz.
-    pub(crate) f_min: f64,
+    pub f_min: f64,
     /// Upper edge of the highest band, Hz.
-    pub(crate) f_max: f64,
-    pub(crate) mel_scale: MelScale,
-    pub(crate) mel_norm: MelNorm,
-    pub(crate) compression: Compression,
+    pub f_max: f64,
+    /// Formula of the mel scale.
+    pub mel_scale: MelScale,
+    /// How the filters are scaled.
+    pub mel_norm: MelNorm,
+    /// From energies to the network's input.
+    pub compression: Compression,
     /// Level that every window is brought to first, dB RMS relative to full scale; `None` leaves it as it is.
     ///
     /// For networks that hear level: the same music mastered louder is then the same to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) level_dbfs: Option<f32>,
+    pub level_dbfs: Option<f32>,
     /// Whether the numbers of every window are brought to mean 0 and deviation 1 in the end; those of a window that is all
     /// but even keep their deviation.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub(crate) standardised: bool,
+    pub standardised: bool,
 }
 
 // Signature as serde wants it.

@@ -9,7 +9,7 @@
 //! The weights were chosen on rendered grooves by `scripts/descriptor_figures.py`'s measures.
 
 use super::spectra::Spectra;
-use crate::base::key::MusicalKey;
+use voisin_base::key::MusicalKey;
 
 /// Seconds of sound in a frame: neighbouring notes are apart from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;

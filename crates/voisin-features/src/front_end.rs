@@ -8,7 +8,7 @@ use super::compress::compress;
 use super::mel::Triangles;
 use super::stft::{Stft, StftScratch};
 use super::{FeaturesError, Hann, MelConfig, Spectrum};
-use crate::kernels::{Isa, isa};
+use voisin_kernels::{Isa, isa};
 
 /// One window's mel spectrogram, with what it was made by.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,7 +165,7 @@ mod tests {
 
     use super::super::{Compression, MelNorm, MelScale, OpenL3Variant};
     use super::*;
-    use crate::base::random::Random;
+    use voisin_base::random::Random;
 
     fn noise(n: usize, seed: u64) -> Vec<f32> {
         let mut random = Random::new(seed);
