@@ -109,9 +109,9 @@ mod explore;
 pub(crate) use voisin_features as features;
 mod index;
 pub(crate) use voisin_kernels as kernels;
-mod learn;
-mod genre;
-mod metrics;
+pub(crate) use voisin_learn as learn;
+pub(crate) use voisin_learn::genre;
+pub(crate) use voisin_learn::metrics;
 mod library;
 
 #[cfg(feature = "cli")]

@@ -1,0 +1,158 @@
+//! What can go wrong with genres.
+
+use std::path::PathBuf;
+
+use super::Genre;
+use voisin_base::text::did_you_mean;
+
+/// Errors of the genre engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenreError {
+    /// A file could not be read or written.
+    #[error("{}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line of a synonym file is not two columns.
+    #[error("{}, line {line}: expected a spelling, a tab and a genre, found {columns} column(s)", path.display())]
+    SynonymLine {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// How many columns the line has.
+        columns: usize,
+    },
+    /// The default genre head, or the tags given to it, make no sense.
+    #[error("the default genre head cannot be used: {reason}")]
+    DefaultHead {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A genre that an answer was to be among, and that no answer can be.
+    #[error("no answer can be {asked}: {}the genres that can are {known}", did_you_mean(.suggestions))]
+    Among {
+        /// What was asked.
+        asked: String,
+        /// Genres spelt much like it.
+        suggestions: Vec<String>,
+        /// What there is.
+        known: String,
+    },
+    /// A setting outside its range.
+    #[error("{name} is {value}: expected {expected}")]
+    Setting {
+        /// Which setting.
+        name: &'static str,
+        /// What was given.
+        value: f64,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// Two inputs that must have one row per track do not.
+    #[error("{what}: expected {expected} rows, found {found}")]
+    Rows {
+        /// Which input.
+        what: &'static str,
+        /// How many rows were expected.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// Vectors of another width than the model's.
+    #[error("{what} have {found} dimensions, the genre model expects {expected}: train it again")]
+    Dimension {
+        /// Which vectors.
+        what: &'static str,
+        /// The model's width.
+        expected: usize,
+        /// The width given.
+        found: usize,
+    },
+    /// A vector holds NaN or infinity.
+    #[error("{what}, row {row}: not a finite number; remove or repair that track first")]
+    NotFinite {
+        /// Which vectors.
+        what: &'static str,
+        /// The row.
+        row: usize,
+    },
+    /// Too little to learn from.
+    #[error("found {tracks} labelled tracks of {genres} genre(s): expected at least {needed}")]
+    TooFew {
+        /// Labelled tracks.
+        tracks: usize,
+        /// Genres among them.
+        genres: usize,
+        /// What is needed, in words.
+        needed: &'static str,
+    },
+    /// A genre that nobody has.
+    #[error("no track of genre \"{asked}\": {}there are {known}", did_you_mean(.suggestions))]
+    UnknownGenre {
+        /// What was asked.
+        asked: String,
+        /// Genres spelt much like it.
+        suggestions: Vec<String>,
+        /// What there is.
+        known: String,
+    },
+    /// A saved genre model that does not fit or is damaged.
+    #[error("{}: {problem}: train it again with \"voisin train genre\"", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl GenreError {
+    /// Refuses genres that no answer can be.
+    pub fn check_among<'a>(among: &[Genre], known: impl Iterator<Item = &'a Genre>) -> Result<(), Self> {
+        let known: Vec<&Genre> = known.collect();
+        let Some(asked) = among.iter().find(|genre| !known.contains(genre)) else { return Ok(()) };
+        Err(Self::Among {
+            asked: asked.to_string(),
+            suggestions: alike(asked, known.iter().copied()),
+            known: known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// [`GenreError::UnknownGenre`] with those of the known genres that are spelt much like it.
+    pub fn unknown_genre<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre> + Clone) -> Self {
+        /// More would hide the suggestions.
+        const NAMED: usize = 30;
+        let count = known.clone().count();
+        let mut names: Vec<&str> = known.clone().take(NAMED).map(Genre::name).collect();
+        let more = format!("{} more (\"voisin genres\" lists them)", count.saturating_sub(NAMED));
+        match count {
+            0 => names.push("no genres at all: \"voisin labels\" says where they come from"),
+            _ if count > NAMED => names.push(&more),
+            _ => {}
+        }
+        let known_names = names.join(", ");
+        Self::UnknownGenre { asked: asked.to_string(), suggestions: alike(asked, known), known: known_names }
+    }
+
+    /// Refuses genres that no track has.
+    pub fn check_known<'a>(asked: impl IntoIterator<Item = &'a Genre>, known: &[Genre]) -> Result<(), Self> {
+        let unknown = asked.into_iter().find(|genre| !known.contains(genre));
+        unknown.map_or(Ok(()), |genre| Err(Self::unknown_genre(genre, known.iter())))
+    }
+}
+
+/// Genres whose keys are spelt much like one's, the most alike first, three at most.
+fn alike<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<String> {
+    const ALIKE: f64 = 0.8;
+    let mut near: Vec<(f64, &Genre)> = known
+        .map(|genre| (strsim::jaro_winkler(asked.key(), genre.key()), genre))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.into_iter().take(3).map(|(_, genre)| genre.to_string()).collect()
+}

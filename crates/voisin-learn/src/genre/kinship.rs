@@ -1,0 +1,427 @@
+//! How near genres lie to each other, by what the vectors say.
+//!
+//! Three measures, each scaled so that the farthest pair has distance 1, and their mean:
+//! - centroid: 1 - cosine of the genres' mean directions;
+//! - neighbourhood: mean of 1 - cosine from each track to its five nearest of the other genre;
+//! - votes: 1 - the share that the other genre gets when a genre's tracks ask their nearest tracks of other genres.
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{
+    Genre, GenreError, LabelledVectors, Space, Transform,
+    data::{Examples, targets, thinned},
+    space::unit_rows,
+};
+use voisin_base::random::Random;
+use voisin_base::track::TrackId;
+
+/// Settings of [`kinship`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct KinshipOptions {
+    /// Neighbours of other genres that vote.
+    pub k: usize,
+    /// Resamples behind each interval.
+    pub resamples: usize,
+    /// Typical and borderline tracks listed per genre.
+    pub tracks: usize,
+    /// Start of the random numbers.
+    pub seed: u64,
+    /// Tracks looked at, at most; more are thinned evenly.
+    pub max_tracks: usize,
+}
+
+impl Default for KinshipOptions {
+    fn default() -> Self {
+        Self { k: 20, resamples: 200, tracks: 5, seed: 1, max_tracks: 20_000 }
+    }
+}
+
+/// All genres and their distances.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kinship {
+    /// By key.
+    pub genres: Vec<GenreKinship>,
+    /// Distance between genres, `[genre][genre]`, symmetric, 0 on the diagonal, at most 1; larger is farther.
+    pub distance: Vec<Vec<f64>>,
+}
+
+/// One genre among the others.
+#[derive(Debug, Clone, Serialize)]
+pub struct GenreKinship {
+    /// The genre.
+    pub genre: Genre,
+    /// Its tracks.
+    pub tracks: usize,
+    /// Mean cosine of its tracks to their mean direction, in [-1, 1]; higher is tighter. None for a single track.
+    pub cohesion: Option<f64>,
+    /// All other genres, nearest first.
+    pub nearest: Vec<Kin>,
+    /// Tracks nearest to the genre's mean direction, nearest first.
+    pub typical: Vec<TrackId>,
+    /// Tracks that lie nearer to another genre's tracks than to their own's, farthest gone first.
+    pub borderline: Vec<Borderline>,
+}
+
+/// A relation between two genres.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kin {
+    /// The other genre.
+    pub genre: Genre,
+    /// Mean of the three measures, in [0, 1].
+    pub distance: f64,
+    /// 2.5 % point of the distance when this genre's artists are resampled.
+    pub low: f64,
+    /// 97.5 % point.
+    pub high: f64,
+    /// 1 - cosine of mean directions, unscaled, in [0, 2].
+    pub centroid: f64,
+    /// Mean 1 - cosine to the nearest tracks, unscaled, in [0, 2].
+    pub neighbourhood: f64,
+    /// Share of votes the other genre gets from this one's tracks, in [0, 1].
+    pub votes: f64,
+}
+
+/// A track between two genres.
+#[derive(Debug, Clone, Serialize)]
+pub struct Borderline {
+    /// The track.
+    pub track: TrackId,
+    /// The genre it leans to.
+    pub towards: Genre,
+    /// How much nearer (in cosine) it is to that genre's tracks than to its own's.
+    pub margin: f64,
+}
+
+impl Kinship {
+    /// One genre's relations. The error names the genre.
+    pub fn of(&self, genre: &Genre) -> Result<&GenreKinship, GenreError> {
+        self.genres
+            .iter()
+            .find(|g| g.genre == *genre)
+            .ok_or_else(|| GenreError::unknown_genre(genre, self.genres.iter().map(|g| &g.genre)))
+    }
+
+    /// Joins genres from the nearest pair up (average linkage): for a dendrogram, and for the order of a heat map.
+    ///
+    /// Each merge names two clusters (genres are `0..n`, the i-th merge makes cluster `n + i`) and their distance.
+    pub fn merges(&self) -> Vec<(usize, usize, f64)> {
+        let n = self.distance.len();
+        let mut live: Vec<(usize, Vec<usize>)> = (0..n).map(|i| (i, vec![i])).collect();
+        let mut merges = Vec::new();
+        while live.len() > 1 {
+            let mut best = (f64::INFINITY, 0, 1);
+            for i in 0..live.len() {
+                for j in i + 1..live.len() {
+                    let sum: f64 = live[i]
+                        .1
+                        .iter()
+                        .flat_map(|&a| live[j].1.iter().map(move |&b| self.distance[a][b]))
+                        .sum();
+                    let mean = sum / (live[i].1.len() * live[j].1.len()) as f64;
+                    if mean < best.0 {
+                        best = (mean, i, j);
+                    }
+                }
+            }
+            let (distance, i, j) = best;
+            let (right, mut members) = live.remove(j);
+            let (left, of_left) = live.remove(i);
+            members.splice(0..0, of_left);
+            merges.push((left, right, distance));
+            live.push((n + merges.len() - 1, members));
+        }
+        merges
+    }
+
+    /// Genres in the order of the dendrogram's leaves.
+    pub fn leaf_order(&self) -> Vec<usize> {
+        fn walk(node: usize, n: usize, merges: &[(usize, usize, f64)], out: &mut Vec<usize>) {
+            if node < n {
+                out.push(node);
+            } else {
+                walk(merges[node - n].0, n, merges, out);
+                walk(merges[node - n].1, n, merges, out);
+            }
+        }
+        let n = self.distance.len();
+        let merges = self.merges();
+        let mut order = Vec::new();
+        if n > 0 {
+            walk(n + merges.len() - 1, n, &merges, &mut order);
+        }
+        if order.is_empty() { (0..n).collect() } else { order }
+    }
+}
+
+/// What every track says: `[tracks, genres]` each.
+struct TrackAffinities {
+    /// Mean 1 - cosine to the five nearest of each genre (other artists).
+    near: Array2<f32>,
+    /// Shares of votes among other genres.
+    votes: Array2<f32>,
+}
+
+/// Measures the kinship of all labelled genres.
+///
+/// Tracks of the same group (artist) never count as each other's neighbours. Vectors are standardised, and not
+/// whitened by genre, so that a genre without labels elsewhere is treated like the others.
+pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinship, GenreError> {
+    let examples = Examples::new(set)?;
+    let examples = if examples.len() > options.max_tracks {
+        examples.subset(&thinned(examples.len(), options.max_tracks))
+    } else {
+        examples
+    };
+    let k = examples.n_classes();
+    let transform = Transform::of(examples.x.view());
+    let space = Space::fit(examples.x.view(), examples.targets().view(), transform, 1.0);
+    let unit = unit_rows(space.standardise(examples.x.view()));
+    let tracks = look_around(&examples, &unit, options.k);
+    let all: Vec<usize> = (0..examples.len()).collect();
+    let members: Vec<Vec<usize>> =
+        (0..k).map(|g| all.iter().copied().filter(|&i| examples.classes[i].contains(&g)).collect()).collect();
+    let centroids = centroids(&unit, &members);
+
+    // directed measures, then their symmetric means and scales
+    let mut raw = [Array2::<f64>::zeros((k, k)), Array2::zeros((k, k)), Array2::zeros((k, k))];
+    for g in 0..k {
+        let rows = measures(g, &members[g], centroids.row(g).to_owned().view(), &centroids, &tracks);
+        for (matrix, row) in raw.iter_mut().zip(rows) {
+            matrix.row_mut(g).assign(&ndarray::Array1::from(row));
+        }
+    }
+    let scales: Vec<f64> = raw
+        .iter()
+        .map(|m| {
+            let far = (0..k).flat_map(|a| (0..k).map(move |b| (a, b))).filter(|(a, b)| a != b);
+            far.map(|(a, b)| f64::midpoint(m[[a, b]], m[[b, a]])).fold(1e-9, f64::max)
+        })
+        .collect();
+    let mut distance = vec![vec![0.0; k]; k];
+    for a in 0..k {
+        for b in 0..k {
+            if a != b {
+                distance[a][b] = raw
+                    .iter()
+                    .zip(&scales)
+                    .map(|(m, s)| f64::midpoint(m[[a, b]], m[[b, a]]) / s)
+                    .sum::<f64>()
+                    / 3.0;
+            }
+        }
+    }
+    let genres = (0..k)
+        .into_par_iter()
+        .map(|g| {
+            let context =
+                KinshipContext { examples: &examples, unit: &unit, tracks: &tracks, centroids: &centroids };
+            let intervals = context.intervals(g, &members[g], &raw, &scales, options);
+            let mut nearest: Vec<Kin> = (0..k)
+                .filter(|&h| h != g)
+                .map(|h| Kin {
+                    genre: examples.genres[h].clone(),
+                    distance: distance[g][h],
+                    low: intervals[h].0,
+                    high: intervals[h].1,
+                    centroid: raw[0][[g, h]],
+                    neighbourhood: f64::midpoint(raw[1][[g, h]], raw[1][[h, g]]),
+                    votes: 1.0 - raw[2][[g, h]],
+                })
+                .collect();
+            nearest.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.genre.cmp(&b.genre)));
+            context.genre(g, &members[g], nearest, options.tracks)
+        })
+        .collect();
+    Ok(Kinship { genres, distance })
+}
+
+fn centroids(unit: &Array2<f32>, members: &[Vec<usize>]) -> Array2<f32> {
+    let mut out = Array2::zeros((members.len(), unit.ncols()));
+    for (mut row, members) in out.outer_iter_mut().zip(members) {
+        for &m in members {
+            row += &unit.row(m);
+        }
+    }
+    unit_rows(out)
+}
+
+/// Distances of one genre, given by (possibly repeated) tracks and their mean direction, to every genre.
+fn measures(
+    genre: usize,
+    rows: &[usize],
+    centroid: ndarray::ArrayView1<f32>,
+    centroids: &Array2<f32>,
+    tracks: &TrackAffinities,
+) -> [Vec<f64>; 3] {
+    let k = centroids.nrows();
+    let n = rows.len().max(1) as f64;
+    let mut out = [vec![0.0; k], vec![0.0; k], vec![0.0; k]];
+    for h in (0..k).filter(|h| *h != genre) {
+        out[0][h] = 1.0 - f64::from(centroid.dot(&centroids.row(h)));
+        out[1][h] = rows.iter().map(|&r| f64::from(tracks.near[[r, h]])).sum::<f64>() / n;
+        out[2][h] = 1.0 - rows.iter().map(|&r| f64::from(tracks.votes[[r, h]])).sum::<f64>() / n;
+    }
+    out
+}
+
+/// For each track, how near each genre is, and whom it votes for among genres that are not its own.
+fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> TrackAffinities {
+    const NEAR: usize = 5;
+    const TEMPERATURE: f32 = 0.05;
+    let (n, genres) = (examples.len(), examples.n_classes());
+    let mut priors = targets(&examples.classes, genres).sum_axis(Axis(0));
+    priors.mapv_inplace(|p| p.max(0.5) / n as f32);
+    let transposed = unit.t();
+    let blocks: Vec<(usize, ArrayView2<f32>)> =
+        unit.axis_chunks_iter(Axis(0), 256).enumerate().map(|(i, b)| (i * 256, b)).collect();
+    let rows: Vec<(Vec<f32>, Vec<f32>)> = blocks
+        .into_par_iter()
+        .flat_map_iter(|(first, block)| {
+            let similarities = block.dot(&transposed);
+            let priors = &priors;
+            let rows: Vec<(Vec<f32>, Vec<f32>)> = similarities
+                .outer_iter()
+                .enumerate()
+                .map(|(i, row)| {
+                    let me = first + i;
+                    let mut nearest: Vec<Vec<f32>> = vec![Vec::with_capacity(NEAR + 1); genres];
+                    let mut voters: Vec<(f32, usize)> = Vec::new();
+                    let mut floor = f32::NEG_INFINITY;
+                    for (other, &s) in row.iter().enumerate() {
+                        if other == me || examples.groups[other] == examples.groups[me] {
+                            continue;
+                        }
+                        for &g in &examples.classes[other] {
+                            let list = &mut nearest[g];
+                            if list.len() < NEAR || list[list.len() - 1] < s {
+                                let at = list.partition_point(|v| *v >= s);
+                                list.insert(at, s);
+                                list.truncate(NEAR);
+                            }
+                        }
+                        let shared = examples.classes[other].iter().any(|c| examples.classes[me].contains(c));
+                        if !shared && s > floor {
+                            voters.push((s, other));
+                            if voters.len() > 2 * k {
+                                voters.select_nth_unstable_by(k, |a, b| b.0.total_cmp(&a.0));
+                                voters.truncate(k);
+                                floor = voters.iter().map(|v| v.0).fold(f32::INFINITY, f32::min);
+                            }
+                        }
+                    }
+                    voters.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                    voters.truncate(k);
+                    let mut votes = vec![0.0; genres];
+                    for &(s, other) in &voters {
+                        let weight = ((s - voters[0].0) / TEMPERATURE).exp();
+                        for &g in &examples.classes[other] {
+                            votes[g] += weight / (examples.classes[other].len() as f32 * priors[g]);
+                        }
+                    }
+                    let total: f32 = votes.iter().sum();
+                    if total > 0.0 {
+                        votes.iter_mut().for_each(|v| *v /= total);
+                    }
+                    let near = nearest
+                        .iter()
+                        .map(
+                            |l| if l.is_empty() { 2.0 } else { 1.0 - l.iter().sum::<f32>() / l.len() as f32 },
+                        )
+                        .collect();
+                    (near, votes)
+                })
+                .collect();
+            rows
+        })
+        .collect();
+    let mut tracks = TrackAffinities { near: Array2::zeros((n, genres)), votes: Array2::zeros((n, genres)) };
+    for (i, (near, votes)) in rows.into_iter().enumerate() {
+        tracks.near.row_mut(i).assign(&ndarray::Array1::from(near));
+        tracks.votes.row_mut(i).assign(&ndarray::Array1::from(votes));
+    }
+    tracks
+}
+
+struct KinshipContext<'a> {
+    examples: &'a Examples,
+    unit: &'a Array2<f32>,
+    tracks: &'a TrackAffinities,
+    centroids: &'a Array2<f32>,
+}
+
+impl KinshipContext<'_> {
+    /// 95 % intervals of the distance to each genre when this genre's groups are drawn anew.
+    fn intervals(
+        &self,
+        genre: usize,
+        members: &[usize],
+        raw: &[Array2<f64>; 3],
+        scales: &[f64],
+        options: &KinshipOptions,
+    ) -> Vec<(f64, f64)> {
+        let k = self.centroids.nrows();
+        let mut groups: std::collections::BTreeMap<usize, Vec<usize>> = std::collections::BTreeMap::new();
+        for &m in members {
+            groups.entry(self.examples.groups[m]).or_default().push(m);
+        }
+        let groups: Vec<Vec<usize>> = groups.into_values().collect();
+        let mut rng = Random::new(options.seed.wrapping_add(genre as u64));
+        let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
+        for _ in 0..options.resamples {
+            let drawn: Vec<usize> =
+                (0..groups.len()).flat_map(|_| groups[rng.below(groups.len())].iter().copied()).collect();
+            let centroid = centroids(self.unit, std::slice::from_ref(&drawn));
+            let rows = measures(genre, &drawn, centroid.row(0), self.centroids, self.tracks);
+            for h in (0..k).filter(|h| *h != genre) {
+                let distance =
+                    (0..3).map(|m| f64::midpoint(rows[m][h], raw[m][[h, genre]]) / scales[m]).sum::<f64>();
+                draws[h].push(distance / 3.0);
+            }
+        }
+        draws
+            .iter_mut()
+            .map(|d| {
+                d.sort_by(f64::total_cmp);
+                let at = |q: f64| d.get(((d.len().saturating_sub(1)) as f64 * q).round() as usize).copied();
+                (at(0.025).unwrap_or(0.0), at(0.975).unwrap_or(0.0))
+            })
+            .collect()
+    }
+
+    fn genre(&self, g: usize, members: &[usize], nearest: Vec<Kin>, list: usize) -> GenreKinship {
+        let to_centre = |i: usize| f64::from(self.unit.row(i).dot(&self.centroids.row(g)));
+        let cohesion = (members.len() > 1)
+            .then(|| members.iter().map(|&i| to_centre(i)).sum::<f64>() / members.len() as f64);
+        let mut typical = members.to_vec();
+        typical.sort_by(|&a, &b| to_centre(b).total_cmp(&to_centre(a)).then(a.cmp(&b)));
+        let mut borderline: Vec<(f64, usize, usize)> = members
+            .iter()
+            .filter_map(|&i| {
+                let other = (0..self.centroids.nrows())
+                    .filter(|h| !self.examples.classes[i].contains(h))
+                    .min_by(|&a, &b| self.tracks.near[[i, a]].total_cmp(&self.tracks.near[[i, b]]))?;
+                let margin = f64::from(self.tracks.near[[i, g]] - self.tracks.near[[i, other]]);
+                (margin > 0.0).then_some((margin, i, other))
+            })
+            .collect();
+        borderline.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        GenreKinship {
+            genre: self.examples.genres[g].clone(),
+            tracks: members.len(),
+            cohesion,
+            nearest,
+            typical: typical.iter().take(list).map(|&i| self.examples.ids[i]).collect(),
+            borderline: borderline
+                .iter()
+                .take(list)
+                .map(|&(margin, i, other)| Borderline {
+                    track: self.examples.ids[i],
+                    towards: self.examples.genres[other].clone(),
+                    margin,
+                })
+                .collect(),
+        }
+    }
+}

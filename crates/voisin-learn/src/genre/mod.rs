@@ -1,0 +1,47 @@
+//! Genre: labels, neighbours that vote, the trained head, their fusion and calibration.
+//!
+//! Everything here works on vectors, labels and groups; it knows neither audio nor the database. What it is not
+//! for: reading tags (`audio`), measuring quality (`eval`).
+
+mod choose;
+mod core;
+mod data;
+mod default;
+mod error;
+mod fitting;
+mod folds;
+mod fusion;
+mod id3;
+mod kinship;
+mod model;
+mod name;
+mod nearest;
+mod novelty;
+mod parallel;
+mod prediction;
+mod provenance;
+mod settings;
+mod space;
+mod store;
+mod suspects;
+mod taxonomy;
+mod vote;
+mod voters;
+
+pub use data::{LabelledVectors, QueryVectors};
+pub use default::{Basis, DefaultGenres, Guess, GuessShare};
+pub use error::GenreError;
+pub use folds::grouped_folds;
+pub use fusion::Fusion;
+pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};
+pub use model::{FitOptions, GenreModel, OutOfFold, PrecisionStep, PredictOptions, Probabilities, Quality};
+pub use name::Genre;
+pub use nearest::{Near, nearest};
+pub use novelty::Novelty;
+pub use prediction::{Agreement, Confidence, GenrePrediction, UnknownReason};
+pub use provenance::{Provenance, Recipe};
+pub use settings::{Settings, VoteSettings};
+pub use space::{Space, Transform};
+pub use suspects::{Suspect, rank as rank_suspects, suspects};
+pub use taxonomy::{Spellings, Taxonomy};
+pub use vote::{GenreShare, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};

@@ -1,0 +1,72 @@
+//! The name of a genre: how it is shown, and what spellings are compared by.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use voisin_base::text::{self, clean};
+
+/// A genre label: compared by key, shown as its user spells it.
+///
+/// Serialises as its name.
+#[derive(Debug, Clone)]
+pub struct Genre {
+    name: Arc<str>,
+    key: Arc<str>,
+}
+
+impl Genre {
+    /// A genre from its stored parts, with no look at synonyms (see [`Taxonomy::genre`](super::Taxonomy::genre)).
+    pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), key: key.into() }
+    }
+
+    /// A genre as spelt, without synonyms.
+    pub fn plain(name: &str) -> Self {
+        let name = clean(name);
+        Self { key: text::key(&name).into(), name: name.into() }
+    }
+
+    /// The spelling to show.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What spellings are compared by: letters and digits only, folded case, no accents.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl PartialEq for Genre {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+impl Eq for Genre {}
+impl PartialOrd for Genre {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Genre {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+impl Hash for Genre {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+impl std::fmt::Display for Genre {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.name)
+    }
+}
+impl Serialize for Genre {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
+}

@@ -1,0 +1,97 @@
+//! Where a saved genre model comes from, and how far the labels have moved on since.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::Genre;
+use voisin_base::track::TrackId;
+
+/// How a model was asked for, so that it can be made again alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// As [`FitOptions::min_tracks`](super::FitOptions::min_tracks).
+    pub min_tracks: usize,
+    /// As [`FitOptions::folds`](super::FitOptions::folds).
+    pub folds: usize,
+    /// Start of the random numbers.
+    pub seed: u64,
+}
+
+/// What a saved model remembers of its making.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Fingerprint of the encoder whose vectors it was trained on.
+    pub fingerprint: String,
+    /// Where labels came from, in the caller's words.
+    pub labels: String,
+    /// When it was trained, in seconds since 1970 UTC.
+    pub trained_at: u64,
+    /// What was asked for; models of voisin 0.1's first days do not know.
+    #[serde(default)]
+    pub recipe: Option<Recipe>,
+    /// Every labelled track of that time, and a digest of its labels.
+    labelled: Vec<(TrackId, u64)>,
+}
+
+impl Provenance {
+    /// - `ids`, `labels`: of all tracks, labelled or not
+    pub fn new(fingerprint: &str, source: &str, ids: &[TrackId], labels: &[Vec<Genre>]) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        Self {
+            fingerprint: fingerprint.to_owned(),
+            labels: source.to_owned(),
+            trained_at: now,
+            recipe: None,
+            labelled: digests(ids, labels).collect(),
+        }
+    }
+
+    /// Share of labelled tracks, of then and of now together, whose labels are new, gone or changed; 0 to 1.
+    pub fn changed_share(&self, ids: &[TrackId], labels: &[Vec<Genre>]) -> f64 {
+        let mut then: HashMap<TrackId, u64> = self.labelled.iter().copied().collect();
+        let (mut changed, mut all) = (0usize, 0usize);
+        for (id, digest) in digests(ids, labels) {
+            all += 1;
+            changed += usize::from(then.remove(&id) != Some(digest));
+        }
+        let gone = then.len();
+        (changed + gone) as f64 / (all + gone).max(1) as f64
+    }
+}
+
+/// Labelled tracks with a digest of their genres, whatever their order.
+fn digests<'a>(ids: &'a [TrackId], labels: &'a [Vec<Genre>]) -> impl Iterator<Item = (TrackId, u64)> + 'a {
+    ids.iter().zip(labels).filter(|(_, genres)| !genres.is_empty()).map(|(&id, genres)| {
+        let mut keys: Vec<&str> = genres.iter().map(Genre::key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let hash = blake3::hash(keys.join("\0").as_bytes());
+        let first = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+        (id, u64::from_le_bytes(first))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_counted_over_then_and_now() {
+        let ids: Vec<TrackId> = (0..10).map(TrackId).collect();
+        let genres = |names: &[&str]| names.iter().map(|n| Genre::plain(n)).collect::<Vec<_>>();
+        let mut labels: Vec<Vec<Genre>> =
+            (0..10).map(|i| genres(if i < 8 { &["Rock", "Pop"] } else { &[] })).collect();
+        let then = Provenance::new("abc", "tags", &ids, &labels);
+        assert_eq!(then.changed_share(&ids, &labels), 0.0);
+        labels[0] = genres(&["pop", "ROCK"]);
+        assert_eq!(then.changed_share(&ids, &labels), 0.0, "order and case are no change");
+        labels[0] = genres(&["Pop"]);
+        labels[1].clear();
+        labels[8] = genres(&["Jazz"]);
+        // one changed, one gone, one new, of nine that are or were labelled
+        assert!((then.changed_share(&ids, &labels) - 3.0 / 9.0).abs() < 1e-12);
+        assert_eq!(then.changed_share(&[], &[]), 1.0);
+    }
+}

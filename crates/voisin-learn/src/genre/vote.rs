@@ -1,0 +1,300 @@
+//! The vote of labelled neighbours.
+//!
+//! A voter's weight is `exp((similarity - best) / temperature)`; it is shared among the voter's genres; each
+//! genre's sum is then divided by its share of the collection to the power `prior_correction`, so that a genre
+//! with many tracks does not win by numbers alone. Shares sum to 1.
+
+use std::collections::BTreeMap;
+
+use ndarray::Array2;
+use serde::Serialize;
+
+use super::{Genre, GenreError, Near, VoteSettings};
+use voisin_base::track::TrackId;
+
+/// Share of a vote that is spread over all genres before logarithms are taken.
+const VOTE_FLOOR: f32 = 0.05;
+
+/// A neighbour with the labels it votes for.
+#[derive(Debug, Clone)]
+pub struct LabelledNeighbor {
+    /// The neighbour.
+    pub track: TrackId,
+    /// Cosine similarity to the query, higher is nearer.
+    pub similarity: f32,
+    /// Its genres; a neighbour without any does not vote.
+    pub genres: Vec<Genre>,
+}
+
+/// How neighbours are weighed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VoteOptions {
+    /// How many labelled neighbours vote, at most.
+    pub k: usize,
+    /// Fall of similarity over which a vote loses a factor e; smaller trusts the nearest more. Infinite: equal votes.
+    pub temperature: f32,
+    /// 0: raw votes; 1: votes divided by the genre's share of the collection.
+    pub prior_correction: f32,
+}
+
+impl Default for VoteOptions {
+    fn default() -> Self {
+        Self { k: 20, temperature: 0.1, prior_correction: 0.5 }
+    }
+}
+
+impl VoteOptions {
+    /// Refuses settings that have no meaning.
+    pub fn check(&self) -> Result<(), GenreError> {
+        if self.k == 0 {
+            return Err(GenreError::Setting { name: "k", value: 0.0, expected: "1 or more" });
+        }
+        if self.temperature.is_nan() || self.temperature <= 0.0 {
+            return Err(GenreError::Setting {
+                name: "temperature",
+                value: f64::from(self.temperature),
+                expected: "above 0",
+            });
+        }
+        if !(0.0..=1.0).contains(&self.prior_correction) {
+            return Err(GenreError::Setting {
+                name: "prior correction",
+                value: f64::from(self.prior_correction),
+                expected: "0 to 1",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// How much of the labelled collection each genre makes up.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Priors {
+    weights: BTreeMap<Genre, f64>,
+    total: f64,
+}
+
+impl Priors {
+    /// Counts labels; a track with several genres gives each an equal part of one track.
+    pub fn from_labels<'a>(tracks: impl IntoIterator<Item = &'a [Genre]>) -> Self {
+        let mut priors = Self::default();
+        for genres in tracks {
+            for genre in genres {
+                *priors.weights.entry(genre.clone()).or_default() += 1.0 / genres.len() as f64;
+            }
+            priors.total += f64::from(u8::from(!genres.is_empty()));
+        }
+        priors
+    }
+
+    /// The genre's share of the collection, in (0, 1]. A genre never counted has the share of half a track.
+    pub fn share(&self, genre: &Genre) -> f64 {
+        self.weights.get(genre).copied().unwrap_or(0.5).max(1e-9) / self.total.max(1.0)
+    }
+}
+
+/// A genre and its part of something that sums to 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GenreShare {
+    /// The genre.
+    pub genre: Genre,
+    /// Its part, in [0, 1].
+    pub share: f32,
+}
+
+/// One voter, as evidence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Voter {
+    /// Who voted.
+    pub track: TrackId,
+    /// For what.
+    pub genres: Vec<Genre>,
+    /// Cosine similarity to the query.
+    pub similarity: f32,
+    /// Its part of all voting weight before prior correction; all voters' sum to 1.
+    pub weight: f32,
+}
+
+/// The outcome of a vote.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Votes {
+    /// Every genre voted for, largest share first, ties by key; they sum to 1 unless nobody voted.
+    pub shares: Vec<GenreShare>,
+    /// Who voted, nearest first; of a trained model's vote only the weightiest.
+    pub voters: Vec<Voter>,
+    /// How many voted.
+    pub count: usize,
+}
+
+impl Votes {
+    /// The genre with the largest share; `None` when nobody voted.
+    pub fn winner(&self) -> Option<&GenreShare> {
+        self.shares.first()
+    }
+
+    /// The share of one genre, 0 if it got no vote.
+    pub fn share(&self, genre: &Genre) -> f32 {
+        self.shares.iter().find(|s| s.genre == *genre).map_or(0.0, |s| s.share)
+    }
+}
+
+/// Lets labelled neighbours vote.
+///
+/// - `neighbours`: in any order, the query itself not among them; NaN similarities and empty label lists do not vote
+/// - returns: shares that sum to 1, and who voted; empty when nobody did
+///
+/// Distance-weighted k-NN (Dudani, "The Distance-Weighted k-Nearest-Neighbor Rule", 1976) with a softmax weight.
+pub fn vote(
+    neighbours: &[LabelledNeighbor],
+    priors: &Priors,
+    options: &VoteOptions,
+) -> Result<Votes, GenreError> {
+    options.check()?;
+    let mut order: Vec<&LabelledNeighbor> =
+        neighbours.iter().filter(|n| !n.genres.is_empty() && n.similarity.is_finite()).collect();
+    order.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+    order.truncate(options.k);
+    let Some(best) = order.first().map(|n| f64::from(n.similarity)) else { return Ok(Votes::default()) };
+
+    let weights: Vec<f64> = order
+        .iter()
+        .map(|n| ((f64::from(n.similarity) - best) / f64::from(options.temperature)).exp())
+        .collect();
+    let total: f64 = weights.iter().sum();
+    let mut sums: BTreeMap<&Genre, f64> = BTreeMap::new();
+    for (n, w) in order.iter().zip(&weights) {
+        for genre in &n.genres {
+            let part =
+                w / (n.genres.len() as f64 * priors.share(genre).powf(f64::from(options.prior_correction)));
+            *sums.entry(genre).or_default() += part;
+        }
+    }
+    let all: f64 = sums.values().sum();
+    let mut shares: Vec<GenreShare> = sums
+        .into_iter()
+        .map(|(genre, sum)| GenreShare { genre: genre.clone(), share: (sum / all) as f32 })
+        .collect();
+    shares.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.genre.cmp(&b.genre)));
+    let voters = order
+        .iter()
+        .zip(&weights)
+        .map(|(n, w)| Voter {
+            track: n.track,
+            genres: n.genres.clone(),
+            similarity: n.similarity,
+            weight: (w / total) as f32,
+        })
+        .collect();
+    Ok(Votes { shares, count: order.len(), voters })
+}
+
+/// Shares of the classes among voters, `[m, classes]`: what [`vote`] computes, over rows.
+///
+/// A query without voters gets the classes' priors.
+pub(super) fn vote_shares(
+    neighbours: &[Vec<Near>],
+    classes: &[Vec<usize>],
+    priors: &[f32],
+    vote: &VoteSettings,
+) -> Array2<f32> {
+    let correction: Vec<f32> = priors.iter().map(|p| p.powf(-vote.prior_correction)).collect();
+    let mut shares = Array2::zeros((neighbours.len(), priors.len()));
+    for (mut out, list) in shares.outer_iter_mut().zip(neighbours) {
+        let Some(best) = list.first().map(|n| n.similarity) else {
+            let total: f32 = priors.iter().sum();
+            out.iter_mut().zip(priors).for_each(|(o, p)| *o = p / total);
+            continue;
+        };
+        for near in list.iter().take(vote.k) {
+            let weight = ((near.similarity - best) / vote.temperature).exp();
+            let of_row = &classes[near.row];
+            for &class in of_row {
+                out[class] += weight / of_row.len() as f32 * correction[class];
+            }
+        }
+        let total = out.sum();
+        out /= total;
+    }
+    shares
+}
+
+/// Logarithms of shares of which a small part is spread evenly, so that no genre is impossible.
+pub(super) fn floored_log(shares: &Array2<f32>) -> Array2<f32> {
+    let even = VOTE_FLOOR / shares.ncols() as f32;
+    shares.mapv(|s| (s * (1.0 - VOTE_FLOOR) + even).ln())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn neighbour(track: i64, similarity: f32, genres: &[&str]) -> LabelledNeighbor {
+        LabelledNeighbor {
+            track: TrackId(track),
+            similarity,
+            genres: genres.iter().map(|g| Genre::plain(g)).collect(),
+        }
+    }
+
+    #[test]
+    fn weights_and_shares_are_as_defined() {
+        let neighbours =
+            [neighbour(1, 0.9, &["Rock"]), neighbour(2, 0.8, &["Pop", "Rock"]), neighbour(3, 0.7, &[])];
+        let options = VoteOptions { k: 5, temperature: 0.1, prior_correction: 0.0 };
+        let votes = vote(&neighbours, &Priors::default(), &options).unwrap();
+        // weights 1 and 1/e; rock gets 1 + 1/2e, pop 1/2e
+        let e = std::f32::consts::E;
+        assert!((votes.share(&Genre::plain("pop")) - 0.5 / e / (1.0 + 1.0 / e)).abs() < 1e-6);
+        assert!((votes.voters[0].weight - 1.0 / (1.0 + 1.0 / e)).abs() < 1e-6);
+        assert_eq!(votes.voters.len(), 2);
+        assert_eq!(votes.winner().unwrap().genre.name(), "Rock");
+    }
+
+    #[test]
+    fn a_large_genre_does_not_win_by_numbers() {
+        let neighbours =
+            [neighbour(1, 0.9, &["Big"]), neighbour(2, 0.9, &["Big"]), neighbour(3, 0.9, &["Small"])];
+        let labels: Vec<Vec<Genre>> =
+            (0..10).map(|i| vec![Genre::plain(if i < 9 { "Big" } else { "Small" })]).collect();
+        let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
+        let vote_with = |prior_correction| {
+            let options = VoteOptions { prior_correction, ..VoteOptions::default() };
+            vote(&neighbours, &priors, &options).unwrap().winner().unwrap().genre.name().to_owned()
+        };
+        assert_eq!(vote_with(0.0), "Big");
+        assert_eq!(vote_with(1.0), "Small");
+    }
+
+    #[test]
+    fn nonsense_settings_are_refused() {
+        for options in [
+            VoteOptions { k: 0, ..VoteOptions::default() },
+            VoteOptions { temperature: f32::NAN, ..VoteOptions::default() },
+            VoteOptions { temperature: 0.0, ..VoteOptions::default() },
+            VoteOptions { prior_correction: 1.5, ..VoteOptions::default() },
+        ] {
+            assert!(vote(&[], &Priors::default(), &options).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shares_sum_to_one(list in prop::collection::vec((-1.0f32..1.0, 0usize..4, 0usize..4), 1..30), k in 1usize..40) {
+            let neighbours: Vec<_> = list.iter().enumerate().map(|(i, &(s, a, b))| {
+                let names = ["Rock", "Pop", "Jazz", "Soul"];
+                let mut genres = vec![Genre::plain(names[a])];
+                if a != b { genres.push(Genre::plain(names[b])); }
+                LabelledNeighbor { track: TrackId(i as i64), similarity: s, genres }
+            }).collect();
+            let priors = Priors::from_labels(neighbours.iter().map(|n| n.genres.as_slice()));
+            let votes = vote(&neighbours, &priors, &VoteOptions { k, ..VoteOptions::default() }).unwrap();
+            prop_assert!((votes.shares.iter().map(|s| s.share).sum::<f32>() - 1.0).abs() < 1e-5);
+            prop_assert!((votes.voters.iter().map(|v| v.weight).sum::<f32>() - 1.0).abs() < 1e-5);
+            prop_assert!(votes.shares.is_sorted_by(|a, b| a.share >= b.share));
+            prop_assert!(votes.voters.is_sorted_by(|a, b| a.similarity >= b.similarity));
+            prop_assert_eq!(votes.voters.len(), k.min(list.len()));
+        }
+    }
+}

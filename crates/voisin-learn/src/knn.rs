@@ -1,0 +1,157 @@
+//! The nearest neighbours' classes.
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{FittedClassifier, Tensors, Training};
+
+/// How near two rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Euclidean distance.
+    Euclid,
+    /// 1 - cosine.
+    Cosine,
+}
+
+/// How much a neighbour counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weighting {
+    /// All alike.
+    Uniform,
+    /// By 1 / distance; neighbours at distance 0 alone where there are any.
+    Distance,
+}
+
+/// How neighbours answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnnSettings {
+    /// Neighbours.
+    pub k: usize,
+    /// How near two rows are.
+    pub metric: Metric,
+    /// How much each counts.
+    pub weights: Weighting,
+}
+
+impl Default for KnnSettings {
+    fn default() -> Self {
+        Self { k: 10, metric: Metric::Cosine, weights: Weighting::Uniform }
+    }
+}
+
+/// The training rows and their classes.
+#[derive(Debug)]
+pub struct Knn {
+    settings: KnnSettings,
+    rows: Array2<f32>,
+    /// Square of each row's norm.
+    squares: Vec<f64>,
+    class_of: Vec<usize>,
+    classes: usize,
+}
+
+/// Queries that are compared together.
+const BLOCK: usize = 64;
+
+impl Knn {
+    /// Keeps the rows.
+    pub fn fit(data: &Training, settings: KnnSettings) -> Self {
+        Self::new(data.x.to_owned(), data.class_of.to_vec(), data.classes, settings)
+    }
+
+    fn new(mut rows: Array2<f32>, class_of: Vec<usize>, classes: usize, settings: KnnSettings) -> Self {
+        if settings.metric == Metric::Cosine {
+            to_unit(&mut rows);
+        }
+        let squares = rows.outer_iter().map(|row| row.iter().map(|v| f64::from(*v).powi(2)).sum()).collect();
+        Self { settings, rows, squares, class_of, classes }
+    }
+
+    /// The nearest rows of each query with their distances, nearest first; of equally near ones the lower row.
+    pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<(usize, f64)>> {
+        let k = self.settings.k.clamp(1, self.rows.nrows().max(1));
+        let wide = self.rows.mapv(f64::from);
+        let blocks: Vec<ArrayView2<f32>> = x.axis_chunks_iter(Axis(0), BLOCK).collect();
+        let found: Vec<Vec<Vec<(usize, f64)>>> = blocks
+            .into_par_iter()
+            .map(|block| {
+                let mut queries = block.to_owned();
+                if self.settings.metric == Metric::Cosine {
+                    to_unit(&mut queries);
+                }
+                let queries = queries.mapv(f64::from);
+                let products = queries.dot(&wide.t());
+                let squares = queries.outer_iter().map(|row| row.dot(&row));
+                products
+                    .outer_iter()
+                    .zip(squares)
+                    .map(|(products, own)| {
+                        let distance = |row: usize| {
+                            let square = (own + self.squares[row] - 2.0 * products[row]).max(0.0);
+                            // of unit vectors, half the square is 1 - cosine
+                            if self.settings.metric == Metric::Cosine { square / 2.0 } else { square.sqrt() }
+                        };
+                        let mut all: Vec<(usize, f64)> =
+                            (0..self.rows.nrows()).map(|row| (row, distance(row))).collect();
+                        let order =
+                            |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+                        if k < all.len() {
+                            all.select_nth_unstable_by(k - 1, order);
+                            all.truncate(k);
+                        }
+                        all.sort_unstable_by(order);
+                        all
+                    })
+                    .collect()
+            })
+            .collect();
+        found.into_iter().flatten().collect()
+    }
+
+    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    pub fn load(from: &Tensors, settings: KnnSettings, classes: usize, columns: usize) -> Option<Self> {
+        let rows = from.matrix("knn.rows")?;
+        let class_of: Vec<usize> = from.u32("knn.classes")?.iter().map(|&class| class as usize).collect();
+        let fits = [rows.nrows(), rows.ncols()] == [class_of.len(), columns]
+            && class_of.iter().all(|&class| class < classes);
+        fits.then(|| Self::new(rows, class_of, classes, settings))
+    }
+}
+
+fn to_unit(rows: &mut Array2<f32>) {
+    for mut row in rows.outer_iter_mut() {
+        let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
+        }
+    }
+}
+
+impl FittedClassifier for Knn {
+    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        let mut out = Array2::zeros((x.nrows(), self.classes));
+        for (near, mut out) in self.neighbours(x).iter().zip(out.outer_iter_mut()) {
+            let at_zero = near.iter().any(|(_, distance)| *distance == 0.0);
+            let weight = |distance: f64| match self.settings.weights {
+                Weighting::Uniform => 1.0,
+                Weighting::Distance if at_zero => f64::from(u8::from(distance == 0.0)),
+                Weighting::Distance => distance.recip(),
+            };
+            let sum: f64 = near.iter().map(|(_, distance)| weight(*distance)).sum();
+            for (row, distance) in near {
+                out[self.class_of[*row]] += (weight(*distance) / sum) as f32;
+            }
+        }
+        out
+    }
+
+    fn save(&self, out: &mut Tensors) {
+        out.put_matrix("knn.rows", &self.rows);
+        out.put_u32("knn.classes", self.class_of.iter().map(|&class| class as u32).collect());
+    }
+}

@@ -1,0 +1,97 @@
+//! Classifiers over rows of numbers: matrices in, probabilities out.
+//!
+//! What it is for: the one trait, [`FittedClassifier`], of every algorithm that the laboratory trains, and the regression, the
+//! standardisation and the minimisers that genres and probes share with it. Each is fitted on rows of numbers, gives the
+//! same bits whatever the number of threads, and those of the laboratory are saved to and read from named [`Tensors`].
+//! What it is not for: knowing what a row is (`dataset`, `lab`, `genre`), measuring (`metrics`).
+
+// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+#![deny(unsafe_code)]
+
+mod centroid;
+pub mod genre;
+mod knn;
+mod logistic;
+pub mod metrics;
+mod optimise;
+mod platt;
+mod preparation;
+mod simple;
+mod standardise;
+mod svm;
+mod tensors;
+mod trees;
+
+pub use centroid::Centroid;
+pub use knn::{Knn, KnnSettings, Metric, Weighting};
+pub use logistic::Logistic;
+pub(crate) use logistic::{Regression, log_softmax};
+pub(crate) use optimise::best_scale;
+pub use platt::{SvmProbabilities, SvmSettings, couple};
+pub use preparation::Preparation;
+pub use simple::{Bayes, BayesSettings, Lda, Majority};
+pub use standardise::Standardiser;
+pub use svm::Svm;
+pub use tensors::Tensors;
+pub use trees::{Boost, BoostSettings, Forest, ForestSettings};
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+/// What an algorithm is fitted on.
+#[derive(Debug, Clone, Copy)]
+pub struct Training<'a> {
+    /// `[rows, columns]`, filled and standardised.
+    pub x: ArrayView2<'a, f32>,
+    /// The class of each row, `0..classes`.
+    pub class_of: &'a [usize],
+    /// How many classes there are.
+    pub classes: usize,
+    /// A fold of each row, groups whole: for what an algorithm must learn on rows that it was not fitted on.
+    pub folds: &'a [usize],
+    /// Where random numbers start.
+    pub seed: u64,
+}
+
+impl Training<'_> {
+    /// The rows of a list, in its order, with their classes.
+    fn rows(&self, rows: &[usize]) -> (Array2<f32>, Vec<usize>) {
+        (self.x.select(Axis(0), rows), rows.iter().map(|&row| self.class_of[row]).collect())
+    }
+}
+
+/// What a fitted algorithm can do.
+pub trait FittedClassifier: Send + Sync {
+    /// Probability of each class, `[rows, classes]`; rows add up to 1.
+    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
+
+    /// How much each column counts, where the algorithm has a measure of its own; they add up to 1.
+    fn importances(&self) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// What fitting told besides: out-of-bag accuracy, rounds.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
+    /// Puts all of it into named tensors.
+    fn save(&self, out: &mut Tensors);
+}
+
+/// Softmax of each row.
+fn softmax(logits: ArrayView2<f64>) -> Array2<f32> {
+    let mut out = Array2::zeros(logits.dim());
+    for (row, mut out) in logits.outer_iter().zip(out.outer_iter_mut()) {
+        let most = row.fold(f64::NEG_INFINITY, |most, &value| most.max(value));
+        let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
+        out.iter_mut().zip(row).for_each(|(out, value)| *out = ((value - most).exp() / sum) as f32);
+    }
+    out
+}
+
+/// Mean over classes of the weights' sizes, `[classes, columns]`, as shares.
+fn mean_absolute(weight: &Array2<f64>) -> Vec<f64> {
+    let sums = weight.mapv(f64::abs).sum_axis(Axis(0));
+    let all = sums.sum().max(f64::MIN_POSITIVE);
+    sums.iter().map(|sum| sum / all).collect()
+}

@@ -1,0 +1,220 @@
+//! Multinomial logistic regression on standardised vectors: the trained head of genres, the linear probe of `eval`
+//! (Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016), and an algorithm of
+//! the laboratory.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+
+use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, optimise::lbfgs, softmax};
+use crate::metrics::argmax;
+
+/// Steps of the minimiser, at most.
+const MOST_STEPS: usize = 500;
+
+/// A fitted regression: vectors to logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logistic {
+    pub(crate) standard: Standardiser,
+    /// `[classes, d]`, of standardised vectors.
+    pub(crate) weight: Array2<f32>,
+    /// `[classes]`
+    pub(crate) bias: Array1<f32>,
+}
+
+impl Logistic {
+    /// Fits at one penalty; see [`Regression::at`].
+    ///
+    /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
+    pub(crate) fn fit(x: ArrayView2<f32>, targets: ArrayView2<f32>, penalty: f64) -> Self {
+        Regression::new(x, targets).at(penalty, None)
+    }
+
+    /// The same for rows of one class each, and a weight of errors in place of a penalty, as scikit-learn's `C`.
+    pub fn of_classes(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
+        let mut targets = Array2::zeros((class_of.len(), classes));
+        targets.outer_iter_mut().zip(class_of).for_each(|(mut row, &class)| row[class] = 1.0);
+        Self::fit(x, targets.view(), 1.0 / c)
+    }
+
+    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
+        let standard = Standardiser::load(from, "logistic", columns)?;
+        let (weight, bias) = (from.matrix("logistic.weight")?, from.f32("logistic.bias")?.to_vec());
+        let fits = weight.dim() == (classes, columns) && bias.len() == classes;
+        fits.then(|| Self { standard, weight, bias: bias.into() })
+    }
+
+    /// The class of each row: the largest logit, the first of equals.
+    pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
+        self.logits(x).outer_iter().map(argmax).collect()
+    }
+
+    /// Logits, `[m, classes]`.
+    pub fn logits(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        self.standard.apply(x).dot(&self.weight.t()) + &self.bias
+    }
+
+    /// The same with logits that are so many times as large.
+    pub(crate) fn sharpened(mut self, factor: f64) -> Self {
+        self.weight *= factor as f32;
+        self.bias *= factor as f32;
+        self
+    }
+
+    /// Log probabilities, `[m, classes]`.
+    pub(crate) fn log_probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        let mut logits = self.logits(x);
+        log_softmax(&mut logits);
+        logits
+    }
+}
+
+impl FittedClassifier for Logistic {
+    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        softmax(self.logits(x).mapv(f64::from).view())
+    }
+
+    fn importances(&self) -> Option<Vec<f64>> {
+        Some(mean_absolute(&self.weight.mapv(f64::from)))
+    }
+
+    fn save(&self, out: &mut Tensors) {
+        self.standard.save(out, "logistic");
+        out.put_matrix("logistic.weight", &self.weight);
+        out.put_f32("logistic.bias", self.bias.to_vec());
+    }
+}
+
+/// Rows of logits to log probabilities.
+pub(crate) fn log_softmax(logits: &mut Array2<f32>) {
+    for mut row in logits.outer_iter_mut() {
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let log_sum = row.iter().map(|v| (v - max).exp()).sum::<f32>().ln() + max;
+        row.mapv_inplace(|v| v - log_sum);
+    }
+}
+
+/// Rows and targets, to be fitted at one penalty after the other.
+pub(crate) struct Regression<'a> {
+    standard: Standardiser,
+    rows: Array2<f32>,
+    targets: ArrayView2<'a, f32>,
+}
+
+impl<'a> Regression<'a> {
+    /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
+    pub(crate) fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
+        let (standard, rows) = Standardiser::fit(x);
+        Self { standard, rows, targets }
+    }
+
+    /// Minimises `Σ -ln p(target) + penalty · |W|² / 2` (biases are free) by L-BFGS, as scikit-learn does with
+    /// `C = 1 / penalty`.
+    ///
+    /// - `start`: a fit of the same rows to begin from, at another penalty
+    pub(crate) fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
+        let (n, d) = self.rows.dim();
+        let classes = self.targets.ncols();
+        let n = n.max(1) as f64;
+        let parts = |values: &[f64]| {
+            let narrow = |part: &[f64]| part.iter().map(|&w| w as f32).collect::<Vec<f32>>();
+            let (weight, bias) = values.split_at(classes * d);
+            let weight = Array2::from_shape_vec((classes, d), narrow(weight)).expect("classes × d values");
+            (weight, Array1::from_vec(narrow(bias)))
+        };
+        // Divided by the number of rows, so that the minimiser's own scales fit any number of them.
+        let value = |values: &[f64]| {
+            let (weight, bias) = parts(values);
+            let mut slope = self.rows.dot(&weight.t()) + &bias;
+            let mut loss = 0.0f64;
+            for (mut row, target) in slope.outer_iter_mut().zip(self.targets.outer_iter()) {
+                let most = row.fold(f32::NEG_INFINITY, |m, &v| m.max(v));
+                let said: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
+                row.mapv_inplace(|v| (v - most).exp());
+                let sum = row.sum();
+                loss += f64::from(sum.ln() - said);
+                row.iter_mut().zip(target).for_each(|(v, t)| *v = *v / sum - t);
+            }
+            let weights = &values[..classes * d];
+            let squares: f64 = weights.iter().map(|w| w * w).sum();
+            let mut gradient: Vec<f64> = slope
+                .t()
+                .dot(&self.rows)
+                .iter()
+                .zip(weights)
+                .map(|(&g, w)| (f64::from(g) + penalty * w) / n)
+                .collect();
+            gradient.extend(slope.sum_axis(Axis(0)).iter().map(|&g| f64::from(g) / n));
+            ((loss + 0.5 * penalty * squares) / n, gradient)
+        };
+        let begin = start.map_or_else(
+            || vec![0.0; classes * (d + 1)],
+            |start| start.weight.iter().chain(&start.bias).map(|&v| f64::from(v)).collect(),
+        );
+        let (weight, bias) = parts(&lbfgs(begin, MOST_STEPS, value));
+        Logistic { standard: self.standard.clone(), weight, bias }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    /// Three overlapping clouds in six dimensions.
+    fn clouds(n: usize, seed: u64) -> (Array2<f32>, Array2<f32>) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let x = Array2::from_shape_fn((n, 6), |(i, j)| {
+            let centre = if j % 3 == i % 3 { 1.0 } else { 0.0 };
+            centre + (random.random::<f32>() - 0.5) * 3.0
+        });
+        (x, Array2::from_shape_fn((n, 3), |(i, c)| if i % 3 == c { 1.0 } else { 0.0 }))
+    }
+
+    /// The objective in double precision, written down plainly.
+    fn objective(fit: &Logistic, x: &Array2<f32>, t: &Array2<f32>, penalty: f64) -> f64 {
+        let p = fit.log_probabilities(x.view());
+        let loss: f64 = -p.iter().zip(t).map(|(p, t)| f64::from(*p) * f64::from(*t)).sum::<f64>();
+        loss + 0.5 * penalty * fit.weight.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>()
+    }
+
+    #[test]
+    fn nothing_near_the_minimum_is_lower() {
+        let (x, mut t) = clouds(90, 1);
+        // a track of two genres
+        t.row_mut(0).assign(&ndarray::arr1(&[0.5, 0.5, 0.0]));
+        let regression = Regression::new(x.view(), t.view());
+        for penalty in [0.5, 5.0, 50.0] {
+            let fit = regression.at(penalty, None);
+            let least = objective(&fit, &x, &t, penalty);
+            for i in 0..fit.weight.len() + fit.bias.len() {
+                for step in [-0.05, 0.05] {
+                    let mut moved = fit.clone();
+                    let mut all = moved.weight.iter_mut().chain(&mut moved.bias);
+                    *all.nth(i).unwrap() += step;
+                    assert!(objective(&moved, &x, &t, penalty) > least, "{penalty}: {i}, {step}");
+                }
+            }
+            // wherever it begins
+            let from = regression.at(penalty * 30.0, None);
+            let again = regression.at(penalty, Some(&from));
+            assert!((objective(&again, &x, &t, penalty) - least).abs() < 1e-3 * least);
+        }
+    }
+
+    #[test]
+    fn it_learns_and_a_strong_penalty_says_less() {
+        let ((x, t), (y, u)) = (clouds(300, 1), clouds(150, 2));
+        let right = |fit: &Logistic| {
+            let p = fit.log_probabilities(y.view());
+            let best = |row: ndarray::ArrayView1<f32>| crate::metrics::argmax(row);
+            p.outer_iter().zip(u.outer_iter()).filter(|(p, u)| best(p.view()) == best(u.view())).count()
+        };
+        let (weak, strong) = (Logistic::fit(x.view(), t.view(), 1.0), Logistic::fit(x.view(), t.view(), 1e4));
+        assert!(right(&weak) > 100, "{} of 150", right(&weak));
+        let surest = |fit: &Logistic| {
+            fit.log_probabilities(y.view()).iter().copied().fold(f32::NEG_INFINITY, f32::max).exp()
+        };
+        assert!(surest(&strong) < 0.4 && surest(&weak) > 0.8, "{} {}", surest(&strong), surest(&weak));
+    }
+}

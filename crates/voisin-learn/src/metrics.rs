@@ -1,0 +1,395 @@
+//! Measures of classification, each as scikit-learn defines it (checked to 1e-9 in `tests/genre/metrics.rs`).
+//!
+//! Classes are numbers `0..classes`. Everything is computed in f64. Nothing here knows what a track or a genre is.
+
+use serde::{Deserialize, Serialize};
+
+/// The place of the largest value, the first of equals; 0 where there is none.
+pub fn argmax<T: PartialOrd>(values: impl IntoIterator<Item = T>) -> usize {
+    let largest =
+        values.into_iter().enumerate().reduce(|best, here| if here.1 > best.1 { here } else { best });
+    largest.map_or(0, |(place, _)| place)
+}
+
+/// Mean of repeated measurements, and the standard deviation between them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Mean.
+    pub mean: f64,
+    /// Sample standard deviation; 0 for a single value.
+    pub deviation: f64,
+}
+
+impl Spread {
+    /// Of `values`; zeros if there are none.
+    pub fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n.max(1.0);
+        let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+        Self { mean, deviation: if values.len() > 1 { (square / (n - 1.0)).sqrt() } else { 0.0 } }
+    }
+}
+
+/// Counts of true class (row) against answer (column), `[classes][classes]`.
+pub fn confusion(truth: &[usize], answer: &[usize], classes: usize) -> Vec<Vec<usize>> {
+    let mut counts = vec![vec![0; classes]; classes];
+    for (&t, &a) in truth.iter().zip(answer) {
+        counts[t][a] += 1;
+    }
+    counts
+}
+
+/// Share of answers on the diagonal of a confusion matrix; 0 for an empty one.
+pub fn accuracy(confusion: &[Vec<usize>]) -> f64 {
+    let right: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
+    ratio(right, confusion.iter().flatten().sum())
+}
+
+/// Mean recall over the classes that occur.
+pub fn balanced_accuracy(confusion: &[Vec<usize>]) -> f64 {
+    balanced_accuracy_of(confusion, |_| true)
+}
+
+/// Mean F1 over the classes that occur in truth or answers.
+pub fn macro_f1(confusion: &[Vec<usize>]) -> f64 {
+    macro_f1_of(confusion, |_| true)
+}
+
+/// [`balanced_accuracy`], of some of the classes.
+pub fn balanced_accuracy_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
+    let classes = per_class(confusion).into_iter().enumerate();
+    let recalls: Vec<f64> =
+        classes.filter(|(c, m)| m.support > 0 && counts(*c)).map(|(_, m)| m.recall).collect();
+    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+}
+
+/// [`macro_f1`], of some of the classes.
+pub fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
+    let present: Vec<f64> = per_class(confusion)
+        .iter()
+        .enumerate()
+        .filter(|(c, m)| counts(*c) && (m.support > 0 || confusion.iter().any(|row| row[*c] > 0)))
+        .map(|(_, m)| m.f1)
+        .collect();
+    present.iter().sum::<f64>() / present.len().max(1) as f64
+}
+
+/// Mean F1 over the classes, each counted by its support.
+pub fn weighted_f1(confusion: &[Vec<usize>]) -> f64 {
+    let classes = per_class(confusion);
+    let total: usize = classes.iter().map(|class| class.support).sum();
+    classes.iter().map(|class| ratio(class.support, total) * class.f1).sum()
+}
+
+/// Tracks of each class, answers of each class, all tracks, right ones.
+fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
+    let truth: Vec<f64> = confusion.iter().map(|row| row.iter().sum::<usize>() as f64).collect();
+    let said: Vec<f64> =
+        (0..confusion.len()).map(|c| confusion.iter().map(|row| row[c]).sum::<usize>() as f64).collect();
+    let right: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
+    let all = truth.iter().sum();
+    (truth, said, all, right as f64)
+}
+
+/// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 where it is not defined.
+pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
+    let (truth, said, all, right) = margins(confusion);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let spread = (all * all - dot(&said, &said)) * (all * all - dot(&truth, &truth));
+    if spread > 0.0 { (right * all - dot(&truth, &said)) / spread.sqrt() } else { 0.0 }
+}
+
+/// Cohen's kappa: agreement beyond chance, at most 1; 0 where it is not defined.
+pub fn cohen_kappa(confusion: &[Vec<usize>]) -> f64 {
+    let (truth, said, all, right) = margins(confusion);
+    let chance = truth.iter().zip(&said).map(|(t, s)| t * s).sum::<f64>() / (all * all).max(1.0);
+    if all > 0.0 && chance < 1.0 { (right / all - chance) / (1.0 - chance) } else { 0.0 }
+}
+
+/// Mean over rows of the summed squares of what probabilities are off by (Brier, 1950); 0 is best.
+pub fn brier(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
+    let off = |(t, p): (&usize, &Vec<f64>)| -> f64 {
+        p.iter().enumerate().map(|(c, p)| (p - f64::from(u8::from(c == *t))).powi(2)).sum()
+    };
+    truth.iter().zip(probabilities).map(off).sum::<f64>() / truth.len().max(1) as f64
+}
+
+/// Precision over recall, `(recall, precision)` from the highest threshold to the lowest, one point for each distinct
+/// score; empty without positives.
+pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f64)> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let positives = positive.iter().filter(|p| **p).count();
+    let (mut found, mut points) = (0, Vec::new());
+    for (at, &i) in order.iter().enumerate().filter(|_| positives > 0) {
+        found += usize::from(positive[i]);
+        if order.get(at + 1).is_none_or(|&next| scores[next] != scores[i]) {
+            points.push((ratio(found, positives), ratio(found, at + 1)));
+        }
+    }
+    points
+}
+
+/// How well one class is found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClassMeasures {
+    /// Tracks of the class.
+    pub support: usize,
+    /// Share of answers of this class that are right; 0 where it was never the answer.
+    pub precision: f64,
+    /// Share of its tracks that were found; 0 where it has none.
+    pub recall: f64,
+    /// Harmonic mean of both; 0 where both are.
+    pub f1: f64,
+}
+
+/// Precision, recall and F1 of each class.
+pub fn per_class(confusion: &[Vec<usize>]) -> Vec<ClassMeasures> {
+    (0..confusion.len())
+        .map(|c| {
+            let right = confusion[c][c];
+            let support: usize = confusion[c].iter().sum();
+            let answered: usize = confusion.iter().map(|row| row[c]).sum();
+            ClassMeasures {
+                support,
+                precision: ratio(right, answered),
+                recall: ratio(right, support),
+                f1: ratio(2 * right, support + answered),
+            }
+        })
+        .collect()
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Share of rows whose true class has one of the `k` largest scores; of equal scores the last columns count as
+/// larger, as in scikit-learn.
+pub fn top_k_accuracy(truth: &[usize], scores: &[Vec<f64>], k: usize) -> f64 {
+    let hits = truth
+        .iter()
+        .zip(scores)
+        .filter(|(t, row)| {
+            let mine = row[**t];
+            row.iter().enumerate().filter(|(c, s)| **s > mine || (**s == mine && c > *t)).count() < k
+        })
+        .count();
+    ratio(hits, truth.len())
+}
+
+/// A point of a ROC curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RocPoint {
+    /// Share of negatives at or above the threshold.
+    pub false_positive: f64,
+    /// Share of positives at or above it.
+    pub true_positive: f64,
+}
+
+/// The ROC curve from (0, 0) to (1, 1), one point per distinct score, without those on a straight line between
+/// their neighbours; empty unless both kinds are present.
+pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let positives = positive.iter().filter(|p| **p).count();
+    let negatives = scores.len() - positives;
+    if positives == 0 || negatives == 0 {
+        return Vec::new();
+    }
+    let mut counts = vec![(0usize, 0usize)];
+    let (mut f, mut t) = (0, 0);
+    for (at, &i) in order.iter().enumerate() {
+        if positive[i] {
+            t += 1;
+        } else {
+            f += 1;
+        }
+        if order.get(at + 1).is_none_or(|&next| scores[next] != scores[i]) {
+            // a point in line with the two before it says nothing new
+            while let [.., a, b] = counts[..] {
+                if (b.0 - a.0) * (t - b.1) != (f - b.0) * (b.1 - a.1) {
+                    break;
+                }
+                counts.pop();
+            }
+            counts.push((f, t));
+        }
+    }
+    counts
+        .into_iter()
+        .map(|(f, t)| RocPoint { false_positive: ratio(f, negatives), true_positive: ratio(t, positives) })
+        .collect()
+}
+
+/// Area under the ROC curve: the chance that a positive scores above a negative, ties half.
+///
+/// `None` unless both kinds are present. Higher is better.
+pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+    let positives = positive.iter().filter(|p| **p).count();
+    let negatives = scores.len() - positives;
+    if positives == 0 || negatives == 0 {
+        return None;
+    }
+    let mut rank_sum = 0.0;
+    let mut at = 0;
+    while at < order.len() {
+        let mut end = at;
+        while end < order.len() && scores[order[end]] == scores[order[at]] {
+            end += 1;
+        }
+        let rank = (at + 1 + end) as f64 / 2.0;
+        rank_sum += rank * order[at..end].iter().filter(|&&i| positive[i]).count() as f64;
+        at = end;
+    }
+    Some((rank_sum - (positives * (positives + 1)) as f64 / 2.0) / (positives as f64 * negatives as f64))
+}
+
+/// Average precision of a ranking: mean over the positives of the precision at their place.
+///
+/// `None` without positives. Equal scores share one place. Higher is better.
+pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let positives = positive.iter().filter(|p| **p).count();
+    if positives == 0 {
+        return None;
+    }
+    let (mut found, mut sum) = (0usize, 0.0);
+    let mut at = 0;
+    while at < order.len() {
+        let mut end = at;
+        while end < order.len() && scores[order[end]] == scores[order[at]] {
+            end += 1;
+        }
+        let here = order[at..end].iter().filter(|&&i| positive[i]).count();
+        found += here;
+        sum += here as f64 * ratio(found, end);
+        at = end;
+    }
+    Some(sum / positives as f64)
+}
+
+/// Mean negative logarithm of the true class's probability, in nats; probabilities are kept 1e-15 from 0.
+pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
+    let sum: f64 = truth.iter().zip(probabilities).map(|(t, p)| -p[*t].max(1e-15).ln()).sum();
+    sum / truth.len().max(1) as f64
+}
+
+/// One bin of a reliability diagram.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Answers in it.
+    pub count: usize,
+    /// Their mean probability.
+    pub probability: f64,
+    /// Share of them that were right.
+    pub accuracy: f64,
+}
+
+/// Answers sorted into equal bins of (0, 1]; empty bins have zeros.
+pub fn reliability(answers: &[(f64, bool)], bins: usize) -> Vec<ReliabilityBin> {
+    let mut sums = vec![(0usize, 0.0, 0usize); bins];
+    for &(p, right) in answers {
+        // bin i is (i / bins, (i + 1) / bins]
+        let bin = ((p * bins as f64).ceil() as usize).clamp(1, bins) - 1;
+        sums[bin].0 += 1;
+        sums[bin].1 += p;
+        sums[bin].2 += usize::from(right);
+    }
+    sums.into_iter()
+        .map(|(count, p, right)| ReliabilityBin {
+            count,
+            probability: p / count.max(1) as f64,
+            accuracy: ratio(right, count),
+        })
+        .collect()
+}
+
+/// Expected calibration error: mean over equal bins of (0, 1] of |share right - mean probability|, by bin size.
+///
+/// `answers`: probability of the answer given, and whether it was right. Lower is better. Guo et al., "On
+/// Calibration of Modern Neural Networks", 2017.
+pub fn expected_calibration_error(answers: &[(f64, bool)], bins: usize) -> f64 {
+    reliability(answers, bins)
+        .iter()
+        .map(|b| ratio(b.count, answers.len()) * (b.accuracy - b.probability).abs())
+        .sum()
+}
+
+/// A step of the risk–coverage curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RiskStep {
+    /// Share of tracks answered, the surest first.
+    pub coverage: f64,
+    /// Share of those answers that are wrong.
+    pub risk: f64,
+    /// Probability of the least sure of them.
+    pub threshold: f64,
+}
+
+/// How often answers are wrong when only the surest are given, from one answer to all; equal probabilities are one
+/// step. El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", 2010.
+pub fn risk_coverage(answers: &[(f64, bool)]) -> Vec<RiskStep> {
+    let mut order: Vec<&(f64, bool)> = answers.iter().collect();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut wrong = 0;
+    let mut steps = Vec::new();
+    for (i, (p, right)) in order.iter().enumerate() {
+        wrong += usize::from(!right);
+        if order.get(i + 1).is_none_or(|next| next.0 != *p) {
+            steps.push(RiskStep {
+                coverage: ratio(i + 1, answers.len()),
+                risk: ratio(wrong, i + 1),
+                threshold: *p,
+            });
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_that_never_occur_do_no_harm() {
+        let m = confusion(&[0, 0, 1], &[0, 1, 1], 4);
+        assert_eq!(m[0], [1, 1, 0, 0]);
+        assert!((accuracy(&m) - 2.0 / 3.0).abs() < 1e-12);
+        assert!((balanced_accuracy(&m) - 0.75).abs() < 1e-12);
+        assert!((macro_f1(&m) - 2.0 / 3.0).abs() < 1e-12);
+        assert!(accuracy(&[]).abs() < 1e-12 && auc(&[1.0], &[true]).is_none());
+        assert!(roc_curve(&[1.0], &[false]).is_empty() && average_precision(&[1.0], &[false]).is_none());
+    }
+
+    #[test]
+    fn a_perfect_and_a_useless_ranking() {
+        let positive = [true, true, false, false];
+        assert_eq!(auc(&[4.0, 3.0, 2.0, 1.0], &positive), Some(1.0));
+        assert_eq!(auc(&[1.0; 4], &positive), Some(0.5));
+        assert_eq!(average_precision(&[4.0, 3.0, 2.0, 1.0], &positive), Some(1.0));
+        assert_eq!(average_precision(&[1.0; 4], &positive), Some(0.5));
+        let curve = roc_curve(&[4.0, 3.0, 2.0, 1.0], &positive);
+        assert_eq!(curve.len(), 3);
+    }
+
+    #[test]
+    fn bins_are_open_below_and_closed_above() {
+        let bins = reliability(&[(0.1, true), (0.100_001, false), (1.0, true), (0.0, false)], 10);
+        assert_eq!(bins[0].count, 2);
+        assert_eq!(bins[1].count, 1);
+        assert_eq!(bins[9].count, 1);
+        assert!((expected_calibration_error(&[(0.8, true), (0.8, false)], 10) - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn risk_grows_with_coverage_when_sureness_means_something() {
+        let steps = risk_coverage(&[(0.9, true), (0.8, true), (0.8, false), (0.3, false)]);
+        assert_eq!(steps.len(), 3);
+        assert!(steps[0].risk.abs() < 1e-12 && (steps[1].risk - 1.0 / 3.0).abs() < 1e-12);
+        assert!((steps[2].risk - 0.5).abs() < 1e-12 && (steps[2].coverage - 1.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,189 @@
+//! Probabilities for the support vector machine.
+//!
+//! A sigmoid for each pair of classes, fitted on decisions about rows that the machine was not trained on (Platt, 1999;
+//! Lin, Lin and Weng, "A note on Platt's probabilistic outputs for support vector machines", 2007), coupled into one
+//! distribution (Wu, Lin and Weng, "Probability estimates for multi-class classification by pairwise coupling", 2004).
+
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use super::{FittedClassifier, Svm, Tensors, Training};
+
+/// How the machine is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SvmSettings {
+    /// Weight of errors.
+    pub c: f64,
+}
+
+impl Default for SvmSettings {
+    fn default() -> Self {
+        Self { c: 1.0 }
+    }
+}
+
+/// A machine and the sigmoids of its pairs.
+#[derive(Debug)]
+pub struct SvmProbabilities {
+    svm: Svm,
+    /// `p(first) = 1 / (1 + exp(a · decision + b))`, one for each pair of the machine.
+    sigmoids: Vec<(f64, f64)>,
+    classes: usize,
+}
+
+impl SvmProbabilities {
+    /// Trains once on all rows, and once without each fold for the sigmoids.
+    pub fn fit(data: &Training, settings: SvmSettings) -> Self {
+        let svm = Svm::fit(data.x, data.class_of, data.classes, settings.c);
+        let n = data.class_of.len();
+        let pairs = svm.pairs();
+        let mut points: Vec<Vec<(f64, bool)>> = vec![Vec::new(); pairs.len()];
+        for fold in 0..data.folds.iter().max().map_or(0, |last| last + 1) {
+            let (held, rest): (Vec<usize>, Vec<usize>) = (0..n).partition(|&row| data.folds[row] == fold);
+            if held.is_empty() || rest.is_empty() {
+                continue;
+            }
+            let (x, class_of) = data.rows(&rest);
+            let (queries, truth) = data.rows(&held);
+            let (known, values) =
+                Svm::fit(x.view(), &class_of, data.classes, settings.c).decisions(queries.view());
+            for (at, pair) in pairs.iter().enumerate() {
+                let Some(column) = known.iter().position(|other| other == pair) else { continue };
+                for (row, &class) in truth.iter().enumerate().filter(|(_, c)| **c == pair.0 || **c == pair.1)
+                {
+                    points[at].push((values[[row, column]], class == pair.0));
+                }
+            }
+        }
+        let sigmoids = points.iter().map(|points| sigmoid(points)).collect();
+        Self { svm, sigmoids, classes: data.classes }
+    }
+
+    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
+        let svm = Svm::load(from, classes, columns)?;
+        let (sigmoids, _) = from.f64("svm.sigmoids")?.as_chunks::<2>();
+        let sigmoids: Vec<(f64, f64)> = sigmoids.iter().map(|&[a, b]| (a, b)).collect();
+        (sigmoids.len() == svm.pairs().len()).then_some(Self { svm, sigmoids, classes })
+    }
+}
+
+impl FittedClassifier for SvmProbabilities {
+    fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        const LEAST: f64 = 1e-7;
+        let (pairs, values) = self.svm.decisions(x);
+        let mut out = Array2::zeros((x.nrows(), self.classes));
+        for (values, mut out) in values.outer_iter().zip(out.outer_iter_mut()) {
+            let mut p = Array2::from_elem((self.classes, self.classes), f64::NAN);
+            for ((&(first, second), &value), &(a, b)) in pairs.iter().zip(values).zip(&self.sigmoids) {
+                let share = (1.0 / (1.0 + (a * value + b).exp())).clamp(LEAST, 1.0 - LEAST);
+                p[[first, second]] = share;
+                p[[second, first]] = 1.0 - share;
+            }
+            couple(&p).iter().zip(out.iter_mut()).for_each(|(p, out)| *out = *p as f32);
+        }
+        out
+    }
+
+    fn save(&self, out: &mut Tensors) {
+        self.svm.save(out);
+        out.put_f64("svm.sigmoids", self.sigmoids.iter().flat_map(|&(a, b)| [a, b]).collect());
+    }
+}
+
+/// The sigmoid that makes the decisions most probable, by Newton's method with backtracking; targets are drawn in a
+/// little, as Platt says.
+fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
+    let positives = points.iter().filter(|(_, first)| *first).count() as f64;
+    let negatives = points.len() as f64 - positives;
+    let (high, low) = ((positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0));
+    let target = |first: bool| if first { high } else { low };
+    let (mut a, mut b) = (0.0, ((negatives + 1.0) / (positives + 1.0)).ln());
+    // -ln p = ln(1 + e^z) - (1 - t) z, with z = a f + b; without overflow for either sign
+    let loss = |a: f64, b: f64| -> f64 {
+        let of = |&(f, first): &(f64, bool)| {
+            let z: f64 = a * f + b;
+            let t = target(first);
+            if z >= 0.0 { t * z + (-z).exp().ln_1p() } else { (t - 1.0) * z + z.exp().ln_1p() }
+        };
+        points.iter().map(of).sum()
+    };
+    let mut value = loss(a, b);
+    for _ in 0..100 {
+        let (mut h11, mut h22, mut h21, mut g1, mut g2) = (1e-12, 1e-12, 0.0, 0.0, 0.0);
+        for &(f, first) in points {
+            let z = a * f + b;
+            let p = if z >= 0.0 { (-z).exp() / (1.0 + (-z).exp()) } else { 1.0 / (1.0 + z.exp()) };
+            let curvature = p * (1.0 - p);
+            h11 += f * f * curvature;
+            h22 += curvature;
+            h21 += f * curvature;
+            g1 += f * (target(first) - p);
+            g2 += target(first) - p;
+        }
+        if g1.abs() < 1e-9 && g2.abs() < 1e-9 {
+            break;
+        }
+        let determinant = h11 * h22 - h21 * h21;
+        let (da, db) = (-(h22 * g1 - h21 * g2) / determinant, -(h11 * g2 - h21 * g1) / determinant);
+        let slope = g1 * da + g2 * db;
+        let mut step = 1.0;
+        loop {
+            let moved = loss(a + step * da, b + step * db);
+            if moved < value + 1e-4 * step * slope {
+                (a, b, value) = (a + step * da, b + step * db, moved);
+                break;
+            }
+            step /= 2.0;
+            if step < 1e-10 {
+                return (a, b);
+            }
+        }
+    }
+    (a, b)
+}
+
+/// One distribution from the probabilities of pairs, `[classes, classes]`: `p[i, j]` is that of `i` where it is `i` or
+/// `j`. Pairs that are not known (NaN) say nothing; a class without any gets 0.
+///
+/// Minimises `Σ (p[j, i] · x[i] - p[i, j] · x[j])²` over distributions `x`, by the authors' fixed-point steps.
+pub fn couple(p: &Array2<f64>) -> Vec<f64> {
+    let classes = p.nrows();
+    let known: Vec<usize> =
+        (0..classes).filter(|&i| (0..classes).any(|j| i != j && !p[[i, j]].is_nan())).collect();
+    let mut whole = vec![0.0; classes];
+    let k = known.len();
+    if k == 0 {
+        return vec![1.0 / classes.max(1) as f64; classes];
+    }
+    let pair = |i: usize, j: usize| p[[known[i], known[j]]];
+    let mut q = Array2::<f64>::zeros((k, k));
+    for i in 0..k {
+        for j in (0..k).filter(|&j| j != i && !pair(i, j).is_nan()) {
+            q[[i, i]] += pair(j, i) * pair(j, i);
+            q[[i, j]] = -pair(j, i) * pair(i, j);
+        }
+    }
+    let mut x = vec![1.0 / k as f64; k];
+    for _ in 0..(100 * k).max(1000) {
+        let mut qx: Vec<f64> = (0..k).map(|i| (0..k).map(|j| q[[i, j]] * x[j]).sum()).collect();
+        let mut xqx: f64 = x.iter().zip(&qx).map(|(x, qx)| x * qx).sum();
+        if qx.iter().all(|qx| (qx - xqx).abs() < 1e-12 / k as f64) {
+            break;
+        }
+        for i in 0..k {
+            let step = (xqx - qx[i]) / q[[i, i]];
+            x[i] += step;
+            xqx = (xqx + step * (step * q[[i, i]] + 2.0 * qx[i])) / (1.0 + step) / (1.0 + step);
+            for j in 0..k {
+                qx[j] = (qx[j] + step * q[[i, j]]) / (1.0 + step);
+                x[j] /= 1.0 + step;
+            }
+        }
+    }
+    for (&class, x) in known.iter().zip(x) {
+        whole[class] = x;
+    }
+    whole
+}

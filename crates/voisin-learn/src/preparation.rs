@@ -1,0 +1,94 @@
+//! What is done to columns before any algorithm sees them; fitted on training rows alone.
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::{Standardiser, Tensors};
+
+/// Missing numbers become their column's median, columns get mean 0 and deviation 1; columns that never vary become 0.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    medians: Vec<f32>,
+    standard: Standardiser,
+}
+
+impl Preparation {
+    /// - `x`: `[n, d]`; what is not finite is missing
+    /// - returns: also the prepared rows
+    pub fn fit(x: ArrayView2<f32>) -> (Self, Array2<f32>) {
+        let medians: Vec<f32> = x
+            .axis_iter(Axis(1))
+            .map(|column| {
+                let mut there: Vec<f32> = column.iter().copied().filter(|v| v.is_finite()).collect();
+                there.sort_unstable_by(f32::total_cmp);
+                let middle = there.len() / 2;
+                match there.len() {
+                    0 => 0.0,
+                    n if n % 2 == 1 => there[middle],
+                    _ => f32::midpoint(there[middle - 1], there[middle]),
+                }
+            })
+            .collect();
+        let (standard, rows) = Standardiser::fit(filled(x, &medians).view());
+        (Self { medians, standard }, rows)
+    }
+
+    /// Other rows, by the same medians, means and scales.
+    pub fn apply(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        self.standard.apply(filled(x, &self.medians).view())
+    }
+
+    /// How many columns it takes.
+    pub fn columns(&self) -> usize {
+        self.medians.len()
+    }
+
+    /// Columns that never vary among the training rows.
+    pub fn constant(&self) -> Vec<usize> {
+        (0..self.medians.len()).filter(|&column| self.standard.scale[column] == 0.0).collect()
+    }
+
+    /// Puts the columns' fillings, means and deviations into tensors.
+    pub fn save(&self, out: &mut Tensors) {
+        out.put_f32("preparation.medians", self.medians.clone());
+        self.standard.save(out, "preparation");
+    }
+
+    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    pub fn load(from: &Tensors) -> Option<Self> {
+        let medians = from.f32("preparation.medians")?.to_vec();
+        let standard = Standardiser::load(from, "preparation", medians.len())?;
+        Some(Self { medians, standard })
+    }
+}
+
+fn filled(x: ArrayView2<f32>, medians: &[f32]) -> Array2<f32> {
+    let mut x = x.to_owned();
+    for mut row in x.outer_iter_mut() {
+        for (value, median) in row.iter_mut().zip(medians) {
+            if !value.is_finite() {
+                *value = *median;
+            }
+        }
+    }
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn missing_numbers_are_the_median_and_constants_are_named() {
+        let x = array![[1.0, 5.0, f32::NAN], [f32::NAN, 5.0, f32::NAN], [3.0, 5.0, f32::INFINITY]];
+        let (preparation, rows) = Preparation::fit(x.view());
+        assert_eq!(preparation.constant(), [1, 2]);
+        assert_eq!(rows.column(0).to_vec(), [-1.224_744_9, 0.0, 1.224_744_9]);
+        assert!(rows.column(1).iter().chain(rows.column(2)).all(|v| *v == 0.0));
+        let mut tensors = Tensors::default();
+        preparation.save(&mut tensors);
+        let again = Preparation::load(&tensors).unwrap();
+        assert_eq!(again.apply(x.view()), rows);
+    }
+}
