@@ -101,7 +101,7 @@
 )]
 
 // The floors below, under the names that the modules here know them by.
-mod audio;
+pub(crate) use voisin_audio as audio;
 pub(crate) use voisin_base as base;
 pub(crate) use voisin_base::track;
 mod encoder;

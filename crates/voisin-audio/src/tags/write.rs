@@ -20,11 +20,11 @@ use lofty::tag::ItemValue;
 
 use super::read::{Bounded, R128_OFFSET, decibels, read_tags};
 use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3};
-use crate::audio::guard::guard;
-use crate::audio::source::open;
-use crate::audio::{AudioError, AudioInfo, probe};
-use crate::base::atomic_file::AtomicFile;
-use crate::base::{cue, regular_file};
+use crate::guard::guard;
+use crate::source::open;
+use crate::{AudioError, AudioInfo, probe};
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::{cue, regular_file};
 
 pub(super) fn write(
     path: &Path,

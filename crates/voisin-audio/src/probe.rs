@@ -9,8 +9,8 @@ use super::demux::{Demuxer, codec_name};
 use super::source::MediaBytes;
 use super::stream::Stream;
 use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
-use crate::base::cue::{self, CuePart};
-use crate::track::ContentId;
+use voisin_base::cue::{self, CuePart};
+use voisin_base::track::ContentId;
 
 /// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
 const LEAST_SHARE: f64 = 0.5;

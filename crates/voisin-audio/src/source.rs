@@ -7,7 +7,7 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::AudioError;
-use crate::base::{cue, regular_file};
+use voisin_base::{cue, regular_file};
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {

@@ -65,7 +65,7 @@ impl Default for WriteOptions {
 
 /// A tag that voisin writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TagField {
+pub enum TagField {
     /// Any number of values.
     Genre,
     /// Beats a minute.
@@ -77,9 +77,11 @@ pub(crate) enum TagField {
 }
 
 impl TagField {
-    pub(crate) const ALL: [Self; 4] = [Self::Genre, Self::Bpm, Self::Key, Self::ReplayGain];
+    /// All fields, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Genre, Self::Bpm, Self::Key, Self::ReplayGain];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// The field's name, as options and reports have it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Genre => "genre",
             Self::Bpm => "bpm",
@@ -89,7 +91,7 @@ impl TagField {
     }
 
     /// What a file's tags have of it.
-    pub(crate) fn values(self, tags: &Tags) -> Vec<String> {
+    pub fn values(self, tags: &Tags) -> Vec<String> {
         let one = |value: Option<String>| value.into_iter().collect();
         match self {
             Self::Genre => tags.genres.clone(),
@@ -100,7 +102,7 @@ impl TagField {
     }
 
     /// Whether two lists of values say the same. Opus keeps a gain in steps of 1/256 dB.
-    pub(crate) fn is_same(self, a: &[String], b: &[String]) -> bool {
+    pub fn is_same(self, a: &[String], b: &[String]) -> bool {
         let gain = |values: &[String]| values.first()?.trim_end_matches("dB").trim().parse::<f64>().ok();
         match (self, gain(a), gain(b)) {
             (Self::ReplayGain, Some(a), Some(b)) => (a - b).abs() < 0.015,
@@ -121,9 +123,11 @@ impl std::str::FromStr for TagField {
 
 /// What a tag is to hold from now on; no values take it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TagEdit {
-    pub(crate) field: TagField,
-    pub(crate) values: Vec<String>,
+pub struct TagEdit {
+    /// Which field.
+    pub field: TagField,
+    /// Its values, none if the file has none.
+    pub values: Vec<String>,
 }
 
 /// What [`write_noting`] did (or, in a dry run, would do).
@@ -148,8 +152,7 @@ pub fn read_tags(path: &Path) -> Result<Tags, AudioError> {
 
 /// Reads the picture of a file's front cover, else its first one, up to 12 MB in `ID3v2` tags; `None` where it has none,
 /// or its tags are damaged. What kind of picture it is, its bytes tell. Errors are those of the file system only.
-#[cfg(feature = "serve")]
-pub(crate) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
+pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     read::read_cover(path)
 }
 
@@ -158,9 +161,9 @@ pub(crate) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
 /// A temporary copy beside the file is changed, flushed and renamed over it: a crash at any moment leaves
 /// the old file or the new one, whole (and perhaps a hidden `.voisin-…` copy, whose name `note` is told before it is
 /// made, so that it can be found and removed). Before it is renamed, the copy is read back: its tags must be these and
-/// its [`crate::track::ContentId`] that of the file. All other tags stay, the version of an `ID3v2` tag too. Values must
+/// its [`voisin_base::track::ContentId`] that of the file. All other tags stay, the version of an `ID3v2` tag too. Values must
 /// not be empty strings or contain NULs.
-pub(crate) fn write_noting(
+pub fn write_noting(
     path: &Path,
     edits: &[TagEdit],
     options: WriteOptions,
@@ -170,7 +173,6 @@ pub(crate) fn write_noting(
 }
 
 /// Writes one genre an entry, as [`write_noting`] does: what tests and fuzz targets take.
-#[cfg(feature = "internals")]
 pub fn write_genres(
     path: &Path,
     genres: &[String],

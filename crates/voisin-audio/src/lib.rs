@@ -14,6 +14,8 @@
 //! - Every sample is a function of the file alone. Which windows are asked for, in what batches, and whether
 //!   the rest of the file is decoded or skipped never changes a bit of them.
 
+#![forbid(unsafe_code)]
+
 mod decoder;
 mod demux;
 mod error;
@@ -33,12 +35,11 @@ mod windows;
 use std::path::Path;
 
 pub use error::AudioError;
-#[cfg(feature = "parquet")]
-pub(crate) use guard::guard;
+pub use guard::guard;
 pub use guard::is_guarded;
 pub use resample::Downsampler;
 
-use crate::track::{ContentId, ContentKind};
+use voisin_base::track::{ContentId, ContentKind};
 
 /// Mono samples with their rate.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +80,7 @@ pub struct AudioInfo {
 
 impl AudioInfo {
     /// What a file of these mono samples would be; its content id means nothing.
-    pub(crate) fn of_samples(samples: usize, sample_rate: u32) -> Self {
+    pub fn of_samples(samples: usize, sample_rate: u32) -> Self {
         Self {
             content: ContentId([0; 32]),
             container: "memory".to_owned(),

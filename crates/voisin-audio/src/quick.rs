@@ -6,7 +6,7 @@ use std::path::Path;
 use super::demux::{Demuxer, codec_name};
 use super::source::{MediaBytes, read_up_to};
 use super::{AudioError, AudioInfo, Timeline};
-use crate::track::ContentId;
+use voisin_base::track::ContentId;
 
 /// Bytes read at each end.
 const END: u64 = 64 * 1024;

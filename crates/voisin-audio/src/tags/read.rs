@@ -7,18 +7,17 @@ use std::path::Path;
 use lofty::config::{ParseOptions, ParsingMode};
 use lofty::file::{AudioFile, FileType, TaggedFile, TaggedFileExt};
 use lofty::mp4::{AtomData, AtomIdent, Mp4File};
-#[cfg(feature = "serve")]
 use lofty::picture::PictureType;
 use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 use symphonia::core::meta::StandardTag;
 
 use super::{Tags, id3};
-use crate::audio::AudioError;
-use crate::audio::demux::Demuxer;
-use crate::audio::guard::guard;
-use crate::audio::source::{open, read_up_to};
-use crate::base::cue::{self, CuePart};
+use crate::AudioError;
+use crate::demux::Demuxer;
+use crate::guard::guard;
+use crate::source::{open, read_up_to};
+use voisin_base::cue::{self, CuePart};
 
 pub(super) fn options() -> ParseOptions {
     let mut options = ParseOptions::new();
@@ -66,7 +65,6 @@ fn of_part(part: CuePart) -> Tags {
 }
 
 /// The picture of the front, else the first one.
-#[cfg(feature = "serve")]
 pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     let part = cue::part(path).transpose().map_err(io)?;

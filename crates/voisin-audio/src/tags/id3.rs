@@ -10,14 +10,13 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use crate::audio::source::read_up_to;
+use crate::source::read_up_to;
 
 /// All tags of a file together, as they lie in it and as they are read (bytes).
 pub(super) const MOST: usize = 64 << 20;
 /// One frame as it is read; nobody writes so much text (bytes).
 const MOST_OF_A_FRAME: usize = 1 << 20;
 /// One picture as it is read (bytes).
-#[cfg(feature = "serve")]
 const MOST_OF_A_PICTURE: usize = 12 << 20;
 /// Chunks of a WAV or AIFF file that are looked at.
 const CHUNKS: usize = 1024;
@@ -143,7 +142,6 @@ pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
 }
 
 /// As [`plain`], of the pictures alone.
-#[cfg(feature = "serve")]
 pub(super) fn pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
     kept(tag, room, |id| (id == b"APIC" || id.starts_with(b"PIC")).then_some(MOST_OF_A_PICTURE))
 }
