@@ -107,7 +107,7 @@ pub(crate) use voisin_base::track;
 mod encoder;
 mod explore;
 pub(crate) use voisin_features as features;
-mod index;
+pub(crate) use voisin_index as index;
 pub(crate) use voisin_kernels as kernels;
 pub(crate) use voisin_learn as learn;
 pub(crate) use voisin_learn::genre;

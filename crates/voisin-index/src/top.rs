@@ -1,6 +1,6 @@
 //! The best of a stream of results.
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 use super::types::Neighbor;
 

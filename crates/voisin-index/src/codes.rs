@@ -15,8 +15,8 @@ use memmap2::{Mmap, MmapMut};
 use rayon::prelude::*;
 
 use super::rotation::rotate;
-use crate::kernels::Isa;
-use crate::kernels::dot::{ALIGN, QueryCode};
+use voisin_kernels::Isa;
+use voisin_kernels::dot::{ALIGN, QueryCode};
 
 /// What stands beside a vector's components.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -245,7 +245,7 @@ impl Codec {
 
     /// Similarity of two stored vectors at 8 bits.
     #[inline]
-    pub(crate) fn stored8(&self, isa: Isa, codes: &Codes, a: usize, b: usize) -> f32 {
+    pub fn stored8(&self, isa: Isa, codes: &Codes, a: usize, b: usize) -> f32 {
         let product = isa.dot8_stored(codes.hi_row(a), codes.hi_row(b)) as f32;
         let (a, b) = (codes.meta[a], codes.meta[b]);
         product * (a.scale * b.scale) + (a.offset + b.offset - self.mean_norm2 as f32)
@@ -317,7 +317,7 @@ impl Codes {
 
     /// Asks for the rows that a 16-bit product reads.
     #[inline]
-    pub(crate) fn prefetch_low(&self, slot: usize) {
+    pub fn prefetch_low(&self, slot: usize) {
         for line in (0..self.width).step_by(64) {
             Isa::prefetch(&self.lo, slot * self.width + line);
         }
@@ -351,7 +351,7 @@ impl Codes {
 
     /// Similarity at 16 bits.
     #[inline]
-    pub(crate) fn similarity(&self, isa: Isa, query: &PreparedQuery, slot: usize) -> f32 {
+    pub fn similarity(&self, isa: Isa, query: &PreparedQuery, slot: usize) -> f32 {
         let product = isa.dot16(self.hi_row(slot), self.lo_row(slot), &query.code) as f64;
         let meta = self.meta[slot];
         let steps = f64::from(query.scale) / 254. * (f64::from(meta.scale) / 254.);
@@ -363,6 +363,6 @@ impl Codes {
     pub(crate) fn write_bits(&self, slot: usize, buffer: &mut Vec<i32>, block: &mut [u64], lane: usize) {
         let values = self.hi_row(slot).iter().zip(self.lo_row(slot));
         let plain = values.map(|(&hi, &lo)| ((hi ^ 0x80) as i8, (lo ^ 0x80) as i8));
-        signs(plain, buffer, |i, word| block[i * crate::kernels::dot::BLOCK + lane] = word);
+        signs(plain, buffer, |i, word| block[i * voisin_kernels::dot::BLOCK + lane] = word);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 use super::subset::Subset;
 

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::dot::short::{BLOCK_BYTES, LANES, SHORT};
+pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT};
 
 use super::codes::Codec;
 use super::graph::Graph;
@@ -130,7 +130,7 @@ impl Sections {
         let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
         let pad = starts.end.checked_next_multiple_of(PAGE)? - starts.end;
         take(pad, 1)?;
-        let width = header.dimension.checked_next_multiple_of(crate::kernels::dot::ALIGN)?;
+        let width = header.dimension.checked_next_multiple_of(voisin_kernels::dot::ALIGN)?;
         let directions = take(if shape.is_some() { SHORT } else { 0 }, width)?;
         let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), BLOCK_BYTES)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;

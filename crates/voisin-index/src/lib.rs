@@ -19,7 +19,8 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use voisin::{IndexOptions, SearchParams, TrackId, VectorIndex};
+//! use voisin_base::track::TrackId;
+//! use voisin_index::{IndexOptions, SearchParams, VectorIndex};
 //!
 //! let ids = [TrackId(1), TrackId(2), TrackId(3)];
 //! let vectors = array![[1.0_f32, 0.0], [0.6, 0.8], [0.0, 1.0]];
@@ -27,8 +28,11 @@
 //! let nearest = index.search(&[0.8, 0.6], 2, &SearchParams::default())?;
 //! assert_eq!(nearest[0].track, TrackId(2));
 //! assert!((nearest[0].similarity - 0.96).abs() < 1e-5);
-//! # Ok::<(), voisin::IndexError>(())
+//! # Ok::<(), voisin_index::IndexError>(())
 //! ```
+
+// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+#![deny(unsafe_code)]
 
 mod builder;
 mod check;
@@ -56,10 +60,9 @@ use std::sync::Mutex;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use crate::base::vector::{self, NORM_TOLERANCE};
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_base::vector::{self, NORM_TOLERANCE};
 
-use crate::kernels::{Isa, isa};
 use builder::CodeSource;
 use codes::{Codec, Codes};
 use graph::Graph;
@@ -67,6 +70,7 @@ use hubs::{HubScale, Hubs};
 use lists::Lists;
 use segment::Segment;
 use tuning::Tuning;
+use voisin_kernels::{Isa, isa};
 
 pub use error::IndexError;
 pub use hubs::k_occurrence_skewness;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 use super::codes::Meta;
 use super::file::{Damage, OLDEST, VERSION, array, pairs, replace, words};

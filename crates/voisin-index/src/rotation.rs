@@ -6,7 +6,7 @@
 //! SIAM J. Comput. 2009; Gao and Long, "`RaBitQ`", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs.
 //! Sums of integers: the same on every machine.
 
-use crate::base::random;
+use voisin_base::random;
 
 /// Rotates `values` in place, up to a factor. Their number is a multiple of 64, at most 65 536; their sizes are below
 /// 32 767.

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::codes::{Codec, Codes};
 use super::graph::{Candidate, Graph, NONE, better};
 use super::types::IndexOptions;
-use crate::base::random::Random;
-use crate::kernels::Isa;
+use voisin_base::random::Random;
+use voisin_kernels::Isa;
 
 /// Room kept free in each row of links for repairs.
 const SPARE: usize = 4;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::kernels::dot::ALIGN;
+use voisin_kernels::dot::ALIGN;
 
 use super::file::{self, Damage, array};
 use super::types::{IndexSummary, SearchMode};

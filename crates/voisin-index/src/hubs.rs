@@ -106,7 +106,7 @@ fn normal(x: f32) -> f64 {
 ///
 /// 0 is even; above 1 some tracks are hubs. `neighbors[i]` are the neighbours of `tracks[i]`.
 /// Radovanović, Nanopoulos and Ivanović, "Hubs in Space", JMLR 11, 2010.
-pub fn k_occurrence_skewness(tracks: &[crate::track::TrackId], neighbors: &[Vec<Neighbor>]) -> f64 {
+pub fn k_occurrence_skewness(tracks: &[voisin_base::track::TrackId], neighbors: &[Vec<Neighbor>]) -> f64 {
     let mut counts: std::collections::HashMap<_, u32> = tracks.iter().map(|&track| (track, 0)).collect();
     for neighbor in neighbors.iter().flatten() {
         if let Some(count) = counts.get_mut(&neighbor.track) {

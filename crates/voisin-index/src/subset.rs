@@ -1,6 +1,6 @@
 //! Which slots a search may return.
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 /// One bit per slot of a segment; eight slots a byte.
 #[derive(Debug, Clone, Default)]

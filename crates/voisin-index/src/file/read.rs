@@ -7,15 +7,15 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use crate::index::IndexError;
-use crate::index::codes::{Codec, Codes, Meta, Plane};
-use crate::index::graph::{Graph, NONE};
-use crate::index::hubs::{HubScale, Hubs};
-use crate::index::lists::{Directions, Lists};
-use crate::index::segment::Segment;
-use crate::kernels::buffer::{fetch, let_go, map_file, read_file};
-use crate::kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, read};
-use crate::track::TrackId;
+use crate::IndexError;
+use crate::codes::{Codec, Codes, Meta, Plane};
+use crate::graph::{Graph, NONE};
+use crate::hubs::{HubScale, Hubs};
+use crate::lists::{Directions, Lists};
+use crate::segment::Segment;
+use voisin_base::track::TrackId;
+use voisin_kernels::buffer::{fetch, let_go, map_file, read_file};
+pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, read};
 
 use super::{
     BaseFile, CHUNK, DIGEST, Damage, GraphShape, Header, ListShape, PAGE, PREFIX, Sections, array, pairs,

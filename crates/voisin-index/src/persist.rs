@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::base::atomic_file;
+use voisin_base::atomic_file;
 
 use super::{IndexError, IndexStamp, SearchParams, VectorIndex, file, tail_file};
 
@@ -89,7 +89,7 @@ impl VectorIndex {
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
         let loaded = file::load(path)?;
         let mut stamp = loaded.stamp;
-        let isa = crate::kernels::isa()?;
+        let isa = voisin_kernels::isa()?;
         let mut index = Self {
             graph: loaded.graph,
             lists: loaded.lists,

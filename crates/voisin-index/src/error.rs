@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 /// Why an index operation failed.
 ///
@@ -55,7 +55,7 @@ pub enum IndexError {
     Unknown(TrackId),
     /// The instruction set asked for cannot be had.
     #[error(transparent)]
-    Isa(#[from] crate::kernels::IsaError),
+    Isa(#[from] voisin_kernels::IsaError),
     /// An option is outside its range.
     #[error("index option {name} is {actual}, expected {expected}")]
     Option {

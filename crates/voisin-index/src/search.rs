@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 use super::codes::PreparedQuery;
 use super::graph::Candidate;

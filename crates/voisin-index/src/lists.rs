@@ -16,12 +16,12 @@ use rayon::prelude::*;
 use super::builder::CodeSource;
 use super::codes::{Codes, Plane, PreparedQuery};
 use super::graph::{Candidate, better};
-use crate::base::random::hash;
-use crate::kernels::Isa;
-use crate::kernels::dot::short::{
+use voisin_base::random::hash;
+use voisin_kernels::Isa;
+pub use voisin_kernels::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, empty_blocks, read, write,
 };
-use crate::kernels::dot::{ALIGN, QueryCode};
+use voisin_kernels::dot::{ALIGN, QueryCode};
 
 /// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
 const DIRECTIONS_FROM: usize = 1 << 14;

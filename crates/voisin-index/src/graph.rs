@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::codes::{Codes, PreparedQuery};
-use crate::kernels::Isa;
+use voisin_kernels::Isa;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;

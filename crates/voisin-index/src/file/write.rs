@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use crate::base::atomic_file::AtomicFile;
-use crate::index::IndexError;
-use crate::kernels::dot::short::BLOCK_BYTES;
+use crate::IndexError;
+use voisin_base::atomic_file::AtomicFile;
+pub use voisin_kernels::dot::short::BLOCK_BYTES;
 
 use super::{
     BaseParts, CHUNK, DIGEST, GraphShape, Header, ListShape, MAGIC, PAGE, PREFIX, Sections, VERSION,

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 use super::builder::CodeSource;
 use super::codes::PreparedQuery;

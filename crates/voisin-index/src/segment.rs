@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
 
 use super::codes::{Codec, Codes, Meta, PreparedQuery};
 use super::graph::{Candidate, better};
 use super::subset::Bitmap;
 use super::top::Top;
-use crate::kernels::Isa;
-use crate::kernels::dot::{BLOCK, BitBlocks, BitMatch};
+use voisin_kernels::Isa;
+use voisin_kernels::dot::{BLOCK, BitBlocks, BitMatch};
 
 /// Slots multiplied in one call.
 const CHUNK: usize = 128;

@@ -1,7 +1,7 @@
 use super::*;
-use crate::index::{SearchMode, SearchParams, VectorIndex};
-use crate::track::TrackId;
+use crate::{SearchMode, SearchParams, VectorIndex};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use voisin_base::track::TrackId;
 
 fn vectors(rng: &mut StdRng, n: usize, dimension: usize) -> ndarray::Array2<f32> {
     let mut all = ndarray::Array2::from_shape_simple_fn((n, dimension), || rng.random::<f32>() - 0.4);
@@ -34,7 +34,7 @@ fn everything() -> IndexOptions {
         graph_from: 0,
         lists_from: 0,
         ef_construction: 30,
-        hubness: Some(crate::index::Hubness::LocalScaling { k: 4 }),
+        hubness: Some(crate::Hubness::LocalScaling { k: 4 }),
         ..IndexOptions::default()
     }
 }
