@@ -112,7 +112,7 @@ pub(crate) use voisin_kernels as kernels;
 pub(crate) use voisin_learn as learn;
 pub(crate) use voisin_learn::genre;
 pub(crate) use voisin_learn::metrics;
-mod library;
+pub(crate) use voisin_library as library;
 
 #[cfg(feature = "cli")]
 mod answers;

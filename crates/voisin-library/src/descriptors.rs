@@ -1,0 +1,60 @@
+//! What was measured of the sound itself: tempo, key, loudness.
+
+use std::collections::HashMap;
+
+use rusqlite::{Row, Transaction, params};
+
+use super::{Descriptors, Library, Result};
+use voisin_base::key::MusicalKey;
+use voisin_base::track::TrackId;
+
+impl Library {
+    /// The descriptors of these tracks, in one read. A track that was never measured is not in the answer.
+    pub fn descriptors(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Descriptors>> {
+        let list = serde_json::json!(ids).to_string();
+        let sql = "SELECT track, version, tempo, key, loudness, loudness_is_exact FROM descriptors
+            WHERE track IN (SELECT value FROM json_each(?1))";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_map([list], descriptors)?.collect());
+        self.sql(found)
+    }
+
+    /// Stores what was measured of a track, in place of what was known.
+    pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
+        self.write(|tx, _| put(tx, track, measured))
+    }
+}
+
+fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
+    Ok((
+        TrackId(row.get(0)?),
+        Descriptors {
+            version: row.get(1)?,
+            tempo: row.get(2)?,
+            key: row.get::<_, Option<u8>>(3)?.and_then(MusicalKey::from_number),
+            loudness: row.get(4)?,
+            loudness_is_exact: row.get::<_, Option<bool>>(5)?.unwrap_or(false),
+        },
+    ))
+}
+
+/// A recording that is gone by now keeps nothing.
+pub(super) fn put(tx: &Transaction<'_>, track: TrackId, measured: &Descriptors) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO descriptors (track, version, tempo, key, loudness, loudness_is_exact)
+         SELECT id, ?2, ?3, ?4, ?5, ?6 FROM audio WHERE id = ?1
+         ON CONFLICT (track) DO UPDATE SET version = excluded.version, tempo = excluded.tempo, key = excluded.key,
+         loudness = excluded.loudness, loudness_is_exact = excluded.loudness_is_exact",
+    )?
+    .execute(params![
+        track.0,
+        measured.version,
+        measured.tempo,
+        measured.key.map(MusicalKey::number),
+        measured.loudness,
+        measured.loudness.map(|_| measured.loudness_is_exact)
+    ])
+    .map(drop)
+}

@@ -1,0 +1,278 @@
+//! What can go wrong with a library, as a caller can act on it.
+
+use std::path::PathBuf;
+
+use voisin_base::track::{ContentKind, TrackId};
+
+/// An error of the catalogue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LibraryError {
+    /// There is no library in this folder yet.
+    #[error("no library in {}: run \"voisin add FOLDER\" first, or name another one with --library", dir.display())]
+    NotFound {
+        /// The folder that was looked into.
+        dir: PathBuf,
+    },
+    /// A folder that is to be moved holds nothing of the library.
+    #[error(
+        "no file of the library is below {}: expected the folder as the library knows it, as \"voisin list --sort path\" shows it",
+        folder.display()
+    )]
+    NothingBelow {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// None of the files is at the new place.
+    #[error("none of the {files} files is below {}: move them there first, or name the folder that holds them", new.display())]
+    NotMoved {
+        /// How many there are to move.
+        files: u64,
+        /// The new folder.
+        new: PathBuf,
+    },
+    /// A new path belongs to another file of the library.
+    #[error(
+        "{} is in the library already: take it out with \"voisin remove\" first, or run \"voisin add\" on the new folder instead",
+        path.display()
+    )]
+    Taken {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The database holds nothing, although other files of a library lie beside it.
+    #[error(
+        "{} is empty, but the files beside it say that there was a library (a copy that broke off, or a full disk?): put a copy of it back, or run \"voisin add FOLDER\" to listen again",
+        path.display()
+    )]
+    Emptied {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is not a SQLite database, or one of another program.
+    #[error("{} is not a voisin library ({found}): name another folder with --library", path.display())]
+    NotALibrary {
+        /// The database file.
+        path: PathBuf,
+        /// What was found instead.
+        found: String,
+    },
+    /// A newer voisin wrote this library.
+    #[error("{} has schema {found}, this voisin knows up to {expected}: use the newer voisin", path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Schema version of the file.
+        found: i64,
+        /// Newest schema version known here.
+        expected: i64,
+    },
+    /// An older schema, opened read-only: it has to be migrated first.
+    #[error("{} has the older schema {found}, expected {expected}: open it once for writing to migrate it", path.display())]
+    NeedsMigration {
+        /// The database file.
+        path: PathBuf,
+        /// Schema version of the file.
+        found: i64,
+        /// Schema version needed.
+        expected: i64,
+    },
+    /// A migration failed; the database is as it was before.
+    #[error("{} could not be migrated from schema {from}; nothing was changed", path.display())]
+    Migration {
+        /// The database file.
+        path: PathBuf,
+        /// Schema version of the file.
+        from: i64,
+        /// The step that failed.
+        source: Box<rusqlite_migration::Error>,
+    },
+    /// The database is cut or damaged.
+    #[error("{} is damaged ({detail}): run \"voisin repair\"", path.display())]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What shows the damage.
+        detail: String,
+    },
+    /// The file or its folder cannot be written, or the library was opened read-only.
+    #[error("{} cannot be written: check the rights of the file and its folder, or use --library", path.display())]
+    ReadOnly {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The disk (or quota) is full. What was committed before is safe.
+    #[error("no space left to write {}: what was added before is kept; free some space and run it again", path.display())]
+    DiskFull {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Another process kept the database locked for longer than the busy timeout.
+    #[error("{} is kept locked by another process: try again when it is done", path.display())]
+    Locked {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Another process is adding to this library.
+    #[error("another voisin{} is changing the library in {}: wait until it is done", pid.map_or_else(String::new, |pid| format!(" (process {pid})")), dir.display())]
+    WriterBusy {
+        /// The library's folder.
+        dir: PathBuf,
+        /// The process that holds the lock, where known.
+        pid: Option<u32>,
+    },
+    /// The library holds vectors of another model.
+    #[error(
+        "this library's vectors are from model {held} ({held_fingerprint}), not from {offered} ({offered_fingerprint}): use that model, or a new library with --library"
+    )]
+    OtherModel {
+        /// Name of the model whose vectors the library holds.
+        held: String,
+        /// Its fingerprint.
+        held_fingerprint: String,
+        /// Name of the model that was offered.
+        offered: String,
+        /// Its fingerprint.
+        offered_fingerprint: String,
+    },
+    /// An upgrade to the model whose vectors the library has.
+    #[error("this library's vectors are from model {name} already: there is nothing to upgrade")]
+    SameModel {
+        /// The model.
+        name: String,
+    },
+    /// An upgrade to another model is under way.
+    #[error(
+        "an upgrade to {next} is under way ({done} of {tracks} tracks): \"voisin model upgrade {next}\" goes on with it, \"voisin model upgrade --give-up\" ends it"
+    )]
+    OtherUpgrade {
+        /// The model of that one.
+        next: String,
+        /// Tracks that have its vectors.
+        done: u64,
+        /// Tracks in all.
+        tracks: u64,
+    },
+    /// The upgrade that vectors were made for is not under way.
+    #[error("no upgrade is under way: it was finished or given up meanwhile")]
+    NoUpgrade,
+    /// Content ids of the other kind.
+    #[error(
+        "this library knows recordings by content ids of the kind \"{held}\", not \"{offered}\": the two are never compared; \
+         use another --library, or listen again with --identity {held}"
+    )]
+    OtherIdentity {
+        /// How those of the library are made.
+        held: ContentKind,
+        /// How those that were offered are made.
+        offered: ContentKind,
+    },
+    /// Vectors were offered before the model was named.
+    #[error("the library has no model yet: set one before adding tracks")]
+    NoModel,
+    /// A vector of another length than the model's.
+    #[error("vector has dimension {found}, the library's model has {expected}")]
+    Dimension {
+        /// Dimension of the library's model.
+        expected: usize,
+        /// Dimension found.
+        found: usize,
+    },
+    /// A vector that must never be stored: not finite, not of unit norm, or with ill-shaped windows.
+    #[error("vector refused: {reason}")]
+    BadVector {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What is stored of a track is not what was written: it is not served.
+    #[error(
+        "the {what} of track {track} is damaged (its checksum differs): run \"voisin repair\", then \"voisin add\""
+    )]
+    DamagedTrack {
+        /// The track.
+        track: TrackId,
+        /// What of it, in words.
+        what: &'static str,
+    },
+    /// The same audio is there already: attach the file to it instead.
+    #[error("this audio is in the library already, as track {track}")]
+    DuplicateContent {
+        /// The track that has this content.
+        track: TrackId,
+    },
+    /// No track has this id.
+    #[error("no track has the id {0}")]
+    UnknownTrack(TrackId),
+    /// Nobody and nothing is so called.
+    #[error("no {what} \"{name}\": {hint}")]
+    UnknownName {
+        /// What was asked for: an artist, an album.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Names that are spelt alike, and where to look.
+        hint: String,
+    },
+    /// A path that this system cannot store as bytes (outside Unix: not Unicode).
+    #[error("path {} is not valid Unicode", path.display())]
+    PathEncoding {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Any other refusal of SQLite.
+    #[error("database {}", path.display())]
+    Sql {
+        /// The database file.
+        path: PathBuf,
+        /// SQLite's message.
+        source: rusqlite::Error,
+    },
+}
+
+impl LibraryError {
+    /// Sorts SQLite's codes into what a caller can do about them.
+    pub(crate) fn from_sql(path: &std::path::Path, error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let path = path.to_path_buf();
+        let Some(code) = error.sqlite_error_code() else {
+            return Self::Sql { path, source: error };
+        };
+        match code {
+            Code::DiskFull => Self::DiskFull { path },
+            Code::ReadOnly => Self::ReadOnly { path },
+            Code::DatabaseBusy | Code::DatabaseLocked => Self::Locked { path },
+            Code::DatabaseCorrupt => Self::Damaged { path, detail: error.to_string() },
+            Code::NotADatabase => Self::NotALibrary { path, found: error.to_string() },
+            Code::SystemIoFailure | Code::CannotOpen if is_no_space() => Self::DiskFull { path },
+            Code::SystemIoFailure if is_short_read(&error) => {
+                Self::Damaged { path, detail: error.to_string() }
+            }
+            _ => Self::Sql { path, source: error },
+        }
+    }
+}
+
+/// Whether the last system error of this thread says that the disk is full.
+///
+/// SQLite reports a full disk as an I/O error where it grows its shared-memory file.
+fn is_no_space() -> bool {
+    matches!(
+        std::io::Error::last_os_error().kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// A read that ended before a whole page: the file is cut.
+fn is_short_read(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+}

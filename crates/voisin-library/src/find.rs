@@ -1,0 +1,185 @@
+//! From a user's words to tracks.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::{Library, Resolution, Result, Track, fold};
+use voisin_base::track::TrackId;
+
+/// What a name is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameOf {
+    /// An artist's.
+    Artist,
+    /// An album's.
+    Album,
+}
+
+impl Library {
+    /// What `text` refers to: an id (`17`, or `#17` where a title is a number too), the path of a file in
+    /// the library, or words of artist, title, album or file name. At most `limit` candidates are listed.
+    pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {
+        if let Some(text) = text.to_str() {
+            let digits = text.strip_prefix('#').unwrap_or(text);
+            if !digits.is_empty()
+                && digits.bytes().all(|byte| byte.is_ascii_digit())
+                && let Ok(id) = digits.parse().map(TrackId)
+                && self.contains(id)?
+            {
+                return Ok(Resolution::One(id));
+            }
+        }
+        if let Some(track) = self.find_by_path(Path::new(text))? {
+            return Ok(Resolution::One(track));
+        }
+        match text.to_str() {
+            Some(text) => self.resolve_words(text, limit),
+            None => Ok(Resolution::Nothing),
+        }
+    }
+
+    /// As [`resolve`](Self::resolve), for words alone: the disk is not asked.
+    pub fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
+        let ranked = self.rank(text)?;
+        match ranked.as_slice() {
+            [] => Ok(Resolution::Nothing),
+            [(_, only)] => Ok(Resolution::One(*only)),
+            // One title that is exactly this, among others that only contain the words.
+            [(first, best), (second, _), ..] if first > second && *first >= EXACT => {
+                Ok(Resolution::One(*best))
+            }
+            several => several
+                .iter()
+                .take(limit)
+                .map(|(_, id)| self.track(*id))
+                .collect::<Result<Vec<Track>>>()
+                .map(Resolution::Ambiguous),
+        }
+    }
+
+    /// Tracks of which some file has all words of `text` in artist, title, album, album artist or name,
+    /// best first: whole titles, then whole words, then parts of words. At most `limit`.
+    pub fn search_words(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
+        Ok(self.rank(text)?.into_iter().take(limit).map(|(_, id)| id).collect())
+    }
+
+    /// Every name of this kind that a file's tags have, once.
+    pub fn names(&self, of: NameOf) -> Result<Vec<String>> {
+        let sql = match of {
+            NameOf::Artist => {
+                "SELECT artist FROM tags WHERE artist IS NOT NULL UNION SELECT album_artist FROM tags WHERE album_artist IS NOT NULL"
+            }
+            NameOf::Album => "SELECT DISTINCT album FROM tags WHERE album IS NOT NULL",
+        };
+        let names = self.connection.prepare(sql).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect()
+        });
+        self.sql(names)
+    }
+
+    /// The tracks of which a file's tags have exactly this name.
+    pub fn tracks_named(&self, of: NameOf, name: &str) -> Result<Vec<TrackId>> {
+        let condition = match of {
+            NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
+            NameOf::Album => "t.album = ?1",
+        };
+        let sql = format!(
+            "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file WHERE {condition} ORDER BY f.track"
+        );
+        let tracks = self.connection.prepare(&sql).and_then(|mut statement| {
+            let rows = statement.query_map([name], |row| row.get(0).map(TrackId))?;
+            rows.collect()
+        });
+        self.sql(tracks)
+    }
+
+    /// Tracks whose words are spelt much like those of `text`, which may be misspelt: the most alike first.
+    pub fn spelt_alike(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
+        const ALIKE: f64 = 0.88;
+        let query = fold(text);
+        let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
+        if words.is_empty() || words.len() > 8 {
+            return Ok(Vec::new());
+        }
+        // Each word's nearest; a track is as alike as its worst word.
+        let likeness = |search: &str| {
+            let nearest = |word: &&str| {
+                search.split(' ').map(|known| strsim::jaro_winkler(word, known)).fold(0.0, f64::max)
+            };
+            words.iter().map(nearest).fold(1.0, f64::min)
+        };
+        let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
+        let found = self.connection.prepare(sql).and_then(|mut statement| {
+            let mut rows = statement.query([])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let alike = likeness(row.get_ref(1)?.as_str()?);
+                if alike >= ALIKE {
+                    found.push((alike, TrackId(row.get(0)?)));
+                }
+            }
+            Ok(found)
+        });
+        let mut found = self.sql(found)?;
+        found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut tracks: Vec<TrackId> = Vec::new();
+        for (_, track) in found {
+            if !tracks.contains(&track) && tracks.len() < limit {
+                tracks.push(track);
+            }
+        }
+        Ok(tracks)
+    }
+
+    /// Score and track, best first, then by id.
+    fn rank(&self, text: &str) -> Result<Vec<(u8, TrackId)>> {
+        let query = fold(text);
+        let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
+        if words.is_empty() || words.len() > 64 {
+            return Ok(Vec::new());
+        }
+        let conditions =
+            (1..=words.len()).map(|n| format!("instr(t.search, ?{n}) > 0")).collect::<Vec<_>>().join(" AND ");
+        let sql = format!(
+            "SELECT f.track, t.search, t.title, t.artist_key FROM tags t JOIN files f ON f.id = t.file WHERE {conditions}"
+        );
+        let found = self.connection.prepare(&sql).and_then(|mut statement| {
+            let mut rows = statement.query(rusqlite::params_from_iter(&words))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let title = row.get_ref(2)?.as_str_or_null()?.map(fold).unwrap_or_default();
+                let artist = row.get_ref(3)?.as_str_or_null()?.unwrap_or_default();
+                let search = row.get_ref(1)?.as_str()?;
+                found.push((score(&query, &words, &title, artist, search), TrackId(row.get(0)?)));
+            }
+            Ok(found)
+        });
+        let mut found = self.sql(found)?;
+        found.sort_unstable_by_key(|&(score, id)| (id, std::cmp::Reverse(score)));
+        found.dedup_by_key(|(_, id)| *id);
+        found.sort_by_key(|&(score, id)| (std::cmp::Reverse(score), id));
+        Ok(found)
+    }
+}
+
+/// From this score on, the words are a title, not only in it.
+const EXACT: u8 = 3;
+
+fn score(query: &str, words: &[&str], title: &str, artist: &str, search: &str) -> u8 {
+    let joined = |a: &str, b: &str| {
+        query.len() == a.len() + 1 + b.len()
+            && query.starts_with(a)
+            && query.ends_with(b)
+            && query.as_bytes()[a.len()] == b' '
+    };
+    if !title.is_empty() && (joined(artist, title) || joined(title, artist)) {
+        4
+    } else if query == title {
+        EXACT
+    } else if words.iter().all(|word| search.split(' ').any(|known| known == *word)) {
+        2
+    } else {
+        1
+    }
+}

@@ -1,0 +1,407 @@
+//! Checking what the catalogue holds, and mending it without losing what cannot be made again.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite_migration::Migrations;
+
+use super::open::migrations;
+use super::store::{f32_bytes, is_gone};
+use super::{Library, Result, checksum, paths, read};
+use voisin_base::track::TrackId;
+use voisin_base::vector::{NORM_TOLERANCE, make_unit, norm};
+
+/// Something that is wrong with a library.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LibraryFault {
+    /// SQLite finds its own structure broken.
+    Database(String),
+    /// A table, index or trigger that is not defined as it was made.
+    Definition(String),
+    /// Rows that refer to rows that are not there.
+    Dangling {
+        /// The table they are in.
+        table: String,
+        /// How many.
+        rows: u64,
+    },
+    /// A vector that is not as it was written.
+    Checksum(TrackId),
+    /// A vector with a component that is not finite.
+    NotFinite(TrackId),
+    /// A vector whose norm is not 1.
+    NotUnit {
+        /// Whose vector.
+        track: TrackId,
+        /// Its norm.
+        norm: f64,
+    },
+    /// A vector of another length than the model's.
+    WrongDimension {
+        /// Whose vector.
+        track: TrackId,
+        /// Its length.
+        found: usize,
+    },
+    /// Window vectors that are not as they were written, not finite, or of which number, starts and size disagree.
+    BadWindows(TrackId),
+    /// A counter that differs from what it counts.
+    Counter {
+        /// Which one.
+        name: &'static str,
+        /// Its value.
+        stored: u64,
+        /// What there is.
+        actual: u64,
+    },
+}
+
+impl std::fmt::Display for LibraryFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(message) => write!(f, "database: {message}"),
+            Self::Definition(name) => write!(f, "the definition of {name} is damaged"),
+            Self::Dangling { table, rows } => write!(f, "{rows} rows of {table} belong to nothing"),
+            Self::Checksum(track) => {
+                write!(f, "the vector of track {track} is damaged: its checksum differs")
+            }
+            Self::NotFinite(track) => write!(f, "the vector of track {track} is not finite"),
+            Self::NotUnit { track, norm } => {
+                write!(f, "the vector of track {track} has norm {norm}, expected 1")
+            }
+            Self::WrongDimension { track, found } => {
+                write!(f, "the vector of track {track} has dimension {found}, not the model's")
+            }
+            Self::BadWindows(track) => write!(f, "the window vectors of track {track} are damaged"),
+            Self::Counter { name, stored, actual } => {
+                write!(f, "the count of {name} is {stored}, there are {actual}")
+            }
+        }
+    }
+}
+
+/// The outcome of [`Library::check`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Health {
+    /// Vectors looked at.
+    pub vectors: u64,
+    /// What is wrong; empty for a sound library.
+    pub findings: Vec<LibraryFault>,
+    /// Tracks that the next `add` will embed again. Not wrong, only not done.
+    pub without_vector: u64,
+    /// Tracks left without a file by an interrupted `add`; the next one takes them out.
+    pub without_file: u64,
+}
+
+/// The outcome of [`Library::repair`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RepairReport {
+    /// Vectors that were scaled to norm 1.
+    pub renormalised: u64,
+    /// Vectors that were made again from their windows.
+    pub repooled: u64,
+    /// Vectors that were taken out because their file is there to be embedded again: run `add`.
+    pub to_embed: u64,
+    /// Rows that belonged to nothing.
+    pub dangling_rows: u64,
+    /// Counters that were set right.
+    pub counters: u64,
+    /// Definitions of tables, indices and triggers that were written again.
+    pub definitions: u64,
+    /// Whether the database's own indices were rebuilt.
+    pub reindexed: bool,
+    /// What is still wrong and cannot be mended without losing something.
+    pub remaining: Vec<LibraryFault>,
+}
+
+const COUNTERS: [(&str, &str); 5] = [
+    ("tracks", "SELECT count(*) FROM audio"),
+    ("files", "SELECT count(*) FROM files"),
+    ("vectors", "SELECT count(*) FROM vectors WHERE model = (SELECT model FROM state)"),
+    ("windows", "SELECT coalesce(sum(count), 0) FROM windows WHERE model = (SELECT model FROM state)"),
+    ("failures", "SELECT count(*) FROM failures"),
+];
+
+/// Tables whose rows belong to a row of another, children first.
+const CHILDREN: [(&str, &str); 5] = [
+    ("genres", "file NOT IN (SELECT id FROM files)"),
+    ("tags", "file NOT IN (SELECT id FROM files)"),
+    ("windows", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
+    ("vectors", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
+    ("files", "track NOT IN (SELECT id FROM audio)"),
+];
+
+impl Library {
+    /// Looks at every row. `thorough` also compares the database's indices with their tables, which
+    /// takes several times as long.
+    pub fn check(&self, thorough: bool) -> Result<Health> {
+        let _snapshot = self.snapshot()?;
+        self.sql(check(&self.connection, thorough))
+    }
+
+    /// Mends what can be mended, in one transaction.
+    ///
+    /// A vector that is not as it was written is taken out where its file is on disk, for the next `add` to embed it
+    /// again, and pooled from its windows where it is not. One that was written wrong is pooled again or scaled, and only
+    /// where neither works taken out. Rows that belong to nothing go:
+    /// their files are new to the next `add`. Nothing else is deleted.
+    pub fn repair(&mut self) -> Result<RepairReport> {
+        let definitions = self.sql(mend_definitions(&self.connection))?;
+        let dimension = self.model()?.map(|model| model.dimension);
+        let report = self.write(|tx, _| repair(tx, dimension))?;
+        Ok(RepairReport { definitions, ..report })
+    }
+}
+
+/// How tables, indices and triggers are defined, by kind and name.
+type Definitions = BTreeMap<(String, String), String>;
+
+fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
+    connection
+        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' ESCAPE '~'")?
+        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
+        .collect()
+}
+
+/// The definitions that are not as a new library has them, with what they should be.
+fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
+    let mut new = Connection::open_in_memory()?;
+    if Migrations::from_slice(&migrations()).to_latest(&mut new).is_err() {
+        return Ok(Definitions::new());
+    }
+    let (found, mut expected) = (definitions(connection)?, definitions(&new)?);
+    expected.retain(|key, sql| found.get(key) != Some(sql));
+    Ok(expected)
+}
+
+/// Writes damaged definitions again; the rows below them are as they were. What has lost its name stays damaged.
+fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
+    let damaged = damaged_definitions(connection)?;
+    if damaged.is_empty() {
+        return Ok(0);
+    }
+    connection.execute_batch("PRAGMA writable_schema = ON")?;
+    let mut mended = 0;
+    for ((kind, name), sql) in &damaged {
+        let update = "UPDATE sqlite_schema SET sql = ?3 WHERE type = ?1 AND name = ?2";
+        mended += connection.execute(update, [kind, name, sql])? as u64;
+    }
+    connection.execute_batch("PRAGMA writable_schema = RESET")?;
+    Ok(mended)
+}
+
+fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
+    let mut health = Health::default();
+    let damaged = damaged_definitions(connection)?;
+    health
+        .findings
+        .extend(damaged.into_keys().map(|(kind, name)| LibraryFault::Definition(format!("{kind} {name}"))));
+    let pragma = if thorough { "PRAGMA integrity_check(20)" } else { "PRAGMA quick_check(20)" };
+    let messages: Vec<String> =
+        connection.prepare(pragma)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    health
+        .findings
+        .extend(messages.into_iter().filter(|message| message != "ok").map(LibraryFault::Database));
+
+    for (table, condition) in CHILDREN {
+        let rows = count(connection, &format!("SELECT count(*) FROM {table} WHERE {condition}"))?;
+        if rows > 0 {
+            health.findings.push(LibraryFault::Dangling { table: table.to_owned(), rows });
+        }
+    }
+    for (name, sql) in COUNTERS {
+        let stored = count(connection, &format!("SELECT {name} FROM state"))?;
+        let actual = count(connection, sql)?;
+        if stored != actual {
+            health.findings.push(LibraryFault::Counter { name, stored, actual });
+        }
+    }
+
+    let dimensions: HashMap<i64, usize> = connection
+        .prepare("SELECT id, dimension FROM models")?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut statement =
+        connection.prepare("SELECT track, model, vector, checksum FROM vectors ORDER BY track, model")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        health.vectors += 1;
+        let track = TrackId(row.get(0)?);
+        let dimension = dimensions.get(&row.get(1)?).copied();
+        let vector = row.get_ref(2)?.as_blob()?;
+        if row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]) {
+            health.findings.extend(vector_finding(track, &read::f32_values(vector), dimension));
+        } else {
+            health.findings.push(LibraryFault::Checksum(track));
+        }
+    }
+    let mut statement = connection.prepare(
+        "SELECT track, count, starts, vectors, checksum, model FROM windows ORDER BY track, model",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let dimension = dimensions.get(&row.get(5)?).copied();
+        if window_mean(row, dimension)?.is_none() {
+            health.findings.push(LibraryFault::BadWindows(TrackId(row.get(0)?)));
+        }
+    }
+    health.without_vector = count(
+        connection,
+        "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors WHERE model = (SELECT model FROM state))",
+    )?;
+    health.without_file =
+        count(connection, "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM files)")?;
+    Ok(health)
+}
+
+fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64)
+}
+
+fn vector_finding(track: TrackId, vector: &[f32], dimension: Option<usize>) -> Option<LibraryFault> {
+    if Some(vector.len()) != dimension {
+        return Some(LibraryFault::WrongDimension { track, found: vector.len() });
+    }
+    if !vector.iter().all(|value| value.is_finite()) {
+        return Some(LibraryFault::NotFinite(track));
+    }
+    let norm = norm(vector);
+    ((norm - 1.0).abs() > NORM_TOLERANCE).then_some(LibraryFault::NotUnit { track, norm })
+}
+
+/// Mean of the windows of a row (track, count, starts, vectors, checksum); `None` if they are damaged, empty if there are
+/// none.
+fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::Result<Option<Vec<f32>>> {
+    let (count, starts, vectors) =
+        (row.get::<_, i64>(1)?, row.get_ref(2)?.as_blob()?, row.get_ref(3)?.as_blob()?);
+    if row.get_ref(4)?.as_blob()? != checksum::of(row.get(0)?, &[starts, vectors]) {
+        return Ok(None);
+    }
+    let Some(dimension) = dimension else { return Ok((count == 0).then(Vec::new)) };
+    if count < 0 || starts.len() as i64 != count * 4 || vectors.len() as i64 != count * dimension as i64 * 2 {
+        return Ok(None);
+    }
+    if count == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    let mut sum = vec![0.0_f64; dimension];
+    for window in vectors.chunks_exact(dimension * 2) {
+        for (sum, bytes) in sum.iter_mut().zip(window.as_chunks::<2>().0) {
+            *sum += half::f16::from_le_bytes(*bytes).to_f64();
+        }
+    }
+    let finite =
+        sum.iter().all(|value| value.is_finite()) && read::f32_values(starts).iter().all(|s| s.is_finite());
+    Ok(finite.then(|| sum.into_iter().map(|sum| (sum / count as f64) as f32).collect()))
+}
+
+fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<RepairReport> {
+    let mut report = RepairReport::default();
+    let health = check(tx, true)?;
+    if health.findings.iter().any(|finding| matches!(finding, LibraryFault::Database(_))) {
+        tx.execute_batch("REINDEX")?;
+        report.reindexed = true;
+    }
+    // Files first: their tags and genres become dangling with them.
+    for (table, condition) in CHILDREN.iter().rev() {
+        report.dangling_rows += tx.execute(&format!("DELETE FROM {table} WHERE {condition}"), [])? as u64;
+    }
+    for finding in &health.findings {
+        match *finding {
+            // Where the file is there, what it gives is better than anything made of what is left.
+            LibraryFault::Checksum(track) if has_file(tx, track)? => {
+                report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+            }
+            LibraryFault::Checksum(track) => {
+                pool_again(tx, track, dimension, &mut report)?;
+            }
+            LibraryFault::NotUnit { track, .. }
+            | LibraryFault::NotFinite(track)
+            | LibraryFault::WrongDimension { track, .. } => {
+                mend_vector(tx, track, dimension, &mut report)?;
+            }
+            LibraryFault::BadWindows(track) if has_file(tx, track)? => {
+                tx.execute("DELETE FROM windows WHERE track = ?1", [track.0])?;
+                report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+            }
+            _ => {}
+        }
+    }
+    for (name, sql) in COUNTERS {
+        let changed =
+            tx.execute(&format!("UPDATE state SET {name} = ({sql}) WHERE {name} <> ({sql})"), [])?;
+        report.counters += changed as u64;
+    }
+    report.remaining = check(tx, true)?.findings;
+    Ok(report)
+}
+
+fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
+    make_unit(&mut vector).then_some(vector)
+}
+
+/// Makes a vector again from its windows, if they are sound; tells whether they are.
+fn pool_again(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    dimension: Option<usize>,
+    report: &mut RepairReport,
+) -> rusqlite::Result<bool> {
+    let mut statement = tx.prepare_cached(
+        "SELECT track, count, starts, vectors, checksum FROM windows
+         WHERE track = ?1 AND model = (SELECT model FROM state)",
+    )?;
+    let mut rows = statement.query([track.0])?;
+    let pooled = match rows.next()? {
+        Some(row) => window_mean(row, dimension)?.filter(|mean| !mean.is_empty()).and_then(unit),
+        None => None,
+    };
+    let Some(pooled) = pooled else { return Ok(false) };
+    report.repooled += 1;
+    put(tx, track, &pooled).map(|()| true)
+}
+
+fn put(tx: &Transaction<'_>, track: TrackId, vector: &[f32]) -> rusqlite::Result<()> {
+    let vector = f32_bytes(vector);
+    let sql = "UPDATE vectors SET vector = ?2, checksum = ?3 WHERE track = ?1 AND model = (SELECT model FROM state)";
+    tx.execute(sql, (track.0, &vector, checksum::of(track.0, &[&vector]))).map(drop)
+}
+
+fn mend_vector(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    dimension: Option<usize>,
+    report: &mut RepairReport,
+) -> rusqlite::Result<()> {
+    let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+    let held =
+        tx.query_row(sql, [track.0], |row| Ok(read::f32_values(row.get_ref(0)?.as_blob()?))).optional()?;
+    // It belonged to nothing and is gone already.
+    let Some(held) = held else { return Ok(()) };
+    // Windows are half precision, but a norm that is off says that some component is, too.
+    if pool_again(tx, track, dimension, report)? {
+        return Ok(());
+    }
+    let scaled = (Some(held.len()) == dimension).then_some(held).and_then(unit);
+    if let Some(scaled) = scaled {
+        report.renormalised += 1;
+        return put(tx, track, &scaled);
+    }
+    if has_file(tx, track)? {
+        report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+    }
+    Ok(())
+}
+
+/// Whether some file of the track is on disk.
+fn has_file(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<bool> {
+    let mut statement = tx.prepare_cached("SELECT path FROM files WHERE track = ?1")?;
+    let mut rows = statement.query([track.0])?;
+    while let Some(row) = rows.next()? {
+        if !is_gone(&paths::from_bytes(row.get_ref(0)?.as_blob()?)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

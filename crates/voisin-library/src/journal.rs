@@ -1,0 +1,226 @@
+//! What a killed process leaves behind, and how those that come after it learn of it.
+//!
+//! A process that reads or writes audio files keeps a journal in the library's folder: which files it has in hand at the
+//! moment. The journal goes when the process ends by itself. One that stays was kept by a process that was killed, or
+//! that died of one of these files. Nothing is flushed to the disk: what a crash of the whole system loses harms nobody.
+
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::NamedTempFile;
+
+use super::{Library, OpenMode, paths};
+use voisin_base::abandoned::{self, PREFIX};
+
+/// Bytes of a journal for each file in hand: the length of its path in two bytes, then the path.
+const SLOT: usize = 8192;
+
+/// What is being done with the files of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalKind {
+    /// They are being read.
+    Reading,
+    /// They are temporary copies beside audio files, being written.
+    Writing,
+}
+
+impl JournalKind {
+    /// How the names of these journals begin. They are no temporary files: nobody removes them unread.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Reading => "voisin.reading-",
+            Self::Writing => "voisin.writing-",
+        }
+    }
+}
+
+/// Whether a file of this name is a journal.
+pub(super) fn is_journal(name: &str) -> bool {
+    [JournalKind::Reading, JournalKind::Writing].iter().any(|kind| name.starts_with(kind.prefix()))
+}
+
+/// The files that this process has in hand.
+#[derive(Debug)]
+pub struct Journal {
+    file: Mutex<NamedTempFile>,
+}
+
+impl Journal {
+    fn create(dir: &Path, kind: JournalKind) -> io::Result<Self> {
+        let file = tempfile::Builder::new().prefix(kind.prefix()).tempfile_in(dir)?;
+        abandoned::hold(file.as_file());
+        Ok(Self { file: Mutex::new(file) })
+    }
+
+    /// Notes which file is in hand in this slot (one for each thread), or that there is none any more.
+    ///
+    /// On a full disk nothing is noted, and the work goes on.
+    pub fn note(&self, slot: usize, path: Option<&Path>) {
+        let path = path.and_then(|path| paths::to_bytes(path).ok()).filter(|path| path.len() <= SLOT - 2);
+        let path = path.unwrap_or_default();
+        let entry = [&(path.len() as u16).to_le_bytes()[..], path].concat();
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = file.seek(SeekFrom::Start((slot * SLOT) as u64)).and_then(|_| file.write_all(&entry));
+    }
+}
+
+/// The files that a journal names.
+fn read(journal: &Path) -> Vec<PathBuf> {
+    let bytes = std::fs::read(journal).unwrap_or_default();
+    let entry = |slot: &[u8]| {
+        let length = u16::from_le_bytes([*slot.first()?, *slot.get(1)?]);
+        let path = slot.get(2..2 + usize::from(length)).filter(|path| !path.is_empty())?;
+        Some(paths::from_bytes(path))
+    };
+    bytes.chunks(SLOT).filter_map(entry).collect()
+}
+
+/// What killed processes left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Temporary files and folders, in the library's folder and beside audio files. The next run that writes removes
+    /// them.
+    pub temporary: Vec<PathBuf>,
+    /// Audio files that were being read. The next `add` finds out whether one of them is to blame.
+    pub in_hand: Vec<PathBuf>,
+}
+
+impl Library {
+    /// A journal for this process; `None` where the folder cannot be written.
+    pub fn journal(&self, kind: JournalKind) -> Option<Journal> {
+        if self.mode == OpenMode::ReadOnly {
+            return None;
+        }
+        Journal::create(&self.dir, kind).ok()
+    }
+
+    /// What killed processes left behind. Nothing is changed.
+    pub fn leftovers(&self) -> Leftovers {
+        let files = |prefix| abandoned::files_in(&self.dir, prefix);
+        let named = |kind: JournalKind| files(kind.prefix()).into_iter().flat_map(|path| read(&path));
+        let copies = named(JournalKind::Writing).filter(|copy| is_copy(copy));
+        Leftovers {
+            temporary: files(PREFIX).into_iter().chain(copies).collect(),
+            in_hand: named(JournalKind::Reading).collect(),
+        }
+    }
+
+    /// Removes the temporary files that killed processes left behind; the journals of files that were being read stay,
+    /// see [`Self::forget_in_hand`]. What cannot be removed is tried again next time.
+    pub fn remove_leftovers(&self) {
+        for path in abandoned::files_in(&self.dir, PREFIX) {
+            let _ = std::fs::remove_file(path);
+        }
+        for journal in abandoned::files_in(&self.dir, JournalKind::Writing.prefix()) {
+            if read(&journal).iter().all(|copy| remove_copy(copy)) {
+                let _ = std::fs::remove_file(journal);
+            }
+        }
+    }
+
+    /// Removes the folders in which a killed process was making a copy of the database. Only whoever holds the writer's
+    /// lock makes them.
+    pub(super) fn remove_staging(&self) {
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let is_ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+            if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Forgets what killed processes had in hand, once it is known who is to blame.
+    pub fn forget_in_hand(&self) {
+        for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
+            let _ = std::fs::remove_file(journal);
+        }
+    }
+}
+
+/// Whether a path of a journal is a temporary copy that is there: whatever the journal says, nothing else is touched.
+fn is_copy(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+        && std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Removes a temporary copy; whether it is gone for certain. The disk of a folder that is missing may be mounted again.
+fn remove_copy(path: &Path) -> bool {
+    if is_copy(path) {
+        return std::fs::remove_file(path).is_ok();
+    }
+    path.parent().is_none_or(Path::is_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a kill leaves it: the lock is released, the file stays.
+    fn killed(journal: Journal) {
+        let (file, path) = journal.file.into_inner().unwrap().keep().unwrap();
+        drop(file);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_journal_outlives_a_killed_process_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let music = tempfile::tempdir().unwrap();
+        let library = Library::open(dir.path(), OpenMode::Create).unwrap();
+        let journal = library.journal(JournalKind::Reading).unwrap();
+        journal.note(0, Some(Path::new("/m/a long name.mp3")));
+        journal.note(3, Some(Path::new("/m/d.mp3")));
+        journal.note(0, Some(Path::new("/m/b.mp3")));
+        journal.note(1, Some(Path::new("/m/c.mp3")));
+        journal.note(1, None);
+        assert_eq!(library.leftovers(), Leftovers::default(), "its owner lives");
+        killed(journal);
+        let in_hand: Vec<PathBuf> = vec!["/m/b.mp3".into(), "/m/d.mp3".into()];
+        assert_eq!(library.leftovers().in_hand, in_hand);
+        library.remove_leftovers();
+        assert_eq!(library.leftovers().in_hand, in_hand, "nobody has looked at them yet");
+        library.forget_in_hand();
+        drop(library.journal(JournalKind::Reading));
+        assert_eq!(library.leftovers(), Leftovers::default());
+
+        // Copies beside audio files, and a journal that names what is no copy.
+        let (copy, song) = (music.path().join(".voisin-0a.mp3"), music.path().join("song.mp3"));
+        std::fs::write(&copy, "half").unwrap();
+        std::fs::write(&song, "whole").unwrap();
+        let journal = library.journal(JournalKind::Writing).unwrap();
+        for (slot, path) in [&copy, &song, &music.path().join(".voisin-gone")].into_iter().enumerate() {
+            journal.note(slot, Some(path));
+        }
+        killed(journal);
+        let half = dir.path().join(".voisin-index-0b");
+        std::fs::write(&half, "half").unwrap();
+        // Where locks do not tell, its age does.
+        let written = std::fs::File::options().write(true).open(&half).unwrap();
+        written.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2)).unwrap();
+        drop(written);
+        std::fs::create_dir_all(dir.path().join(".voisin-0c/inside")).unwrap();
+        let mut found = library.leftovers().temporary;
+        found.sort();
+        let mut expected = vec![copy.clone(), half];
+        expected.sort();
+        assert_eq!(found, expected);
+        drop(library.lock_for_writing().unwrap());
+        assert_eq!(library.leftovers(), Leftovers::default());
+        assert!(song.exists() && !copy.exists());
+        let left = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let is_left = |name: &str| name.starts_with(PREFIX) || is_journal(name);
+        assert!(!left.into_iter().any(|name| is_left(&name.to_string_lossy())));
+    }
+
+    #[test]
+    fn any_bytes_are_a_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("voisin.reading-x");
+        for bytes in [vec![], vec![1], vec![0xff; SLOT], vec![0xff; SLOT + 1], b"\x03\0a/b\0rest".to_vec()] {
+            std::fs::write(&path, bytes).unwrap();
+            let _ = read(&path);
+        }
+        assert_eq!(read(&path), [Path::new("a/b")]);
+    }
+}

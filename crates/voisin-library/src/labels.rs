@@ -1,0 +1,94 @@
+//! Genres that the owner gave single recordings by hand. They belong to the audio and not to the track, so that one that
+//! is removed and added again still has its own.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::{Library, Result, now};
+use voisin_base::track::ContentId;
+
+/// A change of a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelChange {
+    /// The recording.
+    pub content: ContentId,
+    /// Its label before; `None` where there was none.
+    pub before: Option<String>,
+    /// Its label after.
+    pub after: Option<String>,
+}
+
+impl Library {
+    /// All labels that were given by hand.
+    pub fn hand_labels(&self) -> Result<HashMap<ContentId, String>> {
+        let found =
+            self.connection.prepare_cached("SELECT content, genre FROM labels").and_then(|mut statement| {
+                statement.query_map([], |row| Ok((ContentId(row.get(0)?), row.get(1)?)))?.collect()
+            });
+        self.sql(found)
+    }
+
+    /// Gives recordings this label, or takes away the one they have; returns how many had another. What was before is
+    /// kept for [`Library::undo_label`].
+    pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
+        self.write(|tx, _| {
+            let mut changed = 0;
+            for content in contents {
+                let before = label(tx, *content)?;
+                if before.as_deref() != genre {
+                    put(tx, *content, genre)?;
+                    tx.prepare_cached(
+                        "INSERT INTO label_changes (content, before, after, changed_at) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![content.0, before, genre, now()])?;
+                    changed += 1;
+                }
+            }
+            Ok(changed)
+        })
+    }
+
+    /// Takes back the last change of a label that was not taken back yet, and says which.
+    pub fn undo_label(&mut self) -> Result<Option<LabelChange>> {
+        self.write(|tx, _| {
+            let last = tx
+                .query_row(
+                    "SELECT id, content, before, after FROM label_changes ORDER BY id DESC LIMIT 1",
+                    [],
+                    |row| {
+                        let change = LabelChange {
+                            content: ContentId(row.get(1)?),
+                            before: row.get(2)?,
+                            after: row.get(3)?,
+                        };
+                        Ok((row.get::<_, i64>(0)?, change))
+                    },
+                )
+                .optional()?;
+            let Some((id, change)) = last else { return Ok(None) };
+            put(tx, change.content, change.before.as_deref())?;
+            tx.execute("DELETE FROM label_changes WHERE id = ?1", [id])?;
+            Ok(Some(change))
+        })
+    }
+}
+
+fn label(tx: &Transaction<'_>, content: ContentId) -> rusqlite::Result<Option<String>> {
+    tx.prepare_cached("SELECT genre FROM labels WHERE content = ?1")?
+        .query_row([content.0], |row| row.get(0))
+        .optional()
+}
+
+fn put(tx: &Transaction<'_>, content: ContentId, genre: Option<&str>) -> rusqlite::Result<()> {
+    match genre {
+        Some(genre) => tx
+            .prepare_cached(
+                "INSERT INTO labels (content, genre, set_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (content) DO UPDATE SET genre = excluded.genre, set_at = excluded.set_at",
+            )?
+            .execute(params![content.0, genre, now()]),
+        None => tx.prepare_cached("DELETE FROM labels WHERE content = ?1")?.execute([content.0]),
+    }
+    .map(drop)
+}

@@ -1,0 +1,337 @@
+//! The SQLite catalogue: tracks, files, tags, vectors, failures. The source of truth.
+//!
+//! It is for keeping what cannot be made again cheaply, and for telling what changed. It does not decode
+//! audio, compute vectors or search them: an index is a cache of it that can be thrown away at any time.
+//!
+//! A library is a folder with one database, `voisin.db`, in write-ahead mode:
+//!
+//! - **Nothing committed is lost.** Each track is one transaction, and `synchronous` is `FULL`: the log is
+//!   flushed to the disk before a call returns. (`NORMAL` would survive a killed process too, but may lose
+//!   the last transactions when the power goes. A flush costs a millisecond or so, analysing a track
+//!   hundreds.)
+//! - **Readers never wait.** They see what is committed so far. Writers queue for up to ten seconds, then
+//!   fail with [`LibraryError::Locked`]; a long run takes [`Library::lock_for_writing`] besides.
+//! - **Generations.** Triggers raise a counter and keep a log whenever a vector is added, replaced or
+//!   removed, so that an index can tell whether it lags ([`Library::generation`]) and catch up
+//!   ([`Library::changes_since`]).
+//! - **Ids never come back.** A removed track's id is not given to another.
+
+#![forbid(unsafe_code)]
+
+mod checksum;
+mod descriptors;
+mod error;
+mod find;
+mod health;
+mod journal;
+mod labels;
+mod licence;
+mod links;
+mod list;
+mod lock;
+mod logits;
+mod open;
+mod paths;
+mod query;
+mod read;
+mod record;
+mod relocate;
+mod salvage;
+pub mod scan;
+mod spans;
+mod store;
+#[doc(hidden)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod track_set;
+mod types;
+mod upgrade;
+mod verdicts;
+mod written;
+
+pub use error::LibraryError;
+pub use find::NameOf;
+pub use health::{Health, LibraryFault, RepairReport};
+pub use journal::Leftovers;
+pub use journal::{Journal, JournalKind};
+pub use labels::LabelChange;
+pub use licence::licence_fits;
+pub use licence::licence_id;
+pub use list::SortBy;
+pub use lock::WriterLock;
+pub use open::SCHEMA_VERSION;
+pub use paths::free_name;
+pub use paths::from_bytes as path_from_bytes;
+pub use paths::to_bytes as path_to_bytes;
+pub use paths::{default_dir, stored_path};
+pub use read::Snapshot;
+pub use record::Intake;
+pub use record::{TaggedFile, TakenIn, TrackFacts, TrackRecord};
+pub use relocate::Relocation;
+pub use salvage::{SalvageReport, salvage};
+pub use spans::{KeyWish, LoudnessSpan, TempoSpan, YearSpan, word_bound};
+pub use track_set::TrackSet;
+pub use types::{
+    Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
+    OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags,
+    TrackWindows, Upgrade, Vectors, WordBound, mtime_ns,
+};
+pub use voisin_base::key::MusicalKey;
+pub use voisin_base::text::fold;
+pub use written::{TagRun, TagValues, WrittenTags};
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use voisin_base::track::ContentKind;
+
+/// Name of the database inside a library's folder.
+pub const DATABASE: &str = "voisin.db";
+
+/// Setting that names the kind of content ids, as `store::insert_audio` reads it.
+const IDENTITY: &str = "identity";
+
+type Result<T, E = LibraryError> = std::result::Result<T, E>;
+
+/// An open catalogue: one connection to its database. It can move to another thread but not be shared;
+/// several threads or processes open it several times.
+#[derive(Debug)]
+pub struct Library {
+    connection: Connection,
+    dir: PathBuf,
+    path: PathBuf,
+    mode: OpenMode,
+}
+
+impl Library {
+    /// The folder of the library.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its database file.
+    pub fn database_path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How it was opened.
+    pub fn mode(&self) -> OpenMode {
+        self.mode
+    }
+
+    /// How long to wait for another writer before [`LibraryError::Locked`]; ten seconds at first.
+    pub fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
+        self.sql(self.connection.busy_timeout(timeout))
+    }
+
+    /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
+    pub fn generation(&self) -> Result<u64> {
+        let generation = self.row("SELECT generation FROM state", [], |row| row.get::<_, i64>(0));
+        self.sql(generation).map(|generation| generation as u64)
+    }
+
+    /// Changes whenever another connection, of this process or another, committed something; equal values of one connection
+    /// mean that nothing was.
+    pub fn data_version(&self) -> Result<i64> {
+        self.pragma("data_version")
+    }
+
+    /// Keeps at most so many KiB of the database's pages in this connection's own memory.
+    pub fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
+        self.sql(self.connection.pragma_update(None, "cache_size", -i64::from(kibibytes)))
+    }
+
+    /// Counts, at a cost that does not grow with the library.
+    pub fn status(&self) -> Result<Status> {
+        let snapshot = self.snapshot()?;
+        let status = self.sql(self.connection.query_row(
+            "SELECT tracks, files, vectors, windows, failures, generation FROM state",
+            [],
+            |row| {
+                let count = |index| row.get::<_, i64>(index).map(|count| count as u64);
+                Ok(Status {
+                    tracks: count(0)?,
+                    files: count(1)?,
+                    vectors: count(2)?,
+                    windows: count(3)?,
+                    failures: count(4)?,
+                    generation: count(5)?,
+                    model: None,
+                    upgrade: None,
+                    schema: 0,
+                    bytes: 0,
+                })
+            },
+        ))?;
+        let (model, upgrade) = (self.model()?, self.upgrade()?);
+        let schema = self.pragma("user_version")? as u32;
+        let bytes = (self.pragma("page_count")? * self.pragma("page_size")?) as u64;
+        drop(snapshot);
+        Ok(Status { model, upgrade, schema, bytes, ..status })
+    }
+
+    /// The model whose vectors are here, if one was set.
+    pub fn model(&self) -> Result<Option<StoredModel>> {
+        let sql =
+            "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
+        self.sql(self.row(sql, [], store::stored_model).optional())
+    }
+
+    /// Names the model whose vectors are going to be stored.
+    ///
+    /// The same fingerprint again only refreshes name and manifest. Another fingerprint is refused with
+    /// [`LibraryError::OtherModel`] while the library has tracks: vectors of two models never mix.
+    pub fn set_model(&mut self, model: &StoredModel) -> Result<()> {
+        let held = self.model()?;
+        if held.as_ref() == Some(model) {
+            return Ok(());
+        }
+        self.write(|tx, _| {
+            let held = tx
+                .query_row(
+                    "SELECT name, fingerprint FROM models
+                     WHERE id = (SELECT model FROM state) AND fingerprint <> ?1 AND EXISTS (SELECT 1 FROM audio)",
+                    [&model.fingerprint],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            if let Some((held, held_fingerprint)) = held {
+                return Ok(Err(LibraryError::OtherModel {
+                    held,
+                    held_fingerprint,
+                    offered: model.name.clone(),
+                    offered_fingerprint: model.fingerprint.clone(),
+                }));
+            }
+            // Without tracks there is nothing of another model to keep.
+            tx.execute(
+                "DELETE FROM models WHERE fingerprint <> ?1 AND NOT EXISTS (SELECT 1 FROM audio)",
+                [&model.fingerprint],
+            )?;
+            store::put_model(tx, model)?;
+            tx.execute(
+                "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
+                [&model.fingerprint],
+            )?;
+            Ok(Ok(()))
+        })?
+    }
+
+    /// How the content ids of this library are made.
+    pub fn content_kind(&self) -> Result<ContentKind> {
+        let held: Option<i64> = self.sql(
+            self.connection.query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0)).optional(),
+        )?;
+        Ok(match held {
+            Some(0) => ContentKind::Full,
+            Some(_) => ContentKind::Quick,
+            None => self.setting(IDENTITY)?.and_then(|name| name.parse().ok()).unwrap_or_default(),
+        })
+    }
+
+    /// Chooses how content ids are made: refused where tracks have ids of the other kind, since the two never meet.
+    pub fn set_content_kind(&mut self, kind: ContentKind) -> Result<()> {
+        let held = self.content_kind()?;
+        if held == kind {
+            return Ok(());
+        }
+        if self.status()?.tracks > 0 {
+            return Err(LibraryError::OtherIdentity { held, offered: kind });
+        }
+        self.set_setting(IDENTITY, Some(kind.name()))
+    }
+
+    /// A setting of this library, such as the number of windows a track.
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
+        let value = self.row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0));
+        self.sql(value.optional())
+    }
+
+    /// Stores a setting of this library; `None` takes it out.
+    pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        self.write(|tx, _| {
+            match value {
+                Some(value) => tx.execute(
+                    "INSERT INTO settings (name, value) VALUES (?1, ?2)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (name, value),
+                )?,
+                None => tx.execute("DELETE FROM settings WHERE name = ?1", [name])?,
+            };
+            Ok(())
+        })
+    }
+
+    /// Takes the lock that keeps a second long run of changes away, until it is dropped or the process
+    /// ends in whatever way. It says nothing to readers.
+    ///
+    /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it. Temporary files that killed processes
+    /// left behind are removed.
+    pub fn lock_for_writing(&self) -> Result<WriterLock> {
+        let lock = WriterLock::try_take(&self.dir)?;
+        self.remove_leftovers();
+        self.remove_staging();
+        Ok(lock)
+    }
+
+    /// Keeps what is read from now on at one state of the database until the guard is dropped, whatever
+    /// other processes commit meanwhile.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>> {
+        if !self.connection.is_autocommit() {
+            return Ok(Snapshot::nested());
+        }
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred);
+        self.sql(transaction).map(Snapshot::new)
+    }
+
+    /// Writes a consistent copy of the database to `target`, which must not exist yet; other processes
+    /// may read and write meanwhile.
+    pub fn back_up(&self, target: &Path) -> Result<()> {
+        open::back_up(&self.connection, &self.path, target)
+    }
+
+    /// Runs one write transaction. It takes the write lock at its start, so that two writers queue and
+    /// none has to give up half-way.
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &Path) -> rusqlite::Result<T>) -> Result<T> {
+        if self.mode == OpenMode::ReadOnly {
+            return Err(LibraryError::ReadOnly { path: self.path.clone() });
+        }
+        let path = &self.path;
+        let result =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+                let value = work(&tx, path)?;
+                tx.commit()?;
+                Ok(value)
+            });
+        self.sql(result)
+    }
+
+    /// One row, by a statement that is kept for the next time.
+    fn row<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.connection.prepare_cached(sql)?.query_row(parameters, read)
+    }
+
+    fn pragma(&self, name: &str) -> Result<i64> {
+        self.sql(self.connection.pragma_query_value(None, name, |row| row.get(0)))
+    }
+
+    fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
+        result.map_err(|error| LibraryError::from_sql(&self.path, error))
+    }
+}
+
+/// Now, in seconds since 1970 UTC. Only ever stored and shown, never compared.
+fn now() -> i64 {
+    match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+        Ok(after) => after.as_secs() as i64,
+        Err(before) => -(before.duration().as_secs() as i64),
+    }
+}

@@ -1,0 +1,126 @@
+//! Licences by one name each, however a file spells them.
+
+use super::fold;
+
+/// The short name of a licence: `cc-by-sa-4.0` for all spellings and addresses of a Creative Commons licence, `cc0-1.0`,
+/// `public-domain`; any other text comes back as it is. A version that is not named is left out.
+pub fn licence_id(text: &str) -> String {
+    creative_commons(text).unwrap_or_else(|| text.trim().to_owned())
+}
+
+/// Whether a licence as a file spells it is the one that `wanted` names; see
+/// [`TrackFilter::licences`](super::TrackFilter::licences).
+pub fn licence_fits(text: &str, wanted: &str) -> bool {
+    let (wanted, Some(id)) = (licence_id(wanted).to_lowercase(), creative_commons(text)) else {
+        return fold(text).contains(&fold(wanted));
+    };
+    let with_version =
+        |rest: &str| rest.strip_prefix('-').is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()));
+    match id.strip_prefix(&wanted) {
+        Some("") => true,
+        Some(rest) => wanted == "cc" || with_version(rest),
+        None => false,
+    }
+}
+
+fn creative_commons(text: &str) -> Option<String> {
+    let text = text.to_lowercase();
+    let parts: Vec<&str> =
+        text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let is = |at: usize, word: &str| parts.get(at) == Some(&word);
+    if let Some(at) = parts.iter().position(|&part| part == "cc0").map(|at| at + 1) {
+        return Some(versioned("cc0", &parts[at..]));
+    }
+    let named = (0..parts.len()).find_map(|at| match parts[at] {
+        "cc" | "creativecommons" => Some(at + 1),
+        "creative" if is(at + 1, "commons") => Some(at + 2),
+        _ => None,
+    });
+    if let Some(start) = named {
+        let (mut by, mut nc, mut nd, mut sa) = (false, false, false, false);
+        for (at, &part) in parts.iter().enumerate().skip(start) {
+            match part {
+                "by" | "attribution" => by = true,
+                "nc" | "noncommercial" | "commercial" => nc = true,
+                "nd" | "noderivatives" | "noderivs" | "derivatives" | "derivs" | "derivative" | "works" => {
+                    nd = true;
+                }
+                "sa" | "sharealike" | "alike" => sa = true,
+                "zero" => return Some(versioned("cc0", &parts[at + 1..])),
+                "mark" => return Some("public-domain".to_owned()),
+                "org" | "licenses" | "license" | "licence" | "publicdomain" | "public" | "domain" | "non"
+                | "no" | "share" | "unported" | "international" | "the" | "www" | "legalcode" => {}
+                _ if by => break,
+                _ => {}
+            }
+        }
+        if by {
+            let mut id = "cc-by".to_owned();
+            for (is_in, code) in [(nc, "-nc"), (nd, "-nd"), (sa && !nd, "-sa")] {
+                id.push_str(if is_in { code } else { "" });
+            }
+            let version =
+                (start..parts.len()).find(|&at| parts[at].parse::<u8>().is_ok_and(|n| (1..=4).contains(&n)));
+            return Some(versioned(&id, version.map_or(&[][..], |at| &parts[at..])));
+        }
+    }
+    text.replace(['-', '_'], " ").contains("public domain").then(|| "public-domain".to_owned())
+}
+
+/// `id` with the version that comes next, if one does: `4 0` is 4.0, and so is `4`.
+fn versioned(id: &str, next: &[&str]) -> String {
+    let number = |at: usize| next.get(at).and_then(|part| part.parse::<u8>().ok()).filter(|&n| n < 10);
+    match (number(0), number(1)) {
+        (Some(major), minor) => format!("{id}-{major}.{}", minor.unwrap_or(0)),
+        (None, _) => id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_creative_commons_has_one_name() {
+        for (text, id) in [
+            ("https://creativecommons.org/licenses/by-sa/4.0/", "cc-by-sa-4.0"),
+            ("http://creativecommons.org/licenses/by-nc-nd/3.0/us/", "cc-by-nc-nd-3.0"),
+            ("CC BY-SA 4.0", "cc-by-sa-4.0"),
+            ("cc-by", "cc-by"),
+            ("2019 Someone. Licensed under CC BY 4.0", "cc-by-4.0"),
+            ("Creative Commons Attribution-NonCommercial-ShareAlike 2.5 Generic", "cc-by-nc-sa-2.5"),
+            ("Creative Commons Attribution-No Derivative Works 3.0", "cc-by-nd-3.0"),
+            ("Creative Commons: Attribution (3.0)", "cc-by-3.0"),
+            ("https://creativecommons.org/publicdomain/zero/1.0/", "cc0-1.0"),
+            ("CC0", "cc0"),
+            ("CC0 1.0 Universal", "cc0-1.0"),
+            ("https://creativecommons.org/publicdomain/mark/1.0/", "public-domain"),
+            ("Public Domain", "public-domain"),
+            ("GPL-2+", "GPL-2+"),
+            (" Free Art License 1.3 ", "Free Art License 1.3"),
+            ("success by chance", "success by chance"),
+        ] {
+            assert_eq!(licence_id(text), id, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_licence_means_itself_and_its_versions() {
+        let by = "http://creativecommons.org/licenses/by/3.0/";
+        let sa = "CC BY-SA 4.0";
+        for (text, wanted, fits) in [
+            (by, "cc-by", true),
+            (by, "CC BY", true),
+            (by, "cc-by-3.0", true),
+            (by, "cc-by-4.0", false),
+            (sa, "cc-by", false),
+            (sa, "cc-by-sa", true),
+            (sa, "cc", true),
+            ("CC0 1.0", "cc0", true),
+            ("GPL-2+", "gpl", true),
+            ("GPL-2+", "cc", false),
+        ] {
+            assert_eq!(licence_fits(text, wanted), fits, "{text} as {wanted}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Under which ids other servers know tracks, and tracks by the end of their path.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::OptionalExtension as _;
+
+use super::{Library, Result, TrackSet, paths};
+use voisin_base::track::TrackId;
+
+impl Library {
+    /// Notes which track each id of a server stands for; what was noted of this server before is forgotten.
+    pub fn set_links(&mut self, server: &str, links: &[(String, TrackId)]) -> Result<()> {
+        self.write(|tx, _| {
+            tx.execute("DELETE FROM links WHERE server = ?1", [server])?;
+            let mut insert = tx.prepare(
+                "INSERT INTO links (server, item, track) SELECT ?1, ?2, id FROM audio WHERE id = ?3
+                 ON CONFLICT (server, item) DO UPDATE SET track = excluded.track",
+            )?;
+            for (item, track) in links {
+                insert.execute((server, item, track.0))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The track that an id of a server stands for.
+    pub fn linked_track(&self, server: &str, item: &str) -> Result<Option<TrackId>> {
+        let sql = "SELECT track FROM links WHERE server = ?1 AND item = ?2";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_row([server, item], |row| row.get(0).map(TrackId)).optional()
+        });
+        self.sql(found)
+    }
+
+    /// All tracks that a server knows.
+    pub fn linked_tracks(&self, server: &str) -> Result<TrackSet> {
+        let sql = "SELECT track FROM links WHERE server = ?1";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_map([server], |row| row.get(0).map(TrackId))?.collect()
+        });
+        self.sql(found)
+    }
+
+    /// The id of each of these tracks at a server, as far as it knows them; the first one where it has several.
+    pub fn items_of(&self, server: &str, tracks: &[TrackId]) -> Result<HashMap<TrackId, String>> {
+        let list = serde_json::json!(tracks).to_string();
+        let sql = "SELECT track, min(item) FROM links
+             WHERE server = ?1 AND track IN (SELECT value FROM json_each(?2)) GROUP BY track";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_map([server, &list], |row| Ok((TrackId(row.get(0)?), row.get(1)?)))?.collect()
+        });
+        self.sql(found)
+    }
+
+    /// The servers that ids are known of, and how many.
+    pub fn linked_servers(&self) -> Result<Vec<(String, u64)>> {
+        let sql = "SELECT server, count(*) FROM links GROUP BY server ORDER BY server";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            rows.collect()
+        });
+        self.sql(found)
+    }
+
+    /// Every file with its track.
+    pub fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
+        let found =
+            self.connection.prepare_cached("SELECT path, track FROM files").and_then(|mut statement| {
+                let read = |row: &rusqlite::Row<'_>| {
+                    Ok((paths::from_bytes(row.get_ref(0)?.as_blob()?), TrackId(row.get(1)?)))
+                };
+                statement.query_map([], read)?.collect()
+            });
+        self.sql(found)
+    }
+
+    /// The files whose path is this one or ends with it, whole names of folders and file: `Artist/Album/1.ogg`.
+    pub fn find_by_path_end(&self, end: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
+        let bytes = paths::to_bytes(end)?;
+        let name = bytes.strip_prefix(b"/").unwrap_or(bytes);
+        if name.is_empty() {
+            return Ok(Vec::new());
+        }
+        let below = [b"/", name].concat();
+        let sql =
+            "SELECT path, track FROM files WHERE path = ?1 OR substr(path, -length(?2)) = ?2 ORDER BY id";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok((paths::from_bytes(row.get_ref(0)?.as_blob()?), TrackId(row.get(1)?)))
+            };
+            statement.query_map((bytes, &below), read)?.collect()
+        });
+        self.sql(found)
+    }
+}

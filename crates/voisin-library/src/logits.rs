@@ -1,0 +1,36 @@
+//! What the model says of tracks besides their vectors: logits of its tags.
+
+use rusqlite::params;
+
+use super::store::f32_bytes;
+use super::{Library, Result, read};
+use voisin_base::track::TrackId;
+
+impl Library {
+    /// The current model's logits of every track that has them, ascending by id.
+    pub fn logits(&self) -> Result<Vec<(TrackId, Vec<f32>)>> {
+        let sql = "SELECT track, logits FROM logits WHERE model = (SELECT model FROM state) ORDER BY track";
+        let rows = self.connection.prepare(sql).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| {
+                Ok((TrackId(row.get(0)?), read::f32_values(row.get_ref(1)?.as_blob()?)))
+            })?;
+            rows.collect()
+        });
+        self.sql(rows)
+    }
+
+    /// Stores logits of the current model, in place of what was known. A track that is gone by now keeps nothing.
+    pub fn set_logits(&mut self, all: &[(TrackId, Vec<f32>)]) -> Result<()> {
+        self.write(|tx, _| {
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO logits (track, model, logits) SELECT a.id, s.model, ?2 FROM audio a, state s
+                 WHERE a.id = ?1 AND s.model IS NOT NULL
+                 ON CONFLICT (track, model) DO UPDATE SET logits = excluded.logits",
+            )?;
+            for (track, logits) in all {
+                insert.execute(params![track.0, f32_bytes(logits)])?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,298 @@
+//! Opening a library: creation, checks, migrations.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite_migration::{M, Migrations};
+
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, checksum, journal, paths};
+use voisin_base::abandoned::PREFIX;
+use voisin_base::atomic_file;
+
+/// "vois" in ASCII, big-endian: marks a SQLite file as ours.
+pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
+
+/// Newest schema version that this voisin knows.
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// One entry per schema version, applied in order. Never change one that was released: add another,
+/// and a `tests/data/library/vN.db` of the version before.
+pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
+    [
+        M::up(include_str!("schema/1.sql")),
+        M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| Ok(checksum::fill(tx)?)),
+    ]
+}
+
+/// A vector of 512 numbers takes 2 kB: a page of 4 kB holds one, of 8 kB three, of 16 kB seven. Larger pages
+/// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
+pub(super) const PAGE_SIZE: i64 = 8_192;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Library {
+    /// Opens the library in `dir`.
+    ///
+    /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`); a newer
+    /// one is refused. Nothing is written in [`OpenMode::ReadOnly`].
+    pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
+        Self::open_with(dir, mode, &migrations(), PAGE_SIZE)
+    }
+
+    /// Opens a library for reading; one of an older schema is first brought up to date, where it can be written.
+    pub fn open_to_read(dir: &Path) -> Result<Self> {
+        match Self::open(dir, OpenMode::ReadOnly) {
+            Err(LibraryError::NeedsMigration { .. }) => {
+                drop(Self::open(dir, OpenMode::ReadWrite)?);
+                Self::open(dir, OpenMode::ReadOnly)
+            }
+            opened => opened,
+        }
+    }
+
+    pub(super) fn open_with(
+        dir: &Path,
+        mode: OpenMode,
+        migrations: &[M<'_>],
+        page_size: i64,
+    ) -> Result<Self> {
+        if mode == OpenMode::Create {
+            std::fs::create_dir_all(dir).map_err(|source| match source.kind() {
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    LibraryError::ReadOnly { path: dir.to_path_buf() }
+                }
+                std::io::ErrorKind::StorageFull => LibraryError::DiskFull { path: dir.to_path_buf() },
+                _ => LibraryError::Io { action: "create", path: dir.to_path_buf(), source },
+            })?;
+        }
+        let path = dir.join(DATABASE);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(LibraryError::NotALibrary { path, found: "not a regular file".into() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if mode != OpenMode::Create {
+                    return Err(LibraryError::NotFound { dir: dir.to_path_buf() });
+                }
+            }
+            Err(source) => return Err(LibraryError::Io { action: "open", path, source }),
+        }
+
+        let (connection, version) = connect(&path, mode)?;
+        let mut library = Self { connection, dir: dir.to_path_buf(), path, mode };
+        library.refuse_cut_file()?;
+        let newest = migrations.len() as i64;
+        if version > newest {
+            return Err(LibraryError::Newer { path: library.path, found: version, expected: newest });
+        }
+        if version < newest {
+            if version == 0 && mode != OpenMode::Create {
+                return Err(if has_other_files(dir) {
+                    LibraryError::Emptied { path: library.path }
+                } else {
+                    LibraryError::NotFound { dir: dir.to_path_buf() }
+                });
+            }
+            if mode == OpenMode::ReadOnly {
+                return Err(LibraryError::NeedsMigration {
+                    path: library.path,
+                    found: version,
+                    expected: newest,
+                });
+            }
+            library.migrate(migrations, page_size)?;
+        }
+        if mode != OpenMode::ReadOnly {
+            library.sql(
+                library.connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"),
+            )?;
+        }
+        Ok(library)
+    }
+
+    /// SQLite notices missing pages, but takes the rest of a page that was cut for zeros.
+    fn refuse_cut_file(&self) -> Result<()> {
+        let expected = self.pragma("page_count")? * self.pragma("page_size")?;
+        // What the log holds need not be in the file yet.
+        if !log_is_empty(&self.path) {
+            return Ok(());
+        }
+        match std::fs::metadata(&self.path) {
+            Ok(file) if (file.len() as i64) < expected => Err(LibraryError::Damaged {
+                path: self.path.clone(),
+                detail: format!("it has {} bytes, expected {expected}", file.len()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings the schema up to date. Another process may be about to do the same: whoever has the lock
+    /// looks at the version again.
+    fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
+        let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
+        let from = self.pragma("user_version")?;
+        if from == 0 {
+            self.sql(self.connection.pragma_update(None, "page_size", page_size))?;
+            self.sql(self.connection.pragma_update(None, "application_id", APPLICATION_ID))?;
+            self.sql(self.connection.pragma_update(None, "journal_mode", "WAL"))?;
+        } else if from < migrations.len() as i64 {
+            back_up(&self.connection, &self.path, &free_name(&self.path, from))?;
+        }
+        // Tables are rebuilt by some migrations, which must not cascade.
+        self.sql(self.connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = FULL"))?;
+        self.connection.set_transaction_behavior(TransactionBehavior::Immediate);
+        let migrated = Migrations::from_slice(migrations).to_latest(&mut self.connection);
+        drop(lock);
+        migrated.map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. }
+                if matches!(err.sqlite_error_code(), Some(code) if code != ErrorCode::Unknown && code != ErrorCode::ConstraintViolation) =>
+            {
+                LibraryError::from_sql(&self.path, err)
+            }
+            other => LibraryError::Migration { path: self.path.clone(), from, source: Box::new(other) },
+        })
+    }
+}
+
+/// Whether more lies in a library's folder than a killed first run leaves: then there was a library.
+fn has_other_files(dir: &Path) -> bool {
+    let of_the_first_moment = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy();
+        name == DATABASE
+            || name == "voisin.lock"
+            || name.starts_with(PREFIX)
+            || journal::is_journal(&name)
+            || name.starts_with(DATABASE) && (name.ends_with("-wal") || name.ends_with("-shm"))
+    };
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| !of_the_first_moment(&entry.file_name()))
+}
+
+/// Opens a connection and reads the schema version, which is 0 for an empty file.
+fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
+    let fault = |error| LibraryError::from_sql(path, error);
+    let base = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let flags = base
+        | match mode {
+            OpenMode::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            OpenMode::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            OpenMode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        };
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        let version = prepare(&connection)?;
+        Ok((connection, version))
+    });
+    let (connection, version) = match opened {
+        Ok(opened) => opened,
+        // A folder that cannot be written has no place for the shared memory of write-ahead mode. If the
+        // log is empty as well, the file is all there is and nobody can change it.
+        Err(error) if mode == OpenMode::ReadOnly && is_unwritable(&error) && log_is_empty(path) => {
+            let connection =
+                Connection::open_with_flags(immutable_uri(path)?, flags | OpenFlags::SQLITE_OPEN_URI)
+                    .map_err(fault)?;
+            let version = prepare(&connection).map_err(fault)?;
+            (connection, version)
+        }
+        Err(error) => {
+            return Err(match fault(error) {
+                LibraryError::Sql { path, source }
+                    if source.sqlite_error_code() == Some(ErrorCode::CannotOpen) =>
+                {
+                    if mode == OpenMode::ReadOnly {
+                        LibraryError::Sql { path, source }
+                    } else {
+                        LibraryError::ReadOnly { path }
+                    }
+                }
+                other => other,
+            });
+        }
+    };
+
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(fault)?;
+    if application != APPLICATION_ID {
+        let tables: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(fault)?;
+        if application != 0 || tables != 0 || version != 0 {
+            return Err(LibraryError::NotALibrary {
+                path: path.to_path_buf(),
+                found: format!("a SQLite database of another program, application id {application:#010x}"),
+            });
+        }
+    }
+    if mode != OpenMode::ReadOnly && connection.is_readonly("main").map_err(fault)? {
+        return Err(LibraryError::ReadOnly { path: path.to_path_buf() });
+    }
+    Ok((connection, version))
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // A database comes from disk and may be hostile: its schema may call nothing but plain functions,
+    // and ill-formed cells are found when a page is read.
+    connection.execute_batch(
+        "PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON;
+         PRAGMA cache_size = -32768;
+         PRAGMA journal_size_limit = 67108864;",
+    )?;
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn log_is_empty(path: &Path) -> bool {
+    std::fs::metadata(paths::with_suffix(path, "-wal"))
+        .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |log| log.len() == 0)
+}
+
+/// `file:` URI that opens a database without locks and log.
+fn immutable_uri(path: &Path) -> Result<String> {
+    use std::fmt::Write;
+    let absolute = std::path::absolute(path).map_err(|source| LibraryError::Io {
+        action: "open",
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let mut uri = String::from("file:");
+    for &byte in paths::to_bytes(&absolute)? {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push_str("?immutable=1");
+    Ok(uri)
+}
+
+/// A name for the backup of schema `version` that is not taken.
+pub fn free_name(path: &Path, version: i64) -> PathBuf {
+    paths::free_name(path, &format!(".backup-v{version}"))
+}
+
+/// A consistent copy, written under another name, flushed and renamed: `target` is whole or not there.
+pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Result<()> {
+    let io = |action, at: &Path, source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::StorageFull => LibraryError::DiskFull { path: at.to_path_buf() },
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            LibraryError::ReadOnly { path: at.to_path_buf() }
+        }
+        _ => LibraryError::Io { action, path: at.to_path_buf(), source },
+    };
+    if target.exists() {
+        return Err(io("write", target, std::io::ErrorKind::AlreadyExists.into()));
+    }
+    // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
+    let staging = atomic_file::staging_folder(target).map_err(|source| io("write beside", target, source))?;
+    let copy = staging.path().join("copy.db");
+    connection
+        .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])
+        .map_err(|error| LibraryError::from_sql(path, error))?;
+    atomic_file::rename(&copy, target).map_err(|source| io("write", target, source))
+}

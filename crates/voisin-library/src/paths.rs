@@ -1,0 +1,129 @@
+//! Paths as bytes, the form in which they are stored, and where a library lives.
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use super::LibraryError;
+use voisin_base::directories;
+
+/// `path` with `suffix` after its name: `voisin.db` and `-wal` give `voisin.db-wal`.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// `path` with `suffix`, or with `suffix-2` and so on where that is taken.
+pub fn free_name(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = with_suffix(path, suffix);
+    let mut n = 1_u64;
+    while name.exists() {
+        n += 1;
+        name = with_suffix(path, &format!("{suffix}-{n}"));
+    }
+    name
+}
+
+/// A path as the bytes stored in the database. On Unix any bytes; elsewhere UTF-8.
+#[allow(clippy::unnecessary_wraps)] // Only outside Unix can it fail.
+pub fn to_bytes(path: &Path) -> Result<&[u8], LibraryError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        Ok(path.as_os_str().as_bytes())
+    }
+    #[cfg(not(unix))]
+    {
+        path.to_str()
+            .map(str::as_bytes)
+            .ok_or_else(|| LibraryError::PathEncoding { path: path.to_path_buf() })
+    }
+}
+
+/// The path that these bytes of a file or of the database stand for. Off Unix, invalid UTF-8 is replaced.
+pub fn from_bytes(bytes: &[u8]) -> PathBuf {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+    }
+    #[cfg(not(unix))]
+    {
+        PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+/// The form in which the catalogue keeps a path: absolute, its folder free of links, its own name as
+/// it is.
+///
+/// So a folder reached by two ways is one folder, and a link to a file keeps the name its owner gave
+/// it. A folder that does not exist is made absolute and cleaned without asking the disk.
+pub fn stored_path(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
+        && let Ok(folder) = dunce::canonicalize(parent)
+    {
+        return folder.join(name);
+    }
+    dunce::canonicalize(&absolute).unwrap_or_else(|_| clean(&absolute))
+}
+
+/// Resolves `.` and `..` without asking the disk.
+fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            other => cleaned.push(other),
+        }
+    }
+    cleaned
+}
+
+/// Where the library is unless said otherwise: `VOISIN_LIBRARY`, else `XDG_DATA_HOME/voisin`, else
+/// `~/.local/share/voisin` (the current folder's `voisin-library` if there is no home).
+pub fn default_dir() -> PathBuf {
+    directories::from_variable("VOISIN_LIBRARY")
+        .or_else(directories::data)
+        .unwrap_or_else(|| PathBuf::from("voisin-library"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_link_is_resolved_and_a_file_link_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::fs::write(real.join("a.mp3"), b"a").unwrap();
+        std::os::unix::fs::symlink(real.join("a.mp3"), real.join("named.mp3")).unwrap();
+        std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
+        assert_eq!(stored_path(&dir.path().join("link/named.mp3")), real.join("named.mp3"));
+        assert_eq!(stored_path(&dir.path().join("link/../real/./a.mp3")), real.join("a.mp3"));
+        let gone = real.join("no/such/../folder/x.mp3");
+        assert_eq!(stored_path(&gone), real.join("no/folder/x.mp3"));
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_stored_path_is_as_other_programs_write_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.mp3"), b"a").unwrap();
+        let stored = stored_path(&dir.path().join(".").join("A.mp3"));
+        let text = stored.to_str().unwrap();
+        assert!(text.as_bytes()[1] == b':' && text.ends_with(r"\A.mp3"), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn any_bytes_survive() {
+        let bytes = b"/m\xff\xfeusic/\n\x1b[31m.mp3";
+        assert_eq!(to_bytes(&from_bytes(bytes)).unwrap(), bytes);
+    }
+}

@@ -1,0 +1,451 @@
+//! What reads the catalogue.
+
+use half::f16;
+use ndarray::Array2;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use super::{
+    AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile, Track,
+    TrackTags, TrackWindows, Vectors, checksum, paths,
+};
+use voisin_base::track::{ContentId, TrackId};
+
+/// Keeps reads at one state of the database; see [`Library::snapshot`].
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    _transaction: Option<Transaction<'a>>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn new(transaction: Transaction<'a>) -> Self {
+        Self { _transaction: Some(transaction) }
+    }
+
+    pub(super) fn nested() -> Self {
+        Self { _transaction: None }
+    }
+}
+
+pub(super) const FILE_COLUMNS: &str = "path, size, mtime_ns, track, seen_at";
+
+pub(super) fn stored_file(row: &Row<'_>) -> rusqlite::Result<StoredFile> {
+    file_at(row, 0)
+}
+
+fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
+    Ok(StoredFile {
+        record: FileRecord {
+            path: paths::from_bytes(row.get_ref(at)?.as_blob()?),
+            size: row.get::<_, i64>(at + 1)? as u64,
+            mtime_ns: row.get(at + 2)?,
+        },
+        track: TrackId(row.get(at + 3)?),
+        seen_at: row.get(at + 4)?,
+    })
+}
+
+/// Columns of a file's tags, as [`tags_at`] reads them.
+macro_rules! tag_columns {
+    () => {
+        "t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number, t.mbid, t.isrc, t.licence,
+         t.bpm, t.musical_key, t.replay_gain"
+    };
+}
+
+const TRACK_QUERY: &str = concat!(
+    "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
+     a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id, ",
+    tag_columns!(),
+    " FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id"
+);
+
+impl Library {
+    /// What is known of a file with this size and modification time. Compares for equality only, so that
+    /// a clock that went backwards hides no change.
+    pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
+        let path = paths::to_bytes(&file.path)?;
+        let state = (|| -> rusqlite::Result<_> {
+            let known = self
+                .connection
+                .prepare_cached(
+                    "SELECT track, size, mtime_ns, EXISTS
+                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
+                     FROM files f WHERE path = ?1",
+                )?
+                .query_row([path], |row| {
+                    let track = TrackId(row.get(0)?);
+                    let same =
+                        row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
+                    Ok(match (same, row.get(3)?) {
+                        (false, _) => FileState::Changed(track),
+                        (true, true) => FileState::Unchanged(track),
+                        (true, false) => FileState::NoVector(track),
+                    })
+                })
+                .optional()?;
+            // A changed file may have failed since: it is skipped like a new one that failed.
+            if let Some(state @ FileState::Unchanged(_)) = known {
+                return Ok(state);
+            }
+            let failed = self
+                .connection
+                .prepare_cached(
+                    "SELECT reason FROM failures WHERE path = ?1 AND size = ?2 AND mtime_ns = ?3 AND NOT transient",
+                )?
+                .query_row((path, file.size as i64, file.mtime_ns), |row| row.get(0))
+                .optional()?;
+            Ok(match (failed, known) {
+                (Some(reason), _) => FileState::FailedBefore { reason },
+                (None, Some(state)) => state,
+                (None, None) => FileState::New,
+            })
+        })();
+        self.sql(state)
+    }
+
+    /// The track with this audio.
+    pub fn find_by_content(&self, content: &ContentId) -> Result<Option<TrackId>> {
+        self.lookup("SELECT id FROM audio WHERE content = ?1", &content.0)
+    }
+
+    /// The track of the file under this path, which is brought into the stored form first.
+    pub fn find_by_path(&self, path: &Path) -> Result<Option<TrackId>> {
+        let stored = super::stored_path(path);
+        self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(&stored)?)
+    }
+
+    /// The track of the file under this path as it is stored; the disk is not asked.
+    pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
+        self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(path)?)
+    }
+
+    /// Tracks of which some file has this `MusicBrainz` id, or this ISRC, ascending.
+    pub fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
+        let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
+            WHERE t.mbid = ?1 COLLATE NOCASE OR t.isrc = ?2 COLLATE NOCASE ORDER BY f.track";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_map((mbid, isrc), |row| row.get(0).map(TrackId))?.collect()
+        });
+        self.sql(found)
+    }
+
+    fn lookup(&self, sql: &str, key: &[u8]) -> Result<Option<TrackId>> {
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0).map(TrackId)).optional());
+        self.sql(found)
+    }
+
+    /// One track with its files and tags.
+    pub fn track(&self, id: TrackId) -> Result<Track> {
+        let mut found = None;
+        self.read_tracks(&format!("{TRACK_QUERY} WHERE a.id = ?1 ORDER BY f.id"), [id.0], |track| {
+            found = Some(track);
+            Ok(())
+        })?;
+        found.ok_or(LibraryError::UnknownTrack(id))
+    }
+
+    /// These tracks, in this order, in one read; each must be there.
+    pub fn tracks_by_id(&self, ids: &[TrackId]) -> Result<Vec<Track>> {
+        let list = serde_json::json!(ids).to_string();
+        let mut found = HashMap::with_capacity(ids.len());
+        let sql =
+            format!("{TRACK_QUERY} WHERE a.id IN (SELECT value FROM json_each(?1)) ORDER BY a.id, f.id");
+        self.read_tracks(&sql, [list], |track| {
+            found.insert(track.id, track);
+            Ok(())
+        })?;
+        ids.iter().map(|id| found.get(id).cloned().ok_or(LibraryError::UnknownTrack(*id))).collect()
+    }
+
+    /// The tags of the file under this path as it is stored; empty where it has none.
+    pub(super) fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
+        const SQL: &str = concat!(
+            "SELECT f.id, ",
+            tag_columns!(),
+            " FROM files f JOIN tags t ON t.file = f.id WHERE f.path = ?1"
+        );
+        let path = paths::to_bytes(path)?;
+        let found = self.connection.prepare_cached(SQL).and_then(|mut statement| {
+            let read = |row: &Row<'_>| tags_at(&self.connection, row, row.get(0)?, 1);
+            statement.query_row([path], read).optional()
+        });
+        Ok(self.sql(found)?.unwrap_or_default())
+    }
+
+    /// Whether a track with this id is there.
+    pub fn contains(&self, id: TrackId) -> Result<bool> {
+        let known = self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")
+            .and_then(|mut statement| statement.query_row([id.0], |row| row.get(0)));
+        self.sql(known)
+    }
+
+    /// The ids of all tracks, ascending.
+    pub fn track_ids(&self) -> Result<Vec<TrackId>> {
+        let ids = self.connection.prepare("SELECT id FROM audio ORDER BY id").and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get(0).map(TrackId))?;
+            rows.collect()
+        });
+        self.sql(ids)
+    }
+
+    /// Every track, ascending by id: the row order of [`Library::vectors`] and of an export, except that
+    /// a track whose vector was taken out by a repair has no row there.
+    pub fn tracks(&self) -> Result<Vec<Track>> {
+        let mut tracks = Vec::new();
+        self.for_each_track(|track| {
+            tracks.push(track);
+            Ok(())
+        })?;
+        Ok(tracks)
+    }
+
+    /// Calls `visit` with each track, ascending by id, one in memory at a time.
+    pub fn for_each_track(&self, visit: impl FnMut(Track) -> Result<()>) -> Result<()> {
+        self.read_tracks(&format!("{TRACK_QUERY} ORDER BY a.id, f.id"), [], visit)
+    }
+
+    fn read_tracks(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        mut visit: impl FnMut(Track) -> Result<()>,
+    ) -> Result<()> {
+        let _snapshot = self.snapshot()?;
+        let mut statement = self.sql(self.connection.prepare_cached(sql))?;
+        let mut rows = self.sql(statement.query(parameters))?;
+        let mut current: Option<Track> = None;
+        while let Some(row) = self.sql(rows.next())? {
+            let id = TrackId(self.sql(row.get(0))?);
+            if current.as_ref().is_none_or(|track| track.id != id) {
+                if let Some(done) = current.take() {
+                    visit(done)?;
+                }
+                current = Some(self.sql(new_track(&self.connection, row))?);
+            }
+            if let Some(track) = &mut current
+                && !matches!(self.sql(row.get_ref(11))?, ValueRef::Null)
+            {
+                track.files.push(self.sql(file_at(row, 11))?);
+            }
+        }
+        current.map_or(Ok(()), visit)
+    }
+
+    /// The pooled vector of a track, unit norm; `None` if there is no such track or a repair took it out.
+    ///
+    /// A vector that is not as it was written is [`LibraryError::DamagedTrack`].
+    pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
+        let sql =
+            "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let checked = |row: &Row<'_>| {
+                let blob = row.get_ref(0)?.as_blob()?;
+                let whole = row.get_ref(1)?.as_blob()? == checksum::of(id.0, &[blob]);
+                Ok(whole.then(|| f32_values(blob)))
+            };
+            statement.query_row([id.0], checked).optional()
+        });
+        match self.sql(found)? {
+            Some(None) => Err(LibraryError::DamagedTrack { track: id, what: "vector" }),
+            found => Ok(found.flatten()),
+        }
+    }
+
+    /// Whether a track has a vector, be it damaged.
+    pub fn has_vector(&self, id: TrackId) -> Result<bool> {
+        let sql = "SELECT EXISTS
+            (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))";
+        let found = self.connection.prepare_cached(sql);
+        self.sql(found.and_then(|mut statement| statement.query_row([id.0], |row| row.get(0))))
+    }
+
+    /// Every vector in one array, ascending by id, with the generation it belongs to.
+    pub fn vectors(&self) -> Result<Vectors> {
+        let _snapshot = self.snapshot()?;
+        let generation = self.generation()?;
+        let dimension = self.model()?.map_or(0, |model| model.dimension);
+        let (mut ids, mut values) = (Vec::new(), Vec::new());
+        let read = (|| -> rusqlite::Result<_> {
+            let count: i64 = self.connection.query_row("SELECT vectors FROM state", [], |row| row.get(0))?;
+            // The counter is only a hint here: a damaged one must not ask for all the memory.
+            let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
+            ids.reserve(count);
+            values.reserve(count * dimension);
+            let mut statement = self.connection.prepare(
+                "SELECT track, vector, checksum FROM vectors WHERE model = (SELECT model FROM state) ORDER BY track",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let (track, blob) = (row.get(0)?, row.get_ref(1)?.as_blob()?);
+                if row.get_ref(2)?.as_blob()? != checksum::of(track, &[blob]) {
+                    let track = TrackId(track);
+                    return Ok(Some(LibraryError::DamagedTrack { track, what: "vector" }));
+                }
+                if blob.len() != dimension * 4 {
+                    return Ok(Some(LibraryError::Dimension { expected: dimension, found: blob.len() / 4 }));
+                }
+                ids.push(TrackId(track));
+                values.extend(blob.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+            }
+            Ok(None)
+        })();
+        if let Some(error) = self.sql(read)? {
+            return Err(error);
+        }
+        let shape = (ids.len(), dimension);
+        let values = Array2::from_shape_vec(shape, values)
+            .map_err(|_| LibraryError::Dimension { expected: dimension, found: 0 })?;
+        Ok(Vectors { generation, ids, values })
+    }
+
+    /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
+    ///
+    /// What is not as it was written is [`LibraryError::DamagedTrack`].
+    pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
+        let sql = "SELECT starts, vectors, checksum FROM windows
+            WHERE track = ?1 AND model = (SELECT model FROM state)";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let checked = |row: &Row<'_>| {
+                let (starts, vectors) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+                let whole = row.get_ref(2)?.as_blob()? == checksum::of(id.0, &[starts, vectors]);
+                let values =
+                    || vectors.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
+                Ok(whole.then(|| (f32_values(starts), values())))
+            };
+            statement.query_row([id.0], checked).optional()
+        });
+        let found: Option<(Vec<f32>, Vec<f16>)> = match self.sql(found)? {
+            Some(None) => return Err(LibraryError::DamagedTrack { track: id, what: "windows" }),
+            found => found.flatten(),
+        };
+        let Some((starts, values)) = found else { return Ok(None) };
+        let rows = starts.len();
+        let columns = values.len().checked_div(rows).unwrap_or(0);
+        let found = values.len();
+        let vectors = Array2::from_shape_vec((rows, columns), values)
+            .map_err(|_| LibraryError::Dimension { expected: rows * columns, found })?;
+        Ok(Some(TrackWindows { vectors, starts }))
+    }
+
+    /// What changed since `generation`; `None` if the log does not reach back so far, or `generation`
+    /// lies ahead of the library (as after restoring a backup): an index is to be built anew then.
+    pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
+        let _snapshot = self.snapshot()?;
+        let now = self.generation()?;
+        let Some(expected) = now.checked_sub(generation) else { return Ok(None) };
+        let log = self
+            .connection
+            .prepare_cached("SELECT track, change FROM changes WHERE generation > ?1 ORDER BY generation")
+            .and_then(|mut statement| {
+                let rows = statement
+                    .query_map([generation as i64], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+                rows.collect::<rusqlite::Result<Vec<(i64, i64)>>>()
+            });
+        let log = self.sql(log)?;
+        // Each generation has one row: if some are missing, the log was cut short.
+        if log.len() as u64 != expected {
+            return Ok(None);
+        }
+        // Per track: whether it had a vector before, and whether it has one now.
+        let mut tracks: BTreeMap<i64, (bool, bool)> = BTreeMap::new();
+        for (track, change) in log {
+            let entry = tracks.entry(track).or_insert((change != 0, false));
+            entry.1 = change != 2;
+        }
+        let pick = |of: fn(&(bool, bool)) -> bool| {
+            tracks.iter().filter(|(_, state)| of(state)).map(|(&track, _)| TrackId(track)).collect()
+        };
+        Ok(Some(Changes { generation: now, added: pick(|state| state.1), removed: pick(|state| state.0) }))
+    }
+
+    /// Files that failed, by path.
+    pub fn failures(&self) -> Result<Vec<Failure>> {
+        let sql =
+            "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
+        let failures = self.connection.prepare(sql).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| {
+                Ok(Failure {
+                    path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
+                    size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
+                    mtime_ns: row.get(2)?,
+                    reason: row.get(3)?,
+                    transient: row.get(4)?,
+                    attempts: row.get(5)?,
+                    failed_at: row.get(6)?,
+                })
+            })?;
+            rows.collect()
+        });
+        self.sql(failures)
+    }
+}
+
+fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> {
+    let content =
+        row.get_ref(1)?.as_blob()?.try_into().map_err(|_| {
+            rusqlite::Error::InvalidColumnType(1, "content".into(), rusqlite::types::Type::Blob)
+        })?;
+    let audio = AudioFacts {
+        content: ContentId(content),
+        seconds: row.get(2)?,
+        sample_rate: row.get(3)?,
+        channels: row.get(4)?,
+        container: text(row, 5)?.unwrap_or_default(),
+        codec: text(row, 6)?.unwrap_or_default(),
+        packets: row.get::<_, i64>(7)? as u64,
+        damaged_packets: row.get::<_, i64>(8)? as u64,
+    };
+    let path = match row.get_ref(11)?.as_blob_or_null()? {
+        Some(first) => paths::from_bytes(first),
+        None => paths::from_bytes(row.get_ref(10)?.as_blob()?),
+    };
+    let tags = match row.get::<_, Option<i64>>(16)? {
+        Some(file) => tags_at(connection, row, file, 17)?,
+        None => TrackTags::default(),
+    };
+    Ok(Track { id: TrackId(row.get(0)?), audio, added_at: row.get(9)?, files: Vec::new(), tags, path })
+}
+
+/// The tags of a file, whose columns begin at this one.
+fn tags_at(connection: &Connection, row: &Row<'_>, file: i64, at: usize) -> rusqlite::Result<TrackTags> {
+    Ok(TrackTags {
+        title: text(row, at)?,
+        artist: text(row, at + 1)?,
+        album: text(row, at + 2)?,
+        album_artist: text(row, at + 3)?,
+        genres: connection
+            .prepare_cached("SELECT genre FROM genres WHERE file = ?1 ORDER BY position")?
+            .query_map([file], |row| Ok(text(row, 0)?.unwrap_or_default()))?
+            .collect::<rusqlite::Result<_>>()?,
+        year: row.get(at + 4)?,
+        track_number: row.get(at + 5)?,
+        disc_number: row.get(at + 6)?,
+        mbid: text(row, at + 7)?,
+        isrc: text(row, at + 8)?,
+        licence: text(row, at + 9)?,
+        bpm: row.get(at + 10)?,
+        musical_key: text(row, at + 11)?,
+        replay_gain: row.get(at + 12)?,
+    })
+}
+
+pub(super) fn f32_values(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+/// Text of a row. A flipped bit in a title must not hide the whole library.
+fn text(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<String>> {
+    match row.get_ref(at)? {
+        ValueRef::Null => Ok(None),
+        ValueRef::Text(bytes) => Ok(Some(String::from_utf8_lossy(bytes).into_owned())),
+        other => Err(rusqlite::Error::InvalidColumnType(at, "text".into(), other.data_type())),
+    }
+}

@@ -1,0 +1,353 @@
+//! Recordings with all that is known of them, as they travel from one library to another.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
+    TrackWindows, descriptors, paths, store,
+};
+use voisin_base::track::TrackId;
+
+/// A recording with its files, tags, vectors, and what was measured and said of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackRecord {
+    /// Who it is, and what is known of it besides its vectors.
+    pub facts: TrackFacts,
+    /// The pooled vector, of unit norm.
+    pub vector: Vec<f32>,
+    /// The vectors of its windows; may have no rows.
+    pub windows: TrackWindows,
+}
+
+/// All that is known of a recording but its vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrackFacts {
+    /// What decoding it told.
+    pub audio: AudioFacts,
+    /// When it was added, in seconds since 1970 UTC.
+    pub added_at: i64,
+    /// Its files, the one known longest first.
+    pub files: Vec<TaggedFile>,
+    /// What was measured of its sound, if anything was.
+    pub descriptors: Option<Descriptors>,
+    /// The genre that its owner gave it by hand.
+    pub label: Option<String>,
+}
+
+/// A file with its tags.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaggedFile {
+    /// Path, size and modification time.
+    pub record: FileRecord,
+    /// Its tags.
+    pub tags: TrackTags,
+}
+
+/// What taking records in did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TakenIn {
+    /// Recordings that are new.
+    pub added: u64,
+    /// Known recordings that are in one more file, or have vectors, a label or measurements that they did not have.
+    pub updated: u64,
+    /// Recordings of which all was known.
+    pub unchanged: u64,
+    /// Recordings left out, because other audio is known under each of their paths.
+    pub conflicts: u64,
+    /// Recordings left out, because their vectors are damaged.
+    pub refused: u64,
+}
+
+impl std::ops::AddAssign for TakenIn {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.conflicts += other.conflicts;
+        self.refused += other.refused;
+    }
+}
+
+/// A path as text where it is UTF-8, else as its bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathForm {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// Paths in serialised records: none is lost, whatever its bytes.
+pub(super) mod path_form {
+    use super::{Path, PathBuf, PathForm, paths};
+    use serde::ser::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        let form = match path.to_str() {
+            Some(text) => PathForm::Text(text.to_owned()),
+            None => PathForm::Bytes(paths::to_bytes(path).map_err(S::Error::custom)?.to_vec()),
+        };
+        form.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match PathForm::deserialize(from)? {
+            PathForm::Text(text) => PathBuf::from(text),
+            PathForm::Bytes(bytes) => paths::from_bytes(&bytes),
+        })
+    }
+}
+
+/// Numbers in serialised records, as text: each comes back as it was, to the last bit, and no number is too odd for it.
+pub(super) mod exact {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        value.to_string().serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+
+    pub(crate) mod option {
+        use super::{Deserializer, Serializer};
+        use serde::de::Error as _;
+        use serde::{Deserialize as _, Serialize as _};
+
+        #[allow(clippy::ref_option, reason = "as serde calls it")]
+        pub(crate) fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+            value.map(|value| value.to_string()).serialize(to)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+            let text = Option::<String>::deserialize(from)?;
+            text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
+        }
+    }
+}
+
+impl Library {
+    /// The id of this library, by which others know it again; a copy has the same.
+    pub fn identity(&self) -> Result<String> {
+        self.sql(self.connection.query_row("SELECT library_id FROM state", [], |row| row.get(0)))
+    }
+
+    /// All that is known of a track but its vectors.
+    pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
+        let track = self.track(id)?;
+        let descriptors = self.descriptors(&[id])?.remove(&id);
+        let label = self
+            .connection
+            .prepare_cached("SELECT genre FROM labels WHERE content = ?1")
+            .and_then(|mut select| select.query_row([track.audio.content.0], |row| row.get(0)).optional());
+        let label = self.sql(label)?;
+        let Track { audio, added_at, files, tags, path, .. } = track;
+        let mut tagged = Vec::with_capacity(files.len().max(1));
+        for (i, file) in files.into_iter().enumerate() {
+            let tags = if i == 0 { tags.clone() } else { self.tags_of_file(&file.record.path)? };
+            tagged.push(TaggedFile { record: file.record, tags });
+        }
+        if tagged.is_empty() {
+            let record = FileRecord { path, size: 0, mtime_ns: 0 };
+            tagged.push(TaggedFile { record, tags });
+        }
+        Ok(TrackFacts { audio, added_at, files: tagged, descriptors, label })
+    }
+
+    /// A track with all that is known of it; `None` where a repair took out its vector.
+    ///
+    /// - `windows`: read its window vectors too
+    pub fn record(&self, id: TrackId, windows: bool) -> Result<Option<TrackRecord>> {
+        let Some(vector) = self.vector(id)? else { return Ok(None) };
+        let windows = if windows { self.windows(id)? } else { None };
+        let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
+        Ok(Some(TrackRecord { facts: self.facts(id)?, vector, windows }))
+    }
+
+    /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
+    /// was not known here. What is known here stays. Each call is one transaction.
+    pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<TakenIn> {
+        self.write(|tx, _| {
+            let mut taken = TakenIn::default();
+            for (id, record) in records {
+                match take_in(tx, *id, record)? {
+                    Ok(counted) => taken += counted,
+                    Err(error @ LibraryError::NoModel) => return Ok(Err(error)),
+                    Err(_) => taken.refused += 1,
+                }
+            }
+            Ok(Ok(taken))
+        })?
+    }
+
+    /// Notes files that failed elsewhere, but for those that are known here in any way.
+    pub fn take_in_failures(&mut self, failures: &[Failure]) -> Result<u64> {
+        if failures.is_empty() {
+            return Ok(0);
+        }
+        self.write(|tx, _| {
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
+                 SELECT ?1, ?2, ?3, ?4, ?5, 1, ?6 WHERE NOT EXISTS (SELECT 1 FROM files WHERE path = ?1)
+                 ON CONFLICT (path) DO NOTHING",
+            )?;
+            let mut taken = 0;
+            for failure in failures {
+                let Ok(path) = paths::to_bytes(&failure.path) else { continue };
+                let Failure { size, mtime_ns, reason, transient, .. } = failure;
+                let size = size.map(|size| size as i64);
+                taken +=
+                    insert.execute(params![path, size, mtime_ns, reason, transient, super::now()])? as u64;
+            }
+            Ok(taken)
+        })
+    }
+
+    /// Takes in what another library holds. Both must have the same model, or this one no tracks yet.
+    pub fn merge(&mut self, other: &Library) -> Result<TakenIn> {
+        let _snapshot = other.snapshot()?;
+        let Some(model) = other.model()? else { return Ok(TakenIn::default()) };
+        self.set_model(&model)?;
+        if other.status()?.tracks > 0 {
+            self.set_content_kind(other.content_kind()?)?;
+        }
+        let mut intake = Intake::new(self)?;
+        for id in other.track_ids()? {
+            match other.record(id, true) {
+                Ok(Some(record)) => intake.add(record)?,
+                Ok(None) => {}
+                Err(LibraryError::DamagedTrack { .. }) => intake.taken.refused += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        let taken = intake.finish()?;
+        // After the tracks, whose files are no failures here.
+        self.take_in_failures(&other.failures()?)?;
+        Ok(taken)
+    }
+}
+
+/// Recordings that come in by the thousand, in few large transactions.
+///
+/// Their content ids and paths lie everywhere in the database's indexes: each transaction writes nearly every page of
+/// these, twice, and a page that does not stay in memory is written again for each row.
+pub struct Intake<'a> {
+    library: &'a mut Library,
+    waiting: Vec<(Option<TrackId>, TrackRecord)>,
+    /// Of the vectors that wait, and some for the rest of each row.
+    bytes: usize,
+    /// What was taken in so far.
+    pub taken: TakenIn,
+}
+
+impl<'a> Intake<'a> {
+    /// A transaction holds so many bytes, some 20 000 tracks without windows or 2 500 with them.
+    const TRANSACTION: usize = 64 << 20;
+    /// KiB of pages that stay in memory: the indexes of a million tracks.
+    const PAGES: u32 = 256 << 10;
+
+    /// Begins, with the library's model and tracks as they are.
+    pub fn new(library: &'a mut Library) -> Result<Self> {
+        library.limit_page_cache(Self::PAGES)?;
+        Ok(Self { library, waiting: Vec::new(), bytes: 0, taken: TakenIn::default() })
+    }
+
+    /// Takes in one track; it is committed with others once enough wait.
+    pub fn add(&mut self, record: TrackRecord) -> Result<()> {
+        self.bytes += 4 * record.vector.len() + 2 * record.windows.vectors.len() + 1000;
+        self.waiting.push((None, record));
+        if self.bytes >= Self::TRANSACTION { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.taken += self.library.take_in(&self.waiting)?;
+        self.waiting.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Writes what still waits; returns what became of all.
+    pub fn finish(mut self) -> Result<TakenIn> {
+        self.write()?;
+        Ok(self.taken)
+    }
+}
+
+fn take_in(
+    tx: &Transaction<'_>,
+    id: Option<TrackId>,
+    record: &TrackRecord,
+) -> rusqlite::Result<Result<TakenIn, LibraryError>> {
+    let model = match store::current_model(tx, &record.vector, &record.windows)? {
+        Ok(model) => model,
+        Err(error) => return Ok(Err(error)),
+    };
+    let TrackFacts { audio, added_at, files, descriptors, label } = &record.facts;
+    let known: Option<i64> = tx
+        .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
+        .query_row([&audio.content.0[..]], |row| row.get(0))
+        .optional()?;
+    // A path that is known here stays with what it holds here.
+    let mut new_files = Vec::new();
+    let mut seen = HashSet::new();
+    for file in files {
+        let Ok(path) = paths::to_bytes(&file.record.path) else { continue };
+        let taken: bool = tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM files WHERE path = ?1)")?
+            .query_row([path], |row| row.get(0))?;
+        if !taken && seen.insert(path) {
+            new_files.push((path, file));
+        }
+    }
+    let mut changed = !new_files.is_empty();
+    let track = if let Some(track) = known {
+        let has_vector: bool = tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))",
+            )?
+            .query_row([track], |row| row.get(0))?;
+        if !has_vector {
+            store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
+            changed = true;
+        }
+        track
+    } else {
+        let Some((path, _)) = new_files.first() else {
+            return Ok(Ok(TakenIn { conflicts: 1, ..TakenIn::default() }));
+        };
+        let track = store::insert_audio(tx, id, audio, *added_at, path)?.0;
+        store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
+        track
+    };
+    for (path, file) in new_files {
+        store::put_file(tx, TrackId(track), path, &file.record, &file.tags)?;
+    }
+    if let Some(measured) = descriptors {
+        let is_measured: bool = tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM descriptors WHERE track = ?1)")?
+            .query_row([track], |row| row.get(0))?;
+        if !is_measured {
+            descriptors::put(tx, TrackId(track), measured)?;
+            changed = true;
+        }
+    }
+    if let Some(label) = label {
+        let added = tx
+            .prepare_cached("INSERT OR IGNORE INTO labels (content, genre, set_at) VALUES (?1, ?2, ?3)")?
+            .execute(params![&audio.content.0[..], label, super::now()])?;
+        changed |= added > 0;
+    }
+    let count = |is: bool| u64::from(is);
+    Ok(Ok(TakenIn {
+        added: count(known.is_none()),
+        updated: count(known.is_some() && changed),
+        unchanged: count(known.is_some() && !changed),
+        ..TakenIn::default()
+    }))
+}

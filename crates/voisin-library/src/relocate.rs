@@ -1,0 +1,88 @@
+//! A folder of music that lies elsewhere now.
+
+use std::path::{Path, PathBuf};
+
+use super::store::below;
+use super::{Library, LibraryError, Result, paths, stored_path};
+use voisin_base::cue;
+
+/// What moving a folder changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relocation {
+    /// Each file's path before and after, by the path before.
+    pub files: Vec<(PathBuf, PathBuf)>,
+    /// How many of them are at their new place.
+    pub found: usize,
+}
+
+impl Library {
+    /// What [`relocate`](Self::relocate) would change.
+    ///
+    /// # Errors
+    /// The library has no file below `old`, or none of them is below `new`.
+    pub fn plan_relocation(&self, old: &Path, new: &Path) -> Result<Relocation> {
+        let (old, new) = (stored_path(old), stored_path(new));
+        let (exact, from, to) = below(&old)?;
+        let (first, last) = (from.clone(), to.clone());
+        let known = self
+            .connection
+            .prepare("SELECT path FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3) ORDER BY path")
+            .and_then(|mut statement| {
+                let rows = statement
+                    .query_map((exact, from, to), |row| Ok(paths::from_bytes(row.get_ref(0)?.as_blob()?)))?;
+                rows.collect::<rusqlite::Result<Vec<PathBuf>>>()
+            });
+        let moved = |path: PathBuf| {
+            let rest = path.strip_prefix(&old).unwrap_or(Path::new(""));
+            let target = if rest.as_os_str().is_empty() { new.clone() } else { new.join(rest) };
+            (path, target)
+        };
+        let files: Vec<(PathBuf, PathBuf)> = self.sql(known)?.into_iter().map(moved).collect();
+        if files.is_empty() {
+            return Err(LibraryError::NothingBelow { folder: old });
+        }
+        for (_, target) in &files {
+            let bytes = paths::to_bytes(target)?;
+            if (first.as_slice()..last.as_slice()).contains(&bytes) {
+                continue;
+            }
+            if self.find_by_path(target)?.is_some() {
+                return Err(LibraryError::Taken { path: target.clone() });
+            }
+        }
+        let found = files.iter().filter(|(_, target)| cue::is_there(target)).count();
+        if found == 0 {
+            return Err(LibraryError::NotMoved { files: files.len() as u64, new });
+        }
+        Ok(Relocation { files, found })
+    }
+
+    /// Rewrites the paths below `old` to lie below `new`, those of failures too; all or none.
+    ///
+    /// # Errors
+    /// As [`plan_relocation`](Self::plan_relocation); or another file of the library has a new path already.
+    pub fn relocate(&mut self, old: &Path, new: &Path) -> Result<Relocation> {
+        let plan = self.plan_relocation(old, new)?;
+        let (old, new) = (stored_path(old), stored_path(new));
+        let (exact, from, to) = below(&old)?;
+        // The root ends in a separator, which the rest of a path begins with.
+        let separator = [std::path::MAIN_SEPARATOR as u8];
+        let length = exact.strip_suffix(&separator).unwrap_or(&exact).len() as i64;
+        let new = paths::to_bytes(&new)?;
+        let new = new.strip_suffix(&separator).unwrap_or(new).to_vec();
+        self.write(|tx, _| {
+            for (table, column) in [("files", "path"), ("failures", "path"), ("audio", "last_path")] {
+                // Text functions would take bytes for characters: concatenated blobs are cast back to blobs.
+                tx.execute(
+                    &format!(
+                        "UPDATE {table} SET {column} = CAST(?1 || substr({column}, ?2 + 1) AS BLOB)
+                         WHERE {column} = ?3 OR ({column} >= ?4 AND {column} < ?5)"
+                    ),
+                    (&new, length, &exact, &from, &to),
+                )?;
+            }
+            Ok(())
+        })?;
+        Ok(plan)
+    }
+}

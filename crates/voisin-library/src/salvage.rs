@@ -1,0 +1,295 @@
+//! Reading what is left of a damaged database into a new one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OpenFlags, Row};
+
+use super::open::{PAGE_SIZE, migrations};
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, paths};
+use voisin_base::atomic_file;
+
+/// The outcome of [`salvage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SalvageReport {
+    /// Where the damaged database is kept.
+    pub damaged: PathBuf,
+    /// Rows read, by table.
+    pub rows: Vec<(&'static str, u64)>,
+    /// Tables of which some part could not be read.
+    pub incomplete: Vec<&'static str>,
+}
+
+/// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
+/// `true` says: around damage they are read row by row.
+const TABLES: [(&str, bool); 16] = [
+    ("model", true),
+    ("models", true),
+    ("settings", false),
+    ("audio", true),
+    ("files", true),
+    ("tags", true),
+    ("vectors", true),
+    ("windows", true),
+    ("logits", true),
+    ("descriptors", true),
+    ("failures", true),
+    ("labels", false),
+    ("label_changes", true),
+    ("duplicate_verdicts", false),
+    ("links", false),
+    ("written_tags", false),
+];
+
+/// Greatest key that is looked for row by row, where no better limit is known.
+const UNKNOWN_LIMIT: i64 = 1_000_000;
+
+/// Makes a new database from what can be read of a damaged one, which is kept beside it.
+///
+/// For a database that [`Library::open`] or [`Library::check`] calls damaged. No other process may have it
+/// open. Tracks whose rows are lost are new to the next `add`; nothing is thrown away, since the damaged
+/// file stays. Fails, and changes nothing, if not even the schema can be read.
+pub fn salvage(dir: &Path) -> Result<SalvageReport> {
+    let path = dir.join(DATABASE);
+    let _lock = WriterLock::try_take(dir)?;
+    let io = |action, at: &Path, source| LibraryError::Io { action, path: at.to_path_buf(), source };
+    let staging = atomic_file::staging_folder(&path).map_err(|source| io("write into", dir, source))?;
+
+    let mut report = SalvageReport {
+        damaged: paths::free_name(&path, ".damaged"),
+        rows: Vec::new(),
+        incomplete: Vec::new(),
+    };
+    {
+        // Read-only, so that closing it moves nothing from the log into the damaged file.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let damaged = |detail: &str| LibraryError::Damaged { path: path.clone(), detail: detail.to_owned() };
+        let old = Connection::open_with_flags(&path, flags).map_err(|e| LibraryError::from_sql(&path, e))?;
+        // With a writable schema SQLite accepts a file that is shorter than its header says.
+        old.execute_batch(
+            "PRAGMA writable_schema = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
+        )
+        .map_err(|e| LibraryError::from_sql(&path, e))?;
+        let version: i64 = old
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|_| damaged("its first page cannot be read, restore a backup"))?;
+        let migrations = migrations();
+        // What is left of an older schema stays one: whoever opens it next brings it up to date.
+        let known = usize::try_from(version).ok().filter(|version| *version > 0);
+        let Some(migrations) = known.and_then(|version| migrations.get(..version)) else {
+            let newest = migrations.len();
+            return Err(damaged(&format!("its schema is {version}, only 1 to {newest} can be salvaged")));
+        };
+        let new = Library::open_with(staging.path(), OpenMode::Create, migrations, PAGE_SIZE)?;
+        copy(&old, &new, &mut report)?;
+    }
+    put_in_place(&path, &staging.path().join(DATABASE), &report.damaged)
+        .map_err(|source| io("replace", &path, source))?;
+    Ok(report)
+}
+
+fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Result<()> {
+    let new = &library.connection;
+    let fail = |error| LibraryError::from_sql(&library.path, error);
+    new.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").map_err(fail)?;
+    for (table, is_keyed) in TABLES {
+        let columns = columns_of(new, table).map_err(fail)?;
+        // A table of another schema.
+        let Some(first) = columns.first() else { continue };
+        let key = if is_keyed { first.as_str() } else { "" };
+        let places = (1..=columns.len()).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
+        let all = columns.join(", ");
+        let mut insert =
+            new.prepare(&format!("INSERT OR IGNORE INTO {table} ({all}) VALUES ({places})")).map_err(fail)?;
+        let mut rows = 0;
+        let whole = read_table(old, table, key, &all, |values| {
+            rows += insert.execute(rusqlite::params_from_iter(values))? as u64;
+            Ok(())
+        })
+        .map_err(fail)?;
+        report.note(table, rows, whole);
+    }
+    let (rows, whole) = copy_genres(old, new).map_err(fail)?;
+    report.note("genres", rows, whole);
+
+    // An index of the damaged library must not take this one for its own.
+    let old_state = |column: &str| -> Option<Value> {
+        old.query_row(&format!("SELECT {column} FROM state"), [], |row| value(row, 0)).ok()
+    };
+    let generation = match old_state("generation") {
+        Some(Value::Integer(generation)) if (0..i64::MAX / 2).contains(&generation) => generation,
+        _ => 1 << 32,
+    };
+    if !columns_of(new, "models").map_err(fail)?.is_empty() {
+        let model = old_state("model").unwrap_or(Value::Null);
+        // Where it cannot be read, the model with most vectors.
+        let sql = "UPDATE state SET model = coalesce((SELECT id FROM models WHERE id = ?1),
+            (SELECT model FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1), (SELECT min(id) FROM models))";
+        new.execute(sql, [model]).map_err(fail)?;
+    }
+    new.execute("UPDATE state SET generation = generation + ?1 + 1", [generation]).map_err(fail)?;
+    new.execute_batch("DELETE FROM changes; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").map_err(fail)
+}
+
+/// The columns of a table, in their order; none where there is no such table.
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT name FROM pragma_table_info(?1)")?
+        .query_map([table], |row| row.get(0))?
+        .collect()
+}
+
+impl SalvageReport {
+    fn note(&mut self, table: &'static str, rows: u64, whole: bool) {
+        self.rows.push((table, rows));
+        if !whole {
+            self.incomplete.push(table);
+        }
+    }
+}
+
+/// Passes on every row that can be read: forwards up to the damage, backwards down to it, then one by one
+/// between. Returns whether all could be read. Errors are those of `put`.
+fn read_table(
+    old: &Connection,
+    table: &str,
+    key: &str,
+    columns: &str,
+    mut put: impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<bool> {
+    let select = format!("SELECT {columns} FROM {table} NOT INDEXED");
+    // What the schema no longer says: nobody needs to try a million keys of it.
+    if old.prepare(&select).is_err() {
+        return Ok(false);
+    }
+    if key.is_empty() {
+        return Ok(read_rows(old, &select, None, &mut put)?.whole);
+    }
+    let forwards = read_rows(old, &format!("{select} ORDER BY {key}"), None, &mut put)?;
+    if forwards.whole {
+        return Ok(true);
+    }
+    let after = forwards.last.unwrap_or(i64::MIN);
+    let downwards = format!("{select} WHERE {key} > ?1 ORDER BY {key} DESC");
+    let backwards = read_rows(old, &downwards, Some(after), &mut put)?;
+    if backwards.whole {
+        return Ok(false);
+    }
+    let from = forwards.last.map_or(1, |last| last.saturating_add(1));
+    let to = backwards.last.unwrap_or(i64::MAX).min(greatest_key(old));
+    let single = format!("{select} WHERE {key} = ?1");
+    for id in from..to {
+        read_rows(old, &single, Some(id), &mut put)?;
+    }
+    Ok(false)
+}
+
+/// A key that no row is likely to be above: tracks are numbered on, and have few files each.
+fn greatest_key(old: &Connection) -> i64 {
+    let newest = old.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'audio'", [], |row| row.get(0));
+    newest.map_or(UNKNOWN_LIMIT, |newest: i64| newest.clamp(0, UNKNOWN_LIMIT * 10) * 2 + 1000)
+}
+
+struct RowProgress {
+    whole: bool,
+    last: Option<i64>,
+}
+
+fn read_rows(
+    old: &Connection,
+    sql: &str,
+    key: Option<i64>,
+    put: &mut impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<RowProgress> {
+    let mut progress = RowProgress { whole: false, last: None };
+    let Ok(mut statement) = old.prepare_cached(sql) else { return Ok(progress) };
+    let columns = statement.column_count();
+    let Ok(mut rows) = statement.query(rusqlite::params_from_iter(key)) else { return Ok(progress) };
+    loop {
+        match rows.next() {
+            Ok(Some(row)) => {
+                let Ok(values) = (0..columns).map(|at| value(row, at)).collect::<rusqlite::Result<Vec<_>>>()
+                else {
+                    return Ok(progress);
+                };
+                if let Some(Value::Integer(id)) = values.first() {
+                    progress.last = Some(*id);
+                }
+                match put(values) {
+                    // A row that the schema refuses is as lost as one that cannot be read.
+                    Err(error)
+                        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::ConstraintViolation) =>
+                    {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(None) => {
+                progress.whole = true;
+                return Ok(progress);
+            }
+            Err(_) => return Ok(progress),
+        }
+    }
+}
+
+/// Genres have no integer key of their own: they are read by file.
+fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, bool)> {
+    let files: Vec<i64> = new
+        .prepare("SELECT id FROM files ORDER BY id")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut insert = new
+        .prepare("INSERT OR IGNORE INTO genres (file, position, genre, genre_key) VALUES (?1, ?2, ?3, ?4)")?;
+    let (mut count, mut whole) = (0, true);
+    for file in files {
+        let read = (|| -> rusqlite::Result<_> {
+            let mut statement =
+                old.prepare_cached("SELECT file, position, genre, genre_key FROM genres WHERE file = ?1")?;
+            let mut rows = statement.query([file])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push([value(row, 0)?, value(row, 1)?, value(row, 2)?, value(row, 3)?]);
+            }
+            Ok(found)
+        })();
+        match read {
+            Ok(found) => {
+                for values in found {
+                    count += insert.execute(rusqlite::params_from_iter(values))? as u64;
+                }
+            }
+            Err(_) => whole = false,
+        }
+    }
+    Ok((count, whole))
+}
+
+/// A value whose text may be damaged.
+fn value(row: &Row<'_>, at: usize) -> rusqlite::Result<Value> {
+    Ok(match row.get_ref(at)? {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(integer) => Value::Integer(integer),
+        ValueRef::Real(real) => Value::Real(real),
+        ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+    })
+}
+
+/// Keeps the damaged file under another name and renames the new one over it. The log goes with the
+/// damaged file: beside the new one it would be replayed into it.
+fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> {
+    if fs::hard_link(path, damaged).is_err() {
+        fs::copy(path, damaged)?;
+    }
+    let log = paths::with_suffix(path, "-wal");
+    if log.exists() {
+        fs::rename(&log, paths::with_suffix(damaged, "-wal"))?;
+    }
+    let _ = fs::remove_file(paths::with_suffix(path, "-shm"));
+    atomic_file::rename(new, path)
+}

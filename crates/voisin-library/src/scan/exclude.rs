@@ -1,0 +1,136 @@
+//! Patterns that keep files and folders out, written as in a `.gitignore`.
+
+use std::path::{Path, PathBuf};
+
+use voisin_base::regular_file;
+
+/// A file of patterns for the folder that it lies in, and all below.
+pub const IGNORE_FILE: &str = ".voisinignore";
+
+/// A longer file of patterns is refused.
+const LARGEST: u64 = 1 << 20;
+
+/// Patterns that a user gave: `*.wav`, `Podcasts/`, `/incoming`, `!keep.wav`.
+#[derive(Debug, Clone, Default)]
+pub struct Exclusions {
+    patterns: Vec<Pattern>,
+}
+
+/// One line of a `.gitignore`.
+#[derive(Debug, Clone)]
+struct Pattern {
+    /// Against the whole path below its folder; one without a slash stands for that name at any depth.
+    glob: String,
+    /// Of folders only.
+    folders_only: bool,
+    /// Takes back what earlier ones left out.
+    keeps: bool,
+}
+
+impl Pattern {
+    /// `None` for a comment and an empty line.
+    fn read(line: &str) -> Option<Self> {
+        // A blank at the end counts only after a backslash.
+        let line = if line.ends_with("\\ ") { line } else { line.trim_end() };
+        if line.is_empty() || line.starts_with('#') {
+            return None;
+        }
+        let (keeps, line) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest));
+        let (folders_only, line) = line.strip_suffix('/').map_or((false, line), |rest| (true, rest));
+        let glob = match line.strip_prefix('/') {
+            Some(anchored) => anchored.to_owned(),
+            None if line.contains('/') => line.to_owned(),
+            None => format!("**/{line}"),
+        };
+        Some(Self { glob, folders_only, keeps })
+    }
+
+    /// - `below`: the path below the pattern's folder, with slashes
+    fn fits(&self, below: &str, is_folder: bool) -> bool {
+        (is_folder || !self.folders_only) && fast_glob::glob_match(&self.glob, below)
+    }
+}
+
+/// What the last pattern that fits says: left out or kept; `None` if none fits.
+fn verdict(patterns: &[Pattern], root: &Path, path: &Path, is_folder: bool) -> Option<bool> {
+    let below = path.strip_prefix(root).ok()?.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
+    patterns.iter().rev().find(|pattern| pattern.fits(&below, is_folder)).map(|pattern| !pattern.keeps)
+}
+
+impl Exclusions {
+    /// From patterns as in `.gitignore` files.
+    pub fn new(patterns: &[String]) -> Self {
+        Self { patterns: patterns.iter().filter_map(|line| Pattern::read(line)).collect() }
+    }
+}
+
+/// The patterns that hold where a walk is.
+pub(super) struct Ignored<'a> {
+    root: PathBuf,
+    given: &'a Exclusions,
+    /// Those of the folders from the root down to here: the depth of each, the folder, its patterns.
+    files: Vec<(usize, PathBuf, Vec<Pattern>)>,
+}
+
+impl<'a> Ignored<'a> {
+    /// Where a walk of `root` begins.
+    pub(super) fn below(root: &Path, given: &'a Exclusions) -> Self {
+        Self { root: root.to_owned(), given, files: Vec::new() }
+    }
+
+    /// Reads the patterns of a folder as the walk enters it.
+    pub(super) fn enter(&mut self, depth: usize, folder: &Path) -> std::io::Result<()> {
+        self.files.retain(|(above, ..)| *above < depth);
+        match regular_file::read(&folder.join(IGNORE_FILE), LARGEST) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let patterns =
+                    text.trim_start_matches('\u{feff}').lines().filter_map(Pattern::read).collect();
+                self.files.push((depth, folder.to_owned(), patterns));
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether something at `depth` is left out: the patterns that were given decide, then those nearest to it.
+    pub(super) fn has(&mut self, depth: usize, path: &Path, is_folder: bool) -> bool {
+        self.files.retain(|(above, ..)| *above < depth);
+        let given = verdict(&self.given.patterns, &self.root, path, is_folder);
+        let found =
+            self.files.iter().rev().map(|(_, root, patterns)| verdict(patterns, root, path, is_folder));
+        std::iter::once(given).chain(found).flatten().next().unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_read_as_git_reads_them() {
+        for (pattern, path, is_folder, fits) in [
+            ("*.wav", "a/b/x.wav", false, true),
+            ("*.wav", "x.mp3", false, false),
+            ("/x.wav", "x.wav", false, true),
+            ("/x.wav", "a/x.wav", false, false),
+            ("a/*.wav", "a/x.wav", false, true),
+            ("a/*.wav", "b/a/x.wav", false, false),
+            ("a/*.wav", "a/b/x.wav", false, false),
+            ("a/**/x.wav", "a/b/c/x.wav", false, true),
+            ("**/live", "a/live", true, true),
+            ("live/", "a/live", true, true),
+            ("live/", "a/live", false, false),
+            ("take ?.wav", "take 1.wav", false, true),
+            ("take [0-9].wav", "take x.wav", false, false),
+        ] {
+            let pattern = Pattern::read(pattern).unwrap();
+            assert_eq!(pattern.fits(path, is_folder), fits, "{pattern:?} {path}");
+        }
+        assert!(Pattern::read("# words").is_none() && Pattern::read("  ").is_none());
+        let given = Exclusions::new(&["*.wav".to_owned(), "!keep.wav".to_owned()]);
+        let says = |path: &str| verdict(&given.patterns, Path::new("/m"), &Path::new("/m").join(path), false);
+        assert_eq!((says("a/x.wav"), says("a/keep.wav"), says("x.mp3")), (Some(true), Some(false), None));
+    }
+}

@@ -1,0 +1,317 @@
+//! From what a user names to the audio files meant: folders, playlists, single files, lists.
+//!
+//! What is wrong with one path is reported and does not stop the rest. Nothing is opened but playlists.
+//!
+//! Not for: looking into files of audio (`audio::probe`), or telling which of them the library has (`engine::add`).
+
+mod exclude;
+pub mod playlist;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::paths;
+use super::{FileRecord, mtime_ns, stored_path};
+use exclude::Ignored;
+pub use exclude::{Exclusions, IGNORE_FILE};
+pub use playlist::{PlaylistEntry, PlaylistKind};
+use voisin_base::cue;
+
+/// A playlist larger than this is refused: 64 MiB hold half a million paths.
+const LARGEST_PLAYLIST: u64 = 64 << 20;
+
+/// Files of these names keep a folder, and all below it, out of the library.
+const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
+
+/// What a scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Files to add, each once, in the order of the arguments and sorted by name within a folder.
+    pub files: Vec<FileRecord>,
+    /// What could not be followed.
+    pub problems: Vec<ScanProblem>,
+    /// Folders left out because of `.notmusic` or `.nomedia`.
+    pub skipped_folders: Vec<PathBuf>,
+    /// Files and folders left out because of a pattern.
+    pub excluded: Vec<PathBuf>,
+    /// Files that were left out of a folder because CUE sheets, or they themselves, describe their parts.
+    pub in_parts: Vec<PathBuf>,
+    /// The folders that were walked, in stored form: what the library knows below them and this scan
+    /// does not name is missing or left out.
+    pub roots: Vec<PathBuf>,
+}
+
+/// A path that could not be followed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanProblem {
+    /// As it was given, or as a playlist names it.
+    pub path: PathBuf,
+    /// In one line.
+    pub reason: String,
+}
+
+impl Scan {
+    /// Puts the parts of files that hold a CUE sheet in their place, below the folders that were walked: a file that was
+    /// named is meant as it is.
+    ///
+    /// - `is_known`: whether a file need not be looked into, which takes longer than finding it
+    pub fn split_files(&mut self, is_known: &dyn Fn(&FileRecord) -> bool) {
+        for file in std::mem::take(&mut self.files) {
+            let is_below = |root: &PathBuf| file.path.starts_with(root);
+            let looked_into =
+                cue::may_hold_sheet(&file.path) && self.roots.iter().any(is_below) && !is_known(&file);
+            let sheet = if looked_into { cue::read(&file.path).ok() } else { None };
+            let parts: Vec<FileRecord> =
+                sheet.iter().flat_map(|sheet| &sheet.parts).flat_map(FileRecord::of_part).collect();
+            if parts.is_empty() {
+                self.files.push(file);
+            } else {
+                self.files.extend(parts);
+                self.in_parts.push(file.path);
+            }
+        }
+    }
+}
+
+/// Finds the audio files that `arguments` stand for.
+///
+/// - A folder is walked with all below it; links are followed, no folder twice; hidden files and folders
+///   are left out, and folders with a `.notmusic` or `.nomedia`. Of its files those are taken that
+///   `is_audio` accepts by name.
+/// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
+/// - A CUE sheet stands for the parts of the files that it names, each with a path below the sheet's (`album.cue/03`);
+///   in a folder these files themselves are then left out. Sheets inside of files wait for [`Scan::split_files`].
+/// - Any other file is taken, whatever its name: it was named.
+///
+/// A file reached by several ways is taken once.
+///
+/// Below a folder, what the patterns of a `.voisinignore` there or above it name is left out; they are written as in a
+/// `.gitignore`.
+pub fn scan(arguments: &[PathBuf], is_audio: &dyn Fn(&Path) -> bool) -> Scan {
+    scan_without(arguments, is_audio, &Exclusions::default())
+}
+
+/// As [`scan`], without what these patterns name below the folders that are walked.
+pub fn scan_without(
+    arguments: &[PathBuf],
+    is_audio: &dyn Fn(&Path) -> bool,
+    exclusions: &Exclusions,
+) -> Scan {
+    let mut scanner = Scanner {
+        scan: Scan::default(),
+        files: HashSet::new(),
+        folders: HashSet::new(),
+        is_audio,
+        exclusions,
+    };
+    for argument in arguments {
+        scanner.argument(argument);
+    }
+    scanner.scan
+}
+
+/// Splits a list of paths, as from standard input: at NULs if there is any, else at line ends (`\n` or `\r\n`). Empty ones go.
+pub fn split_list(bytes: &[u8]) -> Vec<PathBuf> {
+    let separator = if bytes.contains(&0) { 0 } else { b'\n' };
+    bytes
+        .split(|&byte| byte == separator)
+        .map(|line| if separator == 0 { line } else { line.strip_suffix(b"\r").unwrap_or(line) })
+        .filter(|line| !line.is_empty())
+        .map(paths::from_bytes)
+        .collect()
+}
+
+struct Scanner<'a> {
+    scan: Scan,
+    /// Canonical paths of the files taken.
+    files: HashSet<PathBuf>,
+    /// Canonical paths of the folders walked.
+    folders: HashSet<PathBuf>,
+    is_audio: &'a dyn Fn(&Path) -> bool,
+    exclusions: &'a Exclusions,
+}
+
+impl Scanner<'_> {
+    fn argument(&mut self, path: &Path) {
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => self.folder(path),
+            Ok(metadata) if metadata.is_file() => match PlaylistKind::of(path) {
+                Some(kind) => self.playlist(path, kind),
+                None if cue::is_sheet(path) => drop(self.sheet(path, true)),
+                None => self.file(path, &metadata),
+            },
+            Ok(_) => self.problem(path, &"is neither a file nor a folder"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.problem(path, &"there is no such file or folder");
+            }
+            Err(error) => self.problem(path, &error),
+        }
+    }
+
+    fn problem(&mut self, path: &Path, reason: &dyn std::fmt::Display) {
+        self.scan.problems.push(ScanProblem { path: path.to_path_buf(), reason: reason.to_string() });
+    }
+
+    fn file(&mut self, path: &Path, metadata: &std::fs::Metadata) {
+        self.take(stored_path(path), path.is_symlink(), metadata);
+    }
+
+    /// Takes a file under its stored path, unless it was taken under another name.
+    fn take(&mut self, stored: PathBuf, is_link: bool, metadata: &std::fs::Metadata) {
+        // Only a link leads elsewhere: the folder of a stored path is canonical.
+        let canonical = if is_link {
+            dunce::canonicalize(&stored).unwrap_or_else(|_| stored.clone())
+        } else {
+            stored.clone()
+        };
+        if self.files.insert(canonical) {
+            let (size, mtime_ns) = (metadata.len(), mtime_ns(metadata));
+            self.scan.files.push(FileRecord { path: stored, size, mtime_ns });
+        }
+    }
+
+    /// Takes the parts that a CUE sheet describes, and the sheet itself, which then fails and says why, where something is
+    /// wrong with it. Returns the files that the parts are of.
+    fn sheet(&mut self, path: &Path, is_named: bool) -> HashSet<PathBuf> {
+        let path = dunce::canonicalize(path).unwrap_or_else(|_| stored_path(path));
+        let sheet = cue::read(&path);
+        let is_sound = sheet
+            .as_ref()
+            .is_ok_and(|sheet| sheet.missing.is_empty() && !(is_named && sheet.parts.is_empty()));
+        if !is_sound && let Ok(metadata) = std::fs::metadata(&path) {
+            self.take(path, false, &metadata);
+        }
+        let mut whole = HashSet::new();
+        for part in sheet.unwrap_or_default().parts {
+            if is_named || !self.scan.excluded.contains(&part.audio) {
+                match FileRecord::of_part(&part) {
+                    Ok(record) if self.files.insert(record.path.clone()) => self.scan.files.push(record),
+                    Ok(_) => {}
+                    Err(error) => self.problem(&part.path(), &error),
+                }
+            }
+            whole.insert(part.audio);
+        }
+        whole
+    }
+
+    fn folder(&mut self, path: &Path) {
+        let root = match dunce::canonicalize(path) {
+            Ok(root) => root,
+            Err(error) => return self.problem(path, &error),
+        };
+        // Two folder sets, because the closure below borrows one while files are being taken.
+        let mut visited = std::mem::take(&mut self.folders);
+        let mut skipped = Vec::new();
+        let mut sheets = Vec::new();
+        let first = self.scan.files.len();
+        let mut ignored = Ignored::below(&root, self.exclusions);
+        let mut walk = WalkDir::new(&root).follow_links(true).sort_by_file_name().into_iter();
+        let mut parent = (PathBuf::new(), PathBuf::new());
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    // A link that leads back up is no mistake of the user's.
+                    if error.loop_ancestor().is_none() {
+                        let path = error.path().unwrap_or(&root).to_path_buf();
+                        let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                        self.problem(&path, &reason);
+                    }
+                    continue;
+                }
+            };
+            if entry.depth() > 0 && is_hidden(&entry) {
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                }
+            } else if entry.depth() > 0
+                && ignored.has(entry.depth(), entry.path(), entry.file_type().is_dir())
+            {
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                    self.scan.excluded.push(entry.into_path());
+                } else if (self.is_audio)(entry.path()) {
+                    self.scan.excluded.push(entry.into_path());
+                }
+            } else if entry.file_type().is_dir() {
+                if let Err(reason) = ignored.enter(entry.depth(), entry.path()) {
+                    self.problem(&entry.path().join(IGNORE_FILE), &reason);
+                }
+                if MARKERS.iter().any(|marker| entry.path().join(marker).symlink_metadata().is_ok()) {
+                    skipped.push(entry.into_path());
+                    walk.skip_current_dir();
+                } else if dunce::canonicalize(entry.path()).is_ok_and(|folder| !visited.insert(folder)) {
+                    walk.skip_current_dir();
+                }
+            } else if entry.file_type().is_file() && cue::is_sheet(entry.path()) {
+                sheets.push(entry.into_path());
+            } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
+                match entry.metadata() {
+                    Ok(metadata) => {
+                        let folder = entry.path().parent().unwrap_or(&root);
+                        if parent.0 != folder {
+                            let canonical =
+                                dunce::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
+                            parent = (folder.to_path_buf(), canonical);
+                        }
+                        self.take(parent.1.join(entry.file_name()), entry.path_is_symlink(), &metadata);
+                    }
+                    Err(error) => {
+                        let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                        self.problem(entry.path(), &reason);
+                    }
+                }
+            }
+        }
+        self.folders = visited;
+        if !sheets.is_empty() {
+            let whole: HashSet<PathBuf> = sheets.iter().flat_map(|sheet| self.sheet(sheet, false)).collect();
+            let mut found = self.scan.files.split_off(first);
+            self.scan
+                .in_parts
+                .extend(found.extract_if(.., |file| whole.contains(&file.path)).map(|file| file.path));
+            found.sort_by(|a, b| a.path.cmp(&b.path));
+            self.scan.files.append(&mut found);
+        }
+        self.scan.skipped_folders.extend(skipped);
+        if !self.scan.roots.contains(&root) {
+            self.scan.roots.push(root);
+        }
+    }
+
+    fn playlist(&mut self, path: &Path, kind: PlaylistKind) {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path)
+            .and_then(|file| file.take(LARGEST_PLAYLIST + 1).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            return self.problem(path, &error);
+        }
+        if bytes.len() as u64 > LARGEST_PLAYLIST {
+            return self.problem(path, &"playlist is larger than 64 MiB");
+        }
+        let base = path.parent().unwrap_or(Path::new(""));
+        for entry in playlist::parse(&bytes, kind) {
+            match playlist::resolve(&entry, base, &|path| path.is_file()) {
+                Ok(file) => match std::fs::metadata(&file) {
+                    Ok(_) if PlaylistKind::of(&file).is_some() => {
+                        self.problem(&file, &"playlists inside playlists are not followed");
+                    }
+                    Ok(metadata) if metadata.is_file() => self.file(&file, &metadata),
+                    Ok(_) => self.problem(&file, &"is not a file"),
+                    Err(error) => self.problem(&file, &error),
+                },
+                Err(remote) => self.problem(Path::new(&remote), &"is not a local file"),
+            }
+        }
+    }
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
+}

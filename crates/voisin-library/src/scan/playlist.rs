@@ -1,0 +1,321 @@
+//! Playlists as bytes → the entries they list. Pure: any bytes give some list, none panics.
+
+use std::path::{Path, PathBuf};
+
+use crate::paths;
+
+/// The formats that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaylistKind {
+    /// One path per line, `#` begins a comment.
+    M3u,
+    /// An INI file with `File1=…`.
+    Pls,
+    /// XML with `<location>`s.
+    Xspf,
+}
+
+impl PlaylistKind {
+    /// What a file is by its extension.
+    pub fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "m3u" | "m3u8" => Some(Self::M3u),
+            "pls" => Some(Self::Pls),
+            "xspf" => Some(Self::Xspf),
+            _ => None,
+        }
+    }
+}
+
+/// What a playlist says where a track is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaylistEntry {
+    /// The bytes of a path, absolute or relative to the playlist.
+    Path(Vec<u8>),
+    /// Something that is not a file of this machine, such as a radio stream.
+    Remote(String),
+}
+
+/// The entries of a playlist, in its order.
+pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
+    let decoded = utf16(bytes);
+    let bytes = decoded.as_deref().unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match kind {
+        PlaylistKind::M3u => lines(bytes).filter(|line| line[0] != b'#').filter_map(entry).collect(),
+        PlaylistKind::Pls => pls(bytes),
+        PlaylistKind::Xspf => xspf(bytes),
+    }
+}
+
+/// The file that an entry means, or the address of what is no file.
+///
+/// Playlists are written by many programs: if the path is not there as it stands, it is tried with
+/// percent escapes decoded, with backslashes as separators, and read as Latin-1. `exists` is asked for
+/// each; if none is there, the path as it stands is returned.
+pub fn resolve(
+    entry: &PlaylistEntry,
+    base: &Path,
+    exists: &dyn Fn(&Path) -> bool,
+) -> Result<PathBuf, String> {
+    let bytes = match entry {
+        PlaylistEntry::Path(bytes) => bytes,
+        PlaylistEntry::Remote(address) => return Err(address.clone()),
+    };
+    let plain = base.join(paths::from_bytes(bytes));
+    if exists(&plain) {
+        return Ok(plain);
+    }
+    let mut forms = vec![bytes.clone()];
+    let mut extend = |change: &dyn Fn(&[u8]) -> Option<Vec<u8>>| {
+        let changed: Vec<_> = forms.iter().filter_map(|form| change(form)).collect();
+        forms.extend(changed);
+    };
+    extend(&|form| form.contains(&b'%').then(|| percent_decode(form)));
+    extend(&|form| {
+        form.contains(&b'\\').then(|| form.iter().map(|&b| if b == b'\\' { b'/' } else { b }).collect())
+    });
+    extend(&|form| {
+        let latin1 = || form.iter().map(|&byte| char::from(byte)).collect::<String>().into_bytes();
+        std::str::from_utf8(form).is_err().then(latin1)
+    });
+    let found = forms[1..].iter().map(|form| base.join(paths::from_bytes(form))).find(|path| exists(path));
+    Ok(found.unwrap_or(plain))
+}
+
+/// Lines without white space around them, empty ones left out.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split(|&byte| byte == b'\n' || byte == b'\r')
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+}
+
+fn pls(bytes: &[u8]) -> Vec<PlaylistEntry> {
+    let mut numbered: Vec<(u64, PlaylistEntry)> = lines(bytes)
+        .filter_map(|line| {
+            let at = line.iter().position(|&byte| byte == b'=')?;
+            let (key, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());
+            let (word, number) = key.split_at_checked(4)?;
+            if !word.eq_ignore_ascii_case(b"file") {
+                return None;
+            }
+            let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+            Some((number, entry(value)?))
+        })
+        .collect();
+    numbered.sort_by_key(|(number, _)| *number);
+    numbered.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// A path, or an address with a scheme. `C:` is a drive, not a scheme.
+fn entry(text: &[u8]) -> Option<PlaylistEntry> {
+    if text.is_empty() {
+        return None;
+    }
+    let Some((scheme, rest)) = split_scheme(text) else { return Some(PlaylistEntry::Path(text.to_vec())) };
+    if scheme.eq_ignore_ascii_case(b"file") {
+        return file_url(text, rest);
+    }
+    // "Artist: Title.mp3" is a name; an address goes on with slashes.
+    if rest.starts_with(b"//") {
+        return Some(PlaylistEntry::Remote(String::from_utf8_lossy(text).into_owned()));
+    }
+    Some(PlaylistEntry::Path(text.to_vec()))
+}
+
+/// What stands before and after the first colon, if the former can be the scheme of an address.
+fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&byte| byte == b':')?;
+    let scheme = &text[..at];
+    let fits = scheme.len() >= 2
+        && scheme[0].is_ascii_alphabetic()
+        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    fits.then(|| (scheme, &text[at + 1..]))
+}
+
+/// The path in `file:///path`, `file://localhost/path` or `file:/path`.
+fn file_url(text: &[u8], rest: &[u8]) -> Option<PlaylistEntry> {
+    let path = match rest.strip_prefix(b"//") {
+        Some(authority) => {
+            let slash = authority.iter().position(|&byte| byte == b'/').unwrap_or(authority.len());
+            let (host, path) = authority.split_at(slash);
+            if !host.is_empty() && !host.eq_ignore_ascii_case(b"localhost") {
+                return Some(PlaylistEntry::Remote(String::from_utf8_lossy(text).into_owned()));
+            }
+            path
+        }
+        None => rest,
+    };
+    let path = percent_decode(path);
+    // "/C:/Music" on Windows.
+    let drive = cfg!(windows) && path.len() > 2 && path[0] == b'/' && path[2] == b':';
+    let path = if drive { path[1..].to_vec() } else { path };
+    (!path.is_empty()).then_some(PlaylistEntry::Path(path))
+}
+
+/// `%41` → `A`; what is no escape stays as it is.
+fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        if let [b'%', high, low, after @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            decoded.push(high << 4 | low);
+            rest = after;
+        } else {
+            decoded.push(*first);
+            rest = tail;
+        }
+    }
+    decoded
+}
+
+/// UTF-16 with a byte order mark, as UTF-8.
+fn utf16(bytes: &[u8]) -> Option<Vec<u8>> {
+    let unit: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let units: Vec<u16> = bytes[2..].as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
+    Some(String::from_utf16_lossy(&units).into_bytes())
+}
+
+/// The `<location>`s of `<track>`s. A reader of just as much XML as that takes: elements, comments,
+/// CDATA, the five named entities and numeric ones. Document types are skipped, so no entity expands.
+fn xspf(bytes: &[u8]) -> Vec<PlaylistEntry> {
+    let mut entries = Vec::new();
+    let mut open: Vec<&[u8]> = Vec::new();
+    let mut text: Vec<u8> = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let in_location = matches!(open.as_slice(), [.., b"track", b"location"]);
+        let Some(start) = rest.iter().position(|&byte| byte == b'<') else { break };
+        if in_location {
+            unescape(&rest[..start], &mut text);
+        }
+        rest = &rest[start..];
+        if let Some(tail) = rest.strip_prefix(b"<!--") {
+            rest = after(tail, b"-->");
+        } else if let Some(tail) = rest.strip_prefix(b"<![CDATA[") {
+            let end = find(tail, b"]]>").unwrap_or(tail.len());
+            if in_location {
+                text.extend_from_slice(&tail[..end]);
+            }
+            rest = after(tail, b"]]>");
+        } else if rest.starts_with(b"<?") {
+            rest = after(rest, b"?>");
+        } else if rest.starts_with(b"<!") {
+            rest = after_declaration(rest);
+        } else {
+            let end = tag_end(rest);
+            let tag = &rest[1..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if let Some(name) = tag.strip_prefix(b"/") {
+                let name = local_name(name);
+                if name == b"location" && in_location {
+                    entries.extend(uri(text.trim_ascii()));
+                }
+                // Whatever was left open inside is closed with it.
+                if let Some(at) = open.iter().rposition(|element| *element == name) {
+                    open.truncate(at);
+                }
+            } else if !tag.ends_with(b"/") && open.len() < 256 {
+                open.push(local_name(tag));
+                text.clear();
+            }
+        }
+    }
+    entries
+}
+
+/// A location is an address, so even a relative one has its escapes decoded.
+fn uri(text: &[u8]) -> Option<PlaylistEntry> {
+    match entry(text)? {
+        PlaylistEntry::Path(path) if split_scheme(text).is_none() => {
+            Some(PlaylistEntry::Path(percent_decode(&path)))
+        }
+        other => Some(other),
+    }
+}
+
+/// The name of a tag without its attributes and namespace prefix.
+fn local_name(tag: &[u8]) -> &[u8] {
+    let end = tag.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'/').unwrap_or(tag.len());
+    let name = &tag[..end];
+    name.iter().position(|&byte| byte == b':').map_or(name, |at| &name[at + 1..])
+}
+
+/// Position of the `>` that ends a tag; those in quotes do not count.
+fn tag_end(tag: &[u8]) -> usize {
+    let mut quote = None;
+    for (at, &byte) in tag.iter().enumerate() {
+        match (quote, byte) {
+            (None, b'>') => return at,
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (Some(open), _) if open == byte => quote = None,
+            _ => {}
+        }
+    }
+    tag.len()
+}
+
+/// What follows a `<!DOCTYPE …>` with its brackets.
+fn after_declaration(text: &[u8]) -> &[u8] {
+    let mut depth = 0_usize;
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth = depth.saturating_sub(1),
+            b'>' if depth == 0 => return &text[at + 1..],
+            _ => {}
+        }
+    }
+    &[]
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+fn after<'a>(text: &'a [u8], what: &[u8]) -> &'a [u8] {
+    find(text, what).map_or(&[], |at| &text[at + what.len()..])
+}
+
+/// Appends text with its entities resolved; unknown ones stay as they are.
+fn unescape(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'&') {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest.iter().take(12).position(|&byte| byte == b';');
+        let resolved = end.and_then(|end| entity(&rest[1..end]).map(|c| (c, end)));
+        if let Some((c, end)) = resolved {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = &rest[end + 1..];
+        } else {
+            out.push(b'&');
+            rest = &rest[1..];
+        }
+    }
+    out.extend_from_slice(rest);
+}
+
+fn entity(name: &[u8]) -> Option<char> {
+    Some(match name {
+        b"amp" => '&',
+        b"lt" => '<',
+        b"gt" => '>',
+        b"quot" => '"',
+        b"apos" => '\'',
+        [b'#', b'x' | b'X', digits @ ..] => {
+            char::from_u32(u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?)?
+        }
+        [b'#', digits @ ..] => char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?)?,
+        _ => return None,
+    })
+}

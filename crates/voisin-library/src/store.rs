@@ -1,0 +1,498 @@
+//! What changes the catalogue. Every call is one transaction.
+
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::read::FILE_COLUMNS;
+use super::{
+    Attached, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode,
+    Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, checksum, descriptors, fold, now,
+    paths, read,
+};
+use voisin_base::cue;
+use voisin_base::track::TrackId;
+use voisin_base::vector::{NORM_TOLERANCE, norm};
+
+impl Library {
+    /// Adds a recording with its file, tags and vectors.
+    ///
+    /// A file that was known under this path with other audio now belongs to the new track; the old one
+    /// stays, without a file, until [`Library::remove_orphans`]: the file may turn up elsewhere in the
+    /// same run, as when two files change names. A failure noted for the path is forgotten.
+    ///
+    /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that
+    /// is there already ([`LibraryError::DuplicateContent`], see [`Library::attach_file`]).
+    pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
+        let path = paths::to_bytes(&new.file.path)?;
+        self.write(|tx, _| {
+            let model = match current_model(tx, &new.vector, &new.windows)? {
+                Ok(model) => model,
+                Err(error) => return Ok(Err(error)),
+            };
+            let audio = &new.audio;
+            let same = tx
+                .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
+                .query_row([&audio.content.0[..]], |row| row.get(0).map(TrackId))
+                .optional()?;
+            if let Some(track) = same {
+                return Ok(Err(LibraryError::DuplicateContent { track }));
+            }
+            let track = insert_audio(tx, None, audio, now(), path)?;
+            put_vectors(tx, model, track, &new.vector, &new.windows)?;
+            put_file(tx, track, path, &new.file, &new.tags)?;
+            if let Some(measured) = &new.descriptors {
+                descriptors::put(tx, track, measured)?;
+            }
+            Ok(Ok(track))
+        })?
+    }
+
+    /// Notes that a file holds audio that is in the library already: it was moved, retagged or copied.
+    ///
+    /// If the track has a file that no longer exists on disk, the new path takes its place.
+    pub fn attach_file(&mut self, track: TrackId, file: &FileRecord, tags: &TrackTags) -> Result<Attached> {
+        let path = paths::to_bytes(&file.path)?;
+        self.write(|tx, _| {
+            let others: Vec<(i64, Vec<u8>)> = tx
+                .prepare_cached("SELECT id, path FROM files WHERE track = ?1 ORDER BY id")?
+                .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let known: bool = tx
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
+                .query_row([track.0], |row| row.get(0))?;
+            if !known {
+                return Ok(Err(LibraryError::UnknownTrack(track)));
+            }
+            let attached = if others.iter().any(|(_, other)| other == path) {
+                Attached::Retagged
+            } else if let Some((id, from)) = others
+                .iter()
+                .map(|(id, other)| (id, paths::from_bytes(other)))
+                .find(|(_, other)| is_gone(other))
+            {
+                tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])?;
+                tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?.execute((id, path))?;
+                Attached::Moved { from }
+            } else {
+                Attached::Duplicate
+            };
+            put_file(tx, track, path, file, tags)?;
+            Ok(Ok(attached))
+        })?
+    }
+
+    /// Replaces the vectors of a track, as when it was embedded again.
+    pub fn replace_vectors(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
+        self.write(|tx, _| {
+            let model = match current_model(tx, vector, windows)? {
+                Ok(model) => model,
+                Err(error) => return Ok(Err(error)),
+            };
+            let known: bool =
+                tx.query_row("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)", [track.0], |row| {
+                    row.get(0)
+                })?;
+            if !known {
+                return Ok(Err(LibraryError::UnknownTrack(track)));
+            }
+            put_vectors(tx, model, track, vector, windows)?;
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Notes that a file could not be added; its attempts are counted.
+    pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
+        let path = paths::to_bytes(&failure.path)?;
+        self.write(|tx, _| {
+            tx.prepare_cached(
+                "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)
+                 ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+                 reason = excluded.reason, transient = excluded.transient, attempts = attempts + 1,
+                 failed_at = excluded.failed_at",
+            )?
+            .execute(params![
+                path,
+                failure.size.map(|size| size as i64),
+                failure.mtime_ns,
+                failure.reason,
+                failure.transient,
+                now()
+            ])
+            .map(drop)
+        })
+    }
+
+    /// Forgets failures so that the next `add` tries again: all, or those of these files and folders.
+    /// Returns how many.
+    pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
+        let ranges =
+            only.map(|paths| paths.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()).transpose()?;
+        self.write(|tx, _| match ranges {
+            None => tx.execute("DELETE FROM failures", []).map(|n| n as u64),
+            Some(ranges) => delete_below(tx, "failures", &ranges),
+        })
+    }
+
+    /// Takes files, or whole folders, out of the catalogue, and the tracks whose last file goes with
+    /// their vectors. Nothing on disk is touched.
+    pub fn remove_paths(&mut self, given: &[PathBuf]) -> Result<Removed> {
+        let ranges = given.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()?;
+        self.write(|tx, _| {
+            Ok(Removed {
+                files: delete_below(tx, "files", &ranges)?,
+                tracks: delete_orphans(tx)?,
+                failures: delete_below(tx, "failures", &ranges)?,
+            })
+        })
+    }
+
+    /// Takes this one file out of the catalogue, and its track where it was the last one: not what lies below it, such as
+    /// its parts.
+    pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
+        let path = paths::to_bytes(file)?;
+        self.write(|tx, _| {
+            let files = tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
+            Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
+        })
+    }
+
+    /// Takes tracks out of the catalogue with all their files and vectors. Unknown ids are no error.
+    pub fn remove_tracks(&mut self, tracks: &[TrackId]) -> Result<Removed> {
+        self.write(|tx, _| {
+            let mut removed = Removed::default();
+            for track in tracks {
+                removed.files +=
+                    tx.prepare_cached("DELETE FROM files WHERE track = ?1")?.execute([track.0])? as u64;
+                removed.tracks += delete_track(tx, *track)?;
+            }
+            Ok(removed)
+        })
+    }
+
+    /// Takes out the entries of files that are not on disk, and the tracks that have no other.
+    ///
+    /// `missing` comes from [`Library::missing_files`]; each is looked at again.
+    pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
+        self.write(|tx, _| {
+            let mut files = 0;
+            for entry in missing {
+                let Ok(path) = paths::to_bytes(&entry.file.record.path) else { continue };
+                if is_gone(&entry.file.record.path) {
+                    files += tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
+                }
+            }
+            Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
+        })
+    }
+
+    /// Takes out tracks that no file holds any more: the end of a run of [`Library::insert_track`] and
+    /// [`Library::attach_file`]. Returns how many.
+    pub fn remove_orphans(&mut self) -> Result<u64> {
+        if self.mode != OpenMode::ReadOnly && !self.sql(has_orphans(&self.connection))? {
+            return Ok(0);
+        }
+        self.write(|tx, _| delete_orphans(tx))
+    }
+
+    /// Files of the catalogue, below `folder` if given, that are not on disk. A file that cannot be looked
+    /// at for another reason, such as missing rights, is not missing.
+    pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
+        let missing = |file: StoredFile| {
+            let path = &file.record.path;
+            let folder_exists = cue::folder(path).is_none_or(Path::exists);
+            is_gone(path).then_some(MissingFile { file, folder_exists })
+        };
+        let (exact, from, to) = match folder {
+            Some(folder) => below(folder)?,
+            None => (Vec::new(), Vec::new(), vec![0xff; 1]),
+        };
+        let sql = format!(
+            "SELECT {FILE_COLUMNS} FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3) OR ?4 ORDER BY path"
+        );
+        let rows = self.connection.prepare(&sql).and_then(|mut statement| {
+            let rows = statement.query_map(params![exact, from, to, folder.is_none()], read::stored_file)?;
+            rows.filter_map(|file| file.map(missing).transpose()).collect()
+        });
+        self.sql(rows)
+    }
+}
+
+/// The path itself, and the half-open range of the paths below it.
+pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let stored = super::stored_path(path);
+    let exact = paths::to_bytes(&stored)?.to_vec();
+    let separator = std::path::MAIN_SEPARATOR as u8;
+    let mut from = exact.clone();
+    if from.last() != Some(&separator) {
+        from.push(separator);
+    }
+    let mut to = from.clone();
+    if let Some(last) = to.last_mut() {
+        *last += 1;
+    }
+    Ok((exact, from, to))
+}
+
+/// Whether there is certainly no file of this name.
+pub(super) fn is_gone(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let error = match cue::part(path) {
+        Some(part) => part.err(),
+        None => std::fs::metadata(path).err(),
+    };
+    error.is_some_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
+fn delete_below(
+    tx: &Transaction<'_>,
+    table: &str,
+    ranges: &[(Vec<u8>, Vec<u8>, Vec<u8>)],
+) -> rusqlite::Result<u64> {
+    let sql = format!("DELETE FROM {table} WHERE path = ?1 OR (path >= ?2 AND path < ?3)");
+    let mut delete = tx.prepare_cached(&sql)?;
+    ranges.iter().try_fold(0, |n, range| Ok(n + delete.execute((&range.0, &range.1, &range.2))? as u64))
+}
+
+const ORPHANS: &str = "SELECT id FROM audio WHERE NOT EXISTS (SELECT 1 FROM files WHERE track = audio.id)";
+
+fn has_orphans(connection: &rusqlite::Connection) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("SELECT EXISTS ({ORPHANS})"), [], |row| row.get(0))
+}
+
+fn delete_orphans(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let orphans: Vec<i64> =
+        tx.prepare(ORPHANS)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    orphans.into_iter().try_fold(0, |n, id| Ok(n + delete_track(tx, TrackId(id))?))
+}
+
+/// Deletes a track that has no files. Vectors and windows go with it, and their triggers count.
+fn delete_track(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<u64> {
+    tx.prepare_cached("DELETE FROM audio WHERE id = ?1")?.execute([track.0]).map(|n| n as u64)
+}
+
+/// Stores the file under its path, whichever track had it before, and its tags. Forgets its failure.
+pub(super) fn put_file(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    path: &[u8],
+    file: &FileRecord,
+    tags: &TrackTags,
+) -> rusqlite::Result<()> {
+    let id: i64 = tx
+        .prepare_cached(
+            "INSERT INTO files (track, path, size, mtime_ns, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
+             mtime_ns = excluded.mtime_ns, seen_at = excluded.seen_at RETURNING id",
+        )?
+        .query_row(params![track.0, path, file.size as i64, file.mtime_ns, now()], |row| row.get(0))?;
+    tx.prepare_cached("UPDATE audio SET last_path = ?2 WHERE id = ?1 AND last_path <> ?2")?
+        .execute((track.0, path))?;
+    tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([path])?;
+    if let Some(sheet) = file.path.parent().filter(|sheet| cue::is_sheet(sheet))
+        && cue::read(sheet).is_ok_and(|sheet| sheet.missing.is_empty())
+        && let Ok(sheet) = paths::to_bytes(sheet)
+    {
+        tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([sheet])?;
+    }
+
+    let key = |text: &Option<String>| text.as_deref().map(fold);
+    let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());
+    let mut search = String::from(" ");
+    for text in [&tags.artist, &tags.title, &tags.album, &tags.album_artist].into_iter().flatten() {
+        search.push_str(&fold(text));
+        search.push(' ');
+    }
+    if let Some(stem) = stem {
+        search.push_str(&fold(&stem));
+        search.push(' ');
+    }
+    tx.prepare_cached(
+        "INSERT INTO tags (file, title, artist, album, album_artist, year, track_number, disc_number, artist_key,
+         album_artist_key, search, mbid, isrc, licence, bpm, musical_key, replay_gain)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+         ON CONFLICT (file) DO UPDATE SET title = excluded.title, artist = excluded.artist, album = excluded.album,
+         album_artist = excluded.album_artist, year = excluded.year, track_number = excluded.track_number,
+         disc_number = excluded.disc_number, artist_key = excluded.artist_key,
+         album_artist_key = excluded.album_artist_key, search = excluded.search, mbid = excluded.mbid,
+         isrc = excluded.isrc, licence = excluded.licence, bpm = excluded.bpm,
+         musical_key = excluded.musical_key, replay_gain = excluded.replay_gain",
+    )?
+    .execute(params![
+        id,
+        tags.title,
+        tags.artist,
+        tags.album,
+        tags.album_artist,
+        tags.year,
+        tags.track_number,
+        tags.disc_number,
+        key(&tags.artist),
+        key(&tags.album_artist),
+        search,
+        tags.mbid,
+        tags.isrc,
+        tags.licence,
+        tags.bpm,
+        tags.musical_key,
+        tags.replay_gain
+    ])?;
+    tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?.execute([id])?;
+    let mut insert =
+        tx.prepare_cached("INSERT INTO genres (file, position, genre, genre_key) VALUES (?1, ?2, ?3, ?4)")?;
+    for (position, genre) in tags.genres.iter().enumerate() {
+        insert.execute(params![id, position as i64, genre, fold(genre)])?;
+    }
+    Ok(())
+}
+
+/// A model whose vectors are here, or are to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ModelRow {
+    pub(super) id: i64,
+    dimension: usize,
+}
+
+impl ModelRow {
+    /// Of the columns id and dimension.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, dimension: row.get::<_, i64>(1)? as usize })
+    }
+}
+
+/// Of the columns name, fingerprint, dimension and manifest.
+pub(super) fn stored_model(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
+    Ok(StoredModel {
+        name: row.get(0)?,
+        fingerprint: row.get(1)?,
+        dimension: row.get::<_, i64>(2)? as usize,
+        manifest_json: row.get(3)?,
+    })
+}
+
+/// Makes a model known; the same fingerprint again refreshes its name and manifest.
+pub(super) fn put_model(tx: &Transaction<'_>, model: &StoredModel) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO models (name, fingerprint, dimension, manifest) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, dimension = excluded.dimension,
+         manifest = excluded.manifest",
+        (&model.name, &model.fingerprint, model.dimension as i64, &model.manifest_json),
+    )
+    .map(drop)
+}
+
+/// A new row of audio; under this id if there is one, which must be free.
+pub(super) fn insert_audio(
+    tx: &Transaction<'_>,
+    id: Option<TrackId>,
+    audio: &AudioFacts,
+    added_at: i64,
+    path: &[u8],
+) -> rusqlite::Result<TrackId> {
+    tx.prepare_cached(
+        "INSERT INTO audio (id, content, seconds, sample_rate, channels, container, codec, packets,
+         damaged_packets, added_at, last_path, identity) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+         coalesce((SELECT identity FROM audio LIMIT 1), (SELECT value = 'quick' FROM settings WHERE name = 'identity'), 0)",
+    )?
+    .execute(params![
+        id.map(|id| id.0),
+        &audio.content.0[..],
+        audio.seconds,
+        audio.sample_rate,
+        audio.channels,
+        audio.container,
+        audio.codec,
+        audio.packets as i64,
+        audio.damaged_packets as i64,
+        added_at,
+        path
+    ])?;
+    Ok(TrackId(tx.last_insert_rowid()))
+}
+
+pub(super) fn put_vectors(
+    tx: &Transaction<'_>,
+    model: ModelRow,
+    track: TrackId,
+    vector: &[f32],
+    windows: &TrackWindows,
+) -> rusqlite::Result<()> {
+    let vector = f32_bytes(vector);
+    tx.prepare_cached(
+        "INSERT INTO vectors (track, model, vector, checksum) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum",
+    )?
+    .execute((track.0, model.id, &vector, checksum::of(track.0, &[&vector])))?;
+    // What was read off the former windows.
+    tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?.execute((track.0, model.id))?;
+    let (starts, vectors) = (f32_bytes(&windows.starts), f16_bytes(windows));
+    tx.prepare_cached(
+        "INSERT INTO windows (track, model, count, starts, vectors, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (track, model) DO UPDATE SET count = excluded.count, starts = excluded.starts,
+         vectors = excluded.vectors, checksum = excluded.checksum",
+    )?
+    .execute((
+        track.0,
+        model.id,
+        windows.starts.len() as i64,
+        &starts,
+        &vectors,
+        checksum::of(track.0, &[&starts, &vectors]),
+    ))
+    .map(drop)
+}
+
+pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn f16_bytes(windows: &TrackWindows) -> Vec<u8> {
+    windows.vectors.iter().copied().flat_map(f16::to_le_bytes).collect()
+}
+
+/// The current model, if these vectors can be of it.
+pub(super) fn current_model(
+    tx: &Transaction<'_>,
+    vector: &[f32],
+    windows: &TrackWindows,
+) -> rusqlite::Result<Result<ModelRow>> {
+    let model = tx
+        .prepare_cached("SELECT id, dimension FROM models WHERE id = (SELECT model FROM state)")?
+        .query_row([], ModelRow::read)
+        .optional()?;
+    Ok(check_vectors(model, vector, windows))
+}
+
+/// Refuses what must never enter the database.
+pub(super) fn check_vectors(
+    model: Option<ModelRow>,
+    vector: &[f32],
+    windows: &TrackWindows,
+) -> Result<ModelRow> {
+    let Some(model) = model else { return Err(LibraryError::NoModel) };
+    let expected = model.dimension;
+    let refused = |reason: String| Err(LibraryError::BadVector { reason });
+    if vector.len() != expected {
+        return Err(LibraryError::Dimension { expected, found: vector.len() });
+    }
+    let norm = norm(vector);
+    if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
+        return refused(format!("norm {norm}, expected 1"));
+    }
+    let (rows, columns) = windows.vectors.dim();
+    if rows != windows.starts.len() {
+        return refused(format!("{rows} windows with {} starts", windows.starts.len()));
+    }
+    if rows > 0 && columns != expected {
+        return Err(LibraryError::Dimension { expected, found: columns });
+    }
+    if !windows.vectors.iter().all(|value| value.is_finite())
+        || !windows.starts.iter().all(|start| start.is_finite())
+    {
+        return refused("a window is not finite".into());
+    }
+    Ok(model)
+}

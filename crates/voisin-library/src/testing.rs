@@ -1,0 +1,49 @@
+//! Made libraries for tests and fuzz targets: tracks of which no audio exists.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "what cannot be made ends the test")]
+
+use std::path::Path;
+
+use half::f16;
+use ndarray::Array2;
+
+use super::{AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows};
+use voisin_base::track::ContentId;
+
+/// A model whose vectors have `dimension` numbers.
+pub fn model(dimension: usize) -> StoredModel {
+    StoredModel { name: "m".into(), fingerprint: "f".into(), dimension, manifest_json: "{}".into() }
+}
+
+/// A new library of that model.
+pub fn library(dir: &Path, dimension: usize) -> Library {
+    let mut library = Library::open(dir, OpenMode::Create).unwrap();
+    library.set_model(&model(dimension)).unwrap();
+    library
+}
+
+/// A track with that vector; another seed is another track.
+pub fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
+    let mut content = [0; 32];
+    content[..8].copy_from_slice(&seed.to_le_bytes());
+    NewTrack {
+        audio: AudioFacts {
+            content: ContentId(content),
+            seconds: 100.0,
+            sample_rate: 44_100,
+            channels: 2,
+            container: "ogg".into(),
+            codec: "vorbis".into(),
+            packets: 1,
+            damaged_packets: 0,
+        },
+        file: FileRecord { path: format!("/m/{seed}.ogg").into(), size: 1, mtime_ns: 1 },
+        tags: TrackTags { title: Some(format!("Title {seed}")), ..TrackTags::default() },
+        windows: TrackWindows {
+            vectors: Array2::from_elem((windows, vector.len()), f16::from_f32(0.25)),
+            starts: (0..windows).map(|n| n as f32).collect(),
+        },
+        vector,
+        descriptors: None,
+    }
+}

@@ -1,0 +1,434 @@
+//! What goes into the catalogue and what comes out of it: plain data, no SQL.
+
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use voisin_base::cue;
+use voisin_base::key::MusicalKey;
+use voisin_base::track::{ContentId, TrackId};
+
+/// What a library is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Reading only; works in folders that cannot be written.
+    ReadOnly,
+    /// Reading and writing a library that is there.
+    ReadWrite,
+    /// Reading and writing; a library is made where there is none.
+    Create,
+}
+
+/// What is known of a recording from decoding it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AudioFacts {
+    /// BLAKE3 of the compressed packets.
+    pub content: ContentId,
+    /// Length in seconds, without encoder delay and padding.
+    #[serde(with = "super::record::exact")]
+    pub seconds: f64,
+    /// Native sample rate in Hz.
+    pub sample_rate: u32,
+    /// Native number of channels.
+    pub channels: u16,
+    /// Name of the container, such as `ogg`.
+    pub container: String,
+    /// Name of the codec, such as `vorbis`.
+    pub codec: String,
+    /// Packets in the file.
+    pub packets: u64,
+    /// Packets that could not be decoded and were skipped.
+    pub damaged_packets: u64,
+}
+
+/// A file as the file system sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its path, in the form [`stored_path`](super::stored_path) gives.
+    #[serde(with = "super::record::path_form")]
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time in nanoseconds since 1970 UTC. Compared for equality only, never for order:
+    /// a clock may go backwards.
+    pub mtime_ns: i64,
+}
+
+impl FileRecord {
+    /// Reads size and modification time of a file (symbolic links are followed), or of a part of one, which a CUE sheet
+    /// describes: it changes with its file and with the sheet.
+    pub fn read(path: &Path) -> std::io::Result<Self> {
+        if let Some(part) = cue::part(path) {
+            return Self::of_part(&part?);
+        }
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_path_buf(), size: metadata.len(), mtime_ns: mtime_ns(&metadata) })
+    }
+}
+
+impl FileRecord {
+    pub(super) fn of_part(part: &cue::CuePart) -> std::io::Result<Self> {
+        let (sheet, audio) = part.metadata()?;
+        let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
+        // It has no bytes of its own: whoever deletes it wins none.
+        Ok(Self { path: part.path(), size: 0, mtime_ns })
+    }
+}
+
+/// Modification time in nanoseconds since 1970 UTC, 0 where the file system has none.
+pub fn mtime_ns(metadata: &std::fs::Metadata) -> i64 {
+    let Ok(time) = metadata.modified() else { return 0 };
+    match time.duration_since(std::time::UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+    }
+}
+
+/// Tags of one file. Missing ones are `None` or empty.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrackTags {
+    /// Title of the track.
+    pub title: Option<String>,
+    /// Who performs it.
+    pub artist: Option<String>,
+    /// The album it is on.
+    pub album: Option<String>,
+    /// Whose album it is.
+    pub album_artist: Option<String>,
+    /// Genres as they stand in the file, in their order, several allowed.
+    pub genres: Vec<String>,
+    /// Year of release.
+    pub year: Option<i32>,
+    /// Number on the disc.
+    pub track_number: Option<u32>,
+    /// Number of the disc.
+    pub disc_number: Option<u32>,
+    /// The recording's id at `MusicBrainz`.
+    pub mbid: Option<String>,
+    /// International Standard Recording Code.
+    pub isrc: Option<String>,
+    /// The licence that the file names.
+    pub licence: Option<String>,
+    /// Beats a minute, as the file says; what was measured is in [`Descriptors`].
+    #[serde(with = "super::record::exact::option")]
+    pub bpm: Option<f64>,
+    /// The key, as the file spells it.
+    pub musical_key: Option<String>,
+    /// `ReplayGain` of the track, dB.
+    #[serde(with = "super::record::exact::option")]
+    pub replay_gain: Option<f64>,
+}
+
+/// The window vectors of a track: `[windows, dimension]`, and where each window starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackWindows {
+    /// `[windows, dimension]`, as the encoder gave them, in half precision.
+    pub vectors: Array2<f16>,
+    /// Start of each window in seconds from the beginning of the track; as many as rows.
+    pub starts: Vec<f32>,
+}
+
+impl TrackWindows {
+    /// No windows, of vectors of this dimension.
+    pub fn none(dimension: usize) -> Self {
+        Self { vectors: Array2::default((0, dimension)), starts: Vec::new() }
+    }
+}
+
+/// All there is to know of a track that enters the library.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTrack {
+    /// The recording.
+    pub audio: AudioFacts,
+    /// The file it was read from.
+    pub file: FileRecord,
+    /// The file's tags.
+    pub tags: TrackTags,
+    /// The pooled vector: finite, of unit norm, of the model's dimension.
+    pub vector: Vec<f32>,
+    /// The vectors of its windows; may have no rows.
+    pub windows: TrackWindows,
+    /// What was measured of its sound, if anything was.
+    pub descriptors: Option<Descriptors>,
+}
+
+/// What was measured of a recording's sound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// Version of the method; those of others are measured again by `voisin add --update-descriptors`.
+    pub version: u32,
+    /// Beats a minute; `None` where no beat was found.
+    #[serde(with = "super::record::exact::option")]
+    pub tempo: Option<f64>,
+    /// `None` where no key was found.
+    pub key: Option<MusicalKey>,
+    /// Integrated loudness, LUFS (EBU R 128); `None` for silence.
+    #[serde(with = "super::record::exact::option")]
+    pub loudness: Option<f64>,
+    /// Whether the whole file was heard for the loudness; else it is an estimate from parts of it.
+    pub loudness_is_exact: bool,
+}
+
+/// One recording of the library with its files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// Its key.
+    pub id: TrackId,
+    /// What is known of the recording.
+    pub audio: AudioFacts,
+    /// When it was added, in seconds since 1970 UTC.
+    pub added_at: i64,
+    /// The files that hold it, oldest entry first. Several are exact duplicates of each other. Empty
+    /// only while an `add` is under way that found other audio under its last path.
+    pub files: Vec<StoredFile>,
+    /// Tags of the first file.
+    pub tags: TrackTags,
+    /// The last path it was known under; that of the first file if it has one.
+    pub path: PathBuf,
+}
+
+impl Track {
+    /// The artist, or the album's artist where no other is named.
+    pub fn main_artist(&self) -> Option<&str> {
+        self.tags.artist.as_deref().or(self.tags.album_artist.as_deref())
+    }
+
+    /// `artist: title`, or what there is of it, or the file's name.
+    pub fn display_name(&self) -> String {
+        match (self.tags.artist.as_deref(), self.tags.title.as_deref()) {
+            (Some(artist), Some(title)) => format!("{artist} – {title}"),
+            (None, Some(title)) => title.to_owned(),
+            _ => self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// A file that holds a track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Path, size and modification time when it was last looked at.
+    pub record: FileRecord,
+    /// The track it holds.
+    pub track: TrackId,
+    /// When it was last found there, in seconds since 1970 UTC.
+    pub seen_at: i64,
+}
+
+/// What the library knows of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileState {
+    /// Never seen.
+    New,
+    /// Seen with the same size and modification time, and its track has a vector: nothing to do.
+    Unchanged(TrackId),
+    /// Seen, but size or modification time differ.
+    Changed(TrackId),
+    /// Its track is known but has no vector (a repair took it out): embed it again and call
+    /// [`Library::replace_vectors`](super::Library::replace_vectors).
+    NoVector(TrackId),
+    /// It failed before and has not changed since: skip it until it changes or is retried.
+    FailedBefore {
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+/// What [`Library::attach_file`](super::Library::attach_file) did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attached {
+    /// The path belonged to this track already: size, time and tags were brought up to date.
+    Retagged,
+    /// A path of this track that no longer exists was replaced by the new one.
+    Moved {
+        /// Where it was.
+        from: PathBuf,
+    },
+    /// The track has one more file, an exact duplicate.
+    Duplicate,
+}
+
+/// A file that could not be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its path, in the form [`stored_path`](super::stored_path) gives.
+    pub path: PathBuf,
+    /// Size in bytes when it failed, where known.
+    pub size: Option<u64>,
+    /// Modification time in nanoseconds since 1970 UTC when it failed, where known.
+    pub mtime_ns: Option<i64>,
+    /// Why, in one line.
+    pub reason: String,
+    /// Whether the next `add` should try again although the file has not changed: it could not be
+    /// opened or read, which says nothing about its contents.
+    pub transient: bool,
+    /// How often it failed so far. Ignored when recording.
+    pub attempts: u32,
+    /// When it last failed, in seconds since 1970 UTC. Ignored when recording.
+    pub failed_at: i64,
+}
+
+/// The model whose vectors a library holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredModel {
+    /// Its name.
+    pub name: String,
+    /// Digest of all that changes a vector: weights, front end, pooling.
+    pub fingerprint: String,
+    /// Length of its vectors.
+    pub dimension: usize,
+    /// Its manifest, as JSON.
+    pub manifest_json: String,
+}
+
+/// A library on its way to another model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The model that is to come.
+    pub model: StoredModel,
+    /// Tracks that have its vectors.
+    pub done: u64,
+    /// Tracks in all.
+    pub tracks: u64,
+}
+
+/// Every vector of the library, in the order of the ids, as of one generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vectors {
+    /// The generation they belong to.
+    pub generation: u64,
+    /// The track of each row, ascending.
+    pub ids: Vec<TrackId>,
+    /// `[tracks, dimension]`, unit norm.
+    pub values: Array2<f32>,
+}
+
+/// What changed among the vectors between two generations.
+///
+/// To bring an index up to date, take out `removed` first (an id it does not have is no error), then
+/// put in `added`. A track whose vector was replaced is in both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The generation this leads to.
+    pub generation: u64,
+    /// Tracks whose vector is new or other than before, ascending.
+    pub added: Vec<TrackId>,
+    /// Tracks whose former vector is no longer valid, ascending.
+    pub removed: Vec<TrackId>,
+}
+
+/// Counts of a library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Recordings.
+    pub tracks: u64,
+    /// Files, exact duplicates included.
+    pub files: u64,
+    /// Recordings with a vector.
+    pub vectors: u64,
+    /// Window vectors.
+    pub windows: u64,
+    /// Files that failed.
+    pub failures: u64,
+    /// Counter of the changes to vectors.
+    pub generation: u64,
+    /// The model, once there is one.
+    pub model: Option<StoredModel>,
+    /// Another model that it is on its way to.
+    pub upgrade: Option<Upgrade>,
+    /// Schema version of the database.
+    pub schema: u32,
+    /// Size of the database in bytes, its write-ahead log not included.
+    pub bytes: u64,
+}
+
+/// What a removal took out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Files taken out of the catalogue (nothing on disk is touched).
+    pub files: u64,
+    /// Tracks that went with their last file, vectors included.
+    pub tracks: u64,
+    /// Entries taken out of the list of failures.
+    pub failures: u64,
+}
+
+/// A file of the catalogue that is not on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingFile {
+    /// The entry.
+    pub file: StoredFile,
+    /// Whether its folder is there. If not, a whole disk may just not be mounted.
+    pub folder_exists: bool,
+}
+
+/// Which tracks to consider. Conditions that are empty or `None` hold for all; the others must all
+/// hold for one and the same file of a track. Names compare without regard to case and accents.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrackFilter {
+    /// Any of these genres: as the tags spell them for a library, as the label source has them for an engine.
+    pub genres: Vec<String>,
+    /// None of these genres.
+    pub exclude_genres: Vec<String>,
+    /// Any of these artists, as artist or album artist.
+    pub artists: Vec<String>,
+    /// None of these artists, as artist or album artist of any file of the track.
+    pub exclude_artists: Vec<String>,
+    /// First year, inclusive. A track without a year never fits.
+    pub year_from: Option<i32>,
+    /// Last year, inclusive.
+    pub year_to: Option<i32>,
+    /// Under any of these licences, as [`licence_id`](super::licence_id) names them. `cc-by` is one of any version,
+    /// `cc-by-4.0` that version, `cc` all of Creative Commons; other licences fit by a part of their text.
+    pub licences: Vec<String>,
+    /// All of these words must hold; only `Engine::matching` knows what they mean.
+    pub words: Vec<WordBound>,
+    /// Any of these folders, with all below.
+    pub folders: Vec<PathBuf>,
+    /// Shortest length in seconds, inclusive.
+    pub seconds_from: Option<f64>,
+    /// Greatest length in seconds, inclusive.
+    pub seconds_to: Option<f64>,
+    /// Least tempo, beats a minute, inclusive. A track whose tempo is not known never fits.
+    pub tempo_from: Option<f64>,
+    /// Greatest tempo, inclusive.
+    pub tempo_to: Option<f64>,
+    /// A tempo of half or twice as many beats fits as well.
+    pub tempo_octaves: bool,
+    /// Any of these keys.
+    pub keys: Vec<MusicalKey>,
+    /// Least loudness, LUFS, inclusive. A track whose loudness is not known never fits.
+    pub loudness_from: Option<f64>,
+    /// Greatest loudness, inclusive.
+    pub loudness_to: Option<f64>,
+}
+
+/// A word that a track must be, or must not be, more strongly than a share of the library.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WordBound {
+    /// A tag of the model, or another word that stands for some.
+    pub word: String,
+    /// Least percentile, 0 to 1.
+    pub percentile: f32,
+    /// Tracks that reach it are left out, not kept.
+    pub not: bool,
+}
+
+impl TrackFilter {
+    /// Whether every track fits.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a user's words refer to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// Exactly one track.
+    One(TrackId),
+    /// Several that fit equally well, best first.
+    Ambiguous(Vec<Track>),
+    /// None.
+    Nothing,
+}

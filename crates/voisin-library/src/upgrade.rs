@@ -1,0 +1,159 @@
+//! On the way to another model: its vectors are stored beside the current ones, which answer until the switch.
+//!
+//! The setting [`SETTING`] names the model that is to come by its fingerprint. Vectors of models that are neither current
+//! nor to come are rubbish: of an upgrade that was given up, or of what a finished one left behind when it was killed.
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::store::{self, ModelRow};
+use super::{Library, LibraryError, OpenMode, Result, StoredModel, TrackWindows, Upgrade};
+use voisin_base::track::TrackId;
+
+const SETTING: &str = "upgrade";
+
+/// The id of the model that is to come.
+const NEXT: &str =
+    "(SELECT m.id FROM models m JOIN settings s ON s.value = m.fingerprint WHERE s.name = 'upgrade')";
+
+impl Library {
+    /// The model that this library is on its way to, and how far it is.
+    pub fn upgrade(&self) -> Result<Option<Upgrade>> {
+        let sql = format!(
+            "SELECT name, fingerprint, dimension, manifest, (SELECT count(*) FROM vectors WHERE model = models.id),
+             (SELECT count(*) FROM audio) FROM models WHERE id = {NEXT}"
+        );
+        let found = self.connection.prepare_cached(&sql).and_then(|mut statement| {
+            let upgrade = |row: &rusqlite::Row<'_>| {
+                Ok(Upgrade {
+                    model: store::stored_model(row)?,
+                    done: row.get::<_, i64>(4)? as u64,
+                    tracks: row.get::<_, i64>(5)? as u64,
+                })
+            };
+            statement.query_row([], upgrade).optional()
+        });
+        self.sql(found)
+    }
+
+    /// Begins an upgrade to a model, or goes on with one.
+    ///
+    /// # Errors
+    /// [`LibraryError::OtherUpgrade`] while one to another model is under way; [`LibraryError::SameModel`] if its vectors
+    /// are those that the library has; [`LibraryError::NoModel`] where there are none.
+    pub fn begin_upgrade(&mut self, model: &StoredModel) -> Result<()> {
+        let current = self.model()?.ok_or(LibraryError::NoModel)?;
+        if current.fingerprint == model.fingerprint {
+            return Err(LibraryError::SameModel { name: current.name });
+        }
+        if let Some(Upgrade { model: next, done, tracks }) = self.upgrade()?
+            && next.fingerprint != model.fingerprint
+        {
+            return Err(LibraryError::OtherUpgrade { next: next.name, done, tracks });
+        }
+        self.write(|tx, _| {
+            store::put_model(tx, model)?;
+            put_setting(tx, Some(&model.fingerprint))
+        })
+    }
+
+    /// Tracks that have no vector of the model that is to come, ascending.
+    pub fn tracks_to_upgrade(&self) -> Result<Vec<TrackId>> {
+        let sql = format!(
+            "SELECT id FROM audio WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE track = audio.id AND model = {NEXT})
+             ORDER BY id"
+        );
+        let ids = self.connection.prepare(&sql).and_then(|mut statement| {
+            statement.query_map([], |row| row.get(0).map(TrackId))?.collect::<rusqlite::Result<_>>()
+        });
+        self.sql(ids)
+    }
+
+    /// Stores a track's vectors of the model that is to come. A track that is gone by now keeps nothing.
+    ///
+    /// # Errors
+    /// [`LibraryError::NoUpgrade`] if none is under way any more.
+    pub fn put_upgraded(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
+        self.write(|tx, _| {
+            let Some(model) = next(tx)? else { return Ok(Err(LibraryError::NoUpgrade)) };
+            if let Err(error) = store::check_vectors(Some(model), vector, windows) {
+                return Ok(Err(error));
+            }
+            let known: bool = tx
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
+                .query_row([track.0], |row| row.get(0))?;
+            if known {
+                store::put_vectors(tx, model, track, vector, windows)?;
+            }
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Makes the model that is to come the current one, in one transaction, if every track has its vector; else nothing
+    /// changes. Returns the number of tracks without one.
+    ///
+    /// The caller holds the [writer's lock](Self::lock_for_writing): who adds tracks has made vectors of the old model.
+    ///
+    /// - `leave_out`: switch all the same; tracks without a vector wait for the next `add`
+    pub fn finish_upgrade(&mut self, leave_out: bool) -> Result<u64> {
+        self.write(|tx, _| {
+            let Some(model) = next(tx)? else { return Ok(Err(LibraryError::NoUpgrade)) };
+            let missing: i64 = tx.query_row(
+                "SELECT count(*) FROM audio
+                 WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE track = audio.id AND model = ?1)",
+                [model.id],
+                |row| row.get(0),
+            )?;
+            if missing == 0 || leave_out {
+                tx.execute("UPDATE state SET model = ?1", [model.id])?;
+                put_setting(tx, None)?;
+            }
+            Ok(Ok(missing as u64))
+        })?
+    }
+
+    /// Gives an upgrade up: the library stays as it is. Returns whether there was one.
+    pub fn abandon_upgrade(&mut self) -> Result<bool> {
+        let was = self.upgrade()?.is_some();
+        self.write(|tx, _| put_setting(tx, None))?;
+        self.forget_other_models()?;
+        Ok(was)
+    }
+
+    /// Takes out what belongs to models that are neither current nor to come, some hundred tracks at a time, so that nobody
+    /// waits long.
+    pub fn forget_other_models(&mut self) -> Result<()> {
+        if self.mode == OpenMode::ReadOnly || !self.sql(has_others(&self.connection))? {
+            return Ok(());
+        }
+        for table in ["windows", "logits", "vectors"] {
+            let sql = format!(
+                "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE model IN ({OTHERS}) LIMIT 500)"
+            );
+            while self.write(|tx, _| tx.execute(&sql, []))? > 0 {}
+        }
+        self.write(|tx, _| tx.execute(&format!("DELETE FROM models WHERE id IN ({OTHERS})"), []))?;
+        Ok(())
+    }
+}
+
+/// Models that are neither current nor to come, where one is current.
+const OTHERS: &str = "SELECT id FROM models WHERE id <> (SELECT model FROM state)
+    AND fingerprint NOT IN (SELECT value FROM settings WHERE name = 'upgrade')";
+
+fn has_others(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("SELECT EXISTS ({OTHERS})"), [], |row| row.get(0))
+}
+
+fn next(tx: &Transaction<'_>) -> rusqlite::Result<Option<ModelRow>> {
+    tx.prepare_cached(&format!("SELECT id, dimension FROM models WHERE id = {NEXT}"))?
+        .query_row([], ModelRow::read)
+        .optional()
+}
+
+fn put_setting(tx: &Transaction<'_>, fingerprint: Option<&str>) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM settings WHERE name = ?1", [SETTING])?;
+    if let Some(fingerprint) = fingerprint {
+        tx.execute("INSERT INTO settings (name, value) VALUES (?1, ?2)", (SETTING, fingerprint))?;
+    }
+    Ok(())
+}

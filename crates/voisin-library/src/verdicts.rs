@@ -1,0 +1,33 @@
+//! Pairs of tracks that were listened to: whether they are one recording.
+
+use std::collections::HashMap;
+
+use super::{Library, Result};
+use voisin_base::track::TrackId;
+
+impl Library {
+    /// What the method of this version heard, by the smaller and the greater id of each pair.
+    pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
+        let sql = "SELECT first, second, is_duplicate FROM duplicate_verdicts WHERE version = ?1";
+        let found = self.connection.prepare(sql).and_then(|mut statement| {
+            let pair =
+                |row: &rusqlite::Row<'_>| Ok(((TrackId(row.get(0)?), TrackId(row.get(1)?)), row.get(2)?));
+            statement.query_map([version], pair)?.collect()
+        });
+        self.sql(found)
+    }
+
+    /// Keeps what was heard of a pair, in place of what was known. It goes with either track.
+    pub fn remember_duplicate(&mut self, a: TrackId, b: TrackId, version: u32, same: bool) -> Result<()> {
+        self.write(|tx, _| {
+            tx.prepare_cached(
+                "INSERT INTO duplicate_verdicts (first, second, version, is_duplicate)
+                 SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM audio WHERE id IN (?1, ?2)) = 2
+                 ON CONFLICT (first, second) DO UPDATE SET version = excluded.version,
+                 is_duplicate = excluded.is_duplicate",
+            )?
+            .execute((a.min(b).0, a.max(b).0, version, same))
+            .map(drop)
+        })
+    }
+}
