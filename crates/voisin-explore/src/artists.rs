@@ -1,0 +1,302 @@
+//! Artists near an artist, from the tracks that match best.
+//!
+//! Two artists with the same mean can be far apart (one plays in two styles, the other between them), so tracks are
+//! compared with tracks: each track of either artist with the most similar one of the other, and the mean of these
+//! cosines is the similarity of the two. It is 1 only where every track has a copy on the other side, and it asks
+//! nothing of an artist of whom one track is known.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{ExploreError, Result, TrackMeta, same_length};
+use voisin_base::text::{did_you_mean, meant, spelt_alike};
+use voisin_base::track::TrackId;
+
+/// Tracks of one artist that are looked at, evenly spread over the library's order.
+const MOST_TRACKS: usize = 200;
+/// Pairs of tracks given as the reason.
+const REASONS: usize = 3;
+/// Artists compared in full when looking for the nearest of every artist: those with the nearest means.
+const SHORT_LIST: usize = 20;
+
+/// An artist near another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NearArtist {
+    /// Name as most of the tracks spell it.
+    pub artist: String,
+    /// Number of tracks.
+    pub tracks: usize,
+    /// Mean cosine similarity of each track, of either artist, to the most similar one of the other: -1 to 1.
+    pub similarity: f32,
+    /// Cosine similarity of the mean directions, for comparison.
+    pub mean_similarity: f32,
+    /// The pairs of tracks that make them near, nearest first.
+    pub because: Vec<TrackPair>,
+}
+
+/// Two tracks of two artists.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TrackPair {
+    /// A track of the artist that was asked about.
+    pub own: TrackId,
+    /// A track of the other.
+    pub other: TrackId,
+    /// Their cosine similarity.
+    pub similarity: f32,
+}
+
+/// The nearest artist of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Nearest {
+    /// Name as most of the tracks spell it.
+    pub artist: String,
+    /// As [`NearArtist::similarity`].
+    pub similarity: f32,
+}
+
+/// An artist of the collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtistSummary {
+    /// Name as most of the tracks spell it.
+    pub artist: String,
+    /// Number of tracks.
+    pub tracks: usize,
+    /// The most typical track.
+    pub medoid: TrackId,
+    /// Mean cosine similarity of the tracks to their centre: 1 if they all sound the same; `None` with one track.
+    pub cohesion: Option<f32>,
+    /// The nearest artist, if there is another.
+    pub nearest: Option<Nearest>,
+}
+
+/// One artist's tracks.
+struct ArtistTracks {
+    name: String,
+    count: usize,
+    rows: Vec<usize>,
+    vectors: Array2<f32>,
+    mean: ndarray::Array1<f32>,
+}
+
+fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<ArtistTracks> {
+    let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (row, track) in meta.iter().enumerate() {
+        if let Some(key) = track.artist_key() {
+            rows_of.entry(key).or_default().push(row);
+        }
+    }
+    let all: Vec<Vec<usize>> = rows_of.into_values().collect();
+    all.into_par_iter()
+        .map(|rows| {
+            let mut spellings: HashMap<&str, usize> = HashMap::new();
+            for &row in &rows {
+                *spellings.entry(meta[row].artist.as_deref().unwrap_or("").trim()).or_default() += 1;
+            }
+            let name =
+                spellings.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map_or("", |s| s.0);
+            let count = rows.len();
+            let rows: Vec<usize> = rows.into_iter().step_by(count.div_ceil(MOST_TRACKS)).collect();
+            let part = vectors.select(Axis(0), &rows);
+            let mean = part.mean_axis(Axis(0)).expect("an artist has tracks");
+            ArtistTracks { name: name.to_owned(), count, rows, vectors: part, mean }
+        })
+        .collect()
+}
+
+fn similarity(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
+    let products: Array2<f32> = a.vectors.dot(&b.vectors.t());
+    let best = |row: ndarray::ArrayView1<'_, f32>| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 =
+        products.rows().into_iter().map(best).chain(products.columns().into_iter().map(best)).sum();
+    (sum / (a.rows.len() + b.rows.len()) as f32).clamp(-1.0, 1.0)
+}
+
+fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
+    let norms = (a.mean.dot(&a.mean) * b.mean.dot(&b.mean)).sqrt();
+    (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
+}
+
+/// Artists nearest to `artist`, nearest first.
+///
+/// - `artist`: the name, whatever its case, accents and punctuation; a part of it where no other artist has that part
+/// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
+pub fn near_artists(
+    vectors: ArrayView2<'_, f32>,
+    meta: &[TrackMeta],
+    artist: &str,
+    limit: usize,
+) -> Result<Vec<NearArtist>> {
+    same_length("metadata", vectors.nrows(), meta.len())?;
+    let bodies = bodies(vectors, meta);
+    let names = || bodies.iter().map(|body| body.name.as_str());
+    let found = meant(artist, names());
+    let [name] = found.as_slice() else {
+        let hint = if found.is_empty() {
+            did_you_mean(&spelt_alike(artist, names()))
+        } else {
+            format!("it is a part of {} names; ", found.len())
+        };
+        return Err(ExploreError::UnknownArtist { asked: artist.to_owned(), hint });
+    };
+    let own = bodies.iter().find(|body| body.name == *name).expect("the name is one of theirs");
+    let mut near: Vec<(f32, &ArtistTracks)> = bodies
+        .par_iter()
+        .filter(|body| !std::ptr::eq(*body, own))
+        .map(|body| (similarity(own, body), body))
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+    near.truncate(limit);
+    let answer = near.into_iter().map(|(similarity, body)| {
+        let products: Array2<f32> = own.vectors.dot(&body.vectors.t());
+        let mut pairs: Vec<TrackPair> = products
+            .indexed_iter()
+            .map(|((a, b), &similarity)| TrackPair {
+                own: meta[own.rows[a]].id,
+                other: meta[body.rows[b]].id,
+                similarity,
+            })
+            .collect();
+        pairs.sort_by(|a, b| {
+            b.similarity.total_cmp(&a.similarity).then((a.own, a.other).cmp(&(b.own, b.other)))
+        });
+        // Each track once, so that one odd track does not give all the reasons.
+        let mut because: Vec<TrackPair> = Vec::new();
+        for pair in pairs {
+            if because.len() == REASONS {
+                break;
+            }
+            if because.iter().all(|known| known.own != pair.own && known.other != pair.other) {
+                because.push(pair);
+            }
+        }
+        NearArtist {
+            artist: body.name.clone(),
+            tracks: body.count,
+            similarity,
+            mean_similarity: cosine(own, body),
+            because,
+        }
+    });
+    Ok(answer.collect())
+}
+
+/// All artists, most tracks first.
+///
+/// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
+pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<ArtistSummary>> {
+    same_length("metadata", vectors.nrows(), meta.len())?;
+    let bodies = bodies(vectors, meta);
+    let mut answer: Vec<ArtistSummary> = bodies
+        .par_iter()
+        .map(|own| {
+            let mut short: Vec<(f32, &ArtistTracks)> = bodies
+                .iter()
+                .filter(|body| !std::ptr::eq(*body, own))
+                .map(|body| (cosine(own, body), body))
+                .collect();
+            short.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+            short.truncate(SHORT_LIST);
+            let nearest = short
+                .into_iter()
+                .map(|(_, body)| (similarity(own, body), body.name.as_str()))
+                .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)));
+            let closeness = own.vectors.dot(&own.mean);
+            let most =
+                (0..own.rows.len()).max_by(|&a, &b| closeness[a].total_cmp(&closeness[b]).then(b.cmp(&a)));
+            ArtistSummary {
+                artist: own.name.clone(),
+                tracks: own.count,
+                medoid: meta[own.rows[most.expect("an artist has tracks")]].id,
+                cohesion: (own.count > 1).then(|| own.mean.dot(&own.mean).sqrt().min(1.0)),
+                nearest: nearest.map(|(similarity, name)| Nearest { artist: name.to_owned(), similarity }),
+            }
+        })
+        .collect();
+    answer.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.artist.cmp(&b.artist)));
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::normal;
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    /// Artist A plays two styles, B the same two, C what lies between them.
+    fn two_styles() -> (Array2<f32>, Vec<TrackMeta>) {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut meta = Vec::new();
+        let mut vectors = Array2::zeros((60, 8));
+        for i in 0..60 {
+            let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
+            track.artist = Some([" A", "B", "c", "C"][if i % 3 == 2 && i > 30 { 3 } else { i % 3 }].into());
+            for d in 0..8 {
+                vectors[[i, d]] = 0.05 * normal(&mut rng);
+            }
+            match i % 3 {
+                2 => {
+                    vectors[[i, 0]] += 0.7;
+                    vectors[[i, 1]] += 0.7;
+                }
+                _ => vectors[[i, (i / 3) % 2]] += 1.0,
+            }
+            meta.push(track);
+        }
+        for mut row in vectors.rows_mut() {
+            let norm = row.dot(&row).sqrt();
+            row /= norm;
+        }
+        (vectors, meta)
+    }
+
+    #[test]
+    fn distributions_matter_and_not_only_means() {
+        let (vectors, meta) = two_styles();
+        let near = near_artists(vectors.view(), &meta, "a ", 5).expect("known");
+        assert_eq!(near[0].artist, "B");
+        assert!(near[0].similarity > 0.97 && near[1].similarity < 0.9, "{near:?}");
+        assert!((near[0].mean_similarity - near[1].mean_similarity).abs() < 0.05);
+        assert_eq!(near[0].because.len(), 3);
+        let all = artists(vectors.view(), &meta).expect("same rows");
+        assert_eq!((all.len(), all[0].tracks), (3, 20));
+        assert_eq!(
+            all.iter().find(|a| a.artist == "A").and_then(|a| a.nearest.clone()).map(|n| n.artist).as_deref(),
+            Some("B")
+        );
+    }
+
+    /// Three artists of one track each, on the corners of a square: nobody is at a similarity of 1.
+    #[test]
+    fn artists_of_one_track_are_as_similar_as_their_tracks() {
+        let vectors = ndarray::arr2(&[[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]]);
+        let meta: Vec<TrackMeta> = (0..3)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i), "x.mp3");
+                track.artist = Some(format!("artist {i}"));
+                track
+            })
+            .collect();
+        let all = artists(vectors.view(), &meta).expect("same rows");
+        let nearest: Vec<(f32, Option<f32>)> =
+            all.iter().map(|a| (a.nearest.as_ref().map_or(9.0, |n| n.similarity), a.cohesion)).collect();
+        for ((found, cohesion), expected) in nearest.into_iter().zip([0.6, 0.6, -0.6]) {
+            assert!((found - expected).abs() < 1e-6 && cohesion.is_none(), "{found} for {expected}");
+        }
+        let near = near_artists(vectors.view(), &meta, "artist 0", 5).expect("known");
+        assert_eq!(near[0].because[0].similarity, near[0].similarity);
+    }
+
+    #[test]
+    fn an_unknown_artist_is_told() {
+        let (vectors, meta) = two_styles();
+        assert!(
+            near_artists(vectors.view(), &meta, "Z", 5)
+                .expect_err("unknown")
+                .to_string()
+                .contains("no artist \"Z\"")
+        );
+    }
+}

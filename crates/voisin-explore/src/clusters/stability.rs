@@ -1,0 +1,93 @@
+//! Which resolution the music itself suggests: the one whose groups come out again when a part of the tracks is missing.
+//!
+//! Modularity at resolution 1 divides small collections of few styles too finely. Groups that are there are found again
+//! in parts of the collection; groups that are cut out of an even cloud come out differently each time (Ben-Hur,
+//! Elisseeff, Guyon, "A stability based method for discovering structure in clustered data", 2002).
+
+use rayon::prelude::*;
+
+use super::super::Result;
+use super::compare::adjusted_rand_index;
+use super::leiden::{Edge, leiden_labels};
+use voisin_base::random::Random;
+
+/// Resolutions to choose from.
+const RESOLUTIONS: [f64; 5] = [0.35, 0.5, 0.7, 1.0, 1.4];
+/// Larger collections are divided at [`USUAL`]: their groups hardly depend on parts of them.
+const MOST_TRACKS: usize = 20_000;
+/// Where stability is not asked for.
+pub(super) const USUAL: f64 = 1.0;
+/// Parts of the collection that are divided.
+const PARTS: usize = 8;
+/// Their share of the tracks.
+const SHARE: f64 = 0.8;
+/// The resolution of the previous clustering stays unless another is more stable by this much (adjusted Rand index).
+const WORTH_A_CHANGE: f64 = 0.05;
+
+/// The resolution at which the groups of random parts of the graph agree best (mean adjusted Rand index of all pairs
+/// of parts, on the tracks that they share); of equals the lowest.
+///
+/// - `edges`: of the whole graph; `noise`: rows left out
+/// - `previous`: the resolution of the previous clustering, kept where it is nearly as good
+pub(super) fn stable_resolution(
+    edges: &[Edge],
+    noise: &[bool],
+    seed: u64,
+    previous: Option<f64>,
+) -> Result<f64> {
+    let rows: Vec<usize> = (0..noise.len()).filter(|&row| !noise[row]).collect();
+    if rows.len() > MOST_TRACKS || rows.len() < 10 {
+        return Ok(USUAL);
+    }
+    let mut candidates = RESOLUTIONS.to_vec();
+    candidates.extend(previous.filter(|previous| {
+        (0.01..=100.0).contains(previous) && RESOLUTIONS.iter().all(|known| (known - previous).abs() > 1e-9)
+    }));
+    let parts: Vec<Vec<bool>> = (0..PARTS as u64)
+        .map(|part| {
+            let mut order = rows.clone();
+            Random::stream(seed, part).shuffle(&mut order);
+            let mut kept = vec![false; noise.len()];
+            order[..(rows.len() as f64 * SHARE) as usize].iter().for_each(|&row| kept[row] = true);
+            kept
+        })
+        .collect();
+    let tasks: Vec<(f64, usize)> =
+        candidates.iter().flat_map(|&resolution| (0..PARTS).map(move |part| (resolution, part))).collect();
+    let divided: Vec<Vec<usize>> = tasks
+        .par_iter()
+        .map(|&(resolution, part)| {
+            let kept = &parts[part];
+            let within: Vec<Edge> = edges.iter().copied().filter(|&(a, b, _)| kept[a] && kept[b]).collect();
+            leiden_labels(noise.len(), &within, resolution, seed.wrapping_add(part as u64))
+        })
+        .collect::<Result<_>>()?;
+    let agreement: Vec<f64> = divided
+        .chunks(PARTS)
+        .map(|of_resolution| {
+            let pairs: Vec<(usize, usize)> = (0..PARTS).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+            let scores: Vec<f64> = pairs
+                .par_iter()
+                .map(|&(a, b)| {
+                    let common = || rows.iter().filter(|&&row| parts[a][row] && parts[b][row]);
+                    let labels =
+                        |of: usize| common().map(|&row| of_resolution[of][row] as u32).collect::<Vec<_>>();
+                    let (a, b) = (labels(a), labels(b));
+                    // One group of everything is always found again, and says nothing.
+                    let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
+                    if several(&a) && several(&b) { adjusted_rand_index(&a, &b) } else { 0.0 }
+                })
+                .collect();
+            scores.iter().sum::<f64>() / scores.len() as f64
+        })
+        .collect();
+    let best = (0..candidates.len())
+        .max_by(|&a, &b| agreement[a].total_cmp(&agreement[b]).then(candidates[b].total_cmp(&candidates[a])))
+        .expect("there are candidates");
+    let kept = previous.and_then(|previous| {
+        (0..candidates.len())
+            .find(|&i| (candidates[i] - previous).abs() <= 1e-9)
+            .filter(|&i| agreement[i] >= agreement[best] - WORTH_A_CHANGE)
+    });
+    Ok(candidates[kept.unwrap_or(best)])
+}

@@ -1,0 +1,130 @@
+//! Where a layout starts.
+
+use ndarray::{Array1, Array2, ArrayView2};
+use rayon::prelude::*;
+
+use super::fuzzy::Edges;
+use voisin_base::random::Random;
+
+/// Half the width of the start, as in umap-learn.
+const EXTENT: f32 = 10.0;
+/// Steps of the lazy random walk that smooths the principal components along the graph.
+const SMOOTHING: usize = 30;
+
+/// The first two principal components, smoothed along the graph and brought to [−10, 10].
+pub(super) fn start(vectors: ArrayView2<'_, f32>, edges: &Edges, seed: u64) -> Vec<[f32; 2]> {
+    let mut positions = principal(vectors, seed);
+    for _ in 0..SMOOTHING {
+        positions = (0..positions.len())
+            .into_par_iter()
+            .map(|i| {
+                let (mut sum, mut total) = ([0.0_f32; 2], 0.0);
+                for (j, w) in edges.row(i) {
+                    sum[0] += w * positions[j][0];
+                    sum[1] += w * positions[j][1];
+                    total += w;
+                }
+                let here = positions[i];
+                if total > 0.0 { [0, 1].map(|d| f32::midpoint(here[d], sum[d] / total)) } else { here }
+            })
+            .collect();
+    }
+    scale(&mut positions, seed);
+    positions
+}
+
+/// Scores of the first two principal components, by power iteration on the covariance.
+fn principal(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<[f32; 2]> {
+    let (n, dim) = vectors.dim();
+    if n == 0 || dim == 0 {
+        return vec![[0.0; 2]; n];
+    }
+    let mean = vectors.mean_axis(ndarray::Axis(0)).expect("there are rows");
+    // A sample is enough to find two directions.
+    let step = n.div_ceil(5000);
+    let rows: Vec<usize> = (0..n).step_by(step).collect();
+    let centred: Array2<f32> = &vectors.select(ndarray::Axis(0), &rows) - &mean;
+    let covariance: Array2<f32> = centred.t().dot(&centred) / rows.len() as f32;
+    let mut rng = Random::new(seed);
+    let mut axes: Vec<Array1<f32>> = Vec::new();
+    for _ in 0..2.min(dim) {
+        let mut axis = Array1::from_shape_simple_fn(dim, || rng.f32() - 0.5);
+        for _ in 0..200 {
+            for other in &axes {
+                let along = axis.dot(other);
+                axis.scaled_add(-along, other);
+            }
+            let norm = axis.dot(&axis).sqrt();
+            if norm < 1e-20 {
+                break;
+            }
+            axis /= norm;
+            axis = covariance.dot(&axis);
+        }
+        for other in &axes {
+            let along = axis.dot(other);
+            axis.scaled_add(-along, other);
+        }
+        let norm = axis.dot(&axis).sqrt().max(1e-20);
+        axis /= norm;
+        // A sign that does not depend on the seed: the largest coordinate is positive.
+        if axis.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0) < 0.0 {
+            axis = -axis;
+        }
+        axes.push(axis);
+    }
+    let offset: Vec<f32> = axes.iter().map(|axis| axis.dot(&mean)).collect();
+    let score = |row: usize, c: usize| axes.get(c).map_or(0.0, |axis| vectors.row(row).dot(axis) - offset[c]);
+    (0..n).into_par_iter().map(|row| [score(row, 0), score(row, 1)]).collect()
+}
+
+/// Brings each coordinate to [−10, 10] around its mean and adds a little noise, so that no two tracks coincide.
+fn scale(positions: &mut [[f32; 2]], seed: u64) {
+    let mut rng = Random::new(seed ^ 0x5eed);
+    for d in 0..2 {
+        let mean = positions.iter().map(|p| f64::from(p[d])).sum::<f64>() / positions.len().max(1) as f64;
+        let most = positions.iter().map(|p| (f64::from(p[d]) - mean).abs()).fold(0.0, f64::max);
+        let factor = if most > 0.0 { f64::from(EXTENT) / most } else { 0.0 };
+        for position in positions.iter_mut() {
+            position[d] = ((f64::from(position[d]) - mean) * factor) as f32 + 1e-2 * (rng.f32() - 0.5);
+        }
+    }
+}
+
+/// Known positions as they are; new tracks in the middle of their neighbours, those with known neighbours
+/// first, then those that hang on them; tracks that hang on nothing lie below the map.
+pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) -> Vec<[f32; 2]> {
+    let mut rng = Random::new(seed ^ 0x5eed);
+    let mut placed: Vec<Option<[f32; 2]>> = known.to_vec();
+    loop {
+        let found: Vec<(usize, [f32; 2])> = (0..edges.len())
+            .filter(|&i| placed[i].is_none())
+            .filter_map(|i| {
+                let (mut sum, mut total) = ([0.0_f32; 2], 0.0);
+                for (j, w) in edges.row(i) {
+                    if let Some(at) = placed[j] {
+                        sum[0] += w * at[0];
+                        sum[1] += w * at[1];
+                        total += w;
+                    }
+                }
+                (total > 0.0).then(|| (i, sum.map(|x| x / total)))
+            })
+            .collect();
+        if found.is_empty() {
+            break;
+        }
+        for (i, at) in found {
+            placed[i] = Some(at.map(|x| x + 1e-2 * (rng.f32() - 0.5)));
+        }
+    }
+    let middle = |d: usize| {
+        known.iter().flatten().map(|p| p[d]).sum::<f32>() / known.iter().flatten().count().max(1) as f32
+    };
+    let below = known.iter().flatten().map(|p| p[1]).fold(0.0, f32::min) - 1.0;
+    let centre = middle(0);
+    placed
+        .into_iter()
+        .map(|at| at.unwrap_or_else(|| [centre + 4.0 * (rng.f32() - 0.5), below - rng.f32()]))
+        .collect()
+}

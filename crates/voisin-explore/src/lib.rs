@@ -1,0 +1,137 @@
+//! The shape of a collection: clusters, map, paths, playlists, duplicates, outliers.
+//!
+//! Everything here is a function over three things the caller holds: unit vectors (`ArrayView2<f32>`, one
+//! row per track), a [`KnnGraph`] whose row numbers are the rows of the vectors, and a slice of
+//! [`TrackMeta`] in the same order. No database is opened, nothing is printed; results can be serialised.
+//! Files are written only by the caller, from strings and bytes returned here.
+//!
+//! | question | where |
+//! |---|---|
+//! | which groups are there? | [`clusters`] |
+//! | where does each track lie on a page? | [`layout`] |
+//! | draw it | [`map`] |
+//! | how do I get from A to B in small steps? | [`path`] |
+//! | a list for an evening | [`playlist`] |
+//! | like these, unlike those | [`seeds`] |
+//! | which artists are near? | [`artists`] |
+//! | where in the tracks does this passage sound? | [`passage`] |
+//! | which files are the same recording? | [`duplicates`] |
+//! | are these two stretches of audio one recording? | [`outline`] |
+//! | what does not belong? | [`outliers`] |
+//! | what do these words mean in a model's tags? | [`words`] |
+//!
+//! Not for: searching (see `index`), naming a genre (see `genre`).
+
+// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+#![deny(unsafe_code)]
+
+mod align;
+pub mod artists;
+pub mod clusters;
+pub mod duplicates;
+pub mod graph;
+pub mod layout;
+pub mod map;
+mod meta;
+pub mod outliers;
+pub mod outline;
+pub mod passage;
+pub mod path;
+pub mod playlist;
+pub mod seeds;
+#[cfg(test)]
+pub(crate) mod testing;
+mod union;
+mod windows;
+pub mod words;
+
+pub use graph::KnnGraph;
+pub use meta::TrackMeta;
+pub use windows::{WindowSet, WindowSource};
+
+/// What can go wrong while exploring.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExploreError {
+    /// Two inputs that must describe the same tracks have different lengths.
+    #[error("{what}: expected {expected} rows, found {found}")]
+    Length {
+        /// Which input.
+        what: &'static str,
+        /// Rows expected.
+        expected: usize,
+        /// Rows found.
+        found: usize,
+    },
+    /// Fewer tracks than the question needs.
+    #[error("{what} needs at least {needed} tracks, found {found}: add more music")]
+    TooFew {
+        /// What was asked.
+        what: &'static str,
+        /// Tracks needed.
+        needed: usize,
+        /// Tracks found.
+        found: usize,
+    },
+    /// A vector that is not a finite unit vector.
+    #[error("vector of row {row} has norm {norm}, expected 1: run \"voisin verify\"")]
+    NotUnit {
+        /// Row in the input.
+        row: usize,
+        /// Its norm.
+        norm: f32,
+    },
+    /// A row number outside the input.
+    #[error("row {row} is outside the {rows} tracks given")]
+    Row {
+        /// Row asked for.
+        row: usize,
+        /// Rows there are.
+        rows: usize,
+    },
+    /// A parameter outside its range.
+    #[error("{name}: expected {expected}, found {found}")]
+    Parameter {
+        /// Its name.
+        name: &'static str,
+        /// The value found, as text.
+        found: String,
+        /// The range expected.
+        expected: &'static str,
+    },
+    /// No walk joins two tracks under the conditions given.
+    #[error("no path from row {from} to row {to} under these conditions: {hint}")]
+    NoPath {
+        /// Row the walk starts at.
+        from: usize,
+        /// Row it should reach.
+        to: usize,
+        /// What to relax.
+        hint: &'static str,
+    },
+    /// An artist that nobody is, or that several are.
+    #[error("no artist \"{asked}\": {hint}\"voisin artists\" lists those there are")]
+    UnknownArtist {
+        /// What was asked.
+        asked: String,
+        /// Who may have been meant, in words.
+        hint: String,
+    },
+    /// The clustering library refused its input.
+    #[error("clustering failed: {0}")]
+    Leiden(String),
+    /// Drawing failed.
+    #[error("drawing the map failed: {0}")]
+    Draw(String),
+    /// A value could not be written as JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// `Result` with [`ExploreError`].
+pub type Result<T, E = ExploreError> = std::result::Result<T, E>;
+
+/// Refuses inputs of different lengths.
+pub(crate) fn same_length(what: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(ExploreError::Length { what, expected, found }) }
+}

@@ -1,0 +1,234 @@
+//! Ways to colour a map: genre, predicted genre, cluster, word, artist, year, folder, agreement of tag and prediction.
+
+use std::collections::HashSet;
+
+use super::super::{ExploreError, TrackMeta};
+use super::MapData;
+use super::labels::SLOTS;
+
+/// What a map is coloured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ColourBy {
+    /// First genre of the tags.
+    #[default]
+    Genre,
+    /// Predicted genre.
+    Predicted,
+    /// Cluster.
+    Cluster,
+    /// Tag of the model (mood, instrument …) that stands out most.
+    Word,
+    /// Artist.
+    Artist,
+    /// Year, as a ramp from dark (early) to light (late).
+    Year,
+    /// Folder, below what all files share; as deep as there are colours for.
+    Folder,
+    /// Whether the predicted genre is among the tags'.
+    Agreement,
+}
+
+impl ColourBy {
+    /// Every way, in the order in which they are offered.
+    pub const ALL: [Self; 8] = [
+        Self::Genre,
+        Self::Predicted,
+        Self::Cluster,
+        Self::Word,
+        Self::Artist,
+        Self::Year,
+        Self::Folder,
+        Self::Agreement,
+    ];
+
+    /// Its name, as [`FromStr`](std::str::FromStr) and the page's link take it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Genre => "genre",
+            Self::Predicted => "predicted",
+            Self::Cluster => "cluster",
+            Self::Word => "word",
+            Self::Artist => "artist",
+            Self::Year => "year",
+            Self::Folder => "folder",
+            Self::Agreement => "agreement",
+        }
+    }
+
+    /// What tracks without a category are called.
+    pub(super) fn none(self) -> &'static str {
+        match self {
+            Self::Genre => "no genre",
+            Self::Predicted => "no prediction",
+            Self::Cluster => "noise",
+            Self::Word => "no word",
+            Self::Artist => "no artist",
+            Self::Year => "no year",
+            Self::Folder => "no folder",
+            Self::Agreement => "not both known",
+        }
+    }
+
+    /// The category of each row, `None` for none.
+    pub(super) fn labels(self, data: &MapData<'_>) -> Vec<Option<String>> {
+        let of = |value: fn(&TrackMeta) -> Option<&str>| -> Vec<Option<String>> {
+            let kept = |text: &&str| !text.is_empty();
+            data.meta
+                .iter()
+                .map(|track| value(track).map(str::trim).filter(kept).map(str::to_owned))
+                .collect()
+        };
+        match self {
+            Self::Genre => of(|track| track.genres.iter().map(String::as_str).find(|g| !g.trim().is_empty())),
+            Self::Predicted => of(|track| track.predicted_genre.as_deref()),
+            Self::Cluster => data.cluster_names().into_iter().map(|name| name.map(str::to_owned)).collect(),
+            Self::Word => of(|track| track.tags.first().map(String::as_str)),
+            Self::Artist => of(|track| track.artist.as_deref()),
+            Self::Year => data.meta.iter().map(|track| track.year.map(|year| year.to_string())).collect(),
+            Self::Folder => folders(data.meta),
+            Self::Agreement => {
+                of(|track| agreement(track).map(|agrees| if agrees { AGREEMENT[0] } else { AGREEMENT[1] }))
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for ColourBy {
+    type Err = ExploreError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|way| way.name() == text).ok_or_else(|| ExploreError::Parameter {
+            name: "colour",
+            found: text.to_owned(),
+            expected: "genre, predicted, cluster, word, artist, year, folder or agreement",
+        })
+    }
+}
+
+/// Names of what [`agreement`] tells, in the order of the legend.
+pub(super) const AGREEMENT: [&str; 2] = ["agree", "differ"];
+
+/// Whether the predicted genre is one of the tags'; `None` where either is missing.
+pub(super) fn agreement(track: &TrackMeta) -> Option<bool> {
+    let predicted = track.predicted_genre.as_deref().map(str::trim).filter(|genre| !genre.is_empty())?;
+    let predicted = predicted.to_lowercase();
+    let mut tags = track.genres.iter().map(|genre| genre.trim().to_lowercase()).filter(|g| !g.is_empty());
+    let first = tags.next()?;
+    Some(first == predicted || tags.any(|genre| genre == predicted))
+}
+
+/// Each track's folder without the part that all share, cut to as many levels as leave no more folders than there
+/// are colours, at least one; `None` for files that lie in the shared part itself.
+pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
+    let parts: Vec<Vec<&str>> = meta
+        .iter()
+        .map(|track| track.folder().split(['/', '\\']).filter(|part| !part.is_empty()).collect())
+        .collect();
+    let Some(first) = parts.first() else { return Vec::new() };
+    let shared = parts.iter().fold(first.len(), |shared, path| {
+        first.iter().zip(path).take(shared).take_while(|(a, b)| a == b).count()
+    });
+    let deepest = parts.iter().map(|path| path.len() - shared).max().unwrap_or_default();
+    let cut = |levels: usize| -> Vec<Option<String>> {
+        let below = |path: &Vec<&str>| {
+            let end = path.len().min(shared + levels);
+            (end > shared).then(|| path[shared..end].join("/"))
+        };
+        parts.iter().map(below).collect()
+    };
+    (2..=deepest)
+        .rev()
+        .map(cut)
+        .find(|names| names.iter().flatten().collect::<HashSet<_>>().len() <= SLOTS)
+        .unwrap_or_else(|| cut(1))
+}
+
+/// The 2nd and 98th percentile of the years, so that one wrong tag does not take all colours; `None` without years.
+pub(super) fn year_range(meta: &[TrackMeta]) -> Option<[i32; 2]> {
+    let mut years: Vec<i32> = meta.iter().filter_map(|track| track.year).collect();
+    years.sort_unstable();
+    let at =
+        |share: f64| years.get(((share * years.len() as f64) as usize).min(years.len().max(1) - 1)).copied();
+    Some([at(0.02)?, at(0.98)?])
+}
+
+/// Colour of a year at a share of the range, 0 to 1: as on the page's light side, after viridis, but for the lightest,
+/// which white paper swallows.
+pub(super) fn ramp(share: f64) -> [u8; 3] {
+    const STOPS: [[f64; 3]; 5] = [
+        [68.0, 1.0, 84.0],
+        [59.0, 82.0, 139.0],
+        [33.0, 145.0, 140.0],
+        [94.0, 201.0, 98.0],
+        [222.0, 208.0, 28.0],
+    ];
+    let place = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
+    let stop = (place as usize).min(STOPS.len() - 2);
+    let part = place - stop as f64;
+    std::array::from_fn(|d| (STOPS[stop][d] + part * (STOPS[stop + 1][d] - STOPS[stop][d])).round() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_base::track::TrackId;
+
+    fn at(paths: &[&str]) -> Vec<TrackMeta> {
+        paths.iter().enumerate().map(|(i, path)| TrackMeta::new(TrackId(i as i64), *path)).collect()
+    }
+
+    #[test]
+    fn every_way_is_named() {
+        for way in ColourBy::ALL {
+            assert_eq!(way.name().parse::<ColourBy>().expect("its own name"), way);
+        }
+        let error = "taste".parse::<ColourBy>().expect_err("no such way").to_string();
+        assert!(error.contains("taste") && error.contains("year, folder or agreement"), "{error}");
+    }
+
+    #[test]
+    fn folders_below_what_all_share() {
+        let found = folders(&at(&[
+            "/music/jazz/a/1.mp3",
+            "/music/jazz/b/2.mp3",
+            "/music/rock/c/3.mp3",
+            "/music/4.mp3",
+        ]));
+        let names: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(names, [Some("jazz/a"), Some("jazz/b"), Some("rock/c"), None]);
+        // A hundred albums of four artists: the artists are shown.
+        let many: Vec<String> = (0..100).map(|i| format!("/m/artist {}/album {i}/x.mp3", i % 4)).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let found = folders(&at(&many));
+        assert_eq!(found.iter().flatten().collect::<HashSet<_>>().len(), 4);
+        assert_eq!(found[5].as_deref(), Some("artist 1"));
+        assert!(folders(&[]).is_empty());
+        // "/music/ab" shares no name with "/music/abc".
+        assert_eq!(folders(&at(&["/music/ab/1.mp3", "/music/abc/2.mp3"]))[1].as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn tags_and_prediction_agree_or_not() {
+        let mut track = TrackMeta::new(TrackId(1), "a.mp3");
+        assert_eq!(agreement(&track), None);
+        track.genres = vec!["Rock".into(), "Jazz".into()];
+        assert_eq!(agreement(&track), None);
+        for (predicted, agrees) in [("jazz", true), ("Rock", true), ("Metal", false)] {
+            track.predicted_genre = Some(predicted.into());
+            assert_eq!(agreement(&track), Some(agrees), "{predicted}");
+        }
+    }
+
+    #[test]
+    fn one_wrong_year_takes_no_colours() {
+        let mut meta = at(&["x"; 101]);
+        for (i, track) in meta.iter_mut().enumerate() {
+            track.year = Some(1960 + i as i32 / 2);
+        }
+        meta[0].year = Some(3);
+        let [low, high] = year_range(&meta).expect("years");
+        assert!((1960..1965).contains(&low) && (2006..=2010).contains(&high), "{low} {high}");
+        assert_eq!(year_range(&at(&["x"])), None);
+        assert_eq!((ramp(-1.0), ramp(0.5), ramp(2.0)), ([68, 1, 84], [33, 145, 140], [222, 208, 28]));
+    }
+}

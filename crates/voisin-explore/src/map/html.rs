@@ -1,0 +1,271 @@
+//! The map as one HTML file: page, style, script and data, no network.
+//!
+//! Data is packed as base64 of typed arrays (little-endian) and a dictionary of names; 100 000 tracks with
+//! eight neighbours take some 15 MB. Names from tags are hostile until proven otherwise: JSON inside the page
+//! has its `<` escaped, the script writes text only, and a content security policy with a nonce admits no
+//! other script, style or address.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::super::playlist::relative;
+use super::super::{Result, TrackMeta, graph};
+use super::MapData;
+use super::colour::{ColourBy, folders};
+use voisin_base::text::base64;
+
+/// Neighbours per track in the page.
+const NEIGHBOURS: usize = 8;
+/// Index of an absent name.
+const ABSENT: u32 = u32::MAX;
+
+/// Names, and each track's as a number.
+#[derive(Serialize)]
+struct CategoryColumn<T> {
+    names: Vec<T>,
+    index: String,
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    n: usize,
+    k: usize,
+    mode: &'static str,
+    bounds: [f32; 4],
+    xy: String,
+    ids: String,
+    titles: Vec<&'a str>,
+    files: Vec<String>,
+    folders: CategoryColumn<String>,
+    places: CategoryColumn<String>,
+    artists: CategoryColumn<String>,
+    albums: CategoryColumn<String>,
+    genres: Vec<String>,
+    genre_sets: CategoryColumn<Vec<u32>>,
+    predicted: CategoryColumn<String>,
+    probability: String,
+    clusters: CategoryColumn<String>,
+    words: CategoryColumn<String>,
+    years: String,
+    seconds: String,
+    neighbours: String,
+    similarity: String,
+}
+
+/// One self-contained HTML page.
+///
+/// - `title`: shown on top
+/// - `page_folder`: the folder the page will lie in, so that links to audio files are relative; `None` leaves
+///   paths as they are
+/// - `colour_by`: what the page is coloured by when it opens; it can do all of them
+pub fn html(
+    data: &MapData<'_>,
+    title: &str,
+    page_folder: Option<&Path>,
+    colour_by: ColourBy,
+) -> Result<String> {
+    data.check()?;
+    let json = serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
+    let script =
+        [include_str!("page/data.js"), include_str!("page/draw.js"), include_str!("page/ui.js")].concat();
+    // The same content gives the same file.
+    let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
+    let title = escape(title);
+    let mut page = String::with_capacity(json.len() + script.len() + 20_000);
+    let mut rest = include_str!("page/page.html");
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, after) = after.split_once("}}").expect("the template closes its fields");
+        page.push_str(before);
+        page.push_str(match name {
+            "NONCE" => &nonce,
+            "TITLE" => &title,
+            "CSS" => include_str!("page/page.css"),
+            "DATA" => &json,
+            "SCRIPT" => &script,
+            other => unreachable!("the template has no field {other}"),
+        });
+        rest = after;
+    }
+    page.push_str(rest);
+    Ok(page)
+}
+
+fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: ColourBy) -> Payload<'a> {
+    let (n, meta) = (data.meta.len(), data.meta);
+    let bounds = data.bounds();
+    let quantise = |row: usize, d: usize| {
+        let share = (data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]);
+        (share.clamp(0.0, 1.0) * 65535.0).round() as u16
+    };
+    let shown = |track: &TrackMeta| {
+        // Music beside the page may move along with it; what lies elsewhere is named in full.
+        let path = String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned();
+        if path.starts_with("../../") { track.path.clone() } else { path }
+    };
+    let paths: Vec<String> = meta.iter().map(shown).collect();
+    let split: Vec<(&str, &str)> = paths
+        .iter()
+        .map(|path| match path.rfind(std::path::is_separator) {
+            Some(0) => ("/", &path[1..]),
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => ("", path.as_str()),
+        })
+        .collect();
+    let (genres, genre_sets) = genre_columns(meta);
+    let mut neighbours = Vec::with_capacity(n * NEIGHBOURS);
+    let mut similarity: Vec<i16> = Vec::with_capacity(n * NEIGHBOURS);
+    for row in 0..n {
+        let end = neighbours.len() + NEIGHBOURS;
+        for (j, s) in data.graph.row(row).take(NEIGHBOURS) {
+            neighbours.push(j as u32);
+            similarity.push((s * 10_000.0).round() as i16);
+        }
+        neighbours.resize(end, graph::NONE);
+        similarity.resize(end, 0);
+    }
+    Payload {
+        n,
+        k: NEIGHBOURS,
+        mode: colour_by.name(),
+        bounds,
+        xy: pack((0..n).flat_map(|row| [quantise(row, 0), quantise(row, 1)]).flat_map(u16::to_le_bytes)),
+        ids: pack(meta.iter().flat_map(|track| (track.id.0 as f64).to_le_bytes())),
+        titles: meta.iter().map(TrackMeta::display_title).collect(),
+        files: split.iter().map(|(_, file)| (*file).to_owned()).collect(),
+        folders: column(split.iter().map(|(folder, _)| Some(*folder).filter(|f| !f.is_empty()))),
+        places: column(folders(meta).iter().map(Option::as_deref)),
+        artists: column(meta.iter().map(|track| track.artist.as_deref())),
+        albums: column(meta.iter().map(|track| track.album.as_deref())),
+        genres,
+        genre_sets,
+        predicted: column(meta.iter().map(|track| track.predicted_genre.as_deref())),
+        probability: pack(meta.iter().map(|t| {
+            t.predicted_probability
+                .filter(|p| p.is_finite())
+                .map_or(0, |p| (p.clamp(0.0, 1.0) * 100.0).round() as u8)
+        })),
+        clusters: column(data.cluster_names().into_iter()),
+        words: column(meta.iter().map(|track| track.tags.first().map(String::as_str))),
+        years: pack(meta.iter().flat_map(|track| {
+            track.year.and_then(|year| i16::try_from(year).ok()).unwrap_or(0).to_le_bytes()
+        })),
+        seconds: pack(meta.iter().flat_map(|track| (track.seconds as f32).to_le_bytes())),
+        neighbours: pack(neighbours.into_iter().flat_map(u32::to_le_bytes)),
+        similarity: pack(similarity.into_iter().flat_map(i16::to_le_bytes)),
+    }
+}
+
+/// Numbers the distinct names by first occurrence; blank names are absent.
+fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> CategoryColumn<String> {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let mut names = Vec::new();
+    let index: Vec<u32> = values
+        .map(|value| match value.map(str::trim).filter(|value| !value.is_empty()) {
+            None => ABSENT,
+            Some(value) => *numbers.entry(value).or_insert_with(|| {
+                names.push(value.to_owned());
+                names.len() as u32 - 1
+            }),
+        })
+        .collect();
+    CategoryColumn { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) }
+}
+
+/// Genre names, and the distinct sets of genres that tracks have.
+fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let mut genres: Vec<String> = Vec::new();
+    let mut sets: HashMap<Vec<u32>, u32> = HashMap::new();
+    let mut names: Vec<Vec<u32>> = Vec::new();
+    let mut index = Vec::with_capacity(meta.len());
+    for track in meta {
+        let mut set: Vec<u32> = Vec::new();
+        for genre in track.genres.iter().map(|genre| genre.trim()).filter(|genre| !genre.is_empty()) {
+            let number = *numbers.entry(genre).or_insert_with(|| {
+                genres.push(genre.to_owned());
+                genres.len() as u32 - 1
+            });
+            if !set.contains(&number) {
+                set.push(number);
+            }
+        }
+        index.push(if set.is_empty() {
+            ABSENT
+        } else {
+            *sets.entry(set).or_insert_with_key(|set| {
+                names.push(set.clone());
+                names.len() as u32 - 1
+            })
+        });
+    }
+    (genres, CategoryColumn { names, index: pack(index.into_iter().flat_map(u32::to_le_bytes)) })
+}
+
+/// Typed arrays as text.
+fn pack(bytes: impl Iterator<Item = u8>) -> String {
+    base64(&bytes.collect::<Vec<u8>>())
+}
+
+/// Text inside an element or a quoted attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' | '<' | '>' | '"' | '\'' | '{' | '}' => {
+                let _ = write!(escaped, "&#{};", c as u32);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::KnnGraph;
+    use super::super::super::testing::unit_vectors;
+    use super::*;
+    use voisin_base::track::TrackId;
+
+    #[test]
+    fn hostile_names_stay_inside_the_json() {
+        let vectors = unit_vectors(20, 8, 1);
+        let graph = KnnGraph::exact(vectors.view(), 5).expect("unit vectors");
+        let positions = unit_vectors(20, 2, 2);
+        let hostile = "</script><script>alert(1)</script><!-- {{DATA}} {{NONCE}} \u{2028} \" ' \\";
+        let meta: Vec<TrackMeta> = (0..20)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i), format!("/music/{hostile}/{i}.mp3"));
+                track.title = hostile.into();
+                track.artist = Some(hostile.into());
+                track.genres = vec![hostile.into()];
+                track
+            })
+            .collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let page = html(&data, hostile, Some(Path::new("/music")), ColourBy::Folder).expect("consistent");
+        assert_eq!(page.matches("</script").count(), 2, "one end of data, one of the script");
+        assert_eq!(page.matches("<script").count(), 2);
+        assert!(!page.contains("alert(1)</script"));
+        assert!(!page.contains("http://") || page.matches("http://").count() == 1, "only the SVG name space");
+        let json = page.split("id=\"data\"").nth(1).and_then(|rest| rest.split_once('>')).expect("data").1;
+        let value: serde_json::Value =
+            serde_json::from_str(json.split("</script").next().expect("an end")).expect("valid JSON");
+        assert_eq!(value["titles"][3], hostile.trim());
+        assert_eq!(value["n"], 20);
+    }
+
+    #[test]
+    fn the_same_map_gives_the_same_page() {
+        let vectors = unit_vectors(5, 8, 1);
+        let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
+        let positions = unit_vectors(5, 2, 2);
+        let meta: Vec<TrackMeta> = (0..5).map(|i| TrackMeta::new(TrackId(i), "a.mp3")).collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let draw = || html(&data, "t", None, ColourBy::Genre).expect("consistent");
+        assert_eq!(draw(), draw());
+    }
+}

@@ -1,0 +1,260 @@
+//! Categories of a drawing: which there are, their colours and shapes, where their names go.
+
+use std::collections::HashMap;
+
+use super::MapData;
+
+/// Categories with a colour and shape of their own; the rest are "other".
+pub(super) const SLOTS: usize = 24;
+
+/// A category of fewer tracks has no name on the map; it is in the legend.
+const FEWEST: usize = 5;
+
+/// Okabe and Ito's colours ("Color Universal Design", 2008), two of them darkened for white paper.
+const PALETTE: [[u8; 3]; 8] = [
+    [0x00, 0x72, 0xb2],
+    [0xd5, 0x5e, 0x00],
+    [0x00, 0x9e, 0x73],
+    [0xcc, 0x79, 0xa7],
+    [0xb5, 0x89, 0x00],
+    [0x56, 0xb4, 0xe9],
+    [0x7a, 0x1f, 0x5c],
+    [0x4d, 0x4d, 0x4d],
+];
+
+/// Shapes tell apart what shares a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MarkerShape {
+    Circle,
+    Square,
+    Triangle,
+}
+
+/// One line of the legend.
+#[derive(Debug, Clone)]
+pub(super) struct Category {
+    pub(super) name: String,
+    pub(super) count: usize,
+    pub(super) colour: [u8; 3],
+    pub(super) shape: MarkerShape,
+    /// Densest spot of its tracks, where its name goes; `None` for "other", for tracks without a category, and for tiny ones.
+    pub(super) spot: Option<[f32; 2]>,
+}
+
+/// How categories are ordered, and so which colours they get.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order<'a> {
+    /// Largest first.
+    Count,
+    /// As listed, so that a colour always means the same.
+    Given(&'a [&'a str]),
+}
+
+/// Sorts rows into categories: the category of each row and the categories.
+///
+/// - `labels`: category name per row, `None` for none
+/// - `none`: what rows without one are called
+pub(super) fn categories(
+    data: &MapData<'_>,
+    labels: &[Option<String>],
+    none: &str,
+    order: Order<'_>,
+) -> (Vec<usize>, Vec<Category>) {
+    let counts = counts(labels);
+    let order: Vec<(&str, usize)> = match order {
+        Order::Given(names) => {
+            names.iter().map(|name| (*name, counts.get(name).copied().unwrap_or_default())).collect()
+        }
+        Order::Count => {
+            let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
+            order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+            order
+        }
+    };
+    let number: HashMap<&str, usize> = order.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
+    let shown = order.len().min(SLOTS);
+    let others: usize = order.iter().skip(SLOTS).map(|entry| entry.1).sum();
+    let missing_at = shown + usize::from(others > 0);
+    let of_row: Vec<usize> = labels
+        .iter()
+        .map(|label| label.as_deref().map_or(missing_at, |label| number[label].min(shown)))
+        .collect();
+    let bounds = data.bounds();
+    // A name over a handful of dots reads as that of the cloud around them. In a small library all are handfuls.
+    let least = FEWEST.min(order.first().map_or(0, |largest| largest.1)).max(2);
+    let mut categories: Vec<Category> = order
+        .iter()
+        .take(SLOTS)
+        .enumerate()
+        .map(|(i, (name, count))| Category {
+            name: (*name).to_owned(),
+            count: *count,
+            colour: PALETTE[i % PALETTE.len()],
+            shape: [MarkerShape::Circle, MarkerShape::Square, MarkerShape::Triangle][i / PALETTE.len() % 3],
+            spot: if *count < least { None } else { densest(data, bounds, |row| of_row[row] == i) },
+        })
+        .collect();
+    let mut grey = |name: String, count: usize| {
+        if count > 0 {
+            categories.push(Category {
+                name,
+                count,
+                colour: [0xb9, 0xb9, 0xc2],
+                shape: MarkerShape::Circle,
+                spot: None,
+            });
+        }
+    };
+    grey(format!("other ({})", order.len().saturating_sub(SLOTS)), others);
+    grey(none.to_owned(), labels.iter().filter(|label| label.is_none()).count());
+    (of_row, categories)
+}
+
+/// Rows per category name.
+fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
+    let mut counts = HashMap::new();
+    for label in labels.iter().flatten() {
+        *counts.entry(label.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+/// The row in the middle of those around the fullest field of a grid, its neighbours counted with it; few rows make a
+/// coarse grid. Always a row: a line to the mean of a ring would point at nothing.
+fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Option<[f32; 2]> {
+    let rows: Vec<usize> = (0..data.meta.len()).filter(|&row| belongs(row)).collect();
+    let side = (2.0 * (rows.len() as f32).sqrt()).round().clamp(6.0, 48.0);
+    let cell = |row: usize, d: usize| {
+        ((data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]) * side).floor() as i32
+    };
+    let mut fields: HashMap<(i32, i32), (usize, [f32; 2])> = HashMap::new();
+    for &row in &rows {
+        let field = fields.entry((cell(row, 0), cell(row, 1))).or_default();
+        field.0 += 1;
+        (0..2).for_each(|d| field.1[d] += data.positions[[row, d]]);
+    }
+    let around = |&(x, y): &(i32, i32)| {
+        let near = (-1..=1).flat_map(|dx| (-1..=1).map(move |dy| (x + dx, y + dy)));
+        near.filter_map(|cell| fields.get(&cell)).fold((0, [0.0; 2]), |sum, field| {
+            (sum.0 + field.0, [sum.1[0] + field.1[0], sum.1[1] + field.1[1]])
+        })
+    };
+    let best =
+        fields.keys().max_by_key(|&cell| (around(cell).0, fields[cell].0, std::cmp::Reverse(*cell)))?;
+    let (count, sum) = around(best);
+    let at = |row: usize| [0, 1].map(|d| data.positions[[row, d]]);
+    let off = |row: usize| -> f32 { (0..2).map(|d| (at(row)[d] - sum[d] / count as f32).powi(2)).sum() };
+    rows.into_iter().min_by(|&a, &b| off(a).total_cmp(&off(b))).map(at)
+}
+
+/// A rectangle in pixels: left, top, right, bottom.
+pub(super) type PixelRect = [i32; 4];
+
+/// Finds a place for each name near its spot, so that no two overlap, none leaves `frame`, and few points are hidden;
+/// `None` where there is none (the name is in the legend).
+///
+/// - `wanted`: centre of the name, its width and height, in pixels; the most important first
+/// - `points`: what had better not be hidden, and their `radius`
+pub(super) fn place(
+    wanted: &[([i32; 2], [i32; 2])],
+    frame: PixelRect,
+    points: &[(i32, i32)],
+    radius: i32,
+) -> Vec<Option<PixelRect>> {
+    let mut taken: Vec<PixelRect> = Vec::new();
+    wanted
+        .iter()
+        .map(|&([x, y], [width, height])| {
+            let free = candidates(height).map(|(dx, dy)| {
+                let left = (x + dx - width / 2).clamp(frame[0], (frame[2] - width).max(frame[0]));
+                let top = (y + dy - height / 2).clamp(frame[1], (frame[3] - height).max(frame[1]));
+                [left, top, left + width, top + height]
+            });
+            let overlaps =
+                |a: &PixelRect, b: &PixelRect| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+            let found = free
+                .filter(|field| field[2] <= frame[2] && field[3] <= frame[3])
+                .filter(|field| !taken.iter().any(|other| overlaps(field, other)))
+                .min_by_key(|field| {
+                    let hidden = |&&(x, y): &&(i32, i32)| {
+                        field[0] - radius < x
+                            && x < field[2] + radius
+                            && field[1] - radius < y
+                            && y < field[3] + radius
+                    };
+                    points.iter().filter(hidden).count()
+                });
+            taken.extend(found);
+            found
+        })
+        .collect()
+}
+
+/// Offsets from the wanted place, nearest first.
+fn candidates(height: i32) -> impl Iterator<Item = (i32, i32)> {
+    let rings = (1..=5).flat_map(move |ring| {
+        (0..16).map(move |k| {
+            let angle = f64::from(k) * std::f64::consts::TAU / 16.0;
+            let radius = f64::from(ring * height) * 0.8;
+            ((radius * 1.6 * angle.cos()) as i32, (radius * angle.sin()) as i32)
+        })
+    });
+    std::iter::once((0, 0)).chain(rings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_belongs_to_a_track_and_not_to_the_middle_of_a_ring() {
+        use super::super::super::{KnnGraph, TrackMeta};
+        let positions = ndarray::Array2::from_shape_fn((12, 2), |(i, d)| {
+            let angle = i as f32 / 12.0 * std::f32::consts::TAU;
+            0.1 * if d == 0 { angle.cos() } else { angle.sin() }
+        });
+        let vectors = super::super::super::testing::unit_vectors(12, 4, 1);
+        let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
+        let meta: Vec<TrackMeta> =
+            (0..12).map(|i| TrackMeta::new(voisin_base::track::TrackId(i), "x.mp3")).collect();
+        let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
+        let spot = densest(&data, [-1.0, -1.0, 1.0, 1.0], |_| true).expect("twelve rows");
+        assert!(positions.rows().into_iter().any(|row| row[0] == spot[0] && row[1] == spot[1]), "{spot:?}");
+    }
+
+    #[test]
+    fn names_leave_points_in_sight() {
+        let points: Vec<(i32, i32)> = (0..8).map(|i| (200 + 12 * (i % 4), 150 + 9 * (i / 4))).collect();
+        let field = place(&[([210, 152], [60, 16])], [0, 0, 400, 300], &points, 0)[0].expect("there is room");
+        assert!(
+            points.iter().all(|&(x, y)| x <= field[0] || field[2] <= x || y <= field[1] || field[3] <= y)
+        );
+    }
+
+    #[test]
+    fn names_do_not_touch_points() {
+        // One point just below the wanted place: of radius 6 it would be touched there.
+        let at = |radius| place(&[([200, 150], [60, 16])], [0, 0, 400, 300], &[(200, 162)], radius)[0];
+        assert_eq!(at(0), Some([170, 142, 230, 158]));
+        let field = at(6).expect("there is room");
+        assert!(
+            field[3] + 6 <= 162 || field[1] - 6 >= 162 || field[2] + 6 <= 200 || field[0] - 6 >= 200,
+            "{field:?}"
+        );
+    }
+
+    #[test]
+    fn names_do_not_overlap_and_stay_inside() {
+        let wanted: Vec<_> =
+            (0..30).map(|i| ([100 + (i * 37) % 60, 100 + (i * 23) % 40], [70, 16])).collect();
+        let placed = place(&wanted, [0, 0, 400, 300], &[], 0);
+        let fields: Vec<PixelRect> = placed.into_iter().flatten().collect();
+        assert!(fields.len() > 12);
+        for (i, a) in fields.iter().enumerate() {
+            assert!(a[0] >= 0 && a[1] >= 0 && a[2] <= 400 && a[3] <= 300);
+            for b in &fields[i + 1..] {
+                assert!(a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1]);
+            }
+        }
+    }
+}

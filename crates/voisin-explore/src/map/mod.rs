@@ -1,0 +1,132 @@
+//! Drawings of a layout: one HTML file to walk on, PNG and SVG for papers, CSV for other tools.
+//!
+//! For: files that are complete in themselves, whoever opens them. Not for: where the tracks lie
+//! ([`layout`](super::layout)) or which groups they form ([`clusters`](super::clusters)).
+
+mod colour;
+mod html;
+mod labels;
+mod picture;
+
+pub use colour::ColourBy;
+pub use html::html;
+pub use picture::{FONT, StaticOptions, png, svg};
+
+use ndarray::ArrayView2;
+
+use super::clusters::Clustering;
+use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
+
+/// What a map shows.
+#[derive(Debug, Clone, Copy)]
+pub struct MapData<'a> {
+    /// `[n, 2]` positions.
+    pub positions: ArrayView2<'a, f32>,
+    /// One per row.
+    pub meta: &'a [TrackMeta],
+    /// Same rows; the first eight neighbours are shown.
+    pub graph: &'a KnnGraph,
+    /// Clusters to colour by.
+    pub clustering: Option<&'a Clustering>,
+}
+
+impl MapData<'_> {
+    fn check(&self) -> Result<()> {
+        same_length("metadata", self.positions.nrows(), self.meta.len())?;
+        same_length("neighbour graph", self.positions.nrows(), self.graph.len())?;
+        if let Some(clustering) = self.clustering {
+            same_length("cluster assignment", self.positions.nrows(), clustering.assignment.len())?;
+        }
+        if self.positions.ncols() != 2 || self.positions.iter().any(|x| !x.is_finite()) {
+            return Err(ExploreError::Parameter {
+                name: "positions",
+                found: format!("{:?}", self.positions.dim()),
+                expected: "two finite coordinates per track",
+            });
+        }
+        Ok(())
+    }
+
+    /// Name of each row's cluster; `None` is noise or no clustering.
+    fn cluster_names(&self) -> Vec<Option<&str>> {
+        let Some(clustering) = self.clustering else { return vec![None; self.meta.len()] };
+        let names: std::collections::HashMap<u32, &str> =
+            clustering.clusters.iter().map(|cluster| (cluster.id, cluster.name.as_str())).collect();
+        clustering.assignment.iter().map(|id| names.get(id).copied()).collect()
+    }
+
+    /// Smallest and largest coordinates: x, y, x, y.
+    fn bounds(&self) -> [f32; 4] {
+        let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
+        for row in self.positions.rows() {
+            for d in 0..2 {
+                bounds[d] = bounds[d].min(row[d]);
+                bounds[d + 2] = bounds[d + 2].max(row[d]);
+            }
+        }
+        if bounds[0] > bounds[2] {
+            return [0.0, 0.0, 1.0, 1.0];
+        }
+        for d in 0..2 {
+            if bounds[d + 2] - bounds[d] < 1e-6 {
+                bounds[d] -= 0.5;
+                bounds[d + 2] += 0.5;
+            }
+        }
+        bounds
+    }
+}
+
+/// CSV with a header: id, x, y, cluster, words (the model's tags that stand out, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
+/// year, folder (below what all share), agreement ("agree" or "differ": tag and prediction), path. Fields that a spreadsheet would take for a formula get a leading apostrophe.
+pub fn csv(data: &MapData<'_>) -> Result<String> {
+    data.check()?;
+    let clusters = data.cluster_names();
+    let [folders, agreement] = [ColourBy::Folder, ColourBy::Agreement].map(|way| way.labels(data));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let write_error = |error: csv::Error| ExploreError::Draw(error.to_string());
+    writer
+        .write_record([
+            "id",
+            "x",
+            "y",
+            "cluster",
+            "words",
+            "artist",
+            "title",
+            "album",
+            "genres",
+            "predicted_genre",
+            "year",
+            "folder",
+            "agreement",
+            "path",
+        ])
+        .map_err(write_error)?;
+    for (row, track) in data.meta.iter().enumerate() {
+        let text = |value: &str| {
+            let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
+            if formula { format!("'{value}") } else { value.to_owned() }
+        };
+        writer
+            .write_record([
+                track.id.to_string(),
+                data.positions[[row, 0]].to_string(),
+                data.positions[[row, 1]].to_string(),
+                text(clusters[row].unwrap_or("")),
+                text(&track.tags.join("; ")),
+                text(track.artist.as_deref().unwrap_or("")),
+                text(track.display_title()),
+                text(track.album.as_deref().unwrap_or("")),
+                text(&track.genres.join("; ")),
+                text(track.predicted_genre.as_deref().unwrap_or("")),
+                track.year.map(|year| year.to_string()).unwrap_or_default(),
+                text(folders[row].as_deref().unwrap_or("")),
+                agreement[row].clone().unwrap_or_default(),
+                track.path.clone(),
+            ])
+            .map_err(write_error)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| ExploreError::Draw(error.to_string()))?;
+    Ok(String::from_utf8(bytes).expect("only strings were written"))
+}

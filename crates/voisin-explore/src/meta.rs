@@ -1,0 +1,152 @@
+//! What exploring knows about a track besides its vector.
+
+use serde::{Deserialize, Serialize};
+
+use voisin_base::cue;
+use voisin_base::track::TrackId;
+
+/// A track's tags, predictions and file facts, as far as clusters, maps and playlists show them.
+///
+/// Missing facts are empty or `None`: nothing here is required but the id and the path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TrackMeta {
+    /// Key in the library.
+    pub id: TrackId,
+    /// Path of the (preferred) file, UTF-8 with replacement characters where it is not.
+    pub path: String,
+    /// The path itself where it is not UTF-8: playlists must name the file that is there.
+    #[serde(skip)]
+    pub raw_path: Option<std::path::PathBuf>,
+    /// Title from the tags; empty if there is none.
+    pub title: String,
+    /// Artist from the tags.
+    pub artist: Option<String>,
+    /// Album from the tags.
+    pub album: Option<String>,
+    /// Genres from the tags, normalised, most specific as written by the owner.
+    pub genres: Vec<String>,
+    /// Best genre of the classifier.
+    pub predicted_genre: Option<String>,
+    /// Its probability, 0 to 1.
+    pub predicted_probability: Option<f32>,
+    /// Tags from the encoder's own tagger (mood, instrument …), best first.
+    pub tags: Vec<String>,
+    /// Year of release.
+    pub year: Option<i32>,
+    /// Length in seconds.
+    pub seconds: f64,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// Codec, as the audio module names it ("mp3", "flac" …).
+    pub codec: String,
+    /// Sample rate in Hz, 0 if unknown.
+    pub sample_rate: u32,
+    /// Number of channels, 0 if unknown.
+    pub channels: u16,
+    /// Share of the audio that decoded without damage, 0 to 1.
+    pub decoded_share: f64,
+    /// Largest absolute sample, 1 is full scale; `None` if unknown.
+    pub peak: Option<f32>,
+}
+
+impl TrackMeta {
+    /// A track of which only the key and the file's path are known.
+    pub fn new(id: TrackId, path: impl Into<String>) -> Self {
+        Self {
+            id,
+            path: path.into(),
+            raw_path: None,
+            title: String::new(),
+            artist: None,
+            album: None,
+            genres: Vec::new(),
+            predicted_genre: None,
+            predicted_probability: None,
+            tags: Vec::new(),
+            year: None,
+            seconds: 0.0,
+            bytes: 0,
+            codec: String::new(),
+            sample_rate: 0,
+            channels: 0,
+            decoded_share: 1.0,
+            peak: None,
+        }
+    }
+
+    /// A track of which only the key and the file are known.
+    pub fn of_file(id: TrackId, path: &std::path::Path) -> Self {
+        let raw_path = path.to_str().is_none().then(|| path.to_owned());
+        Self { raw_path, ..Self::new(id, path.to_string_lossy()) }
+    }
+
+    /// The id, of a track of the library; `None` of any other file.
+    pub fn library_id(&self) -> Option<TrackId> {
+        Some(self.id).filter(|id| id.0 > 0)
+    }
+
+    /// The path as the system knows it.
+    pub fn system_path(&self) -> &std::path::Path {
+        self.raw_path.as_deref().unwrap_or(std::path::Path::new(&self.path))
+    }
+
+    /// Which part of a longer file it is, if it is one.
+    pub(crate) fn part(&self) -> Option<cue::CuePart> {
+        cue::part(self.system_path()).and_then(Result::ok)
+    }
+
+    /// Title, or the file's name without its extension.
+    pub fn display_title(&self) -> &str {
+        if !self.title.trim().is_empty() {
+            return self.title.trim();
+        }
+        let name = self.path.rsplit(['/', '\\']).next().unwrap_or(&self.path);
+        match name.rfind('.') {
+            Some(dot) if dot > 0 => &name[..dot],
+            _ => name,
+        }
+    }
+
+    /// "Artist – Title", or the title alone.
+    pub fn display(&self) -> String {
+        match self.artist.as_deref().map(str::trim).filter(|artist| !artist.is_empty()) {
+            Some(artist) => format!("{artist} – {}", self.display_title()),
+            None => self.display_title().to_owned(),
+        }
+    }
+
+    /// The folder that holds the file; empty for a bare name.
+    pub fn folder(&self) -> &str {
+        let above = |path: &'_ str| path.rfind(['/', '\\']).unwrap_or(0);
+        let folder = &self.path[..above(&self.path)];
+        // A part of a file lies below what describes it, a CUE sheet or the file itself.
+        if cue::above(std::path::Path::new(&self.path)).is_some() { &folder[..above(folder)] } else { folder }
+    }
+
+    /// The artist to compare by: trimmed and lower-cased; `None` if unknown.
+    pub fn artist_key(&self) -> Option<String> {
+        self.artist.as_deref().map(|artist| artist.trim().to_lowercase()).filter(|artist| !artist.is_empty())
+    }
+
+    /// Mean bit rate in kbit/s, if size and length are known.
+    pub fn kilobits_per_second(&self) -> Option<f64> {
+        (self.bytes > 0 && self.seconds > 0.0).then(|| self.bytes as f64 * 8.0 / self.seconds / 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fall_back_to_the_file() {
+        let mut track = TrackMeta::new(TrackId(1), "a/b/Song.one.mp3");
+        assert_eq!(track.display(), "Song.one");
+        assert_eq!(track.folder(), "a/b");
+        track.artist = Some("  X ".into());
+        track.title = "T".into();
+        assert_eq!(track.display(), "X – T");
+        assert_eq!(track.artist_key().as_deref(), Some("x"));
+        assert_eq!(TrackMeta::new(TrackId(2), ".hidden").display_title(), ".hidden");
+    }
+}

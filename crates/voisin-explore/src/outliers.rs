@@ -1,0 +1,170 @@
+//! What is far from everything, and why.
+
+use serde::{Deserialize, Serialize};
+
+use super::{KnnGraph, Result, TrackMeta, WindowSource, same_length};
+use voisin_base::track::TrackId;
+
+/// Neighbours over which distance is averaged.
+const NEIGHBOURS: usize = 10;
+/// Score above which a track that is nobody's neighbour is noise to a clustering.
+const STRAY: f32 = 3.5;
+/// Usual threshold for [`outliers`] (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993).
+pub const THRESHOLD: f32 = 3.5;
+
+/// A track that does not belong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outlier {
+    /// The track.
+    pub track: TrackId,
+    /// Its row.
+    pub row: usize,
+    /// How far it lies: distance to its neighbours, in robust standard deviations (1.4826 times the median
+    /// absolute deviation) above the collection's median.
+    pub score: f32,
+    /// Mean cosine similarity to its nearest neighbours.
+    pub similarity: f32,
+    /// Reasons in words, strongest first; at least one.
+    pub reasons: Vec<String>,
+}
+
+/// Mean distance (1 − cosine) of each row to its first neighbours; 2 without neighbours.
+fn distances(graph: &KnnGraph) -> Vec<f32> {
+    (0..graph.len())
+        .map(|i| {
+            let (sum, count) = graph
+                .row(i)
+                .take(NEIGHBOURS)
+                .fold((0.0, 0), |(sum, count), (_, s)| (sum + 1.0 - s, count + 1));
+            if count == 0 { 2.0 } else { sum / count as f32 }
+        })
+        .collect()
+}
+
+fn median(mut values: Vec<f32>) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+/// Robust score per row.
+fn scores(distances: &[f32]) -> Vec<f32> {
+    let centre = median(distances.to_vec());
+    let spread = 1.4826 * median(distances.iter().map(|d| (d - centre).abs()).collect());
+    distances.iter().map(|d| (d - centre) / spread.max(1e-4)).collect()
+}
+
+/// How many rows name each row among their first neighbours.
+fn named_by(graph: &KnnGraph) -> Vec<u32> {
+    let mut named = vec![0; graph.len()];
+    for i in 0..graph.len() {
+        for (j, _) in graph.row(i).take(NEIGHBOURS) {
+            named[j] += 1;
+        }
+    }
+    named
+}
+
+/// Rows that are far away and nobody's neighbour: noise to a clustering.
+pub(super) fn strays(graph: &KnnGraph) -> Vec<bool> {
+    let scores = scores(&distances(graph));
+    scores.iter().zip(named_by(graph)).map(|(&score, named)| score > STRAY && named == 0).collect()
+}
+
+/// Tracks whose score is above `threshold` ([`THRESHOLD`] is usual), farthest first.
+///
+/// - `graph`, `meta`: same rows
+/// - `source`: window vectors, which tell a steady tone or noise from speech or a mixture; optional
+pub fn outliers(
+    graph: &KnnGraph,
+    meta: &[TrackMeta],
+    mut source: Option<&mut dyn WindowSource>,
+    threshold: f32,
+) -> Result<Vec<Outlier>> {
+    same_length("metadata", graph.len(), meta.len())?;
+    let distances = distances(graph);
+    let scores = scores(&distances);
+    let named = named_by(graph);
+    let mut rows: Vec<usize> = (0..graph.len()).filter(|&row| scores[row] > threshold).collect();
+    rows.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+    let found = rows.into_iter().map(|row| {
+        let track = &meta[row];
+        let mut reasons = facts(track);
+        if let Some(windows) = source.as_mut().and_then(|source| source.windows(track.id)) {
+            reasons.extend(course(&windows));
+        }
+        let similarity = 1.0 - distances[row];
+        reasons.push(match named[row] {
+            0 => format!("nothing sounds like it: nearest tracks have similarity {similarity:.2}, and it is near to none"),
+            _ => format!("nearest tracks have similarity {similarity:.2} only"),
+        });
+        Outlier { track: track.id, row, score: scores[row], similarity, reasons }
+    });
+    Ok(found.collect())
+}
+
+/// What the file itself says.
+fn facts(track: &TrackMeta) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if track.decoded_share < 0.98 {
+        reasons.push(format!("{:.0} % of the audio is damaged", 100.0 * (1.0 - track.decoded_share)));
+    }
+    if let Some(peak) = track.peak.filter(|&peak| peak < 0.01) {
+        let level = 20.0 * peak.max(1e-10).log10();
+        reasons.push(format!("nearly silent: its peak is {level:.0} dB below full scale").replace('-', ""));
+    }
+    if track.seconds > 0.0 && track.seconds < 15.0 {
+        reasons.push(format!("only {:.0} s long", track.seconds));
+    }
+    if let Some(rate) = track.kilobits_per_second().filter(|&rate| rate < 40.0) {
+        reasons.push(format!("only {rate:.0} kbit/s: a poor rip, or speech"));
+    }
+    reasons
+}
+
+/// What the course of the windows says.
+fn course(windows: &super::WindowSet) -> Option<String> {
+    if windows.len() < 4 {
+        return None;
+    }
+    let steps: Vec<f32> =
+        (1..windows.len()).map(|i| windows.vectors.row(i - 1).dot(&windows.vectors.row(i))).collect();
+    let steady = median(steps.clone());
+    let jumps = steps.iter().filter(|&&s| s < 0.5).count();
+    if steady > 0.995 {
+        Some("it hardly changes from start to end: a test tone, noise or silence".into())
+    } else if jumps * 4 > steps.len() {
+        Some("it jumps from sound to sound: a mixture, sketches or a broken rip".into())
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{grouped, unit_vectors};
+    use super::super::{KnnGraph, WindowSet};
+    use super::*;
+    use ndarray::{Array2, Axis, concatenate};
+
+    #[test]
+    fn a_lone_vector_is_found_with_its_reasons() {
+        let (vectors, _) = grouped(3, 60, 32, 0.3, 4);
+        let vectors =
+            concatenate(Axis(0), &[vectors.view(), unit_vectors(1, 32, 77).view()]).expect("same width");
+        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
+        let mut meta: Vec<TrackMeta> = (0..181).map(|i| TrackMeta::new(TrackId(i), "x.mp3")).collect();
+        meta[180].decoded_share = 0.5;
+        let tone = WindowSet::new(&[0.0, 1.0, 2.0, 3.0], &Array2::ones((4, 32)));
+        let mut source = |_| Some(tone.clone());
+        let found = outliers(&graph, &meta, Some(&mut source), THRESHOLD).expect("same rows");
+        assert_eq!(found[0].row, 180);
+        assert_eq!(found[0].reasons[0], "50 % of the audio is damaged");
+        assert!(found[0].reasons[1].contains("test tone"));
+        assert!(found[0].reasons[2].starts_with("nothing sounds like it"));
+        assert!(found.len() < 6, "{} of 181", found.len());
+        assert!(strays(&graph)[180]);
+    }
+}

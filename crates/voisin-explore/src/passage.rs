@@ -1,0 +1,231 @@
+//! Search by a passage: where in each track does something like it sound?
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::align::spacing;
+use super::{ExploreError, Result, WindowSet, WindowSource};
+use voisin_base::track::TrackId;
+
+/// A passage found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PassageMatch {
+    /// The track.
+    pub track: TrackId,
+    /// Start in seconds.
+    pub from: f32,
+    /// End in seconds.
+    pub to: f32,
+    /// Mean cosine similarity of the windows laid over each other.
+    pub similarity: f32,
+    /// Windows of the track that lie in the passage: one says less than ten.
+    pub windows: usize,
+}
+
+/// Cuts the windows that lie wholly in a passage out of a track's; if none does, the one nearest to its middle.
+///
+/// - `from`, `to`: seconds
+/// - `window_seconds`: length of a window
+pub fn cut(windows: &WindowSet, from: f32, to: f32, window_seconds: f32) -> Result<WindowSet> {
+    if !(from.is_finite() && to.is_finite() && from >= 0.0 && from < to) {
+        return Err(ExploreError::Parameter {
+            name: "passage",
+            found: format!("{from} s to {to} s"),
+            expected: "a start before its end",
+        });
+    }
+    if windows.is_empty() {
+        return Err(ExploreError::TooFew { what: "a passage's windows", needed: 1, found: 0 });
+    }
+    let within = |start: f32| start >= from - 1e-3 && start + window_seconds <= to + 1e-3;
+    let mut kept: Vec<usize> = (0..windows.len()).filter(|&i| within(windows.starts[i])).collect();
+    if kept.is_empty() {
+        let middle = f32::midpoint(from, to - window_seconds);
+        let away = |i: usize| (windows.starts[i] - middle).abs();
+        let nearest =
+            (0..windows.len()).min_by(|&a, &b| away(a).total_cmp(&away(b))).expect("it is not empty");
+        if windows.starts[nearest] > to || windows.starts[nearest] + window_seconds < from {
+            return Err(ExploreError::Parameter {
+                name: "passage",
+                found: format!("{from} s to {to} s"),
+                expected: "a part of the track that has windows",
+            });
+        }
+        kept.push(nearest);
+    }
+    Ok(WindowSet {
+        starts: kept.iter().map(|&i| windows.starts[i]).collect(),
+        vectors: windows.vectors.select(ndarray::Axis(0), &kept),
+    })
+}
+
+/// Tracks whose windows are held at once.
+const BATCH: usize = 1024;
+
+/// The best place in each of `tracks`, best track first.
+///
+/// The passage is laid over each track wherever one of its windows meets one of the track's; the windows of
+/// the track that it then covers are compared with its own nearest in time.
+///
+/// - `query`: windows of the passage; only the differences of their starts matter. One a second (as the
+///   encoder makes for a search) finds itself within a second whatever the track's own spacing.
+/// - `window_seconds`: length of a window
+/// - `source`: windows of the tracks to look at; tracks without windows are left out
+pub fn search(
+    query: &WindowSet,
+    window_seconds: f32,
+    tracks: &[TrackId],
+    source: &mut dyn WindowSource,
+    limit: usize,
+) -> Result<Vec<PassageMatch>> {
+    if query.is_empty() {
+        return Err(ExploreError::TooFew { what: "a passage's windows", needed: 1, found: 0 });
+    }
+    let mut found = Vec::new();
+    for batch in tracks.chunks(BATCH) {
+        let loaded: Vec<(TrackId, WindowSet)> = batch
+            .iter()
+            .filter_map(|&track| Some((track, source.windows(track).filter(|windows| !windows.is_empty())?)))
+            .collect();
+        found.par_extend(loaded.par_iter().map(|(track, windows)| {
+            let best = best_passage(query, window_seconds, windows)?;
+            Ok(PassageMatch { track: *track, ..best })
+        }));
+    }
+    let mut found: Vec<PassageMatch> = found.into_iter().collect::<Result<_>>()?;
+    found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// The place in one track's windows that a passage fits best; its `track` is 0.
+///
+/// See [`search`]. There must be windows on both sides.
+pub fn best_passage(query: &WindowSet, window_seconds: f32, windows: &WindowSet) -> Result<PassageMatch> {
+    for (what, set) in [("a passage's windows", query), ("a track's windows", windows)] {
+        if set.is_empty() {
+            return Err(ExploreError::TooFew { what, needed: 1, found: 0 });
+        }
+    }
+    super::same_length("window vectors", query.vectors.ncols(), windows.vectors.ncols())?;
+    let (shift, similarity, count) = best_place(query, windows);
+    let first = query.starts[0];
+    let length = query.starts[query.len() - 1] - first + window_seconds;
+    let from = (first + shift).max(0.0);
+    Ok(PassageMatch { track: TrackId(0), from, to: from + length, similarity, windows: count })
+}
+
+/// Places nearer than this are one, in seconds.
+const SAME_PLACE: f32 = 0.05;
+
+/// Shift of the passage, similarity there, and how many of the track's windows it was measured on.
+fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
+    let products: ndarray::Array2<f32> = query.vectors.dot(&windows.vectors.t());
+    let reach = (spacing(query) / 2.0).max(0.05) + 1e-3;
+    let (begin, end) = (query.starts[0], query.starts[query.len() - 1]);
+    let mut best = (0.0, f32::NEG_INFINITY, 0_usize);
+    // It lies wholly in the track, as far as the track's windows tell.
+    let (first, last) = (windows.starts[0], windows.starts[windows.len() - 1]);
+    let inside = |shift: f32| begin + shift >= first - reach && end + shift <= last + reach;
+    // A passage cannot match better on one window than on many just because the others are left out: it must
+    // cover as many windows as the track's spacing allows, less one at each end.
+    let spacing = spacing(windows).max(1e-3);
+    let expected = (((end - begin) / spacing) as usize).clamp(1, windows.len());
+    let needed = expected.saturating_sub(1).max(1);
+    // Wherever a window of the passage meets one of the track.
+    let meet = |j: usize| (0..query.len()).map(move |i| (j, i));
+    let mut shifts: Vec<f32> =
+        (0..windows.len()).flat_map(meet).map(|(j, i)| windows.starts[j] - query.starts[i]).collect();
+    shifts.sort_unstable_by(f32::total_cmp);
+    shifts.dedup_by(|next, kept| *next - *kept < SAME_PLACE);
+    for shift in shifts.into_iter().filter(|&shift| inside(shift)) {
+        let low = windows.starts.partition_point(|&start| start < begin + shift - reach);
+        let (mut sum, mut count, mut q) = (0.0, 0, 0);
+        for (w, &start) in windows.starts.iter().enumerate().skip(low) {
+            let time = start - shift;
+            if time > end + reach {
+                break;
+            }
+            while q + 1 < query.len() && (query.starts[q + 1] - time).abs() <= (query.starts[q] - time).abs()
+            {
+                q += 1;
+            }
+            if (query.starts[q] - time).abs() <= reach {
+                sum += products[[q, w]];
+                count += 1;
+            }
+        }
+        if count >= needed && sum / count as f32 > best.1 {
+            best = (shift, sum / count as f32, count);
+        }
+    }
+    if best.2 == 0 {
+        // The track is shorter than the passage: its best window.
+        for ((i, j), &product) in products.indexed_iter() {
+            if product > best.1 {
+                best = (windows.starts[j] - query.starts[i], product, 1);
+            }
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::unit_vectors;
+    use super::*;
+    use ndarray::Array2;
+
+    /// A track whose sound drifts: windows near in time are alike.
+    fn drifting(seconds: usize, seed: u64, spacing: f32) -> WindowSet {
+        let anchors = unit_vectors(seconds / 4 + 3, 24, seed);
+        let n = (seconds as f32 / spacing) as usize;
+        let starts: Vec<f32> = (0..n).map(|i| i as f32 * spacing).collect();
+        let at = |t: f32| {
+            let (k, f) = ((t / 4.0) as usize, t / 4.0 % 1.0);
+            &anchors.row(k) * (1.0 - f) + &anchors.row(k + 1) * f
+        };
+        let mut vectors = Array2::zeros((n, 24));
+        for (i, &t) in starts.iter().enumerate() {
+            vectors.row_mut(i).assign(&at(t));
+        }
+        WindowSet::new(&starts, &vectors)
+    }
+
+    #[test]
+    fn a_passage_finds_itself_within_a_second() {
+        for (spacing, offset) in [(1.0, 0.0), (1.26, 0.4), (5.0, 0.3)] {
+            let query = cut(&drifting(240, 9, 1.0), 65.0 + offset, 85.0 + offset, 1.0).expect("inside");
+            let mut source = |track: TrackId| Some(drifting(240, track.0 as u64, spacing));
+            let tracks: Vec<TrackId> = (0..20).map(TrackId).collect();
+            let found = search(&query, 1.0, &tracks, &mut source, 5).expect("windows");
+            assert_eq!(found[0].track, TrackId(9));
+            let own = query.starts[0];
+            assert!((found[0].from - own).abs() < 1.0, "spacing {spacing}: {} for {own}", found[0].from);
+            assert!(found[0].similarity > 0.97 && found[1].similarity < 0.9);
+        }
+    }
+
+    /// The end of a track is like a passage's beginning; the rest of the passage would lie behind the track's end.
+    #[test]
+    fn a_passage_is_found_whole_or_not_at_all() {
+        let whole = drifting(60, 3, 1.0);
+        let query = cut(&whole, 40.0, 60.0, 1.0).expect("inside");
+        let mut beginning = drifting(50, 4, 1.0);
+        for i in 0..5 {
+            beginning.vectors.row_mut(45 + i).assign(&query.vectors.row(i));
+        }
+        let found = best_passage(&query, 1.0, &beginning).expect("windows");
+        assert!(found.from >= 0.0 && found.to <= 50.5, "{} to {}", found.from, found.to);
+        assert_eq!(found.windows, query.len());
+    }
+
+    #[test]
+    fn cutting_takes_whole_windows() {
+        let windows = drifting(60, 1, 1.0);
+        assert_eq!(cut(&windows, 10.0, 15.0, 1.0).expect("inside").starts, [10.0, 11.0, 12.0, 13.0, 14.0]);
+        assert_eq!(cut(&windows, 10.2, 10.9, 1.0).expect("inside").len(), 1);
+        assert!(cut(&windows, 300.0, 310.0, 1.0).is_err());
+        assert!(cut(&windows, 10.0, 10.0, 1.0).is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! A walk from stop to stop: leg by leg, brought to a number of tracks, with no artist too often.
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::ArrayView2;
+
+use super::steps::WalkSteps;
+use super::{SLACK, distance};
+use crate::{ExploreError, Result, TrackMeta};
+
+/// Rows beyond an artist's cap, later ones first to go; stops stay.
+pub(super) fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize>) -> Vec<usize> {
+    let Some(cap) = cap else { return Vec::new() };
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for artist in stops.iter().filter_map(|&row| meta[row].artist_key()) {
+        *counts.entry(artist).or_default() += 1;
+    }
+    let mut out = Vec::new();
+    for &row in rows.iter().filter(|row| !stops.contains(row)) {
+        if let Some(artist) = meta[row].artist_key() {
+            let count = counts.entry(artist).or_default();
+            *count += 1;
+            if *count > cap {
+                out.push(row);
+            }
+        }
+    }
+    out
+}
+
+impl WalkSteps {
+    /// Leg by leg, no track twice, within `limit` and `hops` steps in all; where a leg has no such way, its own
+    /// bottleneck sets the limit.
+    pub(super) fn through(
+        &self,
+        stops: &[usize],
+        limit: f32,
+        hops: Option<usize>,
+        banned: &HashSet<usize>,
+    ) -> Result<Vec<usize>> {
+        // A hair of room: the smallest step itself must be within it.
+        let limit = limit * (1.0 + 1e-6);
+        let closed = |number: usize, rows: &[usize]| -> HashSet<usize> {
+            let others = stops[..number].iter().chain(&stops[number + 2..]);
+            banned.iter().chain(rows).chain(others).copied().collect()
+        };
+        let needed: Vec<usize> = stops
+            .windows(2)
+            .enumerate()
+            .map(|(number, leg)| self.fewest(leg[0], leg[1], limit, &closed(number, &[])).unwrap_or(1))
+            .collect();
+        let mut spare = hops.map(|hops| hops.saturating_sub(needed.iter().sum()));
+        let mut rows = vec![stops[0]];
+        for (number, leg) in stops.windows(2).enumerate() {
+            let closed = closed(number, &rows);
+            let way = match &mut spare {
+                None => self.shortest(leg[0], leg[1], limit, &closed),
+                Some(spare) => {
+                    let way = self.shortest_within((leg[0], leg[1]), limit, needed[number] + *spare, &closed);
+                    if let Some(way) = &way {
+                        *spare -= (way.len() - 1).saturating_sub(needed[number]);
+                    }
+                    way
+                }
+            };
+            let way = way.or_else(|| {
+                let least = self.bottleneck(leg[0], leg[1], &closed);
+                least.is_finite().then(|| self.shortest(leg[0], leg[1], least * SLACK, &closed)).flatten()
+            });
+            let Some(way) = way else {
+                return Err(ExploreError::NoPath {
+                    from: leg[0],
+                    to: leg[1],
+                    hint: "allow more tracks of one artist, or fewer via points",
+                });
+            };
+            rows.extend_from_slice(&way[1..]);
+        }
+        Ok(rows)
+    }
+
+    /// Brings a walk to a number of tracks: short-cuts where the step grows least, or tracks in between where
+    /// the step is largest.
+    #[allow(clippy::too_many_arguments, reason = "the conditions of one walk")]
+    pub(super) fn fit_length(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        mut rows: Vec<usize>,
+        stops: &[usize],
+        tracks: usize,
+        banned: &HashSet<usize>,
+        meta: &[TrackMeta],
+        cap: Option<usize>,
+    ) -> Vec<usize> {
+        while rows.len() > tracks {
+            let cost = |i: usize| distance(vectors, rows[i - 1], rows[i + 1]);
+            let loose = (1..rows.len() - 1).filter(|&i| !stops.contains(&rows[i]));
+            let Some(least) = loose.min_by(|&a, &b| cost(a).total_cmp(&cost(b))) else { break };
+            rows.remove(least);
+        }
+        while rows.len() < tracks {
+            let taken: HashSet<usize> = rows.iter().copied().collect();
+            let mut gaps: Vec<usize> = (1..rows.len()).collect();
+            let width = |i: usize| distance(vectors, rows[i - 1], rows[i]);
+            gaps.sort_by(|&a, &b| width(b).total_cmp(&width(a)).then(a.cmp(&b)));
+            let between = |i: usize| {
+                let (a, b) = (rows[i - 1], rows[i]);
+                let around = |row: usize| self.links[row].iter().map(|link| link.0 as usize);
+                around(a)
+                    .chain(around(b))
+                    .filter(|row| !taken.contains(row) && !banned.contains(row))
+                    .filter(|&row| {
+                        let mut longer = rows.clone();
+                        longer.insert(i, row);
+                        excess(&longer, stops, meta, cap).is_empty()
+                    })
+                    .map(|row| (distance(vectors, a, row).max(distance(vectors, row, b)), row))
+                    .min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)))
+                    .map(|(step, row)| (step, i, row))
+            };
+            // The widest gap that a track in between makes no wider, or else the least harm.
+            let found = gaps
+                .iter()
+                .find_map(|&i| between(i).filter(|found| found.0 <= width(i)))
+                .or_else(|| gaps.iter().filter_map(|&i| between(i)).min_by(|x, y| x.0.total_cmp(&y.0)));
+            let Some((_, i, row)) = found else { break };
+            rows.insert(i, row);
+        }
+        rows
+    }
+}

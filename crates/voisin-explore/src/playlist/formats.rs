@@ -1,0 +1,348 @@
+//! M3U8, XSPF, JSPF and bare paths, safe against what tags and file names may hold.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::json;
+
+use super::super::{ExploreError, Result, TrackMeta};
+use super::escape::address;
+use voisin_base::cue::CuePart;
+use voisin_base::text::xml;
+
+/// Names the extension by which VLC's playlists say where a track starts and stops.
+const VLC: &str = "http://www.videolan.org/vlc/playlist/0";
+
+/// File formats of playlists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Extended M3U, UTF-8.
+    M3u8,
+    /// XML Shareable Playlist Format 1.
+    Xspf,
+    /// Its JSON sibling.
+    Jspf,
+    /// Rekordbox's XML; paths are absolute.
+    Rekordbox,
+    /// Traktor's NML; paths are absolute, and must be UTF-8.
+    Traktor,
+    /// One path per line; refuses paths with a line break.
+    Paths,
+    /// Paths ended by a zero byte, for `xargs -0`.
+    Paths0,
+}
+
+impl std::str::FromStr for Format {
+    type Err = ExploreError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "m3u8" | "m3u" => Ok(Self::M3u8),
+            "xspf" => Ok(Self::Xspf),
+            "jspf" => Ok(Self::Jspf),
+            "rekordbox" => Ok(Self::Rekordbox),
+            "traktor" => Ok(Self::Traktor),
+            "paths" => Ok(Self::Paths),
+            "paths0" => Ok(Self::Paths0),
+            other => Err(ExploreError::Parameter {
+                name: "playlist format",
+                found: other.to_owned(),
+                expected: "m3u8, xspf, jspf, rekordbox, traktor, paths or paths0",
+            }),
+        }
+    }
+}
+
+/// How paths are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathStyle {
+    /// As the library has them.
+    Absolute,
+    /// Relative to this folder, where the list will lie.
+    Relative(PathBuf),
+}
+
+/// Writes `tracks` as a playlist.
+///
+/// Line breaks and control characters in tags become spaces in M3U8 and references in XML and JSON; a path that holds
+/// some, or that is not UTF-8, is written as a percent-encoded address in M3U8; [`Format::Paths`] refuses line breaks. All formats but the two of
+/// bare paths are UTF-8.
+pub fn write(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> Result<Vec<u8>> {
+    let folder = match style {
+        PathStyle::Absolute => None,
+        PathStyle::Relative(folder) => Some(folder.as_path()),
+    };
+    // A bare path must lead back to the very track; players need the file, and the part's times beside it.
+    let is_bare = matches!(format, Format::Paths | Format::Paths0);
+    let entries: Vec<WrittenEntry<'_>> = tracks
+        .iter()
+        .map(|track| {
+            let part = if is_bare { None } else { track.part() };
+            let path = part.as_ref().map_or(track.system_path(), |part| &part.audio);
+            WrittenEntry { path: relative(path, folder), track, part }
+        })
+        .collect();
+    match format {
+        Format::M3u8 => Ok(m3u8(&entries, title).into_bytes()),
+        Format::Xspf => Ok(xspf(&entries, title).into_bytes()),
+        Format::Jspf => jspf(&entries, title).map(String::into_bytes),
+        Format::Rekordbox => Ok(super::dj::rekordbox(tracks, title).into_bytes()),
+        Format::Traktor => super::dj::traktor(tracks, title).map(String::into_bytes),
+        Format::Paths => paths(&entries),
+        Format::Paths0 => {
+            Ok(entries.iter().flat_map(|entry| entry.path.iter().copied().chain([0])).collect())
+        }
+    }
+}
+
+struct WrittenEntry<'a> {
+    /// The bytes of the path as it is written.
+    path: Vec<u8>,
+    track: &'a TrackMeta,
+    part: Option<CuePart>,
+}
+
+/// When VLC starts and stops playing a part.
+fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
+    let times = part.map(CuePart::seconds);
+    let start = times.map(|(start, _)| format!("start-time={start:.3}"));
+    start.into_iter().chain(times.and_then(|(_, end)| end).map(|end| format!("stop-time={end:.3}")))
+}
+
+/// `path` as seen from `folder`; unchanged where one of them is not absolute. Separators become `/`.
+pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
+    let bytes = |text: &OsStr| text.as_encoded_bytes().to_vec();
+    let slashes = |text: &OsStr| -> Vec<u8> {
+        let slash = |byte| if cfg!(windows) && byte == b'\\' { b'/' } else { byte };
+        bytes(text).into_iter().map(slash).collect()
+    };
+    let Some(folder) = folder.filter(|folder| folder.is_absolute() && path.is_absolute()) else {
+        return slashes(path.as_os_str());
+    };
+    let parts = |path: &Path| -> Vec<Vec<u8>> {
+        path.components()
+            .filter(|part| !matches!(part, Component::CurDir))
+            .map(|part| bytes(part.as_os_str()))
+            .collect()
+    };
+    let (from, to) = (parts(folder), parts(path));
+    let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    if common == 0 {
+        return slashes(path.as_os_str());
+    }
+    let mut steps = vec![b"..".to_vec(); from.len() - common];
+    steps.extend_from_slice(&to[common..]);
+    steps.join(&b'/')
+}
+
+/// Control characters and line separators as one space each.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if breaks_lines(c) { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
+fn breaks_lines(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
+    let mut text = "#EXTM3U\n".to_owned();
+    if !title.is_empty() {
+        let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
+    }
+    for WrittenEntry { path, track, part } in entries {
+        let seconds = if track.seconds > 0.0 { track.seconds.round() } else { -1.0 };
+        let _ = writeln!(text, "#EXTINF:{seconds},{}", one_line(&track.display()));
+        for option in vlc_options(part.as_ref()) {
+            let _ = writeln!(text, "#EXTVLCOPT:{option}");
+        }
+        let plain = std::str::from_utf8(path).ok().filter(|path| {
+            // A reader would take blanks at the end for none.
+            !path.chars().any(breaks_lines) && !path.ends_with(char::is_whitespace)
+        });
+        let _ = match plain {
+            None => writeln!(text, "{}", address(path)),
+            Some(path) if path.starts_with('#') || path.starts_with(char::is_whitespace) => {
+                writeln!(text, "./{path}")
+            }
+            Some(path) => writeln!(text, "{path}"),
+        };
+    }
+    text
+}
+
+fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
+    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+                    <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\" \
+                    xmlns:vlc=\"http://www.videolan.org/vlc/playlist/ns/0/\">\n"
+        .to_owned();
+    if !title.is_empty() {
+        let _ = writeln!(text, "  <title>{}</title>", xml(title));
+    }
+    text.push_str("  <trackList>\n");
+    for WrittenEntry { path, track, part } in entries {
+        let _ = write!(text, "    <track><location>{}</location>", xml(&address(path)));
+        let _ = write!(text, "<title>{}</title>", xml(track.display_title()));
+        for (name, value) in [("creator", &track.artist), ("album", &track.album)] {
+            if let Some(value) = value {
+                let _ = write!(text, "<{name}>{}</{name}>", xml(value));
+            }
+        }
+        if track.seconds > 0.0 {
+            let _ = write!(text, "<duration>{:.0}</duration>", track.seconds * 1000.0);
+        }
+        if part.is_some() {
+            let _ = write!(text, "<extension application=\"{VLC}\">");
+            for option in vlc_options(part.as_ref()) {
+                let _ = write!(text, "<vlc:option>{option}</vlc:option>");
+            }
+            text.push_str("</extension>");
+        }
+        text.push_str("</track>\n");
+    }
+    text.push_str("  </trackList>\n</playlist>\n");
+    text
+}
+
+fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
+    let tracks: Vec<serde_json::Value> = entries
+        .iter()
+        .map(|WrittenEntry { path, track, part }| {
+            let mut value = json!({"location": [address(path)], "title": track.display_title()});
+            for (name, tag) in [("creator", &track.artist), ("album", &track.album)] {
+                if let Some(tag) = tag {
+                    value[name] = json!(tag);
+                }
+            }
+            if track.seconds > 0.0 {
+                value["duration"] = json!((track.seconds * 1000.0).round() as u64);
+            }
+            if part.is_some() {
+                let options: Vec<String> = vlc_options(part.as_ref()).collect();
+                value["extension"] = json!({VLC: [{"option": options}]});
+            }
+            value
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))?;
+    // JSON escapes the control characters below the blank itself; a terminal obeys those from 0x7f to 0x9f too.
+    let escaped = |c: char| match c {
+        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    Ok(text.chars().map(escaped).collect::<String>() + "\n")
+}
+
+fn paths(entries: &[WrittenEntry<'_>]) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for WrittenEntry { path, .. } in entries {
+        if path.iter().any(|byte| b"\n\r".contains(byte)) {
+            return Err(ExploreError::Parameter {
+                name: "path",
+                found: format!("{:?}", String::from_utf8_lossy(path)),
+                expected: "no line break in it: use --format paths0 or m3u8",
+            });
+        }
+        text.extend_from_slice(path);
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_base::track::TrackId;
+
+    fn written(tracks: &[&TrackMeta], title: &str, format: Format, style: &PathStyle) -> String {
+        String::from_utf8(write(tracks, title, format, style).expect("writable")).expect("UTF-8")
+    }
+
+    fn hostile() -> TrackMeta {
+        let mut track = TrackMeta::new(TrackId(1), "/music/a\n#EXTINF:0,x\n/etc/passwd.mp3");
+        track.title = "</title><x>&\"\u{0}\r\n#EXTM3U".into();
+        track.artist = Some("A]]>\u{2028}B".into());
+        track.seconds = 61.4;
+        track
+    }
+
+    #[test]
+    fn an_m3u8_has_two_lines_per_track_whatever_the_names() {
+        let track = hostile();
+        let text = written(&[&track, &track], "t\nx", Format::M3u8, &PathStyle::Absolute);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 6);
+        assert_eq!(lines[1], "#PLAYLIST:t x");
+        assert!(lines[2].starts_with("#EXTINF:61,A]]> B – </title><x>&\""));
+        assert_eq!(lines[3], "file:///music/a%0A%23EXTINF:0,x%0A/etc/passwd.mp3");
+    }
+
+    #[test]
+    fn a_path_like_a_comment_stays_a_path() {
+        let track = TrackMeta::new(TrackId(1), "#1 hit.mp3");
+        let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
+        assert_eq!(text, "#EXTM3U\n#EXTINF:-1,#1 hit\n./#1 hit.mp3\n");
+    }
+
+    #[test]
+    fn xspf_is_well_formed() {
+        let track = hostile();
+        let text = written(&[&track], "a<b", Format::Xspf, &PathStyle::Absolute);
+        assert!(text.contains("<title>a&lt;b</title>") && !text.contains("<x>") && !text.contains('\0'));
+        assert!(text.contains("<duration>61400</duration>"));
+        assert_eq!(text.matches("<track>").count(), 1);
+    }
+
+    #[test]
+    fn jspf_parses_back() {
+        let text = written(&[&hostile()], "x", Format::Jspf, &PathStyle::Absolute);
+        let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
+        assert_eq!(value["playlist"]["track"][0]["creator"], "A]]>\u{2028}B");
+        let mut track = hostile();
+        track.artist = Some("\u{9b}31m\u{7f}".into());
+        let text = written(&[&track], "x", Format::Jspf, &PathStyle::Absolute);
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
+        assert_eq!(value["playlist"]["track"][0]["creator"], "\u{9b}31m\u{7f}");
+    }
+
+    #[test]
+    fn paths_refuse_line_breaks_and_paths0_does_not() {
+        assert!(write(&[&hostile()], "", Format::Paths, &PathStyle::Absolute).is_err());
+        let text = written(&[&hostile()], "", Format::Paths0, &PathStyle::Absolute);
+        assert_eq!(text.matches('\0').count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn relative_paths() {
+        let folder = |text: &str| Some(PathBuf::from(text));
+        for (path, from, expected) in [
+            ("/m/a/x.mp3", folder("/m"), "a/x.mp3"),
+            ("/m/a/x.mp3", folder("/m/b/c"), "../../a/x.mp3"),
+            ("/x.mp3", folder("/m"), "../x.mp3"),
+            ("a/x.mp3", folder("/m"), "a/x.mp3"),
+            ("/m/a/x.mp3", None, "/m/a/x.mp3"),
+        ] {
+            assert_eq!(relative(Path::new(path), from.as_deref()), expected.as_bytes());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf8_is_named_byte_for_byte() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = Path::new(OsStr::from_bytes(b"/m/caf\xe9 \x1b.mp3"));
+        let track = TrackMeta::of_file(TrackId(1), path);
+        assert_eq!(track.display(), "caf\u{fffd} \u{1b}");
+        let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
+        assert_eq!(text, "#EXTM3U\n#EXTINF:-1,caf\u{fffd}\nfile:///m/caf%E9%20%1B.mp3\n");
+        let below = PathStyle::Relative("/m".into());
+        assert!(written(&[&track], "", Format::M3u8, &below).ends_with("\ncaf%E9%20%1B.mp3\n"));
+        assert!(
+            written(&[&track], "", Format::Xspf, &below).contains("<location>caf%E9%20%1B.mp3</location>")
+        );
+        let bare = write(&[&track], "", Format::Paths0, &PathStyle::Absolute).expect("writable");
+        assert_eq!(bare, b"/m/caf\xe9 \x1b.mp3\0");
+    }
+}

@@ -1,0 +1,547 @@
+//! A list for an evening: near its seeds, not all of one artist, as alike or as varied as one likes.
+//!
+//! For: choosing and ordering tracks, and writing them as files that players and DJ programs read. Not for: reading
+//! playlists; that is `library::scan`.
+
+mod dj;
+mod escape;
+mod formats;
+
+pub(crate) use formats::relative;
+pub use formats::{Format, PathStyle, write};
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::{ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use super::{ExploreError, Result, TrackMeta, same_length};
+use voisin_base::random::Random;
+use voisin_base::track::TrackId;
+
+/// How long a list is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Length {
+    /// Number of tracks.
+    Tracks(usize),
+    /// Total time in seconds: the list ends as near to it as whole tracks allow.
+    Seconds(f64),
+}
+
+impl Length {
+    /// This length `n` times.
+    pub fn times(self, n: usize) -> Self {
+        match self {
+            Self::Tracks(tracks) => Self::Tracks(tracks.saturating_mul(n)),
+            Self::Seconds(seconds) => Self::Seconds(seconds * n as f64),
+        }
+    }
+}
+
+/// What becomes of the seeds themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SeedUse {
+    /// They are not in the list.
+    #[default]
+    Leave,
+    /// The first so many open it; the others may be chosen like any other track: those of a genre, a cluster or a
+    /// playlist.
+    Open(usize),
+}
+
+/// What a list should be like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaylistOptions {
+    /// How long.
+    pub length: Length,
+    /// At most this many tracks of one artist.
+    pub max_per_artist: Option<usize>,
+    /// 0: nearest to the seeds only; 1: spread as widely as the neighbourhood allows, which is [`REACH`] times the
+    /// list's length, and never more than a quarter of all tracks unless the list is longer.
+    pub diversity: f32,
+    /// Shuffles with this seed; `None` orders by small steps.
+    pub shuffle: Option<u64>,
+    /// What becomes of the seeds.
+    pub seeds: SeedUse,
+    /// Least cosine similarity to the seed a track is there for.
+    pub min_similarity: Option<f32>,
+}
+
+impl Default for PlaylistOptions {
+    fn default() -> Self {
+        Self {
+            length: Length::Tracks(20),
+            max_per_artist: None,
+            diversity: 0.0,
+            shuffle: None,
+            seeds: SeedUse::Leave,
+            min_similarity: None,
+        }
+    }
+}
+
+/// One entry of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The track.
+    pub track: TrackId,
+    /// Its row.
+    pub row: usize,
+    /// The seed it is there for, as row.
+    pub seed: usize,
+    /// Cosine similarity to that seed.
+    pub similarity: f32,
+}
+
+/// Seeds that are looked at separately; more are thinned out to the most different ones.
+const MOST_SEEDS: usize = 32;
+/// How many nearest tracks for each track of the list are its neighbourhood at full diversity.
+pub const REACH: usize = 3;
+/// Length taken for tracks whose own is unknown, in seconds.
+const USUAL_SECONDS: f64 = 240.0;
+
+/// Chooses tracks near `seeds`.
+///
+/// Each seed gets the same share of the list: in turn, each takes the track that is near to it and (by
+/// `diversity`) unlike those already taken (maximal marginal relevance, Carbonell and Goldstein, 1998).
+///
+/// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
+/// - `seeds`: row numbers
+/// - `excluded`: rows never taken (duplicates, say)
+///
+/// The list is shorter than asked for where the conditions leave no more tracks.
+pub fn playlist(
+    vectors: ArrayView2<'_, f32>,
+    meta: &[TrackMeta],
+    seeds: &[usize],
+    excluded: &dyn Fn(usize) -> bool,
+    options: &PlaylistOptions,
+) -> Result<Vec<Entry>> {
+    check(vectors, meta, seeds, options)?;
+    let mut list = PlaylistBuilder::new(meta, options);
+    let left_out: HashSet<usize> = match options.seeds {
+        SeedUse::Leave => seeds.iter().copied().collect(),
+        SeedUse::Open(first) => {
+            let mut opened = HashSet::new();
+            for &seed in seeds.iter().take(first) {
+                if opened.insert(seed) && list.wants_more() {
+                    list.push(seed, seed, 1.0);
+                }
+            }
+            opened
+        }
+    };
+    let opening = list.entries.len();
+    let sources = thin_out(vectors, seeds);
+    let asked = match options.length {
+        Length::Tracks(tracks) => tracks,
+        Length::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
+    };
+    let mut pools: Vec<CandidatePool> = sources
+        .iter()
+        .map(|&seed| {
+            let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
+            let least = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
+            CandidatePool::new(vectors, seed, least, usable)
+        })
+        .collect();
+    let most = asked.max(vectors.nrows() / 4);
+    let reach = ((options.diversity * (REACH * asked) as f32) as usize).clamp(1, most.max(1));
+    let mut turn = 0;
+    let mut idle = 0;
+    while list.wants_more() && idle < pools.len() {
+        let pool = &mut pools[turn % sources.len()];
+        turn += 1;
+        match pool.take(&list, options.diversity, reach) {
+            Some((row, similarity)) => {
+                idle = 0;
+                let seed = pool.seed;
+                if !list.push(row, seed, similarity) {
+                    break;
+                }
+                if options.diversity > 0.0 {
+                    pools.iter_mut().for_each(|pool| pool.chosen(vectors, row));
+                }
+            }
+            None => idle += 1,
+        }
+    }
+    let mut entries = list.entries;
+    match options.shuffle {
+        Some(seed) => Random::new(seed).shuffle(&mut entries[opening..]),
+        None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
+    }
+    Ok(entries)
+}
+
+/// Steps that [`chain`] tries before it is content with the longest chain so far.
+const MOST_STEPS: usize = 100_000;
+
+/// A list from candidates in their order, in which each track `fits` behind the one before.
+///
+/// Begins with the first candidate and always goes on with the earliest that fits; where none does, it goes back. Gives the
+/// longest list it found, of at most `length`.
+pub fn chain(
+    candidates: &[usize],
+    meta: &[TrackMeta],
+    length: Length,
+    fits: &dyn Fn(usize, usize) -> bool,
+) -> Vec<usize> {
+    let seconds = |row: usize| if meta[row].seconds > 0.0 { meta[row].seconds } else { USUAL_SECONDS };
+    let full = |list: &[usize]| match length {
+        Length::Tracks(tracks) => list.len() >= tracks,
+        Length::Seconds(wanted) => list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted,
+    };
+    let mut list: Vec<usize> = Vec::new();
+    let mut best: Vec<usize> = Vec::new();
+    // The candidate to try next at the end of the list.
+    let mut next = 0;
+    for _ in 0..MOST_STEPS {
+        let fitting = (next..candidates.len()).find(|i| {
+            !list.contains(i) && list.last().is_none_or(|&last| fits(candidates[last], candidates[*i]))
+        });
+        match fitting {
+            Some(i) => {
+                list.push(i);
+                next = 0;
+                if list.len() > best.len() {
+                    best.clone_from(&list);
+                }
+                if full(&list) {
+                    break;
+                }
+            }
+            // The first track stays: it is the seed.
+            None if list.len() > 1 => next = list.pop().map_or(0, |i| i + 1),
+            None => break,
+        }
+    }
+    best.into_iter().map(|i| candidates[i]).collect()
+}
+
+fn check(
+    vectors: ArrayView2<'_, f32>,
+    meta: &[TrackMeta],
+    seeds: &[usize],
+    options: &PlaylistOptions,
+) -> Result<()> {
+    same_length("metadata", vectors.nrows(), meta.len())?;
+    if let Some(&bad) = seeds.iter().find(|&&seed| seed >= meta.len()) {
+        return Err(ExploreError::Row { row: bad, rows: meta.len() });
+    }
+    if seeds.is_empty() {
+        return Err(ExploreError::TooFew { what: "a playlist's seeds", needed: 1, found: 0 });
+    }
+    if !(0.0..=1.0).contains(&options.diversity) {
+        return Err(ExploreError::Parameter {
+            name: "diversity",
+            found: options.diversity.to_string(),
+            expected: "0 to 1",
+        });
+    }
+    if let Some(least) = options.min_similarity.filter(|least| !(-1.0..=1.0).contains(least)) {
+        return Err(ExploreError::Parameter {
+            name: "least similarity",
+            found: least.to_string(),
+            expected: "-1 to 1",
+        });
+    }
+    if let Length::Seconds(seconds) = options.length
+        && !(seconds.is_finite() && seconds > 0.0)
+    {
+        return Err(ExploreError::Parameter {
+            name: "length",
+            found: seconds.to_string(),
+            expected: "more than 0 seconds",
+        });
+    }
+    Ok(())
+}
+
+/// The list as it grows, with its caps.
+struct PlaylistBuilder<'a> {
+    meta: &'a [TrackMeta],
+    options: &'a PlaylistOptions,
+    entries: Vec<Entry>,
+    seconds: f64,
+    taken: HashSet<usize>,
+    per_artist: HashMap<String, usize>,
+}
+
+impl<'a> PlaylistBuilder<'a> {
+    fn new(meta: &'a [TrackMeta], options: &'a PlaylistOptions) -> Self {
+        Self {
+            meta,
+            options,
+            entries: Vec::new(),
+            seconds: 0.0,
+            taken: HashSet::new(),
+            per_artist: HashMap::new(),
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        match self.options.length {
+            Length::Tracks(tracks) => self.entries.len() < tracks,
+            Length::Seconds(seconds) => self.seconds < seconds,
+        }
+    }
+
+    fn admits(&self, row: usize) -> bool {
+        let full = |artist: String| {
+            let most = self.options.max_per_artist.unwrap_or(usize::MAX);
+            self.per_artist.get(&artist).copied().unwrap_or(0) >= most
+        };
+        !self.taken.contains(&row) && !self.meta[row].artist_key().is_some_and(full)
+    }
+
+    /// Adds a track; `false` if the list is nearer to its length without it.
+    fn push(&mut self, row: usize, seed: usize, similarity: f32) -> bool {
+        let track = &self.meta[row];
+        let seconds = if track.seconds > 0.0 { track.seconds } else { USUAL_SECONDS };
+        if let Length::Seconds(wanted) = self.options.length
+            && !self.entries.is_empty()
+            && self.seconds + seconds - wanted > wanted - self.seconds
+        {
+            return false;
+        }
+        self.seconds += seconds;
+        self.taken.insert(row);
+        if let Some(artist) = track.artist_key() {
+            *self.per_artist.entry(artist).or_default() += 1;
+        }
+        self.entries.push(Entry { track: track.id, row, seed, similarity });
+        true
+    }
+}
+
+/// Candidates of one seed.
+struct CandidatePool {
+    seed: usize,
+    /// Row, similarity to the seed, largest similarity to a track of the list; nearest first.
+    candidates: Vec<(usize, f32, f32)>,
+}
+
+impl CandidatePool {
+    fn new(vectors: ArrayView2<'_, f32>, seed: usize, least: f32, usable: impl Fn(usize) -> bool) -> Self {
+        let similarities = vectors.dot(&vectors.row(seed));
+        let mut candidates: Vec<(usize, f32, f32)> = similarities
+            .iter()
+            .enumerate()
+            .filter(|&(row, &s)| s >= least && usable(row))
+            .map(|(row, &s)| (row, s, f32::NEG_INFINITY))
+            .collect();
+        candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        Self { seed, candidates }
+    }
+
+    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken.
+    fn take(&mut self, list: &PlaylistBuilder<'_>, diversity: f32, reach: usize) -> Option<(usize, f32)> {
+        self.candidates.retain(|c| list.admits(c.0));
+        let score = |c: &(usize, f32, f32)| {
+            let repeated = if c.2.is_finite() { c.2 } else { 0.0 };
+            (1.0 - diversity) * c.1 - diversity * repeated
+        };
+        let near = self.candidates.iter().take(reach);
+        // Of equals the nearest, which come first.
+        let best = near.rev().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        Some((best.0, best.1))
+    }
+
+    fn chosen(&mut self, vectors: ArrayView2<'_, f32>, row: usize) {
+        for candidate in &mut self.candidates {
+            candidate.2 = candidate.2.max(vectors.row(candidate.0).dot(&vectors.row(row)));
+        }
+    }
+}
+
+/// Distinct seeds; if there are many, the most central one and then always the one farthest from those taken.
+fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let seeds: Vec<usize> = seeds.iter().copied().filter(|&seed| seen.insert(seed)).collect();
+    if seeds.len() <= MOST_SEEDS {
+        return seeds;
+    }
+    let part = vectors.select(Axis(0), &seeds);
+    let centre = part.mean_axis(Axis(0)).expect("there are seeds");
+    let first = (0..seeds.len())
+        .max_by(|&a, &b| part.row(a).dot(&centre).total_cmp(&part.row(b).dot(&centre)))
+        .expect("there are seeds");
+    let mut taken = vec![first];
+    let mut nearest = part.dot(&part.row(first));
+    while taken.len() < MOST_SEEDS {
+        let next =
+            (0..seeds.len()).min_by(|&a, &b| nearest[a].total_cmp(&nearest[b])).expect("there are seeds");
+        taken.push(next);
+        nearest.zip_mut_with(&part.dot(&part.row(next)), |old, &new| *old = old.max(new));
+    }
+    taken.into_iter().map(|i| seeds[i]).collect()
+}
+
+/// Orders entries after `opening` so that each lies near the one before: nearest next, then pairs of steps
+/// uncrossed while that shortens the way (2-opt).
+fn order_by_small_steps(vectors: ArrayView2<'_, f32>, entries: &mut [Entry], opening: usize, seed: usize) {
+    let distance = |a: usize, b: usize| 1.0 - vectors.row(a).dot(&vectors.row(b));
+    let start = if opening > 0 { entries[opening - 1].row } else { seed };
+    let rest = &mut entries[opening..];
+    let mut here = start;
+    for i in 0..rest.len() {
+        let next = (i..rest.len())
+            .min_by(|&a, &b| distance(here, rest[a].row).total_cmp(&distance(here, rest[b].row)))
+            .expect("the range is not empty");
+        rest.swap(i, next);
+        here = rest[i].row;
+    }
+    let before = |rest: &[Entry], i: usize| if i == 0 { start } else { rest[i - 1].row };
+    for _ in 0..if rest.len() <= 300 { 20 } else { 0 } {
+        let mut better = false;
+        for i in 0..rest.len() {
+            for j in i + 1..rest.len() {
+                let old = distance(before(rest, i), rest[i].row)
+                    + rest.get(j + 1).map_or(0.0, |next| distance(rest[j].row, next.row));
+                let new = distance(before(rest, i), rest[j].row)
+                    + rest.get(j + 1).map_or(0.0, |next| distance(rest[i].row, next.row));
+                if new < old - 1e-6 {
+                    rest[i..=j].reverse();
+                    better = true;
+                }
+            }
+        }
+        if !better {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::grouped;
+    use super::*;
+
+    fn collection() -> (ndarray::Array2<f32>, Vec<usize>, Vec<TrackMeta>) {
+        let (vectors, labels) = grouped(4, 50, 16, 0.7, 6);
+        let meta = (0..200)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i as i64), format!("{i}.mp3"));
+                track.artist = Some(format!("artist {}", i % 25));
+                track.seconds = 180.0 + i as f64;
+                track
+            })
+            .collect();
+        (vectors, labels, meta)
+    }
+
+    #[test]
+    fn a_chain_goes_back_where_it_cannot_go_on() {
+        let mut meta = collection().2;
+        meta.iter_mut().for_each(|track| track.seconds = 60.0);
+        // 0 leads to 1 and 2, but 1 leads nowhere; 2 leads to 3, and 3 to 4.
+        let steps = [(0, 1), (0, 2), (2, 3), (3, 4), (4, 0)];
+        let fits = |from: usize, to: usize| steps.contains(&(from, to));
+        let all = [0, 1, 2, 3, 4, 5];
+        assert_eq!(chain(&all, &meta, Length::Tracks(4), &fits), [0, 2, 3, 4]);
+        assert_eq!(chain(&all, &meta, Length::Tracks(9), &fits), [0, 2, 3, 4], "the longest there is");
+        assert_eq!(chain(&all, &meta, Length::Seconds(150.0), &fits), [0, 2, 3]);
+        assert_eq!(chain(&[5, 0, 1], &meta, Length::Tracks(3), &fits), [5], "the first one stays");
+        assert!(chain(&[], &meta, Length::Tracks(3), &fits).is_empty());
+        assert_eq!(chain(&all, &meta, Length::Tracks(3), &|_, _| true), [0, 1, 2]);
+    }
+
+    #[test]
+    fn nearest_tracks_within_the_artist_cap() {
+        let (vectors, _, meta) = collection();
+        let options = PlaylistOptions {
+            max_per_artist: Some(1),
+            length: Length::Tracks(12),
+            ..PlaylistOptions::default()
+        };
+        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).expect("a list");
+        assert_eq!(list.len(), 12);
+        let artists: HashSet<_> = list.iter().map(|e| meta[e.row].artist_key()).collect();
+        assert_eq!(artists.len(), 12);
+        assert!(list.iter().all(|e| e.row != 3 && e.seed == 3));
+        let free = PlaylistOptions { length: Length::Tracks(12), ..PlaylistOptions::default() };
+        let list = playlist(vectors.view(), &meta, &[3], &|row| row % 2 == 0, &free).expect("a list");
+        let mut plain: Vec<usize> = (0..200).filter(|row| row % 2 == 1 && *row != 3).collect();
+        let similarity = vectors.dot(&vectors.row(3));
+        plain.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
+        let mut rows: Vec<usize> = list.iter().map(|e| e.row).collect();
+        rows.sort_unstable();
+        plain.truncate(12);
+        plain.sort_unstable();
+        assert_eq!(rows, plain);
+    }
+
+    #[test]
+    fn seeds_share_the_list_and_time_is_met() {
+        let (vectors, labels, meta) = collection();
+        let options = PlaylistOptions { length: Length::Seconds(5400.0), ..PlaylistOptions::default() };
+        let list = playlist(vectors.view(), &meta, &[0, 1, 2], &|_| false, &options).expect("a list");
+        let total: f64 = list.iter().map(|e| meta[e.row].seconds).sum();
+        assert!((total - 5400.0).abs() < 200.0, "{total}");
+        for seed in 0..3 {
+            let share = list.iter().filter(|e| e.seed == seed).count();
+            assert!(share.abs_diff(list.len() / 3) <= 1);
+            assert!(list.iter().filter(|e| e.seed == seed).all(|e| labels[e.row] == labels[seed]));
+        }
+    }
+
+    #[test]
+    fn diversity_widens_and_shuffles_repeat() {
+        let (vectors, _, meta) = collection();
+        let mean = |diversity: f32| {
+            let options =
+                PlaylistOptions { diversity, length: Length::Tracks(15), ..PlaylistOptions::default() };
+            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+            let pairs = list.iter().flat_map(|a| list.iter().map(move |b| (a.row, b.row)));
+            pairs.map(|(a, b)| vectors.row(a).dot(&vectors.row(b))).sum::<f32>()
+        };
+        assert!(mean(0.0) > mean(0.5) && mean(0.5) > mean(1.0));
+        // However varied, it stays near the seed.
+        let options =
+            PlaylistOptions { diversity: 1.0, length: Length::Tracks(4), ..PlaylistOptions::default() };
+        let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+        let similarity = vectors.dot(&vectors.row(7));
+        for entry in list {
+            let rank = (0..200).filter(|&row| similarity[row] > similarity[entry.row]).count();
+            assert!(rank <= (REACH + 1) * 4, "rank {rank}");
+        }
+        let shuffled = |seed| {
+            let options = PlaylistOptions { shuffle: Some(seed), ..PlaylistOptions::default() };
+            playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list")
+        };
+        assert_eq!(shuffled(1), shuffled(1));
+        assert_ne!(shuffled(1), shuffled(2));
+    }
+
+    #[test]
+    fn small_steps_are_smaller_than_shuffled_ones() {
+        let (vectors, _, meta) = collection();
+        let longest = |shuffle| {
+            let options = PlaylistOptions {
+                shuffle,
+                seeds: SeedUse::Open(2),
+                length: Length::Tracks(40),
+                ..PlaylistOptions::default()
+            };
+            let list = playlist(vectors.view(), &meta, &[0, 1], &|_| false, &options).expect("a list");
+            assert_eq!((list[0].row, list[1].row), (0, 1));
+            list.windows(2).map(|w| 1.0 - vectors.row(w[0].row).dot(&vectors.row(w[1].row))).sum::<f32>()
+        };
+        assert!(longest(None) < 0.8 * longest(Some(1)));
+    }
+
+    #[test]
+    fn many_seeds_are_thinned_out() {
+        let (vectors, _, meta) = collection();
+        let seeds: Vec<usize> = (0..100).collect();
+        let options = PlaylistOptions {
+            seeds: SeedUse::Open(0),
+            length: Length::Tracks(64),
+            ..PlaylistOptions::default()
+        };
+        let list = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
+        assert_eq!(list.len(), 64);
+        assert_eq!(list.iter().map(|e| e.seed).collect::<HashSet<_>>().len(), MOST_SEEDS);
+    }
+}

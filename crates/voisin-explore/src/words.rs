@@ -1,0 +1,339 @@
+//! Words that music is asked for with: what they mean in a model's tags, and how strongly each track is what they say.
+//!
+//! A table ([`WordTable`]) gives each word tags; a phrase is read against it ([`WordTable::read`]). Strengths are
+//! percentiles of the library ([`strength`]): "calm" is calmer than most of one's music, whatever the numbers of the
+//! network.
+
+use std::collections::BTreeMap;
+
+use ndarray::ArrayView2;
+
+use voisin_base::text::fold;
+
+/// Words and what they mean.
+#[derive(Debug, Clone)]
+pub struct WordTable {
+    /// Folded name of each tag, its column.
+    columns: BTreeMap<String, usize>,
+    /// Folded word, its meaning.
+    words: BTreeMap<String, WordMeaning>,
+}
+
+/// What a word means: as strong as the strongest of `any`, less the strongest of `but`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WordMeaning {
+    /// The word as the table has it first.
+    pub word: String,
+    any: Vec<usize>,
+    but: Vec<usize>,
+}
+
+impl WordMeaning {
+    /// Columns of its tags; those that take away have a minus.
+    pub fn columns(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
+        let any = self.any.iter().map(|&column| (column, ""));
+        any.chain(self.but.iter().map(|&column| (column, "-")))
+    }
+}
+
+/// A part of a phrase that was understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// As it was written.
+    pub text: String,
+    /// What it means.
+    pub meaning: WordMeaning,
+    /// Whether it must not be so.
+    pub negated: bool,
+}
+
+/// A phrase as far as it was understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Phrase {
+    /// What was understood, in order.
+    pub terms: Vec<Term>,
+    /// Words that mean nothing to the table.
+    pub unknown: Vec<String>,
+}
+
+/// Words that say nothing of the sound.
+const FILLERS: [&str; 34] = [
+    "a",
+    "an",
+    "the",
+    "and",
+    "or",
+    "with",
+    "of",
+    "for",
+    "in",
+    "to",
+    "that",
+    "is",
+    "are",
+    "me",
+    "my",
+    "i",
+    "want",
+    "find",
+    "like",
+    "some",
+    "something",
+    "music",
+    "song",
+    "songs",
+    "track",
+    "tracks",
+    "very",
+    "really",
+    "please",
+    "sounds",
+    "sounding",
+    "but",
+    "nor",
+    "tunes",
+];
+
+const NEGATIONS: [&str; 5] = ["no", "not", "without", "non", "never"];
+
+impl WordTable {
+    /// The tags of a model as words, and no others.
+    pub fn new<S: AsRef<str>>(tags: &[S]) -> Self {
+        let columns: BTreeMap<String, usize> =
+            tags.iter().enumerate().map(|(column, tag)| (column_key(tag.as_ref()), column)).collect();
+        let plain = tags.iter().enumerate().filter(|(_, tag)| !tag.as_ref().starts_with("genre:"));
+        let words = plain.map(|(column, tag)| {
+            let word = tag.as_ref().to_lowercase();
+            (fold(&word), WordMeaning { word, any: vec![column], but: Vec::new() })
+        });
+        Self { words: words.collect(), columns }
+    }
+
+    /// Adds a table of two columns, words and tags; later lines replace earlier words.
+    ///
+    /// - `strict`: a tag that the model lacks is an error; else it is left out, and a word without any other as well
+    ///
+    /// # Errors
+    /// The number of the line (from 1), and what is wrong with it.
+    pub fn extend(&mut self, text: &str, strict: bool) -> Result<(), (usize, String)> {
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |problem: String| (index + 1, problem);
+            let Some((words, tags)) = line.split_once('\t') else {
+                return Err(wrong("expected words, a tab, and tags, found no tab".to_owned()));
+            };
+            let (mut any, mut but) = (Vec::new(), Vec::new());
+            for tag in tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+                let (list, name) = tag.strip_prefix('-').map_or((&mut any, tag), |name| (&mut but, name));
+                match self.columns.get(&column_key(name)) {
+                    Some(&column) => list.push(column),
+                    None if strict => {
+                        return Err(wrong(format!("expected tags of the model, found \"{name}\"")));
+                    }
+                    None => {}
+                }
+            }
+            let names: Vec<&str> = words.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+            let Some(first) = names.first() else {
+                return Err(wrong("expected words before the tab, found none".to_owned()));
+            };
+            if any.is_empty() {
+                if strict {
+                    return Err(wrong("expected a tag without a minus after the tab, found none".to_owned()));
+                }
+                continue;
+            }
+            for name in &names {
+                let meaning = WordMeaning { word: (*first).to_owned(), any: any.clone(), but: but.clone() };
+                self.words.insert(fold(name), meaning);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every word that is understood with its meaning, in alphabetical order.
+    pub fn known(&self) -> impl Iterator<Item = (&str, &WordMeaning)> {
+        self.words.iter().map(|(word, meaning)| (word.as_str(), meaning))
+    }
+
+    /// The meaning of one word or fixed phrase.
+    pub fn meaning(&self, word: &str) -> Option<&WordMeaning> {
+        self.words.get(&fold(word))
+    }
+
+    /// Reads a phrase: `calm guitar, no voice`. The longest known phrase is taken first; a "no", "not", "without" or
+    /// a minus holds for what follows it, as far as "or", "nor" and "and" join more to it.
+    pub fn read(&self, text: &str) -> Phrase {
+        let mut phrase = Phrase::default();
+        for part in text.split([',', ';', '.', '!', '?', '\n']) {
+            // A minus right before a word denies it; one inside a word joins.
+            let spaced: String = part
+                .split_whitespace()
+                .map(|word| {
+                    word.strip_prefix('-').map_or_else(|| word.to_owned(), |word| format!("not {word}"))
+                })
+                .collect::<Vec<_>>()
+                .join(" ");
+            let folded = fold(&spaced);
+            let words: Vec<&str> = folded.split(' ').filter(|word| !word.is_empty()).collect();
+            let (mut at, mut negated, mut joined) = (0, false, false);
+            while at < words.len() {
+                let longest = (at + 1..=words.len())
+                    .rev()
+                    .find_map(|end| self.words.get(&words[at..end].join(" ")).map(|meaning| (end, meaning)));
+                if let Some((end, meaning)) = longest {
+                    let text = words[at..end].join(" ");
+                    phrase.terms.push(Term { text, meaning: meaning.clone(), negated: negated || joined });
+                    let follows = words.get(end).is_some_and(|next| matches!(*next, "or" | "nor" | "and"));
+                    joined = (negated || joined) && follows;
+                    negated = false;
+                    at = end;
+                    continue;
+                }
+                if NEGATIONS.contains(&words[at]) {
+                    negated = true;
+                } else if !FILLERS.contains(&words[at]) {
+                    phrase.unknown.push(words[at].to_owned());
+                    (negated, joined) = (false, false);
+                }
+                at += 1;
+            }
+        }
+        phrase
+    }
+}
+
+/// Genre columns keep their mark, so that a tag and a genre of one name stay apart.
+fn column_key(name: &str) -> String {
+    name.strip_prefix("genre:").map_or_else(|| fold(name), |genre| format!("genre:{}", fold(genre)))
+}
+
+/// How strongly each track is what a word says: its percentile, 0 to 1, among all rows; equal ones share theirs.
+///
+/// - `standard`: `[tracks, tags]`, each column of mean 0 and variance 1 (see [`standardised`])
+pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32> {
+    let raw: Vec<f32> = standard
+        .rows()
+        .into_iter()
+        .map(|row| {
+            let most = |columns: &[usize]| {
+                columns.iter().map(|&column| row[column]).fold(f32::NEG_INFINITY, f32::max)
+            };
+            most(&meaning.any) - if meaning.but.is_empty() { 0.0 } else { most(&meaning.but) }
+        })
+        .collect();
+    percentiles(&raw)
+}
+
+/// Each value's share of all values that are below it, equal ones counted half.
+pub fn percentiles(values: &[f32]) -> Vec<f32> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut shares = vec![0.0; values.len()];
+    for group in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        let below = order.partition_point(|&i| values[i].total_cmp(&values[group[0]]).is_lt());
+        for &i in group {
+            shares[i] = (below as f32 + group.len() as f32 / 2.0) / values.len() as f32;
+        }
+    }
+    shares
+}
+
+/// Columns brought to mean 0 and variance 1; a constant one to 0.
+pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
+    let n = values.nrows().max(1) as f64;
+    for mut column in values.columns_mut() {
+        let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let variance = column.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+        let scale = if variance > 1e-12 { variance.sqrt().recip() } else { 0.0 };
+        column.mapv_inplace(|x| ((f64::from(x) - mean) * scale) as f32);
+    }
+    values
+}
+
+/// How well each track fits a phrase, 0 to 1: the geometric mean of its terms' strengths, so that no strong term makes up
+/// for one that is missing. A term that is denied counts by what is left to 1.
+pub fn fit(strengths: &[(Vec<f32>, bool)]) -> Vec<f32> {
+    let rows = strengths.first().map_or(0, |(shares, _)| shares.len());
+    let of = |row: usize| {
+        let logs = strengths.iter().map(|(shares, negated)| {
+            let share = if *negated { 1.0 - shares[row] } else { shares[row] };
+            f64::from(share.max(1e-6)).ln()
+        });
+        (logs.sum::<f64>() / strengths.len() as f64).exp() as f32
+    };
+    (0..rows).map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    fn table() -> WordTable {
+        let mut table = WordTable::new(&["Mellow", "female vocalists", "Hip-Hop", "rock", "genre:Rock"]);
+        table
+            .extend(
+                "# words\ncalm, quiet\tMellow, -rock\nvoice, singing\tfemale vocalists\npiano\tno such tag\n",
+                false,
+            )
+            .unwrap();
+        table
+    }
+
+    fn read(text: &str) -> (Vec<String>, Vec<String>) {
+        let phrase = table().read(text);
+        let sign = |term: &Term| format!("{}{}", if term.negated { "-" } else { "" }, term.text);
+        (phrase.terms.iter().map(sign).collect(), phrase.unknown)
+    }
+
+    #[test]
+    fn phrases_are_read_with_negations_and_the_rest_is_told() {
+        for (text, terms, unknown) in [
+            ("calm piano, no voice", &["calm", "-voice"][..], &["piano"][..]),
+            ("Female Vocalists without hip-hop", &["female vocalists", "-hip hop"], &[]),
+            ("not rock or hip hop, quiet", &["-rock", "-hip hop", "quiet"], &[]),
+            ("no voice calm", &["-voice", "calm"], &[]),
+            ("calm -rock", &["calm", "-rock"], &[]),
+            ("some music for me", &[], &[]),
+            ("", &[], &[]),
+            ("no theremin rock", &["rock"], &["theremin"]),
+        ] {
+            assert_eq!(
+                read(text),
+                (
+                    terms.iter().map(ToString::to_string).collect(),
+                    unknown.iter().map(ToString::to_string).collect()
+                ),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn strengths_are_percentiles_of_any_tag_less_those_denied() {
+        let values = array![[0.0, 0., 0., 0.], [3.0, 0., 0., 3.5], [1.0, 0., 0., 0.], [1.0, 0., 0., 0.]];
+        let calm = strength(values.view(), table().meaning("QUIET").unwrap());
+        assert_eq!(calm, [0.375, 0.125, 0.75, 0.75]);
+        let fits = fit(&[(vec![0.9, 0.4], false), (vec![0.9, 0.1], true)]);
+        assert!((fits[0] - 0.3).abs() < 1e-4 && (fits[1] - 0.6).abs() < 1e-4, "{fits:?}");
+        let standard = standardised(array![[1.0, 5.0], [3.0, 5.0]]);
+        assert_eq!(standard, array![[-1.0, 0.0], [1.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_users_table_must_name_tags() {
+        let error = table().extend("soft\tMellow\nfast\tspeed\n", true).unwrap_err();
+        assert_eq!(error.0, 2);
+        assert!(error.1.contains("\"speed\""), "{error:?}");
+        assert!(
+            table().extend("soft Mellow\n", true).is_err()
+                && table().extend("soft\t-Mellow\n", true).is_err()
+        );
+        let mut own = table();
+        own.extend("singing\trock\n", true).unwrap();
+        assert_eq!(own.meaning("singing").unwrap().any, [3]);
+    }
+}
