@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What separates copies from merely similar music, on free music: duplicates_thresholds.py MUSIC WORK [--voisin PROGRAM]
 
-The thresholds of `voisin duplicates` (src/explore/duplicates.rs) were read off its output. Of every audio file below MUSIC
+The thresholds of `voisin duplicates` (crates/voisin-explore/src/duplicates.rs) were read off its output. Of every audio file below MUSIC
 (scripts/fetch_corpus.py) it cuts 30 s without encoding them anew; 300 of the excerpts, drawn by a seed, are also made as
 64 kbit/s MP3 and AAC, Opus 48 and 2 s late. Then it adds all to a library, exports it, and prints for true pairs (excerpt
 and copy) and for the nearest pairs of different excerpts: similarity and distinctness of the windows laid over each other,
@@ -47,7 +47,7 @@ def make(music, out):
 
 
 class Exported:
-    """What `voisin export` wrote, and windows of two tracks laid over each other as src/explore/align.rs does."""
+    """What `voisin export` wrote, and windows of two tracks laid over each other as crates/voisin-explore/src/align.rs does."""
     def __init__(self, folder):
         rows = lambda name: list(csv.DictReader(open(folder / name, newline="")))
         tracks, windows = rows("tracks.csv"), rows("windows.csv")
@@ -82,7 +82,7 @@ class Exported:
 
 
 def motion(file):
-    """Band energies in dB less their local mean, as src/explore/outline.rs (with twice its hop): [frames, 24]."""
+    """Band energies in dB less their local mean, as crates/voisin-explore/src/outline.rs (with twice its hop): [frames, 24]."""
     done = subprocess.run([*FFMPEG, "-i", file, "-ac", "1", "-ar", str(RATE), "-f", "f32le", "-"], capture_output=True)
     samples = np.frombuffer(done.stdout, np.float32)
     if len(samples) < 4 * FRAME:

@@ -104,7 +104,7 @@
 pub(crate) use voisin_audio as audio;
 pub(crate) use voisin_base as base;
 pub(crate) use voisin_base::track;
-mod encoder;
+pub(crate) use voisin_encoder as encoder;
 pub(crate) use voisin_explore as explore;
 pub(crate) use voisin_features as features;
 pub(crate) use voisin_index as index;

@@ -27,13 +27,31 @@ struct Source {
     tests: Vec<Name>,
 }
 
+/// A crate of the workspace: its sources, and the module under which the tables of ARCHITECTURE.md know it (none for the
+/// program's own package, whose modules are its rooms).
+struct Package {
+    src: PathBuf,
+    room: Option<String>,
+}
+
+/// The name from the workspace's point of view: modules that are rooms of their own inside a crate stand alone.
+fn as_in_the_tables(mut name: Name) -> Name {
+    let rooms = [("learn", "genre"), ("learn", "metrics"), ("base", "track")];
+    if rooms.iter().any(|(package, room)| name.len() > 1 && name[0] == *package && name[1] == *room) {
+        name.remove(0);
+    }
+    name
+}
+
 impl Source {
-    fn read(root: &Path, file: &Path, dependencies: &BTreeSet<String>) -> Self {
-        let below = file.strip_prefix(root).expect("below the root").with_extension("");
-        let mut module: Name = below.iter().map(|part| part.to_str().expect("UTF-8").to_owned()).collect();
+    fn read(package: &Package, file: &Path, dependencies: &BTreeSet<String>) -> Self {
+        let below = file.strip_prefix(&package.src).expect("below the package").with_extension("");
+        let inner = below.iter().map(|part| part.to_str().expect("UTF-8").to_owned());
+        let mut module: Name = package.room.iter().cloned().chain(inner).collect();
         if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
             module.pop();
         }
+        let module = as_in_the_tables(module);
         let text = std::fs::read_to_string(file).expect("a source file");
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let children = parsed.items.iter().filter_map(|item| match item {
@@ -41,7 +59,7 @@ impl Source {
             _ => None,
         });
         let mut source = Self {
-            file: below,
+            file: file.strip_prefix(root()).expect("below the root").to_owned(),
             children: children.collect(),
             scope: BTreeMap::new(),
             inner: BTreeSet::new(),
@@ -49,7 +67,8 @@ impl Source {
             tests: Vec::new(),
             module: module.clone(),
         };
-        Reader { source: &mut source, inside: module, dependencies }.visit_file(&parsed);
+        let room = package.room.clone();
+        Reader { source: &mut source, inside: module, room, dependencies }.visit_file(&parsed);
         source
     }
 
@@ -70,6 +89,8 @@ struct Reader<'a> {
     source: &'a mut Source,
     /// The module that is being read, with those inside the file.
     inside: Name,
+    /// What `crate` stands for.
+    room: Option<String>,
     dependencies: &'a BTreeSet<String>,
 }
 
@@ -80,7 +101,11 @@ impl Reader<'_> {
         let mut rest = written;
         match written.first()?.as_str() {
             "crate" => {
-                base.clear();
+                base = self.room.iter().cloned().collect();
+                rest = &written[1..];
+            }
+            first if first.starts_with("voisin_") => {
+                base = vec![first["voisin_".len()..].to_owned()];
                 rest = &written[1..];
             }
             "self" | "super" => {
@@ -101,6 +126,7 @@ impl Reader<'_> {
             _ => return None,
         }
         base.extend_from_slice(rest);
+        let base = as_in_the_tables(base);
         self.source.inner.insert(base.clone());
         Some(base)
     }
@@ -296,45 +322,56 @@ fn law() -> BTreeMap<String, BTreeSet<String>> {
     law
 }
 
-/// The files that ARCHITECTURE.md's list names, below src and without their ending: the names in backticks after a link
-/// to a folder's door, up to the next link.
-fn listed() -> BTreeSet<PathBuf> {
-    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let list = text.split("## What is in each file").nth(1).expect("a list of files");
-    let list = list.split("\n## ").next().unwrap_or_default();
-    let of_folder = |part: &str| -> Vec<PathBuf> {
-        let (folder, names) = part.split_once(']').expect("a link");
-        let names = quoted(names).into_iter().filter(|name| !name.contains([' ', '-']));
-        names.map(|name| Path::new(folder).join(name)).collect()
-    };
-    list.split("[src/").skip(1).flat_map(of_folder).collect()
+/// The program's package, and every crate below `crates`.
+fn packages() -> Vec<Package> {
+    let folders = std::fs::read_dir(root().join("crates")).expect("a folder of crates");
+    let mut names: Vec<String> =
+        folders.map(|folder| folder.expect("readable").file_name().into_string().expect("UTF-8")).collect();
+    names.sort();
+    let program = Package { src: root().join("src"), room: None };
+    let crates = names.iter().map(|name| Package {
+        src: root().join("crates").join(name).join("src"),
+        room: Some(name.strip_prefix("voisin-").expect("a crate of voisin").replace('-', "_")),
+    });
+    std::iter::once(program).chain(crates).collect()
 }
 
-/// The name under which the compiler knows each dependency.
+/// The sources of all packages.
+fn all_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    packages().iter().for_each(|package| rust_files(&package.src, &mut files));
+    files
+}
+
+/// The name under which the compiler knows each dependency that is not a crate of this workspace.
 fn dependencies() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
     // [dependencies], and those of one kind of system: [target.'cfg(unix)'.dependencies]
-    let is_section = |header: &str| header == "[dependencies]" || header.ends_with(".dependencies]");
-    let mut inside = false;
-    text.lines()
-        .filter(|line| {
+    let is_section = |header: &str| header == "[dependencies]" || header.ends_with(")'.dependencies]");
+    let mut found = BTreeSet::new();
+    for package in packages() {
+        let manifest = package.src.parent().expect("a package").join("Cargo.toml");
+        let mut inside = false;
+        for line in std::fs::read_to_string(manifest).expect("Cargo.toml").lines() {
             if line.starts_with('[') {
                 inside = is_section(line);
-                return false;
+            } else if inside && let Some((name, _)) = line.split_once(['=', '.']) {
+                found.insert(name.trim().replace('-', "_"));
             }
-            inside
-        })
-        .filter_map(|line| Some(line.split_once('=')?.0.trim().replace('-', "_")))
-        .filter(|name| !name.starts_with('#'))
-        .collect()
+        }
+    }
+    found.retain(|name| !name.starts_with('#') && !name.starts_with("voisin_"));
+    found
 }
 
 fn sources() -> Vec<Source> {
-    let (src, dependencies) = (root().join("src"), dependencies());
-    let mut files = Vec::new();
-    rust_files(&src, &mut files);
-    files.sort();
-    let mut sources: Vec<Source> = files.iter().map(|file| Source::read(&src, file, &dependencies)).collect();
+    let dependencies = dependencies();
+    let mut sources = Vec::new();
+    for package in packages() {
+        let mut files = Vec::new();
+        rust_files(&package.src, &mut files);
+        files.sort();
+        sources.extend(files.iter().map(|file| Source::read(&package, file, &dependencies)));
+    }
     let tests: Vec<Name> = sources.iter().flat_map(|source| source.tests.clone()).collect();
     sources.retain(|source| !tests.iter().any(|test| source.module.starts_with(test)));
     sources
@@ -381,7 +418,7 @@ fn nothing_imports_what_the_table_does_not_allow() {
                 continue;
             };
             if target.room() != source.room() && !allowed.contains(target.room()) {
-                broken.insert(format!("src/{}.rs imports {}", source.file.display(), name.join("::")));
+                broken.insert(format!("{} imports {}", source.file.display(), name.join("::")));
             }
         }
     }
@@ -396,21 +433,16 @@ fn nothing_imports_what_the_table_does_not_allow() {
 }
 
 #[test]
-fn every_file_is_in_the_list() {
-    let (src, listed) = (root().join("src"), listed());
-    let mut files = Vec::new();
-    rust_files(&src, &mut files);
-    // Doors, errors and tests are the same everywhere, and a verb's file has the verb's name.
-    let is_known = |file: &Path| {
-        matches!(file.file_name().and_then(|name| name.to_str()), Some("mod" | "error" | "tests"))
-            || matches!(file.parent().and_then(Path::to_str), Some("" | "cli/verbs"))
-    };
-    let files = files.iter().map(|file| file.strip_prefix(&src).expect("below src").with_extension(""));
-    let missing: Vec<PathBuf> = files.filter(|file| !is_known(file) && !listed.contains(file)).collect();
-    assert!(missing.is_empty(), "\"What is in each file\" of ARCHITECTURE.md lacks {missing:?}");
-    let is_there = |file: &Path| src.join(file).with_extension("rs").exists() || src.join(file).exists();
-    let gone: Vec<&PathBuf> = listed.iter().filter(|file| !is_there(file)).collect();
-    assert!(gone.is_empty(), "\"What is in each file\" of ARCHITECTURE.md names what is not there: {gone:?}");
+fn every_crate_is_in_the_list() {
+    let listed: BTreeSet<String> =
+        table(&["crate", "what it is for"]).iter().flat_map(|row| quoted(&row[0])).collect();
+    let crates: BTreeSet<String> = packages()
+        .iter()
+        .filter_map(|package| package.room.as_ref())
+        .map(|room| format!("voisin-{room}"))
+        .chain(["voisin".to_owned(), "voisin-models".to_owned()])
+        .collect();
+    assert_eq!(listed, crates, "the crates that ARCHITECTURE.md lists and those that there are");
 }
 
 #[test]
@@ -447,9 +479,7 @@ fn no_files_import_each_other_in_a_circle() {
 
 #[test]
 fn every_type_has_a_name_of_its_own() {
-    let src = root().join("src");
-    let mut files = Vec::new();
-    rust_files(&src, &mut files);
+    let files = all_files();
     let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in &files {
         let text = std::fs::read_to_string(file).expect("a source file");
@@ -488,7 +518,7 @@ fn dependencies_stay_at_home() {
             let (dependency, modules) = homes.get_key_value(&name[0]).expect("compared above");
             used.entry(dependency).or_default().insert(source.room());
             if !modules.contains("everywhere") && !modules.contains(source.room()) {
-                broken.insert(format!("src/{}.rs uses {}", source.file.display(), name.join("::")));
+                broken.insert(format!("{} uses {}", source.file.display(), name.join("::")));
             }
         }
     }

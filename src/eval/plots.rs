@@ -216,7 +216,7 @@ impl Scene {
     pub fn png(&self, scale: u32) -> Result<Vec<u8>, EvalError> {
         static REGISTER: Once = Once::new();
         REGISTER.call_once(|| {
-            let font: &'static [u8] = include_bytes!("../explore/map/font/DejaVuSans-subset.ttf");
+            let font: &'static [u8] = crate::explore::map::FONT;
             // a font that cannot be read leaves the family unknown, and drawing says so
             let _ = register_font(FAMILY, FontStyle::Normal, font);
         });

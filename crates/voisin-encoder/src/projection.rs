@@ -318,7 +318,7 @@ mod tests {
     /// What the layer says of the mean of stored windows is the mean of what the network says of each.
     #[test]
     fn tags_follow_from_the_mean_embedding() {
-        use crate::encoder::{DeviceChoice, Encoder};
+        use crate::{DeviceChoice, Encoder};
         let encoder =
             Encoder::load(&ModelRef::Name("musicnn-msd".into()), &DeviceChoice::Cpu.resolve().unwrap())
                 .unwrap();

@@ -1,8 +1,7 @@
 //! From mel spectrograms to embeddings: the networks, their weights, devices and pooling.
 //!
 //! ```no_run
-//! use voisin::internals::encoder::pool;
-//! use voisin::{DeviceChoice, Encoder, ModelRef};
+//! use voisin_encoder::{DeviceChoice, Encoder, ModelRef, pool};
 //!
 //! let device = DeviceChoice::Auto.resolve()?;
 //! let encoder = Encoder::load(&ModelRef::Name("voisin-3".to_owned()), &device)?;
@@ -11,10 +10,13 @@
 //! let windows = encoder.encode(&mels, 2)?; // [2, 512]
 //! let track = pool(windows.view())?;
 //! assert_eq!(track.dimension(), 512);
-//! # Ok::<(), voisin::EncoderError>(())
+//! # Ok::<(), voisin_encoder::EncoderError>(())
 //! ```
 //!
-//! Not here: spectrograms ([`crate::features`]), and anything about tracks or files of audio.
+//! Not here: spectrograms ([`voisin_features`]), and anything about tracks or files of audio.
+
+// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+#![deny(unsafe_code)]
 
 mod backend;
 mod batcher;
@@ -29,10 +31,8 @@ mod models;
 mod musicnn;
 mod network;
 mod openl3;
-#[cfg(feature = "train")]
 mod openl3_train;
 mod projection;
-#[cfg(feature = "train")]
 mod stack;
 mod tensors;
 mod vgg;
@@ -44,14 +44,12 @@ pub use error::EncoderError;
 pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
 #[cfg(feature = "import")]
 pub use models::import_model;
-pub(crate) use models::keep_trained;
+pub use models::keep_trained;
 pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
-#[cfg(feature = "train")]
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use projection::TagLayer;
-#[cfg(feature = "train")]
 pub use stack::{FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain};
 pub use weights::{WeightTensor, Weights};
 
-pub use crate::kernels::Precision;
+pub use voisin_kernels::Precision;

@@ -40,13 +40,13 @@ impl Stack {
 }
 
 /// A network of layers that gives vectors.
-pub(in crate::encoder) struct LayersEncoder(FinishedStack);
+pub(crate) struct LayersEncoder(FinishedStack);
 
 impl LayersEncoder {
     /// - `shape`: bands and frames of a window
     /// - `dimension`: of the vector
     /// - `in_candle`: all of it, also what voisin's kernels compute otherwise
-    pub(in crate::encoder) fn new(
+    pub(crate) fn new(
         layers: &[String],
         [bands, frames]: [usize; 2],
         dimension: usize,

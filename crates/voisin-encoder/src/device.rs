@@ -71,7 +71,7 @@ impl Device {
     fn cpu(note: Option<String>) -> Result<Self, EncoderError> {
         let threads = rayon::current_num_threads();
         let plural = if threads == 1 { "" } else { "s" };
-        let description = format!("CPU, {threads} thread{plural}, {}", crate::kernels::isa()?);
+        let description = format!("CPU, {threads} thread{plural}, {}", voisin_kernels::isa()?);
         let note = note.map(|why| format!("no GPU: {why}"));
         Ok(Self { inner: candle_core::Device::Cpu, description, note })
     }

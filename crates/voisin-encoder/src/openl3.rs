@@ -8,7 +8,7 @@ use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
 
 use super::layers::{Conv2d, conv2d};
 use super::{EncoderError, Weights};
-use crate::kernels::conv::OpenL3Weights;
+use voisin_kernels::conv::OpenL3Weights;
 
 /// Epsilon of every batch norm (Keras' default).
 pub(crate) const EPSILON: f64 = 1e-3;

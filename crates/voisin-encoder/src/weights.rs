@@ -9,9 +9,9 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::tensors::{OPENL3_CHANNELS, musicnn_tensors, openl3_layer, openl3_tensors};
 use super::{Architecture, EncoderError};
-use crate::base::atomic_file;
-use crate::base::random::Random;
-use crate::kernels::musicnn::CONVOLUTIONS;
+use voisin_base::atomic_file;
+use voisin_base::random::Random;
+use voisin_kernels::musicnn::CONVOLUTIONS;
 
 /// One tensor, row-major, widened to f32.
 #[derive(Debug, Clone, PartialEq)]

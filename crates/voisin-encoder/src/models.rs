@@ -10,9 +10,9 @@ use super::import;
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
 use super::{EncoderError, ModelManifest, Weights};
-use crate::base::{atomic_file, directories, regular_file};
-use crate::features::{MelConfig, OpenL3Variant};
-use crate::kernels::conv::OpenL3Weights;
+use voisin_base::{atomic_file, directories, regular_file};
+use voisin_features::{MelConfig, OpenL3Variant};
+use voisin_kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = "voisin-3-musicnn";
@@ -21,27 +21,21 @@ pub const DEFAULT_MODEL: &str = "voisin-3-musicnn";
 struct BuiltIn {
     manifest: &'static str,
     /// Of each network, in the manifest's order.
-    weights: &'static [&'static [u8]],
+    weights: &'static [&'static &'static [u8]],
 }
-
-const MUSICNN_MSD: &[u8] = include_bytes!("../../models/musicnn-msd.safetensors");
-const VOISIN_3: &[u8] = include_bytes!("../../models/voisin-3.safetensors");
 
 /// The default first.
 const BUILT_IN: [BuiltIn; 5] = [
     BuiltIn {
-        manifest: include_str!("../../models/voisin-3-musicnn.json"),
-        weights: &[MUSICNN_MSD, VOISIN_3],
+        manifest: voisin_models::VOISIN_3_MUSICNN_MANIFEST,
+        weights: &[&voisin_models::MUSICNN_MSD, &voisin_models::VOISIN_3],
     },
-    BuiltIn { manifest: include_str!("../../models/voisin-3.json"), weights: &[VOISIN_3] },
-    BuiltIn { manifest: include_str!("../../models/musicnn-msd.json"), weights: &[MUSICNN_MSD] },
+    BuiltIn { manifest: voisin_models::VOISIN_3_MANIFEST, weights: &[&voisin_models::VOISIN_3] },
+    BuiltIn { manifest: voisin_models::MUSICNN_MSD_MANIFEST, weights: &[&voisin_models::MUSICNN_MSD] },
+    BuiltIn { manifest: voisin_models::VOISIN_2_MANIFEST, weights: &[&voisin_models::VOISIN_2] },
     BuiltIn {
-        manifest: include_str!("../../models/voisin-2.json"),
-        weights: &[include_bytes!("../../models/voisin-2.safetensors")],
-    },
-    BuiltIn {
-        manifest: include_str!("../../models/musicnn-pair.json"),
-        weights: &[MUSICNN_MSD, include_bytes!("../../models/musicnn-jamendo.safetensors")],
+        manifest: voisin_models::MUSICNN_PAIR_MANIFEST,
+        weights: &[&voisin_models::MUSICNN_MSD, &voisin_models::MUSICNN_JAMENDO],
     },
 ];
 
@@ -179,7 +173,7 @@ impl ModelRef {
     }
 
     /// The network of a model of OpenL3's shape, to train on from.
-    pub(crate) fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
+    pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
         let found = self.find()?;
         if !found.others.is_empty() {
             return Err(EncoderError::SeveralNetworks { name: found.manifest.name });
@@ -202,7 +196,7 @@ impl ModelRef {
                         };
                         let model =
                             BUILT_IN.iter().find(is_it).expect("a listed built-in model is in the list");
-                        let weights = model.weights.iter().map(|bytes| Ok(Cow::Borrowed(*bytes)));
+                        let weights = model.weights.iter().map(|bytes| Ok(Cow::Borrowed(**bytes)));
                         checked(entry.manifest, weights, Path::new(name))
                     }
                 }
@@ -378,7 +372,7 @@ pub fn import_model(
 /// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
 /// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of OpenL3's shape
 /// - `description`, `provenance`: for its card
-pub(crate) fn keep_trained(
+pub fn keep_trained(
     file: &Path,
     is_other: impl Fn(&str) -> bool,
     network: Option<(Vec<String>, MelConfig, usize)>,

@@ -10,7 +10,7 @@ use super::canonical::list;
 use super::constant::{elements, shorten};
 use super::pickle::{self, ObjectId, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, Value};
 use super::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
-use crate::encoder::WeightTensor;
+use crate::WeightTensor;
 
 const FORMAT: WeightFormat = WeightFormat::Torch;
 /// The pickled number that older files begin with, 0x1950a86a20f9469cfc6c, as a ten-byte integer.

@@ -160,7 +160,7 @@ pub enum EncoderError {
     },
     /// The instruction set asked for cannot be had.
     #[error(transparent)]
-    Isa(#[from] crate::kernels::IsaError),
+    Isa(#[from] voisin_kernels::IsaError),
     /// Candle failed.
     #[error("tensor computation: {0}")]
     Candle(#[from] candle_core::Error),

@@ -10,7 +10,7 @@ use super::canonical::{EPSILON, LAYERS};
 use super::constant::{Constant, KernelLayout, MAX_SPREAD, shorten};
 use super::matcher::{Matcher, Step};
 use super::{ImportError, MAX_TOTAL, WeightFormat};
-use crate::encoder::WeightTensor;
+use crate::WeightTensor;
 
 /// Constants that may be computed on the way: graphs of this network have some fifty.
 const MAX_EVALUATIONS: usize = 20_000;

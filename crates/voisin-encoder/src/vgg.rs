@@ -10,8 +10,8 @@ use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
 use super::layers::{Conv2d, Linear, conv2d, linear};
 use super::tensors::{VGG_CHANNELS, VGG_CONVOLUTIONS, vgg_norm};
 use super::{Architecture, EncoderError, Weights};
-pub(crate) use crate::kernels::conv::vgg::{PENULTIMATE, TAGS};
-use crate::kernels::conv::vgg::{VggLayer, VggParameters};
+pub use voisin_kernels::conv::vgg::{PENULTIMATE, TAGS};
+use voisin_kernels::conv::vgg::{VggLayer, VggParameters};
 
 /// Epsilon of every batch norm.
 const EPSILON: f64 = 1e-3;
@@ -102,9 +102,9 @@ pub(crate) fn parameters(weights: &Weights) -> std::result::Result<VggParameters
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::weights::uniform;
-    use crate::kernels::Isa;
-    use crate::kernels::conv::vgg::FastVgg;
+    use crate::weights::uniform;
+    use voisin_kernels::Isa;
+    use voisin_kernels::conv::vgg::FastVgg;
 
     #[test]
     fn fast_equals_candle_on_every_instruction_set() {

@@ -32,8 +32,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Architecture, EncoderError, WeightTensor, Weights};
-use crate::base::regular_file;
-use crate::features::OpenL3Variant;
+use voisin_base::regular_file;
+use voisin_features::OpenL3Variant;
 
 /// Largest file that is read: the published ones have 18 to 19 MB.
 const MAX_FILE: u64 = 512 << 20;
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_names_itself() {
         let error = import(Path::new("no/such/openl3.h5")).unwrap_err();
-        let message = crate::base::text::with_causes(&error);
+        let message = voisin_base::text::with_causes(&error);
         assert!(message.starts_with("no/such/openl3.h5: "), "{message}");
     }
 }

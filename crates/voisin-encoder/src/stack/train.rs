@@ -9,7 +9,7 @@ use candle_core::{Tensor, Var};
 use super::forward::{self, Observed, PassMode};
 use super::front::Front;
 use super::list::{FirstWeights, Stack, StackTensor};
-use crate::encoder::{Device, EncoderError};
+use crate::{Device, EncoderError};
 
 /// Share of a new batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
@@ -179,7 +179,7 @@ impl StackTrain {
 
 /// What kernels compute of a network on a device; on a GPU nothing.
 fn front(stack: &Stack, device: &Device) -> Option<Front> {
-    let isa = crate::kernels::isa().ok().filter(|_| device.candle().is_cpu())?;
+    let isa = voisin_kernels::isa().ok().filter(|_| device.candle().is_cpu())?;
     Front::of(stack, isa)
 }
 
@@ -237,8 +237,8 @@ impl FinishedStack {
 mod tests {
     use super::super::StackShape;
     use super::*;
-    use crate::base::random::Random;
-    use crate::encoder::DeviceChoice;
+    use crate::DeviceChoice;
+    use voisin_base::random::Random;
 
     fn network(layers: &[&str], input: StackShape, classes: usize) -> StackTrain {
         let stack = Stack::new(layers, input, classes).unwrap();
@@ -347,7 +347,7 @@ mod tests {
         let (n, classes) = (3, 4);
         let other =
             Stack::new(&["conv 24 3x3 same", "relu", "gap", "linear 4"], StackShape::Image(1, 9, 9), 4);
-        assert!(Front::of(&other.unwrap(), crate::kernels::Isa::PORTABLE).is_none());
+        assert!(Front::of(&other.unwrap(), voisin_kernels::Isa::PORTABLE).is_none());
         for (rows, columns) in [(19, 46), (9, 21), (5, 130)] {
             let input = StackShape::Image(1, rows, columns);
             let stack = Stack::new(&all, input, classes).unwrap();
@@ -368,7 +368,7 @@ mod tests {
             };
             let candle = || StackTrain::in_candle(stack.clone(), 5, FirstWeights::Torch, cpu.clone());
             let expected = pass(&mut candle());
-            for isa in crate::kernels::Isa::available() {
+            for isa in voisin_kernels::Isa::available() {
                 let front = Front::of(&stack, isa).unwrap();
                 assert_eq!(front.layers(), 14);
                 let mut net = StackTrain { front: Some(front), ..candle() };

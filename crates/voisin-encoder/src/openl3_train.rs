@@ -3,8 +3,8 @@
 use candle_core::{D, DType, Tensor, Var};
 
 use super::{Device, EncoderError};
-use crate::kernels::conv::{BATCH_NORM_EPS, FRAMES, MELS, OpenL3Train, OpenL3Weights, is_pooled};
-use crate::kernels::{Isa, Precision};
+pub use voisin_kernels::conv::{BATCH_NORM_EPS, FRAMES, MELS, OpenL3Train, OpenL3Weights, is_pooled};
+use voisin_kernels::{Isa, Precision};
 
 /// An OpenL3-shaped network in training on a device of Candle's. Parameters, gradients and running statistics are those
 /// of an [`OpenL3Train`], so that an optimiser and a checkpoint need not know where the step was computed.
@@ -159,7 +159,7 @@ fn halve(x: &Tensor) -> candle_core::Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::DeviceChoice;
+    use crate::DeviceChoice;
 
     #[test]
     fn a_step_in_candle_is_that_of_the_fast_path() {
@@ -171,7 +171,7 @@ mod tests {
             &weights,
             h,
             w,
-            crate::kernels::isa().unwrap(),
+            voisin_kernels::isa().unwrap(),
             Precision::F32,
             Precision::F32,
         );

@@ -10,10 +10,10 @@ use candle_nn::{BatchNorm, Conv1d, Conv1dConfig, VarBuilder, batch_norm, conv1d}
 use super::layers::{Linear, linear};
 use super::weights::hears_mean;
 use super::{Architecture, EncoderError, Weights};
-use crate::kernels::Isa;
-use crate::kernels::musicnn::{CONVOLUTIONS, Convolution, EPSILON, MIDDLE};
-use crate::kernels::musicnn::{DENSE, NORMS, convolutions};
-pub(crate) use crate::kernels::musicnn::{FastMusicnn, TAGS};
+use voisin_kernels::Isa;
+use voisin_kernels::musicnn::{CONVOLUTIONS, Convolution, EPSILON, MIDDLE};
+use voisin_kernels::musicnn::{DENSE, NORMS, convolutions};
+pub use voisin_kernels::musicnn::{FastMusicnn, TAGS};
 
 /// A convolution over the spectrogram, or over the mean of its bands, ReLU, batch norm, maximum over the bands.
 struct FrontBlock {
@@ -137,7 +137,7 @@ impl Musicnn {
 }
 
 /// The network on a CPU.
-pub(crate) fn fast(weights: &Weights, isa: Isa) -> std::result::Result<FastMusicnn, EncoderError> {
+pub fn fast(weights: &Weights, isa: Isa) -> std::result::Result<FastMusicnn, EncoderError> {
     let values = |name: &str, shape: &[usize]| weights.values(name, shape, Architecture::Musicnn);
     FastMusicnn::new(values, hears_mean(weights), isa)
 }
@@ -145,9 +145,9 @@ pub(crate) fn fast(weights: &Weights, isa: Isa) -> std::result::Result<FastMusic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::ModelRef;
-    use crate::encoder::weights::{WeightTensor, uniform};
-    use crate::kernels::musicnn::{BANDS, FRAMES, Outputs, PENULTIMATE};
+    use crate::ModelRef;
+    use crate::weights::{WeightTensor, uniform};
+    use voisin_kernels::musicnn::{BANDS, FRAMES, Outputs, PENULTIMATE};
 
     /// Patches like spectrograms: values in [0, 7), smooth over neither axis; the last one silent.
     fn patches(n: usize) -> Vec<f32> {

@@ -1,8 +1,8 @@
 //! Names and shapes of every network's tensors, as their weights files have them.
 
 use super::Architecture;
-use crate::kernels::conv::vgg;
-use crate::kernels::musicnn;
+use voisin_kernels::conv::vgg;
+use voisin_kernels::musicnn;
 
 /// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may be narrower.
 pub(crate) const OPENL3_CHANNELS: [usize; 9] = [1, 64, 64, 128, 128, 256, 256, 512, 512];

@@ -11,7 +11,7 @@ use hdf5_pure::{AttrValue, Dataset, File, Group};
 use super::canonical::{LAYERS, NORM_FIELDS, convolution, norm};
 use super::constant::{elements, shorten, to_oihw};
 use super::{ImportError, WeightFormat};
-use crate::encoder::WeightTensor;
+use crate::WeightTensor;
 
 const FORMAT: WeightFormat = WeightFormat::Keras;
 /// Layers that a file may have; openl3's audio model has 31.

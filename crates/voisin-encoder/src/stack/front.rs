@@ -4,8 +4,8 @@
 use super::forward::{EPSILON, kept};
 use super::layer::{StackLayer, StackShape};
 use super::list::{Stack, StackTensor};
-use crate::kernels::Isa;
-use crate::kernels::conv::{BlockMask, BlockPlan, BlockTensors, ConvBlocks};
+use voisin_kernels::Isa;
+use voisin_kernels::conv::{BlockMask, BlockPlan, BlockTensors, ConvBlocks};
 
 /// The layers of one block, by their numbers.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::layer::StackLayer;
 use super::list::Stack;
-use crate::base::random::Random;
+use voisin_base::random::Random;
 
 /// Added to a variance before its root.
 pub(super) const EPSILON: f64 = 1e-5;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::EncoderError;
-use crate::features::{MelConfig, OpenL3Variant};
+use voisin_features::{MelConfig, OpenL3Variant};
 
 /// The networks voisin can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -357,16 +357,10 @@ impl ModelManifest {
         if !(1..=LONGEST).contains(&self.dimension) {
             return Err(format!("\"dimension\" is {}: expected 1 to {LONGEST}", self.dimension));
         }
-        #[cfg(feature = "train")]
-        {
-            let [bands, frames] = self.input_shape();
-            let input = super::StackShape::Image(1, bands, frames);
-            super::Stack::new(&self.layers, input, self.dimension).map_err(|error| error.to_string())?;
-            Ok(())
-        }
-        #[cfg(not(feature = "train"))]
-        Err("it is a network of \"layers\": expected a voisin that was built with the feature train"
-            .to_owned())
+        let [bands, frames] = self.input_shape();
+        let input = super::StackShape::Image(1, bands, frames);
+        super::Stack::new(&self.layers, input, self.dimension).map_err(|error| error.to_string())?;
+        Ok(())
     }
 }
 
@@ -476,8 +470,8 @@ mod tests {
     #[test]
     fn fingerprints_of_models_that_exist_stay() {
         for (file, fingerprint) in [
-            (include_str!("../../models/musicnn-msd.json"), "d17143b97359c8903723166d804ac064"),
-            (include_str!("../../models/voisin-2.json"), "c0a43b9ad0503d3e3de91bbe29bf950f"),
+            (voisin_models::MUSICNN_MSD_MANIFEST, "d17143b97359c8903723166d804ac064"),
+            (voisin_models::VOISIN_2_MANIFEST, "c0a43b9ad0503d3e3de91bbe29bf950f"),
         ] {
             let manifest = ModelManifest::parse(file, Path::new("m.json")).unwrap();
             assert_eq!((manifest.format, manifest.fingerprint().as_str()), (1, fingerprint));

@@ -9,8 +9,8 @@ use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
 use super::{musicnn, openl3, vgg};
-use crate::features::MelConfig;
-use crate::kernels::{Precision, conv, isa};
+use voisin_features::MelConfig;
+use voisin_kernels::{Precision, conv, isa};
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -311,7 +311,7 @@ impl Encoder {
     /// Embeds `n` windows.
     ///
     /// - `mels`: `n` spectrograms one after the other, each `[n_mels][n_frames]` row-major, as
-    ///   [`MelFrontEnd::compute_into`](crate::features::MelFrontEnd::compute_into) writes them
+    ///   [`MelFrontEnd::compute_into`](voisin_features::MelFrontEnd::compute_into) writes them
     /// - returns: `[n, dimension]`, raw: not normalised, may be negative
     ///
     /// A value that is not finite, in the input or the output, is an error, and so is a model of several networks:
@@ -380,7 +380,6 @@ impl Network {
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
-        #[cfg(feature = "train")]
         if manifest.architecture == Architecture::Layers {
             let (shape, dimension) = (manifest.input_shape(), manifest.dimension);
             let layers = manifest.layers.clone();
@@ -477,7 +476,6 @@ impl Network {
 }
 
 /// Windows that go through a network of layers at once.
-#[cfg(feature = "train")]
 const LAYERS_BATCH: usize = 8;
 
 /// What a network of layers is, its weights alone do not say.

@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 
 use super::{EncoderError, ModelManifest};
-use crate::base::vector::{make_unit, norm};
+use voisin_base::vector::{make_unit, norm};
 
 /// A vector of unit norm. Similarity of two embeddings is their dot product.
 #[derive(Debug, Clone, PartialEq)]

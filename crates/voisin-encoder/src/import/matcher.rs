@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::canonical::{EPSILON, LAYERS, NORM_FIELDS, convolution, norm};
 use super::constant::{Constant, KernelLayout, MAX_SPREAD, to_oihw};
 use super::{ImportError, WeightFormat};
-use crate::encoder::WeightTensor;
+use crate::WeightTensor;
 
 /// A step of the path from input to output.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::layer::{Beginning, StackLayer, StackShape, TensorPlan};
-use crate::base::random::Random;
-use crate::encoder::EncoderError;
+use crate::EncoderError;
+use voisin_base::random::Random;
 
 /// Most layers of a network, and most numbers of all its parameters.
 const MOST_LAYERS: usize = 200;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ImportError, WeightFormat};
-use crate::encoder::WeightTensor;
+use crate::WeightTensor;
 
 /// Convolutions of the network, and as many batch norms.
 pub(super) const LAYERS: usize = 8;
