@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     }
     let ids: Vec<TrackId> = (1..=5000).map(TrackId).collect();
 
-    // A graph pays from some 20 000 vectors on; `graph_from: 0` builds one anyway.
+    // From 5 000 vectors on the default is inverted lists. There is an HNSW graph only where it is asked for.
     let options = IndexOptions { graph_from: 0, ..IndexOptions::default() };
     let mut index = VectorIndex::build(&ids, vectors.view(), &options)?;
     let check = index.self_check(200)?;

@@ -71,21 +71,23 @@
 //! | generation | a number that the library raises with each change, so that an index knows whether it lags |
 //! | head | a classifier trained on the vectors of labelled tracks |
 //! | vote | the genres of the labelled neighbours, weighted by distance |
-//! | kinship | how near two genres lie to each other |
+//! | kinship | how close two genres are to one another |
 //!
 //! # Features
 //!
-//! All but `cuda` are on by default. With `default-features = false` there is no command line in the build.
+//! By default `cli`, `train`, `import` and `internals` are on. With `default-features = false` there is no command line in
+//! the build.
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `cli` | the program `voisin` |
-//! | `serve` | `voisin serve`, the HTTP server; not in the default |
+//! | `serve` | `voisin serve`, the HTTP server |
+//! | `mcp` | `voisin mcp`, the server's questions as tools of an assistant |
 //! | `train` | training of encoders |
 //! | `import` | weights of other programs (Keras, TensorFlow, ONNX, torch) |
-//! | `parquet` | tracks as Parquet files; not in the default |
-//! | `postgres` | libraries in PostgreSQL with pgvector; not in the default |
-//! | `python` | the native half of the Python package; not in the default |
+//! | `parquet` | tracks as Parquet files |
+//! | `postgres` | libraries in PostgreSQL with pgvector |
+//! | `python` | the native half of the Python package |
 //! | `trace` | a span for each layer of a network, and `--trace` |
 //! | `internals` | `voisin::internals`, for tests and benches; it may change with every version |
 //! | `cuda` | the encoder on an NVIDIA GPU |
