@@ -27,7 +27,7 @@ manifests! {
     MUSICNN_MSD_MANIFEST = "musicnn-msd.json";
     /// Manifest of voisin-2.
     VOISIN_2_MANIFEST = "voisin-2.json";
-    /// Manifest of two MusiCNNs beside each other.
+    /// Manifest of two `MusiCNN` networks beside each other.
     MUSICNN_PAIR_MANIFEST = "musicnn-pair.json";
 }
 

@@ -97,11 +97,6 @@
     not(all(feature = "cli", feature = "train", feature = "import", feature = "internals")),
     allow(dead_code, unused_imports)
 )]
-#![allow(
-    rustdoc::private_intra_doc_links,
-    reason = "the rooms behind the door have pages of their own: cargo doc --document-private-items"
-)]
-
 // The floors below, under the names that the modules here know them by.
 pub(crate) use voisin_audio as audio;
 pub(crate) use voisin_base as base;

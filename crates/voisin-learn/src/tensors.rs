@@ -81,6 +81,7 @@ impl Tensors {
     }
 
     /// What a part was before [`put_all`](Self::put_all).
+    #[must_use]
     pub fn all_of(&self, part: usize) -> Self {
         let start = format!("{part}.");
         let own = self

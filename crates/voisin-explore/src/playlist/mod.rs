@@ -30,6 +30,7 @@ pub enum Length {
 
 impl Length {
     /// This length `n` times.
+    #[must_use]
     pub fn times(self, n: usize) -> Self {
         match self {
             Self::Tracks(tracks) => Self::Tracks(tracks.saturating_mul(n)),
