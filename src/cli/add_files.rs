@@ -55,7 +55,7 @@ struct SummaryJson<'a> {
     /// Files that are no longer below the folders named.
     gone: usize,
     /// Files of which it cannot be told: their folder looks like that of a disk that is not mounted.
-    out_of_reach: u64,
+    out_of_reach: usize,
 }
 
 impl RunOptions {
@@ -132,7 +132,7 @@ pub(crate) fn add_folders(
     let mut gone = Gone::default();
     if !summary.interrupted {
         summary.removed += put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
-        gone = Gone::below(engine.library(), folders.named)?;
+        gone = Gone::below(engine.library(), folders.named.iter().filter(|named| !named.is_file()))?;
         if folders.remove_missing && !run.dry_run {
             summary.removed += engine.library_mut().remove_missing(&gone.files)?.tracks;
         }
@@ -154,7 +154,7 @@ pub(crate) fn add_folders(
         ReportFormat::Json => render::print_json(&SummaryJson {
             summary: &summary,
             gone: gone.files.len(),
-            out_of_reach: gone.out_of_reach,
+            out_of_reach: gone.out_of_reach.len(),
         })?,
         ReportFormat::Table => say_summary(console, &summary, &progress.reasons, run.dry_run)?,
     }
@@ -272,13 +272,8 @@ fn say_gone(console: Console, gone: &Gone, remove: bool, dry_run: bool) {
             (false, _) => format!("{files} gone since: --remove-missing takes them out of the library"),
         });
     }
-    if gone.out_of_reach > 0 {
-        let files = count(gone.out_of_reach, "file");
-        let folders: Vec<String> = gone.folders.iter().map(|folder| folder.display().to_string()).collect();
-        let folders = folders.join(", ");
-        console.warn(&format!(
-            "{files} below {folders} cannot be found, in folders that are absent or empty: they stay in the library, since a disk may just not be mounted (if they are gone for good: voisin remove --missing)"
-        ));
+    if let Some(reason) = gone.why_some_stay() {
+        console.warn(&reason);
     }
 }
 

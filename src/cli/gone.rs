@@ -1,26 +1,40 @@
 //! Files of the library that are no longer on the disk: which of them may be taken out, and which may only be out of reach.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::cli::render::count;
 use crate::library::{Library, MissingFile, stored_path};
 
-/// What has gone from below some folders.
+/// How many folders a message names.
+const NAMED: usize = 5;
+
+/// What has gone from the disk.
 #[derive(Default)]
 pub(crate) struct Gone {
     /// Files that are not there, in folders that are.
     pub(crate) files: Vec<MissingFile>,
-    /// Files whose folder looks as if a disk were not mounted, and the folders that were named.
-    pub(crate) out_of_reach: u64,
-    pub(crate) folders: Vec<PathBuf>,
+    /// Files of folders that look as if a disk were not mounted.
+    pub(crate) out_of_reach: Vec<MissingFile>,
 }
 
 impl Gone {
-    /// Looks for the library's files below `roots`, as a user names them; those that are files themselves say nothing.
-    pub(crate) fn below(library: &Library, roots: &[PathBuf]) -> anyhow::Result<Self> {
+    /// Looks for all files of the library.
+    pub(crate) fn anywhere(library: &Library) -> anyhow::Result<Self> {
+        let (out_of_reach, files) =
+            library.missing_files(None)?.into_iter().partition(|file| file.absent_folder.is_some());
+        Ok(Self { files, out_of_reach })
+    }
+
+    /// Looks for the library's files below `roots`, as a user names them.
+    pub(crate) fn below<'a>(
+        library: &Library,
+        roots: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> anyhow::Result<Self> {
         let mut gone = Self::default();
         let mut seen: HashSet<PathBuf> = HashSet::new();
-        for root in roots.iter().map(|root| stored_path(root)).filter(|root| !root.is_file()) {
+        for root in roots {
+            let root = stored_path(root);
             let missing = library.missing_files(Some(&root))?;
             if missing.is_empty() {
                 continue;
@@ -31,35 +45,56 @@ impl Gone {
                 Ok(())
             })?;
             // Not one file is left: no one tidies up like that, but a disk that is not mounted looks so.
-            let nothing_left = missing.len() == known;
-            let before = gone.out_of_reach;
-            for file in missing {
+            let nothing_left = root.is_dir() && missing.len() == known;
+            for mut file in missing {
                 if !seen.insert(file.file.record.path.clone()) {
                     continue;
                 }
-                if nothing_left || is_out_of_reach(&file.file.record.path, &root) {
-                    gone.out_of_reach += 1;
-                } else {
-                    gone.files.push(file);
+                if nothing_left && file.absent_folder.is_none() {
+                    file.absent_folder = Some(root.clone());
                 }
-            }
-            if gone.out_of_reach > before {
-                gone.folders.push(root);
+                let list =
+                    if file.absent_folder.is_some() { &mut gone.out_of_reach } else { &mut gone.files };
+                list.push(file);
             }
         }
         Ok(gone)
     }
-}
 
-/// Whether the deepest folder on the way to a file that is still there lies outside the root, or is empty, as a mount point
-/// is without its disk.
-fn is_out_of_reach(file: &Path, root: &Path) -> bool {
-    let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
-    match file.ancestors().skip(1).find(|folder| folder.is_dir()) {
-        Some(folder) if folder.starts_with(root) => match std::fs::read_dir(folder) {
-            Ok(entries) => entries.flatten().all(|entry| is_hidden(&entry.file_name())),
-            Err(_) => true,
-        },
-        _ => true,
+    /// The folders that are out of reach, each with how many files lay in it.
+    pub(crate) fn absent_folders(&self) -> BTreeMap<&Path, u64> {
+        let mut folders = BTreeMap::new();
+        for folder in self.out_of_reach.iter().filter_map(|file| file.absent_folder.as_deref()) {
+            *folders.entry(folder).or_insert(0) += 1;
+        }
+        folders
+    }
+
+    /// Why files stay in the library, if some do, and how to go on.
+    pub(crate) fn why_some_stay(&self) -> Option<String> {
+        let folders = self.absent_folders();
+        let one = folders.keys().next().filter(|_| folders.len() == 1);
+        let name = |(folder, files): (&&Path, &u64)| {
+            let alone = one.is_some();
+            let files = if alone { String::new() } else { format!(" ({})", count(*files, "file")) };
+            format!("{}{files}", folder.display())
+        };
+        let mut names: Vec<String> = folders.iter().take(NAMED).map(name).collect();
+        if folders.len() > NAMED {
+            names.push(format!("{} more", folders.len() - NAMED));
+        }
+        let stay = match self.out_of_reach.len() {
+            0 => return None,
+            1 => "1 file cannot be found and stays".to_owned(),
+            files => format!("{files} files cannot be found and stay"),
+        };
+        let (are, folder) = match one {
+            Some(folder) => ("is", format!("\"{}\"", folder.display())),
+            None => ("are", "FOLDER".to_owned()),
+        };
+        Some(format!(
+            "{stay} in the library, since {} {are} absent or empty, as without a disk that is not mounted: mount it and ask again; only if the folder is gone for good: voisin remove --missing --force {folder}",
+            names.join(", "),
+        ))
     }
 }

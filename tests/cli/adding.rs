@@ -268,17 +268,76 @@ fn files_that_have_gone_are_told_and_taken_out_when_asked() {
     fs::remove_dir(music.join("ambient")).unwrap();
     let ambient = music.join("ambient");
     let absent = sandbox.run(["add", ambient.to_str().unwrap(), "--remove-missing"]);
-    assert!(code(&absent) > 0 && text(&absent.stderr).contains("a disk may just not be mounted"));
+    assert!(code(&absent) > 0 && text(&absent.stderr).contains("a disk that is not mounted"));
     fs::create_dir(&ambient).unwrap();
     fs::write(ambient.join("cover.jpg"), "").unwrap();
     fine(sandbox.run(["add", ambient.to_str().unwrap(), "--remove-missing"]));
     assert_eq!(tracks(), 5);
-    // a folder that went as a whole, beside others that are there, has gone
+    // a folder that went as a whole, beside others that are there, may be a disk of its own
     fs::remove_dir_all(&ambient).unwrap();
-    assert_eq!(add(&["--remove-missing"]), (3, 0, 3));
-    assert_eq!(tracks(), 2);
+    assert_eq!(add(&["--remove-missing"]), (0, 3, 0));
+    let said = text(&sandbox.run(["add", music.to_str().unwrap(), "--remove-missing"]).stderr);
+    assert!(said.contains(&format!("since {} is absent or empty", ambient.display())), "{said}");
+    assert_eq!(tracks(), 5);
 
     let retried = sandbox.run(["retry", "nosuchpath"]);
     assert_eq!(code(&retried), 1);
     assert!(text(&retried.stderr).contains("no failed file is there"), "{}", text(&retried.stderr));
+}
+
+#[test]
+fn remove_leaves_files_of_absent_folders_unless_forced() {
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let (ambient, away) = (music.join("ambient"), sandbox.path("away"));
+    let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
+    let remove = |more: &[&str]| sandbox.run([&["remove", "--missing", "--format", "json"], more].concat());
+    let counts = |output: &std::process::Output| {
+        let counts = json(output);
+        (counts["files"].clone(), counts["out_of_reach"].clone(), counts["absent_folders"].clone())
+    };
+
+    // the disk is away: its mount point is not there, is empty, or holds the empty folder of another one
+    fs::rename(&ambient, &away).unwrap();
+    for shown in [ambient.clone(), ambient.clone(), ambient.join(".hidden")] {
+        for options in [&[][..], &["--dry-run"], &[ambient.to_str().unwrap()]] {
+            let refused = remove(options);
+            let why = text(&refused.stderr);
+            assert_eq!(code(&refused), 2, "{why}");
+            assert_eq!(
+                counts(&refused),
+                (0.into(), 3.into(), serde_json::json!([ambient.to_str().unwrap()])),
+                "{}",
+                shown.display()
+            );
+            let command = format!("voisin remove --missing --force \"{}\"", ambient.display());
+            assert!(why.contains("3 files cannot be found and stay") && why.contains(&command), "{why}");
+            assert!(!why.contains("is where it was"), "{why}");
+        }
+        fs::create_dir_all(&shown).unwrap();
+    }
+    assert_eq!(tracks(), 6);
+
+    // what is gone from a folder that is there goes, and the rest stays
+    fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
+    let both = remove(&[]);
+    assert_eq!((code(&both), counts(&both).0, counts(&both).1), (2, 1.into(), 3.into()));
+    assert_eq!(tracks(), 5);
+
+    // the disk is back: nothing was lost
+    fs::remove_dir_all(&ambient).unwrap();
+    fs::rename(&away, &ambient).unwrap();
+    assert_eq!(json(sandbox.run(["add", music.to_str().unwrap(), "--format", "json"]))["unchanged"], 5);
+    assert_eq!(code(&remove(&[])), 1);
+
+    // it is gone for good
+    fs::remove_dir_all(&ambient).unwrap();
+    let would = remove(&["--force", "--dry-run"]);
+    assert_eq!((code(&would), tracks()), (0, 5.into()));
+    assert_eq!(json(&would)["would_remove"].as_array().unwrap().len(), 3);
+    let forced = remove(&["--force", ambient.to_str().unwrap()]);
+    assert_eq!((code(&forced), counts(&forced).0, counts(&forced).1), (0, 3.into(), 0.into()));
+    assert_eq!(tracks(), 2);
+    assert_eq!(code(&sandbox.run(["remove", "--force", "id:1"])), 2, "only with --missing");
 }

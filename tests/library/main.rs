@@ -302,7 +302,7 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
     std::fs::remove_file(&a).unwrap();
     let missing = library.missing_files(None).unwrap();
     assert_eq!(missing.len(), 1);
-    assert!(missing[0].folder_exists);
+    assert_eq!(missing[0].absent_folder, None);
     let removed = library.remove_missing(&missing).unwrap();
     assert_eq!((removed.files, removed.tracks), (1, 1));
     assert_eq!(library.vectors().unwrap().ids, vec![]);
@@ -358,7 +358,7 @@ fn ids_never_come_back_and_removal_reaches_folders() {
     assert_eq!(again, TrackId(5));
     let missing = library.missing_files(Some(&rooted("/m/ab"))).unwrap();
     assert_eq!(missing.len(), 1);
-    assert!(!missing[0].folder_exists);
+    assert_eq!(missing[0].absent_folder, Some(rooted("/m")));
     assert_eq!(library.missing_files(None).unwrap().len(), 2);
     sound(&library);
 }

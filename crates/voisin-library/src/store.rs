@@ -1,5 +1,7 @@
 //! What changes the catalogue. Every call is one transaction.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use half::f16;
@@ -200,10 +202,14 @@ impl Library {
     /// Files of the catalogue, below `folder` if given, that are not on disk. A file that cannot be looked
     /// at for another reason, such as missing rights, is not missing.
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
-        let missing = |file: StoredFile| {
+        let mut looked_at: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
+        let mut missing = |file: StoredFile| {
             let path = &file.record.path;
-            let folder_exists = cue::folder(path).is_none_or(Path::exists);
-            is_gone(path).then_some(MissingFile { file, folder_exists })
+            let absent_folder = is_gone(path).then(|| match cue::folder(path) {
+                Some(folder) => looked_at.entry(folder.to_owned()).or_insert_with(|| absent(folder)).clone(),
+                None => None,
+            })?;
+            Some(MissingFile { file, absent_folder })
         };
         let (exact, from, to) = match folder {
             Some(folder) => below(folder)?,
@@ -214,7 +220,7 @@ impl Library {
         );
         let rows = self.connection.prepare(&sql).and_then(|mut statement| {
             let rows = statement.query_map(params![exact, from, to, folder.is_none()], read::stored_file)?;
-            rows.filter_map(|file| file.map(missing).transpose()).collect()
+            rows.filter_map(|file| file.map(&mut missing).transpose()).collect()
         });
         self.sql(rows)
     }
@@ -244,6 +250,24 @@ pub(super) fn is_gone(path: &Path) -> bool {
         None => std::fs::metadata(path).err(),
     };
     error.is_some_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
+/// The highest folder on the way to this one, itself included, that is absent, or the one that is there and empty.
+fn absent(folder: &Path) -> Option<PathBuf> {
+    let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    let mut absent = None;
+    for above in folder.ancestors() {
+        match std::fs::read_dir(above) {
+            Ok(entries) => {
+                let is_empty = entries.flatten().all(|entry| is_hidden(&entry.file_name()));
+                return if is_empty { Some(above.to_owned()) } else { absent };
+            }
+            // What cannot be looked into cannot be told from an empty folder.
+            Err(_) if above.is_dir() => return Some(above.to_owned()),
+            Err(_) => absent = Some(above.to_owned()),
+        }
+    }
+    absent
 }
 
 fn delete_below(

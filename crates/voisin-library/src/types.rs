@@ -359,8 +359,9 @@ pub struct Removed {
 pub struct MissingFile {
     /// The entry.
     pub file: StoredFile,
-    /// Whether its folder is there. If not, a whole disk may just not be mounted.
-    pub folder_exists: bool,
+    /// The folder on the way to it that is absent, or empty as a mount point without its disk, where that is why: a whole
+    /// disk may just not be mounted. `None`: its own folder is there with other things in it.
+    pub absent_folder: Option<PathBuf>,
 }
 
 /// Which tracks to consider. Conditions that are empty or `None` hold for all; the others must all

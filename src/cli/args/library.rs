@@ -241,9 +241,13 @@ pub(crate) struct RemoveArgs {
     /// Files, folders, or tracks by `id:NUMBER`
     #[arg(required_unless_present = "missing", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Files that are not there any more (below PATH, if given)
+    /// Files that are not there any more (below PATH, if given). Those of a folder that is absent or empty stay, with a
+    /// message and exit code 2: a disk may just not be mounted
     #[arg(long)]
     pub(crate) missing: bool,
+    /// With --missing: also the files of folders that are absent or empty
+    #[arg(long, requires = "missing")]
+    pub(crate) force: bool,
     /// Only say what would be removed
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,

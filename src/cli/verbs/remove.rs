@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::Ending;
 use crate::cli::args::{RemoveArgs, ReportFormat};
 use crate::cli::context::Context;
+use crate::cli::gone::Gone;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::Engine;
@@ -15,7 +17,7 @@ use crate::library::{OpenMode, Track, stored_path};
 use crate::track::TrackId;
 
 /// The documented JSON of `remove`.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct RemovedJson {
     dry_run: bool,
     files: u64,
@@ -24,14 +26,27 @@ struct RemovedJson {
     failures: u64,
     /// With `--dry-run`: the files that would go.
     would_remove: Vec<String>,
+    /// With `--missing`: files that stay, because their folder is absent or empty, and these folders.
+    out_of_reach: usize,
+    absent_folders: Vec<String>,
 }
 
-/// Why nothing goes.
-fn nothing_goes(args: &RemoveArgs) -> &'static str {
-    if args.missing {
-        "nothing to remove: every file of the library is where it was"
-    } else {
-        "nothing to remove: no file of the library is there"
+impl RemovedJson {
+    fn staying(gone: &Gone) -> Self {
+        Self {
+            out_of_reach: gone.out_of_reach.len(),
+            absent_folders: gone.absent_folders().keys().map(|folder| lossy(folder)).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Says why nothing goes, where that is not said as the reason why files stay.
+fn say_nothing_goes(args: &RemoveArgs, context: &Context, gone: &Gone) {
+    if !args.missing {
+        context.console.note("nothing to remove: no file of the library is there");
+    } else if gone.out_of_reach.is_empty() {
+        context.console.note("nothing to remove: every file of the library is where it was");
     }
 }
 
@@ -39,39 +54,46 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let _lock = if args.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
     let (paths, tracks) = named(&engine, args)?;
-    let mut missing = Vec::new();
-    if args.missing {
-        if paths.is_empty() {
-            missing = engine.library().missing_files(None)?;
-        }
-        for folder in &paths {
-            missing.extend(engine.library().missing_files(Some(folder))?);
-        }
-        let unmounted = missing.iter().filter(|file| !file.folder_exists).count();
-        if unmounted > 0 {
-            context.console.warn(&format!(
-                "the folder of {} is missing too: if a disk is just not mounted, do not remove them",
-                count(unmounted as u64, "file")
-            ));
-        }
+    let mut gone = match (args.missing, paths.is_empty()) {
+        (false, _) => Gone::default(),
+        (true, true) => Gone::anywhere(engine.library())?,
+        (true, false) => Gone::below(engine.library(), &paths)?,
+    };
+    if args.force {
+        gone.files.append(&mut gone.out_of_reach);
     }
-    if args.dry_run {
-        let gone: HashSet<&Path> = missing.iter().map(|file| file.file.record.path.as_path()).collect();
-        return would_remove(args, context, &engine, |id, path| {
+    let ending = if args.dry_run {
+        let files: HashSet<&Path> = gone.files.iter().map(|file| file.file.record.path.as_path()).collect();
+        would_remove(args, context, &engine, &gone, |id, path| {
             if args.missing {
-                gone.contains(path)
+                files.contains(path)
             } else {
                 tracks.contains(&id) || paths.iter().any(|below| path.starts_with(below))
             }
-        });
-    }
-    let mut removed = if args.missing {
-        engine.library_mut().remove_missing(&missing)?
+        })?
     } else {
-        engine.library_mut().remove_paths(&paths)?
+        remove(args, context, &mut engine, &gone, (&paths, &tracks))?
+    };
+    match gone.why_some_stay() {
+        Some(reason) => bail!(reason),
+        None => Ok(ending),
+    }
+}
+
+fn remove(
+    args: &RemoveArgs,
+    context: &Context,
+    engine: &mut Engine,
+    gone: &Gone,
+    (paths, tracks): (&[PathBuf], &[TrackId]),
+) -> anyhow::Result<Ending> {
+    let mut removed = if args.missing {
+        engine.library_mut().remove_missing(&gone.files)?
+    } else {
+        engine.library_mut().remove_paths(paths)?
     };
     if !tracks.is_empty() {
-        let more = engine.library_mut().remove_tracks(&tracks)?;
+        let more = engine.library_mut().remove_tracks(tracks)?;
         removed.files += more.files;
         removed.tracks += more.tracks;
         removed.failures += more.failures;
@@ -87,9 +109,10 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             tracks: removed.tracks,
             failures: removed.failures,
             would_remove: Vec::new(),
+            ..RemovedJson::staying(gone)
         })?;
     } else if nothing {
-        context.console.note(nothing_goes(args));
+        say_nothing_goes(args, context, gone);
     } else {
         let text = format!("removed {} and {}", count(removed.files, "file"), count(removed.tracks, "track"));
         render::print_line(&text)?;
@@ -102,6 +125,7 @@ fn would_remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &Engine,
+    gone: &Gone,
     goes: impl Fn(TrackId, &Path) -> bool,
 ) -> anyhow::Result<Ending> {
     let tracks = engine.library().tracks()?;
@@ -119,9 +143,10 @@ fn would_remove(
             tracks: whole,
             failures: 0,
             would_remove: files.iter().map(|path| lossy(path)).collect(),
+            ..RemovedJson::staying(gone)
         })?;
     } else if files.is_empty() {
-        context.console.note(nothing_goes(args));
+        say_nothing_goes(args, context, gone);
     } else {
         render::print_paths(files.iter().map(|path| path.as_os_str().as_encoded_bytes()), false)?;
         let text = format!("{} and {}", count(files.len() as u64, "file"), count(whole, "track"));
