@@ -298,3 +298,103 @@ fn a_file_that_is_named_is_written_and_no_other() {
     write(Path::new("chaos god"), &[]);
     assert_eq!(genres(&known), ["Noise"]);
 }
+
+/// A file of music whose genre is to be written, the table that says so, and a library that remembers what was there.
+#[cfg(unix)]
+fn listed(sandbox: &Sandbox, genre: &str) -> (PathBuf, PathBuf) {
+    Shelf::new(sandbox).put(Path::new("/music/other.mp3"), 0, "Rock", 0.3);
+    let (file, list) = (sandbox.path("song.mp3"), sandbox.path("list.csv"));
+    fs::copy(format!("{AUDIO}/vbr.mp3"), &file).unwrap();
+    fs::write(&list, format!("path,genre\n{},{genre}\n", file.display())).unwrap();
+    (file, list)
+}
+
+#[cfg(unix)]
+fn write_listed(sandbox: &Sandbox, list: &Path, more: &[&str]) -> std::process::Output {
+    let list = list.to_str().unwrap();
+    sandbox.run([&["classify", "--write-tags", "--overwrite", "--from-list", list], more].concat())
+}
+
+/// An access control list as Linux keeps it: besides owner, group and others this user may read.
+#[cfg(target_os = "linux")]
+fn readable_by(user: u32) -> Vec<u8> {
+    let (none, mut list) = (u32::MAX, 2_u32.to_le_bytes().to_vec());
+    for (tag, rights, id) in
+        [(0x01_u16, 6_u16, none), (0x02, 4, user), (0x04, 0, none), (0x10, 4, none), (0x20, 0, none)]
+    {
+        list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+#[cfg(unix)]
+#[test]
+fn writing_tags_keeps_extended_attributes_and_rights() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let sandbox = Sandbox::new();
+    let (file, list) = listed(&sandbox, "Dub");
+    if let Err(error) = xattr::set(&file, "user.rating", b"5") {
+        eprintln!("skipped: {} keeps no extended attributes: {error}", file.display());
+        return;
+    }
+    let long = vec![b'x'; 2000];
+    xattr::set(&file, "user.empty", b"").unwrap();
+    xattr::set(&file, "user.comment", &long).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    // Some file systems have the one and not the other.
+    #[cfg(target_os = "linux")]
+    let has_lists = xattr::set(&file, "system.posix_acl_access", &readable_by(12_345)).is_ok();
+    let state = || {
+        let attributes: Vec<_> = xattr::list(&file)
+            .unwrap()
+            .map(|name| (name.clone(), xattr::get(&file, name).unwrap()))
+            .collect();
+        let metadata = fs::metadata(&file).unwrap();
+        (std::collections::BTreeMap::from_iter(attributes), metadata.mode(), metadata.uid(), metadata.gid())
+    };
+    let (before, inode) = (state(), fs::metadata(&file).unwrap().ino());
+    assert!(before.0.len() >= 3, "{before:?}");
+    #[cfg(target_os = "linux")]
+    assert_eq!(before.0.contains_key(std::ffi::OsStr::new("system.posix_acl_access")), has_lists);
+
+    let written = write_listed(&sandbox, &list, &[]);
+    assert_eq!(code(&written), 0, "{}", text(&written.stderr));
+    assert_eq!(read_tags(&file).unwrap().genres, ["Dub"]);
+    assert_ne!(fs::metadata(&file).unwrap().ino(), inode, "it is a new file");
+    assert_eq!(state(), before);
+    assert_eq!(code(&sandbox.run(["undo"])), 0);
+    assert!(read_tags(&file).unwrap().genres != ["Dub"]);
+    assert_eq!(state(), before);
+
+    // What a folder gives to new files is not for those that were there.
+    #[cfg(target_os = "linux")]
+    if has_lists {
+        xattr::remove(&file, "system.posix_acl_access").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
+        xattr::set(file.parent().unwrap(), "system.posix_acl_default", &readable_by(54_321)).unwrap();
+        let before = state();
+        assert_eq!(code(&write_listed(&sandbox, &list, &[])), 0);
+        assert_eq!(state(), before);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn writing_tags_refuses_files_with_several_names() {
+    let sandbox = Sandbox::new();
+    let (file, list) = listed(&sandbox, "Dub");
+    let other = sandbox.path("other.mp3");
+    fs::hard_link(&file, &other).unwrap();
+    let before = fs::read(&file).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = write_listed(&sandbox, &list, more);
+        let why = text(&refused.stderr);
+        assert_eq!(code(&refused), 1, "{why}");
+        assert!(why.contains("it has 2 names (hard links)") && why.contains("1 failed"), "{why}");
+        assert!(fs::read(&file).unwrap() == before && fs::read(&other).unwrap() == before);
+    }
+    fs::remove_file(&other).unwrap();
+    assert_eq!(code(&write_listed(&sandbox, &list, &[])), 0);
+    assert_eq!(read_tags(&file).unwrap().genres, ["Dub"]);
+}

@@ -3,6 +3,7 @@
 //! For: a fixed set of facts, spelt as the file has them, whatever the container. Not for: what a genre
 //! means or a licence permits (`genre`, `library`), pictures, lyrics, or any tag that voisin does not use.
 
+mod copy;
 mod id3;
 mod read;
 mod write;

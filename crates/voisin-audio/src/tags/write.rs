@@ -1,8 +1,8 @@
 //! Writing tags, without ever having half a file.
 
 use std::borrow::Cow;
-use std::fs::{File, FileTimes, Metadata};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use lofty::TextEncoding;
@@ -18,13 +18,13 @@ use lofty::ogg::tag::VorbisComments;
 use lofty::ogg::{OpusFile, VorbisFile};
 use lofty::tag::ItemValue;
 
+use super::copy::{self, Copy};
 use super::read::{Bounded, R128_OFFSET, decibels, read_tags};
 use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3};
 use crate::guard::guard;
 use crate::source::open;
 use crate::{AudioError, AudioInfo, probe};
-use voisin_base::atomic_file::AtomicFile;
-use voisin_base::{cue, regular_file};
+use voisin_base::cue;
 
 pub(super) fn write(
     path: &Path,
@@ -75,10 +75,16 @@ pub(super) fn write(
             "its ID3v2 tag is damaged, compressed, or holds chapters within chapters: mend it with a tag editor first",
         ));
     }
+    if let Some(loss) = copy::loss(&before) {
+        return Err(unwritable(&loss));
+    }
     if options.dry_run {
         return Ok(outcomes);
     }
-    let mut copy = Copy::of(&target, &before, note).map_err(io)?;
+    let mut copy = Copy::beside(&target, note).map_err(io)?;
+    // Before its contents: nobody is to read there what they cannot read in the file.
+    copy.take_after(&target, &before).map_err(|reason| unwritable(&reason))?;
+    copy.fill(&target).map_err(io)?;
     guard(path, || edit(kind, copy.file(), &wanted))?.map_err(|reason| unwritable(&reason))?;
     let written = read_tags(copy.path())?;
     let is_there = |edit: &&&TagEdit| edit.field.is_same(&edit.field.values(&written), &edit.values);
@@ -102,49 +108,6 @@ fn kind(info: &AudioInfo) -> Option<FileType> {
         ("isomp4", _) => Some(FileType::Mp4),
         ("wave", _) => Some(FileType::Wav),
         _ => None,
-    }
-}
-
-/// A hidden copy beside a file; removed unless it replaces the file.
-struct Copy(AtomicFile);
-
-impl Copy {
-    fn of(target: &Path, metadata: &Metadata, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
-        let mut copy = AtomicFile::create_noted(target, note)?;
-        copy.file().set_permissions(metadata.permissions())?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::{MetadataExt, fchown};
-            // Only a superuser may give files away; anyone else's copy is their own already.
-            let _ = fchown(copy.file(), Some(metadata.uid()), Some(metadata.gid()));
-        }
-        io::copy(&mut regular_file::open(target)?, copy.file())?;
-        copy.file().seek(SeekFrom::Start(0))?;
-        Ok(Self(copy))
-    }
-
-    fn file(&mut self) -> &mut File {
-        self.0.file()
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn replace(mut self, target: &Path, before: &Metadata, keep_mtime: bool) -> io::Result<()> {
-        let now = std::fs::metadata(target)?;
-        if now.len() != before.len() || now.modified()? != before.modified()? {
-            return Err(io::Error::other("the file was changed meanwhile"));
-        }
-        self.file().flush()?;
-        if keep_mtime {
-            let mut times = FileTimes::new().set_modified(before.modified()?);
-            if let Ok(accessed) = before.accessed() {
-                times = times.set_accessed(accessed);
-            }
-            self.file().set_times(times)?;
-        }
-        self.0.commit()
     }
 }
 

@@ -1,0 +1,168 @@
+//! The new version of a user's file, made beside it: with the owner, the rights and the extended attributes of the old one.
+
+use std::fs::{File, FileTimes, Metadata};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::regular_file;
+
+/// A hidden copy beside a file; removed unless it replaces the file.
+pub(super) struct Copy(AtomicFile);
+
+impl Copy {
+    /// An empty one.
+    pub(super) fn beside(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
+        AtomicFile::create_noted(target, note).map(Self)
+    }
+
+    pub(super) fn file(&mut self) -> &mut File {
+        self.0.file()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Gives the copy what belongs to the file besides its contents.
+    ///
+    /// # Errors
+    /// What cannot be kept, in words.
+    pub(super) fn take_after(&mut self, target: &Path, before: &Metadata) -> Result<(), String> {
+        let copy = self.0.file();
+        #[cfg(unix)]
+        {
+            let original = regular_file::open(target).map_err(|error| error.to_string())?;
+            unix::keep_owner(copy, before)?;
+            unix::keep_attributes(copy, &original)?;
+            // Last: the mode is what a list that was taken away, or set, left of it.
+            unix::keep_mode(copy, before)
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = target;
+            copy.set_permissions(before.permissions()).map_err(|error| error.to_string())
+        }
+    }
+
+    pub(super) fn fill(&mut self, target: &Path) -> io::Result<()> {
+        io::copy(&mut regular_file::open(target)?, self.file())?;
+        self.file().seek(SeekFrom::Start(0)).map(drop)
+    }
+
+    /// Puts the copy in the file's place, if nobody changed the file meanwhile.
+    pub(super) fn replace(mut self, target: &Path, before: &Metadata, keep_mtime: bool) -> io::Result<()> {
+        let now = std::fs::metadata(target)?;
+        let is_same = now.len() == before.len() && now.modified()? == before.modified()?;
+        #[cfg(unix)]
+        let is_same = is_same && unix::changed_at(&now) == unix::changed_at(before);
+        if !is_same {
+            return Err(io::Error::other("the file was changed meanwhile"));
+        }
+        self.file().flush()?;
+        if keep_mtime {
+            let mut times = FileTimes::new().set_modified(before.modified()?);
+            if let Ok(accessed) = before.accessed() {
+                times = times.set_accessed(accessed);
+            }
+            self.file().set_times(times)?;
+        }
+        self.0.commit()
+    }
+}
+
+/// Why the new version of a file cannot take its place without a loss, if so.
+pub(super) fn loss(before: &Metadata) -> Option<String> {
+    #[cfg(unix)]
+    {
+        let names = std::os::unix::fs::MetadataExt::nlink(before);
+        (names > 1).then(|| {
+            format!(
+                "it has {names} names (hard links), and the others would keep the old tags: make it a file of its own first (cp -p FILE NEW && mv NEW FILE)"
+            )
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = before;
+        None
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+    use std::fs::{File, Metadata, Permissions};
+    use std::io;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+
+    use xattr::FileExt as _;
+
+    /// What the system itself says of a file's contents or of the program that made it, and what would be wrong of new ones.
+    const OF_THE_SYSTEM: [&str; 4] =
+        ["security.capability", "security.evm", "security.ima", "com.apple.provenance"];
+
+    /// When contents, attributes, owner, rights or names changed last.
+    pub(super) fn changed_at(metadata: &Metadata) -> (i64, i64) {
+        (metadata.ctime(), metadata.ctime_nsec())
+    }
+
+    pub(super) fn keep_owner(copy: &File, before: &Metadata) -> Result<(), String> {
+        let owner = |metadata: &Metadata| (metadata.uid(), metadata.gid());
+        let failed = |error: io::Error| format!("its owner cannot be kept: {error}");
+        let (uid, gid) = owner(before);
+        if owner(&copy.metadata().map_err(failed)?) == (uid, gid) {
+            return Ok(());
+        }
+        fchown(copy, Some(uid), Some(gid)).map_err(|error| {
+            format!("it belongs to user {uid} and group {gid}, and its new version would not ({error}): run voisin as that user")
+        })
+    }
+
+    /// The rights of owner, group and others; a program's right to run as another user goes.
+    pub(super) fn keep_mode(copy: &File, before: &Metadata) -> Result<(), String> {
+        let mode = Permissions::from_mode(before.mode() & 0o1777);
+        copy.set_permissions(mode).map_err(|error| format!("its rights cannot be kept: {error}"))
+    }
+
+    /// The extended attributes of a file, access control lists of Linux among them; none where the file system has none.
+    fn attributes(file: &File) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
+        let is_none = |error: &io::Error| error.kind() == io::ErrorKind::Unsupported;
+        let names = match file.list_xattr() {
+            Ok(names) => names,
+            Err(error) if is_none(&error) => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error),
+        };
+        let mut attributes = BTreeMap::new();
+        for name in names.filter(|name| !OF_THE_SYSTEM.iter().any(|of_it| *name == **of_it)) {
+            match file.get_xattr(&name) {
+                Ok(Some(value)) => drop(attributes.insert(name, value)),
+                Ok(None) => {}
+                Err(error) if is_none(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(attributes)
+    }
+
+    /// Takes away what the copy has of its folder alone, such as an access control list for new files, too.
+    pub(super) fn keep_attributes(copy: &File, original: &File) -> Result<(), String> {
+        let failed = |error: io::Error| format!("its extended attributes cannot be read: {error}");
+        let (wanted, there) = (attributes(original).map_err(failed)?, attributes(copy).map_err(failed)?);
+        for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
+            copy.remove_xattr(name).map_err(|error| {
+                format!(
+                    "{}, which its folder gives to new files, cannot be taken away: {error}",
+                    name.display()
+                )
+            })?;
+        }
+        for (name, value) in wanted.iter().filter(|(name, value)| there.get(*name) != Some(*value)) {
+            copy.set_xattr(name, value).map_err(|error| {
+                format!("its extended attribute {} cannot be kept: {error}", name.display())
+            })?;
+        }
+        Ok(())
+    }
+}
