@@ -23,7 +23,7 @@ impl Library {
 
     /// Stores what was measured of a track, in place of what was known.
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
-        self.write(|tx, _| put(tx, track, measured))
+        self.write(|tx| Ok(put(tx, track, measured)?))
     }
 }
 

@@ -262,6 +262,27 @@ impl LibraryError {
     }
 }
 
+/// Why the work of a write transaction was given up.
+#[derive(Debug)]
+pub(super) enum WorkError {
+    /// SQLite refused.
+    Sql(rusqlite::Error),
+    /// The library does.
+    Refused(LibraryError),
+}
+
+impl From<rusqlite::Error> for WorkError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<LibraryError> for WorkError {
+    fn from(error: LibraryError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// Whether the last system error of this thread says that the disk is full.
 ///
 /// SQLite reports a full disk as an I/O error where it grows its shared-memory file.

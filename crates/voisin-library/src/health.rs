@@ -149,7 +149,7 @@ impl Library {
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
         let dimension = self.model()?.map(|model| model.dimension);
-        let report = self.write(|tx, _| repair(tx, dimension))?;
+        let report = self.write(|tx| Ok(repair(tx, dimension)?))?;
         Ok(RepairReport { definitions, ..report })
     }
 }

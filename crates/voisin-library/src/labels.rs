@@ -32,7 +32,7 @@ impl Library {
     /// Gives recordings this label, or takes away the one they have; returns how many had another. What was before is
     /// kept for [`Library::undo_label`].
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             let mut changed = 0;
             for content in contents {
                 let before = label(tx, *content)?;
@@ -51,7 +51,7 @@ impl Library {
 
     /// Takes back the last change of a label that was not taken back yet, and says which.
     pub fn undo_label(&mut self) -> Result<Option<LabelChange>> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             let last = tx
                 .query_row(
                     "SELECT id, content, before, after FROM label_changes ORDER BY id DESC LIMIT 1",

@@ -51,6 +51,7 @@ mod verdicts;
 mod written;
 
 pub use error::LibraryError;
+use error::WorkError;
 pub use find::NameOf;
 pub use health::{Health, LibraryFault, RepairReport};
 pub use journal::Leftovers;
@@ -189,7 +190,7 @@ impl Library {
         if held.as_ref() == Some(model) {
             return Ok(());
         }
-        self.write(|tx, _| {
+        self.write(|tx| {
             let held = tx
                 .query_row(
                     "SELECT name, fingerprint FROM models
@@ -199,7 +200,7 @@ impl Library {
                 )
                 .optional()?;
             if let Some((held, held_fingerprint)) = held {
-                return Ok(Err(LibraryError::OtherModel {
+                return Err(WorkError::Refused(LibraryError::OtherModel {
                     held,
                     held_fingerprint,
                     offered: model.name.clone(),
@@ -216,8 +217,8 @@ impl Library {
                 "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
                 [&model.fingerprint],
             )?;
-            Ok(Ok(()))
-        })?
+            Ok(())
+        })
     }
 
     /// How the content ids of this library are made.
@@ -252,7 +253,7 @@ impl Library {
 
     /// Stores a setting of this library; `None` takes it out.
     pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             match value {
                 Some(value) => tx.execute(
                     "INSERT INTO settings (name, value) VALUES (?1, ?2)
@@ -294,19 +295,21 @@ impl Library {
     }
 
     /// Runs one write transaction. It takes the write lock at its start, so that two writers queue and
-    /// none has to give up half-way.
-    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &Path) -> rusqlite::Result<T>) -> Result<T> {
+    /// none has to give up half-way. Nothing is changed where the work ends with an error.
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, WorkError>) -> Result<T> {
         if self.mode == OpenMode::ReadOnly {
             return Err(LibraryError::ReadOnly { path: self.path.clone() });
         }
-        let path = &self.path;
-        let result =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-                let value = work(&tx, path)?;
-                tx.commit()?;
-                Ok(value)
-            });
-        self.sql(result)
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let result = transaction.map_err(WorkError::Sql).and_then(|tx| {
+            let value = work(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        });
+        result.map_err(|error| match error {
+            WorkError::Sql(error) => LibraryError::from_sql(&self.path, error),
+            WorkError::Refused(error) => error,
+        })
     }
 
     /// One row, by a statement that is kept for the next time.

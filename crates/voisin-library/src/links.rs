@@ -11,7 +11,7 @@ use voisin_base::track::TrackId;
 impl Library {
     /// Notes which track each id of a server stands for; what was noted of this server before is forgotten.
     pub fn set_links(&mut self, server: &str, links: &[(String, TrackId)]) -> Result<()> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             tx.execute("DELETE FROM links WHERE server = ?1", [server])?;
             let mut insert = tx.prepare(
                 "INSERT INTO links (server, item, track) SELECT ?1, ?2, id FROM audio WHERE id = ?3

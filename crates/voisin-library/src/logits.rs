@@ -21,7 +21,7 @@ impl Library {
 
     /// Stores logits of the current model, in place of what was known. A track that is gone by now keeps nothing.
     pub fn set_logits(&mut self, all: &[(TrackId, Vec<f32>)]) -> Result<()> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             let mut insert = tx.prepare_cached(
                 "INSERT INTO logits (track, model, logits) SELECT a.id, s.model, ?2 FROM audio a, state s
                  WHERE a.id = ?1 AND s.model IS NOT NULL

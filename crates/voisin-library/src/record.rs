@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
-    TrackWindows, descriptors, paths, store,
+    TrackWindows, WorkError, descriptors, paths, store,
 };
 use voisin_base::track::TrackId;
 
@@ -173,17 +173,19 @@ impl Library {
     /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
     /// was not known here. What is known here stays. Each call is one transaction.
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<TakenIn> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             let mut taken = TakenIn::default();
             for (id, record) in records {
-                match take_in(tx, *id, record)? {
+                match take_in(tx, *id, record) {
                     Ok(counted) => taken += counted,
-                    Err(error @ LibraryError::NoModel) => return Ok(Err(error)),
-                    Err(_) => taken.refused += 1,
+                    Err(error @ (WorkError::Sql(_) | WorkError::Refused(LibraryError::NoModel))) => {
+                        return Err(error);
+                    }
+                    Err(WorkError::Refused(_)) => taken.refused += 1,
                 }
             }
-            Ok(Ok(taken))
-        })?
+            Ok(taken)
+        })
     }
 
     /// Notes files that failed elsewhere, but for those that are known here in any way.
@@ -191,7 +193,7 @@ impl Library {
         if failures.is_empty() {
             return Ok(0);
         }
-        self.write(|tx, _| {
+        self.write(|tx| {
             let mut insert = tx.prepare_cached(
                 "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
                  SELECT ?1, ?2, ?3, ?4, ?5, 1, ?6 WHERE NOT EXISTS (SELECT 1 FROM files WHERE path = ?1)
@@ -279,15 +281,9 @@ impl<'a> Intake<'a> {
     }
 }
 
-fn take_in(
-    tx: &Transaction<'_>,
-    id: Option<TrackId>,
-    record: &TrackRecord,
-) -> rusqlite::Result<Result<TakenIn, LibraryError>> {
-    let model = match store::current_model(tx, &record.vector, &record.windows)? {
-        Ok(model) => model,
-        Err(error) => return Ok(Err(error)),
-    };
+/// One recording; what is refused was refused before anything was written.
+fn take_in(tx: &Transaction<'_>, id: Option<TrackId>, record: &TrackRecord) -> Result<TakenIn, WorkError> {
+    let model = store::current_model(tx, &record.vector, &record.windows)?;
     let TrackFacts { audio, added_at, files, descriptors, label } = &record.facts;
     let known: Option<i64> = tx
         .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
@@ -319,7 +315,7 @@ fn take_in(
         track
     } else {
         let Some((path, _)) = new_files.first() else {
-            return Ok(Ok(TakenIn { conflicts: 1, ..TakenIn::default() }));
+            return Ok(TakenIn { conflicts: 1, ..TakenIn::default() });
         };
         let track = store::insert_audio(tx, id, audio, *added_at, path)?.0;
         store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
@@ -344,10 +340,10 @@ fn take_in(
         changed |= added > 0;
     }
     let count = |is: bool| u64::from(is);
-    Ok(Ok(TakenIn {
+    Ok(TakenIn {
         added: count(known.is_none()),
         updated: count(known.is_some() && changed),
         unchanged: count(known.is_some() && !changed),
         ..TakenIn::default()
-    }))
+    })
 }

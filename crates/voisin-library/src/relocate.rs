@@ -70,7 +70,7 @@ impl Library {
         let length = exact.strip_suffix(&separator).unwrap_or(&exact).len() as i64;
         let new = paths::to_bytes(&new)?;
         let new = new.strip_suffix(&separator).unwrap_or(new).to_vec();
-        self.write(|tx, _| {
+        self.write(|tx| {
             for (table, column) in [("files", "path"), ("failures", "path"), ("audio", "last_path")] {
                 // Text functions would take bytes for characters: concatenated blobs are cast back to blobs.
                 tx.execute(

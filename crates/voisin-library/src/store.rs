@@ -10,8 +10,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use super::read::FILE_COLUMNS;
 use super::{
     Attached, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode,
-    Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, checksum, descriptors, fold, now,
-    paths, read,
+    Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError, checksum, descriptors,
+    fold, now, paths, read,
 };
 use voisin_base::cue;
 use voisin_base::track::TrackId;
@@ -28,18 +28,15 @@ impl Library {
     /// is there already ([`LibraryError::DuplicateContent`], see [`Library::attach_file`]).
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
-        self.write(|tx, _| {
-            let model = match current_model(tx, &new.vector, &new.windows)? {
-                Ok(model) => model,
-                Err(error) => return Ok(Err(error)),
-            };
+        self.write(|tx| {
+            let model = current_model(tx, &new.vector, &new.windows)?;
             let audio = &new.audio;
             let same = tx
                 .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
                 .query_row([&audio.content.0[..]], |row| row.get(0).map(TrackId))
                 .optional()?;
             if let Some(track) = same {
-                return Ok(Err(LibraryError::DuplicateContent { track }));
+                return Err(LibraryError::DuplicateContent { track }.into());
             }
             let track = insert_audio(tx, None, audio, now(), path)?;
             put_vectors(tx, model, track, &new.vector, &new.windows)?;
@@ -47,8 +44,8 @@ impl Library {
             if let Some(measured) = &new.descriptors {
                 descriptors::put(tx, track, measured)?;
             }
-            Ok(Ok(track))
-        })?
+            Ok(track)
+        })
     }
 
     /// Notes that a file holds audio that is in the library already: it was moved, retagged or copied.
@@ -56,7 +53,7 @@ impl Library {
     /// If the track has a file that no longer exists on disk, the new path takes its place.
     pub fn attach_file(&mut self, track: TrackId, file: &FileRecord, tags: &TrackTags) -> Result<Attached> {
         let path = paths::to_bytes(&file.path)?;
-        self.write(|tx, _| {
+        self.write(|tx| {
             let others: Vec<(i64, Vec<u8>)> = tx
                 .prepare_cached("SELECT id, path FROM files WHERE track = ?1 ORDER BY id")?
                 .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -65,7 +62,7 @@ impl Library {
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
                 .query_row([track.0], |row| row.get(0))?;
             if !known {
-                return Ok(Err(LibraryError::UnknownTrack(track)));
+                return Err(LibraryError::UnknownTrack(track).into());
             }
             let attached = if others.iter().any(|(_, other)| other == path) {
                 Attached::Retagged
@@ -81,33 +78,30 @@ impl Library {
                 Attached::Duplicate
             };
             put_file(tx, track, path, file, tags)?;
-            Ok(Ok(attached))
-        })?
+            Ok(attached)
+        })
     }
 
     /// Replaces the vectors of a track, as when it was embedded again.
     pub fn replace_vectors(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
-        self.write(|tx, _| {
-            let model = match current_model(tx, vector, windows)? {
-                Ok(model) => model,
-                Err(error) => return Ok(Err(error)),
-            };
+        self.write(|tx| {
+            let model = current_model(tx, vector, windows)?;
             let known: bool =
                 tx.query_row("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)", [track.0], |row| {
                     row.get(0)
                 })?;
             if !known {
-                return Ok(Err(LibraryError::UnknownTrack(track)));
+                return Err(LibraryError::UnknownTrack(track).into());
             }
             put_vectors(tx, model, track, vector, windows)?;
-            Ok(Ok(()))
-        })?
+            Ok(())
+        })
     }
 
     /// Notes that a file could not be added; its attempts are counted.
     pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
         let path = paths::to_bytes(&failure.path)?;
-        self.write(|tx, _| {
+        self.write(|tx| {
             tx.prepare_cached(
                 "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)
@@ -122,8 +116,8 @@ impl Library {
                 failure.reason,
                 failure.transient,
                 now()
-            ])
-            .map(drop)
+            ])?;
+            Ok(())
         })
     }
 
@@ -132,9 +126,11 @@ impl Library {
     pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
         let ranges =
             only.map(|paths| paths.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()).transpose()?;
-        self.write(|tx, _| match ranges {
-            None => tx.execute("DELETE FROM failures", []).map(|n| n as u64),
-            Some(ranges) => delete_below(tx, "failures", &ranges),
+        self.write(|tx| {
+            Ok(match ranges {
+                None => tx.execute("DELETE FROM failures", [])? as u64,
+                Some(ranges) => delete_below(tx, "failures", &ranges)?,
+            })
         })
     }
 
@@ -142,7 +138,7 @@ impl Library {
     /// their vectors. Nothing on disk is touched.
     pub fn remove_paths(&mut self, given: &[PathBuf]) -> Result<Removed> {
         let ranges = given.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()?;
-        self.write(|tx, _| {
+        self.write(|tx| {
             Ok(Removed {
                 files: delete_below(tx, "files", &ranges)?,
                 tracks: delete_orphans(tx)?,
@@ -155,7 +151,7 @@ impl Library {
     /// its parts.
     pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
         let path = paths::to_bytes(file)?;
-        self.write(|tx, _| {
+        self.write(|tx| {
             let files = tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
             Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
         })
@@ -163,7 +159,7 @@ impl Library {
 
     /// Takes tracks out of the catalogue with all their files and vectors. Unknown ids are no error.
     pub fn remove_tracks(&mut self, tracks: &[TrackId]) -> Result<Removed> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             let mut removed = Removed::default();
             for track in tracks {
                 removed.files +=
@@ -178,7 +174,7 @@ impl Library {
     ///
     /// `missing` comes from [`Library::missing_files`]; each is looked at again.
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             let mut files = 0;
             for entry in missing {
                 let Ok(path) = paths::to_bytes(&entry.file.record.path) else { continue };
@@ -196,7 +192,7 @@ impl Library {
         if self.mode != OpenMode::ReadOnly && !self.sql(has_orphans(&self.connection))? {
             return Ok(0);
         }
-        self.write(|tx, _| delete_orphans(tx))
+        self.write(|tx| Ok(delete_orphans(tx)?))
     }
 
     /// Files of the catalogue, below `folder` if given, that are not on disk. A file that cannot be looked
@@ -482,12 +478,12 @@ pub(super) fn current_model(
     tx: &Transaction<'_>,
     vector: &[f32],
     windows: &TrackWindows,
-) -> rusqlite::Result<Result<ModelRow>> {
+) -> Result<ModelRow, WorkError> {
     let model = tx
         .prepare_cached("SELECT id, dimension FROM models WHERE id = (SELECT model FROM state)")?
         .query_row([], ModelRow::read)
         .optional()?;
-    Ok(check_vectors(model, vector, windows))
+    Ok(check_vectors(model, vector, windows)?)
 }
 
 /// Refuses what must never enter the database.

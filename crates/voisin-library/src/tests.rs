@@ -193,3 +193,20 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
     assert_eq!(library.finish_upgrade(true).unwrap(), 3);
     assert_eq!((library.status().unwrap().vectors, library.status().unwrap().tracks), (0, 3));
 }
+
+#[test]
+fn a_refusal_takes_back_what_its_transaction_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 4);
+    let add =
+        |tx: &Transaction<'_>| tx.execute("INSERT INTO settings (name, value) VALUES ('mood', 'calm')", []);
+    let refused = library.write(|tx| -> Result<(), WorkError> {
+        add(tx)?;
+        Err(LibraryError::NoUpgrade.into())
+    });
+    assert!(matches!(refused, Err(LibraryError::NoUpgrade)), "{refused:?}");
+    assert_eq!(library.setting("mood").unwrap(), None);
+    // The connection is free for the next one.
+    assert_eq!(library.write(|tx| Ok(add(tx)?)).unwrap(), 1);
+    assert_eq!(library.setting("mood").unwrap().as_deref(), Some("calm"));
+}

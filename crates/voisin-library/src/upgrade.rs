@@ -50,9 +50,9 @@ impl Library {
         {
             return Err(LibraryError::OtherUpgrade { next: next.name, done, tracks });
         }
-        self.write(|tx, _| {
+        self.write(|tx| {
             store::put_model(tx, model)?;
-            put_setting(tx, Some(&model.fingerprint))
+            Ok(put_setting(tx, Some(&model.fingerprint))?)
         })
     }
 
@@ -73,19 +73,17 @@ impl Library {
     /// # Errors
     /// [`LibraryError::NoUpgrade`] if none is under way any more.
     pub fn put_upgraded(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
-        self.write(|tx, _| {
-            let Some(model) = next(tx)? else { return Ok(Err(LibraryError::NoUpgrade)) };
-            if let Err(error) = store::check_vectors(Some(model), vector, windows) {
-                return Ok(Err(error));
-            }
+        self.write(|tx| {
+            let model = next(tx)?.ok_or(LibraryError::NoUpgrade)?;
+            store::check_vectors(Some(model), vector, windows)?;
             let known: bool = tx
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
                 .query_row([track.0], |row| row.get(0))?;
             if known {
                 store::put_vectors(tx, model, track, vector, windows)?;
             }
-            Ok(Ok(()))
-        })?
+            Ok(())
+        })
     }
 
     /// Makes the model that is to come the current one, in one transaction, if every track has its vector; else nothing
@@ -95,8 +93,8 @@ impl Library {
     ///
     /// - `leave_out`: switch all the same; tracks without a vector wait for the next `add`
     pub fn finish_upgrade(&mut self, leave_out: bool) -> Result<u64> {
-        self.write(|tx, _| {
-            let Some(model) = next(tx)? else { return Ok(Err(LibraryError::NoUpgrade)) };
+        self.write(|tx| {
+            let model = next(tx)?.ok_or(LibraryError::NoUpgrade)?;
             let missing: i64 = tx.query_row(
                 "SELECT count(*) FROM audio
                  WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE track = audio.id AND model = ?1)",
@@ -107,14 +105,14 @@ impl Library {
                 tx.execute("UPDATE state SET model = ?1", [model.id])?;
                 put_setting(tx, None)?;
             }
-            Ok(Ok(missing as u64))
-        })?
+            Ok(missing as u64)
+        })
     }
 
     /// Gives an upgrade up: the library stays as it is. Returns whether there was one.
     pub fn abandon_upgrade(&mut self) -> Result<bool> {
         let was = self.upgrade()?.is_some();
-        self.write(|tx, _| put_setting(tx, None))?;
+        self.write(|tx| Ok(put_setting(tx, None)?))?;
         self.forget_other_models()?;
         Ok(was)
     }
@@ -129,9 +127,9 @@ impl Library {
             let sql = format!(
                 "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE model IN ({OTHERS}) LIMIT 500)"
             );
-            while self.write(|tx, _| tx.execute(&sql, []))? > 0 {}
+            while self.write(|tx| Ok(tx.execute(&sql, [])?))? > 0 {}
         }
-        self.write(|tx, _| tx.execute(&format!("DELETE FROM models WHERE id IN ({OTHERS})"), []))?;
+        self.write(|tx| Ok(tx.execute(&format!("DELETE FROM models WHERE id IN ({OTHERS})"), [])?))?;
         Ok(())
     }
 }

@@ -19,15 +19,15 @@ impl Library {
 
     /// Keeps what was heard of a pair, in place of what was known. It goes with either track.
     pub fn remember_duplicate(&mut self, a: TrackId, b: TrackId, version: u32, same: bool) -> Result<()> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             tx.prepare_cached(
                 "INSERT INTO duplicate_verdicts (first, second, version, is_duplicate)
                  SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM audio WHERE id IN (?1, ?2)) = 2
                  ON CONFLICT (first, second) DO UPDATE SET version = excluded.version,
                  is_duplicate = excluded.is_duplicate",
             )?
-            .execute((a.min(b).0, a.max(b).0, version, same))
-            .map(drop)
+            .execute((a.min(b).0, a.max(b).0, version, same))?;
+            Ok(())
         })
     }
 }

@@ -82,23 +82,23 @@ impl Library {
     /// Notes what is about to be written into a file.
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
         let path = paths::to_bytes(&written.path)?;
-        self.write(|tx, _| {
+        self.write(|tx| {
             tx.prepare_cached(
                 "INSERT INTO written_tags (run, path, before, after, written_at) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (run, path) DO UPDATE SET after = excluded.after",
             )?
-            .execute((run, path, to_json(&written.before), to_json(&written.after), now()))
-            .map(drop)
+            .execute((run, path, to_json(&written.before), to_json(&written.after), now()))?;
+            Ok(())
         })
     }
 
     /// Forgets what was written into a file: it was not, or it was taken back.
     pub fn forget_written(&mut self, run: i64, path: &Path) -> Result<()> {
         let path = paths::to_bytes(path)?;
-        self.write(|tx, _| {
+        self.write(|tx| {
             tx.prepare_cached("DELETE FROM written_tags WHERE run = ?1 AND path = ?2")?
-                .execute((run, path))
-                .map(drop)
+                .execute((run, path))?;
+            Ok(())
         })
     }
 }
