@@ -173,10 +173,15 @@ impl Library {
     /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
     /// was not known here. What is known here stays. Each call is one transaction.
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<TakenIn> {
+        // Asked before the transaction, and once a sheet, not once a part.
+        let files = records.iter().flat_map(|(_, record)| &record.facts.files);
+        let mut sheets: HashSet<&Path> =
+            files.filter_map(|file| store::sheet_of(&file.record.path)).collect();
+        sheets.retain(|sheet| store::is_whole(sheet));
         self.write(|tx| {
             let mut taken = TakenIn::default();
             for (id, record) in records {
-                match take_in(tx, *id, record) {
+                match take_in(tx, *id, record, &sheets) {
                     Ok(counted) => taken += counted,
                     Err(error @ (WorkError::Sql(_) | WorkError::Refused(LibraryError::NoModel))) => {
                         return Err(error);
@@ -282,7 +287,12 @@ impl<'a> Intake<'a> {
 }
 
 /// One recording; what is refused was refused before anything was written.
-fn take_in(tx: &Transaction<'_>, id: Option<TrackId>, record: &TrackRecord) -> Result<TakenIn, WorkError> {
+fn take_in(
+    tx: &Transaction<'_>,
+    id: Option<TrackId>,
+    record: &TrackRecord,
+    whole_sheets: &HashSet<&Path>,
+) -> Result<TakenIn, WorkError> {
     let model = store::current_model(tx, &record.vector, &record.windows)?;
     let TrackFacts { audio, added_at, files, descriptors, label } = &record.facts;
     let known: Option<i64> = tx
@@ -322,7 +332,8 @@ fn take_in(tx: &Transaction<'_>, id: Option<TrackId>, record: &TrackRecord) -> R
         track
     };
     for (path, file) in new_files {
-        store::put_file(tx, TrackId(track), path, &file.record, &file.tags)?;
+        let sheet = store::sheet_of(&file.record.path).filter(|sheet| whole_sheets.contains(sheet));
+        store::put_file(tx, TrackId(track), path, &file.record, &file.tags, sheet)?;
     }
     if let Some(measured) = descriptors {
         let is_measured: bool = tx

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::read::FILE_COLUMNS;
 use super::{
@@ -28,6 +28,7 @@ impl Library {
     /// is there already ([`LibraryError::DuplicateContent`], see [`Library::attach_file`]).
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
+        let sheet = sheet_of(&new.file.path).filter(|sheet| is_whole(sheet));
         self.write(|tx| {
             let model = current_model(tx, &new.vector, &new.windows)?;
             let audio = &new.audio;
@@ -40,7 +41,7 @@ impl Library {
             }
             let track = insert_audio(tx, None, audio, now(), path)?;
             put_vectors(tx, model, track, &new.vector, &new.windows)?;
-            put_file(tx, track, path, &new.file, &new.tags)?;
+            put_file(tx, track, path, &new.file, &new.tags, sheet)?;
             if let Some(measured) = &new.descriptors {
                 descriptors::put(tx, track, measured)?;
             }
@@ -53,11 +54,15 @@ impl Library {
     /// If the track has a file that no longer exists on disk, the new path takes its place.
     pub fn attach_file(&mut self, track: TrackId, file: &FileRecord, tags: &TrackTags) -> Result<Attached> {
         let path = paths::to_bytes(&file.path)?;
+        // The file system is asked before the transaction: others must not wait for a disk that is slow to answer.
+        let sheet = sheet_of(&file.path).filter(|sheet| is_whole(sheet));
+        let mut gone = self.sql(files_of(&self.connection, track))?;
+        if gone.iter().any(|(_, other)| other == path) {
+            gone.clear();
+        }
+        gone.retain(|(_, other)| is_gone(&paths::from_bytes(other)));
         self.write(|tx| {
-            let others: Vec<(i64, Vec<u8>)> = tx
-                .prepare_cached("SELECT id, path FROM files WHERE track = ?1 ORDER BY id")?
-                .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<_>>()?;
+            let others = files_of(tx, track)?;
             let known: bool = tx
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
                 .query_row([track.0], |row| row.get(0))?;
@@ -66,18 +71,14 @@ impl Library {
             }
             let attached = if others.iter().any(|(_, other)| other == path) {
                 Attached::Retagged
-            } else if let Some((id, from)) = others
-                .iter()
-                .map(|(id, other)| (id, paths::from_bytes(other)))
-                .find(|(_, other)| is_gone(other))
-            {
+            } else if let Some((id, from)) = others.iter().find(|other| gone.contains(other)) {
                 tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])?;
                 tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?.execute((id, path))?;
-                Attached::Moved { from }
+                Attached::Moved { from: paths::from_bytes(from) }
             } else {
                 Attached::Duplicate
             };
-            put_file(tx, track, path, file, tags)?;
+            put_file(tx, track, path, file, tags, sheet)?;
             Ok(attached)
         })
     }
@@ -174,13 +175,12 @@ impl Library {
     ///
     /// `missing` comes from [`Library::missing_files`]; each is looked at again.
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
+        let paths = missing.iter().map(|entry| &*entry.file.record.path).filter(|path| is_gone(path));
+        let gone: Vec<&[u8]> = paths.flat_map(paths::to_bytes).collect();
         self.write(|tx| {
             let mut files = 0;
-            for entry in missing {
-                let Ok(path) = paths::to_bytes(&entry.file.record.path) else { continue };
-                if is_gone(&entry.file.record.path) {
-                    files += tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
-                }
+            for path in gone {
+                files += tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])? as u64;
             }
             Ok(Removed { files, tracks: delete_orphans(tx)?, failures: 0 })
         })
@@ -293,13 +293,34 @@ fn delete_track(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<u64> {
     tx.prepare_cached("DELETE FROM audio WHERE id = ?1")?.execute([track.0]).map(|n| n as u64)
 }
 
+/// The files of a track, in the order in which they came.
+fn files_of(connection: &Connection, track: TrackId) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+    connection
+        .prepare_cached("SELECT id, path FROM files WHERE track = ?1 ORDER BY id")?
+        .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// The CUE sheet that a path lies below.
+pub(super) fn sheet_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|sheet| cue::is_sheet(sheet))
+}
+
+/// Whether all files that a sheet names are there.
+pub(super) fn is_whole(sheet: &Path) -> bool {
+    cue::read(sheet).is_ok_and(|sheet| sheet.missing.is_empty())
+}
+
 /// Stores the file under its path, whichever track had it before, and its tags. Forgets its failure.
+///
+/// - `sheet`: the CUE sheet that the file is a part of, where that [is whole](is_whole): its failure is forgotten too
 pub(super) fn put_file(
     tx: &Transaction<'_>,
     track: TrackId,
     path: &[u8],
     file: &FileRecord,
     tags: &TrackTags,
+    sheet: Option<&Path>,
 ) -> rusqlite::Result<()> {
     let id: i64 = tx
         .prepare_cached(
@@ -311,10 +332,7 @@ pub(super) fn put_file(
     tx.prepare_cached("UPDATE audio SET last_path = ?2 WHERE id = ?1 AND last_path <> ?2")?
         .execute((track.0, path))?;
     tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([path])?;
-    if let Some(sheet) = file.path.parent().filter(|sheet| cue::is_sheet(sheet))
-        && cue::read(sheet).is_ok_and(|sheet| sheet.missing.is_empty())
-        && let Ok(sheet) = paths::to_bytes(sheet)
-    {
+    if let Some(Ok(sheet)) = sheet.map(paths::to_bytes) {
         tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?.execute([sheet])?;
     }
 
