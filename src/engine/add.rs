@@ -235,7 +235,8 @@ fn wants_descriptors(library: &Library, track: TrackId, options: &AddOptions) ->
 /// The model of an embedder, as a library keeps it.
 pub(crate) fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
     let manifest = embedder.encoder().manifest();
-    let manifest_json = serde_json::to_string(manifest).map_err(|_| EngineError::Shape)?;
+    let manifest_json = serde_json::to_string(manifest)
+        .map_err(|source| EngineError::Manifest { model: manifest.name.clone(), source })?;
     Ok(StoredModel {
         name: manifest.name.clone(),
         fingerprint: manifest.fingerprint(),

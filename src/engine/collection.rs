@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Array2, s};
 
+use super::search::stacked;
 use super::{Engine, EngineError, Seed};
 use crate::encoder::Parts;
 use crate::explore::{KnnGraph, TrackMeta, WindowSet};
@@ -64,11 +65,11 @@ impl Collection {
             return Ok(());
         }
         let n = guests.len();
-        let flat: Vec<f32> = guests.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
-        let front =
-            Array2::from_shape_vec((n, self.vectors.ncols()), flat).map_err(|_| EngineError::Shape)?;
-        self.vectors =
-            concatenate(Axis(0), &[front.view(), self.vectors.view()]).map_err(|_| EngineError::Shape)?;
+        let front = stacked(&guests, self.vectors.ncols())?;
+        let mut vectors = Array2::zeros((n + self.vectors.nrows(), self.vectors.ncols()));
+        vectors.slice_mut(s![..n, ..]).assign(&front);
+        vectors.slice_mut(s![n.., ..]).assign(&self.vectors);
+        self.vectors = vectors;
         let ids = (0..n).map(|i| TrackId(i as i64 + 1 - n as i64));
         let meta = ids.clone().zip(&guests).map(|(id, seed)| guest(id, &seed.path));
         self.meta.splice(..0, meta);

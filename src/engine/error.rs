@@ -83,6 +83,16 @@ pub enum EngineError {
     /// The encoder returned another number of values than windows times dimension.
     #[error("the encoder returned a matrix of the wrong shape; please report it with the model's name")]
     Shape,
+    /// The manifest of a model cannot be kept with its vectors.
+    #[error(
+        "the manifest of model {model} cannot be written as JSON; please report it with the model's name"
+    )]
+    Manifest {
+        /// The model's name.
+        model: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
     /// Someone asked to stop.
     #[error("interrupted")]
     Interrupted,

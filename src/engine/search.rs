@@ -1,5 +1,6 @@
 //! What sounds like these tracks?
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::encoder::Embedding;
 use crate::explore::seeds::like_unlike;
 use crate::genre::Genre;
 use crate::index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
-use crate::library::{Library, Resolution, Track, TrackFilter, TrackSet, fold, stored_path};
+use crate::library::{Library, LibraryError, Resolution, Track, TrackFilter, TrackSet, fold, stored_path};
 use crate::track::{TrackId, is_same_recording};
 
 /// Where a search starts.
@@ -227,11 +228,7 @@ impl Engine {
     ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
         let all = self.library.vectors()?;
         let dimension = all.values.ncols();
-        let stacked = |seeds: &[Seed]| {
-            let flat = seeds.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
-            Array2::from_shape_vec((seeds.len(), dimension), flat).map_err(|_| EngineError::Shape)
-        };
-        let (like, unlike) = (stacked(seeds)?, stacked(&options.unlike)?);
+        let (like, unlike) = (stacked(seeds, dimension)?, stacked(&options.unlike, dimension)?);
         let admits = |row: usize| {
             let track = all.ids[row];
             let unwanted = options.unlike.iter().any(|seed| seed.track == Some(track));
@@ -325,6 +322,15 @@ pub(crate) fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
         return Err(EngineError::SeedsCancel);
     }
     Ok(Embedding::new(sum)?)
+}
+
+/// The vectors of seeds as rows.
+pub(super) fn stacked<S: Borrow<Seed>>(seeds: &[S], dimension: usize) -> Result<Array2<f32>, EngineError> {
+    let row = |row: usize| &seeds[row].borrow().vector;
+    if let Some(found) = (0..seeds.len()).map(|at| row(at).len()).find(|&found| found != dimension) {
+        return Err(LibraryError::Dimension { expected: dimension, found }.into());
+    }
+    Ok(Array2::from_shape_fn((seeds.len(), dimension), |(at, column)| row(at)[column]))
 }
 
 /// Whether a neighbour is near enough, and neither a seed nor sounds exactly like one unless those are asked for.
@@ -465,5 +471,22 @@ mod tests {
         let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
         assert_eq!(ids, [2, 3, 21, 22, 41]);
         assert!(found.is_sorted_by(|a, b| a.unlike.unwrap() < b.unlike.unwrap()));
+    }
+
+    #[test]
+    fn seeds_of_another_length_say_which_was_expected() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let (known, long) = (engine.seed_of(TrackId(1)).unwrap(), seed(vec![0.6, 0.8, 0.0]));
+        let options = SimilarOptions { limit: 5, unlike: vec![long.clone()], ..SimilarOptions::default() };
+        let mut collection = engine.collection().unwrap();
+        for error in [
+            engine.similar(&[known], &options).unwrap_err(),
+            collection.take_in(std::slice::from_ref(&long)).unwrap_err(),
+        ] {
+            assert_eq!(error.to_string(), "vector has dimension 3, the library's model has 2");
+        }
+        collection.take_in(&[seed(vec![0.6, 0.8])]).unwrap();
+        assert_eq!((collection.vectors.nrows(), collection.vectors.row(0).to_vec()), (61, vec![0.6, 0.8]));
     }
 }

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use ndarray::Array2;
-
 use super::answer::{Finding, GenreAnswer};
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use crate::engine::search::stacked;
 use crate::engine::{Engine, EngineError, Seed};
 use crate::genre::{FitOptions, GenreModel, PredictOptions, Provenance, QueryVectors, Recipe};
 use crate::library::OpenMode;
@@ -128,10 +127,7 @@ impl Engine {
             if batch.is_empty() {
                 return Ok(answers);
             }
-            let dimension = head.dimension();
-            let values = batch.iter().flat_map(|seed| seed.vector.iter().copied()).collect();
-            let vectors =
-                Array2::from_shape_vec((batch.len(), dimension), values).map_err(|_| EngineError::Shape)?;
+            let vectors = stacked(&batch, head.dimension())?;
             let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
             let groups: Vec<Option<usize>> = if other_artists {
                 ids.iter().map(|id| Some(tracks.groups[tracks.row((*id)?)?])).collect()
