@@ -1,7 +1,7 @@
 //! What a file is, told without decoding it.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::codecs::audio::well_known as codec;
 
@@ -54,25 +54,28 @@ fn probe_part(
     whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
 ) -> Result<AudioInfo, AudioError> {
     /// The files that were probed last: parts of one come one after the other, and it is long.
-    type Probed = (FileVersion, AudioInfo);
+    type Probed = (FileVersion, Arc<Mutex<Option<AudioInfo>>>);
     type FileVersion = (&'static str, std::path::PathBuf, u64, Option<std::time::SystemTime>);
     static LAST: Mutex<Vec<Probed>> = Mutex::new(Vec::new());
     const KEPT: usize = 8;
 
     let (_, metadata) = part.metadata().map_err(|error| AudioError::from_io(path, error))?;
     let state: FileVersion = (kind, part.audio.clone(), metadata.len(), metadata.modified().ok());
-    // Others wait: they want the same file, more often than not.
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = last.iter().find(|(known, _)| *known == state).map(|(_, info)| info.clone());
-    let whole = if let Some(info) = known {
-        info
-    } else {
-        let info = whole(&part.audio)?;
+    let known = last.iter().find(|(known, _)| *known == state).map(|(_, info)| Arc::clone(info));
+    let known = known.unwrap_or_else(|| {
         last.truncate(KEPT - 1);
-        last.insert(0, (state, info.clone()));
-        info
-    };
+        last.insert(0, (state, Arc::default()));
+        Arc::clone(&last[0].1)
+    });
     drop(last);
+    // Who wants the same file waits, and nobody else.
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let whole = match &*known {
+        Some(info) => info.clone(),
+        None => known.insert(whole(&part.audio)?).clone(),
+    };
+    drop(known);
     let frame = |position: u64| position * u64::from(whole.sample_rate) / cue::FRAMES;
     let start = frame(part.start);
     let end = part.end.map_or(whole.n_frames, frame).min(whole.n_frames);
@@ -213,4 +216,48 @@ fn in_movie(path: &Path, demuxer: &Demuxer, decoded: u64, pre_skip: u64) -> Resu
         Some(stated) if length > stated.saturating_add(frames(gapless.tick)) => (skip, stated),
         _ => (skip, length),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn parts_wait_for_their_own_file_and_for_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let album = |name: &str| {
+            std::fs::write(folder.path().join(format!("{name}.wav")), name).unwrap();
+            let sheet = folder.path().join(format!("{name}.cue"));
+            let tracks = "TRACK 01 AUDIO\nINDEX 01 00:00:00\nTRACK 02 AUDIO\nINDEX 01 00:01:00\n";
+            std::fs::write(&sheet, format!("FILE {name}.wav WAVE\n{tracks}")).unwrap();
+            [sheet.join("01"), sheet.join("02")]
+        };
+        let ([long, long_too], [short, _]) = (album("long"), album("short"));
+        let ((begun, is_begun), (done, is_done)) = (channel(), channel());
+        let probed = &AtomicUsize::new(0);
+        let soon = Duration::from_secs(30);
+        let info = || Ok(AudioInfo::of_samples(8000 * 3, 8000));
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(move || {
+                probe_by(&long, "test", |_| {
+                    probed.fetch_add(1, Ordering::Relaxed);
+                    begun.send(()).unwrap();
+                    is_done.recv_timeout(soon).expect("a part of another file does not wait for this one");
+                    info()
+                })
+            });
+            is_begun.recv_timeout(soon).unwrap();
+            // A part of the file that is being probed asks for nothing itself.
+            let same = scope.spawn(|| probe_by(&long_too, "test", |_| panic!("its file is probed already")));
+            assert_eq!(probe_by(&short, "test", |_| info()).unwrap().n_frames, 8000);
+            done.send(()).unwrap();
+            assert_eq!(slow.join().unwrap().unwrap().n_frames, 8000);
+            assert_eq!(same.join().unwrap().unwrap().n_frames, 16_000);
+        });
+        assert_eq!(probed.load(Ordering::Relaxed), 1);
+    }
 }
