@@ -311,7 +311,7 @@ impl Bench<'_> {
             .zip(&self.split.parts)
             .map(|(row, part)| {
                 let content = row.content.map_or_else(|| row.item.key.clone(), |content| content.to_string());
-                format!("{content}\0{:?}\0{part:?}\n", row.item.label)
+                digest_line(&content, row.item.label.as_deref(), *part)
             })
             .collect();
         lines.sort_unstable();
@@ -467,6 +467,23 @@ impl Bench<'_> {
     }
 }
 
+/// A track in the data set's digest, which runs are compared and gone on with by: `CONTENT NUL LABEL NUL PART LF`. A label
+/// is `Some("…")`, with a backslash before each quotation mark and backslash, a part `Some(Training)`, `Some(Validation)` or
+/// `Some(Test)`; either is `None` where there is none.
+fn digest_line(content: &str, label: Option<&str>, part: Option<Part>) -> String {
+    let label = label.map_or_else(
+        || "None".to_owned(),
+        |label| format!("Some(\"{}\")", label.replace('\\', "\\\\").replace('"', "\\\"")),
+    );
+    let part = match part {
+        Some(Part::Training) => "Some(Training)",
+        Some(Part::Validation) => "Some(Validation)",
+        Some(Part::Test) => "Some(Test)",
+        None => "None",
+    };
+    format!("{content}\0{label}\0{part}\n")
+}
+
 /// A finished fit's answers, what it told, and how long it took; nothing where the file is not whole.
 fn read_unit(path: &Path, rows: usize, classes: usize) -> Option<(Array2<f32>, Option<String>, f64)> {
     let bytes = regular_file::read(path, 1 << 32).ok()?;
@@ -539,4 +556,25 @@ fn environment() -> String {
         std::env::consts::ARCH,
         rayon::current_num_threads()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_has_the_lines_that_runs_were_begun_with() {
+        for (label, part, expected) in [
+            (Some("Rock"), Some(Part::Training), "ab\0Some(\"Rock\")\0Some(Training)\n"),
+            (
+                Some(r#"7" \ Drum 'n' Bäss"#),
+                Some(Part::Validation),
+                "ab\0Some(\"7\\\" \\\\ Drum 'n' Bäss\")\0Some(Validation)\n",
+            ),
+            (Some(""), Some(Part::Test), "ab\0Some(\"\")\0Some(Test)\n"),
+            (None, None, "ab\0None\0None\n"),
+        ] {
+            assert_eq!(digest_line("ab", label, part), expected);
+        }
+    }
 }
