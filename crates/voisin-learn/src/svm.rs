@@ -2,7 +2,7 @@
 //!
 //! C-SVC, one against one, votes of the pairs; trained by sequential minimal optimisation with second-order working
 //! set selection (Fan, Chen and Lin, "Working Set Selection Using Second Order Information", 2005), on standardised
-//! vectors. The whole kernel matrix is kept, `n² / 2` numbers per pair of classes.
+//! vectors. The whole kernel matrix is kept, `n²` numbers for the `n` rows of a pair of classes.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
