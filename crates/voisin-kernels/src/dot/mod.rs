@@ -81,6 +81,7 @@ macro_rules! dispatch {
         }
     };
 }
+use dispatch;
 
 impl Isa {
     /// `out[i] = Σ hi[ids[i]] · query.hi`, signed; `plane` has rows of `query.hi.len()` bytes.

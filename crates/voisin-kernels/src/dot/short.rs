@@ -8,6 +8,7 @@
 //! `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a sum, each rounded by
 //! itself, so every instruction set gives the same bits.
 
+use super::dispatch;
 use crate::Isa;
 use crate::isa::Set;
 
@@ -85,30 +86,7 @@ impl Isa {
     #[inline]
     pub fn near(self, blocks: &[u8], query: &ShortQuery, limit: f32, out: &mut Vec<Scored>) {
         assert!(blocks.len().is_multiple_of(BLOCK_BYTES), "whole blocks of {BLOCK_BYTES} bytes");
-        match self.set() {
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { integers: true, .. } => {
-                // SAFETY: this `Isa` is only made after the processor reported these features.
-                unsafe {
-                    avx512::near(blocks, query, limit, out);
-                }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { .. } | Set::Avx2 => {
-                // SAFETY: this `Isa` is only made after the processor reported this feature.
-                unsafe {
-                    avx2::near(blocks, query, limit, out);
-                }
-            }
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon => {
-                // SAFETY: this `Isa` is only made after the processor reported this feature.
-                unsafe {
-                    neon::near(blocks, query, limit, out);
-                }
-            }
-            Set::Portable => portable::near(blocks, query, limit, out),
-        }
+        dispatch!(self, near(blocks, query, limit, out));
     }
 }
 
@@ -162,7 +140,6 @@ mod portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
 mod avx512 {
     use std::arch::x86_64::{
         __m512, __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_add_ps,
@@ -229,7 +206,6 @@ mod avx512 {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
 mod avx2 {
     use std::arch::x86_64::{
         __m256i, _CMP_GE_OQ, _mm256_abs_epi8, _mm256_add_epi32, _mm256_add_ps, _mm256_cmp_ps,
@@ -287,7 +263,6 @@ mod avx2 {
 }
 
 #[cfg(target_arch = "aarch64")]
-#[allow(unsafe_code)]
 mod neon {
     use std::arch::aarch64::{
         vaddq_s32, vdupq_n_s32, vdupq_n_u8, veorq_u8, vget_high_s8, vget_low_s8, vld1q_u8, vmull_s8,
