@@ -319,10 +319,12 @@ impl Context {
         let stop = Arc::clone(&self.stop);
         let console = self.console;
         ctrlc::set_handler(move || {
-            if stop.swap(true, Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) {
                 std::process::exit(130);
             }
+            // Before the flag: who sees it has more to say, and that is to stand last.
             console.note(text);
+            stop.store(true, Ordering::Relaxed);
         })
         .context("cannot listen for Ctrl-C")?;
         Ok(Arc::clone(&self.stop))

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::bail;
 
@@ -31,20 +31,31 @@ const FIRST_FAULTS: usize = 5;
 
 /// Reads a data set.
 pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
-    if source.guessed {
-        context.console.note(&format!("read as {source}"));
-    }
-    let library = || {
+    say_guess(context, source);
+    let set = read(context, source)?;
+    say_notes(context, &set);
+    Ok(set)
+}
+
+fn read(context: &Context, source: &Source) -> Result<Dataset, LabError> {
+    matrix::open(source, || {
         context.open_engine().map_err(|error| match error.downcast() {
             Ok(error) => LabError::Engine(error),
             Err(error) => LabError::Asked(format!("{error:#}")),
         })
-    };
-    let set = matrix::open(source, library)?;
+    })
+}
+
+fn say_guess(context: &Context, source: &Source) {
+    if source.guessed {
+        context.console.note(&format!("read as {source}"));
+    }
+}
+
+fn say_notes(context: &Context, set: &Dataset) {
     for note in &set.notes {
         context.console.note(note);
     }
-    Ok(set)
 }
 
 /// Says what could not be used.
@@ -138,9 +149,8 @@ pub(crate) fn with_meter<T>(
     done
 }
 
-/// Waits a moment with a signal's answer, so that what was said of it stands last.
+/// The end of a run that Ctrl-C stopped.
 pub(crate) fn interrupted(context: &Context) -> Ending {
-    std::thread::sleep(Duration::from_millis(10));
     context.console.note("interrupted: the same command goes on from here");
     Ending::Interrupted
 }
@@ -209,9 +219,13 @@ pub(crate) fn asked(context: &Context, named: &[OsString], folders: bool) -> any
         && let Some(text) = only.to_str()
         && let Ok(source) = text.parse::<Source>()
     {
-        let bare_folder = source.guessed && Path::new(text).is_dir();
-        if !bare_folder || folders && matrix::open(&source, || Err(LabError::Interrupted)).is_ok() {
+        if !(source.guessed && Path::new(text).is_dir()) {
             return open(context, &source);
+        }
+        if folders && let Ok(set) = read(context, &source) {
+            say_guess(context, &source);
+            say_notes(context, &set);
+            return Ok(set);
         }
     }
     let paths: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
