@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use super::args::Global;
 use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
+use crate::base::abandoned;
 use crate::base::text::with_causes;
 use crate::encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
@@ -320,6 +321,8 @@ impl Context {
         let console = self.console;
         ctrlc::set_handler(move || {
             if stop.load(Ordering::Relaxed) {
+                // Nothing is dropped where a process exits.
+                abandoned::remove_unfinished();
                 std::process::exit(130);
             }
             // Before the flag: who sees it has more to say, and that is to stand last.
@@ -356,10 +359,8 @@ fn shadows(name: &str) -> Vec<EncoderError> {
 
 /// A model as a user names it; a bare name is looked for among the built-in ones and in the models folder.
 pub(crate) fn parse_model(text: &str) -> ModelRef {
-    match text.parse() {
-        Ok(model) => model,
-        Err(never) => match never {},
-    }
+    let Ok(model) = text.parse();
+    model
 }
 
 /// Where the user's own models lie, for messages.

@@ -5,8 +5,10 @@
 //! On Windows a lock keeps its owner's other handles from reading, so there, as where a file system knows no locks, the
 //! age of a temporary file decides.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// What the name of every temporary file begins with.
@@ -14,6 +16,49 @@ pub const PREFIX: &str = ".voisin-";
 
 /// Where locks do not tell, a file that nobody has written to for so long has no owner.
 const FORGOTTEN: Duration = Duration::from_hours(1);
+
+/// Temporary files and folders that go where the process is ended at once.
+#[derive(Debug, Default)]
+struct Temporaries(Mutex<BTreeSet<PathBuf>>);
+
+/// Those of this process.
+static OURS: Temporaries = Temporaries(Mutex::new(BTreeSet::new()));
+
+impl Temporaries {
+    fn all(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self) {
+        // Nothing is taken off the list until it is gone through: who waits for it is about to end.
+        for path in self.all().iter() {
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
+        }
+    }
+}
+
+/// A temporary file or folder, listed until this is dropped.
+#[derive(Debug)]
+pub struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// From now on.
+    pub fn new(path: &Path) -> Self {
+        OURS.all().insert(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        OURS.all().remove(&self.0);
+    }
+}
+
+/// Removes what this process has not finished, for whoever ends it at once.
+pub fn remove_unfinished() {
+    OURS.remove();
+}
 
 /// Marks a temporary file as in use until it is closed.
 pub fn hold(file: &File) {
@@ -69,5 +114,26 @@ mod tests {
         drop(file);
         assert_eq!(files_in(folder.path(), PREFIX), [path]);
         assert_eq!(files_in(&folder.path().join("none"), PREFIX), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn only_what_is_unfinished_goes_with_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let [finished, file, staging] = ["finished", "file", "staging"].map(|name| folder.path().join(name));
+        std::fs::write(&finished, "").unwrap();
+        std::fs::write(&file, "half").unwrap();
+        std::fs::create_dir(&staging).unwrap();
+        std::fs::write(staging.join("copy.db"), "half").unwrap();
+        let unfinished = Temporaries::default();
+        unfinished.all().extend([file, staging, folder.path().join("gone")]);
+        unfinished.remove();
+        let left: Vec<PathBuf> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [finished.clone()]);
+
+        let listed = Unfinished::new(&finished);
+        assert!(OURS.all().contains(&finished));
+        drop(listed);
+        assert!(!OURS.all().contains(&finished));
     }
 }

@@ -9,15 +9,16 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
-use super::abandoned::{self, PREFIX};
+use super::abandoned::{self, PREFIX, Unfinished};
 
 /// A file on its way to its name; dropped before [`commit`](Self::commit) it leaves nothing behind.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: NamedTempFile,
     target: PathBuf,
+    _unfinished: Unfinished,
 }
 
 impl AtomicFile {
@@ -44,7 +45,7 @@ impl AtomicFile {
         if cfg!(unix) {
             abandoned::hold(file.as_file());
         }
-        Ok(Self { file, target: target.to_owned() })
+        Ok(Self { _unfinished: Unfinished::new(file.path()), file, target: target.to_owned() })
     }
 
     /// The open file, to write to.
@@ -79,9 +80,24 @@ pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
     sync_folder(folder_of(target))
 }
 
-/// A folder for temporary files beside `target`; it goes when dropped.
-pub fn staging_folder(target: &Path) -> io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder_of(target))
+/// A folder for temporary files; it goes when dropped.
+#[derive(Debug)]
+pub struct StagingFolder {
+    folder: TempDir,
+    _unfinished: Unfinished,
+}
+
+impl StagingFolder {
+    /// Beside `target`, under a name that begins with `prefix`.
+    pub fn beside(target: &Path, prefix: &str) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(folder_of(target))?;
+        Ok(Self { _unfinished: Unfinished::new(folder.path()), folder })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 /// Removes what killed processes left half-written beside `target`.

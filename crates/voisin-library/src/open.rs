@@ -8,7 +8,7 @@ use rusqlite_migration::{M, Migrations};
 
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, checksum, journal, paths};
 use voisin_base::abandoned::PREFIX;
-use voisin_base::atomic_file;
+use voisin_base::atomic_file::{self, StagingFolder};
 
 /// "vois" in ASCII, big-endian: marks a SQLite file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
@@ -289,7 +289,8 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
         return Err(io("write", target, std::io::ErrorKind::AlreadyExists.into()));
     }
     // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
-    let staging = atomic_file::staging_folder(target).map_err(|source| io("write beside", target, source))?;
+    let staging =
+        StagingFolder::beside(target, PREFIX).map_err(|source| io("write beside", target, source))?;
     let copy = staging.path().join("copy.db");
     connection
         .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags, Row};
 
 use super::open::{PAGE_SIZE, migrations};
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, paths};
-use voisin_base::atomic_file;
+use voisin_base::abandoned::PREFIX;
+use voisin_base::atomic_file::{self, StagingFolder};
 
 /// The outcome of [`salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
     let _lock = WriterLock::try_take(dir)?;
     let io = |action, at: &Path, source| LibraryError::Io { action, path: at.to_path_buf(), source };
-    let staging = atomic_file::staging_folder(&path).map_err(|source| io("write into", dir, source))?;
+    let staging = StagingFolder::beside(&path, PREFIX).map_err(|source| io("write into", dir, source))?;
 
     let mut report = SalvageReport {
         damaged: paths::free_name(&path, ".damaged"),

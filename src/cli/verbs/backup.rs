@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::base::abandoned;
+use crate::base::atomic_file::StagingFolder;
 use crate::cli::Ending;
 use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
@@ -40,9 +41,7 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     let parent = parent.unwrap_or(Path::new("."));
     remove_abandoned(parent);
     // A library of its own beside the target: the copy is opened and checked as one before it takes its name.
-    let staging = tempfile::Builder::new()
-        .prefix(STAGING)
-        .tempdir_in(parent)
+    let staging = StagingFolder::beside(&args.file, STAGING)
         .with_context(|| format!("cannot write beside {}", args.file.display()))?;
     let held = File::create(staging.path().join(HELD))?;
     abandoned::hold(&held);
