@@ -42,9 +42,9 @@ near=dict(limit=T("integer",minimum=1,maximum=1000,default=10),max_per_artist=T(
 labels=T("string",enum=["tags","folder"],description="Where genres come from; without it, from where the trained head has them.")
 classify=dict(neighbours=T("integer",minimum=1,maximum=1000),other_artists=B,among=arr(S,maxItems=100),
  precision=T("number",minimum=0,maximum=1),label_from=labels,search=near["search"])
-genre_of=dict(path=S,source=T("string",enum=["first_guess","neighbours","head"]),genre=N("string"),best=N("string"),probability=F,
+genre_of=dict(path=S,source=T("string",enum=["first_guess","neighbours","head","nobody"]),genre=N("string"),best=N("string"),probability=F,
  unknown=N("string"),kin=arr(S),novelty=N("number"),confidence=N("string"),agreement=N("string"),summary=S,
- probabilities=N("object"),basis=N("object"),head=N("object"),votes=T("object"),voters=I,
+ probabilities=N("object"),basis=N("object"),head=N("object"),votes=T("object"),labelled_tracks=I,labelled_genres=I,voters=I,
  evidence=arr(obj(dict(id=I,path=S,genre=S,similarity=F,weight=F,artist=N("string"),name=S))))
 track=dict(id=I,path=S,artist=N("string"),title=N("string"),album=N("string"),album_artist=N("string"),genres=arr(S),year=N("integer"),
  seconds=F,codec=S,licence=N("string"),mbid=N("string"),isrc=N("string"),replay_gain=N("number"),tempo=N("number",description="Beats a minute."),

@@ -173,8 +173,8 @@ pub use engine::{
 // Genres.
 pub use engine::{Classifier, ClassifyOptions, Evidence, Finding, GenreAnswer, GenreHead, LabelSource};
 pub use genre::{
-    FitOptions, Genre, GenreError, GenrePrediction, GenreShare, Kinship, KinshipOptions, PredictOptions,
-    Suspect, Taxonomy, VoteOptions,
+    FitOptions, Genre, GenreError, GenrePrediction, GenreShare, Kinship, KinshipOptions, LabelCount,
+    PredictOptions, Suspect, Taxonomy, VoteOptions,
 };
 
 // Exploring a collection.

@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 /// Items that the door may have; one more is a decision, not an accident.
-const MOST: usize = 100;
+const MOST: usize = 101;
 
 #[test]
-fn the_door_has_at_most_a_hundred_items() {
+fn the_door_has_no_more_items_than_decided() {
     let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
     let (door, _) = source.split_once("\npub mod internals {").unwrap();
     let mut names = Vec::new();

@@ -13,7 +13,7 @@ use crate::track::TrackId;
 #[derive(Debug, Serialize)]
 pub(crate) struct AnswerJson<'a> {
     path: String,
-    /// `first_guess`, `neighbours` or `head`.
+    /// `first_guess`, `neighbours`, `head` or `nobody`.
     source: &'static str,
     /// Null where the answer is unknown.
     genre: Option<&'a Genre>,
@@ -33,6 +33,9 @@ pub(crate) struct AnswerJson<'a> {
     basis: Option<BTreeMap<&'a str, Basis>>,
     head: Option<BTreeMap<&'a str, f32>>,
     votes: BTreeMap<&'a str, f32>,
+    /// How much of the library is labelled, with genres that were allowed.
+    labelled_tracks: usize,
+    labelled_genres: usize,
     /// How many labelled tracks voted; `evidence` holds the weightiest.
     voters: usize,
     evidence: Vec<EvidenceJson>,
@@ -57,6 +60,7 @@ impl<'a> AnswerJson<'a> {
         }
         let (mut source, mut prediction, mut guess, mut votes) = ("neighbours", None, None, None);
         match &answer.finding {
+            Finding::Nobody => source = "nobody",
             Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),
             Finding::Vote { votes: said, .. } => votes = Some(said),
             Finding::Head { prediction: said, .. } => {
@@ -84,6 +88,8 @@ impl<'a> AnswerJson<'a> {
             basis: guess.map(|guess| guess.shares.iter().map(|s| (s.genre.name(), s.basis)).collect()),
             head: prediction.map(|p| map(&p.head)),
             votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
+            labelled_tracks: answer.labelled.tracks,
+            labelled_genres: answer.labelled.genres,
             voters: votes.map_or(0, |votes| votes.count),
             evidence: answer
                 .evidence()

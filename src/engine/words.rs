@@ -5,11 +5,11 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::{Engine, EngineError, GenreAnswer};
+use super::{Engine, EngineError};
 use crate::base::text::spelt_alike;
 use crate::encoder::{EncoderError, ModelRef, TagLayer, models, models_dir};
 use crate::explore::words::{self, Phrase, WordMeaning, WordTable};
-use crate::genre::{DefaultGenres, Taxonomy};
+use crate::genre::{DefaultGenres, Guess, Taxonomy};
 use crate::library::{OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
 use crate::track::TrackId;
 
@@ -289,21 +289,14 @@ impl HeardTags {
     }
 
     /// A first guess of a track's genre from what was heard, where the model has the tags that it is made from.
-    pub fn first_guess(&self, track: &Track) -> Option<GenreAnswer> {
-        let row = self.ids.binary_search(&track.id).ok()?;
+    pub fn first_guess(&self, id: TrackId) -> Option<Guess> {
+        let row = self.ids.binary_search(&id).ok()?;
         let genres = DefaultGenres::shipped(&Taxonomy::default()).ok()?;
         if !self.tags().starts_with(genres.tags()) {
             return None;
         }
         let logits = self.logits.row(row).to_vec();
-        let guess = genres.guess(&logits[..genres.tags().len()], &[]).ok()?;
-        Some(GenreAnswer {
-            track: Some(track.id),
-            path: track.path.clone(),
-            is_named_file: false,
-            is_limited: false,
-            finding: super::Finding::FirstGuess(guess),
-        })
+        genres.guess(&logits[..genres.tags().len()], &[]).ok()
     }
 
     /// Every word that is understood, with the tags that it means.

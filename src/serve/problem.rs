@@ -131,7 +131,9 @@ impl From<EngineError> for Problem {
             EngineError::NoTags { .. } => {
                 Self::new(StatusCode::CONFLICT, text, "ask in other words: GET /api/v1/tracks?query=WORDS")
             }
-            EngineError::NoLabels | EngineError::NoHead { .. } => {
+            EngineError::NoLabels
+            | EngineError::NoHead { .. }
+            | EngineError::Genre(GenreError::TooFew(_)) => {
                 Self::new(StatusCode::CONFLICT, text, "give tracks a genre, then ask again")
             }
             EngineError::EmptyLibrary { .. } => {

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod evidence;
 mod labels;
 mod shelf;
 mod writing;
@@ -192,7 +193,10 @@ fn precision_is_bought_with_unknowns() {
     let (loose, strict) = (unsure("0.5"), unsure("0.95"));
     assert!(strict > loose && strict > 10, "{loose} {strict}");
     let csv = text(&sandbox.run(["classify", "--all", "--precision", "0.95", "--format", "csv"]).stdout);
-    assert_eq!(csv.lines().next(), Some("path,genre,probability,unknown,best"));
+    assert_eq!(
+        csv.lines().next(),
+        Some("path,genre,probability,unknown,best,labelled_tracks,labelled_genres")
+    );
     assert_eq!(csv.lines().filter(|line| line.contains(",unsure,Genre ")).count(), strict);
     for wrong in ["0.3", "1.5", "much"] {
         let output = sandbox.run(["classify", "--all", "--precision", wrong]);

@@ -271,6 +271,12 @@ fn a_file_that_is_named_is_written_and_no_other() {
         fs::copy(demo.join(name), music.join(name)).unwrap();
         labels.push_str(&format!("{},Noise\n", music.join(name).display()));
     }
+    // Enough labels to write by, and none of them near.
+    for i in 0..13 {
+        let to = music.join(format!("{i}.wav"));
+        fs::write(&to, noise_wav(16_000, 5.0, i)).unwrap();
+        labels.push_str(&format!("{},{}\n", to.display(), if i < 5 { "Noise" } else { "Hiss" }));
+    }
     let known = music.join("muldjord-chaos-god.mp3");
     let (copy, mine) = (music.join("copy.mp3"), elsewhere.join("mine.mp3"));
     fs::copy(&known, &copy).unwrap();
@@ -279,7 +285,7 @@ fn a_file_that_is_named_is_written_and_no_other() {
     fs::write(&table, labels).unwrap();
     assert_eq!(code(&sandbox.run([Path::new("add"), &music])), 0);
     let write = |what: &Path, more: &[&str]| {
-        let mut command = sandbox.command(["classify", "--write-tags", "--overwrite", "-k", "3"]);
+        let mut command = sandbox.command(["classify", "--write-tags", "--overwrite", "-k", "2"]);
         command.arg("--label-from").arg(&table).arg(what).args(more);
         let output = command.output().unwrap();
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));

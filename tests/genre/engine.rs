@@ -141,7 +141,7 @@ fn nonsense_is_refused() {
     set.labels = &none;
     assert!(matches!(
         GenreModel::fit(&set, &FitOptions::default()),
-        Err(GenreError::TooFew { tracks: 0, .. })
+        Err(GenreError::TooFew(found)) if found.tracks == 0
     ));
     let (model, _) = GenreModel::fit(&train.set(), &FitOptions::default()).unwrap();
     let wrong = Array2::<f32>::zeros((2, 5));

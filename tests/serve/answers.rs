@@ -161,6 +161,36 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
 }
 
 #[test]
+fn too_few_labels_leave_the_first_guess() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let table = sandbox.path("labels.csv");
+    let labelled = music.join("metal/muldjord-chaos-god.mp3");
+    fs::write(&table, format!("path,genre\n{},Zeuhl\n", labelled.display())).unwrap();
+    fine(sandbox.run(["labels", table.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
+    let asked = json!({"tracks": [{"id": 1}, {"id": 4}, {"id": 5}]});
+    let answer = server.good("/api/v1/classify", &asked);
+    assert!(answer["notes"][0].as_str().unwrap().contains(lacking), "{answer}");
+    for item in answer["items"].as_array().unwrap() {
+        assert_eq!((&item["source"], &item["labelled_tracks"]), (&json!("first_guess"), &json!(1)), "{item}");
+        assert!(item["best"].is_string() && item["best"] != "Zeuhl", "{item}");
+        assert!(item["summary"].as_str().unwrap().contains(lacking), "{item}");
+    }
+    let (status, refused) = server.post("/api/v1/classify", &json!({"tracks": [{"id": 1}], "neighbours": 3}));
+    assert_eq!(status, 409, "{refused}");
+    assert!(refused.to_string().contains(lacking), "{refused}");
+    let map = server.good_get("/api/v1/map");
+    let genres: Vec<&Value> = map["tracks"].as_array().unwrap().iter().map(|track| &track["genre"]).collect();
+    assert_eq!(
+        genres.iter().filter(|genre| genre.is_string()).count(),
+        1,
+        "the label, and no prediction: {map}"
+    );
+}
+
+#[test]
 fn tracks_are_paged_filtered_and_played() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);

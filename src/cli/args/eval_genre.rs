@@ -8,6 +8,7 @@ use super::genre::parse_precision;
 use super::units::with_ending;
 use super::{LabelArgs, RandomArgs, ReportFormat};
 use crate::engine::GroupBy;
+use crate::genre::WELL_KNOWN;
 
 /// Cross-validate the genre engine beside its rivals
 ///
@@ -37,7 +38,7 @@ pub(crate) struct EvalGenreArgs {
     #[command(flatten)]
     pub(crate) random: RandomArgs,
     /// Genres with fewer tracks are left to the neighbours
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,
     /// Leave out the rivals
     #[arg(long)]

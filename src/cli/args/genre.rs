@@ -39,7 +39,7 @@ pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its
 /// evidence: who voted, and how near they are. A track never votes for itself. After `voisin train genre`, a trained
 /// head and the neighbours are joined, the probability is calibrated, and the answer may be "unknown"; before that,
-/// the neighbours vote alone.
+/// the neighbours vote alone. Below 4 labelled tracks of 2 genres the answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
@@ -84,8 +84,9 @@ pub(crate) struct ClassifyArgs {
 #[allow(clippy::struct_excessive_bools, reason = "four switches, each of its own")]
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
-    /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone. With
-    /// `--write-tags=bpm,key,replay-gain` what `add` measured is written instead, or besides (`genre,bpm`)
+    /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone, and nothing is
+    /// written before two genres have 8 labelled tracks each. With `--write-tags=bpm,key,replay-gain` what `add` measured
+    /// is written instead, or besides (`genre,bpm`)
     #[arg(
         long,
         value_name = "TAGS",

@@ -8,6 +8,7 @@ use super::TrainClassifierArgs;
 use super::genre::parse_source;
 use super::{RandomArgs, ReportFormat};
 use crate::engine::LabelSource;
+use crate::genre::WELL_KNOWN;
 
 /// Train a genre head on your labels, or an encoder of your own
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub(crate) struct TrainGenreArgs {
     #[arg(long, value_name = "tags|folder|CSV", value_parser = parse_source)]
     pub(crate) label_from: Option<LabelSource>,
     /// Genres with fewer tracks are left to the neighbours
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,
     /// Parts that the artists are dealt into for validation
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=20))]

@@ -30,7 +30,7 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
         }
         ListFormat::Json => render::print_json(&answers.iter().map(AnswerJson::new).collect::<Vec<_>>()),
         ListFormat::Csv => render::print_csv(
-            ["path", "genre", "probability", "unknown", "best"],
+            ["path", "genre", "probability", "unknown", "best", "labelled_tracks", "labelled_genres"],
             answers.iter().map(|answer| {
                 let name = |genre: Option<&Genre>| genre.map_or_else(String::new, ToString::to_string);
                 let unknown = match answer.unknown() {
@@ -44,6 +44,8 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
                     format!("{:.4}", answer.probability()),
                     unknown.to_owned(),
                     name(answer.best()),
+                    answer.labelled.tracks.to_string(),
+                    answer.labelled.genres.to_string(),
                 ]
             }),
         ),
@@ -70,7 +72,7 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
             (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
             (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
-            (None, Finding::Vote { .. }) => String::new(),
+            (None, Finding::Vote { .. } | Finding::Nobody) => String::new(),
         };
         let genre = match (answer.genre(), answer.best()) {
             (Some(genre), _) => genre.to_string(),
@@ -78,9 +80,17 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (None, None) => "unknown".to_owned(),
         };
         let id = answer.track.map_or_else(String::new, |id| id.to_string());
-        table.row([genre, percent(answer.probability()), sure, id, lossy(&answer.path)]);
+        let share = answer.best().map_or_else(String::new, |_| percent(answer.probability()));
+        table.row([genre, share, sure, id, lossy(&answer.path)]);
     }
-    table.print()
+    table.print()?;
+    // What the shares rest on is the same for all.
+    match answers.first() {
+        Some(GenreAnswer { labelled, finding: Finding::Vote { .. } | Finding::Head { .. }, .. }) => {
+            line(&format!("from {labelled}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One answer with its reasons, for people.
@@ -89,6 +99,7 @@ pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
     let path = render::fitted_path(&lossy(&answer.path), summary.chars().count() + 2);
     line(&format!("{path}: {summary}"))?;
     match &answer.finding {
+        Finding::Nobody => Ok(()),
         Finding::FirstGuess(guess) => print_guess(guess),
         Finding::Vote { votes, evidence, .. } => print_votes(votes, evidence),
         Finding::Head { prediction, evidence } => print_prediction(prediction, evidence),

@@ -121,8 +121,8 @@ pub(crate) struct Card {
     pub(crate) track: Track,
     pub(crate) tagged_genres: Vec<String>,
     pub(crate) measured: Option<Descriptors>,
-    /// What the library's labels and the head say, if anything is labelled.
-    pub(crate) predicted: Option<GenreAnswer>,
+    /// What the library's labels and the head say, or a first guess.
+    pub(crate) predicted: GenreAnswer,
     pub(crate) cluster: Option<u32>,
     /// Tags that stand out, with their percentiles.
     pub(crate) words: Vec<(String, f32)>,
@@ -147,7 +147,7 @@ struct CardJson<'a> {
     sample_rate: u32,
     channels: u16,
     container: &'a str,
-    predicted: Option<PredictedJson<'a>>,
+    predicted: PredictedJson<'a>,
     sung: Option<f32>,
     cluster: Option<u32>,
     windows: usize,
@@ -160,6 +160,8 @@ struct PredictedJson<'a> {
     /// Null where the answer is unknown.
     genre: Option<&'a Genre>,
     probability: f32,
+    labelled_tracks: usize,
+    labelled_genres: usize,
     summary: String,
 }
 
@@ -241,11 +243,13 @@ fn card_json(card: &Card) -> CardJson<'_> {
         sample_rate: track.audio.sample_rate,
         channels: track.audio.channels,
         container: &track.audio.container,
-        predicted: predicted.as_ref().map(|answer| PredictedJson {
-            genre: answer.genre(),
-            probability: answer.probability(),
-            summary: answer.summary(),
-        }),
+        predicted: PredictedJson {
+            genre: predicted.genre(),
+            probability: predicted.probability(),
+            labelled_tracks: predicted.labelled.tracks,
+            labelled_genres: predicted.labelled.genres,
+            summary: predicted.summary(),
+        },
         sung: *sung,
         cluster: *cluster,
         windows: *windows,
@@ -301,7 +305,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         tags.replay_gain.map(|gain| format!("ReplayGain {gain:+.2} dB")),
     ];
     say("tags say", Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")));
-    say("predicted", predicted.as_ref().map(GenreAnswer::summary));
+    say("predicted", Some(predicted.summary()));
     let shares = words.iter().map(|(word, share)| format!("{word} {:.0} %", 100.0 * share));
     say("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
     let voice = |chance: f32| {

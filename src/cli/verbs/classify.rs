@@ -51,10 +51,8 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
     let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| tell(context, &news))?;
-    if is_writing && matches!(classifier, Classifier::FirstGuess(_)) {
-        anyhow::bail!(
-            "a first guess is too unsure to be written into files: give some tracks a genre (tags, --label-from folder or a CSV file) and run \"voisin train genre\" first"
-        );
+    if is_writing {
+        classifier.check_for_writing()?;
     }
     let mut failed = 0;
     let named = FilesAsked::new(context, engine.as_ref(), args, &mut failed)?;

@@ -15,8 +15,8 @@ use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{self, count};
 use crate::cli::seeds::seeds;
-use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, LabelSource, SimilarOptions};
-use crate::genre::KinshipOptions;
+use crate::engine::{ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
+use crate::genre::{GenreError, KinshipOptions};
 use crate::library::{OpenMode, scan, stored_path};
 
 /// Labelled neighbours that vote, and how many of them are shown.
@@ -70,8 +70,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
 
     say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
     let options = ClassifyOptions { neighbours: Some(VOTERS), ..ClassifyOptions::default() };
-    let classifier = Classifier::open(Some(&mut engine), &options, |_| Err(EngineError::NoLabels), |_| ())?;
-    let Classifier::Labelled(labelled) = classifier else { return Err(EngineError::NoLabels.into()) };
+    let labelled = Labelled::open(&mut engine, &options, |_| ())?.map_err(GenreError::TooFew)?;
     let mut unanswered = false;
     for (i, file) in held_out.iter().enumerate() {
         if i > 0 {

@@ -13,6 +13,7 @@ use crate::cli::render::{self, count};
 use crate::explore::clusters::ClusterOptions;
 use crate::explore::layout::{LayoutOptions, layout, place_new};
 use crate::explore::map::{self, ColourBy, MapData, StaticOptions};
+use crate::genre::GenreError;
 use crate::library::stored_path;
 
 /// Words a track.
@@ -34,7 +35,11 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     let graph = neighbour_graph(&mut engine, &collection)?;
-    collection.predict_genres(&graph)?;
+    let labelled = collection.predict_genres(&graph)?;
+    if matches!(args.colour_by, ColourBy::Predicted | ColourBy::Agreement) {
+        GenreError::check_enough(labelled)
+            .with_context(|| format!("--colour-by {}: no genre is predicted", args.colour_by.name()))?;
+    }
     let options = LayoutOptions { seed: args.random.random_seed, ..LayoutOptions::default() };
     // Positions are kept beside the library, so that --update can leave old tracks where they were.
     let kept_in = engine.library().dir().join("map.json");

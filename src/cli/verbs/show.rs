@@ -7,7 +7,9 @@ use crate::cli::context::Context;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::library_seeds;
 use crate::cli::source::AskedLibrary;
-use crate::engine::{Classifier, ClassifyOptions, Engine, EngineError, GenreAnswer, Seed, SimilarOptions};
+use crate::engine::{
+    ClassifyOptions, Engine, EngineError, GenreAnswer, HeardTags, Labelled, Seed, SimilarOptions,
+};
 use crate::explore::clusters::Detail;
 
 /// Neighbours on a card.
@@ -43,21 +45,19 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
     let tagged: Vec<_> = tracks.iter().map(|track| track.tags.genres.clone()).collect();
     engine.label(&mut tracks)?;
-    let mut predicted = predictions(context, &mut engine, &seeds)?;
     let measured = engine.library().descriptors(&ids)?;
     let clusters = remembered_clusters(&engine, Detail::default())?;
     let heard = engine.heard_tags_if_any()?;
     let mut words = heard.as_ref().map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
+    let predicted = predictions(context, &mut engine, heard.as_ref(), seeds)?;
     let mut cards = Vec::new();
-    for ((nearest, track), tagged_genres) in nearest.into_iter().zip(tracks).zip(tagged) {
+    for (((nearest, track), tagged_genres), predicted) in
+        nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)
+    {
         let id = track.id;
         cards.push(Card {
             measured: measured.get(&id).copied(),
-            predicted: if predicted.is_empty() {
-                heard.as_ref().and_then(|heard| heard.first_guess(&track))
-            } else {
-                Some(predicted.remove(0))
-            },
+            predicted,
             words: words.remove(&id).unwrap_or_default(),
             sung: heard.as_ref().and_then(|heard| heard.sung(id)),
             cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
@@ -71,18 +71,21 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     Ok(if cards.is_empty() { Ending::Partial } else { Ending::Fine })
 }
 
-/// What the library's own labels say of each track; nothing where none is labelled.
-fn predictions(context: &Context, engine: &mut Engine, seeds: &[Seed]) -> anyhow::Result<Vec<GenreAnswer>> {
+/// What the library's own labels say of each track, or a first guess from what was heard where they are too few. No model
+/// is loaded for that: a card says what is known.
+fn predictions(
+    context: &Context,
+    engine: &mut Engine,
+    heard: Option<&HeardTags>,
+    seeds: Vec<Seed>,
+) -> anyhow::Result<Vec<GenreAnswer>> {
     let tell = |news: crate::engine::GenreNews| context.console.detail(&news.to_string());
-    // No model is loaded for a first guess: a card says what is known.
-    match Classifier::open(
-        Some(&mut *engine),
-        &ClassifyOptions::default(),
-        |_| Err(EngineError::NoLabels),
-        tell,
-    ) {
-        Ok(Classifier::Labelled(labelled)) => Ok(labelled.classify(engine, seeds.to_vec())?),
-        Ok(Classifier::FirstGuess(_)) | Err(EngineError::NoLabels) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
+    Ok(match Labelled::open(engine, &ClassifyOptions::default(), tell)? {
+        Ok(labelled) => labelled.classify(engine, seeds)?,
+        Err(too_few) => {
+            let guess = |track| heard.and_then(|heard| heard.first_guess(track?));
+            let answer = |seed: Seed| GenreAnswer::guessed(guess(seed.track), seed, too_few);
+            seeds.into_iter().map(answer).collect()
+        }
+    })
 }

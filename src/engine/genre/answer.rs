@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::evidence::Evidence;
 use crate::engine::Seed;
-use crate::genre::{Genre, GenrePrediction, Guess, UnknownReason, Votes};
+use crate::genre::{Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes};
 use crate::track::TrackId;
 
 /// The genre of one track, with reasons.
@@ -18,6 +18,9 @@ pub struct GenreAnswer {
     pub is_named_file: bool,
     /// Whether only some genres were allowed.
     pub is_limited: bool,
+    /// How much of the library is labelled (with the genres that were allowed): what the answer rests on, or why it is
+    /// none of the library's own.
+    pub labelled: LabelCount,
     /// What was found.
     pub finding: Finding,
 }
@@ -25,7 +28,9 @@ pub struct GenreAnswer {
 /// What was found, by the voice that spoke.
 #[derive(Debug, Clone)]
 pub enum Finding {
-    /// A first guess from the model's tags: no track of the library is labelled.
+    /// Too few tracks of the library are labelled, and the model has no tags to guess from.
+    Nobody,
+    /// A first guess from the model's tags: too few tracks of the library are labelled.
     FirstGuess(Guess),
     /// The vote of labelled neighbours alone.
     Vote {
@@ -46,13 +51,20 @@ pub enum Finding {
 }
 
 impl GenreAnswer {
-    pub(super) fn new(seed: Seed, is_limited: bool, finding: Finding) -> Self {
-        Self { track: seed.track, path: seed.path, is_named_file: seed.is_named_file, is_limited, finding }
+    pub(super) fn new(seed: Seed, is_limited: bool, labelled: LabelCount, finding: Finding) -> Self {
+        let Seed { track, path, is_named_file, .. } = seed;
+        Self { track, path, is_named_file, is_limited, labelled, finding }
+    }
+
+    /// A first guess, or none, where too little is labelled.
+    pub(crate) fn guessed(guess: Option<Guess>, seed: Seed, labelled: LabelCount) -> Self {
+        Self::new(seed, false, labelled, guess.map_or(Finding::Nobody, Finding::FirstGuess))
     }
 
     /// The answer; `None` where it is unknown, or nobody could vote.
     pub fn genre(&self) -> Option<&Genre> {
         match &self.finding {
+            Finding::Nobody => None,
             Finding::FirstGuess(guess) => guess.genre.as_ref(),
             Finding::Vote { least_share, .. } => self.best().filter(|_| self.probability() >= *least_share),
             Finding::Head { prediction, .. } => prediction.genre.as_ref(),
@@ -62,6 +74,7 @@ impl GenreAnswer {
     /// The likeliest genre, also where the answer is unknown.
     pub fn best(&self) -> Option<&Genre> {
         match &self.finding {
+            Finding::Nobody => None,
             Finding::FirstGuess(guess) => guess.shares.first().map(|share| &share.genre),
             Finding::Vote { votes, .. } => votes.winner().map(|winner| &winner.genre),
             Finding::Head { prediction, .. } => Some(&prediction.best),
@@ -71,6 +84,7 @@ impl GenreAnswer {
     /// Probability of [`best`](Self::best), or its share of the votes, in [0, 1].
     pub fn probability(&self) -> f32 {
         match &self.finding {
+            Finding::Nobody => 0.0,
             Finding::FirstGuess(guess) => guess.probability,
             Finding::Vote { votes, .. } => votes.winner().map_or(0.0, |winner| winner.share),
             Finding::Head { prediction, .. } => prediction.probability,
@@ -80,6 +94,7 @@ impl GenreAnswer {
     /// Why the answer is unknown, where somebody could have answered.
     pub fn unknown(&self) -> Option<UnknownReason> {
         match &self.finding {
+            Finding::Nobody => None,
             Finding::FirstGuess(guess) => guess.genre.is_none().then_some(UnknownReason::Unsure),
             Finding::Vote { .. } => {
                 (self.best().is_some() && self.genre().is_none()).then_some(UnknownReason::Unsure)
@@ -98,16 +113,23 @@ impl GenreAnswer {
             (None, None) => "unknown".to_owned(),
         };
         match &self.finding {
-            Finding::FirstGuess(_) => format!("{limit}{genre} ({percent})"),
-            Finding::Vote { .. } => format!("{limit}{genre} ({percent} of the votes)"),
-            Finding::Head { prediction, .. } => format!("{limit}{}", prediction.summary()),
+            Finding::Nobody => format!("{genre} ({})", self.labelled.shortage()),
+            Finding::FirstGuess(_) => {
+                format!("{limit}{genre} ({percent}, a first guess: {})", self.labelled.shortage())
+            }
+            Finding::Vote { .. } => {
+                format!("{limit}{genre} ({percent} of the votes, from {})", self.labelled)
+            }
+            Finding::Head { prediction, .. } => {
+                format!("{limit}{}; from {}", prediction.summary(), self.labelled)
+            }
         }
     }
 
     /// Leaves out all voters but the first few.
     pub fn keep_voters(&mut self, most: usize) {
         match &mut self.finding {
-            Finding::FirstGuess(_) => {}
+            Finding::Nobody | Finding::FirstGuess(_) => {}
             Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => evidence.truncate(most),
         }
     }
@@ -115,7 +137,7 @@ impl GenreAnswer {
     /// Who voted; empty for a first guess.
     pub fn evidence(&self) -> &[Evidence] {
         match &self.finding {
-            Finding::FirstGuess(_) => &[],
+            Finding::Nobody | Finding::FirstGuess(_) => &[],
             Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => evidence,
         }
     }

@@ -8,8 +8,9 @@ use super::first_guess::FirstGuess;
 use super::head::GenreHead;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::vote_options;
+use crate::base::text::with_causes;
 use crate::engine::{Embedder, Engine, EngineError, Seed};
-use crate::genre::{GenreError, GenreModel, PredictOptions, Priors, Taxonomy, VoteOptions};
+use crate::genre::{GenreError, GenreModel, LabelCount, PredictOptions, Priors, Taxonomy, VoteOptions};
 use crate::index::SearchMode;
 use crate::library::{Library, OpenMode};
 
@@ -57,11 +58,19 @@ pub enum GenreNews {
         /// What became of it.
         outcome: Retraining,
     },
-    /// Nothing is labelled: a first guess is all there is.
-    FirstGuess,
-    /// Nothing is labelled, and the model has not the tags that a first guess is made from.
-    NoTags,
+    /// Too little is labelled: a first guess is all there is.
+    FirstGuess(LabelCount),
+    /// Too little is labelled, and nobody makes a first guess.
+    Nobody {
+        /// How much is labelled.
+        labelled: LabelCount,
+        /// Why the model cannot be asked; `None`: it has not the tags for it.
+        problem: Option<EngineError>,
+    },
 }
+
+/// What is to be done where too little is labelled.
+const LABEL_MORE: &str = " (\"voisin labels\" says where genres come from)";
 
 /// What became of a head whose labels changed.
 #[derive(Debug)]
@@ -110,19 +119,25 @@ impl std::fmt::Display for GenreNews {
                     }
                 }
             }
-            Self::FirstGuess => f.write_str(
-                "no track of the library is labelled: this is a first guess from the model's tags, not your own genres",
+            Self::FirstGuess(labelled) => write!(
+                f,
+                "a first guess from the model's tags, not your own genres: {}{LABEL_MORE}",
+                labelled.shortage()
             ),
-            Self::NoTags => f.write_str(
-                "no first guess: this model does not have the 50 tags of the Million Song Dataset",
-            ),
+            Self::Nobody { labelled, problem } => {
+                let problem = problem.as_ref().map_or_else(
+                    || "it takes a model with the 50 tags of the Million Song Dataset".to_owned(),
+                    |error| with_causes(error),
+                );
+                write!(f, "nobody can answer: {}{LABEL_MORE}; no first guess: {problem}", labelled.shortage())
+            }
         }
     }
 }
 
 /// Who answers.
 pub enum Classifier {
-    /// Nothing is labelled: the model's tags.
+    /// Too little is labelled: the model's tags.
     FirstGuess(FirstGuess),
     /// The labelled tracks of the library.
     Labelled(Labelled),
@@ -131,6 +146,8 @@ pub enum Classifier {
 /// Labelled tracks, and how they are asked.
 pub struct Labelled {
     tracks: LabelledTracks,
+    /// Those with genres that are allowed.
+    count: LabelCount,
     voice: Voice,
     other_artists: bool,
 }
@@ -148,8 +165,8 @@ impl Classifier {
     /// - `tell`: is told what is worth knowing
     ///
     /// # Errors
-    /// No answer can be among the genres asked for; a precision is asked for that nobody can promise; labels cannot be
-    /// read; nothing is labelled and the model has no tags.
+    /// No answer can be among the genres asked for; a precision or neighbours are asked for that too few labels cannot
+    /// give; labels cannot be read; there is neither a library nor a model with tags.
     pub fn open(
         engine: Option<&mut Engine>,
         options: &ClassifyOptions,
@@ -157,8 +174,84 @@ impl Classifier {
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
         let Some(engine) = engine else {
-            return Self::first_guess(None, options, embedder, tell);
+            return Self::first_guess(None, LabelCount::default(), options, embedder, tell);
         };
+        match Labelled::open(engine, options, &mut tell)? {
+            Ok(labelled) => Ok(Self::Labelled(labelled)),
+            Err(too_few) => Self::first_guess(Some(engine), too_few, options, embedder, tell),
+        }
+    }
+
+    /// Refuses to have answers written into files that too few labels are behind, however sure they are.
+    pub fn check_for_writing(&self) -> Result<(), GenreError> {
+        GenreError::check_enough_to_write(match self {
+            Self::FirstGuess(guess) => guess.labelled(),
+            Self::Labelled(labelled) => labelled.count,
+        })
+    }
+
+    fn first_guess(
+        engine: Option<&Engine>,
+        labelled: LabelCount,
+        options: &ClassifyOptions,
+        embedder: impl FnOnce(Option<&Library>) -> Result<Arc<Embedder>, EngineError>,
+        mut tell: impl FnMut(GenreNews),
+    ) -> Result<Self, EngineError> {
+        let needs_labels = options.neighbours.is_some() || options.precision.is_some() && !options.or_share;
+        if needs_labels && labelled.tracks > 0 {
+            return Err(GenreError::TooFew(labelled).into());
+        }
+        if options.neighbours.is_some() {
+            return Err(EngineError::NoLabels);
+        }
+        if needs_labels {
+            return Err(no_head(options));
+        }
+        let among = Taxonomy::default().named(&options.among);
+        let mut problem = None;
+        let embedder = match embedder(engine.map(Engine::library)) {
+            Ok(embedder) => Some(embedder),
+            Err(error @ (EngineError::Model { .. } | EngineError::Encoder(_))) if engine.is_some() => {
+                problem = Some(error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let guess = FirstGuess::new(engine, embedder, &among, labelled)?;
+        if !guess.is_mute() {
+            tell(GenreNews::FirstGuess(labelled));
+        } else if engine.is_some() {
+            tell(GenreNews::Nobody { labelled, problem });
+        } else {
+            return Err(EngineError::NoLabels);
+        }
+        Ok(Self::FirstGuess(guess))
+    }
+}
+
+/// A precision was asked for, and neighbours alone can promise none.
+fn no_head(options: &ClassifyOptions) -> EngineError {
+    let next = match options.neighbours {
+        Some(_) => "leave out -k, which asks the neighbours alone",
+        None => "run \"voisin train genre\" first",
+    };
+    EngineError::NoHead { what: "--precision", next }
+}
+
+impl Labelled {
+    /// Reads head and labels, once, and decides who answers; an inner error is how little is labelled, where that is too
+    /// little to tell genres by.
+    ///
+    /// - `tell`: is told what is worth knowing
+    ///
+    /// # Errors
+    /// No answer can be among the genres asked for; a precision is asked for that nobody can promise; labels cannot be
+    /// read.
+    pub fn open(
+        engine: &mut Engine,
+        options: &ClassifyOptions,
+        mut tell: impl FnMut(GenreNews),
+    ) -> Result<Result<Self, LabelCount>, EngineError> {
         let head = match engine.genre_head() {
             Ok(head) => head,
             Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error),
@@ -170,11 +263,13 @@ impl Classifier {
         let trained = head.as_ref().map(GenreHead::source);
         let source = options.labels.clone().unwrap_or_else(|| engine.label_source());
         let tracks = match engine.labelled_tracks(&source, &GroupBy::Artist) {
-            Err(EngineError::NoLabels) => {
-                return Self::first_guess(Some(engine), options, embedder, tell);
-            }
+            Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
+        let labelled = tracks.label_count(&[]);
+        if !labelled.is_enough() {
+            return Ok(Err(labelled));
+        }
         let head = match (head, trained) {
             (Some(_), _) if options.neighbours.is_some() => {
                 tell(GenreNews::NeighboursAskedFor);
@@ -190,42 +285,9 @@ impl Classifier {
                 None
             }
         };
-        Ok(Self::Labelled(Labelled::new(engine, head, tracks, options, tell)?))
+        Ok(Ok(Self::new(engine, head, tracks, options, tell)?))
     }
 
-    fn first_guess(
-        engine: Option<&Engine>,
-        options: &ClassifyOptions,
-        embedder: impl FnOnce(Option<&Library>) -> Result<Arc<Embedder>, EngineError>,
-        mut tell: impl FnMut(GenreNews),
-    ) -> Result<Self, EngineError> {
-        if options.neighbours.is_some() {
-            return Err(EngineError::NoLabels);
-        }
-        if options.precision.is_some() && !options.or_share {
-            return Err(no_head(options));
-        }
-        let among = Taxonomy::default().named(&options.among);
-        let embedder = embedder(engine.map(Engine::library))?;
-        let Some(guess) = FirstGuess::new(engine, embedder, &among)? else {
-            tell(GenreNews::NoTags);
-            return Err(EngineError::NoLabels);
-        };
-        tell(GenreNews::FirstGuess);
-        Ok(Self::FirstGuess(guess))
-    }
-}
-
-/// A precision was asked for, and neighbours alone can promise none.
-fn no_head(options: &ClassifyOptions) -> EngineError {
-    let next = match options.neighbours {
-        Some(_) => "leave out -k, which asks the neighbours alone",
-        None => "run \"voisin train genre\" first",
-    };
-    EngineError::NoHead { what: "--precision", next }
-}
-
-impl Labelled {
     fn new(
         engine: &mut Engine,
         head: Option<GenreHead>,
@@ -234,6 +296,7 @@ impl Labelled {
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
         let among = engine.taxonomy()?.named(&options.among);
+        let count = tracks.label_count(&among);
         let voice = if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell).model.with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
@@ -259,7 +322,7 @@ impl Labelled {
                 is_limited: !among.is_empty(),
             }
         };
-        Ok(Self { tracks, voice, other_artists: options.other_artists })
+        Ok(Self { tracks, count, voice, other_artists: options.other_artists })
     }
 
     /// The labelled tracks that are asked.
@@ -271,13 +334,13 @@ impl Labelled {
     pub fn classify(&self, engine: &Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
         match &self.voice {
             Voice::Head { model, options } => {
-                engine.ask_head(model, &self.tracks, seeds, options, self.other_artists)
+                engine.ask_head(model, &self.tracks, self.count, seeds, options, self.other_artists)
             }
             Voice::Vote { priors, options, mode, least_share, is_limited } => {
                 let votes = engine.vote(&seeds, &self.tracks, priors, options, self.other_artists, *mode)?;
                 let answer = |(seed, (votes, evidence))| {
                     let finding = Finding::Vote { votes, evidence, least_share: *least_share };
-                    GenreAnswer::new(seed, *is_limited, finding)
+                    GenreAnswer::new(seed, *is_limited, self.count, finding)
                 };
                 Ok(seeds.into_iter().zip(votes).map(answer).collect())
             }

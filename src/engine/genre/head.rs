@@ -6,7 +6,7 @@ use super::answer::{Finding, GenreAnswer};
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use crate::engine::search::stacked;
 use crate::engine::{Engine, EngineError, Seed};
-use crate::genre::{FitOptions, GenreModel, PredictOptions, Provenance, QueryVectors, Recipe};
+use crate::genre::{FitOptions, GenreModel, LabelCount, PredictOptions, Provenance, QueryVectors, Recipe};
 use crate::library::OpenMode;
 use crate::track::{SAME_RECORDING, TrackId};
 
@@ -111,11 +111,13 @@ impl Engine {
     /// A track never votes for itself, nor does another copy of it.
     ///
     /// - `head`: with today's voters, see [`GenreModel::with_voters`]
+    /// - `labelled`: how much is labelled with genres that are allowed
     /// - `other_artists`: tracks of the same artist do not vote
     pub(super) fn ask_head(
         &self,
         head: &GenreModel,
         tracks: &LabelledTracks,
+        labelled: LabelCount,
         seeds: Vec<Seed>,
         options: &PredictOptions,
         other_artists: bool,
@@ -143,7 +145,7 @@ impl Engine {
             for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
                 let evidence = tracks.evidence(&prediction.votes.voters);
                 let finding = Finding::Head { prediction: Box::new(prediction), evidence };
-                answers.push(GenreAnswer::new(seed, !options.among.is_empty(), finding));
+                answers.push(GenreAnswer::new(seed, !options.among.is_empty(), labelled, finding));
             }
         }
     }

@@ -9,7 +9,7 @@ use super::evidence::Evidence;
 use super::path_table::PathTable;
 use crate::base::cue;
 use crate::engine::{Engine, EngineError, Seed};
-use crate::genre::{Genre, GenreError, LabelledVectors, Spellings, Taxonomy, Voter};
+use crate::genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
 use crate::library::{LibraryError, Track, TrackFilter, TrackSet, fold};
 use crate::track::{ContentId, TrackId};
 
@@ -194,6 +194,12 @@ impl LabelledTracks {
     /// How many tracks have a label.
     pub fn labelled(&self) -> usize {
         self.labels.iter().filter(|genres| !genres.is_empty()).count()
+    }
+
+    /// How much is labelled with these genres; none: with any.
+    pub(super) fn label_count(&self, among: &[Genre]) -> LabelCount {
+        let is_allowed = |genre: &&Genre| among.is_empty() || among.contains(genre);
+        LabelCount::of(self.labels.iter().map(|own| own.iter().filter(is_allowed)))
     }
 }
 

@@ -7,7 +7,7 @@ use super::evidence::Evidence;
 use super::labels::LabelledTracks;
 use crate::engine::{Collection, Engine, EngineError, Seed};
 use crate::explore::KnnGraph;
-use crate::genre::{LabelledNeighbor, Priors, VoteOptions, Votes, vote};
+use crate::genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Votes, vote};
 use crate::index::{IndexError, Neighbor, SearchMode};
 use crate::track::is_same_recording;
 
@@ -71,9 +71,16 @@ impl Collection {
     /// Sets each track's predicted genre: the vote of its labelled neighbours on the graph. A track never votes for
     /// itself, nor does another copy of it.
     ///
-    /// - `graph`: of this collection; tracks without a labelled neighbour in it keep no prediction
-    pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<(), EngineError> {
+    /// - `graph`: of this collection; tracks without a labelled neighbour in it keep no prediction, and none has one where
+    ///   too few tracks are labelled to tell genres by
+    ///
+    /// Returns how many are.
+    pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<LabelCount, EngineError> {
         let genres = &self.genres;
+        let labelled = LabelCount::of(genres);
+        if !labelled.is_enough() {
+            return Ok(labelled);
+        }
         let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
         let options = vote_options(None);
         let votes: Vec<Votes> = (0..graph.len().min(genres.len()))
@@ -94,6 +101,6 @@ impl Collection {
             track.predicted_genre = votes.winner().map(|winner| winner.genre.to_string());
             track.predicted_probability = votes.winner().map(|winner| winner.share);
         }
-        Ok(())
+        Ok(labelled)
     }
 }

@@ -77,8 +77,7 @@ export function reason(answer, track) {
     shares.length > 1 && h("ul", { class: "bars" }, shares.map(([name, share]) => h("li", { vars: { "--share": share } }, h("span", {}, name), h("i", {}), h("span", {}, percent(share))))),
     answer.evidence?.length ? h("details", {}, h("summary", {}, `Why: ${count(answer.voters, "labelled track")} voted`),
       h("ul", { class: "rows small" }, answer.evidence.slice(0, 8).map(voter =>
-        row({ track: { id: voter.id, title: nameOf(voter), artist: voter.artist } }, { note: `${voter.genre} · ${percent(voter.weight)} of the votes` })))) : null,
-    answer.source === "first_guess" && h("p", { class: "faint" }, "A first guess: no track of this library has a genre yet."));
+        row({ track: { id: voter.id, title: nameOf(voter), artist: voter.artist } }, { note: `${voter.genre} · ${percent(voter.weight)} of the votes` })))) : null);
 }
 
 /** Its title: the artist stands beside it. */

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis};
 
 use super::{
-    GenreError, Near, Settings, Space, Transform, VoteSettings,
+    GenreError, LabelCount, Near, Settings, Space, Transform, VoteSettings,
     data::{Examples, targets},
     folds::grouped_folds,
     nearest::nearest,
@@ -128,11 +128,8 @@ fn choose_vote(examples: &Examples, splits: &Splits) -> Result<VoteSettings, Gen
             }
         }
     }
-    best.map(|(_, vote)| vote).ok_or(GenreError::TooFew {
-        tracks: examples.len(),
-        genres: examples.n_classes(),
-        needed: "4 tracks and 2 genres",
-    })
+    let labels = || LabelCount { tracks: examples.len(), genres: examples.n_classes(), well_known: 0 };
+    best.map(|(_, vote)| vote).ok_or_else(|| GenreError::TooFew(labels()))
 }
 
 /// The strongest penalty whose held-out loss lies within one standard error of the least.

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use super::{Genre, GenreError, Spellings};
+use super::{Genre, GenreError, LabelCount, Spellings};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 
@@ -130,13 +130,7 @@ impl Examples {
             origin: (0..n).collect(),
         };
         let rows: Vec<usize> = (0..n).filter(|&i| !whole.classes[i].is_empty()).collect();
-        if rows.len() < 4 || whole.genres.len() < 2 {
-            return Err(GenreError::TooFew {
-                tracks: rows.len(),
-                genres: whole.genres.len(),
-                needed: "4 tracks and 2 genres",
-            });
-        }
+        GenreError::check_enough(LabelCount::of(set.labels))?;
         Ok(if rows.len() == n { whole } else { whole.subset(&rows) })
     }
 

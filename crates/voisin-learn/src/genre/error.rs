@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Genre;
-use voisin_base::text::did_you_mean;
+use super::{Genre, LEAST_GENRES, LabelCount, WELL_KNOWN};
+use voisin_base::text::{count, did_you_mean};
 
 /// Errors of the genre engine.
 #[derive(Debug, thiserror::Error)]
@@ -81,16 +81,15 @@ pub enum GenreError {
         /// The row.
         row: usize,
     },
-    /// Too little to learn from.
-    #[error("found {tracks} labelled tracks of {genres} genre(s): expected at least {needed}")]
-    TooFew {
-        /// Labelled tracks.
-        tracks: usize,
-        /// Genres among them.
-        genres: usize,
-        /// What is needed, in words.
-        needed: &'static str,
-    },
+    /// Too little to tell genres apart by.
+    #[error("{}: give more tracks a genre (\"voisin labels\" says where genres come from)", .0.shortage())]
+    TooFew(LabelCount),
+    /// Too little to write answers into files.
+    #[error(
+        "too little is labelled to write answers into files: expected at least {LEAST_GENRES} genres with {WELL_KNOWN} labelled tracks each, found {0} ({well_known} with as many): give more tracks a genre (\"voisin labels\" says where genres come from), or write genres of your own with --from-list",
+        well_known = count(.0.well_known as u64, "genre")
+    )]
+    TooFewToWrite(LabelCount),
     /// A genre that nobody has.
     #[error("no track of genre \"{asked}\": {}there are {known}", did_you_mean(.suggestions))]
     UnknownGenre {
@@ -112,6 +111,16 @@ pub enum GenreError {
 }
 
 impl GenreError {
+    /// Refuses labels that genres cannot be told apart by.
+    pub fn check_enough(labels: LabelCount) -> Result<(), Self> {
+        if labels.is_enough() { Ok(()) } else { Err(Self::TooFew(labels)) }
+    }
+
+    /// Refuses labels that no answer may rest on that is written into files, however sure it is.
+    pub fn check_enough_to_write(labels: LabelCount) -> Result<(), Self> {
+        if labels.is_enough_to_write() { Ok(()) } else { Err(Self::TooFewToWrite(labels)) }
+    }
+
     /// Refuses genres that no answer can be.
     pub fn check_among<'a>(among: &[Genre], known: impl Iterator<Item = &'a Genre>) -> Result<(), Self> {
         let known: Vec<&Genre> = known.collect();

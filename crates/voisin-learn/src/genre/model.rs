@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, QueryVectors, Settings,
-    UnknownReason, Voter, Votes,
+    UnknownReason, Voter, Votes, WELL_KNOWN,
     core::{Core, Voices},
 };
 use crate::metrics;
@@ -27,7 +27,7 @@ pub struct FitOptions {
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { min_tracks: 8, folds: 5, max_tracks: 20_000, seed: 1 }
+        Self { min_tracks: WELL_KNOWN, folds: 5, max_tracks: 20_000, seed: 1 }
     }
 }
 

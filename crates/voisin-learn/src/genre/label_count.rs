@@ -1,0 +1,109 @@
+//! How much is labelled: what an answer rests on, and the least that it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Genre;
+use voisin_base::text::count;
+
+/// The fewest labelled tracks that genres are told apart by, of [`LEAST_GENRES`] genres: with two tracks to each of two
+/// genres, both are still known when one track is left out to be asked about.
+pub const LEAST_TRACKS: usize = 4;
+
+/// The fewest genres that anything is told by: with one, every answer is that one.
+pub const LEAST_GENRES: usize = 2;
+
+/// Tracks from which on a genre is known well: it has a place in a trained head unless another number is asked for, and
+/// [`LEAST_GENRES`] such genres are what answers must rest on that are written into files.
+pub const WELL_KNOWN: usize = 8;
+
+/// How many tracks are labelled, and with how many genres.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LabelCount {
+    /// Tracks with a genre.
+    pub tracks: usize,
+    /// Genres that they have.
+    pub genres: usize,
+    /// Genres of at least [`WELL_KNOWN`] tracks.
+    pub well_known: usize,
+}
+
+impl LabelCount {
+    /// Counts the genres of tracks; a track of several counts in each.
+    pub fn of<'a>(labels: impl IntoIterator<Item = impl IntoIterator<Item = &'a Genre>>) -> Self {
+        let mut tracks = 0;
+        let mut of_genre: BTreeMap<&Genre, usize> = BTreeMap::new();
+        for own in labels {
+            let own: BTreeSet<&Genre> = own.into_iter().collect();
+            tracks += usize::from(!own.is_empty());
+            for genre in own {
+                *of_genre.entry(genre).or_default() += 1;
+            }
+        }
+        let well_known = of_genre.values().filter(|&&tracks| tracks >= WELL_KNOWN).count();
+        Self { tracks, genres: of_genre.len(), well_known }
+    }
+
+    /// Whether genres can be told apart by these labels.
+    pub fn is_enough(self) -> bool {
+        self.tracks >= LEAST_TRACKS && self.genres >= LEAST_GENRES
+    }
+
+    /// Whether answers may rest on these labels that are written into files.
+    pub fn is_enough_to_write(self) -> bool {
+        self.well_known >= LEAST_GENRES
+    }
+
+    /// What was found, and what it takes to tell genres apart.
+    pub fn shortage(self) -> String {
+        format!("found {self}, expected at least {LEAST_TRACKS} of {LEAST_GENRES} genres")
+    }
+}
+
+impl std::fmt::Display for LabelCount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.tracks == 0 {
+            return f.write_str("no labelled track");
+        }
+        let (tracks, genres) =
+            (count(self.tracks as u64, "labelled track"), count(self.genres as u64, "genre"));
+        write!(f, "{tracks} of {genres}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count_of(tracks: &[&[&str]]) -> LabelCount {
+        let labels: Vec<Vec<Genre>> =
+            tracks.iter().map(|names| names.iter().map(|name| Genre::plain(name)).collect()).collect();
+        LabelCount::of(&labels)
+    }
+
+    #[test]
+    fn labels_are_counted_by_track_and_by_genre() {
+        let found = count_of(&[&["Jazz", "Bebop"], &[], &["jazz"], &["Rock"]]);
+        assert_eq!(found, LabelCount { tracks: 3, genres: 3, well_known: 0 });
+        assert_eq!(found.to_string(), "3 labelled tracks of 3 genres");
+        assert_eq!(count_of(&[&["Jazz"], &[]]).to_string(), "1 labelled track of 1 genre");
+        assert_eq!(count_of(&[&[]]).to_string(), "no labelled track");
+    }
+
+    #[test]
+    fn four_tracks_of_two_genres_are_the_least() {
+        assert!(!count_of(&[&["A"], &["A"], &["B"]]).is_enough());
+        assert!(count_of(&[&["A"], &["A"], &["B"], &["B"]]).is_enough());
+        assert!(!count_of(&[&["A"][..]; 50]).is_enough(), "one genre is no choice");
+    }
+
+    #[test]
+    fn two_genres_of_eight_tracks_are_the_least_that_is_written_by() {
+        let many = |a: usize, b: usize| {
+            let labels: Vec<&[&str]> = [vec![&["A"][..]; a], vec![&["B"][..]; b]].concat();
+            count_of(&labels)
+        };
+        assert!(many(8, 8).is_enough_to_write());
+        assert!(!many(8, 7).is_enough_to_write());
+        assert!(!many(500, 1).is_enough_to_write(), "one genre outweighs the other");
+    }
+}
