@@ -168,13 +168,12 @@ async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<
     let (start, end) = (asked.required("start_song_id")?, asked.required("end_song_id")?);
     let most = asked.number("max_steps", 25)?.clamp(2, MOST);
     let server = linked.server;
-    let answer = linked.state.ask(move |state, desk| {
-        let explored = state.explored(desk)?;
+    let answer = linked.state.ask_explored(move |_, desk, explored| {
         let library = desk.engine.library();
         let track = |item: &str| {
             library.linked_track(server.as_str(), item).map_err(Problem::from)?.ok_or_else(|| unknown(item))
         };
-        let found = way(&explored, track(&start)?, track(&end)?, most)?;
+        let found = way(explored, track(&start)?, track(&end)?, most)?;
         let collection = &explored.collection;
         let rows: Vec<usize> = found.iter().filter_map(|(track, _)| collection.row(*track)).collect();
         let vector = |row: usize| collection.vectors.row(row).to_vec();
@@ -195,8 +194,7 @@ async fn similar_artists(
     let name = asked.required("artist")?;
     let with_songs = asked.get("include_component_matches") == Some("true");
     let server = linked.server;
-    let answer = linked.state.ask(move |state, desk| {
-        let explored = state.explored(desk)?;
+    let answer = linked.state.ask_explored(move |_, desk, explored| {
         let collection = &explored.collection;
         let library = desk.engine.library();
         let near = near_artists(collection.vectors.view(), &collection.meta, &name, n)?;

@@ -15,7 +15,7 @@ use super::guard::{
 };
 use super::listen::HttpConnection;
 use super::problem::Problem;
-use super::state::Shared;
+use super::state::{Shared, WAITED, Waited};
 
 /// What must hold of every request, and the headers that every answer has.
 pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
@@ -26,12 +26,14 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
     let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
     let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
+    let waited = Waited::new();
     let mut response = match &origin {
         Err(problem) => problem.clone().into_response(),
         Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
         Ok(_) => {
             let request = if needs_token { request } else { request.map(in_time) };
-            tokio::time::timeout(patience, next.run(request)).await.unwrap_or_else(|_| {
+            let answer = WAITED.scope(Arc::clone(&waited), next.run(request));
+            tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
                 Problem::later(5, "this took too long", "ask for less, or ask again later").into_response()
             })
         }
@@ -61,6 +63,11 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Some((begun, now)) = waited.milliseconds()
+        && let Ok(timing) = HeaderValue::from_str(&format!("wait;dur={begun:.3}, total;dur={now:.3}"))
+    {
+        headers.insert(HeaderName::from_static("server-timing"), timing);
     }
     if let Ok(Some(origin)) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

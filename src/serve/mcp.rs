@@ -66,7 +66,7 @@ pub(crate) fn assist(
     let (_stopper, stop) = watch::channel(false);
     // Nobody but the process that started this one can ask: no token, nothing that scans.
     let scan = ScanProcess::new(None);
-    let state = Arc::new(State::new(dir, Guard::default(), scan, stop, load_model, listener, false));
+    let state = Arc::new(State::new(dir, Guard::default(), scan, stop, load_model, listener, false)?);
     let router = api::router(&state, None, None)?;
     let assistant = Assistant { state, questions: TowerToHyperService::new(router), tools: tools() };
     let result = runtime.block_on(async {

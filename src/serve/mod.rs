@@ -154,7 +154,7 @@ pub(crate) fn serve(
         options.load_model,
         Box::new(listener),
         options.logs,
-    );
+    )?;
     state.is_copy = options.follow.is_some();
     let state = Arc::new(state);
     if let Some(mut follow) = options.follow {

@@ -1,21 +1,23 @@
 //! What all requests share: engines, permits to compute, and the state of the library that answers are of.
 
-use std::any::Any;
-use std::collections::HashMap;
+mod whole;
+
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::whole::WholeLibrary;
+use super::ServeError;
 use super::guard::Guard;
 use super::problem::Problem;
 use super::scan::ScanProcess;
 use crate::base::text::with_causes;
 use crate::base::vector::dot;
-use crate::engine::{Collection, Embedder, Engine, EngineError, HeardTags};
+use crate::engine::{Collection, Embedder, Engine, EngineError};
 use crate::explore::KnnGraph;
 use crate::explore::path::{PathOptions, path};
 use crate::library::{DATABASE, Library, LibraryError, OpenMode};
@@ -28,12 +30,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const LOOKS: usize = 4;
 /// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
 const PAGE_CACHE: u32 = 4096;
-/// How long a request waits for an answer about the whole library, which is worked out once for all who ask.
-const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
-/// Answers about the whole library that are kept.
-const MOST_KEPT: usize = 64;
-/// How long after its last page a list can be gone on with as it was, although the library changes meanwhile.
-const GOES_ON: Duration = Duration::from_mins(1);
 
 pub(super) type Shared = Arc<State>;
 /// Makes the library's model ready.
@@ -43,7 +39,7 @@ pub(crate) type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, Engine
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Version {
     /// Grows when another database is found in the library's place.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// SQLite's own counter of what others commit.
     commits: i64,
 }
@@ -71,13 +67,32 @@ pub(super) struct Explored {
     pub(super) generation: u64,
 }
 
-/// An answer about the whole library that is there, or will be.
-type Whole = watch::Receiver<Option<Result<Arc<dyn Any + Send + Sync>, Problem>>>;
+/// When a request came, and how long it was before work on it began.
+pub(super) struct Waited {
+    since: Instant,
+    /// In microseconds; [`u64::MAX`] until it has begun.
+    begun: AtomicU64,
+}
 
-struct Kept {
-    of: Version,
-    asked: Instant,
-    answer: Whole,
+tokio::task_local! {
+    /// That of the request whose handler this is.
+    pub(super) static WAITED: Arc<Waited>;
+}
+
+impl Waited {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { since: Instant::now(), begun: AtomicU64::new(u64::MAX) })
+    }
+
+    fn begin(&self) {
+        self.begun.fetch_min(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Milliseconds before the work, and until now.
+    pub(super) fn milliseconds(&self) -> Option<(f64, f64)> {
+        let begun = self.begun.load(Ordering::Relaxed);
+        (begun < u64::MAX).then(|| (begun as f64 / 1e3, self.since.elapsed().as_secs_f64() * 1e3))
+    }
 }
 
 pub(super) struct State {
@@ -100,9 +115,7 @@ pub(super) struct State {
     building: AtomicBool,
     builds: AtomicBool,
     model: Mutex<Option<(String, Arc<Embedder>)>>,
-    explored: Mutex<Option<(Version, Arc<Explored>)>>,
-    heard: Mutex<Option<(Version, Arc<HeardTags>)>>,
-    kept: Mutex<HashMap<String, Kept>>,
+    whole: WholeLibrary,
     /// Whether the library is a copy of one elsewhere.
     pub(super) is_copy: bool,
     /// Why that one cannot be asked, as of the last look.
@@ -137,8 +150,9 @@ impl State {
         load_model: LoadModel,
         listener: Box<dyn Fn(&str) + Send + Sync>,
         logs: bool,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, ServeError> {
+        let whole = WholeLibrary::new().map_err(|error| ServeError::Runtime(std::io::Error::other(error)))?;
+        Ok(Self {
             dir,
             guard,
             logs,
@@ -154,12 +168,10 @@ impl State {
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
             model: Mutex::default(),
-            explored: Mutex::default(),
-            heard: Mutex::default(),
-            kept: Mutex::default(),
+            whole,
             is_copy: false,
             away: Mutex::default(),
-        }
+        })
     }
 
     /// Notes whether the library that this one is a copy of can be asked.
@@ -221,11 +233,16 @@ impl State {
         permit: OwnedSemaphorePermit,
         work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let state = Arc::clone(self);
+        let (state, waited) = (Arc::clone(self), WAITED.try_with(Arc::clone));
         // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
         // given back before, it would let the next request start a thread beside the one that is just about to be free,
         // and each thread keeps memory of its own.
-        let done = tokio::task::spawn_blocking(move || (state.work(&work), permit));
+        let done = tokio::task::spawn_blocking(move || {
+            if let Ok(waited) = waited {
+                waited.begin();
+            }
+            (state.work(&work), permit)
+        });
         done.await.map_or_else(|_| Err(fault()), |(answer, _permit)| answer)
     }
 
@@ -274,8 +291,7 @@ impl State {
             watch.library = None;
             watch.epoch += 1;
             lock(&self.desks).clear();
-            *lock(&self.explored) = None;
-            *lock(&self.heard) = None;
+            self.whole.clear();
         }
         let found = found.map_err(|error| {
             let detail = format!("the library is not there: {}: {error}", path.display());
@@ -356,101 +372,6 @@ impl State {
         let embedder = (self.load_model)(desk.engine.library())?;
         *model = Some((held, Arc::clone(&embedder)));
         Ok(embedder)
-    }
-
-    /// All tracks and their neighbours, read once for each state of the library.
-    pub(super) fn explored(&self, desk: &mut Desk) -> Result<Arc<Explored>, Problem> {
-        let generation = self.index(desk)?;
-        let version = self.version()?;
-        let mut explored = lock(&self.explored);
-        if let Some((of, explored)) = &*explored
-            && *of == version
-        {
-            return Ok(Arc::clone(explored));
-        }
-        let collection = desk.engine.collection()?;
-        let graph = crate::answers::graph::neighbour_graph(&mut desk.engine, &collection)?;
-        let now = Arc::new(Explored { collection, graph, generation });
-        *explored = Some((version, Arc::clone(&now)));
-        Ok(now)
-    }
-
-    /// What the model hears in all tracks, in words, read once for each state of the library; `None` for a model without
-    /// tags.
-    pub(super) fn heard(&self, desk: &mut Desk) -> Result<Option<Arc<HeardTags>>, Problem> {
-        let version = self.version()?;
-        let mut heard = lock(&self.heard);
-        if let Some((of, heard)) = &*heard
-            && *of == version
-        {
-            return Ok(Some(Arc::clone(heard)));
-        }
-        // What is not stored yet would be worked out each time.
-        if let Err(error) = desk.engine.keep_tags() {
-            self.say(&format!("tags are not kept: {}", with_causes(&error)));
-        }
-        let version = self.version()?;
-        let Some(now) = desk.engine.heard_tags_if_any()? else { return Ok(None) };
-        let now = Arc::new(now);
-        *heard = Some((version, Arc::clone(&now)));
-        Ok(Some(now))
-    }
-
-    /// An answer about the whole library: worked out once for all who ask, as long as the library does not change.
-    ///
-    /// - `key`: the question with all its options, but for the page of the answer
-    /// - `goes_on`: another page of the answer that was given before is asked for; it is that of before for a while,
-    ///   even where the library has changed
-    pub(super) async fn once<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        key: String,
-        goes_on: bool,
-        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        let state = Arc::clone(self);
-        let version =
-            tokio::task::spawn_blocking(move || state.version()).await.unwrap_or_else(|_| Err(fault()))?;
-        let (mut answer, started) = {
-            let mut kept = lock(&self.kept);
-            kept.retain(|_, kept| {
-                // One that failed is worked out again.
-                kept.of.epoch == version.epoch
-                    && (kept.of == version || kept.asked.elapsed() < GOES_ON)
-                    && !matches!(&*kept.answer.borrow(), Some(Err(_)))
-                    && kept.answer.has_changed().is_ok()
-            });
-            if let Some(kept) = kept.get_mut(&key).filter(|kept| goes_on || kept.of == version) {
-                kept.asked = Instant::now();
-                (kept.answer.clone(), None)
-            } else {
-                if kept.len() >= MOST_KEPT {
-                    kept.clear();
-                }
-                let (sender, answer) = watch::channel(None);
-                kept.insert(key, Kept { of: version, asked: Instant::now(), answer: answer.clone() });
-                (answer, Some(sender))
-            }
-        };
-        if let Some(sender) = started {
-            let state = Arc::clone(self);
-            tokio::spawn(async move {
-                let answer = state.ask(move |state, desk| Ok(Arc::new(work(state, desk)?) as _)).await;
-                sender.send_replace(Some(answer));
-                // The sender's end would be taken for a failure: it stays as long as somebody may look.
-                sender.closed().await;
-            });
-        }
-        let done = tokio::time::timeout(WAIT_FOR_ALL, answer.wait_for(Option::is_some)).await;
-        match done {
-            Ok(Ok(answer)) => {
-                let answer = (*answer).clone().unwrap_or_else(|| Err(fault()))?;
-                answer.downcast().map_err(|_| fault())
-            }
-            Ok(Err(_)) => Err(fault()),
-            Err(_) => {
-                Err(Problem::later(10, "this is still being worked out", "ask again: the answer is kept"))
-            }
-        }
     }
 }
 

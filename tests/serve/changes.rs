@@ -6,6 +6,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use voisin::internals::library::{
+    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+};
+use voisin::internals::track::ContentId;
 
 use super::common::server::{Server, read_answer, small_library};
 use super::common::{Sandbox, code, fine, fine_json, noise_wav, text};
@@ -86,20 +90,22 @@ fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
 #[test]
 fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
     let sandbox = Sandbox::new();
-    small_library(&sandbox);
+    let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &["--threads", "1"]);
-    // Each listens for a good while.
-    let slow = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 6.0, "limit": 2}).to_string();
-    let request = format!(
-        "POST /api/v1/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{slow}",
+    // Each is listened to for a while.
+    let file = fs::read(music.join("ambient/maxstack-nebula.ogg")).unwrap();
+    let mut request = format!(
+        "POST /api/v1/files/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: audio/ogg\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         server.address,
         server.token,
-        slow.len()
-    );
+        file.len()
+    )
+    .into_bytes();
+    request.extend(file);
     let start = Instant::now();
     let mut asked: Vec<TcpStream> = (0..320).map(|_| server.connect()).collect();
     for stream in &mut asked {
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(&request).unwrap();
     }
     std::thread::sleep(Duration::from_millis(300));
     // Music plays on meanwhile.
@@ -115,13 +121,141 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
         }
     }
     assert!(counts.keys().all(|status| [200, 503].contains(status)), "{counts:?}");
-    assert!(counts[&200] >= 1 && counts[&503] >= 320 - 257, "{counts:?}");
+    assert!(counts[&200] >= 1, "{counts:?}");
     assert!(
         start.elapsed() < Duration::from_secs(30),
         "none waits longer than it may: {:?}",
         start.elapsed()
     );
     assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);
+}
+
+/// A library of made tracks in 40 genres, and clusters as uneven as music's.
+fn made_library(sandbox: &Sandbox, tracks: usize) {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+    const DIMENSION: usize = 64;
+    let mut random = StdRng::seed_from_u64(1);
+    let mut point = |around: &[f32], spread: f32| -> Vec<f32> {
+        let moved: Vec<f32> =
+            around.iter().map(|value| value + spread * (random.random::<f32>() - 0.5)).collect();
+        let length = moved.iter().map(|value| value * value).sum::<f32>().sqrt();
+        moved.iter().map(|value| value / length).collect()
+    };
+    let centres: Vec<Vec<f32>> = (0..40).map(|_| point(&[0.0; DIMENSION], 1.0)).collect();
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
+    let model = StoredModel {
+        name: "made".to_owned(),
+        fingerprint: "made".to_owned(),
+        dimension: DIMENSION,
+        manifest_json: "{}".to_owned(),
+    };
+    library.set_model(&model).unwrap();
+    for i in 0..tracks {
+        let group = (i * i / 7) % 40;
+        let vector = point(&centres[group], 0.5);
+        let mut content = [0; 32];
+        content[..8].copy_from_slice(&(i as u64).to_le_bytes());
+        let windows =
+            ndarray::ArrayView1::from(&vector).insert_axis(ndarray::Axis(0)).mapv(half::f16::from_f32);
+        let track = NewTrack {
+            audio: AudioFacts {
+                content: ContentId(content),
+                seconds: 180.0,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "mp3".to_owned(),
+                codec: "mp3".to_owned(),
+                packets: 7000,
+                damaged_packets: 0,
+            },
+            file: FileRecord {
+                path: format!("/made/{i}.mp3").into(),
+                size: 4_000_000 + i as u64,
+                mtime_ns: 1_600_000_000_000_000_000,
+            },
+            tags: TrackTags {
+                title: Some(format!("Title {i}")),
+                artist: Some(format!("Artist {}", i % 300)),
+                genres: vec![format!("Genre {group}")],
+                ..TrackTags::default()
+            },
+            vector,
+            windows: TrackWindows { vectors: windows, starts: vec![0.0] },
+            descriptors: None,
+        };
+        library.insert_track(&track).unwrap();
+    }
+}
+
+/// The answers' own account of how long they waited, in milliseconds.
+fn waited(head: &str) -> f64 {
+    let timing = head.lines().find_map(|line| line.strip_prefix("server-timing: wait;dur=")).unwrap();
+    timing.split(',').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
+    let sandbox = Sandbox::new();
+    made_library(&sandbox, 2000);
+    let server = Server::start(&sandbox, &["--threads", "2"]);
+    // The index is built first.
+    let question = json!({"seeds": [{"id": 1}]});
+    let start = Instant::now();
+    while server.post("/api/v1/similar", &question).0 != 200 {
+        assert!(start.elapsed() < Duration::from_mins(2), "it is built");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Two of these took all permits that there are.
+    let slow = ["genres", "clusters", "map", "duplicates?rough=true", "genres"];
+    let start = Instant::now();
+    let waits = std::thread::scope(|scope| {
+        let asked = slow.map(|name| {
+            let server = &server;
+            scope.spawn(move || {
+                let path = format!("/api/v1/{name}");
+                // What takes longer than a request may is kept for the next one.
+                while server.get(&path).0 == 503 && start.elapsed() < Duration::from_mins(4) {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                let (status, answer) = server.get(&path);
+                assert_eq!(status, 200, "{path}: {answer}");
+            })
+        });
+        let mut waits = Vec::new();
+        while asked.iter().any(|asked| !asked.is_finished()) {
+            let quick = if waits.len() % 2 == 0 {
+                server.send(
+                    "POST",
+                    "/api/v1/similar",
+                    "Content-Type: application/json\r\n",
+                    question.to_string().as_bytes(),
+                )
+            } else {
+                server.send("GET", "/api/v1/status", "", b"")
+            };
+            assert_eq!(quick.0, 200, "{}", text(&quick.2));
+            waits.push(waited(&quick.1));
+        }
+        waits
+    });
+    assert!(waits.len() > 20, "{} were answered within {:?}", waits.len(), start.elapsed());
+    let longest = waits.iter().copied().fold(0.0, f64::max);
+    assert!(longest < 2000.0, "{longest} ms");
+    // Work that nobody hurries for has threads of its own, which give way to the others.
+    #[cfg(target_os = "linux")]
+    {
+        let mut nice = Vec::new();
+        for task in fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap() {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            let Some((name, fields)) = stat.rsplit_once(')') else { continue };
+            if name.contains("(whole-") {
+                nice.push(fields.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap());
+            }
+        }
+        // One of two threads for answers, one for what they start from.
+        assert!(nice.len() == 2 && nice.iter().all(|&nice| nice >= 5), "{nice:?}");
+    }
 }
 
 /// Who opens a pipe waits for somebody at its other end.

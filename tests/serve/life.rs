@@ -17,7 +17,7 @@ use super::common::{Sandbox, code, fine, text};
 fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = Sandbox::new();
-    small_library(&sandbox);
+    let music = small_library(&sandbox);
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let socket = sandbox.path("voisin.sock");
     let mut server = Server::start(&sandbox, &["--listen", &format!("unix:{}", socket.display())]);
@@ -40,14 +40,15 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     let mut slow = server.connect();
     slow.write_all(b"GET /api/v1/he").unwrap();
     let mut asked = server.connect();
-    let body = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 6.0}).to_string();
+    let body = fs::read(music.join("ambient/maxstack-nebula.ogg")).unwrap();
     let request = format!(
-        "POST /api/v1/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /api/v1/files/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: audio/ogg\r\nContent-Length: {}\r\n\r\n",
         server.address,
         server.token,
         body.len()
     );
     asked.write_all(request.as_bytes()).unwrap();
+    asked.write_all(&body).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let start = Instant::now();
     let kill = std::process::Command::new("kill").args(["-TERM", &server.process.id().to_string()]).status();
@@ -58,7 +59,7 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     assert!(start.elapsed() < Duration::from_secs(5) && ended.success(), "{ended}");
     assert!(!socket.exists(), "its socket goes with it");
     let said = server.said.lock().unwrap().clone();
-    assert!(said.contains("POST /api/v1/similar 200"), "{said}");
+    assert!(said.contains("POST /api/v1/files/similar 200"), "{said}");
     assert!(!said.contains(&server.token), "no token in what it says");
 
     fs::set_permissions(sandbox.path("library/serve.token"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -59,7 +59,7 @@ pub(super) async fn genres(
     }
     let source = labels(asked.label_from.as_deref())?;
     let kept = state
-        .once(format!("genres {source:?}"), asked.after.is_some(), move |_, desk| {
+        .once(format!("genres {source:?}"), asked.after.is_some(), move |_, desk, _| {
             let engine = &desk.engine;
             let generation = engine.library().generation()?;
             let source = source.clone().unwrap_or_else(|| engine.label_source());
@@ -93,7 +93,7 @@ pub(super) async fn suspects(
 ) -> Result<Response<Body>, Problem> {
     let source = labels(asked.label_from.as_deref())?;
     let kept = state
-        .once(format!("suspects {source:?} {}", asked.all), asked.after.is_some(), move |_, desk| {
+        .once(format!("suspects {source:?} {}", asked.all), asked.after.is_some(), move |_, desk, _| {
             let engine = &desk.engine;
             let generation = engine.library().generation()?;
             let source = source.clone().unwrap_or_else(|| engine.label_source());
@@ -149,11 +149,12 @@ pub(super) async fn clusters(
         })
         .transpose()?;
     let count = asked.clusters.map(|count| within("clusters", count, MOST)).transpose()?;
+    let key = format!("clusters {detail:?} {count:?}");
     let kept = state
-        .once(format!("clusters {detail:?} {count:?}"), asked.after.is_some(), move |state, desk| {
-            let explored = state.explored(desk)?;
+        .once_explored(key, asked.after.is_some(), move |_, desk, explored, given_up| {
             let mut collection = explored.collection.clone();
             collection.predict_genres(&explored.graph)?;
+            given_up.check()?;
             let mut options = ClusterOptions { count, ..ClusterOptions::default() };
             if let Some(detail) = detail {
                 options.detail = detail;
@@ -228,8 +229,7 @@ pub(super) async fn map(
         next: Option<TrackId>,
     }
     let kept = state
-        .once("map".to_owned(), asked.after.is_some(), |state, desk| {
-            let explored = state.explored(desk)?;
+        .once_explored("map".to_owned(), asked.after.is_some(), |_, desk, explored, given_up| {
             let mut collection = explored.collection.clone();
             if collection.ids.len() < 3 {
                 let error = crate::explore::ExploreError::TooFew {
@@ -240,8 +240,10 @@ pub(super) async fn map(
                 return Err(error.into());
             }
             collection.predict_genres(&explored.graph)?;
+            given_up.check()?;
             let positions: Array2<f32> =
                 layout(collection.vectors.view(), &explored.graph, &LayoutOptions::default())?;
+            given_up.check()?;
             let options = ClusterOptions::default();
             let found = clustered(&mut desk.engine, &collection, &explored.graph, None, &options)?;
             let measured = desk.engine.library().descriptors(&collection.ids)?;
@@ -301,12 +303,13 @@ pub(super) async fn duplicates(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<DuplicatesQuestion>,
 ) -> Result<Response<Body>, Problem> {
+    let key = format!("duplicates {}", asked.rough);
     let kept = state
-        .once(format!("duplicates {}", asked.rough), asked.after.is_some(), move |state, desk| {
-            let explored = state.explored(desk)?;
+        .once_explored(key, asked.after.is_some(), move |_, desk, explored, given_up| {
             let listener = crate::engine::FileListener::new(desk.engine.library(), |_| ())?;
             let listener = (!asked.rough).then_some(&listener as &dyn PairListener);
             let similar = duplicate_groups(&mut desk.engine, &explored.collection, listener)?;
+            given_up.check()?;
             let answer = with_exact_copies(&desk.engine, &explored.collection, similar)?;
             Ok(Answer { generation: explored.generation, answer })
         })

@@ -161,12 +161,11 @@ pub(super) async fn path(
 ) -> Result<Response<Body>, Problem> {
     let count = within("count", asked.count, MOST)?;
     state
-        .ask(move |state, desk| {
-            let explored = state.explored(desk)?;
+        .ask_explored(move |_, desk, explored| {
             let library = desk.engine.library();
             let (from, from_by) = asked.start.required(library)?;
             let (to, to_by) = asked.end.required(library)?;
-            let found = way(&explored, from, to, count)?;
+            let found = way(explored, from, to, count)?;
             let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
             let matches = library.tracks_by_id(&ids)?.into_iter().zip(found);
             let matches = matches.map(|(track, (_, similarity))| MatchJson {
@@ -206,8 +205,7 @@ pub(super) async fn artists(
 ) -> Result<Answer<NearArtistsJson>, Problem> {
     let count = within("count", asked.count, MOST)?;
     state
-        .ask(move |state, desk| {
-            let explored = state.explored(desk)?;
+        .ask_explored(move |_, _, explored| {
             let collection = &explored.collection;
             let near = near_artists(collection.vectors.view(), &collection.meta, &asked.artist.name, count)?;
             let artists = near.into_iter().map(|near| NearArtistJson {

@@ -193,20 +193,27 @@ pub(super) async fn similar(
         }
         _ => return Err(Problem::bad("\"from\" and \"to\" together", "one of them")),
     };
+    if let Some((from, to)) = passage {
+        // All windows of the library are gone through, and files are listened to.
+        let answer = state.once(format!("passage {asked:?}"), false, move |state, desk, _| {
+            let generation = state.index(desk)?;
+            let seeds = seeds(&asked.seeds, desk, 1)?;
+            let filter = asked.filters.filter(&desk.engine, &seeds)?;
+            let options = SimilarOptions { filter, ..options.clone() };
+            let embedder = state.model(desk)?;
+            let passage = desk.engine.passage_of(seeds[0].clone(), from, to, &embedder)?;
+            let listening = (!asked.rough).then_some(&*embedder);
+            let found = desk.engine.similar_passages(&passage, listening, &options)?;
+            bytes(generation, PassagesJson::new(&passage, from, to, &found))
+        });
+        return Ok(written((*answer.await?).clone()));
+    }
     state
         .ask(move |state, desk| {
             let generation = state.index(desk)?;
             let seeds = seeds(&asked.seeds, desk, 1)?;
             let filter = asked.filters.filter(&desk.engine, &seeds)?;
             let mut options = SimilarOptions { filter, ..options.clone() };
-            if let Some((from, to)) = passage {
-                let embedder = state.model(desk)?;
-                let passage = desk.engine.passage_of(seeds[0].clone(), from, to, &embedder)?;
-                let listening = (!asked.rough).then_some(&*embedder);
-                let found = desk.engine.similar_passages(&passage, listening, &options)?;
-                let answer = PassagesJson::new(&passage, from, to, &found);
-                return Ok(Answer { generation, answer }.into_response());
-            }
             options.unlike = self::seeds(&asked.unlike, desk, 0)?;
             let mut found = desk.engine.similar(&seeds, &options)?;
             if let Some(by) = sort {
@@ -444,13 +451,12 @@ pub(super) async fn path(
         within("max_per_artist", most, usize::MAX)?;
     }
     state
-        .ask(move |state, desk| {
-            let explored = state.explored(desk)?;
+        .ask_explored(move |_, desk, explored| {
             let collection = &explored.collection;
-            let from = row(&explored, &asked.from.seed(desk)?)?;
-            let to = row(&explored, &asked.to.seed(desk)?)?;
+            let from = row(explored, &asked.from.seed(desk)?)?;
+            let to = row(explored, &asked.to.seed(desk)?)?;
             let via = seeds(&asked.via, desk, 0)?;
-            let via = via.iter().map(|seed| row(&explored, seed)).collect::<Result<_, _>>()?;
+            let via = via.iter().map(|seed| row(explored, seed)).collect::<Result<_, _>>()?;
             let options = PathOptions {
                 via,
                 tracks: asked.steps.map(|steps| steps + 1),
@@ -540,45 +546,52 @@ pub(super) async fn playlist(
     if asked.shuffle.is_some() && (asked.harmonic || asked.max_bpm_step.is_some()) {
         return Err(Problem::bad("shuffle, or harmonic and max_bpm_step", "both"));
     }
-    state
-        .ask(move |state, desk| {
-            let explored = state.explored(desk)?;
-            let collection = &explored.collection;
-            let named = seeds(&asked.seeds, desk, 0)?;
-            let mut rows = named.iter().map(|seed| row(&explored, seed)).collect::<Result<Vec<_>, _>>()?;
-            if let Some(cluster) = asked.cluster {
-                let options = ClusterOptions::default();
-                let found = clustered(&mut desk.engine, collection, &explored.graph, None, &options)?;
-                let before = rows.len();
-                let belongs = |row: &usize| cluster != 0 && found.assignment[*row] == cluster;
-                rows.extend((0..collection.ids.len()).filter(belongs));
-                if rows.len() == before {
-                    let detail = format!("there is no cluster {cluster}");
-                    return Err(Problem::not_found(detail, "see those there are: GET /api/v1/clusters"));
-                }
+    // Clusters and copies are looked for in the whole library.
+    let is_whole = asked.cluster.is_some() || copies == Copies::LookedFor;
+    let key = format!("playlist {asked:?}");
+    let work = move |desk: &mut Desk, explored: &Explored| -> Result<Bytes, Problem> {
+        let collection = &explored.collection;
+        let named = seeds(&asked.seeds, desk, 0)?;
+        let mut rows = named.iter().map(|seed| row(explored, seed)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(cluster) = asked.cluster {
+            let options = ClusterOptions::default();
+            let found = clustered(&mut desk.engine, collection, &explored.graph, None, &options)?;
+            let before = rows.len();
+            let belongs = |row: &usize| cluster != 0 && found.assignment[*row] == cluster;
+            rows.extend((0..collection.ids.len()).filter(belongs));
+            if rows.len() == before {
+                let detail = format!("there is no cluster {cluster}");
+                return Err(Problem::not_found(detail, "see those there are: GET /api/v1/clusters"));
             }
-            let filter = asked.filters.filter(&desk.engine, &named)?;
-            let allowed = desk.engine.matching(&filter)?;
-            if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
-                rows = collection.rows_of(allowed);
-                if rows.is_empty() {
-                    let next = "loosen the filters";
-                    return Err(Problem::not_found("no track passes the filters", next));
-                }
-            }
+        }
+        let filter = asked.filters.filter(&desk.engine, &named)?;
+        let allowed = desk.engine.matching(&filter)?;
+        if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
+            rows = collection.rows_of(allowed);
             if rows.is_empty() {
-                return Err(Problem::bad("seeds, filters or a cluster", "none of them"));
+                let next = "loosen the filters";
+                return Err(Problem::not_found("no track passes the filters", next));
             }
-            let wanted = PlaylistConstraints {
-                copies,
-                harmonic: asked.harmonic,
-                max_bpm_step: asked.max_bpm_step,
-                allowed: allowed.as_ref(),
-            };
-            let list = listed(&mut desk.engine, collection, &rows, named.len(), &wanted, &options)?;
-            let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            let items = ListedJson::list(&tracks).collect();
-            Ok(Answer { generation: explored.generation, answer: Listed { items } }.into_response())
-        })
-        .await
+        }
+        if rows.is_empty() {
+            return Err(Problem::bad("seeds, filters or a cluster", "none of them"));
+        }
+        let wanted = PlaylistConstraints {
+            copies,
+            harmonic: asked.harmonic,
+            max_bpm_step: asked.max_bpm_step,
+            allowed: allowed.as_ref(),
+        };
+        let list = listed(&mut desk.engine, collection, &rows, named.len(), &wanted, &options)?;
+        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
+        let items = ListedJson::list(&tracks).collect();
+        bytes(explored.generation, Listed { items })
+    };
+    let answer = if is_whole {
+        let answer = state.once_explored(key, false, move |_, desk, explored, _| work(desk, explored));
+        (*answer.await?).clone()
+    } else {
+        state.ask_explored(move |_, desk, explored| work(desk, explored)).await?
+    };
+    Ok(written(answer))
 }

@@ -9,7 +9,7 @@ use super::{Answer, Filters, MOST, bytes, within, written, written_as};
 use crate::answers::find::FoundJson;
 use crate::answers::list::{PageJson, TrackJson};
 use crate::answers::status::StatusJson;
-use crate::engine::TrackQuery;
+use crate::engine::{HeardTags, TrackQuery};
 use crate::library::SortBy;
 use crate::serve::problem::Problem;
 use crate::serve::state::{Shared, fault};
@@ -71,17 +71,15 @@ pub(super) async fn list(
         after: listing.after,
         ..TrackQuery::default()
     };
+    let heard = if listing.words { Some(state.heard().await?) } else { None };
     state
-        .ask(move |state, desk| {
+        .ask(move |_, desk| {
             let generation = desk.engine.library().generation()?;
             let query = TrackQuery { filter: filters.filter(&desk.engine, &[])?, ..query.clone() };
             let page = desk.engine.list(&query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
-            let words = if listing.words {
-                Some(state.heard(desk)?.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default())
-            } else {
-                None
-            };
+            let strongest = |heard: &HeardTags| heard.strongest(&ids, WORDS);
+            let words = heard.as_deref().map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
             let answer = Page { page: PageJson::new(&page, words.as_ref()), next: page.next };
             Ok(Answer { generation, answer })
         })
@@ -106,15 +104,16 @@ pub(super) async fn find(
     ask::SplitQuery(phrase, filters): ask::SplitQuery<PhraseQuestion, Filters>,
 ) -> Result<Response<Body>, Problem> {
     let limit = within("limit", phrase.limit, MOST)?;
+    let heard = state.heard().await?;
     let answer = state
-        .ask(move |state, desk| {
+        .ask(move |_, desk| {
             let generation = desk.engine.library().generation()?;
             let filter = filters.filter(&desk.engine, &[])?;
-            let Some(heard) = state.heard(desk)? else {
+            let Some(heard) = &*heard else {
                 return Err(desk.engine.heard_tags().err().map_or_else(fault, Problem::from));
             };
-            let found = desk.engine.find_among(&heard, &phrase.query, &filter, Some(limit))?;
-            bytes(generation, FoundJson::new(&found, &heard))
+            let found = desk.engine.find_among(heard, &phrase.query, &filter, Some(limit))?;
+            bytes(generation, FoundJson::new(&found, heard))
         })
         .await?;
     Ok(written(answer))
@@ -134,11 +133,11 @@ struct KnownWordJson<'a> {
 
 /// Every word that is understood.
 pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
+    let heard = state.heard().await?;
     let answer = state
-        .ask(|state, desk| {
+        .ask(move |_, desk| {
             let generation = desk.engine.library().generation()?;
-            let heard = state.heard(desk)?;
-            let words = heard.iter().flat_map(|heard| heard.words());
+            let words = heard.iter().flat_map(HeardTags::words);
             let words = words.map(|(word, tags)| KnownWordJson { word, tags }).collect();
             bytes(generation, Words { words })
         })
@@ -158,10 +157,11 @@ pub(super) async fn one(
     ask::Id(id): ask::Id,
     ask::Query(shown): ask::Query<TrackQuestion>,
 ) -> Result<Answer<TrackJson>, Problem> {
+    let heard = if shown.words { Some(state.heard().await?) } else { None };
     state
-        .ask(move |state, desk| {
-            let heard = if shown.words { state.heard(desk)? } else { None };
-            let strong = heard.map(|heard| heard.strongest(&[id], WORDS)).unwrap_or_default();
+        .ask(move |_, desk| {
+            let strongest = |heard: &HeardTags| heard.strongest(&[id], WORDS);
+            let strong = heard.as_deref().and_then(|heard| heard.as_ref().map(strongest)).unwrap_or_default();
             let words = shown.words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
             let library = desk.engine.library();
             let generation = library.generation()?;

@@ -384,9 +384,8 @@ impl Sidecar {
             return Ok(sonic_matches(Vec::new()));
         };
         let server = self.upstream.address.clone();
-        let found = self.state.ask(move |state, desk| {
-            let explored = state.explored(desk)?;
-            let found = way(&explored, from, to, count)?;
+        let found = self.state.ask_explored(move |_, desk, explored| {
+            let found = way(explored, from, to, count)?;
             matches(desk, &server, &found)
         });
         Ok(sonic_matches(self.entries(&login, found.await?).await))
