@@ -129,7 +129,7 @@ mod tests {
         unfinished.remove();
         let left: Vec<PathBuf> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(left, [finished.clone()]);
+        assert_eq!(left, std::slice::from_ref(&finished));
 
         let listed = Unfinished::new(&finished);
         assert!(OURS.all().contains(&finished));
