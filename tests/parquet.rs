@@ -8,9 +8,17 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::basic::Compression;
+use ::parquet::file::properties::WriterProperties;
+use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow_schema::Schema;
 use common::{Sandbox, code, fine, json, noise_wav, text};
 use half::f16;
 use serde_json::Value;
@@ -74,6 +82,181 @@ fn half_vectors(sandbox: &Sandbox) -> BTreeMap<String, (Vec<u16>, Vec<u16>)> {
         .into_iter()
         .map(|(content, (vector, windows))| (content, (half(vector), windows)))
         .collect()
+}
+
+/// The row of one track, as `embed` writes it.
+fn one_row(sandbox: &Sandbox) -> RecordBatch {
+    let (music, vectors) = (sandbox.path("one"), sandbox.path("row"));
+    fs::create_dir_all(&music).unwrap();
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 8.0, 7)).unwrap();
+    let music = music.to_str().unwrap();
+    fine(sandbox.run(["embed", music, "--format", "parquet", "--output", vectors.to_str().unwrap()]));
+    let file = fs::File::open(&parquet_files(&vectors, "tracks-")[0]).unwrap();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    // A batch has the schema without the file's metadata.
+    let schema = Arc::clone(builder.schema());
+    let batch = builder.build().unwrap().next().unwrap().unwrap();
+    RecordBatch::try_new(schema, batch.columns().to_vec()).unwrap()
+}
+
+/// The same row with another value in a column; of another recording in a file of its own.
+fn with(row: &RecordBatch, seed: u8, name: &str, value: ArrayRef) -> RecordBatch {
+    let content = FixedSizeBinaryArray::try_from_iter(std::iter::once([seed; 32])).unwrap();
+    let path = StringArray::from(vec![format!("/music/{seed}.ogg")]);
+    let values: [(&str, ArrayRef); 3] =
+        [("content", Arc::new(content)), ("path", Arc::new(path)), (name, value)];
+    let mut columns = row.columns().to_vec();
+    for (name, value) in values {
+        columns[row.schema().index_of(name).unwrap()] = value;
+    }
+    RecordBatch::try_new(row.schema(), columns).unwrap()
+}
+
+/// A file of these rows, in one group, in which each text stands once.
+fn write_rows(path: &Path, schema: &Arc<Schema>, rows: impl IntoIterator<Item = RecordBatch>) {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_page_size_limit(64 << 20)
+        .build();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties)).unwrap();
+    for row in rows {
+        writer.write(&row).unwrap();
+    }
+    writer.close().unwrap();
+}
+
+/// What a run printed, and the most memory that it took, in MB; 0 where the system does not tell.
+fn run_measured(sandbox: &Sandbox, arguments: &[&str]) -> (Output, u64) {
+    let mut command = sandbox.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let found = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(found.unwrap_or(0) / 1024);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    (child.wait_with_output().unwrap(), most)
+}
+
+#[test]
+fn a_text_that_all_rows_share_takes_its_room_once() {
+    let sandbox = Sandbox::new();
+    let row = one_row(&sandbox);
+    let text_of = |length: usize| -> ArrayRef { Arc::new(StringArray::from(vec!["t".repeat(length)])) };
+    let genres = |count: usize, length: usize| -> ArrayRef {
+        let mut genres = ListBuilder::new(StringBuilder::new());
+        for _ in 0..count {
+            genres.values().append_value("g".repeat(length));
+        }
+        genres.append(true);
+        Arc::new(genres.finish())
+    };
+    let file = sandbox.path("large.parquet");
+    let large = text_of(20_000_000);
+    let rows = (0..40).map(|seed| match seed {
+        0 => with(&row, seed, "title", text_of(1 << 20)),
+        1 => with(&row, seed, "genres", genres(40_000, 12)),
+        2 => with(&row, seed, "genres", genres(8, 200_000)),
+        3 => with(&row, seed, "path", text_of(2_000_000)),
+        _ => with(&row, seed, "title", Arc::clone(&large)),
+    });
+    write_rows(&file, &row.schema(), rows);
+    let bytes = fs::metadata(&file).unwrap().len();
+    assert!(bytes < 4_000_000, "each text stands once: {bytes} bytes");
+    let (taken, memory) =
+        run_measured(&sandbox, &["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]);
+    let said = text(&taken.stderr);
+    assert_eq!(code(&taken), 1, "{said}");
+    assert!(said.contains("voisin failed"), "{said}");
+    let answer = json(&taken);
+    assert_eq!((&answer["added"], &answer["refused"]), (&1.into(), &39.into()));
+    assert!(memory < 300, "{memory} MB");
+    let library = fs::metadata(sandbox.path("library/voisin.db")).unwrap().len();
+    assert!(library < 8 << 20, "{library} bytes");
+    let failed = json(sandbox.run(["failed", "--format", "json"]));
+    let reasons: BTreeMap<&str, &str> = failed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|failure| (failure["path"].as_str().unwrap(), failure["reason"].as_str().unwrap()))
+        .collect();
+    // A path that is too long names no file.
+    assert_eq!(reasons.len(), 38);
+    for (path, column, found) in [
+        ("/music/1.ogg", "genres", "1 440 000"),
+        ("/music/2.ogg", "genres", "1 600 192"),
+        ("/music/39.ogg", "title", "20 000 000"),
+    ] {
+        let expected = format!(
+            "column \"{column}\" of {} has {found} bytes for it, expected at most 1 048 576: listen to the file again with \"voisin add\"",
+            file.display()
+        );
+        assert_eq!(reasons[path], expected);
+    }
+    // A library that holds such texts, from before they were bounded, gives them to no other.
+    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
+    database.execute("UPDATE tags SET title = title || title", []).unwrap();
+    drop(database);
+    let other = Sandbox::new();
+    let merged = other.run(["merge", "--format", "json", sandbox.path("library").to_str().unwrap()]);
+    assert_eq!((code(&merged), &json(&merged)["refused"]), (1, &1.into()));
+    let failed = json(other.run(["failed", "--format", "json"]));
+    let failed = failed.as_array().unwrap().iter().find(|failure| failure["path"] == "/music/0.ogg").unwrap();
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(reason.contains("has 2 097 152 bytes, expected at most 1 048 576"), "{reason}");
+}
+
+/// Files whose few bytes claim to hold much: of each kind the file is refused, and the next one read.
+#[test]
+fn a_file_that_claims_more_than_it_has_is_refused() {
+    let sandbox = Sandbox::new();
+    let row = one_row(&sandbox);
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let title: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(1_000_000)]));
+    // Texts within the bound, in more rows than the file's bytes stand for.
+    let rows = (0..200).map(|seed| with(&row, seed, "title", Arc::clone(&title)));
+    write_rows(&folder.join("a-rows.parquet"), &row.schema(), rows);
+    // Five million genres in a row, of no letter each.
+    let mut genres = ListBuilder::new(StringBuilder::new());
+    for _ in 0..5_000_000 {
+        genres.values().append_value("");
+    }
+    genres.append(true);
+    let genres: ArrayRef = Arc::new(genres.finish());
+    write_rows(&folder.join("b-values.parquet"), &row.schema(), [with(&row, 1, "genres", genres)]);
+    // A page of two gigabytes, by its header: type, size, packed size, each behind the kind of field.
+    let page = folder.join("c-page.parquet");
+    write_rows(
+        &page,
+        &row.schema(),
+        [with(&row, 2, "title", Arc::new(StringArray::from(vec!["t".repeat(20_000_000)])))],
+    );
+    let mut bytes = fs::read(&page).unwrap();
+    let header = [0x15, 0x04, 0x15, 0x88, 0xb4, 0x89, 0x13, 0x15];
+    let at = bytes.windows(header.len()).position(|window| window == header).expect("a dictionary's header");
+    let claimed = [0x15, 0x04, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15];
+    bytes[at..at + claimed.len()].copy_from_slice(&claimed);
+    fs::write(&page, bytes).unwrap();
+    write_rows(&folder.join("d-good.parquet"), &row.schema(), [with(&row, 3, "title", title)]);
+    let (taken, memory) =
+        run_measured(&sandbox, &["add", "--format", "json", "--from-parquet", folder.to_str().unwrap()]);
+    let said = text(&taken.stderr);
+    assert_eq!(code(&taken), 1, "{said}");
+    for expected in [
+        "a-rows.parquet: expected at most",
+        "MB of text in a file of",
+        "b-values.parquet: cannot be read: Parquet error: column \"genres.list.item\": expected at most",
+        "found 5000000",
+        "c-page.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 2048 MB",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(memory < 400, "{memory} MB");
+    assert!(json(sandbox.run(["list", "--format", "json"]))["tracks"].to_string().contains("/music/3.ogg"));
 }
 
 #[test]

@@ -412,7 +412,12 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
             return Err(BackendError::Interrupted);
         }
         let (records, damaged) = from.fetch(ids, true)?;
-        intake.taken.refused += damaged;
+        for _ in 0..damaged {
+            intake.taken.refuse(|| {
+                "what the database has of it is not a track: push it again from the library that has it"
+                    .to_owned()
+            });
+        }
         for (_, record, _) in records {
             intake.add(record)?;
         }

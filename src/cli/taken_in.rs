@@ -26,7 +26,7 @@ pub(crate) fn finish(
     taken: TakenIn,
     format: ReportFormat,
 ) -> anyhow::Result<Ending> {
-    let TakenIn { added, updated, unchanged, conflicts, refused } = taken;
+    let TakenIn { added, updated, unchanged, conflicts, refused, refusal } = taken;
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
         engine.keep_tags()?;
@@ -39,8 +39,9 @@ pub(crate) fn finish(
     }
     if refused > 0 {
         context.console.warn(&format!(
-            "{} left out, because the vectors are damaged: listen to the files again with \"voisin add\"",
-            count(refused, "track")
+            "{} left out; \"voisin failed\" names their files. The first: {}",
+            count(refused, "track"),
+            refusal.unwrap_or_default()
         ));
     }
     match format {

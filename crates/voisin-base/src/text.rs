@@ -4,6 +4,9 @@
 
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
+/// One text of a tag, wherever it is read from; nobody writes so much (bytes).
+pub const LONGEST_TEXT: usize = 1 << 20;
+
 /// The words of `text`, one space apart: `Björk & Cie` → `bjork cie`.
 ///
 /// Text without any letter or digit is only lowered and trimmed, so that a band called `!!!` is found.

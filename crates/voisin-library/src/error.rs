@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use voisin_base::text::grouped;
 use voisin_base::track::{ContentKind, TrackId};
 
 /// An error of the catalogue.
@@ -179,10 +180,21 @@ pub enum LibraryError {
         found: usize,
     },
     /// A vector that must never be stored: not finite, not of unit norm, or with ill-shaped windows.
-    #[error("vector refused: {reason}")]
+    #[error("vector refused: {reason}; listen to the file again with \"voisin add\"")]
     BadVector {
         /// What is wrong with it.
         reason: String,
+    },
+    /// A text that no file's tags can hold.
+    #[error(
+        "a text of its tags has {} bytes, expected at most {}: listen to the file again with \"voisin add\"",
+        grouped(*found as u64), grouped(*most as u64)
+    )]
+    TooLong {
+        /// Its bytes.
+        found: usize,
+        /// Bytes that one may have.
+        most: usize,
     },
     /// What is stored of a track is not what was written: it is not served.
     #[error(

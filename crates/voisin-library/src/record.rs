@@ -10,6 +10,7 @@ use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
     TrackWindows, WorkError, descriptors, paths, store,
 };
+use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
 
 /// A recording with its files, tags, vectors, and what was measured and said of it.
@@ -48,7 +49,7 @@ pub struct TaggedFile {
 }
 
 /// What taking records in did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TakenIn {
     /// Recordings that are new.
     pub added: u64,
@@ -58,8 +59,18 @@ pub struct TakenIn {
     pub unchanged: u64,
     /// Recordings left out, because other audio is known under each of their paths.
     pub conflicts: u64,
-    /// Recordings left out, because their vectors are damaged.
+    /// Recordings left out, because their vectors are damaged or their texts too long; their files are failures.
     pub refused: u64,
+    /// Why the first of those was.
+    pub refusal: Option<String>,
+}
+
+impl TakenIn {
+    /// Counts a recording that is left out.
+    pub fn refuse(&mut self, reason: impl FnOnce() -> String) {
+        self.refused += 1;
+        self.refusal.get_or_insert_with(reason);
+    }
 }
 
 impl std::ops::AddAssign for TakenIn {
@@ -69,6 +80,7 @@ impl std::ops::AddAssign for TakenIn {
         self.unchanged += other.unchanged;
         self.conflicts += other.conflicts;
         self.refused += other.refused;
+        self.refusal = self.refusal.take().or(other.refusal);
     }
 }
 
@@ -181,12 +193,16 @@ impl Library {
         self.write(|tx| {
             let mut taken = TakenIn::default();
             for (id, record) in records {
-                match take_in(tx, *id, record, &sheets) {
+                let checked = record.check().map_err(WorkError::Refused);
+                match checked.and_then(|()| take_in(tx, *id, record, &sheets)) {
                     Ok(counted) => taken += counted,
                     Err(error @ (WorkError::Sql(_) | WorkError::Refused(LibraryError::NoModel))) => {
                         return Err(error);
                     }
-                    Err(WorkError::Refused(_)) => taken.refused += 1,
+                    Err(WorkError::Refused(error)) => {
+                        taken.refuse(|| record.refusal(&error));
+                        put_failures(tx, &record.failures(&error))?;
+                    }
                 }
             }
             Ok(taken)
@@ -198,22 +214,7 @@ impl Library {
         if failures.is_empty() {
             return Ok(0);
         }
-        self.write(|tx| {
-            let mut insert = tx.prepare_cached(
-                "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
-                 SELECT ?1, ?2, ?3, ?4, ?5, 1, ?6 WHERE NOT EXISTS (SELECT 1 FROM files WHERE path = ?1)
-                 ON CONFLICT (path) DO NOTHING",
-            )?;
-            let mut taken = 0;
-            for failure in failures {
-                let Ok(path) = paths::to_bytes(&failure.path) else { continue };
-                let Failure { size, mtime_ns, reason, transient, .. } = failure;
-                let size = size.map(|size| size as i64);
-                taken +=
-                    insert.execute(params![path, size, mtime_ns, reason, transient, super::now()])? as u64;
-            }
-            Ok(taken)
-        })
+        self.write(|tx| Ok(put_failures(tx, failures)?))
     }
 
     /// Takes in what another library holds. Both must have the same model, or this one no tracks yet.
@@ -229,7 +230,7 @@ impl Library {
             match other.record(id, true) {
                 Ok(Some(record)) => intake.add(record)?,
                 Ok(None) => {}
-                Err(LibraryError::DamagedTrack { .. }) => intake.taken.refused += 1,
+                Err(error @ LibraryError::DamagedTrack { .. }) => intake.taken.refuse(|| error.to_string()),
                 Err(error) => return Err(error),
             }
         }
@@ -240,6 +241,78 @@ impl Library {
     }
 }
 
+/// Characters of a path that a message shows.
+const MOST_OF_A_PATH: usize = 4096;
+
+fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<u64> {
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO failures (path, size, mtime_ns, reason, transient, attempts, failed_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, 1, ?6 WHERE NOT EXISTS (SELECT 1 FROM files WHERE path = ?1)
+         ON CONFLICT (path) DO NOTHING",
+    )?;
+    let mut taken = 0;
+    for failure in failures {
+        let Ok(path) = paths::to_bytes(&failure.path) else { continue };
+        let Failure { size, mtime_ns, reason, transient, .. } = failure;
+        let size = size.map(|size| size as i64);
+        taken += insert.execute(params![path, size, mtime_ns, reason, transient, super::now()])? as u64;
+    }
+    Ok(taken)
+}
+
+impl TrackRecord {
+    /// Refuses what no file's tags can hold: it would only fill the library.
+    fn check(&self) -> Result<()> {
+        let facts = &self.facts;
+        let of_files = facts.files.iter().flat_map(TaggedFile::texts);
+        let of_audio = [&facts.audio.container, &facts.audio.codec].map(String::len);
+        match of_files.chain(of_audio).chain(facts.label.as_ref().map(String::len)).max() {
+            Some(found) if found > LONGEST_TEXT => Err(LibraryError::TooLong { found, most: LONGEST_TEXT }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why it is not here, for people.
+    fn refusal(&self, error: &LibraryError) -> String {
+        let path =
+            self.facts.files.first().map(|file| file.record.path.to_string_lossy()).unwrap_or_default();
+        format!("{}: {error}", path.chars().take(MOST_OF_A_PATH).collect::<String>())
+    }
+
+    /// Why its files are not here, for each that has a path which can be told.
+    fn failures(&self, error: &LibraryError) -> Vec<Failure> {
+        let paths = self.facts.files.iter().map(|file| &file.record.path);
+        let short = paths.filter(|path| path.as_os_str().len() <= LONGEST_TEXT);
+        short.map(|path| Failure::refused(path.clone(), error.to_string())).collect()
+    }
+
+    /// What it takes in memory, about (bytes).
+    fn size(&self) -> usize {
+        let texts: usize = self.facts.files.iter().flat_map(TaggedFile::texts).sum();
+        4 * self.vector.len() + 2 * self.windows.vectors.len() + texts + 1000
+    }
+}
+
+impl TaggedFile {
+    /// Bytes of each of its texts; of its genres together, each with the room that it takes besides.
+    fn texts(&self) -> impl Iterator<Item = usize> {
+        let tags = &self.tags;
+        let texts = [
+            &tags.title,
+            &tags.artist,
+            &tags.album,
+            &tags.album_artist,
+            &tags.mbid,
+            &tags.isrc,
+            &tags.licence,
+            &tags.musical_key,
+        ];
+        let genres = tags.genres.iter().map(|genre| genre.len() + size_of::<String>()).sum();
+        let path = self.record.path.as_os_str().len();
+        texts.map(|text| text.as_ref().map_or(0, String::len)).into_iter().chain([genres, path])
+    }
+}
+
 /// Recordings that come in by the thousand, in few large transactions.
 ///
 /// Their content ids and paths lie everywhere in the database's indexes: each transaction writes nearly every page of
@@ -247,7 +320,7 @@ impl Library {
 pub struct Intake<'a> {
     library: &'a mut Library,
     waiting: Vec<(Option<TrackId>, TrackRecord)>,
-    /// Of the vectors that wait, and some for the rest of each row.
+    /// Of the records that wait.
     bytes: usize,
     /// What was taken in so far.
     pub taken: TakenIn,
@@ -267,7 +340,7 @@ impl<'a> Intake<'a> {
 
     /// Takes in one track; it is committed with others once enough wait.
     pub fn add(&mut self, record: TrackRecord) -> Result<()> {
-        self.bytes += 4 * record.vector.len() + 2 * record.windows.vectors.len() + 1000;
+        self.bytes += record.size();
         self.waiting.push((None, record));
         if self.bytes >= Self::TRANSACTION { self.write() } else { Ok(()) }
     }

@@ -269,6 +269,13 @@ pub struct Failure {
     pub failed_at: i64,
 }
 
+impl Failure {
+    /// Of a file that was not taken over from elsewhere: the next `add` tries it.
+    pub fn refused(path: PathBuf, reason: String) -> Self {
+        Self { path, size: None, mtime_ns: None, reason, transient: false, attempts: 0, failed_at: 0 }
+    }
+}
+
 /// The model whose vectors a library holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredModel {

@@ -8,7 +8,11 @@ use super::{Fetched, Postgres, ROWS};
 use crate::backend::ddl::COLUMNS;
 use crate::backend::row::{TrackRow, id_of, record};
 use crate::backend::{BackendError, Result};
+use crate::base::text::LONGEST_TEXT;
 use crate::track::{ContentId, TrackId};
+
+/// What is known of a track, as it is fetched (bytes): a thousand at once are in memory.
+const MOST_OF_FACTS: usize = 2 * LONGEST_TEXT;
 
 impl Postgres {
     /// Takes the lock of those who send tracks, for as long as the connection lasts.
@@ -85,12 +89,16 @@ impl Postgres {
     ) -> Result<(Vec<Fetched>, u64)> {
         let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), 0);
         let column = if windows { "windows" } else { "null::bytea" };
-        let sql = format!("select id, facts, {column}, vector, genres from voisin_track where id = any ($1)");
+        let sql = format!(
+            "select id, case when octet_length(facts) <= {MOST_OF_FACTS} then facts end, {column}, vector, genres
+             from voisin_track where id = any ($1)"
+        );
         for some in ids.chunks(ROWS) {
             let some: Vec<i64> = some.iter().map(|id| id.0).collect();
             let rows = self.run(|tx| tx.query(&sql, &[&some]))?;
             for row in rows {
-                match record(row.get(1), row.get(2), row.get(3)) {
+                let facts = row.get::<_, Option<&[u8]>>(1);
+                match facts.and_then(|facts| record(facts, row.get(2), row.get(3))) {
                     Some(record) => records.push((TrackId(row.get(0)), record, row.get(4))),
                     None => damaged += 1,
                 }

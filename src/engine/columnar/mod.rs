@@ -1,5 +1,6 @@
 //! Recordings in Parquet files, for other engines and from other machines: one Arrow schema, told in docs/parquet.md.
 
+mod pages;
 mod read;
 mod schema;
 mod write;
@@ -21,6 +22,11 @@ use write::ParquetOutput;
 
 /// Rows that are in memory at once, and in one row group of a file.
 const BATCH: usize = 1000;
+
+/// Bytes of text that each byte of a file may stand for, and some more: a text may stand in all rows, but takes its room
+/// in the library once a row.
+const TEXT_PER_BYTE: u64 = 64;
+const TEXT_BESIDE: u64 = 16 << 20;
 
 /// What was written into Parquet files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -148,7 +154,7 @@ fn known_files(
         input.each_batch(&["path", "path_bytes", "size", "mtime_ns", "transient"], |columns| {
             let transient = columns.booleans("transient")?;
             for row in 0..columns.batch.num_rows() {
-                if transient.is_valid(row) && transient.value(row) {
+                if (transient.is_valid(row) && transient.value(row)) || columns.text_size(row).is_err() {
                     continue;
                 }
                 let file = columns.file(row)?;
@@ -187,8 +193,21 @@ pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, E
     // Rows of one recording in several files lie side by side.
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
+    let (mut refused, mut text) = (TakenIn::default(), 0);
     input.each_batch(&[], |columns| {
         for row in 0..columns.batch.num_rows() {
+            input.check_text(text)?;
+            match columns.text_size(row) {
+                Ok(size) => text += size as u64,
+                Err(reason) => {
+                    refused.refuse(|| reason.clone());
+                    if let Some(failure) = columns.refused(row, reason)? {
+                        text += failure.path.as_os_str().len() as u64;
+                        failures.push(failure);
+                    }
+                    continue;
+                }
+            }
             match columns.row(row, input.model.dimension)? {
                 Ok(record) => match &mut pending {
                     Some(last) if last.facts.audio.content == record.facts.audio.content => {
@@ -208,7 +227,8 @@ pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, E
     if let Some(last) = pending {
         intake.add(last)?;
     }
-    let taken = intake.finish()?;
+    let mut taken = intake.finish()?;
+    taken += refused;
     library.take_in_failures(&failures)?;
     Ok(taken)
 }

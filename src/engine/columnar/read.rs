@@ -1,22 +1,28 @@
 //! Parquet files of this schema, read row by row; whatever else they hold is told and ends nothing.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
-use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::{DataType, Fields, Schema};
 use ndarray::Array2;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::reader::Length as _;
 
-use super::BATCH;
-use super::schema::{FAILURE, KIND_KEY, MODEL_KEYS};
+use super::pages::{PageFile, rows_at_once};
+use super::schema::{FAILURE, KIND_KEY, MODEL_KEYS, schema};
+use super::{TEXT_BESIDE, TEXT_PER_BYTE};
 use crate::audio::guard;
+use crate::base::regular_file;
+use crate::base::text::{LONGEST_TEXT, grouped};
 use crate::base::vector::make_unit;
 use crate::engine::EngineError;
 use crate::library::{
@@ -28,6 +34,8 @@ use crate::track::{ContentId, ContentKind};
 /// A Parquet file that is read.
 pub(super) struct ParquetInput {
     path: PathBuf,
+    file: PageFile,
+    metadata: ArrowReaderMetadata,
     pub(super) model: StoredModel,
     /// How its content ids are made.
     pub(super) kind: ContentKind,
@@ -35,8 +43,16 @@ pub(super) struct ParquetInput {
 
 impl ParquetInput {
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
-        let builder = builder(path)?;
-        let metadata = builder.schema().metadata();
+        let failed = |source| EngineError::ReadTable { path: path.to_owned(), source };
+        let file = regular_file::open(path).map_err(failed)?;
+        let read = || {
+            let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+            let options = ArrowReaderOptions::new().with_schema(Arc::new(with_views(found.schema())));
+            ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options)
+        };
+        let arrow =
+            guard(path, read)?.map_err(|error| wrong(path, format!("expected a Parquet file: {error}")))?;
+        let metadata = arrow.schema().metadata();
         let of = |key: &str| {
             metadata.get(key).cloned().ok_or_else(|| {
                 wrong(path, format!("expected a file of voisin's with \"{key}\" in its metadata, found none"))
@@ -61,7 +77,7 @@ impl ParquetInput {
                 name.parse().map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?
             }
         };
-        Ok(Self { path: path.to_owned(), model, kind })
+        Ok(Self { path: path.to_owned(), file: PageFile::new(file), metadata: arrow, model, kind })
     }
 
     pub(super) fn check(&self, model: &StoredModel, kind: ContentKind) -> Result<(), EngineError> {
@@ -83,34 +99,88 @@ impl ParquetInput {
         ))
     }
 
-    /// Calls `visit` with some rows after the other, of these columns; of all where none is named.
+    /// Refuses a file of whose rows so much text was read as its bytes do not stand for.
+    ///
+    /// - `bytes`: of the text of all rows so far
+    pub(super) fn check_text(&self, bytes: u64) -> Result<(), EngineError> {
+        let most = TEXT_BESIDE + TEXT_PER_BYTE * self.file.len();
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(wrong(
+            &self.path,
+            format!(
+                "expected at most {} MB of text in a file of {} bytes, found more: listen to its files again with \"voisin add\"",
+                most >> 20,
+                grouped(self.file.len())
+            ),
+        ))
+    }
+
+    /// Calls `visit` with some rows after the other, of these columns; of all that voisin knows where none is named.
     pub(super) fn each_batch(
         &self,
         names: &[&str],
         mut visit: impl FnMut(&RecordColumns<'_>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let builder = builder(&self.path)?;
-        let mask = if names.is_empty() {
-            ProjectionMask::all()
-        } else {
-            ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
-        };
+        let schema = schema(&self.model, self.kind);
+        let all: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names = if names.is_empty() { &all[..] } else { names };
+        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names.iter().copied());
         let broken = |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
-        let mut reader: ParquetRecordBatchReader =
-            builder.with_projection(mask).with_batch_size(BATCH).build().map_err(|error| broken(&error))?;
-        // Some damaged files make the reader panic. It is not used after that.
-        while let Some(batch) = guard(&self.path, || reader.next())? {
-            let batch = batch.map_err(|error| broken(&error))?;
-            visit(&RecordColumns { path: &self.path, batch: &batch })?;
+        for (i, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let builder =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
+                    .with_projection(mask.clone())
+                    .with_row_groups(vec![i]);
+            let open = || builder.with_batch_size(rows_at_once(&self.file, group, names)?).build();
+            let mut reader = guard(&self.path, open)?.map_err(|error| broken(&error))?;
+            // Some damaged files make the reader panic. It is not used after that.
+            while let Some(batch) = guard(&self.path, || reader.next())? {
+                let batch = batch.map_err(|error| broken(&error))?;
+                visit(&RecordColumns { path: &self.path, batch: &batch })?;
+            }
         }
         Ok(())
     }
 }
 
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, EngineError> {
-    let file = File::open(path).map_err(|source| EngineError::ReadTable { path: path.to_owned(), source })?;
-    guard(path, || ParquetRecordBatchReaderBuilder::try_new(file))?
-        .map_err(|error| wrong(path, format!("expected a Parquet file: {error}")))
+/// The same schema, with each text as a view into the page that holds it: what a dictionary says once stays once in
+/// memory, however many rows have it.
+fn with_views(schema: &Schema) -> Schema {
+    fn viewed(kind: &DataType) -> DataType {
+        match kind {
+            DataType::Utf8 => DataType::Utf8View,
+            DataType::Binary => DataType::BinaryView,
+            DataType::List(item) => {
+                let kind = viewed(item.data_type());
+                DataType::List(Arc::new(item.as_ref().clone().with_data_type(kind)))
+            }
+            other => other.clone(),
+        }
+    }
+    let fields = schema.fields().iter().map(|field| {
+        let kind = viewed(field.data_type());
+        field.as_ref().clone().with_data_type(kind)
+    });
+    Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
+}
+
+/// Bytes of text in a row of a column of any type.
+fn text_length(column: &dyn Array, row: usize) -> usize {
+    if column.is_null(row) {
+        return 0;
+    }
+    match column.data_type() {
+        DataType::Utf8View => column.as_string_view().value(row).len(),
+        DataType::BinaryView => column.as_binary_view().value(row).len(),
+        DataType::List(item) if *item.data_type() == DataType::Utf8View => {
+            let texts = column.as_list::<i32>().value(row);
+            // Each text of a list takes room besides its bytes.
+            (0..texts.len()).map(|text| text_length(&texts, text) + size_of::<String>()).sum()
+        }
+        _ => 0,
+    }
 }
 
 fn wrong(path: &Path, problem: String) -> EngineError {
@@ -135,8 +205,27 @@ impl RecordColumns<'_> {
         })
     }
 
+    /// Bytes of all texts of a row, or what is wrong with one of them.
+    pub(super) fn text_size(&self, row: usize) -> Result<usize, String> {
+        let mut size = 0;
+        for (field, column) in self.batch.schema_ref().fields().iter().zip(self.batch.columns()) {
+            let length = text_length(column, row);
+            if length > LONGEST_TEXT {
+                return Err(format!(
+                    "column \"{}\" of {} has {} bytes for it, expected at most {}: listen to the file again with \"voisin add\"",
+                    field.name(),
+                    self.path.display(),
+                    grouped(length as u64),
+                    grouped(LONGEST_TEXT as u64),
+                ));
+            }
+            size += length;
+        }
+        Ok(size)
+    }
+
     fn text(&self, name: &str, row: usize) -> Result<Option<String>, EngineError> {
-        let column = self.column(name, |kind| *kind == DataType::Utf8)?.as_string::<i32>();
+        let column = self.column(name, |kind| *kind == DataType::Utf8View)?.as_string_view();
         Ok(column.is_valid(row).then(|| column.value(row).to_owned()))
     }
 
@@ -170,7 +259,7 @@ impl RecordColumns<'_> {
     }
 
     pub(super) fn file(&self, row: usize) -> Result<FileRecord, EngineError> {
-        let bytes = self.column("path_bytes", |kind| *kind == DataType::Binary)?.as_binary::<i32>();
+        let bytes = self.column("path_bytes", |kind| *kind == DataType::BinaryView)?.as_binary_view();
         let path = if bytes.is_valid(row) {
             path_from_bytes(bytes.value(row))
         } else {
@@ -181,6 +270,13 @@ impl RecordColumns<'_> {
             size: self.number::<UInt64Type>("size", row)?.unwrap_or_default(),
             mtime_ns: self.number::<Int64Type>("mtime_ns", row)?.unwrap_or_default(),
         })
+    }
+
+    /// A failure in the place of a row's recording, if the row has a path that can be told.
+    pub(super) fn refused(&self, row: usize, reason: String) -> Result<Option<Failure>, EngineError> {
+        let path = self.file(row)?.path;
+        let is_path = path.as_os_str().len() <= LONGEST_TEXT;
+        Ok(is_path.then(|| Failure::refused(path, reason)))
     }
 
     /// The recording of a row, or the failure that it tells of.
@@ -243,11 +339,11 @@ impl RecordColumns<'_> {
     fn tags(&self, row: usize) -> Result<TrackTags, EngineError> {
         let genres = self.column(
             "genres",
-            |kind| matches!(kind, DataType::List(item) if *item.data_type() == DataType::Utf8),
+            |kind| matches!(kind, DataType::List(item) if *item.data_type() == DataType::Utf8View),
         )?;
         let genres = genres.as_list::<i32>();
         let genres = if genres.is_valid(row) {
-            genres.value(row).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+            genres.value(row).as_string_view().iter().flatten().map(str::to_owned).collect()
         } else {
             Vec::new()
         };

@@ -11,11 +11,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::source::read_up_to;
+use voisin_base::text::LONGEST_TEXT;
 
 /// All tags of a file together, as they lie in it and as they are read (bytes).
 pub(super) const MOST: usize = 64 << 20;
-/// One frame as it is read; nobody writes so much text (bytes).
-const MOST_OF_A_FRAME: usize = 1 << 20;
 /// One picture as it is read (bytes).
 const MOST_OF_A_PICTURE: usize = 12 << 20;
 /// Chunks of a WAV or AIFF file that are looked at.
@@ -136,9 +135,9 @@ fn in_chunks(
 
 /// A tag of the frames of `tag` that voisin reads (text, links, file identifiers), without anything that is compressed
 /// or holds other frames: what is compressed is inflated, as far as `room` (bytes, of all tags) and
-/// [`MOST_OF_A_FRAME`] allow.
+/// [`LONGEST_TEXT`] allow.
 pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
-    kept(tag, room, |id| matches!(id[0], b'T' | b'W' | b'U').then_some(MOST_OF_A_FRAME))
+    kept(tag, room, |id| matches!(id[0], b'T' | b'W' | b'U').then_some(LONGEST_TEXT))
 }
 
 /// As [`plain`], of the pictures alone.

@@ -1,0 +1,184 @@
+//! Pages of Parquet files as other programs wrote them: what a few bytes claim to hold is bounded before it is made.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::basic::{Encoding, Type};
+use parquet::column::page::PageReader as _;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::BATCH;
+
+/// A page as it is decompressed (bytes): writers make them of 1 MB, or of one row that has more, such as all windows of a
+/// day's recording.
+const MOST_OF_A_PAGE: u64 = 128 << 20;
+/// A page of texts (bytes): of each such column one or two are in memory.
+const MOST_TEXT_OF_A_PAGE: usize = 32 << 20;
+/// The rows that are in memory at once, as they are decoded (bytes).
+const MOST_OF_A_BATCH: usize = 64 << 20;
+/// Values of a list for each byte of the file, beyond a batch full of them; vectors of music have less than one.
+const VALUES_PER_BYTE: usize = 8;
+/// Levels of a value in a list, and where a text lies (bytes).
+const LEVELS: usize = 4;
+const VIEW: usize = 16;
+
+/// A file whose pages are no larger than [`MOST_OF_A_PAGE`]: the reader makes room for what a page's header says.
+#[derive(Clone)]
+pub(super) struct PageFile(Arc<File>);
+
+impl PageFile {
+    pub(super) fn new(file: File) -> Self {
+        Self(Arc::new(file))
+    }
+}
+
+impl Length for PageFile {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for PageFile {
+    type T = BufReader<File>;
+
+    /// Is asked for the header of each page before the page is read; sometimes for the page, too, which is no header.
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        let mut reader = self.0.get_read(start)?;
+        match page_size(reader.fill_buf()?) {
+            Some(size) if size > MOST_OF_A_PAGE => Err(too_large(MOST_OF_A_PAGE, size)),
+            _ => Ok(reader),
+        }
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.0.get_bytes(start, length)
+    }
+}
+
+fn too_large(most: u64, found: u64) -> ParquetError {
+    let (most, found) = (most >> 20, found.div_ceil(1 << 20));
+    ParquetError::General(format!("expected a page of at most {most} MB, found one of {found} MB"))
+}
+
+/// The decompressed size in a page's header: the second of its fields, both numbers in Thrift's compact form.
+fn page_size(header: &[u8]) -> Option<u64> {
+    let mut bytes = header.iter();
+    let mut field = || {
+        // The next field, a number of 32 bits.
+        if *bytes.next()? != 0x15 {
+            return None;
+        }
+        let mut value = 0;
+        for shift in (0..35).step_by(7) {
+            let byte = *bytes.next()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                // The lowest bit is the sign: no page has one.
+                return (value & 1 == 0).then_some(value >> 1);
+            }
+        }
+        None
+    };
+    field()?;
+    field()
+}
+
+/// How many rows of a group, of these columns, are read at once, so that they fit into memory. Refuses groups whose pages
+/// hold other numbers of values than the file says, or more than their bytes can.
+pub(super) fn rows_at_once(file: &PageFile, group: &RowGroupMetaData, names: &[&str]) -> Result<usize> {
+    let file = Arc::new(file.clone());
+    let rows = usize::try_from(group.num_rows())?;
+    let (mut bytes, mut bytes_of_a_row) = (0, 0);
+    for column in group.columns() {
+        let path = column.column_path();
+        if !path.parts().first().is_some_and(|name| names.contains(&name.as_str())) {
+            continue;
+        }
+        let (values, longest) = values(&file, column, rows)?;
+        let width = LEVELS
+            + match column.column_type() {
+                Type::BYTE_ARRAY => VIEW,
+                Type::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.column_descr().type_length())?,
+                _ => 8,
+            };
+        let packed = usize::try_from(column.compressed_size())?;
+        let most = if column.column_descr().max_rep_level() > 0 {
+            packed.min(usize::try_from(file.len())?) * VALUES_PER_BYTE + MOST_OF_A_BATCH / width
+        } else {
+            rows
+        };
+        if values > most {
+            return Err(ParquetError::General(format!(
+                "column {path}: expected at most {most} values in {packed} bytes, found {values}"
+            )));
+        }
+        bytes += values * width;
+        bytes_of_a_row += longest;
+    }
+    bytes_of_a_row += bytes / rows.max(1);
+    Ok((MOST_OF_A_BATCH / bytes_of_a_row.max(1)).clamp(1, BATCH))
+}
+
+/// How many values the pages of a column hold, and the most bytes that one text may take of its own: texts that share
+/// their beginnings are not views into a page, but made anew.
+fn values(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -> Result<(usize, usize)> {
+    let mut pages = SerializedPageReader::new(Arc::clone(file), column, rows, None)?;
+    let (mut values, mut longest) = (0, 0);
+    if column.column_type() == Type::BYTE_ARRAY {
+        while let Some(page) = pages.get_next_page()? {
+            let size = page.buffer().len();
+            if size > MOST_TEXT_OF_A_PAGE {
+                return Err(too_large(MOST_TEXT_OF_A_PAGE as u64, size as u64));
+            }
+            if page.is_data_page() {
+                values += page.num_values() as usize;
+            }
+            if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
+                longest = longest.max(size);
+            }
+        }
+    } else {
+        while let Some(page) = pages.peek_next_page()? {
+            values += page.num_levels.unwrap_or(0);
+            pages.skip_next_page()?;
+        }
+    }
+    Ok((values, longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_tells_the_size_of_its_page() {
+        // A dictionary page of 20 000 000 bytes in 938 000, as pyarrow writes it.
+        let number = |mut value: u32| {
+            value <<= 1;
+            let mut bytes = Vec::new();
+            while value > 0x7f {
+                bytes.push((value & 0x7f | 0x80) as u8);
+                value >>= 7;
+            }
+            bytes.push(value as u8);
+            bytes
+        };
+        let mut header = vec![0x15];
+        header.extend(number(2));
+        header.push(0x15);
+        header.extend(number(20_000_000));
+        assert_eq!(page_size(&header), Some(20_000_000));
+        for cut in 0..header.len() {
+            assert_eq!(page_size(&header[..cut]), None);
+        }
+        // A size below 0, one beyond 32 bits, and another first field.
+        assert_eq!(page_size(&[0x15, 0, 0x15, 1]), None);
+        assert_eq!(page_size(&[0x15, 0, 0x15, 0xff, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(page_size(&[0x25, 0, 0x15, 2]), None);
+    }
+}
