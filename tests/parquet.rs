@@ -260,6 +260,118 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
 }
 
 #[test]
+fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
+    let sandbox = Sandbox::new();
+    let row = one_row(&sandbox);
+    let schema = row.schema();
+    let of = |key: &str| schema.metadata()[key].clone();
+    let write = |name: &str, row: &RecordBatch| {
+        let file = sandbox.path(&format!("{name}.parquet"));
+        write_rows(&file, &row.schema(), [row.clone()]);
+        file
+    };
+    let with_metadata = |key: &str, value: &str| {
+        let mut metadata = schema.metadata().clone();
+        metadata.insert(key.to_owned(), value.to_owned());
+        let schema = Arc::new(schema.as_ref().clone().with_metadata(metadata));
+        RecordBatch::try_new(schema, row.columns().to_vec()).unwrap()
+    };
+    let other_type = {
+        let at = schema.index_of("title").unwrap();
+        let mut fields = schema.fields().to_vec();
+        fields[at] = Arc::new(arrow_schema::Field::new("title", arrow_schema::DataType::Int32, true));
+        let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+        let mut columns = row.columns().to_vec();
+        columns[at] = Arc::new(arrow_array::Int32Array::from(vec![1]));
+        RecordBatch::try_new(schema, columns).unwrap()
+    };
+    let (fingerprint, dimension) = (of("voisin.fingerprint"), of("voisin.dimension"));
+    let negative: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![-1]));
+    let stranger: ArrayRef = Arc::new(StringArray::from(vec!["f".repeat(32)]));
+    for (name, row, expected) in [
+        (
+            "fingerprint",
+            with_metadata("voisin.fingerprint", "../../x"),
+            format!("its fingerprint is \"../../x\", expected \"{fingerprint}\", as its manifest has it"),
+        ),
+        (
+            "name",
+            with_metadata("voisin.model", "../../../x"),
+            format!(
+                "its name is \"../../../x\", expected \"{}\", as its manifest has it",
+                of("voisin.model")
+            ),
+        ),
+        (
+            "dimension",
+            with_metadata("voisin.dimension", "711"),
+            format!("its dimension is \"711\", expected \"{dimension}\", as its manifest has it"),
+        ),
+        ("manifest", with_metadata("voisin.manifest", &"{".repeat(100)), "its manifest".to_owned()),
+        ("deep", with_metadata("voisin.manifest", &"[".repeat(100_000)), "its manifest".to_owned()),
+        (
+            "minus",
+            with(&row, 1, "dimension", negative),
+            format!("found \"{fingerprint}\" with -1: write the file again"),
+        ),
+        (
+            "rows",
+            with(&row, 1, "model_fingerprint", stranger),
+            format!("found \"{}\" with {dimension}: write the file again", "f".repeat(32)),
+        ),
+        (
+            "type",
+            other_type,
+            "column \"title\": expected the type that docs/parquet.md names, found Int32".to_owned(),
+        ),
+    ] {
+        let file = write(name, &row);
+        let new = Sandbox::new();
+        let refused = new.run(["add", "--from-parquet", file.to_str().unwrap()]);
+        let said = text(&refused.stderr);
+        assert_eq!(code(&refused), 2, "{name}: {said}");
+        assert!(said.contains(&expected), "{name}: {said}");
+        let library = Library::open(&new.path("library"), OpenMode::ReadOnly).unwrap();
+        assert_eq!(library.model().unwrap(), None, "{name}: nothing is stored");
+    }
+
+    // Paths: each row for itself.
+    let paths =
+        ["/music/good.ogg", "/music/a\nb.ogg", "relative/../x.ogg", "/music/../x.ogg", "/music/a\0b.ogg", ""];
+    let rows = paths.iter().enumerate().map(|(seed, path)| {
+        let path: ArrayRef = Arc::new(StringArray::from(vec![*path]));
+        with(&row, seed as u8, "path", path)
+    });
+    let file = sandbox.path("paths.parquet");
+    write_rows(&file, &schema, rows);
+    let taken = sandbox.run(["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]);
+    let said = text(&taken.stderr);
+    assert_eq!(
+        (code(&taken), &json(&taken)["added"], &json(&taken)["refused"]),
+        (1, &2.into(), &4.into()),
+        "{said}"
+    );
+    assert!(said.contains("path \"relative/../x.ogg\": expected an absolute one"), "{said}");
+    let library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let stored: BTreeSet<PathBuf> = library.tracks().unwrap().into_iter().map(|track| track.path).collect();
+    assert_eq!(stored, paths[..2].iter().map(PathBuf::from).collect());
+    assert_eq!(library.failures().unwrap(), [], "what has no path is no file that failed");
+    drop(library);
+
+    // A library that was changed by hand is merged into no other.
+    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
+    database.execute("UPDATE models SET name = '../../../x'", []).unwrap();
+    drop(database);
+    let other = Sandbox::new();
+    let merged = other.run(["merge", sandbox.path("library").to_str().unwrap()]);
+    let said = text(&merged.stderr);
+    assert_eq!(code(&merged), 2, "{said}");
+    assert!(said.contains("the model of its vectors is refused: its name is \"../../../x\""), "{said}");
+    let library = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap();
+    assert_eq!(library.model().unwrap(), None);
+}
+
+#[test]
 fn three_programs_read_the_same() {
     let Some(python) = python("pyarrow.parquet, duckdb") else { return };
     let sandbox = Sandbox::new();

@@ -36,6 +36,16 @@ pub enum EngineError {
     /// Clusters, maps, paths, playlists.
     #[error(transparent)]
     Explore(#[from] ExploreError),
+    /// A library, file or database whose model cannot be what it is said to be.
+    #[error("{place}: the model of its vectors is refused: {problem}; {next}")]
+    ForeignModel {
+        /// The library, the file or the database.
+        place: String,
+        /// What was expected and found.
+        problem: String,
+        /// What to do.
+        next: &'static str,
+    },
     /// A seed that must be a track of the library is not one.
     #[error("{}: not in the library: run \"voisin add\" on it first", path.display())]
     NotInLibrary {

@@ -14,6 +14,7 @@ mod descriptors;
 mod embedder;
 mod error;
 mod export;
+mod foreign;
 mod genre;
 mod keeper;
 mod list;
@@ -40,6 +41,8 @@ pub use descriptors::DescriptorDepth;
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
+#[cfg(any(feature = "parquet", feature = "postgres"))]
+pub(crate) use foreign::check_model;
 pub use genre::{
     Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GENRE_MODEL_FILE, GenreAnswer, GenreHead,
     GenreNews, GroupBy, LabelSource, Labelled, LabelledTracks, RETRAIN_SHARE, Retraining, SYNONYMS_FILE,

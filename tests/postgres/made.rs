@@ -6,6 +6,7 @@ use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
+use voisin::internals::encoder::{Architecture, ModelManifest};
 use voisin::internals::library::{
     AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, StoredModel, TrackFilter, TrackTags,
     TrackWindows,
@@ -14,11 +15,35 @@ use voisin::internals::library::{
 pub(super) const DIMENSION: usize = 64;
 
 pub(super) fn model() -> StoredModel {
+    model_called("synthetic", DIMENSION)
+}
+
+/// A model that could be: its name, fingerprint and dimension are its manifest's.
+pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
+    let digest: String = name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
+    let manifest = ModelManifest {
+        format: ModelManifest::NEWEST_FORMAT,
+        name: name.to_owned(),
+        description: "made up".to_owned(),
+        architecture: Architecture::Layers,
+        front_end: Architecture::Layers.front_end(),
+        dimension,
+        licence: "CC0-1.0".to_owned(),
+        provenance: "made up".to_owned(),
+        weights: format!("{name}.safetensors"),
+        weights_sha256: digest,
+        tags: None,
+        layer: None,
+        layers: vec!["flatten".to_owned(), format!("linear {dimension}")],
+        pooling: None,
+        outputs: Vec::new(),
+        networks: Vec::new(),
+    };
     StoredModel {
-        name: "synthetic".into(),
-        fingerprint: "0123456789abcdef0123456789abcdef".into(),
-        dimension: DIMENSION,
-        manifest_json: "{}".into(),
+        name: name.to_owned(),
+        fingerprint: manifest.fingerprint(),
+        dimension,
+        manifest_json: serde_json::to_string(&manifest).unwrap(),
     }
 }
 

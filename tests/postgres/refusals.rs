@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ndarray::Array2;
-use voisin::internals::library::{Library, OpenMode, StoredModel};
+use voisin::internals::library::{Library, OpenMode};
 
 use super::common::{Sandbox, code, fine, json, text};
-use super::made::{DIMENSION, model, track};
+use super::made::{DIMENSION, model, model_called, track};
 use super::servers::{Server, as_nobody, programs};
 use super::{push, refused, sandbox_with};
 
@@ -33,9 +33,7 @@ fn what_does_not_belong_there_is_refused() {
     let of_model = |dimension: usize| {
         let stranger = Sandbox::new();
         let mut library = Library::open(&stranger.path("library"), OpenMode::Create).unwrap();
-        let name = format!("other-{dimension}");
-        let model = StoredModel { fingerprint: name.clone(), name, dimension, ..model() };
-        library.set_model(&model).unwrap();
+        library.set_model(&model_called(&format!("other-{dimension}"), dimension)).unwrap();
         let mut record = track(1, vec![1.0; dimension]);
         record.vector.iter_mut().for_each(|value| *value /= (dimension as f32).sqrt());
         record.windows.vectors = Array2::default((0, dimension));
@@ -149,6 +147,60 @@ fn what_does_not_belong_there_is_refused() {
         assert!(said.contains("schema 99") && said.contains("use the newer voisin"), "{said}");
     }
     assert_eq!(server.psql("select fingerprint is null from voisin_state", &[]), "t");
+}
+
+#[test]
+fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(50);
+    push(&sandbox, &server, &[]);
+    let url = server.url();
+    let own = model();
+    for (change, found) in [
+        ("fingerprint = '../../x'", "its fingerprint is \"../../x\""),
+        ("model = '../../../x'", "its name is \"../../../x\""),
+        ("dimension = -1", "its dimension is"),
+        ("manifest = repeat('{', 100)", "its manifest"),
+    ] {
+        server.psql(&format!("update voisin_state set {change}"), &[]);
+        let new = Sandbox::new();
+        for words in [&["pull", "--from", &url][..], &["list", "--backend", &url]] {
+            let said = refused(new.run(words));
+            assert!(said.contains("the model of its vectors is refused"), "{change}: {said}");
+            assert!(said.contains(found) && said.contains("push again"), "{change}: {said}");
+        }
+        let library = Library::open(&new.path("library"), OpenMode::ReadOnly);
+        assert!(
+            library.is_err() || library.unwrap().model().unwrap().is_none(),
+            "{change}: nothing is stored"
+        );
+        let columns = format!(
+            "update voisin_state set model = '{}', fingerprint = '{}', dimension = {}, manifest = '{}'",
+            own.name, own.fingerprint, own.dimension, own.manifest_json
+        );
+        server.psql(&columns, &[]);
+    }
+    // Rows that another program has changed: one has three megabytes of facts, one a path that is none, one no facts.
+    for (path, change) in [
+        ("/music/1/album 1/1.flac", "repeat(' ', 3000000)::bytea || facts"),
+        (
+            "/music/2/album 2/2.flac",
+            "convert_to(replace(convert_from(facts, 'UTF8'), '/music/2/', 'music/../2/'), 'UTF8')",
+        ),
+        ("/music/3/album 3/3.flac", "'{'::bytea"),
+    ] {
+        let changed = server.psql(
+            &format!("with c as (update voisin_track set facts = {change} where path = '{path}' returning 1) select count(*) from c"),
+            &[],
+        );
+        assert_eq!(changed, "1", "{path}");
+    }
+    let new = Sandbox::new();
+    let pulled = new.run(["pull", "--from", &url, "--format", "json"]);
+    assert_eq!(code(&pulled), 1, "{}", text(&pulled.stderr));
+    let pulled = json(&pulled);
+    assert_eq!((&pulled["added"], &pulled["refused"]), (&47.into(), &3.into()), "{pulled}");
 }
 
 #[test]

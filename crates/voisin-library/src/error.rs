@@ -225,6 +225,14 @@ pub enum LibraryError {
         /// Names that are spelt alike, and where to look.
         hint: String,
     },
+    /// A path from elsewhere that no file is stored under.
+    #[error(
+        "path {shown:?}: expected an absolute one without \"..\" and NUL: add the file with \"voisin add\""
+    )]
+    NoPath {
+        /// Its beginning.
+        shown: String,
+    },
     /// A path that this system cannot store as bytes (outside Unix: not Unicode).
     #[error("path {} is not valid Unicode", path.display())]
     PathEncoding {

@@ -68,6 +68,25 @@ pub fn stored_path(path: &Path) -> PathBuf {
     dunce::canonicalize(&absolute).unwrap_or_else(|_| clean(&absolute))
 }
 
+/// Refuses a path that [`stored_path`] never gives: a relative one, one with steps such as `..`, or with a NUL, which no
+/// system has. Line ends are legal in names. Paths of other systems are absolute in their own way.
+pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
+    let bytes = to_bytes(path)?;
+    let (is_absolute, is_split): (bool, fn(&u8) -> bool) = match bytes {
+        [b'/', ..] => (true, |byte| *byte == b'/'),
+        [b'a'..=b'z' | b'A'..=b'Z', b':', b'/' | b'\\', ..] | [b'\\', b'\\', ..] => {
+            (true, |byte| matches!(byte, b'/' | b'\\'))
+        }
+        _ => (false, |_| false),
+    };
+    if is_absolute && !bytes.contains(&0) && !bytes.split(is_split).any(|step| step == b".." || step == b".")
+    {
+        return Ok(());
+    }
+    let shown = path.to_string_lossy().chars().take(100).collect();
+    Err(LibraryError::NoPath { shown })
+}
+
 /// Resolves `.` and `..` without asking the disk.
 fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
@@ -118,6 +137,35 @@ mod tests {
         let stored = stored_path(&dir.path().join(".").join("A.mp3"));
         let text = stored.to_str().unwrap();
         assert!(text.as_bytes()[1] == b':' && text.ends_with(r"\A.mp3"), "{text}");
+    }
+
+    #[test]
+    fn foreign_paths_are_such_as_are_stored() {
+        for good in [
+            "/m/a.mp3",
+            "/m/od\nd/a.cue/03",
+            "C:\\m\\a.mp3",
+            "d:/m/a.mp3",
+            "\\\\nas\\m\\a.mp3",
+            "/m/..a/b..",
+            "/a\\..\\b",
+        ] {
+            assert!(check(Path::new(good)).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a.mp3",
+            "m/a.mp3",
+            "/m/../a.mp3",
+            "/m/./a.mp3",
+            "/m/a\0b",
+            "C:a.mp3",
+            "C:\\m\\..\\a.mp3",
+            "/..",
+        ] {
+            let said = check(Path::new(bad)).expect_err(bad).to_string();
+            assert!(said.starts_with(&format!("path {bad:?}: expected an absolute one")), "{said}");
+        }
     }
 
     #[cfg(unix)]

@@ -253,6 +253,9 @@ fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<
     let mut taken = 0;
     for failure in failures {
         let Ok(path) = paths::to_bytes(&failure.path) else { continue };
+        if paths::check(&failure.path).is_err() || path.len().max(failure.reason.len()) > LONGEST_TEXT {
+            continue;
+        }
         let Failure { size, mtime_ns, reason, transient, .. } = failure;
         let size = size.map(|size| size as i64);
         taken += insert.execute(params![path, size, mtime_ns, reason, transient, super::now()])? as u64;
@@ -261,9 +264,10 @@ fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<
 }
 
 impl TrackRecord {
-    /// Refuses what no file's tags can hold: it would only fill the library.
+    /// Refuses what no file's tags can hold, which would only fill the library, and paths of no file.
     fn check(&self) -> Result<()> {
         let facts = &self.facts;
+        facts.files.iter().try_for_each(|file| paths::check(&file.record.path))?;
         let of_files = facts.files.iter().flat_map(TaggedFile::texts);
         let of_audio = [&facts.audio.container, &facts.audio.codec].map(String::len);
         match of_files.chain(of_audio).chain(facts.label.as_ref().map(String::len)).max() {
@@ -279,11 +283,10 @@ impl TrackRecord {
         format!("{}: {error}", path.chars().take(MOST_OF_A_PATH).collect::<String>())
     }
 
-    /// Why its files are not here, for each that has a path which can be told.
+    /// Why its files are not here.
     fn failures(&self, error: &LibraryError) -> Vec<Failure> {
-        let paths = self.facts.files.iter().map(|file| &file.record.path);
-        let short = paths.filter(|path| path.as_os_str().len() <= LONGEST_TEXT);
-        short.map(|path| Failure::refused(path.clone(), error.to_string())).collect()
+        let paths = self.facts.files.iter().map(|file| file.record.path.clone());
+        paths.map(|path| Failure::refused(path, error.to_string())).collect()
     }
 
     /// What it takes in memory, about (bytes).

@@ -7,6 +7,7 @@ use super::search::WIDEST;
 use super::{Connection, Postgres, SYNONYMS};
 use crate::backend::ddl::{self, SCHEMA};
 use crate::backend::{BackendError, Place, Result};
+use crate::engine::{EngineError, check_model};
 use crate::genre::Taxonomy;
 use crate::library::StoredModel;
 
@@ -181,7 +182,12 @@ impl Postgres {
             });
             Ok((model, row.get::<_, i32>(4) as u32))
         })?;
-        self.model = model.ok_or(BackendError::NoLibrary { place })?;
+        self.model = model.ok_or_else(|| BackendError::NoLibrary { place: place.clone() })?;
+        check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
+            place,
+            problem,
+            next: "drop the tables that begin with voisin_ and push again",
+        })?;
         self.width = width.clamp(1, WIDEST);
         self.shards = self.run(|tx| {
             let sql = "select distinct s.srvname::text from pg_inherits i

@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending>
     let lock = engine.library().lock_for_writing()?;
     let mut taken = TakenIn::default();
     for other in &others {
-        taken += engine.library_mut().merge(other)?;
+        taken += engine.merge(other)?;
     }
     let ending = finish(context, &mut engine, taken, args.format)?;
     drop(lock);

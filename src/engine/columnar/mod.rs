@@ -187,6 +187,7 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
 /// Takes what Parquet files hold into a library; their model must be the library's, or the library empty.
 pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, EngineError> {
     let input = ParquetInput::open(file)?;
+    input.check_rows()?;
     library.set_model(&input.model)?;
     library.set_content_kind(input.kind)?;
     let mut intake = Intake::new(library)?;
@@ -201,10 +202,9 @@ pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, E
                 Ok(size) => text += size as u64,
                 Err(reason) => {
                     refused.refuse(|| reason.clone());
-                    if let Some(failure) = columns.refused(row, reason)? {
-                        text += failure.path.as_os_str().len() as u64;
-                        failures.push(failure);
-                    }
+                    let path = columns.file(row)?.path;
+                    text += path.as_os_str().len() as u64;
+                    failures.push(Failure::refused(path, reason));
                     continue;
                 }
             }

@@ -25,6 +25,7 @@ use crate::base::regular_file;
 use crate::base::text::{LONGEST_TEXT, grouped};
 use crate::base::vector::make_unit;
 use crate::engine::EngineError;
+use crate::engine::foreign::check_model;
 use crate::library::{
     AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, StoredModel, TaggedFile, TrackFacts,
     TrackRecord, TrackTags, TrackWindows, path_from_bytes,
@@ -71,13 +72,60 @@ impl ParquetInput {
             dimension,
             manifest_json: of(manifest_json)?,
         };
+        check_model(&model).map_err(|problem| EngineError::ForeignModel {
+            place: path.display().to_string(),
+            problem,
+            next: "write the file again with \"voisin embed\" or \"voisin export\"",
+        })?;
         let kind = match metadata.get(KIND_KEY) {
             None => ContentKind::Full,
             Some(name) => {
                 name.parse().map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?
             }
         };
+        let expected = with_views(&schema(&model, kind));
+        for field in expected.fields() {
+            let found = arrow.schema().field_with_name(field.name()).ok();
+            if !found.is_some_and(|found| is_same(found.data_type(), field.data_type())) {
+                let found = found.map_or("none".to_owned(), |found| found.data_type().to_string());
+                return Err(wrong(
+                    path,
+                    format!(
+                        "column \"{}\": expected the type that docs/parquet.md names, found {found}",
+                        field.name()
+                    ),
+                ));
+            }
+        }
         Ok(Self { path: path.to_owned(), file: PageFile::new(file), metadata: arrow, model, kind })
+    }
+
+    /// Refuses a file some of whose rows have vectors of another model than the file's.
+    pub(super) fn check_rows(&self) -> Result<(), EngineError> {
+        let names = ["model_fingerprint", "dimension"];
+        self.each_batch(&names, |columns| {
+            let batch = columns.batch;
+            for row in 0..batch.num_rows() {
+                let fingerprint = columns.text(names[0], row)?;
+                let dimension = columns.needed::<Int32Type>(names[1], row)?;
+                let is_of_it = fingerprint.as_deref() == Some(&self.model.fingerprint)
+                    && usize::try_from(dimension) == Ok(self.model.dimension);
+                if !is_of_it {
+                    let found = fingerprint.unwrap_or_default();
+                    return Err(wrong(
+                        &self.path,
+                        format!(
+                            "expected rows of model {} with {} numbers, as the file's metadata says, found {:?} with {dimension}: \
+                             write the file again with \"voisin embed\" or \"voisin export\"",
+                            self.model.fingerprint,
+                            self.model.dimension,
+                            found.chars().take(100).collect::<String>()
+                        ),
+                    ));
+                }
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn check(&self, model: &StoredModel, kind: ContentKind) -> Result<(), EngineError> {
@@ -166,6 +214,17 @@ fn with_views(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
 }
 
+/// Whether two types are one, whatever the items of lists are called.
+fn is_same(a: &DataType, b: &DataType) -> bool {
+    match (a, b) {
+        (DataType::List(a), DataType::List(b)) => is_same(a.data_type(), b.data_type()),
+        (DataType::FixedSizeList(a, m), DataType::FixedSizeList(b, n)) => {
+            m == n && is_same(a.data_type(), b.data_type())
+        }
+        _ => a == b,
+    }
+}
+
 /// Bytes of text in a row of a column of any type.
 fn text_length(column: &dyn Array, row: usize) -> usize {
     if column.is_null(row) {
@@ -194,15 +253,10 @@ pub(super) struct RecordColumns<'a> {
 }
 
 impl RecordColumns<'_> {
-    fn column(&self, name: &str, is_right: impl Fn(&DataType) -> bool) -> Result<&ArrayRef, EngineError> {
+    /// One of the columns that were read; each has the type of the schema since the file was opened.
+    fn column(&self, name: &str) -> Result<&ArrayRef, EngineError> {
         let column = self.batch.column_by_name(name);
-        column.filter(|column| is_right(column.data_type())).ok_or_else(|| {
-            let found = column.map_or("no such column".to_owned(), |column| column.data_type().to_string());
-            wrong(
-                self.path,
-                format!("column \"{name}\": expected the type that docs/parquet.md names, found {found}"),
-            )
-        })
+        column.ok_or_else(|| wrong(self.path, format!("column \"{name}\": expected one, found none")))
     }
 
     /// Bytes of all texts of a row, or what is wrong with one of them.
@@ -225,12 +279,12 @@ impl RecordColumns<'_> {
     }
 
     fn text(&self, name: &str, row: usize) -> Result<Option<String>, EngineError> {
-        let column = self.column(name, |kind| *kind == DataType::Utf8View)?.as_string_view();
+        let column = self.column(name)?.as_string_view();
         Ok(column.is_valid(row).then(|| column.value(row).to_owned()))
     }
 
     pub(super) fn booleans(&self, name: &str) -> Result<&BooleanArray, EngineError> {
-        Ok(self.column(name, |kind| *kind == DataType::Boolean)?.as_boolean())
+        Ok(self.column(name)?.as_boolean())
     }
 
     fn boolean(&self, name: &str, row: usize) -> Result<Option<bool>, EngineError> {
@@ -243,7 +297,7 @@ impl RecordColumns<'_> {
         name: &str,
         row: usize,
     ) -> Result<Option<T::Native>, EngineError> {
-        let column = self.column(name, |kind| *kind == T::DATA_TYPE)?.as_primitive::<T>();
+        let column = self.column(name)?.as_primitive::<T>();
         Ok(column.is_valid(row).then(|| column.value(row)))
     }
 
@@ -259,7 +313,7 @@ impl RecordColumns<'_> {
     }
 
     pub(super) fn file(&self, row: usize) -> Result<FileRecord, EngineError> {
-        let bytes = self.column("path_bytes", |kind| *kind == DataType::BinaryView)?.as_binary_view();
+        let bytes = self.column("path_bytes")?.as_binary_view();
         let path = if bytes.is_valid(row) {
             path_from_bytes(bytes.value(row))
         } else {
@@ -270,13 +324,6 @@ impl RecordColumns<'_> {
             size: self.number::<UInt64Type>("size", row)?.unwrap_or_default(),
             mtime_ns: self.number::<Int64Type>("mtime_ns", row)?.unwrap_or_default(),
         })
-    }
-
-    /// A failure in the place of a row's recording, if the row has a path that can be told.
-    pub(super) fn refused(&self, row: usize, reason: String) -> Result<Option<Failure>, EngineError> {
-        let path = self.file(row)?.path;
-        let is_path = path.as_os_str().len() <= LONGEST_TEXT;
-        Ok(is_path.then(|| Failure::refused(path, reason)))
     }
 
     /// The recording of a row, or the failure that it tells of.
@@ -298,7 +345,7 @@ impl RecordColumns<'_> {
                 failed_at: 0,
             }));
         }
-        let content = self.column("content", |kind| *kind == DataType::FixedSizeBinary(32))?;
+        let content = self.column("content")?;
         let content = content.as_fixed_size_binary();
         let content = if content.is_valid(row) { content.value(row).try_into().ok() } else { None };
         let content = content.map(ContentId).ok_or_else(|| {
@@ -337,11 +384,7 @@ impl RecordColumns<'_> {
     }
 
     fn tags(&self, row: usize) -> Result<TrackTags, EngineError> {
-        let genres = self.column(
-            "genres",
-            |kind| matches!(kind, DataType::List(item) if *item.data_type() == DataType::Utf8View),
-        )?;
-        let genres = genres.as_list::<i32>();
+        let genres = self.column("genres")?.as_list::<i32>();
         let genres = if genres.is_valid(row) {
             genres.value(row).as_string_view().iter().flatten().map(str::to_owned).collect()
         } else {
@@ -366,15 +409,7 @@ impl RecordColumns<'_> {
     }
 
     fn vectors(&self, row: usize, dimension: usize) -> Result<(Vec<f32>, TrackWindows), EngineError> {
-        let is_vector = |kind: &DataType| {
-            matches!(kind, DataType::FixedSizeList(item, length)
-            if *item.data_type() == DataType::Float16 && *length as usize == dimension)
-        };
-        let is_windows =
-            |kind: &DataType| matches!(kind, DataType::List(item) if is_vector(item.data_type()));
-        let is_starts =
-            |kind: &DataType| matches!(kind, DataType::List(item) if *item.data_type() == DataType::Float32);
-        let vectors = self.column("vector", is_vector)?.as_fixed_size_list();
+        let vectors = self.column("vector")?.as_fixed_size_list();
         if vectors.is_null(row) {
             return Err(wrong(
                 self.path,
@@ -393,7 +428,7 @@ impl RecordColumns<'_> {
         if (norm - 1.0).abs() < 0.01 {
             make_unit(&mut vector);
         }
-        let (starts, windows) = (self.column("starts", is_starts)?, self.column("windows", is_windows)?);
+        let (starts, windows) = (self.column("starts")?, self.column("windows")?);
         let (starts, windows) = (starts.as_list::<i32>(), windows.as_list::<i32>());
         if starts.is_null(row) || windows.is_null(row) {
             return Ok((vector, TrackWindows::none(dimension)));
