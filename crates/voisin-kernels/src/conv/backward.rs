@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::first;
 use super::layer::{self, PaddedInput, convolve};
 use super::norm_kernels as nk;
-use super::train::{NormPass, OpenL3Train};
+use super::train::OpenL3Train;
 use super::train_steps::chunks;
 use super::weights::is_pooled;
 
@@ -111,7 +111,7 @@ impl OpenL3Train {
     /// What the batch norm of convolution `i` needs to know of all windows, from the gradient of its
     /// activation.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
-        let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = self.stats[i + 1].pass(is_pooled(i), &self.ys[i], self.activations[i].shape);
         pass.sums(self.isa, self.da[side].as_slice(), first, count, self.n, &mut self.sums);
     }
 
@@ -139,7 +139,7 @@ impl OpenL3Train {
     /// From the gradient of activation `i` to that of convolution output `i`, for `count` windows; they
     /// lie at the start of the resolution's `dys`.
     fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
-        let pass = NormPass::new(is_pooled(i), &self.ys[i], self.activations[i].shape, &self.stats[i + 1]);
+        let pass = self.stats[i + 1].pass(is_pooled(i), &self.ys[i], self.activations[i].shape);
         pass.backward(self.isa, self.da[side].as_slice(), &mut self.dys[resolution].buf, first, count);
     }
 

@@ -10,12 +10,14 @@ use super::act::{Act, Shape};
 use super::filters::WinogradFilters;
 use super::first;
 use super::layer::{BLOCK, PaddedInput, Plan, convolve, phased_parts};
+use super::norm_pass::ROWS;
 use super::sums::TaskSums;
-use super::train::{NormPass, ROWS, first_convolution};
+use super::train::first_convolution;
 use super::train_steps::{Stats, set_stats};
 use super::weight_grad::WeightGrad;
 use super::winograd::Epilogue;
 use crate::buffer::Buffer;
+use crate::team::Team;
 use crate::{Isa, Precision};
 
 /// Tiles that go through a block's steps together, so that what one step writes is still in cache when the next one reads
@@ -378,8 +380,8 @@ impl ConvBlocks {
     fn activate(&mut self, i: usize, first: usize, count: usize, mask: Option<&BlockMask>) {
         let block = &mut self.blocks[i];
         let shape = block.a.shape;
-        let pass = NormPass::new(block.plan.pool, &block.y, shape, &block.stats);
-        pass.forward(self.isa, &mut block.a.buf, first, count);
+        let pass = block.stats.pass(block.plan.pool, &block.y, shape);
+        pass.forward(self.isa, &Team::rayon(), &mut block.a.buf, first, first, count);
         let Some(BlockMask { kept, factor }) = mask else { return };
         let factor = *factor;
         let Shape { h, w, c } = shape;
@@ -440,7 +442,7 @@ impl ConvBlocks {
                 },
             );
         }
-        let pass = NormPass::new(block.plan.pool, &block.y, block.a.shape, &block.stats);
+        let pass = block.stats.pass(block.plan.pool, &block.y, block.a.shape);
         pass.sums(self.isa, da.as_slice(), first, count, self.n, &mut self.sums);
     }
 
@@ -473,7 +475,7 @@ impl ConvBlocks {
     /// the start of `dy`.
     fn norm_backward(&mut self, i: usize, first: usize, count: usize, side: usize) {
         let block = &mut self.blocks[i];
-        let pass = NormPass::new(block.plan.pool, &block.y, block.a.shape, &block.stats);
+        let pass = block.stats.pass(block.plan.pool, &block.y, block.a.shape);
         pass.backward(self.isa, self.da[side].as_slice(), &mut block.dy.buf, first, count);
     }
 

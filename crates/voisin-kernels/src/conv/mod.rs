@@ -15,6 +15,7 @@ mod grad_kernels;
 mod layer;
 mod net;
 mod norm_kernels;
+mod norm_pass;
 mod sums;
 mod train;
 mod train_steps;

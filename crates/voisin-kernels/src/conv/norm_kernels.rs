@@ -1,4 +1,4 @@
-//! Element-wise kernels that only training needs: batch norm, ReLU and pooling with their gradients.
+//! Element-wise kernels: batch norm, ReLU and pooling, with their gradients for training.
 
 use std::ops::Range;
 
@@ -92,20 +92,32 @@ pub(super) struct PixelRows<'a> {
     pub(super) c: usize,
     /// Floats between rows of `a`.
     pub(super) a_row: usize,
-    pub(super) pool: bool,
+    /// Rows and columns that a maximum pool joins; gradients know 1 × 1 and 2 × 2.
+    pub(super) pool: [usize; 2],
+    /// Whether ReLU follows the norm; gradients know no other way.
+    pub(super) relu: bool,
     pub(super) norm: Norm<'a>,
 }
 
 impl<'a> PixelRows<'a> {
-    /// What a kernel takes at once, with the offsets of its first pixel in `y` and in `a`: all rows; with pooling two,
-    /// or one for a last odd row.
+    /// What a kernel takes at once, with the offsets of its first pixel in `y` and in `a`: all rows; with pooling those of
+    /// one window, or fewer at the end.
     fn parts(self) -> impl Iterator<Item = (Self, usize, usize)> + use<'a> {
-        let step = if self.pool { 2 } else { self.rows.max(1) };
+        let step = if self.is_pooled() { self.pool[0] } else { self.rows.max(1) };
         (0..self.rows).step_by(step).map(move |row| {
             let at = row * self.y_row;
             let part = Self { y: &self.y[at..], rows: step.min(self.rows - row), ..self };
-            (part, at, row / 2 * self.a_row)
+            (part, at, row / self.pool[0] * self.a_row)
         })
+    }
+
+    fn is_pooled(&self) -> bool {
+        self.pool != [1, 1]
+    }
+
+    /// Rows and pixels of `a`.
+    fn made(&self) -> (usize, usize) {
+        (self.rows / self.pool[0], self.cols / self.pool[1])
     }
 
     /// Floats from the first pixel to the last in `y`.
@@ -113,18 +125,21 @@ impl<'a> PixelRows<'a> {
         (self.rows - 1) * self.y_row + self.cols * self.c
     }
 
-    /// The same in `a`, which a last odd row does not reach when pooling.
+    /// The same in `a`, which rows left over do not reach when pooling.
     fn a_len(&self) -> usize {
-        match (self.pool, self.rows) {
-            (false, rows) => (rows - 1) * self.a_row + self.cols * self.c,
-            (true, 2) => self.cols / 2 * self.c,
-            (true, _) => 0,
-        }
+        let (rows, cols) = self.made();
+        if rows == 0 { 0 } else { (rows - 1) * self.a_row + cols * self.c }
     }
 
     fn check(&self, a_len: usize, norm: &[&[f32]]) {
         assert!(self.c.is_multiple_of(16) && norm.iter().all(|values| values.len() == self.c), "channels");
         assert!(self.y_len() <= self.y.len() && self.a_len() <= a_len, "rows lie in the windows");
+    }
+
+    /// The same for a gradient.
+    fn check_gradient(&self, a_len: usize, norm: &[&[f32]]) {
+        assert!(self.relu && matches!(self.pool, [1, 1] | [2, 2]), "a norm before ReLU, and pools of 2 × 2");
+        self.check(a_len, norm);
     }
 }
 
@@ -142,8 +157,22 @@ unsafe fn channels<S: Simd>(simd: S, values: &[f32], ch: usize) -> S::V {
 /// `p` fits, one of its [`PixelRows::parts`], and `a` takes its activations.
 #[inline(always)]
 unsafe fn norm_forward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, a: *mut f32) {
+    // SAFETY: as the caller promises. Loops over windows of a size that the compiler knows are unrolled.
+    unsafe {
+        match p.pool {
+            [1, 1] => norm_windows(simd, p, [1, 1], a),
+            [2, 2] => norm_windows(simd, p, [2, 2], a),
+            pool => norm_windows(simd, p, pool, a),
+        }
+    }
+}
+
+/// # Safety
+/// As [`norm_forward_generic`]; `pool` is that of `p`.
+#[inline(always)]
+unsafe fn norm_windows<S: Simd>(simd: S, p: &PixelRows<'_>, pool: [usize; 2], a: *mut f32) {
     let zero = simd.splat(0.0);
-    let (rows, cols) = if p.pool { (p.rows / 2, p.cols / 2) } else { (p.rows, p.cols) };
+    let (rows, cols) = (p.rows / pool[0], p.cols / pool[1]);
     for r in 0..rows {
         for x in 0..cols {
             for ch in (0..p.c).step_by(S::LANES) {
@@ -151,13 +180,16 @@ unsafe fn norm_forward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, a: *mut f32)
                 unsafe {
                     let scale = channels(simd, p.norm.scale, ch);
                     let shift = channels(simd, p.norm.shift, ch);
-                    let z = if p.pool {
-                        let z = four(simd, p.y.as_ptr().add(2 * x * p.c + ch), p, scale, shift);
-                        simd.max(simd.max(z[0], z[1]), simd.max(z[2], z[3]))
-                    } else {
-                        simd.fma(simd.load(p.y.as_ptr().add(r * p.y_row + x * p.c + ch)), scale, shift)
-                    };
-                    simd.store(a.add(r * p.a_row + x * p.c + ch), simd.max(z, zero));
+                    let corner = p.y.as_ptr().add(r * pool[0] * p.y_row + x * pool[1] * p.c + ch);
+                    let mut most = simd.fma(simd.load(corner), scale, shift);
+                    for dy in 0..pool[0] {
+                        for dx in usize::from(dy == 0)..pool[1] {
+                            let pixel = simd.load(corner.add(dy * p.y_row + dx * p.c));
+                            most = simd.max(most, simd.fma(pixel, scale, shift));
+                        }
+                    }
+                    let most = if p.relu { simd.max(most, zero) } else { most };
+                    simd.store(a.add(r * p.a_row + x * p.c + ch), most);
                 }
             }
         }
@@ -168,7 +200,7 @@ dispatch! {
     norm_forward_unchecked => norm_forward_generic(p: &PixelRows<'_>, a: *mut f32)
 }
 
-/// Batch norm, ReLU and maybe 2×2 max pool, into the activation `a`, from its first pixel on.
+/// Batch norm, ReLU or not, and maximum pool, into the activation `a`, from its first pixel on.
 ///
 /// # Safety
 /// Nothing else reads or writes these rows' activations meanwhile.
@@ -220,7 +252,7 @@ const RUN: usize = 32;
 #[inline(always)]
 unsafe fn norm_sums_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const f32, sums: *mut f32) {
     // With pooling a call has two rows, which count as one of pooled pixels.
-    let (rows, cols) = if p.pool { (p.rows / 2, p.cols / 2) } else { (p.rows, p.cols) };
+    let (rows, cols) = p.made();
     for r in 0..rows {
         for start in (0..cols).step_by(RUN) {
             let run = start..cols.min(start + RUN);
@@ -252,7 +284,7 @@ unsafe fn sum_run<S: Simd>(
         let mean = channels(simd, p.norm.mean, ch);
         let zero = simd.splat(0.0);
         let (mut s1, mut s2) = ([zero; 2], [zero; 2]);
-        if p.pool {
+        if p.is_pooled() {
             for x in run {
                 let y = p.y.as_ptr().add(2 * x * p.c + ch);
                 let z = four(simd, y, p, scale, shift);
@@ -287,7 +319,7 @@ pub(super) fn norm_sums(isa: Isa, rows: PixelRows<'_>, da: &[f32], sums: &mut [f
     assert_eq!(sums.len(), 2 * rows.c, "two sums per channel");
     for (part, _, at) in rows.parts() {
         let da = &da[at..];
-        part.check(da.len(), &[part.norm.scale, part.norm.shift, part.norm.mean]);
+        part.check_gradient(da.len(), &[part.norm.scale, part.norm.shift, part.norm.mean]);
         // SAFETY: it fits.
         unsafe { norm_sums_unchecked(isa, &part, da.as_ptr(), sums.as_mut_ptr()) }
     }
@@ -299,7 +331,7 @@ pub(super) fn norm_sums(isa: Isa, rows: PixelRows<'_>, da: &[f32], sums: &mut [f
 unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const f32, dy: *mut f32) {
     let zero = simd.splat(0.0);
     for x in 0..p.cols {
-        let pooled = p.pool && p.rows >= 2 && x < p.cols / 2 * 2;
+        let pooled = p.is_pooled() && p.rows >= 2 && x < p.cols / 2 * 2;
         if pooled && x % 2 == 1 {
             continue;
         }
@@ -324,7 +356,7 @@ unsafe fn norm_backward_generic<S: Simd>(simd: S, p: &PixelRows<'_>, da: *const 
                 } else {
                     for r in 0..p.rows {
                         let y = simd.load(p.y.as_ptr().add(r * p.y_row + offset));
-                        let dz = if p.pool {
+                        let dz = if p.is_pooled() {
                             zero
                         } else {
                             let da = simd.load(da.add(r * p.a_row + offset));
@@ -351,7 +383,7 @@ pub(super) unsafe fn norm_backward(isa: Isa, rows: PixelRows<'_>, da: &[f32], dy
     for (part, y_at, at) in rows.parts() {
         let (da, dy) = (&da[at..], dy.skip(y_at));
         let norm = part.norm;
-        part.check(da.len(), &[norm.scale, norm.shift, norm.mean, norm.c0, norm.c1]);
+        part.check_gradient(da.len(), &[norm.scale, norm.shift, norm.mean, norm.c0, norm.c1]);
         assert!(part.y_len() <= dy.len(), "rows lie in the window");
         // SAFETY: it fits; rows are kept apart by the caller.
         unsafe { norm_backward_unchecked(isa, &part, da.as_ptr(), dy.as_mut_ptr()) }

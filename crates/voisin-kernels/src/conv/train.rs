@@ -14,13 +14,14 @@ use super::filters::WinogradFilters;
 use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, convolve};
 use super::net::{FRAMES, MELS};
-use super::norm_kernels::{self as nk, Norm, PixelRows};
+use super::norm_pass::ROWS;
 use super::sums::TaskSums;
 use super::train_steps::{MOMENTUM, Stats, chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
 use super::weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OpenL3Weights, is_pooled};
 use super::winograd::Epilogue;
 use crate::buffer::Buffer;
+use crate::team::Team;
 use crate::{Isa, Precision};
 
 /// A tensor's place in the flat parameter and gradient vectors.
@@ -36,9 +37,6 @@ pub struct Parameter {
     pub decays: bool,
 }
 
-/// Rows of pixels that one task of an element-wise pass takes (even, for pooling).
-pub(super) const ROWS: usize = 8;
-
 /// Where a layer's tensors lie in the flat vectors.
 #[derive(Clone, Debug)]
 pub(super) struct Ranges {
@@ -46,96 +44,6 @@ pub(super) struct Ranges {
     pub(super) bias: Range<usize>,
     /// Batch norm's γ and β (all layers but the last).
     pub(super) norm: Option<(Range<usize>, Range<usize>)>,
-}
-
-/// A pass over the rows of a convolution's output, in parts of [`ROWS`] rows.
-pub(super) struct NormPass<'a> {
-    y: &'a Act,
-    a: Shape,
-    pool: bool,
-    norm: Norm<'a>,
-    /// Parts of a window.
-    pub(super) parts: usize,
-}
-
-impl<'a> NormPass<'a> {
-    /// - `pool`: whether a 2×2 maximum pool follows
-    /// - `y`: the convolution's output
-    /// - `a`: the shape of the activation that follows
-    pub(super) fn new(pool: bool, y: &'a Act, a: Shape, stats: &'a Stats) -> Self {
-        Self { y, a, pool, norm: stats.norm(), parts: y.shape.h.div_ceil(ROWS) }
-    }
-
-    pub(super) fn rows(&self, window: usize, part: usize) -> PixelRows<'a> {
-        let shape = self.y.shape;
-        PixelRows {
-            y: &self.y.buf.as_slice()[self.y_at(window, part)..],
-            y_row: shape.row(),
-            rows: ROWS.min(shape.h - part * ROWS),
-            cols: shape.w,
-            c: shape.c,
-            a_row: self.a.row(),
-            pool: self.pool,
-            norm: self.norm,
-        }
-    }
-
-    /// Where a part's first pixel lies in the outputs.
-    pub(super) fn y_at(&self, window: usize, part: usize) -> usize {
-        window * self.y.shape.len() + self.y.shape.at(part * ROWS, 0)
-    }
-
-    /// Where it lies in the activations (a last odd row that pooling leaves out: in the halo).
-    pub(super) fn a_at(&self, window: usize, part: usize) -> usize {
-        let top = if self.pool { part * ROWS / 2 } else { part * ROWS };
-        window * self.a.len() + self.a.at(top, 0)
-    }
-
-    /// Batch norm, ReLU and pooling of windows from `first` on, into their activations `a`.
-    pub(super) fn forward(&self, isa: Isa, a: &mut Buffer, first: usize, count: usize) {
-        let a = a.share();
-        (0..count * self.parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (first + task / self.parts, task % self.parts);
-            // SAFETY: each task has its own rows.
-            unsafe { nk::norm_forward(isa, self.rows(window, part), a.skip(self.a_at(window, part))) };
-        });
-    }
-
-    /// Adds to `sums` what the norm's backward needs to know of windows from `first` on, of `n` in all, from the gradient of
-    /// their activations.
-    pub(super) fn sums(
-        &self,
-        isa: Isa,
-        da: &[f32],
-        first: usize,
-        count: usize,
-        n: usize,
-        sums: &mut TaskSums,
-    ) {
-        let (parts, c) = (self.parts, self.y.shape.c);
-        sums.room(n * parts, c);
-        let sums = sums.extend(count * parts, c);
-        (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (first + task / parts, task % parts);
-            // SAFETY: each task has its own sums.
-            let sums = unsafe { sums.slice_mut(task * 2 * c..(task + 1) * 2 * c) };
-            sums.fill(0.0);
-            nk::norm_sums(isa, self.rows(window, part), &da[self.a_at(window, part)..], sums);
-        });
-    }
-
-    /// From the gradient of the activations of windows from `first` on to that of the convolution's outputs; they lie at the
-    /// start of `dy`.
-    pub(super) fn backward(&self, isa: Isa, da: &[f32], dy: &mut Buffer, first: usize, count: usize) {
-        let dy = dy.share();
-        (0..count * self.parts).into_par_iter().with_max_len(1).for_each(|task| {
-            let (window, part) = (task / self.parts, task % self.parts);
-            let dy = dy.skip(self.y_at(window, part));
-            let da = &da[self.a_at(first + window, part)..];
-            // SAFETY: each task writes its own rows of dy.
-            unsafe { nk::norm_backward(isa, self.rows(first + window, part), da, dy) };
-        });
-    }
 }
 
 /// The first convolution of windows from `first` on, and their sums if they are wanted.
@@ -517,8 +425,8 @@ impl OpenL3Train {
     /// Batch norm, ReLU and pooling of convolution `i`'s output.
     fn normalise(&mut self, i: usize, first: usize, count: usize) {
         let shape = self.activations[i].shape;
-        let pass = NormPass::new(is_pooled(i), &self.ys[i], shape, &self.stats[i + 1]);
-        pass.forward(self.isa, &mut self.activations[i].buf, first, count);
+        let pass = self.stats[i + 1].pass(is_pooled(i), &self.ys[i], shape);
+        pass.forward(self.isa, &Team::rayon(), &mut self.activations[i].buf, first, first, count);
     }
 
     fn global_max(&mut self) -> Vec<f32> {

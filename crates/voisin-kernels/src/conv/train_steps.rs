@@ -1,7 +1,8 @@
 //! Pieces of a training step: groups of windows, batch statistics, and sums of rows.
 
-use super::act::Shape;
+use super::act::{Act, Shape};
 use super::norm_kernels::{self as nk, Norm};
+use super::norm_pass::NormPass;
 use super::winograd::Tile;
 use crate::Isa;
 use crate::buffer::SharedSlice;
@@ -20,8 +21,12 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    pub(super) fn norm(&self) -> Norm<'_> {
-        Norm { scale: &self.scale, shift: &self.shift, mean: &self.mean, c0: &self.c0, c1: &self.c1 }
+    /// The pass from the convolution's output `y` to the activation, or back.
+    pub(super) fn pass<'a>(&'a self, pool: bool, y: &'a Act, a: Shape) -> NormPass<'a> {
+        let norm =
+            Norm { scale: &self.scale, shift: &self.shift, mean: &self.mean, c0: &self.c0, c1: &self.c1 };
+        let pool = if pool { [2, 2] } else { [1, 1] };
+        NormPass { y: y.buf.as_slice(), shape: y.shape, a, pool, relu: true, norm }
     }
 }
 
