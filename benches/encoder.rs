@@ -12,7 +12,7 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
 use voisin::internals::kernels::{Precision, isa};
 
 struct Options {
@@ -64,7 +64,7 @@ fn median(mut seconds: Vec<f64>) -> f64 {
     seconds[seconds.len() / 2]
 }
 
-fn time(net: &FastOpenL3, batch: usize, repeats: usize) -> f64 {
+fn time(net: &FastChain, batch: usize, repeats: usize) -> f64 {
     let mels = mels(batch);
     let mut out = vec![0.0; batch * net.dimension()];
     net.forward(&mels, batch, &mut out);
@@ -79,7 +79,7 @@ fn time(net: &FastOpenL3, batch: usize, repeats: usize) -> f64 {
     )
 }
 
-fn serve(net: &FastOpenL3) -> Result<()> {
+fn serve(net: &FastChain) -> Result<()> {
     println!("ready {}", net.isa().name());
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -114,7 +114,7 @@ fn main() -> Result<()> {
     if !options.precision.is_available(isa) {
         bail!("this processor has no {} products", options.precision);
     }
-    let net = FastOpenL3::new(&weights, isa, options.precision);
+    let net = FastChain::openl3(&weights, isa, options.precision);
     if options.serve {
         return serve(&net);
     }

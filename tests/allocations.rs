@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use voisin::internals::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
-use voisin::internals::kernels::conv::{FastOpenL3, OpenL3Weights};
+use voisin::internals::kernels::conv::{FastChain, OpenL3Weights};
 use voisin::internals::kernels::{Precision, isa};
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
@@ -83,7 +83,7 @@ fn a_warm_network_allocates_nothing_for_a_window() {
 
     // OpenL3's kernels write into the caller's slice.
     let widths = [16, 16, 16, 16, 16, 16, 16, 32];
-    let network = FastOpenL3::new(&OpenL3Weights::seeded(1, &widths), isa().unwrap(), Precision::F32);
+    let network = FastChain::openl3(&OpenL3Weights::seeded(1, &widths), isa().unwrap(), Precision::F32);
     let mels = spectrograms(6, 128 * 199);
     let mut out = vec![0.; 6 * network.dimension()];
     pool(1).install(|| {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sha2::Digest as _;
-use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin::internals::kernels::{Precision, isa};
 use voisin::internals::train::encoder::{
     Checkpoint, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, TrainingSet, export, prepare,
@@ -212,7 +212,7 @@ fn prepares_trains_resumes_and_exports() {
     let wide = encoder.encode_with_tags(&mel, 1).expect("it encodes");
     assert_eq!(encoder.encode(&mel, 1).expect("it encodes"), wide.embeddings);
     assert_eq!(encoder.manifest().tags.as_ref().map(Vec::len), Some(50));
-    let net = FastOpenL3::new(&state.average, isa().unwrap(), Precision::F32);
+    let net = FastChain::openl3(&state.average, isa().unwrap(), Precision::F32);
     let mut narrow = vec![0.0; net.dimension()];
     net.forward(&mel, 1, &mut narrow);
     let predicted = state.head_average.forward(&narrow);
@@ -249,7 +249,7 @@ fn prepares_trains_resumes_and_exports() {
     let further = train(&further, &mut |_| true).expect("a model can be trained on").checkpoint;
     let (old, new) = (&state.average.convs[0].weight, &further.network.convs[0].weight);
     assert!(old.iter().zip(new).all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1)));
-    let net = FastOpenL3::new(&state.average, isa().unwrap(), Precision::F32);
+    let net = FastChain::openl3(&state.average, isa().unwrap(), Precision::F32);
     let (mut error, mut plain) = (0.0, 0.0);
     for crop in (0..data.len()).filter(|&crop| data.tracks()[data.track(crop)].0 != "album 2") {
         data.mel(crop, 0, &mut mel);

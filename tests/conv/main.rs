@@ -8,7 +8,7 @@ mod traps;
 
 use candle::{Vars, mels, random};
 use candle_core::{D, Device, Result, Tensor, Var};
-use voisin::internals::kernels::conv::{FastOpenL3, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin::internals::kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
 use voisin::internals::kernels::{Isa, Precision};
 
 /// Largest difference over the largest magnitude.
@@ -57,7 +57,7 @@ fn fast_openl3_equals_the_network_in_candle_on_every_instruction_set() -> Result
     let x = Tensor::from_slice(&mels, (n, 1, 128, 199), &Device::Cpu)?;
     let expected = flat(&Vars::new(&weights).forward(&x, false)?)?;
     for isa in Isa::available() {
-        let net = FastOpenL3::new(&weights, isa, Precision::F32);
+        let net = FastChain::openl3(&weights, isa, Precision::F32);
         let mut out = vec![0.0; n * net.dimension()];
         net.forward(&mels, n, &mut out);
         let error = relative_error(&out, &expected);
@@ -72,7 +72,7 @@ fn fast_openl3_at_full_width_equals_candle() -> Result<()> {
     let mels = mels(6, WINDOW);
     let x = Tensor::from_slice(&mels, (1, 1, 128, 199), &Device::Cpu)?;
     let expected = flat(&Vars::new(&weights).forward(&x, false)?)?;
-    let net = FastOpenL3::new(&weights, isa(), Precision::F32);
+    let net = FastChain::openl3(&weights, isa(), Precision::F32);
     let mut out = vec![0.0; 512];
     net.forward(&mels, 1, &mut out);
     let error = relative_error(&out, &expected);
@@ -87,7 +87,7 @@ fn bf16_products_keep_the_vectors_direction() {
     let n = 9;
     let mels = mels(15, n * WINDOW);
     let run = |precision: Precision, batch: usize| {
-        let net = FastOpenL3::new(&weights, isa, precision);
+        let net = FastChain::openl3(&weights, isa, precision);
         assert_eq!(net.precision(), precision);
         let mut out = vec![0.0; n * net.dimension()];
         for start in (0..n).step_by(batch) {
@@ -109,7 +109,7 @@ fn bf16_products_keep_the_vectors_direction() {
 #[test]
 fn results_are_the_same_bits_whatever_batch_and_threads() {
     let weights = OpenL3Weights::seeded(11, &[16, 32, 32, 64, 48, 128, 64, 64]);
-    let net = FastOpenL3::new(&weights, isa(), Precision::F32);
+    let net = FastChain::openl3(&weights, isa(), Precision::F32);
     let n = 19;
     let mels = mels(8, n * WINDOW);
     let run = |threads: usize, batch: usize| {
@@ -212,7 +212,7 @@ fn running_statistics_follow_batches_and_serve_inference() {
     for _ in 0..100 {
         expected = train.forward(&mels, n);
     }
-    let net = FastOpenL3::new(&train.weights(), isa(), Precision::F32);
+    let net = FastChain::openl3(&train.weights(), isa(), Precision::F32);
     let mut out = vec![0.0; n * net.dimension()];
     net.forward(&mels, n, &mut out);
     let error = relative_error(&out, &expected);

@@ -85,7 +85,7 @@ pub struct Tagged {
     pub logits: Array2<f32>,
 }
 
-impl Backend for conv::FastOpenL3 {
+impl Backend for conv::FastChain {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let mut embeddings = vec![0.0; n * self.dimension()];
         self.forward(mels, n, &mut embeddings);
@@ -425,7 +425,7 @@ impl Network {
             in_candle(architecture, weights, device.candle(), Precision::F32)?
         } else {
             match architecture {
-                Architecture::OpenL3 => Box::new(conv::FastOpenL3::new(
+                Architecture::OpenL3 => Box::new(conv::FastChain::openl3(
                     &openl3::fast_weights(weights)?,
                     isa()?,
                     options.precision,

@@ -2,7 +2,7 @@
 
 use super::{BlockVisitor, ClassJudge, Trainable};
 use crate::encoder::{Device, ModelRef, Precision};
-use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use crate::kernels::isa;
 use crate::train::encoder::{Student, TeacherHead, TrainError};
 
@@ -90,7 +90,7 @@ impl Trainable for SpaceNet {
     }
 
     fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError> {
-        let net = FastOpenL3::new(&self.net.state().weights(), isa()?, Precision::F32);
+        let net = FastChain::openl3(&self.net.state().weights(), isa()?, Precision::F32);
         Ok(Box::new(FinishedSpace { net, head: self.head.clone() }))
     }
 
@@ -123,7 +123,7 @@ impl Trainable for SpaceNet {
 
 /// The network and its head with running statistics.
 struct FinishedSpace {
-    net: FastOpenL3,
+    net: FastChain,
     head: TeacherHead,
 }
 

@@ -6,7 +6,7 @@
 use super::TrainError;
 use super::cache::TrainingSet;
 use crate::base::vector::dot;
-use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use crate::kernels::{Precision, isa};
 
 /// Crops of a track that are looked at.
@@ -49,7 +49,7 @@ pub(super) fn track_vectors(
     matrix: &[f32],
     offsets: &[f32],
 ) -> Result<(Vec<Vec<f32>>, Vec<String>), TrainError> {
-    let net = FastOpenL3::new(weights, isa()?, Precision::F32);
+    let net = FastChain::openl3(weights, isa()?, Precision::F32);
     let inputs = net.dimension();
     let mut by_track = vec![Vec::new(); data.tracks().len()];
     for crop in 0..data.len() {

@@ -6,7 +6,7 @@ use super::cache::TrainingSet;
 use super::layout::{Layout, OutputKind};
 use super::{TeacherHead, TrainError};
 use crate::base::vector::dot;
-use crate::kernels::conv::{FastOpenL3, OpenL3Weights, WINDOW};
+use crate::kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use crate::kernels::{Precision, isa};
 
 /// Windows that go through the network at once.
@@ -101,7 +101,7 @@ pub(super) fn embed(
     crops: &[usize],
     weights: &OpenL3Weights,
 ) -> Result<Vec<f32>, TrainError> {
-    let net = FastOpenL3::new(weights, isa()?, Precision::F32);
+    let net = FastChain::openl3(weights, isa()?, Precision::F32);
     let mut mels = vec![0.0; BATCH * WINDOW];
     let mut out = vec![0.0; crops.len() * net.dimension()];
     for (batch, embeddings) in crops.chunks(BATCH).zip(out.chunks_mut(BATCH * net.dimension())) {

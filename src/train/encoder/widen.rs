@@ -77,7 +77,7 @@ fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::conv::{FastOpenL3, OpenL3Train, WINDOW};
+    use crate::kernels::conv::{FastChain, OpenL3Train, WINDOW};
     use crate::kernels::{Precision, isa};
 
     fn train(weights: &OpenL3Weights) -> OpenL3Train {
@@ -95,7 +95,7 @@ mod tests {
         let mut random = Random::stream(1, 1);
         let mels: Vec<f32> = (0..2 * WINDOW).map(|_| random.range(-80.0, 0.0) as f32).collect();
         let predict = |weights: &OpenL3Weights, head: &TeacherHead| {
-            let net = FastOpenL3::new(weights, isa().unwrap(), Precision::F32);
+            let net = FastChain::openl3(weights, isa().unwrap(), Precision::F32);
             let mut out = vec![0.0; 2 * net.dimension()];
             net.forward(&mels, 2, &mut out);
             head.forward(&out)

@@ -4,8 +4,13 @@
 use super::forward::{EPSILON, kept};
 use super::layer::{StackLayer, StackShape};
 use super::list::{Stack, StackTensor};
-use voisin_kernels::Isa;
-use voisin_kernels::conv::{BlockMask, BlockPlan, BlockTensors, ConvBlocks};
+use voisin_kernels::conv::{
+    BlockMask, BlockPlan, BlockTensors, ChainPlan, ConvBlocks, FastChain, NormPlace, Tail,
+};
+use voisin_kernels::{Isa, Precision};
+
+/// Tiles of 4 × 4 that go through a block's steps together in training: enough for many threads.
+const TILES: usize = 2048;
 
 /// The layers of one block, by their numbers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,10 +23,11 @@ struct Places {
 /// What a network begins with, as far as kernels know it.
 #[derive(Debug)]
 pub(super) struct Front {
-    blocks: ConvBlocks,
+    plan: ChainPlan,
     places: Vec<Places>,
     /// Layers that it stands for.
     layers: usize,
+    isa: Isa,
 }
 
 impl Front {
@@ -29,15 +35,15 @@ impl Front {
     /// multiple of 16, `batch-norm` or not, `relu`, `pool 2x2` or not, `dropout` or not.
     pub(super) fn of(stack: &Stack, isa: Isa) -> Option<Self> {
         let StackShape::Image(1, rows, columns) = stack.input() else { return None };
-        let layers: Vec<StackLayer> = stack.layers().map(|(layer, _)| layer).collect();
-        let (mut plans, mut places, mut end) = (Vec::new(), Vec::new(), 0);
+        let layers: Vec<(StackLayer, StackShape)> = stack.layers().collect();
+        let (mut blocks, mut places, mut end) = (Vec::new(), Vec::new(), 0);
         while let Some((plan, place, next)) = block(&layers, end) {
-            plans.push(plan);
+            blocks.push(plan);
             places.push(place);
             end = next;
         }
-        let blocks = ConvBlocks::new(&plans, [rows, columns], EPSILON, isa)?;
-        Some(Self { blocks, places, layers: end })
+        let plan = ChainPlan { input: [rows, columns], blocks, tail: Tail::Planes, epsilon: EPSILON };
+        (end > 0).then_some(Self { plan, places, layers: end, isa })
     }
 
     /// Layers that it stands for.
@@ -47,7 +53,7 @@ impl Front {
 
     /// Length of each axis of what it makes, without that of the batch.
     pub(super) fn output(&self) -> [usize; 3] {
-        self.blocks.output()
+        self.plan.output()
     }
 
     /// Whether a tensor is of one of its layers.
@@ -55,21 +61,38 @@ impl Front {
         tensor.layer() < self.layers
     }
 
-    /// Takes over the tensors, for the passes that follow.
-    pub(super) fn set(&mut self, tensors: &[StackTensor]) {
-        let of = |layer: usize, name: &str| values(tensors, layer, name);
-        let tensors: Vec<BlockTensors<'_>> = self
-            .places
+    fn tensors<'a>(&self, tensors: &'a [StackTensor]) -> Vec<BlockTensors<'a>> {
+        let of = |layer: usize, name: &str| tensors[find(tensors, layer, name)].values.as_slice();
+        let norm = |at: usize| ["weight", "bias", "running_mean", "running_var"].map(|name| of(at, name));
+        self.places
             .iter()
             .map(|place| BlockTensors {
                 weight: of(place.convolution, "weight"),
                 bias: of(place.convolution, "bias"),
-                norm: place
-                    .norm
-                    .map(|at| ["weight", "bias", "running_mean", "running_var"].map(|name| of(at, name))),
+                norm: place.norm.map(norm),
             })
-            .collect();
-        self.blocks.set(&tensors);
+            .collect()
+    }
+
+    /// What it computes in use, example by example, so that memory does not grow with their number.
+    pub(super) fn finished(&self, tensors: &[StackTensor]) -> FastChain {
+        let mut plan = self.plan.clone();
+        plan.blocks.iter_mut().for_each(|block| block.together = 1);
+        FastChain::new(plan, (1.0, 0.0), &self.tensors(tensors), false, self.isa, Precision::F32)
+    }
+}
+
+/// The same in training.
+#[derive(Debug)]
+pub(super) struct FrontTrain {
+    pub(super) front: Front,
+    blocks: ConvBlocks,
+}
+
+impl FrontTrain {
+    pub(super) fn new(front: Front) -> Self {
+        let blocks = ConvBlocks::new(&front.plan.blocks, front.plan.input, EPSILON, front.isa);
+        Self { front, blocks: blocks.expect("a front has blocks") }
     }
 
     /// A pass in training, which also moves running statistics among `tensors`.
@@ -81,18 +104,18 @@ impl Front {
         seed: u64,
         step: u64,
     ) -> Vec<f32> {
-        self.set(tensors);
-        let norms: Vec<_> = (self.places.iter())
-            .map(|place| place.norm.map(|at| ["weight", "bias"].map(|name| values(tensors, at, name))))
-            .collect();
-        let places = &self.places;
+        let given = self.front.tensors(tensors);
+        self.blocks.set(&given);
+        let norms: Vec<_> =
+            given.iter().map(|tensors| tensors.norm.map(|[gamma, beta, ..]| [gamma, beta])).collect();
+        let places = &self.front.places;
         let mut mask = |block: usize, count: usize| {
             let (layer, share) = places[block].dropout?;
             let factor = (1.0 / (1.0 - share)) as f32;
             Some(BlockMask { kept: kept(count, share, seed, step, layer), factor })
         };
         let out = self.blocks.forward(x, n, &norms, &mut mask);
-        for (block, place) in self.places.iter().enumerate() {
+        for (block, place) in self.front.places.iter().enumerate() {
             let Some(at) = place.norm else { continue };
             for (name, running) in ["running_mean", "running_var"].into_iter().zip(self.blocks.running(block))
             {
@@ -104,7 +127,7 @@ impl Front {
 
     /// Gradients of the tensors into `to`, which has a place for each, from that of the last [`forward`](Self::forward).
     pub(super) fn backward(&mut self, gradient: &[f32], tensors: &[StackTensor], to: &mut [Vec<f32>]) {
-        for (place, found) in self.places.iter().zip(self.blocks.backward(gradient)) {
+        for (place, found) in self.front.places.iter().zip(self.blocks.backward(gradient)) {
             to[find(tensors, place.convolution, "weight")] = found.weight;
             to[find(tensors, place.convolution, "bias")] = found.bias;
             if let (Some(at), Some([weight, bias])) = (place.norm, found.norm) {
@@ -113,16 +136,14 @@ impl Front {
             }
         }
     }
-
-    /// A pass in use, example by example, so that memory does not grow with their number.
-    pub(super) fn judge(&mut self, x: &[f32], n: usize) -> Vec<f32> {
-        x.chunks_exact(x.len() / n).flat_map(|x| self.blocks.judge(x, 1)).collect()
-    }
 }
 
 /// The block that begins with layer `at`, and the layer behind it.
-fn block(layers: &[StackLayer], at: usize) -> Option<(BlockPlan, Places, usize)> {
-    let Some(StackLayer::Convolution { out, kernel: [3, 3], same: true }) = layers.get(at) else {
+fn block(layers: &[(StackLayer, StackShape)], at: usize) -> Option<(BlockPlan, Places, usize)> {
+    let layer = |at: usize| layers.get(at).map(|(layer, _)| layer);
+    let (StackLayer::Convolution { out, kernel: [3, 3], same: true }, StackShape::Image(_, rows, columns)) =
+        *layers.get(at)?
+    else {
         return None;
     };
     if !out.is_multiple_of(16) {
@@ -130,29 +151,31 @@ fn block(layers: &[StackLayer], at: usize) -> Option<(BlockPlan, Places, usize)>
     }
     let mut place = Places { convolution: at, ..Places::default() };
     let mut next = at + 1;
-    if layers.get(next) == Some(&StackLayer::BatchNorm) {
+    if layer(next) == Some(&StackLayer::BatchNorm) {
         place.norm = Some(next);
         next += 1;
     }
-    if layers.get(next) != Some(&StackLayer::Relu) {
+    if layer(next) != Some(&StackLayer::Relu) {
         return None;
     }
     next += 1;
-    let pool = layers.get(next) == Some(&StackLayer::Pool([2, 2]));
-    next += usize::from(pool);
-    if let Some(StackLayer::Dropout(share)) = layers.get(next) {
+    let is_pooled = layer(next) == Some(&StackLayer::Pool([2, 2]));
+    next += usize::from(is_pooled);
+    if let Some(StackLayer::Dropout(share)) = layer(next) {
         place.dropout = Some((next, *share));
         next += 1;
     }
-    Some((BlockPlan { out: *out, norm: place.norm.is_some(), pool }, place, next))
+    let plan = BlockPlan {
+        out,
+        norm: if place.norm.is_some() { NormPlace::BeforeRelu } else { NormPlace::Absent },
+        pool: if is_pooled { [2, 2] } else { [1, 1] },
+        together: (TILES / (rows.div_ceil(4) * columns.div_ceil(4))).max(1),
+    };
+    Some((plan, place, next))
 }
 
 fn find(tensors: &[StackTensor], layer: usize, name: &str) -> usize {
     let name = format!("layers.{layer}.{name}");
     let at = tensors.iter().position(|tensor| tensor.name == name);
     at.expect("every layer asks for tensors of its own plan")
-}
-
-fn values<'a>(tensors: &'a [StackTensor], layer: usize, name: &str) -> &'a [f32] {
-    &tensors[find(tensors, layer, name)].values
 }

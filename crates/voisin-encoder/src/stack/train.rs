@@ -2,14 +2,14 @@
 //! all of it on a GPU, in Candle.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Tensor, Var};
 
 use super::forward::{self, Observed, PassMode};
-use super::front::Front;
+use super::front::{Front, FrontTrain};
 use super::list::{FirstWeights, Stack, StackTensor};
 use crate::{Device, EncoderError};
+use voisin_kernels::conv::FastChain;
 
 /// Share of a new batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
@@ -24,7 +24,7 @@ pub struct StackTrain {
     tensors: Vec<StackTensor>,
     /// As long as the tensors; those of running statistics stay empty.
     gradients: Vec<Vec<f32>>,
-    front: Option<Front>,
+    front: Option<FrontTrain>,
     last: Option<LastPass>,
 }
 
@@ -41,7 +41,7 @@ struct LastPass {
 impl StackTrain {
     /// A network with the weights that its seed gives.
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
-        let front = front(&stack, &device);
+        let front = front(&stack, &device).map(FrontTrain::new);
         Self { front, ..Self::in_candle(stack, seed, first, device) }
     }
 
@@ -100,7 +100,7 @@ impl StackTrain {
         let mut vars = Vec::with_capacity(self.tensors.len());
         for tensor in &self.tensors {
             let is_learnt =
-                tensor.is_parameter() && !self.front.as_ref().is_some_and(|front| front.has(tensor));
+                tensor.is_parameter() && !self.front.as_ref().is_some_and(|train| train.front.has(tensor));
             let var = || Var::from_slice(&tensor.values, tensor.shape.as_slice(), device);
             vars.push(if is_learnt { Some(var()?) } else { None });
         }
@@ -111,7 +111,7 @@ impl StackTrain {
         let mut observed = Vec::new();
         let pass = PassMode::Training { seed: self.seed, step };
         let (start, input, front) = match (&self.front, made) {
-            (Some(front), Some(made)) => {
+            (Some(FrontTrain { front, .. }), Some(made)) => {
                 let var = Var::from_tensor(&forward::batch(&made, n, &front.output(), device)?)?;
                 (front.layers(), var.as_tensor().clone(), Some(var))
             }
@@ -189,7 +189,7 @@ pub struct FinishedStack {
     stack: Stack,
     device: Device,
     tensors: HashMap<String, Tensor>,
-    front: Option<Mutex<Front>>,
+    front: Option<(Front, FastChain)>,
 }
 
 impl FinishedStack {
@@ -201,16 +201,17 @@ impl FinishedStack {
         device: Device,
         in_candle: bool,
     ) -> Result<Self, EncoderError> {
-        let mut front = if in_candle { None } else { front(&stack, &device) };
-        if let Some(front) = &mut front {
-            front.set(tensors);
-        }
+        let front = if in_candle { None } else { front(&stack, &device) };
+        let front = front.map(|front| {
+            let chain = front.finished(tensors);
+            (front, chain)
+        });
         let tensor = |one: &StackTensor| {
             let values = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
             Ok::<_, EncoderError>((one.name.clone(), values))
         };
         let tensors = tensors.iter().map(tensor).collect::<Result<_, _>>()?;
-        Ok(Self { stack, device, tensors, front: front.map(Mutex::new) })
+        Ok(Self { stack, device, tensors, front })
     }
 
     /// Its layers.
@@ -222,9 +223,10 @@ impl FinishedStack {
     pub fn judge(&self, x: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
         let by_name = |layer: usize, name: &str| self.tensors[&format!("layers.{layer}.{name}")].clone();
         let device = self.device.candle();
-        let (start, input) = if let Some(front) = &self.front {
-            let mut front = front.lock().unwrap_or_else(PoisonError::into_inner);
-            (front.layers(), forward::batch(&front.judge(x, n), n, &front.output(), device)?)
+        let (start, input) = if let Some((front, chain)) = &self.front {
+            let mut made = vec![0.0; n * chain.dimension()];
+            chain.forward(x, n, &mut made);
+            (front.layers(), forward::batch(&made, n, &front.output(), device)?)
         } else {
             (0, forward::batch(x, n, &self.stack.input().axes(), device)?)
         };
@@ -371,7 +373,7 @@ mod tests {
             for isa in voisin_kernels::Isa::available() {
                 let front = Front::of(&stack, isa).unwrap();
                 assert_eq!(front.layers(), 14);
-                let mut net = StackTrain { front: Some(front), ..candle() };
+                let mut net = StackTrain { front: Some(FrontTrain::new(front)), ..candle() };
                 for (at, (found, expected)) in pass(&mut net).iter().zip(&expected).enumerate() {
                     assert_eq!(found.len(), expected.len());
                     // A bias before a batch norm has no gradient but rounding errors.

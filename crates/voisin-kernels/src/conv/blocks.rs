@@ -1,5 +1,5 @@
 //! Blocks "3×3 convolution, batch norm or none, ReLU, 2×2 maximum pool or none, dropout or none", one after the other,
-//! in training and in use: what a genre network of the laboratory begins with.
+//! in training: what a genre network of the laboratory begins with.
 //!
 //! The pieces are those that train OpenL3 ([`super::train`]). A block without a batch norm is one whose norm scales by 1
 //! and shifts by 0; the sum that would be the gradient of its shift is that of the convolution's bias.
@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::act::{Act, Shape};
+use super::chain::{BlockPlan, BlockTensors, NormPlace, turn_first};
 use super::filters::WinogradFilters;
 use super::first;
 use super::layer::{BLOCK, PaddedInput, Plan, convolve, phased_parts};
@@ -20,33 +21,8 @@ use crate::buffer::Buffer;
 use crate::team::Team;
 use crate::{Isa, Precision};
 
-/// Tiles that go through a block's steps together, so that what one step writes is still in cache when the next one reads
-/// it, and enough for many threads.
-const TILES: usize = 2048;
 /// Rows of the first convolution's gradient that are summed in f32.
 const STRIP: usize = 16;
-
-/// One block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockPlan {
-    /// Channels that its convolution makes, a multiple of 16.
-    pub out: usize,
-    /// Whether a batch norm follows.
-    pub norm: bool,
-    /// Whether a 2×2 maximum pool follows the ReLU; an odd row or column at the end is left out.
-    pub pool: bool,
-}
-
-/// A block's tensors.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockTensors<'a> {
-    /// `[out][in][3][3]`.
-    pub weight: &'a [f32],
-    /// `[out]`.
-    pub bias: &'a [f32],
-    /// γ, β, running mean and running variance, `[out]` each, where the block has a batch norm.
-    pub norm: Option<[&'a [f32]; 4]>,
-}
 
 /// Gradients of a block's tensors.
 #[derive(Clone, Debug)]
@@ -68,13 +44,6 @@ pub struct BlockMask {
     pub factor: f32,
 }
 
-/// How batch norms are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NormSource {
-    Batch,
-    Running,
-}
-
 #[derive(Debug)]
 struct ConvBlock {
     plan: BlockPlan,
@@ -88,12 +57,6 @@ struct ConvBlock {
     stats: Stats,
     /// What the last dropout multiplied by.
     factor: Option<f32>,
-}
-
-impl ConvBlock {
-    fn chunk(&self) -> usize {
-        self.winograd.as_ref().map_or(1, |[(plan, _), _]| (TILES / plan.tiles.len().max(1)).max(1))
-    }
 }
 
 /// Blocks from an image of one channel on. [`forward`](Self::forward) keeps what [`backward`](Self::backward) needs, and
@@ -143,7 +106,7 @@ impl ConvBlocks {
                 [(forward, filters(from.c, shape.c)), (backward, filters(shape.c, from.c))]
             });
             let y = shape;
-            if plan.pool {
+            if plan.pool == [2, 2] {
                 shape = y.pooled(y.c);
             }
             let [y, a, dy] = [y, shape, y].map(|shape| Act::new(shape, 0));
@@ -186,14 +149,10 @@ impl ConvBlocks {
             );
             let weight = tensors.weight;
             if let Some([(_, forward), (_, backward)]) = &mut block.winograd {
-                forward.refresh(weight, cin, c, |o, i, tap| (o * cin + i) * 9 + tap);
-                forward.bias.copy_from_slice(tensors.bias);
-                // Towards the input: in and out swapped, the kernel turned by 180°.
-                backward.refresh(weight, c, cin, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
+                forward.set_forward(weight, tensors.bias);
+                backward.set_backward(weight);
             } else {
-                for (at, w) in weight.iter().enumerate() {
-                    self.first.0[at % 9 * c + at / 9] = *w;
-                }
+                turn_first(weight, &mut self.first.0);
                 self.first.1 = tensors.bias.to_vec();
             }
             let stats = &mut block.stats;
@@ -230,17 +189,16 @@ impl ConvBlocks {
         norms: &[Option<[&[f32]; 2]>],
         mask: &mut dyn FnMut(usize, usize) -> Option<BlockMask>,
     ) -> Vec<f32> {
-        self.reserve(n, NormSource::Batch);
+        self.reserve(n);
         self.take_images(x);
         for (i, norm) in norms.iter().enumerate() {
-            let source = if norm.is_some() { NormSource::Batch } else { NormSource::Running };
             let cells = {
                 let shape = self.blocks[i].a.shape;
                 shape.c * shape.h * shape.w
             };
             let mask = mask(i, n * cells);
             self.blocks[i].factor = mask.as_ref().map(|mask| mask.factor);
-            self.convolve(i, source, mask.as_ref());
+            self.convolve(i, norm.is_some(), mask.as_ref());
             if let Some([gamma, beta]) = norm {
                 let shape = self.blocks[i].y.shape;
                 let (sum, square) = self.sums.totals();
@@ -248,17 +206,6 @@ impl ConvBlocks {
                 set_stats(&mut self.blocks[i].stats, &sum, &square, count, gamma, beta, self.epsilon);
                 self.activate(i, 0, n, mask.as_ref());
             }
-        }
-        self.result()
-    }
-
-    /// The same in use: batch norms by their running statistics, nothing dropped.
-    pub fn judge(&mut self, x: &[f32], n: usize) -> Vec<f32> {
-        self.reserve(n, NormSource::Running);
-        self.take_images(x);
-        for i in 0..self.blocks.len() {
-            self.blocks[i].factor = None;
-            self.convolve(i, NormSource::Running, None);
         }
         self.result()
     }
@@ -284,7 +231,7 @@ impl ConvBlocks {
         for i in (0..=last).rev() {
             let mut gradients = self.finish_norm_sums(i);
             self.sums.clear();
-            let chunk = self.blocks[i].chunk();
+            let chunk = self.blocks[i].plan.together;
             let mut first_parts = Vec::new();
             for first in (0..n).step_by(chunk) {
                 let count = chunk.min(n - first);
@@ -315,17 +262,15 @@ impl ConvBlocks {
         found
     }
 
-    fn reserve(&mut self, n: usize, source: NormSource) {
+    fn reserve(&mut self, n: usize) {
         self.n = n;
         self.image.reserve(n * (self.input[0] + 2) * (self.input[1] + 2));
         let mut longest = 0;
         for block in &mut self.blocks {
             block.y.reserve(n);
             block.a.reserve(n);
-            if source == NormSource::Batch {
-                block.dy.reserve(n.min(block.chunk()));
-                longest = longest.max(block.a.shape.len());
-            }
+            block.dy.reserve(n.min(block.plan.together));
+            longest = longest.max(block.a.shape.len());
         }
         for da in &mut self.da {
             da.reserve(n * longest);
@@ -344,11 +289,11 @@ impl ConvBlocks {
     }
 
     /// Convolution `i` of all examples: with its sums where the batch is to be known first, else with all of its block.
-    fn convolve(&mut self, i: usize, source: NormSource, mask: Option<&BlockMask>) {
+    fn convolve(&mut self, i: usize, has_norm: bool, mask: Option<&BlockMask>) {
         self.sums.clear();
         let n = self.n;
-        let chunk = self.blocks[i].chunk();
-        if source == NormSource::Batch {
+        let chunk = self.blocks[i].plan.together;
+        if has_norm {
             let block = &self.blocks[i];
             let tasks = block.winograd.as_ref().map_or(block.y.shape.h.div_ceil(ROWS), |[(plan, _), _]| {
                 plan.tiles.len().div_ceil(BLOCK).max(phased_parts(plan))
@@ -358,7 +303,7 @@ impl ConvBlocks {
         for first in (0..n).step_by(chunk) {
             let count = chunk.min(n - first);
             if i == 0 {
-                let sums = (source == NormSource::Batch).then_some(&mut self.sums);
+                let sums = has_norm.then_some(&mut self.sums);
                 let filters = (self.first.0.as_slice(), self.first.1.as_slice());
                 let (image, y) = (self.image.as_slice(), &mut self.blocks[0].y);
                 first_convolution(self.isa, image, y, filters, first, count, sums);
@@ -367,10 +312,10 @@ impl ConvBlocks {
                 let ConvBlock { winograd, y, .. } = &mut after[0];
                 let [(plan, filters), _] = winograd.as_ref().expect("only the first has none");
                 let src = PaddedInput { buf: &before[i - 1].a.buf, first };
-                let sums = (source == NormSource::Batch).then_some(&mut self.sums);
+                let sums = has_norm.then_some(&mut self.sums);
                 convolve(filters, plan, src, &mut y.buf, first, count, &mut self.work, sums);
             }
-            if source == NormSource::Running {
+            if !has_norm {
                 self.activate(i, first, count, mask);
             }
         }
@@ -380,7 +325,7 @@ impl ConvBlocks {
     fn activate(&mut self, i: usize, first: usize, count: usize, mask: Option<&BlockMask>) {
         let block = &mut self.blocks[i];
         let shape = block.a.shape;
-        let pass = block.stats.pass(block.plan.pool, &block.y, shape);
+        let pass = block.stats.pass(block.plan.pool == [2, 2], &block.y, shape);
         pass.forward(self.isa, &Team::rayon(), &mut block.a.buf, first, first, count);
         let Some(BlockMask { kept, factor }) = mask else { return };
         let factor = *factor;
@@ -442,7 +387,7 @@ impl ConvBlocks {
                 },
             );
         }
-        let pass = block.stats.pass(block.plan.pool, &block.y, block.a.shape);
+        let pass = block.stats.pass(block.plan.pool == [2, 2], &block.y, block.a.shape);
         pass.sums(self.isa, da.as_slice(), first, count, self.n, &mut self.sums);
     }
 
@@ -453,7 +398,7 @@ impl ConvBlocks {
         let (s1, s2) = self.sums.totals();
         let count = (self.n * shape.h * shape.w) as f64;
         let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
-        if !block.plan.norm {
+        if block.plan.norm == NormPlace::Absent {
             return BlockGradients { weight: Vec::new(), bias: single(&s1), norm: None };
         }
         let stats = &mut block.stats;
@@ -475,7 +420,7 @@ impl ConvBlocks {
     /// the start of `dy`.
     fn norm_backward(&mut self, i: usize, first: usize, count: usize, side: usize) {
         let block = &mut self.blocks[i];
-        let pass = block.stats.pass(block.plan.pool, &block.y, block.a.shape);
+        let pass = block.stats.pass(block.plan.pool == [2, 2], &block.y, block.a.shape);
         pass.backward(self.isa, self.da[side].as_slice(), &mut block.dy.buf, first, count);
     }
 

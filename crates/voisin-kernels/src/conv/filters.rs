@@ -40,7 +40,7 @@ impl WinogradFilters {
         filters
     }
 
-    /// Filters of zeros, for [`WinogradFilters::set`] and [`WinogradFilters::refresh`].
+    /// Filters of zeros, to be set.
     pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
         let half = precision == Precision::Bf16 && precision.is_available(isa);
         assert!(k.is_multiple_of(16) && n.is_multiple_of(16), "channels are multiples of 16");
@@ -59,7 +59,7 @@ impl WinogradFilters {
         (offset, depth * channels, panel_width)
     }
 
-    /// Transforms `weight` anew; `index(out, in, tap)` says where a tap lies in it.
+    /// Transforms `weight` in f64; `index(out, in, tap)` says where a tap lies in it.
     pub(super) fn set(
         &mut self,
         weight: &[f32],
@@ -94,16 +94,11 @@ impl WinogradFilters {
         });
     }
 
-    /// As [`WinogradFilters::set`] in f32 and vectorised, for weights that change at every training step.
-    pub(super) fn refresh(
-        &mut self,
-        weight: &[f32],
-        cin: usize,
-        cout: usize,
-        index: impl Fn(usize, usize, usize) -> usize + Sync,
-    ) {
-        assert!(cin == self.k && cout == self.n, "channels are multiples of 16");
-        let (k, isa, half, depth) = (self.k, self.isa, self.half, self.depth());
+    /// Transforms weights that change at every training step, in f32 and vectorised; `index(out, in, tap)` says where a tap
+    /// lies among them.
+    fn refresh(&mut self, weight: &[f32], index: impl Fn(usize, usize, usize) -> usize + Sync) {
+        assert_eq!(weight.len(), 9 * self.k * self.n, "nine weights for each pair of channels");
+        let (k, cout, isa, half, depth) = (self.k, self.n, self.isa, self.half, self.depth());
         let next_panel = depth * winograd::panel_width(isa);
         let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
         let u = self.u.share();
@@ -130,6 +125,20 @@ impl WinogradFilters {
                 }
             },
         );
+    }
+
+    /// Takes over `[out][in][3][3]` weights and biases, as [`refresh`](Self::refresh) does.
+    pub(super) fn set_forward(&mut self, weight: &[f32], bias: &[f32]) {
+        let cin = self.k;
+        self.refresh(weight, |o, i, tap| (o * cin + i) * 9 + tap);
+        self.bias.copy_from_slice(bias);
+    }
+
+    /// Takes over the weights of the convolution whose gradient goes towards the input: in and out swapped, the kernel
+    /// turned by 180°.
+    pub(super) fn set_backward(&mut self, weight: &[f32]) {
+        let cin = self.n;
+        self.refresh(weight, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
     }
 
     /// Floats that a tile's input channels take in V (and an output channel's in U).

@@ -318,6 +318,12 @@ pub(super) fn phased(
     }
 }
 
+/// Whether a convolution has so few filters that it is best [`fused`] in training, where the form decides how sums are
+/// added.
+pub(super) fn is_small(filters: &WinogradFilters) -> bool {
+    filters.k * filters.n <= SMALL
+}
+
 /// [`fused`] or [`phased`], whichever suits the filters' size, by parallel loops of rayon's.
 pub(super) fn convolve(
     filters: &WinogradFilters,
@@ -330,7 +336,7 @@ pub(super) fn convolve(
     sums: Option<&mut TaskSums>,
 ) {
     let team = Team::rayon();
-    if filters.k * filters.n <= SMALL {
+    if is_small(filters) {
         fused(&team, filters, plan, src, dst, at, n, sums);
     } else {
         phased(&team, filters, plan, src, Target::Act(dst, at), n, work, sums);

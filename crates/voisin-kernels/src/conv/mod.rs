@@ -1,4 +1,4 @@
-//! Convolutions that a CPU does fast: 3×3 by Winograd, and the whole OpenL3 network from them.
+//! Convolutions that a CPU does fast: 3×3 by Winograd, and whole networks from them.
 //!
 //! For: networks whose weights were checked and packed beforehand, in f32 or bf16. Not for: convolutions of any other
 //! shape, or a network that is still to be read; Candle does those, in `voisin-encoder`.
@@ -8,14 +8,15 @@
 mod act;
 mod backward;
 mod blocks;
+mod chain;
 mod filters;
 mod first;
+mod forward;
 mod grad_kernels;
-
 mod layer;
-mod net;
 mod norm_kernels;
 mod norm_pass;
+mod openl3;
 mod sums;
 mod train;
 mod train_steps;
@@ -24,8 +25,10 @@ mod weight_grad;
 mod weights;
 mod winograd;
 
-pub use blocks::{BlockGradients, BlockMask, BlockPlan, BlockTensors, ConvBlocks};
-pub use net::{FRAMES, FastOpenL3, MELS, WINDOW};
+pub use blocks::{BlockGradients, BlockMask, ConvBlocks};
+pub use chain::{BlockPlan, BlockTensors, ChainPlan, NormPlace, Tail, affine};
+pub use forward::FastChain;
+pub use openl3::{FRAMES, MELS, WINDOW};
 pub use train::{OpenL3Train, Parameter};
 pub use weights::is_pooled;
 pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};

@@ -78,6 +78,13 @@ pub(super) struct Norm<'a> {
     pub(super) c1: &'a [f32],
 }
 
+impl<'a> Norm<'a> {
+    /// Scale and shift alone, for a pass forward.
+    pub(super) fn forward((scale, shift): &'a (Vec<f32>, Vec<f32>)) -> Self {
+        Self { scale, shift, mean: &[], c0: &[], c1: &[] }
+    }
+}
+
 /// Rows of pixels: `y` before batch norm; `a`, after batch norm, ReLU and maybe pooling, is a kernel's argument.
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_field_names, reason = "rows and row lengths")]

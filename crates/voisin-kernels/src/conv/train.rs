@@ -13,8 +13,8 @@ use super::act::{Act, Shape};
 use super::filters::WinogradFilters;
 use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, convolve};
-use super::net::{FRAMES, MELS};
 use super::norm_pass::ROWS;
+use super::openl3::{FRAMES, MELS};
 use super::sums::TaskSums;
 use super::train_steps::{MOMENTUM, Stats, chunk, chunks, row_sums, set_stats};
 use super::weight_grad::WeightGrad;
@@ -330,15 +330,11 @@ impl OpenL3Train {
             self.first_weight[i % 9 * c + i / 9] = *w;
         }
         for i in 1..8 {
-            let (cin, cout) = (self.widths[i - 1], self.widths[i]);
             let weight = &self.params[self.ranges[i].weight.clone()];
-            let filters = &mut self.forward_filters[i - 1];
-            filters.refresh(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
-            filters.bias.copy_from_slice(&self.params[self.ranges[i].bias.clone()]);
+            let bias = &self.params[self.ranges[i].bias.clone()];
+            self.forward_filters[i - 1].set_forward(weight, bias);
             if i < 7 {
-                // Towards the input: in and out swapped, the kernel turned by 180°.
-                self.backward_filters[i - 1]
-                    .refresh(weight, cout, cin, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
+                self.backward_filters[i - 1].set_backward(weight);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::chain::affine;
 use voisin_base::random::Random;
 
 /// Variance that every batch norm of OpenL3 adds before the square root.
@@ -53,17 +54,13 @@ pub struct NormWeights {
 }
 
 impl NormWeights {
+    fn tensors(&self) -> [&[f32]; 4] {
+        [&self.weight, &self.bias, &self.running_mean, &self.running_var]
+    }
+
     /// The affine map it is at inference: y = scale · x + shift, per channel.
     pub fn affine(&self) -> (Vec<f32>, Vec<f32>) {
-        let mut scale = Vec::with_capacity(self.weight.len());
-        let mut shift = Vec::with_capacity(self.weight.len());
-        for i in 0..self.weight.len() {
-            let s = f64::from(self.weight[i])
-                / (f64::from(self.running_var[i]) + f64::from(BATCH_NORM_EPS)).sqrt();
-            scale.push(s as f32);
-            shift.push((f64::from(self.bias[i]) - s * f64::from(self.running_mean[i])) as f32);
-        }
-        (scale, shift)
+        affine(self.tensors(), f64::from(BATCH_NORM_EPS))
     }
 }
 

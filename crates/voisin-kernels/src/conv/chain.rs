@@ -1,0 +1,118 @@
+//! A network of 3×3 convolutions as data: what [`super::forward`] computes and [`super::train`] trains.
+
+use super::act::Shape;
+
+/// Convolutions one after the other, from an image of one channel on.
+#[derive(Clone, Debug)]
+pub struct ChainPlan {
+    /// Rows and columns of the image.
+    pub input: [usize; 2],
+    /// The blocks, the first of which takes the image.
+    pub blocks: Vec<BlockPlan>,
+    /// What becomes of the last block.
+    pub tail: Tail,
+    /// What batch norms add to a variance before its root.
+    pub epsilon: f64,
+}
+
+/// One block: a 3×3 convolution that keeps the image's size, ReLU, and what else there is of batch norm, maximum pool and
+/// dropout, which comes last.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockPlan {
+    /// Channels that its convolution makes, a multiple of 16.
+    pub out: usize,
+    /// Where its batch norm is.
+    pub norm: NormPlace,
+    /// Rows and columns that the maximum pool joins; those left over at the end are left out. `[1, 1]`: no pool.
+    pub pool: [usize; 2],
+    /// Examples that go through it together, so that what one step writes is still in cache when the next one reads it.
+    pub together: usize,
+}
+
+/// Where a block's batch norm is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormPlace {
+    /// There is none, or it is folded into the convolution's weights.
+    Absent,
+    /// Between convolution and ReLU.
+    BeforeRelu,
+    /// Between ReLU and pool.
+    AfterRelu,
+}
+
+/// What becomes of the last block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// What it makes, `[channel][row][column]`.
+    Planes,
+    /// What it makes, `[row][column][channel]`.
+    Pixels,
+    /// Each channel's maximum over all places. The last block is its convolution alone, without ReLU.
+    Maximum,
+}
+
+/// A block's tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockTensors<'a> {
+    /// `[out][in][3][3]`.
+    pub weight: &'a [f32],
+    /// `[out]`.
+    pub bias: &'a [f32],
+    /// γ, β, running mean and running variance, `[out]` each, where the block has a batch norm.
+    pub norm: Option<[&'a [f32]; 4]>,
+}
+
+/// The shapes of a block: of what it takes, of its convolution's output and of what it makes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockShapes {
+    pub(super) from: Shape,
+    pub(super) y: Shape,
+    pub(super) a: Shape,
+}
+
+impl ChainPlan {
+    /// Shapes of the blocks. The first one's `from` is an image of as many channels as it makes.
+    ///
+    /// # Panics
+    /// If there is no block, channels are no multiple of 16, or nothing is left of an image.
+    pub(super) fn shapes(&self) -> Vec<BlockShapes> {
+        assert!(!self.blocks.is_empty(), "a network has convolutions");
+        let mut from = Shape { h: self.input[0], w: self.input[1], c: self.blocks[0].out };
+        let shapes = self.blocks.iter().map(|block| {
+            let y = Shape { c: block.out, ..from };
+            assert!(y.h * y.w > 0 && y.c > 0 && y.c.is_multiple_of(16), "whole registers of channels");
+            let a = Shape { h: y.h / block.pool[0], w: y.w / block.pool[1], ..y };
+            BlockShapes { from: std::mem::replace(&mut from, a), y, a }
+        });
+        shapes.collect()
+    }
+
+    /// Channels, rows and columns of what comes out.
+    pub fn output(&self) -> [usize; 3] {
+        let last = self.shapes()[self.blocks.len() - 1].a;
+        if self.tail == Tail::Maximum { [last.c, 1, 1] } else { [last.c, last.h, last.w] }
+    }
+
+    /// Whether block `i` is a convolution alone.
+    pub(super) fn is_bare(&self, i: usize) -> bool {
+        self.tail == Tail::Maximum && i + 1 == self.blocks.len()
+    }
+}
+
+/// The affine map that a batch norm is in use, y = scale · x + shift for each channel, from γ, β, running mean and running
+/// variance.
+pub fn affine([gamma, beta, mean, variance]: [&[f32]; 4], epsilon: f64) -> (Vec<f32>, Vec<f32>) {
+    let map = |i: usize| {
+        let scale = f64::from(gamma[i]) / (f64::from(variance[i]) + epsilon).sqrt();
+        (scale as f32, (f64::from(beta[i]) - scale * f64::from(mean[i])) as f32)
+    };
+    (0..gamma.len()).map(map).unzip()
+}
+
+/// The direct first convolution's filters, `[9][out]`, from `[out][1][3][3]`.
+pub(super) fn turn_first(weight: &[f32], turned: &mut [f32]) {
+    let c = turned.len() / 9;
+    for (i, w) in weight.iter().enumerate() {
+        turned[i % 9 * c + i / 9] = *w;
+    }
+}
