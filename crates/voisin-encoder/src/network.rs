@@ -104,13 +104,6 @@ impl Backend for musicnn::FastMusicnn {
     }
 }
 
-impl Backend for conv::vgg::FastVgg {
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let outputs = self.forward(mels, n);
-        Ok(Pass { embeddings: outputs.penultimate, logits: outputs.logits })
-    }
-}
-
 /// A network in Candle.
 struct InCandle<N> {
     network: N,
@@ -431,7 +424,7 @@ impl Network {
                     options.precision,
                 )),
                 Architecture::Musicnn => Box::new(musicnn::fast(weights, isa()?)?),
-                Architecture::Vgg => Box::new(conv::vgg::FastVgg::new(&vgg::parameters(weights)?, isa()?)),
+                Architecture::Vgg => Box::new(vgg::FastVgg::new(weights, isa()?)?),
                 Architecture::Layers => return Err(needs_manifest(weights)),
             }
         };

@@ -1,7 +1,6 @@
 //! Names and shapes of every network's tensors, as their weights files have them.
 
-use super::Architecture;
-use voisin_kernels::conv::vgg;
+use super::{Architecture, vgg};
 use voisin_kernels::musicnn;
 
 /// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may be narrower.

@@ -1,4 +1,4 @@
-//! The VGG network of the `musicnn` package: a reference in Candle, and the parameters of the fast path.
+//! The VGG network of the `musicnn` package: a reference in Candle, and the fast path.
 //!
 //! Pons and Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019; after Choi,
 //! Fazekas and Sandler, "Automatic tagging using deep convolutional neural networks", ISMIR 2016. Five 3×3 convolutions
@@ -7,12 +7,17 @@
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
 
+use super::backend::{Backend, Pass};
 use super::layers::{Conv2d, Linear, conv2d, linear};
 use super::tensors::{VGG_CHANNELS, VGG_CONVOLUTIONS, vgg_norm};
 use super::{Architecture, EncoderError, Weights};
-pub use voisin_kernels::conv::vgg::{PENULTIMATE, TAGS};
-use voisin_kernels::conv::vgg::{VggLayer, VggParameters};
+use voisin_kernels::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine};
+use voisin_kernels::{Isa, Precision};
 
+/// Values before the last layer: the fifth pool, `[2 times][128]`.
+pub(crate) const PENULTIMATE: usize = 256;
+/// Tags.
+pub(crate) const TAGS: usize = 50;
 /// Epsilon of every batch norm.
 const EPSILON: f64 = 1e-3;
 /// Frames and bands that each pool joins.
@@ -66,45 +71,84 @@ impl Vgg {
     }
 }
 
-/// The tensors as the fast path wants them.
-pub(crate) fn parameters(weights: &Weights) -> std::result::Result<VggParameters, EncoderError> {
-    let values = |name: String, shape: &[usize]| weights.values(&name, shape, Architecture::Vgg);
-    let affine = |i: usize, channels: usize| -> std::result::Result<(Vec<f32>, Vec<f32>), EncoderError> {
-        let field = |field: &str| values(format!("{}.{field}", vgg_norm(i)), &[channels]);
-        let (gamma, beta) = (field("weight")?, field("bias")?);
-        let (mean, variance) = (field("running_mean")?, field("running_var")?);
-        Ok((0..channels)
-            .map(|c| {
-                let scale = f64::from(gamma[c]) / (f64::from(variance[c]) + EPSILON).sqrt();
-                (scale as f32, (f64::from(beta[c]) - scale * f64::from(mean[c])) as f32)
-            })
-            .unzip())
-    };
-    let (scale, shift) = affine(0, 1)?;
-    let mut layers = Vec::with_capacity(5);
-    for (i, name) in VGG_CONVOLUTIONS.iter().enumerate() {
-        let inputs = if i == 0 { 1 } else { VGG_CHANNELS };
-        let (scale, shift) = affine(i + 1, VGG_CHANNELS)?;
-        layers.push(VggLayer {
-            weight: values(format!("{name}.weight"), &[VGG_CHANNELS, inputs, 3, 3])?.to_vec(),
-            bias: values(format!("{name}.bias"), &[VGG_CHANNELS])?.to_vec(),
-            scale,
-            shift,
-        });
+/// Patches that go through the network together, so that the deep convolutions' filters are read once for all.
+const TOGETHER: usize = 8;
+
+/// The network by voisin's kernels. Rows are mel bands there and columns frames, the other way about.
+pub(crate) struct FastVgg {
+    chain: FastChain,
+    /// `[50][256]` and `[50]`.
+    dense: (Vec<f32>, Vec<f32>),
+}
+
+impl FastVgg {
+    pub(crate) fn new(weights: &Weights, isa: Isa) -> std::result::Result<Self, EncoderError> {
+        let values = |name: &str, shape: &[usize]| weights.values(name, shape, Architecture::Vgg);
+        let norm = |i: usize, channels: usize| -> std::result::Result<[&[f32]; 4], EncoderError> {
+            let mut norm: [&[f32]; 4] = [&[]; 4];
+            for (to, field) in norm.iter_mut().zip(["weight", "bias", "running_mean", "running_var"]) {
+                *to = values(&format!("{}.{field}", vgg_norm(i)), &[channels])?;
+            }
+            Ok(norm)
+        };
+        let (scale, shift) = affine(norm(0, 1)?, EPSILON);
+        let mut turned: Vec<Vec<f32>> = Vec::with_capacity(5);
+        for (i, name) in VGG_CONVOLUTIONS.iter().enumerate() {
+            let inputs = if i == 0 { 1 } else { VGG_CHANNELS };
+            let weight = values(&format!("{name}.weight"), &[VGG_CHANNELS, inputs, 3, 3])?;
+            turned.push((0..weight.len()).map(|at| weight[at / 9 * 9 + at % 3 * 3 + at % 9 / 3]).collect());
+        }
+        let mut tensors = Vec::with_capacity(5);
+        for (i, weight) in turned.iter().enumerate() {
+            let bias = values(&format!("{}.bias", VGG_CONVOLUTIONS[i]), &[VGG_CHANNELS])?;
+            tensors.push(BlockTensors { weight, bias, norm: Some(norm(i + 1, VGG_CHANNELS)?) });
+        }
+        let block = |(frames, bands): (usize, usize)| BlockPlan {
+            out: VGG_CHANNELS,
+            norm: NormPlace::AfterRelu,
+            pool: [bands, frames],
+            together: TOGETHER,
+        };
+        let plan = ChainPlan {
+            input: Architecture::Vgg.input_shape(),
+            blocks: POOLS.map(block).to_vec(),
+            tail: Tail::Pixels,
+            epsilon: EPSILON,
+        };
+        let dense = values("dense.weight", &[TAGS, PENULTIMATE])?.to_vec();
+        Ok(Self {
+            chain: FastChain::new(plan, (scale[0], shift[0]), &tensors, true, isa, Precision::F32),
+            dense: (dense, values("dense.bias", &[TAGS])?.to_vec()),
+        })
     }
-    let dense = (
-        values("dense.weight".to_owned(), &[TAGS, PENULTIMATE])?.to_vec(),
-        values("dense.bias".to_owned(), &[TAGS])?.to_vec(),
-    );
-    Ok(VggParameters { scale: scale[0], shift: shift[0], layers, dense })
+}
+
+impl Backend for FastVgg {
+    fn forward(&self, mels: &[f32], n: usize) -> std::result::Result<Pass, EncoderError> {
+        let _span = tracing::trace_span!("vgg").entered();
+        let mut embeddings = vec![0.0; n * PENULTIMATE];
+        self.chain.forward(mels, n, &mut embeddings);
+        let (weight, bias) = &self.dense;
+        let mut logits = Vec::with_capacity(n * TAGS);
+        for row in embeddings.chunks_exact(PENULTIMATE) {
+            for (weight, bias) in weight.chunks_exact(PENULTIMATE).zip(bias) {
+                let mut lanes = [0.0f32; 16];
+                for (a, b) in weight.as_chunks::<16>().0.iter().zip(row.as_chunks::<16>().0) {
+                    for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                        *lane += a * b;
+                    }
+                }
+                logits.push(bias + lanes.iter().sum::<f32>());
+            }
+        }
+        Ok(Pass { embeddings, logits })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::weights::uniform;
-    use voisin_kernels::Isa;
-    use voisin_kernels::conv::vgg::FastVgg;
 
     #[test]
     fn fast_equals_candle_on_every_instruction_set() {
@@ -125,21 +169,20 @@ mod tests {
         let (penultimate, logits) = network.forward(&input).unwrap();
         let values = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let (penultimate, logits) = (values(penultimate), values(logits));
-        let parameters = parameters(&weights).unwrap();
         let error = |a: &[f32], b: &[f32]| {
             assert_eq!(a.len(), b.len());
             let scale = b.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
             a.iter().zip(b).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs())) / scale
         };
         for isa in Isa::available() {
-            let fast = FastVgg::new(&parameters, isa);
-            let found = fast.forward(&mels, n);
-            let (a, b) = (error(&found.penultimate, &penultimate), error(&found.logits, &logits));
+            let fast = FastVgg::new(&weights, isa).unwrap();
+            let found = fast.forward(&mels, n).unwrap();
+            let (a, b) = (error(&found.embeddings, &penultimate), error(&found.logits, &logits));
             assert!(a < 2e-5 && b < 2e-5, "{isa}: {a}, {b}");
             // Alone, the last patch (in a group of one above) and the fifth have the same bits.
             for i in [4, 8] {
-                let alone = fast.forward(&mels[i * 96 * 187..(i + 1) * 96 * 187], 1);
-                assert_eq!(alone.penultimate, found.penultimate[i * PENULTIMATE..(i + 1) * PENULTIMATE]);
+                let alone = fast.forward(&mels[i * 96 * 187..(i + 1) * 96 * 187], 1).unwrap();
+                assert_eq!(alone.embeddings, found.embeddings[i * PENULTIMATE..(i + 1) * PENULTIMATE]);
             }
         }
     }

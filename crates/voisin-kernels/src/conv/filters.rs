@@ -36,7 +36,7 @@ impl WinogradFilters {
     ) -> Self {
         let mut filters = Self::empty(isa, precision, c16(cin), c16(cout));
         filters.bias[..cout].copy_from_slice(bias);
-        filters.set(weight, cin, cout, |o, i, tap| (o * cin + i) * 9 + tap);
+        filters.set(weight, cin, cout);
         filters
     }
 
@@ -59,23 +59,15 @@ impl WinogradFilters {
         (offset, depth * channels, panel_width)
     }
 
-    /// Transforms `weight` in f64; `index(out, in, tap)` says where a tap lies in it.
-    pub(super) fn set(
-        &mut self,
-        weight: &[f32],
-        cin: usize,
-        cout: usize,
-        index: impl Fn(usize, usize, usize) -> usize + Sync,
-    ) {
+    /// Transforms `weight`, `[out][in][3][3]`, in f64.
+    fn set(&mut self, weight: &[f32], cin: usize, cout: usize) {
         let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
         let (k, half, u) = (self.k, self.half, self.u.share());
         places.into_par_iter().enumerate().for_each(|(o, (offset, next_position, next_input))| {
             for i in 0..k {
                 let mut g = [0.0f32; 9];
                 if o < cout && i < cin {
-                    for (tap, g) in g.iter_mut().enumerate() {
-                        *g = weight[index(o, i, tap)];
-                    }
+                    g.copy_from_slice(&weight[(o * cin + i) * 9..][..9]);
                 }
                 for (position, value) in transform_filter(&g).into_iter().enumerate() {
                     let row = if half { i / 2 } else { i };

@@ -20,7 +20,6 @@ mod openl3;
 mod sums;
 mod train;
 mod train_steps;
-pub mod vgg;
 mod weight_grad;
 mod weights;
 mod winograd;
