@@ -5,7 +5,7 @@ use super::forward::{EPSILON, kept};
 use super::layer::{StackLayer, StackShape};
 use super::list::{Stack, StackTensor};
 use voisin_kernels::conv::{
-    BlockMask, BlockPlan, BlockTensors, ChainPlan, ConvBlocks, FastChain, NormPlace, Tail,
+    BlockMask, BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, TrainChain,
 };
 use voisin_kernels::{Isa, Precision};
 
@@ -86,13 +86,13 @@ impl Front {
 #[derive(Debug)]
 pub(super) struct FrontTrain {
     pub(super) front: Front,
-    blocks: ConvBlocks,
+    chain: TrainChain,
 }
 
 impl FrontTrain {
     pub(super) fn new(front: Front) -> Self {
-        let blocks = ConvBlocks::new(&front.plan.blocks, front.plan.input, EPSILON, front.isa);
-        Self { front, blocks: blocks.expect("a front has blocks") }
+        let chain = TrainChain::new(front.plan.clone(), false, front.isa, Precision::F32, Precision::F32);
+        Self { front, chain }
     }
 
     /// A pass in training, which also moves running statistics among `tensors`.
@@ -104,20 +104,18 @@ impl FrontTrain {
         seed: u64,
         step: u64,
     ) -> Vec<f32> {
-        let given = self.front.tensors(tensors);
-        self.blocks.set(&given);
-        let norms: Vec<_> =
-            given.iter().map(|tensors| tensors.norm.map(|[gamma, beta, ..]| [gamma, beta])).collect();
+        self.chain.set(None, &self.front.tensors(tensors));
         let places = &self.front.places;
         let mut mask = |block: usize, count: usize| {
             let (layer, share) = places[block].dropout?;
             let factor = (1.0 / (1.0 - share)) as f32;
             Some(BlockMask { kept: kept(count, share, seed, step, layer), factor })
         };
-        let out = self.blocks.forward(x, n, &norms, &mut mask);
+        let out = self.chain.forward(x, n, &mut mask);
         for (block, place) in self.front.places.iter().enumerate() {
             let Some(at) = place.norm else { continue };
-            for (name, running) in ["running_mean", "running_var"].into_iter().zip(self.blocks.running(block))
+            for (name, running) in
+                ["running_mean", "running_var"].into_iter().zip(self.chain.running(Some(block)))
             {
                 tensors[find(tensors, at, name)].values.copy_from_slice(running);
             }
@@ -127,12 +125,17 @@ impl FrontTrain {
 
     /// Gradients of the tensors into `to`, which has a place for each, from that of the last [`forward`](Self::forward).
     pub(super) fn backward(&mut self, gradient: &[f32], tensors: &[StackTensor], to: &mut [Vec<f32>]) {
-        for (place, found) in self.front.places.iter().zip(self.blocks.backward(gradient)) {
-            to[find(tensors, place.convolution, "weight")] = found.weight;
-            to[find(tensors, place.convolution, "bias")] = found.bias;
+        self.chain.backward(gradient);
+        for (block, place) in self.front.places.iter().enumerate() {
+            let found = self.chain.block_gradients(block);
+            let mut put = |layer: usize, name: &str, found: &[f32]| {
+                to[find(tensors, layer, name)].copy_from_slice(found);
+            };
+            put(place.convolution, "weight", found.weight);
+            put(place.convolution, "bias", found.bias);
             if let (Some(at), Some([weight, bias])) = (place.norm, found.norm) {
-                to[find(tensors, at, "weight")] = weight;
-                to[find(tensors, at, "bias")] = bias;
+                put(at, "weight", weight);
+                put(at, "bias", bias);
             }
         }
     }

@@ -5,9 +5,8 @@ use rayon::prelude::*;
 use super::first;
 use super::layer::{self, PaddedInput, convolve};
 use super::norm_kernels as nk;
-use super::train::OpenL3Train;
+use super::train::{OpenL3Train, pool};
 use super::train_steps::chunks;
-use super::weights::is_pooled;
 
 impl OpenL3Train {
     /// Gradients of all parameters from the gradient of the embeddings that the last
@@ -111,7 +110,7 @@ impl OpenL3Train {
     /// What the batch norm of convolution `i` needs to know of all windows, from the gradient of its
     /// activation.
     fn norm_sums(&mut self, i: usize, first: usize, count: usize, side: usize) {
-        let pass = self.stats[i + 1].pass(is_pooled(i), &self.ys[i], self.activations[i].shape);
+        let pass = self.stats[i + 1].pass(pool(i), &self.ys[i], self.activations[i].shape);
         pass.sums(self.isa, self.da[side].as_slice(), first, count, self.n, &mut self.sums);
     }
 
@@ -122,8 +121,6 @@ impl OpenL3Train {
         let count = (self.n * ys.h * ys.w) as f64;
         let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
         let stats = &mut self.stats[i + 1];
-        stats.c0.resize(ys.c, 0.0);
-        stats.c1.resize(ys.c, 0.0);
         for ch in 0..ys.c {
             let (scale, inv_std) = (f64::from(stats.scale[ch]), f64::from(stats.inv_std[ch]));
             let xhat = s2[ch] * inv_std;
@@ -139,7 +136,7 @@ impl OpenL3Train {
     /// From the gradient of activation `i` to that of convolution output `i`, for `count` windows; they
     /// lie at the start of the resolution's `dys`.
     fn norm_backward(&mut self, i: usize, resolution: usize, first: usize, count: usize, side: usize) {
-        let pass = self.stats[i + 1].pass(is_pooled(i), &self.ys[i], self.activations[i].shape);
+        let pass = self.stats[i + 1].pass(pool(i), &self.ys[i], self.activations[i].shape);
         pass.backward(self.isa, self.da[side].as_slice(), &mut self.dys[resolution].buf, first, count);
     }
 

@@ -269,7 +269,7 @@ impl FastChain {
             Tail::Planes => {
                 for (out, a) in out.chunks_exact_mut(h * w * c).zip(windows).take(n) {
                     for (at, out) in out.iter_mut().enumerate() {
-                        *out = a[last.shape.at(at / w % h, at % w) + at / (h * w)];
+                        *out = a[last.shape.plane(at)];
                     }
                 }
             }

@@ -7,7 +7,6 @@
 
 mod act;
 mod backward;
-mod blocks;
 mod chain;
 mod filters;
 mod first;
@@ -19,15 +18,16 @@ mod norm_pass;
 mod openl3;
 mod sums;
 mod train;
+mod train_chain;
 mod train_steps;
 mod weight_grad;
 mod weights;
 mod winograd;
 
-pub use blocks::{BlockGradients, BlockMask, ConvBlocks};
 pub use chain::{BlockPlan, BlockTensors, ChainPlan, NormPlace, Tail, affine};
 pub use forward::FastChain;
 pub use openl3::{FRAMES, MELS, WINDOW};
 pub use train::{OpenL3Train, Parameter};
+pub use train_chain::{BlockGradients, BlockMask, TrainChain};
 pub use weights::is_pooled;
 pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};

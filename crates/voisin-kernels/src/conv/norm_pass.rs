@@ -1,10 +1,12 @@
-//! Batch norm, ReLU and pooling of whole windows, forward and backward.
+//! Batch norm, ReLU and pooling of whole windows, forward and backward, and the first convolution in training.
 
-use super::act::Shape;
+use super::act::{Act, Shape};
+use super::first::{self, First};
 use super::norm_kernels::{self as nk, Norm, PixelRows};
 use super::sums::TaskSums;
+use super::winograd::Tile;
 use crate::Isa;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, SharedSlice};
 use crate::team::Team;
 
 /// Rows of pixels that one task of an element-wise pass takes, whole windows of every pool.
@@ -108,5 +110,140 @@ impl<'a> NormPass<'a> {
             // SAFETY: each task writes its own rows of dy.
             unsafe { nk::norm_backward(isa, self.rows(first + window, part), da, dy) };
         });
+    }
+}
+
+/// Share of a new batch in the running mean and variance (PyTorch's convention).
+const MOMENTUM: f32 = 0.1;
+
+/// Batch statistics of a convolution's output and what follows from them.
+#[derive(Clone, Debug)]
+pub(super) struct Stats {
+    pub(super) mean: Vec<f32>,
+    pub(super) inv_std: Vec<f32>,
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
+    pub(super) c0: Vec<f32>,
+    pub(super) c1: Vec<f32>,
+    pub(super) running_mean: Vec<f32>,
+    pub(super) running_var: Vec<f32>,
+}
+
+impl Stats {
+    /// Those that leave `c` channels as they are.
+    pub(super) fn identity(c: usize) -> Self {
+        let [one, zero] = [1.0, 0.0].map(|value| vec![value; c]);
+        Self {
+            mean: zero.clone(),
+            inv_std: one.clone(),
+            scale: one.clone(),
+            shift: zero.clone(),
+            c0: zero.clone(),
+            c1: zero.clone(),
+            running_mean: zero,
+            running_var: one,
+        }
+    }
+
+    /// The pass from the convolution's output `y` to the activation, or back.
+    pub(super) fn pass<'a>(&'a self, pool: [usize; 2], y: &'a Act, a: Shape) -> NormPass<'a> {
+        let norm =
+            Norm { scale: &self.scale, shift: &self.shift, mean: &self.mean, c0: &self.c0, c1: &self.c1 };
+        NormPass { y: y.buf.as_slice(), shape: y.shape, a, pool, relu: true, norm }
+    }
+
+    /// Mean, deviation and affine map from sums and sums of squares over `count` values of each channel; moves the running
+    /// statistics.
+    ///
+    /// - `epsilon`: added to the variance before its root
+    pub(super) fn set(
+        &mut self,
+        (sum, square): (Vec<f64>, Vec<f64>),
+        count: f64,
+        [gamma, beta]: [&[f32]; 2],
+        epsilon: f64,
+    ) {
+        for i in 0..sum.len() {
+            let mean = sum[i] / count;
+            let var = (square[i] / count - mean * mean).max(0.0);
+            let inv_std = 1.0 / (var + epsilon).sqrt();
+            let scale = f64::from(gamma[i]) * inv_std;
+            self.mean[i] = mean as f32;
+            self.inv_std[i] = inv_std as f32;
+            self.scale[i] = scale as f32;
+            self.shift[i] = (f64::from(beta[i]) - mean * scale) as f32;
+            let unbiased = var * count / (count - 1.0).max(1.0);
+            self.move_running(i, mean as f32, unbiased as f32);
+        }
+    }
+
+    /// Moves the running statistics of channel `i` by a batch's mean and unbiased variance.
+    pub(super) fn move_running(&mut self, i: usize, mean: f32, variance: f32) {
+        self.running_mean[i] += MOMENTUM * (mean - self.running_mean[i]);
+        self.running_var[i] += MOMENTUM * (variance - self.running_var[i]);
+    }
+}
+
+/// The first convolution of windows from `first` on, and their sums if they are wanted.
+///
+/// - `image`: all windows, each with a border of zeros
+/// - `filters`: `[9][c]`, and biases
+pub(super) fn first_convolution(
+    isa: Isa,
+    image: &[f32],
+    y: &mut Act,
+    (weight, bias): (&[f32], &[f32]),
+    first: usize,
+    count: usize,
+    sums: Option<&mut TaskSums>,
+) {
+    let shape = y.shape;
+    let (h, w) = (shape.h, shape.w);
+    let parts = h.div_ceil(ROWS);
+    let y = y.buf.share();
+    let sums = sums.map(|sums| sums.extend(count * parts, shape.c));
+    Team::rayon().run(count * parts, |task| {
+        let (window, top) = (first + task / parts, task % parts * ROWS);
+        let rows = ROWS.min(h - top);
+        let y = y.skip(window * shape.len());
+        let first = First {
+            src: &image[(window * (h + 2) + top) * (w + 2)..],
+            src_row: w + 2,
+            dst: y.skip(shape.at(top, 0)),
+            dst_row: shape.row(),
+            rows,
+            cols: w,
+            c: shape.c,
+            weight,
+            bias,
+            relu: false,
+        };
+        // SAFETY: each task writes its own rows and sums, and reads the rows that it wrote.
+        unsafe {
+            first::first(isa, &first);
+            let Some(sums) = sums else { return };
+            let out = sums.slice_mut(task * 2 * shape.c..(task + 1) * 2 * shape.c);
+            out.fill(0.0);
+            for row in top..top + rows {
+                row_sums(isa, y, shape, row, out);
+            }
+        }
+    });
+}
+
+/// Adds the sums of row `row` of the padded window `y` to `out`, `[2][c]`.
+///
+/// # Safety
+/// Nothing writes this row meanwhile.
+unsafe fn row_sums(isa: Isa, y: SharedSlice<'_>, shape: Shape, row: usize, out: &mut [f32]) {
+    let mut of_row = vec![0.0f32; 2 * shape.c];
+    for x in (0..shape.w).step_by(255) {
+        let cols = (shape.w - x).min(255) as u8;
+        let tile = Tile { src: 0, dst: shape.at(row, x) as u32, rows: 1, cols };
+        // SAFETY: as the caller promises.
+        unsafe { nk::tile_sums(isa, y, &[tile], shape.row(), shape.c, &mut of_row) };
+        for (sum, value) in out.iter_mut().zip(&of_row) {
+            *sum += value;
+        }
     }
 }

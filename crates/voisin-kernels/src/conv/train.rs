@@ -11,12 +11,11 @@ use rayon::prelude::*;
 
 use super::act::{Act, Shape};
 use super::filters::WinogradFilters;
-use super::first::{self, First};
 use super::layer::{self, BLOCK, PaddedInput, Plan, convolve};
-use super::norm_pass::ROWS;
+use super::norm_pass::{Stats, first_convolution};
 use super::openl3::{FRAMES, MELS};
 use super::sums::TaskSums;
-use super::train_steps::{MOMENTUM, Stats, chunk, chunks, row_sums, set_stats};
+use super::train_steps::{chunk, chunks};
 use super::weight_grad::WeightGrad;
 use super::weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OpenL3Weights, is_pooled};
 use super::winograd::Epilogue;
@@ -44,53 +43,6 @@ pub(super) struct Ranges {
     pub(super) bias: Range<usize>,
     /// Batch norm's γ and β (all layers but the last).
     pub(super) norm: Option<(Range<usize>, Range<usize>)>,
-}
-
-/// The first convolution of windows from `first` on, and their sums if they are wanted.
-///
-/// - `image`: all windows, each with a border of zeros
-/// - `filters`: `[9][c]`, and biases
-pub(super) fn first_convolution(
-    isa: Isa,
-    image: &[f32],
-    y: &mut Act,
-    (weight, bias): (&[f32], &[f32]),
-    first: usize,
-    count: usize,
-    sums: Option<&mut TaskSums>,
-) {
-    let shape = y.shape;
-    let (h, w) = (shape.h, shape.w);
-    let parts = h.div_ceil(ROWS);
-    let y = y.buf.share();
-    let sums = sums.map(|sums| sums.extend(count * parts, shape.c));
-    (0..count * parts).into_par_iter().with_max_len(1).for_each(|task| {
-        let (window, top) = (first + task / parts, task % parts * ROWS);
-        let rows = ROWS.min(h - top);
-        let y = y.skip(window * shape.len());
-        let first = First {
-            src: &image[(window * (h + 2) + top) * (w + 2)..],
-            src_row: w + 2,
-            dst: y.skip(shape.at(top, 0)),
-            dst_row: shape.row(),
-            rows,
-            cols: w,
-            c: shape.c,
-            weight,
-            bias,
-            relu: false,
-        };
-        // SAFETY: each task writes its own rows and sums, and reads the rows that it wrote.
-        unsafe {
-            first::first(isa, &first);
-            let Some(sums) = sums else { return };
-            let out = sums.slice_mut(task * 2 * shape.c..(task + 1) * 2 * shape.c);
-            out.fill(0.0);
-            for row in top..top + rows {
-                row_sums(isa, y, shape, row, out);
-            }
-        }
-    });
 }
 
 /// An OpenL3-shaped network in training. [`forward`](Self::forward) keeps what
@@ -188,7 +140,7 @@ impl OpenL3Train {
             .map(|norm| Stats {
                 running_mean: norm.running_mean.clone(),
                 running_var: norm.running_var.clone(),
-                ..Stats::default()
+                ..Stats::identity(norm.weight.len())
             })
             .collect();
 
@@ -270,8 +222,7 @@ impl OpenL3Train {
         let unbiased = count as f32 / (count as f32 - 1.0).max(1.0);
         let stats = &mut self.stats[i];
         for (c, (mean, variance)) in mean.iter().zip(variance).enumerate() {
-            stats.running_mean[c] += MOMENTUM * (mean - stats.running_mean[c]);
-            stats.running_var[c] += MOMENTUM * (variance * unbiased - stats.running_var[c]);
+            stats.move_running(c, *mean, variance * unbiased);
         }
     }
 
@@ -383,7 +334,8 @@ impl OpenL3Train {
             .collect();
         let (sum, square) = parts.iter().fold((0.0, 0.0), |(s, q), p| (s + p.0, q + p.1));
         let (gamma, beta) = (self.params[self.input_norm.0.start], self.params[self.input_norm.1.start]);
-        set_stats(&mut self.stats[0], &[sum], &[square], count, &[gamma], &[beta], f64::from(BATCH_NORM_EPS));
+        let epsilon = f64::from(BATCH_NORM_EPS);
+        self.stats[0].set((vec![sum], vec![square]), count, [&[gamma], &[beta]], epsilon);
         let (mean, inv_std) = (self.stats[0].mean[0], self.stats[0].inv_std[0]);
         let padded = (h + 2) * (w + 2);
         let hats = self.hat.as_mut_slice().par_chunks_exact_mut(padded);
@@ -411,17 +363,17 @@ impl OpenL3Train {
     /// Batch statistics of convolution `i` from its sums.
     fn finish_stats(&mut self, i: usize) {
         let shape = self.ys[i].shape;
-        let (sum, square) = self.sums.totals();
         let (gamma, beta) = self.ranges[i].norm.clone().expect("convolutions 0 to 6 have a batch norm");
         let count = (self.n * shape.h * shape.w) as f64;
         let (gamma, beta) = (&self.params[gamma], &self.params[beta]);
-        set_stats(&mut self.stats[i + 1], &sum, &square, count, gamma, beta, f64::from(BATCH_NORM_EPS));
+        let epsilon = f64::from(BATCH_NORM_EPS);
+        self.stats[i + 1].set(self.sums.totals(), count, [gamma, beta], epsilon);
     }
 
     /// Batch norm, ReLU and pooling of convolution `i`'s output.
     fn normalise(&mut self, i: usize, first: usize, count: usize) {
         let shape = self.activations[i].shape;
-        let pass = self.stats[i + 1].pass(is_pooled(i), &self.ys[i], shape);
+        let pass = self.stats[i + 1].pass(pool(i), &self.ys[i], shape);
         pass.forward(self.isa, &Team::rayon(), &mut self.activations[i].buf, first, first, count);
     }
 
@@ -448,4 +400,9 @@ impl OpenL3Train {
         );
         out
     }
+}
+
+/// Rows and columns that the pool behind convolution `i` joins.
+pub(super) fn pool(i: usize) -> [usize; 2] {
+    if is_pooled(i) { [2, 2] } else { [1, 1] }
 }
