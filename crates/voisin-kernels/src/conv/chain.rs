@@ -1,4 +1,4 @@
-//! A network of 3×3 convolutions as data: what [`super::forward`] computes and [`super::train`] trains.
+//! A network of 3×3 convolutions as data: what [`super::forward`] computes and [`super::train_chain`] trains.
 
 use super::act::Shape;
 

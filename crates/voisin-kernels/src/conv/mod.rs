@@ -6,7 +6,6 @@
 #![allow(clippy::too_many_arguments, reason = "kernels and blocks of a convolution have that many")]
 
 mod act;
-mod backward;
 mod chain;
 mod filters;
 mod first;
@@ -16,10 +15,9 @@ mod layer;
 mod norm_kernels;
 mod norm_pass;
 mod openl3;
+mod openl3_train;
 mod sums;
-mod train;
 mod train_chain;
-mod train_steps;
 mod weight_grad;
 mod weights;
 mod winograd;
@@ -27,7 +25,7 @@ mod winograd;
 pub use chain::{BlockPlan, BlockTensors, ChainPlan, NormPlace, Tail, affine};
 pub use forward::FastChain;
 pub use openl3::{FRAMES, MELS, WINDOW};
-pub use train::{OpenL3Train, Parameter};
+pub use openl3_train::{OpenL3Train, Parameter};
 pub use train_chain::{BlockGradients, BlockMask, TrainChain};
 pub use weights::is_pooled;
 pub use weights::{BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};

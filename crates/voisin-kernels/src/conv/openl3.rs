@@ -15,6 +15,9 @@ pub const WINDOW: usize = MELS * FRAMES;
 /// Windows that go through each convolution together in use: all of the deep ones, so that their filters are read once.
 const TOGETHER: [usize; 8] = [2, 2, 2, 2, 2, 2, 8, 8];
 
+/// The same in training, for one step backward.
+pub(super) const TOGETHER_TRAINING: [usize; 8] = [2, 2, 4, 4, 8, 8, 8, 8];
+
 /// The network.
 ///
 /// - `widths`: output channels of its convolutions

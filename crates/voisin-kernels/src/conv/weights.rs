@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::chain::affine;
+use super::chain::{BlockTensors, affine};
 use voisin_base::random::Random;
 
 /// Variance that every batch norm of OpenL3 adds before the square root.
@@ -54,7 +54,8 @@ pub struct NormWeights {
 }
 
 impl NormWeights {
-    fn tensors(&self) -> [&[f32]; 4] {
+    /// γ, β, running mean and running variance.
+    pub(super) fn tensors(&self) -> [&[f32]; 4] {
         [&self.weight, &self.bias, &self.running_mean, &self.running_var]
     }
 
@@ -190,6 +191,13 @@ impl OpenL3Weights {
             cin = cout;
         }
         Self { input_norm, convs, norms }
+    }
+
+    /// The convolutions' tensors, each with the batch norm that follows.
+    pub(super) fn tensors(&self) -> Vec<BlockTensors<'_>> {
+        let norms = self.norms.iter().map(|norm| Some(norm.tensors())).chain([None]);
+        let tensors = self.convs.iter().zip(norms);
+        tensors.map(|(conv, norm)| BlockTensors { weight: &conv.weight, bias: &conv.bias, norm }).collect()
     }
 
     /// Output channels of the eight convolutions; the last is the embedding's dimension.
