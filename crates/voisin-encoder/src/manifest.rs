@@ -263,7 +263,8 @@ impl ModelManifest {
     }
 
     /// The card of seeded random weights.
-    pub(crate) fn random(architecture: Architecture, seed: u64) -> Self {
+    #[must_use]
+    pub fn random(architecture: Architecture, seed: u64) -> Self {
         Self {
             format: Self::FORMAT,
             name: format!("{architecture}-random"),
