@@ -71,8 +71,8 @@ impl<'a> NormPass<'a> {
             let (window, part) = (task / parts, task % parts);
             // SAFETY: each task has its own rows.
             unsafe {
-                nk::norm_forward(isa, self.rows(first + window, part), a.skip(self.a_at(at + window, part)))
-            };
+                nk::norm_forward(isa, self.rows(first + window, part), a.skip(self.a_at(at + window, part)));
+            }
         });
     }
 

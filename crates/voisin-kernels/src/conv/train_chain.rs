@@ -417,20 +417,17 @@ impl TrainChain {
         }
         for (first, count) in block.chunks(n) {
             let sums = has_norm.then_some(&mut self.sums);
-            match (&block.forward, before.last_mut()) {
-                (Some((plan, filters)), Some(before)) => {
-                    if before.has_norm() {
-                        before.activate(isa, first, count, mask_before);
-                    }
-                    let src = PaddedInput { buf: &before.a.buf, first };
-                    convolve(filters, plan, src, &mut block.y.buf, first, count, &mut self.work, sums);
+            if let (Some((plan, filters)), Some(before)) = (&block.forward, before.last_mut()) {
+                if before.has_norm() {
+                    before.activate(isa, first, count, mask_before);
                 }
-                _ => {
-                    let bias = &self.params[block.ranges.bias.clone()];
-                    let filters = (self.first_weight.as_slice(), bias);
-                    let image = self.image.as_slice();
-                    first_convolution(isa, image, &mut block.y, filters, first, count, sums);
-                }
+                let src = PaddedInput { buf: &before.a.buf, first };
+                convolve(filters, plan, src, &mut block.y.buf, first, count, &mut self.work, sums);
+            } else {
+                let bias = &self.params[block.ranges.bias.clone()];
+                let filters = (self.first_weight.as_slice(), bias);
+                let image = self.image.as_slice();
+                first_convolution(isa, image, &mut block.y, filters, first, count, sums);
             }
             if !has_norm && !is_bare {
                 block.activate(isa, first, count, mask);
