@@ -128,6 +128,12 @@ mod eval;
 mod lab;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(feature = "cli")]
+#[cfg_attr(
+    not(feature = "mcp"),
+    allow(dead_code, reason = "part of it is for questions over a network alone")
+)]
+mod questions;
 #[cfg(feature = "serve")]
 mod serve;
 #[cfg(feature = "train")]

@@ -13,6 +13,7 @@ use super::args::{ClassifyArgs, ListFormat};
 use super::context::Context;
 use super::meter::Meter;
 use super::render::{self, Align, Table, clock, count};
+use super::seeds::written;
 use crate::audio::is_audio_candidate;
 use crate::dataset::{Dataset, Fault, Item, Source};
 use crate::encoder::ModelRef;
@@ -193,7 +194,7 @@ fn answer(
     if network.is_none() {
         drop(Model::read(&run.join("model.safetensors"))?);
     }
-    let set = asked(context, &args.tracks, false)?;
+    let set = asked(context, &written(&args.question.tracks), false)?;
     let stop = context.stop_on_ctrl_c()?;
     let matrix = match network {
         Some(network) => {

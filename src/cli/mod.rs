@@ -17,7 +17,6 @@ mod named;
 mod render;
 mod seeds;
 mod settings;
-mod sound;
 mod source;
 mod taken_in;
 mod verbs;
@@ -32,6 +31,7 @@ use context::Context;
 
 use crate::explore::ExploreError;
 use crate::library::LibraryError;
+use crate::questions::QuestionError;
 
 /// How a verb ended, when nothing went wrong that is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +134,11 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
     #[cfg(feature = "postgres")]
     if let Some(crate::backend::BackendError::Engine(error)) = error.downcast_ref() {
         return of_engine(error);
+    }
+    match error.downcast_ref() {
+        Some(QuestionError::Engine(error)) => return of_engine(error),
+        Some(QuestionError::NoCluster(_) | QuestionError::NothingFits) => return true,
+        _ => {}
     }
     error.is::<NothingFound>()
         || error.downcast_ref::<E>().is_some_and(of_engine)

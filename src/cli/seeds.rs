@@ -15,6 +15,7 @@ use crate::cli::context::Context;
 use crate::engine::{Engine, EngineError, Seed};
 use crate::library::scan::{self, PlaylistKind};
 use crate::library::{Library, NameOf, TrackFilter, stored_path};
+use crate::questions::seed::NamedSeed;
 use crate::track::TrackId;
 
 /// Seeds as they were named.
@@ -24,6 +25,11 @@ pub(crate) struct NamedSeeds {
     pub(crate) named: Vec<Seed>,
     /// By a list of several: a playlist, a folder, an album, an artist.
     pub(crate) of_lists: Vec<Seed>,
+}
+
+/// What was named, as it was written.
+pub(crate) fn written(named: &[NamedSeed]) -> Vec<OsString> {
+    named.iter().map(NamedSeed::written).collect()
 }
 
 /// Turns what was named on the command line (and `-`) into seeds.

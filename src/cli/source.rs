@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 
-use super::args::{BackendArgs, FilterArgs};
+use super::args::BackendArgs;
 use super::context::Context;
 #[cfg(feature = "postgres")]
 use crate::backend::{BackendError, Place, Postgres, Remote, TracksNeeded};
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
 use crate::library::TrackFilter;
+use crate::questions::Filters;
 
 /// Tracks that are fetched where a verb compares all with all and nobody says how many.
 #[cfg(feature = "postgres")]
@@ -87,7 +88,7 @@ impl AskedLibrary {
     }
 
     /// Makes sure that the artists, genres and folders which filters name can be told.
-    pub(crate) fn know_filters(&mut self, filters: &FilterArgs) -> anyhow::Result<()> {
+    pub(crate) fn know_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::There { remote, .. } = self {
             for artist in filters.artist.iter().chain(&filters.exclude_artist) {

@@ -9,7 +9,6 @@ mod tracks;
 
 use std::convert::Infallible;
 use std::ops::Range;
-use std::str::FromStr;
 
 use axum::Json;
 use axum::Router;
@@ -32,11 +31,10 @@ use super::problem::Problem;
 use super::scan::{ScanProgress, ScanState};
 use super::state::{Shared, fault};
 use super::upstream::ServerAddress;
-use crate::engine::{Engine, Seed};
-use crate::library::{KeyWish, LoudnessSpan, NameOf, TempoSpan, TrackFilter, YearSpan, word_bound};
+use crate::questions::values::Limit;
 
-/// Longest list in one answer.
-const MOST: usize = 1000;
+/// Longest list of tracks in a question.
+const MOST: usize = crate::questions::values::MOST as usize;
 
 /// An answer, and the state of the library that it is of.
 #[derive(Serialize)]
@@ -52,11 +50,6 @@ impl<T: Serialize> IntoResponse for Answer<T> {
     }
 }
 
-/// Items in a page where nobody says how many.
-fn hundred() -> usize {
-    100
-}
-
 /// A page of a list: which of its items, and the name of the last one where another page follows.
 ///
 /// - `name`: of an item, which no other one has
@@ -65,9 +58,8 @@ fn page<'a, T, N: PartialEq>(
     all: &'a [T],
     name: impl Fn(&'a T) -> N,
     after: Option<N>,
-    limit: usize,
+    limit: Limit,
 ) -> Result<(Range<usize>, Option<N>), Problem> {
-    let limit = within("limit", limit, MOST)?;
     let start = match after {
         None => 0,
         Some(after) => {
@@ -78,7 +70,7 @@ fn page<'a, T, N: PartialEq>(
             last + 1
         }
     };
-    let end = all.len().min(start + limit);
+    let end = start + limit.of(all.len() - start);
     let next = (end < all.len()).then(|| name(&all[end - 1]));
     Ok((start..end, next))
 }
@@ -91,132 +83,6 @@ fn bytes<T: Serialize>(generation: u64, answer: T) -> Result<Bytes, Problem> {
 /// JSON that is written already.
 fn written(bytes: Bytes) -> Response<Body> {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
-}
-
-/// Which tracks may be in an answer; as the command line's filters, and written as there.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Filters {
-    genre: Vec<String>,
-    exclude_genre: Vec<String>,
-    artist: Vec<String>,
-    exclude_artist: Vec<String>,
-    year: Option<String>,
-    folder: Vec<std::path::PathBuf>,
-    licence: Vec<String>,
-    tag: Vec<String>,
-    not_tag: Vec<String>,
-    min_duration: Option<f64>,
-    max_duration: Option<f64>,
-    bpm: Option<String>,
-    bpm_octave: bool,
-    key: Vec<String>,
-    loudness: Option<String>,
-}
-
-/// Reads a value as the command line does.
-fn written_as<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T, Problem> {
-    let found: String = text.chars().take(100).collect();
-    found.parse().map_err(|error: String| {
-        let expected = error.strip_prefix("expected ").unwrap_or(&error);
-        let expected = expected.rsplit_once(", found").map_or(expected, |(expected, _)| expected);
-        Problem::bad(format!("{name}: {expected}"), format!("{found:?}"))
-    })
-}
-
-impl Filters {
-    fn wants_compatible_keys(&self) -> bool {
-        self.key
-            .iter()
-            .flat_map(|text| text.split(','))
-            .any(|key| key.trim().eq_ignore_ascii_case("compatible"))
-    }
-
-    /// The filter, with names as the library has them.
-    ///
-    /// - `seeds`: whose keys `compatible` ones mix with
-    fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, Problem> {
-        let lists = [
-            self.genre.len(),
-            self.exclude_genre.len(),
-            self.artist.len(),
-            self.exclude_artist.len(),
-            self.folder.len(),
-            self.licence.len(),
-            self.tag.len(),
-            self.not_tag.len(),
-            self.key.len(),
-        ];
-        if lists.iter().any(|&length| length > 100) {
-            return Err(Problem::bad("at most 100 names in a filter", "more"));
-        }
-        let artists = |names: &[String]| -> Result<Vec<String>, Problem> {
-            let meant = names.iter().map(|name| engine.library().names_meant(NameOf::Artist, name));
-            Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
-        };
-        let year: Option<YearSpan> = self.year.as_deref().map(|text| written_as("year", text)).transpose()?;
-        let tempo: Option<TempoSpan> = self.bpm.as_deref().map(|text| written_as("bpm", text)).transpose()?;
-        let loudness: Option<LoudnessSpan> =
-            self.loudness.as_deref().map(|text| written_as("loudness", text)).transpose()?;
-        let mut keys = Vec::new();
-        for wish in self.key.iter().flat_map(|text| text.split(',')) {
-            match written_as("key", wish)? {
-                KeyWish::Key(key) => keys.push(key),
-                KeyWish::Compatible => {
-                    let compatible = engine.compatible_keys(seeds)?;
-                    if compatible.is_empty() {
-                        let expected = "seeds of the library whose key is known, with key compatible";
-                        return Err(Problem::bad(expected, "none"));
-                    }
-                    keys.extend(compatible);
-                }
-            }
-        }
-        let bound = |text: &String, usual, not| {
-            word_bound(text, usual, not).map_err(|_| {
-                Problem::bad("a word, or WORD:PERCENT with a percentile from 0 to 100", format!("{text:?}"))
-            })
-        };
-        let tags = self.tag.iter().map(|text| bound(text, 80.0, false));
-        let not_tags = self.not_tag.iter().map(|text| bound(text, 50.0, true));
-        Ok(TrackFilter {
-            genres: self.genre.clone(),
-            exclude_genres: self.exclude_genre.clone(),
-            artists: artists(&self.artist)?,
-            exclude_artists: artists(&self.exclude_artist)?,
-            year_from: year.and_then(YearSpan::from),
-            year_to: year.and_then(YearSpan::to),
-            licences: self.licence.clone(),
-            words: tags.chain(not_tags).collect::<Result<_, _>>()?,
-            folders: self.folder.clone(),
-            seconds_from: self.min_duration,
-            seconds_to: self.max_duration,
-            tempo_from: tempo.and_then(|span| span.0.from),
-            tempo_to: tempo.and_then(|span| span.0.to),
-            tempo_octaves: self.bpm_octave,
-            keys,
-            loudness_from: loudness.and_then(|span| span.0.from),
-            loudness_to: loudness.and_then(|span| span.0.to),
-        })
-    }
-}
-
-/// A number that must lie in 1 to `most`.
-fn within(name: &str, number: usize, most: usize) -> Result<usize, Problem> {
-    if (1..=most).contains(&number) {
-        Ok(number)
-    } else {
-        Err(Problem::bad(format!("{name} from 1 to {most}"), number.to_string()))
-    }
-}
-
-/// A number that must lie in a range, which no NaN does.
-fn share(name: &str, number: f32, range: std::ops::RangeInclusive<f32>) -> Result<f32, Problem> {
-    if range.contains(&number) {
-        Ok(number)
-    } else {
-        Err(Problem::bad(format!("{name} from {} to {}", range.start(), range.end()), number.to_string()))
-    }
 }
 
 /// Everything that is answered.
@@ -379,7 +245,7 @@ mod tests {
         for limit in 1..=6 {
             let (mut seen, mut after): (Vec<i32>, _) = (Vec::new(), None);
             loop {
-                let (part, next) = page(&all, |item| *item, after, limit).unwrap();
+                let (part, next) = page(&all, |item| *item, after, limit.into()).unwrap();
                 seen.extend_from_slice(&all[part]);
                 after = next;
                 if after.is_none() {
@@ -388,12 +254,9 @@ mod tests {
             }
             assert_eq!(seen, all);
         }
-        assert_eq!(page(&all, |item| *item, Some(4), 1).unwrap(), (5..5, None));
-        assert_eq!(page(&[], |item: &i32| *item, None, 1).unwrap(), (0..0, None));
-        for (after, limit, status) in [(Some(9), 1, 404), (None, 0, 400), (None, MOST + 1, 400)] {
-            let problem = page(&all, |item| *item, after, limit).unwrap_err();
-            assert_eq!(problem.status(), status, "{after:?} {limit}");
-        }
+        assert_eq!(page(&all, |item| *item, Some(4), 1.into()).unwrap(), (5..5, None));
+        assert_eq!(page(&[], |item: &i32| *item, None, 1.into()).unwrap(), (0..0, None));
+        assert_eq!(page(&all, |item| *item, Some(9), 1.into()).unwrap_err().status(), 404);
     }
 
     #[test]
@@ -403,8 +266,10 @@ mod tests {
         let mut named: Vec<String> = described["paths"].as_object().unwrap().keys().cloned().collect();
         named.sort();
         let mut routes: Vec<String> = include_str!("api.rs")
-            .lines()
-            .filter_map(|line| Some(line.trim().strip_prefix(".route(\"")?.split_once('"')?.0.to_owned()))
+            .split(".route(")
+            .filter_map(|rest| {
+                Some(format!("/{}", rest.trim_start().strip_prefix("\"/")?.split_once('"')?.0))
+            })
             .collect();
         routes.sort();
         assert_eq!(named, routes);

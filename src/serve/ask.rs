@@ -5,9 +5,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use super::problem::Problem;
+use crate::questions::read::{from_json, from_query};
 use crate::track::TrackId;
 
 /// Refuses a body that is not said to be JSON. Forms of other pages cannot say it without being asked where they are from.
@@ -58,9 +58,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 Problem::bad("a whole body, in time", "one that ended early or came too slowly")
             }
         })?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| Problem::bad("the JSON object that this question takes", error.to_string()))
+        Ok(Self(from_json(&bytes)?))
     }
 }
 
@@ -84,109 +82,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 /// A query: `?genre=Jazz&genre=Soul&limit=5`.
 pub(super) struct Query<T>(pub(super) T);
 
-/// Names that may come several times.
-const LISTS: [&str; 10] = [
-    "genre",
-    "exclude_genre",
-    "artist",
-    "exclude_artist",
-    "folder",
-    "licence",
-    "tag",
-    "not_tag",
-    "key",
-    "among",
-];
-/// Names whose value is text even where it looks like a number.
-const TEXTS: [&str; 4] = ["query", "year", "bpm", "loudness"];
-
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        read(parts.uri.query().unwrap_or_default()).map(Self)
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(from_query(form_urlencoded::parse(query.as_bytes()).into_owned())?))
     }
-}
-
-/// A query that is read into two structures: the names that the first one has, and all others.
-pub(super) struct SplitQuery<A, B>(pub(super) A, pub(super) B);
-
-/// Names of options that are no filters.
-const OPTIONS: [&str; 13] = [
-    "query",
-    "limit",
-    "after",
-    "sort",
-    "reverse",
-    "words",
-    "max_per_artist",
-    "min_similarity",
-    "include_seed",
-    "search",
-    "neighbours",
-    "precision",
-    "among",
-];
-
-impl<A: DeserializeOwned, B: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for SplitQuery<A, B> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let all = object(parts.uri.query().unwrap_or_default())?;
-        let (options, others) = all.into_iter().partition(|(name, _)| OPTIONS.contains(&name.as_str()));
-        Ok(Self(typed(options)?, typed(others)?))
-    }
-}
-
-fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    typed(object(query)?)
-}
-
-fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
-    serde_json::from_value(Value::Object(object))
-        .map_err(|error| Problem::bad("the options that this question takes", error.to_string()))
-}
-
-fn object(query: &str) -> Result<Map<String, Value>, Problem> {
-    let mut object = Map::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let text = || Value::String(value.to_string());
-        if LISTS.contains(&&*name) {
-            let list = object.entry(&*name).or_insert_with(|| Value::Array(Vec::new()));
-            if let Value::Array(list) = list {
-                list.push(text());
-            }
-            continue;
-        }
-        let value = if TEXTS.contains(&&*name) {
-            text()
-        } else {
-            match serde_json::from_str(&value) {
-                Ok(value @ (Value::Bool(_) | Value::Number(_))) => value,
-                _ => text(),
-            }
-        };
-        if object.insert(name.to_string(), value).is_some() {
-            return Err(Problem::bad(format!("{name} once"), "it several times"));
-        }
-    }
-    Ok(object)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Asked {
-        #[serde(default)]
-        genre: Vec<String>,
-        query: Option<String>,
-        limit: Option<usize>,
-        exact: Option<bool>,
-        detail: Option<String>,
-    }
 
     #[test]
     fn forms_are_told_from_files() {
@@ -201,20 +108,5 @@ mod tests {
         assert!(is_file(&kind("audio/mpeg")).is_ok() && is_file(&kind("application/octet-stream")).is_ok());
         assert!(is_json(&kind("application/json;charset=utf-8")).is_ok());
         assert!(is_file(&HeaderMap::new()).is_err() && is_json(&HeaderMap::new()).is_err());
-    }
-
-    #[test]
-    fn a_query_is_read_like_a_body() {
-        let asked: Asked =
-            read("genre=Jazz&genre=Drum%20%26%20Bass&query=1999&limit=5&exact=true&detail=fine")
-                .ok()
-                .unwrap();
-        assert_eq!(asked.genre, ["Jazz", "Drum & Bass"]);
-        assert_eq!((asked.query.as_deref(), asked.limit, asked.exact), (Some("1999"), Some(5), Some(true)));
-        assert_eq!(asked.detail.as_deref(), Some("fine"));
-        for wrong in ["limit=-1", "limit=x", "limit=1&limit=2", "nonsense=1", "limit=1e99", "limit=%ff"] {
-            assert!(read::<Asked>(wrong).is_err(), "{wrong}");
-        }
-        assert!(read::<Asked>("").ok().unwrap().genre.is_empty());
     }
 }

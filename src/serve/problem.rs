@@ -10,6 +10,8 @@ use crate::engine::EngineError;
 use crate::explore::ExploreError;
 use crate::genre::GenreError;
 use crate::library::LibraryError;
+use crate::questions::QuestionError;
+use crate::questions::read::Refused;
 
 /// Why there is no answer: what was expected, what was found, and the next step.
 #[derive(Debug, Clone, Serialize)]
@@ -81,8 +83,8 @@ impl Problem {
     }
 
     /// Says `name` instead of what is known to the server alone.
-    pub(super) fn with_name(mut self, known: &str, name: &str) -> Self {
-        self.detail = self.detail.replace(known, name);
+    pub(super) fn with_name(mut self, known: &std::path::Path, name: &str) -> Self {
+        self.detail = self.detail.replace(&known.display().to_string(), name);
         self
     }
 
@@ -157,6 +159,26 @@ impl From<EngineError> for Problem {
                 Self::later(30, text, "see \"voisin model list\", then start the server again")
             }
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text, "please report it"),
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        Self { detail, ..Self::bad(refused.expected, refused.found) }
+    }
+}
+
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Self {
+        match error {
+            QuestionError::Refused(refused) => refused.into(),
+            QuestionError::NoCluster(_) => {
+                Self::not_found(error.to_string(), "see those there are: GET /api/v1/clusters")
+            }
+            QuestionError::NothingFits => Self::not_found(error.to_string(), "loosen the filters"),
+            QuestionError::Engine(error) => error.into(),
         }
     }
 }

@@ -87,12 +87,15 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         assert_eq!(found["neighbours"], expected["neighbours"], "{filters}");
     }
     for (filters, status, said) in [
-        (json!({"bpm": "fast"}), 400, "a tempo or a span such as"),
-        (json!({"key": ["H#"]}), 400, "key"),
-        (json!({"tag": ["guitar:200"]}), 400, "percentile"),
+        (json!({"bpm": "fast"}), 400, "filters.bpm: expected a tempo or a span such as"),
+        (json!({"key": ["H#"]}), 400, "filters.key: expected a key"),
+        (json!({"tag": ["metal", "guitar:200"]}), 400, "filters.tag[1]: expected a percentile"),
+        (json!({"min_duration": "long"}), 400, "filters.min_duration: expected a number, found \"long\""),
+        (json!({"genre": "metal"}), 400, "filters.genre: expected a list, found \"metal\""),
+        (json!({"mood": ["calm"]}), 400, "filters: expected a field of genre, "),
         (json!({"tag": ["nonsense"]}), 404, "nonsense"),
         (json!({"artist": ["Nina Simone"]}), 404, "no artist"),
-        (json!({"year": "1999-1990"}), 400, "year"),
+        (json!({"year": "1999-1990"}), 400, "a span that begins before it ends, such as 1990-1999"),
     ] {
         let (found, problem) =
             server.post("/api/v1/similar", &json!({"seeds": [{"id": 1}], "filters": filters}));
@@ -150,6 +153,15 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     let expected = cli(&["similar", &file, "--limit", "3", "--genre", "Metal"]);
     assert_eq!(answer["neighbours"], expected["neighbours"]);
     assert_eq!(answer["seeds"], json!([{"id": null, "path": "(uploaded)"}]));
+    let passage = "/api/v1/files/similar?from=2&to=8&limit=2";
+    let (status, _, body) = server.send("POST", passage, kind, &bytes);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let expected = cli(&["similar", &file, "--from", "2", "--to", "8", "--limit", "2"]);
+    assert_eq!(answer["passages"], expected["passages"]);
+    assert_eq!(answer["seed"], json!({"id": null, "path": "(uploaded)"}));
+    let (status, _, body) = server.send("POST", "/api/v1/files/similar?from=2", kind, &bytes);
+    assert!(status == 400 && text(&body).contains("to: expected a time"), "{}", text(&body));
     let (status, _, body) = server.send("POST", "/api/v1/files/classify", kind, &bytes);
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status, 200, "{answer}");

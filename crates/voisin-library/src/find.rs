@@ -1,9 +1,10 @@
 //! From a user's words to tracks.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Library, Resolution, Result, Track, fold};
+use super::{Library, LibraryError, Resolution, Result, Track, TrackFilter, fold, stored_path};
+use voisin_base::text::{did_you_mean, meant, spelt_alike};
 use voisin_base::track::TrackId;
 
 /// What a name is of.
@@ -16,6 +17,34 @@ pub enum NameOf {
 }
 
 impl Library {
+    /// The names that are meant: one that is so called, else all that have it in them. Nobody is an error that suggests.
+    pub fn names_meant(&self, of: NameOf, name: &str) -> Result<Vec<String>> {
+        let all = self.names(of)?;
+        let names = || all.iter().map(String::as_str);
+        let found: Vec<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
+        if found.is_empty() {
+            let (what, next) = match of {
+                NameOf::Artist => ("artist", "\"voisin artists\" lists those there are"),
+                NameOf::Album => ("album", "see the tags of your files"),
+            };
+            let hint = format!("{}{next}", did_you_mean(&spelt_alike(name, names())));
+            return Err(LibraryError::UnknownName { what, name: name.to_owned(), hint });
+        }
+        Ok(found)
+    }
+
+    /// The folder as the library stores it. One that holds no track is an error.
+    pub fn folder_meant(&self, folder: &Path) -> Result<PathBuf> {
+        let stored = stored_path(folder);
+        let below = TrackFilter { folders: vec![stored.clone()], ..TrackFilter::default() };
+        if self.matching(&below)?.is_empty() {
+            let hint = "none of its tracks lies there; \"voisin list\" shows where they are".to_owned();
+            let name = stored.display().to_string();
+            return Err(LibraryError::UnknownName { what: "folder of this library", name, hint });
+        }
+        Ok(stored)
+    }
+
     /// What `text` refers to: an id (`17`, or `#17` where a title is a number too), the path of a file in
     /// the library, or words of artist, title, album or file name. At most `limit` candidates are listed.
     pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {

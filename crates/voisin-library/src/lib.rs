@@ -38,7 +38,6 @@ mod record;
 mod relocate;
 mod salvage;
 pub mod scan;
-mod spans;
 mod store;
 #[doc(hidden)]
 pub mod testing;
@@ -71,7 +70,6 @@ pub use record::Intake;
 pub use record::{TaggedFile, TakenIn, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
-pub use spans::{KeyWish, LoudnessSpan, TempoSpan, YearSpan, word_bound};
 pub use track_set::TrackSet;
 pub use types::{
     Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::sound::Depth;
-use super::units::{Seconds, length, share};
+use super::library::Depth;
 use super::{BackendArgs, ReportFormat, WindowCount};
 use crate::backend::ddl::Form;
+use crate::questions::values::{Fraction, Seconds, length};
 use crate::track::ContentKind;
 
 /// Send the library to PostgreSQL with pgvector, for others to ask
@@ -143,8 +143,8 @@ pub(crate) struct EvalIndexArgs {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) queries: u32,
     /// Share of the true nearest that must be found
-    #[arg(long, value_name = "0..1", default_value_t = 0.99, value_parser = share)]
-    pub(crate) recall: f32,
+    #[arg(long, value_name = "0..1", default_value = "0.99")]
+    pub(crate) recall: Fraction,
     /// Search only tracks of this genre (several: any of them); no width is kept
     #[arg(long, value_name = "GENRE")]
     pub(crate) genre: Vec<String>,

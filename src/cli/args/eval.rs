@@ -6,7 +6,8 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::EvalClassifierArgs;
 use super::units::with_ending;
-use super::{EvalGenreArgs, LabelArgs, ReportFormat};
+use super::{EvalGenreArgs, ReportFormat};
+use crate::questions::genre::LabelArgs;
 
 /// Measure how well genres, neighbours and vectors fit the labels of a library
 #[derive(Debug, Args)]

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::genre::parse_precision;
 use super::units::with_ending;
-use super::{LabelArgs, RandomArgs, ReportFormat};
+use super::{RandomArgs, ReportFormat};
 use crate::engine::GroupBy;
 use crate::genre::WELL_KNOWN;
+use crate::questions::genre::{LabelArgs, precision};
+use crate::questions::values::Fraction;
 
 /// Cross-validate the genre engine beside its rivals
 ///
@@ -69,8 +70,8 @@ pub(crate) struct EvalGenreArgs {
     #[arg(long, value_name = "OUT.csv", requires = "test_vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
     pub(crate) predictions: Option<PathBuf>,
     /// In predictions, answers less sure than this precision asks for are marked unknown (0.5 to 1)
-    #[arg(long, value_name = "P", requires = "test_vectors", help_heading = "Vectors from anywhere", value_parser = parse_precision)]
-    pub(crate) precision: Option<f32>,
+    #[arg(long, value_name = "P", requires = "test_vectors", help_heading = "Vectors from anywhere", value_parser = precision)]
+    pub(crate) precision: Option<Fraction>,
 }
 
 fn html(text: &str) -> Result<PathBuf, String> {

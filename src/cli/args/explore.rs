@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueHint};
 
-use super::search::FilterArgs;
-use super::units::{Limit, RandomArgs, Seconds, cosine, length, share};
+use super::units::RandomArgs;
 use super::{BackendArgs, ListOutput, TableFormat, one_of};
-use crate::explore::clusters::Detail;
 use crate::explore::map::ColourBy;
+use crate::questions::Filters;
+use crate::questions::explore::{Clusters, Duplicates, PathBetween};
+use crate::questions::playlist::Playlist;
+use crate::questions::seed::NamedSeed;
+use crate::questions::values::Limit;
 
 /// Find groups of tracks that sound alike, without choosing their number
 ///
@@ -19,14 +22,10 @@ use crate::explore::map::ColourBy;
     after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --genre electronic --format json"
 )]
 pub(crate) struct ClustersArgs {
-    /// How finely to divide
-    #[arg(long, value_parser = one_of::<Detail>(["coarse", "default", "fine"]), default_value = "default")]
-    pub(crate) detail: Detail,
-    /// This many clusters instead of what the music suggests
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    pub(crate) clusters: Option<u32>,
     #[command(flatten)]
-    pub(crate) filters: FilterArgs,
+    pub(crate) question: Clusters,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
     /// How the answer is printed; csv lists every track with its cluster
@@ -83,21 +82,8 @@ fn colours() -> [PossibleValue; 8] {
     after_help = "Example:\n  voisin path 'chaos god' 'nebula' --via 'celtica' --format m3u8 > walk.m3u8"
 )]
 pub(crate) struct PathArgs {
-    /// Where the walk begins: a file (in the library or not), `id:NUMBER`, or words
-    #[arg(value_name = "A")]
-    pub(crate) from: std::ffi::OsString,
-    /// Where it ends
-    #[arg(value_name = "B")]
-    pub(crate) to: std::ffi::OsString,
-    /// A track to pass (several: in this order)
-    #[arg(long, value_name = "TRACK")]
-    pub(crate) via: Vec<std::ffi::OsString>,
-    /// Number of steps [default: as many as it takes]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) steps: Option<u32>,
-    /// At most this many tracks of one artist
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_per_artist: Option<u32>,
+    #[command(flatten)]
+    pub(crate) question: PathBetween,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]
@@ -113,54 +99,12 @@ pub(crate) struct PathArgs {
 #[command(
     after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre techno --format rekordbox --output techno.xml\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist 'chaos god' --harmonic --max-bpm-step 4 --format table"
 )]
-#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct PlaylistArgs {
-    /// Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`; several are covered evenly;
-    /// `-` reads them from standard input
-    #[arg(value_name = "TRACK")]
-    pub(crate) seeds: Vec<std::ffi::OsString>,
-    /// The same, as an option
-    #[arg(long, value_name = "TRACK")]
-    pub(crate) seed: Vec<std::ffi::OsString>,
-    /// All tracks of this cluster as seeds
-    #[arg(long, value_name = "ID")]
-    pub(crate) cluster: Option<u32>,
     #[command(flatten)]
-    pub(crate) filters: FilterArgs,
-    /// How long, instead of how many tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)
-    #[arg(long, value_name = "TIME", conflicts_with = "limit", value_parser = length)]
-    pub(crate) length: Option<Seconds>,
-    /// How many tracks [default: 20]
-    #[arg(long, short, visible_alias = "tracks", value_name = "N|all", allow_negative_numbers = true)]
-    pub(crate) limit: Option<Limit>,
-    /// At most this many tracks of one artist; 0: as many as fit
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    pub(crate) max_per_artist: u32,
-    /// 0: nearest only; 1: as varied as the neighbourhood allows
-    #[arg(long, default_value_t = 0.0, value_name = "0..1", allow_negative_numbers = true, value_parser = share)]
-    pub(crate) diversity: f32,
-    /// Shuffle instead of ordering by small steps
-    #[arg(long)]
-    pub(crate) shuffle: bool,
-    /// Where the random numbers of --shuffle start [default: another place each time]
-    #[arg(long, value_name = "N", requires = "shuffle")]
-    pub(crate) random_seed: Option<u64>,
-    /// Least similarity to the seed a track is there for
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true, value_parser = cosine)]
-    pub(crate) min_similarity: Option<f32>,
-    /// Look for copies of the same recording in the whole library first, as `duplicates --rough` does: finds those of
-    /// low bit rates, which would pass otherwise
-    #[arg(long)]
-    pub(crate) no_duplicates: bool,
-    /// Each track's key mixes with that of the one before: the same, a fifth up or down, or the relative key
-    #[arg(long, conflicts_with = "shuffle")]
-    pub(crate) harmonic: bool,
-    /// At most this many beats a minute from one track to the next
-    #[arg(long, value_name = "BPM", conflicts_with = "shuffle", value_parser = positive)]
-    pub(crate) max_bpm_step: Option<f64>,
-    /// Leave copies of the same recording in the list
-    #[arg(long, conflicts_with = "no_duplicates")]
-    pub(crate) keep_duplicates: bool,
+    pub(crate) question: Playlist,
+    /// The same as TRACK, as an option
+    #[arg(long, value_name = "TRACK")]
+    pub(crate) seed: Vec<NamedSeed>,
     /// The list's name, for players
     #[arg(long, default_value = "voisin playlist", value_name = "TEXT")]
     pub(crate) name: String,
@@ -174,11 +118,6 @@ pub(crate) struct PlaylistArgs {
     pub(crate) output: ListOutput,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    let number = text.trim().parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
-    number.ok_or_else(|| format!("expected a number above 0, found \"{text}\""))
 }
 
 /// Show artists, and who is near to whom
@@ -205,9 +144,8 @@ pub(crate) struct ArtistsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin duplicates --format csv > copies.csv")]
 pub(crate) struct DuplicatesArgs {
-    /// Judge by the stored vectors alone: faster, reads no file, misses more copies of low bit rates
-    #[arg(long)]
-    pub(crate) rough: bool,
+    #[command(flatten)]
+    pub(crate) question: Duplicates,
     /// How many groups
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,

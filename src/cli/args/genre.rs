@@ -4,35 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{BackendArgs, Limit, ListOutput, SearchArgs, TableFormat};
+use super::{BackendArgs, ListOutput, TableFormat};
 use crate::audio::tags::TagField;
-use crate::engine::{Engine, LabelSource};
-
-/// Where genres come from.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct LabelArgs {
-    /// Where genres come from, this once: tags, folder (the name of the folder a file lies in), or a CSV file with the
-    /// columns path and genre [default: as `voisin labels` says]
-    #[arg(long, value_name = "tags|folder|CSV", value_parser = parse_source)]
-    pub(crate) label_from: Option<LabelSource>,
-}
-
-impl LabelArgs {
-    pub(crate) fn source(&self, engine: &Engine) -> LabelSource {
-        self.label_from.clone().unwrap_or_else(|| engine.label_source())
-    }
-}
-
-pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
-    let Ok(source) = text.parse();
-    match &source {
-        LabelSource::File(path) if !path.is_file() => Err(format!(
-            "expected tags, folder or the path of a CSV file; there is no file {}",
-            path.display()
-        )),
-        _ => Ok(source),
-    }
-}
+use crate::questions::genre::{Classify, GenreRelations, Suspects};
+use crate::questions::values::Limit;
 
 /// Name the genre of tracks, by a trained head and by the labelled tracks that sound like them
 ///
@@ -45,31 +20,13 @@ pub(super) fn parse_source(text: &str) -> Result<LabelSource, String> {
     after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
-    /// Files, folders and playlists (every file of them), `id:NUMBER`, or words that match artist and title
-    #[arg(required_unless_present_any = ["all", "from_list"], conflicts_with_all = ["all", "from_list"], value_name = "TRACK")]
-    pub(crate) tracks: Vec<std::ffi::OsString>,
+    #[command(flatten)]
+    pub(crate) question: Classify,
     #[command(flatten)]
     pub(crate) answer: super::AnswerArgs,
     /// Every track of the library
     #[arg(long)]
     pub(crate) all: bool,
-    /// Let so many neighbours vote, without the trained head [default: 15, where there is no head]
-    #[arg(long, short = 'k', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) neighbours: Option<u32>,
-    /// Voters by other artists only
-    #[arg(long)]
-    pub(crate) other_artists: bool,
-    /// Answer with one of these genres only; may be repeated
-    #[arg(long, value_name = "GENRE", value_delimiter = ',')]
-    pub(crate) among: Vec<String>,
-    /// Say "unknown" unless answers this sure are right this often (0.5 to 1; needs a trained head, or with
-    /// --write-tags takes the share of the votes instead) [default: 0.9 with --write-tags, else none]
-    #[arg(long, value_name = "P", value_parser = parse_precision)]
-    pub(crate) precision: Option<f32>,
-    #[command(flatten)]
-    pub(crate) labels: LabelArgs,
-    #[command(flatten)]
-    pub(crate) search: SearchArgs,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]
@@ -119,13 +76,6 @@ impl WriteTagsArgs {
     }
 }
 
-pub(super) fn parse_precision(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(p) if (0.5..=1.0).contains(&p) => Ok(p),
-        _ => Err(format!("expected a share from 0.5 to 1, found \"{text}\"")),
-    }
-}
-
 /// Show the library's genres, and how near they lie to each other
 ///
 /// With a genre's name: what that genre is nearest to, and which of its tracks are typical or on the border.
@@ -138,7 +88,7 @@ pub(crate) struct GenresArgs {
     #[arg(value_name = "GENRE")]
     pub(crate) genre: Option<String>,
     #[command(flatten)]
-    pub(crate) labels: LabelArgs,
+    pub(crate) question: GenreRelations,
     /// Draw all distances as a heat map into FILE (.svg or .png)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) heatmap: Option<PathBuf>,
@@ -162,11 +112,8 @@ pub(crate) struct SuspectsArgs {
     /// How many at most
     #[arg(long, short, default_value_t = Limit::from(50), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
-    /// Every labelled track in its rank, also those that are not contradicted
-    #[arg(long)]
-    pub(crate) all: bool,
     #[command(flatten)]
-    pub(crate) labels: LabelArgs,
+    pub(crate) question: Suspects,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
-use super::genre::parse_source;
 use crate::engine::LabelSource;
+use crate::questions::genre::label_source;
 
 /// Show or set where the library's genres come from, or label single tracks by hand
 ///
@@ -23,7 +23,7 @@ pub(crate) struct LabelsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<LabelsCommand>,
     /// Where genres come from, from now on: tags, folder, or a CSV file with the columns path and genre [default: show it]
-    #[arg(value_name = "tags|folder|CSV", value_parser = parse_source)]
+    #[arg(value_name = "tags|folder|CSV", value_parser = label_source)]
     pub(crate) source: Option<LabelSource>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum, ValueHint};
 
 #[cfg(feature = "postgres")]
 use super::BackendArgs;
-use super::sound::Depth;
-use super::units::{Seconds, Shard, length};
+use super::units::Shard;
 use super::{ListOutput, ReportFormat};
+use crate::engine::DescriptorDepth;
+use crate::questions::values::{Seconds, length};
 use crate::track::ContentKind;
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -322,3 +323,21 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin repair")]
 pub(crate) struct RepairArgs {}
+
+/// How much `add` measures of a track's sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Depth {
+    None,
+    Fast,
+    Full,
+}
+
+impl From<Depth> for DescriptorDepth {
+    fn from(depth: Depth) -> Self {
+        match depth {
+            Depth::None => Self::None,
+            Depth::Fast => Self::Fast,
+            Depth::Full => Self::Full,
+        }
+    }
+}

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::search::FilterArgs;
-use super::{BackendArgs, Limit, ListOutput, ReportFormat, one_of};
-use crate::library::SortBy;
+use super::{BackendArgs, ListOutput, ReportFormat};
+use crate::questions::list::List;
+use crate::questions::values::Limit;
 
 /// Show what is in the library, with the ids that other commands take
 #[derive(Debug, Args)]
@@ -12,17 +12,8 @@ use crate::library::SortBy;
     after_help = "Examples:\n  voisin list\n  voisin list nina simone --sort year\n  voisin list --genre ambient --licence cc-by --format m3u8 > beds.m3u8\n  voisin list --year 1970-1979 --sort added --reverse --limit 20"
 )]
 pub(crate) struct ListArgs {
-    /// Words that artist, title, album or file name have [default: all tracks]
-    #[arg(value_name = "WORD")]
-    pub(crate) words: Vec<String>,
     #[command(flatten)]
-    pub(crate) filters: FilterArgs,
-    /// What the order goes by; what a track lacks puts it last
-    #[arg(long, short, value_parser = one_of::<SortBy>(SortBy::ALL.map(|(name, _)| name)), default_value = "artist", value_name = "WHAT")]
-    pub(crate) sort: SortBy,
-    /// The other way round
-    #[arg(long, short)]
-    pub(crate) reverse: bool,
+    pub(crate) question: List,
     /// How many tracks
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,

@@ -21,7 +21,6 @@ mod model;
 mod search;
 #[cfg(feature = "serve")]
 mod serve;
-mod sound;
 mod source;
 mod train;
 #[cfg(feature = "train")]
@@ -47,7 +46,7 @@ pub(crate) use explore::{
     ArtistsArgs, ClustersArgs, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
-pub(crate) use genre::{ClassifyArgs, GenresArgs, LabelArgs, SuspectsArgs};
+pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
 pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
 pub(crate) use lab::{AnswerArgs, DatasetArgs, EvalClassifierArgs, FeaturesArgs, TrainClassifierArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
@@ -62,14 +61,11 @@ pub(crate) use mistakes::message;
 pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
 };
-pub(crate) use search::{
-    FilterArgs, ListFormat, ListOutput, ReportFormat, SearchArgs, SimilarArgs, TableFormat,
-};
+pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat};
 #[cfg(feature = "mcp")]
 pub(crate) use serve::McpArgs;
 #[cfg(feature = "serve")]
 pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
-pub(crate) use sound::{SortKey, SoundFilterArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 #[cfg(feature = "train")]
@@ -77,7 +73,7 @@ pub(crate) use train_encoder::{
     EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted,
 };
 pub(crate) use undo::UndoArgs;
-pub(crate) use units::{Limit, RandomArgs};
+pub(crate) use units::RandomArgs;
 
 /// An option that takes one of `names`, as the type's own [`FromStr`] reads them.
 fn one_of<T>(names: impl IntoIterator<Item = impl Into<PossibleValue>>) -> impl TypedValueParser<Value = T>

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use super::units::{Seconds, length};
 use super::{ReportFormat, one_of};
 use crate::encoder::Architecture;
 #[cfg(feature = "import")]
 use crate::features::OpenL3Variant;
+use crate::questions::values::{Seconds, length};
 
 /// List, describe and check models; change a library over to another
 #[derive(Debug, Args)]

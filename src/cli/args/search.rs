@@ -4,11 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::sound::{SortKey, SoundFilterArgs};
-use super::units::{Limit, Seconds, cosine, share};
-use super::{BackendArgs, one_of};
-use crate::index::SearchMode;
-use crate::library::{Library, LibraryError, NameOf, TrackFilter, WordBound, YearSpan, word_bound};
+use super::BackendArgs;
+use crate::questions::Similar;
 
 /// Find the tracks that sound most like the given ones
 ///
@@ -20,136 +17,12 @@ use crate::library::{Library, LibraryError, NameOf, TrackFilter, WordBound, Year
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
 )]
 pub(crate) struct SimilarArgs {
-    /// Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`; `-` reads
-    /// seeds from standard input
-    #[arg(required = true, value_name = "TRACK")]
-    pub(crate) seeds: Vec<std::ffi::OsString>,
-    /// How many neighbours
-    #[arg(long, short, default_value_t = Limit::from(10), value_name = "N|all", allow_negative_numbers = true)]
-    pub(crate) limit: Limit,
     #[command(flatten)]
-    pub(crate) filters: FilterArgs,
-    /// At most this many tracks of one artist
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_per_artist: Option<u32>,
-    /// Only neighbours at least this similar (cosine, -1 to 1)
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true, value_parser = cosine)]
-    pub(crate) min_similarity: Option<f32>,
-    /// What the neighbours are sorted by; those of which it is not known come last
-    #[arg(long, value_enum, default_value_t = SortKey::Similarity, conflicts_with = "from")]
-    pub(crate) sort: SortKey,
-    /// Keep the seeds and their duplicates in the answer
-    #[arg(long)]
-    pub(crate) include_seed: bool,
-    /// Stay away from this track (several: from each)
-    #[arg(long, value_name = "TRACK")]
-    pub(crate) unlike: Vec<std::ffi::OsString>,
-    /// How strongly to stay away, 0 to 1
-    #[arg(long, default_value_t = 0.5, value_name = "0..1", requires = "unlike", allow_negative_numbers = true, value_parser = share)]
-    pub(crate) unlike_weight: f32,
-    /// Look for the passage that begins here: 65, 1:05 or 1m5s (needs --to and one seed)
-    #[arg(long, value_name = "TIME", requires = "to", conflicts_with = "unlike")]
-    pub(crate) from: Option<Seconds>,
-    /// Where the passage ends
-    #[arg(long, value_name = "TIME", requires = "from")]
-    pub(crate) to: Option<Seconds>,
-    /// With --from: answer from the stored windows alone, without listening to the best tracks again
-    #[arg(long, requires = "from")]
-    pub(crate) rough: bool,
-    #[command(flatten)]
-    pub(crate) search: SearchArgs,
+    pub(crate) question: Similar,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
-}
-
-/// How the nearest neighbours are found.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct SearchArgs {
-    /// Compare with every track (the same as --search exact)
-    #[arg(long)]
-    pub(crate) exact: bool,
-    /// How to search: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
-    #[arg(long, value_parser = one_of::<SearchMode>(["auto", "exact", "scan", "lists", "hnsw"]), default_value_t = SearchMode::Auto, conflicts_with = "exact")]
-    pub(crate) search: SearchMode,
-}
-
-impl SearchArgs {
-    pub(crate) fn mode(self) -> SearchMode {
-        if self.exact { SearchMode::Exact } else { self.search }
-    }
-}
-
-/// Which tracks may appear in an answer.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Filters")]
-pub(crate) struct FilterArgs {
-    /// Only tracks of this genre (several: any of them)
-    #[arg(long, value_name = "GENRE")]
-    pub(crate) genre: Vec<String>,
-    /// No tracks of this genre (several: none of them)
-    #[arg(long, value_name = "GENRE")]
-    pub(crate) exclude_genre: Vec<String>,
-    /// Only tracks by this artist (several: any of them)
-    #[arg(long, value_name = "ARTIST")]
-    pub(crate) artist: Vec<String>,
-    /// No tracks by this artist
-    #[arg(long, value_name = "ARTIST")]
-    pub(crate) exclude_artist: Vec<String>,
-    /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
-    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
-    pub(crate) year: Option<YearSpan>,
-    /// Only tracks below this folder (several: any of them)
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) folder: Vec<PathBuf>,
-    /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
-    /// another licence's name (several: any of them)
-    #[arg(long, visible_alias = "license", value_name = "LICENCE")]
-    pub(crate) licence: Vec<String>,
-    /// Only tracks that are this word or tag more than 80 % of the library is; `calm:95`: more than 95 % (several: all of
-    /// them). `voisin find --words` lists the words
-    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word_bound(text, 80.0, false))]
-    pub(crate) tag: Vec<WordBound>,
-    /// No tracks that are this word or tag more than half of the library is; `voice:80`: more than 80 %
-    #[arg(long, value_name = "WORD[:PERCENT]", value_parser = |text: &str| word_bound(text, 50.0, true))]
-    pub(crate) not_tag: Vec<WordBound>,
-    /// Only tracks at least this long: 90 (seconds), 1:30 or 2m
-    #[arg(long, value_name = "TIME")]
-    pub(crate) min_duration: Option<Seconds>,
-    /// Only tracks at most this long
-    #[arg(long, value_name = "TIME")]
-    pub(crate) max_duration: Option<Seconds>,
-    #[command(flatten)]
-    pub(crate) sound: SoundFilterArgs,
-}
-
-impl FilterArgs {
-    /// The filter, with names as the library has them.
-    pub(crate) fn filter(&self, library: &Library) -> Result<TrackFilter, LibraryError> {
-        let artists = |names: &[String]| -> Result<Vec<String>, LibraryError> {
-            let meant = names.iter().map(|name| library.names_meant(NameOf::Artist, name));
-            Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
-        };
-        Ok(TrackFilter {
-            genres: self.genre.clone(),
-            exclude_genres: self.exclude_genre.clone(),
-            artists: artists(&self.artist)?,
-            exclude_artists: artists(&self.exclude_artist)?,
-            year_from: self.year.and_then(YearSpan::from),
-            year_to: self.year.and_then(YearSpan::to),
-            words: self.tag.iter().chain(&self.not_tag).cloned().collect(),
-            licences: self.licence.clone(),
-            folders: self
-                .folder
-                .iter()
-                .map(|folder| library.folder_meant(folder))
-                .collect::<Result<_, _>>()?,
-            seconds_from: self.min_duration.map(|time| time.0),
-            seconds_to: self.max_duration.map(|time| time.0),
-            ..self.sound.filter()
-        })
-    }
 }
 
 /// How a list of tracks is printed.

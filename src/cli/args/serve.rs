@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
-use super::search::FilterArgs;
+use crate::questions::Filters;
 use crate::serve::{Listen, ServerAddress};
 
 /// Lyrion's port where nobody says another: that of bliss-mixer.
@@ -162,7 +162,7 @@ pub(crate) struct MpdCommon {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_artist: Option<u32>,
     #[command(flatten)]
-    pub(crate) filters: FilterArgs,
+    pub(crate) filters: Filters,
 }
 
 /// Answer an assistant that speaks the Model Context Protocol, over standard input and output

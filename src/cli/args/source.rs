@@ -3,7 +3,7 @@
 use clap::Args;
 
 #[cfg(feature = "postgres")]
-use super::units::Limit;
+use crate::questions::values::Limit;
 
 /// Where a question goes.
 #[derive(Debug, Clone, Default, Args)]

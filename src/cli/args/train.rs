@@ -5,7 +5,6 @@ use clap::{Args, Subcommand};
 #[cfg(feature = "train")]
 use super::EncoderArgs;
 use super::TrainClassifierArgs;
-use super::genre::parse_source;
 use super::{RandomArgs, ReportFormat};
 use crate::engine::LabelSource;
 use crate::genre::WELL_KNOWN;
@@ -38,7 +37,7 @@ pub(crate) enum TrainCommand {
 pub(crate) struct TrainGenreArgs {
     /// Where genres come from, for this head and from now on, as `voisin labels` sets it: tags, folder (the name of the
     /// folder a file lies in), or a CSV file with the columns path and genre [default: as `voisin labels` says]
-    #[arg(long, value_name = "tags|folder|CSV", value_parser = parse_source)]
+    #[arg(long, value_name = "tags|folder|CSV", value_parser = crate::questions::genre::label_source)]
     pub(crate) label_from: Option<LabelSource>,
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]

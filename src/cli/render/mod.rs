@@ -16,8 +16,6 @@ pub(crate) mod screen;
 mod table;
 pub(crate) mod track;
 
-use crate::base::text::with_causes;
-pub(crate) use crate::base::text::{count, count_with, grouped};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -28,6 +26,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
+
+use crate::base::text::with_causes;
+pub(crate) use crate::base::text::{count, count_with, grouped};
+use crate::questions::QuestionError;
+use crate::questions::read::Refused;
 
 /// Where messages go, and how many of them.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +141,26 @@ fn say(text: &str) {
 
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    say(&format!("voisin: {}", with_causes(error.as_ref())));
+    let asked = error.downcast_ref();
+    let refused = match asked {
+        Some(QuestionError::Refused(refused)) => Some(refused),
+        _ => error.downcast_ref::<Refused>(),
+    };
+    let text = match (refused, asked) {
+        // What a question calls a field is an option here, but for what is named without one.
+        (Some(Refused { field, expected, found }), _)
+            if !["", "seeds", "tracks"].contains(&field.as_str()) =>
+        {
+            format!("--{}: expected {expected}, found {found}", field.replace('_', "-"))
+        }
+        (Some(Refused { expected, found, .. }), _) => format!("expected {expected}, found {found}"),
+        (_, Some(QuestionError::NoCluster(_))) => {
+            format!("{error}: \"voisin clusters\" lists those there are")
+        }
+        (_, Some(QuestionError::NothingFits)) => format!("{error}: loosen them"),
+        _ => with_causes(error.as_ref()),
+    };
+    say(&format!("voisin: {text}"));
 }
 
 /// Prints what is wrong with the arguments.

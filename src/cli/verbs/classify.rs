@@ -11,7 +11,7 @@ use crate::cli::add_files::is_unchanged;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, answers};
-use crate::cli::seeds::{is_list, seeds, with_listed};
+use crate::cli::seeds::{is_list, seeds, with_listed, written};
 use crate::cli::source::AskedLibrary;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
@@ -40,15 +40,9 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     if is_writing && !args.write.writes(TagField::Genre) {
         return write_measured(context, engine, args);
     }
-    let options = ClassifyOptions {
-        labels: args.labels.label_from.clone(),
-        neighbours: args.neighbours.map(|n| n as usize),
-        other_artists: args.other_artists,
-        among: args.among.clone(),
-        precision: args.precision.or(is_writing.then_some(WRITTEN_PRECISION)),
-        or_share: is_writing,
-        mode: args.search.mode(),
-    };
+    let asked = args.question.options();
+    let precision = asked.precision.or(is_writing.then_some(WRITTEN_PRECISION));
+    let options = ClassifyOptions { precision, or_share: is_writing, ..asked };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
     let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| tell(context, &news))?;
     if is_writing {
@@ -113,7 +107,7 @@ fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>
             if args.write.write_tags.is_some() {
                 anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");
             }
-            source.know_names(&args.tracks)?;
+            source.know_names(&written(&args.question.tracks))?;
             source.know_all(context, "a vote")?;
         }
         Ok(source.into_engine(context))
@@ -153,7 +147,7 @@ impl FilesAsked {
         failed: &mut u64,
     ) -> anyhow::Result<Self> {
         let mut asked = Self { names: Vec::new(), of_lists: false };
-        for text in with_listed(&args.tracks)? {
+        for text in with_listed(&written(&args.question.tracks))? {
             let path = Path::new(&text);
             if !is_list(path) {
                 asked.names.push(text);

@@ -9,7 +9,6 @@ use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::display;
 use crate::cli::render::{self, count};
-use crate::cli::sound::with_compatible_keys;
 use crate::engine::Collection;
 use crate::explore::clusters::{Change, ClusterOptions, Clustering, Share};
 
@@ -18,19 +17,14 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     let mut collection = engine.collection()?;
     let graph = neighbour_graph(&mut engine, &collection)?;
     collection.predict_genres(&graph)?;
-    let filter = args.filters.filter(engine.library())?;
-    let filter = with_compatible_keys(&engine, filter, &args.filters.sound, &[])?;
+    args.filters.check_folders(&engine)?;
+    let filter = args.filters.filter(&engine, &[])?;
     let rows = engine.matching(&filter)?.map(|tracks| collection.rows_of(&tracks));
     if rows.as_ref().is_some_and(Vec::is_empty) {
         context.console.note("no track passes the filters: loosen them");
         return Ok(Ending::Partial);
     }
-    let options = ClusterOptions {
-        detail: args.detail,
-        count: args.clusters.map(|n| n as usize),
-        seed: args.random.random_seed,
-        ..ClusterOptions::default()
-    };
+    let options = ClusterOptions { seed: args.random.random_seed, ..args.question.options() };
     let found = clustered(&mut engine, &collection, &graph, rows.as_deref(), &options)?;
     match args.format {
         TableFormat::Json => {

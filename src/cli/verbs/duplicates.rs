@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         }
         ListenEvent::Heard => shown.inc(1),
     })?;
-    let listener = (!args.rough).then_some(&listener as &dyn PairListener);
+    let listener = (!args.question.rough).then_some(&listener as &dyn PairListener);
     let similar = duplicate_groups(&mut engine, &collection, listener)?;
     bar.finish_and_clear();
     let mut groups = with_exact_copies(&engine, &collection, similar)?;

@@ -13,8 +13,10 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         print_words(&engine.heard_tags()?)?;
         return Ok(Ending::Fine);
     }
-    let limit = args.limit.of(usize::MAX);
-    let answer = engine.find(&args.phrase.join(" "), &args.filters.filter(engine.library())?, Some(limit))?;
+    let limit = args.question.limit.of(usize::MAX);
+    args.question.filters.check_folders(&engine)?;
+    let filter = args.question.filters.filter(&engine, &[])?;
+    let answer = engine.find(&args.question.query.join(" "), &filter, Some(limit))?;
     if !answer.phrase.unknown.is_empty() {
         context.console.warn(&format!(
             "not understood and left out: {}; \"voisin find --words\" lists what is",

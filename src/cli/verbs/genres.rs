@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
         picture_format(path)?;
     }
     let engine = context.open_engine()?;
-    let kinship = engine.kinship(&args.labels.source(&engine), &KinshipOptions::default())?;
+    let kinship = engine.kinship(&args.question.label_from.source(&engine), &KinshipOptions::default())?;
     if let Some(path) = &args.heatmap {
         draw(&kinship_heat_map(&kinship), path)?;
     }

@@ -5,7 +5,6 @@ use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
-use crate::cli::sound::with_compatible_keys;
 use crate::cli::source::AskedLibrary;
 use crate::engine::TrackQuery;
 use crate::track::TrackId;
@@ -16,20 +15,17 @@ const WORDS: usize = 5;
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut source = AskedLibrary::open(context, &args.backend, false)?;
-    source.know_filters(&args.filters)?;
-    let filter = args.filters.filter(source.engine().library())?;
-    source.know_fitting(&filter, &args.words.join(" "))?;
+    let asked = &args.question;
+    source.know_filters(&asked.filters)?;
+    asked.filters.check_folders(source.engine())?;
+    let query = asked.query(source.engine(), 0, None)?;
+    source.know_fitting(&query.filter, &query.words)?;
     let engine = source.into_engine(context);
-    let page = engine.list(&TrackQuery {
-        words: args.words.join(" "),
-        filter: with_compatible_keys(&engine, filter.clone(), &args.filters.sound, &[])?,
-        sort: args.sort,
-        descending: args.reverse,
-        limit: Some(args.limit.of(engine.library().status()?.tracks as usize)),
-        after: None,
-    })?;
+    let limit = Some(args.limit.of(engine.library().status()?.tracks as usize));
+    let query = TrackQuery { limit, ..query };
+    let page = engine.list(&query)?;
     if page.tracks.is_empty() {
-        let alike = engine.library().spelt_alike(&args.words.join(" "), 3)?;
+        let alike = engine.library().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;
         let alike: Vec<String> =
             alike.iter().map(|track| format!("{} (id:{})", track.display_name(), track.id)).collect();
@@ -38,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     }
     // Where there is room for them, or where they were asked for.
     let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)
-        || args.output.format == ListFormat::Table && !filter.words.is_empty();
+        || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
     let heard = if wants_words && !page.tracks.is_empty() { engine.heard_tags_if_any()? } else { None };
     let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
     let words = heard.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();

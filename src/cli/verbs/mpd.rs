@@ -10,7 +10,6 @@ use crate::answers::playlist::{Copies, PlaylistConstraints, listed};
 use crate::cli::args::{MpdArgs, MpdCommand, MpdCommon};
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::cli::sound::with_compatible_keys;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Engine, Seed, SimilarOptions};
 use crate::explore::playlist::{Length, PlaylistOptions, SeedUse};
@@ -111,8 +110,8 @@ fn near(
 }
 
 fn filter(engine: &Engine, common: &MpdCommon, seeds: &[Seed]) -> anyhow::Result<TrackFilter> {
-    let filter = common.filters.filter(engine.library())?;
-    with_compatible_keys(engine, filter, &common.filters.sound, seeds)
+    common.filters.check_folders(engine)?;
+    Ok(common.filters.filter(engine, seeds)?)
 }
 
 fn nothing(context: &Context) -> Ending {

@@ -7,31 +7,23 @@ use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, Align, Table};
-use crate::cli::seeds::one_seed;
+use crate::cli::seeds::{one_seed, written};
 use crate::cli::source::AskedLibrary;
 use crate::explore::TrackMeta;
-use crate::explore::path::{PathOptions, path};
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut source = AskedLibrary::open(context, &args.backend, false)?;
-    let named: Vec<_> = [&args.from, &args.to].into_iter().chain(&args.via).cloned().collect();
+    let named = written(&args.question.stops());
     source.know_names(&named)?;
     source.know_all(context, "a way between tracks")?;
     let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
-    let stops = [&args.from, &args.to].into_iter().chain(&args.via);
-    let stops = stops.map(|text| one_seed(context, &engine, text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let stops =
+        named.iter().map(|text| one_seed(context, &engine, text)).collect::<anyhow::Result<Vec<_>>>()?;
     collection.take_in(&stops)?;
-    let rows = stops.iter().map(|seed| collection.row_of(seed)).collect::<Result<Vec<_>, _>>()?;
-    let (from, to, via) = (rows[0], rows[1], rows[2..].to_vec());
     let graph = neighbour_graph(&mut engine, &collection)?;
-    let options = PathOptions {
-        via,
-        tracks: args.steps.map(|steps| steps as usize + 1),
-        max_per_artist: args.max_per_artist.map(|n| n as usize),
-    };
-    let walk = path(collection.vectors.view(), &graph, &collection.meta, from, to, &options)?;
+    let walk = args.question.run(&collection, &graph, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
     match args.output.format {

@@ -14,16 +14,17 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     args.output.check()?;
     let engine = context.open_engine()?;
     let busy = context.console.busy("judging every track by models that heard neither it nor its artist");
-    let (tracks, mut found) = engine.suspects(&args.labels.source(&engine), &FitOptions::default())?;
+    let (tracks, mut found) =
+        engine.suspects(&args.question.label_from.source(&engine), &FitOptions::default())?;
     drop(busy);
     let judged = found.len();
-    if !args.all {
+    if !args.question.all {
         found.retain(|suspect| suspect.confident);
     }
     let contradicted = found.len();
     found.truncate(args.limit.of(contradicted));
     print(&tracks, &found, &args.output)?;
-    if args.all {
+    if args.question.all {
         context.console.note(&format!("{} judged", count(judged as u64, "labelled track")));
     } else {
         let shown = if found.len() < contradicted {

@@ -6,20 +6,22 @@ use axum::extract::State;
 use axum::http::Response;
 use axum::response::IntoResponse as _;
 use ndarray::Array2;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::search::labels;
-use super::{Answer, MOST, hundred, page, within};
+use super::{Answer, page};
 use crate::answers::clusters::{ClustersJson, members};
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::genres::{GenreJson, GenresJson};
 use crate::answers::graph::{clustered, duplicate_groups};
 use crate::answers::suspects::SuspectJson;
 use crate::answers::track::TrackRef;
-use crate::explore::clusters::{ClusterOptions, Clustering, Detail};
+use crate::explore::clusters::{ClusterOptions, Clustering};
 use crate::explore::duplicates::PairListener;
 use crate::explore::layout::{LayoutOptions, layout};
 use crate::genre::{FitOptions, KinshipOptions};
+use crate::questions::explore::{Clusters, Duplicates};
+use crate::questions::genre::{GenreRelations, Suspects};
+use crate::questions::page::{Paged, Plain};
 use crate::serve::ask;
 use crate::serve::problem::Problem;
 use crate::serve::state::Shared;
@@ -34,20 +36,9 @@ struct ListPage<'a, T> {
     next: Option<TrackId>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GenresQuestion {
-    /// `tags` or `folder`.
-    label_from: Option<String>,
-    #[serde(default = "hundred")]
-    limit: usize,
-    /// How many genres were on the pages before.
-    after: Option<usize>,
-}
-
 pub(super) async fn genres(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<GenresQuestion>,
+    ask::Query(asked): ask::Query<Paged<GenreRelations, usize>>,
 ) -> Result<Response<Body>, Problem> {
     #[derive(Serialize)]
     struct GenreList<'a> {
@@ -57,7 +48,7 @@ pub(super) async fn genres(
         distance: &'a [Vec<f64>],
         next: Option<usize>,
     }
-    let source = labels(asked.label_from.as_deref())?;
+    let source = asked.question.label_from.label_from.clone();
     let kept = state
         .once(format!("genres {source:?}"), asked.after.is_some(), move |_, desk, _| {
             let engine = &desk.engine;
@@ -75,30 +66,18 @@ pub(super) async fn genres(
     Ok(Answer { generation: *generation, answer }.into_response())
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SuspectsQuestion {
-    label_from: Option<String>,
-    #[serde(default = "hundred")]
-    limit: usize,
-    after: Option<TrackId>,
-    /// Also labels that are not contradicted with confidence.
-    #[serde(default)]
-    all: bool,
-}
-
 pub(super) async fn suspects(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<SuspectsQuestion>,
+    ask::Query(asked): ask::Query<Paged<Suspects>>,
 ) -> Result<Response<Body>, Problem> {
-    let source = labels(asked.label_from.as_deref())?;
+    let (source, all) = (asked.question.label_from.label_from.clone(), asked.question.all);
     let kept = state
-        .once(format!("suspects {source:?} {}", asked.all), asked.after.is_some(), move |_, desk, _| {
+        .once(format!("suspects {source:?} {all}"), asked.after.is_some(), move |_, desk, _| {
             let engine = &desk.engine;
             let generation = engine.library().generation()?;
             let source = source.clone().unwrap_or_else(|| engine.label_source());
             let (tracks, mut found) = engine.suspects(&source, &FitOptions::default())?;
-            if !asked.all {
+            if !all {
                 found.retain(|suspect| suspect.confident);
             }
             let answer: Vec<SuspectJson> = SuspectJson::list(&tracks, &found).collect();
@@ -111,19 +90,6 @@ pub(super) async fn suspects(
     Ok(Answer { generation: *generation, answer }.into_response())
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ClustersQuestion {
-    /// `coarse`, `medium` or `fine`.
-    detail: Option<String>,
-    /// So many clusters.
-    clusters: Option<usize>,
-    /// Members that are named, of all clusters together.
-    #[serde(default = "hundred")]
-    limit: usize,
-    after: Option<TrackId>,
-}
-
 /// Clusters as they are kept.
 struct Clustered {
     found: Clustering,
@@ -132,7 +98,7 @@ struct Clustered {
 
 pub(super) async fn clusters(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<ClustersQuestion>,
+    ask::Query(asked): ask::Query<Paged<Clusters>>,
 ) -> Result<Response<Body>, Problem> {
     #[derive(Serialize)]
     struct ClusterPage<'a> {
@@ -141,25 +107,15 @@ pub(super) async fn clusters(
         clusters: ClustersJson<'a>,
         next: Option<TrackId>,
     }
-    let detail: Option<Detail> = asked
-        .detail
-        .as_deref()
-        .map(|detail| {
-            detail.parse().map_err(|_| Problem::bad("a detail that \"voisin clusters\" knows", "another"))
-        })
-        .transpose()?;
-    let count = asked.clusters.map(|count| within("clusters", count, MOST)).transpose()?;
-    let key = format!("clusters {detail:?} {count:?}");
+    let asked_for = asked.question.clone();
+    let key = format!("clusters {asked_for:?}");
     let kept = state
         .once_explored(key, asked.after.is_some(), move |_, desk, explored, given_up| {
             let mut collection = explored.collection.clone();
             collection.predict_genres(&explored.graph)?;
             given_up.check()?;
-            let mut options = ClusterOptions { count, ..ClusterOptions::default() };
-            if let Some(detail) = detail {
-                options.detail = detail;
-            }
-            let found = clustered(&mut desk.engine, &collection, &explored.graph, None, &options)?;
+            let found =
+                clustered(&mut desk.engine, &collection, &explored.graph, None, &asked_for.options())?;
             let answer = Clustered { members: members(&collection, &found), found };
             Ok(Answer { generation: explored.generation, answer })
         })
@@ -205,21 +161,9 @@ struct Map {
     clusters: Vec<ClusterName>,
 }
 
-fn thousand() -> usize {
-    1000
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MapQuestion {
-    #[serde(default = "thousand")]
-    limit: usize,
-    after: Option<TrackId>,
-}
-
 pub(super) async fn map(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<MapQuestion>,
+    ask::Query(asked): ask::Query<Paged<Plain, TrackId, 1000>>,
 ) -> Result<Response<Body>, Problem> {
     #[derive(Serialize)]
     struct MapPart<'a> {
@@ -287,32 +231,24 @@ pub(super) async fn map(
     Ok(Answer { generation: *generation, answer }.into_response())
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DuplicatesQuestion {
-    /// As far as the stored windows tell, without listening to the pairs in doubt.
-    #[serde(default)]
-    rough: bool,
-    #[serde(default = "hundred")]
-    limit: usize,
-    /// The track to keep of the last group of the page before.
-    after: Option<TrackId>,
-}
-
 pub(super) async fn duplicates(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<DuplicatesQuestion>,
+    ask::Query(asked): ask::Query<Paged<Duplicates>>,
 ) -> Result<Response<Body>, Problem> {
-    let key = format!("duplicates {}", asked.rough);
+    let rough = asked.question.rough;
     let kept = state
-        .once_explored(key, asked.after.is_some(), move |_, desk, explored, given_up| {
-            let listener = crate::engine::FileListener::new(desk.engine.library(), |_| ())?;
-            let listener = (!asked.rough).then_some(&listener as &dyn PairListener);
-            let similar = duplicate_groups(&mut desk.engine, &explored.collection, listener)?;
-            given_up.check()?;
-            let answer = with_exact_copies(&desk.engine, &explored.collection, similar)?;
-            Ok(Answer { generation: explored.generation, answer })
-        })
+        .once_explored(
+            format!("duplicates {rough}"),
+            asked.after.is_some(),
+            move |_, desk, explored, given_up| {
+                let listener = crate::engine::FileListener::new(desk.engine.library(), |_| ())?;
+                let listener = (!rough).then_some(&listener as &dyn PairListener);
+                let similar = duplicate_groups(&mut desk.engine, &explored.collection, listener)?;
+                given_up.check()?;
+                let answer = with_exact_copies(&desk.engine, &explored.collection, similar)?;
+                Ok(Answer { generation: explored.generation, answer })
+            },
+        )
         .await?;
     let Answer { generation, answer: all } = &*kept;
     let (part, next) = page(all, |group: &GroupJson| group.keep.id, asked.after, asked.limit)?;

@@ -8,11 +8,12 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, MOST, hundred, page};
+use super::{Answer, MOST, page};
 use crate::answers::track::TrackRef;
 use crate::audio::tags::WriteOptions;
 use crate::engine::{TagResult, TagWish, write_tags};
 use crate::library::{Library, OpenMode};
+use crate::questions::page::{Paged, Plain};
 use crate::serve::ask;
 use crate::serve::problem::Problem;
 use crate::serve::state::Shared;
@@ -22,14 +23,6 @@ use crate::track::TrackId;
 const MOST_FILES: usize = 20;
 /// Longest name of a genre.
 const LONGEST: usize = 200;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LabelPage {
-    #[serde(default = "hundred")]
-    limit: usize,
-    after: Option<TrackId>,
-}
 
 #[derive(Serialize)]
 pub(super) struct Labels {
@@ -49,7 +42,7 @@ struct Label {
 
 pub(super) async fn all(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<LabelPage>,
+    ask::Query(asked): ask::Query<Paged<Plain>>,
 ) -> Result<Answer<Labels>, Problem> {
     state
         .ask(move |_, desk| {

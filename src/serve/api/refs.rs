@@ -6,10 +6,13 @@ use axum::http::Response;
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Filters, MOST, within};
+use super::Answer;
 use crate::engine::{EngineError, SimilarOptions};
 use crate::explore::artists::near_artists;
 use crate::library::Track;
+use crate::questions::Filters;
+use crate::questions::seed::MOST_SEEDS;
+use crate::questions::values::{Count, Limit};
 use crate::serve::ask;
 use crate::serve::problem::Problem;
 use crate::serve::songs::{AlbumRef, ArtistRef, SongRef};
@@ -64,11 +67,8 @@ fn song(track: Track) -> SongJson {
     }
 }
 
-/// Tracks that a question may start from.
-const MOST_SEEDS: usize = 500;
-
-fn ten() -> usize {
-    10
+fn ten() -> Limit {
+    Limit::from(10)
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,8 +83,8 @@ pub(super) struct SimilarSongsQuestion {
     #[serde(default)]
     artists: Vec<ArtistRef>,
     #[serde(default = "ten")]
-    count: usize,
-    max_per_artist: Option<usize>,
+    count: Limit,
+    max_per_artist: Option<Count>,
     #[serde(default)]
     filters: Filters,
 }
@@ -95,13 +95,12 @@ pub(super) async fn similar(
     ask::Body(asked): ask::Body<SimilarSongsQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let named = asked.songs.len() + asked.albums.len() + asked.artists.len();
-    within("songs, albums and artists", named, MOST_SEEDS)?;
+    if !(1..=MOST_SEEDS).contains(&named) {
+        return Err(Problem::bad(format!("1 to {MOST_SEEDS} songs, albums and artists"), named.to_string()));
+    }
     let options = SimilarOptions {
-        limit: within("count", asked.count, MOST)?,
-        max_per_artist: asked
-            .max_per_artist
-            .map(|most| within("max_per_artist", most, usize::MAX))
-            .transpose()?,
+        limit: asked.count.of(usize::MAX),
+        max_per_artist: asked.max_per_artist.map(Count::get),
         ..SimilarOptions::default()
     };
     state
@@ -140,8 +139,8 @@ pub(super) async fn similar(
         .await
 }
 
-fn twenty_five() -> usize {
-    25
+fn twenty_five() -> Limit {
+    Limit::from(25)
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,7 +150,7 @@ pub(super) struct SongPathQuestion {
     end: SongRef,
     /// Songs of the way, both ends among them.
     #[serde(default = "twenty_five")]
-    count: usize,
+    count: Limit,
 }
 
 /// The way from one song to another. Similarities are those to the start.
@@ -159,7 +158,7 @@ pub(super) async fn path(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<SongPathQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    let count = within("count", asked.count, MOST)?;
+    let count = asked.count.of(usize::MAX);
     state
         .ask_explored(move |_, desk, explored| {
             let library = desk.engine.library();
@@ -184,7 +183,7 @@ pub(super) async fn path(
 pub(super) struct ArtistsQuestion {
     artist: ArtistRef,
     #[serde(default = "ten")]
-    count: usize,
+    count: Limit,
 }
 
 #[derive(Debug, Serialize)]
@@ -203,7 +202,7 @@ pub(super) async fn artists(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<ArtistsQuestion>,
 ) -> Result<Answer<NearArtistsJson>, Problem> {
-    let count = within("count", asked.count, MOST)?;
+    let count = asked.count.of(usize::MAX);
     state
         .ask_explored(move |_, _, explored| {
             let collection = &explored.collection;

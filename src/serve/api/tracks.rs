@@ -3,14 +3,15 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Answer, Filters, MOST, bytes, within, written, written_as};
+use super::{Answer, bytes, written};
 use crate::answers::find::FoundJson;
 use crate::answers::list::{PageJson, TrackJson};
 use crate::answers::status::StatusJson;
-use crate::engine::{HeardTags, TrackQuery};
-use crate::library::SortBy;
+use crate::engine::HeardTags;
+use crate::questions::list::{Find, List, Show};
+use crate::questions::page::Paged;
 use crate::serve::problem::Problem;
 use crate::serve::state::{Shared, fault};
 use crate::serve::{ask, audio as sound};
@@ -26,28 +27,6 @@ pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJ
         .await
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Listing {
-    /// Words of artist, title, album or file name.
-    #[serde(default)]
-    query: String,
-    #[serde(default = "some")]
-    limit: usize,
-    /// What the page before said as `next`.
-    after: Option<TrackId>,
-    sort: Option<String>,
-    #[serde(default)]
-    reverse: bool,
-    /// Say what the model hears in each track.
-    #[serde(default)]
-    words: bool,
-}
-
-fn some() -> usize {
-    100
-}
-
 /// Words a track.
 const WORDS: usize = 5;
 
@@ -61,21 +40,13 @@ pub(super) struct Page {
 
 pub(super) async fn list(
     State(state): State<Shared>,
-    ask::SplitQuery(listing, filters): ask::SplitQuery<Listing, Filters>,
+    ask::Query(asked): ask::Query<Paged<List>>,
 ) -> Result<Answer<Page>, Problem> {
-    let query = TrackQuery {
-        words: listing.query,
-        sort: listing.sort.as_deref().map_or(Ok(SortBy::default()), |sort| written_as("sort", sort))?,
-        descending: listing.reverse,
-        limit: Some(within("limit", listing.limit, MOST)?),
-        after: listing.after,
-        ..TrackQuery::default()
-    };
-    let heard = if listing.words { Some(state.heard().await?) } else { None };
+    let heard = if asked.question.words { Some(state.heard().await?) } else { None };
     state
         .ask(move |_, desk| {
             let generation = desk.engine.library().generation()?;
-            let query = TrackQuery { filter: filters.filter(&desk.engine, &[])?, ..query.clone() };
+            let query = asked.question.query(&desk.engine, asked.limit.of(usize::MAX), asked.after)?;
             let page = desk.engine.list(&query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
             let strongest = |heard: &HeardTags| heard.strongest(&ids, WORDS);
@@ -86,33 +57,20 @@ pub(super) async fn list(
         .await
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PhraseQuestion {
-    /// What to look for, in words.
-    query: String,
-    #[serde(default = "twenty")]
-    limit: usize,
-}
-
-fn twenty() -> usize {
-    20
-}
-
 pub(super) async fn find(
     State(state): State<Shared>,
-    ask::SplitQuery(phrase, filters): ask::SplitQuery<PhraseQuestion, Filters>,
+    ask::Query(asked): ask::Query<Find>,
 ) -> Result<Response<Body>, Problem> {
-    let limit = within("limit", phrase.limit, MOST)?;
     let heard = state.heard().await?;
     let answer = state
         .ask(move |_, desk| {
             let generation = desk.engine.library().generation()?;
-            let filter = filters.filter(&desk.engine, &[])?;
+            let filter = asked.filters.filter(&desk.engine, &[])?;
             let Some(heard) = &*heard else {
                 return Err(desk.engine.heard_tags().err().map_or_else(fault, Problem::from));
             };
-            let found = desk.engine.find_among(heard, &phrase.query, &filter, Some(limit))?;
+            let limit = Some(asked.limit.of(usize::MAX));
+            let found = desk.engine.find_among(heard, &asked.query.join(" "), &filter, limit)?;
             bytes(generation, FoundJson::new(&found, heard))
         })
         .await?;
@@ -145,17 +103,10 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
     Ok(written(answer))
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct TrackQuestion {
-    /// Say what the model hears in it.
-    words: bool,
-}
-
 pub(super) async fn one(
     State(state): State<Shared>,
     ask::Id(id): ask::Id,
-    ask::Query(shown): ask::Query<TrackQuestion>,
+    ask::Query(shown): ask::Query<Show>,
 ) -> Result<Answer<TrackJson>, Problem> {
     let heard = if shown.words { Some(state.heard().await?) } else { None };
     state

@@ -51,7 +51,10 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         return cross_validate(context.console, &set, group, args);
     };
     let test = read_vectors(test)?;
-    let predict = PredictOptions { precision: args.precision, ..PredictOptions::default() };
+    let predict = PredictOptions {
+        precision: args.precision.map(crate::questions::values::Fraction::get),
+        ..PredictOptions::default()
+    };
     let (model, rows) = predict_files(&set, &test, out, &fit(args), &predict)?;
     let quality = model.quality();
     context.console.note(&format!(

@@ -75,7 +75,7 @@ pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
         }
         _ => None,
     };
-    let good = widths.iter().find(|quality| quality.recall >= f64::from(args.recall));
+    let good = widths.iter().find(|quality| quality.recall >= f64::from(args.recall.get()));
     let kept = good.and_then(|quality| quality.width);
     if let Some(width) = kept.filter(|_| keeps(args)) {
         store.set_width(width)?;

@@ -1,8 +1,5 @@
 //! `voisin similar FILE --from TIME --to TIME`: search by a passage.
 
-use anyhow::bail;
-
-use super::options;
 use crate::answers::similar::PassagesJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
@@ -13,32 +10,25 @@ use crate::engine::{Engine, SimilarPassage, meta};
 use crate::explore::TrackMeta;
 use crate::genre::Taxonomy;
 
-pub(super) fn run(
-    context: &Context,
-    engine: &Engine,
-    args: &SimilarArgs,
-    from: f64,
-    to: f64,
-) -> anyhow::Result<Ending> {
-    let [seed] = args.seeds.as_slice() else {
-        bail!("--from and --to cut a passage out of one seed, found {}", args.seeds.len());
-    };
+pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) -> anyhow::Result<Ending> {
+    let asked = &args.question;
+    let (from, to) = asked.passage().unwrap_or_default();
     let embedder = context.embedder(Some(engine.library()))?;
-    let passage = engine.passage(seed, from, to, &embedder)?;
+    let seed = engine.seed(&asked.seeds[0].written(), || Ok(&*embedder))?;
+    asked.filters.check_folders(engine)?;
+    let (passage, found) = asked.run_passage(engine, seed, &embedder)?;
     let heard = f64::from(passage.seconds);
     if heard + 0.05 < to - from {
         context
             .console
             .note(&format!("the track ends at {}: the passage is {heard:.1} s long", clock(from + heard)));
     }
-    let listening = (!args.rough).then_some(&*embedder);
-    let found = engine.similar_passages(&passage, listening, &options(engine, args)?)?;
     if found.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
         return Ok(Ending::Partial);
     }
     let unread = found.iter().filter(|found| !found.listened).count();
-    if unread > 0 && !args.rough {
+    if unread > 0 && !asked.rough {
         context.console.warn(&format!("{unread} files could not be read again: their places are rough"));
     }
     match args.output.format {
