@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod page;
 pub(crate) mod playlist;
 pub(crate) mod read;
+pub(crate) mod schema;
 pub(crate) mod seed;
 pub(crate) mod similar;
 pub(crate) mod values;

@@ -1,7 +1,7 @@
 //! The Model Context Protocol over standard input and output: questions of the server as tools of an assistant.
 //!
 //! A tool is a question of [`api`]: it takes what that takes, and answers the same JSON to the letter. What there is to
-//! take is described to the assistant by `openapi.json`. Nothing that changes a library or a file is a tool.
+//! take is described to the assistant by the question's own type. Nothing that changes a library or a file is a tool.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,23 +26,40 @@ use super::guard::{Guard, Peer};
 use super::scan::ScanProcess;
 use super::state::{LoadModel, Shared, State};
 use super::{ServeError, api, runtime};
+use crate::questions::Similar;
+use crate::questions::explore::{Clusters, Duplicates, PathBetween};
+use crate::questions::genre::{Classify, GenreRelations, Suspects};
+use crate::questions::list::{Find, List, Show};
+use crate::questions::page::{Paged, Plain};
+use crate::questions::playlist::Playlist;
+use crate::questions::schema::{of_body, of_query};
 
-/// The tools, each with the question that it is.
-static TOOLS: [(&str, Method, &str); 13] = [
-    ("similar", Method::POST, "/similar"),
-    ("find", Method::GET, "/find"),
-    ("words", Method::GET, "/words"),
-    ("list", Method::GET, "/tracks"),
-    ("show", Method::GET, "/tracks/{id}"),
-    ("classify", Method::POST, "/classify"),
-    ("path", Method::POST, "/path"),
-    ("playlist", Method::POST, "/playlist"),
-    ("genres", Method::GET, "/genres"),
-    ("clusters", Method::GET, "/clusters"),
-    ("suspects", Method::GET, "/suspects"),
-    ("duplicates", Method::GET, "/duplicates"),
-    ("status", Method::GET, "/status"),
+/// A tool: its name, the question that it is, and what that takes.
+type QuestionTool = (&'static str, Method, &'static str, fn() -> Value);
+
+static TOOLS: [QuestionTool; 13] = [
+    ("similar", Method::POST, "/similar", of_body::<Similar>),
+    ("find", Method::GET, "/find", of_query::<Find>),
+    ("words", Method::GET, "/words", of_query::<Plain>),
+    ("list", Method::GET, "/tracks", of_query::<Paged<List>>),
+    ("show", Method::GET, "/tracks/{id}", of_track),
+    ("classify", Method::POST, "/classify", of_body::<Classify>),
+    ("path", Method::POST, "/path", of_body::<PathBetween>),
+    ("playlist", Method::POST, "/playlist", of_body::<Playlist>),
+    ("genres", Method::GET, "/genres", of_query::<Paged<GenreRelations, usize>>),
+    ("clusters", Method::GET, "/clusters", of_query::<Paged<Clusters>>),
+    ("suspects", Method::GET, "/suspects", of_query::<Paged<Suspects>>),
+    ("duplicates", Method::GET, "/duplicates", of_query::<Paged<Duplicates>>),
+    ("status", Method::GET, "/status", of_query::<Plain>),
 ];
+
+/// What `show` takes: the address's id, and the query.
+fn of_track() -> Value {
+    let mut schema = of_query::<Show>();
+    schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
+    schema["required"] = json!(["id"]);
+    schema
+}
 
 /// What an assistant is told before it asks.
 const INSTRUCTIONS: &str = "Answers about the user's own music library, by how the music sounds. Tracks are named by \
@@ -109,7 +126,7 @@ impl ServerHandler for Assistant {
         asked: CallToolRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some((_, method, path)) = TOOLS.iter().find(|(name, ..)| *name == asked.name) else {
+        let Some((_, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == asked.name) else {
             let names: Vec<&str> = TOOLS.iter().map(|(name, ..)| *name).collect();
             let text = format!("there is no tool {:?}: expected one of {}", asked.name, names.join(", "));
             return Err(ErrorData::invalid_params(text, None));
@@ -204,46 +221,16 @@ fn said(problem: &str) -> String {
 /// The tools as they are described to an assistant.
 fn tools() -> Vec<Tool> {
     let all: Value = serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
-    let tool = |(name, method, path): &(&'static str, Method, &str)| {
-        let question = &all["paths"][path][method.as_str().to_ascii_lowercase()];
-        let summary = question["summary"].as_str().unwrap_or_default().to_owned();
-        let schema = match question.pointer("/requestBody/content/application~1json/schema") {
-            Some(schema) => resolved(schema, &all),
-            None => of_parameters(&question["parameters"]),
-        };
-        let Value::Object(schema) = schema else { return None };
+    let tool = |(name, method, path, schema): &QuestionTool| {
+        let summary = &all["paths"][path][method.as_str().to_ascii_lowercase()]["summary"];
+        let Value::Object(schema) = schema() else { return None };
         let hints = ToolAnnotations::new().read_only(true).open_world(false);
-        Some(Tool::new(*name, summary, Arc::new(schema)).annotate(hints))
+        Some(
+            Tool::new(*name, summary.as_str().unwrap_or_default().to_owned(), Arc::new(schema))
+                .annotate(hints),
+        )
     };
     TOOLS.iter().filter_map(tool).collect()
-}
-
-/// A schema with the parts that it names in their places.
-fn resolved(schema: &Value, all: &Value) -> Value {
-    match schema {
-        Value::Object(fields) => match fields.get("$ref").and_then(Value::as_str) {
-            Some(name) => {
-                all.pointer(name.trim_start_matches('#')).map_or(Value::Null, |part| resolved(part, all))
-            }
-            None => fields.iter().map(|(name, part)| (name.clone(), resolved(part, all))).collect(),
-        },
-        Value::Array(items) => items.iter().map(|item| resolved(item, all)).collect(),
-        plain => plain.clone(),
-    }
-}
-
-/// The schema of an object that has a question's parameters as fields.
-fn of_parameters(parameters: &Value) -> Value {
-    let parameters = parameters.as_array().into_iter().flatten();
-    let (mut properties, mut required) = (JsonObject::new(), Vec::new());
-    for parameter in parameters {
-        let Some(name) = parameter["name"].as_str() else { continue };
-        properties.insert(name.to_owned(), parameter["schema"].clone());
-        if parameter["required"] == true {
-            required.push(name);
-        }
-    }
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
 #[cfg(test)]

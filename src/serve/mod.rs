@@ -21,6 +21,8 @@ mod lms;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod mpd;
+#[cfg(test)]
+mod openapi;
 mod page;
 mod problem;
 mod scan;
