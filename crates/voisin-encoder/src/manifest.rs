@@ -9,6 +9,11 @@ use sha2::{Digest, Sha256};
 use super::EncoderError;
 use voisin_features::{MelConfig, OpenL3Variant};
 
+/// Values before the VGG network's last layer: the fifth pool, `[2 times][128]`.
+pub(crate) const VGG_PENULTIMATE: usize = 256;
+/// Tags of the VGG network.
+pub(crate) const VGG_TAGS: usize = 50;
+
 /// The networks voisin can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,7 +39,7 @@ impl Architecture {
             Self::Layers => 0,
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
-            Self::Vgg => super::vgg::PENULTIMATE,
+            Self::Vgg => VGG_PENULTIMATE,
         }
     }
 

@@ -5,6 +5,7 @@ use ndarray::{Array2, Axis, concatenate, s};
 
 use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
+use super::manifest::VGG_TAGS;
 use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
@@ -430,7 +431,7 @@ impl Network {
         };
         let tags = match architecture {
             Architecture::Musicnn => musicnn::TAGS,
-            Architecture::Vgg => vgg::TAGS,
+            Architecture::Vgg => VGG_TAGS,
             Architecture::OpenL3 => projection.tags(),
             Architecture::Layers => 0,
         } + projection.told();

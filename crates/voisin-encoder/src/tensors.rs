@@ -1,6 +1,7 @@
 //! Names and shapes of every network's tensors, as their weights files have them.
 
-use super::{Architecture, vgg};
+use super::Architecture;
+use super::manifest::{VGG_PENULTIMATE, VGG_TAGS};
 use voisin_kernels::musicnn;
 
 /// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may be narrower.
@@ -31,8 +32,8 @@ impl Architecture {
                     add(format!("{name}.weight"), &[channels, if i == 0 { 1 } else { channels }, 3, 3]);
                     add(format!("{name}.bias"), &[channels]);
                 }
-                add("dense.weight".to_owned(), &[vgg::TAGS, vgg::PENULTIMATE]);
-                add("dense.bias".to_owned(), &[vgg::TAGS]);
+                add("dense.weight".to_owned(), &[VGG_TAGS, VGG_PENULTIMATE]);
+                add("dense.bias".to_owned(), &[VGG_TAGS]);
                 (0..6).map(|i| (vgg_norm(i), if i == 0 { 1 } else { channels })).collect()
             }
         };

@@ -9,15 +9,12 @@ use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
 
 use super::backend::{Backend, Pass};
 use super::layers::{Conv2d, Linear, conv2d, linear};
+use super::manifest::{VGG_PENULTIMATE, VGG_TAGS};
 use super::tensors::{VGG_CHANNELS, VGG_CONVOLUTIONS, vgg_norm};
 use super::{Architecture, EncoderError, Weights};
 use voisin_kernels::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine};
 use voisin_kernels::{Isa, Precision};
 
-/// Values before the last layer: the fifth pool, `[2 times][128]`.
-pub(crate) const PENULTIMATE: usize = 256;
-/// Tags.
-pub(crate) const TAGS: usize = 50;
 /// Epsilon of every batch norm.
 const EPSILON: f64 = 1e-3;
 /// Frames and bands that each pool joins.
@@ -49,7 +46,7 @@ impl Vgg {
         Ok(Self {
             input_norm: batch_norm(1, EPSILON, vb.pp(vgg_norm(0)))?,
             blocks,
-            dense: linear(PENULTIMATE, TAGS, vb.pp("dense"))?,
+            dense: linear(VGG_PENULTIMATE, VGG_TAGS, vb.pp("dense"))?,
             span: tracing::span!(tracing::Level::TRACE, "vgg"),
         })
     }
@@ -115,10 +112,10 @@ impl FastVgg {
             tail: Tail::Pixels,
             epsilon: EPSILON,
         };
-        let dense = values("dense.weight", &[TAGS, PENULTIMATE])?.to_vec();
+        let dense = values("dense.weight", &[VGG_TAGS, VGG_PENULTIMATE])?.to_vec();
         Ok(Self {
             chain: FastChain::new(plan, (scale[0], shift[0]), &tensors, true, isa, Precision::F32),
-            dense: (dense, values("dense.bias", &[TAGS])?.to_vec()),
+            dense: (dense, values("dense.bias", &[VGG_TAGS])?.to_vec()),
         })
     }
 }
@@ -126,12 +123,12 @@ impl FastVgg {
 impl Backend for FastVgg {
     fn forward(&self, mels: &[f32], n: usize) -> std::result::Result<Pass, EncoderError> {
         let _span = tracing::trace_span!("vgg").entered();
-        let mut embeddings = vec![0.0; n * PENULTIMATE];
+        let mut embeddings = vec![0.0; n * VGG_PENULTIMATE];
         self.chain.forward(mels, n, &mut embeddings);
         let (weight, bias) = &self.dense;
-        let mut logits = Vec::with_capacity(n * TAGS);
-        for row in embeddings.chunks_exact(PENULTIMATE) {
-            for (weight, bias) in weight.chunks_exact(PENULTIMATE).zip(bias) {
+        let mut logits = Vec::with_capacity(n * VGG_TAGS);
+        for row in embeddings.chunks_exact(VGG_PENULTIMATE) {
+            for (weight, bias) in weight.chunks_exact(VGG_PENULTIMATE).zip(bias) {
                 let mut lanes = [0.0f32; 16];
                 for (a, b) in weight.as_chunks::<16>().0.iter().zip(row.as_chunks::<16>().0) {
                     for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
@@ -182,7 +179,10 @@ mod tests {
             // Alone, the last patch (in a group of one above) and the fifth have the same bits.
             for i in [4, 8] {
                 let alone = fast.forward(&mels[i * 96 * 187..(i + 1) * 96 * 187], 1).unwrap();
-                assert_eq!(alone.embeddings, found.embeddings[i * PENULTIMATE..(i + 1) * PENULTIMATE]);
+                assert_eq!(
+                    alone.embeddings,
+                    found.embeddings[i * VGG_PENULTIMATE..(i + 1) * VGG_PENULTIMATE]
+                );
             }
         }
     }
