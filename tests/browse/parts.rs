@@ -140,7 +140,11 @@ fn a_long_file_with_a_sheet_is_its_parts() {
 
     // Its genre can be a label of its own, and a folder's name, but never a tag of the long file.
     fine(sandbox.run(["labels", "set", &part("02"), "Ambient"]));
-    let written = sandbox.run(["classify", &part("02"), "--write-tags", "--format", "json", "--overwrite"]);
+    let list = sandbox.path("accepted.csv");
+    fs::write(&list, format!("path,genre\n{},Ambient\n", part("02"))).unwrap();
+    let list = list.to_str().unwrap();
+    let written =
+        sandbox.run(["classify", "--write-tags", "--from-list", list, "--format", "json", "--overwrite"]);
     assert_eq!((code(&written), &json(&written)[0]["outcome"]), (1, &"failed".into()));
     assert!(
         json(&written)[0]["reason"].as_str().unwrap().contains("voisin labels set"),
