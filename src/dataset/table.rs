@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Dataset, DatasetError, Item, Part, Source, text};
 use crate::audio::is_audio_candidate;
-use crate::base::text::{clean, fold};
+use crate::base::text::{clean, decode, fold};
 use crate::library::scan::scan;
 
 /// What a column may be called, in any case and without accents; the first name that is there counts.
@@ -35,7 +35,7 @@ pub(crate) fn read_cells(path: &Path) -> Result<Cells, DatasetError> {
 }
 
 pub(crate) fn parse(bytes: &[u8]) -> Result<Cells, (u64, String)> {
-    let (text, western) = text::decode(bytes);
+    let (text, western) = decode(bytes);
     let separator = text::separator(&text);
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)

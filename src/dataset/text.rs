@@ -13,27 +13,6 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
     regular_file::read(path, LARGEST).map_err(|source| DatasetError::Io { path: path.to_owned(), source })
 }
 
-/// Text in UTF-8, with or without its mark, else in Windows-1252; and whether it was the latter.
-pub(super) fn decode(bytes: &[u8]) -> (String, bool) {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (text.to_owned(), false),
-        Err(_) => (bytes.iter().map(|&byte| western(byte)).collect(), true),
-    }
-}
-
-/// A character of Windows-1252; the five bytes that it leaves out are those of Latin-1.
-fn western(byte: u8) -> char {
-    const HIGH: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
-        '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-    ];
-    match byte {
-        0x80..=0x9f => HIGH[usize::from(byte - 0x80)],
-        _ => char::from(byte),
-    }
-}
-
 /// What separates cells: whichever of comma, semicolon and tab is most frequent in the first line outside quotes.
 pub(super) fn separator(text: &str) -> u8 {
     let mut quoted = false;
@@ -54,9 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encodings_and_separators() {
-        assert_eq!(decode(b"\xef\xbb\xbftitre"), ("titre".to_owned(), false));
-        assert_eq!(decode(b"caf\xe9 \x80\x9c"), ("café €œ".to_owned(), true));
+    fn the_most_frequent_mark_outside_quotes_separates_cells() {
         assert_eq!(separator("a;b,c;d\n,,,,,"), b';');
         assert_eq!(separator("\"a;b;c\",d\n"), b',');
         assert_eq!(separator("a\tb"), b'\t');

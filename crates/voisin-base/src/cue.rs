@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::flac::{self, FlacCues};
 use super::regular_file;
+use super::text::decode;
 
 /// A sheet larger than this is none.
 const LARGEST: u64 = 1 << 20;
@@ -235,27 +236,15 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
 
 /// UTF-8 or UTF-16 if it says so or can be, else Windows-1252, as most programs that write sheets have it.
 fn text(bytes: &[u8]) -> String {
-    const UPPER: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
     let units = |unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes[2..].as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
         String::from_utf16_lossy(&units)
     };
     match bytes {
-        [0xff, 0xfe, ..] => return units(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => return units(u16::from_be_bytes),
-        _ => {}
+        [0xff, 0xfe, ..] => units(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => units(u16::from_be_bytes),
+        _ => decode(bytes).0,
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_or_else(
-        |_| {
-            let one = |&byte: &u8| match byte {
-                0x80..=0x9f => UPPER.chars().nth(usize::from(byte - 0x80)).unwrap_or('\u{fffd}'),
-                byte => char::from(byte),
-            };
-            bytes.iter().map(one).collect()
-        },
-        str::to_owned,
-    )
 }
 
 #[derive(Debug, Default)]

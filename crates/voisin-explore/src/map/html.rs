@@ -6,7 +6,6 @@
 //! other script, style or address.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -15,7 +14,7 @@ use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
 use super::MapData;
 use super::colour::{ColourBy, folders};
-use voisin_base::text::base64;
+use voisin_base::text::{base64, xml};
 
 /// Neighbours per track in the page.
 const NEIGHBOURS: usize = 8;
@@ -73,7 +72,7 @@ pub fn html(
         [include_str!("page/data.js"), include_str!("page/draw.js"), include_str!("page/ui.js")].concat();
     // The same content gives the same file.
     let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
-    let title = escape(title);
+    let title = xml(title);
     let mut page = String::with_capacity(json.len() + script.len() + 20_000);
     let mut rest = include_str!("page/page.html");
     while let Some((before, after)) = rest.split_once("{{") {
@@ -209,20 +208,6 @@ fn pack(bytes: impl Iterator<Item = u8>) -> String {
     base64(&bytes.collect::<Vec<u8>>())
 }
 
-/// Text inside an element or a quoted attribute.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' | '<' | '>' | '"' | '\'' | '{' | '}' => {
-                let _ = write!(escaped, "&#{};", c as u32);
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::super::KnnGraph;
@@ -250,6 +235,7 @@ mod tests {
         assert_eq!(page.matches("</script").count(), 2, "one end of data, one of the script");
         assert_eq!(page.matches("<script").count(), 2);
         assert!(!page.contains("alert(1)</script"));
+        assert!(page.contains("<h1>&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;&lt;!-- {{DATA}} "));
         assert!(!page.contains("http://") || page.matches("http://").count() == 1, "only the SVG name space");
         let json = page.split("id=\"data\"").nth(1).and_then(|rest| rest.split_once('>')).expect("data").1;
         let value: serde_json::Value =
