@@ -359,8 +359,7 @@ impl Worker<'_> {
             return Ok(FileFinding::Measured { track, descriptors });
         }
         // Tags are a courtesy: a file whose tags cannot be read is still music.
-        let tags = tracing::info_span!("tags").in_scope(|| audio::tags::read_tags(path));
-        let tags = tags.map(track_tags).unwrap_or_default();
+        let tags = tracing::info_span!("tags").in_scope(|| audio::tags::read_tags(path)).unwrap_or_default();
         if !job.again
             && let Some(track) = self.reader.find_by_content(&info.content)?
             && self.reader.has_vector(track)?
@@ -389,41 +388,6 @@ pub(crate) fn read_through(path: &Path, windows: WindowPlan) {
     let starts = windows.starts(audio::resampled_len(&info, RATE), LENGTH, RATE);
     let whole = DescriptorDepth::Full;
     let _ = descriptors::read_windows(path, &info, RATE, &starts, LENGTH, whole, &mut |_, _| {});
-}
-
-fn track_tags(tags: audio::tags::Tags) -> TrackTags {
-    let audio::tags::Tags {
-        title,
-        artist,
-        album,
-        album_artist,
-        genres,
-        year,
-        track_number,
-        disc_number,
-        mbid,
-        isrc,
-        licence,
-        bpm,
-        musical_key,
-        replay_gain,
-    } = tags;
-    TrackTags {
-        title,
-        artist,
-        album,
-        album_artist,
-        genres,
-        year,
-        track_number,
-        disc_number,
-        mbid,
-        isrc,
-        licence,
-        bpm,
-        musical_key,
-        replay_gain,
-    }
 }
 
 struct Writer<'a> {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin::internals::audio::tags::{Tags, read_tags};
+use voisin::TrackTags;
+use voisin::internals::audio::tags::read_tags;
 use voisin::internals::audio::{self, AudioError, DecodePath};
 
 use super::{copy_of, data, native, references};
@@ -63,7 +64,7 @@ fn a_name_that_is_no_unicode_is_read_all_the_same() {
     let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
     std::fs::rename(&path, &odd).expect("renamed");
     assert_eq!(audio::probe(&odd).expect("readable").n_frames, 1_200);
-    assert_eq!(read_tags(&odd).expect("readable"), Tags::default());
+    assert_eq!(read_tags(&odd).expect("readable"), TrackTags::default());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use voisin::internals::audio::tags::{Tags, WriteOptions, WriteOutcome, read_tags, write_genres};
+use voisin::TrackTags;
+use voisin::internals::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
 use voisin::internals::audio::{self, AudioError};
 
 use super::{copy_of, data, references, same};
@@ -130,14 +131,14 @@ fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
         write_genres(&path, &strings(&["House"]), WriteOptions::default())
             .unwrap_or_else(|error| panic!("{error}"));
         let tags = read_tags(&path).expect("readable");
-        let meant = Tags {
+        let meant = TrackTags {
             title: Some("Grüße".to_owned()),
             artist: Some("Ål & Søn".to_owned()),
             album: Some("東京".to_owned()),
             genres: strings(&["House"]),
             year: Some(1994),
             track_number: Some(7),
-            ..Tags::default()
+            ..TrackTags::default()
         };
         assert_eq!(tags, meant, "{name}");
         let again = lofty::read_from_path(&path).expect("known to lofty");
@@ -264,5 +265,5 @@ fn tags_of_a_wav_file_survive_beside_an_id3_tag() {
     let overwrite = WriteOptions { overwrite: true, ..WriteOptions::default() };
     write_genres(&copy, &strings(&["Drone"]), overwrite).expect("writable");
     let after = read_tags(&copy).expect("readable");
-    assert_eq!(after, Tags { genres: strings(&["Drone"]), ..before });
+    assert_eq!(after, TrackTags { genres: strings(&["Drone"]), ..before });
 }

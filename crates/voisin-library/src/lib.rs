@@ -73,10 +73,11 @@ pub use salvage::{SalvageReport, salvage};
 pub use track_set::TrackSet;
 pub use types::{
     Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
-    OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackTags,
-    TrackWindows, Upgrade, Vectors, WordBound, mtime_ns,
+    OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackWindows,
+    Upgrade, Vectors, WordBound, mtime_ns,
 };
 pub use voisin_base::key::MusicalKey;
+pub use voisin_base::tags::TrackTags;
 pub use voisin_base::text::fold;
 pub use written::{TagRun, TagValues, WrittenTags};
 

@@ -114,36 +114,6 @@ pub(super) mod path_form {
     }
 }
 
-/// Numbers in serialised records, as text: each comes back as it was, to the last bit, and no number is too odd for it.
-pub(super) mod exact {
-    use serde::de::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-        value.to_string().serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-
-    pub(crate) mod option {
-        use super::{Deserializer, Serializer};
-        use serde::de::Error as _;
-        use serde::{Deserialize as _, Serialize as _};
-
-        #[allow(clippy::ref_option, reason = "as serde calls it")]
-        pub(crate) fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
-            value.map(|value| value.to_string()).serialize(to)
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-            let text = Option::<String>::deserialize(from)?;
-            text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
-        }
-    }
-}
-
 impl Library {
     /// The id of this library, by which others know it again; a copy has the same.
     pub fn identity(&self) -> Result<String> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use voisin_base::cue;
 use voisin_base::key::MusicalKey;
+use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
 
 /// What a library is opened for.
@@ -27,7 +28,7 @@ pub struct AudioFacts {
     /// BLAKE3 of the compressed packets.
     pub content: ContentId,
     /// Length in seconds, without encoder delay and padding.
-    #[serde(with = "super::record::exact")]
+    #[serde(with = "voisin_base::exact")]
     pub seconds: f64,
     /// Native sample rate in Hz.
     pub sample_rate: u32,
@@ -86,41 +87,6 @@ pub fn mtime_ns(metadata: &std::fs::Metadata) -> i64 {
     }
 }
 
-/// Tags of one file. Missing ones are `None` or empty.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TrackTags {
-    /// Title of the track.
-    pub title: Option<String>,
-    /// Who performs it.
-    pub artist: Option<String>,
-    /// The album it is on.
-    pub album: Option<String>,
-    /// Whose album it is.
-    pub album_artist: Option<String>,
-    /// Genres as they stand in the file, in their order, several allowed.
-    pub genres: Vec<String>,
-    /// Year of release.
-    pub year: Option<i32>,
-    /// Number on the disc.
-    pub track_number: Option<u32>,
-    /// Number of the disc.
-    pub disc_number: Option<u32>,
-    /// The recording's id at `MusicBrainz`.
-    pub mbid: Option<String>,
-    /// International Standard Recording Code.
-    pub isrc: Option<String>,
-    /// The licence that the file names.
-    pub licence: Option<String>,
-    /// Beats a minute, as the file says; what was measured is in [`Descriptors`].
-    #[serde(with = "super::record::exact::option")]
-    pub bpm: Option<f64>,
-    /// The key, as the file spells it.
-    pub musical_key: Option<String>,
-    /// `ReplayGain` of the track, dB.
-    #[serde(with = "super::record::exact::option")]
-    pub replay_gain: Option<f64>,
-}
-
 /// The window vectors of a track: `[windows, dimension]`, and where each window starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackWindows {
@@ -160,12 +126,12 @@ pub struct Descriptors {
     /// Version of the method; those of others are measured again by `voisin add --update-descriptors`.
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
-    #[serde(with = "super::record::exact::option")]
+    #[serde(with = "voisin_base::exact::option")]
     pub tempo: Option<f64>,
     /// `None` where no key was found.
     pub key: Option<MusicalKey>,
     /// Integrated loudness, LUFS (EBU R 128); `None` for silence.
-    #[serde(with = "super::record::exact::option")]
+    #[serde(with = "voisin_base::exact::option")]
     pub loudness: Option<f64>,
     /// Whether the whole file was heard for the loudness; else it is an estimate from parts of it.
     pub loudness_is_exact: bool,

@@ -11,40 +11,7 @@ mod write;
 use std::path::Path;
 
 use super::AudioError;
-
-/// The tags voisin uses. Missing ones are `None` or empty; strings are as the file has them, without NULs.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tags {
-    /// Title of the track.
-    pub title: Option<String>,
-    /// Artist of the track.
-    pub artist: Option<String>,
-    /// Album.
-    pub album: Option<String>,
-    /// Artist of the album.
-    pub album_artist: Option<String>,
-    /// Each GENRE value in order. `Rock/Pop` stays whole, splitting is not done here; numbers of `ID3v1`'s list
-    /// (`17`, and `(17)` before other text in `ID3v2.3`) come as their names.
-    pub genres: Vec<String>,
-    /// Year of release or recording.
-    pub year: Option<i32>,
-    /// Number of the track on its disc.
-    pub track_number: Option<u32>,
-    /// Number of the disc.
-    pub disc_number: Option<u32>,
-    /// The recording's id at `MusicBrainz`, a UUID in lower case.
-    pub mbid: Option<String>,
-    /// International Standard Recording Code, without hyphens, in upper case.
-    pub isrc: Option<String>,
-    /// The licence: its name or address, or a copyright notice that names a Creative Commons licence.
-    pub licence: Option<String>,
-    /// Beats a minute, as the file says.
-    pub bpm: Option<f64>,
-    /// The key, as the file spells it.
-    pub musical_key: Option<String>,
-    /// `ReplayGain` of the track, dB.
-    pub replay_gain: Option<f64>,
-}
+use voisin_base::tags::TrackTags;
 
 /// How [`write_noting`] goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +59,7 @@ impl TagField {
     }
 
     /// What a file's tags have of it.
-    pub fn values(self, tags: &Tags) -> Vec<String> {
+    pub fn values(self, tags: &TrackTags) -> Vec<String> {
         let one = |value: Option<String>| value.into_iter().collect();
         match self {
             Self::Genre => tags.genres.clone(),
@@ -147,7 +114,7 @@ pub enum WriteOutcome {
 /// Contents decide what the file is, not its name. Cover art is not loaded. Errors are those of the file
 /// system only. Where a file has several kinds of tags (`ID3v2`, APE and `ID3v1` in an MP3), the richer kind
 /// counts and the others fill its gaps; genres all come from one kind.
-pub fn read_tags(path: &Path) -> Result<Tags, AudioError> {
+pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     read::read_tags(path)
 }
 

@@ -12,7 +12,7 @@ use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 use symphonia::core::meta::StandardTag;
 
-use super::{Tags, id3};
+use super::{TrackTags, id3};
 use crate::AudioError;
 use crate::demux::Demuxer;
 use crate::guard::guard;
@@ -24,7 +24,7 @@ pub(super) fn options() -> ParseOptions {
     options.read_properties(false).read_cover_art(false).parsing_mode(ParsingMode::Relaxed)
 }
 
-pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
+pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     if let Some(part) = cue::part(path) {
         return Ok(of_part(part.map_err(io)?));
@@ -46,10 +46,10 @@ pub(super) fn read_tags(path: &Path) -> Result<Tags, AudioError> {
 }
 
 /// What a CUE sheet says of a part; what holds for the whole file besides comes from the file.
-fn of_part(part: CuePart) -> Tags {
+fn of_part(part: CuePart) -> TrackTags {
     let whole = read_tags(&part.audio).unwrap_or_default();
     let genres: Vec<String> = part.genre.into_iter().collect();
-    Tags {
+    TrackTags {
         title: part.title,
         artist: part.artist.or(whole.artist),
         album: part.album.or(whole.album),
@@ -60,7 +60,7 @@ fn of_part(part: CuePart) -> Tags {
         disc_number: whole.disc_number,
         isrc: part.isrc.as_deref().and_then(isrc),
         licence: whole.licence,
-        ..Tags::default()
+        ..TrackTags::default()
     }
 }
 
@@ -153,7 +153,7 @@ impl<R: Seek> Seek for Bounded<R> {
 }
 
 /// Merges the kinds of tags in a file, the primary first and `ID3v1`, which cuts everything short, last.
-fn from_all(all: &[Tag], primary: TagType) -> Tags {
+fn from_all(all: &[Tag], primary: TagType) -> TrackTags {
     let rank = |tag: &Tag| match tag.tag_type() {
         kind if kind == primary => 0,
         TagType::Id3v1 => 2,
@@ -161,7 +161,7 @@ fn from_all(all: &[Tag], primary: TagType) -> Tags {
     };
     let mut ranked: Vec<&Tag> = all.iter().collect();
     ranked.sort_by_key(|tag| rank(tag));
-    let mut merged = Tags::default();
+    let mut merged = TrackTags::default();
     for tag in ranked {
         let tags = from_one(tag);
         merged.title = merged.title.or(tags.title);
@@ -184,14 +184,14 @@ fn from_all(all: &[Tag], primary: TagType) -> Tags {
     merged
 }
 
-fn from_one(tag: &Tag) -> Tags {
+fn from_one(tag: &Tag) -> TrackTags {
     let joined = |key| {
         let parts: Vec<String> = tag.get_strings(key).flat_map(values).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     };
     let number = |key| tag.get_strings(key).find_map(leading_number);
     let dates = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate, ItemKey::OriginalReleaseDate];
-    Tags {
+    TrackTags {
         title: joined(ItemKey::TrackTitle),
         artist: joined(ItemKey::TrackArtist),
         album: joined(ItemKey::AlbumTitle),
@@ -220,8 +220,8 @@ fn from_one(tag: &Tag) -> Tags {
 }
 
 /// Matroska and CAF, which lofty does not know.
-fn from_container(path: &Path) -> Tags {
-    let mut tags = Tags::default();
+fn from_container(path: &Path) -> TrackTags {
+    let mut tags = TrackTags::default();
     let Ok(mut demuxer) = Demuxer::open(path) else { return tags };
     demuxer.visit_tags(&mut |tag| {
         let text = |value: &str| values(value).next();

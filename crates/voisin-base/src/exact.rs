@@ -1,0 +1,33 @@
+//! Numbers in serialised records, as text: each comes back as it was, to the last bit, and no number is too odd for it.
+
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+/// Writes a number as text.
+pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+    value.to_string().serialize(to)
+}
+
+/// Reads a number written as text.
+pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// The same of numbers that may be missing.
+pub mod option {
+    use super::{Deserializer, Serializer};
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Serialize as _};
+
+    /// Writes a number as text.
+    #[allow(clippy::ref_option, reason = "as serde calls it")]
+    pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| value.to_string()).serialize(to)
+    }
+
+    /// Reads a number written as text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
+    }
+}
