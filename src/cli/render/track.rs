@@ -44,37 +44,52 @@ pub(crate) fn playlist_bytes(
     Ok(Some(playlist::write(tracks, title, format, &style(output))?))
 }
 
+/// The track's id in the library; empty for a file that is not in it.
+pub(crate) fn id(track: &TrackMeta) -> String {
+    track.library_id().map_or_else(String::new, |id| id.to_string())
+}
+
+/// Prints tracks as a table.
+///
+/// - `steps`: of a walk, the distance from each track to the next, shown in place of the time
+pub(crate) fn print_table(tracks: &[&TrackMeta], steps: Option<&[f32]>) -> anyhow::Result<()> {
+    let mut columns = vec![
+        ("", Align::Right),
+        ("id", Align::Right),
+        ("artist", Align::Left),
+        ("title", Align::Left),
+        ("path", Align::Left),
+    ];
+    let (name, place) = if steps.is_some() { ("distance", 2) } else { ("time", 4) };
+    columns.insert(place, (name, Align::Right));
+    let mut table = Table::new(&columns);
+    for (i, track) in tracks.iter().enumerate() {
+        let artist = track.artist.clone().unwrap_or_default();
+        let title = track.display_title().to_owned();
+        let mut row = vec![(i + 1).to_string(), id(track), artist, title, track.path.clone()];
+        row.insert(
+            place,
+            match steps {
+                None => clock(track.seconds),
+                Some(steps) => i.checked_sub(1).map_or_else(String::new, |i| format!("{:.3}", steps[i])),
+            },
+        );
+        table.row(row);
+    }
+    table.print()
+}
+
 /// Prints tracks, in the form that was asked for.
 pub(crate) fn print_list(tracks: &[&TrackMeta], title: &str, output: &ListOutput) -> anyhow::Result<()> {
     match output.format {
-        ListFormat::Table => {
-            let mut table = Table::new(&[
-                ("", Align::Right),
-                ("id", Align::Right),
-                ("artist", Align::Left),
-                ("title", Align::Left),
-                ("time", Align::Right),
-                ("path", Align::Left),
-            ]);
-            for (i, track) in tracks.iter().enumerate() {
-                table.row([
-                    (i + 1).to_string(),
-                    track.library_id().map_or_else(String::new, |id| id.to_string()),
-                    track.artist.clone().unwrap_or_default(),
-                    track.display_title().to_owned(),
-                    clock(track.seconds),
-                    track.path.clone(),
-                ]);
-            }
-            table.print()
-        }
+        ListFormat::Table => print_table(tracks, None),
         ListFormat::Json => super::print_json(&ListedJson::list(tracks).collect::<Vec<_>>()),
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "artist", "title", "album", "genres", "seconds"],
             tracks.iter().enumerate().map(|(i, track)| {
                 [
                     (i + 1).to_string(),
-                    track.library_id().map_or_else(String::new, |id| id.to_string()),
+                    id(track),
                     track.path.clone(),
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),

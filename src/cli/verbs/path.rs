@@ -5,8 +5,8 @@ use crate::answers::walk::WalkJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
-use crate::cli::render::track::print_files;
-use crate::cli::render::{self, Align, Table};
+use crate::cli::render;
+use crate::cli::render::track::{id, print_files, print_table};
 use crate::cli::seeds::{one_seed, written};
 use crate::cli::source::AskedLibrary;
 use crate::explore::TrackMeta;
@@ -25,7 +25,6 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let graph = neighbour_graph(&mut engine, &collection)?;
     let walk = args.question.run(&collection, &graph, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
-    let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
     match args.output.format {
         ListFormat::Json => render::print_json(&WalkJson::new(&collection, &walk))?,
         ListFormat::Csv => render::print_csv(
@@ -33,34 +32,16 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
             tracks.iter().enumerate().map(|(i, track)| {
                 [
                     (i + 1).to_string(),
-                    track.library_id().map_or_else(String::new, |id| id.to_string()),
+                    id(track),
                     track.path.clone(),
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),
-                    step(i).map_or_else(String::new, |step| format!("{step:.6}")),
+                    i.checked_sub(1).map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),
                 ]
             }),
         )?,
         ListFormat::Table => {
-            let mut table = Table::new(&[
-                ("", Align::Right),
-                ("id", Align::Right),
-                ("distance", Align::Right),
-                ("artist", Align::Left),
-                ("title", Align::Left),
-                ("path", Align::Left),
-            ]);
-            for (i, track) in tracks.iter().enumerate() {
-                table.row([
-                    (i + 1).to_string(),
-                    track.library_id().map_or_else(String::new, |id| id.to_string()),
-                    step(i).map_or_else(String::new, |step| format!("{step:.3}")),
-                    track.artist.clone().unwrap_or_default(),
-                    track.display_title().to_owned(),
-                    track.path.clone(),
-                ]);
-            }
-            table.print()?;
+            print_table(&tracks, Some(&walk.steps))?;
             context.console.note(&format!(
                 "largest step {:.3} (distance), smallest possible {:.3}",
                 walk.largest_step, walk.bottleneck
