@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that the documents say what is there: scripts/check_documents.py [--voisin PROGRAM]
 
-- every relative link leads to a file, and every `scripts/NAME` that is named exists;
+- every relative link leads to a file, and every `scripts/NAME` or `research/NAME` that is named exists;
 - no line is longer than 100 columns;
 - the README's chart is that of BENCHMARKS.md (scripts/chart.py);
 - docs/json.md: each command that stands before an example is run, on a library made of the demo's music, a file that is no
@@ -20,7 +20,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "models/README.md",
+DOCUMENTS = ["README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "models/README.md", "research/README.md",
              *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 WIDTH = 100
 # as wide as the program's help
@@ -46,7 +46,7 @@ def check_text(name):
         path = target.partition("#")[0]
         if "://" not in target and path and not ((ROOT / name).parent / path).exists():
             faults.append(f"{name}: links to {target}, which is not there")
-    for script in re.findall(r"\bscripts/[\w.-]*\w(?![\w*…])", text):
+    for script in re.findall(r"\b(?:scripts|research)/[\w.-]*\w(?![\w*…])", text):
         if not (ROOT / script).exists():
             faults.append(f"{name}: names {script}, which is not there")
 

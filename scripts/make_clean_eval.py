@@ -2,7 +2,7 @@
 """Evaluation music that no teacher and no student can have heard: scripts/make_clean_eval.py PACKAGES GROOVES VOICES OUT
 
 PACKAGES, GROOVES and VOICES are folders of music that is kept away from training (first folder: package, style; VOICES as
-scripts/make_voices.py writes them, with a seed of its own). Written are labels for scripts/neighbour_quality.py:
+research/make_voices.py writes them, with a seed of its own). Written are labels for scripts/neighbour_quality.py:
 
 - OUT/packages.tsv: a track's package, of packages with at least five tracks, at most 20 each;
 - OUT/grooves.tsv: a groove's style;

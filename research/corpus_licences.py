@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes models/corpus.tsv: licence and authors of every track of the training corpus.
 
-    python scripts/corpus_licences.py MUSIC models/corpus.tsv
-    python scripts/corpus_licences.py MORE --complete models/corpus_more.tsv
+    python research/corpus_licences.py MUSIC models/corpus.tsv
+    python research/corpus_licences.py MORE --complete models/corpus_more.tsv
 
-With --complete the table is the one that scripts/fetch_more.py reads, MORE is what it fetched, and the columns `licence`,
+With --complete the table is the one that research/fetch_more.py reads, MORE is what it fetched, and the columns `licence`,
 `authors` and `rule` of the table are filled in (the path that counts is the one in the package, `source`).
 
 MUSIC is what scripts/fetch_corpus.py unpacked: one folder per Debian package with the package's `copyright` file in it.
@@ -157,7 +157,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("music", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
-    parser.add_argument("--complete", action="store_true", help="OUTPUT is a table of scripts/fetch_more.py: fill in its licences")
+    parser.add_argument("--complete", action="store_true", help="OUTPUT is a table of research/fetch_more.py: fill in its licences")
     options = parser.parse_args()
     head, rows, refused = complete(options.music, options.output) if options.complete else every(options.music)
     with options.output.open("w", newline="", encoding="utf-8") as file:

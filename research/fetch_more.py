@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetches more free music for training, out of packages of several Debian and Ubuntu suites.
 
-    scripts/fetch_more.py models/corpus_more.tsv OUT --debian MIRROR [--ubuntu MIRROR] [--package NAME ...] [--keep FOLDER]
+    research/fetch_more.py models/corpus_more.tsv OUT --debian MIRROR [--ubuntu MIRROR] [--package NAME ...] [--keep FOLDER]
 
 MIRROR is the address of any mirror of the distribution's archive, the part before `/dists/`.
 

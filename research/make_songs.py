@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Sings to rendered accompaniments: scripts/make_songs.py GROOVES OUT --prompts FOLDER [--songs N] [--seed S]
+"""Sings to rendered accompaniments: research/make_songs.py GROOVES OUT --prompts FOLDER [--songs N] [--seed S]
 
 GROOVES is what scripts/make_grooves.py wrote with the same --seed: each clip's chords, tempo and bars follow from it. A song
 is one of them with a voice in its key and tempo: phrases of chord notes and steps between them, a rhythm that comes back
-every fourth bar, sung by scripts/make_voices.py's vocoder with the syllables of a real speaker. The voice goes through what
+every fourth bar, sung by research/make_voices.py's vocoder with the syllables of a real speaker. The voice goes through what
 a studio does to one (high-pass, compressor, doubling, a room) and lies at -2 to +7 dB beside the band; the sum goes through a
 limiter, a heavy one in half of the songs, as on the radio. Written is OUT/STYLE/STYLE-sung-NUMBER.ogg, mono, so
 that `voisin train encoder prepare --grooves` takes OUT beside GROOVES. For training only; songs that are there are kept.
@@ -26,8 +26,10 @@ import scipy.ndimage
 import scipy.signal
 import soundfile
 
-import make_grooves
 import make_voices
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
+import make_grooves
 
 RATE = 44100
 QUALITY = {True: ([0, 3, 7], [0, 3, 5, 7, 10]), False: ([0, 4, 7], [0, 2, 4, 7, 9])}

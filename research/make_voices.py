@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes human voices to lay over training music: scripts/make_voices.py OUT [--clips N] [--seed S].
+"""Makes human voices to lay over training music: research/make_voices.py OUT [--clips N] [--seed S].
 
 Written are mono clips of about 20 s: OUT/spoken/KIND-NUMBER.ogg (telephone prompts of real speakers, strung together)
 and OUT/sung/KIND-NUMBER.ogg (random words on a random melody), and for each sung clip OUT/notes/KIND-NUMBER.tsv (start

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Vectors of two networks that voisin does not run, to judge them as teachers:
 
-    scripts/teacher_vectors.py fcn|mn04 WEIGHTS MUSIC OUT [--golden FILE]
+    research/teacher_vectors.py fcn|mn04 WEIGHTS MUSIC OUT [--golden FILE]
 
 `fcn` is the FCN of sota-music-tagging-models trained on MTG-Jamendo (Won and others, SMC 2020; crops of 29.1 s, 64 numbers:
 what its last layer hears), `mn04` EfficientAT's MobileNetV3 of width 0.4 trained on AudioSet (Schmid, Koutini, Widmer, ICASSP
@@ -19,10 +19,12 @@ import io
 import pathlib
 import pickle
 import subprocess
+import sys
 import zipfile
 
 import numpy as np
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
 import convert_jamendo
 
 AUDIO = {".ogg", ".mp3", ".flac", ".wav", ".opus", ".oga", ".m4a"}
