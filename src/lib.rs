@@ -102,6 +102,7 @@ pub(crate) use voisin_audio as audio;
 pub(crate) use voisin_base as base;
 pub(crate) use voisin_base::track;
 pub(crate) use voisin_encoder as encoder;
+pub(crate) use voisin_engine as engine;
 pub(crate) use voisin_explore as explore;
 pub(crate) use voisin_features as features;
 pub(crate) use voisin_index as index;
@@ -120,7 +121,6 @@ mod backend;
 pub mod cli;
 #[cfg(feature = "cli")]
 mod dataset;
-mod engine;
 mod error;
 #[cfg(feature = "cli")]
 mod eval;

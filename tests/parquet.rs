@@ -12,17 +12,17 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::parquet::arrow::ArrowWriter;
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ::parquet::basic::Compression;
-use ::parquet::file::properties::WriterProperties;
-use arrow_array::builder::{ListBuilder, StringBuilder};
-use arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
-use arrow_schema::Schema;
 use common::{Sandbox, code, fine, json, noise_wav, text};
 use half::f16;
 use serde_json::Value;
 use voisin::internals::library::{Library, OpenMode};
+use voisin_parquet::arrow_array::builder::{ListBuilder, StringBuilder};
+use voisin_parquet::arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
+use voisin_parquet::arrow_schema::Schema;
+use voisin_parquet::parquet::arrow::ArrowWriter;
+use voisin_parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use voisin_parquet::parquet::basic::Compression;
+use voisin_parquet::parquet::file::properties::WriterProperties;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
 const TRACKS: [&str; 6] = [
@@ -279,14 +279,18 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
     let other_type = {
         let at = schema.index_of("title").unwrap();
         let mut fields = schema.fields().to_vec();
-        fields[at] = Arc::new(arrow_schema::Field::new("title", arrow_schema::DataType::Int32, true));
+        fields[at] = Arc::new(voisin_parquet::arrow_schema::Field::new(
+            "title",
+            voisin_parquet::arrow_schema::DataType::Int32,
+            true,
+        ));
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let mut columns = row.columns().to_vec();
-        columns[at] = Arc::new(arrow_array::Int32Array::from(vec![1]));
+        columns[at] = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![1]));
         RecordBatch::try_new(schema, columns).unwrap()
     };
     let (fingerprint, dimension) = (of("voisin.fingerprint"), of("voisin.dimension"));
-    let negative: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![-1]));
+    let negative: ArrayRef = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![-1]));
     let stranger: ArrayRef = Arc::new(StringArray::from(vec!["f".repeat(32)]));
     for (name, row, expected) in [
         (

@@ -7,7 +7,7 @@ use crate::questions::list::Find;
 
 /// Find music by what it sounds like, in words
 ///
-/// The words are tags of the model and what data/words.tsv and a `words.tsv` in the library's folder say of them:
+/// The words are tags of the model and what voisin's own list and a `words.tsv` in the library's folder say of them:
 /// styles, moods, voices, decades. "no", "not", "without" and a minus deny what follows. Scores are percentiles of the
 /// library: "calm" is calmer than most of your music. What is not understood is told.
 #[derive(Debug, Args)]

@@ -109,8 +109,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
 /// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
 #[cfg(feature = "parquet")]
 fn from_parquet(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
-    use crate::engine::{add_from_parquet, parquet_files};
     use crate::library::TakenIn;
+    use voisin_parquet::{add_from_parquet, parquet_files};
 
     let mut files = Vec::new();
     for path in &args.from_parquet {

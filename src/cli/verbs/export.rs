@@ -11,7 +11,7 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     let engine = engine(context, args)?;
     #[cfg(feature = "parquet")]
     if args.format == crate::cli::args::ExportFormat::Parquet {
-        let summary = crate::engine::export_parquet(&engine, &args.output, !args.no_windows)?;
+        let summary = voisin_parquet::export_parquet(&engine, &args.output, !args.no_windows)?;
         let text = format!(
             "{} and {} in {}",
             count(summary.tracks, "file"),

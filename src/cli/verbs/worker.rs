@@ -240,13 +240,13 @@ impl Results {
         match self {
             #[cfg(feature = "parquet")]
             Self::Files { dir, windows, kind } => {
-                let options = crate::engine::EmbedOptions {
+                let options = voisin_parquet::EmbedOptions {
                     add: AddOptions { force: is_new, ..*options },
                     per_file: files.len().max(1),
                     windows: *windows,
                     kind: *kind,
                 };
-                crate::engine::embed_to_parquet(embedder, files, dir, &options, progress, stop)?;
+                voisin_parquet::embed_to_parquet(embedder, files, dir, &options, progress, stop)?;
             }
             Self::Tables { store, windows, kind } => {
                 let scratch = tempfile::tempdir()?;

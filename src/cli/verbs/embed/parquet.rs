@@ -9,11 +9,9 @@ use crate::cli::args::{EmbedArgs, EmbedParquetArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{
-    AddEvent, AddOptions, DEFAULT_WINDOWS, DescriptorDepth, EmbedOptions, Outcome, WindowPlan,
-    embed_to_parquet,
-};
+use crate::engine::{AddEvent, AddOptions, DEFAULT_WINDOWS, DescriptorDepth, Outcome, WindowPlan};
 use crate::library::scan::Scan;
+use voisin_parquet::{EmbedOptions, embed_to_parquet};
 
 /// Audio files in one Parquet file, where nobody says.
 const PER_FILE: usize = 500;

@@ -1,0 +1,109 @@
+//! Tempo, key and loudness, from the decoding that the windows need anyway.
+
+use std::ops::Range;
+use std::path::Path;
+
+use voisin_audio::{self, AudioError, AudioInfo, DecodeReport, Loudness};
+use voisin_features::{KeyFinder, tempo};
+use voisin_library::Descriptors;
+
+/// Version of the method: one more whenever its results change.
+pub(crate) const DESCRIPTORS_VERSION: u32 = 2;
+
+/// Length of the unbroken piece in the middle of a track that its tempo is taken from, seconds.
+const PIECE_SECONDS: u64 = 30;
+
+/// How much is measured of a track's sound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DescriptorDepth {
+    /// Nothing.
+    None,
+    /// Tempo and key, and a loudness that is an estimate where the file is not decoded whole.
+    #[default]
+    Fast,
+    /// The same with an exact loudness, for which every file is decoded whole.
+    Full,
+}
+
+/// Reads windows as [`voisin_audio::read_windows`] does, and measures the track besides.
+///
+/// Tempo comes from the piece in the middle, key from that piece and the windows, loudness from all that is decoded.
+pub(super) fn read_windows(
+    path: &Path,
+    info: &AudioInfo,
+    rate: u32,
+    starts: &[i64],
+    length: usize,
+    depth: DescriptorDepth,
+    sink: &mut dyn FnMut(usize, &[f32]),
+) -> Result<(DecodeReport, Option<Descriptors>), AudioError> {
+    if depth == DescriptorDepth::None {
+        let report = voisin_audio::read_windows(path, info, rate, starts, length, sink)?;
+        return Ok((report, None));
+    }
+    let mut measurer = Measurer::new(voisin_audio::resampled_len(info, rate), rate);
+    let pieces = measurer.piece.clone().step_by(length.max(1)).map(|start| (start, None));
+    let mut all: Vec<(i64, Option<usize>)> =
+        starts.iter().enumerate().map(|(i, &start)| (start, Some(i))).chain(pieces).collect();
+    all.sort_by_key(|&(start, _)| start);
+    let places: Vec<i64> = all.iter().map(|&(start, _)| start).collect();
+    let whole = depth == DescriptorDepth::Full;
+    let report =
+        voisin_audio::read_windows_measured(path, info, rate, &places, length, whole, &mut |i, samples| {
+            let (start, window) = all[i];
+            measurer.hear(start, samples, window.is_none());
+            if let Some(window) = window {
+                sink(window, samples);
+            }
+        })?;
+    let measured = measurer.finish(report.loudness);
+    Ok((report, Some(measured)))
+}
+
+struct Measurer {
+    rate: u32,
+    /// Samples of the track.
+    total: i64,
+    piece: Range<i64>,
+    samples: Vec<f32>,
+    key: KeyFinder,
+    /// Up to where the key was listened for.
+    heard: i64,
+}
+
+impl Measurer {
+    fn new(total: u64, rate: u32) -> Self {
+        let length = total.min(PIECE_SECONDS * u64::from(rate));
+        let start = (total - length) / 2;
+        Self {
+            rate,
+            total: total as i64,
+            piece: start as i64..(start + length) as i64,
+            samples: Vec::new(),
+            key: KeyFinder::new(rate),
+            heard: i64::MIN,
+        }
+    }
+
+    fn hear(&mut self, start: i64, samples: &[f32], of_piece: bool) {
+        let inside = |end: i64| (end - start).clamp(0, samples.len() as i64) as usize;
+        if of_piece {
+            self.samples.extend_from_slice(&samples[..inside(self.piece.end)]);
+        }
+        if start >= self.heard {
+            self.key.hear(&samples[..inside(self.total)]);
+            self.heard = start + samples.len() as i64;
+        }
+    }
+
+    fn finish(self, loudness: Option<Loudness>) -> Descriptors {
+        let _span = tracing::info_span!("measure").entered();
+        Descriptors {
+            version: DESCRIPTORS_VERSION,
+            tempo: tempo(&self.samples, self.rate),
+            key: self.key.key(),
+            loudness: loudness.map(|loudness| loudness.lufs),
+            loudness_is_exact: loudness.is_some_and(|loudness| loudness.exact),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What can go wrong where the parts are joined.
+
+use std::path::PathBuf;
+
+use voisin_audio::AudioError;
+use voisin_base::text::did_you_mean;
+use voisin_encoder::EncoderError;
+use voisin_explore::ExploreError;
+use voisin_features::FeaturesError;
+use voisin_index::IndexError;
+use voisin_learn::genre::GenreError;
+use voisin_library::LibraryError;
+
+/// A failure of the engine, or of one of the parts it joins.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Decoding, resampling or tags.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// The front end.
+    #[error(transparent)]
+    Features(#[from] FeaturesError),
+    /// The network, its weights or the device.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The catalogue.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Labels and votes.
+    #[error(transparent)]
+    Genre(#[from] GenreError),
+    /// Clusters, maps, paths, playlists.
+    #[error(transparent)]
+    Explore(#[from] ExploreError),
+    /// A library, file or database whose model cannot be what it is said to be.
+    #[error("{place}: the model of its vectors is refused: {problem}; {next}")]
+    ForeignModel {
+        /// The library, the file or the database.
+        place: String,
+        /// What was expected and found.
+        problem: String,
+        /// What to do.
+        next: &'static str,
+    },
+    /// A seed that must be a track of the library is not one.
+    #[error("{}: not in the library: run \"voisin add\" on it first", path.display())]
+    NotInLibrary {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is shorter than one window of the model.
+    #[error("{}: {seconds:.2} s of audio, at least {least:.2} s are needed", path.display())]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        seconds: f64,
+        /// Length of the model's window.
+        least: f64,
+    },
+    /// No window of a file is louder than the floor.
+    #[error("{}: silent throughout", path.display())]
+    Silent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The same audio, under another name, failed in the same run.
+    #[error("{}: the same audio as {}, which failed", path.display(), other.display())]
+    SameAsFailed {
+        /// The file.
+        path: PathBuf,
+        /// The file whose audio it shares.
+        other: PathBuf,
+    },
+    /// Something that must not happen did, while one file was handled; the run went on.
+    #[error("{}: internal fault: {message}; please report it with this file", path.display())]
+    Fault {
+        /// The file.
+        path: PathBuf,
+        /// What the fault said of itself.
+        message: String,
+    },
+    /// A file of a track that has other sound by now.
+    #[error("{}: it has other sound by now than the library knows: run \"voisin add\" on it first", path.display())]
+    OtherAudio {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The encoder returned another number of values than windows times dimension.
+    #[error("the encoder returned a matrix of the wrong shape; please report it with the model's name")]
+    Shape,
+    /// The manifest of a model cannot be kept with its vectors.
+    #[error(
+        "the manifest of model {model} cannot be written as JSON; please report it with the model's name"
+    )]
+    Manifest {
+        /// The model's name.
+        model: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// Someone asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A seed that fits several tracks equally well.
+    #[error(
+        "\"{text}\" fits {count} tracks{}; name one of them by its id:\n{}",
+        if candidates.len() < *count { format!(", of which these are the first {}", candidates.len()) } else { String::new() },
+        candidates.join("\n")
+    )]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// How many tracks it fits.
+        count: usize,
+        /// The candidates, one line each.
+        candidates: Vec<String>,
+    },
+    /// A seed that is neither a file nor anything in the library.
+    #[error(
+        "\"{text}\" is neither a file nor a track of this library: {}",
+        if candidates.is_empty() {
+            "give a path, id:NUMBER, or words of artist and title".to_owned()
+        } else {
+            format!("did you mean one of these?\n{}", candidates.join("\n"))
+        }
+    )]
+    NoSuchTrack {
+        /// What was asked for.
+        text: String,
+        /// Tracks whose names are spelt much like it, one line each.
+        candidates: Vec<String>,
+    },
+    /// No seed was named.
+    #[error("expected a seed, found none: name files, id:NUMBER, words, playlists or folders")]
+    NoSeeds,
+    /// A track without a vector, after damage: a repair took it out.
+    #[error("track {id} has no vector: run \"voisin add\" on its file again, or \"voisin repair\"")]
+    NoVector {
+        /// The track.
+        id: voisin_base::track::TrackId,
+    },
+    /// Nothing to search.
+    #[error("the library in {} holds no tracks yet: run \"voisin add FOLDER\" first", dir.display())]
+    EmptyLibrary {
+        /// The library's folder.
+        dir: PathBuf,
+    },
+    /// No track of the library has a genre.
+    #[error(
+        "no track of this library has a genre: add tagged music, or say where genres come from with --label-from folder or a CSV file"
+    )]
+    NoLabels,
+    /// A file of labels or groups that cannot be read.
+    #[error("cannot read {}", path.display())]
+    ReadTable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// A file of labels or groups that makes no sense.
+    #[error("{}{}: {problem}", path.display(), if *line > 0 { format!(", line {line}") } else { String::new() })]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1; 0: the whole file.
+        line: u64,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// Words that mean nothing here.
+    #[error(
+        "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists the {known} words that are",
+        did_you_mean(suggestions)
+    )]
+    Words {
+        /// What was asked for.
+        text: String,
+        /// Words that are spelt much like it.
+        suggestions: Vec<String>,
+        /// How many are understood.
+        known: usize,
+    },
+    /// Words need a model with tags.
+    #[error(
+        "the model {model} has no tags that words could mean; models with tags: {others}; add your music to another --library with one of them"
+    )]
+    NoTags {
+        /// The library's model.
+        model: String,
+        /// Models with tags.
+        others: String,
+    },
+    /// Something that only a trained head can do.
+    #[error("{what} needs a trained head: {next}")]
+    NoHead {
+        /// What was asked for.
+        what: &'static str,
+        /// How to have one.
+        next: &'static str,
+    },
+    /// Seeds that cancel each other out.
+    #[error("the seeds point in opposite directions and leave nothing to search for: name fewer of them")]
+    SeedsCancel,
+    /// The model could not be made ready.
+    #[error("{reason}")]
+    Model {
+        /// Why, with its causes.
+        reason: String,
+    },
+    /// Writing results failed.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+}
+
+impl EngineError {
+    /// Whether trying again may help although the file has not changed: it could not be read, which says nothing
+    /// of its contents.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Audio(
+                AudioError::NotFound { .. }
+                    | AudioError::PermissionDenied { .. }
+                    | AudioError::Changed { .. }
+                    | AudioError::Io { .. }
+            ) | Self::SameAsFailed { .. }
+                | Self::Interrupted
+        )
+    }
+}

@@ -1,0 +1,113 @@
+//! What libraries, files and databases of others say of their model: believed only as far as all of it fits together.
+
+use std::path::Path;
+
+use super::{Engine, EngineError};
+use voisin_base::text::LONGEST_TEXT;
+use voisin_encoder::{ModelManifest, ModelRef};
+use voisin_library::{Library, StoredModel, TakenIn};
+
+/// What is wrong with a model: its manifest is read again here, and name, fingerprint and dimension are the manifest's.
+/// For the name decides what is loaded at the next `add`, and the fingerprint which vectors are compared.
+pub fn check_model(model: &StoredModel) -> Result<(), String> {
+    let StoredModel { name, fingerprint, dimension, manifest_json } = model;
+    if manifest_json.len() > LONGEST_TEXT {
+        return Err(format!(
+            "its manifest has {} bytes, expected at most {LONGEST_TEXT}",
+            manifest_json.len()
+        ));
+    }
+    let manifest =
+        ModelManifest::parse(manifest_json, Path::new("its manifest")).map_err(|e| e.to_string())?;
+    let is_name = !manifest.name.starts_with('.')
+        && !manifest.name.contains(char::is_control)
+        && matches!(manifest.name.parse(), Ok(ModelRef::Name(_)));
+    if !is_name {
+        return Err(format!("its name is {:?}, expected a name and no file", shown(&manifest.name)));
+    }
+    for (what, found, expected) in [
+        ("name", name, &manifest.name),
+        ("fingerprint", fingerprint, &manifest.fingerprint()),
+        ("dimension", &dimension.to_string(), &manifest.dimension.to_string()),
+    ] {
+        if found != expected {
+            return Err(format!(
+                "its {what} is {:?}, expected {:?}, as its manifest has it",
+                shown(found),
+                shown(expected)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a message shows of a text.
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+impl Engine {
+    /// Takes in what another library holds, as [`Library::merge`] does, if its model can be what it says.
+    pub fn merge(&mut self, other: &Library) -> Result<TakenIn, EngineError> {
+        if let Some(model) = other.model()? {
+            check_model(&model).map_err(|problem| EngineError::ForeignModel {
+                place: other.dir().display().to_string(),
+                problem,
+                next: "add its files here with \"voisin add\"",
+            })?;
+        }
+        Ok(self.library_mut().merge(other)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_encoder::Architecture;
+
+    /// What is said of a model, with `change` in its manifest.
+    fn told(change: impl FnOnce(&mut ModelManifest)) -> StoredModel {
+        let mut manifest = ModelManifest::random(Architecture::Musicnn, 1);
+        change(&mut manifest);
+        StoredModel {
+            name: manifest.name.clone(),
+            fingerprint: manifest.fingerprint(),
+            dimension: manifest.dimension,
+            manifest_json: serde_json::to_string(&manifest).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_model_is_what_its_manifest_says() {
+        let good = told(|_| {});
+        assert_eq!(check_model(&good), Ok(()));
+        let fingerprint = good.fingerprint.clone();
+        for (model, problem) in [
+            (
+                StoredModel { fingerprint: "../../x".into(), ..good.clone() },
+                format!("its fingerprint is \"../../x\", expected \"{fingerprint}\", as its manifest has it"),
+            ),
+            (
+                StoredModel { name: "../../../x".into(), ..good.clone() },
+                "its name is \"../../../x\", expected \"musicnn-random\", as its manifest has it".into(),
+            ),
+            (
+                StoredModel { dimension: 512, ..good.clone() },
+                "its dimension is \"512\", expected \"200\", as its manifest has it".into(),
+            ),
+            (told(|m| m.name = "..".into()), "its name is \"..\", expected a name and no file".into()),
+            (told(|m| m.name = "x.pth".into()), "its name is \"x.pth\", expected a name and no file".into()),
+            (told(|m| m.name = "a\nb".into()), "its name is \"a\\nb\", expected a name and no file".into()),
+        ] {
+            assert_eq!(check_model(&model), Err(problem));
+        }
+        let garbled = |json: String| {
+            check_model(&StoredModel { manifest_json: json, ..good.clone() }).expect_err("no manifest")
+        };
+        for json in ["{".repeat(100), "{}".into(), "[".repeat(100_000), String::new()] {
+            assert!(garbled(json).contains("its manifest"));
+        }
+        let long = garbled(format!("{}{}", good.manifest_json, " ".repeat(LONGEST_TEXT)));
+        assert!(long.contains("expected at most 1048576"), "{long}");
+    }
+}

@@ -1,0 +1,144 @@
+//! The answer to "which genre is this?", whoever gives it.
+
+use std::path::PathBuf;
+
+use super::evidence::Evidence;
+use crate::Seed;
+use voisin_base::track::TrackId;
+use voisin_learn::genre::{Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes};
+
+/// The genre of one track, with reasons.
+#[derive(Debug, Clone)]
+pub struct GenreAnswer {
+    /// The track of the library, if it is one.
+    pub track: Option<TrackId>,
+    /// The file that was named, or the track's own path.
+    pub path: PathBuf,
+    /// Whether `path` is what was named: then it alone stands for the track.
+    pub is_named_file: bool,
+    /// Whether only some genres were allowed.
+    pub is_limited: bool,
+    /// How much of the library is labelled (with the genres that were allowed): what the answer rests on, or why it is
+    /// none of the library's own.
+    pub labelled: LabelCount,
+    /// What was found.
+    pub finding: Finding,
+}
+
+/// What was found, by the voice that spoke.
+#[derive(Debug, Clone)]
+pub enum Finding {
+    /// Too few tracks of the library are labelled, and the model has no tags to guess from.
+    Nobody,
+    /// A first guess from the model's tags: too few tracks of the library are labelled.
+    FirstGuess(Guess),
+    /// The vote of labelled neighbours alone.
+    Vote {
+        /// Shares and voters.
+        votes: Votes,
+        /// The voters, nearest first.
+        evidence: Vec<Evidence>,
+        /// Share of the votes below which the answer is unknown.
+        least_share: f32,
+    },
+    /// The trained head and labelled neighbours together.
+    Head {
+        /// The joined answer.
+        prediction: Box<GenrePrediction>,
+        /// The voters.
+        evidence: Vec<Evidence>,
+    },
+}
+
+impl GenreAnswer {
+    pub(super) fn new(seed: Seed, is_limited: bool, labelled: LabelCount, finding: Finding) -> Self {
+        let Seed { track, path, is_named_file, .. } = seed;
+        Self { track, path, is_named_file, is_limited, labelled, finding }
+    }
+
+    /// A first guess, or none, where too little is labelled.
+    pub fn guessed(guess: Option<Guess>, seed: Seed, labelled: LabelCount) -> Self {
+        Self::new(seed, false, labelled, guess.map_or(Finding::Nobody, Finding::FirstGuess))
+    }
+
+    /// The answer; `None` where it is unknown, or nobody could vote.
+    pub fn genre(&self) -> Option<&Genre> {
+        match &self.finding {
+            Finding::Nobody => None,
+            Finding::FirstGuess(guess) => guess.genre.as_ref(),
+            Finding::Vote { least_share, .. } => self.best().filter(|_| self.probability() >= *least_share),
+            Finding::Head { prediction, .. } => prediction.genre.as_ref(),
+        }
+    }
+
+    /// The likeliest genre, also where the answer is unknown.
+    pub fn best(&self) -> Option<&Genre> {
+        match &self.finding {
+            Finding::Nobody => None,
+            Finding::FirstGuess(guess) => guess.shares.first().map(|share| &share.genre),
+            Finding::Vote { votes, .. } => votes.winner().map(|winner| &winner.genre),
+            Finding::Head { prediction, .. } => Some(&prediction.best),
+        }
+    }
+
+    /// Probability of [`best`](Self::best), or its share of the votes, in [0, 1].
+    pub fn probability(&self) -> f32 {
+        match &self.finding {
+            Finding::Nobody => 0.0,
+            Finding::FirstGuess(guess) => guess.probability,
+            Finding::Vote { votes, .. } => votes.winner().map_or(0.0, |winner| winner.share),
+            Finding::Head { prediction, .. } => prediction.probability,
+        }
+    }
+
+    /// Why the answer is unknown, where somebody could have answered.
+    pub fn unknown(&self) -> Option<UnknownReason> {
+        match &self.finding {
+            Finding::Nobody => None,
+            Finding::FirstGuess(guess) => guess.genre.is_none().then_some(UnknownReason::Unsure),
+            Finding::Vote { .. } => {
+                (self.best().is_some() && self.genre().is_none()).then_some(UnknownReason::Unsure)
+            }
+            Finding::Head { prediction, .. } => prediction.unknown,
+        }
+    }
+
+    /// The answer in words, without the track.
+    pub fn summary(&self) -> String {
+        let percent = format!("{:.0} %", 100.0 * self.probability());
+        let limit = if self.is_limited { "of the genres allowed, " } else { "" };
+        let genre = match (self.genre(), self.best()) {
+            (Some(genre), _) => genre.to_string(),
+            (None, Some(best)) => format!("unknown: too unsure to say; perhaps {best}"),
+            (None, None) => "unknown".to_owned(),
+        };
+        match &self.finding {
+            Finding::Nobody => format!("{genre} ({})", self.labelled.shortage()),
+            Finding::FirstGuess(_) => {
+                format!("{limit}{genre} ({percent}, a first guess: {})", self.labelled.shortage())
+            }
+            Finding::Vote { .. } => {
+                format!("{limit}{genre} ({percent} of the votes, from {})", self.labelled)
+            }
+            Finding::Head { prediction, .. } => {
+                format!("{limit}{}; from {}", prediction.summary(), self.labelled)
+            }
+        }
+    }
+
+    /// Leaves out all voters but the first few.
+    pub fn keep_voters(&mut self, most: usize) {
+        match &mut self.finding {
+            Finding::Nobody | Finding::FirstGuess(_) => {}
+            Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => evidence.truncate(most),
+        }
+    }
+
+    /// Who voted; empty for a first guess.
+    pub fn evidence(&self) -> &[Evidence] {
+        match &self.finding {
+            Finding::Nobody | Finding::FirstGuess(_) => &[],
+            Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => evidence,
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Who answers: chosen once, then asked about every track of a run.
+
+use std::sync::Arc;
+
+use super::RETRAIN_SHARE;
+use super::answer::{Finding, GenreAnswer};
+use super::first_guess::FirstGuess;
+use super::head::GenreHead;
+use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use super::vote::vote_options;
+use crate::{Embedder, Engine, EngineError, Seed};
+use voisin_base::text::with_causes;
+use voisin_index::SearchMode;
+use voisin_learn::genre::{
+    GenreError, GenreModel, LabelCount, PredictOptions, Priors, Taxonomy, VoteOptions,
+};
+use voisin_library::{Library, OpenMode};
+
+/// How tracks are classified.
+#[derive(Debug, Clone, Default)]
+pub struct ClassifyOptions {
+    /// Where labels come from; `None`: as [`Engine::label_source`] says.
+    pub labels: Option<LabelSource>,
+    /// Let so many neighbours vote, without the trained head. `None`: the head answers where there is one.
+    pub neighbours: Option<usize>,
+    /// Only neighbours by other artists vote.
+    pub other_artists: bool,
+    /// Genres that an answer may be, in any spelling; none: all.
+    pub among: Vec<String>,
+    /// Answers less sure than this precision asks for are unknown; only a trained head can promise one.
+    pub precision: Option<f32>,
+    /// Where no head can promise the precision, take it as the least share of the votes instead of refusing.
+    pub or_share: bool,
+    /// How neighbours are found where no head helps them.
+    pub mode: SearchMode,
+}
+
+/// What is worth telling about who answers.
+#[derive(Debug)]
+pub enum GenreNews {
+    /// Neighbours alone were asked for.
+    NeighboursAskedFor,
+    /// There is no trained head.
+    NoHead,
+    /// No head can promise this precision: it is the least share of the votes.
+    ShareForPrecision(f32),
+    /// There is one that cannot be used.
+    UnusableHead(EngineError),
+    /// There is one that was trained on other labels than asked for.
+    OtherLabels {
+        /// Whose labels were asked for.
+        asked: LabelSource,
+        /// Whose labels the head knows.
+        trained: LabelSource,
+    },
+    /// Labels changed since the head was trained.
+    LabelsChanged {
+        /// Share of the labels.
+        share: f64,
+        /// What became of it.
+        outcome: Retraining,
+    },
+    /// Too little is labelled: a first guess is all there is.
+    FirstGuess(LabelCount),
+    /// Too little is labelled, and nobody makes a first guess.
+    Nobody {
+        /// How much is labelled.
+        labelled: LabelCount,
+        /// Why the model cannot be asked; `None`: it has not the tags for it.
+        problem: Option<EngineError>,
+    },
+}
+
+/// What is to be done where too little is labelled.
+const LABEL_MORE: &str = " (\"voisin labels\" says where genres come from)";
+
+/// What became of a head whose labels changed.
+#[derive(Debug)]
+pub enum Retraining {
+    /// It was trained again.
+    Done,
+    /// It was not, since the library cannot be written.
+    ReadOnly,
+    /// It could not be.
+    Failed(EngineError),
+}
+
+impl GenreNews {
+    /// Whether something is wrong that the user can mend.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Self::UnusableHead(_) | Self::LabelsChanged { outcome: Retraining::Failed(_), .. })
+    }
+}
+
+impl std::fmt::Display for GenreNews {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NeighboursAskedFor => f.write_str("the neighbours vote alone: -k asks for it"),
+            Self::NoHead => f.write_str(
+                "no trained head yet (\"voisin train genre\" makes one): the neighbours vote alone",
+            ),
+            Self::ShareForPrecision(share) => write!(
+                f,
+                "without a trained head no precision can be promised: genres with less than {:.0} % of the votes count as unknown",
+                100.0 * share
+            ),
+            Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
+            Self::OtherLabels { asked, trained } => write!(
+                f,
+                "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone (\"voisin train genre --label-from {asked}\" trains another)"
+            ),
+            Self::LabelsChanged { share, outcome } => {
+                write!(f, "{:.0} % of the labels changed since the head was trained", 100.0 * share)?;
+                match outcome {
+                    Retraining::Done => f.write_str(": it was trained again"),
+                    Retraining::ReadOnly => {
+                        f.write_str(": it answers as it is, since the library is read-only")
+                    }
+                    Retraining::Failed(error) => {
+                        write!(f, ", and it cannot be trained again ({error}): it answers as it is")
+                    }
+                }
+            }
+            Self::FirstGuess(labelled) => write!(
+                f,
+                "a first guess from the model's tags, not your own genres: {}{LABEL_MORE}",
+                labelled.shortage()
+            ),
+            Self::Nobody { labelled, problem } => {
+                let problem = problem.as_ref().map_or_else(
+                    || "it takes a model with the 50 tags of the Million Song Dataset".to_owned(),
+                    |error| with_causes(error),
+                );
+                write!(f, "nobody can answer: {}{LABEL_MORE}; no first guess: {problem}", labelled.shortage())
+            }
+        }
+    }
+}
+
+/// Who answers.
+pub enum Classifier {
+    /// Too little is labelled: the model's tags.
+    FirstGuess(FirstGuess),
+    /// The labelled tracks of the library.
+    Labelled(Labelled),
+}
+
+/// Labelled tracks, and how they are asked.
+pub struct Labelled {
+    tracks: LabelledTracks,
+    /// Those with genres that are allowed.
+    count: LabelCount,
+    voice: Voice,
+    other_artists: bool,
+}
+
+enum Voice {
+    Vote { priors: Priors, options: VoteOptions, mode: SearchMode, least_share: f32, is_limited: bool },
+    Head { model: Box<GenreModel>, options: PredictOptions },
+}
+
+impl Classifier {
+    /// Reads head and labels, once, and decides who answers.
+    ///
+    /// - `engine`: `None` where there is no library yet
+    /// - `embedder`: makes the model of a library (or the default one) ready, for a first guess
+    /// - `tell`: is told what is worth knowing
+    ///
+    /// # Errors
+    /// No answer can be among the genres asked for; a precision or neighbours are asked for that too few labels cannot
+    /// give; labels cannot be read; there is neither a library nor a model with tags.
+    pub fn open(
+        engine: Option<&mut Engine>,
+        options: &ClassifyOptions,
+        embedder: impl FnOnce(Option<&Library>) -> Result<Arc<Embedder>, EngineError>,
+        mut tell: impl FnMut(GenreNews),
+    ) -> Result<Self, EngineError> {
+        let Some(engine) = engine else {
+            return Self::first_guess(None, LabelCount::default(), options, embedder, tell);
+        };
+        match Labelled::open(engine, options, &mut tell)? {
+            Ok(labelled) => Ok(Self::Labelled(labelled)),
+            Err(too_few) => Self::first_guess(Some(engine), too_few, options, embedder, tell),
+        }
+    }
+
+    /// Refuses to have answers written into files that too few labels are behind, however sure they are.
+    pub fn check_for_writing(&self) -> Result<(), GenreError> {
+        GenreError::check_enough_to_write(match self {
+            Self::FirstGuess(guess) => guess.labelled(),
+            Self::Labelled(labelled) => labelled.count,
+        })
+    }
+
+    fn first_guess(
+        engine: Option<&Engine>,
+        labelled: LabelCount,
+        options: &ClassifyOptions,
+        embedder: impl FnOnce(Option<&Library>) -> Result<Arc<Embedder>, EngineError>,
+        mut tell: impl FnMut(GenreNews),
+    ) -> Result<Self, EngineError> {
+        let needs_labels = options.neighbours.is_some() || options.precision.is_some() && !options.or_share;
+        if needs_labels && labelled.tracks > 0 {
+            return Err(GenreError::TooFew(labelled).into());
+        }
+        if options.neighbours.is_some() {
+            return Err(EngineError::NoLabels);
+        }
+        if needs_labels {
+            return Err(no_head(options));
+        }
+        let among = Taxonomy::default().named(&options.among);
+        let mut problem = None;
+        let embedder = match embedder(engine.map(Engine::library)) {
+            Ok(embedder) => Some(embedder),
+            Err(error @ (EngineError::Model { .. } | EngineError::Encoder(_))) if engine.is_some() => {
+                problem = Some(error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let guess = FirstGuess::new(engine, embedder, &among, labelled)?;
+        if !guess.is_mute() {
+            tell(GenreNews::FirstGuess(labelled));
+        } else if engine.is_some() {
+            tell(GenreNews::Nobody { labelled, problem });
+        } else {
+            return Err(EngineError::NoLabels);
+        }
+        Ok(Self::FirstGuess(guess))
+    }
+}
+
+/// A precision was asked for, and neighbours alone can promise none.
+fn no_head(options: &ClassifyOptions) -> EngineError {
+    let next = match options.neighbours {
+        Some(_) => "leave out -k, which asks the neighbours alone",
+        None => "run \"voisin train genre\" first",
+    };
+    EngineError::NoHead { what: "--precision", next }
+}
+
+impl Labelled {
+    /// Reads head and labels, once, and decides who answers; an inner error is how little is labelled, where that is too
+    /// little to tell genres by.
+    ///
+    /// - `tell`: is told what is worth knowing
+    ///
+    /// # Errors
+    /// No answer can be among the genres asked for; a precision is asked for that nobody can promise; labels cannot be
+    /// read.
+    pub fn open(
+        engine: &mut Engine,
+        options: &ClassifyOptions,
+        mut tell: impl FnMut(GenreNews),
+    ) -> Result<Result<Self, LabelCount>, EngineError> {
+        let head = match engine.genre_head() {
+            Ok(head) => head,
+            Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error),
+            Err(error) => {
+                tell(GenreNews::UnusableHead(error));
+                None
+            }
+        };
+        let trained = head.as_ref().map(GenreHead::source);
+        let source = options.labels.clone().unwrap_or_else(|| engine.label_source());
+        let tracks = match engine.labelled_tracks(&source, &GroupBy::Artist) {
+            Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
+            tracks => tracks?,
+        };
+        let labelled = tracks.label_count(&[]);
+        if !labelled.is_enough() {
+            return Ok(Err(labelled));
+        }
+        let head = match (head, trained) {
+            (Some(_), _) if options.neighbours.is_some() => {
+                tell(GenreNews::NeighboursAskedFor);
+                None
+            }
+            (Some(_), Some(trained)) if !same_source(&source, &trained) => {
+                tell(GenreNews::OtherLabels { asked: source, trained });
+                None
+            }
+            (Some(head), _) => Some(head),
+            (None, _) => {
+                tell(GenreNews::NoHead);
+                None
+            }
+        };
+        Ok(Ok(Self::new(engine, head, tracks, options, tell)?))
+    }
+
+    fn new(
+        engine: &mut Engine,
+        head: Option<GenreHead>,
+        mut tracks: LabelledTracks,
+        options: &ClassifyOptions,
+        mut tell: impl FnMut(GenreNews),
+    ) -> Result<Self, EngineError> {
+        let among = engine.taxonomy()?.named(&options.among);
+        let count = tracks.label_count(&among);
+        let voice = if let Some(head) = head {
+            let model = up_to_date(engine, head, &tracks, tell).model.with_voters(&tracks.set())?;
+            GenreError::check_among(&among, model.genres().iter())?;
+            let options = PredictOptions { precision: options.precision, among, ..PredictOptions::default() };
+            Voice::Head { model: Box::new(model), options }
+        } else {
+            if let Some(precision) = options.precision {
+                if !options.or_share {
+                    return Err(no_head(options));
+                }
+                tell(GenreNews::ShareForPrecision(precision));
+            }
+            if !among.is_empty() {
+                tracks.keep_among(&among)?;
+            }
+            engine.refresh_index()?;
+            let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
+            Voice::Vote {
+                priors,
+                options: vote_options(options.neighbours),
+                mode: options.mode,
+                least_share: options.precision.unwrap_or(0.0),
+                is_limited: !among.is_empty(),
+            }
+        };
+        Ok(Self { tracks, count, voice, other_artists: options.other_artists })
+    }
+
+    /// The labelled tracks that are asked.
+    pub fn tracks(&self) -> &LabelledTracks {
+        &self.tracks
+    }
+
+    /// One answer a seed, in their order. A track never votes for itself, nor does another copy of it.
+    pub fn classify(&self, engine: &Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
+        match &self.voice {
+            Voice::Head { model, options } => {
+                engine.ask_head(model, &self.tracks, self.count, seeds, options, self.other_artists)
+            }
+            Voice::Vote { priors, options, mode, least_share, is_limited } => {
+                let votes = engine.vote(&seeds, &self.tracks, priors, options, self.other_artists, *mode)?;
+                let answer = |(seed, (votes, evidence))| {
+                    let finding = Finding::Vote { votes, evidence, least_share: *least_share };
+                    GenreAnswer::new(seed, *is_limited, self.count, finding)
+                };
+                Ok(seeds.into_iter().zip(votes).map(answer).collect())
+            }
+        }
+    }
+}
+
+fn same_source(a: &LabelSource, b: &LabelSource) -> bool {
+    match (a, b) {
+        (LabelSource::File(a), LabelSource::File(b)) => {
+            std::path::absolute(a).ok() == std::path::absolute(b).ok()
+        }
+        _ => a == b,
+    }
+}
+
+/// The head, trained again if [`RETRAIN_SHARE`] of the labels changed since.
+fn up_to_date(
+    engine: &Engine,
+    head: GenreHead,
+    tracks: &LabelledTracks,
+    mut tell: impl FnMut(GenreNews),
+) -> GenreHead {
+    let share = head.provenance.changed_share(&tracks.ids, &tracks.labels);
+    if share < RETRAIN_SHARE {
+        return head;
+    }
+    let (head, outcome) = if engine.library().mode() == OpenMode::ReadOnly {
+        (head, Retraining::ReadOnly)
+    } else {
+        match engine.retrain_genre(&head, tracks) {
+            Ok(renewed) => (renewed, Retraining::Done),
+            Err(error) => (head, Retraining::Failed(error)),
+        }
+    };
+    tell(GenreNews::LabelsChanged { share, outcome });
+    head
+}

@@ -1,0 +1,25 @@
+//! Who voted for a genre, so that a person can check the answer by ear.
+
+use std::path::PathBuf;
+
+use voisin_base::track::TrackId;
+use voisin_learn::genre::Genre;
+
+/// A labelled track that voted.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// The track that voted.
+    pub track: TrackId,
+    /// Its path.
+    pub path: PathBuf,
+    /// Artist and title, or the file's name.
+    pub display: String,
+    /// Its artist.
+    pub artist: Option<String>,
+    /// What it voted for.
+    pub genres: Vec<Genre>,
+    /// Cosine similarity to the track in question.
+    pub similarity: f32,
+    /// Its part of all voting weight.
+    pub weight: f32,
+}

@@ -1,0 +1,154 @@
+//! The trained genre head of a library: made, kept, renewed, and asked.
+
+use std::path::PathBuf;
+
+use super::answer::{Finding, GenreAnswer};
+use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use crate::search::stacked;
+use crate::{Engine, EngineError, Seed};
+use voisin_base::track::{SAME_RECORDING, TrackId};
+use voisin_learn::genre::{
+    FitOptions, GenreModel, LabelCount, PredictOptions, Provenance, QueryVectors, Recipe,
+};
+use voisin_library::OpenMode;
+
+/// Name of the trained head inside a library's folder.
+pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
+
+/// Share of changed labels from which on `voisin classify` trains again.
+pub const RETRAIN_SHARE: f64 = 0.1;
+
+/// Tracks classified at once, so that their vectors fit in memory.
+const BATCH: usize = 1000;
+
+/// A trained head with its origin.
+#[derive(Debug, Clone)]
+pub struct GenreHead {
+    /// The model.
+    pub model: GenreModel,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
+
+impl GenreHead {
+    /// Where its labels came from.
+    pub fn source(&self) -> LabelSource {
+        let Ok(source) = self.provenance.labels.parse();
+        source
+    }
+}
+
+impl Engine {
+    /// Where the trained head is kept.
+    pub fn genre_model_path(&self) -> PathBuf {
+        self.library().dir().join(GENRE_MODEL_FILE)
+    }
+
+    /// Trains a head on the library's labelled tracks, from stored vectors, and keeps it in the library's folder.
+    pub fn train_genre(
+        &self,
+        source: &LabelSource,
+        options: &FitOptions,
+    ) -> Result<(GenreHead, LabelledTracks), EngineError> {
+        let source = source.absolute();
+        let tracks = self.labelled_tracks(&source, &GroupBy::Artist)?;
+        Ok((self.fit_genre(&tracks, &source, options)?, tracks))
+    }
+
+    fn fit_genre(
+        &self,
+        tracks: &LabelledTracks,
+        source: &LabelSource,
+        options: &FitOptions,
+    ) -> Result<GenreHead, EngineError> {
+        let fingerprint = self.model()?.fingerprint;
+        let (model, _) = GenreModel::fit(&tracks.set(), options)?;
+        let mut provenance = Provenance::new(&fingerprint, &source.to_string(), &tracks.ids, &tracks.labels);
+        let (min_tracks, folds, seed) = (options.min_tracks, options.folds, options.seed);
+        provenance.recipe = Some(Recipe { min_tracks, folds, seed });
+        model.save(&self.genre_model_path(), &provenance)?;
+        Ok(GenreHead { model, provenance })
+    }
+
+    /// Trains a head again on today's labels, as it was asked for the first time.
+    ///
+    /// - `tracks`: with the labels of the head's source
+    pub(super) fn retrain_genre(
+        &self,
+        head: &GenreHead,
+        tracks: &LabelledTracks,
+    ) -> Result<GenreHead, EngineError> {
+        let mut options = FitOptions::default();
+        if let Some(recipe) = head.provenance.recipe {
+            (options.min_tracks, options.folds) = (recipe.min_tracks, recipe.folds);
+            options.seed = recipe.seed;
+        }
+        self.fit_genre(tracks, &head.source(), &options)
+    }
+
+    /// Trains a head again, as it was asked for the first time: after a change of the model, whose vectors it read.
+    pub fn renew_genre_head(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
+        let tracks = self.labelled_tracks(&head.source(), &GroupBy::Artist)?;
+        self.retrain_genre(head, &tracks)
+    }
+
+    /// The trained head, if there is one. An error says why one that is there is of no use.
+    ///
+    /// One that an older voisin made is fitted anew from what it was trained on, and kept so where the library may be
+    /// written.
+    pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
+        let path = self.genre_model_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
+        if model.is_refitted() && self.library.mode() != OpenMode::ReadOnly {
+            model.save(&path, &provenance)?;
+        }
+        Ok(Some(GenreHead { model, provenance }))
+    }
+
+    /// Names the genres of tracks by the trained head and the labelled tracks of today.
+    ///
+    /// A track never votes for itself, nor does another copy of it.
+    ///
+    /// - `head`: with today's voters, see [`GenreModel::with_voters`]
+    /// - `labelled`: how much is labelled with genres that are allowed
+    /// - `other_artists`: tracks of the same artist do not vote
+    pub(super) fn ask_head(
+        &self,
+        head: &GenreModel,
+        tracks: &LabelledTracks,
+        labelled: LabelCount,
+        seeds: Vec<Seed>,
+        options: &PredictOptions,
+        other_artists: bool,
+    ) -> Result<Vec<GenreAnswer>, EngineError> {
+        let mut answers = Vec::with_capacity(seeds.len());
+        let mut seeds = seeds.into_iter();
+        loop {
+            let batch: Vec<Seed> = seeds.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(answers);
+            }
+            let vectors = stacked(&batch, head.dimension())?;
+            let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
+            let groups: Vec<Option<usize>> = if other_artists {
+                ids.iter().map(|id| Some(tracks.groups[tracks.row((*id)?)?])).collect()
+            } else {
+                Vec::new()
+            };
+            let queries = QueryVectors {
+                ids: &ids,
+                exclude_groups: &groups,
+                same_recording: Some(SAME_RECORDING),
+                ..QueryVectors::of(vectors.view())
+            };
+            for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
+                let evidence = tracks.evidence(&prediction.votes.voters);
+                let finding = Finding::Head { prediction: Box::new(prediction), evidence };
+                answers.push(GenreAnswer::new(seed, !options.among.is_empty(), labelled, finding));
+            }
+        }
+    }
+}

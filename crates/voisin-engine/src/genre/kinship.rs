@@ -1,0 +1,26 @@
+//! How the library's genres lie to each other, and which tracks bear a label that looks wrong.
+
+use super::{GroupBy, LabelSource, LabelledTracks};
+use crate::{Engine, EngineError};
+use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
+
+impl Engine {
+    /// Measures how near the genres of the library lie, by the vectors of their tracks.
+    ///
+    /// Tracks of one artist never count as each other's neighbours.
+    pub fn kinship(&self, source: &LabelSource, options: &KinshipOptions) -> Result<Kinship, EngineError> {
+        let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
+        Ok(kinship(&tracks.set(), options)?)
+    }
+
+    /// Ranks labelled tracks by how wrong their labels look, worst first.
+    pub fn suspects(
+        &self,
+        source: &LabelSource,
+        options: &FitOptions,
+    ) -> Result<(LabelledTracks, Vec<Suspect>), EngineError> {
+        let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
+        let found = suspects(&tracks.set(), options)?;
+        Ok((tracks, found))
+    }
+}

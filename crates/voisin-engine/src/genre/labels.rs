@@ -1,0 +1,462 @@
+//! Labelled tracks of a library: genres from tags, folders or a file, and who belongs together.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+
+use super::evidence::Evidence;
+use super::path_table::PathTable;
+use crate::{Engine, EngineError, Seed};
+use voisin_base::cue;
+use voisin_base::track::{ContentId, TrackId};
+use voisin_learn::genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
+use voisin_library::{LibraryError, Track, TrackFilter, TrackSet, fold};
+
+/// Name of a user's own synonyms inside a library's folder.
+pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
+
+/// Setting of a library: where its labels come from.
+const SOURCE_SETTING: &str = "labels";
+
+/// Where genres come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LabelSource {
+    /// The files' genre tags.
+    #[default]
+    Tags,
+    /// The name of the folder a file lies in.
+    Folder,
+    /// A CSV file (tab-separated if it ends in `.tsv`) with the columns `path` (or `file`) and `genre`. An absolute
+    /// path is that file; a relative one is every file whose path ends with it.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for LabelSource {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "tags" => Self::Tags,
+            "folder" => Self::Folder,
+            path => Self::File(PathBuf::from(path)),
+        })
+    }
+}
+
+impl std::fmt::Display for LabelSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tags => f.pad("tags"),
+            Self::Folder => f.pad("folder"),
+            Self::File(path) => f.pad(&path.to_string_lossy()),
+        }
+    }
+}
+
+impl LabelSource {
+    /// The same from every folder: a relative path means something else in another one.
+    pub(super) fn absolute(&self) -> Self {
+        match self {
+            Self::File(path) => Self::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            other => other.clone(),
+        }
+    }
+}
+
+/// Which tracks must not be on both sides of a split.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum GroupBy {
+    /// Those of one artist; a track without an artist stands alone.
+    #[default]
+    Artist,
+    /// Those of one album of one artist.
+    Album,
+    /// Those in one folder.
+    Folder,
+    /// None: every track stands alone.
+    Track,
+    /// As a CSV file with the columns `path` (or `file`) and `group` says.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for GroupBy {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "artist" => Self::Artist,
+            "album" => Self::Album,
+            "folder" => Self::Folder,
+            "track" => Self::Track,
+            path => Self::File(PathBuf::from(path)),
+        })
+    }
+}
+
+impl std::fmt::Display for GroupBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Artist => f.pad("artist"),
+            Self::Album => f.pad("album"),
+            Self::Folder => f.pad("folder"),
+            Self::Track => f.pad("track"),
+            Self::File(path) => f.pad(&path.to_string_lossy()),
+        }
+    }
+}
+
+/// What is shown of a track to a person.
+#[derive(Debug, Clone)]
+pub struct TrackDisplay {
+    /// Its artist, or its album's.
+    pub artist: Option<String>,
+    /// Artist and title, or the file's name.
+    pub display: String,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+/// Every track that has a vector, with its labels and its group; without labels where it has none.
+#[derive(Debug, Clone)]
+pub struct LabelledTracks {
+    /// Who they are, ascending.
+    pub ids: Vec<TrackId>,
+    /// `[tracks, dimension]`, unit rows.
+    pub vectors: Array2<f32>,
+    /// Genres of each track, one spelling per genre.
+    pub labels: Vec<Vec<Genre>>,
+    /// Group of each track, as a number.
+    pub groups: Vec<usize>,
+    /// What else is known of each.
+    pub facts: Vec<TrackDisplay>,
+    /// Lines of a label file that named no file of the library.
+    pub unmatched: usize,
+}
+
+impl LabelledTracks {
+    /// The same as plain numbers, for [`voisin_learn::genre`].
+    pub fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
+            ids: &self.ids,
+            vectors: self.vectors.view(),
+            labels: &self.labels,
+            groups: &self.groups,
+        }
+    }
+
+    /// The row of a track.
+    pub fn row(&self, track: TrackId) -> Option<usize> {
+        self.ids.binary_search(&track).ok()
+    }
+
+    /// Every track as a seed, in the order of the ids.
+    pub fn seeds(&self) -> Vec<Seed> {
+        let rows = self.ids.iter().zip(&self.facts).zip(self.vectors.outer_iter());
+        rows.map(|((&id, facts), vector)| Seed {
+            track: Some(id),
+            path: facts.path.clone(),
+            is_named_file: false,
+            vector: vector.to_vec(),
+            windows: None,
+        })
+        .collect()
+    }
+
+    /// The voters with what is shown of them, in the same order.
+    pub(super) fn evidence(&self, voters: &[Voter]) -> Vec<Evidence> {
+        let known = |voter: &Voter| {
+            let facts = self.facts[self.row(voter.track)?].clone();
+            Some(Evidence {
+                track: voter.track,
+                path: facts.path,
+                display: facts.display,
+                artist: facts.artist,
+                genres: voter.genres.clone(),
+                similarity: voter.similarity,
+                weight: voter.weight,
+            })
+        };
+        voters.iter().filter_map(known).collect()
+    }
+
+    /// Forgets every label but these genres.
+    ///
+    /// # Errors
+    /// No track has one of them.
+    pub(super) fn keep_among(&mut self, among: &[Genre]) -> Result<(), EngineError> {
+        let known: BTreeSet<&Genre> = self.labels.iter().flatten().collect();
+        GenreError::check_among(among, known.into_iter())?;
+        self.labels.iter_mut().for_each(|own| own.retain(|genre| among.contains(genre)));
+        Ok(())
+    }
+
+    /// How many tracks have a label.
+    pub fn labelled(&self) -> usize {
+        self.labels.iter().filter(|genres| !genres.is_empty()).count()
+    }
+
+    /// How much is labelled with these genres; none: with any.
+    pub(super) fn label_count(&self, among: &[Genre]) -> LabelCount {
+        let is_allowed = |genre: &&Genre| among.is_empty() || among.contains(genre);
+        LabelCount::of(self.labels.iter().map(|own| own.iter().filter(is_allowed)))
+    }
+}
+
+/// Genres of tracks from one source.
+struct Labeller<'a> {
+    taxonomy: &'a Taxonomy,
+    source: &'a LabelSource,
+    table: Option<PathTable>,
+    /// What the owner said of single recordings: it stands above every source.
+    by_hand: HashMap<ContentId, String>,
+}
+
+impl<'a> Labeller<'a> {
+    fn new(
+        taxonomy: &'a Taxonomy,
+        source: &'a LabelSource,
+        by_hand: HashMap<ContentId, String>,
+    ) -> Result<Self, EngineError> {
+        let table = match source {
+            LabelSource::File(file) => Some(PathTable::read(file, "genre")?),
+            LabelSource::Tags | LabelSource::Folder => None,
+        };
+        Ok(Self { taxonomy, source, table, by_hand })
+    }
+
+    fn genres(&mut self, track: &Track) -> Vec<Genre> {
+        let of_source = self.of_source(track);
+        match self.by_hand.get(&track.audio.content) {
+            Some(genre) => self.taxonomy.parse(&[genre]),
+            None => of_source,
+        }
+    }
+
+    fn of_source(&mut self, track: &Track) -> Vec<Genre> {
+        let texts: Vec<String> = match (self.source, &mut self.table) {
+            (LabelSource::Tags, _) => return self.taxonomy.parse(&track.tags.genres),
+            (_, Some(table)) => paths(track).flat_map(|path| table.of(path)).collect(),
+            _ => {
+                // a folder's name is one genre, whatever signs are in it
+                let names = paths(track).filter_map(|path| cue::folder(path)?.file_name());
+                let mut genres: Vec<Genre> = Vec::new();
+                for genre in names.filter_map(|name| self.taxonomy.genre(&name.to_string_lossy())) {
+                    if !genres.contains(&genre) {
+                        genres.push(genre);
+                    }
+                }
+                return genres;
+            }
+        };
+        self.taxonomy.parse(&texts)
+    }
+
+    /// Lines that named no file of the library; an error if none did.
+    fn finish(&self) -> Result<usize, EngineError> {
+        self.table.as_ref().map_or(Ok(0), PathTable::unused)
+    }
+}
+
+fn paths(track: &Track) -> impl Iterator<Item = &Path> {
+    let files = track.files.iter().map(|file| file.record.path.as_path());
+    files.chain(track.files.is_empty().then_some(track.path.as_path()))
+}
+
+impl Engine {
+    /// How genres are spelt: what comes with voisin, and the synonyms in the library's folder if there are any.
+    pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
+        let file = self.library.dir().join(SYNONYMS_FILE);
+        let shipped = Taxonomy::default();
+        Ok(if file.is_file() { shipped.with_user_file(&file)? } else { shipped })
+    }
+
+    /// Where this library's labels come from: as it was set; where nobody did, from where the trained head has them, or
+    /// from the tags if there is none.
+    pub fn label_source(&self) -> LabelSource {
+        if let Ok(Some(source)) = self.library.setting(SOURCE_SETTING) {
+            let Ok(source) = source.parse();
+            return source;
+        }
+        match self.genre_head() {
+            Ok(Some(head)) => head.source(),
+            Ok(None) | Err(_) => LabelSource::default(),
+        }
+    }
+
+    /// Sets where this library's labels come from, for all that speaks of genres.
+    pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
+        let source = source.absolute();
+        let text = match &source {
+            LabelSource::File(path) => {
+                path.to_str().map(str::to_owned).ok_or_else(|| EngineError::Table {
+                    path: path.clone(),
+                    line: 0,
+                    problem: "expected a path in UTF-8, since the library remembers it".into(),
+                })?
+            }
+            named => named.to_string(),
+        };
+        Ok(self.library.set_setting(SOURCE_SETTING, Some(&text))?)
+    }
+
+    /// Calls `visit` with each track and its genres, one in memory at a time; returns how many lines of a label file
+    /// named no file of the library.
+    pub(crate) fn for_each_labelled(
+        &self,
+        source: &LabelSource,
+        mut visit: impl FnMut(Track, Vec<Genre>) -> Result<(), LibraryError>,
+    ) -> Result<usize, EngineError> {
+        let taxonomy = self.taxonomy()?;
+        let mut labeller = Labeller::new(&taxonomy, source, self.library.hand_labels()?)?;
+        self.library.for_each_track(|track| {
+            let genres = labeller.genres(&track);
+            visit(track, genres)
+        })?;
+        labeller.finish()
+    }
+
+    /// The genres of some tracks, as the library's label source has them; by their tags where that cannot be read.
+    pub fn genres_of(&self, tracks: &[Track]) -> Result<Vec<Vec<Genre>>, EngineError> {
+        let (taxonomy, source) = (self.taxonomy()?, self.label_source());
+        let by_hand = self.library.hand_labels()?;
+        let mut labeller = match Labeller::new(&taxonomy, &source, by_hand.clone()) {
+            Ok(labeller) => labeller,
+            Err(_) => Labeller::new(&taxonomy, &LabelSource::Tags, by_hand)?,
+        };
+        Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
+    }
+
+    /// The genres that tracks have, as the library's label source has them.
+    pub fn genre_names(&self) -> Result<Vec<String>, EngineError> {
+        let mut met = Vec::new();
+        self.for_each_labelled(&self.label_source(), |_, genres| {
+            met.extend(genres);
+            Ok(())
+        })?;
+        Ok(Spellings::count(&met).genres().iter().map(|genre| genre.name().to_owned()).collect())
+    }
+
+    /// The tracks that fit a filter, whose genres are those of the library's label source; `None`: all.
+    ///
+    /// # Errors
+    /// No track has a genre that the filter names; labels cannot be read.
+    pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
+        let rest = TrackFilter {
+            genres: Vec::new(),
+            exclude_genres: Vec::new(),
+            words: Vec::new(),
+            ..filter.clone()
+        };
+        let fitting = if rest.is_empty() { None } else { Some(self.library.matching(&rest)?) };
+        let fitting = self.matching_words(&filter.words, fitting)?;
+        if filter.genres.is_empty() && filter.exclude_genres.is_empty() {
+            return Ok(fitting);
+        }
+        let taxonomy = self.taxonomy()?;
+        let [wanted, unwanted] = [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
+        let (mut met, mut of_genre) = (Vec::new(), Vec::new());
+        self.for_each_labelled(&self.label_source(), |track, genres| {
+            let fits = (wanted.is_empty() || genres.iter().any(|genre| wanted.contains(genre)))
+                && !genres.iter().any(|genre| unwanted.contains(genre));
+            if fits && fitting.as_ref().is_none_or(|set| set.contains(track.id)) {
+                of_genre.push(track.id);
+            }
+            met.extend(genres);
+            Ok(())
+        })?;
+        let known = Spellings::count(&met).genres();
+        GenreError::check_known(wanted.iter().chain(&unwanted), &known)?;
+        Ok(Some(of_genre.into_iter().collect()))
+    }
+
+    /// Reads vectors, labels and groups of all tracks.
+    pub fn labelled_tracks(
+        &self,
+        source: &LabelSource,
+        group_by: &GroupBy,
+    ) -> Result<LabelledTracks, EngineError> {
+        let mut group_table = match group_by {
+            GroupBy::File(file) => Some(PathTable::read(file, "group")?),
+            _ => None,
+        };
+        let vectors = self.library.vectors()?;
+        if vectors.ids.is_empty() {
+            return Err(EngineError::EmptyLibrary { dir: self.library.dir().to_owned() });
+        }
+        let n = vectors.ids.len();
+        let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
+        let mut groups = vec![0; n];
+        let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
+        let mut numbers: HashMap<String, usize> = HashMap::new();
+        let unmatched = self.for_each_labelled(source, |track, genres| {
+            let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
+            labels[row] = genres;
+            let display = track.display_name();
+            let artist = track.main_artist().map(str::to_owned);
+            // NUL cannot stand in a tag or a path, so a track of its own never meets another
+            let alone = || format!("\0{}", track.id);
+            let folded = artist.as_deref().map(fold);
+            let key = match group_by {
+                GroupBy::Artist => folded.unwrap_or_else(alone),
+                GroupBy::Album => match (folded, track.tags.album.as_deref()) {
+                    (Some(artist), Some(album)) => format!("{artist}\0{}", fold(album)),
+                    _ => alone(),
+                },
+                GroupBy::Folder => {
+                    cue::folder(&track.path).map_or_else(alone, |p| p.to_string_lossy().into_owned())
+                }
+                GroupBy::Track => alone(),
+                GroupBy::File(_) => group_table
+                    .as_mut()
+                    .and_then(|table| paths(&track).flat_map(|path| table.of(path)).find(|g| !g.is_empty()))
+                    .unwrap_or_else(alone),
+            };
+            let next = numbers.len();
+            groups[row] = *numbers.entry(key).or_insert(next);
+            facts[row] = Some(TrackDisplay { artist, display, path: track.path });
+            Ok(())
+        })?;
+        if let Some(table) = &group_table {
+            table.unused()?;
+        }
+        if labels.iter().all(Vec::is_empty) {
+            return Err(EngineError::NoLabels);
+        }
+        // One spelling per genre: the commonest.
+        let spellings = Spellings::count(labels.iter().flatten()).genres();
+        for genre in labels.iter_mut().flatten() {
+            if let Ok(at) = spellings.binary_search(genre) {
+                *genre = spellings[at].clone();
+            }
+        }
+        let facts = facts
+            .into_iter()
+            .map(|known| {
+                known.unwrap_or_else(|| TrackDisplay {
+                    artist: None,
+                    display: String::new(),
+                    path: PathBuf::new(),
+                })
+            })
+            .collect();
+        Ok(LabelledTracks { ids: vectors.ids, vectors: vectors.values, labels, groups, facts, unmatched })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_as_written() {
+        for (text, source) in [
+            ("tags", LabelSource::Tags),
+            ("folder", LabelSource::Folder),
+            ("x/labels.csv", LabelSource::File("x/labels.csv".into())),
+        ] {
+            let Ok(read) = text.parse::<LabelSource>();
+            assert_eq!((&read, read.to_string()), (&source, text.to_owned()));
+        }
+    }
+}

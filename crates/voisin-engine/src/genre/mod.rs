@@ -1,0 +1,24 @@
+//! Which genre is this? The one road from a library's labels to answers with reasons.
+//!
+//! [`Classifier::open`] reads the labels and decides who answers all questions of a run: the trained head together with
+//! labelled neighbours, the neighbours alone, or a first guess from the model's tags where nothing is labelled. Every
+//! answer is a [`GenreAnswer`]. Beside it: training the head, the kinship of genres, and labels that look wrong.
+//!
+//! What it is not for: the mathematics of heads and votes, which [`voisin_learn::genre`] does on plain vectors.
+
+mod answer;
+mod classifier;
+mod evidence;
+mod first_guess;
+mod head;
+mod kinship;
+mod labels;
+mod path_table;
+mod vote;
+
+pub use answer::{Finding, GenreAnswer};
+pub use classifier::{Classifier, ClassifyOptions, GenreNews, Labelled, Retraining};
+pub use evidence::Evidence;
+pub use first_guess::FirstGuess;
+pub use head::{GENRE_MODEL_FILE, GenreHead, RETRAIN_SHARE};
+pub use labels::{GroupBy, LabelSource, LabelledTracks, SYNONYMS_FILE, TrackDisplay};

@@ -1,0 +1,114 @@
+//! Keeps the index up to date behind a run that adds tracks.
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use super::Engine;
+use voisin_library::OpenMode;
+
+/// New tracks, as a share of those there, that are worth a look at the index.
+///
+/// Building costs about as much as listening to a hundredth of the tracks: at each quarter, a first run from nothing
+/// spends less than a twentieth of its time on indexes that the next ones replace.
+const SHARE: f64 = 0.25;
+/// Fewer new tracks than this are left to the end of the run.
+const LEAST: u64 = if cfg!(test) { 20 } else { 1000 };
+
+/// Brings the index of a library up to date, and builds it anew where too much has changed, on one thread of its
+/// own while tracks are being added: searches of other processes find a recent index, and the end of the run has
+/// little left to do.
+#[derive(Debug)]
+pub struct IndexKeeper {
+    dir: PathBuf,
+    /// Tracks when the keeper last started.
+    tracks: u64,
+    /// New ones since.
+    added: u64,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl IndexKeeper {
+    /// A keeper for the library in `dir`, which has `tracks` tracks.
+    pub fn new(dir: &Path, tracks: u64) -> Self {
+        Self { dir: dir.to_owned(), tracks, added: 0, thread: None }
+    }
+
+    /// Tells that a track was committed. Starts the thread if it is time, and never waits for it.
+    pub fn added(&mut self) {
+        self.added += 1;
+        let due = self.added >= LEAST.max((SHARE * self.tracks as f64) as u64);
+        if due && self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.tracks += std::mem::take(&mut self.added);
+            let dir = self.dir.clone();
+            // The index is a cache: what goes wrong here is found and said at its next use.
+            let work = move || {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+                let mut engine = Engine::open(&dir, OpenMode::ReadWrite);
+                if let (Ok(pool), Ok(engine)) = (pool, &mut engine) {
+                    let _ = pool.install(|| engine.maintain_index());
+                }
+            };
+            self.thread = std::thread::Builder::new().name("index".to_owned()).spawn(work).ok();
+        }
+    }
+
+    /// Waits for the thread, if it runs.
+    pub fn finish(self) {
+        if let Some(thread) = self.thread {
+            // A panic in it concerns the cache alone.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{INDEX_FILE, IndexRefresh};
+    use voisin_base::track::TrackId;
+    use voisin_index::{SearchParams, VectorIndex};
+    use voisin_library::Library;
+    use voisin_library::testing::{library, track};
+
+    fn insert(library: &mut Library, seed: u8) {
+        let angle = f32::from(seed) * 0.02;
+        library.insert_track(&track(seed.into(), vec![angle.cos(), angle.sin()], 0)).unwrap();
+    }
+
+    #[test]
+    fn the_index_follows_while_tracks_are_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let index = dir.path().join(INDEX_FILE);
+        let mut keeper = IndexKeeper::new(dir.path(), 0);
+        for seed in 0..19 {
+            insert(&mut library, seed);
+            keeper.added();
+        }
+        assert!(keeper.thread.is_none() && !index.exists(), "too few to bother");
+        for seed in 19..50 {
+            insert(&mut library, seed);
+            keeper.added();
+        }
+        keeper.finish();
+        let (kept, stamp) = VectorIndex::open(&index).unwrap();
+        assert!((20..=50).contains(&kept.len()) && stamp.generation == kept.len() as u64, "{stamp:?}");
+        // The run's own end has the rest to do, and only the rest.
+        let mut engine = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        let added = 50 - kept.len();
+        let expected =
+            if added == 0 { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed: 0 } };
+        assert_eq!(engine.maintain_index().unwrap(), expected);
+        let all = engine.index().unwrap();
+        assert_eq!(all.len(), 50);
+        let last = all.search(&[0.98_f32.cos(), 0.98_f32.sin()], 1, &SearchParams::default()).unwrap();
+        assert_eq!(last[0].track, TrackId(50));
+        // A library with many tracks is not looked at for a few new ones.
+        let mut keeper = IndexKeeper::new(dir.path(), 1000);
+        (0..249).for_each(|_| keeper.added());
+        assert!(keeper.thread.is_none());
+        keeper.added();
+        assert!(keeper.thread.is_some());
+        keeper.finish();
+    }
+}

@@ -1,0 +1,178 @@
+//! Listens to two files: are they the same recording?
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use voisin_audio::{self, AudioInfo};
+use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
+use voisin_explore::duplicates::PairListener;
+use voisin_explore::outline::Outline;
+use voisin_features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
+use voisin_library::{Library, LibraryError, OpenMode};
+
+/// Hz: enough for bands that every codec keeps.
+const RATE: u32 = 8000;
+/// Samples between frames: 16 ms.
+const HOP: usize = 128;
+/// Samples of a frame.
+const FRAME: usize = 1024;
+/// Seconds of the shorter file that are compared at each place.
+const STRETCH: f64 = 12.0;
+/// Seconds by which a recording may begin earlier or later in the other file.
+const MOST_OFFSET: f64 = 15.0;
+/// The same, once the first place has told the offset.
+const JITTER: f64 = 0.5;
+/// Where files are compared, as shares of the shorter one.
+const PLACES: [f64; 3] = [0.5, 0.25, 0.75];
+/// Files shorter than this, in seconds, are compared at the first place at which there is something to hear, others at
+/// all: parts in common make no copy.
+const LONG: f64 = 40.0;
+/// Where one place does not agree by this, the others are not listened to.
+const HOPELESS: f32 = 0.5;
+
+/// Version of the method: what another one heard is listened to again. One more for each change of an answer.
+const VERSION: u32 = 1;
+
+/// What happens while a [`FileListener`] works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenEvent {
+    /// It begins.
+    Begin {
+        /// Pairs that will be listened to at most.
+        pairs: usize,
+        /// Pairs beyond those, which their windows decide alone.
+        unheard: usize,
+    },
+    /// A pair was listened to.
+    Heard,
+}
+
+/// Compares the audio of files by [`Outline`]s of a few stretches, and remembers in the library what it heard.
+pub struct FileListener<F> {
+    on_event: F,
+    known: HashMap<(TrackId, TrackId), bool>,
+    /// A connection of its own: what was heard is kept at once, whatever becomes of the run.
+    memory: Option<Mutex<Library>>,
+}
+
+impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
+    /// - `library`: where verdicts are remembered; one that cannot be written is only read
+    pub fn new(library: &Library, on_event: F) -> Result<Self, LibraryError> {
+        let known = library.duplicate_verdicts(VERSION)?;
+        let writes = library.mode() != OpenMode::ReadOnly;
+        let memory = if writes { Library::open(library.dir(), OpenMode::ReadWrite).ok() } else { None };
+        Ok(Self { on_event, known, memory: memory.map(Mutex::new) })
+    }
+}
+
+impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
+    fn begin(&self, pairs: usize, unheard: usize) {
+        (self.on_event)(ListenEvent::Begin { pairs, unheard });
+    }
+
+    fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
+        self.known.get(&(a.min(b), a.max(b))).copied()
+    }
+
+    fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32> {
+        let correlation = audio_correlation(a.system_path(), b.system_path());
+        (self.on_event)(ListenEvent::Heard);
+        correlation
+    }
+
+    fn decided(&self, a: TrackId, b: TrackId, same: bool) {
+        if let Some(memory) = &self.memory {
+            // It is only a memory: where it cannot be kept, the pair is listened to again.
+            let mut library = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = library.remember_duplicate(a, b, VERSION, same);
+        }
+    }
+}
+
+/// How well the audio of two files fits, −1 to 1: the least of the normalised cross-correlations of band energies at one
+/// place (short files) or three.
+///
+/// The same recording through any usual codec, level or equaliser gives 0.7 to 1, others less than 0.5. `None` where a
+/// file cannot be read, or is silent or steady at all places.
+pub fn audio_correlation(a: &Path, b: &Path) -> Option<f32> {
+    let open = |path| Some((path, voisin_audio::probe(path).ok()?));
+    let (first, second) = (open(a)?, open(b)?);
+    let swap = second.1.seconds() < first.1.seconds();
+    let (short, long) = if swap { (&second, &first) } else { (&first, &second) };
+    let length = short.1.seconds();
+    let stretch = STRETCH.min(0.6 * length);
+    let (mut offset, mut least) = (None, None::<f32>);
+    for place in PLACES {
+        let from = (place * length - stretch / 2.0).max(0.0);
+        let (expected, around) = offset.map_or((0.0, MOST_OFFSET), |offset| (offset, JITTER));
+        let other_from = (from + expected - around).max(0.0);
+        let other_to = (from + stretch + expected + around).min(long.1.seconds());
+        let Some(one) = outline(short.0, &short.1, from, stretch) else { continue };
+        let Some(other) = outline(long.0, &long.1, other_from, other_to - other_from) else { continue };
+        // An offset in the file is another lag between the stretches.
+        let shift = from - other_from;
+        let lags = [expected - around, expected + around].map(|offset| (offset + shift) as f32);
+        let Some(found) = one.agreement(&other, lags[0], lags[1]) else { continue };
+        least = Some(least.map_or(found.correlation, |least| least.min(found.correlation)));
+        if found.correlation < HOPELESS || length < LONG {
+            break;
+        }
+        offset.get_or_insert(f64::from(found.lag) - shift);
+    }
+    least
+}
+
+/// The outline of a part of a file; `None` if it cannot be read or is shorter than a frame.
+fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Outline> {
+    let sample = |seconds: f64| (seconds * f64::from(RATE)).round() as i64;
+    let (start, length) = (sample(from), usize::try_from(sample(seconds)).ok()?);
+    let n_frames = 1 + length.checked_sub(FRAME)? / HOP;
+    let mut samples = Vec::new();
+    voisin_audio::read_windows(path, info, RATE, &[start], length, &mut |_, window| {
+        samples = window.to_vec();
+    })
+    .ok()?;
+    let front_end = MelFrontEnd::new(MelConfig {
+        sample_rate: RATE,
+        window_samples: length,
+        n_fft: FRAME,
+        hop: HOP,
+        n_frames,
+        pad_left: 0,
+        hann: Hann::Periodic,
+        spectrum: Spectrum::Power,
+        n_mels: 24,
+        f_min: 150.0,
+        f_max: 3400.0,
+        mel_scale: MelScale::Htk,
+        mel_norm: MelNorm::Peak,
+        compression: Compression::Decibel { amin: 1e-10, range_db: 50.0 },
+        level_dbfs: None,
+        standardised: false,
+    })
+    .ok()?;
+    let decibels = front_end.compute(&samples).values;
+    Some(Outline::new(decibels.view(), RATE as f32 / HOP as f32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/demo/library").join(name)
+    }
+
+    #[test]
+    fn the_demo_s_pieces_are_themselves_and_no_other() {
+        let (a, b) = (demo("metal/muldjord-chaos-god.mp3"), demo("metal/muldjord-mutilated-mime.mp3"));
+        // Not quite 1: the local means at the ends of the shorter stretch are others.
+        let (own, other) = (audio_correlation(&a, &a), audio_correlation(&a, &b));
+        assert!(own.expect("music moves") > 0.9, "{own:?}");
+        assert!(other.expect("music moves") < 0.5, "the nearest track of the same artist: {other:?}");
+        assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3")), None);
+        assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a), None);
+    }
+}

@@ -1,0 +1,489 @@
+//! What sounds like these tracks?
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, ArrayView2, Axis, aview1};
+
+use super::{Embedder, Engine, EngineError, WindowPlan};
+use voisin_base::cue;
+use voisin_base::track::{TrackId, is_same_recording};
+use voisin_base::vector::dot;
+use voisin_encoder::Embedding;
+use voisin_explore::seeds::like_unlike;
+use voisin_index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
+use voisin_learn::genre::Genre;
+use voisin_library::{Library, LibraryError, Resolution, Track, TrackFilter, TrackSet, fold, stored_path};
+
+/// Where a search starts.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    /// The track of the library, if it is one.
+    pub track: Option<TrackId>,
+    /// The file that was named, or the track's own path where it was named by number or words.
+    pub path: PathBuf,
+    /// Whether `path` is what was named: then it alone stands for the track, whatever copies the library knows.
+    pub is_named_file: bool,
+    /// Its vector, unit norm.
+    pub vector: Vec<f32>,
+    /// Window vectors of a file that is not in the library, as the encoder gave them; the library keeps the others.
+    pub windows: Option<ndarray::Array2<f32>>,
+}
+
+/// What is looked for, and how.
+#[derive(Debug, Clone)]
+pub struct SimilarOptions {
+    /// How many neighbours.
+    pub limit: usize,
+    /// Which tracks may be among them.
+    pub filter: TrackFilter,
+    /// Only these, whatever else the filter asks for; `None`: all.
+    pub among: Option<TrackSet>,
+    /// At most so many tracks of one artist.
+    pub max_per_artist: Option<usize>,
+    /// Least cosine similarity.
+    pub min_similarity: Option<f32>,
+    /// Keep the seeds and their duplicates in the answer.
+    pub include_seed: bool,
+    /// How neighbours are found.
+    pub mode: SearchMode,
+    /// What to stay away from.
+    pub unlike: Vec<Seed>,
+    /// How strongly, 0 to 1.
+    pub unlike_weight: f32,
+}
+
+impl Default for SimilarOptions {
+    fn default() -> Self {
+        Self {
+            limit: 10,
+            filter: TrackFilter::default(),
+            among: None,
+            max_per_artist: None,
+            min_similarity: None,
+            include_seed: false,
+            mode: SearchMode::Auto,
+            unlike: Vec::new(),
+            unlike_weight: 0.5,
+        }
+    }
+}
+
+/// A neighbour with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct SimilarTrack {
+    /// The track.
+    pub track: Track,
+    /// Its genres, as the library's label source has them.
+    pub genres: Vec<Genre>,
+    /// Cosine similarity to the seeds' mean, -1 to 1; higher is nearer.
+    pub similarity: f32,
+    /// Largest cosine similarity to what to stay away from, if anything was named.
+    pub unlike: Option<f32>,
+}
+
+impl Engine {
+    /// Turns what a user names into a seed: a file of the library or any other, `id:NUMBER`, or words.
+    ///
+    /// - `embedder`: makes the model ready, for a file that is not in the library; it must be the library's model
+    pub fn seed<E>(
+        &self,
+        text: &OsStr,
+        mut embedder: impl FnMut() -> Result<E, EngineError>,
+    ) -> Result<Seed, EngineError>
+    where
+        E: std::ops::Deref<Target = Embedder>,
+    {
+        let path = Path::new(text);
+        if let Some(track) = self.library.find_by_path(path)? {
+            return self.seed_of_file(track, path);
+        }
+        if let Some(track) = text.to_str().and_then(track_number) {
+            if !self.library.contains(track)? {
+                return Err(voisin_library::LibraryError::UnknownTrack(track).into());
+            }
+            return self.seed_of(track);
+        }
+        if cue::is_there(path) {
+            let info = voisin_audio::probe_as(path, self.library.content_kind()?)?;
+            if let Some(track) = self.library.find_by_content(&info.content)? {
+                return self.seed_of_file(track, path);
+            }
+            let embedding = embedder()?.embed(path, &info, self.windows_setting()?, None)?;
+            return Ok(Seed {
+                track: None,
+                path: path.to_owned(),
+                is_named_file: true,
+                vector: embedding.vector.into_vec(),
+                windows: Some(embedding.windows),
+            });
+        }
+        match self.library.resolve(text, 10)? {
+            Resolution::One(track) => self.seed_of(track),
+            Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
+                text: text.to_string_lossy().into_owned(),
+                count: self.library.search_words(&text.to_string_lossy(), usize::MAX)?.len(),
+                candidates: tracks.iter().map(Self::candidate).collect(),
+            }),
+            Resolution::Nothing => {
+                let text = text.to_string_lossy().into_owned();
+                let alike = self.library.spelt_alike(&text, 3)?;
+                let candidates = self.library.tracks_by_id(&alike)?.iter().map(Self::candidate).collect();
+                Err(EngineError::NoSuchTrack { text, candidates })
+            }
+        }
+    }
+
+    /// A track of the library as a seed.
+    pub fn seed_of(&self, track: TrackId) -> Result<Seed, EngineError> {
+        let path = self.library.track(track)?.path;
+        Ok(Seed {
+            track: Some(track),
+            path,
+            is_named_file: false,
+            vector: self.vector(track)?,
+            windows: None,
+        })
+    }
+
+    /// A track of the library as a seed, named by a file of it: one of the library's, or any other with its audio.
+    pub fn seed_of_file(&self, track: TrackId, file: &Path) -> Result<Seed, EngineError> {
+        Ok(Seed { path: stored_path(file), is_named_file: true, ..self.seed_of(track)? })
+    }
+
+    /// The tracks nearest to the mean of the seeds, nearest first; with [`SimilarOptions::unlike`], those that are near
+    /// to the seeds and far from the others, by comparing all tracks (see [`seeds`](voisin_explore::seeds)).
+    ///
+    /// Filters act inside the search: the list is full whenever enough tracks pass them. The seeds and their exact
+    /// duplicates are left out unless asked for.
+    pub fn similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Vec<SimilarTrack>, EngineError> {
+        let query = mean(seeds)?;
+        let allowed = match (self.matching(&options.filter)?, &options.among) {
+            (Some(allowed), Some(among)) => {
+                Some(among.to_vec().into_iter().filter(|&track| allowed.contains(track)).collect())
+            }
+            (allowed, among) => allowed.or_else(|| among.clone()),
+        };
+        let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
+            self.index()?;
+            let index = self.loaded_index();
+            let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
+            let query = aview1(query.as_slice()).insert_axis(Axis(0));
+            let choose = |_, mut found: Vec<Neighbor>| {
+                found.retain(|neighbor| {
+                    let vector = index.vector(neighbor.track);
+                    belongs(seeds, options, neighbor, vector.as_deref())
+                });
+                artists.choose(found, |neighbor| neighbor.track)
+            };
+            let found =
+                self.search_until_all(query, options.limit, options.mode, allowed.as_ref(), choose)?;
+            found.into_iter().flatten().map(|neighbor| (neighbor, None)).collect()
+        } else {
+            self.like_unlike(seeds, options, allowed.as_ref())?
+        };
+        let ids: Vec<TrackId> = found.iter().map(|(neighbor, _)| neighbor.track).collect();
+        let tracks = self.library.tracks_by_id(&ids)?;
+        let genres = self.genres_of(&tracks)?;
+        let answers = tracks.into_iter().zip(genres).zip(found);
+        Ok(answers
+            .map(|((track, genres), (neighbor, unlike))| SimilarTrack {
+                track,
+                genres,
+                similarity: neighbor.similarity,
+                unlike,
+            })
+            .collect())
+    }
+    /// The tracks nearest to a unit vector that fit a filter, nearest first.
+    pub fn nearest_to(
+        &mut self,
+        query: &[f32],
+        limit: usize,
+        filter: &TrackFilter,
+        mode: SearchMode,
+    ) -> Result<Vec<Neighbor>, EngineError> {
+        let allowed = self.matching(filter)?;
+        self.index()?;
+        let query = aview1(query).insert_axis(Axis(0));
+        let found = self.search_until_all(query, limit, mode, allowed.as_ref(), |_, found| Ok(found))?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    /// Tracks near to the seeds and far from `options.unlike`, best first, each with its largest similarity to the latter.
+    fn like_unlike(
+        &self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+        allowed: Option<&TrackSet>,
+    ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
+        let all = self.library.vectors()?;
+        let dimension = all.values.ncols();
+        let (like, unlike) = (stacked(seeds, dimension)?, stacked(&options.unlike, dimension)?);
+        let admits = |row: usize| {
+            let track = all.ids[row];
+            let unwanted = options.unlike.iter().any(|seed| seed.track == Some(track));
+            !unwanted && allowed.is_none_or(|set| set.contains(track))
+        };
+        let weight = options.unlike_weight;
+        let ranked = like_unlike(&all.ids, all.values.view(), like.view(), unlike.view(), weight, &admits)?;
+        let mut candidates: Vec<(Neighbor, Option<f32>)> = ranked
+            .into_iter()
+            .map(|liked| (Neighbor { track: liked.track, similarity: liked.towards }, Some(liked.away)))
+            .collect();
+        candidates.retain(|(neighbor, _)| {
+            let row = all.ids.binary_search(&neighbor.track).ok();
+            let vector = row.and_then(|row| all.values.row(row).to_slice());
+            belongs(seeds, options, neighbor, vector)
+        });
+        let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
+        artists.first(candidates, options.limit, |(neighbor, _)| neighbor.track)
+    }
+
+    /// Neighbours of each vector that `choose` takes (see [`VectorIndex::search_until`]), nearest first. The index
+    /// must have been opened.
+    pub(super) fn search_until_all(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        limit: usize,
+        mode: SearchMode,
+        allowed: Option<&TrackSet>,
+        choose: impl FnMut(usize, Vec<Neighbor>) -> Result<Vec<Neighbor>, EngineError>,
+    ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
+        let index = self.loaded_index();
+        let filter = allowed.map(|set| move |track: TrackId| set.contains(track));
+        let params = SearchParams {
+            mode,
+            filter: filter.as_ref().map(|filter| filter as &(dyn Fn(TrackId) -> bool + Sync)),
+            ..SearchParams::default()
+        };
+        let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
+        let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
+        if misses_graph || misses_lists {
+            // There is no graph by default, and a small library has no lists; what is asked for is built for the occasion.
+            let (ids, vectors) = index.vectors();
+            let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
+            let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
+            let built = VectorIndex::build(&ids, vectors.view(), &options)?;
+            return built.search_until(queries, limit, &params, choose);
+        }
+        index.search_until(queries, limit, &params, choose)
+    }
+
+    /// The windows that tracks of this library are listened to with.
+    pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
+        Ok(match self.library.setting(WINDOWS_SETTING)?.as_deref() {
+            Some("all") => WindowPlan::All,
+            Some(number) => number.parse().map_or(DEFAULT_WINDOWS, WindowPlan::Spread),
+            None => DEFAULT_WINDOWS,
+        })
+    }
+
+    /// Sets the windows that tracks are listened to with from now on.
+    pub fn set_windows_setting(&mut self, plan: WindowPlan) -> Result<(), EngineError> {
+        let text = match plan {
+            WindowPlan::Spread(n) => n.to_string(),
+            WindowPlan::All | WindowPlan::Part { .. } | WindowPlan::Reference { .. } => "all".to_owned(),
+        };
+        Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
+    }
+}
+
+/// The track that `id:NUMBER` names.
+pub fn track_number(text: &str) -> Option<TrackId> {
+    text.strip_prefix("id:")?.trim().parse().ok().map(TrackId)
+}
+
+/// Windows per track where nothing else is asked for: the knee of the curve in BENCHMARKS.md.
+pub const DEFAULT_WINDOWS: WindowPlan = WindowPlan::Spread(24);
+
+const WINDOWS_SETTING: &str = "windows";
+
+/// The direction in the middle of some seeds.
+pub fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
+    let Some(first) = seeds.first() else { return Err(EngineError::NoSeeds) };
+    let mut sum = vec![0.0f32; first.vector.len()];
+    for seed in seeds {
+        for (sum, value) in sum.iter_mut().zip(&seed.vector) {
+            *sum += value;
+        }
+    }
+    let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if norm < 1e-3 * seeds.len() as f32 {
+        return Err(EngineError::SeedsCancel);
+    }
+    Ok(Embedding::new(sum)?)
+}
+
+/// The vectors of seeds as rows.
+pub(super) fn stacked<S: Borrow<Seed>>(seeds: &[S], dimension: usize) -> Result<Array2<f32>, EngineError> {
+    let row = |row: usize| &seeds[row].borrow().vector;
+    if let Some(found) = (0..seeds.len()).map(|at| row(at).len()).find(|&found| found != dimension) {
+        return Err(LibraryError::Dimension { expected: dimension, found }.into());
+    }
+    Ok(Array2::from_shape_fn((seeds.len(), dimension), |(at, column)| row(at)[column]))
+}
+
+/// Whether a neighbour is near enough, and neither a seed nor sounds exactly like one unless those are asked for.
+///
+/// - `vector`: of the neighbour
+fn belongs(seeds: &[Seed], options: &SimilarOptions, neighbor: &Neighbor, vector: Option<&[f32]>) -> bool {
+    options.min_similarity.is_none_or(|least| neighbor.similarity >= least)
+        && (options.include_seed || !is_seed(seeds, neighbor.track, vector))
+}
+
+/// Whether a track is one of the seeds, or sounds exactly like one.
+pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) -> bool {
+    seeds.iter().any(|seed| {
+        seed.track == Some(track) || vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, vector)))
+    })
+}
+
+/// At most so many tracks of one artist; tracks whose artist is not known are not counted.
+pub(super) struct ArtistLimit<'a> {
+    library: &'a Library,
+    most: Option<usize>,
+    taken: HashMap<String, usize>,
+}
+
+impl<'a> ArtistLimit<'a> {
+    pub(super) fn new(library: &'a Library, most: Option<usize>) -> Self {
+        Self { library, most, taken: HashMap::new() }
+    }
+
+    /// The candidates, in order, that do not exceed the limit together with all chosen before; one read of the library.
+    fn choose<T>(
+        &mut self,
+        candidates: Vec<T>,
+        track: impl Fn(&T) -> TrackId,
+    ) -> Result<Vec<T>, EngineError> {
+        let Some(most) = self.most else { return Ok(candidates) };
+        let ids: Vec<TrackId> = candidates.iter().map(track).collect();
+        let tracks = self.library.tracks_by_id(&ids)?;
+        let mut admits = |track: &Track| {
+            let Some(artist) = track.main_artist().map(fold) else { return true };
+            let count = self.taken.entry(artist).or_default();
+            *count += 1;
+            *count <= most
+        };
+        Ok(candidates.into_iter().zip(tracks).filter(|(_, track)| admits(track)).map(|pair| pair.0).collect())
+    }
+
+    /// The first `limit` candidates that may be chosen, best first.
+    pub(super) fn first<T>(
+        &mut self,
+        candidates: Vec<T>,
+        limit: usize,
+        track: impl Fn(&T) -> TrackId,
+    ) -> Result<Vec<T>, EngineError> {
+        let mut chosen = Vec::new();
+        let mut candidates = candidates.into_iter();
+        while chosen.len() < limit {
+            let some: Vec<T> = candidates.by_ref().take(3 * limit + 10).collect();
+            if some.is_empty() {
+                break;
+            }
+            chosen.extend(self.choose(some, &track)?);
+        }
+        chosen.truncate(limit);
+        Ok(chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seed(vector: Vec<f32>) -> Seed {
+        Seed { track: None, path: PathBuf::new(), is_named_file: false, vector, windows: None }
+    }
+
+    #[test]
+    fn several_seeds_meet_in_the_middle() {
+        let middle = mean(&[seed(vec![1.0, 0.0]), seed(vec![0.0, 1.0])]).unwrap();
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        assert!((middle.as_slice()[0] - half).abs() < 1e-6 && (middle.as_slice()[1] - half).abs() < 1e-6);
+    }
+
+    #[test]
+    fn opposite_seeds_are_refused() {
+        assert!(matches!(
+            mean(&[seed(vec![1.0, 0.0]), seed(vec![-1.0, 0.0])]),
+            Err(EngineError::SeedsCancel)
+        ));
+        assert!(matches!(mean(&[]), Err(EngineError::NoSeeds)));
+    }
+
+    /// Sixty tracks on a quarter of a circle, twenty of each artist, in order.
+    fn engine(dir: &Path) -> Engine {
+        use voisin_library::testing::{library, track};
+
+        let mut library = library(dir, 2);
+        for i in 0..60_u8 {
+            let angle = f32::from(i) * 0.02;
+            let mut new = track(i.into(), vec![angle.cos(), angle.sin()], 0);
+            let artist = format!("{}{}", if i % 2 == 0 { "Björk " } else { "BJORK " }, i / 20);
+            new.tags.album_artist = Some(artist);
+            library.insert_track(&new).unwrap();
+        }
+        Engine::from_library(library)
+    }
+
+    #[test]
+    fn no_artist_has_more_tracks_than_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let mut options = SimilarOptions { limit: 5, max_per_artist: Some(2), ..SimilarOptions::default() };
+        let mut found = |options: &SimilarOptions| -> Vec<i64> {
+            engine.similar(&seeds, options).unwrap().iter().map(|found| found.track.id.0).collect()
+        };
+        // The third artist's first track is the fortieth neighbour: it takes a second round to reach it.
+        assert_eq!(found(&options), [2, 3, 21, 22, 41]);
+        options.include_seed = true;
+        assert_eq!(found(&options), [1, 2, 21, 22, 41]);
+        options.min_similarity = Some(0.9);
+        assert_eq!(found(&options), [1, 2, 21, 22]);
+        options = SimilarOptions { limit: 3, ..SimilarOptions::default() };
+        assert_eq!(found(&options), [2, 3, 4]);
+        options.mode = SearchMode::Hnsw;
+        assert_eq!(found(&options), [2, 3, 4]);
+    }
+
+    #[test]
+    fn artists_are_counted_where_something_is_avoided_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let unlike = vec![engine.seed_of(TrackId(60)).unwrap()];
+        let options =
+            SimilarOptions { limit: 5, max_per_artist: Some(2), unlike, ..SimilarOptions::default() };
+        let found = engine.similar(&seeds, &options).unwrap();
+        let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
+        assert_eq!(ids, [2, 3, 21, 22, 41]);
+        assert!(found.is_sorted_by(|a, b| a.unlike.unwrap() < b.unlike.unwrap()));
+    }
+
+    #[test]
+    fn seeds_of_another_length_say_which_was_expected() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path());
+        let (known, long) = (engine.seed_of(TrackId(1)).unwrap(), seed(vec![0.6, 0.8, 0.0]));
+        let options = SimilarOptions { limit: 5, unlike: vec![long.clone()], ..SimilarOptions::default() };
+        let mut collection = engine.collection().unwrap();
+        for error in [
+            engine.similar(&[known], &options).unwrap_err(),
+            collection.take_in(std::slice::from_ref(&long)).unwrap_err(),
+        ] {
+            assert_eq!(error.to_string(), "vector has dimension 3, the library's model has 2");
+        }
+        collection.take_in(&[seed(vec![0.6, 0.8])]).unwrap();
+        assert_eq!((collection.vectors.nrows(), collection.vectors.row(0).to_vec()), (61, vec![0.6, 0.8]));
+    }
+}

@@ -1,0 +1,191 @@
+//! Tags into files, remembered first, so that they can be taken back.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use voisin_audio::AudioError;
+use voisin_audio::tags::{TagEdit, TagField, WriteOptions, WriteOutcome, read_tags, write_noting};
+use voisin_base::text::with_causes;
+use voisin_library::{JournalKind, Library, LibraryError, TagValues, WrittenTags, stored_path};
+
+/// What is to be written into a file.
+pub struct TagWish {
+    /// The file.
+    pub path: PathBuf,
+    /// None: unknown.
+    pub genres: Vec<String>,
+    /// Tags besides the genre.
+    pub others: Vec<TagEdit>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
+#[derive(Debug, Serialize)]
+pub struct TagResult {
+    /// The file.
+    pub path: String,
+    /// What became of it.
+    pub outcome: TagOutcome,
+    /// Genres that it had.
+    pub before: Vec<String>,
+    /// Genres that it has, or would have.
+    pub after: Vec<String>,
+    /// The other tags that were to be written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<TagChange>,
+    /// Why, in words: the answer, or the fault.
+    pub reason: String,
+}
+
+/// A tag besides the genre, as it was and as it is.
+#[derive(Debug, Serialize)]
+pub struct TagChange {
+    /// Its name.
+    pub tag: &'static str,
+    /// What it held.
+    pub before: Option<String>,
+    /// What it holds, or would hold.
+    pub after: Option<String>,
+}
+
+impl TagChange {
+    /// What changed between two states, but for the genre.
+    pub fn between(before: &TagValues, after: &TagValues) -> Vec<Self> {
+        let first = |values: &TagValues, field: TagField| values.get(field.name())?.first().cloned();
+        let others = TagField::ALL.into_iter().filter(|&field| field != TagField::Genre);
+        others
+            .filter(|field| before.contains_key(field.name()) || after.contains_key(field.name()))
+            .map(|field| Self { tag: field.name(), before: first(before, field), after: first(after, field) })
+            .collect()
+    }
+}
+
+/// What became of a file whose tags were to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TagOutcome {
+    /// Its tags were written.
+    Written,
+    /// They would have been, but for a dry run.
+    WouldWrite,
+    /// It has them already.
+    Unchanged,
+    /// It has tags of its own that are not to be replaced.
+    Kept,
+    /// There is no answer for it.
+    Unknown,
+    /// It could not be written.
+    Failed,
+}
+
+/// Writes into files what they are to be labelled with, and remembers what was there; returns the number of the run.
+///
+/// - `run`: goes on with this run if it is the last one
+/// - `each`: is told each file, and whether to go on
+pub fn write_tags<E: From<LibraryError>>(
+    library: &mut Library,
+    wishes: &[TagWish],
+    options: WriteOptions,
+    run: Option<i64>,
+    mut each: impl FnMut(TagResult) -> Result<bool, E>,
+) -> Result<i64, E> {
+    if !options.dry_run {
+        library.remove_leftovers();
+    }
+    let last = library.tag_runs()?.first().map_or(0, |last| last.run);
+    let run = run.filter(|&run| run == last && run > 0).unwrap_or(last + 1);
+    let journal = if options.dry_run { None } else { library.journal(JournalKind::Writing) };
+    let mut note = |copy: &Path| {
+        if let Some(journal) = &journal {
+            journal.note(0, Some(copy));
+        }
+    };
+    for wish in wishes {
+        if !each(one(library, run, wish, options, &mut note)?)? {
+            break;
+        }
+    }
+    Ok(run)
+}
+
+fn one(
+    library: &mut Library,
+    run: i64,
+    wish: &TagWish,
+    options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
+) -> Result<TagResult, LibraryError> {
+    let mut file = TagResult {
+        path: wish.path.to_string_lossy().into_owned(),
+        outcome: TagOutcome::Unknown,
+        before: Vec::new(),
+        after: Vec::new(),
+        tags: Vec::new(),
+        reason: wish.reason.clone(),
+    };
+    let failed = |mut file: TagResult, error: AudioError| {
+        file.outcome = TagOutcome::Failed;
+        file.after.clone_from(&file.before);
+        file.reason = with_causes(&error);
+        file
+    };
+    let present = match read_tags(&wish.path) {
+        Ok(tags) => tags,
+        Err(error) => return Ok(failed(file, error)),
+    };
+    file.before.clone_from(&present.genres);
+    file.after.clone_from(&file.before);
+    let genre = TagEdit { field: TagField::Genre, values: wish.genres.clone() };
+    let genre = Some(genre).filter(|genre| !genre.values.is_empty());
+    let edits: Vec<TagEdit> = genre.into_iter().chain(wish.others.iter().cloned()).collect();
+    if edits.is_empty() {
+        return Ok(file);
+    }
+    let (mut before, mut after) = (TagValues::new(), TagValues::new());
+    let mut writes = false;
+    for edit in &edits {
+        let there = edit.field.values(&present);
+        let kept = !there.is_empty() && !options.overwrite;
+        let is_new = !kept && !edit.field.is_same(&there, &edit.values);
+        writes |= is_new;
+        let values = if is_new { edit.values.clone() } else { there.clone() };
+        if is_new || edit.field != TagField::Genre {
+            before.insert(edit.field.name().to_owned(), there);
+            after.insert(edit.field.name().to_owned(), values);
+        }
+    }
+    file.tags = TagChange::between(&before, &after);
+    writes &= !options.dry_run;
+    // What stays as it is need not be taken back.
+    before.retain(|name, values| after.get(name) != Some(values));
+    after.retain(|name, _| before.contains_key(name));
+    let record = WrittenTags { path: stored_path(&wish.path), before, after };
+    // Noted first: whatever happens then, what was there before is known.
+    if writes {
+        library.record_written(run, &record)?;
+    }
+    let outcomes = write_noting(&wish.path, &edits, options, note);
+    let is_written = |outcomes: &[WriteOutcome]| outcomes.contains(&WriteOutcome::Written);
+    if writes && !outcomes.as_ref().is_ok_and(|outcomes| is_written(outcomes)) {
+        library.forget_written(run, &record.path)?;
+    }
+    match outcomes {
+        Ok(outcomes) if is_written(&outcomes) => {
+            file.outcome = if options.dry_run { TagOutcome::WouldWrite } else { TagOutcome::Written };
+            if let Some(genres) = record.after.get(TagField::Genre.name()) {
+                file.after.clone_from(genres);
+            }
+        }
+        Ok(outcomes) if outcomes.iter().all(|outcome| *outcome == WriteOutcome::Unchanged) => {
+            file.outcome = TagOutcome::Unchanged;
+        }
+        Ok(_) => file.outcome = TagOutcome::Kept,
+        Err(error) => {
+            file.tags.clear();
+            return Ok(failed(file, error));
+        }
+    }
+    Ok(file)
+}

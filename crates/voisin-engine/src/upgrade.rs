@@ -1,0 +1,126 @@
+//! A library listens to its tracks again with another model, while the vectors that it has go on answering.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::add::stored_model;
+use super::{Embedder, EngineError, WindowPlan};
+use voisin_base::track::{ContentKind, TrackId};
+use voisin_library::{Library, LibraryError, OpenMode, Track, TrackWindows};
+
+/// How far an upgrade is.
+#[derive(Debug)]
+pub struct UpgradeProgress<'a> {
+    /// Tracks that this call has looked at.
+    pub done: usize,
+    /// Tracks that it has to look at.
+    pub total: usize,
+    /// The one that was looked at last.
+    pub track: &'a Track,
+    /// Why it has no vector of the new model, if it has none.
+    pub error: Option<&'a EngineError>,
+}
+
+/// Listens to every track that has no vector of the embedder's model yet, and stores what it hears beside the current
+/// vectors. Killed or stopped, the next call goes on. Returns the number of tracks that could not be listened to.
+///
+/// - `stop`: when it becomes true, the tracks in hand are finished
+///
+/// # Errors
+/// Those of [`Library::begin_upgrade`]; the catalogue cannot be written. What is wrong with a track is told to `progress`.
+pub fn upgrade(
+    library: &mut Library,
+    embedder: &Embedder,
+    windows: WindowPlan,
+    threads: usize,
+    progress: &mut dyn FnMut(UpgradeProgress<'_>),
+    stop: &AtomicBool,
+) -> Result<usize, EngineError> {
+    library.begin_upgrade(&stored_model(embedder)?)?;
+    let jobs = library.tracks_to_upgrade()?;
+    let workers = threads.clamp(1, jobs.len().max(1));
+    let threads_each = (threads / workers).max(1);
+    let next = AtomicUsize::new(0);
+    let broken = AtomicBool::new(false);
+    let dir = library.dir().to_owned();
+    let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let reader = Library::open(&dir, OpenMode::ReadOnly)?;
+            let kind = reader.content_kind()?;
+            let (sender, next, broken, jobs) = (sender.clone(), &next, &broken, &jobs);
+            scope.spawn(move || {
+                // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
+                let _pool =
+                    rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
+                while !stop.load(Ordering::Relaxed) && !broken.load(Ordering::Relaxed) {
+                    let Some(&id) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    // One that was removed meanwhile is no job any more.
+                    let Ok(track) = reader.track(id) else { continue };
+                    let heard = listen(embedder, &track, windows, kind);
+                    if sender.send((track, heard)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let (mut result, mut done, mut failed) = (Ok(()), 0, 0);
+        for (track, heard) in receiver {
+            if result.is_err() {
+                continue;
+            }
+            let stored =
+                heard.and_then(|(vector, windows)| Ok(library.put_upgraded(track.id, &vector, &windows)?));
+            let error = match stored {
+                Ok(()) => None,
+                Err(error @ EngineError::Library(LibraryError::BadVector { .. })) => Some(error),
+                Err(EngineError::Library(error)) => {
+                    // The catalogue itself is in trouble: no track will fare better.
+                    result = Err(error.into());
+                    broken.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Err(error) => Some(error),
+            };
+            done += 1;
+            failed += usize::from(error.is_some());
+            progress(UpgradeProgress { done, total: jobs.len(), track: &track, error: error.as_ref() });
+        }
+        result.map(|()| failed)
+    })
+}
+
+/// A track's vectors, from the first of its files that still holds its sound.
+fn listen(
+    embedder: &Embedder,
+    track: &Track,
+    windows: WindowPlan,
+    kind: ContentKind,
+) -> Result<(Vec<f32>, TrackWindows), EngineError> {
+    let mut last = None;
+    let files = track.files.iter().map(|file| &file.record.path);
+    for path in files.chain(track.files.is_empty().then_some(&track.path)) {
+        let heard = catch_unwind(AssertUnwindSafe(|| {
+            let info = voisin_audio::probe_as(path, kind)?;
+            if info.content != track.audio.content {
+                return Err(EngineError::OtherAudio { path: path.clone() });
+            }
+            embedder.embed(path, &info, windows, None)
+        }))
+        .unwrap_or_else(|_| Err(fault(track.id, path.clone())));
+        match heard {
+            Ok(heard) => {
+                let windows = TrackWindows { vectors: heard.half_windows(), starts: heard.starts };
+                return Ok((heard.vector.into_vec(), windows));
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| EngineError::NotInLibrary { path: track.path.clone() }))
+}
+
+fn fault(track: TrackId, path: PathBuf) -> EngineError {
+    EngineError::Fault { path, message: format!("a panic while track {track} was listened to again") }
+}

@@ -1,0 +1,346 @@
+//! What the model hears in tracks in words: tags, moods, voices, from the stored windows.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::{Engine, EngineError};
+use voisin_base::text::spelt_alike;
+use voisin_base::track::TrackId;
+use voisin_encoder::{EncoderError, ModelRef, TagLayer, models, models_dir};
+use voisin_explore::words::{self, Phrase, WordMeaning, WordTable};
+use voisin_learn::genre::{DefaultGenres, Guess, Taxonomy};
+use voisin_library::{OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
+
+/// Name of a user's own words inside a library's folder.
+pub const WORDS_FILE: &str = "words.tsv";
+
+/// The logit of models that were taught to tell sung music from music without a voice.
+const SUNG: &str = "sung";
+
+/// Tags of voices: however high among a library's tracks, they are no mark of one without a voice.
+const VOICES: [&str; 4] = ["female vocalists", "female vocalist", "male vocalists", "instrument voice"];
+
+const SHIPPED: &str = include_str!("words.tsv");
+
+/// Tracks whose tags are kept at once.
+const BATCH: usize = 1000;
+
+/// The model's tags of all tracks of a library.
+#[derive(Debug, Clone)]
+pub struct HeardTags {
+    /// The tracks; ascending.
+    pub ids: Vec<TrackId>,
+    /// The model's tags, then genres that are guessed from them.
+    names: Vec<String>,
+    /// Tags among the names.
+    tags: usize,
+    /// `[tracks, tags]`
+    logits: Array2<f32>,
+    /// `[tracks, names]`, each column of mean 0 and variance 1.
+    standard: Array2<f32>,
+    words: WordTable,
+}
+
+/// The tags that stand out in each of some tracks, strongest first, with their percentiles.
+pub type StrongTags = HashMap<TrackId, Vec<(String, f32)>>;
+
+/// A track that fits a phrase.
+#[derive(Debug, Clone)]
+pub struct FittingTrack {
+    /// The track.
+    pub track: Track,
+    /// How well it fits, 0 to 1: the geometric mean of the terms.
+    pub fit: f32,
+    /// The strength of each term, 0 to 1: a percentile of the library; of one that is denied, what is left to 1.
+    pub terms: Vec<f32>,
+}
+
+/// The answer to a phrase.
+#[derive(Debug, Clone)]
+pub struct PhraseAnswer {
+    /// What was understood, and what was not.
+    pub phrase: Phrase,
+    /// The tracks that fit, best first.
+    pub tracks: Vec<FittingTrack>,
+}
+
+impl Engine {
+    /// What the model hears in each track, in words. What is not stored yet is worked out from the windows.
+    ///
+    /// # Errors
+    /// The model has no tags that stored vectors tell; a user's table of words cannot be read.
+    pub fn heard_tags(&self) -> Result<HeardTags, EngineError> {
+        let library = self.library();
+        let model = self.model()?;
+        let layer = tag_layer(&self.model_ref()?, &model)?;
+        let _snapshot = library.snapshot()?;
+        let mut logits = library.logits()?;
+        logits.retain(|(_, values)| values.len() == layer.names().len());
+        let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        logits.extend(self.unheard(&layer, &known)?);
+        logits.sort_by_key(|(id, _)| *id);
+        let mut names = layer.names().to_vec();
+        let tags = names.len();
+        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
+        // Those that a guess is made of come first.
+        let guessed = guess.tags().len();
+        let guesses = names.starts_with(guess.tags());
+        if guesses {
+            names.extend(guess.genres().map(|(genre, _)| format!("genre:{genre}")));
+        }
+        let mut table = Array2::zeros((logits.len(), names.len()));
+        let mut plain = Array2::zeros((logits.len(), tags));
+        for (row, (_, values)) in logits.iter().enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                (table[[row, column]], plain[[row, column]]) = (*value, *value);
+            }
+            if guesses {
+                let shares = guess.guess(&values[..guessed], &[])?.shares;
+                for (column, (genre, _)) in guess.genres().enumerate() {
+                    let share = shares.iter().find(|share| share.genre == *genre);
+                    table[[row, tags + column]] = share.map_or(0.0, |share| share.probability).max(1e-9).ln();
+                }
+            }
+        }
+        let mut words = WordTable::new(&names);
+        let own = library.dir().join(WORDS_FILE);
+        let shipped = words.extend(SHIPPED, false);
+        shipped.map_err(|(line, problem)| EngineError::Table {
+            path: "words.tsv, as voisin ships it".into(),
+            line: line as u64,
+            problem,
+        })?;
+        if own.is_file() {
+            extend_from_file(&mut words, &own)?;
+        }
+        let ids = logits.into_iter().map(|(id, _)| id).collect();
+        Ok(HeardTags { ids, names, tags, logits: plain, standard: words::standardised(table), words })
+    }
+
+    /// As [`heard_tags`](Self::heard_tags); `None` for a model without tags, or one that is not on this machine: what
+    /// is stored is told without it.
+    pub fn heard_tags_if_any(&self) -> Result<Option<HeardTags>, EngineError> {
+        match self.heard_tags() {
+            Ok(heard) => Ok(Some(heard)),
+            Err(EngineError::NoTags { .. } | EngineError::Encoder(EncoderError::UnknownModel { .. })) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Works out the tags of tracks that have none stored yet, and keeps them. A model without tags has none to keep.
+    pub fn keep_tags(&mut self) -> Result<(), EngineError> {
+        if self.library().mode() == OpenMode::ReadOnly {
+            return Ok(());
+        }
+        let model = self.model()?;
+        let Ok(layer) = tag_layer(&self.model_ref()?, &model) else { return Ok(()) };
+        let known = self.library().logits()?;
+        let known = known.into_iter().filter(|(_, values)| values.len() == layer.names().len());
+        let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
+        let missing = self.unheard(&layer, &known)?;
+        for batch in missing.chunks(BATCH) {
+            // Not through `library_mut`: no vector changes, and the index stays as it is.
+            self.library.set_logits(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Logits of the tracks that are not in `known`, from the mean of their windows.
+    fn unheard(
+        &self,
+        layer: &TagLayer,
+        known: &HashSet<TrackId>,
+    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
+        let mut found = Vec::new();
+        for id in self.library().track_ids()? {
+            if known.contains(&id) {
+                continue;
+            }
+            let Some(windows) = self.library().windows(id)? else { continue };
+            let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else { continue };
+            found.push((id, layer.logits(&mean.to_vec())));
+        }
+        Ok(found)
+    }
+
+    /// Those of `fitting` (`None`: of all tracks) for which all of these words hold.
+    pub(super) fn matching_words(
+        &self,
+        bounds: &[WordBound],
+        fitting: Option<TrackSet>,
+    ) -> Result<Option<TrackSet>, EngineError> {
+        if bounds.is_empty() {
+            return Ok(fitting);
+        }
+        let heard = self.heard_tags()?;
+        let mut fits = vec![true; heard.ids.len()];
+        for bound in bounds {
+            let WordBound { word, percentile, not } = bound;
+            let meaning = heard.words.meaning(word).ok_or_else(|| heard.not_understood(word))?;
+            for (fits, share) in fits.iter_mut().zip(words::strength(heard.standard.view(), meaning)) {
+                *fits &= (share >= *percentile) != *not;
+            }
+        }
+        let is_in = |id: TrackId| fitting.as_ref().is_none_or(|set| set.contains(id));
+        let ids = heard.ids.iter().zip(fits).filter(|(id, fits)| *fits && is_in(**id));
+        Ok(Some(ids.map(|(id, _)| *id).collect()))
+    }
+
+    /// The tracks that best fit a phrase such as `calm guitar, no voice`.
+    ///
+    /// # Errors
+    /// Nothing of the phrase is understood.
+    pub fn find(
+        &self,
+        phrase: &str,
+        filter: &TrackFilter,
+        limit: Option<usize>,
+    ) -> Result<PhraseAnswer, EngineError> {
+        self.find_among(&self.heard_tags()?, phrase, filter, limit)
+    }
+
+    /// As [`find`](Self::find), with the tags of all tracks at hand.
+    pub fn find_among(
+        &self,
+        heard: &HeardTags,
+        phrase: &str,
+        filter: &TrackFilter,
+        limit: Option<usize>,
+    ) -> Result<PhraseAnswer, EngineError> {
+        let read = heard.words.read(phrase);
+        if read.terms.is_empty() {
+            return Err(heard.not_understood(phrase));
+        }
+        let allowed = self.matching(filter)?;
+        let strengths: Vec<(Vec<f32>, bool)> = read
+            .terms
+            .iter()
+            .map(|term| (words::strength(heard.standard.view(), &term.meaning), term.negated))
+            .collect();
+        let fits = words::fit(&strengths);
+        let mut rows: Vec<usize> = (0..heard.ids.len())
+            .filter(|&row| allowed.as_ref().is_none_or(|set| set.contains(heard.ids[row])))
+            .collect();
+        rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
+        rows.truncate(limit.unwrap_or(usize::MAX));
+        let ids: Vec<TrackId> = rows.iter().map(|&row| heard.ids[row]).collect();
+        let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
+        let tracks = tracks.map(|(track, row)| FittingTrack {
+            track,
+            fit: fits[row],
+            terms: strengths
+                .iter()
+                .map(|(share, not)| if *not { 1.0 - share[row] } else { share[row] })
+                .collect(),
+        });
+        Ok(PhraseAnswer { tracks: tracks.collect(), phrase: read })
+    }
+}
+
+impl HeardTags {
+    /// The model's tags.
+    pub fn tags(&self) -> &[String] {
+        &self.names[..self.tags]
+    }
+
+    /// Percentile of each tag among the library's tracks, `[tracks, tags]`, 0 to 1.
+    pub fn percentiles(&self) -> Array2<f32> {
+        let mut all = Array2::zeros((self.ids.len(), self.tags));
+        for (mut to, from) in all.columns_mut().into_iter().zip(self.standard.columns()) {
+            for (to, share) in to.iter_mut().zip(words::percentiles(&from.to_vec())) {
+                *to = share;
+            }
+        }
+        all
+    }
+
+    /// The tags that stand out most in these tracks, strongest first, with their percentiles.
+    ///
+    /// - `most`: so many a track
+    pub fn strongest(&self, ids: &[TrackId], most: usize) -> StrongTags {
+        /// Less is no mark of a track.
+        const LEAST: f32 = 0.75;
+        let all = self.percentiles();
+        let of = |id: &TrackId| {
+            let row = self.ids.binary_search(id).ok()?;
+            let shares = all.row(row);
+            let is_plain = self.sung(*id).is_some_and(|sung| sung < 0.5);
+            let is_mark = |tag: &usize| {
+                let name = self.names[*tag].as_str();
+                shares[*tag] >= LEAST && name != SUNG && !(is_plain && VOICES.contains(&name))
+            };
+            let mut tags: Vec<usize> = (0..self.tags).filter(is_mark).collect();
+            tags.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]).then(a.cmp(&b)));
+            tags.truncate(most);
+            Some((*id, tags.into_iter().map(|tag| (self.names[tag].to_lowercase(), shares[tag])).collect()))
+        };
+        ids.iter().filter_map(of).collect()
+    }
+
+    /// The chance, 0 to 1, that a voice sings or speaks in a track; `None` where the model has no output for that.
+    pub fn sung(&self, id: TrackId) -> Option<f32> {
+        let column = self.tags().iter().position(|tag| tag == SUNG)?;
+        let row = self.ids.binary_search(&id).ok()?;
+        Some(1.0 / (1.0 + (-self.logits[[row, column]]).exp()))
+    }
+
+    /// A first guess of a track's genre from what was heard, where the model has the tags that it is made from.
+    pub fn first_guess(&self, id: TrackId) -> Option<Guess> {
+        let row = self.ids.binary_search(&id).ok()?;
+        let genres = DefaultGenres::shipped(&Taxonomy::default()).ok()?;
+        if !self.tags().starts_with(genres.tags()) {
+            return None;
+        }
+        let logits = self.logits.row(row).to_vec();
+        genres.guess(&logits[..genres.tags().len()], &[]).ok()
+    }
+
+    /// Every word that is understood, with the tags that it means.
+    pub fn words(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
+        self.words.known().map(|(word, meaning)| (word, self.names_of(meaning)))
+    }
+
+    fn not_understood(&self, text: &str) -> EngineError {
+        let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
+        let suggestions = spelt_alike(text, known.iter().copied()).into_iter().map(str::to_owned).collect();
+        EngineError::Words { text: text.to_owned(), suggestions, known: known.len() }
+    }
+
+    /// The names of the tags that a word means.
+    pub fn names_of(&self, meaning: &WordMeaning) -> Vec<String> {
+        meaning
+            .columns()
+            .map(|(column, sign)| format!("{sign}{}", self.names[column].to_lowercase()))
+            .collect()
+    }
+}
+
+/// A model that is not at hand, since its file was moved, has no tags either: what needs none goes on.
+fn tag_layer(model: &ModelRef, held: &StoredModel) -> Result<TagLayer, EngineError> {
+    let found = match TagLayer::of(model) {
+        Err(EncoderError::UnknownModel { .. }) => None,
+        found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
+    };
+    found.ok_or_else(|| {
+        let others = models(models_dir().as_deref()).into_iter().filter_map(Result::ok);
+        let others = others.filter(|entry| {
+            TagLayer::of(&ModelRef::Name(entry.manifest.name.clone())).is_ok_and(|l| l.is_some())
+        });
+        let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
+        EngineError::NoTags { model: held.name.clone(), others: others.join(", ") }
+    })
+}
+
+fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| EngineError::ReadTable { path: path.to_owned(), source })?;
+    words.extend(&text, true).map_err(|(line, problem)| EngineError::Table {
+        path: path.to_owned(),
+        line: line as u64,
+        problem,
+    })
+}

@@ -1,0 +1,238 @@
+//! Recordings in Parquet files, for other engines and from other machines: one Arrow schema, told in docs/parquet.md.
+
+#![forbid(unsafe_code)]
+
+mod pages;
+mod read;
+mod schema;
+mod write;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use arrow_array::Array as _;
+
+use read::ParquetInput;
+use voisin_base::track::ContentKind;
+use voisin_engine::{AddEvent, AddOptions, Embedder, Engine, EngineError, add, stored_model};
+use voisin_library::{
+    Failure, FileRecord, Intake, Library, OpenMode, StoredModel, TakenIn, TrackRecord, path_to_bytes,
+};
+use write::ParquetOutput;
+
+// What the files are written with, in the versions used here.
+pub use {arrow_array, arrow_schema, parquet};
+
+/// Rows that are in memory at once, and in one row group of a file.
+const BATCH: usize = 1000;
+
+/// Bytes of text that each byte of a file may stand for, and some more: a text may stand in all rows, but takes its room
+/// in the library once a row.
+const TEXT_PER_BYTE: u64 = 64;
+const TEXT_BESIDE: u64 = 16 << 20;
+
+/// What was written into Parquet files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParquetSummary {
+    /// Rows of tracks.
+    pub tracks: u64,
+    /// Rows of failures.
+    pub failures: u64,
+    /// Files that were there already and were left out.
+    pub known: u64,
+    /// Whether the run was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
+pub fn export_parquet(engine: &Engine, dir: &Path, windows: bool) -> Result<ParquetSummary, EngineError> {
+    let library = engine.library();
+    let _snapshot = library.snapshot()?;
+    let (model, kind) = (engine.model()?, library.content_kind()?);
+    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write { path: dir.to_owned(), source })?;
+    let mut summary = ParquetSummary::default();
+    let ids = library.track_ids()?;
+    let mut chunks = ids.chunks(BATCH);
+    summary.tracks = ParquetOutput::create(dir.join("tracks.parquet"), &model, kind)?.fill(|| {
+        let Some(chunk) = chunks.next() else { return Ok(None) };
+        let mut records = Vec::with_capacity(chunk.len());
+        for &id in chunk {
+            records.extend(library.record(id, windows)?);
+        }
+        Ok(Some((records, Vec::new())))
+    })?;
+    let mut failures = Some(library.failures()?);
+    summary.failures = ParquetOutput::create(dir.join("failures.parquet"), &model, kind)?
+        .fill(|| Ok(failures.take().map(|failures| (Vec::new(), failures))))?;
+    Ok(summary)
+}
+
+/// How files are turned into Parquet files.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbedOptions {
+    /// How each file is listened to.
+    pub add: AddOptions,
+    /// Audio files in one Parquet file.
+    pub per_file: usize,
+    /// Write the window vectors too.
+    pub windows: bool,
+    /// How content ids are made.
+    pub kind: ContentKind,
+}
+
+/// Listens to files and writes what [`add`] would store into new Parquet files of a folder: `tracks-*.parquet`, and
+/// `failures-*.parquet` for files that failed.
+///
+/// Files that a Parquet file of the folder has, of the same size and time, are left out unless `options.add.force`: a run
+/// that was killed goes on, several processes may write into one folder, and each Parquet file is there whole or not at all.
+pub fn embed_to_parquet(
+    embedder: &Embedder,
+    files: &[FileRecord],
+    dir: &Path,
+    options: &EmbedOptions,
+    progress: &mut dyn FnMut(AddEvent<'_>),
+    stop: &AtomicBool,
+) -> Result<ParquetSummary, EngineError> {
+    let cannot_write = |path: &Path, source| EngineError::Write { path: path.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(|source| cannot_write(dir, source))?;
+    let model = stored_model(embedder)?;
+    let known = if options.add.force { HashMap::new() } else { known_files(dir, &model, options.kind)? };
+    let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));
+    let todo: Vec<FileRecord> = files.iter().filter(is_new).cloned().collect();
+    let mut summary =
+        ParquetSummary { known: (files.len() - todo.len()) as u64, ..ParquetSummary::default() };
+    for chunk in todo.chunks(options.per_file.max(1)) {
+        // A library for the occasion: who listens, what fails and how is told as by `add`.
+        let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
+        let mut library = Library::open(scratch.path(), OpenMode::Create)?;
+        library.set_content_kind(options.kind)?;
+        let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
+        let mut records = Vec::new();
+        for id in library.track_ids()? {
+            records.extend(library.record(id, options.windows)?);
+        }
+        records.sort_by(|a, b| a.facts.files[0].record.path.cmp(&b.facts.files[0].record.path));
+        let failures = library.failures()?;
+        for (kind, rows) in [("tracks", (records, Vec::new())), ("failures", (Vec::new(), failures))] {
+            let Some(name) = file_name(kind, &model, &rows) else { continue };
+            let mut rows = Some(rows);
+            let written =
+                ParquetOutput::create(dir.join(name), &model, options.kind)?.fill(|| Ok(rows.take()))?;
+            *(if kind == "tracks" { &mut summary.tracks } else { &mut summary.failures }) += written;
+        }
+        if added.interrupted {
+            summary.interrupted = true;
+            break;
+        }
+    }
+    Ok(summary)
+}
+
+/// A name that two sets of files never share; `None` where there is nothing to write.
+fn file_name(kind: &str, model: &StoredModel, rows: &(Vec<TrackRecord>, Vec<Failure>)) -> Option<String> {
+    let (records, failures) = rows;
+    if records.is_empty() && failures.is_empty() {
+        return None;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(model.fingerprint.as_bytes());
+    let files = records.iter().flat_map(|record| &record.facts.files).map(|file| &file.record.path);
+    for path in files.chain(failures.iter().map(|failure| &failure.path)) {
+        hasher.update(path_to_bytes(path).unwrap_or_default());
+        hasher.update(&[0]);
+    }
+    Some(format!("{kind}-{}.parquet", &hasher.finalize().to_hex()[..16]))
+}
+
+/// Size and time of each file that some Parquet file of a folder has, but for those that are to be tried again.
+fn known_files(
+    dir: &Path,
+    model: &StoredModel,
+    kind: ContentKind,
+) -> Result<HashMap<PathBuf, (u64, i64)>, EngineError> {
+    let mut known = HashMap::new();
+    for path in parquet_files(dir)? {
+        let input = ParquetInput::open(&path)?;
+        input.check(model, kind)?;
+        input.each_batch(&["path", "path_bytes", "size", "mtime_ns", "transient"], |columns| {
+            let transient = columns.booleans("transient")?;
+            for row in 0..columns.batch.num_rows() {
+                if (transient.is_valid(row) && transient.value(row)) || columns.text_size(row).is_err() {
+                    continue;
+                }
+                let file = columns.file(row)?;
+                known.insert(file.path, (file.size, file.mtime_ns));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(known)
+}
+
+/// The Parquet files directly in a folder, by name; a file is itself.
+pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |source| EngineError::ReadTable { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && file.extension().is_some_and(|ending| ending == "parquet") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Takes what Parquet files hold into a library; their model must be the library's, or the library empty.
+pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, EngineError> {
+    let input = ParquetInput::open(file)?;
+    input.check_rows()?;
+    library.set_model(&input.model)?;
+    library.set_content_kind(input.kind)?;
+    let mut intake = Intake::new(library)?;
+    // Rows of one recording in several files lie side by side.
+    let mut pending: Option<TrackRecord> = None;
+    let mut failures = Vec::new();
+    let (mut refused, mut text) = (TakenIn::default(), 0);
+    input.each_batch(&[], |columns| {
+        for row in 0..columns.batch.num_rows() {
+            input.check_text(text)?;
+            match columns.text_size(row) {
+                Ok(size) => text += size as u64,
+                Err(reason) => {
+                    refused.refuse(|| reason.clone());
+                    let path = columns.file(row)?.path;
+                    text += path.as_os_str().len() as u64;
+                    failures.push(Failure::refused(path, reason));
+                    continue;
+                }
+            }
+            match columns.row(row, input.model.dimension)? {
+                Ok(record) => match &mut pending {
+                    Some(last) if last.facts.audio.content == record.facts.audio.content => {
+                        last.facts.files.extend(record.facts.files);
+                    }
+                    _ => {
+                        if let Some(last) = pending.replace(record) {
+                            intake.add(last)?;
+                        }
+                    }
+                },
+                Err(failure) => failures.push(failure),
+            }
+        }
+        Ok(())
+    })?;
+    if let Some(last) = pending {
+        intake.add(last)?;
+    }
+    let mut taken = intake.finish()?;
+    taken += refused;
+    library.take_in_failures(&failures)?;
+    Ok(taken)
+}

@@ -1,0 +1,247 @@
+//! The one Arrow schema, and recordings as its rows.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    FixedSizeListBuilder, Float16Builder, Float32Builder, ListBuilder, StringBuilder,
+};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use half::f16;
+
+use voisin_base::track::ContentKind;
+use voisin_library::{
+    Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, path_to_bytes,
+};
+
+/// Key of the model in a file's metadata, and of each of its fields.
+pub(super) const MODEL_KEYS: [&str; 4] =
+    ["voisin.model", "voisin.fingerprint", "voisin.dimension", "voisin.manifest"];
+
+/// Key of the kind of content ids in a file's metadata; full where there is none.
+pub(super) const KIND_KEY: &str = "voisin.identity";
+
+/// Column of the words for why a file failed; null where it did not.
+pub(super) const FAILURE: &str = "failure";
+
+/// A file of one row: with its recording, or with why it failed.
+pub(super) enum ParquetRow<'a> {
+    Track(&'a TrackRecord, &'a TaggedFile),
+    Failed(&'a Failure),
+}
+
+impl ParquetRow<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Track(_, file) => &file.record.path,
+            Self::Failed(failure) => &failure.path,
+        }
+    }
+}
+
+/// The one schema of all that is written here.
+pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
+    use DataType::{
+        Binary, Boolean, FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, Int32, Int64, List,
+        UInt8, UInt16, UInt32, UInt64, Utf8,
+    };
+    let item = |kind| Arc::new(Field::new("item", kind, true));
+    let vector = FixedSizeList(item(Float16), model.dimension as i32);
+    let needed = |name: &str, kind| Field::new(name, kind, false);
+    let maybe = |name: &str, kind| Field::new(name, kind, true);
+    let fields = vec![
+        needed("path", Utf8),
+        maybe("path_bytes", Binary),
+        maybe("size", UInt64),
+        maybe("mtime_ns", Int64),
+        maybe("content", FixedSizeBinary(32)),
+        maybe("title", Utf8),
+        maybe("artist", Utf8),
+        maybe("album", Utf8),
+        maybe("album_artist", Utf8),
+        maybe("genres", List(item(Utf8))),
+        maybe("year", Int32),
+        maybe("track_number", UInt32),
+        maybe("disc_number", UInt32),
+        maybe("mbid", Utf8),
+        maybe("isrc", Utf8),
+        maybe("licence", Utf8),
+        maybe("bpm", Float64),
+        maybe("musical_key", Utf8),
+        maybe("replay_gain", Float64),
+        maybe("seconds", Float64),
+        maybe("sample_rate", UInt32),
+        maybe("channels", UInt16),
+        maybe("container", Utf8),
+        maybe("codec", Utf8),
+        maybe("packets", UInt64),
+        maybe("damaged_packets", UInt64),
+        maybe("added_at", Int64),
+        maybe("descriptors_version", UInt32),
+        maybe("tempo", Float64),
+        maybe("key", UInt8),
+        maybe("loudness", Float64),
+        maybe("loudness_is_exact", Boolean),
+        maybe("label", Utf8),
+        needed("model_fingerprint", Utf8),
+        needed("dimension", Int32),
+        maybe("vector", vector.clone()),
+        maybe("starts", List(item(Float32))),
+        maybe("windows", List(item(vector))),
+        maybe(FAILURE, Utf8),
+        maybe("transient", Boolean),
+    ];
+    let values = [&model.name, &model.fingerprint, &model.dimension.to_string(), &model.manifest_json]
+        .map(String::clone);
+    let mut metadata: HashMap<String, String> =
+        MODEL_KEYS.into_iter().map(str::to_owned).zip(values).collect();
+    metadata.insert(KIND_KEY.to_owned(), kind.name().to_owned());
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}
+
+pub(super) fn batch(
+    schema: &SchemaRef,
+    model: &StoredModel,
+    rows: &[ParquetRow<'_>],
+) -> Result<RecordBatch, String> {
+    let facts = |row: &ParquetRow<'_>| match row {
+        ParquetRow::Track(record, _) => Some(record.facts.clone()),
+        ParquetRow::Failed(_) => None,
+    };
+    let facts: Vec<Option<TrackFacts>> = rows.iter().map(facts).collect();
+    let tags: Vec<Option<&TrackTags>> = rows
+        .iter()
+        .map(|row| if let ParquetRow::Track(_, file) = row { Some(&file.tags) } else { None })
+        .collect();
+    let failed: Vec<Option<&Failure>> = rows
+        .iter()
+        .map(|row| if let ParquetRow::Failed(failure) = row { Some(*failure) } else { None })
+        .collect();
+    let text = |values: &mut dyn Iterator<Item = Option<String>>| -> ArrayRef {
+        Arc::new(values.collect::<StringArray>())
+    };
+    let of_tags = |of: fn(&TrackTags) -> Option<String>| -> ArrayRef {
+        text(&mut tags.iter().map(|tags| tags.and_then(of)))
+    };
+    macro_rules! numbers {
+        ($kind:ty, $from:expr, $of:expr) => {
+            Arc::new($from.iter().map($of).collect::<PrimitiveArray<$kind>>()) as ArrayRef
+        };
+    }
+    macro_rules! of_facts {
+        ($kind:ty, $of:expr) => {
+            numbers!($kind, facts, |facts| facts.as_ref().and_then($of))
+        };
+    }
+    macro_rules! number_of_tags {
+        ($kind:ty, $of:expr) => {
+            numbers!($kind, tags, |tags| tags.and_then($of))
+        };
+    }
+    let measured = |facts: &TrackFacts| facts.descriptors;
+    let record_of = |row: &ParquetRow<'_>| -> Option<(u64, i64)> {
+        match row {
+            ParquetRow::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
+            ParquetRow::Failed(failure) => failure.size.zip(failure.mtime_ns),
+        }
+    };
+    let paths: Vec<&Path> = rows.iter().map(ParquetRow::path).collect();
+    let bytes: Vec<Option<&[u8]>> = paths
+        .iter()
+        .map(|path| if path.to_str().is_some() { None } else { path_to_bytes(path).ok() })
+        .collect();
+    let contents = facts.iter().map(|facts| facts.as_ref().map(|facts| facts.audio.content.0));
+    let contents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(contents, 32)
+        .map_err(|error| error.to_string())?;
+    let mut genres = ListBuilder::new(StringBuilder::new());
+    for tags in &tags {
+        genres.append_option(tags.map(|tags| tags.genres.iter().map(Some)));
+    }
+    let (vectors, starts, windows) = vector_columns(model.dimension, rows);
+    let columns: Vec<ArrayRef> = vec![
+        text(&mut paths.iter().map(|path| Some(path.to_string_lossy().into_owned()))),
+        Arc::new(BinaryArray::from(bytes)),
+        numbers!(UInt64Type, rows, |row| record_of(row).map(|record| record.0)),
+        numbers!(Int64Type, rows, |row| record_of(row).map(|record| record.1)),
+        Arc::new(contents),
+        of_tags(|tags| tags.title.clone()),
+        of_tags(|tags| tags.artist.clone()),
+        of_tags(|tags| tags.album.clone()),
+        of_tags(|tags| tags.album_artist.clone()),
+        Arc::new(genres.finish()),
+        number_of_tags!(Int32Type, |tags| tags.year),
+        number_of_tags!(UInt32Type, |tags| tags.track_number),
+        number_of_tags!(UInt32Type, |tags| tags.disc_number),
+        of_tags(|tags| tags.mbid.clone()),
+        of_tags(|tags| tags.isrc.clone()),
+        of_tags(|tags| tags.licence.clone()),
+        number_of_tags!(Float64Type, |tags| tags.bpm),
+        of_tags(|tags| tags.musical_key.clone()),
+        number_of_tags!(Float64Type, |tags| tags.replay_gain),
+        of_facts!(Float64Type, |facts| Some(facts.audio.seconds)),
+        of_facts!(UInt32Type, |facts| Some(facts.audio.sample_rate)),
+        of_facts!(UInt16Type, |facts| Some(facts.audio.channels)),
+        text(&mut facts.iter().map(|facts| facts.as_ref().map(|facts| facts.audio.container.clone()))),
+        text(&mut facts.iter().map(|facts| facts.as_ref().map(|facts| facts.audio.codec.clone()))),
+        of_facts!(UInt64Type, |facts| Some(facts.audio.packets)),
+        of_facts!(UInt64Type, |facts| Some(facts.audio.damaged_packets)),
+        of_facts!(Int64Type, |facts| Some(facts.added_at)),
+        of_facts!(UInt32Type, |facts| measured(facts).map(|known| known.version)),
+        of_facts!(Float64Type, |facts| measured(facts)?.tempo),
+        of_facts!(UInt8Type, |facts| measured(facts)?.key.map(MusicalKey::number)),
+        of_facts!(Float64Type, |facts| measured(facts)?.loudness),
+        Arc::new(
+            facts
+                .iter()
+                .map(|facts| facts.as_ref().and_then(measured).map(|known| known.loudness_is_exact))
+                .collect::<BooleanArray>(),
+        ),
+        text(&mut facts.iter().map(|facts| facts.as_ref().and_then(|facts| facts.label.clone()))),
+        text(&mut rows.iter().map(|_| Some(model.fingerprint.clone()))),
+        numbers!(Int32Type, rows, |_| Some(model.dimension as i32)),
+        vectors,
+        starts,
+        windows,
+        text(&mut failed.iter().map(|failed| failed.map(|failure| failure.reason.clone()))),
+        Arc::new(
+            failed.iter().map(|failed| failed.map(|failure| failure.transient)).collect::<BooleanArray>(),
+        ),
+    ];
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
+}
+
+/// The columns `vector`, `starts` and `windows`.
+fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, ArrayRef, ArrayRef) {
+    let vector_builder = || FixedSizeListBuilder::new(Float16Builder::new(), dimension as i32);
+    let mut vectors = vector_builder();
+    let mut starts = ListBuilder::new(Float32Builder::new());
+    let mut windows = ListBuilder::new(vector_builder());
+    for row in rows {
+        let ParquetRow::Track(record, _) = row else {
+            vectors.values().append_nulls(dimension);
+            vectors.append(false);
+            starts.append(false);
+            windows.append(false);
+            continue;
+        };
+        for value in &record.vector {
+            vectors.values().append_value(f16::from_f32(*value));
+        }
+        vectors.append(true);
+        starts.values().append_slice(&record.windows.starts);
+        starts.append(true);
+        for window in record.windows.vectors.rows() {
+            for value in window {
+                windows.values().values().append_value(*value);
+            }
+            windows.values().append(true);
+        }
+        windows.append(true);
+    }
+    (Arc::new(vectors.finish()), Arc::new(starts.finish()), Arc::new(windows.finish()))
+}

@@ -1,0 +1,64 @@
+//! Parquet files that appear whole or not at all.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use super::schema::{ParquetRow, batch, schema};
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::track::ContentKind;
+use voisin_engine::EngineError;
+use voisin_library::{Failure, StoredModel, TrackRecord};
+
+/// A Parquet file that appears whole or not at all.
+pub(super) struct ParquetOutput {
+    target: PathBuf,
+    file: AtomicFile,
+    schema: SchemaRef,
+    model: StoredModel,
+}
+
+impl ParquetOutput {
+    pub(super) fn create(
+        target: PathBuf,
+        model: &StoredModel,
+        kind: ContentKind,
+    ) -> Result<Self, EngineError> {
+        let file = AtomicFile::create(&target)
+            .map_err(|source| EngineError::Write { path: target.clone(), source })?;
+        Ok(Self { target, file, schema: schema(model, kind), model: model.clone() })
+    }
+
+    /// Writes what `next` gives, some rows at a time, until it gives none; returns how many rows there were.
+    pub(super) fn fill(
+        mut self,
+        mut next: impl FnMut() -> Result<Option<(Vec<TrackRecord>, Vec<Failure>)>, EngineError>,
+    ) -> Result<u64, EngineError> {
+        let failed = |problem: String| EngineError::Write {
+            path: self.target.clone(),
+            source: std::io::Error::other(problem),
+        };
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let mut writer = ArrowWriter::try_new(self.file.file(), Arc::clone(&self.schema), Some(properties))
+            .map_err(|error| failed(error.to_string()))?;
+        let mut count = 0;
+        while let Some((records, failures)) = next()? {
+            let mut rows: Vec<ParquetRow<'_>> = Vec::new();
+            for record in &records {
+                rows.extend(record.facts.files.iter().map(|file| ParquetRow::Track(record, file)));
+            }
+            rows.extend(failures.iter().map(ParquetRow::Failed));
+            let batch = batch(&self.schema, &self.model, &rows).map_err(failed)?;
+            count += rows.len() as u64;
+            let written = writer.write(&batch).and_then(|()| writer.flush());
+            written.map_err(|error| failed(error.to_string()))?;
+        }
+        writer.close().map_err(|error| failed(error.to_string()))?;
+        self.file.commit().map_err(|source| EngineError::Write { path: self.target, source })?;
+        Ok(count)
+    }
+}
