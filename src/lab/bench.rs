@@ -12,7 +12,7 @@ use super::report::{Answers, Importance, Method, intervals};
 use super::split::{AT_RANDOM, Split, deal};
 use crate::base::random::Random;
 use crate::dataset::Part;
-use crate::genre::grouped_folds;
+use crate::genre::{Fold, deal_folds, grouped_folds};
 use crate::learn::Training;
 use crate::metrics::{Spread, argmax};
 
@@ -35,15 +35,7 @@ pub(super) struct Bench<'a> {
     pub(super) split: Split,
 }
 
-/// Rows to learn from and rows to judge.
-pub(super) struct Judging {
-    pub(super) repeat: usize,
-    pub(super) fold: usize,
-    pub(super) rest: Vec<usize>,
-    pub(super) held: Vec<usize>,
-}
-
-/// What an algorithm said of the rows of each judging.
+/// What an algorithm said of the rows of each fold.
 pub(super) struct Judged {
     pub(super) algorithm: Algorithm,
     /// `[rows, classes]` each
@@ -131,43 +123,37 @@ impl<'a> Bench<'a> {
         if chosen_among == TRIAL { Vec::new() } else { self.split.rows(Part::Test) }
     }
 
-    pub(super) fn judgings(&self) -> Vec<Judging> {
+    /// The folds that algorithms are judged on; without any, the validation part is the only one.
+    pub(super) fn folds(&self) -> Vec<Fold> {
         let data = &self.config.data;
         if data.folds == 0 {
             let (rest, held) = (self.split.rows(Part::Training), self.split.rows(Part::Validation));
-            return vec![Judging { repeat: 0, fold: 0, rest, held }];
+            return vec![Fold { repeat: 0, number: 0, rest, held }];
         }
         let rows: Vec<usize> = (0..self.class_of.len()).filter(|&row| self.learns(row)).collect();
-        let own: Vec<Vec<usize>> = rows.iter().map(|&row| vec![self.class_of[row]]).collect();
-        let groups: Vec<usize> = rows.iter().map(|&row| self.split.groups[row]).collect();
-        let mut judgings = Vec::new();
-        for repeat in 0..data.repeats {
-            let seed = self.config.seed.wrapping_add(1000 + repeat as u64);
-            let fold_of = grouped_folds(&own, self.classes.len(), &groups, data.folds, seed);
-            for fold in 0..data.folds {
-                let pick = |wanted: bool| -> Vec<usize> {
-                    let chosen = rows.iter().zip(&fold_of).filter(|(_, own)| (**own == fold) == wanted);
-                    chosen.map(|(row, _)| *row).collect()
-                };
-                let (rest, held) = (pick(false), pick(true));
-                if !rest.is_empty() && !held.is_empty() {
-                    judgings.push(Judging { repeat, fold, rest, held });
-                }
-            }
+        let (own, groups) = self.classes_and_groups(&rows);
+        let seeds = (0..data.repeats as u64).map(|repeat| self.config.seed.wrapping_add(1000 + repeat));
+        let mut folds = deal_folds(&own, self.classes.len(), &groups, data.folds, seeds);
+        for at in folds.iter_mut().flat_map(|fold| fold.rest.iter_mut().chain(&mut fold.held)) {
+            *at = rows[*at];
         }
-        judgings
+        folds
     }
 
-    /// Weights of the algorithms in a joint answer, and what such answers say of each judging's rows, where the weights
+    fn classes_and_groups(&self, rows: &[usize]) -> (Vec<Vec<usize>>, Vec<usize>) {
+        rows.iter().map(|&row| (vec![self.class_of[row]], self.split.groups[row])).unzip()
+    }
+
+    /// Weights of the algorithms in a joint answer, and what such answers say of each fold's rows, where the weights
     /// are those of the other folds (of a validation part: of its other fifths).
-    pub(super) fn select(&self, judgings: &[Judging], judged: &[Judged]) -> (Vec<f64>, Vec<Array2<f32>>) {
-        let parts: Vec<Vec<usize>> = judgings
+    pub(super) fn select(&self, folds: &[Fold], judged: &[Judged]) -> (Vec<f64>, Vec<Array2<f32>>) {
+        let parts: Vec<Vec<usize>> = folds
             .iter()
             .map(|one| {
                 if self.config.data.folds == 0 {
                     self.dealt(&one.held)
                 } else {
-                    vec![one.fold; one.held.len()]
+                    vec![one.number; one.held.len()]
                 }
             })
             .collect();
@@ -175,22 +161,22 @@ impl<'a> Bench<'a> {
         let weights = |wanted: &dyn Fn(usize, usize) -> bool| -> Vec<f64> {
             let of = |one: &Judged| -> Vec<f64> {
                 let at = |at: usize| -> Vec<f64> {
-                    let held = judgings[at].held.iter().enumerate();
-                    let held = held.filter(|(place, _)| wanted(judgings[at].repeat, parts[at][*place]));
+                    let held = folds[at].held.iter().enumerate();
+                    let held = held.filter(|(place, _)| wanted(folds[at].repeat, parts[at][*place]));
                     held.map(|(place, &row)| f64::from(one.p[at][[place, self.class_of[row]]])).collect()
                 };
-                (0..judgings.len()).flat_map(at).collect()
+                (0..folds.len()).flat_map(at).collect()
             };
             greedy(&judged.iter().map(of).collect::<Vec<_>>())
         };
-        let said = judgings
+        let said = folds
             .iter()
             .enumerate()
-            .map(|(at, judging)| {
-                let mut all = Array2::zeros((judging.held.len(), self.classes.len()));
+            .map(|(at, fold)| {
+                let mut all = Array2::zeros((fold.held.len(), self.classes.len()));
                 for part in parts[at].iter().copied().collect::<BTreeSet<usize>>() {
-                    let own = weights(&|repeat, other| repeat == judging.repeat && other != part);
-                    for place in (0..judging.held.len()).filter(|&place| parts[at][place] == part) {
+                    let own = weights(&|repeat, other| repeat == fold.repeat && other != part);
+                    for place in (0..fold.held.len()).filter(|&place| parts[at][place] == part) {
                         for (one, weight) in judged.iter().zip(&own) {
                             all.row_mut(place).scaled_add(*weight as f32, &one.p[at].row(place));
                         }
@@ -204,8 +190,7 @@ impl<'a> Bench<'a> {
 
     /// Folds inside some rows, groups whole.
     pub(super) fn dealt(&self, rows: &[usize]) -> Vec<usize> {
-        let own: Vec<Vec<usize>> = rows.iter().map(|&row| vec![self.class_of[row]]).collect();
-        let groups: Vec<usize> = rows.iter().map(|&row| self.split.groups[row]).collect();
+        let (own, groups) = self.classes_and_groups(rows);
         grouped_folds(&own, self.classes.len(), &groups, INNER, self.config.seed)
     }
 
@@ -245,17 +230,17 @@ impl<'a> Bench<'a> {
     pub(super) fn method(
         &self,
         name: &str,
-        judgings: &[Judging],
+        folds: &[Fold],
         judged: &[Array2<f32>],
         seconds: f64,
         note: Option<String>,
     ) -> Method {
         let (mut truth, mut said, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         let mut dealings: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for (judging, p) in judgings.iter().zip(judged) {
-            for (&row, p) in judging.held.iter().zip(p.outer_iter()) {
+        for (fold, p) in folds.iter().zip(judged) {
+            for (&row, p) in fold.held.iter().zip(p.outer_iter()) {
                 let answer = argmax(p);
-                let counts = dealings.entry(judging.repeat).or_default();
+                let counts = dealings.entry(fold.repeat).or_default();
                 counts.0 += usize::from(answer == self.class_of[row]);
                 counts.1 += 1;
                 truth.push(self.class_of[row]);
@@ -280,14 +265,14 @@ impl<'a> Bench<'a> {
     /// Permutation importance: on the test part by the final model, else on the first fold by a model without it.
     pub(super) fn importance(
         &self,
-        judging: &Judging,
+        fold: &Fold,
         model: &Model,
         answering: &[(Algorithm, f64)],
         test: &[usize],
     ) -> Result<Vec<Importance>, LabError> {
-        let own_fit = if test.is_empty() { Some(self.fit_all(answering, &judging.rest)?) } else { None };
+        let own_fit = if test.is_empty() { Some(self.fit_all(answering, &fold.rest)?) } else { None };
         let model = own_fit.as_ref().unwrap_or(model);
-        let mut rows = if test.is_empty() { judging.held.clone() } else { test.to_vec() };
+        let mut rows = if test.is_empty() { fold.held.clone() } else { test.to_vec() };
         Random::stream(self.config.seed, 0x1a9).shuffle(&mut rows);
         rows.truncate(LOOKED_AT);
         let x = self.matrix.values.select(Axis(0), &rows);

@@ -12,7 +12,7 @@ use super::model::{Algorithm, AlgorithmSettings, Model};
 use super::split::Split;
 use crate::base::text::fold;
 use crate::dataset::Part;
-use crate::genre::grouped_folds;
+use crate::genre::{Fold, deal_folds};
 use crate::learn::Training;
 use crate::metrics::argmax;
 
@@ -141,22 +141,15 @@ pub fn random_folds(
     let single: Vec<usize> = (0..n).collect();
     let accuracy = |groups: &[usize]| -> Result<f64, LabError> {
         let mut right = 0;
-        for repeat in 0..3 {
-            let fold_of = grouped_folds(&own, classes.len(), groups, 5, seed.wrapping_add(repeat));
-            for fold in 0..5 {
-                let (held, rest): (Vec<usize>, Vec<usize>) = (0..n).partition(|&row| fold_of[row] == fold);
-                if held.is_empty() || rest.is_empty() {
-                    continue;
-                }
-                let x = matrix.values.select(Axis(0), &rest);
-                let known: Vec<usize> = rest.iter().map(|&row| class_of[row]).collect();
-                let (count, folds) = (classes.len(), vec![0; rest.len()]);
-                let data = Training { x: x.view(), class_of: &known, classes: count, folds: &folds, seed };
-                let model = Model::fit(Algorithm::Logistic, settings, &data, classes, &matrix.columns)?;
-                let p = model.probabilities(matrix.values.select(Axis(0), &held).view());
-                right +=
-                    held.iter().zip(p.outer_iter()).filter(|(row, p)| argmax(p) == class_of[**row]).count();
-            }
+        let seeds = (0..3).map(|repeat| seed.wrapping_add(repeat));
+        for Fold { rest, held, .. } in deal_folds(&own, classes.len(), groups, 5, seeds) {
+            let x = matrix.values.select(Axis(0), &rest);
+            let known: Vec<usize> = rest.iter().map(|&row| class_of[row]).collect();
+            let (count, folds) = (classes.len(), vec![0; rest.len()]);
+            let data = Training { x: x.view(), class_of: &known, classes: count, folds: &folds, seed };
+            let model = Model::fit(Algorithm::Logistic, settings, &data, classes, &matrix.columns)?;
+            let p = model.probabilities(matrix.values.select(Axis(0), &held).view());
+            right += held.iter().zip(p.outer_iter()).filter(|(row, p)| argmax(p) == class_of[**row]).count();
         }
         Ok(right as f64 / (3 * n) as f64)
     };

@@ -11,7 +11,7 @@ use std::time::Instant;
 use ndarray::{Array2, Axis};
 
 pub use super::bench::TRIAL;
-use super::bench::{Bench, Judged, Judging};
+use super::bench::{Bench, Judged};
 use super::config::{Combine, Config};
 use super::leak::{self, Leak};
 use super::matrix::Matrix;
@@ -21,6 +21,7 @@ use super::{LabError, csv_bytes, html, write};
 use crate::base::regular_file;
 use crate::base::text::{count, fold};
 use crate::dataset::{Dataset, Part};
+use crate::genre::Fold;
 use crate::learn::Tensors;
 use crate::metrics::argmax;
 
@@ -112,23 +113,23 @@ pub fn train(
     let (work, digest) = bench.hold(run, given.set, &faults)?;
 
     let clock = Clock::start();
-    let judgings = bench.judgings();
-    let (judged, left_out) = bench.judge(&judgings, &work, progress, stop)?;
+    let folds = bench.folds();
+    let (judged, left_out) = bench.judge(&folds, &work, progress, stop)?;
     let mut methods: Vec<Method> = judged
         .iter()
-        .map(|one| bench.method(one.algorithm.name(), &judgings, &one.p, one.seconds, one.note.clone()))
+        .map(|one| bench.method(one.algorithm.name(), &folds, &one.p, one.seconds, one.note.clone()))
         .collect();
     let best = argmax(methods.iter().map(|method| method.accuracy.value));
     let (mut answering, mut answers) = (vec![(judged[best].algorithm, 1.0)], judged[best].p.clone());
     let mut chosen = best;
     if config.algorithms.combine == Combine::Select && judged.len() > 1 {
-        let (weights, p) = bench.select(&judgings, &judged);
+        let (weights, p) = bench.select(&folds, &judged);
         let of = |(one, weight): (&Judged, &f64)| (one.algorithm, *weight);
         let joined: Vec<(Algorithm, f64)> =
             judged.iter().zip(&weights).map(of).filter(|(_, weight)| *weight > 0.0).collect();
         let words = joined.iter().map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
         let note = words.collect::<Vec<_>>().join(", ");
-        methods.push(bench.method("select", &judgings, &p, 0.0, Some(note)));
+        methods.push(bench.method("select", &folds, &p, 0.0, Some(note)));
         // Where nothing is gained, one algorithm answers.
         if methods[judged.len()].accuracy.value > methods[best].accuracy.value {
             (answering, answers, chosen) = (joined, p, judged.len());
@@ -147,8 +148,7 @@ pub fn train(
     cost.push(clock.cost("the answer's own fit"));
 
     let clock = Clock::start();
-    let first: Vec<(usize, &Judging)> =
-        judgings.iter().enumerate().filter(|(_, judging)| judging.repeat == 0).collect();
+    let first: Vec<(usize, &Fold)> = folds.iter().enumerate().filter(|(_, fold)| fold.repeat == 0).collect();
     let (held, out_of_fold) = joined(&first, &answers);
     let has_test = !test.is_empty();
     let said = if has_test {
@@ -164,7 +164,7 @@ pub fn train(
     let name = if has_test { "test" } else { "folds" };
     let figures = Figures::of(name, &bench.answers(on, said.clone()), failed);
     bench.write_predictions(run, &first, &out_of_fold, if has_test { Some((&test, &said)) } else { None })?;
-    let importance = bench.importance(&judgings[0], &model, &answering, &test)?;
+    let importance = bench.importance(&folds[0], &model, &answering, &test)?;
     let mut found = leak::look(&bench.matrix.rows, &bench.split);
     if given.random_folds {
         let groups = &bench.split.groups;
@@ -213,10 +213,10 @@ pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), La
     Ok(())
 }
 
-/// Answers of several judgings, one after the other, and the rows that they are about.
-pub(super) fn joined(judgings: &[(usize, &Judging)], judged: &[Array2<f32>]) -> (Vec<usize>, Array2<f32>) {
-    let held = judgings.iter().flat_map(|(_, judging)| judging.held.clone()).collect();
-    let parts: Vec<_> = judgings.iter().map(|(at, _)| judged[*at].view()).collect();
+/// Answers of several folds, one after the other, and the rows that they are about.
+pub(super) fn joined(folds: &[(usize, &Fold)], judged: &[Array2<f32>]) -> (Vec<usize>, Array2<f32>) {
+    let held = folds.iter().flat_map(|(_, fold)| fold.held.clone()).collect();
+    let parts: Vec<_> = folds.iter().map(|(at, _)| judged[*at].view()).collect();
     (held, ndarray::concatenate(Axis(0), &parts).unwrap_or_else(|_| Array2::zeros((0, 0))))
 }
 
@@ -226,42 +226,42 @@ impl Bench<'_> {
     /// - returns: also the names of those that the time did not suffice for
     fn judge(
         &self,
-        judgings: &[Judging],
+        folds: &[Fold],
         work: &Path,
         progress: &mut dyn FnMut(&Progress),
         stop: &AtomicBool,
     ) -> Result<(Vec<Judged>, Vec<&'static str>), LabError> {
         let algorithms = &self.config.algorithms;
         let limit = if algorithms.minutes > 0.0 { 60.0 * algorithms.minutes } else { f64::INFINITY };
-        let (all, begun) = ((algorithms.names.len() * judgings.len() + 1) as f64, Instant::now());
+        let (all, begun) = ((algorithms.names.len() * folds.len() + 1) as f64, Instant::now());
         let (mut done, mut fitted) = (0.0, 0.0);
         let (mut judged, mut left_out): (Vec<Judged>, _) = (Vec::new(), Vec::new());
         for &algorithm in &algorithms.names {
             let mut one = Judged { algorithm, p: Vec::new(), note: None, seconds: 0.0 };
-            for judging in judgings {
+            for fold in folds {
                 if stop.load(Ordering::Relaxed) {
                     return Err(LabError::Interrupted);
                 }
                 let spent = begun.elapsed().as_secs_f64();
-                let to_come = one.seconds / one.p.len().max(1) as f64 * (judgings.len() - one.p.len()) as f64;
+                let to_come = one.seconds / one.p.len().max(1) as f64 * (folds.len() - one.p.len()) as f64;
                 if spent + to_come > limit && !judged.is_empty() {
                     break;
                 }
-                let (fold, dealing) = (judging.fold + 1, judging.repeat + 1);
+                let (number, dealing) = (fold.number + 1, fold.repeat + 1);
                 progress(&Progress {
                     share: done / all,
-                    doing: format!("{}, fold {fold} of dealing {dealing}", algorithm.name()),
+                    doing: format!("{}, fold {number} of dealing {dealing}", algorithm.name()),
                     seconds_left: if fitted > 0.0 { spent / fitted * (all - done) } else { 0.0 },
                 });
-                let name = format!("{}-{dealing}-{fold}.safetensors", algorithm.name());
+                let name = format!("{}-{dealing}-{number}.safetensors", algorithm.name());
                 let path = work.join(name);
-                let kept = read_unit(&path, judging.held.len(), self.classes.len());
+                let kept = read_unit(&path, fold.held.len(), self.classes.len());
                 let (p, note, seconds) = if let Some(kept) = kept {
                     kept
                 } else {
                     let start = Instant::now();
-                    let model = self.fit(algorithm, &judging.rest)?;
-                    let p = model.probabilities(self.matrix.values.select(Axis(0), &judging.held).view());
+                    let model = self.fit(algorithm, &fold.rest)?;
+                    let p = model.probabilities(self.matrix.values.select(Axis(0), &fold.held).view());
                     let (note, seconds) = (model.note(), start.elapsed().as_secs_f64());
                     write_unit(&path, &p, note.as_deref(), seconds)?;
                     fitted += 1.0;
@@ -271,7 +271,7 @@ impl Bench<'_> {
                 one.p.push(p);
                 done += 1.0;
             }
-            if one.p.len() == judgings.len() { judged.push(one) } else { left_out.push(algorithm.name()) }
+            if one.p.len() == folds.len() { judged.push(one) } else { left_out.push(algorithm.name()) }
         }
         Ok((judged, left_out))
     }
@@ -361,7 +361,7 @@ impl Bench<'_> {
     pub(super) fn write_predictions(
         &self,
         run: &Path,
-        judgings: &[(usize, &Judging)],
+        folds: &[(usize, &Fold)],
         out_of_fold: &Array2<f32>,
         test: Option<(&Vec<usize>, &Array2<f32>)>,
     ) -> Result<(), LabError> {
@@ -377,10 +377,10 @@ impl Bench<'_> {
         };
         let mut rows = Vec::new();
         let mut at = 0;
-        for (_, judging) in judgings {
-            for &row in &judging.held {
+        for (_, fold) in folds {
+            for &row in &fold.held {
                 let part = if self.config.data.folds > 0 { "fold" } else { "validation" };
-                rows.push(line(row, part, judging.fold.to_string(), out_of_fold.row(at)));
+                rows.push(line(row, part, fold.number.to_string(), out_of_fold.row(at)));
                 at += 1;
             }
         }

@@ -12,8 +12,9 @@ use crate::audio::AudioInfo;
 use crate::base::regular_file;
 use crate::base::text::count;
 use crate::encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
+use crate::genre::Fold;
 use crate::lab::LabError;
-use crate::lab::bench::{Bench, Judging};
+use crate::lab::bench::Bench;
 use crate::lab::config::Config;
 use crate::lab::leak;
 use crate::lab::matrix::FeatureSet;
@@ -84,7 +85,7 @@ pub fn train(
         (bench.classes.len(), RunExamples { class_of: &bench.class_of, windows: &windows, load: &load });
 
     // Every fold's network chooses its epoch by a fifth of what it may learn from; the last network is the run's own.
-    let judgings = bench.judgings();
+    let folds = bench.folds();
     let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
     let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
         let dealt = bench.dealt(rows);
@@ -94,16 +95,16 @@ pub fn train(
         (part(false), part(true))
     };
     if config.data.folds > 0 {
-        for judging in &judgings {
-            let (training, validation) = inside(&judging.rest);
-            let folder = run.join(format!("work/network-{}-{}", judging.repeat, judging.fold));
+        for fold in &folds {
+            let (training, validation) = inside(&fold.rest);
+            let folder = run.join(format!("work/network-{}-{}", fold.repeat, fold.number));
             fits.push((folder, training, validation));
         }
         let learnt: Vec<usize> = (0..rows.len()).filter(|&row| bench.learns(row)).collect();
         let (training, validation) = inside(&learnt);
         fits.push((run.to_owned(), training, validation));
     } else {
-        fits.push((run.to_owned(), judgings[0].rest.clone(), judgings[0].held.clone()));
+        fits.push((run.to_owned(), folds[0].rest.clone(), folds[0].held.clone()));
     }
 
     let clock = Clock::start();
@@ -134,8 +135,8 @@ pub fn train(
         })?;
         let Some(fitted) = fitted else { return Err(LabError::Interrupted) };
         let net = net.finished()?;
-        if let Some(judging) = judgings.get(number) {
-            answers.push(examples.answers(&*net, &judging.held, settings.training.batch)?);
+        if let Some(fold) = folds.get(number) {
+            answers.push(examples.answers(&*net, &fold.held, settings.training.batch)?);
         }
         last = Some((net, fitted));
     }
@@ -148,9 +149,8 @@ pub fn train(
     progress(&Progress { share: 1.0, doing: "figures".to_owned(), seconds_left: 0.0 });
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
-    let method = bench.method(recipe.name, &judgings, &answers, seconds, Some(note));
-    let first: Vec<(usize, &Judging)> =
-        judgings.iter().enumerate().filter(|(_, judging)| judging.repeat == 0).collect();
+    let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
+    let first: Vec<(usize, &Fold)> = folds.iter().enumerate().filter(|(_, fold)| fold.repeat == 0).collect();
     let (held, out_of_fold) = joined(&first, &answers);
     let test = bench.test(given.chosen_among);
     let judged = if test.is_empty() {

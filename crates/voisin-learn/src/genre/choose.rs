@@ -5,7 +5,7 @@ use ndarray::{Array2, Axis};
 use super::{
     GenreError, LabelCount, Near, Settings, Space, Transform, VoteSettings,
     data::{Examples, targets},
-    folds::grouped_folds,
+    folds::Fold,
     nearest::nearest,
     parallel,
     vote::{floored_log, vote_shares},
@@ -25,23 +25,6 @@ const TEMPERATURES: [f32; 3] = [0.05, 0.1, 0.2];
 const SHRINKAGES: [f32; 2] = [0.3, 1.0];
 /// Penalties tried for the head, strongest first.
 const PENALTIES: [f64; 8] = [1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3];
-
-/// Rows of training and test of each fold.
-pub(super) struct Splits {
-    pub(super) parts: Vec<(Vec<usize>, Vec<usize>)>,
-}
-
-impl Splits {
-    /// At most `k` folds; folds without rows, or without anything left to train on, are dropped.
-    pub(super) fn new(examples: &Examples, k: usize, seed: u64) -> Self {
-        let folds = grouped_folds(&examples.classes, examples.n_classes(), &examples.groups, k, seed);
-        let parts = (0..k)
-            .map(|fold| (0..examples.len()).partition::<Vec<usize>, _>(|&i| folds[i] != fold))
-            .filter(|(train, test)| !train.is_empty() && !test.is_empty())
-            .collect();
-        Self { parts }
-    }
-}
 
 /// Whole groups up to some number of tracks, in a seeded order.
 pub(super) fn sample_groups(examples: &Examples, rows: usize, seed: u64) -> Examples {
@@ -82,19 +65,19 @@ pub(super) fn choose(
     let mut head_classes: Vec<usize> =
         (0..examples.n_classes()).filter(|&c| counts[c] >= min_tracks).collect();
     let sample = sample_groups(examples, SELECTION_ROWS, seed);
-    let splits = Splits::new(&sample, folds, seed);
-    let vote = choose_vote(&sample, &splits)?;
-    let (penalty, sharpness) = if head_classes.len() < 2 || splits.parts.len() < 2 {
+    let folds = sample.folds(folds, seed);
+    let vote = choose_vote(&sample, &folds)?;
+    let (penalty, sharpness) = if head_classes.len() < 2 || folds.len() < 2 {
         head_classes.clear();
         (PENALTIES[0], 1.0)
     } else {
-        choose_penalty(&sample, &splits, &head_classes)?
+        choose_penalty(&sample, &folds, &head_classes)?
     };
     Ok(Settings { vote, penalty, sharpness, head_classes })
 }
 
 /// The space and the temperature under which held-out tracks' genres are likeliest by the vote alone.
-fn choose_vote(examples: &Examples, splits: &Splits) -> Result<VoteSettings, GenreError> {
+fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, GenreError> {
     let transform = Transform::of(examples.x.view());
     let targets = examples.targets();
     let mut best: Option<(f64, VoteSettings)> = None;
@@ -106,7 +89,7 @@ fn choose_vote(examples: &Examples, splits: &Splits) -> Result<VoteSettings, Gen
             temperature,
             prior_correction: PRIOR_CORRECTION,
         });
-        let of_folds = parallel::map(&splits.parts, |(train, test)| {
+        let of_folds = parallel::map(folds, |Fold { rest: train, held: test, .. }| {
             let (x, t) = (examples.x.select(Axis(0), train), targets.select(Axis(0), train));
             let space = Space::fit(x.view(), t.view(), transform, shrinkage);
             let reference = space.apply(x.view());
@@ -141,17 +124,17 @@ fn choose_vote(examples: &Examples, splits: &Splits) -> Result<VoteSettings, Gen
 /// Returns also the factor of the logits under which the held-out tracks are likeliest: a strong penalty makes timid.
 fn choose_penalty(
     examples: &Examples,
-    splits: &Splits,
+    folds: &[Fold],
     head_classes: &[usize],
 ) -> Result<(f64, f64), GenreError> {
-    let of_folds: Vec<(Vec<Array2<f32>>, Array2<f32>)> = parallel::map(&splits.parts, |(train, test)| {
+    let of_folds: Vec<(Vec<Array2<f32>>, Array2<f32>)> = parallel::map(folds, |fold| {
         let of = |rows: &[usize]| {
             let classes: Vec<Vec<usize>> = rows.iter().map(|&r| examples.classes[r].clone()).collect();
             let (inside, t) = head_rows(&classes, head_classes);
             let rows: Vec<usize> = inside.iter().map(|&i| rows[i]).collect();
             (examples.x.select(Axis(0), &rows), t)
         };
-        let ((x, t), (held, wanted)) = (of(train), of(test));
+        let ((x, t), (held, wanted)) = (of(&fold.rest), of(&fold.held));
         let regression = Regression::new(x.view(), t.view());
         let mut fit = None;
         let mut log = Vec::with_capacity(PENALTIES.len());

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use super::{Genre, GenreError, LabelCount, Spellings};
+use super::{Fold, Genre, GenreError, LabelCount, Spellings, deal_folds};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 
@@ -157,6 +157,11 @@ impl Examples {
             groups: rows.iter().map(|&r| self.groups[r]).collect(),
             origin: rows.iter().map(|&r| self.origin[r]).collect(),
         }
+    }
+
+    /// At most `k` folds of its rows.
+    pub(super) fn folds(&self, k: usize, seed: u64) -> Vec<Fold> {
+        deal_folds(&self.classes, self.n_classes(), &self.groups, k, [seed])
     }
 
     /// Tracks per class, a track of several genres counted in each.

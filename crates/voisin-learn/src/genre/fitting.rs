@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, Axis};
 
 use super::{
-    FitOptions, Fusion, GenreError, GenreModel, LabelledVectors, Novelty, OutOfFold, PrecisionStep, Quality,
-    choose::{Splits, choose, sample_groups},
+    FitOptions, Fold, Fusion, GenreError, GenreModel, LabelledVectors, Novelty, OutOfFold, PrecisionStep,
+    Quality,
+    choose::{choose, sample_groups},
     core::{Core, Voices},
     data::Examples,
     parallel,
@@ -32,16 +33,15 @@ impl GenreModel {
         let folds = options.folds.clamp(2, most);
         let settings = choose(&examples, options.min_tracks.max(2), folds, options.seed)?;
         // another dealing of folds than the one choices were made on
-        let splits = Splits::new(&examples, folds, options.seed + 1);
+        let folds = examples.folds(folds, options.seed + 1);
         // the whole first, as it takes longest
-        let jobs: Vec<Option<&(Vec<usize>, Vec<usize>)>> =
-            std::iter::once(None).chain(splits.parts.iter().map(Some)).collect();
+        let jobs: Vec<Option<&Fold>> = std::iter::once(None).chain(folds.iter().map(Some)).collect();
         let done = parallel::map(&jobs, |job| {
             Ok::<_, GenreError>(match job {
                 None => Done::Whole(Box::new(Core::fit(&examples, &settings))),
-                Some((train, test)) => {
-                    let asked = examples.x.select(Axis(0), test);
-                    let core = Core::fit(&examples.subset(train), &settings);
+                Some(fold) => {
+                    let asked = examples.x.select(Axis(0), &fold.held);
+                    let core = Core::fit(&examples.subset(&fold.rest), &settings);
                     Done::Fold(Box::new(core.voices(asked.view(), |_, _| true)))
                 }
             })
@@ -54,7 +54,7 @@ impl GenreModel {
             }
         }
         let core = core.unwrap_or_else(|| Core::fit(&examples, &settings));
-        let (voices, covered) = join_folds(&examples, &splits, of_folds);
+        let (voices, covered) = join_folds(&examples, &folds, of_folds);
         let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
         let fusion = Fusion::fit(Novelty::fit(&known), &voices, &examples.targets(), &covered);
         let (fused, scores) = fusion.apply(&voices);
@@ -95,7 +95,7 @@ enum Done {
 
 /// Puts the folds' predictions in the order of the tracks, and says which tracks they cover. Rows that are in no fold's
 /// test part keep flat predictions.
-fn join_folds(examples: &Examples, splits: &Splits, folds: Vec<Voices>) -> (Voices, Vec<usize>) {
+fn join_folds(examples: &Examples, folds: &[Fold], of_folds: Vec<Voices>) -> (Voices, Vec<usize>) {
     let (n, k) = (examples.len(), examples.n_classes());
     let flat = (1.0 / k as f32).ln();
     let mut all = Voices {
@@ -107,8 +107,8 @@ fn join_folds(examples: &Examples, splits: &Splits, folds: Vec<Voices>) -> (Voic
         neighbours: vec![Vec::new(); n],
     };
     let mut covered = Vec::new();
-    for ((_, test), voices) in splits.parts.iter().zip(folds) {
-        for (i, &row) in test.iter().enumerate() {
+    for (fold, voices) in folds.iter().zip(of_folds) {
+        for (i, &row) in fold.held.iter().enumerate() {
             all.head.row_mut(row).assign(&voices.head.row(i));
             all.vote.row_mut(row).assign(&voices.vote.row(i));
             all.shares.row_mut(row).assign(&voices.shares.row(i));

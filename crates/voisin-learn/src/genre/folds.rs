@@ -60,6 +60,39 @@ pub fn grouped_folds(
     fold_of
 }
 
+/// Rows to learn from and rows to judge, no group on both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fold {
+    /// Which dealing it is of, from 0.
+    pub repeat: usize,
+    /// Its number in that dealing, from 0.
+    pub number: usize,
+    /// Rows to learn from, ascending.
+    pub rest: Vec<usize>,
+    /// Rows to judge, ascending.
+    pub held: Vec<usize>,
+}
+
+/// The folds of [`grouped_folds`], dealt once with each seed; one without rows on either side is left out.
+pub fn deal_folds(
+    classes: &[Vec<usize>],
+    n_classes: usize,
+    groups: &[usize],
+    k: usize,
+    seeds: impl IntoIterator<Item = u64>,
+) -> Vec<Fold> {
+    let mut folds = Vec::new();
+    for (repeat, seed) in seeds.into_iter().enumerate() {
+        let fold_of = grouped_folds(classes, n_classes, groups, k, seed);
+        folds.extend((0..k).map(|number| {
+            let (held, rest) = (0..groups.len()).partition(|&row| fold_of[row] == number);
+            Fold { repeat, number, rest, held }
+        }));
+    }
+    folds.retain(|fold| !fold.rest.is_empty() && !fold.held.is_empty());
+    folds
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

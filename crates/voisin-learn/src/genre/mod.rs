@@ -32,7 +32,7 @@ mod voters;
 pub use data::{LabelledVectors, QueryVectors};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;
-pub use folds::grouped_folds;
+pub use folds::{Fold, deal_folds, grouped_folds};
 pub use fusion::Fusion;
 pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};
 pub use label_count::{LEAST_GENRES, LEAST_TRACKS, LabelCount, WELL_KNOWN};
