@@ -205,7 +205,7 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
     assert!(svm > majority + 0.1 && linear > majority + 0.1, "{probes}");
     assert_eq!((&probes["folds"], &probes["seeds"]), (&3.into(), &2.into()));
     let table = fine(sandbox.run(["eval", "embedding", "--folds", "3", "--repeats", "1"]));
-    assert!(table.contains("RBF SVM 0."), "{table}");
+    assert!(table.contains("\nRBF SVM, C = 3                   0."), "{table}");
 }
 
 #[test]

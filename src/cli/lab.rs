@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::bail;
 
 use super::Ending;
-use super::args::{ClassifyArgs, ListFormat};
+use super::args::{ClassifyArgs, ListFormat, ReportFormat};
 use super::context::Context;
 use super::meter::Meter;
 use super::render::{self, Align, Table, clock, count};
@@ -20,10 +20,10 @@ use crate::encoder::ModelRef;
 use crate::features::DescriptorSet;
 use crate::lab::answer::{Answered, ask, write_submission};
 use crate::lab::config::Config;
+use crate::lab::document::{Document, DocumentPart};
 use crate::lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
 #[cfg(feature = "train")]
 use crate::lab::networks::Answering;
-use crate::lab::report::{Interval, Report};
 use crate::lab::{LabError, model::Model};
 use crate::library::scan::scan;
 
@@ -310,85 +310,56 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     render::print_line(&render::terminal_safe(text))
 }
 
-/// A share in per cent with its interval.
-pub(crate) fn between(interval: Interval) -> String {
-    format!("{:.1} % ({:.1} to {:.1})", 100.0 * interval.value, 100.0 * interval.low, 100.0 * interval.high)
-}
-
-/// A run's figures, for a terminal.
-pub(crate) fn print_report(report: &Report) -> anyhow::Result<()> {
-    let figures = &report.figures;
-    let chosen = report.methods.iter().find(|method| method.chosen).map_or("", |method| &method.name);
-    line(&format!(
-        "{chosen}: {} right of {} ({}); macro F1 {}; log loss {:.3}",
-        between(figures.accuracy),
-        count(figures.tracks as u64, "track"),
-        figures.judged_on(),
-        between(figures.macro_f1),
-        figures.log_loss
-    ))?;
-    line(&report.split)?;
-    for shared in report.leak.shared.iter().filter(|shared| !shared.is_clean()) {
-        line(&format!(
-            "leak: training and {} share {} and {} of the same audio",
-            shared.with.name(),
-            count(shared.artists.len() as u64, "artist"),
-            count(shared.same_audio.len() as u64, "pair")
-        ))?;
-    }
-    if let Some(both) = report.leak.random_folds {
-        line(&format!(
-            "leak: folds at random would be {:.1} points too kind ({:.1} % instead of {:.1} %, logistic regression)",
-            both.points(),
-            100.0 * both.random,
-            100.0 * both.grouped
-        ))?;
-    }
-    for (name, answered, support, from) in figures.attractors() {
-        line(&format!(
-            "{name} attracts: answered {answered} times, true {support} times, mostly for {}",
-            from.join(", ")
-        ))?;
-    }
-    let columns = [
-        ("algorithm", Align::Left),
-        ("accuracy", Align::Right),
-        ("dealings", Align::Right),
-        ("macro F1", Align::Right),
-        ("seconds", Align::Right),
-        ("note", Align::Left),
-    ];
-    let mut table = Table::new(&columns);
-    for m in &report.methods {
-        table.row([
-            m.name.clone(),
-            between(m.accuracy),
-            if m.deviation > 0.0 { format!("± {:.1}", 100.0 * m.deviation) } else { String::new() },
-            format!("{:.1} %", 100.0 * m.macro_f1.value),
-            format!("{:.1}", m.seconds),
-            m.note.clone().unwrap_or_default(),
-        ]);
-    }
-    table.print()?;
-    let columns = [
-        ("class", Align::Left),
-        ("tracks", Align::Right),
-        ("precision", Align::Right),
-        ("recall", Align::Right),
-        ("F1", Align::Right),
-        ("AUC", Align::Right),
-    ];
-    let mut table = Table::new(&columns);
-    for class in &figures.per_class {
-        let m = class.measures;
-        let mut row = vec![class.name.clone(), m.support.to_string()];
-        row.extend([m.precision, m.recall, m.f1].map(|v| format!("{v:.2}")));
-        row.push(class.auc.map_or_else(|| "–".to_owned(), |auc| format!("{auc:.3}")));
-        table.row(row);
-    }
-    table.print()?;
-    for (name, digest) in &report.digests {
-        line(&format!("{name} {digest}"))?;
+/// A report, for a terminal: what is said and the tables, without what explains them.
+fn print_page(page: &Document) -> anyhow::Result<()> {
+    for part in &page.parts {
+        match part {
+            DocumentPart::Text(text) => render::print_wrapped("", text)?,
+            DocumentPart::Table { header, rows, is_brief: true, .. } => {
+                // Words stand left, numbers right.
+                let is_word = |column: usize| {
+                    column == 0 || rows.iter().any(|row| row[column].starts_with(char::is_alphabetic))
+                };
+                let align = |column| if is_word(column) { Align::Left } else { Align::Right };
+                let columns: Vec<(&str, Align)> =
+                    header.iter().enumerate().map(|(at, name)| (name.as_str(), align(at))).collect();
+                let mut table = Table::new(&columns);
+                rows.iter().for_each(|row| table.row(row));
+                table.print()?;
+            }
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// Writes a report where it is wanted: HTML, or Markdown with its pictures beside it.
+fn write_page(page: &Document, path: &Path) -> anyhow::Result<()> {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html")) {
+        return render::write_file(path, page.html().as_bytes());
+    }
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let (text, pictures) = page.markdown(&stem);
+    for (name, scene) in pictures {
+        render::write_file(&path.with_file_name(name), scene.svg().as_bytes())?;
+    }
+    render::write_file(path, text.as_bytes())
+}
+
+/// A report as the options ask for it.
+///
+/// - `file`: where it is written besides, if anywhere
+pub(crate) fn show_page<T: serde::Serialize>(
+    page: &Document,
+    json: &T,
+    format: ReportFormat,
+    file: Option<&PathBuf>,
+) -> anyhow::Result<()> {
+    if let Some(file) = file {
+        write_page(page, file)?;
+    }
+    match format {
+        ReportFormat::Json => render::print_json(json),
+        ReportFormat::Table => print_page(page),
+    }
 }

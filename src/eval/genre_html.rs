@@ -10,7 +10,7 @@ use super::{
 use crate::genre::Genre;
 use crate::metrics::Spread;
 
-pub(crate) const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}\
+const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}\
 td{white-space:nowrap}th:first-child,td:first-child,td.t{text-align:left;white-space:normal}.best{font-weight:bold}svg{max-width:100%;height:auto}\
 .note{color:#555;font-size:.92em}h2{margin-top:2.2rem}.wide{overflow-x:auto}.few td{color:#777}\

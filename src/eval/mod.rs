@@ -14,5 +14,4 @@ pub mod retrieval;
 pub use error::EvalError;
 pub use genre::{EvalOptions, GenreDetails, GenreReport, GenreScore, MethodReport, evaluate_genre};
 pub use genre_files::{predict_files, read_groups, read_labels, read_vectors};
-pub(crate) use genre_html::STYLE;
 pub use probe::{ProbeOptions, Probes, probes};

@@ -2,7 +2,7 @@
 //!
 //! What it is for: from a [`Dataset`](crate::dataset::Dataset) to numbers ([`matrix`]), to parts without an artist on two
 //! sides ([`split`], [`leak`]), to fitted algorithms ([`model`]) or networks ([`networks`]) in a run folder ([`run`]) that holds all that is needed
-//! to repeat it, to figures with intervals ([`report`], [`html`]), comparisons ([`compare`]) and answers ([`answer`]).
+//! to repeat it, to figures with intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]) and answers ([`answer`]).
 //! Numbers also go out as files for other programs ([`extract`]). A
 //! run that is cut off goes on with the same command and ends with the same bits. What it is not for: the genres of a
 //! library (`genre`), reading tables (`dataset`), the algorithms themselves (`learn`).
@@ -11,14 +11,15 @@ pub mod answer;
 mod bench;
 pub mod compare;
 pub mod config;
+pub mod document;
 pub mod extract;
-pub mod html;
 pub mod inspect;
 pub mod leak;
 pub mod matrix;
 pub mod model;
 #[cfg(feature = "train")]
 pub mod networks;
+pub mod pages;
 pub mod report;
 pub mod run;
 pub mod split;

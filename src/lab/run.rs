@@ -17,7 +17,7 @@ use super::leak::{self, Leak};
 use super::matrix::Matrix;
 use super::model::Algorithm;
 use super::report::{Cost, DataCard, Figures, Importance, Method, Report};
-use super::{LabError, csv_bytes, html, write};
+use super::{LabError, csv_bytes, pages, write};
 use crate::base::regular_file;
 use crate::base::text::{count, fold};
 use crate::dataset::{Dataset, Part};
@@ -205,7 +205,7 @@ pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap
 pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), LabError> {
     write_cost(run, &report.cost)?;
     write(&run.join("environment.toml"), environment())?;
-    write(&run.join("report.html"), html::page(report))?;
+    write(&run.join("report.html"), pages::run(report).html())?;
     let json = serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
     // Last: a folder with a report is a finished run.
     write(&run.join("report.json"), json)?;

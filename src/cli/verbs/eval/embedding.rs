@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-use super::{labelled, report};
+use super::{by_genre, labelled};
 use crate::cli::Ending;
-use crate::cli::args::{EmbeddingArgs, ReportFormat};
+use crate::cli::args::EmbeddingArgs;
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table, count};
-use crate::eval::plots::bars;
+use crate::cli::lab::show_page;
+use crate::cli::render::count;
 use crate::eval::{ProbeOptions, probes};
+use crate::lab::document::Document;
+use crate::metrics::Spread;
 
 pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
@@ -24,13 +26,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         anyhow::bail!("--svm-c and --linear-c must be above 0");
     }
     let found = probes(set.vectors.view(), &set.labels, &set.artists, options)?;
-    let by_label: Vec<(String, usize, f64)> = set
-        .names
-        .iter()
-        .zip(&set.sizes)
-        .zip(&found.svm_by_label)
-        .map(|((name, size), share)| (name.clone(), *size, *share))
-        .collect();
+    let by_label = set.by_label(&found.svm_by_label);
     let summary = format!(
         "{} of {} by {}, {} left out; model {} ({}); {} folds by artist, {}",
         count(found.tracks as u64, "track"),
@@ -42,71 +38,34 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         found.folds,
         count(found.seeds, "dealing")
     );
-    if let Some(path) = &args.output.report {
-        let row = |name: &str, mean: f64, deviation: f64| {
-            vec![name.to_owned(), format!("{mean:.3}"), format!("{deviation:.3}")]
-        };
-        let mut text = format!("# Probes\n\n{}\n\n", report::plain(&summary));
-        text.push_str(&report::table(
-            &["probe", "accuracy", "deviation"],
-            &[
-                row("most common genre", found.majority, 0.0),
-                row(
-                    &format!("logistic regression, C = {}", args.linear_c),
-                    found.linear.mean,
-                    found.linear.deviation,
-                ),
-                row(&format!("RBF SVM, C = {}", args.svm_c), found.svm.mean, found.svm.deviation),
-            ],
-        ));
-        text.push_str(
-            "All tracks of an artist are on one side of every fold. Deviations are over dealings.\n\n",
-        );
-        text.push_str(&report::table(
-            &["genre", "tracks", "named rightly by the SVM"],
-            &by_label
-                .iter()
-                .map(|(name, size, share)| vec![report::plain(name), size.to_string(), format!("{share:.3}")])
-                .collect::<Vec<_>>(),
-        ));
-        text.push_str(&report::picture(path, "genres", "Share named rightly, by genre"));
-        let rows: Vec<(String, f64, f64)> =
-            by_label.iter().map(|(name, _, share)| (name.clone(), *share, 0.0)).collect();
-        report::write(path, &text, &[("genres", bars("Share named rightly by the RBF SVM", &rows))])?;
-    }
-    match args.output.format {
-        ReportFormat::Json => render::print_json(&json!({
-            "model": {"name": model.name, "fingerprint": model.fingerprint},
-            "tracks": found.tracks,
-            "left_out": set.left_out,
-            "artists": found.groups,
-            "folds": found.folds,
-            "seeds": found.seeds,
-            "majority": found.majority,
-            "linear": found.linear,
-            "svm": found.svm,
-            "genres": by_label
-                .iter()
-                .map(|(name, size, share)| json!({"genre": name, "tracks": size, "svm": share}))
-                .collect::<Vec<_>>(),
-        }))?,
-        ReportFormat::Table => {
-            render::print_wrapped("", &summary)?;
-            render::print_line(&format!(
-                "logistic regression {:.3} ± {:.3}, RBF SVM {:.3} ± {:.3}, most common genre {:.3}",
-                found.linear.mean,
-                found.linear.deviation,
-                found.svm.mean,
-                found.svm.deviation,
-                found.majority
-            ))?;
-            let mut table =
-                Table::new(&[("genre", Align::Left), ("tracks", Align::Right), ("SVM", Align::Right)]);
-            for (name, size, share) in by_label {
-                table.row([name, size.to_string(), format!("{share:.3}")]);
-            }
-            table.print()?;
-        }
-    }
+    let mut page = Document::new("Probes");
+    page.text(&summary);
+    let row = |name: String, spread: Spread| {
+        vec![name, format!("{:.3}", spread.mean), format!("{:.3}", spread.deviation)]
+    };
+    let rows = vec![
+        row("most common genre".to_owned(), Spread { mean: found.majority, deviation: 0.0 }),
+        row(format!("logistic regression, C = {}", args.linear_c), found.linear),
+        row(format!("RBF SVM, C = {}", args.svm_c), found.svm),
+    ];
+    page.table(&["probe", "accuracy", "deviation"], rows, None);
+    page.hint("All tracks of an artist are on one side of every fold. Deviations are over dealings.");
+    by_genre(&mut page, &by_label, "named rightly by the SVM", "Share named rightly by the RBF SVM");
+    let json = json!({
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        "tracks": found.tracks,
+        "left_out": set.left_out,
+        "artists": found.groups,
+        "folds": found.folds,
+        "seeds": found.seeds,
+        "majority": found.majority,
+        "linear": found.linear,
+        "svm": found.svm,
+        "genres": by_label
+            .iter()
+            .map(|(name, size, share)| json!({"genre": name, "tracks": size, "svm": share}))
+            .collect::<Vec<_>>(),
+    });
+    show_page(&page, &json, args.output.format, args.output.report.as_ref())?;
     Ok(Ending::Fine)
 }

@@ -7,7 +7,6 @@ mod embedding;
 mod genre;
 #[cfg(feature = "postgres")]
 mod index;
-mod report;
 mod retrieval;
 
 use std::collections::BTreeMap;
@@ -20,6 +19,8 @@ use ndarray::{Array2, Axis};
 use crate::cli::Ending;
 use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
+use crate::eval::plots::bars;
+use crate::lab::document::Document;
 
 pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<Ending> {
     match command {
@@ -46,10 +47,25 @@ struct LabelledSet {
 }
 
 impl LabelledSet {
+    /// Name and size of each label, with what was found of it.
+    fn by_label(&self, found: &[f64]) -> Vec<(String, usize, f64)> {
+        let labels = self.names.iter().zip(&self.sizes).zip(found);
+        labels.map(|((name, size), share)| (name.clone(), *size, *share)).collect()
+    }
+
     fn artist_count(&self) -> usize {
         self.artists.iter().flatten().max().map_or(0, |most| most + 1)
             + self.artists.iter().filter(|artist| artist.is_none()).count()
     }
+}
+
+/// What was found of each genre, as a table and as bars.
+fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str, title: &str) {
+    let rows =
+        genres.iter().map(|(name, size, share)| vec![name.clone(), size.to_string(), format!("{share:.3}")]);
+    page.table(&["genre", "tracks", column], rows.collect(), None);
+    let shares: Vec<_> = genres.iter().map(|(name, _, share)| (name.clone(), *share, 0.0)).collect();
+    page.picture("genres", title, bars(title, &shares));
 }
 
 /// Keys of genres that are joined, each with the name of the whole.

@@ -7,16 +7,18 @@ use ndarray::Array2;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{labelled, report};
+use super::{by_genre, labelled};
 use crate::audio;
 use crate::cli::Ending;
-use crate::cli::args::{ReportFormat, RetrievalArgs};
+use crate::cli::args::RetrievalArgs;
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table, count, count_with};
+use crate::cli::lab::show_page;
+use crate::cli::render::{count, count_with};
 use crate::engine::Engine;
 use crate::eval::degrade::{Degradation, Tools, degrade};
 use crate::eval::plots::bars;
-use crate::eval::retrieval::{RetrievalOptions, Robustness, retrieval};
+use crate::eval::retrieval::{Figure, RetrievalOptions, Robustness, retrieval};
+use crate::lab::document::Document;
 
 /// Longer tracks are not copied: a copy is held in memory as a whole.
 const LONGEST_SECONDS: f64 = 1200.0;
@@ -41,13 +43,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
     let model = engine.model()?;
     let options = RetrievalOptions { k: args.neighbours as usize, standardise: args.standardise };
     let found = retrieval(set.vectors.view(), &set.labels, &set.artists, options)?;
-    let by_label: Vec<(String, usize, f64)> = set
-        .names
-        .iter()
-        .zip(&set.sizes)
-        .zip(&found.by_label)
-        .map(|((name, size), share)| (name.clone(), *size, *share))
-        .collect();
+    let by_label = set.by_label(&found.by_label);
     let mut interrupted = false;
     let kinds =
         if args.robustness { robustness(context, &engine, args, &mut interrupted)? } else { Vec::new() };
@@ -61,95 +57,47 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
         model.name,
         model.fingerprint
     );
-    let figures = [
-        (format!("precision@{}", found.k), found.precision),
-        ("mean average precision".to_owned(), found.average_precision),
-        (format!("{}-NN accuracy", found.k), found.knn_accuracy),
+    let mut page = Document::new("Neighbours and genres");
+    page.text(&summary);
+    let row = |name: String, figure: Figure| {
+        vec![name, format!("{:.3}", figure.mean), format!("{:.3}", figure.spread)]
+    };
+    let rows = vec![
+        row(format!("precision@{}", found.k), found.precision),
+        row("mean average precision".to_owned(), found.average_precision),
+        row(format!("{}-NN accuracy", found.k), found.knn_accuracy),
+        vec!["precision by chance".to_owned(), format!("{:.3}", found.chance), String::new()],
     ];
-    if let Some(path) = &args.output.report {
-        let mut text = format!("# Neighbours and genres\n\n{}\n\n", report::plain(&summary));
-        let mut rows: Vec<Vec<String>> = figures
+    page.table(&["figure", "mean", "spread"], rows, None);
+    page.hint("Neighbours are by other artists. Spreads are standard deviations of the means over redraws of the queries.");
+    by_genre(&mut page, &by_label, "precision", "Precision by genre");
+    if !kinds.is_empty() {
+        page.heading("Degraded copies");
+        let header = ["copy", "copies", "find their original first", "mean similarity"];
+        page.table(&header, kinds.iter().map(cells).collect(), None);
+        let found = kinds.iter().filter_map(|kind| Some((kind.name.to_owned(), kind.figures?.found, 0.0)));
+        let title = "Copies that find their original first";
+        page.picture("robustness", title, bars(title, &found.collect::<Vec<_>>()));
+    }
+    let json = json!({
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        "tracks": set.labels.len(),
+        "left_out": set.left_out,
+        "artists": set.artist_count(),
+        "queries": found.queries,
+        "k": found.k,
+        "standardised": args.standardise,
+        "precision": found.precision,
+        "chance": found.chance,
+        "average_precision": found.average_precision,
+        "knn_accuracy": found.knn_accuracy,
+        "genres": by_label
             .iter()
-            .map(|(name, figure)| {
-                vec![name.clone(), format!("{:.3}", figure.mean), format!("{:.3}", figure.spread)]
-            })
-            .collect();
-        rows.push(vec!["precision by chance".to_owned(), format!("{:.3}", found.chance), String::new()]);
-        text.push_str(&report::table(&["figure", "mean", "spread"], &rows));
-        text.push_str("Neighbours are by other artists. Spreads are standard deviations of the means over redraws of the queries.\n\n");
-        text.push_str(&report::table(
-            &["genre", "tracks", "precision"],
-            &by_label
-                .iter()
-                .map(|(name, size, share)| vec![report::plain(name), size.to_string(), format!("{share:.3}")])
-                .collect::<Vec<_>>(),
-        ));
-        text.push_str(&report::picture(path, "genres", "Precision by genre"));
-        let rows: Vec<(String, f64, f64)> =
-            by_label.iter().map(|(name, _, share)| (name.clone(), *share, 0.0)).collect();
-        let mut plots = vec![("genres", bars("Precision by genre", &rows))];
-        if !kinds.is_empty() {
-            text.push_str("## Degraded copies\n\n");
-            text.push_str(&report::table(
-                &["copy", "copies", "find their original first", "mean similarity"],
-                &kinds.iter().map(cells).collect::<Vec<_>>(),
-            ));
-            text.push_str(&report::picture(path, "robustness", "Copies that find their original first"));
-            let rows: Vec<(String, f64, f64)> = kinds
-                .iter()
-                .filter_map(|kind| Some((kind.name.to_owned(), kind.figures?.found, 0.0)))
-                .collect();
-            plots.push(("robustness", bars("Copies that find their original first", &rows)));
-        }
-        report::write(path, &text, &plots)?;
-    }
-    match args.output.format {
-        ReportFormat::Json => render::print_json(&json!({
-            "model": {"name": model.name, "fingerprint": model.fingerprint},
-            "tracks": set.labels.len(),
-            "left_out": set.left_out,
-            "artists": set.artist_count(),
-            "queries": found.queries,
-            "k": found.k,
-            "standardised": args.standardise,
-            "precision": found.precision,
-            "chance": found.chance,
-            "average_precision": found.average_precision,
-            "knn_accuracy": found.knn_accuracy,
-            "genres": by_label
-                .iter()
-                .map(|(name, size, share)| json!({"genre": name, "tracks": size, "precision": share}))
-                .collect::<Vec<_>>(),
-            "robustness": kinds,
-        }))?,
-        ReportFormat::Table => {
-            render::print_wrapped("", &summary)?;
-            for (name, figure) in &figures {
-                render::print_line(&format!("{name} {figure}"))?;
-            }
-            render::print_line(&format!("precision by chance {:.3}", found.chance))?;
-            let mut table =
-                Table::new(&[("genre", Align::Left), ("tracks", Align::Right), ("precision", Align::Right)]);
-            for (name, size, share) in &by_label {
-                table.row([name.clone(), size.to_string(), format!("{share:.3}")]);
-            }
-            table.print()?;
-            if !kinds.is_empty() {
-                let mut table = Table::new(&[
-                    ("copy", Align::Left),
-                    ("copies", Align::Right),
-                    ("original first", Align::Right),
-                    ("similarity", Align::Right),
-                ]);
-                for kind in &kinds {
-                    let [name, copies, found, similarity] = <[String; 4]>::try_from(cells(kind))
-                        .unwrap_or_else(|_| std::array::from_fn(|_| String::new()));
-                    table.row([name, copies, found, similarity]);
-                }
-                table.print()?;
-            }
-        }
-    }
+            .map(|(name, size, share)| json!({"genre": name, "tracks": size, "precision": share}))
+            .collect::<Vec<_>>(),
+        "robustness": kinds,
+    });
+    show_page(&page, &json, args.output.format, args.output.report.as_ref())?;
     Ok(if interrupted {
         Ending::Interrupted
     } else if kinds.iter().any(|kind| kind.failed > 0) {

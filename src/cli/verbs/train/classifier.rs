@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::atomic_file;
 use crate::cli::Ending;
-use crate::cli::args::{ReportFormat, TrainClassifierArgs};
+use crate::cli::args::TrainClassifierArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{
-    feature_sets, interrupted, listen, open, print_report, tell_faults, usual_sets, with_meter,
+    feature_sets, interrupted, listen, open, show_page, tell_faults, usual_sets, with_meter,
 };
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, clock, count};
@@ -21,6 +21,7 @@ use crate::lab::matrix::Matrix;
 use crate::lab::matrix::{FeatureSet, compute};
 #[cfg(feature = "train")]
 use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
+use crate::lab::pages;
 use crate::lab::report::{Cost, Interval, Report};
 use crate::lab::run::{Clock, Given, Progress, TRIAL, begin, train};
 
@@ -174,10 +175,7 @@ fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) ->
 }
 
 fn show(args: &TrainClassifierArgs, report: &Report) -> anyhow::Result<Ending> {
-    match args.format {
-        ReportFormat::Json => render::print_json(report)?,
-        ReportFormat::Table => print_report(report)?,
-    }
+    show_page(&pages::run(report), report, args.format, None)?;
     Ok(if report.data.failed > 0 { Ending::Partial } else { Ending::Fine })
 }
 
