@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Axis};
 use voisin::internals::eval::retrieval::{RetrievalOptions, retrieval};
-use voisin::internals::eval::{ProbeOptions, probes};
+use voisin::internals::lab::probe::{ProbeOptions, probes};
 use voisin::internals::learn::{Logistic, Svm};
 
 struct Golden {

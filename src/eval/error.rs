@@ -37,14 +37,4 @@ pub enum EvalError {
         /// What is wrong, and what was expected.
         problem: String,
     },
-    /// Too few groups for the folds asked for.
-    #[error(
-        "found {found} groups (artists) of labelled tracks: {folds} folds need at least {folds}; deal fewer folds, or group by something finer"
-    )]
-    Groups {
-        /// Groups there are.
-        found: usize,
-        /// Folds asked for.
-        folds: usize,
-    },
 }

@@ -220,7 +220,7 @@ impl<'a> Bench<'a> {
         Answers {
             classes: &self.classes,
             keys: rows.iter().map(|&row| self.matrix.rows[row].item.key.as_str()).collect(),
-            truth: rows.iter().map(|&row| self.class_of[row]).collect(),
+            truth: rows.iter().map(|&row| vec![self.class_of[row]]).collect(),
             probabilities,
             groups: rows.iter().map(|&row| self.split.groups[row]).collect(),
         }

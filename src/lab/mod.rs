@@ -13,6 +13,7 @@ pub mod compare;
 pub mod config;
 pub mod document;
 pub mod extract;
+pub mod genre;
 pub mod inspect;
 pub mod leak;
 pub mod matrix;
@@ -20,6 +21,7 @@ pub mod model;
 #[cfg(feature = "train")]
 pub mod networks;
 pub mod pages;
+pub mod probe;
 pub mod report;
 pub mod run;
 pub mod split;
@@ -36,6 +38,9 @@ pub enum LabError {
     /// A model could not listen, or the library not answer.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    /// The genre engine could not do its part.
+    #[error(transparent)]
+    Genre(#[from] crate::genre::GenreError),
     /// Vectors or labels could not be read.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),

@@ -248,10 +248,10 @@ impl Report {
 pub struct Answers<'a> {
     /// Names of the classes.
     pub classes: &'a [String],
-    /// What each track is called.
+    /// What each track is called, where the wrong ones are to be named.
     pub keys: Vec<&'a str>,
-    /// The class of each.
-    pub truth: Vec<usize>,
+    /// The classes of each; an answer that is one of them is right.
+    pub truth: Vec<Vec<usize>>,
     /// `[tracks, classes]`
     pub probabilities: Array2<f32>,
     /// Tracks of one number are drawn together.
@@ -310,17 +310,24 @@ impl Figures {
         let p: Vec<Vec<f64>> =
             said.probabilities.outer_iter().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect();
         let answers: Vec<usize> = p.iter().map(argmax).collect();
-        let truth = &said.truth;
-        let matrix = confusion(truth, &answers, k);
-        let [overall, balanced, f1] = intervals(truth, &answers, &said.groups, k);
+        // the answer where it is one of the track's classes, else its first class
+        let truth = said.truth.iter().zip(&answers);
+        let truth: Vec<usize> = truth.map(|(own, a)| if own.contains(a) { *a } else { own[0] }).collect();
+        // the best ranked of a track's classes stands for it where only probabilities count
+        let likeliest = |(own, p): (&Vec<usize>, &Vec<f64>)| {
+            own.iter().copied().max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0)
+        };
+        let ranked: Vec<usize> = said.truth.iter().zip(&p).map(likeliest).collect();
+        let matrix = confusion(&truth, &answers, k);
+        let [overall, balanced, f1] = intervals(&truth, &answers, &said.groups, k);
         let sure: Vec<(f64, bool)> =
-            p.iter().zip(&answers).zip(truth).map(|((p, a), t)| (p[*a], a == t)).collect();
+            p.iter().zip(&answers).zip(&truth).map(|((p, a), t)| (p[*a], a == t)).collect();
         let by_class = per_class(&matrix)
             .into_iter()
             .enumerate()
             .map(|(c, measures)| {
                 let scores: Vec<f64> = p.iter().map(|p| p[c]).collect();
-                let positive: Vec<bool> = truth.iter().map(|t| *t == c).collect();
+                let positive: Vec<bool> = said.truth.iter().map(|own| own.contains(&c)).collect();
                 ClassFigures {
                     name: said.classes[c].clone(),
                     measures,
@@ -332,7 +339,7 @@ impl Figures {
                 }
             })
             .collect();
-        let mut wrong: Vec<usize> = (0..truth.len()).filter(|&row| answers[row] != truth[row]).collect();
+        let mut wrong: Vec<usize> = (0..said.keys.len()).filter(|&row| answers[row] != truth[row]).collect();
         wrong.sort_by(|&a, &b| p[b][answers[b]].total_cmp(&p[a][answers[a]]));
         wrong.truncate(WRONG);
         let groups: std::collections::BTreeSet<usize> = said.groups.iter().copied().collect();
@@ -348,13 +355,13 @@ impl Figures {
             weighted_f1: weighted_f1(&matrix),
             matthews: matthews(&matrix),
             kappa: cohen_kappa(&matrix),
-            log_loss: log_loss(truth, &p),
-            brier: brier(truth, &p),
-            top2: top_k_accuracy(truth, &p, 2),
+            log_loss: log_loss(&ranked, &p),
+            brier: brier(&ranked, &p),
+            top2: top_k_accuracy(&ranked, &p, 2),
             calibration_error: expected_calibration_error(&sure, 10),
             per_class: by_class,
             reliability: reliability(&sure, 10),
-            risk_coverage: thinned(risk_coverage(&sure)),
+            risk_coverage: risk_coverage(&sure),
             wrong: wrong
                 .into_iter()
                 .map(|row| Wrong {
@@ -402,7 +409,7 @@ impl Figures {
 }
 
 /// At most 200 of the points, the last among them: what a picture can show.
-fn thinned<T: Copy>(points: Vec<T>) -> Vec<T> {
+pub(super) fn thinned<T: Copy>(points: Vec<T>) -> Vec<T> {
     const MOST: usize = 200;
     if points.len() <= MOST {
         return points;
@@ -431,11 +438,11 @@ mod tests {
     #[test]
     fn attractors_and_pairs_are_named() {
         let classes = ["a", "b", "c"].map(str::to_owned);
-        let truth: Vec<usize> = (0..30).map(|i| i / 10).collect();
+        let truth: Vec<Vec<usize>> = (0..30).map(|i| vec![i / 10]).collect();
         // b is always taken for c
         let answer = |t: usize| if t == 1 { 2 } else { t };
         let probabilities =
-            Array2::from_shape_fn((30, 3), |(i, c)| if c == answer(truth[i]) { 0.8 } else { 0.1 });
+            Array2::from_shape_fn((30, 3), |(i, c)| if c == answer(truth[i][0]) { 0.8 } else { 0.1 });
         let keys = vec!["x"; 30];
         let groups = (0..30).collect();
         let figures =

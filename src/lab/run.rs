@@ -16,7 +16,7 @@ use super::config::{Combine, Config};
 use super::leak::{self, Leak};
 use super::matrix::Matrix;
 use super::model::Algorithm;
-use super::report::{Cost, DataCard, Figures, Importance, Method, Report};
+use super::report::{Cost, DataCard, Figures, Importance, Method, Report, thinned};
 use super::{LabError, csv_bytes, pages, write};
 use crate::base::regular_file;
 use crate::base::text::{count, fold};
@@ -456,7 +456,7 @@ impl Bench<'_> {
             constant: constant.into_iter().map(|column| self.matrix.columns[column].clone()).collect(),
             judged_by,
             methods,
-            figures,
+            figures: Figures { risk_coverage: thinned(figures.risk_coverage), ..figures },
             importance,
             leak,
             cost,

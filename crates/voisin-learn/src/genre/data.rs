@@ -32,6 +32,43 @@ pub struct QueryVectors<'a> {
     pub same_recording: Option<f32>,
 }
 
+/// Labelled tracks of their own.
+#[derive(Debug, Clone)]
+pub struct LabelledRows {
+    /// As in [`LabelledVectors`], which they are shown as by [`set`](Self::set).
+    pub ids: Vec<TrackId>,
+    /// Track vectors, `[tracks, dimension]`.
+    pub vectors: Array2<f32>,
+    /// Genres of each track.
+    pub labels: Vec<Vec<Genre>>,
+    /// What must not be on both sides of a split.
+    pub groups: Vec<usize>,
+}
+
+impl LabelledRows {
+    /// What the engine learns from.
+    pub fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
+            ids: &self.ids,
+            vectors: self.vectors.view(),
+            labels: &self.labels,
+            groups: &self.groups,
+        }
+    }
+}
+
+impl LabelledVectors<'_> {
+    /// The rows named, in that order.
+    pub fn select(&self, rows: &[usize]) -> LabelledRows {
+        LabelledRows {
+            ids: rows.iter().map(|&row| self.ids[row]).collect(),
+            vectors: self.vectors.select(Axis(0), rows),
+            labels: rows.iter().map(|&row| self.labels[row].clone()).collect(),
+            groups: rows.iter().map(|&row| self.groups[row]).collect(),
+        }
+    }
+}
+
 impl<'a> QueryVectors<'a> {
     /// Vectors that are not in the training set.
     pub fn of(vectors: ArrayView2<'a, f32>) -> Self {

@@ -29,7 +29,7 @@ mod taxonomy;
 mod vote;
 mod voters;
 
-pub use data::{LabelledVectors, QueryVectors};
+pub use data::{LabelledRows, LabelledVectors, QueryVectors};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;
 pub use folds::{Fold, deal_folds, grouped_folds};

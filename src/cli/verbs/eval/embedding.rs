@@ -8,8 +8,8 @@ use crate::cli::args::EmbeddingArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::show_page;
 use crate::cli::render::count;
-use crate::eval::{ProbeOptions, probes};
 use crate::lab::document::Document;
+use crate::lab::probe::{ProbeOptions, probes};
 use crate::metrics::Spread;
 
 pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<Ending> {

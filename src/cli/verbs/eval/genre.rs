@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use crate::cli::Ending;
 use crate::cli::args::{EvalGenreArgs, ReportFormat};
 use crate::cli::context::Context;
+use crate::cli::lab::show_page;
 use crate::cli::render::{self, Console, count};
 use crate::engine::GroupBy;
-use crate::eval::{EvalOptions, evaluate_genre, predict_files, read_groups, read_labels, read_vectors};
+use crate::eval::{predict_files, read_groups, read_labels, read_vectors};
 use crate::genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
+use crate::lab::genre::{EvalOptions, evaluate_genre};
 use crate::track::TrackId;
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
@@ -110,12 +112,6 @@ fn cross_validate(
     ));
     let report = evaluate_genre(set, &options)?;
     drop(busy);
-    if let Some(path) = &args.report {
-        render::write_file(path, report.html().as_bytes())?;
-    }
-    match args.format {
-        ReportFormat::Table => render::print(render::terminal_safe(&report.text()).as_bytes())?,
-        ReportFormat::Json => render::print_json(&report)?,
-    }
+    show_page(&report.page(), &report.json(), args.format, args.report.as_ref())?;
     Ok(Ending::Fine)
 }

@@ -6,8 +6,8 @@
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 
-use super::retrieval::RetrievalError;
-use crate::genre::grouped_folds;
+use crate::eval::retrieval::RetrievalError;
+use crate::genre::{Fold, deal_folds};
 use crate::learn::{Logistic, Svm};
 use crate::metrics::Spread;
 
@@ -76,33 +76,24 @@ pub fn probes(
         return Err(RetrievalError::TooFewGroups { groups: count, folds: options.folds.max(2) });
     }
     let classes_of: Vec<Vec<usize>> = labels.iter().map(|&label| vec![label]).collect();
-    let (mut linear, mut svm) = (Vec::new(), Vec::new());
-    let mut right_by_label = vec![0usize; classes];
-    for seed in 0..options.seeds.max(1) {
-        let fold_of = grouped_folds(&classes_of, classes, &groups, options.folds.max(2), seed);
-        let (mut linear_right, mut svm_right) = (0, 0);
-        for fold in 0..options.folds.max(2) {
-            let (held, rest): (Vec<usize>, Vec<usize>) = (0..n).partition(|&row| fold_of[row] == fold);
-            if held.is_empty() || rest.is_empty() {
-                continue;
-            }
-            let (train, test) = (vectors.select(Axis(0), &rest), vectors.select(Axis(0), &held));
-            let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
-            let probe = Logistic::of_classes(train.view(), &known, classes, options.linear_c);
-            let machine = Svm::fit(train.view(), &known, classes, options.svm_c);
-            let is_right = |answers: &[usize], i: usize| answers[i] == labels[held[i]];
-            let answers = probe.predict(test.view());
-            linear_right += (0..held.len()).filter(|&i| is_right(&answers, i)).count();
-            let answers = machine.predict(test.view());
-            for i in (0..held.len()).filter(|&i| is_right(&answers, i)) {
-                svm_right += 1;
-                right_by_label[labels[held[i]]] += 1;
-            }
-        }
-        linear.push(linear_right as f64 / n as f64);
-        svm.push(svm_right as f64 / n as f64);
-    }
     let seeds = options.seeds.max(1);
+    let [mut linear, mut svm] = [(); 2].map(|()| vec![0.0; seeds as usize]);
+    let mut right_by_label = vec![0usize; classes];
+    for Fold { repeat, rest, held, .. } in
+        deal_folds(&classes_of, classes, &groups, options.folds.max(2), 0..seeds)
+    {
+        let (train, test) = (vectors.select(Axis(0), &rest), vectors.select(Axis(0), &held));
+        let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
+        let probe =
+            Logistic::of_classes(train.view(), &known, classes, options.linear_c).predict(test.view());
+        let machine = Svm::fit(train.view(), &known, classes, options.svm_c).predict(test.view());
+        for (at, label) in held.iter().map(|&row| labels[row]).enumerate() {
+            linear[repeat] += f64::from(u8::from(probe[at] == label));
+            svm[repeat] += f64::from(u8::from(machine[at] == label));
+            right_by_label[label] += usize::from(machine[at] == label);
+        }
+    }
+    linear.iter_mut().chain(&mut svm).for_each(|right| *right /= n as f64);
     Ok(Probes {
         tracks: n,
         groups: count,
