@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use voisin::internals::encoder::import::{WeightFormat, parse};
+use voisin_import::{WeightFormat, parse};
 
 /// Panics end the process, but for those that voisin catches around other people's codecs.
 pub fn only_guarded_panics() {
@@ -28,10 +28,10 @@ pub fn import(bytes: &[u8], format: WeightFormat) -> bool {
     if WeightFormat::recognise(bytes) != Some(format) {
         return false;
     }
-    match parse(bytes, "fuzz") {
+    match parse(bytes) {
         Ok(imported) => {
             assert_eq!(imported.format, format);
-            for (name, tensor) in imported.weights.iter() {
+            for (name, tensor) in &imported.tensors {
                 assert_eq!(tensor.values.len(), tensor.shape.iter().product::<usize>(), "{name}");
             }
         }

@@ -14,9 +14,8 @@ pub enum Error {
     #[error(transparent)]
     Encoder(#[from] crate::encoder::EncoderError),
     /// Weights from other programs.
-    #[cfg(feature = "import")]
     #[error(transparent)]
-    Import(#[from] crate::encoder::import::ImportError),
+    Import(#[from] crate::encoder::ImportError),
     /// The catalogue.
     #[error(transparent)]
     Library(#[from] crate::library::LibraryError),
@@ -30,11 +29,9 @@ pub enum Error {
     #[error(transparent)]
     Explore(#[from] crate::explore::ExploreError),
     /// Training encoders.
-    #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::train::encoder::TrainError),
     /// Metrics and reports.
-    #[cfg(feature = "cli")]
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
     /// Libraries in other engines.

@@ -75,28 +75,17 @@
 //!
 //! # Features
 //!
-//! By default `cli`, `train`, `import` and `internals` are on. With `default-features = false` there is no command line in
-//! the build.
+//! None is on by default.
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `cli` | the program `voisin` |
-//! | `serve` | `voisin serve`, the HTTP server |
-//! | `mcp` | `voisin mcp`, the server's questions as tools of an assistant |
-//! | `train` | training of encoders |
-//! | `import` | weights of other programs (Keras, TensorFlow, ONNX, torch) |
+//! | `serve` | `voisin serve`, the HTTP server, and `voisin mcp`, its questions as tools of an assistant |
 //! | `parquet` | tracks as Parquet files |
 //! | `postgres` | libraries in PostgreSQL with pgvector |
 //! | `python` | the native half of the Python package |
 //! | `trace` | a span for each layer of a network, and `--trace` |
-//! | `internals` | `voisin::internals`, for tests and benches; it may change with every version |
 //! | `cuda` | the encoder on an NVIDIA GPU |
 
-// What one feature alone needs is not dead where that feature is left out.
-#![cfg_attr(
-    not(all(feature = "cli", feature = "train", feature = "import", feature = "internals")),
-    allow(dead_code, unused_imports)
-)]
 // The floors below, under the names that the modules here know them by.
 pub(crate) use voisin_audio as audio;
 pub(crate) use voisin_base as base;
@@ -112,31 +101,24 @@ pub(crate) use voisin_learn::genre;
 pub(crate) use voisin_learn::metrics;
 pub(crate) use voisin_library as library;
 
-#[cfg(feature = "cli")]
 mod answers;
 #[cfg(feature = "postgres")]
 mod backend;
-#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-#[cfg(feature = "cli")]
 mod dataset;
 mod error;
-#[cfg(feature = "cli")]
 mod eval;
-#[cfg(feature = "cli")]
 mod lab;
 #[cfg(feature = "python")]
 mod python;
-#[cfg(feature = "cli")]
 #[cfg_attr(
-    not(feature = "mcp"),
+    not(feature = "serve"),
     allow(dead_code, reason = "part of it is for questions over a network alone")
 )]
 mod questions;
 #[cfg(feature = "serve")]
 mod serve;
-#[cfg(feature = "train")]
 mod train;
 
 // What every part shares.
@@ -148,13 +130,9 @@ pub use audio::{AudioError, AudioInfo, is_audio_candidate, probe};
 pub use library::scan::{Scan, scan};
 
 // Models: from spectrograms to vectors.
-#[cfg(feature = "import")]
-pub use encoder::import::ImportError;
-#[cfg(feature = "import")]
-pub use encoder::import_model;
 pub use encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
-    ModelEntry, ModelManifest, ModelRef, Precision, models,
+    ImportError, ModelEntry, ModelManifest, ModelRef, Precision, import_model, models,
 };
 pub use features::{FeaturesError, MelConfig, OpenL3Variant};
 
@@ -191,7 +169,6 @@ pub use explore::path::{PathOptions, Walk, path};
 pub use explore::{ExploreError, KnnGraph, TrackMeta};
 
 /// The rooms behind the door, for voisin's own tests, benches and fuzz targets: no promise holds here.
-#[cfg(feature = "internals")]
 #[doc(hidden)]
 #[allow(missing_docs, reason = "each room says at its own top what it is for")]
 pub mod internals {
@@ -202,10 +179,10 @@ pub mod internals {
     }
     rooms! {
         audio encoder engine explore features genre index kernels learn library metrics track
-        #[cfg(feature = "cli")] dataset
-        #[cfg(feature = "cli")] eval
-        #[cfg(feature = "cli")] lab
+        dataset
+        eval
+        lab
         #[cfg(feature = "postgres")] backend
-        #[cfg(feature = "train")] train
+        train
     }
 }

@@ -5,13 +5,14 @@
 // A test may fail where it stands.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use voisin::internals::encoder::Weights;
-use voisin::internals::encoder::import::{ImportError, Imported, WeightFormat, import, parse};
+use voisin::internals::encoder::{Weights, import_model};
 use voisin::internals::features::OpenL3Variant;
+use voisin_import::{ImportError, Imported, WeightFormat, WeightTensor, parse};
 
 /// File, format, the tool's own embeddings, batch norms that are not stored as such.
 const FILES: [(&str, WeightFormat, &str, usize); 12] = [
@@ -54,8 +55,8 @@ fn mels() -> Vec<f32> {
 }
 
 /// One window through the network as its definition reads, in double precision: an oracle for any width.
-fn forward(weights: &Weights, window: &[f32]) -> Vec<f64> {
-    let values = |name: &str| &weights.tensor(name).unwrap().values;
+fn forward(weights: &BTreeMap<String, WeightTensor>, window: &[f32]) -> Vec<f64> {
+    let values = |name: &str| &weights[name].values;
     let norm = |x: &mut Vec<f64>, i: usize| {
         let field = |field: &str| values(&format!("batch_normalization_{i}.{field}"));
         let channels = field("weight").len();
@@ -123,14 +124,14 @@ fn relative_error(found: &[f64], expected: &[f32]) -> f64 {
 }
 
 fn embeddings(imported: &Imported) -> Vec<f64> {
-    mels().chunks(128 * 199).flat_map(|window| forward(&imported.weights, window)).collect()
+    mels().chunks(128 * 199).flat_map(|window| forward(&imported.tensors, window)).collect()
 }
 
 #[test]
 fn every_format_gives_the_embeddings_of_the_tool_that_wrote_it() {
-    let reference = parse(&read("openl3.safetensors"), "reference").unwrap();
+    let reference = parse(&read("openl3.safetensors")).unwrap();
     for (name, format, answer, folded) in FILES {
-        let imported = parse(&read(name), name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let imported = parse(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(imported.format, format, "{name}");
         let answer = folder().join(format!("{answer}_expected.npy"));
         let expected: Array2<f32> = ndarray_npy::read_npy(&answer).unwrap();
@@ -148,10 +149,10 @@ fn every_format_gives_the_embeddings_of_the_tool_that_wrote_it() {
         );
         // The same weights to the last bit, unless the tool itself had computed something from them.
         if folded == 0 && name != "checkpoint_half.pth" {
-            let exact = |(name, tensor)| reference.weights.tensor(name) == Some(tensor);
-            assert!(imported.weights.iter().all(exact), "{name}");
+            let exact = |(name, tensor)| reference.tensors.get(name) == Some(tensor);
+            assert!(imported.tensors.iter().all(exact), "{name}");
         }
-        assert_eq!(imported.weights.iter().count(), 48);
+        assert_eq!(imported.tensors.len(), 48);
     }
 }
 
@@ -165,7 +166,7 @@ fn the_publisher_decides_licence_and_spectrogram() {
         ("tf2onnx.onnx", Some("CC BY-NC-SA 4.0"), Some(OpenL3Variant::Essentia)),
         ("openl3.safetensors", None, None),
     ] {
-        let imported = parse(&read(name), name).unwrap();
+        let imported = parse(&read(name)).unwrap();
         assert_eq!(imported.variant, variant, "{name}");
         assert_eq!(imported.licence.map(|text| text.split(" (").next().unwrap()), licence, "{name}");
     }
@@ -173,24 +174,21 @@ fn the_publisher_decides_licence_and_spectrogram() {
 
 #[test]
 fn safetensors_written_from_an_import_are_read_back() {
-    let imported = parse(&read("whole_model.h5"), "h5").unwrap();
+    let imported = parse(&read("whole_model.h5")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("openl3.safetensors");
-    imported.weights.to_safetensors(&path).unwrap();
-    let again = parse(&std::fs::read(&path).unwrap(), "again").unwrap();
-    assert!(again.weights.iter().eq(imported.weights.iter()));
-    // `import` itself wants the published widths.
-    let message = import(&path).unwrap_err().to_string();
+    Weights::new("h5", imported.tensors.clone()).to_safetensors(&path).unwrap();
+    let again = parse(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(again.tensors == imported.tensors);
+    // A model of it wants the published widths.
+    let message = import_model(&path, "small", None, folder.path()).unwrap_err().to_string();
     assert!(message.contains("expected") && message.contains("64"), "{message}");
 }
 
 /// A safetensors file of the network, changed by `change`.
-fn changed(
-    change: impl FnOnce(&mut std::collections::BTreeMap<String, voisin::internals::encoder::WeightTensor>),
-) -> Vec<u8> {
-    let imported = parse(&read("openl3.safetensors"), "x").unwrap();
-    let mut tensors =
-        imported.weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+fn changed(change: impl FnOnce(&mut BTreeMap<String, WeightTensor>)) -> Vec<u8> {
+    let imported = parse(&read("openl3.safetensors")).unwrap();
+    let mut tensors = imported.tensors;
     change(&mut tensors);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changed.safetensors");
@@ -201,7 +199,7 @@ fn changed(
 #[test]
 fn what_does_not_fit_is_named() {
     let missing = changed(|tensors| drop(tensors.remove("conv2d_3.bias")));
-    let message = parse(&missing, "x").unwrap_err().to_string();
+    let message = parse(&missing).unwrap_err().to_string();
     assert!(
         message.starts_with("safetensors of another network: tensors: expected \"conv2d_3.bias\" [8]"),
         "{message}"
@@ -212,24 +210,24 @@ fn what_does_not_fit_is_named() {
         tensor.shape = vec![7];
         tensor.values.truncate(7);
     });
-    let message = parse(&narrow, "x").unwrap_err().to_string();
+    let message = parse(&narrow).unwrap_err().to_string();
     assert!(message.ends_with("batch_normalization_5.running_mean: expected [8], found [7]"), "{message}");
 
     let negative = changed(|t| t.get_mut("batch_normalization_2.running_var").unwrap().values[1] = -1.0);
-    let message = parse(&negative, "x").unwrap_err().to_string();
+    let message = parse(&negative).unwrap_err().to_string();
     assert!(
         message.contains("batch_normalization_2.running_var") && message.ends_with("found -1 at 1"),
         "{message}"
     );
 
     let infinite = changed(|t| t.get_mut("conv2d_1.weight").unwrap().values[5] = f32::NAN);
-    assert!(parse(&infinite, "x").unwrap_err().to_string().contains("NaN at 5"));
+    assert!(parse(&infinite).unwrap_err().to_string().contains("NaN at 5"));
 
     let more = changed(|tensors| {
         let tensor = tensors["conv2d_1.bias"].clone();
         tensors.insert("dense.weight".to_owned(), tensor);
     });
-    let message = parse(&more, "x").unwrap_err().to_string();
+    let message = parse(&more).unwrap_err().to_string();
     assert!(message.contains("also \"dense.weight\""), "{message}");
 }
 
@@ -239,11 +237,11 @@ fn truncated_files_are_errors() {
         let bytes = read(name);
         for share in [0, 1, 5, 20, 50, 80, 95, 99] {
             let cut = &bytes[..bytes.len() * share / 100];
-            match parse(cut, name) {
+            match parse(cut) {
                 // What ended a file may be of no use to it, but nothing may be made up.
                 Ok(imported) => {
-                    let whole = parse(&bytes, name).unwrap();
-                    assert!(share == 99 && imported.weights == whole.weights, "{name} cut to {share} %");
+                    let whole = parse(&bytes).unwrap();
+                    assert!(share == 99 && imported.tensors == whole.tensors, "{name} cut to {share} %");
                 }
                 Err(
                     error @ (ImportError::Damaged { .. }
@@ -265,11 +263,12 @@ fn files_of_the_published_size() {
     let mut known: Option<(Imported, Vec<f64>)> = None;
     for (name, _, answer, _) in FILES {
         let start = std::time::Instant::now();
-        let imported = import(&folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let imported =
+            voisin_import::import(&folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let seconds = start.elapsed().as_secs_f64();
         // Most files hold the same numbers: the oracle is slow, once is enough for them.
         let found = match &known {
-            Some((same, found)) if same.weights.iter().eq(imported.weights.iter()) => found.clone(),
+            Some((same, found)) if same.tensors == imported.tensors => found.clone(),
             _ => embeddings(&imported),
         };
         let expected: Array2<f32> =
@@ -309,7 +308,7 @@ proptest! {
         changes in prop::collection::vec((any::<u32>(), any::<u8>()), 1..12),
         keep in any::<u32>(),
     ) {
-        let _ = parse(&mutated(FILES[file].0, &changes, keep), "mutated");
+        let _ = parse(&mutated(FILES[file].0, &changes, keep));
     }
 
     #[test]
@@ -327,11 +326,13 @@ proptest! {
         ][signature];
         let mut all = signature.to_vec();
         all.extend(bytes);
-        let _ = parse(&all, "random");
+        let _ = parse(&all);
     }
 }
 
 #[test]
 fn a_missing_file_is_told_with_its_name() {
-    assert!(import(Path::new("missing.pb")).unwrap_err().to_string().starts_with("missing.pb"));
+    assert!(
+        voisin_import::import(Path::new("missing.pb")).unwrap_err().to_string().starts_with("missing.pb")
+    );
 }

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use voisin::internals::encoder::import::WeightFormat;
+use voisin_import::WeightFormat;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     if voisin_fuzz::import(bytes, WeightFormat::Keras) { Corpus::Keep } else { Corpus::Reject }

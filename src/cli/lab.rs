@@ -22,7 +22,6 @@ use crate::lab::answer::{Answered, ask, write_submission};
 use crate::lab::config::Config;
 use crate::lab::document::{Document, DocumentPart};
 use crate::lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
-#[cfg(feature = "train")]
 use crate::lab::networks::Answering;
 use crate::lab::{LabError, model::Model};
 use crate::library::scan::scan;
@@ -184,13 +183,10 @@ fn answer(
     args: &ClassifyArgs,
 ) -> anyhow::Result<Option<(Answered, Vec<String>)>> {
     // A folder that is no finished run is told before anything is listened to.
-    #[cfg(feature = "train")]
     let network: Option<Box<dyn FeatureSet>> = match config.network() {
         Some(_) => Some(Box::new(Answering::of_run(run, config, context.device_option())?)),
         None => None,
     };
-    #[cfg(not(feature = "train"))]
-    let network: Option<Box<dyn FeatureSet>> = None;
     if network.is_none() {
         drop(Model::read(&run.join("model.safetensors"))?);
     }

@@ -183,7 +183,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Link(args) => verbs::link::run(&context, &args),
         #[cfg(feature = "serve")]
         Command::Mpd(args) => verbs::mpd::run(&context, &args),
-        #[cfg(feature = "mcp")]
+        #[cfg(feature = "serve")]
         Command::Mcp(_) => verbs::mcp::run(&context),
         Command::Dataset(args) => verbs::dataset::run(&context, &args),
         Command::Features(args) => verbs::features::run(&context, &args),
@@ -247,12 +247,7 @@ fn shows_that_it_works(command: &Command) -> bool {
 }
 
 // The reference speaks of the default features.
-#[cfg(all(
-    test,
-    feature = "train",
-    feature = "import",
-    not(any(feature = "trace", feature = "serve", feature = "parquet", feature = "postgres"))
-))]
+#[cfg(all(test, not(any(feature = "trace", feature = "serve", feature = "parquet", feature = "postgres"))))]
 mod tests {
     use std::path::Path;
 

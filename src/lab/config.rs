@@ -7,11 +7,9 @@ use toml::{Table, Value};
 
 use super::LabError;
 use super::model::{Algorithm, AlgorithmSettings};
-#[cfg(feature = "train")]
 use super::networks::NetworkSettings;
 use crate::base::regular_file;
 use crate::base::text::{did_you_mean, spelt_alike};
-#[cfg(feature = "train")]
 use crate::train::classifier::NetworkRecipe;
 
 /// Largest configuration that is read.
@@ -36,7 +34,6 @@ pub struct Config {
     /// How each is set.
     pub settings: AlgorithmSettings,
     /// Of recipes that are networks, which take no features and no algorithms.
-    #[cfg(feature = "train")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSettings>,
 }
@@ -104,7 +101,6 @@ impl Default for Config {
             features: Features { sets: Vec::new() },
             algorithms: Algorithms { names: vec![Algorithm::Logistic], combine: Combine::None, minutes: 0.0 },
             settings: AlgorithmSettings::default(),
-            #[cfg(feature = "train")]
             network: None,
         }
     }
@@ -147,7 +143,6 @@ impl Config {
 
     /// The usual settings of a recipe; those of `features` for one that there is not.
     fn of_recipe(recipe: &str) -> Self {
-        #[cfg(feature = "train")]
         if let Some(network) = NetworkRecipe::named(recipe) {
             let network = Some(NetworkSettings::of(&network));
             return Self { recipe: recipe.to_owned(), network, ..Self::default() };
@@ -209,15 +204,12 @@ impl Config {
 impl Config {
     /// Whether there is such a recipe, and its network can be made.
     fn check_recipe(&self) -> Result<(), String> {
-        #[cfg(feature = "train")]
-        {
-            if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
-                let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
-                return network.check(&recipe);
-            }
-            if self.network.is_some() {
-                return Err(format!("network: the recipe {} has none", self.recipe));
-            }
+        if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
+            let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
+            return network.check(&recipe);
+        }
+        if self.network.is_some() {
+            return Err(format!("network: the recipe {} has none", self.recipe));
         }
         let known: Vec<&str> = ["features", "auto"].into_iter().chain(networks()).collect();
         if known.contains(&self.recipe.as_str()) {
@@ -229,14 +221,8 @@ impl Config {
 }
 
 /// Names of the recipes that are networks.
-#[cfg(feature = "train")]
 fn networks() -> impl Iterator<Item = &'static str> {
     NetworkRecipe::ALL.into_iter().map(|recipe| recipe.name)
-}
-
-#[cfg(not(feature = "train"))]
-fn networks() -> impl Iterator<Item = &'static str> {
-    std::iter::empty()
 }
 
 /// A value as a line of TOML has it; what is none is text.

@@ -18,7 +18,6 @@ pub mod inspect;
 pub mod leak;
 pub mod matrix;
 pub mod model;
-#[cfg(feature = "train")]
 pub mod networks;
 pub mod pages;
 pub mod probe;
@@ -45,7 +44,6 @@ pub enum LabError {
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
     /// A network could not be trained.
-    #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::train::encoder::TrainError),
     /// A file could not be read or written.

@@ -18,7 +18,6 @@ mod guard;
 mod link;
 mod listen;
 mod lms;
-#[cfg(feature = "mcp")]
 mod mcp;
 mod mpd;
 #[cfg(test)]
@@ -44,7 +43,6 @@ use tokio::sync::watch;
 pub(crate) use link::{LinkReport, ServerKind, link};
 pub(crate) use listen::Listen;
 pub(crate) use lms::Lms;
-#[cfg(feature = "mcp")]
 pub(crate) use mcp::assist;
 pub(crate) use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
 pub(crate) use state::LoadModel;
@@ -84,7 +82,6 @@ pub(crate) enum ServeError {
     Random,
     #[error("cannot start the server's threads")]
     Runtime(#[source] std::io::Error),
-    #[cfg(feature = "mcp")]
     #[error(
         "expected an assistant that speaks the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
     )]

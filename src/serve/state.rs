@@ -338,7 +338,6 @@ impl State {
     }
 
     /// Whether requests wait for an index that has to be built.
-    #[cfg(feature = "mcp")]
     pub(super) fn is_building(&self) -> bool {
         self.building.load(Ordering::Acquire)
     }

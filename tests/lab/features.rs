@@ -212,7 +212,6 @@ fn frames_are_what_the_statistics_are_of() {
     assert_eq!(fs::read_to_string(own.join("tracks.csv")).unwrap(), "mine");
 }
 
-#[cfg(feature = "train")]
 #[test]
 fn a_spectrogram_is_what_the_network_hears() {
     let sandbox = Sandbox::new();

@@ -11,8 +11,6 @@ mod challenge;
 mod datasets;
 mod descriptors;
 mod features;
-#[cfg(feature = "train")]
 mod networks;
 mod runs;
-#[cfg(feature = "train")]
 mod twin;

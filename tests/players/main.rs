@@ -11,7 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[cfg(feature = "mcp")]
+#[cfg(feature = "serve")]
 mod assistant;
 mod jellyfin;
 mod lyrion;

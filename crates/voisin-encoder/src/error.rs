@@ -8,8 +8,7 @@ use std::path::PathBuf;
 pub enum EncoderError {
     /// A weights file of another program could not be taken in.
     #[error(transparent)]
-    #[cfg(feature = "import")]
-    Import(Box<super::import::ImportError>),
+    Import(Box<voisin_import::ImportError>),
     /// A file could not be read or written.
     #[error("{path}", path = path.display())]
     Io {
@@ -173,9 +172,8 @@ impl EncoderError {
     }
 }
 
-#[cfg(feature = "import")]
-impl From<super::import::ImportError> for EncoderError {
-    fn from(error: super::import::ImportError) -> Self {
+impl From<voisin_import::ImportError> for EncoderError {
+    fn from(error: voisin_import::ImportError) -> Self {
         Self::Import(Box::new(error))
     }
 }

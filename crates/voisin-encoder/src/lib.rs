@@ -23,8 +23,6 @@ mod batcher;
 mod device;
 mod embedding;
 mod error;
-#[cfg(feature = "import")]
-pub mod import;
 mod layers;
 mod manifest;
 mod models;
@@ -42,14 +40,14 @@ pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
 pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
-#[cfg(feature = "import")]
-pub use models::import_model;
-pub use models::keep_trained;
-pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
+pub use models::{
+    DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, keep_trained, models, models_dir,
+};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use projection::TagLayer;
 pub use stack::{FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain};
-pub use weights::{WeightTensor, Weights};
+pub use weights::Weights;
 
+pub use voisin_import::{ImportError, WeightTensor};
 pub use voisin_kernels::Precision;

@@ -5,13 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-#[cfg(feature = "import")]
-use super::import;
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
 use voisin_features::{MelConfig, OpenL3Variant};
+use voisin_import::WeightFormat;
 use voisin_kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
@@ -329,10 +328,10 @@ fn parse_any(
     bytes: &[u8],
     path: &Path,
 ) -> Result<(Weights, Option<OpenL3Variant>, Option<&'static str>), EncoderError> {
-    #[cfg(feature = "import")]
-    if !matches!(import::WeightFormat::recognise(bytes), None | Some(import::WeightFormat::Safetensors)) {
-        let found = import::parse(bytes, &path.display().to_string())?;
-        return Ok((found.weights, found.variant, found.licence));
+    if !matches!(WeightFormat::recognise(bytes), None | Some(WeightFormat::Safetensors)) {
+        let found = voisin_import::parse(bytes)?;
+        let weights = Weights::new(path.display().to_string(), found.tensors);
+        return Ok((weights, found.variant, found.licence));
     }
     Ok((parse(bytes, path)?, None, None))
 }
@@ -346,7 +345,6 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
 /// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512, recognised by its contents
 /// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far as that is known
 /// - returns: the manifest, and what a user should know
-#[cfg(feature = "import")]
 pub fn import_model(
     file: &Path,
     name: &str,
@@ -354,7 +352,9 @@ pub fn import_model(
     folder: &Path,
 ) -> Result<(ModelManifest, Vec<String>), EncoderError> {
     check_name(name, file, folder)?;
-    let found = import::import(file)?;
+    let found = voisin_import::import(file)?;
+    let weights = Weights::new(file.display().to_string(), found.tensors);
+    weights.check(super::Architecture::OpenL3)?;
     let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
     let origin = file.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = ModelManifest {
@@ -364,7 +364,7 @@ pub fn import_model(
         provenance: format!("imported from {origin}"),
         ..ModelManifest::random(super::Architecture::OpenL3, 0)
     };
-    Ok((keep(&found.weights, name, manifest, folder)?, found.notes))
+    Ok((keep(&weights, name, manifest, folder)?, found.notes))
 }
 
 /// Takes a network that was trained here into a folder of models.

@@ -5,22 +5,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_nn::VarBuilder;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 
 use super::tensors::{OPENL3_CHANNELS, musicnn_tensors, openl3_layer, openl3_tensors};
 use super::{Architecture, EncoderError};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
+pub use voisin_import::WeightTensor;
 use voisin_kernels::musicnn::CONVOLUTIONS;
-
-/// One tensor, row-major, widened to f32.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WeightTensor {
-    /// Length of each axis.
-    pub shape: Vec<usize>,
-    /// Values, the last axis running fastest.
-    pub values: Vec<f32>,
-}
 
 /// The tensors of a model under the names that the architecture uses.
 ///
@@ -41,23 +33,7 @@ impl Weights {
     /// Parses a safetensors file (f16, bf16, f32 or f64; tensors of other types are left out).
     pub fn from_safetensors(bytes: &[u8], origin: &str) -> Result<Self, EncoderError> {
         let bad = |reason: String| EncoderError::BadWeights { origin: origin.to_owned(), reason };
-        let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
-        let mut tensors = BTreeMap::new();
-        for (name, view) in file.tensors() {
-            let data = view.data();
-            let values: Vec<f32> = match view.dtype() {
-                Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-                Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-                Dtype::F16 => {
-                    data.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
-                }
-                Dtype::BF16 => {
-                    data.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()
-                }
-                _ => continue,
-            };
-            tensors.insert(name, WeightTensor { shape: view.shape().to_vec(), values });
-        }
+        let tensors = voisin_import::read_safetensors(bytes).map_err(bad)?;
         Ok(Self::new(origin, tensors))
     }
 

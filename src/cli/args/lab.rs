@@ -8,7 +8,6 @@ use clap::{Args, ValueHint};
 use super::{RandomArgs, ReportFormat};
 use crate::dataset::Source;
 use crate::lab::model::Algorithm;
-#[cfg(feature = "train")]
 use crate::train::classifier::NetworkRecipe;
 
 /// What is in a data set, what is broken, what leaks
@@ -67,7 +66,6 @@ pub(crate) struct FeaturesArgs {
     #[arg(long, value_name = "FILE.svg|FILE.png", conflicts_with_all = ["set", "output", "cache"], value_hint = ValueHint::FilePath)]
     pub(crate) picture: Option<PathBuf>,
     /// With --set spectrogram: the network that hears it [default: baseline-cnn]
-    #[cfg(feature = "train")]
     #[arg(long, value_name = "NAME", conflicts_with = "picture")]
     pub(crate) recipe: Option<String>,
     /// Keep features in this folder for other commands, as `train classifier` does
@@ -79,9 +77,6 @@ pub(crate) struct FeaturesArgs {
 }
 
 /// What `--recipe` takes.
-#[cfg(not(feature = "train"))]
-const RECIPES: [&str; 2] = ["features", "auto"];
-#[cfg(feature = "train")]
 const RECIPES: [&str; 9] = {
     let mut names = ["features", "auto", "", "", "", "", "", "", ""];
     let mut at = 0;

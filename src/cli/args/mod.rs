@@ -23,7 +23,6 @@ mod search;
 mod serve;
 mod source;
 mod train;
-#[cfg(feature = "train")]
 mod train_encoder;
 mod undo;
 mod units;
@@ -62,13 +61,12 @@ pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
 };
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat};
-#[cfg(feature = "mcp")]
+#[cfg(feature = "serve")]
 pub(crate) use serve::McpArgs;
 #[cfg(feature = "serve")]
 pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
-#[cfg(feature = "train")]
 pub(crate) use train_encoder::{
     EncoderArgs, EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted,
 };
@@ -227,7 +225,7 @@ pub(crate) enum Command {
     Link(LinkArgs),
     #[cfg(feature = "serve")]
     Mpd(MpdArgs),
-    #[cfg(feature = "mcp")]
+    #[cfg(feature = "serve")]
     Mcp(McpArgs),
     Dataset(DatasetArgs),
     Features(FeaturesArgs),

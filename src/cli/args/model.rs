@@ -6,7 +6,6 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::{ReportFormat, one_of};
 use crate::encoder::Architecture;
-#[cfg(feature = "import")]
 use crate::features::OpenL3Variant;
 use crate::questions::values::{Seconds, length};
 
@@ -39,7 +38,6 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    #[cfg(feature = "import")]
     /// Take in OpenL3 weights of another program (Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors), or the network
     /// of a run of `voisin train classifier`, up to its inner layer
     #[command(

@@ -2,7 +2,6 @@
 
 use clap::{Args, Subcommand};
 
-#[cfg(feature = "train")]
 use super::EncoderArgs;
 use super::TrainClassifierArgs;
 use super::{RandomArgs, ReportFormat};
@@ -20,7 +19,6 @@ pub(crate) struct TrainArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
     Genre(TrainGenreArgs),
-    #[cfg(feature = "train")]
     Encoder(Box<EncoderArgs>),
     Classifier(Box<TrainClassifierArgs>),
 }

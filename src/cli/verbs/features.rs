@@ -20,9 +20,7 @@ use crate::lab::extract::{
     write_array,
 };
 use crate::lab::matrix::{FeatureSet, Matrix, compute};
-#[cfg(feature = "train")]
 use crate::lab::networks::{ClipReader, NetworkSettings};
-#[cfg(feature = "train")]
 use crate::train::classifier::NetworkRecipe;
 
 /// Files in a folder of features.
@@ -46,7 +44,6 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
             "--set {sets}: {alone} stands alone, it has an array for each track: give it a command of its own"
         );
     }
-    #[cfg(feature = "train")]
     if args.recipe.is_some() && sets != "spectrogram" {
         bail!("--recipe goes with --set spectrogram, found --set {sets}");
     }
@@ -188,20 +185,14 @@ impl FeaturesJob<'_> {
             let hear = |path: &Path, info: &AudioInfo, _: &AtomicBool| frames(path, info);
             return Ok((Box::new(hear), (COLUMNS, column_table(&frame_columns()))));
         }
-        #[cfg(feature = "train")]
-        {
-            let name = self.args.recipe.as_deref().unwrap_or("baseline-cnn");
-            let Some(recipe) = NetworkRecipe::named(name) else {
-                let names: Vec<&str> = NetworkRecipe::ALL.iter().map(|recipe| recipe.name).collect();
-                bail!("--recipe {name}: there is no such network, expected {}", names.join(", "));
-            };
-            let reader =
-                ClipReader::new(recipe, &NetworkSettings { copies: 0, ..NetworkSettings::of(&recipe) })?;
-            let hear = move |path: &Path, info: &AudioInfo, stop: &AtomicBool| reader.array(path, info, stop);
-            Ok((Box::new(hear), (RECIPE, format!("{name}\n").into_bytes())))
-        }
-        #[cfg(not(feature = "train"))]
-        bail!("--set {name}: this program has no networks; build it with the feature train")
+        let name = self.args.recipe.as_deref().unwrap_or("baseline-cnn");
+        let Some(recipe) = NetworkRecipe::named(name) else {
+            let names: Vec<&str> = NetworkRecipe::ALL.iter().map(|recipe| recipe.name).collect();
+            bail!("--recipe {name}: there is no such network, expected {}", names.join(", "));
+        };
+        let reader = ClipReader::new(recipe, &NetworkSettings { copies: 0, ..NetworkSettings::of(&recipe) })?;
+        let hear = move |path: &Path, info: &AudioInfo, stop: &AtomicBool| reader.array(path, info, stop);
+        Ok((Box::new(hear), (RECIPE, format!("{name}\n").into_bytes())))
     }
 
     /// A folder that holds other files of these names is left alone.

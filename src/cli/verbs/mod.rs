@@ -27,7 +27,7 @@ pub(super) mod link;
 pub(super) mod list;
 pub(super) mod man;
 pub(super) mod map;
-#[cfg(feature = "mcp")]
+#[cfg(feature = "serve")]
 pub(super) mod mcp;
 pub(super) mod merge;
 pub(super) mod model;

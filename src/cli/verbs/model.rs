@@ -38,7 +38,6 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
     match command {
         ModelCommand::List { format } => list(context, *format),
         ModelCommand::Show { name, format } => show(&chosen(context, name.as_deref()), *format),
-        #[cfg(feature = "import")]
         ModelCommand::Import { file, name, variant } => import(context, file, name, *variant),
         ModelCommand::Upgrade { name, leave_out, give_up, format } => {
             upgrade::run(context, name.as_deref(), *leave_out, *give_up, *format)
@@ -47,7 +46,6 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
     }
 }
 
-#[cfg(feature = "import")]
 fn import(
     context: &Context,
     file: &std::path::Path,
@@ -57,7 +55,6 @@ fn import(
     use anyhow::Context as _;
 
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
-    #[cfg(feature = "train")]
     let (manifest, notes) = if file.is_dir() {
         if variant.is_some() {
             anyhow::bail!("--variant is for files of other programs: a run's network has one spectrogram");
@@ -66,8 +63,6 @@ fn import(
     } else {
         crate::encoder::import_model(file, name, variant, &folder)?
     };
-    #[cfg(not(feature = "train"))]
-    let (manifest, notes) = crate::encoder::import_model(file, name, variant, &folder)?;
     for note in notes {
         context.console.note(&note);
     }

@@ -1,7 +1,6 @@
 //! `voisin train classifier`.
 
 use std::path::Path;
-#[cfg(feature = "train")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,9 +16,7 @@ use crate::cli::render::{self, clock, count};
 use crate::dataset::Dataset;
 use crate::lab::config::Config;
 use crate::lab::matrix::Matrix;
-#[cfg(feature = "train")]
 use crate::lab::matrix::{FeatureSet, compute};
-#[cfg(feature = "train")]
 use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
 use crate::lab::pages;
 use crate::lab::report::{Cost, Interval, Report};
@@ -87,7 +84,6 @@ impl TrainingJob<'_> {
                 tell_faults(context, &matrix.faults);
             }
         };
-        #[cfg(feature = "train")]
         if let Some((recipe, settings)) = config.network() {
             let kept = Arc::new(KeptSpectrograms::new(ClipReader::new(recipe, settings)?, cache));
             let sets: [Box<dyn FeatureSet>; 1] = [Box::new(Arc::clone(&kept))];
@@ -226,7 +222,6 @@ fn config(
     }
     pairs.extend(args.set.iter().chain(tried).cloned());
     let mut config = Config::changed(args.config.as_deref(), &pairs)?;
-    #[cfg(feature = "train")]
     if let Some((recipe, _)) = config.network() {
         let given = [
             ("--features", args.features.is_some()),
@@ -259,7 +254,6 @@ fn command(run: &Path, config: &Config) -> String {
 
 fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<Ending> {
     tell_faults(context, &set.faults);
-    #[cfg(feature = "train")]
     if let Some((recipe, settings)) = config.network() {
         let example = ClipReader::new(recipe, settings)?.example();
         let text = format!(

@@ -3,7 +3,6 @@
 //! For: options, progress and summaries. Not for: fitting; that is [`crate::genre`], [`crate::train`] and `lab`.
 
 mod classifier;
-#[cfg(feature = "train")]
 mod encoder;
 mod genre;
 
@@ -14,7 +13,6 @@ use crate::cli::context::Context;
 pub(crate) fn run(context: &Context, command: &TrainCommand) -> anyhow::Result<Ending> {
     match command {
         TrainCommand::Genre(args) => genre::run(context, args),
-        #[cfg(feature = "train")]
         TrainCommand::Encoder(args) => encoder::run(context, &args.command),
         TrainCommand::Classifier(args) => classifier::run(context, args),
     }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use hdf5_pure::{AttrValue, Dataset, File, Group};
 
-use super::canonical::{LAYERS, NORM_FIELDS, convolution, norm};
-use super::constant::{elements, shorten, to_oihw};
-use super::{ImportError, WeightFormat};
 use crate::WeightTensor;
+use crate::canonical::{LAYERS, NORM_FIELDS, convolution, norm};
+use crate::constant::{elements, shorten, to_oihw};
+use crate::{ImportError, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Keras;
 /// Layers that a file may have; openl3's audio model has 31.

@@ -6,11 +6,11 @@ use std::io::{Cursor, Read};
 
 use half::{bf16, f16};
 
-use super::canonical::list;
-use super::constant::{elements, shorten};
-use super::pickle::{self, ObjectId, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, Value};
-use super::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
 use crate::WeightTensor;
+use crate::canonical::list;
+use crate::constant::{elements, shorten};
+use crate::pickle::{self, ObjectId, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, Value};
+use crate::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Torch;
 /// The pickled number that older files begin with, 0x1950a86a20f9469cfc6c, as a ten-byte integer.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::canonical::{EPSILON, LAYERS, NORM_FIELDS, convolution, norm};
-use super::constant::{Constant, KernelLayout, MAX_SPREAD, to_oihw};
-use super::{ImportError, WeightFormat};
 use crate::WeightTensor;
+use crate::canonical::{EPSILON, LAYERS, NORM_FIELDS, convolution, norm};
+use crate::constant::{Constant, KernelLayout, MAX_SPREAD, to_oihw};
+use crate::{ImportError, WeightFormat};
 
 /// A step of the path from input to output.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use half::f16;
 
-use super::constant::{Constant, KernelLayout, elements, shorten};
-use super::graph::{Node, Op, OperatorGraph};
-use super::protobuf::{Attributes, Field, Message, WireValue, attribute};
-use super::{ImportError, WeightFormat};
+use crate::constant::{Constant, KernelLayout, elements, shorten};
+use crate::graph::{Node, Op, OperatorGraph};
+use crate::protobuf::{Attributes, Field, Message, WireValue, attribute};
+use crate::{ImportError, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Onnx;
 /// `TensorProto.DataType`

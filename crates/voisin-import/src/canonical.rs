@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ImportError, WeightFormat};
 use crate::WeightTensor;
+use crate::{ImportError, WeightFormat};
 
 /// Convolutions of the network, and as many batch norms.
 pub(super) const LAYERS: usize = 8;

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::canonical::{EPSILON, LAYERS};
-use super::constant::{Constant, KernelLayout, MAX_SPREAD, shorten};
-use super::matcher::{Matcher, Step};
-use super::{ImportError, MAX_TOTAL, WeightFormat};
 use crate::WeightTensor;
+use crate::canonical::{EPSILON, LAYERS};
+use crate::constant::{Constant, KernelLayout, MAX_SPREAD, shorten};
+use crate::matcher::{Matcher, Step};
+use crate::{ImportError, MAX_TOTAL, WeightFormat};
 
 /// Constants that may be computed on the way: graphs of this network have some fifty.
 const MAX_EVALUATIONS: usize = 20_000;

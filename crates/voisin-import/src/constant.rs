@@ -1,6 +1,6 @@
 //! Constants as files hold them, and what every reader does with them.
 
-use super::MAX_ELEMENTS;
+use crate::MAX_ELEMENTS;
 
 /// A constant that is spread over an axis has at most this many numbers.
 pub(super) const MAX_SPREAD: usize = 1 << 16;

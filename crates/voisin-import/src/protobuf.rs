@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ImportError, WeightFormat};
+use crate::{ImportError, WeightFormat};
 
 /// One field of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]

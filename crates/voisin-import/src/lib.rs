@@ -9,13 +9,15 @@
 //! | safetensors | anything | its header |
 //!
 //! Contents decide, never the name. Every reader ends in the names of torchopenl3 (kernels `[out, in, height, width]`),
-//! with widths taken from the file and checked against each other; [`import`] also wants the published widths.
+//! with widths taken from the file and checked against each other.
 //!
 //! Files come from strangers: nothing in them is executed, sizes are compared with the bytes that are there before
 //! anything is allocated, nesting and counts are bounded. Graphs may have their batch norms as nodes of their own, as
 //! separate multiplications and additions, or folded into the convolutions.
 //!
 //! For: weights into the names and shapes that the networks here have. Not for: running any other network.
+
+#![forbid(unsafe_code)]
 
 mod canonical;
 mod constant;
@@ -25,15 +27,26 @@ mod matcher;
 mod onnx;
 mod pickle;
 mod protobuf;
+mod safetensors;
 mod tensorflow;
 mod torch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Architecture, EncoderError, WeightTensor, Weights};
 use voisin_base::regular_file;
 use voisin_features::OpenL3Variant;
+
+pub use safetensors::tensors as read_safetensors;
+
+/// One tensor, row-major, widened to f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightTensor {
+    /// Length of each axis.
+    pub shape: Vec<usize>,
+    /// Values, the last axis running fastest.
+    pub values: Vec<f32>,
+}
 
 /// Largest file that is read: the published ones have 18 to 19 MB.
 const MAX_FILE: u64 = 512 << 20;
@@ -122,7 +135,7 @@ impl WeightFormat {
 pub struct Imported {
     /// `batch_normalization_{1..8}.{weight,bias,running_mean,running_var}`, `conv2d_{1..7}.{weight,bias}`,
     /// `audio_embedding_layer.{weight,bias}`.
-    pub weights: Weights,
+    pub tensors: BTreeMap<String, WeightTensor>,
     /// What the file was.
     pub format: WeightFormat,
     /// The licence that the publisher states, as far as the format tells who that is.
@@ -182,9 +195,6 @@ pub enum ImportError {
         /// What the file has there.
         found: String,
     },
-    /// The encoder's own check of names and shapes failed.
-    #[error(transparent)]
-    Weights(#[from] EncoderError),
 }
 
 impl ImportError {
@@ -202,16 +212,13 @@ impl ImportError {
     }
 }
 
-/// Reads a weights file of OpenL3 (mel128, 512 dimensions) and checks every name and shape.
+/// Reads a weights file of OpenL3 and checks its names and shapes, as [`parse`] does.
 pub fn import(path: &Path) -> Result<Imported, ImportError> {
-    let imported = parse(&read(path)?, &path.display().to_string())?;
-    imported.weights.check(Architecture::OpenL3)?;
-    Ok(imported)
+    parse(&read(path)?)
 }
 
-/// As [`import`], from memory and for any widths: they are taken from the file and only compared with each other.
-/// `origin` is what messages call the file.
-pub fn parse(bytes: &[u8], origin: &str) -> Result<Imported, ImportError> {
+/// As [`import`], from memory. Widths are taken from the file and only compared with each other.
+pub fn parse(bytes: &[u8]) -> Result<Imported, ImportError> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(ImportError::TooLarge { found: bytes.len() as u64, limit: MAX_FILE });
     }
@@ -237,16 +244,11 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<Imported, ImportError> {
         WeightFormat::TensorFlow => graph::assemble(format, &tensorflow::read(bytes)?, &mut notes)?,
         WeightFormat::Onnx => graph::assemble(format, &onnx::read(bytes)?, &mut notes)?,
         WeightFormat::Torch => torch::read(bytes)?,
-        WeightFormat::Safetensors => read_safetensors(bytes, origin)?,
+        WeightFormat::Safetensors => safetensors::tensors(bytes)
+            .map_err(|reason| ImportError::damaged(WeightFormat::Safetensors, reason))?,
     };
     let tensors = canonical::check(format, tensors)?;
-    Ok(Imported {
-        weights: Weights::new(origin, tensors),
-        format,
-        licence: format.published_licence(),
-        variant,
-        notes,
-    })
+    Ok(Imported { tensors, format, licence: format.published_licence(), variant, notes })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
@@ -257,14 +259,6 @@ fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
         }
         _ => ImportError::Io { path: path.to_owned(), source },
     })
-}
-
-fn read_safetensors(bytes: &[u8], origin: &str) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
-    let weights = Weights::from_safetensors(bytes, origin).map_err(|error| match error {
-        EncoderError::BadWeights { reason, .. } => ImportError::damaged(WeightFormat::Safetensors, reason),
-        other => other.into(),
-    })?;
-    Ok(weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect())
 }
 
 fn first_bytes(bytes: &[u8]) -> String {
@@ -296,7 +290,7 @@ mod tests {
             (b"RIFF....WAVE", "52 49 46 46"),
             (b"\x93NUMPY\x01\x00", "93 4e 55"),
         ] {
-            let message = parse(bytes, "x").unwrap_err().to_string();
+            let message = parse(bytes).unwrap_err().to_string();
             assert!(message.starts_with("not a weights file") && message.contains(expected), "{message}");
         }
     }
