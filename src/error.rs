@@ -1,5 +1,7 @@
 //! One error for the whole crate: each module's own, folded.
 
+use crate::base::remedy::Remedy;
+
 /// Anything that can go wrong in voisin; each variant is one module's error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +43,22 @@ pub enum Error {
     /// The parts joined.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+}
+
+impl Error {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Encoder(error) => error.remedy(),
+            Self::Library(error) => error.remedy(),
+            Self::Genre(error) => error.remedy(),
+            Self::Explore(error) => error.remedy(),
+            #[cfg(feature = "postgres")]
+            Self::Backend(error) => error.remedy(),
+            Self::Engine(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }
 
 /// `Result` with voisin's [`Error`].

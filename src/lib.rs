@@ -122,6 +122,7 @@ mod serve;
 mod train;
 
 // What every part shares.
+pub use base::remedy::Remedy;
 pub use error::{Error, Result};
 pub use track::{ContentId, TrackId};
 

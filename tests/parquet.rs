@@ -191,7 +191,7 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
         ("/music/39.ogg", "title", "20 000 000"),
     ] {
         let expected = format!(
-            "column \"{column}\" of {} has {found} bytes for it, expected at most 1 048 576: listen to the file again with \"voisin add\"",
+            "column \"{column}\" of {} has {found} bytes for it, expected at most 1 048 576: listen to the file again",
             file.display()
         );
         assert_eq!(reasons[path], expected);

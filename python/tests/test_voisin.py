@@ -80,7 +80,7 @@ def test_mistakes_are_python_errors(embedder, tmp_path):
         embedder.embed(np.zeros(160000, np.float32), 16000)
     with pytest.raises(ValueError, match="no model named"):
         voisin.Embedder("nothing of the kind")
-    with pytest.raises(FileNotFoundError, match="voisin add"):
+    with pytest.raises(FileNotFoundError, match="add music"):
         voisin.Library(tmp_path / "nowhere")
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"no audio at all")

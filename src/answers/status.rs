@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::lossy;
+use crate::base::remedy::Remedy;
 use crate::base::text::{count, grouped, with_causes};
 use crate::engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use crate::index::{IndexError, IndexOptions, IndexSummary, SearchMode, VectorIndex};
@@ -85,6 +86,9 @@ pub(crate) struct HeadJson {
     pub(crate) retrain: bool,
     /// Why it cannot be used, if it cannot.
     pub(crate) problem: Option<String>,
+    /// What helps then.
+    #[serde(skip)]
+    pub(crate) remedy: Option<Remedy>,
 }
 
 fn genre_head(engine: &Engine) -> Option<HeadJson> {
@@ -106,6 +110,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 retrain: share.as_ref().is_ok_and(|share| *share >= RETRAIN_SHARE),
                 changed_share: share.as_ref().ok().copied(),
                 problem: share.err(),
+                remedy: None,
             }
         }),
         Err(error) => Some(HeadJson {
@@ -118,6 +123,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             // It holds no labels to train on: which ones is for its owner to say again.
             retrain: false,
             problem: Some(with_causes(&error)),
+            remedy: error.remedy(),
         }),
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with a library in another engine.
 
+use crate::base::remedy::Remedy;
 use crate::engine::EngineError;
 use crate::library::LibraryError;
 
@@ -65,7 +66,7 @@ pub enum BackendError {
         command: &'static str,
     },
     /// There are no tables of voisin's.
-    #[error("{place} holds no library: \"voisin push --to {place}\" sends one there")]
+    #[error("{place} holds no library")]
     NoLibrary {
         /// The address, without a password.
         place: String,
@@ -113,9 +114,9 @@ pub enum BackendError {
         /// Length of the vectors.
         dimension: usize,
     },
-    /// A filter that cannot be asked for there.
-    #[error("{0}")]
-    Unsupported(String),
+    /// What only a library on this disk can answer.
+    #[error("{0} compares tracks with all others, which a database cannot")]
+    Unsupported(&'static str),
     /// Someone asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -128,4 +129,17 @@ pub enum BackendError {
     /// A temporary file.
     #[error("cannot make a temporary library")]
     Io(#[from] std::io::Error),
+}
+
+impl BackendError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),
+            Self::Unsupported(_) => Some(Remedy::Pull),
+            Self::Library(error) => error.remedy(),
+            Self::Engine(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }

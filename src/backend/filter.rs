@@ -42,10 +42,7 @@ impl Conditions {
         };
         let names = |names: &[String]| -> Vec<i64> { names.iter().map(|name| name_hash(name)).collect() };
         if !filter.words.is_empty() {
-            return Err(BackendError::Unsupported(
-                "--tag and --not-tag compare a track with all others: bring the library here with \"voisin pull\" first"
-                    .to_owned(),
-            ));
+            return Err(BackendError::Unsupported("a tag"));
         }
         for (keys, column, excluded) in [
             (genres(&filter.genres), "genre_keys", genres(&filter.exclude_genres)),

@@ -218,10 +218,7 @@ impl Remote {
     /// As [`Engine::similar`], from the whole database: the candidates are found there.
     pub fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> Result<Vec<SimilarTrack>> {
         if !options.unlike.is_empty() {
-            return Err(BackendError::Unsupported(
-                "--unlike compares with all tracks: bring the library here with \"voisin pull\" first"
-                    .to_owned(),
-            ));
+            return Err(BackendError::Unsupported("staying away from a track"));
         }
         let query = crate::engine::mean(seeds)?;
         let effort = if options.mode == SearchMode::Exact { Effort::Exact } else { Effort::Index };

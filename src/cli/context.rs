@@ -11,7 +11,7 @@ use super::args::Global;
 use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
 use crate::base::abandoned;
-use crate::base::text::with_causes;
+use crate::cli::render::advised;
 use crate::encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
     models_dir,
@@ -172,7 +172,7 @@ impl Context {
             Some(held) if !is_asked => anyhow!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,
-                with_causes(&error)
+                advised(&error)
             ),
             _ => anyhow::Error::from(error).context(format!("cannot load the model {model}")),
         })?;

@@ -13,6 +13,7 @@ mod library;
 use pyo3::exceptions::{PyFileNotFoundError, PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::base::remedy::with_next;
 use crate::base::text::with_causes;
 use crate::engine::EngineError;
 use crate::error::Error;
@@ -39,6 +40,7 @@ mod _voisin {
 fn raised(error: impl Into<Error>) -> PyErr {
     let error = error.into();
     let text = with_causes(&error);
+    let text = error.remedy().map_or(text.clone(), |remedy| with_next(&text, &remedy.to_string()));
     let of_engine = |error: &EngineError| match error {
         EngineError::Library(LibraryError::NotFound { .. }) => PyFileNotFoundError::new_err(text.clone()),
         EngineError::NoSuchTrack { .. }

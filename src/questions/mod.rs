@@ -16,6 +16,7 @@ pub(crate) mod seed;
 pub(crate) mod similar;
 pub(crate) mod values;
 
+use crate::base::remedy::Remedy;
 use crate::engine::EngineError;
 use crate::explore::ExploreError;
 use crate::genre::GenreError;
@@ -40,6 +41,18 @@ pub(crate) enum QuestionError {
     /// The library has no answer to it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl QuestionError {
+    /// The next step, where the message does not have it.
+    pub(crate) fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Refused(_) => None,
+            Self::NoCluster(_) => Some(Remedy::SeeClusters),
+            Self::NothingFits => Some("loosen the filters".into()),
+            Self::Engine(error) => error.remedy(),
+        }
+    }
 }
 
 macro_rules! of_engine {

@@ -78,7 +78,7 @@ pub(super) async fn send(
     asked: &HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let gone = |error: std::io::Error| {
-        let next = "run \"voisin verify\" to see what is missing, or \"voisin add\" on where it is now";
+        let next = "put it back, or have it added to the library where it is now";
         let reason = match error.kind() {
             std::io::ErrorKind::InvalidInput => "in its place lies what is no file".to_owned(),
             kind => kind.to_string(),

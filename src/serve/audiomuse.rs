@@ -96,7 +96,7 @@ async fn something_else(uri: Uri) -> AudioMuseRefusal {
 
 fn unknown(item: &str) -> Problem {
     let item: String = item.chars().take(100).collect();
-    let next = "run \"voisin link\" again, or \"voisin add\" on its music";
+    let next = "have the library linked with this server again, or its music added";
     Problem::not_found(format!("no track is known as {item:?}"), next)
 }
 

@@ -94,7 +94,7 @@ impl Guard {
             Some(host) => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 format!("this server does not answer for the host {host:?}"),
-                "ask for 127.0.0.1 or localhost, or start it with --allow-host",
+                "ask for 127.0.0.1 or localhost, or have the server started with this host allowed",
             )),
         }
     }
@@ -122,7 +122,7 @@ impl Guard {
         Err(Problem::new(
             StatusCode::FORBIDDEN,
             "pages of another origin may not ask this server",
-            "open the server's own page, or start it with --allow-origin",
+            "open the server's own page, or have the server started with this origin allowed",
         ))
     }
 
@@ -149,7 +149,7 @@ impl Guard {
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "this needs the server's token",
-                "send \"Authorization: Bearer TOKEN\"; \"voisin serve --show-token\" shows it",
+                "send \"Authorization: Bearer TOKEN\"; whoever runs the server can show it",
             ));
         };
         if !token.is_cookie(cookie) {
@@ -176,7 +176,7 @@ impl Guard {
             return Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too many wrong tokens from this address",
-                "wait, then send the right one; \"voisin serve --show-token\" shows it",
+                "wait, then send the right one; whoever runs the server can show it",
             )
             .retry_after(WINDOW.as_secs() as u32);
         }
@@ -184,7 +184,7 @@ impl Guard {
         Problem::new(
             StatusCode::UNAUTHORIZED,
             "this is not the server's token",
-            "\"voisin serve --show-token\" shows it",
+            "whoever runs the server can show it",
         )
     }
 }

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::guard::{Guard, Peer};
+use super::problem::Problem;
 use super::scan::ScanProcess;
 use super::state::{LoadModel, Shared, State};
 use super::{ServeError, api, runtime};
@@ -134,12 +135,11 @@ impl ServerHandler for Assistant {
         let mut arguments = asked.arguments.unwrap_or_default();
         // Assistants write null for what they leave out.
         arguments.retain(|_, value| !value.is_null());
-        let (status, answer) = self.ask(method, path, arguments).await?;
+        let (problem, answer) = self.ask(method, path, arguments).await?;
         // Text alone: read and written again, numbers would not be those of the command line to the last digit.
-        Ok(if status.is_success() {
-            CallToolResult::success(vec![ContentBlock::text(answer)])
-        } else {
-            CallToolResult::error(vec![ContentBlock::text(said(&answer))])
+        Ok(match problem {
+            None => CallToolResult::success(vec![ContentBlock::text(answer)]),
+            Some(problem) => CallToolResult::error(vec![ContentBlock::text(problem.in_tools())]),
         }
         .into())
     }
@@ -152,7 +152,7 @@ impl Assistant {
         method: &Method,
         path: &str,
         arguments: JsonObject,
-    ) -> Result<(StatusCode, String), ErrorData> {
+    ) -> Result<(Option<Problem>, String), ErrorData> {
         let fault = |error: &dyn std::error::Error| ErrorData::internal_error(error.to_string(), None);
         let (uri, body) = written(method, path, arguments);
         let uri: Uri = uri.parse().map_err(|error: axum::http::uri::InvalidUri| fault(&error))?;
@@ -174,7 +174,8 @@ impl Assistant {
                 continue;
             }
             let body = to_bytes(body, usize::MAX).await.map_err(|error| fault(&error))?;
-            return Ok((head.status, String::from_utf8_lossy(&body).into_owned()));
+            let problem = head.extensions.get::<Problem>().cloned();
+            return Ok((problem, String::from_utf8_lossy(&body).into_owned()));
         }
     }
 }
@@ -205,17 +206,6 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
         }
     }
     (format!("{path}?{}", query.finish()), String::new())
-}
-
-/// What a problem says, in the words of somebody who has tools and no addresses.
-fn said(problem: &str) -> String {
-    let problem: Value = serde_json::from_str(problem).unwrap_or_default();
-    let text = |name: &str| problem[name].as_str().unwrap_or_default();
-    let next = text("next")
-        .replace("GET /api/v1/openapi.json describes it", "its schema describes it")
-        .replace("GET /api/v1/tracks?query=WORDS", "the tool `list` with \"query\"")
-        .replace("GET /api/v1/clusters", "the tool `clusters`");
-    format!("{}; next: {next}", text("detail"))
 }
 
 /// The tools as they are described to an assistant.

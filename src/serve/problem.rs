@@ -5,7 +5,8 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
-use crate::base::text::with_causes;
+use crate::base::remedy::Remedy;
+use crate::base::text::{count, with_causes};
 use crate::engine::EngineError;
 use crate::explore::ExploreError;
 use crate::genre::GenreError;
@@ -27,7 +28,8 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<String>,
     /// The next step.
-    next: String,
+    #[serde(serialize_with = "in_addresses")]
+    next: Remedy,
     /// Seconds after which it is worth asking again.
     #[serde(skip)]
     retry_after: Option<u32>,
@@ -38,8 +40,33 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
     serializer.serialize_u16(status.as_u16())
 }
 
+fn in_addresses<S: serde::Serializer>(next: &Remedy, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&words(next, |path, _| format!("GET /api/v1/{path}")))
+}
+
+/// The next step in the words of a client.
+///
+/// - `see`: words a question by its address and by its name as a tool
+fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
+    match next {
+        Remedy::NameTrack | Remedy::NameTracks | Remedy::SeeTracks | Remedy::SeeFolders => {
+            format!("see the tracks there are: {}", see("tracks?query=WORDS", "list"))
+        }
+        Remedy::LibraryOfOtherModel => {
+            format!("ask in other words: {}", see("tracks?query=WORDS", "list"))
+        }
+        Remedy::SeeGenres => format!("see those there are: {}", see("genres", "genres")),
+        Remedy::SeeClusters => format!("see those there are: {}", see("clusters", "clusters")),
+        Remedy::SeeWords(known) => {
+            format!("see the {} that are: {}", count(*known as u64, "word"), see("words", "words"))
+        }
+        Remedy::SeeQuestions => format!("send what is expected; {} describes it", see("openapi.json", "")),
+        other => other.to_string(),
+    }
+}
+
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -59,7 +86,7 @@ impl Problem {
             detail: format!("expected {expected}, found {found}"),
             expected: Some(expected),
             found: Some(found),
-            ..Self::new(status, "", "send what is expected; GET /api/v1/openapi.json describes it")
+            ..Self::new(status, "", Remedy::SeeQuestions)
         }
     }
 
@@ -67,12 +94,12 @@ impl Problem {
         Self::request(StatusCode::BAD_REQUEST, expected, found)
     }
 
-    pub(super) fn not_found(detail: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(super) fn not_found(detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail, next)
     }
 
     /// No answer now, but one later.
-    pub(super) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(super) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         let retry_after = Some(seconds);
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, next) }
     }
@@ -95,12 +122,23 @@ impl Problem {
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }
+
+    /// In the words of somebody who has tools and no addresses.
+    #[cfg(feature = "mcp")]
+    pub(super) fn in_tools(&self) -> String {
+        let see = |_: &str, tool: &str| match tool {
+            "" => "its schema".to_owned(),
+            tool => format!("the tool `{tool}`"),
+        };
+        format!("{}; next: {}", self.detail, words(&self.next, see))
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.status, body).into_response();
+        response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
@@ -115,9 +153,8 @@ impl IntoResponse for Problem {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
-        let text = with_causes(&error);
-        let see = "see the tracks there are: GET /api/v1/tracks?query=WORDS";
-        match error {
+        use StatusCode as Status;
+        let (status, wait, next) = match &error {
             EngineError::NoSuchTrack { .. }
             | EngineError::NotInLibrary { .. }
             | EngineError::NoVector { .. }
@@ -125,41 +162,35 @@ impl From<EngineError> for Problem {
             | EngineError::Words { .. }
             | EngineError::Explore(ExploreError::UnknownArtist { .. })
             | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
-                Self::not_found(text, see)
+                (Status::NOT_FOUND, None, Remedy::SeeTracks)
             }
-            EngineError::Ambiguous { .. } => {
-                Self::new(StatusCode::CONFLICT, text, "name one of them by its id")
-            }
-            EngineError::NoTags { .. } => {
-                Self::new(StatusCode::CONFLICT, text, "ask in other words: GET /api/v1/tracks?query=WORDS")
-            }
-            EngineError::NoLabels
+            EngineError::Ambiguous { .. } => (Status::CONFLICT, None, "name one of them by its id".into()),
+            EngineError::NoTags { .. }
+            | EngineError::NoLabels
             | EngineError::NoHead { .. }
-            | EngineError::Genre(GenreError::TooFew(_)) => {
-                Self::new(StatusCode::CONFLICT, text, "give tracks a genre, then ask again")
-            }
-            EngineError::EmptyLibrary { .. } => {
-                Self::new(StatusCode::CONFLICT, text, "run \"voisin add FOLDER\" on this library")
-            }
+            | EngineError::Genre(GenreError::TooFew(_))
+            | EngineError::EmptyLibrary { .. } => (Status::CONFLICT, None, Remedy::AddMusic),
             EngineError::SeedsCancel
             | EngineError::Genre(_)
             | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text, "change what is asked for")
+                (Status::UNPROCESSABLE_ENTITY, None, "change what is asked for".into())
             }
             EngineError::Audio(_)
             | EngineError::TooShort { .. }
             | EngineError::Silent { .. }
             | EngineError::Features(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text, "send an audio file that voisin can read")
+                (Status::UNPROCESSABLE_ENTITY, None, "send an audio file that voisin can read".into())
             }
             EngineError::Library(_) | EngineError::Index(_) => {
-                Self::later(5, text, "run \"voisin verify\" on this library if this lasts")
+                (Status::SERVICE_UNAVAILABLE, Some(5), Remedy::Verify)
             }
             EngineError::Model { .. } | EngineError::Encoder(_) => {
-                Self::later(30, text, "see \"voisin model list\", then start the server again")
+                (Status::SERVICE_UNAVAILABLE, Some(30), Remedy::SeeModels)
             }
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text, "please report it"),
-        }
+            _ => (Status::INTERNAL_SERVER_ERROR, None, "please report it".into()),
+        };
+        let next = error.remedy().unwrap_or(next);
+        Self { retry_after: wait, ..Self::new(status, with_causes(&error), next) }
     }
 }
 
@@ -174,11 +205,10 @@ impl From<QuestionError> for Problem {
     fn from(error: QuestionError) -> Self {
         match error {
             QuestionError::Refused(refused) => refused.into(),
-            QuestionError::NoCluster(_) => {
-                Self::not_found(error.to_string(), "see those there are: GET /api/v1/clusters")
-            }
-            QuestionError::NothingFits => Self::not_found(error.to_string(), "loosen the filters"),
             QuestionError::Engine(error) => error.into(),
+            QuestionError::NoCluster(_) | QuestionError::NothingFits => {
+                Self::not_found(error.to_string(), error.remedy().unwrap_or(Remedy::SeeTracks))
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ impl ScanProcess {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "there is nothing to scan: no folder was named at the start",
-                "start the server with --folder DIR",
+                "have the server started with a folder to scan",
             ));
         };
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);

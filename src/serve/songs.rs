@@ -280,7 +280,7 @@ impl SongRef {
             let name: String = self.name.chars().take(100).collect();
             Problem::not_found(
                 format!("the library has no song like {name:?}"),
-                "run \"voisin add\" on it; it is looked for by MBID, ISRC, path, then title and artists",
+                "add it to the library; it is looked for by MBID, ISRC, path, then title and artists",
             )
         })
     }

@@ -147,7 +147,7 @@ fn a_long_file_with_a_sheet_is_its_parts() {
         sandbox.run(["classify", "--write-tags", "--from-list", list, "--format", "json", "--overwrite"]);
     assert_eq!((code(&written), &json(&written)[0]["outcome"]), (1, &"failed".into()));
     assert!(
-        json(&written)[0]["reason"].as_str().unwrap().contains("voisin labels set"),
+        json(&written)[0]["reason"].as_str().unwrap().contains("a label by hand"),
         "{}",
         text(&written.stdout)
     );

@@ -139,7 +139,7 @@ fn a_head_is_trained_used_and_found_to_age() {
     assert_eq!(code(&damaged), 0);
     let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
     assert_eq!(head["retrain"], false, "which labels to train on is for its owner to say");
-    assert!(head["problem"].as_str().unwrap().contains("voisin train genre"), "{head}");
+    assert!(head["problem"].as_str().unwrap().contains("checksum"), "{head}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Cut files, flipped bits, bad rows.
 
 use super::*;
+use voisin::Remedy;
 
 fn filled(dir: &Path, n: u64) -> Library {
     let mut library = open(dir);
@@ -23,7 +24,7 @@ fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
         for mode in [OpenMode::ReadOnly, OpenMode::ReadWrite, OpenMode::Create] {
             let error = Library::open(dir.path(), mode).unwrap_err();
             assert!(matches!(error, LibraryError::Damaged { .. }), "{share}: {error:?}");
-            assert!(error.to_string().contains("voisin repair"), "{error}");
+            assert_eq!(error.remedy(), Some(Remedy::Repair), "{error}");
         }
         assert_eq!(std::fs::read(&database).unwrap(), cut, "opening changes nothing");
         let report = salvage(dir.path()).unwrap();

@@ -4,6 +4,7 @@
 use super::processes::child;
 use super::processes::child_dir;
 use super::*;
+use voisin::Remedy;
 
 #[test]
 fn what_is_no_library_is_refused_and_left_alone() {
@@ -13,7 +14,7 @@ fn what_is_no_library_is_refused_and_left_alone() {
     for mode in modes {
         let error = Library::open(dir.path(), mode).unwrap_err();
         assert!(matches!(error, LibraryError::NotFound { .. }), "{error:?}");
-        assert!(error.to_string().contains("voisin add"));
+        assert!(error.remedy() == Some(Remedy::AddMusicOrOtherLibrary));
     }
     assert!(!database.exists(), "looking creates nothing");
 

@@ -400,7 +400,10 @@ fn the_server_answers_from_there_as_from_here() {
     assert_eq!(status, 404, "{problem}");
     let (status, problem) =
         there.post("/api/v1/labels", &serde_json::json!({"tracks": [id], "genre": "Zouk"}));
-    assert!(status == 409 && problem["next"].as_str().unwrap().contains("voisin push"), "{status} {problem}");
+    assert!(
+        status == 409 && problem["next"].as_str().unwrap().contains("sent to the database"),
+        "{status} {problem}"
+    );
 
     // What is pushed is seen: a removal, a title, a label.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();

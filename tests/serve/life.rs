@@ -125,7 +125,7 @@ fn the_first_start_makes_a_library_where_add_would() {
     let (found, page, _) = server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(found == 200 && page.contains("text/html"), "{page}");
     // What has to have tracks says so.
-    for (path, next) in [("/api/v1/genres", "voisin add"), ("/api/v1/map", "")] {
+    for (path, next) in [("/api/v1/genres", "add music"), ("/api/v1/map", "")] {
         let (status, problem) = server.get(path);
         assert!((400..500).contains(&status), "{path}: {status} {problem}");
         assert!(problem["next"].as_str().unwrap().contains(next), "{path}: {problem}");
@@ -147,7 +147,7 @@ fn the_first_start_makes_a_library_where_add_would() {
     let server = at_home(&sandbox, &[]);
     assert_eq!(server.token, token, "shown before the first start");
     let (status, refused) = server.post("/api/v1/scan", &json!({}));
-    assert!(status == 409 && refused["next"].as_str().unwrap().contains("--folder"), "{refused}");
+    assert!(status == 409 && refused["next"].as_str().unwrap().contains("a folder to scan"), "{refused}");
     let add = sandbox.command(["add", music.to_str().unwrap()]).env("VOISIN_LIBRARY", "").output();
     fine(add.unwrap());
     assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);

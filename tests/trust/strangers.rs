@@ -91,7 +91,7 @@ fn a_damaged_genre_head_is_told_alike_by_all() {
     fine(&sandbox, &["add", &string(&noises(&sandbox, 3))]);
     let head = sandbox.path("library").join("genre.safetensors");
     fs::write(&head, "no tensors").unwrap();
-    let next = "train it again with \"voisin train genre\"";
+    let next = "\"voisin train genre\" trains one";
     let checked = sandbox.run(["verify"]);
     assert_eq!(code(&checked), 1);
     let table = text(&checked.stdout);

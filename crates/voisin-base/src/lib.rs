@@ -15,6 +15,7 @@ pub mod key;
 pub mod pixels;
 pub mod random;
 pub mod regular_file;
+pub mod remedy;
 pub mod tags;
 pub mod text;
 pub mod track;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use voisin_base::remedy::Remedy;
+
 /// An error of the encoder; variants are what a caller can do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,10 +20,7 @@ pub enum EncoderError {
         source: std::io::Error,
     },
     /// No built-in model and no manifest on disk has this name.
-    #[error(
-        "no model named \"{name}\": known are {known}; give a manifest (.json) or weights file, \
-         or run \"voisin model list\""
-    )]
+    #[error("no model named \"{name}\": known are {known}")]
     UnknownModel {
         /// The name asked for.
         name: String,
@@ -30,7 +29,7 @@ pub enum EncoderError {
     },
     /// A model of a user has the name of a built-in one, which it would stand in for unnoticed.
     #[error(
-        "{path}: \"{name}\" is the name of a built-in model, which --model {name} means: \
+        "{path}: \"{name}\" is the name of a built-in model, which it would stand in for: \
          give this one another name",
         path = path.display()
     )]
@@ -123,12 +122,10 @@ pub enum EncoderError {
         reason: String,
     },
     /// The thread that drives the GPU could not be started.
-    #[error("cannot start a thread for the GPU: use --device cpu")]
+    #[error("cannot start a thread for the GPU")]
     Thread(#[source] std::io::Error),
     /// The thread that drives the GPU ended before it answered.
-    #[error(
-        "the thread that drives the GPU ended before it answered: use --device cpu, and please report it"
-    )]
+    #[error("the thread that drives the GPU ended before it answered; please report it")]
     DeviceStopped,
     /// A device that is not one of `auto`, `cpu`, `cuda`, `cuda:N`.
     #[error("unknown device \"{0}\": expected auto, cpu, cuda or cuda:N")]
@@ -166,6 +163,15 @@ pub enum EncoderError {
 }
 
 impl EncoderError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::UnknownModel { .. } => Some(Remedy::SeeModels),
+            Self::Thread(_) | Self::DeviceStopped => Some(Remedy::UseCpu),
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }

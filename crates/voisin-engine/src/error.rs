@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use voisin_audio::AudioError;
-use voisin_base::text::did_you_mean;
+use voisin_base::remedy::Remedy;
+use voisin_base::text::or_did_you_mean;
 use voisin_encoder::EncoderError;
 use voisin_explore::ExploreError;
 use voisin_features::FeaturesError;
@@ -37,17 +38,17 @@ pub enum EngineError {
     #[error(transparent)]
     Explore(#[from] ExploreError),
     /// A library, file or database whose model cannot be what it is said to be.
-    #[error("{place}: the model of its vectors is refused: {problem}; {next}")]
+    #[error("{place}: the model of its vectors is refused: {problem}")]
     ForeignModel {
         /// The library, the file or the database.
         place: String,
         /// What was expected and found.
         problem: String,
         /// What to do.
-        next: &'static str,
+        next: Remedy,
     },
     /// A seed that must be a track of the library is not one.
-    #[error("{}: not in the library: run \"voisin add\" on it first", path.display())]
+    #[error("{}: not in the library", path.display())]
     NotInLibrary {
         /// The file.
         path: PathBuf,
@@ -85,7 +86,7 @@ pub enum EngineError {
         message: String,
     },
     /// A file of a track that has other sound by now.
-    #[error("{}: it has other sound by now than the library knows: run \"voisin add\" on it first", path.display())]
+    #[error("{}: it has other sound by now than the library knows", path.display())]
     OtherAudio {
         /// The file.
         path: PathBuf,
@@ -122,11 +123,11 @@ pub enum EngineError {
     },
     /// A seed that is neither a file nor anything in the library.
     #[error(
-        "\"{text}\" is neither a file nor a track of this library: {}",
+        "\"{text}\" is neither a file nor a track of this library{}",
         if candidates.is_empty() {
-            "give a path, id:NUMBER, or words of artist and title".to_owned()
+            String::new()
         } else {
-            format!("did you mean one of these?\n{}", candidates.join("\n"))
+            format!(": did you mean one of these?\n{}", candidates.join("\n"))
         }
     )]
     NoSuchTrack {
@@ -136,24 +137,22 @@ pub enum EngineError {
         candidates: Vec<String>,
     },
     /// No seed was named.
-    #[error("expected a seed, found none: name files, id:NUMBER, words, playlists or folders")]
+    #[error("expected a seed, found none")]
     NoSeeds,
     /// A track without a vector, after damage: a repair took it out.
-    #[error("track {id} has no vector: run \"voisin add\" on its file again, or \"voisin repair\"")]
+    #[error("track {id} has no vector")]
     NoVector {
         /// The track.
         id: voisin_base::track::TrackId,
     },
     /// Nothing to search.
-    #[error("the library in {} holds no tracks yet: run \"voisin add FOLDER\" first", dir.display())]
+    #[error("the library in {} holds no tracks yet", dir.display())]
     EmptyLibrary {
         /// The library's folder.
         dir: PathBuf,
     },
     /// No track of the library has a genre.
-    #[error(
-        "no track of this library has a genre: add tagged music, or say where genres come from with --label-from folder or a CSV file"
-    )]
+    #[error("no track of this library has a genre")]
     NoLabels,
     /// A file of labels or groups that cannot be read.
     #[error("cannot read {}", path.display())]
@@ -174,10 +173,7 @@ pub enum EngineError {
         problem: String,
     },
     /// Words that mean nothing here.
-    #[error(
-        "nothing of \"{text}\" is understood: {}\"voisin find --words\" lists the {known} words that are",
-        did_you_mean(suggestions)
-    )]
+    #[error("nothing of \"{text}\" is understood{}", or_did_you_mean(suggestions))]
     Words {
         /// What was asked for.
         text: String,
@@ -187,9 +183,7 @@ pub enum EngineError {
         known: usize,
     },
     /// Words need a model with tags.
-    #[error(
-        "the model {model} has no tags that words could mean; models with tags: {others}; add your music to another --library with one of them"
-    )]
+    #[error("the model {model} has no tags that words could mean; models with tags: {others}")]
     NoTags {
         /// The library's model.
         model: String,
@@ -197,12 +191,12 @@ pub enum EngineError {
         others: String,
     },
     /// Something that only a trained head can do.
-    #[error("{what} needs a trained head: {next}")]
+    #[error("{what} needs a trained head")]
     NoHead {
         /// What was asked for.
         what: &'static str,
         /// How to have one.
-        next: &'static str,
+        next: Remedy,
     },
     /// Seeds that cancel each other out.
     #[error("the seeds point in opposite directions and leave nothing to search for: name fewer of them")]
@@ -224,6 +218,26 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::Encoder(error) => return error.remedy(),
+            Self::Library(error) => return error.remedy(),
+            Self::Genre(error) => return error.remedy(),
+            Self::Explore(error) => return error.remedy(),
+            Self::ForeignModel { next, .. } | Self::NoHead { next, .. } => next.clone(),
+            Self::NotInLibrary { .. } | Self::OtherAudio { .. } => Remedy::AddFile,
+            Self::NoSuchTrack { candidates, .. } if candidates.is_empty() => Remedy::NameTrack,
+            Self::NoSeeds => Remedy::NameTracks,
+            Self::NoVector { .. } => Remedy::RepairAndAdd,
+            Self::EmptyLibrary { .. } => Remedy::AddMusic,
+            Self::NoLabels => Remedy::SayLabels,
+            Self::Words { known, .. } => Remedy::SeeWords(*known),
+            Self::NoTags { .. } => Remedy::LibraryOfOtherModel,
+            _ => return None,
+        })
+    }
+
     /// Whether trying again may help although the file has not changed: it could not be read, which says nothing
     /// of its contents.
     pub fn is_transient(&self) -> bool {

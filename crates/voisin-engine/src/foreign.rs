@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Engine, EngineError};
+use voisin_base::remedy::Remedy;
 use voisin_base::text::LONGEST_TEXT;
 use voisin_encoder::{ModelManifest, ModelRef};
 use voisin_library::{Library, StoredModel, TakenIn};
@@ -53,7 +54,7 @@ impl Engine {
             check_model(&model).map_err(|problem| EngineError::ForeignModel {
                 place: other.dir().display().to_string(),
                 problem,
-                next: "add its files here with \"voisin add\"",
+                next: Remedy::AddMusic,
             })?;
         }
         Ok(self.library_mut().merge(other)?)

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result, TrackMeta, same_length};
-use voisin_base::text::{did_you_mean, meant, spelt_alike};
+use voisin_base::text::{meant, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
 
 /// Tracks of one artist that are looked at, evenly spread over the library's order.
@@ -135,9 +135,9 @@ pub fn near_artists(
     let found = meant(artist, names());
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {
-            did_you_mean(&spelt_alike(artist, names()))
+            or_did_you_mean(&spelt_alike(artist, names()))
         } else {
-            format!("it is a part of {} names; ", found.len())
+            format!(": it is a part of {} names", found.len())
         };
         return Err(ExploreError::UnknownArtist { asked: artist.to_owned(), hint });
     };

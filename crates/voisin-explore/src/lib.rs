@@ -45,6 +45,8 @@ mod union;
 mod windows;
 pub mod words;
 
+use voisin_base::remedy::Remedy;
+
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;
 pub use windows::{WindowSet, WindowSource};
@@ -74,7 +76,7 @@ pub enum ExploreError {
         found: usize,
     },
     /// A vector that is not a finite unit vector.
-    #[error("vector of row {row} has norm {norm}, expected 1: run \"voisin verify\"")]
+    #[error("vector of row {row} has norm {norm}, expected 1")]
     NotUnit {
         /// Row in the input.
         row: usize,
@@ -110,7 +112,7 @@ pub enum ExploreError {
         hint: &'static str,
     },
     /// An artist that nobody is, or that several are.
-    #[error("no artist \"{asked}\": {hint}\"voisin artists\" lists those there are")]
+    #[error("no artist \"{asked}\"{hint}")]
     UnknownArtist {
         /// What was asked.
         asked: String,
@@ -126,6 +128,17 @@ pub enum ExploreError {
     /// A value could not be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
+}
+
+impl ExploreError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NotUnit { .. } => Some(Remedy::Verify),
+            Self::UnknownArtist { .. } => Some(Remedy::SeeArtists),
+            _ => None,
+        }
+    }
 }
 
 /// `Result` with [`ExploreError`].

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use voisin_base::text::grouped;
+use voisin_base::remedy::Remedy;
+use voisin_base::text::{grouped, or_did_you_mean};
 use voisin_base::track::{ContentKind, TrackId};
 
 /// An error of the catalogue.
@@ -10,16 +11,13 @@ use voisin_base::track::{ContentKind, TrackId};
 #[non_exhaustive]
 pub enum LibraryError {
     /// There is no library in this folder yet.
-    #[error("no library in {}: run \"voisin add FOLDER\" first, or name another one with --library", dir.display())]
+    #[error("no library in {}", dir.display())]
     NotFound {
         /// The folder that was looked into.
         dir: PathBuf,
     },
     /// A folder that is to be moved holds nothing of the library.
-    #[error(
-        "no file of the library is below {}: expected the folder as the library knows it, as \"voisin list --sort path\" shows it",
-        folder.display()
-    )]
+    #[error("no file of the library is below {}: expected the folder as the library knows it", folder.display())]
     NothingBelow {
         /// The folder.
         folder: PathBuf,
@@ -33,17 +31,14 @@ pub enum LibraryError {
         new: PathBuf,
     },
     /// A new path belongs to another file of the library.
-    #[error(
-        "{} is in the library already: take it out with \"voisin remove\" first, or run \"voisin add\" on the new folder instead",
-        path.display()
-    )]
+    #[error("{} is in the library already", path.display())]
     Taken {
         /// The path.
         path: PathBuf,
     },
     /// The database holds nothing, although other files of a library lie beside it.
     #[error(
-        "{} is empty, but the files beside it say that there was a library (a copy that broke off, or a full disk?): put a copy of it back, or run \"voisin add FOLDER\" to listen again",
+        "{} is empty, but the files beside it say that there was a library (a copy that broke off, or a full disk?)",
         path.display()
     )]
     Emptied {
@@ -51,7 +46,7 @@ pub enum LibraryError {
         path: PathBuf,
     },
     /// The file is not a SQLite database, or one of another program.
-    #[error("{} is not a voisin library ({found}): name another folder with --library", path.display())]
+    #[error("{} is not a voisin library ({found})", path.display())]
     NotALibrary {
         /// The database file.
         path: PathBuf,
@@ -89,7 +84,7 @@ pub enum LibraryError {
         source: Box<rusqlite_migration::Error>,
     },
     /// The database is cut or damaged.
-    #[error("{} is damaged ({detail}): run \"voisin repair\"", path.display())]
+    #[error("{} is damaged ({detail})", path.display())]
     Damaged {
         /// The database file.
         path: PathBuf,
@@ -97,7 +92,7 @@ pub enum LibraryError {
         detail: String,
     },
     /// The file or its folder cannot be written, or the library was opened read-only.
-    #[error("{} cannot be written: check the rights of the file and its folder, or use --library", path.display())]
+    #[error("{} cannot be written", path.display())]
     ReadOnly {
         /// The database file.
         path: PathBuf,
@@ -124,7 +119,7 @@ pub enum LibraryError {
     },
     /// The library holds vectors of another model.
     #[error(
-        "this library's vectors are from model {held} ({held_fingerprint}), not from {offered} ({offered_fingerprint}): use that model, or a new library with --library"
+        "this library's vectors are from model {held} ({held_fingerprint}), not from {offered} ({offered_fingerprint})"
     )]
     OtherModel {
         /// Name of the model whose vectors the library holds.
@@ -143,9 +138,7 @@ pub enum LibraryError {
         name: String,
     },
     /// An upgrade to another model is under way.
-    #[error(
-        "an upgrade to {next} is under way ({done} of {tracks} tracks): \"voisin model upgrade {next}\" goes on with it, \"voisin model upgrade --give-up\" ends it"
-    )]
+    #[error("an upgrade to {next} is under way ({done} of {tracks} tracks)")]
     OtherUpgrade {
         /// The model of that one.
         next: String,
@@ -159,8 +152,7 @@ pub enum LibraryError {
     NoUpgrade,
     /// Content ids of the other kind.
     #[error(
-        "this library knows recordings by content ids of the kind \"{held}\", not \"{offered}\": the two are never compared; \
-         use another --library, or listen again with --identity {held}"
+        "this library knows recordings by content ids of the kind \"{held}\", not \"{offered}\": the two are never compared"
     )]
     OtherIdentity {
         /// How those of the library are made.
@@ -180,14 +172,14 @@ pub enum LibraryError {
         found: usize,
     },
     /// A vector that must never be stored: not finite, not of unit norm, or with ill-shaped windows.
-    #[error("vector refused: {reason}; listen to the file again with \"voisin add\"")]
+    #[error("vector refused: {reason}")]
     BadVector {
         /// What is wrong with it.
         reason: String,
     },
     /// A text that no file's tags can hold.
     #[error(
-        "a text of its tags has {} bytes, expected at most {}: listen to the file again with \"voisin add\"",
+        "a text of its tags has {} bytes, expected at most {}",
         grouped(*found as u64), grouped(*most as u64)
     )]
     TooLong {
@@ -197,9 +189,7 @@ pub enum LibraryError {
         most: usize,
     },
     /// What is stored of a track is not what was written: it is not served.
-    #[error(
-        "the {what} of track {track} is damaged (its checksum differs): run \"voisin repair\", then \"voisin add\""
-    )]
+    #[error("the {what} of track {track} is damaged (its checksum differs)")]
     DamagedTrack {
         /// The track.
         track: TrackId,
@@ -216,19 +206,19 @@ pub enum LibraryError {
     #[error("no track has the id {0}")]
     UnknownTrack(TrackId),
     /// Nobody and nothing is so called.
-    #[error("no {what} \"{name}\": {hint}")]
+    #[error("no {what} \"{name}\"{}", or_did_you_mean(suggestions))]
     UnknownName {
         /// What was asked for: an artist, an album.
         what: &'static str,
         /// Its name.
         name: String,
-        /// Names that are spelt alike, and where to look.
-        hint: String,
+        /// Names that are spelt alike.
+        suggestions: Vec<String>,
+        /// Where to look.
+        remedy: Remedy,
     },
     /// A path from elsewhere that no file is stored under.
-    #[error(
-        "path {shown:?}: expected an absolute one without \"..\" and NUL: add the file with \"voisin add\""
-    )]
+    #[error("path {shown:?}: expected an absolute one without \"..\" and NUL")]
     NoPath {
         /// Its beginning.
         shown: String,
@@ -260,6 +250,27 @@ pub enum LibraryError {
 }
 
 impl LibraryError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::NotFound { .. } => Remedy::AddMusicOrOtherLibrary,
+            Self::NothingBelow { .. } => Remedy::SeeFolders,
+            Self::Taken { .. } => Remedy::RemoveOrAdd,
+            Self::Emptied { .. } => Remedy::RestoreOrAdd,
+            Self::NotALibrary { .. } => Remedy::OtherLibrary,
+            Self::Damaged { .. } => Remedy::Repair,
+            Self::ReadOnly { .. } => Remedy::OtherRights,
+            Self::OtherModel { .. } => Remedy::OtherModel,
+            Self::OtherUpgrade { next, .. } => Remedy::EndUpgrade(next.clone()),
+            Self::OtherIdentity { held, .. } => Remedy::OtherIdentity(held.to_string()),
+            Self::BadVector { .. } | Self::TooLong { .. } => Remedy::ListenAgain,
+            Self::DamagedTrack { .. } => Remedy::RepairAndAdd,
+            Self::UnknownName { remedy, .. } => remedy.clone(),
+            Self::NoPath { .. } => Remedy::AddFile,
+            _ => return None,
+        })
+    }
+
     /// Sorts SQLite's codes into what a caller can do about them.
     pub(crate) fn from_sql(path: &std::path::Path, error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::{Library, LibraryError, Resolution, Result, Track, TrackFilter, fold, stored_path};
-use voisin_base::text::{did_you_mean, meant, spelt_alike};
+use voisin_base::remedy::Remedy;
+use voisin_base::text::{meant, spelt_alike};
 use voisin_base::track::TrackId;
 
 /// What a name is of.
@@ -23,12 +24,12 @@ impl Library {
         let names = || all.iter().map(String::as_str);
         let found: Vec<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
         if found.is_empty() {
-            let (what, next) = match of {
-                NameOf::Artist => ("artist", "\"voisin artists\" lists those there are"),
-                NameOf::Album => ("album", "see the tags of your files"),
+            let (what, remedy) = match of {
+                NameOf::Artist => ("artist", Remedy::SeeArtists),
+                NameOf::Album => ("album", "see the tags of your files".into()),
             };
-            let hint = format!("{}{next}", did_you_mean(&spelt_alike(name, names())));
-            return Err(LibraryError::UnknownName { what, name: name.to_owned(), hint });
+            let suggestions = spelt_alike(name, names()).into_iter().map(str::to_owned).collect();
+            return Err(LibraryError::UnknownName { what, name: name.to_owned(), suggestions, remedy });
         }
         Ok(found)
     }
@@ -38,9 +39,9 @@ impl Library {
         let stored = stored_path(folder);
         let below = TrackFilter { folders: vec![stored.clone()], ..TrackFilter::default() };
         if self.matching(&below)?.is_empty() {
-            let hint = "none of its tracks lies there; \"voisin list\" shows where they are".to_owned();
-            let name = stored.display().to_string();
-            return Err(LibraryError::UnknownName { what: "folder of this library", name, hint });
+            let (what, name) = ("folder of this library", stored.display().to_string());
+            let (suggestions, remedy) = (Vec::new(), Remedy::SeeFolders);
+            return Err(LibraryError::UnknownName { what, name, suggestions, remedy });
         }
         Ok(stored)
     }

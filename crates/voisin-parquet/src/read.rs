@@ -75,7 +75,7 @@ impl ParquetInput {
         check_model(&model).map_err(|problem| EngineError::ForeignModel {
             place: path.display().to_string(),
             problem,
-            next: "write the file again with \"voisin embed\" or \"voisin export\"",
+            next: "write the file again".into(),
         })?;
         let kind = match metadata.get(KIND_KEY) {
             None => ContentKind::Full,
@@ -116,7 +116,7 @@ impl ParquetInput {
                         &self.path,
                         format!(
                             "expected rows of model {} with {} numbers, as the file's metadata says, found {:?} with {dimension}: \
-                             write the file again with \"voisin embed\" or \"voisin export\"",
+                             write the file again",
                             self.model.fingerprint,
                             self.model.dimension,
                             found.chars().take(100).collect::<String>()
@@ -158,7 +158,7 @@ impl ParquetInput {
         Err(wrong(
             &self.path,
             format!(
-                "expected at most {} MB of text in a file of {} bytes, found more: listen to its files again with \"voisin add\"",
+                "expected at most {} MB of text in a file of {} bytes, found more: listen to its files again",
                 most >> 20,
                 grouped(self.file.len())
             ),
@@ -266,7 +266,7 @@ impl RecordColumns<'_> {
             let length = text_length(column, row);
             if length > LONGEST_TEXT {
                 return Err(format!(
-                    "column \"{}\" of {} has {} bytes for it, expected at most {}: listen to the file again with \"voisin add\"",
+                    "column \"{}\" of {} has {} bytes for it, expected at most {}: listen to the file again",
                     field.name(),
                     self.path.display(),
                     grouped(length as u64),

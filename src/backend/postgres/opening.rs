@@ -186,7 +186,7 @@ impl Postgres {
         check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
             place,
             problem,
-            next: "drop the tables that begin with voisin_ and push again",
+            next: "drop the tables that begin with voisin_ and push again".into(),
         })?;
         self.width = width.clamp(1, WIDEST);
         self.shards = self.run(|tx| {

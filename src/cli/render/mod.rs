@@ -11,6 +11,7 @@ pub(crate) mod find;
 pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;
+mod remedy;
 mod safe;
 pub(crate) mod screen;
 mod table;
@@ -23,11 +24,11 @@ use std::time::Duration;
 use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+pub(crate) use remedy::{advised, advised_news, with_remedy};
 pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
 
-use crate::base::text::with_causes;
 pub(crate) use crate::base::text::{count, count_with, grouped};
 use crate::questions::QuestionError;
 use crate::questions::read::Refused;
@@ -146,19 +147,13 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         Some(QuestionError::Refused(refused)) => Some(refused),
         _ => error.downcast_ref::<Refused>(),
     };
-    let text = match (refused, asked) {
+    let text = match refused {
         // What a question calls a field is an option here, but for what is named without one.
-        (Some(Refused { field, expected, found }), _)
-            if !["", "seeds", "tracks"].contains(&field.as_str()) =>
-        {
+        Some(Refused { field, expected, found }) if !["", "seeds", "tracks"].contains(&field.as_str()) => {
             format!("--{}: expected {expected}, found {found}", field.replace('_', "-"))
         }
-        (Some(Refused { expected, found, .. }), _) => format!("expected {expected}, found {found}"),
-        (_, Some(QuestionError::NoCluster(_))) => {
-            format!("{error}: \"voisin clusters\" lists those there are")
-        }
-        (_, Some(QuestionError::NothingFits)) => format!("{error}: loosen them"),
-        _ => with_causes(error.as_ref()),
+        Some(Refused { expected, found, .. }) => format!("expected {expected}, found {found}"),
+        _ => advised(error.as_ref()),
     };
     say(&format!("voisin: {text}"));
 }

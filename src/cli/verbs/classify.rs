@@ -10,7 +10,7 @@ use crate::base::cue;
 use crate::cli::add_files::is_unchanged;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
-use crate::cli::render::{self, answers};
+use crate::cli::render::{self, advised_news, answers};
 use crate::cli::seeds::{is_list, seeds, with_listed, written};
 use crate::cli::source::AskedLibrary;
 use crate::cli::{Ending, NothingFound};
@@ -126,8 +126,8 @@ fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>
 fn tell(context: &Context, news: &GenreNews) {
     match news {
         GenreNews::NeighboursAskedFor => context.console.detail(&news.to_string()),
-        _ if news.is_warning() => context.console.warn(&news.to_string()),
-        _ => context.console.note(&news.to_string()),
+        _ if news.is_warning() => context.console.warn(&advised_news(news)),
+        _ => context.console.note(&advised_news(news)),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::answers::graph::remembered_clusters;
 use crate::cli::Ending;
 use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
+use crate::cli::render::advised_news;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::library_seeds;
 use crate::cli::source::AskedLibrary;
@@ -79,7 +80,7 @@ fn predictions(
     heard: Option<&HeardTags>,
     seeds: Vec<Seed>,
 ) -> anyhow::Result<Vec<GenreAnswer>> {
-    let tell = |news: crate::engine::GenreNews| context.console.detail(&news.to_string());
+    let tell = |news: crate::engine::GenreNews| context.console.detail(&advised_news(&news));
     Ok(match Labelled::open(engine, &ClassifyOptions::default(), tell)? {
         Ok(labelled) => labelled.classify(engine, seeds)?,
         Err(too_few) => {

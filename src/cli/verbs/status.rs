@@ -111,7 +111,7 @@ fn print(
     if let Some(head) = &json.genre_head {
         retrain = head.retrain;
         let mut text = match &head.problem {
-            Some(problem) if head.tracks == 0 => problem.clone(),
+            Some(problem) if head.tracks == 0 => render::with_remedy(problem, head.remedy.as_ref()),
             _ => format!(
                 "trained {} on {} of {}, labels from {} ({:.1} % right on tracks left out)",
                 render::age(head.trained_at),

@@ -11,7 +11,7 @@ use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, VerifyArgs};
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table, count};
+use crate::cli::render::{self, Align, Table, advised, count};
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use crate::library::{FileRecord, Leftovers, Library, LibraryError, Track};
 use crate::track::{ContentKind, TrackId};
@@ -93,13 +93,13 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
             // Vectors that no index takes are in the findings above.
             Err(EngineError::Index(error)) => rows.push(("index", false, with_causes(&error))),
             Err(EngineError::Library(error @ LibraryError::DamagedTrack { .. })) => {
-                rows.push(("index", false, format!("not compared: {}", with_causes(&error))));
+                rows.push(("index", false, format!("not compared: {}", advised(&error))));
             }
             Err(error) => return Err(error.into()),
         }
     }
     if let Err(EngineError::Genre(error)) = engine.genre_head() {
-        rows.push(("genre head", false, with_causes(&error)));
+        rows.push(("genre head", false, advised(&error)));
     }
     rows.extend(left_behind(&engine.library().leftovers()));
     if deep {

@@ -86,8 +86,7 @@ pub(super) struct Changed {
 fn writable(state: &crate::serve::state::State, library: &Library) -> Result<(), Problem> {
     if state.is_copy {
         let detail = "these answers come from a copy of a database, which takes no labels";
-        let next =
-            "give them in the library that is pushed there: \"voisin labels set\", then \"voisin push\"";
+        let next = "give them in the library that is sent to the database, and send it again";
         return Err(Problem::new(StatusCode::CONFLICT, detail, next));
     }
     if library.mode() == OpenMode::ReadOnly {

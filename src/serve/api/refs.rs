@@ -7,6 +7,7 @@ use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
+use crate::base::remedy::Remedy;
 use crate::engine::{EngineError, SimilarOptions};
 use crate::explore::artists::near_artists;
 use crate::library::Track;
@@ -119,7 +120,7 @@ pub(super) async fn similar(
             }
             if found.is_empty() {
                 asked.songs.first().map(|song| song.required(library)).transpose()?;
-                let next = "run \"voisin add\" on it; GET /api/v1/tracks?query=WORDS shows what there is";
+                let next = Remedy::SeeTracks;
                 return Err(Problem::not_found("the library has nothing of this album or artist", next));
             }
             found.truncate(MOST_SEEDS);

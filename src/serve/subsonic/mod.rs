@@ -204,7 +204,7 @@ impl Sidecar {
         match self.upstream.pass(request, &target, client).await {
             Ok(answer) => answer,
             Err(error) => {
-                let next = "start the server behind this one; its address is what --subsonic says";
+                let next = "start the server behind this one; its address is among this one's options";
                 Problem::new(StatusCode::BAD_GATEWAY, error.to_string(), next).into_response()
             }
         }

@@ -40,7 +40,7 @@ pub(super) fn write(
     }
     if cue::part(path).is_some() {
         return Err(unwritable(
-            "it is a part of a longer file, as a CUE sheet describes it: give the track a label with \"voisin labels set\"",
+            "it is a part of a longer file, as a CUE sheet describes it: give the track a label by hand instead",
         ));
     }
     let present = read_tags(path)?;

@@ -9,6 +9,7 @@ use super::head::GenreHead;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::vote_options;
 use crate::{Embedder, Engine, EngineError, Seed};
+use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_index::SearchMode;
 use voisin_learn::genre::{
@@ -71,9 +72,6 @@ pub enum GenreNews {
     },
 }
 
-/// What is to be done where too little is labelled.
-const LABEL_MORE: &str = " (\"voisin labels\" says where genres come from)";
-
 /// What became of a head whose labels changed.
 #[derive(Debug)]
 pub enum Retraining {
@@ -86,6 +84,16 @@ pub enum Retraining {
 }
 
 impl GenreNews {
+    /// The next step.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NoHead | Self::OtherLabels { .. } => Some(Remedy::TrainGenres),
+            Self::UnusableHead(error) => error.remedy(),
+            Self::FirstGuess(_) | Self::Nobody { .. } => Some(Remedy::GiveGenres),
+            _ => None,
+        }
+    }
+
     /// Whether something is wrong that the user can mend.
     pub fn is_warning(&self) -> bool {
         matches!(self, Self::UnusableHead(_) | Self::LabelsChanged { outcome: Retraining::Failed(_), .. })
@@ -96,9 +104,7 @@ impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NeighboursAskedFor => f.write_str("the neighbours vote alone: -k asks for it"),
-            Self::NoHead => f.write_str(
-                "no trained head yet (\"voisin train genre\" makes one): the neighbours vote alone",
-            ),
+            Self::NoHead => f.write_str("no trained head yet: the neighbours vote alone"),
             Self::ShareForPrecision(share) => write!(
                 f,
                 "without a trained head no precision can be promised: genres with less than {:.0} % of the votes count as unknown",
@@ -107,7 +113,7 @@ impl std::fmt::Display for GenreNews {
             Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
             Self::OtherLabels { asked, trained } => write!(
                 f,
-                "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone (\"voisin train genre --label-from {asked}\" trains another)"
+                "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone"
             ),
             Self::LabelsChanged { share, outcome } => {
                 write!(f, "{:.0} % of the labels changed since the head was trained", 100.0 * share)?;
@@ -121,17 +127,15 @@ impl std::fmt::Display for GenreNews {
                     }
                 }
             }
-            Self::FirstGuess(labelled) => write!(
-                f,
-                "a first guess from the model's tags, not your own genres: {}{LABEL_MORE}",
-                labelled.shortage()
-            ),
+            Self::FirstGuess(labelled) => {
+                write!(f, "a first guess from the model's tags, not your own genres: {}", labelled.shortage())
+            }
             Self::Nobody { labelled, problem } => {
                 let problem = problem.as_ref().map_or_else(
                     || "it takes a model with the 50 tags of the Million Song Dataset".to_owned(),
                     |error| with_causes(error),
                 );
-                write!(f, "nobody can answer: {}{LABEL_MORE}; no first guess: {problem}", labelled.shortage())
+                write!(f, "nobody can answer: {}; no first guess: {problem}", labelled.shortage())
             }
         }
     }
@@ -234,10 +238,10 @@ impl Classifier {
 /// A precision was asked for, and neighbours alone can promise none.
 fn no_head(options: &ClassifyOptions) -> EngineError {
     let next = match options.neighbours {
-        Some(_) => "leave out -k, which asks the neighbours alone",
-        None => "run \"voisin train genre\" first",
+        Some(_) => Remedy::LeaveOutNeighbours,
+        None => Remedy::TrainGenres,
     };
-    EngineError::NoHead { what: "--precision", next }
+    EngineError::NoHead { what: "a precision", next }
 }
 
 impl Labelled {

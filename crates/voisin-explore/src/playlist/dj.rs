@@ -78,7 +78,7 @@ fn place(track: &TrackMeta) -> Result<(String, String, String)> {
     let text = path.to_str().ok_or_else(|| ExploreError::Parameter {
         name: "path",
         found: format!("{:?}", path.to_string_lossy()),
-        expected: "one in UTF-8, as Traktor writes them: use --format m3u8",
+        expected: "one in UTF-8, as Traktor writes them: use the format m3u8",
     })?;
     let separators: &[char] = if cfg!(windows) { &['/', '\\'] } else { &['/'] };
     let mut parts: Vec<&str> = text.split(separators).filter(|part| !part.is_empty()).collect();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Genre, LEAST_GENRES, LabelCount, WELL_KNOWN};
+use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, did_you_mean};
 
 /// Errors of the genre engine.
@@ -82,11 +83,11 @@ pub enum GenreError {
         row: usize,
     },
     /// Too little to tell genres apart by.
-    #[error("{}: give more tracks a genre (\"voisin labels\" says where genres come from)", .0.shortage())]
+    #[error("{}", .0.shortage())]
     TooFew(LabelCount),
     /// Too little to write answers into files.
     #[error(
-        "too little is labelled to write answers into files: expected at least {LEAST_GENRES} genres with {WELL_KNOWN} labelled tracks each, found {0} ({well_known} with as many): give more tracks a genre (\"voisin labels\" says where genres come from), or write genres of your own with --from-list",
+        "too little is labelled to write answers into files: expected at least {LEAST_GENRES} genres with {WELL_KNOWN} labelled tracks each, found {0} ({well_known} with as many)",
         well_known = count(.0.well_known as u64, "genre")
     )]
     TooFewToWrite(LabelCount),
@@ -99,9 +100,11 @@ pub enum GenreError {
         suggestions: Vec<String>,
         /// What there is.
         known: String,
+        /// Where all of them are, if they are not named.
+        remedy: Option<Remedy>,
     },
     /// A saved genre model that does not fit or is damaged.
-    #[error("{}: {problem}: train it again with \"voisin train genre\"", path.display())]
+    #[error("{}: {problem}", path.display())]
     Model {
         /// The file.
         path: PathBuf,
@@ -111,6 +114,17 @@ pub enum GenreError {
 }
 
 impl GenreError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::TooFew(_) => Some(Remedy::GiveGenres),
+            Self::TooFewToWrite(_) => Some(Remedy::GiveGenresOrList),
+            Self::UnknownGenre { remedy, .. } => remedy.clone(),
+            Self::Model { .. } => Some(Remedy::TrainGenres),
+            _ => None,
+        }
+    }
+
     /// Refuses labels that genres cannot be told apart by.
     pub fn check_enough(labels: LabelCount) -> Result<(), Self> {
         if labels.is_enough() { Ok(()) } else { Err(Self::TooFew(labels)) }
@@ -138,14 +152,21 @@ impl GenreError {
         const NAMED: usize = 30;
         let count = known.clone().count();
         let mut names: Vec<&str> = known.clone().take(NAMED).map(Genre::name).collect();
-        let more = format!("{} more (\"voisin genres\" lists them)", count.saturating_sub(NAMED));
-        match count {
-            0 => names.push("no genres at all: \"voisin labels\" says where they come from"),
-            _ if count > NAMED => names.push(&more),
-            _ => {}
-        }
+        let more = format!("{} more", count.saturating_sub(NAMED));
+        let remedy = match count {
+            0 => {
+                names.push("no genres at all");
+                Some(Remedy::GiveGenres)
+            }
+            _ if count > NAMED => {
+                names.push(&more);
+                Some(Remedy::SeeGenres)
+            }
+            _ => None,
+        };
         let known_names = names.join(", ");
-        Self::UnknownGenre { asked: asked.to_string(), suggestions: alike(asked, known), known: known_names }
+        let (asked, suggestions) = (asked.to_string(), alike(asked, known));
+        Self::UnknownGenre { asked, suggestions, known: known_names, remedy }
     }
 
     /// Refuses genres that no track has.

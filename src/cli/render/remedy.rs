@@ -1,0 +1,154 @@
+//! The next step after an error, in the words of the command line.
+
+use crate::base::remedy::{Remedy, with_next};
+use crate::base::text::{count, with_causes};
+use crate::encoder::EncoderError;
+use crate::engine::{EngineError, GenreNews};
+use crate::explore::ExploreError;
+use crate::genre::GenreError;
+use crate::library::LibraryError;
+use crate::questions::QuestionError;
+
+/// An error with its causes, each once, and what to do about it.
+pub(crate) fn advised(error: &(dyn std::error::Error + 'static)) -> String {
+    with_remedy(&with_causes(error), remedy(error).as_ref())
+}
+
+/// A text, and what to do about it.
+pub(crate) fn with_remedy(text: &str, remedy: Option<&Remedy>) -> String {
+    remedy.map_or(text.to_owned(), |remedy| with_next(text, &words(remedy)))
+}
+
+/// News of who answers, and what to do about it.
+pub(crate) fn advised_news(news: &GenreNews) -> String {
+    news.remedy().map_or(news.to_string(), |remedy| format!("{news}; {}", words(&remedy)))
+}
+
+/// The remedy of an error or of what caused it.
+fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
+    macro_rules! first_of {
+        ($($error:ty)*) => {
+            None$(.or_else(|| error.downcast_ref::<$error>().and_then(<$error>::remedy)))*
+        };
+    }
+    #[cfg(feature = "postgres")]
+    let of_backend = first_of! { crate::backend::BackendError };
+    #[cfg(not(feature = "postgres"))]
+    let of_backend: Option<Remedy> = None;
+    of_backend
+        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError })
+        .or_else(|| remedy(error.source()?))
+}
+
+fn words(remedy: &Remedy) -> String {
+    let text = match remedy {
+        Remedy::AddMusic => "run \"voisin add FOLDER\" first",
+        Remedy::AddMusicOrOtherLibrary => {
+            "run \"voisin add FOLDER\" first, or name another one with --library"
+        }
+        Remedy::AddFile => "run \"voisin add\" on it first",
+        Remedy::ListenAgain => "listen to the file again with \"voisin add\"",
+        Remedy::RemoveOrAdd => {
+            "take it out with \"voisin remove\" first, or run \"voisin add\" on the new folder instead"
+        }
+        Remedy::RestoreOrAdd => "put a copy of it back, or run \"voisin add FOLDER\" to listen again",
+        Remedy::OtherLibrary => "name another folder with --library",
+        Remedy::OtherRights => "check the rights of the file and its folder, or use --library",
+        Remedy::OtherModel => "use that model, or a new library with --library",
+        Remedy::OtherIdentity(held) => {
+            return format!("use another --library, or listen again with --identity {held}");
+        }
+        Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
+        Remedy::Repair => "run \"voisin repair\"",
+        Remedy::RepairAndAdd => "run \"voisin repair\", then \"voisin add\"",
+        Remedy::Verify => "run \"voisin verify\"",
+        Remedy::EndUpgrade(next) => {
+            return format!(
+                "\"voisin model upgrade {next}\" goes on with it, \"voisin model upgrade --give-up\" ends it"
+            );
+        }
+        Remedy::NameTrack => "give a path, id:NUMBER, or words of artist and title",
+        Remedy::NameTracks => "name files, id:NUMBER, words, playlists or folders",
+        Remedy::SeeTracks => "\"voisin list\" shows those there are",
+        Remedy::SeeFolders => "\"voisin list --sort path\" shows where its tracks lie",
+        Remedy::SeeArtists => "\"voisin artists\" lists those there are",
+        Remedy::SeeGenres => "\"voisin genres\" lists those there are",
+        Remedy::SeeClusters => "\"voisin clusters\" lists those there are",
+        Remedy::SeeWords(known) => {
+            return format!("\"voisin find --words\" lists the {} that are", count(*known as u64, "word"));
+        }
+        Remedy::SeeModels => "give a manifest (.json) or weights file, or run \"voisin model list\"",
+        Remedy::GiveGenres => "give more tracks a genre (\"voisin labels\" says where genres come from)",
+        Remedy::GiveGenresOrList => {
+            "give more tracks a genre (\"voisin labels\" says where genres come from), or write genres of your own with --from-list"
+        }
+        Remedy::SayLabels => {
+            "add tagged music, or say where genres come from with --label-from folder or a CSV file"
+        }
+        Remedy::TrainGenres => "\"voisin train genre\" trains one",
+        Remedy::LeaveOutNeighbours => "leave out -k, which asks the neighbours alone",
+        Remedy::UseCpu => "use --device cpu",
+        Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one there"),
+        Remedy::Pull => "bring the library here with \"voisin pull\" first",
+        other => return other.to_string(),
+    };
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_command_line_names_commands_and_options() {
+        let text = String::from;
+        let all = [
+            Remedy::AddMusic,
+            Remedy::AddMusicOrOtherLibrary,
+            Remedy::AddFile,
+            Remedy::ListenAgain,
+            Remedy::RemoveOrAdd,
+            Remedy::RestoreOrAdd,
+            Remedy::OtherLibrary,
+            Remedy::OtherRights,
+            Remedy::OtherModel,
+            Remedy::OtherIdentity(text("quick")),
+            Remedy::LibraryOfOtherModel,
+            Remedy::Repair,
+            Remedy::RepairAndAdd,
+            Remedy::Verify,
+            Remedy::EndUpgrade(text("musicnn-msd")),
+            Remedy::SeeTracks,
+            Remedy::SeeFolders,
+            Remedy::SeeArtists,
+            Remedy::SeeGenres,
+            Remedy::SeeClusters,
+            Remedy::SeeWords(7),
+            Remedy::SeeModels,
+            Remedy::GiveGenres,
+            Remedy::GiveGenresOrList,
+            Remedy::SayLabels,
+            Remedy::TrainGenres,
+            Remedy::LeaveOutNeighbours,
+            Remedy::UseCpu,
+            Remedy::Push(text("postgres://localhost/music")),
+            Remedy::Pull,
+        ];
+        let is_for_a_shell = |text: &str| {
+            let words: Vec<&str> = text.split([' ', '"', '(']).collect();
+            words.contains(&"voisin") || words.iter().any(|word| word.starts_with('-'))
+        };
+        for remedy in all {
+            assert!(is_for_a_shell(&words(&remedy)), "{remedy:?}: {}", words(&remedy));
+            assert!(!is_for_a_shell(&remedy.to_string()), "{remedy:?}: {remedy}");
+        }
+    }
+
+    #[test]
+    fn a_remedy_is_found_below_other_errors() {
+        let missing = LibraryError::NotFound { dir: "/none".into() };
+        let error = anyhow::Error::from(EngineError::from(missing)).context("cannot begin");
+        let expected = "cannot begin: no library in /none: run \"voisin add FOLDER\" first, or name another one with --library";
+        assert_eq!(advised(error.as_ref()), expected);
+    }
+}
