@@ -4,14 +4,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::filter::Conditions;
+use super::filter::no_conditions;
 use super::push::{labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack, track_number};
 use crate::index::SearchMode;
 use crate::library::scan::{self, PlaylistKind};
-use crate::library::{OpenMode, TrackFilter, fold, path_to_bytes, stored_path};
+use crate::library::{FilterSql, FilterValue, OpenMode, TrackFilter, fold, path_to_bytes, stored_path};
 use crate::track::{ContentId, TrackId};
 
 /// Tracks that are fetched for one name at most.
@@ -97,7 +97,7 @@ impl Remote {
             TracksNeeded::All => usize::MAX >> 1,
         };
         let (count, _) = self.store.size()?;
-        let ids = self.store.ids(&Conditions::new(1), most.min(count as usize))?;
+        let ids = self.store.ids(&no_conditions(1), most.min(count as usize))?;
         self.fetch(&ids)?;
         Ok((count > ids.len() as u64).then_some(count))
     }
@@ -128,7 +128,7 @@ impl Remote {
                 self.fetch_fitting_some(&filter, "")?;
             } else if let Some(album) = plain.strip_prefix("album:") {
                 self.fetch_by_words(album)?;
-                self.fetch_keys("album_keys &&", album)?;
+                self.fetch_keys("album_keys && {}", album)?;
             } else if let Some(artist) = plain.strip_prefix("artist:") {
                 self.fetch_artist(artist)?;
             } else if let Some(id) = track_number(plain) {
@@ -154,15 +154,15 @@ impl Remote {
     /// Fetches tracks of artists whose names hold this one, so that it can be told who is meant.
     pub fn fetch_artist(&mut self, name: &str) -> Result<()> {
         self.fetch_by_words(name)?;
-        self.fetch_keys("artist_keys &&", name)
+        self.fetch_keys("artist_keys && {}", name)
     }
 
     /// Fetches a track of each genre, so that it can be told which there are.
     pub fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
         let genres = self.engine.taxonomy()?.named(names);
         for genre in genres {
-            let mut conditions = Conditions::new(1);
-            conditions.and("genre_keys &&", vec![hash(genre.key().as_bytes())], "");
+            let mut conditions = no_conditions(1);
+            conditions.and("genre_keys && {}", FilterValue::Keys(vec![hash(genre.key().as_bytes())]));
             let ids = self.store.ids(&conditions, 1)?;
             self.fetch(&ids)?;
         }
@@ -181,8 +181,8 @@ impl Remote {
     }
 
     fn fetch_keys(&mut self, condition: &str, name: &str) -> Result<()> {
-        let mut conditions = Conditions::new(1);
-        conditions.and(condition, vec![name_hash(name)], "");
+        let mut conditions = no_conditions(1);
+        conditions.and(condition, FilterValue::Keys(vec![name_hash(name)]));
         let ids = self.store.ids(&conditions, MOST_NAMED)?;
         self.fetch(&ids)
     }
@@ -205,8 +205,8 @@ impl Remote {
         for path in paths {
             keys.push(hash(path_to_bytes(path)?));
         }
-        let mut conditions = Conditions::new(1);
-        conditions.and("paths &&", keys, "");
+        let mut conditions = no_conditions(1);
+        conditions.and("paths && {}", FilterValue::Keys(keys));
         let ids = self.store.ids(&conditions, MOST_NAMED.max(paths.len()))?;
         self.fetch(&ids)
     }
@@ -245,12 +245,12 @@ impl Remote {
 }
 
 /// Adds that all of these words stand in a track's names; false where there are none.
-fn add_words(conditions: &mut Conditions, words: &str) -> bool {
+fn add_words(conditions: &mut FilterSql, words: &str) -> bool {
     let folded = fold(words);
     let mut any = false;
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
         any = true;
-        conditions.and("position(", super::row::plain(word), " in words) > 0");
+        conditions.and("position({} in words) > 0", FilterValue::Text(super::row::plain(word)));
     }
     any
 }

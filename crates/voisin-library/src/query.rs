@@ -1,10 +1,191 @@
-//! Filters over tags, as a set of tracks.
+//! Filters over tags, as conditions of SQL: the one place that knows what a filter's fields ask of a database's columns.
 
-use rusqlite::types::Value;
+use rusqlite::ToSql;
+use rusqlite::types::ToSqlOutput;
 
 use super::licence::licence_fits;
-use super::{Library, Result, TrackFilter, TrackSet, fold, store};
+use super::{Library, Result, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path};
 use voisin_base::track::TrackId;
+
+/// A value that a condition names by its number.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FilterValue {
+    /// A year.
+    Year(i32),
+    /// Seconds, beats a minute, LUFS.
+    Real(f64),
+    /// A name.
+    Text(String),
+    /// Names, of which one will do.
+    Texts(Vec<String>),
+    /// A path.
+    Path(Vec<u8>),
+    /// What stands for names and paths, of which one will do.
+    Keys(Vec<i64>),
+}
+
+impl ToSql for FilterValue {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Year(year) => year.to_sql(),
+            Self::Real(number) => number.to_sql(),
+            Self::Text(text) => text.to_sql(),
+            Self::Path(bytes) => bytes.to_sql(),
+            Self::Texts(_) | Self::Keys(_) => {
+                Err(rusqlite::Error::ToSqlConversionFailure("SQLite has no lists".into()))
+            }
+        }
+    }
+}
+
+/// How a database keeps tracks.
+#[derive(Debug, Clone, Copy)]
+pub enum FilterDialect {
+    /// As a library: a row for each file `f`, its audio `a`, tags `t` and descriptors `d`, and names as they are folded.
+    Sqlite,
+    /// As one table with lists of what stands for names and paths.
+    Postgres {
+        /// What stands for a name, folded, or a path.
+        key: fn(&[u8]) -> i64,
+    },
+}
+
+/// Conditions, all of which hold, and the values that they name by number. Nothing of a filter is written into the text.
+#[derive(Debug)]
+pub struct FilterSql {
+    dialect: FilterDialect,
+    /// The condition.
+    pub sql: String,
+    /// The values.
+    pub values: Vec<FilterValue>,
+    first: usize,
+}
+
+impl FilterSql {
+    /// What always holds.
+    ///
+    /// - `first`: the number of the first value
+    pub fn new(dialect: FilterDialect, first: usize) -> Self {
+        Self { dialect, sql: "true".to_owned(), values: Vec::new(), first }
+    }
+
+    /// Adds a condition, in which each `{}` is the value.
+    pub fn and(&mut self, condition: &str, value: FilterValue) {
+        let named = self.bind(value);
+        self.also(&condition.replace("{}", &named));
+    }
+
+    fn also(&mut self, condition: &str) {
+        self.sql.push_str(" and ");
+        self.sql.push_str(condition);
+    }
+
+    fn bind(&mut self, value: FilterValue) -> String {
+        let sign = if matches!(self.dialect, FilterDialect::Sqlite) { '?' } else { '$' };
+        self.values.push(value);
+        format!("{sign}{}", self.first + self.values.len() - 1)
+    }
+
+    /// One of these names.
+    fn names(&mut self, names: &[String], sqlite: &str, postgres: &str) {
+        let folded = names.iter().map(|name| fold(name));
+        match self.dialect {
+            _ if names.is_empty() => {}
+            FilterDialect::Sqlite => self.texts(folded.collect(), sqlite),
+            FilterDialect::Postgres { key } => {
+                self.and(postgres, FilterValue::Keys(folded.map(|name| key(name.as_bytes())).collect()));
+            }
+        }
+    }
+
+    fn texts(&mut self, texts: Vec<String>, condition: &str) {
+        let named: Vec<String> = texts.into_iter().map(|text| self.bind(FilterValue::Text(text))).collect();
+        self.also(&condition.replace("{}", &named.join(", ")));
+    }
+
+    /// Adds what a filter asks, but for words, which no column knows.
+    ///
+    /// - `licences`: as files spell them, those that the filter allows
+    pub fn add(&mut self, filter: &TrackFilter, licences: Vec<String>) -> Result<()> {
+        self.names(
+            &filter.genres,
+            "exists (select 1 from genres g where g.file = f.id and g.genre_key in ({}))",
+            "genre_keys && {}",
+        );
+        self.names(
+            &filter.exclude_genres,
+            "f.track not in (select x.track from genres y join files x on x.id = y.file where y.genre_key in ({}))",
+            "not genre_keys && {}",
+        );
+        self.names(
+            &filter.artists,
+            "(t.artist_key in ({}) or t.album_artist_key in ({}))",
+            "artist_keys && {}",
+        );
+        self.names(
+            &filter.exclude_artists,
+            "f.track not in (select x.track from tags y join files x on x.id = y.file
+             where y.artist_key in ({}) or y.album_artist_key in ({}))",
+            "not artist_keys && {}",
+        );
+        let is_sqlite = matches!(self.dialect, FilterDialect::Sqlite);
+        match (filter.licences.is_empty(), is_sqlite) {
+            (true, _) => {}
+            (_, true) => self.texts(licences, "t.licence in ({})"),
+            (_, false) => self.and("licences && {}", FilterValue::Texts(licences)),
+        }
+        let column = |sqlite: &'static str, postgres: &'static str| if is_sqlite { sqlite } else { postgres };
+        let (seconds, loudness) = (column("a.seconds", "seconds"), column("d.loudness", "loudness"));
+        let (tempo, key) = (column("d.tempo", "tempo"), column("d.key", "key"));
+        let (year_least, year_most) = (column("t.year", "year_max"), column("t.year", "year_min"));
+        for (column, comparison, bound) in [
+            (year_least, ">=", filter.year_from.map(FilterValue::Year)),
+            (year_most, "<=", filter.year_to.map(FilterValue::Year)),
+            (seconds, ">=", filter.seconds_from.map(FilterValue::Real)),
+            (seconds, "<=", filter.seconds_to.map(FilterValue::Real)),
+            (loudness, ">=", filter.loudness_from.map(FilterValue::Real)),
+            (loudness, "<=", filter.loudness_to.map(FilterValue::Real)),
+        ] {
+            if let Some(bound) = bound {
+                self.and(&format!("{column} {comparison} {{}}"), bound);
+            }
+        }
+        if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
+            let from = self.bind(FilterValue::Real(filter.tempo_from.unwrap_or(0.0)));
+            let to = self.bind(FilterValue::Real(filter.tempo_to.unwrap_or(f64::MAX)));
+            let times: &[&str] = if filter.tempo_octaves { &["1", "2", "0.5"] } else { &["1"] };
+            let spans = times.iter().map(|times| format!("{tempo} * {times} between {from} and {to}"));
+            self.also(&format!("({})", spans.collect::<Vec<_>>().join(" or ")));
+        }
+        if !filter.keys.is_empty() {
+            let keys: Vec<String> = filter.keys.iter().map(|key| key.number().to_string()).collect();
+            self.also(&format!("{key} in ({})", keys.join(", ")));
+        }
+        self.folders(filter)
+    }
+
+    fn folders(&mut self, filter: &TrackFilter) -> Result<()> {
+        let (mut ranges, mut keys) = (Vec::new(), Vec::new());
+        for folder in &filter.folders {
+            match self.dialect {
+                FilterDialect::Sqlite => {
+                    let (exact, from, to) = store::below(folder)?;
+                    let [exact, from, to] = [exact, from, to].map(|path| self.bind(FilterValue::Path(path)));
+                    ranges.push(format!("f.path = {exact} or (f.path >= {from} and f.path < {to})"));
+                }
+                FilterDialect::Postgres { key } => keys.push(key(path_to_bytes(&stored_path(folder))?)),
+            }
+        }
+        if !ranges.is_empty() {
+            self.also(&format!("({})", ranges.join(" or ")));
+        }
+        if !keys.is_empty() {
+            // A folder's name may also be a file's.
+            self.and("(folders && {} or paths && {})", FilterValue::Keys(keys));
+        }
+        Ok(())
+    }
+}
 
 impl Library {
     /// Licences as files spell them, each once, that any of these names means.
@@ -22,96 +203,63 @@ impl Library {
         Ok(known)
     }
 
-    /// The tracks that fit a filter. Names from the filter are bound, never written into the query.
+    /// The tracks that fit a filter.
     pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
-        let licences = self.licences_like(&filter.licences)?;
-        let (sql, values) = to_sql(filter, &licences)?;
+        let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
+        fitting.add(filter, self.licences_like(&filter.licences)?)?;
+        let sql = format!(
+            "SELECT f.track FROM files f JOIN audio a ON a.id = f.track LEFT JOIN tags t ON t.file = f.id
+             LEFT JOIN descriptors d ON d.track = f.track WHERE {}",
+            fitting.sql
+        );
         let set = self.connection.prepare(&sql).and_then(|mut statement| {
-            let rows =
-                statement.query_map(rusqlite::params_from_iter(values), |row| row.get(0).map(TrackId))?;
-            rows.collect()
+            let values = rusqlite::params_from_iter(fitting.values);
+            statement.query_map(values, |row| row.get(0).map(TrackId))?.collect()
         });
         self.sql(set)
     }
 }
 
-/// - `licences`: as files spell them, those that the filter allows
-fn to_sql(filter: &TrackFilter, licences: &[String]) -> Result<(String, Vec<Value>)> {
-    let mut sql = String::from(
-        "SELECT f.track FROM files f JOIN audio a ON a.id = f.track LEFT JOIN tags t ON t.file = f.id
-         LEFT JOIN descriptors d ON d.track = f.track WHERE 1",
-    );
-    let mut values: Vec<Value> = Vec::new();
-    let mut bind = |value: Value| {
-        values.push(value);
-        format!("?{}", values.len())
-    };
-    let list = |names: &[String], bind: &mut dyn FnMut(Value) -> String| {
-        names.iter().map(|name| bind(Value::Text(fold(name)))).collect::<Vec<_>>().join(", ")
-    };
-    let mut and = |condition: String| {
-        sql.push_str(" AND ");
-        sql.push_str(&condition);
-    };
-    if !filter.genres.is_empty() {
-        let names = list(&filter.genres, &mut bind);
-        and(format!("EXISTS (SELECT 1 FROM genres g WHERE g.file = f.id AND g.genre_key IN ({names}))"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_asks_both_databases_the_same() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let filter = TrackFilter {
+            genres: names(&["Trip-Hop", "JAZZ"]),
+            exclude_artists: names(&["Björk"]),
+            year_from: Some(1990),
+            year_to: Some(1999),
+            tempo_to: Some(90.0),
+            tempo_octaves: true,
+            ..TrackFilter::default()
+        };
+        let of = |dialect, first| {
+            let mut sql = FilterSql::new(dialect, first);
+            sql.add(&filter, Vec::new()).unwrap();
+            (sql.sql, sql.values)
+        };
+        let (sql, values) = of(FilterDialect::Sqlite, 1);
+        assert!(
+            sql.contains("g.genre_key in (?1, ?2))") && sql.contains("y.album_artist_key in (?3)"),
+            "{sql}"
+        );
+        assert!(
+            sql.contains(" and t.year >= ?4 and t.year <= ?5 and (d.tempo * 1 between ?6 and ?7 or"),
+            "{sql}"
+        );
+        assert_eq!(values[..3], ["trip hop", "jazz", "bjork"].map(|name| FilterValue::Text(name.to_owned())));
+        let key = |bytes: &[u8]| bytes.len() as i64;
+        let (sql, values) = of(FilterDialect::Postgres { key }, 2);
+        assert_eq!(
+            sql,
+            "true and genre_keys && $2 and not artist_keys && $3 and year_max >= $4 and year_min <= $5 \
+             and (tempo * 1 between $6 and $7 or tempo * 2 between $6 and $7 or tempo * 0.5 between $6 and $7)"
+        );
+        let bounds = [FilterValue::Year(1990), FilterValue::Year(1999), FilterValue::Real(0.0)];
+        assert_eq!(values[..2], [FilterValue::Keys(vec![8, 4]), FilterValue::Keys(vec![5])]);
+        assert_eq!(values[2..5], bounds);
     }
-    if !filter.exclude_genres.is_empty() {
-        let names = list(&filter.exclude_genres, &mut bind);
-        and(format!(
-            "f.track NOT IN (SELECT x.track FROM genres y JOIN files x ON x.id = y.file WHERE y.genre_key IN ({names}))"
-        ));
-    }
-    if !filter.artists.is_empty() {
-        let names = list(&filter.artists, &mut bind);
-        and(format!("(t.artist_key IN ({names}) OR t.album_artist_key IN ({names}))"));
-    }
-    if !filter.exclude_artists.is_empty() {
-        let names = list(&filter.exclude_artists, &mut bind);
-        and(format!(
-            "f.track NOT IN (SELECT x.track FROM tags y JOIN files x ON x.id = y.file
-             WHERE y.artist_key IN ({names}) OR y.album_artist_key IN ({names}))"
-        ));
-    }
-    if !filter.licences.is_empty() {
-        let names: Vec<String> = licences.iter().map(|name| bind(Value::Text(name.clone()))).collect();
-        and(format!("t.licence IN ({})", names.join(", ")));
-    }
-    let bounds = [
-        ("t.year >=", filter.year_from.map(|year| Value::Integer(year.into()))),
-        ("t.year <=", filter.year_to.map(|year| Value::Integer(year.into()))),
-        ("a.seconds >=", filter.seconds_from.map(Value::Real)),
-        ("a.seconds <=", filter.seconds_to.map(Value::Real)),
-        ("d.loudness >=", filter.loudness_from.map(Value::Real)),
-        ("d.loudness <=", filter.loudness_to.map(Value::Real)),
-    ];
-    for (comparison, bound) in bounds {
-        if let Some(bound) = bound {
-            and(format!("{comparison} {}", bind(bound)));
-        }
-    }
-    if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
-        let from = bind(Value::Real(filter.tempo_from.unwrap_or(0.0)));
-        let to = bind(Value::Real(filter.tempo_to.unwrap_or(f64::MAX)));
-        let times: &[&str] = if filter.tempo_octaves { &["1", "2", "0.5"] } else { &["1"] };
-        let within: Vec<String> =
-            times.iter().map(|times| format!("d.tempo * {times} BETWEEN {from} AND {to}")).collect();
-        and(format!("({})", within.join(" OR ")));
-    }
-    if !filter.keys.is_empty() {
-        let keys: Vec<String> = filter.keys.iter().map(|key| key.number().to_string()).collect();
-        and(format!("d.key IN ({})", keys.join(", ")));
-    }
-    if !filter.folders.is_empty() {
-        let mut ranges = Vec::new();
-        for folder in &filter.folders {
-            let (exact, from, to) = store::below(folder)?;
-            let (exact, from, to) =
-                (bind(Value::Blob(exact)), bind(Value::Blob(from)), bind(Value::Blob(to)));
-            ranges.push(format!("f.path = {exact} OR (f.path >= {from} AND f.path < {to})"));
-        }
-        and(format!("({})", ranges.join(" OR ")));
-    }
-    Ok((sql, values))
 }

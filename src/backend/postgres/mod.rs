@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use postgres::Transaction;
 use postgres::types::ToSql;
 
-use super::filter::Conditions;
+use super::filter;
 use super::row::{TrackRow, vector_of};
 use super::{Effort, Place, Result, StoredTrack, TrackStore};
 use crate::genre::Taxonomy;
 use crate::index::Neighbor;
-use crate::library::{Changes, StoredModel, TrackFilter, TrackRecord};
+use crate::library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 use crate::track::{ContentId, TrackId};
 
 pub(super) use connection::Connection;
@@ -163,31 +163,29 @@ impl Postgres {
 
     /// Vectors of some tracks, which are as good as drawn at random: ids are digests.
     pub fn sample(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
-        let ids = self.ids(&Conditions::new(1), most)?;
+        let ids = self.ids(&filter::no_conditions(1), most)?;
         Ok(self.vectors_of(&ids)?.into_iter().flatten().collect())
     }
 
     /// Ids that fit conditions, ascending, at most `limit`.
-    pub(super) fn ids(&mut self, conditions: &Conditions, limit: usize) -> Result<Vec<TrackId>> {
+    pub(super) fn ids(&mut self, conditions: &FilterSql, limit: usize) -> Result<Vec<TrackId>> {
         let sql = format!("select id from voisin_track where {} order by id limit {limit}", conditions.sql);
         self.run(|tx| {
             tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
-            let values: Vec<&(dyn ToSql + Sync)> = conditions.values().collect();
+            let values: Vec<&(dyn ToSql + Sync)> = filter::values(conditions).collect();
             Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
         })
     }
 
     /// The conditions of a filter; their values are numbered from `first` on.
-    pub(super) fn conditions(&mut self, filter: &TrackFilter, first: usize) -> Result<Conditions> {
-        let mut conditions = Conditions::new(first);
+    pub(super) fn conditions(&mut self, filter: &TrackFilter, first: usize) -> Result<FilterSql> {
         let taxonomy = self.taxonomy.clone();
-        conditions.add(filter, &taxonomy, || {
+        filter::conditions(filter, first, &taxonomy, || {
             self.run(|tx| {
                 let rows = tx.query("select distinct licences from voisin_track", &[])?;
                 Ok(rows.iter().flat_map(|row| row.get::<_, Vec<String>>(0)).collect())
             })
-        })?;
-        Ok(conditions)
+        })
     }
 }
 

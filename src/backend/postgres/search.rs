@@ -3,12 +3,12 @@
 use postgres::types::ToSql;
 
 use super::Postgres;
-use crate::backend::filter::Conditions;
+use crate::backend::filter::values;
 use crate::backend::row::HalfVector;
 use crate::backend::{BackendError, Effort, Result, TrackStore as _};
 use crate::base::vector::dot;
 use crate::index::Neighbor;
-use crate::library::TrackFilter;
+use crate::library::{FilterSql, TrackFilter};
 use crate::track::TrackId;
 
 /// Up to so many tracks that pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
@@ -80,7 +80,7 @@ impl Postgres {
     }
 
     /// How many tracks fit; where this server has all, no more than are worth counting.
-    pub(in crate::backend) fn count(&mut self, conditions: &Conditions) -> Result<i64> {
+    pub(in crate::backend) fn count(&mut self, conditions: &FilterSql) -> Result<i64> {
         let sql = if self.shards.is_empty() {
             format!(
                 "select count(*) from (select 1 from voisin_track where {} limit {}) few",
@@ -94,7 +94,7 @@ impl Postgres {
             tx.batch_execute(
                 "set local plan_cache_mode = force_custom_plan; set local enable_partitionwise_aggregate = on",
             )?;
-            let values: Vec<&(dyn ToSql + Sync)> = conditions.values().collect();
+            let values: Vec<&(dyn ToSql + Sync)> = values(conditions).collect();
             Ok(tx.query_one(&sql, &values)?.get(0))
         })
     }
@@ -103,7 +103,7 @@ impl Postgres {
         &mut self,
         query: &HalfVector,
         limit: usize,
-        conditions: &Conditions,
+        conditions: &FilterSql,
         settings: &str,
         order: &str,
     ) -> Result<Vec<Neighbor>> {
@@ -116,7 +116,7 @@ impl Postgres {
             // general one walks the index where a filter leaves a handful of tracks.
             tx.batch_execute(&format!("set local plan_cache_mode = force_custom_plan;{settings}"))?;
             let values: Vec<&(dyn ToSql + Sync)> =
-                std::iter::once(query as &(dyn ToSql + Sync)).chain(conditions.values()).collect();
+                std::iter::once(query as &(dyn ToSql + Sync)).chain(values(conditions)).collect();
             let rows = tx.query(&sql, &values)?;
             let found = rows
                 .iter()
@@ -131,7 +131,7 @@ impl Postgres {
         query: &[f32],
         half: &HalfVector,
         limit: usize,
-        conditions: &Conditions,
+        conditions: &FilterSql,
     ) -> Result<Vec<Neighbor>> {
         let mut asked = limit.saturating_add(MARGIN);
         loop {
