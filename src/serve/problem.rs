@@ -124,7 +124,6 @@ impl Problem {
     }
 
     /// In the words of somebody who has tools and no addresses.
-    #[cfg(feature = "mcp")]
     pub(super) fn in_tools(&self) -> String {
         let see = |_: &str, tool: &str| match tool {
             "" => "its schema".to_owned(),
