@@ -13,7 +13,6 @@
 //! insert N | remove N | check | stats
 //! hnsw_rs M EFC                 hnsw_rs by itself over the same vectors (float32)
 //! hnsw_rs_search EF K OUT       its own search
-//! hubs KIND K OUT               neighbours of every track, plain or corrected (none, local, mutual); ids to OUT.npy
 //! library DIR                   a library of the vectors, as `voisin add` leaves it
 //! ```
 
@@ -25,9 +24,7 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use voisin::internals::index::{
-    Hubness, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex, k_occurrence_skewness,
-};
+use voisin::internals::index::{IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex};
 use voisin::internals::library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
@@ -260,26 +257,6 @@ impl State {
                 measured(&self.queries, k, out, |query| {
                     Ok(hnsw.search(query, k, ef).iter().map(|found| found.d_id as i32).collect())
                 })?
-            }
-            ["hubs", kind, k, out] => {
-                let k: usize = k.parse()?;
-                let hubness = match kind {
-                    "local" => Some(Hubness::LocalScaling { k: 10 }),
-                    "mutual" => Some(Hubness::MutualProximity),
-                    _ => None,
-                };
-                let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
-                let options = IndexOptions { hubness, ..IndexOptions::default() };
-                let index = VectorIndex::build(&ids, self.base.view(), &options)?;
-                let params = SearchParams { correct_hubs: hubness.is_some(), ..SearchParams::default() };
-                let lists = index.knn_graph(k, &params)?;
-                let mut found = Array2::from_elem((ids.len(), k), -1_i32);
-                for (list, mut row) in lists.iter().zip(found.outer_iter_mut()) {
-                    row.iter_mut().zip(list).for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
-                }
-                ndarray_npy::write_npy(out, &found)?;
-                let ten: Vec<_> = lists.into_iter().map(|list| list.into_iter().take(10).collect()).collect();
-                json!({ "seconds": start.elapsed().as_secs_f64(), "skewness": k_occurrence_skewness(&ids, &ten) })
             }
             ["library", dir] => {
                 fill(Path::new(dir), &self.base)?;

@@ -145,8 +145,8 @@ pub use library::{
 
 // The index.
 pub use index::{
-    Hubness, IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck,
-    Subset, VectorIndex,
+    IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck, Subset,
+    VectorIndex,
 };
 
 // The parts joined: add, search.

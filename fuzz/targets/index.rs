@@ -81,7 +81,7 @@ fuzz_target!(|bytes: &[u8]| {
     let even = |track: TrackId| track.0 % 2 == 0;
     for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw, SearchMode::Auto] {
         for params in [
-            SearchParams { mode, correct_hubs: true, ..SearchParams::default() },
+            SearchParams { mode, ..SearchParams::default() },
             SearchParams { mode, filter: Some(&even), ..SearchParams::default() },
             SearchParams { mode, ef: Some(3), ..SearchParams::default() },
         ] {

@@ -9,8 +9,7 @@ use ndarray::{Array2, ArrayView1, s};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin::internals::index::{
-    Hubness, IndexError, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex,
-    k_occurrence_skewness,
+    IndexError, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex,
 };
 use voisin::internals::track::TrackId;
 
@@ -377,7 +376,6 @@ fn what_is_no_unit_vector_is_refused() {
     let links = |m| IndexOptions { m, ..options };
     let width = |ef_construction| IndexOptions { ef_construction, ..options };
     let recall = |target_recall| IndexOptions { target_recall, ..options };
-    let hubs = |k| IndexOptions { hubness: Some(Hubness::LocalScaling { k }), ..options };
     for (expected, wrong) in [
         ("m is 3, expected 4 to 32", links(3)),
         ("m is 33, expected 4 to 32", links(33)),
@@ -386,8 +384,6 @@ fn what_is_no_unit_vector_is_refused() {
         ("ef_construction is 2001, expected 16 to 2000", width(2001)),
         ("target_recall is 1.5, expected 0 to 1", recall(1.5)),
         ("target_recall is NaN, expected 0 to 1", recall(f64::NAN)),
-        ("hubness k is 0, expected 1 to 100", hubs(0)),
-        ("hubness k is 101, expected 1 to 100", hubs(101)),
     ] {
         let error = build(&[id, TrackId(3)], &wrong).unwrap();
         assert!(matches!(error, IndexError::Option { .. }), "{error}");
@@ -461,27 +457,6 @@ fn search_until_for_many_answers_as_for_one() {
             assert_eq!(many[row].len(), there.min(12), "{mode_} {row}");
         }
     }
-}
-
-#[test]
-fn corrections_make_hubs_rarer() {
-    let (n, dimension) = (1500, 100);
-    let (ids, vectors) = (ids(n), clustered(16, n, dimension, 3));
-    for kind in [Hubness::LocalScaling { k: 10 }, Hubness::MutualProximity] {
-        let options = IndexOptions { hubness: Some(kind), ..IndexOptions::default() };
-        let index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
-        let skewness = |correct_hubs| {
-            let params = SearchParams { correct_hubs, ..SearchParams::default() };
-            k_occurrence_skewness(&ids, &index.knn_graph(10, &params).unwrap())
-        };
-        let (before, after) = (skewness(false), skewness(true));
-        assert!(before > 1. && after < 0.7 * before, "{kind:?}: {before} to {after}");
-    }
-    // Counts 3, 1, 0, 0: mean 1, second moment 1.5, third 1.5.
-    let [a, b, c, d] = [1, 2, 3, 4].map(TrackId);
-    let near = |track| vec![Neighbor { track, similarity: 0.5 }];
-    let skewness = k_occurrence_skewness(&[a, b, c, d], &[near(b), near(a), near(a), near(a)]);
-    assert!((skewness - 1.5 / 1.5_f64.powf(1.5)).abs() < 1e-12);
 }
 
 proptest! {

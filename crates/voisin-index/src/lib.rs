@@ -40,7 +40,6 @@ mod codes;
 mod error;
 mod file;
 mod graph;
-mod hubs;
 mod lists;
 mod persist;
 mod rotation;
@@ -66,18 +65,16 @@ use voisin_base::vector::{self, NORM_TOLERANCE};
 use builder::CodeSource;
 use codes::{Codec, Codes};
 use graph::Graph;
-use hubs::{HubScale, Hubs};
 use lists::Lists;
 use segment::Segment;
 use tuning::Tuning;
 use voisin_kernels::{Isa, isa};
 
 pub use error::IndexError;
-pub use hubs::k_occurrence_skewness;
 pub use subset::Subset;
 pub use types::{
-    Hubness, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode,
-    SearchParams, SelfCheck,
+    IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode, SearchParams,
+    SelfCheck,
 };
 
 /// Slots are numbered by 31 bits.
@@ -99,9 +96,6 @@ pub struct VectorIndex {
     /// Over the base, if it is large enough.
     lists: Option<Lists>,
     tuning: Tuning,
-    hubs: Option<Hubs>,
-    /// Hub scales of the tail's slots.
-    tail_hubs: Vec<HubScale>,
     tail: Segment,
     /// Slots of the tail's live tracks.
     tail_slots: HashMap<TrackId, u32>,
@@ -163,9 +157,7 @@ impl VectorIndex {
             // Every vector has to be found by the search that is the default.
             builder::repair(source, graph, tuning.ef(10));
         }
-        let mut index = Self { graph, lists, ..Self::assemble(options, isa, codec, base, tuning) };
-        index.hubs = options.hubness.map(|kind| index.measure_hubs(kind));
-        Ok(index)
+        Ok(Self { graph, lists, ..Self::assemble(options, isa, codec, base, tuning) })
     }
 
     /// An index that is scanned.
@@ -179,24 +171,11 @@ impl VectorIndex {
             graph: None,
             lists: None,
             tuning,
-            hubs: None,
-            tail_hubs: Vec::new(),
             tail,
             tail_slots: HashMap::new(),
             version: 0,
             saved: Mutex::new(None),
         }
-    }
-
-    fn source(&self) -> CodeSource<'_> {
-        CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes }
-    }
-
-    fn measure_hubs(&self, kind: Hubness) -> Hubs {
-        Hubs::measure(kind, self.source(), &self.base, |slot, k| {
-            let found = self.search_track(self.base.ids[slot], k, &SearchParams::default());
-            found.unwrap_or_default()
-        })
     }
 
     /// Number of tracks.
@@ -261,11 +240,6 @@ impl VectorIndex {
         if self.base.len() + slot >= MAX_VECTORS {
             return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: self.base.len() + slot + 1 });
         }
-        if let Some(hubs) = &self.hubs {
-            let query = self.codec.query(vector);
-            let nearest = self.search_query(&query, 100, &SearchParams::default())?;
-            self.tail_hubs.push(hubs.of_query(self.source(), &self.base, &query, &nearest));
-        }
         self.tail.push(track, &self.codec, vector);
         self.tail_slots.insert(track, slot as u32);
         self.version += 1;
@@ -316,11 +290,7 @@ fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
     };
     within("m", "4 to 32", 4. ..=32., options.m as f64)?;
     within("ef_construction", "16 to 2000", 16. ..=2000., options.ef_construction as f64)?;
-    within("target_recall", "0 to 1", 0. ..=1., options.target_recall)?;
-    match options.hubness {
-        Some(Hubness::LocalScaling { k }) => within("hubness k", "1 to 100", 1. ..=100., k as f64),
-        Some(Hubness::MutualProximity) | None => Ok(()),
-    }
+    within("target_recall", "0 to 1", 0. ..=1., options.target_recall)
 }
 
 fn check_vector(track: Option<TrackId>, vector: &[f32], dimension: usize) -> Result<(), IndexError> {

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use voisin_base::atomic_file;
 
-use super::{IndexError, IndexStamp, SearchParams, VectorIndex, file, tail_file};
+use super::{IndexError, IndexStamp, VectorIndex, file, tail_file};
 
 /// A tail of more than this share of the tracks is built in.
 const TAIL_SHARE: f64 = 0.04;
@@ -38,7 +36,6 @@ impl VectorIndex {
             base: &self.base,
             graph: self.graph.as_ref(),
             lists: self.lists.as_ref(),
-            hubs: self.hubs.as_ref(),
         };
         atomic_file::remove_abandoned(path);
         let root = file::save(path, parts)?;
@@ -93,7 +90,6 @@ impl VectorIndex {
         let mut index = Self {
             graph: loaded.graph,
             lists: loaded.lists,
-            hubs: loaded.hubs,
             saved: std::sync::Mutex::new(Some(loaded.root)),
             ..Self::assemble(loaded.options, isa, loaded.codec, loaded.base, loaded.tuning)
         };
@@ -116,25 +112,9 @@ impl VectorIndex {
                     index.tail.codes.push_row(hi, lo, meta);
                     index.tail.pushed(track);
                 }
-                index.measure_tail_hubs()?;
             }
         }
         Ok((index, stamp))
-    }
-
-    fn measure_tail_hubs(&mut self) -> Result<(), IndexError> {
-        if let Some(hubs) = &self.hubs {
-            let scale = |slot: usize| {
-                let query = self.codec.query_at(&self.tail.codes, slot);
-                let mut nearest = self.search_plain(&query, 101, &SearchParams::default())?;
-                nearest.retain(|found| found.track != self.tail.ids[slot]);
-                Ok(hubs.of_query(self.source(), &self.base, &query, &nearest))
-            };
-            let scales =
-                (0..self.tail.len()).into_par_iter().map(scale).collect::<Result<_, IndexError>>()?;
-            self.tail_hubs = scales;
-        }
-        Ok(())
     }
 
     /// Whether building again would make searches cheaper: the tail or the removed tracks have become too many,

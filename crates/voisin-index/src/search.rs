@@ -1,4 +1,4 @@
-//! Questions to an index: one vector or many, with filters, with hubs corrected, and the neighbours of all.
+//! Questions to an index: one vector or many, with filters, and the neighbours of all.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::codes::PreparedQuery;
 use super::graph::Candidate;
 use super::top::Top;
 use super::ways::Way;
-use super::{IndexError, Neighbor, SearchParams, VectorIndex, check_vector, hubs};
+use super::{IndexError, Neighbor, SearchParams, VectorIndex, check_vector};
 
 /// Lists of so many bytes stay in a core's own cache: to read each once for many queries saves nothing then.
 const CACHED: usize = 2 << 20;
@@ -78,7 +78,6 @@ impl VectorIndex {
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         if let Way::Lists(lists) = self.way(params.mode)?
-            && !(params.correct_hubs && self.hubs.is_some())
             && lists.blocks.len() > CACHED
         {
             let k = k.min(self.len());
@@ -182,31 +181,6 @@ impl VectorIndex {
         let mut lists = vec![Vec::new(); tracks.len()];
         order.iter().zip(parts.into_iter().flatten()).for_each(|(&at, found)| lists[at] = found);
         Ok(lists)
-    }
-
-    pub(super) fn search_query(
-        &self,
-        query: &PreparedQuery,
-        k: usize,
-        params: &SearchParams<'_>,
-    ) -> Result<Vec<Neighbor>, IndexError> {
-        let Some(hubs) = self.hubs.as_ref().filter(|_| params.correct_hubs) else {
-            return self.search_plain(query, k, params);
-        };
-        // The query's own scale is measured without its filter; the corrected order is that of a wider list.
-        let plain = SearchParams { mode: params.mode, ..SearchParams::default() };
-        let nearest = self.search_plain(query, 101, &plain)?;
-        let others = nearest.iter().position(|first| first.similarity < 1. - 1e-6).unwrap_or(nearest.len());
-        let own = hubs.of_query(self.source(), &self.base, query, &nearest[others..]);
-        let wide = self.search_plain(query, k.saturating_mul(4).saturating_add(50), params)?;
-        let score = |found: &Neighbor| {
-            let scale = match self.tail_slots.get(&found.track) {
-                Some(&slot) => self.tail_hubs.get(slot as usize).copied(),
-                None => self.base.ids.binary_search(&found.track).ok().map(|slot| hubs.scales[slot]),
-            };
-            hubs.score(own, scale.unwrap_or_default(), found.similarity)
-        };
-        Ok(hubs::reorder(wide, k, score))
     }
 }
 

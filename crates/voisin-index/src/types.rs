@@ -76,9 +76,6 @@ pub struct SearchParams<'a> {
     pub filter: Option<&'a (dyn Fn(TrackId) -> bool + Sync)>,
     /// Only tracks of this prepared subset are returned: cheaper than `filter` when many searches share it.
     pub subset: Option<&'a Subset>,
-    /// Order by similarity corrected for hubs, if the index was built with [`IndexOptions::hubness`].
-    /// [`Neighbor::similarity`] stays the plain cosine.
-    pub correct_hubs: bool,
 }
 
 impl std::fmt::Debug for SearchParams<'_> {
@@ -88,23 +85,8 @@ impl std::fmt::Debug for SearchParams<'_> {
             .field("ef", &self.ef)
             .field("filter", &self.filter.map(|_| "fn"))
             .field("subset", &self.subset.is_some())
-            .field("correct_hubs", &self.correct_hubs)
             .finish()
     }
-}
-
-/// A correction against hubs: tracks that are among the neighbours of far more tracks than chance explains.
-///
-/// Schnitzer, Flexer, Schedl and Widmer, "Local and Global Scaling Reduce Hubs in Space", JMLR 13, 2012.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Hubness {
-    /// NICDM: a distance divided by the geometric mean of both ends' mean distance to their `k` nearest.
-    LocalScaling {
-        /// Neighbours that make up the local scale; 1 to 100.
-        k: usize,
-    },
-    /// Mutual proximity with independent normal distributions of distances.
-    MutualProximity,
 }
 
 /// How an index is built.
@@ -125,8 +107,6 @@ pub struct IndexOptions {
     pub target_recall: f64,
     /// Order of insertion. With one thread the same seed gives the same index.
     pub seed: u64,
-    /// Correction against hubs to prepare.
-    pub hubness: Option<Hubness>,
 }
 
 impl Default for IndexOptions {
@@ -138,7 +118,6 @@ impl Default for IndexOptions {
             lists_from: lists_from(),
             target_recall: 0.995,
             seed: 1,
-            hubness: None,
         }
     }
 }

@@ -40,7 +40,7 @@ impl VectorIndex {
         Ok(sides)
     }
 
-    pub(super) fn search_plain(
+    pub(super) fn search_query(
         &self,
         query: &PreparedQuery,
         k: usize,

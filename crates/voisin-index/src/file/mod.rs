@@ -4,11 +4,12 @@
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
 //! header (JSON) · BLAKE3 of every MiB of the body · zeros to a multiple of 4 096
 //! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · ranked u32
-//!       upper layers u32 · hub scales f32 [n, 2] or nothing · starts of lists u32 · zeros to 4 096
+//!       upper layers u32 · f32 [n, 2] or nothing · starts of lists u32 · zeros to 4 096
 //!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
 //! ```
 //!
-//! Graph and lists are there or not. Version 1 had no lists, and is read as an index without.
+//! Graph and lists are there or not. Version 1 had no lists, and is read as an index without. What stands between
+//! graph and lists, hub scales of earlier states of the program, is no longer written, and passed over.
 //!
 //! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
 //! of the file is checked before it is trusted; then every number that is used as an index is checked again.
@@ -25,7 +26,6 @@ pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT};
 
 use super::codes::Codec;
 use super::graph::Graph;
-use super::hubs::Hubs;
 use super::lists::Lists;
 use super::segment::Segment;
 use super::tuning::Tuning;
@@ -59,6 +59,7 @@ pub(crate) struct Header {
     pub(crate) graph: Option<GraphShape>,
     #[serde(default)]
     pub(crate) lists: Option<ListShape>,
+    /// Whether hub scales are passed over.
     hubs: bool,
 }
 
@@ -98,7 +99,6 @@ struct Sections {
     links: std::ops::Range<usize>,
     ranked: std::ops::Range<usize>,
     upper: Vec<std::ops::Range<usize>>,
-    hubs: std::ops::Range<usize>,
     starts: std::ops::Range<usize>,
     directions: std::ops::Range<usize>,
     centres: std::ops::Range<usize>,
@@ -125,7 +125,7 @@ impl Sections {
         let upper =
             graph.into_iter().flat_map(|graph| graph.upper.iter().map(|&size| (size, graph.upper_stride)));
         let upper = upper.map(|(size, stride)| take(size, stride.checked_mul(4)?)).collect::<Option<_>>()?;
-        let hubs = take(if header.hubs { n } else { 0 }, 8)?;
+        take(if header.hubs { n } else { 0 }, 8)?;
         let shape = header.lists.as_ref();
         let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
         let pad = starts.end.checked_next_multiple_of(PAGE)? - starts.end;
@@ -136,21 +136,7 @@ impl Sections {
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
         let hi = take(n, width)?;
         let lo = take(n, width)?;
-        Some(Self {
-            mean,
-            meta,
-            ids,
-            links,
-            ranked,
-            upper,
-            hubs,
-            starts,
-            directions,
-            centres,
-            blocks,
-            hi,
-            lo,
-        })
+        Some(Self { mean, meta, ids, links, ranked, upper, starts, directions, centres, blocks, hi, lo })
     }
 
     fn end(&self) -> usize {
@@ -168,7 +154,6 @@ pub(crate) struct BaseFile {
     pub(crate) base: Segment,
     pub(crate) graph: Option<Graph>,
     pub(crate) lists: Option<Lists>,
-    pub(crate) hubs: Option<Hubs>,
     /// Digest of the head: names this file's contents.
     pub(crate) root: [u8; DIGEST],
 }
@@ -184,7 +169,6 @@ pub(crate) struct BaseParts<'a> {
     pub(crate) base: &'a Segment,
     pub(crate) graph: Option<&'a Graph>,
     pub(crate) lists: Option<&'a Lists>,
-    pub(crate) hubs: Option<&'a Hubs>,
 }
 
 /// Digest of everything before the body but the digest itself.

@@ -10,7 +10,6 @@ use rayon::prelude::*;
 use crate::IndexError;
 use crate::codes::{Codec, Codes, Meta, Plane};
 use crate::graph::{Graph, NONE};
-use crate::hubs::{HubScale, Hubs};
 use crate::lists::{Directions, Lists};
 use crate::segment::Segment;
 use voisin_base::track::TrackId;
@@ -88,18 +87,6 @@ fn parse(
         None => None,
         Some(shape) => Some(parse_lists(damage, header.n, shape, sections, body, plane(&sections.blocks))?),
     };
-    let hubs = match header.options.hubness {
-        Some(kind) if header.hubs => {
-            let scales = pairs(&body[sections.hubs.clone()], |mean, deviation| HubScale { mean, deviation });
-            damage.check(
-                scales.iter().all(|hub| hub.mean.is_finite() && hub.deviation.is_finite()),
-                "hub scales",
-            )?;
-            Some(Hubs { kind, scales })
-        }
-        None if !header.hubs => None,
-        _ => return Err(damage.error("hub scales do not fit the options")),
-    };
     let codec = Codec::with_mean(mean);
     let codes = Codes { width: codec.width, hi: plane(&sections.hi), lo: plane(&sections.lo), meta };
     Ok(BaseFile {
@@ -111,7 +98,6 @@ fn parse(
         base: Segment::new(ids, codes),
         graph,
         lists,
-        hubs,
         root,
     })
 }

@@ -29,14 +29,7 @@ fn sign(bytes: &mut [u8]) {
 
 /// Options under which every section of a file has something in it.
 fn everything() -> IndexOptions {
-    IndexOptions {
-        m: 4,
-        graph_from: 0,
-        lists_from: 0,
-        ef_construction: 30,
-        hubness: Some(crate::Hubness::LocalScaling { k: 4 }),
-        ..IndexOptions::default()
-    }
+    IndexOptions { m: 4, graph_from: 0, lists_from: 0, ef_construction: 30, ..IndexOptions::default() }
 }
 
 #[test]
@@ -51,7 +44,7 @@ fn a_flipped_byte_in_any_section_is_told() {
     let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
     let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
     let all = Sections::of(&header).unwrap();
-    let mut sections = vec![all.mean, all.meta, all.ids, all.links, all.ranked, all.hubs, all.starts];
+    let mut sections = vec![all.mean, all.meta, all.ids, all.links, all.ranked, all.starts];
     sections.extend(all.upper);
     sections.extend([all.directions, all.centres, all.blocks, all.hi, all.lo]);
     for section in sections {
@@ -116,7 +109,7 @@ fn forged_files_with_right_checksums_are_refused_or_searched() {
         accepted += 1;
         let query = vec![1. / (index.dimension() as f32).sqrt(); index.dimension()];
         for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw, SearchMode::Lists] {
-            let params = SearchParams { mode, correct_hubs: true, ..SearchParams::default() };
+            let params = SearchParams { mode, ..SearchParams::default() };
             match index.search(&query, 10, &params) {
                 Ok(found) => assert!(found.len() <= 10),
                 Err(error) => {

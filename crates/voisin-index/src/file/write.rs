@@ -94,7 +94,7 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
             blocks: lists.blocks.len() / BLOCK_BYTES,
             step: lists.directions.step,
         }),
-        hubs: parts.hubs.is_some(),
+        hubs: false,
     };
     replace(path, |file| {
         let sections = Sections::of(&header).ok_or(std::io::ErrorKind::FileTooLarge)?;
@@ -137,9 +137,6 @@ fn write_body<W: Write>(
         for part in [&graph.links, &graph.ranked].into_iter().chain(&graph.upper) {
             body.words(part.iter().map(|link| link.to_le_bytes()))?;
         }
-    }
-    if let Some(hubs) = parts.hubs {
-        body.words(hubs.scales.iter().flat_map(|hub| [hub.mean.to_le_bytes(), hub.deviation.to_le_bytes()]))?;
     }
     if let Some(lists) = parts.lists {
         body.words(lists.starts.iter().map(|start| start.to_le_bytes()))?;
