@@ -1,6 +1,6 @@
 //! Checking what the catalogue holds, and mending it without losing what cannot be made again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use rusqlite_migration::Migrations;
@@ -149,7 +149,9 @@ impl Library {
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
         let dimension = self.model()?.map(|model| model.dimension);
-        let report = self.write(|tx| Ok(repair(tx, dimension)?))?;
+        // Asked before the transaction. What is damaged in between is not known to be on disk, and is not taken out.
+        let on_disk = self.sql(on_disk(&self.connection))?;
+        let report = self.write(|tx| Ok(repair(tx, dimension, &on_disk)?))?;
         Ok(RepairReport { definitions, ..report })
     }
 }
@@ -296,7 +298,31 @@ fn window_mean(row: &rusqlite::Row<'_>, dimension: Option<usize>) -> rusqlite::R
     Ok(finite.then(|| sum.into_iter().map(|sum| (sum / count as f64) as f32).collect()))
 }
 
-fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<RepairReport> {
+/// Tracks that something is wrong with and that have a file on disk.
+fn on_disk(connection: &Connection) -> rusqlite::Result<HashSet<TrackId>> {
+    let mut found = HashSet::new();
+    for finding in check(connection, false)?.findings {
+        match finding {
+            LibraryFault::Checksum(track)
+            | LibraryFault::NotUnit { track, .. }
+            | LibraryFault::NotFinite(track)
+            | LibraryFault::WrongDimension { track, .. }
+            | LibraryFault::BadWindows(track)
+                if has_file(connection, track)? =>
+            {
+                found.insert(track);
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn repair(
+    tx: &Transaction<'_>,
+    dimension: Option<usize>,
+    on_disk: &HashSet<TrackId>,
+) -> rusqlite::Result<RepairReport> {
     let mut report = RepairReport::default();
     let health = check(tx, true)?;
     if health.findings.iter().any(|finding| matches!(finding, LibraryFault::Database(_))) {
@@ -310,7 +336,7 @@ fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<Re
     for finding in &health.findings {
         match *finding {
             // Where the file is there, what it gives is better than anything made of what is left.
-            LibraryFault::Checksum(track) if has_file(tx, track)? => {
+            LibraryFault::Checksum(track) if on_disk.contains(&track) => {
                 report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
             }
             LibraryFault::Checksum(track) => {
@@ -319,9 +345,9 @@ fn repair(tx: &Transaction<'_>, dimension: Option<usize>) -> rusqlite::Result<Re
             LibraryFault::NotUnit { track, .. }
             | LibraryFault::NotFinite(track)
             | LibraryFault::WrongDimension { track, .. } => {
-                mend_vector(tx, track, dimension, &mut report)?;
+                mend_vector(tx, track, dimension, on_disk.contains(&track), &mut report)?;
             }
-            LibraryFault::BadWindows(track) if has_file(tx, track)? => {
+            LibraryFault::BadWindows(track) if on_disk.contains(&track) => {
                 tx.execute("DELETE FROM windows WHERE track = ?1", [track.0])?;
                 report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
             }
@@ -372,6 +398,7 @@ fn mend_vector(
     tx: &Transaction<'_>,
     track: TrackId,
     dimension: Option<usize>,
+    is_on_disk: bool,
     report: &mut RepairReport,
 ) -> rusqlite::Result<()> {
     let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
@@ -388,15 +415,15 @@ fn mend_vector(
         report.renormalised += 1;
         return put(tx, track, &scaled);
     }
-    if has_file(tx, track)? {
+    if is_on_disk {
         report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
     }
     Ok(())
 }
 
 /// Whether some file of the track is on disk.
-fn has_file(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<bool> {
-    let mut statement = tx.prepare_cached("SELECT path FROM files WHERE track = ?1")?;
+fn has_file(connection: &Connection, track: TrackId) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT path FROM files WHERE track = ?1")?;
     let mut rows = statement.query([track.0])?;
     while let Some(row) = rows.next()? {
         if !is_gone(&paths::from_bytes(row.get_ref(0)?.as_blob()?)) {
