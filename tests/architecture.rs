@@ -684,6 +684,18 @@ fn in_full(names: &BTreeSet<String>, own: &BTreeSet<String>, module: &str) -> BT
     names.iter().map(full).collect()
 }
 
+/// A test's name is subject, verb and object: it says what fails.
+#[test]
+fn no_function_has_a_name_that_begins_with_what() {
+    let mut files = all_files();
+    rust_files(&root().join("tests"), &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let found = text.lines().find(|line| line.trim_start().starts_with("fn what_"));
+        assert!(found.is_none(), "{}: expected subject, verb, object, found {found:?}", file.display());
+    }
+}
+
 /// The page of the crate says which features there are.
 #[test]
 fn the_crates_page_has_the_features_of_cargo_toml() {

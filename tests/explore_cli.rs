@@ -454,7 +454,7 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
 }
 
 #[test]
-fn what_vectors_leave_in_doubt_is_listened_to() {
+fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let (sandbox, music) = library(&["metal", "ambient"]);
     // A bad copy: narrow band, noise, coarse steps, a little later; its vectors are not those of the original.
     let samples = decoded(&music.join("metal/obsidian-shell-orphanage.mp3"));
@@ -494,7 +494,7 @@ fn what_vectors_leave_in_doubt_is_listened_to() {
 }
 
 #[test]
-fn what_does_not_belong_is_told_with_its_reason() {
+fn outliers_names_each_track_with_its_reason() {
     // A library of one kind of noise, one piece of music, and a test tone.
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");

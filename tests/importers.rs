@@ -197,7 +197,7 @@ fn changed(change: impl FnOnce(&mut BTreeMap<String, WeightTensor>)) -> Vec<u8> 
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn importing_names_weights_that_do_not_fit() {
     let missing = changed(|tensors| drop(tensors.remove("conv2d_3.bias")));
     let message = parse(&missing).unwrap_err().to_string();
     assert!(

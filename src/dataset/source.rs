@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn a_malformed_source_is_refused_with_the_expected_form() {
         let message = |text: &str| text.parse::<Source>().unwrap_err();
         assert!(message("table:a.csv,audoi=x").contains("did you mean audio? expected audio, path"));
         assert!(message("fma:").contains("expected a path"));

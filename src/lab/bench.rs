@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_helps_is_joined_and_what_does_not_is_left_out() {
+    fn selection_joins_members_that_help_and_leaves_out_others() {
         // two that are sure of different halves, one that knows nothing
         let half = |first: bool| (0..40).map(|i| if (i < 20) == first { 0.9 } else { 0.3 }).collect();
         let weights = greedy(&[half(true), half(false), vec![0.25; 40]]);

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_planted_is_found_and_nothing_else() {
+    fn a_check_finds_every_planted_leak_and_nothing_else() {
         let rows = [
             row("a", "Björk", "pop", 1),
             row("b", "Other", "pop", 2),

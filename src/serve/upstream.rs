@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_one_connection_is_not_handed_on() {
+    fn headers_of_one_connection_are_not_handed_on() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Mine"),

@@ -30,7 +30,7 @@ fn written(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn what_is_no_audio_says_why() {
+fn probing_says_why_a_file_is_not_audio() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let error = |name: &str, bytes: &[u8]| audio::probe(&written(&folder, name, bytes)).expect_err(name);
     assert!(matches!(error("empty.mp3", b""), AudioError::Empty { .. }));

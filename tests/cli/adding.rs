@@ -110,7 +110,7 @@ fn moved_retagged_copied_and_removed_files() {
 }
 
 #[test]
-fn what_cannot_be_added_is_told_plainly() {
+fn add_names_each_file_it_cannot_add() {
     let sandbox = Sandbox::new();
     let (empty, absent) = (sandbox.path("empty"), sandbox.path("absent"));
     fs::create_dir_all(&empty).unwrap();

@@ -114,7 +114,7 @@ fn an_unsure_answer_is_not_written_unless_asked_for() {
 }
 
 #[test]
-fn what_was_written_into_files_is_taken_back() {
+fn undo_restores_genres_of_files() {
     use voisin::internals::audio::tags::{WriteOptions, write_genres};
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
@@ -178,7 +178,7 @@ fn what_was_written_into_files_is_taken_back() {
 
 /// Tempo, key and gain as `add` measured them, in every format, beside what is there, and taken back.
 #[test]
-fn what_was_measured_is_written_and_taken_back() {
+fn undo_restores_measured_tags_of_files() {
     let sandbox = Sandbox::new();
     let folder = sandbox.path("files");
     fs::create_dir_all(&folder).unwrap();

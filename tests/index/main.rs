@@ -358,7 +358,7 @@ fn small_and_odd_indexes_answer() {
 }
 
 #[test]
-fn what_is_no_unit_vector_is_refused() {
+fn the_index_refuses_vectors_that_are_not_of_unit_norm() {
     let options = IndexOptions::default();
     let mut index = VectorIndex::build(&[TrackId(1)], ndarray::array![[0.6, 0.8]].view(), &options).unwrap();
     let id = TrackId(2);

@@ -153,7 +153,7 @@ fn missing_and_double_titles_are_told_and_stop_nothing() {
 }
 
 #[test]
-fn what_leaks_is_found() {
+fn dataset_check_finds_leaks_between_parts() {
     let sandbox = Sandbox::new();
     let mut table = "path,genre,artist,split\n".to_owned();
     for i in 0..8u32 {

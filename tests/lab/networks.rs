@@ -272,7 +272,7 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
 }
 
 #[test]
-fn what_a_network_cannot_be_trained_on_is_one_clear_line() {
+fn training_refuses_unusable_data_in_one_clear_line() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     for genre in ["a", "b"] {

@@ -125,7 +125,7 @@ fn scales_are_said_where_they_are_shown() {
 /// Through `script`, which gives the program a terminal; skipped where there is none.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_takes_long_shows_that_it_is_at_work() {
+fn long_commands_show_that_they_are_at_work() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("music")).unwrap();
     for seed in 0..3 {

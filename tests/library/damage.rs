@@ -250,7 +250,7 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
 }
 
 #[test]
-fn what_is_left_of_a_schema_1_is_salvaged_and_brought_up_to_date() {
+fn salvage_brings_a_damaged_schema_1_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("voisin.db");
     std::fs::copy("tests/data/library/v1.db", &database).unwrap();

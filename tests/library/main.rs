@@ -173,7 +173,7 @@ fn a_track_comes_back_as_it_went_in() {
 }
 
 #[test]
-fn what_would_spoil_the_library_is_refused() {
+fn the_library_refuses_records_that_would_spoil_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
     assert!(matches!(library.insert_track(&new_track(1, "/a.mp3")), Err(LibraryError::NoModel)));

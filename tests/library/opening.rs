@@ -7,7 +7,7 @@ use super::*;
 use voisin::Remedy;
 
 #[test]
-fn what_is_no_library_is_refused_and_left_alone() {
+fn opening_refuses_foreign_folders_and_leaves_them_alone() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("voisin.db");
     let modes = [OpenMode::ReadOnly, OpenMode::ReadWrite];

@@ -265,7 +265,7 @@ fn a_subsonic_server_knows_what_sounds_alike() {
         }
         _ => skipped("subsonic-api"),
     }
-    what_audiomuse_is_asked(&server, &first, &last, &own_titles);
+    audiomuse_answers_as_its_plugins_ask(&server, &first, &last, &own_titles);
 
     let said = server.said.lock().unwrap().clone();
     assert!(said.contains("GET /rest/getSimilarSongs 200") && !said.contains("s3cret"), "{said}");
@@ -361,7 +361,7 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
 }
 
 /// What plugins for Jellyfin and Ampache ask AudioMuse-AI.
-fn what_audiomuse_is_asked(server: &Server, first: &Value, last: &Value, names: &[&str]) {
+fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &Value, names: &[&str]) {
     let id = |song: &Value| song["id"].as_str().unwrap().to_owned();
     assert_eq!(server.get("/api/health"), (200, json!({"status": "ok"})));
     let near = server.good_get(&format!(

@@ -14,7 +14,7 @@ use super::servers::{Server, as_nobody, programs};
 use super::{push, refused, sandbox_with};
 
 #[test]
-fn what_does_not_belong_there_is_refused() {
+fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(2500);

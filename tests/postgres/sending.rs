@@ -68,7 +68,7 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
 }
 
 #[test]
-fn what_changes_is_sent_and_what_is_not_is_not() {
+fn push_sends_changed_tracks_alone() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(500);
@@ -113,7 +113,7 @@ fn what_changes_is_sent_and_what_is_not_is_not() {
 }
 
 #[test]
-fn what_comes_back_is_what_was_sent() {
+fn pull_returns_every_record_as_it_was_pushed() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(300);

@@ -15,7 +15,7 @@ use super::common::server::{Server, read_answer, small_library};
 use super::common::{Sandbox, code, fine, fine_json, noise_wav, text};
 
 #[test]
-fn what_others_change_is_seen_and_what_is_gone_is_said() {
+fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);

@@ -252,7 +252,7 @@ fn old_libraries_open_and_are_searched() {
 
 /// A million keys of each table that the schema no longer names were tried one by one: minutes.
 #[test]
-fn what_was_cut_off_is_not_looked_for() {
+fn repair_of_a_truncated_database_ends_soon() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 4);
     fine(&sandbox, &["add", &string(&music)]);

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_silence_and_what_is_too_loud_is_limited() {
+    fn decoding_turns_nan_into_silence_and_limits_loud_samples() {
         let one = || Channels::Positioned(Position::FRONT_LEFT);
         assert_eq!(mixed(one(), &[f32::NAN]), 0.0);
         assert_eq!(mixed(one(), &[f32::INFINITY]), 0.0);

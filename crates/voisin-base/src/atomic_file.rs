@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_leaves_nothing() {
+    fn a_dropped_file_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         drop(AtomicFile::create(&folder.path().join("data")).unwrap());
         assert!(names(folder.path()).is_empty());

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_direction_stays() {
+    fn make_unit_leaves_vectors_without_a_direction_unchanged() {
         for mut vector in [[0.0, 0.0], [f32::NAN, 1.0], [f32::INFINITY, 0.0]] {
             let before = vector.map(f32::to_bits);
             assert!(!make_unit(&mut vector));

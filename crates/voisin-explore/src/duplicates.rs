@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_windows_leave_in_doubt_is_listened_to() {
+    fn pairs_that_windows_leave_in_doubt_are_compared_by_sound() {
         // 0 and 1: the same without noise; 3: a noisy copy of 2; 4 differs.
         let sets =
             [piece(1, 0, 0.0), piece(1, 0, 0.05), piece(2, 0, 0.0), piece(2, 0, 1.6), piece(5, 0, 0.0)];

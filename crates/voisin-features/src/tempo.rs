@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_beat_has_no_tempo() {
+    fn sound_without_a_beat_has_no_tempo() {
         let mut random = Random::new(3);
         let noise: Vec<f32> = (0..30 * 16_000).map(|_| random.f32() - 0.5).collect();
         assert_eq!(tempo(&noise, 16_000), None);

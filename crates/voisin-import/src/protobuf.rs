@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_is_an_error_and_the_last() {
+    fn a_malformed_field_is_one_error_and_the_last_field() {
         for bytes in [&b"\x08"[..], b"\x12\x05abc", b"\x1d\x00", b"\x00\x00", b"\x0b\x0c", &[0xff; 20]] {
             assert_eq!(fields(bytes), [None], "{bytes:?}");
         }

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_had_is_an_error_that_says_what_can() {
+    fn choosing_an_absent_instruction_set_names_those_present() {
         let error = "sse9".parse::<Isa>().unwrap_err().to_string();
         assert!(error.contains("\"sse9\"") && error.contains("portable"), "{error}");
         let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };

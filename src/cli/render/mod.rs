@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_for_a_line_goes_on_below_it() {
+    fn long_text_continues_below_its_line() {
         let text = "instrumental 97 %, jazz 93 %, easy listening 89 %";
         assert_eq!(wrapped(text, usize::MAX, 16), text);
         let indent = " ".repeat(16);

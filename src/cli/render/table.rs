@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_wide_is_cut_where_it_hurts_least() {
+    fn a_wide_table_is_cut_where_it_hurts_least() {
         assert_eq!(
             table().lines(Some(80), false),
             "id  similarity  title                   path\n\

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_said_once_and_ends_the_listening() {
+    fn an_unwritable_cache_is_reported_once_and_ends_the_listening() {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         std::fs::write(&taken, "no folder").unwrap();

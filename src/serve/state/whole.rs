@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_ends_and_never_begins() {
+    fn work_that_nobody_waits_for_ends_and_never_begins() {
         let folder = tempfile::tempdir().unwrap();
         crate::serve::runtime().unwrap().block_on(async {
             let state = state(folder.path());

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_sends_cannot_break_out_of_xml() {
+    fn answers_of_a_server_cannot_break_out_of_xml() {
         let hostile = json!({"similarSongs": {"song": [
             {"id": "\"><x>\u{0}\u{1b}\n", "a b=\"c": "1", "<y>": "2", "n": null, "z": {"<w/>": "3"}}]}});
         let xml = text(&SubsonicForm::default(), hostile);

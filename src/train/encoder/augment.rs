@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_varied_is_faster_or_slower_and_hardly_louder() {
+    fn varied_sound_is_faster_or_slower_and_hardly_louder() {
         let tone: Vec<f32> = (0..20_000).map(|i| (i as f32 * 0.1).sin()).collect();
         for seed in 0..20 {
             let heard = vary(&tone, &mut Random::stream(seed, 2));

@@ -91,7 +91,7 @@ fn several_files_and_those_of_one_track_alone() {
 }
 
 #[test]
-fn what_makes_no_sense_is_told_in_one_line() {
+fn a_senseless_sheet_is_described_in_one_line() {
     let track = |index: &str| {
         format!("FILE a.wav WAVE\nTRACK 01 AUDIO\nINDEX 01 00:01:00\nTRACK 02 AUDIO\n{index}\n")
     };

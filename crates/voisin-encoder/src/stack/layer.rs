@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_layer_says_why() {
+    fn an_invalid_layer_says_why() {
         for (text, expected) in [
             ("convolution 3", "there is no such layer"),
             ("conv 16", "two sides"),

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_too_surely_or_too_timidly_comes_true() {
+    fn fusion_mends_confidence_that_is_too_high_or_too_low() {
         for said in [0.6, 0.9] {
             let (voices, targets) = voices(1000, said);
             let fusion = fitted(&voices, &targets);

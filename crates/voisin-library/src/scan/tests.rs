@@ -78,7 +78,7 @@ fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
 }
 
 #[test]
-fn what_is_wrong_with_a_path_does_not_stop_the_rest() {
+fn scanning_goes_on_behind_a_bad_path() {
     let tree = FolderTree::new(&["m/a.mp3"]);
     let found = tree.scan(&["nowhere", "m/nothing.mp3", "m"]);
     assert_eq!(tree.names(&found), ["m/a.mp3"]);
