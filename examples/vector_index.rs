@@ -21,8 +21,8 @@ fn main() -> anyhow::Result<()> {
     }
     let ids: Vec<TrackId> = (1..=5000).map(TrackId).collect();
 
-    // From 5 000 vectors on the default is inverted lists. There is an HNSW graph only where it is asked for.
-    let options = IndexOptions { graph_from: 0, ..IndexOptions::default() };
+    // From 5 000 vectors on the nearest inverted lists are searched; fewer are scanned.
+    let options = IndexOptions::default();
     let mut index = VectorIndex::build(&ids, vectors.view(), &options)?;
     let check = index.self_check(200)?;
     println!(
