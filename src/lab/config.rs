@@ -134,7 +134,7 @@ impl Config {
         let mut config = Self { recipe: "auto".to_owned(), ..Self::default() };
         config.data.folds = 5;
         config.algorithms = Algorithms {
-            names: Algorithm::ALL.iter().skip(2).map(|(_, algorithm)| *algorithm).collect(),
+            names: Algorithm::ALL[2..10].iter().map(|(_, algorithm)| *algorithm).collect(),
             combine: Combine::Select,
             minutes: 0.0,
         };

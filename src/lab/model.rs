@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LabError;
 use crate::base::regular_file;
+use crate::genre::{FusionClassifier, FusionPart};
 use crate::learn::{
     Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings, Knn,
     KnnSettings, Lda, Logistic, Majority, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
@@ -38,11 +39,17 @@ pub enum Algorithm {
     ExtraTrees,
     /// Gradient boosting.
     Boost,
+    /// The genre engine's trained head.
+    Head,
+    /// The genre engine's vote of neighbours.
+    Vote,
+    /// The genre engine: head and vote joined.
+    Fused,
 }
 
 impl Algorithm {
-    /// All of them, the cheapest first.
-    pub const ALL: [(&str, Self); 10] = [
+    /// All of them, the cheapest first; the last three fit the whole genre engine, its own validation included.
+    pub const ALL: [(&str, Self); 13] = [
         ("majority", Self::Majority),
         ("centroid", Self::Centroid),
         ("knn", Self::Knn),
@@ -53,6 +60,9 @@ impl Algorithm {
         ("extra-trees", Self::ExtraTrees),
         ("forest", Self::Forest),
         ("boost", Self::Boost),
+        ("head", Self::Head),
+        ("vote", Self::Vote),
+        ("fused", Self::Fused),
     ];
 
     /// As it is written.
@@ -206,6 +216,9 @@ impl Model {
             Algorithm::Forest => Box::new(Forest::fit(data, settings.forest)),
             Algorithm::ExtraTrees => Box::new(Forest::fit(data, settings.extra_trees)),
             Algorithm::Boost => Box::new(Boost::fit(data, settings.boost)),
+            Algorithm::Head => Box::new(FusionClassifier::fit(data, FusionPart::Head)?),
+            Algorithm::Vote => Box::new(FusionClassifier::fit(data, FusionPart::Vote)?),
+            Algorithm::Fused => Box::new(FusionClassifier::fit(data, FusionPart::Fused)?),
         };
         let members = vec![Member { algorithm, weight: 1.0, preparation, classifier }];
         Ok(Self { classes: classes.to_vec(), columns: columns.to_vec(), members })
@@ -317,6 +330,9 @@ impl Head {
             Algorithm::Svm => boxed(SvmProbabilities::load(from, k, d)),
             Algorithm::Forest | Algorithm::ExtraTrees => boxed(Forest::load(from, k, d)),
             Algorithm::Boost => boxed(Boost::load(from, k, d)),
+            Algorithm::Head => boxed(FusionClassifier::load(from, FusionPart::Head, k, d)),
+            Algorithm::Vote => boxed(FusionClassifier::load(from, FusionPart::Vote, k, d)),
+            Algorithm::Fused => boxed(FusionClassifier::load(from, FusionPart::Fused, k, d)),
         }?;
         let preparation = Preparation::load(from).filter(|preparation| preparation.columns() == d)?;
         Some(Member { algorithm, weight, preparation, classifier })

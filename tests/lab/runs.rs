@@ -47,12 +47,12 @@ fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
     let sandbox = Sandbox::new();
     let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
     let run = sandbox.path("run");
-    let all = "majority,centroid,knn,logistic,lda,bayes,svm,extra-trees,forest,boost";
+    let all = "majority,centroid,knn,logistic,lda,bayes,svm,extra-trees,forest,boost,head,vote,fused";
     let small = ["--set", "forest.trees=50", "--set", "extra_trees.trees=50", "--set", "boost.rounds=20"];
     let more = [["--algorithm", all, "--leak", "--format", "json"].as_slice(), &small].concat();
     let report = fine_json(sandbox.run(train(&data, &run, &more)));
     let methods = report["methods"].as_array().unwrap();
-    assert_eq!(methods.len(), 10);
+    assert_eq!(methods.len(), 13);
     let value = |method: &serde_json::Value| method["accuracy"]["value"].as_f64().unwrap();
     let best = methods.iter().map(value).fold(0.0, f64::max);
     let chosen: Vec<&serde_json::Value> = methods.iter().filter(|method| method["chosen"] == true).collect();

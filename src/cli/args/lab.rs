@@ -112,7 +112,7 @@ pub(crate) struct TrainClassifierArgs {
     /// model import`), baseline-cnn, baseline-cnn-bn, cnn-gap, cnn-lstm-mfcc, cnn-lstm-time, crnn [default: features]
     #[arg(long, value_name = "NAME", value_parser = RECIPES)]
     pub(crate) recipe: Option<String>,
-    /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, extra-trees, boost [default: logistic]
+    /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, extra-trees, boost, head, vote, fused [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]
     pub(crate) algorithm: Vec<Algorithm>,
     /// Sets of features joined by +: own (numbers that the data set brings), mel, mfcc, mfcc40-mean, fma, model:NAME

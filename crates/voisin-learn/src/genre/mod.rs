@@ -4,6 +4,7 @@
 //! for: reading tags (`audio`), measuring quality (`eval`).
 
 mod choose;
+mod classifier;
 mod core;
 mod data;
 mod default;
@@ -29,6 +30,7 @@ mod taxonomy;
 mod vote;
 mod voters;
 
+pub use classifier::{FusionClassifier, FusionPart};
 pub use data::{LabelledRows, LabelledVectors, QueryVectors};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;

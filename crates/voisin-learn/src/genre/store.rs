@@ -68,7 +68,13 @@ impl StoredTraining {
 impl GenreModel {
     /// Writes the model to `path`, whole or not at all (a temporary file in the same folder, then a rename).
     pub fn save(&self, path: &Path, provenance: &Provenance) -> Result<(), GenreError> {
-        let io = |source| GenreError::Io { path: path.to_owned(), source };
+        let problem = |problem| GenreError::Model { path: path.to_owned(), problem };
+        let file = self.to_bytes(provenance).map_err(problem)?;
+        atomic_file::write(path, file).map_err(|source| GenreError::Io { path: path.to_owned(), source })
+    }
+
+    /// The file.
+    pub(super) fn to_bytes(&self, provenance: &Provenance) -> Result<Vec<u8>, String> {
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         let raw = self.core.raw.as_standard_layout();
         tensors.push(("raw".into(), raw.shape().to_vec(), raw.iter().copied().collect()));
@@ -101,19 +107,22 @@ impl GenreModel {
             quality: self.quality.clone(),
             digest: self.digest.clone(),
         };
-        let problem =
-            |e: &dyn std::fmt::Display| GenreError::Model { path: path.to_owned(), problem: e.to_string() };
-        let json = serde_json::to_string(&stored).map_err(|e| problem(&e))?;
+        let json = serde_json::to_string(&stored).map_err(|e| e.to_string())?;
         let views = bytes
             .iter()
             .map(|(name, shape, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data)?)))
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|e| problem(&e))?;
+            .map_err(|e| e.to_string())?;
         let parts = bytes.iter().map(|(name, _, data)| (name.as_str(), data.as_slice()));
         let seal = checksum(std::iter::once((KEY, json.as_bytes())).chain(parts));
         let header = HashMap::from([(KEY.to_owned(), json), (SEAL.to_owned(), seal)]);
-        let file = safetensors::serialize(views, Some(header)).map_err(|e| problem(&e))?;
-        atomic_file::write(path, file).map_err(io)
+        let mut file = safetensors::serialize(views, Some(header)).map_err(|e| e.to_string())?;
+        // The words of the header come in any order; sorted, the same model is the same file.
+        let length = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) as usize;
+        let words = file.get_mut(8..8 + length).unwrap_or_default();
+        let sorted: serde_json::Value = serde_json::from_slice(words).map_err(|e| e.to_string())?;
+        words.iter_mut().zip(sorted.to_string().bytes()).for_each(|(to, byte)| *to = byte);
+        Ok(file)
     }
 
     /// Reads a model; every number is checked before it is used.
@@ -126,7 +135,7 @@ impl GenreModel {
             .map_err(|problem| GenreError::Model { path: path.to_owned(), problem })
     }
 
-    fn from_bytes(bytes: &[u8], fingerprint: &str) -> Result<(Self, Provenance), String> {
+    pub(super) fn from_bytes(bytes: &[u8], fingerprint: &str) -> Result<(Self, Provenance), String> {
         let say = |e: &dyn std::fmt::Display| format!("damaged ({e})");
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| say(&e))?;
         let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
