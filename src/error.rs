@@ -33,9 +33,6 @@ pub enum Error {
     /// Training encoders.
     #[error(transparent)]
     Train(#[from] crate::train::encoder::TrainError),
-    /// Metrics and reports.
-    #[error(transparent)]
-    Eval(#[from] crate::eval::EvalError),
     /// Libraries in other engines.
     #[cfg(feature = "postgres")]
     #[error(transparent)]

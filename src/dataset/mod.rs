@@ -174,7 +174,7 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
-    fn table(path: &Path, line: u64, problem: impl Into<String>) -> Self {
+    pub(crate) fn table(path: &Path, line: u64, problem: impl Into<String>) -> Self {
         Self::Table { path: path.to_owned(), line, problem: problem.into() }
     }
 }

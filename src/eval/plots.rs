@@ -6,6 +6,7 @@ mod chart;
 mod kinship;
 mod sound;
 
+use std::io;
 use std::sync::Once;
 
 pub use chart::{Curve, bars, chart};
@@ -22,7 +23,6 @@ use plotters::{
     },
 };
 
-use super::EvalError;
 use crate::base::pixels::{self, FINE};
 use crate::base::text::base64;
 
@@ -213,17 +213,14 @@ impl Scene {
     /// PNG bytes, `scale` pixels to a unit of the scene (1 to 4).
     ///
     /// Text is drawn with the font built into the program (Latin, Greek, Cyrillic); other letters show as boxes.
-    pub fn png(&self, scale: u32) -> Result<Vec<u8>, EvalError> {
+    pub fn png(&self, scale: u32) -> io::Result<Vec<u8>> {
         static REGISTER: Once = Once::new();
         REGISTER.call_once(|| {
             let font: &'static [u8] = crate::explore::map::FONT;
             // a font that cannot be read leaves the family unknown, and drawing says so
             let _ = register_font(FAMILY, FontStyle::Normal, font);
         });
-        let failed = |e: &dyn std::fmt::Display| EvalError::Io {
-            path: "picture.png".into(),
-            source: std::io::Error::other(e.to_string()),
-        };
+        let failed = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
         let scale = scale.clamp(1, 4);
         let k = f64::from(scale * FINE);
         let (width, height) =

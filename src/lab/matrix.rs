@@ -8,12 +8,12 @@ use ndarray::{Array2, Axis, concatenate};
 use rayon::prelude::*;
 
 use super::LabError;
+use super::files::{read_groups, read_labels, read_vectors};
 use crate::audio::{self, AudioInfo};
 use crate::base::text::with_causes;
 use crate::base::{atomic_file, regular_file};
 use crate::dataset::{Columns, Dataset, DatasetError, Fault, Item, Kind, Source, group_of};
 use crate::engine::{Embedder, Engine, GroupBy, WindowPlan};
-use crate::eval::{read_groups, read_labels, read_vectors};
 use crate::features::DescriptorSet;
 use crate::track::ContentId;
 

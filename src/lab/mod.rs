@@ -13,6 +13,7 @@ pub mod compare;
 pub mod config;
 pub mod document;
 pub mod extract;
+pub mod files;
 pub mod genre;
 pub mod inspect;
 pub mod leak;
@@ -40,9 +41,6 @@ pub enum LabError {
     /// The genre engine could not do its part.
     #[error(transparent)]
     Genre(#[from] crate::genre::GenreError),
-    /// Vectors or labels could not be read.
-    #[error(transparent)]
-    Eval(#[from] crate::eval::EvalError),
     /// A network could not be trained.
     #[error(transparent)]
     Train(#[from] crate::train::encoder::TrainError),

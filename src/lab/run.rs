@@ -148,22 +148,9 @@ pub fn train(
     cost.push(clock.cost("the answer's own fit"));
 
     let clock = Clock::start();
-    let first: Vec<(usize, &Fold)> = folds.iter().enumerate().filter(|(_, fold)| fold.repeat == 0).collect();
-    let (held, out_of_fold) = joined(&first, &answers);
-    let has_test = !test.is_empty();
-    let said = if has_test {
-        model.probabilities(bench.matrix.values.select(Axis(0), &test).view())
-    } else {
-        out_of_fold.clone()
-    };
-    let on = if has_test { &test } else { &held };
-    let failed =
-        faults.iter().filter(|fault| given.set.items.iter().any(|item| item.key == fault.key)).count();
-    // Failures are spread over all tracks; a test part has its share of them.
-    let failed = failed * on.len() / bench.class_of.len().max(1);
-    let name = if has_test { "test" } else { "folds" };
-    let figures = Figures::of(name, &bench.answers(on, said.clone()), failed);
-    bench.write_predictions(run, &first, &out_of_fold, if has_test { Some((&test, &said)) } else { None })?;
+    let said =
+        (!test.is_empty()).then(|| model.probabilities(bench.matrix.values.select(Axis(0), &test).view()));
+    let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), "folds")?;
     let importance = bench.importance(&folds[0], &model, &answering, &test)?;
     let mut found = leak::look(&bench.matrix.rows, &bench.split);
     if given.random_folds {
@@ -211,13 +198,6 @@ pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), La
     write(&run.join("report.json"), json)?;
     let _ = std::fs::remove_dir_all(work);
     Ok(())
-}
-
-/// Answers of several folds, one after the other, and the rows that they are about.
-pub(super) fn joined(folds: &[(usize, &Fold)], judged: &[Array2<f32>]) -> (Vec<usize>, Array2<f32>) {
-    let held = folds.iter().flat_map(|(_, fold)| fold.held.clone()).collect();
-    let parts: Vec<_> = folds.iter().map(|(at, _)| judged[*at].view()).collect();
-    (held, ndarray::concatenate(Axis(0), &parts).unwrap_or_else(|_| Array2::zeros((0, 0))))
 }
 
 impl Bench<'_> {
@@ -358,12 +338,39 @@ impl Bench<'_> {
         if notes.is_empty() { Ok(()) } else { write(&run.join("notes.txt"), notes + "\n") }
     }
 
-    pub(super) fn write_predictions(
+    /// Figures of a run's answers to the test part, else to the folds of the first dealing; all answers are written.
+    ///
+    /// - `test`: its rows, and what is said of them; `otherwise`: what figures are on without one
+    pub(super) fn conclude(
         &self,
         run: &Path,
-        folds: &[(usize, &Fold)],
-        out_of_fold: &Array2<f32>,
-        test: Option<(&Vec<usize>, &Array2<f32>)>,
+        (set, faults): (&Dataset, &[crate::dataset::Fault]),
+        (folds, answers): (&[Fold], &[Array2<f32>]),
+        (test, said): (&[usize], Option<Array2<f32>>),
+        otherwise: &str,
+    ) -> Result<Figures, LabError> {
+        let first: Vec<(&Fold, &Array2<f32>)> =
+            folds.iter().zip(answers).filter(|(fold, _)| fold.repeat == 0).collect();
+        let held: Vec<usize> = first.iter().flat_map(|(fold, _)| fold.held.clone()).collect();
+        let parts: Vec<_> = first.iter().map(|(_, p)| p.view()).collect();
+        let out_of_fold =
+            ndarray::concatenate(Axis(0), &parts).unwrap_or_else(|_| Array2::zeros((0, self.classes.len())));
+        self.write_predictions(run, &first, said.as_ref().map(|said| (test, said)))?;
+        let (name, on, p) = match said {
+            Some(said) => ("test", test, said),
+            None => (otherwise, &held[..], out_of_fold),
+        };
+        // Failures are spread over all tracks; a test part has its share of them.
+        let failed = faults.iter().filter(|fault| set.items.iter().any(|item| item.key == fault.key)).count();
+        let failed = failed * on.len() / self.class_of.len().max(1);
+        Ok(Figures::of(name, &self.answers(on, p), failed))
+    }
+
+    fn write_predictions(
+        &self,
+        run: &Path,
+        folds: &[(&Fold, &Array2<f32>)],
+        test: Option<(&[usize], &Array2<f32>)>,
     ) -> Result<(), LabError> {
         let mut header: Vec<String> =
             ["path", "genre", "split", "fold", "predicted"].map(str::to_owned).into();
@@ -376,13 +383,10 @@ impl Bench<'_> {
             cells
         };
         let mut rows = Vec::new();
-        let mut at = 0;
-        for (_, fold) in folds {
-            for &row in &fold.held {
-                let part = if self.config.data.folds > 0 { "fold" } else { "validation" };
-                rows.push(line(row, part, fold.number.to_string(), out_of_fold.row(at)));
-                at += 1;
-            }
+        let part = if self.config.data.folds > 0 { "fold" } else { "validation" };
+        for (fold, said) in folds {
+            let held = fold.held.iter().zip(said.outer_iter());
+            rows.extend(held.map(|(&row, p)| line(row, part, fold.number.to_string(), p)));
         }
         if let Some((test, said)) = test {
             rows.extend(

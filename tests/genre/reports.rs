@@ -2,8 +2,9 @@
 
 use ndarray::{Array2, Axis};
 use voisin::internals::{
-    eval::{plots, predict_files, read_groups, read_labels, read_vectors},
+    eval::plots,
     genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship},
+    lab::files::{predict_files, read_groups, read_labels, read_vectors},
     lab::genre::{EvalOptions, evaluate_genre},
 };
 

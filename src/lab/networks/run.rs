@@ -12,14 +12,13 @@ use crate::audio::AudioInfo;
 use crate::base::regular_file;
 use crate::base::text::count;
 use crate::encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
-use crate::genre::Fold;
 use crate::lab::LabError;
 use crate::lab::bench::Bench;
 use crate::lab::config::Config;
 use crate::lab::leak;
 use crate::lab::matrix::FeatureSet;
-use crate::lab::report::{Figures, Learning, Method, Report};
-use crate::lab::run::{Clock, Given, Progress, among, digests, joined, publish};
+use crate::lab::report::{Learning, Method, Report};
+use crate::lab::run::{Clock, Given, Progress, among, digests, publish};
 use crate::metrics::argmax;
 use crate::train::classifier::{
     ClassJudge, ClassNetOptions, EpochFigures, Fitted, LayerNet, LoadExample, NetworkRecipe, RecipeInput,
@@ -150,25 +149,11 @@ pub fn train(
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
-    let first: Vec<(usize, &Fold)> = folds.iter().enumerate().filter(|(_, fold)| fold.repeat == 0).collect();
-    let (held, out_of_fold) = joined(&first, &answers);
     let test = bench.test(given.chosen_among);
-    let judged = if test.is_empty() {
-        None
-    } else {
-        Some((&test, examples.answers(&*net, &test, settings.training.batch)?))
-    };
-    let (name, on, p) = match &judged {
-        Some((test, p)) => ("test", *test, p),
-        None => (if config.data.folds > 0 { "folds" } else { "validation" }, &held, &out_of_fold),
-    };
-    // Failures are spread over all tracks; a test part has its share of them.
-    let failed =
-        faults.iter().filter(|fault| given.set.items.iter().any(|item| item.key == fault.key)).count();
-    let failed = failed * on.len() / rows.len().max(1);
-    let figures = Figures::of(name, &bench.answers(on, p.clone()), failed);
-    let test = judged.as_ref().map(|(test, p)| (*test, p));
-    bench.write_predictions(run, &first, &out_of_fold, test)?;
+    let said =
+        if test.is_empty() { None } else { Some(examples.answers(&*net, &test, settings.training.batch)?) };
+    let otherwise = if config.data.folds > 0 { "folds" } else { "validation" };
+    let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), otherwise)?;
     cost.push(clock.cost("figures"));
 
     let best = run.join(BEST);

@@ -8,8 +8,8 @@ use crate::cli::context::Context;
 use crate::cli::lab::show_page;
 use crate::cli::render::{self, Console, count};
 use crate::engine::GroupBy;
-use crate::eval::{predict_files, read_groups, read_labels, read_vectors};
 use crate::genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
+use crate::lab::files::{predict_files, read_groups, read_labels, read_vectors};
 use crate::lab::genre::{EvalOptions, evaluate_genre};
 use crate::track::TrackId;
 

@@ -1,25 +1,24 @@
 //! Vectors, labels and groups from files, and predictions to one: the engine for other people's embeddings.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, npy::header::Header};
 
-use super::EvalError;
+use super::{LabError, csv_bytes};
 use crate::base::regular_file;
+use crate::dataset::{DatasetError, read_cells};
 use crate::genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
 
 /// Largest `.npy` file that is read: ten million vectors of 512 numbers.
 const LARGEST_NPY: u64 = 20 << 30;
 
 /// Reads `[rows, dimension]` from a `.npy` of float32 or float64.
-pub fn read_vectors(path: &Path) -> Result<Array2<f32>, EvalError> {
-    let bytes = regular_file::read(path, LARGEST_NPY)
-        .map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
-    parse_vectors(&bytes).map_err(|found| EvalError::Npy { path: path.to_owned(), found })
+pub fn read_vectors(path: &Path) -> Result<Array2<f32>, LabError> {
+    let bytes = regular_file::read(path, LARGEST_NPY).map_err(LabError::io(path))?;
+    let expected = "expected a two-dimensional .npy of float32 or float64";
+    parse_vectors(&bytes).map_err(|found| LabError::run(path, format!("{expected}, found {found}")))
 }
 
 /// Parses a `.npy` file; an error says what was found instead.
@@ -60,44 +59,25 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Reads a CSV with the columns `row` and `value` (a header names them), rows counted from 0.
-fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, String, u64)>, EvalError> {
-    let csv_error = |line: u64, problem: String| EvalError::Csv { path: path.to_owned(), line, problem };
-    let file = std::fs::File::open(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-    let header = reader.headers().map_err(|e| csv_error(1, e.to_string()))?.clone();
-    let find = |name: &str| {
-        header.iter().position(|h| h.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name)).ok_or_else(
-            || {
-                csv_error(
-                    1,
-                    format!(
-                        "expected the columns row and {column}, found {}",
-                        header.iter().collect::<Vec<_>>().join(",")
-                    ),
-                )
-            },
-        )
+/// Reads a table with the columns `row` and `column`, rows counted from 0: row, text, and the line it is on.
+fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, String, u64)>, DatasetError> {
+    let cells = read_cells(path)?;
+    let (Some(row_at), Some(value_at)) = (cells.column(&["row"]), cells.column(&[column])) else {
+        let found = cells.header.join(",");
+        let problem = format!("expected the columns row and {column}, found {found}");
+        return Err(DatasetError::table(path, 1, problem));
     };
-    let (row_at, value_at) = (find("row")?, find(column)?);
-    let mut out = Vec::new();
-    for record in reader.records() {
-        let record =
-            record.map_err(|e| csv_error(e.position().map_or(0, csv::Position::line), e.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let text = record.get(row_at).unwrap_or_default();
-        let row: usize = text.parse().map_err(|_| {
-            csv_error(line, format!("expected a row number counted from 0, found \"{text}\""))
-        })?;
-        if row >= rows {
-            return Err(csv_error(
-                line,
-                format!("row {row} is not there: the vectors have rows 0 to {}", rows.saturating_sub(1)),
-            ));
-        }
-        out.push((row, record.get(value_at).unwrap_or_default().to_owned(), line));
-    }
-    Ok(out)
+    let last = rows.saturating_sub(1);
+    let one = |(line, mut cells): (u64, Vec<String>)| {
+        let text = &cells[row_at];
+        let problem = match text.parse() {
+            Ok(row) if row < rows => return Ok((row, std::mem::take(&mut cells[value_at]), line)),
+            Ok(row) => format!("row {row} is not there: the vectors have rows 0 to {last}"),
+            Err(_) => format!("expected a row number counted from 0, found \"{text}\""),
+        };
+        Err(DatasetError::table(path, line, problem))
+    };
+    cells.rows.into_iter().map(one).collect()
 }
 
 /// Reads labels (columns `row`, `genre`), exactly as they are spelt: `3`, `Other` and `hip-hop` are names like any
@@ -105,7 +85,7 @@ fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, Str
 ///
 /// Several lines of one row, and several names in one cell between `;` or `|`, are several labels. Rows without a
 /// line, or with an empty cell, have none.
-pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, EvalError> {
+pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, DatasetError> {
     let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); rows];
     for (row, text, _) in read_column(path, "genre", rows)? {
         for name in text.split([';', '|']).map(str::trim).filter(|name| !name.is_empty()) {
@@ -119,17 +99,14 @@ pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, EvalErro
 }
 
 /// Reads groups (columns `row`, `group`); a row without a line, or with an empty group, is a group of its own.
-pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, EvalError> {
+pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError> {
     let mut groups: Vec<usize> = (0..rows).collect();
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut seen: BTreeMap<usize, u64> = BTreeMap::new();
     for (row, text, line) in read_column(path, "group", rows)? {
         if let Some(before) = seen.insert(row, line) {
-            return Err(EvalError::Csv {
-                path: path.to_owned(),
-                line,
-                problem: format!("row {row} has a group already, on line {before}"),
-            });
+            let problem = format!("row {row} has a group already, on line {before}");
+            return Err(DatasetError::table(path, line, problem));
         }
         if !text.is_empty() {
             let next = rows + numbers.len();
@@ -149,25 +126,15 @@ pub fn predict_files(
     out: &Path,
     fit: &FitOptions,
     predict: &PredictOptions,
-) -> Result<(GenreModel, usize), EvalError> {
+) -> Result<(GenreModel, usize), LabError> {
     let (model, _) = GenreModel::fit(set, fit)?;
     let answers = model.predict(&QueryVectors::of(test.view()), predict)?;
-    let io = |source| EvalError::Io { path: out.to_owned(), source };
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let csv_io = |e: csv::Error| io(std::io::Error::other(e));
-    writer.write_record(["row", "genre", "probability", "unknown"]).map_err(csv_io)?;
-    for (row, answer) in answers.iter().enumerate() {
-        writer
-            .write_record([
-                row.to_string(),
-                answer.best.name().to_owned(),
-                format!("{:.6}", answer.probability),
-                answer.unknown.is_some().to_string(),
-            ])
-            .map_err(csv_io)?;
-    }
-    let bytes = writer.into_inner().map_err(|e| io(std::io::Error::other(e.to_string())))?;
-    std::fs::write(out, bytes).map_err(io)?;
+    let header = ["row", "genre", "probability", "unknown"].map(str::to_owned);
+    let rows = answers.iter().enumerate().map(|(row, answer)| {
+        let (name, unknown) = (answer.best.name().to_owned(), answer.unknown.is_some().to_string());
+        [row.to_string(), name, format!("{:.6}", answer.probability), unknown]
+    });
+    std::fs::write(out, csv_bytes(&header, b',', rows)).map_err(LabError::io(out))?;
     Ok((model, answers.len()))
 }
 
