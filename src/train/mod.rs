@@ -10,3 +10,4 @@
 
 pub mod classifier;
 pub mod encoder;
+mod session;

@@ -1,25 +1,22 @@
 //! The epochs of a network that tells classes apart.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::prelude::*;
-use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::batch::{ClassBatch, class_weights};
 use super::softmax::{cross_entropy, softmax};
-use super::{ClassJudge, ClassTraining, Trainable, read_tensors};
+use super::{ClassJudge, ClassTraining, Trainable};
+use crate::base::atomic_file;
 use crate::base::random::Random;
-use crate::base::vector::squared_norm;
-use crate::base::{atomic_file, regular_file};
 use crate::metrics::{argmax, confusion, macro_f1};
-use crate::train::encoder::{AdamW, AdamWOptions, TrainError, write_safetensors};
+use crate::train::encoder::{AdamWOptions, TrainError};
+use crate::train::session::{CHECKPOINT, Optimiser, Resumable, go_on, read_state, read_tensors, write_state};
 
-/// Name of the checkpoint in a run's folder: all that is needed to go on.
-const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Where a checkpoint's header says how far it got.
+const KEY: &str = "standing";
 /// Name of the weights that were best on the validation part.
 const BEST: &str = "best.safetensors";
 /// Layout of a checkpoint.
@@ -120,7 +117,7 @@ pub struct Fitted {
 }
 
 /// How far a training had got when it was last written down.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Standing {
     format: u32,
     /// Examples of an epoch.
@@ -176,7 +173,7 @@ pub fn fit(
         )));
     }
     let mut training = Loop::new(net, options, examples, all)?;
-    if !training.run(progress)? {
+    if !go_on(&mut training, options.checkpoint_every, progress)? {
         return Ok(None);
     }
     let standing = training.standing;
@@ -240,8 +237,12 @@ struct Loop<'a> {
     all: Vec<(usize, usize)>,
     /// How much each class counts.
     weights: Vec<f32>,
-    adam: Vec<AdamW>,
+    optimiser: Optimiser,
     standing: Standing,
+    /// Steps and seconds before this session.
+    begun: (u64, f64),
+    /// The examples of the epoch in hand, as they are taken.
+    order: Vec<usize>,
     x: Vec<f32>,
     gradient: Vec<f32>,
 }
@@ -256,29 +257,25 @@ impl<'a> Loop<'a> {
     ) -> Result<Self, TrainError> {
         let training = &options.training;
         let settings = AdamWOptions { epsilon: training.epsilon as f32, ..AdamWOptions::default() };
-        let mut adam = Vec::new();
-        net.each_block(&mut |parameters, _, _| adam.push(AdamW::new(parameters.len(), settings)));
+        let optimiser = Optimiser {
+            decay: training.weight_decay as f32,
+            l2: training.l2,
+            clip: training.clip,
+            ..Optimiser::new(settings, &mut |visit| net.each_block(visit))
+        };
         let truth = all.iter().map(|(track, _)| examples.class_of[*track]);
         let weights = class_weights(training.class_weights, truth, net.classes());
-        let standing = Standing {
-            format: FORMAT,
-            examples: all.len(),
-            epoch: 0,
-            done: 0,
-            step: 0,
-            sums: [0; 2],
-            right: 0,
-            seconds: 0.0,
-            history: Vec::new(),
-        };
+        let standing = Standing { format: FORMAT, examples: all.len(), ..Standing::default() };
         let mut own = Self {
             net,
             options,
             examples,
             all,
             weights,
-            adam,
+            optimiser,
             standing,
+            begun: (0, 0.0),
+            order: Vec::new(),
             x: Vec::new(),
             gradient: Vec::new(),
         };
@@ -291,15 +288,13 @@ impl<'a> Loop<'a> {
 
     fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
         let bad = |reason: String| TrainError::checkpoint(path, reason);
-        let standing: Standing =
-            serde_json::from_str(&header(path)?).map_err(|error| bad(format!("is damaged ({error})")))?;
+        let (standing, mut tensors): (Standing, _) = read_state(path, KEY, "a network's training")?;
         let is_of_it = standing.format == FORMAT && standing.examples == self.all.len();
         if !is_of_it || standing.done > self.all.len() || standing.history.len() != standing.epoch {
             let (found, expected) = (standing.examples, self.all.len());
             return Err(bad(format!("is of a training on {found} spectrograms, expected {expected}")));
         }
-        let mut tensors = read_tensors(path)?;
-        for (number, adam) in self.adam.iter_mut().enumerate() {
+        for (number, adam) in self.optimiser.adam.iter_mut().enumerate() {
             for (name, to) in [("mean", &mut adam.mean), ("square", &mut adam.square)] {
                 let name = format!("adam.{number}.{name}");
                 match tensors.remove(&name) {
@@ -310,27 +305,8 @@ impl<'a> Loop<'a> {
             adam.steps = standing.step;
         }
         self.net.restore(&mut |name| tensors.remove(&format!("net.{name}"))).map_err(bad)?;
-        self.standing = standing;
+        (self.begun, self.standing) = ((standing.step, standing.seconds), standing);
         Ok(())
-    }
-
-    fn save(&self) -> Result<(), TrainError> {
-        let path = self.options.folder.join(CHECKPOINT);
-        let mut tensors: Vec<_> = self
-            .net
-            .tensors()
-            .into_iter()
-            .map(|(name, shape, values)| stored(format!("net.{name}"), shape, &values))
-            .collect();
-        for (number, adam) in self.adam.iter().enumerate() {
-            for (name, values) in [("mean", &adam.mean), ("square", &adam.square)] {
-                tensors.push(stored(format!("adam.{number}.{name}"), vec![values.len()], values));
-            }
-        }
-        let standing =
-            serde_json::to_string(&self.standing).map_err(|error| TrainError::checkpoint(&path, error))?;
-        let header = HashMap::from([("standing".to_owned(), standing)]);
-        write_safetensors(&path, &tensors, header).map_err(|error| TrainError::checkpoint(&path, error))
     }
 
     fn steps_of_epoch(&self) -> usize {
@@ -341,64 +317,19 @@ impl<'a> Loop<'a> {
         self.standing.step as f64 / (self.options.training.epochs * self.steps_of_epoch()).max(1) as f64
     }
 
-    fn rate(&self) -> f64 {
-        let losses = self.standing.history.iter().map(|epoch| epoch.validation_loss);
-        self.options.training.rate_at(self.share(), losses)
-    }
-
-    /// Whether the epochs are done.
-    fn is_finished(&self) -> bool {
-        let (training, standing) = (&self.options.training, &self.standing);
-        let waited = standing.epoch.saturating_sub(standing.best() + 1);
-        standing.epoch >= training.epochs
-            || (training.patience > 0 && standing.epoch > 0 && waited >= training.patience)
-    }
-
-    /// - returns: whether it came to its end
-    fn run(&mut self, progress: &mut dyn FnMut(&ClassNetProgress) -> bool) -> Result<bool, TrainError> {
-        let (clock, before, first) = (Instant::now(), self.standing.seconds, self.standing.step);
-        let mut saved = Instant::now();
-        while !self.is_finished() {
-            let mut order: Vec<usize> = (0..self.all.len()).collect();
-            let epoch = self.standing.epoch as u64;
-            Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut order);
-            let mut rate = self.rate();
-            while self.standing.done < order.len() {
-                let end = (self.standing.done + self.options.training.batch).min(order.len());
-                let batch: Vec<(usize, usize)> =
-                    order[self.standing.done..end].iter().map(|&at| self.all[at]).collect();
-                rate = self.rate();
-                self.step(&batch, rate as f32)?;
-                self.standing.done = end;
-                self.standing.seconds = before + clock.elapsed().as_secs_f64();
-                let per_step = clock.elapsed().as_secs_f64() / (self.standing.step - first).max(1) as f64;
-                let all = (self.options.training.epochs * self.steps_of_epoch()) as f64;
-                let now = ClassNetProgress {
-                    epoch: self.standing.epoch + 1,
-                    share: self.share(),
-                    loss: f64::from_bits(self.standing.sums[0]) / end as f64,
-                    seconds_left: per_step * (all - self.standing.step as f64).max(0.0),
-                };
-                let goes_on = progress(&now);
-                if !goes_on || saved.elapsed() >= self.options.checkpoint_every {
-                    self.save()?;
-                    saved = Instant::now();
-                }
-                if !goes_on {
-                    return Ok(false);
-                }
-            }
-            self.end_epoch(rate)?;
-            saved = Instant::now();
-        }
-        Ok(true)
-    }
-
     /// One step of the optimiser.
-    fn step(&mut self, batch: &[(usize, usize)], rate: f32) -> Result<(), TrainError> {
+    fn learn(&mut self, rate: f32) -> Result<(), TrainError> {
+        if self.order.is_empty() {
+            self.order = (0..self.all.len()).collect();
+            let epoch = self.standing.epoch as u64;
+            Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut self.order);
+        }
         let (training, classes) = (self.options.training, self.net.classes());
+        let end = (self.standing.done + training.batch).min(self.order.len());
+        let batch: Vec<(usize, usize)> =
+            self.order[self.standing.done..end].iter().map(|&at| self.all[at]).collect();
         let mut random = Random::stream(self.options.seed ^ 0x7a9_5e0d, self.standing.step);
-        load(self.net.cells(), self.examples, batch, Some(&mut random), &mut self.x)?;
+        load(self.net.cells(), self.examples, &batch, Some(&mut random), &mut self.x)?;
         let truth: Vec<usize> = batch.iter().map(|(track, _)| self.examples.class_of[*track]).collect();
         let mut asked = ClassBatch::new(&mut self.x, &truth, &self.weights, training.label_smoothing);
         asked.vary(&training, self.options.image, &mut random);
@@ -406,26 +337,10 @@ impl<'a> Loop<'a> {
         let logits = self.net.forward(&self.x, batch.len(), self.standing.step)?;
         let (loss, right) = cross_entropy(&logits, &wanted, classes, &mut self.gradient);
         self.net.backward(&self.gradient)?;
-        let l2 = training.l2;
-        let mut square = 0.0;
-        self.net.each_block(&mut |parameters, gradients, decays| {
-            square += squared_norm(&pulled(parameters, gradients, decays, l2));
-        });
-        let length = square.sqrt();
-        if !(loss + length).is_finite() {
-            let mean = (loss / batch.len() as f64) as f32;
-            return Err(TrainError::Diverged { step: self.standing.step, loss: mean });
-        }
-        let clip = training.clip;
-        let scale = if clip > 0.0 { (clip / length.max(1e-12)).min(1.0) as f32 } else { 1.0 };
-        let (mut number, decay, adam) = (0, training.weight_decay as f32, &mut self.adam);
-        self.net.each_block(&mut |parameters, gradients, decays| {
-            let decay: Vec<f32> = decays.iter().map(|&decays| if decays { decay } else { 0.0 }).collect();
-            let gradients = pulled(parameters, gradients, decays, l2);
-            adam[number].step(parameters, &gradients, rate, scale, &decay);
-            number += 1;
-        });
+        let at = (self.standing.step, (loss / batch.len() as f64) as f32);
+        let length = self.optimiser.step(rate, at, &mut |visit| self.net.each_block(visit))?;
         self.standing.step += 1;
+        self.standing.done = end;
         self.standing.right += right;
         self.standing.add(0, loss);
         self.standing.add(1, length);
@@ -457,12 +372,10 @@ impl<'a> Loop<'a> {
             gradient_norm: length / steps,
         });
         (standing.done, standing.right, standing.sums) = (0, 0, [0; 2]);
+        self.order.clear();
         if standing.best() + 1 == standing.epoch {
             let path = self.options.folder.join(BEST);
-            let tensors: Vec<_> =
-                self.net.tensors().into_iter().map(|(name, shape, v)| stored(name, shape, &v)).collect();
-            write_safetensors(&path, &tensors, HashMap::new())
-                .map_err(|error| TrainError::checkpoint(&path, error))?;
+            write_state(&path, None::<(&str, &Standing)>, self.net.tensors())?;
         }
         let path = self.options.folder.join("metrics.csv");
         atomic_file::write(&path, table(&self.standing.history)).map_err(TrainError::io(&path))?;
@@ -471,13 +384,44 @@ impl<'a> Loop<'a> {
     }
 }
 
-/// Gradients with those of `l2` times the sum of squares of what decays.
-fn pulled<'a>(parameters: &[f32], gradients: &'a [f32], decays: &[bool], l2: f64) -> Cow<'a, [f32]> {
-    if l2 == 0.0 {
-        return Cow::Borrowed(gradients);
+impl Resumable for Loop<'_> {
+    type Progress = ClassNetProgress;
+
+    fn is_finished(&self) -> bool {
+        let (training, standing) = (&self.options.training, &self.standing);
+        let waited = standing.epoch.saturating_sub(standing.best() + 1);
+        standing.epoch >= training.epochs
+            || (training.patience > 0 && standing.epoch > 0 && waited >= training.patience)
     }
-    let pull = |p: &f32, decays: bool| if decays { 2.0 * l2 as f32 * p } else { 0.0 };
-    parameters.iter().zip(gradients).zip(decays).map(|((p, g), decays)| g + pull(p, *decays)).collect()
+
+    fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<ClassNetProgress, TrainError> {
+        let losses = self.standing.history.iter().map(|epoch| epoch.validation_loss);
+        let rate = self.options.training.rate_at(self.share(), losses);
+        // Not where it was cut off between an epoch's last step and its end.
+        if self.standing.done < self.all.len() {
+            self.learn(rate as f32)?;
+            self.standing.seconds = self.begun.1 + clock();
+        }
+        let (epoch, done) = (self.standing.epoch + 1, self.standing.done);
+        let loss = f64::from_bits(self.standing.sums[0]) / done as f64;
+        if done == self.all.len() {
+            self.end_epoch(rate)?;
+        }
+        let per_step = clock() / (self.standing.step - self.begun.0).max(1) as f64;
+        let all = (self.options.training.epochs * self.steps_of_epoch()) as f64;
+        let seconds_left = per_step * (all - self.standing.step as f64).max(0.0);
+        Ok(ClassNetProgress { epoch, share: self.share(), loss, seconds_left })
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        let net = self.net.tensors().into_iter();
+        let net = net.map(|(name, shape, values)| (format!("net.{name}"), shape, values));
+        let adam = self.optimiser.adam.iter().enumerate().flat_map(|(number, adam)| {
+            [("mean", &adam.mean), ("square", &adam.square)]
+                .map(|(name, values)| (format!("adam.{number}.{name}"), vec![values.len()], values.clone()))
+        });
+        write_state(&self.options.folder.join(CHECKPOINT), Some((KEY, &self.standing)), net.chain(adam))
+    }
 }
 
 /// Every epoch as a line.
@@ -485,34 +429,15 @@ fn table(history: &[EpochFigures]) -> String {
     let header = "epoch,step,seconds,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,validation_f1,\
                   gradient_norm\n";
     let lines = history.iter().map(|one| {
-        format!(
-            "{},{},{:.1},{:.3e},{:.6},{:.6},{:.6},{:.6},{:.6},{:.6}\n",
-            one.epoch,
-            one.step,
-            one.seconds,
-            one.rate,
-            one.train_loss,
-            one.train_accuracy,
-            one.validation_loss,
-            one.validation_accuracy(),
-            one.validation_f1,
-            one.gradient_norm
-        )
+        let losses = [one.train_loss, one.train_accuracy, one.validation_loss, one.validation_accuracy()];
+        let shares: String = losses
+            .iter()
+            .chain([&one.validation_f1, &one.gradient_norm])
+            .map(|x| format!(",{x:.6}"))
+            .collect();
+        format!("{},{},{:.1},{:.3e}{shares}\n", one.epoch, one.step, one.seconds, one.rate)
     });
     lines.fold(header.to_owned(), |text, line| text + &line)
-}
-
-fn stored(name: String, shape: Vec<usize>, values: &[f32]) -> (String, Dtype, Vec<usize>, Vec<u8>) {
-    (name, Dtype::F32, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
-}
-
-/// What a checkpoint says of itself.
-fn header(path: &Path) -> Result<String, TrainError> {
-    let bytes = regular_file::read(path, 4 << 30).map_err(TrainError::io(path))?;
-    let bad = |reason: String| TrainError::checkpoint(path, reason);
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
-    let standing = header.metadata().as_ref().and_then(|words| words.get("standing")).cloned();
-    standing.ok_or_else(|| bad("is no checkpoint of a network's training".to_owned()))
 }
 
 #[cfg(test)]

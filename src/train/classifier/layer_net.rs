@@ -1,8 +1,9 @@
 //! A list of layers, as something to train.
 
-use super::{BlockVisitor, ClassJudge, Trainable};
+use super::{ClassJudge, Trainable};
 use crate::encoder::{Device, FinishedStack, FirstWeights, Stack, StackTrain};
 use crate::train::encoder::TrainError;
+use crate::train::session::{BlockVisitor, NamedTensor};
 
 /// A network of layers in training.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Trainable for LayerNet {
         Ok(Box::new(self.net.finished()?))
     }
 
-    fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    fn tensors(&self) -> Vec<NamedTensor> {
         let tensors = self.net.tensors().iter();
         tensors.map(|one| (one.name.clone(), one.shape.clone(), one.values.clone())).collect()
     }

@@ -16,11 +16,12 @@ mod space_net;
 mod trainable;
 mod training;
 
+pub use super::session::{BlockVisitor, read_tensors};
 pub use fit::{
     ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, said,
 };
 pub use layer_net::LayerNet;
 pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
 pub use space_net::SpaceNet;
-pub use trainable::{BlockVisitor, ClassJudge, Trainable, read_tensors};
+pub use trainable::{ClassJudge, Trainable};
 pub use training::{ClassTraining, ClassWeights, Schedule};

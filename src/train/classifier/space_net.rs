@@ -1,22 +1,18 @@
 //! OpenL3's network with a softmax head: what it learns to tell classes apart by is a space.
 
-use super::{BlockVisitor, ClassJudge, Trainable};
+use super::{ClassJudge, Trainable};
 use crate::encoder::{Device, ModelRef, Precision};
 use crate::kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use crate::kernels::isa;
-use crate::train::encoder::{Student, TeacherHead, TrainError};
+use crate::train::encoder::{HeadedNet, Student, TeacherHead, TrainError};
+use crate::train::session::{BlockVisitor, NamedTensor};
 
 /// Names of the head's two tensors, beside the network's.
 const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 
 /// The network and its head in training, on the project's own kernels or, on a GPU, in Candle.
 pub struct SpaceNet {
-    net: Student,
-    head: TeacherHead,
-    head_gradients: Vec<f32>,
-    decays: [Vec<bool>; 2],
-    /// Of the last pass.
-    embeddings: Vec<f32>,
+    both: HeadedNet,
     device: Device,
 }
 
@@ -32,19 +28,7 @@ impl SpaceNet {
     ) -> Result<Self, TrainError> {
         let net = Student::new(Precision::F32, weights, &device)?;
         let head = TeacherHead::seeded(net.state().dimension(), classes, seed);
-        let mut own = vec![false; net.state().parameters().len()];
-        for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
-            own[parameter.range.clone()].fill(true);
-        }
-        let rows = (0..head.parameters.len()).map(|at| at < head.inputs * head.outputs).collect();
-        Ok(Self {
-            head_gradients: vec![0.0; head.parameters.len()],
-            decays: [own, rows],
-            embeddings: Vec::new(),
-            net,
-            head,
-            device,
-        })
+        Ok(Self { both: HeadedNet::new(net, head), device })
     }
 
     /// What a network begins with.
@@ -69,38 +53,33 @@ impl Trainable for SpaceNet {
     }
 
     fn classes(&self) -> usize {
-        self.head.outputs
+        self.both.head.outputs
     }
 
     fn forward(&mut self, x: &[f32], n: usize, _: u64) -> Result<Vec<f32>, TrainError> {
-        self.embeddings = self.net.forward(x, n)?;
-        Ok(self.head.forward(&self.embeddings))
+        self.both.forward(x, n)
     }
 
     fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
-        let d = self.head.backward(&self.embeddings, gradient, &mut self.head_gradients);
-        self.net.backward(&d)
+        self.both.backward(gradient)
     }
 
     fn each_block(&mut self, visit: &mut BlockVisitor<'_>) {
-        let [own, rows] = &self.decays;
-        let (parameters, gradients) = self.net.state_mut().parameters_and_gradients();
-        visit(parameters, gradients, own);
-        visit(&mut self.head.parameters, &self.head_gradients, rows);
+        self.both.each_block(visit);
     }
 
     fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError> {
-        let net = FastChain::openl3(&self.net.state().weights(), isa()?, Precision::F32);
-        Ok(Box::new(FinishedSpace { net, head: self.head.clone() }))
+        let net = FastChain::openl3(&self.both.net.state().weights(), isa()?, Precision::F32);
+        Ok(Box::new(FinishedSpace { net, head: self.both.head.clone() }))
     }
 
-    fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    fn tensors(&self) -> Vec<NamedTensor> {
         let mut found = Vec::new();
-        self.net.state().weights().for_each(|name, shape, values| {
+        self.both.net.state().weights().for_each(|name, shape, values| {
             found.push((name.to_owned(), shape.to_vec(), values.to_vec()));
         });
-        let (inputs, outputs) = (self.head.inputs, self.head.outputs);
-        let (matrix, bias) = self.head.parameters.split_at(inputs * outputs);
+        let (inputs, outputs) = (self.both.head.inputs, self.both.head.outputs);
+        let (matrix, bias) = self.both.head.parameters.split_at(inputs * outputs);
         found.push((HEAD[0].to_owned(), vec![outputs, inputs], matrix.to_vec()));
         found.push((HEAD[1].to_owned(), vec![outputs], bias.to_vec()));
         found
@@ -108,15 +87,16 @@ impl Trainable for SpaceNet {
 
     fn restore(&mut self, get: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String> {
         let head = HEAD.iter().map(|name| get(name)).collect::<Option<Vec<_>>>().map(|parts| parts.concat());
-        let fits = |head: &Vec<f32>| head.len() == self.head.parameters.len();
+        let fits = |head: &Vec<f32>| head.len() == self.both.head.parameters.len();
         let head = head.filter(fits).ok_or("its head is missing or of another length")?;
         let weights = OpenL3Weights::from_named(get).map_err(|error| error.to_string())?;
-        let (found, expected) = (weights.widths(), self.net.state().weights().widths());
+        let (found, expected) = (weights.widths(), self.both.net.state().weights().widths());
         if found != expected {
             return Err(format!("expected widths {expected:?}, found {found:?}"));
         }
-        self.net = Student::new(Precision::F32, &weights, &self.device).map_err(|error| error.to_string())?;
-        self.head.parameters = head;
+        self.both.net =
+            Student::new(Precision::F32, &weights, &self.device).map_err(|error| error.to_string())?;
+        self.both.head.parameters = head;
         Ok(())
     }
 }

@@ -1,13 +1,7 @@
 //! What the loop needs of a network.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use crate::encoder::Weights;
 use crate::train::encoder::TrainError;
-
-/// Takes a block's parameters, its gradients, and which of the parameters weight decay applies to.
-pub type BlockVisitor<'a> = dyn FnMut(&mut [f32], &[f32], &[bool]) + 'a;
+use crate::train::session::{BlockVisitor, NamedTensor};
 
 /// A network that gives a logit for each class of an example.
 pub trait Trainable {
@@ -33,7 +27,7 @@ pub trait Trainable {
     fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError>;
 
     /// Every parameter and running statistic: name, shape, values.
-    fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)>;
+    fn tensors(&self) -> Vec<NamedTensor>;
 
     /// Takes over values of every tensor.
     ///
@@ -52,20 +46,4 @@ pub trait ClassJudge: Send + Sync {
 
     /// Logits `[n][classes]`.
     fn logits(&self, x: &[f32], n: usize) -> Result<Vec<f32>, TrainError>;
-}
-
-/// The tensors of a file that a run wrote, all of finite numbers.
-pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
-    /// In bytes.
-    const LARGEST: u64 = 4 << 30;
-    let bytes = crate::base::regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
-    let weights = Weights::from_safetensors(&bytes, &path.display().to_string())?;
-    let mut found = BTreeMap::new();
-    for (name, tensor) in weights.iter() {
-        if tensor.values.iter().any(|x| !x.is_finite()) {
-            return Err(TrainError::checkpoint(path, format!("tensor \"{name}\" holds what is no number")));
-        }
-        found.insert(name.to_owned(), tensor.values.clone());
-    }
-    Ok(found)
 }

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use super::cache::write_safetensors;
 use super::layout::{Layout, PENULTIMATE, Teacher};
 use super::{LossWeights, TeacherHead, TrainError};
 use crate::kernels::conv::OpenL3Weights;
+use crate::train::session::{read_state, write_state};
 
+/// Where a checkpoint's header says what the run is.
+const KEY: &str = "run";
 /// Version of the layout: 2 says how many outputs each teacher has, and may have styles.
 const FORMAT: u32 = 2;
 /// Earlier layouts that are read: one kind of teacher, no styles.
@@ -129,24 +131,10 @@ pub(super) fn unflatten(widths: &[usize], parameters: &[f32], statistics: &[f32]
 impl Checkpoint {
     /// Writes the file under another name, then renames it: a crash leaves the old one or the new one.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
-        let run = serde_json::to_string(&self.run).map_err(|e| TrainError::checkpoint(path, e))?;
-        let tensors: Vec<_> = self
-            .vectors()
-            .into_iter()
-            .map(|(name, values)| {
-                let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-                (name.to_owned(), Dtype::F32, vec![values.len()], bytes)
-            })
-            .collect();
-        let metadata = HashMap::from([("run".to_owned(), run)]);
-        write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::checkpoint(path, error))
-    }
-
-    fn vectors(&self) -> Vec<(&'static str, Vec<f32>)> {
         let (parameters, statistics) = flatten(&self.network);
         let (average, average_statistics) = flatten(&self.average);
         let [net, head] = &self.adam;
-        vec![
+        let vectors = [
             ("network", parameters),
             ("network.statistics", statistics),
             ("average", average),
@@ -159,39 +147,28 @@ impl Checkpoint {
             ("adam.network.square", net.1.clone()),
             ("adam.head.mean", head.0.clone()),
             ("adam.head.square", head.1.clone()),
-        ]
+        ];
+        let tensors = vectors.map(|(name, values)| (name.to_owned(), vec![values.len()], values));
+        write_state(path, Some((KEY, &self.run)), tensors)
     }
 
     /// Whether a file says of itself that it is a checkpoint; its tensors are not looked at.
     pub fn is_one(path: &Path) -> bool {
         std::fs::read(path).is_ok_and(|bytes| {
             SafeTensors::read_metadata(&bytes)
-                .is_ok_and(|(_, header)| header.metadata().as_ref().is_some_and(|m| m.contains_key("run")))
+                .is_ok_and(|(_, header)| header.metadata().as_ref().is_some_and(|m| m.contains_key(KEY)))
         })
     }
 
     /// Reads and checks a file that [`save`](Self::save) wrote.
     pub fn load(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
         let bad = |reason: String| TrainError::checkpoint(path, reason);
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(e.to_string()))?;
-        let run = header.metadata().as_ref().and_then(|m| m.get("run"));
-        let run = run.ok_or_else(|| bad("is no checkpoint of a training run".to_owned()))?;
-        let mut run: Run = serde_json::from_str(run).map_err(|e| bad(e.to_string()))?;
+        let (mut run, tensors): (Run, _) = read_state(path, KEY, "a training run")?;
         if !(OLDEST..=FORMAT).contains(&run.format) {
             return Err(bad(format!("has format {}, expected {OLDEST} to {FORMAT}", run.format)));
         }
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
-        let take = |name: &str| -> Result<Vec<f32>, TrainError> {
-            let view = tensors.tensor(name).map_err(|e| bad(e.to_string()))?;
-            if view.dtype() != Dtype::F32 {
-                return Err(bad(format!("tensor \"{name}\" is {:?}, expected F32", view.dtype())));
-            }
-            let values: Vec<f32> = view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-            if values.iter().any(|x| !x.is_finite()) {
-                return Err(bad(format!("tensor \"{name}\" has values that are not finite")));
-            }
-            Ok(values)
+        let take = |name: &str| {
+            tensors.get(name).cloned().ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))
         };
         if run.widths.iter().any(|width| !(16..=4096).contains(width) || width % 16 != 0) {
             return Err(bad(format!("has widths {:?}, expected multiples of 16", run.widths)));

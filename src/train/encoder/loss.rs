@@ -60,6 +60,14 @@ pub struct LossParts {
     pub style: f32,
 }
 
+impl LossParts {
+    /// Every part, in the order of the fields.
+    pub(super) fn values(&self) -> [f32; 7] {
+        let Self { total, penultimate_mse, penultimate_cosine, tags_mse, tags_bce, contrast, style } = *self;
+        [total, penultimate_mse, penultimate_cosine, tags_mse, tags_bce, contrast, style]
+    }
+}
+
 /// What the loss compares predictions with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch<'a> {

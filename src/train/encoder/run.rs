@@ -1,6 +1,4 @@
-//! The training loop.
-
-use std::time::Instant;
+//! A run of an encoder's training.
 
 use rayon::prelude::*;
 
@@ -10,19 +8,16 @@ use super::cache::TrainingSet;
 use super::checkpoint::{Checkpoint, Run, flatten, unflatten};
 use super::layout::{Layout, standardise};
 use super::log;
-use super::loss::{self, Batch, LossParts};
-use super::optimiser::{self, AdamW, AdamWOptions};
+use super::loss::{self, Batch};
+use super::optimiser::{self, AdamWOptions};
 use super::options::{TrainOptions, Trained, TrainingProgress};
-use super::student::Student;
+use super::student::{HeadedNet, Student};
 use super::validate::{self, Validation};
 use super::{TeacherHead, TrainError};
 use crate::base::random::Random;
-use crate::base::vector::squared_norm;
 use crate::encoder::Device;
 use crate::kernels::conv::{OpenL3Weights, WINDOW};
-
-/// Name of the checkpoint in a run's folder.
-const CHECKPOINT: &str = "checkpoint.safetensors";
+use crate::train::session::{CHECKPOINT, Optimiser, Resumable, go_on};
 
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
 ///
@@ -49,7 +44,12 @@ pub fn train(
     };
     let device = options.device.resolve()?;
     let mut trainer = Trainer::new(options, &data, state, crops, &held, &device)?;
-    trainer.run(progress)
+    log::keep_rows(&options.out, trainer.run.step)?;
+    let finished = go_on(&mut trainer, options.checkpoint_every, progress)?;
+    if trainer.last.is_none() && trainer.validates() {
+        trainer.last = Some(trainer.validate()?);
+    }
+    Ok(Trained { checkpoint: trainer.checkpoint()?, validation: trainer.last, finished })
 }
 
 struct Trainer<'a> {
@@ -64,14 +64,10 @@ struct Trainer<'a> {
     layout: Layout,
     teacher_weights: Vec<f32>,
     run: Run,
-    net: Student,
-    decay: Vec<f32>,
-    head: TeacherHead,
-    head_decay: Vec<f32>,
+    net: HeadedNet,
     average: (Vec<f32>, Vec<f32>),
     head_average: TeacherHead,
-    adam: AdamW,
-    head_adam: AdamW,
+    optimiser: Optimiser,
     target_mean: Vec<f32>,
     target_deviation: Vec<f32>,
     /// Epoch and its order.
@@ -79,7 +75,13 @@ struct Trainer<'a> {
     mels: Vec<f32>,
     targets: Vec<f32>,
     d_predictions: Vec<f32>,
-    head_gradients: Vec<f32>,
+    /// Windows and seconds before this session.
+    begun: (u64, f64),
+    next_validation: u64,
+    /// Sums of losses, and steps, since the last line of the loss file.
+    sums: ([f32; 7], u64),
+    /// The last validation.
+    last: Option<Validation>,
 }
 
 impl<'a> Trainer<'a> {
@@ -97,20 +99,16 @@ impl<'a> Trainer<'a> {
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let net = Student::new(options.precision, &state.network, device)?;
-        let mut decay = vec![0.0; net.state().parameters().len()];
-        for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
-            decay[parameter.range.clone()].fill(options.weight_decay);
-        }
-        let mut head_decay = vec![options.weight_decay; state.head.parameters.len()];
-        head_decay[outputs * state.head.inputs..].fill(0.0);
-        let steps = state.run.step;
-        let adam = |(mean, square): (Vec<f32>, Vec<f32>)| {
-            let mut adam = AdamW::new(mean.len(), AdamWOptions::default());
-            (adam.mean, adam.square, adam.steps) = (mean, square, steps);
-            adam
+        let student = Student::new(options.precision, &state.network, device)?;
+        let mut net = HeadedNet::new(student, state.head);
+        let mut optimiser = Optimiser {
+            decay: options.weight_decay,
+            clip: options.clip,
+            ..Optimiser::new(AdamWOptions::default(), &mut |visit| net.each_block(visit))
         };
-        let [net_moments, head_moments] = state.adam;
+        for (adam, (mean, square)) in optimiser.adam.iter_mut().zip(state.adam) {
+            (adam.mean, adam.square, adam.steps) = (mean, square, state.run.step);
+        }
         let mut run = state.run;
         data.digest().clone_into(&mut run.data);
         run.crops = crops.len();
@@ -122,8 +120,6 @@ impl<'a> Trainer<'a> {
             held: validate::thin(&music, options.validation_windows),
             held_grooves: validate::thin(&grooves, options.validation_windows / 2),
             teacher_weights: run.teacher_weights(),
-            adam: adam(net_moments),
-            head_adam: adam(head_moments),
             average: flatten(&state.average),
             head_average: state.head_average,
             target_mean: state.target_mean,
@@ -132,82 +128,20 @@ impl<'a> Trainer<'a> {
             mels: vec![0.0; options.batch * WINDOW],
             targets: vec![0.0; options.batch * layout.targets()],
             d_predictions: vec![0.0; options.batch * outputs],
-            head_gradients: vec![0.0; state.head.parameters.len()],
-            head: state.head,
+            begun: (run.windows, run.seconds),
+            next_validation: (run.windows / options.validate_every.max(1) + 1)
+                .saturating_mul(options.validate_every),
+            sums: Default::default(),
+            last: None,
             options,
             data,
             crops,
             by_track,
             run,
             net,
-            decay,
-            head_decay,
+            optimiser,
             layout,
         })
-    }
-
-    fn run(&mut self, progress: &mut dyn FnMut(&TrainingProgress) -> bool) -> Result<Trained, TrainError> {
-        let loss_file = self.options.out.join("loss.csv");
-        let validation_file = self.options.out.join("validation.csv");
-        log::keep_rows(&loss_file, log::LOSS_HEADER, self.run.step)?;
-        log::keep_rows(&validation_file, log::VALIDATION_HEADER, self.run.step)?;
-        let (clock, before) = (Instant::now(), self.run.seconds);
-        let first = self.run.windows;
-        let mut saved = Instant::now();
-        let mut sums = (LossParts::default(), 0u64);
-        let mut last = None;
-        let mut next_validation = (self.run.windows / self.options.validate_every.max(1) + 1)
-            .saturating_mul(self.options.validate_every);
-        loop {
-            let share = self.share();
-            if share >= 1.0 {
-                break;
-            }
-            let learning_rate = optimiser::cosine(self.options.learning_rate, share, self.options.warm_up);
-            let losses = self.step(learning_rate)?;
-            self.run.seconds = before + clock.elapsed().as_secs_f64();
-            log::add(&mut sums.0, &losses);
-            sums.1 += 1;
-            if self.run.step.is_multiple_of(log::LOG_EVERY) {
-                let mean = log::scaled(&sums.0, 1.0 / sums.1 as f32);
-                log::loss(&loss_file, &self.run, learning_rate, &mean)?;
-                sums = (LossParts::default(), 0);
-            }
-            let mut validation = None;
-            let finished = self.share() >= 1.0;
-            if self.validates() && (self.run.windows >= next_validation || finished) {
-                next_validation += self.options.validate_every;
-                validation = Some(self.validate()?);
-                last = validation;
-                self.run.seconds = before + clock.elapsed().as_secs_f64();
-                log::validation(&validation_file, &self.run, &last.unwrap_or_default())?;
-            }
-            let rate = (self.run.windows - first) as f64 / clock.elapsed().as_secs_f64().max(1e-9);
-            let now = TrainingProgress {
-                step: self.run.step,
-                windows: self.run.windows,
-                total: self.options.windows,
-                share: self.share(),
-                losses,
-                learning_rate,
-                rate,
-                seconds_left: self.seconds_left(rate),
-                validation,
-            };
-            if saved.elapsed() >= self.options.checkpoint_every {
-                self.checkpoint()?.save(&self.options.out.join(CHECKPOINT))?;
-                saved = Instant::now();
-            }
-            if !progress(&now) {
-                break;
-            }
-        }
-        let checkpoint = self.checkpoint()?;
-        checkpoint.save(&self.options.out.join(CHECKPOINT))?;
-        if last.is_none() && self.validates() {
-            last = Some(self.validate()?);
-        }
-        Ok(Trained { checkpoint, validation: last, finished: self.share() >= 1.0 })
     }
 
     fn validates(&self) -> bool {
@@ -225,45 +159,6 @@ impl<'a> Trainer<'a> {
         let windows = self.options.windows.saturating_sub(self.run.windows) as f64;
         let limit = self.options.time_limit.map_or(f64::INFINITY, |t| t.as_secs_f64() - self.run.seconds);
         (windows / rate.max(1e-9)).min(limit).max(0.0)
-    }
-
-    /// One step of the optimiser.
-    fn step(&mut self, learning_rate: f64) -> Result<LossParts, TrainError> {
-        let (tracks, styles) = self.load();
-        let embeddings = self.net.forward(&self.mels, self.options.batch)?;
-        let predictions = self.head.forward(&embeddings);
-        let batch = Batch {
-            layout: &self.layout,
-            teachers: &self.teacher_weights,
-            targets: &self.targets,
-            scale: &self.target_deviation,
-            shift: &self.target_mean,
-            tracks: &tracks,
-            styles: &styles,
-        };
-        let losses = loss::evaluate(&self.options.losses, batch, &predictions, &mut self.d_predictions);
-        if !losses.total.is_finite() {
-            return Err(TrainError::Diverged { step: self.run.step, loss: losses.total });
-        }
-        let d = self.head.backward(&embeddings, &self.d_predictions, &mut self.head_gradients);
-        self.net.backward(&d)?;
-        let length = (squared_norm(self.net.state().gradients()) + squared_norm(&self.head_gradients)).sqrt();
-        if !length.is_finite() {
-            return Err(TrainError::Diverged { step: self.run.step, loss: losses.total });
-        }
-        let scale = (self.options.clip / length.max(1e-12)).min(1.0) as f32;
-        let rate = learning_rate as f32;
-        let (parameters, gradients) = self.net.state_mut().parameters_and_gradients();
-        self.adam.step(parameters, gradients, rate, scale, &self.decay);
-        self.head_adam.step(&mut self.head.parameters, &self.head_gradients, rate, scale, &self.head_decay);
-        let keep = optimiser::keep(self.options.average, self.run.step);
-        let (parameters, statistics) = flatten(&self.net.state().weights());
-        optimiser::average(&mut self.average.0, &parameters, keep);
-        optimiser::average(&mut self.average.1, &statistics, keep);
-        optimiser::average(&mut self.head_average.parameters, &self.head.parameters, keep);
-        self.run.step += 1;
-        self.run.windows += self.options.batch as u64;
-        Ok(losses)
     }
 
     /// Fills `mels` and `targets` for the next step; returns the windows' tracks and styles. What is drawn depends on
@@ -339,16 +234,82 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
         Ok(Checkpoint {
             run: self.run.clone(),
-            network: self.net.state().weights(),
+            network: self.net.net.state().weights(),
             average: self.averaged()?,
-            head: self.head.clone(),
+            head: self.net.head.clone(),
             head_average: self.head_average.clone(),
             target_mean: self.target_mean.clone(),
             target_deviation: self.target_deviation.clone(),
-            adam: [
-                (self.adam.mean.clone(), self.adam.square.clone()),
-                (self.head_adam.mean.clone(), self.head_adam.square.clone()),
-            ],
+            adam: [0, 1].map(|block| {
+                let adam = &self.optimiser.adam[block];
+                (adam.mean.clone(), adam.square.clone())
+            }),
         })
+    }
+}
+
+impl Resumable for Trainer<'_> {
+    type Progress = TrainingProgress;
+
+    fn is_finished(&self) -> bool {
+        self.share() >= 1.0
+    }
+
+    fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<TrainingProgress, TrainError> {
+        let learning_rate = optimiser::cosine(self.options.learning_rate, self.share(), self.options.warm_up);
+        let (tracks, styles) = self.load();
+        let predictions = self.net.forward(&self.mels, self.options.batch)?;
+        let batch = Batch {
+            layout: &self.layout,
+            teachers: &self.teacher_weights,
+            targets: &self.targets,
+            scale: &self.target_deviation,
+            shift: &self.target_mean,
+            tracks: &tracks,
+            styles: &styles,
+        };
+        let losses = loss::evaluate(&self.options.losses, batch, &predictions, &mut self.d_predictions);
+        self.net.backward(&self.d_predictions)?;
+        let at = (self.run.step, losses.total);
+        self.optimiser.step(learning_rate as f32, at, &mut |visit| self.net.each_block(visit))?;
+        let keep = optimiser::keep(self.options.average, self.run.step);
+        let (parameters, statistics) = flatten(&self.net.net.state().weights());
+        optimiser::average(&mut self.average.0, &parameters, keep);
+        optimiser::average(&mut self.average.1, &statistics, keep);
+        optimiser::average(&mut self.head_average.parameters, &self.net.head.parameters, keep);
+        self.run.step += 1;
+        self.run.windows += self.options.batch as u64;
+        self.run.seconds = self.begun.1 + clock();
+        self.sums.0.iter_mut().zip(losses.values()).for_each(|(sum, x)| *sum += x);
+        self.sums.1 += 1;
+        if self.run.step.is_multiple_of(log::LOG_EVERY) {
+            let (sums, steps) = std::mem::take(&mut self.sums);
+            let factor = 1.0 / steps as f32;
+            log::loss(&self.options.out, &self.run, learning_rate, sums.map(|sum| sum * factor))?;
+        }
+        let mut validation = None;
+        if self.validates() && (self.run.windows >= self.next_validation || self.is_finished()) {
+            self.next_validation += self.options.validate_every;
+            let found = self.validate()?;
+            (validation, self.last) = (Some(found), Some(found));
+            self.run.seconds = self.begun.1 + clock();
+            log::validation(&self.options.out, &self.run, &found)?;
+        }
+        let rate = (self.run.windows - self.begun.0) as f64 / clock().max(1e-9);
+        Ok(TrainingProgress {
+            step: self.run.step,
+            windows: self.run.windows,
+            total: self.options.windows,
+            share: self.share(),
+            losses,
+            learning_rate,
+            rate,
+            seconds_left: self.seconds_left(rate),
+            validation,
+        })
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        self.checkpoint()?.save(&self.options.out.join(CHECKPOINT))
     }
 }

@@ -1,9 +1,10 @@
-//! The network in training, wherever its steps are computed.
+//! The network in training, wherever its steps are computed, and with the linear layer behind it.
 
-use super::TrainError;
+use super::{TeacherHead, TrainError};
 use crate::encoder::{Device, OpenL3TrainOnDevice, Precision};
 use crate::kernels::conv::{OpenL3Train, OpenL3Weights};
 use crate::kernels::isa;
+use crate::train::session::BlockVisitor;
 
 /// On the CPU by the project's own kernels, elsewhere by Candle.
 pub(in crate::train) enum Student {
@@ -53,5 +54,47 @@ impl Student {
             Self::Fast(net) => net,
             Self::Device(net) => net.host_mut(),
         }
+    }
+}
+
+/// The network with a linear layer behind it.
+pub(in crate::train) struct HeadedNet {
+    pub(in crate::train) net: Student,
+    pub(in crate::train) head: TeacherHead,
+    head_gradients: Vec<f32>,
+    decays: [Vec<bool>; 2],
+    /// Of the last pass.
+    embeddings: Vec<f32>,
+}
+
+impl HeadedNet {
+    pub(in crate::train) fn new(net: Student, head: TeacherHead) -> Self {
+        let mut own = vec![false; net.state().parameters().len()];
+        for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
+            own[parameter.range.clone()].fill(true);
+        }
+        let rows = (0..head.parameters.len()).map(|at| at < head.inputs * head.outputs).collect();
+        let head_gradients = vec![0.0; head.parameters.len()];
+        Self { net, head, head_gradients, decays: [own, rows], embeddings: Vec::new() }
+    }
+
+    /// What the layer says of `n` windows.
+    pub(in crate::train) fn forward(&mut self, mels: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
+        self.embeddings = self.net.forward(mels, n)?;
+        Ok(self.head.forward(&self.embeddings))
+    }
+
+    /// From the gradient of the last pass to those of both blocks.
+    pub(in crate::train) fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
+        let d = self.head.backward(&self.embeddings, gradient, &mut self.head_gradients);
+        self.net.backward(&d)
+    }
+
+    /// The network, then the layer.
+    pub(in crate::train) fn each_block(&mut self, visit: &mut BlockVisitor<'_>) {
+        let [own, rows] = &self.decays;
+        let (parameters, gradients) = self.net.state_mut().parameters_and_gradients();
+        visit(parameters, gradients, own);
+        visit(&mut self.head.parameters, &self.head_gradients, rows);
     }
 }

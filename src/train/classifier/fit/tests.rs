@@ -121,11 +121,6 @@ fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_th
 }
 
 #[test]
-fn squares_pull_what_decays() {
-    assert_eq!(pulled(&[1.0, -2.0], &[0.5, 0.5], &[true, false], 0.1).to_vec(), [0.7, 0.5]);
-}
-
-#[test]
 fn it_stops_when_no_epoch_is_better_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());
