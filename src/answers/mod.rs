@@ -3,6 +3,7 @@
 //! For: structures that serde writes, and how they are made of what the engine found. Not for: tables, playlists and other
 //! text (`cli`), nor how a question is read.
 
+pub(crate) mod artists;
 pub(crate) mod clusters;
 pub(crate) mod duplicates;
 pub(crate) mod find;
@@ -10,6 +11,9 @@ pub(crate) mod genre;
 pub(crate) mod genres;
 pub(crate) mod graph;
 pub(crate) mod list;
+#[cfg(feature = "serve")]
+pub(crate) mod map;
+pub(crate) mod outliers;
 pub(crate) mod playlist;
 pub(crate) mod similar;
 pub(crate) mod status;

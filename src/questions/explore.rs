@@ -7,9 +7,12 @@ use serde::Deserialize;
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{ClusterDetail, Count, WholeNumber, at_most};
-use crate::engine::{Collection, Seed};
+use crate::answers::duplicates::{GroupJson, with_exact_copies};
+use crate::answers::graph::{clustered, duplicate_groups};
+use crate::engine::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed};
 use crate::explore::KnnGraph;
-use crate::explore::clusters::ClusterOptions;
+use crate::explore::clusters::{ClusterOptions, Clustering};
+use crate::explore::duplicates::PairListener;
 use crate::explore::path::{PathOptions, Walk, path};
 
 /// Groups of tracks that sound alike
@@ -25,10 +28,28 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    /// The engine's options.
-    pub(crate) fn options(&self) -> ClusterOptions {
+    /// The groups.
+    ///
+    /// - `rows`: of the collection, where not all are meant
+    /// - `seed`: where random numbers start, if it matters
+    pub(crate) fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+        rows: Option<&[usize]>,
+        seed: Option<u64>,
+    ) -> Result<Clustering, EngineError> {
+        let usual = ClusterOptions::default();
         let count = self.clusters.map(WholeNumber::get);
-        ClusterOptions { detail: self.detail.0, count, ..ClusterOptions::default() }
+        let seed = seed.unwrap_or(usual.seed);
+        clustered(
+            engine,
+            collection,
+            graph,
+            rows,
+            &ClusterOptions { detail: self.detail.0, count, seed, ..usual },
+        )
     }
 }
 
@@ -39,6 +60,23 @@ pub(crate) struct Duplicates {
     /// Judge by the stored vectors alone: faster, reads no file, misses more copies of low bit rates
     #[arg(long)]
     pub(crate) rough: bool,
+}
+
+impl Duplicates {
+    /// The groups of files, most bytes to be won first.
+    ///
+    /// - `tell`: is told of the pairs that are listened to
+    pub(crate) fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        tell: impl Fn(ListenEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        let listener = FileListener::new(engine.library(), tell)?;
+        let listener = (!self.rough).then_some(&listener as &dyn PairListener);
+        let similar = duplicate_groups(engine, collection, listener)?;
+        with_exact_copies(engine, collection, similar)
+    }
 }
 
 /// The way from one track to another, in small steps

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{Fraction, SearchArgs, WholeNumber, at_most};
-use crate::engine::{ClassifyOptions, Engine, LabelSource};
+use crate::engine::{ClassifyOptions, Engine, EngineError, LabelSource, LabelledTracks};
+use crate::genre::{FitOptions, Kinship, KinshipOptions, Suspect};
 
 /// Where genres come from; over a network by the name alone.
 #[derive(Debug, Clone, Default, Args)]
@@ -132,6 +133,13 @@ pub(crate) struct GenreRelations {
     pub(crate) label_from: LabelArgs,
 }
 
+impl GenreRelations {
+    /// How near they are.
+    pub(crate) fn run(&self, engine: &Engine) -> Result<Kinship, EngineError> {
+        engine.kinship(&self.label_from.source(engine), &KinshipOptions::default())
+    }
+}
+
 /// Labels that look wrong
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -142,4 +150,14 @@ pub(crate) struct Suspects {
     /// Where genres come from, this once
     #[command(flatten)]
     pub(crate) label_from: LabelArgs,
+}
+
+impl Suspects {
+    /// All labelled tracks, the labels that look wrong, and how many were judged.
+    pub(crate) fn run(&self, engine: &Engine) -> Result<(LabelledTracks, Vec<Suspect>, usize), EngineError> {
+        let (tracks, mut found) = engine.suspects(&self.label_from.source(engine), &FitOptions::default())?;
+        let judged = found.len();
+        found.retain(|suspect| self.all || suspect.confident);
+        Ok((tracks, found, judged))
+    }
 }

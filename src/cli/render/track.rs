@@ -2,7 +2,7 @@
 
 use super::{Align, Table, clock};
 pub(crate) use crate::answers::lossy;
-pub(crate) use crate::answers::track::{ListedJson, TrackRef, title};
+pub(crate) use crate::answers::track::{ListedJson, title};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::Collection;
 use crate::explore::TrackMeta;

@@ -1,43 +1,15 @@
 //! `voisin artists`.
 
-use serde::Serialize;
-
+use crate::answers::artists::{ArtistJson, SimilarArtistJson};
 use crate::cli::args::{ArtistsArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::render::track::{TrackRef, display};
+use crate::cli::render::track::display;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
 use crate::explore::artists;
 
 /// Artists near a named one, where nobody says how many.
 const NEAREST: usize = 10;
-
-/// The documented JSON of `artists`: a list of these.
-#[derive(Serialize)]
-struct ArtistJson<'a> {
-    artist: &'a str,
-    tracks: usize,
-    medoid: Option<TrackRef>,
-    cohesion: Option<f32>,
-    nearest: Option<&'a artists::Nearest>,
-}
-
-/// The documented JSON of `artists NAME`: a list of these.
-#[derive(Serialize)]
-struct SimilarArtistJson<'a> {
-    artist: &'a str,
-    tracks: usize,
-    similarity: f32,
-    mean_similarity: f32,
-    because: Vec<TrackPairJson>,
-}
-
-#[derive(Serialize)]
-struct TrackPairJson {
-    own: Option<TrackRef>,
-    other: Option<TrackRef>,
-    similarity: f32,
-}
 
 pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
@@ -51,14 +23,7 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
             }
             all.truncate(args.limit.map_or(all.len(), |limit| limit.of(all.len())));
             if args.format == TableFormat::Json {
-                let json = all.iter().map(|artist| ArtistJson {
-                    artist: &artist.artist,
-                    tracks: artist.tracks,
-                    medoid: TrackRef::of(&collection, artist.medoid),
-                    cohesion: artist.cohesion,
-                    nearest: artist.nearest.as_ref(),
-                });
-                render::print_json(&json.collect::<Vec<_>>())?;
+                render::print_json(&ArtistJson::list(&collection, &all))?;
                 return Ok(Ending::Fine);
             }
             let row = |artist: &artists::ArtistSummary| {
@@ -85,22 +50,7 @@ pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Endin
                 args.limit.unwrap_or(NEAREST.into()).of(collection.ids.len()),
             )?;
             if args.format == TableFormat::Json {
-                let json = near.iter().map(|artist| SimilarArtistJson {
-                    artist: &artist.artist,
-                    tracks: artist.tracks,
-                    similarity: artist.similarity,
-                    mean_similarity: artist.mean_similarity,
-                    because: artist
-                        .because
-                        .iter()
-                        .map(|pair| TrackPairJson {
-                            own: TrackRef::of(&collection, pair.own),
-                            other: TrackRef::of(&collection, pair.other),
-                            similarity: pair.similarity,
-                        })
-                        .collect(),
-                });
-                render::print_json(&json.collect::<Vec<_>>())?;
+                render::print_json(&SimilarArtistJson::list(&collection, &near))?;
                 return Ok(Ending::Fine);
             }
             let row = |artist: &artists::NearArtist| {

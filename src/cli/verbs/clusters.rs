@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use crate::answers::clusters::{ClustersJson, members};
-use crate::answers::graph::{clustered, neighbour_graph};
+use crate::answers::graph::neighbour_graph;
 use crate::cli::Ending;
 use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::display;
 use crate::cli::render::{self, count};
 use crate::engine::Collection;
-use crate::explore::clusters::{Change, ClusterOptions, Clustering, Share};
+use crate::explore::clusters::{Change, Clustering, Share};
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
@@ -24,8 +24,8 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         context.console.note("no track passes the filters: loosen them");
         return Ok(Ending::Partial);
     }
-    let options = ClusterOptions { seed: args.random.random_seed, ..args.question.options() };
-    let found = clustered(&mut engine, &collection, &graph, rows.as_deref(), &options)?;
+    let seed = Some(args.random.random_seed);
+    let found = args.question.run(&mut engine, &collection, &graph, rows.as_deref(), seed)?;
     match args.format {
         TableFormat::Json => {
             let members = members(&collection, &found);

@@ -2,16 +2,14 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::answers::duplicates::{FileJson, with_exact_copies};
-use crate::answers::graph::duplicate_groups;
+use crate::answers::duplicates::FileJson;
 use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
-use crate::engine::{FileListener, ListenEvent};
+use crate::engine::ListenEvent;
 use crate::explore::TrackMeta;
-use crate::explore::duplicates::PairListener;
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -20,7 +18,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let console = context.console;
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
-    let listener = FileListener::new(engine.library(), move |event| match event {
+    let mut groups = args.question.run(&mut engine, &collection, move |event| match event {
         ListenEvent::Begin { pairs, unheard } => {
             if console.shows_progress_bar() && pairs > 0 {
                 shown.set_length(pairs as u64);
@@ -40,10 +38,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         }
         ListenEvent::Heard => shown.inc(1),
     })?;
-    let listener = (!args.question.rough).then_some(&listener as &dyn PairListener);
-    let similar = duplicate_groups(&mut engine, &collection, listener)?;
     bar.finish_and_clear();
-    let mut groups = with_exact_copies(&engine, &collection, similar)?;
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
         ListFormat::Json => render::print_json(&groups)?,

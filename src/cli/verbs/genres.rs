@@ -12,7 +12,7 @@ use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::{self, Align, Table, count};
 use crate::engine::Engine;
 use crate::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
-use crate::genre::{Genre, GenreKinship, KinshipOptions};
+use crate::genre::{Genre, GenreKinship};
 use crate::track::TrackId;
 
 /// Pixels of a PNG to a unit of the drawing.
@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
         picture_format(path)?;
     }
     let engine = context.open_engine()?;
-    let kinship = engine.kinship(&args.question.label_from.source(&engine), &KinshipOptions::default())?;
+    let kinship = args.question.run(&engine)?;
     if let Some(path) = &args.heatmap {
         draw(&kinship_heat_map(&kinship), path)?;
     }

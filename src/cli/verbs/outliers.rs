@@ -1,27 +1,17 @@
 //! `voisin outliers`.
 
 use anyhow::bail;
-use serde::Serialize;
 
 use crate::answers::graph::neighbour_graph;
+use crate::answers::outliers::OutlierJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, OutliersArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::cli::render::track::{TrackRef, print_files};
+use crate::cli::render::track::print_files;
 use crate::engine::window_set;
 use crate::explore::outliers::{self, outliers};
 use crate::track::TrackId;
-
-/// The documented JSON of `outliers`: a list of these.
-#[derive(Serialize)]
-struct OutlierJson<'a> {
-    #[serde(flatten)]
-    track: TrackRef,
-    score: f32,
-    similarity: f32,
-    reasons: &'a [String],
-}
 
 pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -43,13 +33,7 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
     };
     match args.output.format {
         ListFormat::Json => {
-            let json = found.iter().map(|outlier| OutlierJson {
-                track: TrackRef::of_meta(&collection.meta[outlier.row]),
-                score: outlier.score,
-                similarity: outlier.similarity,
-                reasons: &outlier.reasons,
-            });
-            render::print_json(&json.collect::<Vec<_>>())?;
+            render::print_json(&OutlierJson::list(&collection, &found))?;
         }
         ListFormat::Csv => {
             render::print_csv(["score", "id", "track", "reasons", "path"], found.iter().map(row))?;

@@ -8,19 +8,14 @@ use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::engine::LabelledTracks;
 use crate::explore::TrackMeta;
-use crate::genre::{FitOptions, Genre, Suspect};
+use crate::genre::{Genre, Suspect};
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let engine = context.open_engine()?;
     let busy = context.console.busy("judging every track by models that heard neither it nor its artist");
-    let (tracks, mut found) =
-        engine.suspects(&args.question.label_from.source(&engine), &FitOptions::default())?;
+    let (tracks, mut found, judged) = args.question.run(&engine)?;
     drop(busy);
-    let judged = found.len();
-    if !args.question.all {
-        found.retain(|suspect| suspect.confident);
-    }
     let contradicted = found.len();
     found.truncate(args.limit.of(contradicted));
     print(&tracks, &found, &args.output)?;

@@ -10,15 +10,13 @@ use serde::Serialize;
 
 use super::{Answer, page};
 use crate::answers::clusters::{ClustersJson, members};
-use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::genres::{GenreJson, GenresJson};
-use crate::answers::graph::{clustered, duplicate_groups};
+use crate::answers::map::{ClusterName, MapJson, MapTrack};
 use crate::answers::suspects::SuspectJson;
 use crate::answers::track::TrackRef;
-use crate::explore::clusters::{ClusterOptions, Clustering};
-use crate::explore::duplicates::PairListener;
+use crate::explore::ExploreError;
+use crate::explore::clusters::Clustering;
 use crate::explore::layout::{LayoutOptions, layout};
-use crate::genre::{FitOptions, KinshipOptions};
 use crate::questions::explore::{Clusters, Duplicates};
 use crate::questions::genre::{GenreRelations, Suspects};
 use crate::questions::page::{Paged, Plain};
@@ -36,6 +34,18 @@ struct ListPage<'a, T> {
     next: Option<TrackId>,
 }
 
+/// The page of a list that is asked for.
+fn list_page<T: Serialize, Q: Default>(
+    kept: &Answer<Vec<T>>,
+    id: impl Fn(&T) -> TrackId,
+    asked: &Paged<Q>,
+) -> Result<Response<Body>, Problem> {
+    let Answer { generation, answer: all } = kept;
+    let (part, next) = page(all, id, asked.after, asked.limit)?;
+    let answer = ListPage { total: all.len(), items: &all[part], next };
+    Ok(Answer { generation: *generation, answer }.into_response())
+}
+
 pub(super) async fn genres(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<GenreRelations, usize>>,
@@ -48,14 +58,12 @@ pub(super) async fn genres(
         distance: &'a [Vec<f64>],
         next: Option<usize>,
     }
-    let source = asked.question.label_from.label_from.clone();
+    let question = asked.question.clone();
     let kept = state
-        .once(format!("genres {source:?}"), asked.after.is_some(), move |_, desk, _| {
+        .once(format!("{question:?}"), asked.after.is_some(), move |_, desk, _| {
             let engine = &desk.engine;
             let generation = engine.library().generation()?;
-            let source = source.clone().unwrap_or_else(|| engine.label_source());
-            let kinship = engine.kinship(&source, &KinshipOptions::default())?;
-            Ok(Answer { generation, answer: GenresJson::new(engine, &kinship)? })
+            Ok(Answer { generation, answer: GenresJson::new(engine, &question.run(engine)?)? })
         })
         .await?;
     let Answer { generation, answer: all } = &*kept;
@@ -70,24 +78,16 @@ pub(super) async fn suspects(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<Suspects>>,
 ) -> Result<Response<Body>, Problem> {
-    let (source, all) = (asked.question.label_from.label_from.clone(), asked.question.all);
+    let question = asked.question.clone();
     let kept = state
-        .once(format!("suspects {source:?} {all}"), asked.after.is_some(), move |_, desk, _| {
-            let engine = &desk.engine;
-            let generation = engine.library().generation()?;
-            let source = source.clone().unwrap_or_else(|| engine.label_source());
-            let (tracks, mut found) = engine.suspects(&source, &FitOptions::default())?;
-            if !all {
-                found.retain(|suspect| suspect.confident);
-            }
+        .once(format!("{question:?}"), asked.after.is_some(), move |_, desk, _| {
+            let generation = desk.engine.library().generation()?;
+            let (tracks, found, _) = question.run(&desk.engine)?;
             let answer: Vec<SuspectJson> = SuspectJson::list(&tracks, &found).collect();
             Ok(Answer { generation, answer })
         })
         .await?;
-    let Answer { generation, answer: all } = &*kept;
-    let (part, next) = page(all, |suspect| suspect.id, asked.after, asked.limit)?;
-    let answer = ListPage { total: all.len(), items: &all[part], next };
-    Ok(Answer { generation: *generation, answer }.into_response())
+    list_page(&kept, |suspect| suspect.id, &asked)
 }
 
 /// Clusters as they are kept.
@@ -107,15 +107,14 @@ pub(super) async fn clusters(
         clusters: ClustersJson<'a>,
         next: Option<TrackId>,
     }
-    let asked_for = asked.question.clone();
-    let key = format!("clusters {asked_for:?}");
+    let question = asked.question.clone();
+    let key = format!("{question:?}");
     let kept = state
         .once_explored(key, asked.after.is_some(), move |_, desk, explored, given_up| {
-            let mut collection = explored.collection.clone();
-            collection.predict_genres(&explored.graph)?;
+            let (mut collection, graph) = (explored.collection.clone(), &explored.graph);
+            collection.predict_genres(graph)?;
             given_up.check()?;
-            let found =
-                clustered(&mut desk.engine, &collection, &explored.graph, None, &asked_for.options())?;
+            let found = question.run(&mut desk.engine, &collection, graph, None, None)?;
             let answer = Clustered { members: members(&collection, &found), found };
             Ok(Answer { generation: explored.generation, answer })
         })
@@ -125,40 +124,6 @@ pub(super) async fn clusters(
     let clusters = ClustersJson::new(found, members, &part);
     let answer = ClusterPage { total: members.len(), clusters, next };
     Ok(Answer { generation: *generation, answer }.into_response())
-}
-
-/// A track on the map.
-#[derive(Serialize)]
-struct MapTrack {
-    id: TrackId,
-    x: f32,
-    y: f32,
-    /// 0: none.
-    cluster: u32,
-    artist: Option<String>,
-    title: String,
-    genre: Option<String>,
-    year: Option<i32>,
-    seconds: f64,
-    /// Measured; null where it was not.
-    tempo: Option<f64>,
-    key: Option<&'static str>,
-    camelot: Option<String>,
-    loudness: Option<f64>,
-    /// What stands out most in its sound.
-    word: Option<String>,
-}
-
-#[derive(Serialize)]
-struct ClusterName {
-    id: u32,
-    name: String,
-    tracks: usize,
-}
-
-struct Map {
-    tracks: Vec<MapTrack>,
-    clusters: Vec<ClusterName>,
 }
 
 pub(super) async fn map(
@@ -176,11 +141,8 @@ pub(super) async fn map(
         .once_explored("map".to_owned(), asked.after.is_some(), |_, desk, explored, given_up| {
             let mut collection = explored.collection.clone();
             if collection.ids.len() < 3 {
-                let error = crate::explore::ExploreError::TooFew {
-                    what: "a map",
-                    needed: 3,
-                    found: collection.ids.len(),
-                };
+                let found = collection.ids.len();
+                let error = ExploreError::TooFew { what: "a map", needed: 3, found };
                 return Err(error.into());
             }
             collection.predict_genres(&explored.graph)?;
@@ -188,44 +150,11 @@ pub(super) async fn map(
             let positions: Array2<f32> =
                 layout(collection.vectors.view(), &explored.graph, &LayoutOptions::default())?;
             given_up.check()?;
-            let options = ClusterOptions::default();
-            let found = clustered(&mut desk.engine, &collection, &explored.graph, None, &options)?;
-            let measured = desk.engine.library().descriptors(&collection.ids)?;
-            let heard = desk.engine.heard_tags_if_any()?;
-            let mut words = heard.map(|heard| heard.strongest(&collection.ids, 1)).unwrap_or_default();
-            let tracks = collection.meta.iter().zip(positions.rows()).zip(&found.assignment);
-            let tracks = tracks.map(|((track, at), &cluster)| {
-                let measured = measured.get(&track.id);
-                let key = measured.and_then(|measured| measured.key);
-                MapTrack {
-                    id: track.id,
-                    x: at[0],
-                    y: at[1],
-                    cluster,
-                    artist: track.artist.clone(),
-                    title: track.display_title().to_owned(),
-                    genre: track.genres.first().cloned().or_else(|| track.predicted_genre.clone()),
-                    year: track.year,
-                    seconds: track.seconds,
-                    tempo: measured.and_then(|measured| measured.tempo),
-                    key: key.map(crate::library::MusicalKey::name),
-                    camelot: key.map(crate::library::MusicalKey::camelot),
-                    loudness: measured.and_then(|measured| measured.loudness),
-                    word: words
-                        .remove(&track.id)
-                        .and_then(|mut words| (!words.is_empty()).then(|| words.remove(0).0)),
-                }
-            });
-            let clusters = found.clusters.iter().map(|cluster| ClusterName {
-                id: cluster.id,
-                name: cluster.name.clone(),
-                tracks: cluster.members.len(),
-            });
-            let answer = Map { tracks: tracks.collect(), clusters: clusters.collect() };
+            let answer = MapJson::new(&mut desk.engine, &collection, &explored.graph, positions.view())?;
             Ok(Answer { generation: explored.generation, answer })
         })
         .await?;
-    let Answer { generation, answer: Map { tracks, clusters } } = &*kept;
+    let Answer { generation, answer: MapJson { tracks, clusters } } = &*kept;
     let (part, next) = page(tracks, |track| track.id, asked.after, asked.limit)?;
     let answer = MapPart { total: tracks.len(), tracks: &tracks[part], clusters, next };
     Ok(Answer { generation: *generation, answer }.into_response())
@@ -235,23 +164,12 @@ pub(super) async fn duplicates(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<Duplicates>>,
 ) -> Result<Response<Body>, Problem> {
-    let rough = asked.question.rough;
+    let question = asked.question.clone();
     let kept = state
-        .once_explored(
-            format!("duplicates {rough}"),
-            asked.after.is_some(),
-            move |_, desk, explored, given_up| {
-                let listener = crate::engine::FileListener::new(desk.engine.library(), |_| ())?;
-                let listener = (!rough).then_some(&listener as &dyn PairListener);
-                let similar = duplicate_groups(&mut desk.engine, &explored.collection, listener)?;
-                given_up.check()?;
-                let answer = with_exact_copies(&desk.engine, &explored.collection, similar)?;
-                Ok(Answer { generation: explored.generation, answer })
-            },
-        )
+        .once_explored(format!("{question:?}"), asked.after.is_some(), move |_, desk, explored, _| {
+            let answer = question.run(&mut desk.engine, &explored.collection, |_| ())?;
+            Ok(Answer { generation: explored.generation, answer })
+        })
         .await?;
-    let Answer { generation, answer: all } = &*kept;
-    let (part, next) = page(all, |group: &GroupJson| group.keep.id, asked.after, asked.limit)?;
-    let answer = ListPage { total: all.len(), items: &all[part], next };
-    Ok(Answer { generation: *generation, answer }.into_response())
+    list_page(&kept, |group| group.keep.id, &asked)
 }

@@ -1,0 +1,29 @@
+//! Tracks far from all others.
+
+use serde::Serialize;
+
+use super::track::TrackRef;
+use crate::engine::Collection;
+use crate::explore::outliers::Outlier;
+
+/// The documented JSON of `outliers`: a list of these.
+#[derive(Serialize)]
+pub(crate) struct OutlierJson<'a> {
+    #[serde(flatten)]
+    track: TrackRef,
+    score: f32,
+    similarity: f32,
+    reasons: &'a [String],
+}
+
+impl<'a> OutlierJson<'a> {
+    pub(crate) fn list(collection: &Collection, found: &'a [Outlier]) -> Vec<Self> {
+        let json = found.iter().map(|outlier| Self {
+            track: TrackRef::of_meta(&collection.meta[outlier.row]),
+            score: outlier.score,
+            similarity: outlier.similarity,
+            reasons: &outlier.reasons,
+        });
+        json.collect()
+    }
+}
