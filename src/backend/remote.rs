@@ -170,7 +170,7 @@ impl Remote {
     }
 
     /// Fetches a track of each folder, so that it can be told which there are.
-    pub fn fetch_folders(&mut self, folders: &[PathBuf]) -> Result<()> {
+    pub fn fetch_folders<'a>(&mut self, folders: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
         for folder in folders {
             let filter = TrackFilter { folders: vec![stored_path(folder)], ..TrackFilter::default() };
             let conditions = self.store.conditions(&filter, 1)?;

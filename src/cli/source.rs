@@ -96,7 +96,7 @@ impl AskedLibrary {
             }
             remote.fetch_genres(&filters.genre)?;
             remote.fetch_genres(&filters.exclude_genre)?;
-            remote.fetch_folders(&filters.folder)?;
+            remote.fetch_folders(filters.folders())?;
         }
         Ok(())
     }

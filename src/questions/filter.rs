@@ -46,6 +46,11 @@ pub(crate) struct Filters {
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) folder: Vec<PathBuf>,
+    /// No tracks below this folder, as the library has it (several: none of them)
+    #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "No tracks below this folder (several: none of them)")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) exclude_folder: Vec<PathBuf>,
     /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
     /// another licence's name (several: any of them)
     #[arg(long, visible_alias = "license", value_name = "LICENCE")]
@@ -141,6 +146,7 @@ impl Filters {
                 .cloned()
                 .collect(),
             folders: self.folder.clone(),
+            exclude_folders: self.exclude_folder.clone(),
             seconds_from: self.min_duration.map(|time| time.0),
             seconds_to: self.max_duration.map(|time| time.0),
             tempo_from: tempo.from,
@@ -152,8 +158,13 @@ impl Filters {
         })
     }
 
+    /// All folders that are named.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.folder.iter().chain(&self.exclude_folder)
+    }
+
     /// Refuses folders without a track, for somebody who can see which there are.
     pub(crate) fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
-        self.folder.iter().try_for_each(|folder| engine.library().folder_meant(folder).map(|_| ()))
+        self.folders().try_for_each(|folder| engine.library().folder_meant(folder).map(|_| ()))
     }
 }

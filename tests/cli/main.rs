@@ -93,6 +93,7 @@ fn filters_act_inside_the_search() {
     assert_eq!(search(&["--artist", "muldjord"]).len(), 1);
     assert_eq!(search(&["--exclude-artist", "Muldjord"]).len(), 4);
     assert_eq!(search(&["--folder", music.join("metal").to_str().unwrap()]).len(), 2);
+    assert_eq!(search(&["--exclude-folder", music.join("metal").to_str().unwrap()]).len(), 3);
     assert_eq!(search(&["--limit", "2"]).len(), 2);
     let all = search(&[]);
     let third = all[2]["similarity"].as_f64().unwrap();

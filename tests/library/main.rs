@@ -466,6 +466,9 @@ fn filters_pick_the_tracks_they_describe() {
         vec![a, b, d]
     );
     assert_eq!(pick(TrackFilter { folders: vec![rooted("/")], ..all.clone() }).len(), 4);
+    assert_eq!(pick(TrackFilter { exclude_folders: vec![rooted("/m/one")], ..all.clone() }), vec![c, d]);
+    let (folders, exclude_folders) = (vec![rooted("/m")], vec![rooted("/m/one/b.mp3"), rooted("/m/onetwo")]);
+    assert_eq!(pick(TrackFilter { folders, exclude_folders, ..all.clone() }), vec![a, d]);
     assert_eq!(
         pick(TrackFilter { seconds_from: Some(103.0), seconds_to: Some(103.5), ..all.clone() }),
         vec![c]

@@ -156,6 +156,7 @@ pub(super) fn filters() -> Vec<(&'static str, TrackFilter)> {
         ("not these artists", TrackFilter { exclude_artists: names(&["Ärtist 1", "artist 2"]), ..none() }),
         ("years", TrackFilter { year_from: Some(1960), year_to: Some(1969), ..none() }),
         ("a folder", TrackFilter { folders: vec!["/music/3".into()], ..none() }),
+        ("not this folder", TrackFilter { exclude_folders: vec!["/music/3".into()], ..none() }),
         ("odd files", TrackFilter { folders: vec!["/music/odd".into()], ..none() }),
         (
             "licence and length",

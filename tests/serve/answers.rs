@@ -26,7 +26,7 @@ fn whole(answer: Value) -> Value {
 #[test]
 fn answers_are_those_of_the_command_line_bit_for_bit() {
     let sandbox = Sandbox::new();
-    small_library(&sandbox);
+    let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
     let cli = |arguments: &[&str]| {
         let mut all = arguments.to_vec();
@@ -63,10 +63,13 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         assert_eq!(plain(server.good("/api/v1/similar", &question)), cli(&arguments), "{question}");
     }
     // Every filter is read as on the command line, whichever question it belongs to.
+    let metal = music.join("metal");
+    let metal = metal.to_str().unwrap();
     for (filters, arguments) in [
         (json!({"exclude_genre": ["metal"]}), vec!["--exclude-genre", "metal"]),
         (json!({"artist": ["muld"]}), vec!["--artist", "muld"]),
         (json!({"exclude_artist": ["Muldjord"]}), vec!["--exclude-artist", "muldjord"]),
+        (json!({"exclude_folder": [metal]}), vec!["--exclude-folder", metal]),
         (json!({"bpm": "60-130", "bpm_octave": true}), vec!["--bpm", "60-130", "--bpm-octave"]),
         (json!({"key": ["compatible"]}), vec!["--key", "compatible"]),
         (json!({"key": ["8A", "C,Am"]}), vec!["--key", "8A,C,Am"]),

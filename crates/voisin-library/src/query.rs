@@ -1,5 +1,7 @@
 //! Filters over tags, as conditions of SQL: the one place that knows what a filter's fields ask of a database's columns.
 
+use std::path::PathBuf;
+
 use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
@@ -161,27 +163,39 @@ impl FilterSql {
             let keys: Vec<String> = filter.keys.iter().map(|key| key.number().to_string()).collect();
             self.also(&format!("{key} in ({})", keys.join(", ")));
         }
-        self.folders(filter)
+        let (below, paths) =
+            ("(f.path = {} or (f.path >= {} and f.path < {}))", "(folders && {} or paths && {})");
+        self.folders(&filter.folders, ("", below, ""), paths)?;
+        self.folders(
+            &filter.exclude_folders,
+            ("f.track not in (select f.track from files f where ", below, ")"),
+            &format!("not {paths}"),
+        )
     }
 
-    fn folders(&mut self, filter: &TrackFilter) -> Result<()> {
+    /// One of these folders.
+    ///
+    /// - `sqlite`: what stands before the folders, each of them, and behind
+    fn folders(&mut self, folders: &[PathBuf], sqlite: (&str, &str, &str), postgres: &str) -> Result<()> {
         let (mut ranges, mut keys) = (Vec::new(), Vec::new());
-        for folder in &filter.folders {
+        for folder in folders {
             match self.dialect {
                 FilterDialect::Sqlite => {
                     let (exact, from, to) = store::below(folder)?;
-                    let [exact, from, to] = [exact, from, to].map(|path| self.bind(FilterValue::Path(path)));
-                    ranges.push(format!("f.path = {exact} or (f.path >= {from} and f.path < {to})"));
+                    let bound = [exact, from, to].map(|path| self.bind(FilterValue::Path(path)));
+                    let each =
+                        bound.iter().fold(sqlite.1.to_owned(), |text, name| text.replacen("{}", name, 1));
+                    ranges.push(each);
                 }
                 FilterDialect::Postgres { key } => keys.push(key(path_to_bytes(&stored_path(folder))?)),
             }
         }
         if !ranges.is_empty() {
-            self.also(&format!("({})", ranges.join(" or ")));
+            self.also(&format!("{}({}){}", sqlite.0, ranges.join(" or "), sqlite.2));
         }
         if !keys.is_empty() {
             // A folder's name may also be a file's.
-            self.and("(folders && {} or paths && {})", FilterValue::Keys(keys));
+            self.and(postgres, FilterValue::Keys(keys));
         }
         Ok(())
     }

@@ -360,6 +360,8 @@ pub struct TrackFilter {
     pub words: Vec<WordBound>,
     /// Any of these folders, with all below.
     pub folders: Vec<PathBuf>,
+    /// None of these folders, with all below: of any file of the track.
+    pub exclude_folders: Vec<PathBuf>,
     /// Shortest length in seconds, inclusive.
     pub seconds_from: Option<f64>,
     /// Greatest length in seconds, inclusive.
