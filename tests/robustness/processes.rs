@@ -152,7 +152,7 @@ fn kill(kills: u32) {
     fine(&killed, &["verify"]);
 }
 
-/// `cargo test --release --test trust -- --ignored a_hundred_kills`
+/// `cargo test --release --test robustness -- --ignored a_hundred_kills`
 #[test]
 #[ignore = "the long run: minutes"]
 fn a_hundred_kills_lose_nothing() {
