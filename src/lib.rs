@@ -100,10 +100,10 @@ pub(crate) use voisin_learn as learn;
 pub(crate) use voisin_learn::genre;
 pub(crate) use voisin_learn::metrics;
 pub(crate) use voisin_library as library;
+#[cfg(feature = "postgres")]
+pub(crate) use voisin_postgres as backend;
 
 mod answers;
-#[cfg(feature = "postgres")]
-mod backend;
 #[doc(hidden)]
 pub mod cli;
 mod dataset;

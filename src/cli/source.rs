@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use super::args::BackendArgs;
 use super::context::Context;
 #[cfg(feature = "postgres")]
-use crate::backend::{BackendError, Place, Postgres, Remote, TracksNeeded};
+use crate::backend::{Place, Postgres, Remote, TracksNeeded};
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
 use crate::library::TrackFilter;
 use crate::questions::Filters;
@@ -158,12 +158,12 @@ impl AskedLibrary {
 
 /// The database that an option names, else the variable; `None` where nobody does.
 #[cfg(feature = "postgres")]
-pub(crate) fn place(option: Option<&str>) -> Result<Option<Place>, BackendError> {
+pub(crate) fn place(option: Option<&str>) -> anyhow::Result<Option<Place>> {
     if let Some(text) = option.filter(|text| !text.is_empty()) {
-        return Place::parse(text, true).map(Some);
+        return Ok(Some(Place::parse(text, true)?));
     }
     match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => Place::parse(&text, false).map(Some),
+        Ok(text) if !text.is_empty() => Ok(Some(Place::parse(&text, false)?)),
         _ => Ok(None),
     }
 }

@@ -3,26 +3,26 @@
 use postgres::error::SqlState;
 use postgres::{Client, Transaction};
 
-use crate::backend::place::causes;
-use crate::backend::{BackendError, Place, Result};
+use crate::place::causes;
+use crate::{BackendError, Place, Result};
 
 /// A connection to a server. Where it was lost it is made anew by the next question.
-pub(in crate::backend) struct Connection {
+pub(crate) struct Connection {
     place: Place,
     client: Option<Client>,
 }
 
 impl Connection {
-    pub(in crate::backend) fn open(place: &Place) -> Result<Self> {
+    pub(crate) fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), client: Some(place.connect()?) })
     }
 
-    pub(in crate::backend) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
     /// Runs one transaction. A connection that was lost before it began is made anew.
-    pub(in crate::backend) fn run<T>(
+    pub(crate) fn run<T>(
         &mut self,
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
     ) -> Result<T> {
@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// An error of the client as a caller can act on it.
-    pub(in crate::backend) fn fault(&self, error: &postgres::Error) -> BackendError {
+    pub(crate) fn fault(&self, error: &postgres::Error) -> BackendError {
         let place = self.place.to_string();
         let Some(said) = error.as_db_error() else {
             return BackendError::Connect { place, problem: causes(error) };
@@ -86,7 +86,7 @@ impl Connection {
     }
 
     /// Runs statements outside of a transaction.
-    pub(in crate::backend) fn execute(&mut self, sql: &str) -> Result<()> {
+    pub(crate) fn execute(&mut self, sql: &str) -> Result<()> {
         let client = self.client.as_mut().filter(|client| !client.is_closed());
         let Some(client) = client else {
             return Err(BackendError::Connect {

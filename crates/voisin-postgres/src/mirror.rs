@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::push::{BATCH, gone, labelled, restore_settings};
 use super::{BackendError, Postgres, Result, TrackStore as _};
-use crate::library::{Library, OpenMode};
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_library::{Library, OpenMode};
 
 /// What a copy is of: equal ones are copies of the same.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,18 +5,18 @@ use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::Type;
 
 use super::{Fetched, Postgres, ROWS};
-use crate::backend::ddl::COLUMNS;
-use crate::backend::row::{TrackRow, id_of, record};
-use crate::backend::{BackendError, Result};
-use crate::base::text::LONGEST_TEXT;
-use crate::track::{ContentId, TrackId};
+use crate::ddl::COLUMNS;
+use crate::row::{TrackRow, id_of, record};
+use crate::{BackendError, Result};
+use voisin_base::text::LONGEST_TEXT;
+use voisin_base::track::{ContentId, TrackId};
 
 /// What is known of a track, as it is fetched (bytes): a thousand at once are in memory.
 const MOST_OF_FACTS: usize = 2 * LONGEST_TEXT;
 
 impl Postgres {
     /// Takes the lock of those who send tracks, for as long as the connection lasts.
-    pub(in crate::backend) fn lock(&mut self) -> Result<()> {
+    pub(crate) fn lock(&mut self) -> Result<()> {
         let sql = "select pg_try_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint))";
         if self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))? {
             return Ok(());
@@ -25,7 +25,7 @@ impl Postgres {
     }
 
     /// Sends rows, in place of those of the same recordings, and says with which generation.
-    pub(in crate::backend) fn send(&mut self, rows: &[TrackRow], source: &str) -> Result<u64> {
+    pub(crate) fn send(&mut self, rows: &[TrackRow], source: &str) -> Result<u64> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let contents: Vec<&[u8]> = rows.iter().map(|row| row.content.as_slice()).collect();
         // A clash of ids ends in an error of the key: rows of other recordings are not taken out.
@@ -57,7 +57,7 @@ impl Postgres {
     }
 
     /// Takes rows out.
-    pub(in crate::backend) fn take_out(&mut self, contents: &[ContentId]) -> Result<u64> {
+    pub(crate) fn take_out(&mut self, contents: &[ContentId]) -> Result<u64> {
         let mut removed = 0;
         for some in contents.chunks(ROWS) {
             let ids: Vec<i64> = some.iter().map(|content| id_of(content).0).collect();
@@ -82,11 +82,7 @@ impl Postgres {
     }
 
     /// Fetches tracks, in no order; those that are not there are left out. The second number counts rows that make no sense.
-    pub(in crate::backend) fn fetch(
-        &mut self,
-        ids: &[TrackId],
-        windows: bool,
-    ) -> Result<(Vec<Fetched>, u64)> {
+    pub(crate) fn fetch(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
         let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), 0);
         let column = if windows { "windows" } else { "null::bytea" };
         let sql = format!(

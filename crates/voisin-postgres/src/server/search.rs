@@ -3,13 +3,13 @@
 use postgres::types::ToSql;
 
 use super::Postgres;
-use crate::backend::filter::values;
-use crate::backend::row::HalfVector;
-use crate::backend::{BackendError, Effort, Result, TrackStore as _};
-use crate::base::vector::dot;
-use crate::index::Neighbor;
-use crate::library::{FilterSql, TrackFilter};
-use crate::track::TrackId;
+use crate::filter::values;
+use crate::row::HalfVector;
+use crate::{BackendError, Effort, Result, TrackStore as _};
+use voisin_base::track::TrackId;
+use voisin_base::vector::dot;
+use voisin_index::Neighbor;
+use voisin_library::{FilterSql, TrackFilter};
 
 /// Up to so many tracks that pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
 const COMPARED: i64 = 20_000;
@@ -80,7 +80,7 @@ impl Postgres {
     }
 
     /// How many tracks fit; where this server has all, no more than are worth counting.
-    pub(in crate::backend) fn count(&mut self, conditions: &FilterSql) -> Result<i64> {
+    pub(crate) fn count(&mut self, conditions: &FilterSql) -> Result<i64> {
         let sql = if self.shards.is_empty() {
             format!(
                 "select count(*) from (select 1 from voisin_track where {} limit {}) few",
@@ -166,7 +166,7 @@ impl Postgres {
         Ok(ranked)
     }
 
-    /// As [`TrackStore::nearest`](crate::backend::TrackStore::nearest).
+    /// As [`TrackStore::nearest`](crate::TrackStore::nearest).
     pub(super) fn find(
         &mut self,
         query: &[f32],

@@ -5,11 +5,11 @@ use postgres::error::SqlState;
 
 use super::search::WIDEST;
 use super::{Connection, Postgres, SYNONYMS};
-use crate::backend::ddl::{self, SCHEMA};
-use crate::backend::{BackendError, Place, Result};
-use crate::engine::{EngineError, check_model};
-use crate::genre::Taxonomy;
-use crate::library::StoredModel;
+use crate::ddl::{self, SCHEMA};
+use crate::{BackendError, Place, Result};
+use voisin_engine::{EngineError, check_model};
+use voisin_learn::genre::Taxonomy;
+use voisin_library::StoredModel;
 
 /// The oldest pgvector that scans an index on where a filter leaves too few.
 const OLDEST_PGVECTOR: &str = "0.8.0";

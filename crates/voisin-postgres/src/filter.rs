@@ -5,8 +5,8 @@ use postgres::types::ToSql;
 
 use super::row::hash;
 use super::{BackendError, Result};
-use crate::genre::Taxonomy;
-use crate::library::{FilterDialect, FilterSql, FilterValue, TrackFilter, licence_fits};
+use voisin_learn::genre::Taxonomy;
+use voisin_library::{FilterDialect, FilterSql, FilterValue, TrackFilter, licence_fits};
 
 /// What always holds.
 ///

@@ -1,10 +1,10 @@
 //! The library on this disk as a store of tracks.
 
 use super::{Effort, Result, StoredTrack, TrackStore};
-use crate::engine::Engine;
-use crate::index::{Neighbor, SearchMode};
-use crate::library::{Changes, TrackFilter};
-use crate::track::{ContentId, TrackId};
+use voisin_base::track::{ContentId, TrackId};
+use voisin_engine::Engine;
+use voisin_index::{Neighbor, SearchMode};
+use voisin_library::{Changes, TrackFilter};
 
 impl TrackStore for Engine {
     fn nearest(

@@ -11,7 +11,7 @@ const SHARDS: usize = 3;
 
 /// On how many servers the tracks lie, and who divides them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// One server.
     Single,
     /// Partitions by hash that lie on other servers (`postgres_fdw`).
@@ -102,7 +102,7 @@ pub(super) fn single(dimension: usize) -> String {
 }
 
 /// All statements of a form, for an operator to run.
-pub(crate) fn print(form: Form, dimension: usize) -> String {
+pub fn print(form: Form, dimension: usize) -> String {
     let header = format!(
         "-- Tables of voisin, schema {SCHEMA}, for vectors of {dimension} numbers. Run it once with psql, then: voisin push\n"
     );

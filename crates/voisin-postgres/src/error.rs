@@ -1,8 +1,8 @@
 //! What can go wrong with a library in another engine.
 
-use crate::base::remedy::Remedy;
-use crate::engine::EngineError;
-use crate::library::LibraryError;
+use voisin_base::remedy::Remedy;
+use voisin_engine::EngineError;
+use voisin_library::LibraryError;
 
 /// A failure of a backend. No message has a password in it.
 #[derive(Debug, thiserror::Error)]

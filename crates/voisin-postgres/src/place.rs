@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{BackendError, Result};
-use crate::base::directories;
+use voisin_base::directories;
 
 /// Where a library in PostgreSQL is.
 #[derive(Clone)]

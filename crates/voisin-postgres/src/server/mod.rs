@@ -13,10 +13,10 @@ use postgres::types::ToSql;
 use super::filter;
 use super::row::{TrackRow, vector_of};
 use super::{Effort, Place, Result, StoredTrack, TrackStore};
-use crate::genre::Taxonomy;
-use crate::index::Neighbor;
-use crate::library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
-use crate::track::{ContentId, TrackId};
+use voisin_base::track::{ContentId, TrackId};
+use voisin_index::Neighbor;
+use voisin_learn::genre::Taxonomy;
+use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 
 pub(super) use connection::Connection;
 

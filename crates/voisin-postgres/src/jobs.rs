@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::postgres::Connection;
+use super::server::Connection;
 use super::{Place, Result};
-use crate::library::{path_from_bytes, path_to_bytes};
+use voisin_library::{path_from_bytes, path_to_bytes};
 
 /// How often a file is tried that ends those who listen to it, or cannot be read at the moment.
 const ATTEMPTS: i32 = 3;

@@ -6,29 +6,31 @@
 //! ([`Remote`]). It does not divide data among servers: that is PostgreSQL's business, by the tables that
 //! [`ddl`] prints.
 
-pub(crate) mod ddl;
+#![forbid(unsafe_code)]
+
+pub mod ddl;
 mod error;
 mod filter;
 mod jobs;
 mod local;
 mod mirror;
 mod place;
-mod postgres;
 mod push;
 mod remote;
 mod row;
+mod server;
 
 pub use error::BackendError;
 pub use jobs::{Job, JobCounts, JobOutcome, Jobs};
 pub use mirror::Mirror;
 pub use place::Place;
-pub use postgres::{Counts, IndexState, Postgres};
 pub use push::{PushEvent, PushOptions, PushSummary, pull, push, put};
 pub use remote::{Remote, TracksNeeded};
+pub use server::{Counts, IndexState, Postgres};
 
-use crate::index::Neighbor;
-use crate::library::{Changes, TrackFilter, TrackRecord};
-use crate::track::{ContentId, TrackId};
+use voisin_base::track::{ContentId, TrackId};
+use voisin_index::Neighbor;
+use voisin_library::{Changes, TrackFilter, TrackRecord};
 
 type Result<T, E = BackendError> = std::result::Result<T, E>;
 
@@ -38,7 +40,7 @@ pub struct StoredTrack {
     /// All that is known of it.
     pub record: TrackRecord,
     /// Its genres, by the library's label source; a store on this disk finds them itself.
-    pub genres: Vec<crate::genre::Genre>,
+    pub genres: Vec<voisin_learn::genre::Genre>,
 }
 
 /// Which tracks a search compares the query with.

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ddl;
-use super::postgres::{IndexState, SYNONYMS};
 use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
+use super::server::{IndexState, SYNONYMS};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
-use crate::engine::Engine;
-use crate::library::{Intake, Library, LibraryError, TakenIn, Track, TrackRecord};
-use crate::track::{ContentId, ContentKind, TrackId};
+use voisin_base::track::{ContentId, ContentKind, TrackId};
+use voisin_engine::Engine;
+use voisin_library::{Intake, Library, LibraryError, TakenIn, Track, TrackRecord};
 
 /// Rows of one transaction.
 pub(super) const BATCH: usize = 1000;

@@ -5,8 +5,8 @@ use ndarray::Array2;
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::{Result, StoredTrack};
-use crate::library::{TrackFacts, TrackRecord, TrackWindows, fold, path_to_bytes};
-use crate::track::{ContentId, TrackId};
+use voisin_base::track::{ContentId, TrackId};
+use voisin_library::{TrackFacts, TrackRecord, TrackWindows, fold, path_to_bytes};
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
 
@@ -105,7 +105,7 @@ pub(super) fn facts_digest(facts: &[u8], genre_keys: &[i64]) -> [u8; HALF_DIGEST
     digest
 }
 
-pub(super) fn genre_keys(genres: &[crate::genre::Genre]) -> Vec<i64> {
+pub(super) fn genre_keys(genres: &[voisin_learn::genre::Genre]) -> Vec<i64> {
     unique(genres.iter().map(|genre| hash(genre.key().as_bytes())).collect())
 }
 
@@ -127,7 +127,7 @@ impl TrackRow {
         let first = facts.files.first();
         let tags = || facts.files.iter().map(|file| &file.tags);
         let first_tags = first.map(|file| file.tags.clone()).unwrap_or_default();
-        let names = |of: fn(&crate::library::TrackTags) -> [Option<&String>; 2]| {
+        let names = |of: fn(&voisin_library::TrackTags) -> [Option<&String>; 2]| {
             unique(tags().flat_map(of).flatten().map(|name| name_hash(name)).collect())
         };
         let (mut paths, mut folders) = (Vec::new(), Vec::new());

@@ -8,11 +8,11 @@ use super::filter::no_conditions;
 use super::push::{labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
-use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack, track_number};
-use crate::index::SearchMode;
-use crate::library::scan::{self, PlaylistKind};
-use crate::library::{FilterSql, FilterValue, OpenMode, TrackFilter, fold, path_to_bytes, stored_path};
-use crate::track::{ContentId, TrackId};
+use voisin_base::track::{ContentId, TrackId};
+use voisin_engine::{Engine, Seed, SimilarOptions, SimilarTrack, track_number};
+use voisin_index::SearchMode;
+use voisin_library::scan::{self, PlaylistKind};
+use voisin_library::{FilterSql, FilterValue, OpenMode, TrackFilter, fold, path_to_bytes, stored_path};
 
 /// Tracks that are fetched for one name at most.
 const MOST_NAMED: usize = 5000;
@@ -137,7 +137,7 @@ impl Remote {
                 self.fetch_paths(&[stored_path(path)])?;
                 if path.is_file() {
                     let kind = self.engine.library().content_kind()?;
-                    if let Ok(info) = crate::audio::probe_as(path, kind) {
+                    if let Ok(info) = voisin_audio::probe_as(path, kind) {
                         self.fetch_content(&info.content)?;
                     }
                 } else {
@@ -220,7 +220,7 @@ impl Remote {
         if !options.unlike.is_empty() {
             return Err(BackendError::Unsupported("staying away from a track"));
         }
-        let query = crate::engine::mean(seeds)?;
+        let query = voisin_engine::mean(seeds)?;
         let effort = if options.mode == SearchMode::Exact { Effort::Exact } else { Effort::Index };
         // What is fetched is few and has been chosen: it is compared in full.
         let local = SimilarOptions { mode: SearchMode::Exact, ..options.clone() };
