@@ -446,6 +446,21 @@ fn every_crate_is_in_the_list() {
 }
 
 #[test]
+fn the_default_members_are_the_crates_of_the_default_build() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let members =
+        manifest.split_once("default-members = [").expect("a list").1.split_once(']').expect("its end").0;
+    let members: BTreeSet<&str> = members.split('"').skip(1).step_by(2).collect();
+    let optional =
+        |name: &str| manifest.contains(&format!("{name} = {{ workspace = true, optional = true }}"));
+    let crates: Vec<String> =
+        packages().iter().filter_map(|package| Some(format!("voisin-{}", package.room.as_ref()?))).collect();
+    let built = crates.iter().filter(|name| !optional(name)).map(|name| format!("crates/{name}"));
+    let built: BTreeSet<String> = built.chain([".".to_owned(), "models".to_owned()]).collect();
+    assert_eq!(members, built.iter().map(String::as_str).collect());
+}
+
+#[test]
 fn no_files_import_each_other_in_a_circle() {
     let sources = sources();
     // A module's own file (`mod.rs`) joins its parts and lends them its names: arrows to and from it are no circle.
