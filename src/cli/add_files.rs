@@ -12,8 +12,8 @@ use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::context::{Context, parse_model};
-use crate::cli::gone::Gone;
-use crate::cli::killers::Killers;
+use crate::cli::crash_suspects::CrashSuspects;
+use crate::cli::missing_files::MissingFiles;
 use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{
     AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, add, remember_model,
@@ -97,7 +97,7 @@ pub(crate) fn add_folders(
     let windows = engine.windows_setting()?;
     let mut set_aside = HashSet::new();
     if !run.dry_run {
-        let killers = Killers { console, windows, stop: &stop, again: run.force || run.retry };
+        let killers = CrashSuspects { console, windows, stop: &stop, again: run.force || run.retry };
         (set_aside, progress.reasons) = killers.set_aside(engine.library_mut())?;
     }
     let files: Vec<FileRecord> =
@@ -129,10 +129,10 @@ pub(crate) fn add_folders(
     let mut summary = add(engine.library_mut(), &embedder, &files, &options, &mut on_event, &stop)?;
     summary.failed += set_aside.len() as u64;
     progress.finish();
-    let mut gone = Gone::default();
+    let mut gone = MissingFiles::default();
     if !summary.interrupted {
         summary.removed += put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
-        gone = Gone::below(engine.library(), folders.named.iter().filter(|named| !named.is_file()))?;
+        gone = MissingFiles::below(engine.library(), folders.named.iter().filter(|named| !named.is_file()))?;
         if folders.remove_missing && !run.dry_run {
             summary.removed += engine.library_mut().remove_missing(&gone.files)?.tracks;
         }
@@ -263,7 +263,7 @@ fn say_summary(
 }
 
 /// What has gone, and what can be done about it.
-fn say_gone(console: Console, gone: &Gone, remove: bool, dry_run: bool) {
+fn say_gone(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
     if !gone.files.is_empty() {
         let files = count(gone.files.len() as u64, "file");
         console.note(&match (remove, dry_run) {

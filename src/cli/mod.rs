@@ -9,16 +9,16 @@
 mod add_files;
 mod args;
 mod context;
-mod gone;
-mod killers;
+mod crash_suspects;
 mod lab;
+mod merge_outcome;
 mod meter;
+mod missing_files;
 mod named;
 mod render;
 mod seeds;
 mod settings;
 mod source;
-mod taken_in;
 mod verbs;
 
 use std::process::ExitCode;

@@ -20,17 +20,16 @@ const SAMPLE: usize = 20_000;
 const VARIABLE: &str = "VOISIN_BACKEND";
 
 /// A library that can be asked.
-pub(crate) enum AskedLibrary {
-    Here(Box<Engine>),
+pub(crate) enum LibraryTarget {
+    /// On this disk.
+    Local(Box<Engine>),
+    /// In a database.
     #[cfg(feature = "postgres")]
-    There {
-        remote: Box<Remote>,
-        sample: Option<usize>,
-    },
+    Remote { remote: Box<Remote>, sample: Option<usize> },
 }
 
 #[cfg_attr(not(feature = "postgres"), allow(unused_variables, clippy::unnecessary_wraps))]
-impl AskedLibrary {
+impl LibraryTarget {
     /// - `windows`: window vectors will be needed
     pub(crate) fn open(context: &Context, args: &BackendArgs, windows: bool) -> anyhow::Result<Self> {
         #[cfg(feature = "postgres")]
@@ -39,41 +38,41 @@ impl AskedLibrary {
             context.listen_quietly(remote.engine());
             context.check_options(remote.engine().library())?;
             let sample = args.sample.map(|sample| sample.of(usize::MAX));
-            return Ok(Self::There { remote: Box::new(remote), sample });
+            return Ok(Self::Remote { remote: Box::new(remote), sample });
         }
-        Ok(Self::Here(Box::new(context.open_engine()?)))
+        Ok(Self::Local(Box::new(context.open_engine()?)))
     }
 
     /// Whether the library is in a database.
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         match self {
-            Self::Here(_) => false,
+            Self::Local(_) => false,
             #[cfg(feature = "postgres")]
-            Self::There { .. } => true,
+            Self::Remote { .. } => true,
         }
     }
 
     pub(crate) fn engine(&mut self) -> &mut Engine {
         match self {
-            Self::Here(engine) => engine,
+            Self::Local(engine) => engine,
             #[cfg(feature = "postgres")]
-            Self::There { remote, .. } => remote.engine(),
+            Self::Remote { remote, .. } => remote.engine(),
         }
     }
 
     /// How many tracks there are, wherever they are.
     pub(crate) fn tracks(&mut self) -> anyhow::Result<usize> {
         Ok(match self {
-            Self::Here(engine) => engine.library().status()?.vectors as usize,
+            Self::Local(engine) => engine.library().status()?.vectors as usize,
             #[cfg(feature = "postgres")]
-            Self::There { remote, .. } => remote.store().size()?.0 as usize,
+            Self::Remote { remote, .. } => remote.store().size()?.0 as usize,
         })
     }
 
     /// Makes sure that the tracks which names may mean can be found.
     pub(crate) fn know_names(&mut self, names: &[OsString]) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
-        if let Self::There { remote, .. } = self {
+        if let Self::Remote { remote, .. } = self {
             remote.fetch_named(names)?;
         }
         Ok(())
@@ -82,7 +81,7 @@ impl AskedLibrary {
     /// Window vectors are not needed of what is fetched from now on.
     pub(crate) fn leave_windows(&mut self) {
         #[cfg(feature = "postgres")]
-        if let Self::There { remote, .. } = self {
+        if let Self::Remote { remote, .. } = self {
             remote.leave_windows();
         }
     }
@@ -90,7 +89,7 @@ impl AskedLibrary {
     /// Makes sure that the artists, genres and folders which filters name can be told.
     pub(crate) fn know_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
-        if let Self::There { remote, .. } = self {
+        if let Self::Remote { remote, .. } = self {
             for artist in filters.artist.iter().chain(&filters.exclude_artist) {
                 remote.fetch_artist(artist)?;
             }
@@ -104,7 +103,7 @@ impl AskedLibrary {
     /// Makes all tracks known, or as many as `--sample` says, for what compares all with all.
     pub(crate) fn know_all(&mut self, context: &Context, what: &str) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
-        if let Self::There { remote, sample } = self {
+        if let Self::Remote { remote, sample } = self {
             let most = sample.unwrap_or(SAMPLE);
             if let Some(all) = remote.fetch_some(TracksNeeded::Sample(most))? {
                 context.console.note(&format!(
@@ -118,7 +117,7 @@ impl AskedLibrary {
     /// Makes every track known that fits.
     pub(crate) fn know_fitting(&mut self, filter: &TrackFilter, words: &str) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
-        if let Self::There { remote, sample } = self {
+        if let Self::Remote { remote, sample } = self {
             let most = sample.unwrap_or(SAMPLE);
             if let Some(found) = remote.fetch_fitting(filter, words, most)? {
                 anyhow::bail!(
@@ -136,18 +135,18 @@ impl AskedLibrary {
         options: &SimilarOptions,
     ) -> anyhow::Result<Vec<SimilarTrack>> {
         Ok(match self {
-            Self::Here(engine) => engine.similar(seeds, options)?,
+            Self::Local(engine) => engine.similar(seeds, options)?,
             #[cfg(feature = "postgres")]
-            Self::There { remote, .. } => remote.similar(seeds, options)?,
+            Self::Remote { remote, .. } => remote.similar(seeds, options)?,
         })
     }
 
     /// The library for the occasion stays as long as the program.
     pub(crate) fn into_engine(self, context: &Context) -> Engine {
         match self {
-            Self::Here(engine) => *engine,
+            Self::Local(engine) => *engine,
             #[cfg(feature = "postgres")]
-            Self::There { remote, .. } => {
+            Self::Remote { remote, .. } => {
                 let (engine, folder) = remote.into_parts();
                 context.keep(folder);
                 engine

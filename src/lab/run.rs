@@ -41,7 +41,7 @@ pub struct Progress {
 
 /// What a run is made from.
 #[derive(Debug)]
-pub struct Given<'a> {
+pub struct RunInputs<'a> {
     /// All settings.
     pub config: &'a Config,
     /// The data as it was read.
@@ -102,7 +102,7 @@ pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
 /// Does what is left of a run, and writes its report.
 pub fn train(
     run: &Path,
-    given: Given,
+    given: RunInputs,
     progress: &mut dyn FnMut(&Progress),
     stop: &AtomicBool,
 ) -> Result<Report, LabError> {

@@ -140,9 +140,9 @@ async fn similar_tracks(
         return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
     }
     let server = linked.server;
-    let answer = linked.state.ask(move |state, desk| {
-        state.index(desk)?;
-        let library = desk.engine.library();
+    let answer = linked.state.ask(move |state, context| {
+        state.index(context)?;
+        let library = context.engine.library();
         let track = match &item {
             Some(item) => library.linked_track(server.as_str(), item)?.ok_or_else(|| unknown(item))?,
             None => match library.resolve_words(&words, 1)? {
@@ -151,14 +151,14 @@ async fn similar_tracks(
                 Resolution::Nothing => return Err(unknown(&words)),
             },
         };
-        let seed = desk.engine.seed_of(track)?;
-        let among = Some(desk.engine.library().linked_tracks(server.as_str())?);
+        let seed = context.engine.seed_of(track)?;
+        let among = Some(context.engine.library().linked_tracks(server.as_str())?);
         let options = SimilarOptions { limit: n, among, ..SimilarOptions::default() };
-        let found = desk.engine.similar(std::slice::from_ref(&seed), &options)?;
+        let found = context.engine.similar(std::slice::from_ref(&seed), &options)?;
         let found: Vec<(TrackId, f32)> =
             found.into_iter().map(|near| (near.track.id, 1.0 - near.similarity)).collect();
         let with_distance = |described: &mut Value, distance: f32| described["distance"] = json!(distance);
-        Ok(all_described(desk.engine.library(), &server, &found, with_distance)?)
+        Ok(all_described(context.engine.library(), &server, &found, with_distance)?)
     });
     Ok(Json(answer.await?))
 }
@@ -168,8 +168,8 @@ async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<
     let (start, end) = (asked.required("start_song_id")?, asked.required("end_song_id")?);
     let most = asked.number("max_steps", 25)?.clamp(2, MOST);
     let server = linked.server;
-    let answer = linked.state.ask_explored(move |_, desk, explored| {
-        let library = desk.engine.library();
+    let answer = linked.state.ask_explored(move |_, context, explored| {
+        let library = context.engine.library();
         let track = |item: &str| {
             library.linked_track(server.as_str(), item).map_err(Problem::from)?.ok_or_else(|| unknown(item))
         };
@@ -194,9 +194,9 @@ async fn similar_artists(
     let name = asked.required("artist")?;
     let with_songs = asked.get("include_component_matches") == Some("true");
     let server = linked.server;
-    let answer = linked.state.ask_explored(move |_, desk, explored| {
+    let answer = linked.state.ask_explored(move |_, context, explored| {
         let collection = &explored.collection;
-        let library = desk.engine.library();
+        let library = context.engine.library();
         let near = near_artists(collection.vectors.view(), &collection.meta, &name, n)?;
         let mut answer = Vec::new();
         for artist in near {
@@ -229,8 +229,8 @@ async fn search_tracks(
     let words = words.collect::<Vec<_>>().join(" ");
     let (start, end) = (asked.number("start", 0)?, asked.number("end", 20)?);
     let server = linked.server;
-    let answer = linked.state.ask(move |_, desk| {
-        let library = desk.engine.library();
+    let answer = linked.state.ask(move |_, context| {
+        let library = context.engine.library();
         let known = library.linked_tracks(server.as_str())?;
         let found =
             library.search_words(&words, usize::MAX)?.into_iter().filter(|track| known.contains(*track));
@@ -244,8 +244,8 @@ async fn search_tracks(
 async fn track(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("item_id")?;
     let server = linked.server;
-    let answer = linked.state.ask(move |_, desk| {
-        let library = desk.engine.library();
+    let answer = linked.state.ask(move |_, context| {
+        let library = context.engine.library();
         let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown(&item))?;
         Ok(described(&item, &library.track(track)?))
     });

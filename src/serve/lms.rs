@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::ask;
 use super::guard::{Guard, LONGEST_BODY, PATIENCE, Peer};
 use super::problem::Problem;
-use super::state::{Desk, Shared, lock};
+use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
 use crate::answers::lossy;
 use crate::base::random::Random;
@@ -280,14 +280,14 @@ impl Mixer {
 /// - `wanted`: songs; more are looked at if too few of them fit
 /// - `accept`: is shown all that were found, and says whether they are enough
 fn each_neighbour(
-    desk: &mut Desk,
+    context: &mut RequestContext,
     common: &Common,
     seeds: &[TrackId],
     artist: Option<&str>,
     wanted: usize,
     mut accept: impl FnMut(&[(Track, f32)]) -> bool,
 ) -> Result<(), Problem> {
-    let measured = desk.engine.library().descriptors(seeds)?;
+    let measured = context.engine.library().descriptors(seeds)?;
     let mut reach = REACH.max(REACH_EACH * wanted);
     loop {
         let mut best: HashMap<TrackId, (Track, f32)> = HashMap::new();
@@ -304,9 +304,9 @@ fn each_neighbour(
                 filter.tempo_from = Some(tempo - common.maxbpmdiff);
                 filter.tempo_to = Some(tempo + common.maxbpmdiff);
             }
-            let seed = desk.engine.seed_of(track)?;
+            let seed = context.engine.seed_of(track)?;
             let options = SimilarOptions { limit: reach, filter, ..SimilarOptions::default() };
-            for near in desk.engine.similar(std::slice::from_ref(&seed), &options)? {
+            for near in context.engine.similar(std::slice::from_ref(&seed), &options)? {
                 let known =
                     best.entry(near.track.id).or_insert_with(|| (near.track.clone(), near.similarity));
                 known.1 = known.1.max(near.similarity);
@@ -337,9 +337,9 @@ async fn mix(
     ask::Body(asked): ask::Body<LmsMixQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
-    let answer = state.ask(move |state, desk| {
-        state.index(desk)?;
-        let library = desk.engine.library();
+    let answer = state.ask(move |state, context| {
+        state.index(context)?;
+        let library = context.engine.library();
         let names = |all: &[String], most: usize| all[..all.len().min(most)].to_vec();
         let seeds = mixer.tracks(library, &names(&asked.tracks, MOST_SEEDS))?;
         let before = mixer.tracks(library, &names(&asked.previous, MOST_BEFORE))?;
@@ -359,7 +359,7 @@ async fn mix(
         let count = (asked.common.count as usize).clamp(1, MOST);
         let wanted = if asked.shuffle && count < 20 { 5 * count } else { count };
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(desk, &asked.common, &seeds, None, wanted, |all| {
+        each_neighbour(context, &asked.common, &seeds, None, wanted, |all| {
             let mut titles: HashSet<String> =
                 seed_tracks.iter().chain(&before_tracks).filter_map(title_of).collect();
             let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
@@ -415,9 +415,9 @@ async fn list(
     ask::Body(asked): ask::Body<LmsListQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
-    let answer = state.ask(move |state, desk| {
-        state.index(desk)?;
-        let library = desk.engine.library();
+    let answer = state.ask(move |state, context| {
+        state.index(context)?;
+        let library = context.engine.library();
         let seeds = mixer.tracks(library, std::slice::from_ref(&asked.track))?;
         let Some(&seed) = seeds.first() else { return Ok(String::new()) };
         let own = library.track(seed).map_err(EngineError::from)?;
@@ -429,7 +429,7 @@ async fn list(
         }
         let count = (asked.common.count as usize).clamp(1, MOST);
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(desk, &asked.common, &seeds, artist.as_deref(), count, |all| {
+        each_neighbour(context, &asked.common, &seeds, artist.as_deref(), count, |all| {
             let allowed = all.iter().map(|(track, _)| track);
             let allowed = allowed.filter(|track| rule.as_ref().is_none_or(|rule| rule.allows(track)));
             chosen = allowed.take(count).cloned().collect();

@@ -52,7 +52,7 @@ struct Watch {
 }
 
 /// An engine that answers one request at a time.
-pub(super) struct Desk {
+pub(super) struct RequestContext {
     pub(super) engine: Engine,
     /// The library's state when the request came.
     version: Version,
@@ -110,7 +110,7 @@ pub(super) struct State {
     looks: Arc<Semaphore>,
     waiting: AtomicUsize,
     watch: Mutex<Watch>,
-    desks: Mutex<Vec<Desk>>,
+    contexts: Mutex<Vec<RequestContext>>,
     /// Whether the index has to be built, and whether it is being built.
     building: AtomicBool,
     builds: AtomicBool,
@@ -164,7 +164,7 @@ impl State {
             looks: Arc::new(Semaphore::new(LOOKS)),
             waiting: AtomicUsize::new(0),
             watch: Mutex::default(),
-            desks: Mutex::default(),
+            contexts: Mutex::default(),
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
             model: Mutex::default(),
@@ -213,7 +213,7 @@ impl State {
     /// Works something out with an engine, on a thread that may wait.
     pub(super) async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.permit(&self.permits).await?;
         self.with(permit, work).await
@@ -222,7 +222,7 @@ impl State {
     /// Looks something up that is there in a moment: it does not wait behind what computes.
     pub(super) async fn look<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.permit(&self.looks).await?;
         self.with(permit, work).await
@@ -231,7 +231,7 @@ impl State {
     async fn with<T: Send + 'static>(
         self: &Arc<Self>,
         permit: OwnedSemaphorePermit,
-        work: impl Fn(&State, &mut Desk) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let (state, waited) = (Arc::clone(self), WAITED.try_with(Arc::clone));
         // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
@@ -246,23 +246,26 @@ impl State {
         done.await.map_or_else(|_| Err(fault()), |(answer, _permit)| answer)
     }
 
-    fn work<T>(&self, work: &dyn Fn(&State, &mut Desk) -> Result<T, Problem>) -> Result<T, Problem> {
+    fn work<T>(
+        &self,
+        work: &dyn Fn(&State, &mut RequestContext) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         let version = self.version()?;
         let waiting = {
-            let mut desks = lock(&self.desks);
-            desks.retain(|desk| desk.version.epoch == version.epoch);
-            desks.pop()
+            let mut contexts = lock(&self.contexts);
+            contexts.retain(|context| context.version.epoch == version.epoch);
+            contexts.pop()
         };
-        let mut desk = match waiting {
-            Some(desk) => Desk { version, ..desk },
-            None => Desk { engine: self.open_engine()?, version, followed: None },
+        let mut context = match waiting {
+            Some(context) => RequestContext { version, ..context },
+            None => RequestContext { engine: self.open_engine()?, version, followed: None },
         };
-        let mut answer = work(self, &mut desk);
+        let mut answer = work(self, &mut context);
         if answer.is_err() && self.version()? != version {
             // What was asked about may have changed between two reads.
-            answer = work(self, &mut desk);
+            answer = work(self, &mut context);
         }
-        lock(&self.desks).push(desk);
+        lock(&self.contexts).push(context);
         answer
     }
 
@@ -290,7 +293,7 @@ impl State {
         if watch.library.as_ref().is_some_and(|(_, known)| found.as_ref().ok() != Some(known)) {
             watch.library = None;
             watch.epoch += 1;
-            lock(&self.desks).clear();
+            lock(&self.contexts).clear();
             self.whole.clear();
         }
         let found = found.map_err(|error| {
@@ -304,18 +307,18 @@ impl State {
         Ok(Version { epoch: watch.epoch, commits })
     }
 
-    /// Brings a desk's index up to date and returns the library's generation. An index that has to be built is built behind
+    /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
     /// the requests, which are told to come back.
-    pub(super) fn index(&self, desk: &mut Desk) -> Result<u64, Problem> {
-        if let Some((version, generation)) = desk.followed
-            && version == desk.version
-            && desk.engine.has_index()
+    pub(super) fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
+        if let Some((version, generation)) = context.followed
+            && version == context.version
+            && context.engine.has_index()
         {
             return Ok(generation);
         }
-        match desk.engine.follow() {
+        match context.engine.follow() {
             Ok(generation) => {
-                desk.followed = Some((desk.version, generation));
+                context.followed = Some((context.version, generation));
                 Ok(generation)
             }
             Err(EngineError::Index(error)) => {
@@ -356,15 +359,15 @@ impl State {
     }
 
     /// The library's model, loaded once.
-    pub(super) fn model(&self, desk: &Desk) -> Result<Arc<Embedder>, EngineError> {
-        let held = desk.engine.model()?.fingerprint;
+    pub(super) fn model(&self, context: &RequestContext) -> Result<Arc<Embedder>, EngineError> {
+        let held = context.engine.model()?.fingerprint;
         let mut model = lock(&self.model);
         if let Some((fingerprint, embedder)) = &*model
             && *fingerprint == held
         {
             return Ok(Arc::clone(embedder));
         }
-        let embedder = (self.load_model)(desk.engine.library())?;
+        let embedder = (self.load_model)(context.engine.library())?;
         *model = Some((held, Arc::clone(&embedder)));
         Ok(embedder)
     }

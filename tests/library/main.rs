@@ -18,8 +18,9 @@ use half::f16;
 use ndarray::Array2;
 use proptest::prelude::*;
 use voisin::internals::library::{
-    Attached, AudioFacts, Descriptors, Failure, FileRecord, FileState, Library, LibraryError, LibraryFault,
-    MusicalKey, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
+    AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Library, LibraryError,
+    LibraryFault, MusicalKey, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags,
+    TrackWindows, salvage,
 };
 use voisin::internals::track::{ContentId, TrackId};
 
@@ -278,16 +279,16 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
 
     let tags = TrackTags { title: Some("New".into()), genres: vec!["Jazz".into()], ..TrackTags::default() };
     let touched = FileRecord { size: 1001, ..file(&a) };
-    assert_eq!(library.attach_file(id, &touched, &tags).unwrap(), Attached::Retagged);
+    assert_eq!(library.attach_file(id, &touched, &tags).unwrap(), AttachOutcome::Retagged);
     assert_eq!(library.track(id).unwrap().tags, tags);
     assert_eq!(library.file_state(&touched).unwrap(), FileState::Unchanged(id));
 
     std::fs::copy(&a, &b).unwrap();
-    assert_eq!(library.attach_file(id, &file(&b), &tags).unwrap(), Attached::Duplicate);
+    assert_eq!(library.attach_file(id, &file(&b), &tags).unwrap(), AttachOutcome::Duplicate);
     assert_eq!(library.track(id).unwrap().files.len(), 2);
 
     std::fs::rename(&b, &c).unwrap();
-    assert_eq!(library.attach_file(id, &file(&c), &tags).unwrap(), Attached::Moved { from: b.clone() });
+    assert_eq!(library.attach_file(id, &file(&c), &tags).unwrap(), AttachOutcome::Moved { from: b.clone() });
     let paths: Vec<_> = library.track(id).unwrap().files.into_iter().map(|file| file.record.path).collect();
     assert_eq!(paths, vec![a.clone(), c.clone()]);
     assert_eq!(library.find_by_path(&b).unwrap(), None);
@@ -324,11 +325,11 @@ fn two_files_that_change_names_lose_no_vector() {
 
     // A run finds the audio of b under a: a is attached to the second track, the first has no file now.
     let tags = TrackTags::default();
-    assert_eq!(library.attach_file(second, &file(&a), &tags).unwrap(), Attached::Duplicate);
+    assert_eq!(library.attach_file(second, &file(&a), &tags).unwrap(), AttachOutcome::Duplicate);
     let track = library.track(first).unwrap();
     assert_eq!((track.files.len(), track.path.as_path()), (0, a.as_path()));
     assert_eq!(library.check(false).unwrap().without_file, 1);
-    assert_eq!(library.attach_file(first, &file(&b), &tags).unwrap(), Attached::Duplicate);
+    assert_eq!(library.attach_file(first, &file(&b), &tags).unwrap(), AttachOutcome::Duplicate);
     assert_eq!(library.remove_orphans().unwrap(), 0);
     assert_eq!(library.generation().unwrap(), generation);
     assert_eq!(library.find_by_path(&a).unwrap(), Some(second));

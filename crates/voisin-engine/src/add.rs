@@ -19,7 +19,7 @@ use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_library::{
-    Attached, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind, Library,
+    AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind, Library,
     LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
 
@@ -468,9 +468,9 @@ impl Writer<'_> {
 
     fn attach(&mut self, track: TrackId, file: &FileRecord, tags: &TrackTags) -> Result<(), EngineError> {
         let outcome = match self.library.attach_file(track, file, tags)? {
-            Attached::Retagged => Outcome::Retagged(track),
-            Attached::Moved { from } => Outcome::Moved { track, from },
-            Attached::Duplicate => Outcome::Duplicate(track),
+            AttachOutcome::Retagged => Outcome::Retagged(track),
+            AttachOutcome::Moved { from } => Outcome::Moved { track, from },
+            AttachOutcome::Duplicate => Outcome::Duplicate(track),
         };
         self.done(&file.path, outcome);
         Ok(())

@@ -6,7 +6,7 @@ use super::{Engine, EngineError};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::LONGEST_TEXT;
 use voisin_encoder::{ModelManifest, ModelRef};
-use voisin_library::{Library, StoredModel, TakenIn};
+use voisin_library::{Library, MergeOutcome, StoredModel};
 
 /// What is wrong with a model: its manifest is read again here, and name, fingerprint and dimension are the manifest's.
 /// For the name decides what is loaded at the next `add`, and the fingerprint which vectors are compared.
@@ -49,7 +49,7 @@ fn shown(text: &str) -> String {
 
 impl Engine {
     /// Takes in what another library holds, as [`Library::merge`] does, if its model can be what it says.
-    pub fn merge(&mut self, other: &Library) -> Result<TakenIn, EngineError> {
+    pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
         if let Some(model) = other.model()? {
             check_model(&model).map_err(|problem| EngineError::ForeignModel {
                 place: other.dir().display().to_string(),

@@ -68,12 +68,12 @@ pub use paths::{default_dir, stored_path};
 pub use query::{FilterDialect, FilterSql, FilterValue};
 pub use read::Snapshot;
 pub use record::Intake;
-pub use record::{TaggedFile, TakenIn, TrackFacts, TrackRecord};
+pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
 pub use track_set::TrackSet;
 pub use types::{
-    Attached, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
+    AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
     OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackWindows,
     Upgrade, Vectors, WordBound, mtime_ns,
 };

@@ -50,7 +50,7 @@ pub struct TaggedFile {
 
 /// What taking records in did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TakenIn {
+pub struct MergeOutcome {
     /// Recordings that are new.
     pub added: u64,
     /// Known recordings that are in one more file, or have vectors, a label or measurements that they did not have.
@@ -65,7 +65,7 @@ pub struct TakenIn {
     pub refusal: Option<String>,
 }
 
-impl TakenIn {
+impl MergeOutcome {
     /// Counts a recording that is left out.
     pub fn refuse(&mut self, reason: impl FnOnce() -> String) {
         self.refused += 1;
@@ -73,7 +73,7 @@ impl TakenIn {
     }
 }
 
-impl std::ops::AddAssign for TakenIn {
+impl std::ops::AddAssign for MergeOutcome {
     fn add_assign(&mut self, other: Self) {
         self.added += other.added;
         self.updated += other.updated;
@@ -154,14 +154,14 @@ impl Library {
 
     /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
     /// was not known here. What is known here stays. Each call is one transaction.
-    pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<TakenIn> {
+    pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
         // Asked before the transaction, and once a sheet, not once a part.
         let files = records.iter().flat_map(|(_, record)| &record.facts.files);
         let mut sheets: HashSet<&Path> =
             files.filter_map(|file| store::sheet_of(&file.record.path)).collect();
         sheets.retain(|sheet| store::is_whole(sheet));
         self.write(|tx| {
-            let mut taken = TakenIn::default();
+            let mut taken = MergeOutcome::default();
             for (id, record) in records {
                 let checked = record.check().map_err(WorkError::Refused);
                 match checked.and_then(|()| take_in(tx, *id, record, &sheets)) {
@@ -188,9 +188,9 @@ impl Library {
     }
 
     /// Takes in what another library holds. Both must have the same model, or this one no tracks yet.
-    pub fn merge(&mut self, other: &Library) -> Result<TakenIn> {
+    pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome> {
         let _snapshot = other.snapshot()?;
-        let Some(model) = other.model()? else { return Ok(TakenIn::default()) };
+        let Some(model) = other.model()? else { return Ok(MergeOutcome::default()) };
         self.set_model(&model)?;
         if other.status()?.tracks > 0 {
             self.set_content_kind(other.content_kind()?)?;
@@ -296,7 +296,7 @@ pub struct Intake<'a> {
     /// Of the records that wait.
     bytes: usize,
     /// What was taken in so far.
-    pub taken: TakenIn,
+    pub taken: MergeOutcome,
 }
 
 impl<'a> Intake<'a> {
@@ -308,7 +308,7 @@ impl<'a> Intake<'a> {
     /// Begins, with the library's model and tracks as they are.
     pub fn new(library: &'a mut Library) -> Result<Self> {
         library.limit_page_cache(Self::PAGES)?;
-        Ok(Self { library, waiting: Vec::new(), bytes: 0, taken: TakenIn::default() })
+        Ok(Self { library, waiting: Vec::new(), bytes: 0, taken: MergeOutcome::default() })
     }
 
     /// Takes in one track; it is committed with others once enough wait.
@@ -326,7 +326,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Writes what still waits; returns what became of all.
-    pub fn finish(mut self) -> Result<TakenIn> {
+    pub fn finish(mut self) -> Result<MergeOutcome> {
         self.write()?;
         Ok(self.taken)
     }
@@ -338,7 +338,7 @@ fn take_in(
     id: Option<TrackId>,
     record: &TrackRecord,
     whole_sheets: &HashSet<&Path>,
-) -> Result<TakenIn, WorkError> {
+) -> Result<MergeOutcome, WorkError> {
     let model = store::current_model(tx, &record.vector, &record.windows)?;
     let TrackFacts { audio, added_at, files, descriptors, label } = &record.facts;
     let known: Option<i64> = tx
@@ -371,7 +371,7 @@ fn take_in(
         track
     } else {
         let Some((path, _)) = new_files.first() else {
-            return Ok(TakenIn { conflicts: 1, ..TakenIn::default() });
+            return Ok(MergeOutcome { conflicts: 1, ..MergeOutcome::default() });
         };
         let track = store::insert_audio(tx, id, audio, *added_at, path)?.0;
         store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
@@ -397,10 +397,10 @@ fn take_in(
         changed |= added > 0;
     }
     let count = |is: bool| u64::from(is);
-    Ok(TakenIn {
+    Ok(MergeOutcome {
         added: count(known.is_none()),
         updated: count(known.is_some() && changed),
         unchanged: count(known.is_some() && !changed),
-        ..TakenIn::default()
+        ..MergeOutcome::default()
     })
 }

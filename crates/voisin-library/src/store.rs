@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::read::FILE_COLUMNS;
 use super::{
-    Attached, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode,
+    AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack, OpenMode,
     Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError, checksum, descriptors,
     fold, now, paths, read,
 };
@@ -52,7 +52,12 @@ impl Library {
     /// Notes that a file holds audio that is in the library already: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path takes its place.
-    pub fn attach_file(&mut self, track: TrackId, file: &FileRecord, tags: &TrackTags) -> Result<Attached> {
+    pub fn attach_file(
+        &mut self,
+        track: TrackId,
+        file: &FileRecord,
+        tags: &TrackTags,
+    ) -> Result<AttachOutcome> {
         let path = paths::to_bytes(&file.path)?;
         // The file system is asked before the transaction: others must not wait for a disk that is slow to answer.
         let sheet = sheet_of(&file.path).filter(|sheet| is_whole(sheet));
@@ -70,13 +75,13 @@ impl Library {
                 return Err(LibraryError::UnknownTrack(track).into());
             }
             let attached = if others.iter().any(|(_, other)| other == path) {
-                Attached::Retagged
+                AttachOutcome::Retagged
             } else if let Some((id, from)) = others.iter().find(|other| gone.contains(other)) {
                 tx.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])?;
                 tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?.execute((id, path))?;
-                Attached::Moved { from: paths::from_bytes(from) }
+                AttachOutcome::Moved { from: paths::from_bytes(from) }
             } else {
-                Attached::Duplicate
+                AttachOutcome::Duplicate
             };
             put_file(tx, track, path, file, tags, sheet)?;
             Ok(attached)

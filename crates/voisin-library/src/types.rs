@@ -203,7 +203,7 @@ pub enum FileState {
 
 /// What [`Library::attach_file`](super::Library::attach_file) did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attached {
+pub enum AttachOutcome {
     /// The path belonged to this track already: size, time and tags were brought up to date.
     Retagged,
     /// A path of this track that no longer exists was replaced by the new one.

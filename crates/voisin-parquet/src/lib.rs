@@ -17,7 +17,7 @@ use read::ParquetInput;
 use voisin_base::track::ContentKind;
 use voisin_engine::{AddEvent, AddOptions, Embedder, Engine, EngineError, add, stored_model};
 use voisin_library::{
-    Failure, FileRecord, Intake, Library, OpenMode, StoredModel, TakenIn, TrackRecord, path_to_bytes,
+    Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord, path_to_bytes,
 };
 use write::ParquetOutput;
 
@@ -189,7 +189,7 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
 }
 
 /// Takes what Parquet files hold into a library; their model must be the library's, or the library empty.
-pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, EngineError> {
+pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<MergeOutcome, EngineError> {
     let input = ParquetInput::open(file)?;
     input.check_rows()?;
     library.set_model(&input.model)?;
@@ -198,7 +198,7 @@ pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<TakenIn, E
     // Rows of one recording in several files lie side by side.
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
-    let (mut refused, mut text) = (TakenIn::default(), 0);
+    let (mut refused, mut text) = (MergeOutcome::default(), 0);
     input.each_batch(&[], |columns| {
         for row in 0..columns.batch.num_rows() {
             input.check_text(text)?;

@@ -9,7 +9,7 @@ use super::server::{IndexState, SYNONYMS};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_engine::Engine;
-use voisin_library::{Intake, Library, LibraryError, TakenIn, Track, TrackRecord};
+use voisin_library::{Intake, Library, LibraryError, MergeOutcome, Track, TrackRecord};
 
 /// Rows of one transaction.
 pub(super) const BATCH: usize = 1000;
@@ -390,7 +390,7 @@ pub(super) fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
 
 /// Brings a database's tracks into a library on this disk: all, or what changed since the last time. Recordings that were
 /// taken out there since go here too. Returns what was taken in, and how many went.
-pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Result<(TakenIn, u64)> {
+pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Result<(MergeOutcome, u64)> {
     let identity = from.identity()?;
     let model = from.model().clone();
     let is_new = engine.library().status()?.tracks == 0;
@@ -404,7 +404,7 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
     let last = last.filter(|(of, _)| *of == identity).and_then(|(_, generation)| generation.parse().ok());
     let (_, generation) = from.size()?;
     let since: u64 = last.filter(|&last| last <= generation && !is_new).unwrap_or(0);
-    let Some(changes) = from.changes(since)? else { return Ok((TakenIn::default(), 0)) };
+    let Some(changes) = from.changes(since)? else { return Ok((MergeOutcome::default(), 0)) };
     let mut intake = Intake::new(engine.library_mut())?;
     for ids in changes.added.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {

@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
 /// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
 #[cfg(feature = "parquet")]
 fn from_parquet(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
-    use crate::library::TakenIn;
+    use crate::library::MergeOutcome;
     use voisin_parquet::{add_from_parquet, parquet_files};
 
     let mut files = Vec::new();
@@ -121,7 +121,7 @@ fn from_parquet(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     }
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
-    let (mut taken, mut failed) = (TakenIn::default(), false);
+    let (mut taken, mut failed) = (MergeOutcome::default(), false);
     for file in &files {
         match add_from_parquet(engine.library_mut(), file) {
             Ok(of_file) => taken += of_file,
@@ -132,7 +132,7 @@ fn from_parquet(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
             }
         }
     }
-    let ending = crate::cli::taken_in::finish(context, &mut engine, taken, args.format)?;
+    let ending = crate::cli::merge_outcome::finish(context, &mut engine, taken, args.format)?;
     drop(lock);
     Ok(if failed { Ending::Partial } else { ending })
 }

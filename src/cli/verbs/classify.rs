@@ -12,7 +12,7 @@ use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, advised_news, answers};
 use crate::cli::seeds::{is_list, seeds, with_listed, written};
-use crate::cli::source::AskedLibrary;
+use crate::cli::source::LibraryTarget;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
@@ -102,8 +102,8 @@ fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs
 
 /// The library; `None` where there is none and files are asked about.
 fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>> {
-    let opened = AskedLibrary::open(context, &args.backend, false).and_then(|mut source| {
-        if source.is_there() {
+    let opened = LibraryTarget::open(context, &args.backend, false).and_then(|mut source| {
+        if source.is_remote() {
             if args.write.write_tags.is_some() {
                 anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");
             }

@@ -5,7 +5,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
-use crate::cli::source::AskedLibrary;
+use crate::cli::source::LibraryTarget;
 use crate::engine::TrackQuery;
 use crate::track::TrackId;
 
@@ -14,7 +14,7 @@ const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut source = AskedLibrary::open(context, &args.backend, false)?;
+    let mut source = LibraryTarget::open(context, &args.backend, false)?;
     let asked = &args.question;
     source.know_filters(&asked.filters)?;
     asked.filters.check_folders(source.engine())?;

@@ -5,8 +5,8 @@ use anyhow::bail;
 use crate::cli::Ending;
 use crate::cli::args::MergeArgs;
 use crate::cli::context::Context;
-use crate::cli::taken_in::finish;
-use crate::library::{Library, OpenMode, TakenIn};
+use crate::cli::merge_outcome::finish;
+use crate::library::{Library, MergeOutcome, OpenMode};
 
 pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending> {
     let own = std::path::absolute(context.library_dir())?;
@@ -20,7 +20,7 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending>
         args.libraries.iter().map(|dir| Library::open_to_read(dir)).collect::<Result<Vec<_>, _>>()?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
-    let mut taken = TakenIn::default();
+    let mut taken = MergeOutcome::default();
     for other in &others {
         taken += engine.merge(other)?;
     }

@@ -8,12 +8,12 @@ use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::track::{id, print_files, print_table};
 use crate::cli::seeds::{one_seed, written};
-use crate::cli::source::AskedLibrary;
+use crate::cli::source::LibraryTarget;
 use crate::explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut source = AskedLibrary::open(context, &args.backend, false)?;
+    let mut source = LibraryTarget::open(context, &args.backend, false)?;
     let named = written(&args.question.stops());
     source.know_names(&named)?;
     source.know_all(context, "a way between tracks")?;

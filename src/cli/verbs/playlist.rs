@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::track::{playlist_bytes, print_list};
 use crate::cli::seeds::{seeds_and_lists, written};
-use crate::cli::source::AskedLibrary;
+use crate::cli::source::LibraryTarget;
 use crate::explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     asked.validate()?;
     let mut seeds = written(&asked.seeds);
     seeds.extend(written(&args.seed));
-    let mut source = AskedLibrary::open(context, &args.backend, false)?;
+    let mut source = LibraryTarget::open(context, &args.backend, false)?;
     source.know_names(&seeds)?;
     source.know_filters(&asked.filters)?;
     source.know_all(context, "a playlist")?;

@@ -6,9 +6,9 @@ use crate::backend::{BackendError, Postgres, pull};
 use crate::cli::Ending;
 use crate::cli::args::PullArgs;
 use crate::cli::context::Context;
+use crate::cli::merge_outcome::finish;
 use crate::cli::render::count;
 use crate::cli::source::place;
-use crate::cli::taken_in::finish;
 use crate::library::OpenMode;
 
 pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> {

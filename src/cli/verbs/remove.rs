@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::Ending;
 use crate::cli::args::{RemoveArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::gone::Gone;
+use crate::cli::missing_files::MissingFiles;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::Engine;
@@ -32,7 +32,7 @@ struct RemovedJson {
 }
 
 impl RemovedJson {
-    fn staying(gone: &Gone) -> Self {
+    fn staying(gone: &MissingFiles) -> Self {
         Self {
             out_of_reach: gone.out_of_reach.len(),
             absent_folders: gone.absent_folders().keys().map(|folder| lossy(folder)).collect(),
@@ -42,7 +42,7 @@ impl RemovedJson {
 }
 
 /// Says why nothing goes, where that is not said as the reason why files stay.
-fn say_nothing_goes(args: &RemoveArgs, context: &Context, gone: &Gone) {
+fn say_nothing_goes(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {
     if !args.missing {
         context.console.note("nothing to remove: no file of the library is there");
     } else if gone.out_of_reach.is_empty() {
@@ -55,9 +55,9 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     let _lock = if args.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
     let (paths, tracks) = named(&engine, args)?;
     let mut gone = match (args.missing, paths.is_empty()) {
-        (false, _) => Gone::default(),
-        (true, true) => Gone::anywhere(engine.library())?,
-        (true, false) => Gone::below(engine.library(), &paths)?,
+        (false, _) => MissingFiles::default(),
+        (true, true) => MissingFiles::anywhere(engine.library())?,
+        (true, false) => MissingFiles::below(engine.library(), &paths)?,
     };
     if args.force {
         gone.files.append(&mut gone.out_of_reach);
@@ -84,7 +84,7 @@ fn remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &mut Engine,
-    gone: &Gone,
+    gone: &MissingFiles,
     (paths, tracks): (&[PathBuf], &[TrackId]),
 ) -> anyhow::Result<Ending> {
     let mut removed = if args.missing {
@@ -125,7 +125,7 @@ fn would_remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &Engine,
-    gone: &Gone,
+    gone: &MissingFiles,
     goes: impl Fn(TrackId, &Path) -> bool,
 ) -> anyhow::Result<Ending> {
     let tracks = engine.library().tracks()?;

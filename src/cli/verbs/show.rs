@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::render::advised_news;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::library_seeds;
-use crate::cli::source::AskedLibrary;
+use crate::cli::source::LibraryTarget;
 use crate::engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, HeardTags, Labelled, Seed, SimilarOptions,
 };
@@ -20,7 +20,7 @@ const NEAREST: usize = 5;
 const WORDS: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
-    let mut source = AskedLibrary::open(context, &args.backend, true)?;
+    let mut source = LibraryTarget::open(context, &args.backend, true)?;
     source.know_names(&args.tracks)?;
     source.leave_windows();
     let seeds = library_seeds(context, source.engine(), &args.tracks)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
             Vec::new()
         });
     }
-    if source.is_there() {
+    if source.is_remote() {
         source.know_all(context, "the predicted genre")?;
     }
     let mut engine = source.into_engine(context);

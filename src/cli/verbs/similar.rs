@@ -10,16 +10,16 @@ use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seeds, written};
-use crate::cli::source::AskedLibrary;
+use crate::cli::source::LibraryTarget;
 use crate::engine::{Engine, Seed};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let asked = &args.question;
     asked.validate(asked.seeds.len())?;
-    let mut source = AskedLibrary::open(context, &args.backend, asked.passage().is_some())?;
+    let mut source = LibraryTarget::open(context, &args.backend, asked.passage().is_some())?;
     if asked.passage().is_some() {
-        if source.is_there() {
+        if source.is_remote() {
             bail!(
                 "--from and --to compare the windows of all tracks: bring the library here with \"voisin pull\" first"
             );

@@ -18,7 +18,7 @@ use crate::lab::config::Config;
 use crate::lab::leak;
 use crate::lab::matrix::FeatureSet;
 use crate::lab::report::{Learning, Method, Report};
-use crate::lab::run::{Clock, Given, Progress, among, digests, publish};
+use crate::lab::run::{Clock, Progress, RunInputs, among, digests, publish};
 use crate::metrics::argmax;
 use crate::train::classifier::{
     ClassJudge, ClassNetOptions, EpochFigures, Fitted, LayerNet, LoadExample, NetworkRecipe, RecipeInput,
@@ -60,7 +60,7 @@ fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Tr
 /// - `given`: its matrix counts the spectrograms of each track, as `kept` does
 pub fn train(
     run: &Path,
-    given: Given,
+    given: RunInputs,
     kept: &KeptSpectrograms,
     device: DeviceChoice,
     progress: &mut dyn FnMut(&Progress),

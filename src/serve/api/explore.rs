@@ -60,8 +60,8 @@ pub(super) async fn genres(
     }
     let question = asked.question.clone();
     let kept = state
-        .once(format!("{question:?}"), asked.after.is_some(), move |_, desk, _| {
-            let engine = &desk.engine;
+        .once(format!("{question:?}"), asked.after.is_some(), move |_, context, _| {
+            let engine = &context.engine;
             let generation = engine.library().generation()?;
             Ok(Answer { generation, answer: GenresJson::new(engine, &question.run(engine)?)? })
         })
@@ -80,9 +80,9 @@ pub(super) async fn suspects(
 ) -> Result<Response<Body>, Problem> {
     let question = asked.question.clone();
     let kept = state
-        .once(format!("{question:?}"), asked.after.is_some(), move |_, desk, _| {
-            let generation = desk.engine.library().generation()?;
-            let (tracks, found, _) = question.run(&desk.engine)?;
+        .once(format!("{question:?}"), asked.after.is_some(), move |_, context, _| {
+            let generation = context.engine.library().generation()?;
+            let (tracks, found, _) = question.run(&context.engine)?;
             let answer: Vec<SuspectJson> = SuspectJson::list(&tracks, &found).collect();
             Ok(Answer { generation, answer })
         })
@@ -110,11 +110,11 @@ pub(super) async fn clusters(
     let question = asked.question.clone();
     let key = format!("{question:?}");
     let kept = state
-        .once_explored(key, asked.after.is_some(), move |_, desk, explored, given_up| {
+        .once_explored(key, asked.after.is_some(), move |_, context, explored, given_up| {
             let (mut collection, graph) = (explored.collection.clone(), &explored.graph);
             collection.predict_genres(graph)?;
             given_up.check()?;
-            let found = question.run(&mut desk.engine, &collection, graph, None, None)?;
+            let found = question.run(&mut context.engine, &collection, graph, None, None)?;
             let answer = Clustered { members: members(&collection, &found), found };
             Ok(Answer { generation: explored.generation, answer })
         })
@@ -138,7 +138,7 @@ pub(super) async fn map(
         next: Option<TrackId>,
     }
     let kept = state
-        .once_explored("map".to_owned(), asked.after.is_some(), |_, desk, explored, given_up| {
+        .once_explored("map".to_owned(), asked.after.is_some(), |_, context, explored, given_up| {
             let mut collection = explored.collection.clone();
             if collection.ids.len() < 3 {
                 let found = collection.ids.len();
@@ -150,7 +150,7 @@ pub(super) async fn map(
             let positions: Array2<f32> =
                 layout(collection.vectors.view(), &explored.graph, &LayoutOptions::default())?;
             given_up.check()?;
-            let answer = MapJson::new(&mut desk.engine, &collection, &explored.graph, positions.view())?;
+            let answer = MapJson::new(&mut context.engine, &collection, &explored.graph, positions.view())?;
             Ok(Answer { generation: explored.generation, answer })
         })
         .await?;
@@ -166,8 +166,8 @@ pub(super) async fn duplicates(
 ) -> Result<Response<Body>, Problem> {
     let question = asked.question.clone();
     let kept = state
-        .once_explored(format!("{question:?}"), asked.after.is_some(), move |_, desk, explored, _| {
-            let answer = question.run(&mut desk.engine, &explored.collection, |_| ())?;
+        .once_explored(format!("{question:?}"), asked.after.is_some(), move |_, context, explored, _| {
+            let answer = question.run(&mut context.engine, &explored.collection, |_| ())?;
             Ok(Answer { generation: explored.generation, answer })
         })
         .await?;

@@ -45,8 +45,8 @@ pub(super) async fn all(
     ask::Query(asked): ask::Query<Paged<Plain>>,
 ) -> Result<Answer<Labels>, Problem> {
     state
-        .ask(move |_, desk| {
-            let library = desk.engine.library();
+        .ask(move |_, context| {
+            let library = context.engine.library();
             let mut by_hand = Vec::new();
             for (content, genre) in library.hand_labels()? {
                 // A label outlives its track.
@@ -62,7 +62,7 @@ pub(super) async fn all(
             let tracks = library.tracks_by_id(&ids)?;
             let labels = tracks.iter().zip(genres);
             let labels = labels.map(|(track, genre)| Label { track: TrackRef::of_track(track), genre });
-            let source = desk.engine.label_source().to_string();
+            let source = context.engine.label_source().to_string();
             let answer = Labels { source, total, by_hand: labels.collect(), next };
             Ok(Answer { generation: library.generation()?, answer })
         })
@@ -110,19 +110,19 @@ pub(super) async fn give(
 ) -> Result<Answer<Changed>, Problem> {
     some(&asked.tracks, MOST)?;
     state
-        .ask(move |state, desk| {
-            writable(state, desk.engine.library())?;
+        .ask(move |state, context| {
+            writable(state, context.engine.library())?;
             let genre = asked.genre.as_deref().map(str::trim);
             if let Some(genre) = genre
-                && (genre.len() > LONGEST || desk.engine.taxonomy()?.parse(&[genre]).is_empty())
+                && (genre.len() > LONGEST || context.engine.taxonomy()?.parse(&[genre]).is_empty())
             {
                 let found: String = genre.chars().take(50).collect();
                 return Err(Problem::bad("the name of a genre", format!("{found:?}")));
             }
-            let tracks = desk.engine.library().tracks_by_id(&asked.tracks)?;
+            let tracks = context.engine.library().tracks_by_id(&asked.tracks)?;
             let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
-            let changed = desk.engine.library_mut().set_labels(&contents, genre)?;
-            let generation = desk.engine.library().generation()?;
+            let changed = context.engine.library_mut().set_labels(&contents, genre)?;
+            let generation = context.engine.library().generation()?;
             Ok(Answer { generation, answer: Changed { changed } })
         })
         .await
@@ -139,9 +139,9 @@ struct TakenBack {
 pub(super) async fn undo(State(state): State<Shared>, headers: HeaderMap) -> Result<Response<Body>, Problem> {
     ask::is_json(&headers)?;
     state
-        .ask(|state, desk| {
-            writable(state, desk.engine.library())?;
-            let Some(change) = desk.engine.library_mut().undo_label()? else {
+        .ask(|state, context| {
+            writable(state, context.engine.library())?;
+            let Some(change) = context.engine.library_mut().undo_label()? else {
                 let next = "give a label first: POST /api/v1/labels";
                 return Err(Problem::new(
                     StatusCode::CONFLICT,
@@ -149,7 +149,7 @@ pub(super) async fn undo(State(state): State<Shared>, headers: HeaderMap) -> Res
                     next,
                 ));
             };
-            let library = desk.engine.library();
+            let library = context.engine.library();
             let track = match library.find_by_content(&change.content)? {
                 Some(id) => Some(TrackRef::of_track(&library.track(id)?)),
                 None => None,
@@ -190,14 +190,14 @@ pub(super) async fn write(
 ) -> Result<Response<Body>, Problem> {
     some(&asked.tracks, if asked.dry_run { MOST } else { MOST_FILES })?;
     state
-        .ask(move |state, desk| {
+        .ask(move |state, context| {
             if !asked.dry_run {
-                writable(state, desk.engine.library())?;
+                writable(state, context.engine.library())?;
             }
-            let by_hand = desk.engine.library().hand_labels()?;
-            let taxonomy = desk.engine.taxonomy()?;
+            let by_hand = context.engine.library().hand_labels()?;
+            let taxonomy = context.engine.taxonomy()?;
             let mut wishes = Vec::new();
-            for track in desk.engine.library().tracks_by_id(&asked.tracks)? {
+            for track in context.engine.library().tracks_by_id(&asked.tracks)? {
                 let Some(genre) = by_hand.get(&track.audio.content) else { continue };
                 let genres: Vec<String> =
                     taxonomy.parse(&[genre]).iter().map(|genre| genre.name().to_owned()).collect();
@@ -212,13 +212,13 @@ pub(super) async fn write(
             }
             let options = WriteOptions { overwrite: true, keep_mtime: true, dry_run: asked.dry_run };
             let mut items = Vec::new();
-            let library = desk.engine.library_mut();
+            let library = context.engine.library_mut();
             let run = write_tags(library, &wishes, options, asked.run, |file| {
                 items.push(file);
                 Ok::<_, Problem>(true)
             })?;
             let run = (!asked.dry_run).then_some(run);
-            let generation = desk.engine.library().generation()?;
+            let generation = context.engine.library().generation()?;
             Ok(Answer { generation, answer: Written { run, items } }.into_response())
         })
         .await

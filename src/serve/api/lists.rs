@@ -44,9 +44,9 @@ pub(super) async fn file(
         return Err(Problem::bad(format!("at most {MOST} tracks and a title of {LONGEST} bytes"), "more"));
     }
     let bytes = state
-        .ask(move |_, desk| {
-            let taxonomy = desk.engine.taxonomy()?;
-            let tracks = desk.engine.library().tracks_by_id(&asked.tracks)?;
+        .ask(move |_, context| {
+            let taxonomy = context.engine.taxonomy()?;
+            let tracks = context.engine.library().tracks_by_id(&asked.tracks)?;
             let tracks: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
             let tracks: Vec<&TrackMeta> = tracks.iter().collect();
             Ok(write(&tracks, &asked.title, format, &PathStyle::Absolute)?)
@@ -72,8 +72,8 @@ pub(super) async fn cover(
     ask::Id(id): ask::Id,
 ) -> Result<Response<Body>, Problem> {
     let cover = state
-        .look(move |_, desk| {
-            let track = desk.engine.library().track(id)?;
+        .look(move |_, context| {
+            let track = context.engine.library().track(id)?;
             // A file that is gone has no picture either.
             Ok(read_cover(&track.path).ok().flatten())
         })

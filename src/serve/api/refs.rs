@@ -105,9 +105,9 @@ pub(super) async fn similar(
         ..SimilarOptions::default()
     };
     state
-        .ask(move |state, desk| {
-            let generation = state.index(desk)?;
-            let library = desk.engine.library();
+        .ask(move |state, context| {
+            let generation = state.index(context)?;
+            let library = context.engine.library();
             let mut found = Vec::new();
             for song in &asked.songs {
                 found.extend(song.find(library)?);
@@ -124,11 +124,11 @@ pub(super) async fn similar(
                 return Err(Problem::not_found("the library has nothing of this album or artist", next));
             }
             found.truncate(MOST_SEEDS);
-            let seeds = found.iter().map(|(track, _)| desk.engine.seed_of(*track));
+            let seeds = found.iter().map(|(track, _)| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
-            let filter = asked.filters.filter(&desk.engine, &seeds)?;
+            let filter = asked.filters.filter(&context.engine, &seeds)?;
             let options = SimilarOptions { filter, ..options.clone() };
-            let matches = desk.engine.similar(&seeds, &options)?.into_iter().map(|near| MatchJson {
+            let matches = context.engine.similar(&seeds, &options)?.into_iter().map(|near| MatchJson {
                 track: near.track.id,
                 similarity: near.similarity.clamp(0.0, 1.0),
                 song: song(near.track),
@@ -161,8 +161,8 @@ pub(super) async fn path(
 ) -> Result<Response<Body>, Problem> {
     let count = asked.count.of(usize::MAX);
     state
-        .ask_explored(move |_, desk, explored| {
-            let library = desk.engine.library();
+        .ask_explored(move |_, context, explored| {
+            let library = context.engine.library();
             let (from, from_by) = asked.start.required(library)?;
             let (to, to_by) = asked.end.required(library)?;
             let found = way(explored, from, to, count)?;

@@ -24,7 +24,7 @@ use crate::questions::seed::{at_least_one, seeds};
 use crate::serve::ask;
 use crate::serve::guard::LONGEST_FILE;
 use crate::serve::problem::Problem;
-use crate::serve::state::{Desk, Explored, Shared, State as Server};
+use crate::serve::state::{Explored, RequestContext, Shared, State as Server};
 
 pub(super) async fn similar(
     State(state): State<Shared>,
@@ -33,20 +33,20 @@ pub(super) async fn similar(
     asked.validate(asked.seeds.len())?;
     if let Some((from, to)) = asked.passage() {
         // All windows of the library are gone through, and files are listened to.
-        let answer = state.once(format!("passage {asked:?}"), false, move |state, desk, _| {
-            let generation = state.index(desk)?;
-            let seed = asked.seeds[0].seed(&desk.engine)?;
-            let (passage, found) = asked.run_passage(&desk.engine, seed, &*state.model(desk)?)?;
+        let answer = state.once(format!("passage {asked:?}"), false, move |state, context, _| {
+            let generation = state.index(context)?;
+            let seed = asked.seeds[0].seed(&context.engine)?;
+            let (passage, found) = asked.run_passage(&context.engine, seed, &*state.model(context)?)?;
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
         });
         return Ok(written((*answer.await?).clone()));
     }
     state
-        .ask(move |state, desk| {
-            let generation = state.index(desk)?;
-            let named = seeds(&asked.seeds, &desk.engine)?;
-            let unlike = seeds(&asked.unlike, &desk.engine)?;
-            let found = asked.run(&mut desk.engine, &named, unlike)?;
+        .ask(move |state, context| {
+            let generation = state.index(context)?;
+            let named = seeds(&asked.seeds, &context.engine)?;
+            let unlike = seeds(&asked.unlike, &context.engine)?;
+            let found = asked.run(&mut context.engine, &named, unlike)?;
             Ok(Answer { generation, answer: SimilarJson::new(&named, &found) }.into_response())
         })
         .await
@@ -85,8 +85,8 @@ fn unnamed<E: Into<Problem>>(copy: &std::path::Path) -> impl Fn(E) -> Problem {
     move |error| error.into().with_name(copy, UPLOADED)
 }
 
-fn seed_of_copy(state: &Server, desk: &Desk, copy: &std::path::Path) -> Result<Seed, Problem> {
-    let seed = desk.engine.seed(copy.as_os_str(), || state.model(desk)).map_err(unnamed(copy))?;
+fn seed_of_copy(state: &Server, context: &RequestContext, copy: &std::path::Path) -> Result<Seed, Problem> {
+    let seed = context.engine.seed(copy.as_os_str(), || state.model(context)).map_err(unnamed(copy))?;
     Ok(Seed { path: UPLOADED.into(), ..seed })
 }
 
@@ -100,10 +100,10 @@ pub(super) async fn similar_to_file(
     let copy = received(&headers, body).await?;
     if let Some((from, to)) = asked.passage() {
         let key = format!("passage {asked:?} of {}", copy.path().display());
-        let answer = state.once(key, false, move |state, desk, _| {
-            let generation = state.index(desk)?;
-            let seed = Seed { path: copy.path().to_owned(), ..seed_of_copy(state, desk, copy.path())? };
-            let found = asked.run_passage(&desk.engine, seed, &*state.model(desk)?);
+        let answer = state.once(key, false, move |state, context, _| {
+            let generation = state.index(context)?;
+            let seed = Seed { path: copy.path().to_owned(), ..seed_of_copy(state, context, copy.path())? };
+            let found = asked.run_passage(&context.engine, seed, &*state.model(context)?);
             let (mut passage, found) = found.map_err(unnamed(copy.path()))?;
             passage.seed.path = UPLOADED.into();
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
@@ -111,11 +111,11 @@ pub(super) async fn similar_to_file(
         return Ok(written((*answer.await?).clone()));
     }
     state
-        .ask(move |state, desk| {
-            let generation = state.index(desk)?;
-            let seed = seed_of_copy(state, desk, copy.path())?;
+        .ask(move |state, context| {
+            let generation = state.index(context)?;
+            let seed = seed_of_copy(state, context, copy.path())?;
             let seeds = [seed];
-            let found = asked.run(&mut desk.engine, &seeds, Vec::new())?;
+            let found = asked.run(&mut context.engine, &seeds, Vec::new())?;
             Ok(Answer { generation, answer: SimilarJson::new(&seeds, &found) }.into_response())
         })
         .await
@@ -131,19 +131,19 @@ struct Genres<'a> {
 /// - `copy`: the tracks are this one file
 fn classified(
     state: &Server,
-    desk: &mut Desk,
+    context: &mut RequestContext,
     options: &ClassifyOptions,
     seeds: Vec<Seed>,
     copy: Option<&std::path::Path>,
 ) -> Result<Bytes, Problem> {
-    let generation = desk.engine.library().generation()?;
+    let generation = context.engine.library().generation()?;
     let mut notes = Vec::new();
-    let model = state.model(desk);
+    let model = state.model(context);
     let embedder = |_: Option<&crate::library::Library>| -> Result<Arc<Embedder>, EngineError> { model };
     let classifier =
-        Classifier::open(Some(&mut desk.engine), options, embedder, |news| notes.push(news.to_string()))?;
+        Classifier::open(Some(&mut context.engine), options, embedder, |news| notes.push(news.to_string()))?;
     let answers = match &classifier {
-        Classifier::Labelled(labelled) => labelled.classify(&desk.engine, seeds)?,
+        Classifier::Labelled(labelled) => labelled.classify(&context.engine, seeds)?,
         Classifier::FirstGuess(guess) => {
             let named = seeds.iter().map(|seed| copy.unwrap_or(&seed.path));
             let heard = named.map(|path| guess.listen(path).map_err(unnamed(path)));
@@ -164,10 +164,10 @@ pub(super) async fn classify(
 ) -> Result<Response<Body>, Problem> {
     at_least_one("tracks", asked.tracks.len())?;
     let answer = state
-        .ask(move |state, desk| {
-            state.index(desk)?;
-            let seeds = seeds(&asked.tracks, &desk.engine)?;
-            classified(state, desk, &asked.options(), seeds, None)
+        .ask(move |state, context| {
+            state.index(context)?;
+            let seeds = seeds(&asked.tracks, &context.engine)?;
+            classified(state, context, &asked.options(), seeds, None)
         })
         .await?;
     Ok(written(answer))
@@ -181,10 +181,10 @@ pub(super) async fn classify_file(
 ) -> Result<Response<Body>, Problem> {
     let copy = received(&headers, body).await?;
     let answer = state
-        .ask(move |state, desk| {
-            state.index(desk)?;
-            let seed = seed_of_copy(state, desk, copy.path())?;
-            classified(state, desk, &asked.options(), vec![seed], Some(copy.path()))
+        .ask(move |state, context| {
+            state.index(context)?;
+            let seed = seed_of_copy(state, context, copy.path())?;
+            classified(state, context, &asked.options(), vec![seed], Some(copy.path()))
         })
         .await?;
     Ok(written(answer))
@@ -195,8 +195,8 @@ pub(super) async fn path(
     ask::Body(asked): ask::Body<PathBetween>,
 ) -> Result<Response<Body>, Problem> {
     state
-        .ask_explored(move |_, desk, explored| {
-            let stops = seeds(&asked.stops(), &desk.engine)?;
+        .ask_explored(move |_, context, explored| {
+            let stops = seeds(&asked.stops(), &context.engine)?;
             let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
             let answer = WalkJson::new(&explored.collection, &walk);
             Ok(Answer { generation: explored.generation, answer }.into_response())
@@ -217,19 +217,19 @@ pub(super) async fn playlist(
     // Clusters and copies are looked for in the whole library.
     let is_whole = asked.cluster.is_some() || asked.no_duplicates;
     let key = format!("playlist {asked:?}");
-    let work = move |desk: &mut Desk, explored: &Explored| -> Result<Bytes, Problem> {
+    let work = move |context: &mut RequestContext, explored: &Explored| -> Result<Bytes, Problem> {
         let collection = &explored.collection;
-        let named = seeds(&asked.seeds, &desk.engine)?;
-        let list = asked.run(&mut desk.engine, collection, Some(&explored.graph), &named, &[])?;
+        let named = seeds(&asked.seeds, &context.engine)?;
+        let list = asked.run(&mut context.engine, collection, Some(&explored.graph), &named, &[])?;
         let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
         let items = ListedJson::list(&tracks).collect();
         bytes(explored.generation, Listed { items })
     };
     let answer = if is_whole {
-        let answer = state.once_explored(key, false, move |_, desk, explored, _| work(desk, explored));
+        let answer = state.once_explored(key, false, move |_, context, explored, _| work(context, explored));
         (*answer.await?).clone()
     } else {
-        state.ask_explored(move |_, desk, explored| work(desk, explored)).await?
+        state.ask_explored(move |_, context, explored| work(context, explored)).await?
     };
     Ok(written(answer))
 }

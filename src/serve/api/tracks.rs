@@ -19,9 +19,9 @@ use crate::track::TrackId;
 
 pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJson>, Problem> {
     state
-        .ask(|_, desk| {
-            let status = desk.engine.library().status()?;
-            let answer = StatusJson::new(&desk.engine, &status);
+        .ask(|_, context| {
+            let status = context.engine.library().status()?;
+            let answer = StatusJson::new(&context.engine, &status);
             Ok(Answer { generation: status.generation, answer })
         })
         .await
@@ -44,10 +44,10 @@ pub(super) async fn list(
 ) -> Result<Answer<Page>, Problem> {
     let heard = if asked.question.words { Some(state.heard().await?) } else { None };
     state
-        .ask(move |_, desk| {
-            let generation = desk.engine.library().generation()?;
-            let query = asked.question.query(&desk.engine, asked.limit.of(usize::MAX), asked.after)?;
-            let page = desk.engine.list(&query)?;
+        .ask(move |_, context| {
+            let generation = context.engine.library().generation()?;
+            let query = asked.question.query(&context.engine, asked.limit.of(usize::MAX), asked.after)?;
+            let page = context.engine.list(&query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
             let strongest = |heard: &HeardTags| heard.strongest(&ids, WORDS);
             let words = heard.as_deref().map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
@@ -63,14 +63,14 @@ pub(super) async fn find(
 ) -> Result<Response<Body>, Problem> {
     let heard = state.heard().await?;
     let answer = state
-        .ask(move |_, desk| {
-            let generation = desk.engine.library().generation()?;
-            let filter = asked.filters.filter(&desk.engine, &[])?;
+        .ask(move |_, context| {
+            let generation = context.engine.library().generation()?;
+            let filter = asked.filters.filter(&context.engine, &[])?;
             let Some(heard) = &*heard else {
-                return Err(desk.engine.heard_tags().err().map_or_else(fault, Problem::from));
+                return Err(context.engine.heard_tags().err().map_or_else(fault, Problem::from));
             };
             let limit = Some(asked.limit.of(usize::MAX));
-            let found = desk.engine.find_among(heard, &asked.query.join(" "), &filter, limit)?;
+            let found = context.engine.find_among(heard, &asked.query.join(" "), &filter, limit)?;
             bytes(generation, FoundJson::new(&found, heard))
         })
         .await?;
@@ -93,8 +93,8 @@ struct KnownWordJson<'a> {
 pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
     let heard = state.heard().await?;
     let answer = state
-        .ask(move |_, desk| {
-            let generation = desk.engine.library().generation()?;
+        .ask(move |_, context| {
+            let generation = context.engine.library().generation()?;
             let words = heard.iter().flat_map(HeardTags::words);
             let words = words.map(|(word, tags)| KnownWordJson { word, tags }).collect();
             bytes(generation, Words { words })
@@ -110,11 +110,11 @@ pub(super) async fn one(
 ) -> Result<Answer<TrackJson>, Problem> {
     let heard = if shown.words { Some(state.heard().await?) } else { None };
     state
-        .ask(move |_, desk| {
+        .ask(move |_, context| {
             let strongest = |heard: &HeardTags| heard.strongest(&[id], WORDS);
             let strong = heard.as_deref().and_then(|heard| heard.as_ref().map(strongest)).unwrap_or_default();
             let words = shown.words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
-            let library = desk.engine.library();
+            let library = context.engine.library();
             let generation = library.generation()?;
             let measured = library.descriptors(&[id])?;
             let answer = TrackJson::new(&library.track(id)?, measured.get(&id), words);
@@ -128,6 +128,6 @@ pub(super) async fn audio(
     ask::Id(id): ask::Id,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let track = state.look(move |_, desk| Ok(desk.engine.library().track(id)?)).await?;
+    let track = state.look(move |_, context| Ok(context.engine.library().track(id)?)).await?;
     sound::send(&track.path, &track.audio.container, &track.audio.codec, &headers).await
 }

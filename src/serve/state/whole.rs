@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Desk, Explored, State, Version, fault, lock};
+use super::{Explored, RequestContext, State, Version, fault, lock};
 use crate::engine::HeardTags;
 use crate::serve::problem::Problem;
 
@@ -40,7 +40,7 @@ struct Kept {
 
 /// Something of all tracks that questions start from, and the state of the library that it is of.
 type Ground<T> = Mutex<Option<(Version, Arc<T>)>>;
-type MakeGround<T> = fn(&State, &mut Desk) -> Result<(Version, T), Problem>;
+type MakeGround<T> = fn(&State, &mut RequestContext) -> Result<(Version, T), Problem>;
 
 /// Raised when nobody waits for an answer any more.
 #[derive(Clone, Default)]
@@ -135,7 +135,7 @@ impl State {
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
-        work: impl Fn(&Self, &mut Desk, &GivenUp) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Arc<T>, Problem> {
         let answer = self.begin(key, goes_on, |state, given_up| async move {
             state.in_turn(|whole| &whole.answers, given_up, work).await
@@ -148,12 +148,12 @@ impl State {
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
-        work: impl Fn(&Self, &mut Desk, &Explored, &GivenUp) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Arc<T>, Problem> {
         let answer = self.begin(key, goes_on, |state, given_up| async move {
             let (_, explored) = state.neighbours(None).await?;
-            let work = move |state: &Self, desk: &mut Desk, given_up: &GivenUp| {
-                work(state, desk, &explored, given_up)
+            let work = move |state: &Self, context: &mut RequestContext, given_up: &GivenUp| {
+                work(state, context, &explored, given_up)
             };
             state.in_turn(|whole| &whole.answers, given_up, work).await
         });
@@ -163,7 +163,7 @@ impl State {
     /// [`ask`](Self::ask) with all tracks and their neighbours, which are there before it takes a permit.
     pub(in crate::serve) async fn ask_explored<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(&Self, &mut Desk, &Explored) -> Result<T, Problem> + Send + Sync + 'static,
+        work: impl Fn(&Self, &mut RequestContext, &Explored) -> Result<T, Problem> + Send + Sync + 'static,
     ) -> Result<T, Problem> {
         let work = Arc::new(work);
         let mut tries = 2;
@@ -171,7 +171,7 @@ impl State {
             tries -= 1;
             let (of, explored) = self.neighbours(Some(WAIT_FOR_ALL)).await?;
             let work = Arc::clone(&work);
-            let answer = self.ask(move |state, desk| work(state, desk, &explored)).await;
+            let answer = self.ask(move |state, context| work(state, context, &explored)).await;
             // What was asked about may have come or gone since.
             if answer.is_ok() || tries == 0 || self.now().await? == of {
                 return answer;
@@ -188,11 +188,11 @@ impl State {
             "neighbours",
             patience,
             |whole| &whole.explored,
-            |state, desk| {
-                let generation = state.index(desk)?;
+            |state, context| {
+                let generation = state.index(context)?;
                 let version = state.version()?;
-                let collection = desk.engine.collection()?;
-                let graph = crate::answers::graph::neighbour_graph(&mut desk.engine, &collection)?;
+                let collection = context.engine.collection()?;
+                let graph = crate::answers::graph::neighbour_graph(&mut context.engine, &collection)?;
                 Ok((version, Explored { collection, graph, generation }))
             },
         )
@@ -206,13 +206,13 @@ impl State {
             "heard",
             Some(WAIT_FOR_ALL),
             |whole| &whole.heard,
-            |state, desk| {
+            |state, context| {
                 // What is not stored yet would be worked out each time.
-                if let Err(error) = desk.engine.keep_tags() {
+                if let Err(error) = context.engine.keep_tags() {
                     state.say(&format!("tags are not kept: {}", crate::base::text::with_causes(&error)));
                 }
                 let version = state.version()?;
-                Ok((version, desk.engine.heard_tags_if_any()?))
+                Ok((version, context.engine.heard_tags_if_any()?))
             },
         );
         Ok(heard.await?.1)
@@ -231,8 +231,8 @@ impl State {
             return Ok(found);
         }
         let answer = self.begin(name.to_owned(), false, move |state, given_up| async move {
-            let work = move |state: &Self, desk: &mut Desk, _: &GivenUp| {
-                let (version, made) = make(state, desk)?;
+            let work = move |state: &Self, context: &mut RequestContext, _: &GivenUp| {
+                let (version, made) = make(state, context)?;
                 *lock(place(&state.whole)) = Some((version, Arc::new(made)));
                 Ok(())
             };
@@ -319,20 +319,20 @@ impl State {
         self: Arc<Self>,
         lane: fn(&WholeLibrary) -> &Lane,
         given_up: GivenUp,
-        work: impl Fn(&Self, &mut Desk, &GivenUp) -> Result<T, Problem> + Send + 'static,
+        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let Lane { turn, pool } = lane(&self.whole);
         let (turn, pool) = (Arc::clone(turn).acquire_owned().await.map_err(|_| fault())?, Arc::clone(pool));
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             pool.install(move || {
-                self.work(&|state, desk| {
+                self.work(&|state, context| {
                     given_up.check()?;
-                    let others = desk.engine.library().data_version()?;
+                    let others = context.engine.library().data_version()?;
                     let before = state.version()?;
-                    let answer = work(state, desk, &given_up)?;
+                    let answer = work(state, context, &given_up)?;
                     let after = state.version()?;
-                    if desk.engine.library().data_version()? == others {
+                    if context.engine.library().data_version()? == others {
                         state.whole.carry(before, after);
                     }
                     Ok(answer)
@@ -390,7 +390,7 @@ mod tests {
     fn held(
         begun: &Arc<AtomicUsize>,
         go_on: &Arc<AtomicBool>,
-    ) -> impl Fn(&State, &mut Desk, &GivenUp) -> Result<u32, Problem> + Send + 'static {
+    ) -> impl Fn(&State, &mut RequestContext, &GivenUp) -> Result<u32, Problem> + Send + 'static {
         let (begun, go_on) = (Arc::clone(begun), Arc::clone(go_on));
         move |_, _, given_up| {
             begun.fetch_add(1, Ordering::SeqCst);
@@ -426,7 +426,7 @@ mod tests {
             until(|| begun.load(Ordering::SeqCst) > 0).await;
             // Quick questions are answered meanwhile, more of them than there are threads.
             for _ in 0..50 {
-                let count = state.ask(|_, desk| Ok(desk.engine.library().status()?.tracks)).await;
+                let count = state.ask(|_, context| Ok(context.engine.library().status()?.tracks)).await;
                 assert_eq!(count.ok(), Some(0));
             }
             assert_eq!(begun.load(Ordering::SeqCst), 1, "one after the other");

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::guard::Peer;
 use super::problem::Problem;
 use super::songs::{ArtistRef, SongRef};
-use super::state::{Desk, Shared, lock, way};
+use super::state::{RequestContext, Shared, lock, way};
 use super::upstream::{ServerAddress, Upstream, UpstreamError};
 use crate::engine::{EngineError, SimilarOptions};
 use crate::track::TrackId;
@@ -256,7 +256,7 @@ impl Sidecar {
         let (item, server) = (id.to_owned(), self.upstream.address.clone());
         let linked = self
             .state
-            .ask(move |_, desk| Ok(desk.engine.library().linked_track(server.as_str(), &item)?))
+            .ask(move |_, context| Ok(context.engine.library().linked_track(server.as_str(), &item)?))
             .await?;
         if let Some(track) = linked {
             // The server decides who may see it.
@@ -304,8 +304,8 @@ impl Sidecar {
     /// The tracks that songs of the server are, as far as the library has them.
     async fn known(&self, songs: Vec<Value>) -> Result<Vec<TrackId>, Refusal> {
         let server = self.upstream.address.clone();
-        let tracks = self.state.ask(move |_, desk| {
-            let library = desk.engine.library();
+        let tracks = self.state.ask(move |_, context| {
+            let library = context.engine.library();
             let mut tracks = Vec::new();
             for song in &songs {
                 let linked = id_of(song).map(|id| library.linked_track(server.as_str(), &id)).transpose()?;
@@ -325,16 +325,16 @@ impl Sidecar {
             return Ok(Vec::new());
         }
         let server = self.upstream.address.clone();
-        let found = self.state.ask(move |state, desk| {
-            state.index(desk)?;
-            let seeds = tracks.iter().map(|track| desk.engine.seed_of(*track));
+        let found = self.state.ask(move |state, context| {
+            state.index(context)?;
+            let seeds = tracks.iter().map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
-            let among = Some(desk.engine.library().linked_tracks(server.as_str())?);
+            let among = Some(context.engine.library().linked_tracks(server.as_str())?);
             let options = SimilarOptions { limit: count, among, ..SimilarOptions::default() };
-            let found = desk.engine.similar(&seeds, &options)?;
+            let found = context.engine.similar(&seeds, &options)?;
             let found: Vec<(TrackId, f32)> =
                 found.into_iter().map(|near| (near.track.id, near.similarity)).collect();
-            matches(desk, &server, &found)
+            matches(context, &server, &found)
         });
         Ok(found.await?)
     }
@@ -384,18 +384,22 @@ impl Sidecar {
             return Ok(sonic_matches(Vec::new()));
         };
         let server = self.upstream.address.clone();
-        let found = self.state.ask_explored(move |_, desk, explored| {
+        let found = self.state.ask_explored(move |_, context, explored| {
             let found = way(explored, from, to, count)?;
-            matches(desk, &server, &found)
+            matches(context, &server, &found)
         });
         Ok(sonic_matches(self.entries(&login, found.await?).await))
     }
 }
 
 /// The server's ids of tracks, in their order, without those that it does not know.
-fn matches(desk: &mut Desk, server: &ServerAddress, found: &[(TrackId, f32)]) -> Result<Vec<Match>, Problem> {
+fn matches(
+    context: &mut RequestContext,
+    server: &ServerAddress,
+    found: &[(TrackId, f32)],
+) -> Result<Vec<Match>, Problem> {
     let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
-    let mut items = desk.engine.library().items_of(server.as_str(), &ids)?;
+    let mut items = context.engine.library().items_of(server.as_str(), &ids)?;
     let matches = found.iter().filter_map(|(track, similarity)| {
         Some(Match { item: items.remove(track)?, similarity: similarity.clamp(0.0, 1.0) })
     });

@@ -118,7 +118,7 @@ pub struct Fitted {
 
 /// How far a training had got when it was last written down.
 #[derive(Default, Serialize, Deserialize)]
-struct Standing {
+struct NetworkCheckpoint {
     format: u32,
     /// Examples of an epoch.
     examples: usize,
@@ -134,7 +134,7 @@ struct Standing {
     history: Vec<EpochFigures>,
 }
 
-impl Standing {
+impl NetworkCheckpoint {
     fn best(&self) -> usize {
         argmax(self.history.iter().map(|epoch| epoch.validation_right))
     }
@@ -238,7 +238,7 @@ struct Loop<'a> {
     /// How much each class counts.
     weights: Vec<f32>,
     optimiser: Optimiser,
-    standing: Standing,
+    standing: NetworkCheckpoint,
     /// Steps and seconds before this session.
     begun: (u64, f64),
     /// The examples of the epoch in hand, as they are taken.
@@ -265,7 +265,8 @@ impl<'a> Loop<'a> {
         };
         let truth = all.iter().map(|(track, _)| examples.class_of[*track]);
         let weights = class_weights(training.class_weights, truth, net.classes());
-        let standing = Standing { format: FORMAT, examples: all.len(), ..Standing::default() };
+        let standing =
+            NetworkCheckpoint { format: FORMAT, examples: all.len(), ..NetworkCheckpoint::default() };
         let mut own = Self {
             net,
             options,
@@ -288,7 +289,7 @@ impl<'a> Loop<'a> {
 
     fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
         let bad = |reason: String| TrainError::checkpoint(path, reason);
-        let (standing, mut tensors): (Standing, _) = read_state(path, KEY, "a network's training")?;
+        let (standing, mut tensors): (NetworkCheckpoint, _) = read_state(path, KEY, "a network's training")?;
         let is_of_it = standing.format == FORMAT && standing.examples == self.all.len();
         if !is_of_it || standing.done > self.all.len() || standing.history.len() != standing.epoch {
             let (found, expected) = (standing.examples, self.all.len());
@@ -375,7 +376,7 @@ impl<'a> Loop<'a> {
         self.order.clear();
         if standing.best() + 1 == standing.epoch {
             let path = self.options.folder.join(BEST);
-            write_state(&path, None::<(&str, &Standing)>, self.net.tensors())?;
+            write_state(&path, None::<(&str, &NetworkCheckpoint)>, self.net.tensors())?;
         }
         let path = self.options.folder.join("metrics.csv");
         atomic_file::write(&path, table(&self.standing.history)).map_err(TrainError::io(&path))?;

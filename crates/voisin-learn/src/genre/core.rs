@@ -35,7 +35,7 @@ pub(super) struct Core {
 
 /// What the halves say of some queries.
 #[derive(Debug, Clone)]
-pub(super) struct Voices {
+pub(super) struct AnswerSources {
     /// Log probabilities, `[m, classes]`; classes that the head does not know have the vote's.
     pub(super) head: Array2<f32>,
     /// Log shares, `[m, classes]`, floored.
@@ -103,7 +103,11 @@ impl Core {
     /// What head, voters and distances say.
     ///
     /// `allowed(query, row)`: whether a reference row may vote for, or be near to, a query.
-    pub(super) fn voices(&self, x: ArrayView2<f32>, allowed: impl Fn(usize, usize) -> bool + Sync) -> Voices {
+    pub(super) fn voices(
+        &self,
+        x: ArrayView2<f32>,
+        allowed: impl Fn(usize, usize) -> bool + Sync,
+    ) -> AnswerSources {
         let standard = self.space.standardise(x);
         let whitened = self.space.whiten(standard.view());
         let (novelty, near) = self.novelty.distances(&standard, &whitened, &allowed);
@@ -118,7 +122,7 @@ impl Core {
         let shares = self.shares(&neighbours, &self.settings.vote);
         let vote = floored_log(&shares);
         let head = self.head(x, &vote);
-        Voices { head, vote, shares, wide, novelty, neighbours }
+        AnswerSources { head, vote, shares, wide, novelty, neighbours }
     }
 
     /// Vote shares of neighbour lists, `[m, classes]`; rows sum to 1.

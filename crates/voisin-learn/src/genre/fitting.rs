@@ -8,7 +8,7 @@ use super::{
     FitOptions, Fold, Fusion, GenreError, GenreModel, LabelledVectors, Novelty, OutOfFold, PrecisionStep,
     Quality,
     choose::{choose, sample_groups},
-    core::{Core, Voices},
+    core::{AnswerSources, Core},
     data::Examples,
     parallel,
 };
@@ -90,15 +90,19 @@ enum Done {
     /// On all tracks: what is kept.
     Whole(Box<Core>),
     /// On all tracks but a fold's, which were then asked about.
-    Fold(Box<Voices>),
+    Fold(Box<AnswerSources>),
 }
 
 /// Puts the folds' predictions in the order of the tracks, and says which tracks they cover. Rows that are in no fold's
 /// test part keep flat predictions.
-fn join_folds(examples: &Examples, folds: &[Fold], of_folds: Vec<Voices>) -> (Voices, Vec<usize>) {
+fn join_folds(
+    examples: &Examples,
+    folds: &[Fold],
+    of_folds: Vec<AnswerSources>,
+) -> (AnswerSources, Vec<usize>) {
     let (n, k) = (examples.len(), examples.n_classes());
     let flat = (1.0 / k as f32).ln();
-    let mut all = Voices {
+    let mut all = AnswerSources {
         head: Array2::from_elem((n, k), flat),
         vote: Array2::from_elem((n, k), flat),
         shares: Array2::from_elem((n, k), 1.0 / k as f32),

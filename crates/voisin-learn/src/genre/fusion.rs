@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
-use super::{Novelty, core::Voices};
+use super::{Novelty, core::AnswerSources};
 use crate::best_scale;
 use crate::metrics::argmax;
 
@@ -49,7 +49,12 @@ impl Fusion {
     ///
     /// - `voices`: of tracks by models that did not know them; `targets`: `[n, classes]`, rows sum to 1
     /// - `rows`: which of them count
-    pub(super) fn fit(novelty: Novelty, voices: &Voices, targets: &Array2<f32>, rows: &[usize]) -> Self {
+    pub(super) fn fit(
+        novelty: Novelty,
+        voices: &AnswerSources,
+        targets: &Array2<f32>,
+        rows: &[usize],
+    ) -> Self {
         let at = |scale: f64| Self { scale, novelty: novelty.clone() };
         let loss = |scale: f64| -> f64 {
             let fusion = at(scale);
@@ -64,7 +69,7 @@ impl Fusion {
     }
 
     /// The joined probabilities of one row, and its novelty score.
-    fn joined(&self, voices: &Voices, row: usize) -> (Vec<f64>, f64) {
+    fn joined(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64) {
         let score = self.novelty.score(&voices.novelty[row]);
         let strange = self.novelty.strangeness(score);
         let said = voices.head.row(row);
@@ -83,7 +88,7 @@ impl Fusion {
     }
 
     /// The joined probabilities of each row, and its novelty score.
-    pub(super) fn apply(&self, voices: &Voices) -> (Array2<f32>, Vec<f64>) {
+    pub(super) fn apply(&self, voices: &AnswerSources) -> (Array2<f32>, Vec<f64>) {
         let mut out = Array2::zeros(voices.head.dim());
         let mut scores = Vec::with_capacity(out.nrows());
         for (row, mut p) in out.outer_iter_mut().enumerate() {
@@ -103,7 +108,7 @@ mod tests {
 
     /// Rows whose voices all say the same with the probability given, and are right seven times in ten; the last tenth
     /// is strange, and there the plain vote alone is right, always.
-    fn voices(n: usize, said: f32) -> (Voices, Array2<f32>) {
+    fn voices(n: usize, said: f32) -> (AnswerSources, Array2<f32>) {
         let log = |right: bool| if right { said.ln() } else { (1.0 - said).ln() };
         let strange = |i: usize| i >= n * 9 / 10;
         let head = Array2::from_shape_fn((n, 2), |(i, c)| log((i % 10 < 7) == (c == i % 2)));
@@ -111,7 +116,7 @@ mod tests {
             (if (c == i % 2) == strange(i) { 0.9f32 } else { 0.1 }).ln()
         });
         let targets = Array2::from_shape_fn((n, 2), |(i, c)| if c == i % 2 { 1.0 } else { 0.0 });
-        let voices = Voices {
+        let voices = AnswerSources {
             shares: head.mapv(f32::exp),
             vote: head.clone(),
             head,
@@ -122,7 +127,7 @@ mod tests {
         (voices, targets)
     }
 
-    fn fitted(voices: &Voices, targets: &Array2<f32>) -> Fusion {
+    fn fitted(voices: &AnswerSources, targets: &Array2<f32>) -> Fusion {
         let novelty = Novelty { mean: [0.0; 2], deviation: [1.0; 2], quantiles: vec![0.0; 101] };
         let rows: Vec<usize> = (0..targets.nrows()).collect();
         Fusion::fit(novelty, voices, targets, &rows)

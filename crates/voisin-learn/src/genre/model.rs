@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, QueryVectors, Settings,
     UnknownReason, Voter, Votes, WELL_KNOWN,
-    core::{Core, Voices},
+    core::{AnswerSources, Core},
 };
 use crate::metrics;
 use voisin_base::track::TrackId;
@@ -239,7 +239,7 @@ impl GenreModel {
         Ok(Probabilities { fused, head: voices.head.mapv(f32::exp), vote: voices.shares, novelty })
     }
 
-    fn voices(&self, queries: &QueryVectors) -> Voices {
+    fn voices(&self, queries: &QueryVectors) -> AnswerSources {
         self.core.voices(queries.vectors, |q, r| {
             let same_track = queries.ids.get(q).copied().flatten().is_some_and(|id| id == self.ids[r]);
             let same_group =
@@ -261,7 +261,7 @@ impl GenreModel {
     fn answer(
         &self,
         queries: &QueryVectors,
-        voices: &Voices,
+        voices: &AnswerSources,
         fused: &Array2<f32>,
         score: f64,
         threshold: f32,

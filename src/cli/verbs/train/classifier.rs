@@ -20,7 +20,7 @@ use crate::lab::matrix::{FeatureSet, compute};
 use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
 use crate::lab::pages;
 use crate::lab::report::{Cost, Interval, Report};
-use crate::lab::run::{Clock, Given, Progress, TRIAL, begin, train};
+use crate::lab::run::{Clock, Progress, RunInputs, TRIAL, begin, train};
 
 /// Most combinations of settings to be tried.
 const MOST_TRIALS: usize = 1000;
@@ -92,7 +92,7 @@ impl TrainingJob<'_> {
             })?;
             cost.push(listening.cost("listening"));
             tell(&matrix);
-            let given = Given { config, set, matrix, random_folds: false, chosen_among, command, cost };
+            let given = RunInputs { config, set, matrix, random_folds: false, chosen_among, command, cost };
             let device = context.device_option();
             let report =
                 metered(context, |progress| networks::train(run, given, &kept, device, progress, stop));
@@ -102,7 +102,7 @@ impl TrainingJob<'_> {
         cost.push(listening.cost("listening"));
         tell(&matrix);
         let random_folds = args.leak && chosen_among != TRIAL;
-        let given = Given { config, set, matrix, random_folds, chosen_among, command, cost };
+        let given = RunInputs { config, set, matrix, random_folds, chosen_among, command, cost };
         Ok(metered(context, |progress| train(run, given, progress, stop))?)
     }
 

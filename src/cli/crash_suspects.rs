@@ -25,7 +25,7 @@ enum Verdict {
 }
 
 /// How suspects are examined.
-pub(crate) struct Killers<'a> {
+pub(crate) struct CrashSuspects<'a> {
     pub(crate) console: Console,
     pub(crate) windows: WindowPlan,
     pub(crate) stop: &'a AtomicBool,
@@ -33,7 +33,7 @@ pub(crate) struct Killers<'a> {
     pub(crate) again: bool,
 }
 
-impl Killers<'_> {
+impl CrashSuspects<'_> {
     /// Examines what a killed run had in hand (and, if they are to be read again, files that ended a process before), and
     /// notes the failure of those that end a process. Returns these, and why.
     pub(crate) fn set_aside(&self, library: &mut Library) -> anyhow::Result<(HashSet<PathBuf>, Vec<String>)> {

@@ -11,14 +11,14 @@ const NAMED: usize = 5;
 
 /// What has gone from the disk.
 #[derive(Default)]
-pub(crate) struct Gone {
+pub(crate) struct MissingFiles {
     /// Files that are not there, in folders that are.
     pub(crate) files: Vec<MissingFile>,
     /// Files of folders that look as if a disk were not mounted.
     pub(crate) out_of_reach: Vec<MissingFile>,
 }
 
-impl Gone {
+impl MissingFiles {
     /// Looks for all files of the library.
     pub(crate) fn anywhere(library: &Library) -> anyhow::Result<Self> {
         let (out_of_reach, files) =

@@ -7,7 +7,7 @@ use super::args::ReportFormat;
 use super::context::Context;
 use super::render::{self, count};
 use crate::engine::Engine;
-use crate::library::TakenIn;
+use crate::library::MergeOutcome;
 
 /// The documented JSON of `merge`, `add --from-parquet` and `pull`.
 #[derive(Serialize)]
@@ -23,10 +23,10 @@ struct TakenInJson {
 pub(crate) fn finish(
     context: &Context,
     engine: &mut Engine,
-    taken: TakenIn,
+    taken: MergeOutcome,
     format: ReportFormat,
 ) -> anyhow::Result<Ending> {
-    let TakenIn { added, updated, unchanged, conflicts, refused, refusal } = taken;
+    let MergeOutcome { added, updated, unchanged, conflicts, refused, refusal } = taken;
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
         engine.keep_tags()?;
