@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::lossy;
-use crate::engine::{HeardTags, PhraseAnswer};
+use crate::engine::{PhraseAnswer, PredictedTags};
 use crate::explore::words::Term;
 use crate::track::TrackId;
 
@@ -44,7 +44,7 @@ pub(crate) fn name(term: &Term) -> String {
 }
 
 impl<'a> FoundJson<'a> {
-    pub(crate) fn new(answer: &'a PhraseAnswer, heard: &HeardTags) -> Self {
+    pub(crate) fn new(answer: &'a PhraseAnswer, heard: &PredictedTags) -> Self {
         let terms = &answer.phrase.terms;
         let names: Vec<String> = terms.iter().map(name).collect();
         let understood = terms.iter().map(|term| TermJson {

@@ -56,7 +56,7 @@ impl MapJson {
     ) -> Result<Self, EngineError> {
         let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
         let measured = engine.library().descriptors(&collection.ids)?;
-        let heard = engine.heard_tags_if_any()?;
+        let heard = engine.predicted_tags_if_any()?;
         let mut words = heard.map(|heard| heard.strongest(&collection.ids, 1)).unwrap_or_default();
         let tracks = collection.meta.iter().zip(positions.rows()).zip(&found.assignment);
         let tracks = tracks.map(|((track, at), &cluster)| {

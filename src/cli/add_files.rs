@@ -156,9 +156,9 @@ pub(crate) fn add_folders(
             gone: gone.files.len(),
             out_of_reach: gone.out_of_reach.len(),
         })?,
-        ReportFormat::Table => say_summary(console, &summary, &progress.reasons, run.dry_run)?,
+        ReportFormat::Table => report_summary(console, &summary, &progress.reasons, run.dry_run)?,
     }
-    say_gone(console, &gone, folders.remove_missing, run.dry_run);
+    report_missing(console, &gone, folders.remove_missing, run.dry_run);
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -218,7 +218,7 @@ pub(crate) fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
     library.file_state(file).is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
 }
 
-fn say_summary(
+fn report_summary(
     console: Console,
     summary: &AddSummary,
     reasons: &[String],
@@ -263,7 +263,7 @@ fn say_summary(
 }
 
 /// What has gone, and what can be done about it.
-fn say_gone(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
+fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
     if !gone.files.is_empty() {
         let files = count(gone.files.len() as u64, "file");
         console.note(&match (remove, dry_run) {

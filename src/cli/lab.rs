@@ -31,9 +31,9 @@ const FIRST_FAULTS: usize = 5;
 
 /// Reads a data set.
 pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
-    say_guess(context, source);
+    report_guess(context, source);
     let set = read(context, source)?;
-    say_notes(context, &set);
+    report_notes(context, &set);
     Ok(set)
 }
 
@@ -46,28 +46,28 @@ fn read(context: &Context, source: &Source) -> Result<Dataset, LabError> {
     })
 }
 
-fn say_guess(context: &Context, source: &Source) {
+fn report_guess(context: &Context, source: &Source) {
     if source.guessed {
         context.console.note(&format!("read as {source}"));
     }
 }
 
-fn say_notes(context: &Context, set: &Dataset) {
+fn report_notes(context: &Context, set: &Dataset) {
     for note in &set.notes {
         context.console.note(note);
     }
 }
 
 /// Says what could not be used.
-pub(crate) fn tell_faults(context: &Context, faults: &[Fault]) {
-    faults.iter().take(FIRST_FAULTS).for_each(|fault| tell_fault(context, fault));
+pub(crate) fn report_faults(context: &Context, faults: &[Fault]) {
+    faults.iter().take(FIRST_FAULTS).for_each(|fault| report_fault(context, fault));
     if faults.len() > FIRST_FAULTS {
         context.console.note(&format!("… and {} more", faults.len() - FIRST_FAULTS));
     }
 }
 
 /// Says what is wrong with a file, in one line.
-pub(crate) fn tell_fault(context: &Context, fault: &Fault) {
+pub(crate) fn report_fault(context: &Context, fault: &Fault) {
     let reason = fault.reason.strip_prefix(&fault.key).unwrap_or(&fault.reason);
     context.console.warn(&format!("{}: {}", fault.key, reason.trim_start_matches(": ")));
 }
@@ -161,7 +161,7 @@ pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) 
     let Some((answered, keys)) = answer(context, run, &config, args)? else {
         return Ok(interrupted(context));
     };
-    tell_faults(context, &answered.faults);
+    report_faults(context, &answered.faults);
     if let Some(path) = &args.answer.submission {
         let unheard = write_submission(path, run, &answered, &keys, args.answer.like.as_deref())?;
         for title in unheard.iter().take(FIRST_FAULTS) {
@@ -220,8 +220,8 @@ pub(crate) fn asked(context: &Context, named: &[OsString], folders: bool) -> any
             return open(context, &source);
         }
         if folders && let Ok(set) = read(context, &source) {
-            say_guess(context, &source);
-            say_notes(context, &set);
+            report_guess(context, &source);
+            report_notes(context, &set);
             return Ok(set);
         }
     }
@@ -233,7 +233,7 @@ pub(crate) fn asked(context: &Context, named: &[OsString], folders: bool) -> any
     };
     let faults: Vec<Fault> = found.problems.iter().map(fault).collect();
     if found.files.is_empty() {
-        tell_faults(context, &faults);
+        report_faults(context, &faults);
         bail!("expected audio files, found none");
     }
     let items: Vec<Item> = found

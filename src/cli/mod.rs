@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(mistake) => {
-            render::say_mistake(&mistake);
+            render::report_mistake(&mistake);
             return ExitCode::from(2);
         }
     };
@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
             if error.use_stderr()
                 && !matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
             {
-                render::say_mistake(&args::message(&error));
+                render::report_mistake(&args::message(&error));
             } else {
                 let _ = error.print();
             }
@@ -154,7 +154,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     crate::kernels::isa()?;
     let context = Context::new(cli.global)?;
     render::screen::set_colour(context.settings.color.value);
-    let _busy = shows_that_it_works(&cli.command).then(|| context.console.busy("working"));
+    let _busy = shows_progress(&cli.command).then(|| context.console.busy("working"));
     match cli.command {
         Command::Demo(args) => verbs::demo::run(&context, &args),
         Command::Add(args) => verbs::add::run(&context, args),
@@ -216,7 +216,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
 }
 
 /// Whether a verb that takes long has nothing of its own to show that it is at work.
-fn shows_that_it_works(command: &Command) -> bool {
+fn shows_progress(command: &Command) -> bool {
     matches!(
         command,
         Command::Similar(_)

@@ -70,7 +70,7 @@ impl LibraryTarget {
     }
 
     /// Makes sure that the tracks which names may mean can be found.
-    pub(crate) fn know_names(&mut self, names: &[OsString]) -> anyhow::Result<()> {
+    pub(crate) fn resolve_names(&mut self, names: &[OsString]) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::Remote { remote, .. } = self {
             remote.fetch_named(names)?;
@@ -87,7 +87,7 @@ impl LibraryTarget {
     }
 
     /// Makes sure that the artists, genres and folders which filters name can be told.
-    pub(crate) fn know_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
+    pub(crate) fn resolve_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::Remote { remote, .. } = self {
             for artist in filters.artist.iter().chain(&filters.exclude_artist) {
@@ -101,7 +101,7 @@ impl LibraryTarget {
     }
 
     /// Makes all tracks known, or as many as `--sample` says, for what compares all with all.
-    pub(crate) fn know_all(&mut self, context: &Context, what: &str) -> anyhow::Result<()> {
+    pub(crate) fn fetch_all(&mut self, context: &Context, what: &str) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::Remote { remote, sample } = self {
             let most = sample.unwrap_or(SAMPLE);
@@ -115,7 +115,7 @@ impl LibraryTarget {
     }
 
     /// Makes every track known that fits.
-    pub(crate) fn know_fitting(&mut self, filter: &TrackFilter, words: &str) -> anyhow::Result<()> {
+    pub(crate) fn fetch_fitting(&mut self, filter: &TrackFilter, words: &str) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::Remote { remote, sample } = self {
             let most = sample.unwrap_or(SAMPLE);

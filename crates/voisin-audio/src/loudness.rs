@@ -72,7 +72,7 @@ impl LoudnessMeter {
     }
 
     /// Takes frames `from..to` of `planes`, of which the first is frame `start` of the track.
-    pub(super) fn hear(&mut self, start: u64, planes: &Planes, from: usize, to: usize) {
+    pub(super) fn push(&mut self, start: u64, planes: &Planes, from: usize, to: usize) {
         let to = to.min(planes.frames());
         if from >= to || planes.kinds.is_empty() {
             return;

@@ -233,7 +233,7 @@ impl<'a> Frames<'a> {
             let first = self.start.max(0);
             let end = (self.start + self.chunk.len() as i64).min(self.info.n_frames as i64);
             if first < end {
-                meter.hear(first as u64, planes, (first - self.start) as usize, (end - self.start) as usize);
+                meter.push(first as u64, planes, (first - self.start) as usize, (end - self.start) as usize);
             }
         }
         Ok(true)

@@ -51,7 +51,7 @@ pub(super) fn read_windows(
     let report =
         voisin_audio::read_windows_measured(path, info, rate, &places, length, whole, &mut |i, samples| {
             let (start, window) = all[i];
-            measurer.hear(start, samples, window.is_none());
+            measurer.push(start, samples, window.is_none());
             if let Some(window) = window {
                 sink(window, samples);
             }
@@ -85,13 +85,13 @@ impl Measurer {
         }
     }
 
-    fn hear(&mut self, start: i64, samples: &[f32], of_piece: bool) {
+    fn push(&mut self, start: i64, samples: &[f32], of_piece: bool) {
         let inside = |end: i64| (end - start).clamp(0, samples.len() as i64) as usize;
         if of_piece {
             self.samples.extend_from_slice(&samples[..inside(self.piece.end)]);
         }
         if start >= self.heard {
-            self.key.hear(&samples[..inside(self.total)]);
+            self.key.push(&samples[..inside(self.total)]);
             self.heard = start + samples.len() as i64;
         }
     }

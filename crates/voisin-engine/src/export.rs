@@ -77,7 +77,7 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
         }
     }
     tracks.finish()?;
-    if let Some(heard) = engine.heard_tags_if_any()? {
+    if let Some(heard) = engine.predicted_tags_if_any()? {
         export_tags(&heard, dir)?;
     }
 
@@ -116,7 +116,7 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
 }
 
 /// `tags.csv`: how strongly each track is what each of the model's tags says, as percentiles of the library.
-fn export_tags(heard: &super::HeardTags, dir: &Path) -> Result<(), EngineError> {
+fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<(), EngineError> {
     let mut file = ExportFile::create(dir, "tags.csv")?.csv();
     let names = heard.tags().iter().map(|tag| tag.to_lowercase());
     file.cells(&std::iter::once("id".to_owned()).chain(names).collect::<Vec<_>>())?;

@@ -47,7 +47,7 @@ pub use passage::{Passage, SimilarPassage};
 pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack, mean, track_number};
 pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
 pub use upgrade::{UpgradeProgress, upgrade};
-pub use words::{FittingTrack, HeardTags, PhraseAnswer, StrongTags, WORDS_FILE};
+pub use words::{FittingTrack, PhraseAnswer, PredictedTags, StrongTags, WORDS_FILE};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
@@ -141,7 +141,7 @@ impl Engine {
         self.listener = Some(Box::new(listener));
     }
 
-    fn tell(&self, news: &IndexNews<'_>) {
+    fn notify(&self, news: &IndexNews<'_>) {
         if let Some(listener) = &self.listener {
             listener(news);
         }
@@ -203,7 +203,7 @@ impl Engine {
         self.stamp = IndexStamp { generation: vectors.generation, ..stamp };
         self.keep(&index, &self.stamp);
         self.index = Some(index);
-        self.tell(&IndexNews::Ready(&refresh));
+        self.notify(&IndexNews::Ready(&refresh));
         Ok(refresh)
     }
 
@@ -213,7 +213,7 @@ impl Engine {
             return;
         }
         if let Err(error) = index.save(&self.index_path(), stamp) {
-            self.tell(&IndexNews::NotKept(&error));
+            self.notify(&IndexNews::NotKept(&error));
         }
     }
 
@@ -245,7 +245,7 @@ impl Engine {
             self.keep(&index, &self.stamp);
         }
         self.index = Some(index);
-        self.tell(&IndexNews::Ready(&refresh));
+        self.notify(&IndexNews::Ready(&refresh));
         Ok(refresh)
     }
 

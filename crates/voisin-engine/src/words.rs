@@ -29,7 +29,7 @@ const BATCH: usize = 1000;
 
 /// The model's tags of all tracks of a library.
 #[derive(Debug, Clone)]
-pub struct HeardTags {
+pub struct PredictedTags {
     /// The tracks; ascending.
     pub ids: Vec<TrackId>,
     /// The model's tags, then genres that are guessed from them.
@@ -71,7 +71,7 @@ impl Engine {
     ///
     /// # Errors
     /// The model has no tags that stored vectors tell; a user's table of words cannot be read.
-    pub fn heard_tags(&self) -> Result<HeardTags, EngineError> {
+    pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
         let library = self.library();
         let model = self.model()?;
         let layer = tag_layer(&self.model_ref()?, &model)?;
@@ -116,13 +116,13 @@ impl Engine {
             extend_from_file(&mut words, &own)?;
         }
         let ids = logits.into_iter().map(|(id, _)| id).collect();
-        Ok(HeardTags { ids, names, tags, logits: plain, standard: words::standardised(table), words })
+        Ok(PredictedTags { ids, names, tags, logits: plain, standard: words::standardised(table), words })
     }
 
-    /// As [`heard_tags`](Self::heard_tags); `None` for a model without tags, or one that is not on this machine: what
+    /// As [`predicted_tags`](Self::predicted_tags); `None` for a model without tags, or one that is not on this machine: what
     /// is stored is told without it.
-    pub fn heard_tags_if_any(&self) -> Result<Option<HeardTags>, EngineError> {
-        match self.heard_tags() {
+    pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
+        match self.predicted_tags() {
             Ok(heard) => Ok(Some(heard)),
             Err(EngineError::NoTags { .. } | EngineError::Encoder(EncoderError::UnknownModel { .. })) => {
                 Ok(None)
@@ -176,7 +176,7 @@ impl Engine {
         if bounds.is_empty() {
             return Ok(fitting);
         }
-        let heard = self.heard_tags()?;
+        let heard = self.predicted_tags()?;
         let mut fits = vec![true; heard.ids.len()];
         for bound in bounds {
             let WordBound { word, percentile, not } = bound;
@@ -200,13 +200,13 @@ impl Engine {
         filter: &TrackFilter,
         limit: Option<usize>,
     ) -> Result<PhraseAnswer, EngineError> {
-        self.find_among(&self.heard_tags()?, phrase, filter, limit)
+        self.find_among(&self.predicted_tags()?, phrase, filter, limit)
     }
 
     /// As [`find`](Self::find), with the tags of all tracks at hand.
     pub fn find_among(
         &self,
-        heard: &HeardTags,
+        heard: &PredictedTags,
         phrase: &str,
         filter: &TrackFilter,
         limit: Option<usize>,
@@ -241,7 +241,7 @@ impl Engine {
     }
 }
 
-impl HeardTags {
+impl PredictedTags {
     /// The model's tags.
     pub fn tags(&self) -> &[String] {
         &self.names[..self.tags]

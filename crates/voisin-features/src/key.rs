@@ -63,7 +63,7 @@ impl KeyFinder {
     }
 
     /// Hears an unbroken stretch of mono samples.
-    pub fn hear(&mut self, samples: &[f32]) {
+    pub fn push(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
         let mut frames = Vec::new();
         for start in (0..(samples.len() + 1).saturating_sub(size)).step_by(EVERY * size) {
@@ -233,7 +233,7 @@ mod tests {
 
     fn key_of(samples: &[f32], rate: u32) -> Option<&'static str> {
         let mut finder = KeyFinder::new(rate);
-        finder.hear(samples);
+        finder.push(samples);
         finder.key().map(MusicalKey::name)
     }
 

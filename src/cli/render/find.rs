@@ -4,14 +4,14 @@ use super::track::{lossy, print_files, title};
 use super::{Align, Table};
 use crate::answers::find::{FoundJson, name};
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::{HeardTags, PhraseAnswer, meta};
+use crate::engine::{PhraseAnswer, PredictedTags, meta};
 use crate::explore::TrackMeta;
 use crate::genre::Taxonomy;
 
 /// Prints the tracks that fit, in the form that was asked for.
 pub(crate) fn print_found(
     answer: &PhraseAnswer,
-    heard: &HeardTags,
+    heard: &PredictedTags,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let names: Vec<String> = answer.phrase.terms.iter().map(name).collect();
@@ -63,7 +63,7 @@ pub(crate) fn print_found(
 }
 
 /// Prints every word that is understood, with the tags that it means.
-pub(crate) fn print_words(heard: &HeardTags) -> anyhow::Result<()> {
+pub(crate) fn print_words(heard: &PredictedTags) -> anyhow::Result<()> {
     let mut table = Table::new(&[("word", Align::Left), ("tags", Align::Left)]);
     for (word, tags) in heard.words() {
         table.row([word.to_owned(), tags.join(", ")]);

@@ -159,7 +159,7 @@ pub(crate) fn print_error(error: &anyhow::Error) {
 }
 
 /// Prints what is wrong with the arguments.
-pub(crate) fn say_mistake(text: &str) {
+pub(crate) fn report_mistake(text: &str) {
     say(&format!("voisin: {text}"));
 }
 

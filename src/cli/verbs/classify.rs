@@ -44,7 +44,8 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     let precision = asked.precision.or(is_writing.then_some(WRITTEN_PRECISION));
     let options = ClassifyOptions { precision, or_share: is_writing, ..asked };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
-    let classifier = Classifier::open(engine.as_mut(), &options, embedder, |news| tell(context, &news))?;
+    let classifier =
+        Classifier::open(engine.as_mut(), &options, embedder, |news| report_news(context, &news))?;
     if is_writing {
         classifier.check_for_writing()?;
     }
@@ -107,8 +108,8 @@ fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>
             if args.write.write_tags.is_some() {
                 anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");
             }
-            source.know_names(&written(&args.question.tracks))?;
-            source.know_all(context, "a vote")?;
+            source.resolve_names(&written(&args.question.tracks))?;
+            source.fetch_all(context, "a vote")?;
         }
         Ok(source.into_engine(context))
     });
@@ -123,7 +124,7 @@ fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>
     }
 }
 
-fn tell(context: &Context, news: &GenreNews) {
+fn report_news(context: &Context, news: &GenreNews) {
     match news {
         GenreNews::NeighboursAskedFor => context.console.detail(&news.to_string()),
         _ if news.is_warning() => context.console.warn(&advised_news(news)),

@@ -9,7 +9,7 @@ use crate::audio::AudioInfo;
 use crate::base::atomic_file;
 use crate::cli::args::FeaturesArgs;
 use crate::cli::context::Context;
-use crate::cli::lab::{asked, interrupted, line, listen, tell_fault, with_meter};
+use crate::cli::lab::{asked, interrupted, line, listen, report_fault, with_meter};
 use crate::cli::named::targets;
 use crate::cli::render::{self, count, count_with};
 use crate::cli::{Ending, NothingFound};
@@ -209,7 +209,7 @@ impl FeaturesJob<'_> {
 
     /// What was heard, faults told; nothing where that is all there is.
     fn heard(&self, found: anyhow::Result<Matrix>, stop: &AtomicBool) -> anyhow::Result<Option<Matrix>> {
-        let tell = |faults: &[_]| faults.iter().for_each(|fault| tell_fault(self.context, fault));
+        let tell = |faults: &[_]| faults.iter().for_each(|fault| report_fault(self.context, fault));
         match found {
             Ok(matrix) => {
                 tell(&matrix.faults);
@@ -268,7 +268,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
         Ok(scene) => scene,
         Err(reason) => {
             let fault = crate::dataset::Fault { key: file.display().to_string(), reason };
-            tell_fault(context, &fault);
+            report_fault(context, &fault);
             return Ok(Ending::Partial);
         }
     };

@@ -10,7 +10,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     let mut engine = context.open_engine()?;
     engine.keep_tags()?;
     if args.words {
-        print_words(&engine.heard_tags()?)?;
+        print_words(&engine.predicted_tags()?)?;
         return Ok(Ending::Fine);
     }
     let limit = args.question.limit.of(usize::MAX);
@@ -26,6 +26,6 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     if answer.tracks.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
     }
-    print_found(&answer, &engine.heard_tags()?, &args.output)?;
+    print_found(&answer, &engine.predicted_tags()?, &args.output)?;
     Ok(if answer.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }

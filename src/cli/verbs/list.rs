@@ -16,10 +16,10 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     args.output.check()?;
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
     let asked = &args.question;
-    source.know_filters(&asked.filters)?;
+    source.resolve_filters(&asked.filters)?;
     asked.filters.check_folders(source.engine())?;
     let query = asked.query(source.engine(), 0, None)?;
-    source.know_fitting(&query.filter, &query.words)?;
+    source.fetch_fitting(&query.filter, &query.words)?;
     let engine = source.into_engine(context);
     let limit = Some(args.limit.of(engine.library().status()?.tracks as usize));
     let query = TrackQuery { limit, ..query };
@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     // Where there is room for them, or where they were asked for.
     let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)
         || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
-    let heard = if wants_words && !page.tracks.is_empty() { engine.heard_tags_if_any()? } else { None };
+    let heard = if wants_words && !page.tracks.is_empty() { engine.predicted_tags_if_any()? } else { None };
     let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
     let words = heard.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
     print_page(&page, &words, &args.output)?;

@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     }
     let clustering = clustered(&mut engine, &collection, &graph, None, &ClusterOptions::default())?;
     // What a track sounds like is not what its cluster is called by.
-    if let Some(heard) = engine.heard_tags_if_any()? {
+    if let Some(heard) = engine.predicted_tags_if_any()? {
         let words = heard.strongest(&collection.ids, WORDS);
         for track in &mut collection.meta {
             let of = words.get(&track.id).into_iter().flatten();

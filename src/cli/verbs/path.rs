@@ -15,8 +15,8 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     args.output.check()?;
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
     let named = written(&args.question.stops());
-    source.know_names(&named)?;
-    source.know_all(context, "a way between tracks")?;
+    source.resolve_names(&named)?;
+    source.fetch_all(context, "a way between tracks")?;
     let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
     let stops =

@@ -18,9 +18,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let mut seeds = written(&asked.seeds);
     seeds.extend(written(&args.seed));
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
-    source.know_names(&seeds)?;
-    source.know_filters(&asked.filters)?;
-    source.know_all(context, "a playlist")?;
+    source.resolve_names(&seeds)?;
+    source.resolve_filters(&asked.filters)?;
+    source.fetch_all(context, "a playlist")?;
     let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
     let seeds = seeds_and_lists(context, &engine, &seeds)?;

@@ -42,7 +42,7 @@ impl RemovedJson {
 }
 
 /// Says why nothing goes, where that is not said as the reason why files stay.
-fn say_nothing_goes(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {
+fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {
     if !args.missing {
         context.console.note("nothing to remove: no file of the library is there");
     } else if gone.out_of_reach.is_empty() {
@@ -112,7 +112,7 @@ fn remove(
             ..RemovedJson::staying(gone)
         })?;
     } else if nothing {
-        say_nothing_goes(args, context, gone);
+        report_nothing_removed(args, context, gone);
     } else {
         let text = format!("removed {} and {}", count(removed.files, "file"), count(removed.tracks, "track"));
         render::print_line(&text)?;
@@ -146,7 +146,7 @@ fn would_remove(
             ..RemovedJson::staying(gone)
         })?;
     } else if files.is_empty() {
-        say_nothing_goes(args, context, gone);
+        report_nothing_removed(args, context, gone);
     } else {
         render::print_paths(files.iter().map(|path| path.as_os_str().as_encoded_bytes()), false)?;
         let text = format!("{} and {}", count(files.len() as u64, "file"), count(whole, "track"));

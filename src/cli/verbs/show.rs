@@ -9,7 +9,7 @@ use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::library_seeds;
 use crate::cli::source::LibraryTarget;
 use crate::engine::{
-    ClassifyOptions, Engine, EngineError, GenreAnswer, HeardTags, Labelled, Seed, SimilarOptions,
+    ClassifyOptions, Engine, EngineError, GenreAnswer, Labelled, PredictedTags, Seed, SimilarOptions,
 };
 use crate::explore::clusters::Detail;
 
@@ -21,7 +21,7 @@ const WORDS: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
     let mut source = LibraryTarget::open(context, &args.backend, true)?;
-    source.know_names(&args.tracks)?;
+    source.resolve_names(&args.tracks)?;
     source.leave_windows();
     let seeds = library_seeds(context, source.engine(), &args.tracks)?;
     // What is near is found first: a library for the occasion knows only what was fetched.
@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
         });
     }
     if source.is_remote() {
-        source.know_all(context, "the predicted genre")?;
+        source.fetch_all(context, "the predicted genre")?;
     }
     let mut engine = source.into_engine(context);
     let mut tracks = Vec::new();
@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     engine.label(&mut tracks)?;
     let measured = engine.library().descriptors(&ids)?;
     let clusters = remembered_clusters(&engine, Detail::default())?;
-    let heard = engine.heard_tags_if_any()?;
+    let heard = engine.predicted_tags_if_any()?;
     let mut words = heard.as_ref().map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
     let predicted = predictions(context, &mut engine, heard.as_ref(), seeds)?;
     let mut cards = Vec::new();
@@ -77,7 +77,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
 fn predictions(
     context: &Context,
     engine: &mut Engine,
-    heard: Option<&HeardTags>,
+    heard: Option<&PredictedTags>,
     seeds: Vec<Seed>,
 ) -> anyhow::Result<Vec<GenreAnswer>> {
     let tell = |news: crate::engine::GenreNews| context.console.detail(&advised_news(&news));

@@ -27,9 +27,9 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         return passages::run(context, source.engine(), args);
     }
     let (named, unlike) = (written(&asked.seeds), written(&asked.unlike));
-    source.know_names(&named)?;
-    source.know_names(&unlike)?;
-    source.know_filters(&asked.filters)?;
+    source.resolve_names(&named)?;
+    source.resolve_names(&unlike)?;
+    source.resolve_filters(&asked.filters)?;
     let tracks = source.tracks()?;
     let engine = source.engine();
     let wanted = seeds(context, engine, &named)?;

@@ -4,10 +4,10 @@
 //! epoch chosen by the validation part ([`run`]), and the run's figures are those of any other run. What it is not for: the
 //! networks and the loop, which are in [`crate::train::classifier`].
 
-mod hear;
+mod clips;
 mod run;
 mod settings;
 
-pub use hear::{ClipReader, KeptSpectrograms};
+pub use clips::{ClipReader, KeptSpectrograms};
 pub use run::{Answering, keep_model, train};
 pub use settings::NetworkSettings;

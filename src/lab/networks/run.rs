@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ndarray::{Array2, Axis};
 
-use super::hear::clip_config;
+use super::clips::clip_config;
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::audio::AudioInfo;
 use crate::base::regular_file;
@@ -335,7 +335,7 @@ impl FeatureSet for Answering {
     }
 
     fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let heard = self.reader.hear(path, info, stop)?;
+        let heard = self.reader.decode(path, info, stop)?;
         let cells = self.reader.example().cells();
         let (windows, crops) = ([self.reader.judged(heard.len() / cells)], self.crops);
         let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {

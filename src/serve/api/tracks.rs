@@ -9,7 +9,7 @@ use super::{Answer, bytes, written};
 use crate::answers::find::FoundJson;
 use crate::answers::list::{PageJson, TrackJson};
 use crate::answers::status::StatusJson;
-use crate::engine::HeardTags;
+use crate::engine::PredictedTags;
 use crate::questions::list::{Find, List, Show};
 use crate::questions::page::Paged;
 use crate::serve::problem::Problem;
@@ -49,7 +49,7 @@ pub(super) async fn list(
             let query = asked.question.query(&context.engine, asked.limit.of(usize::MAX), asked.after)?;
             let page = context.engine.list(&query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
-            let strongest = |heard: &HeardTags| heard.strongest(&ids, WORDS);
+            let strongest = |heard: &PredictedTags| heard.strongest(&ids, WORDS);
             let words = heard.as_deref().map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
             let answer = Page { page: PageJson::new(&page, words.as_ref()), next: page.next };
             Ok(Answer { generation, answer })
@@ -67,7 +67,7 @@ pub(super) async fn find(
             let generation = context.engine.library().generation()?;
             let filter = asked.filters.filter(&context.engine, &[])?;
             let Some(heard) = &*heard else {
-                return Err(context.engine.heard_tags().err().map_or_else(fault, Problem::from));
+                return Err(context.engine.predicted_tags().err().map_or_else(fault, Problem::from));
             };
             let limit = Some(asked.limit.of(usize::MAX));
             let found = context.engine.find_among(heard, &asked.query.join(" "), &filter, limit)?;
@@ -95,7 +95,7 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
     let answer = state
         .ask(move |_, context| {
             let generation = context.engine.library().generation()?;
-            let words = heard.iter().flat_map(HeardTags::words);
+            let words = heard.iter().flat_map(PredictedTags::words);
             let words = words.map(|(word, tags)| KnownWordJson { word, tags }).collect();
             bytes(generation, Words { words })
         })
@@ -111,7 +111,7 @@ pub(super) async fn one(
     let heard = if shown.words { Some(state.heard().await?) } else { None };
     state
         .ask(move |_, context| {
-            let strongest = |heard: &HeardTags| heard.strongest(&[id], WORDS);
+            let strongest = |heard: &PredictedTags| heard.strongest(&[id], WORDS);
             let strong = heard.as_deref().and_then(|heard| heard.as_ref().map(strongest)).unwrap_or_default();
             let words = shown.words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
             let library = context.engine.library();

@@ -11,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Explored, RequestContext, State, Version, fault, lock};
-use crate::engine::HeardTags;
+use crate::engine::PredictedTags;
 use crate::serve::problem::Problem;
 
 /// How long a request waits for an answer about the whole library.
@@ -84,7 +84,7 @@ pub(super) struct WholeLibrary {
     grounds: Lane,
     kept: Mutex<HashMap<String, Kept>>,
     explored: Ground<Explored>,
-    heard: Ground<Option<HeardTags>>,
+    heard: Ground<Option<PredictedTags>>,
 }
 
 impl WholeLibrary {
@@ -201,7 +201,7 @@ impl State {
 
     /// What the model hears in all tracks, in words, read once for each state of the library; `None` for a model without
     /// tags.
-    pub(in crate::serve) async fn heard(self: &Arc<Self>) -> Result<Arc<Option<HeardTags>>, Problem> {
+    pub(in crate::serve) async fn heard(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
         let heard = self.ground(
             "heard",
             Some(WAIT_FOR_ALL),
@@ -212,7 +212,7 @@ impl State {
                     state.say(&format!("tags are not kept: {}", crate::base::text::with_causes(&error)));
                 }
                 let version = state.version()?;
-                Ok((version, context.engine.heard_tags_if_any()?))
+                Ok((version, context.engine.predicted_tags_if_any()?))
             },
         );
         Ok(heard.await?.1)

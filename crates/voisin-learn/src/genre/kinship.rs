@@ -178,7 +178,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let transform = Transform::of(examples.x.view());
     let space = Space::fit(examples.x.view(), examples.targets().view(), transform, 1.0);
     let unit = unit_rows(space.standardise(examples.x.view()));
-    let tracks = look_around(&examples, &unit, options.k);
+    let tracks = measure_affinities(&examples, &unit, options.k);
     let all: Vec<usize> = (0..examples.len()).collect();
     let members: Vec<Vec<usize>> =
         (0..k).map(|g| all.iter().copied().filter(|&i| examples.classes[i].contains(&g)).collect()).collect();
@@ -267,7 +267,7 @@ fn measures(
 }
 
 /// For each track, how near each genre is, and whom it votes for among genres that are not its own.
-fn look_around(examples: &Examples, unit: &Array2<f32>, k: usize) -> TrackAffinities {
+fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> TrackAffinities {
     const NEAR: usize = 5;
     const TEMPERATURE: f32 = 0.05;
     let (n, genres) = (examples.len(), examples.n_classes());

@@ -9,7 +9,7 @@ use crate::cli::Ending;
 use crate::cli::args::TrainClassifierArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{
-    feature_sets, interrupted, listen, open, show_page, tell_faults, usual_sets, with_meter,
+    feature_sets, interrupted, listen, open, report_faults, show_page, usual_sets, with_meter,
 };
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, clock, count};
@@ -81,7 +81,7 @@ impl TrainingJob<'_> {
         let command = command(run, config);
         let tell = |matrix: &Matrix| {
             if chosen_among != TRIAL {
-                tell_faults(context, &matrix.faults);
+                report_faults(context, &matrix.faults);
             }
         };
         if let Some((recipe, settings)) = config.network() {
@@ -253,7 +253,7 @@ fn command(run: &Path, config: &Config) -> String {
 }
 
 fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<Ending> {
-    tell_faults(context, &set.faults);
+    report_faults(context, &set.faults);
     if let Some((recipe, settings)) = config.network() {
         let example = ClipReader::new(recipe, settings)?.example();
         let text = format!(

@@ -107,7 +107,7 @@ impl ClipReader {
 
     /// Examples of a file, one behind the other; at least one. Near-silent windows do not count. Changed copies, where there
     /// are some, stand behind all others.
-    pub fn hear(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+    pub fn decode(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let rate =
             self.front_end.as_ref().map_or(DESCRIPTOR_RATE, |front_end| front_end.config().sample_rate());
         let samples = audio::resampled_len(info, rate);
@@ -153,7 +153,7 @@ impl ClipReader {
 
     /// What [`hear`](Self::hear) gives as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`, or means.
     pub fn array(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<ArrayD<f32>, String> {
-        let cells = self.hear(path, info, stop)?;
+        let cells = self.decode(path, info, stop)?;
         let shape = match (self.example(), self.recipe.input) {
             (StackShape::Image(_, bands, frames), RecipeInput::Clip(_)) => vec![bands, frames],
             (StackShape::Image(_, bands, frames), _) => vec![cells.len() / (bands * frames), bands, frames],
@@ -294,7 +294,7 @@ impl FeatureSet for KeptSpectrograms {
         if let Some(count) = self.whole(&kept) {
             return Ok(vec![count as f32]);
         }
-        let found = self.reader.hear(path, info, stop)?;
+        let found = self.reader.decode(path, info, stop)?;
         if found.iter().any(|x| !x.is_finite()) {
             return Err("gave what is no number".to_owned());
         }
