@@ -102,6 +102,7 @@ pub(crate) use voisin_learn::metrics;
 pub(crate) use voisin_library as library;
 #[cfg(feature = "postgres")]
 pub(crate) use voisin_postgres as backend;
+pub(crate) use voisin_train as train;
 
 mod answers;
 #[doc(hidden)]
@@ -119,7 +120,6 @@ mod python;
 mod questions;
 #[cfg(feature = "serve")]
 mod serve;
-mod train;
 
 // What every part shares.
 pub use base::remedy::Remedy;

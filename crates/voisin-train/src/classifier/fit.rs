@@ -1,0 +1,445 @@
+//! The epochs of a network that tells classes apart.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::batch::{ClassBatch, class_weights};
+use super::softmax::{cross_entropy, softmax};
+use super::{ClassJudge, ClassTraining, Trainable};
+use crate::encoder::{AdamWOptions, TrainError};
+use crate::session::{CHECKPOINT, Optimiser, Resumable, go_on, read_state, read_tensors, write_state};
+use voisin_base::atomic_file;
+use voisin_base::random::Random;
+use voisin_learn::metrics::{argmax, confusion, macro_f1};
+
+/// Where a checkpoint's header says how far it got.
+const KEY: &str = "standing";
+/// Name of the weights that were best on the validation part.
+const BEST: &str = "best.safetensors";
+/// Layout of a checkpoint.
+const FORMAT: u32 = 1;
+
+/// Where and how a network is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassNetOptions {
+    /// Folder of the training.
+    pub folder: PathBuf,
+    /// How it is trained.
+    pub training: ClassTraining,
+    /// Bands and frames of an example, where it has some.
+    pub image: Option<[usize; 2]>,
+    /// Seed of order and of what is done to examples.
+    pub seed: u64,
+    /// Time between checkpoints inside an epoch.
+    pub checkpoint_every: Duration,
+}
+
+/// Reads an example, by its track and its number there, to where it is wanted. In training it is told a place from 0 to 1
+/// where something is to be cut out.
+pub type LoadExample<'a> =
+    dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), TrainError> + Sync + 'a;
+
+/// Tracks with their spectrograms.
+#[derive(Clone, Copy)]
+pub struct TrackExamples<'a> {
+    /// The class of each track.
+    pub class_of: &'a [usize],
+    /// How many examples each track is judged by: its first ones.
+    pub windows: &'a [usize],
+    /// How often it has as many more to learn from, which are changed copies of those.
+    pub copies: usize,
+    /// Tracks to learn from.
+    pub training: &'a [usize],
+    /// Tracks to choose the best epoch by.
+    pub validation: &'a [usize],
+    /// Reads one example of a track.
+    pub load: &'a LoadExample<'a>,
+}
+
+/// What an epoch came to. Losses and accuracies of training are those of single spectrograms on the way, of validation
+/// those of whole tracks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochFigures {
+    /// Its number, from 1.
+    pub epoch: usize,
+    /// Steps so far.
+    pub step: u64,
+    /// Seconds so far, over all sessions.
+    pub seconds: f64,
+    /// Learning rate of its last step.
+    pub rate: f64,
+    /// Mean loss.
+    pub train_loss: f64,
+    /// Share named rightly.
+    pub train_accuracy: f64,
+    /// Mean loss.
+    pub validation_loss: f64,
+    /// Tracks named rightly.
+    pub validation_right: usize,
+    /// Tracks asked about.
+    pub validation_tracks: usize,
+    /// Mean F1 over classes.
+    pub validation_f1: f64,
+    /// Mean length of the gradient.
+    pub gradient_norm: f64,
+}
+
+impl EpochFigures {
+    /// Share of the validation tracks that were named rightly.
+    pub fn validation_accuracy(&self) -> f64 {
+        self.validation_right as f64 / self.validation_tracks.max(1) as f64
+    }
+}
+
+/// How far a training is; given after every step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassNetProgress {
+    /// The epoch in hand, from 1.
+    pub epoch: usize,
+    /// Share of all steps that are done.
+    pub share: f64,
+    /// Mean loss of the epoch so far.
+    pub loss: f64,
+    /// Seconds to the end at the speed of this session.
+    pub seconds_left: f64,
+}
+
+/// A finished training. The best epoch's weights are in `best.safetensors`, and in the network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// Every epoch.
+    pub history: Vec<EpochFigures>,
+    /// Place of the best one in it: that with most validation tracks right, the first of equals.
+    pub best: usize,
+}
+
+/// How far a training had got when it was last written down.
+#[derive(Default, Serialize, Deserialize)]
+struct NetworkCheckpoint {
+    format: u32,
+    /// Examples of an epoch.
+    examples: usize,
+    /// Epochs that are done.
+    epoch: usize,
+    /// Examples of the epoch in hand that are done.
+    done: usize,
+    step: u64,
+    /// Sums over the epoch in hand: loss and gradients' lengths, as bits, and right answers.
+    sums: [u64; 2],
+    right: usize,
+    seconds: f64,
+    history: Vec<EpochFigures>,
+}
+
+impl NetworkCheckpoint {
+    fn best(&self) -> usize {
+        argmax(self.history.iter().map(|epoch| epoch.validation_right))
+    }
+
+    fn add(&mut self, which: usize, value: f64) {
+        self.sums[which] = (f64::from_bits(self.sums[which]) + value).to_bits();
+    }
+}
+
+/// Trains until the last epoch, or until none has been better for a while.
+///
+/// The same options, examples and instruction set give the same weights, however often it was interrupted and however
+/// many threads there are. Runs on rayon's current pool.
+///
+/// - `progress`: `false` stops after a checkpoint
+/// - returns: nothing where it was stopped
+pub fn fit(
+    net: &mut dyn Trainable,
+    options: &ClassNetOptions,
+    examples: TrackExamples<'_>,
+    progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
+) -> Result<Option<Fitted>, TrainError> {
+    let all: Vec<(usize, usize)> = examples
+        .training
+        .iter()
+        .flat_map(|&track| {
+            let count = examples.windows[track] * (1 + examples.copies);
+            (0..count).map(move |window| (track, window))
+        })
+        .collect();
+    if all.is_empty() || examples.validation.is_empty() {
+        return Err(TrainError::Options(format!(
+            "a network needs tracks to learn from and tracks to choose the best epoch by, found {} and {}",
+            examples.training.len(),
+            examples.validation.len()
+        )));
+    }
+    let mut training = Loop::new(net, options, examples, all)?;
+    if !go_on(&mut training, options.checkpoint_every, progress)? {
+        return Ok(None);
+    }
+    let standing = training.standing;
+    let best = options.folder.join(BEST);
+    let mut tensors = read_tensors(&best)?;
+    net.restore(&mut |name| tensors.remove(name)).map_err(|why| TrainError::checkpoint(&best, why))?;
+    Ok(Some(Fitted { best: standing.best(), history: standing.history }))
+}
+
+/// Probability of each class for tracks: the mean of their spectrograms'.
+///
+/// - returns: a row for each of `tracks`
+pub fn said(
+    net: &dyn ClassJudge,
+    examples: TrackExamples<'_>,
+    tracks: &[usize],
+    batch: usize,
+) -> Result<Vec<Vec<f32>>, TrainError> {
+    let classes = net.classes();
+    let mut rows = vec![vec![0.0; classes]; tracks.len()];
+    let all: Vec<(usize, usize)> = (0..tracks.len())
+        .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
+        .collect();
+    let mut x = Vec::new();
+    for part in all.chunks(batch.max(1)) {
+        let wanted: Vec<(usize, usize)> = part.iter().map(|&(row, window)| (tracks[row], window)).collect();
+        load(net.cells(), examples, &wanted, None, &mut x)?;
+        let logits = net.logits(&x, part.len())?;
+        for (&(row, _), logits) in part.iter().zip(logits.chunks_exact(classes)) {
+            let share = 1.0 / examples.windows[tracks[row]] as f32;
+            rows[row].iter_mut().zip(softmax(logits)).for_each(|(sum, p)| *sum += share * p);
+        }
+    }
+    Ok(rows)
+}
+
+/// Examples, one behind the other.
+///
+/// - `drawn`: where places are drawn from in training
+fn load(
+    cells: usize,
+    examples: TrackExamples<'_>,
+    wanted: &[(usize, usize)],
+    drawn: Option<&mut Random>,
+    x: &mut Vec<f32>,
+) -> Result<(), TrainError> {
+    x.resize(wanted.len() * cells, 0.0);
+    let places: Vec<Option<f64>> = match drawn {
+        Some(random) => wanted.iter().map(|_| Some(random.f64())).collect(),
+        None => vec![None; wanted.len()],
+    };
+    let rows = x.par_chunks_exact_mut(cells).zip(wanted).zip(places);
+    rows.try_for_each(|((to, &(track, window)), place)| (examples.load)(track, window, place, to))
+}
+
+struct Loop<'a> {
+    net: &'a mut dyn Trainable,
+    options: &'a ClassNetOptions,
+    examples: TrackExamples<'a>,
+    /// Track and spectrogram.
+    all: Vec<(usize, usize)>,
+    /// How much each class counts.
+    weights: Vec<f32>,
+    optimiser: Optimiser,
+    standing: NetworkCheckpoint,
+    /// Steps and seconds before this session.
+    begun: (u64, f64),
+    /// The examples of the epoch in hand, as they are taken.
+    order: Vec<usize>,
+    x: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl<'a> Loop<'a> {
+    /// From the beginning, or from what the folder's checkpoint says.
+    fn new(
+        net: &'a mut dyn Trainable,
+        options: &'a ClassNetOptions,
+        examples: TrackExamples<'a>,
+        all: Vec<(usize, usize)>,
+    ) -> Result<Self, TrainError> {
+        let training = &options.training;
+        let settings = AdamWOptions { epsilon: training.epsilon as f32, ..AdamWOptions::default() };
+        let optimiser = Optimiser {
+            decay: training.weight_decay as f32,
+            l2: training.l2,
+            clip: training.clip,
+            ..Optimiser::new(settings, &mut |visit| net.each_block(visit))
+        };
+        let truth = all.iter().map(|(track, _)| examples.class_of[*track]);
+        let weights = class_weights(training.class_weights, truth, net.classes());
+        let standing =
+            NetworkCheckpoint { format: FORMAT, examples: all.len(), ..NetworkCheckpoint::default() };
+        let mut own = Self {
+            net,
+            options,
+            examples,
+            all,
+            weights,
+            optimiser,
+            standing,
+            begun: (0, 0.0),
+            order: Vec::new(),
+            x: Vec::new(),
+            gradient: Vec::new(),
+        };
+        let path = options.folder.join(CHECKPOINT);
+        if path.exists() {
+            own.resume(&path)?;
+        }
+        Ok(own)
+    }
+
+    fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
+        let bad = |reason: String| TrainError::checkpoint(path, reason);
+        let (standing, mut tensors): (NetworkCheckpoint, _) = read_state(path, KEY, "a network's training")?;
+        let is_of_it = standing.format == FORMAT && standing.examples == self.all.len();
+        if !is_of_it || standing.done > self.all.len() || standing.history.len() != standing.epoch {
+            let (found, expected) = (standing.examples, self.all.len());
+            return Err(bad(format!("is of a training on {found} spectrograms, expected {expected}")));
+        }
+        for (number, adam) in self.optimiser.adam.iter_mut().enumerate() {
+            for (name, to) in [("mean", &mut adam.mean), ("square", &mut adam.square)] {
+                let name = format!("adam.{number}.{name}");
+                match tensors.remove(&name) {
+                    Some(values) if values.len() == to.len() => *to = values,
+                    _ => return Err(bad(format!("tensor \"{name}\" is missing or does not fit"))),
+                }
+            }
+            adam.steps = standing.step;
+        }
+        self.net.restore(&mut |name| tensors.remove(&format!("net.{name}"))).map_err(bad)?;
+        (self.begun, self.standing) = ((standing.step, standing.seconds), standing);
+        Ok(())
+    }
+
+    fn steps_of_epoch(&self) -> usize {
+        self.all.len().div_ceil(self.options.training.batch)
+    }
+
+    fn share(&self) -> f64 {
+        self.standing.step as f64 / (self.options.training.epochs * self.steps_of_epoch()).max(1) as f64
+    }
+
+    /// One step of the optimiser.
+    fn learn(&mut self, rate: f32) -> Result<(), TrainError> {
+        if self.order.is_empty() {
+            self.order = (0..self.all.len()).collect();
+            let epoch = self.standing.epoch as u64;
+            Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut self.order);
+        }
+        let (training, classes) = (self.options.training, self.net.classes());
+        let end = (self.standing.done + training.batch).min(self.order.len());
+        let batch: Vec<(usize, usize)> =
+            self.order[self.standing.done..end].iter().map(|&at| self.all[at]).collect();
+        let mut random = Random::stream(self.options.seed ^ 0x7a9_5e0d, self.standing.step);
+        load(self.net.cells(), self.examples, &batch, Some(&mut random), &mut self.x)?;
+        let truth: Vec<usize> = batch.iter().map(|(track, _)| self.examples.class_of[*track]).collect();
+        let mut asked = ClassBatch::new(&mut self.x, &truth, &self.weights, training.label_smoothing);
+        asked.vary(&training, self.options.image, &mut random);
+        let wanted = asked.wanted;
+        let logits = self.net.forward(&self.x, batch.len(), self.standing.step)?;
+        let (loss, right) = cross_entropy(&logits, &wanted, classes, &mut self.gradient);
+        self.net.backward(&self.gradient)?;
+        let at = (self.standing.step, (loss / batch.len() as f64) as f32);
+        let length = self.optimiser.step(rate, at, &mut |visit| self.net.each_block(visit))?;
+        self.standing.step += 1;
+        self.standing.done = end;
+        self.standing.right += right;
+        self.standing.add(0, loss);
+        self.standing.add(1, length);
+        Ok(())
+    }
+
+    /// Asks about the validation part, and writes down what the epoch came to.
+    fn end_epoch(&mut self, rate: f64) -> Result<(), TrainError> {
+        let validation = self.examples.validation;
+        let rows = said(&*self.net.finished()?, self.examples, validation, self.options.training.batch)?;
+        let truth: Vec<usize> = validation.iter().map(|&track| self.examples.class_of[track]).collect();
+        let answers: Vec<usize> = rows.iter().map(argmax).collect();
+        let losses = rows.iter().zip(&truth).map(|(p, &truth)| -f64::from(p[truth].max(1e-15)).ln());
+        let standing = &mut self.standing;
+        let [loss, length] = standing.sums.map(f64::from_bits);
+        let steps = self.all.len().div_ceil(self.options.training.batch) as f64;
+        standing.epoch += 1;
+        standing.history.push(EpochFigures {
+            epoch: standing.epoch,
+            step: standing.step,
+            seconds: standing.seconds,
+            rate,
+            train_loss: loss / self.all.len() as f64,
+            train_accuracy: standing.right as f64 / self.all.len() as f64,
+            validation_loss: losses.sum::<f64>() / truth.len() as f64,
+            validation_right: answers.iter().zip(&truth).filter(|(a, b)| a == b).count(),
+            validation_tracks: truth.len(),
+            validation_f1: macro_f1(&confusion(&truth, &answers, self.net.classes())),
+            gradient_norm: length / steps,
+        });
+        (standing.done, standing.right, standing.sums) = (0, 0, [0; 2]);
+        self.order.clear();
+        if standing.best() + 1 == standing.epoch {
+            let path = self.options.folder.join(BEST);
+            write_state(&path, None::<(&str, &NetworkCheckpoint)>, self.net.tensors())?;
+        }
+        let path = self.options.folder.join("metrics.csv");
+        atomic_file::write(&path, table(&self.standing.history)).map_err(TrainError::io(&path))?;
+        // Last: what is older than its checkpoint is done again.
+        self.save()
+    }
+}
+
+impl Resumable for Loop<'_> {
+    type Progress = ClassNetProgress;
+
+    fn is_finished(&self) -> bool {
+        let (training, standing) = (&self.options.training, &self.standing);
+        let waited = standing.epoch.saturating_sub(standing.best() + 1);
+        standing.epoch >= training.epochs
+            || (training.patience > 0 && standing.epoch > 0 && waited >= training.patience)
+    }
+
+    fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<ClassNetProgress, TrainError> {
+        let losses = self.standing.history.iter().map(|epoch| epoch.validation_loss);
+        let rate = self.options.training.rate_at(self.share(), losses);
+        // Not where it was cut off between an epoch's last step and its end.
+        if self.standing.done < self.all.len() {
+            self.learn(rate as f32)?;
+            self.standing.seconds = self.begun.1 + clock();
+        }
+        let (epoch, done) = (self.standing.epoch + 1, self.standing.done);
+        let loss = f64::from_bits(self.standing.sums[0]) / done as f64;
+        if done == self.all.len() {
+            self.end_epoch(rate)?;
+        }
+        let per_step = clock() / (self.standing.step - self.begun.0).max(1) as f64;
+        let all = (self.options.training.epochs * self.steps_of_epoch()) as f64;
+        let seconds_left = per_step * (all - self.standing.step as f64).max(0.0);
+        Ok(ClassNetProgress { epoch, share: self.share(), loss, seconds_left })
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        let net = self.net.tensors().into_iter();
+        let net = net.map(|(name, shape, values)| (format!("net.{name}"), shape, values));
+        let adam = self.optimiser.adam.iter().enumerate().flat_map(|(number, adam)| {
+            [("mean", &adam.mean), ("square", &adam.square)]
+                .map(|(name, values)| (format!("adam.{number}.{name}"), vec![values.len()], values.clone()))
+        });
+        write_state(&self.options.folder.join(CHECKPOINT), Some((KEY, &self.standing)), net.chain(adam))
+    }
+}
+
+/// Every epoch as a line.
+fn table(history: &[EpochFigures]) -> String {
+    let header = "epoch,step,seconds,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,validation_f1,\
+                  gradient_norm\n";
+    let lines = history.iter().map(|one| {
+        let losses = [one.train_loss, one.train_accuracy, one.validation_loss, one.validation_accuracy()];
+        let shares: String = losses
+            .iter()
+            .chain([&one.validation_f1, &one.gradient_norm])
+            .map(|x| format!(",{x:.6}"))
+            .collect();
+        format!("{},{},{:.1},{:.3e}{shares}\n", one.epoch, one.step, one.seconds, one.rate)
+    });
+    lines.fold(header.to_owned(), |text, line| text + &line)
+}
+
+#[cfg(test)]
+mod tests;

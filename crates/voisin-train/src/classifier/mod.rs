@@ -1,0 +1,27 @@
+//! Networks that tell classes apart: the laboratory's recipes, and the loop that trains them.
+//!
+//! A [`NetworkRecipe`] is data. From it comes something [`Trainable`]: a list of layers in Candle ([`LayerNet`]), or OpenL3's
+//! network with a softmax head on the project's own training step ([`SpaceNet`]), whose inner layer is then a space.
+//! [`fit()`] runs the epochs.
+//!
+//! Not for: data sets, spectrograms on the disk, reports (`lab`), or the arithmetic of a step ([`voisin_kernels::conv`],
+//! [`voisin_encoder`]).
+
+mod batch;
+mod fit;
+mod layer_net;
+mod recipe;
+mod softmax;
+mod space_net;
+mod trainable;
+mod training;
+
+pub use super::session::{BlockVisitor, read_tensors};
+pub use fit::{
+    ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, said,
+};
+pub use layer_net::LayerNet;
+pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
+pub use space_net::SpaceNet;
+pub use trainable::{ClassJudge, Trainable};
+pub use training::{ClassTraining, ClassWeights, Schedule};

@@ -1,0 +1,256 @@
+//! The laboratory's networks as data: what goes in, layers, and how they are trained.
+
+use super::{ClassTraining, ClassWeights, Schedule};
+use voisin_encoder::{FirstWeights, StackShape};
+use voisin_kernels::conv::{FRAMES, MELS};
+
+/// What a network hears of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecipeInput {
+    /// Windows of one second as OpenL3 hears them: 128 mel bands × 199 frames.
+    Windows,
+    /// One clip from the beginning, zeros behind it: mel bands × frames in decibels, of mean 0 and deviation 1.
+    Clip(ClipNumbers),
+    /// The means of 40 mel-frequency cepstral coefficients.
+    Cepstrum,
+}
+
+/// Numbers of a clip's spectrogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClipNumbers {
+    /// Hz.
+    pub sample_rate: u32,
+    /// Samples of a frame.
+    pub n_fft: usize,
+    /// Samples between frames.
+    pub hop: usize,
+    /// Mel bands.
+    pub bands: usize,
+    /// Milliseconds of a clip.
+    pub length: usize,
+    /// Frames of zeros on either side.
+    pub margin: usize,
+}
+
+/// 29.9 s in 128 bands and 1288 frames.
+const USUAL_CLIP: ClipNumbers =
+    ClipNumbers { sample_rate: 22_050, n_fft: 2048, hop: 512, bands: 128, length: 29_900, margin: 0 };
+/// 29.12 s in 96 bands and 1366 frames (Choi, Fazekas, Sandler and Cho, ICASSP 2017).
+const CRNN_CLIP: ClipNumbers =
+    ClipNumbers { sample_rate: 12_000, n_fft: 512, hop: 256, bands: 96, length: 29_120, margin: 37 };
+
+impl ClipNumbers {
+    /// Samples of a clip of so many seconds.
+    pub fn samples(&self, seconds: f64) -> usize {
+        (seconds * f64::from(self.sample_rate)).round() as usize
+    }
+
+    /// Frames of its spectrogram, without the margin.
+    pub fn frames(&self, seconds: f64) -> usize {
+        1 + self.samples(seconds) / self.hop
+    }
+}
+
+/// A network and how it is trained where nobody says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NetworkRecipe {
+    /// As it is asked for.
+    pub name: &'static str,
+    /// What it hears.
+    pub input: RecipeInput,
+    /// Its layers, with commas between them; none: OpenL3's network.
+    pub layers: &'static str,
+    /// What its weights begin with.
+    pub first: FirstWeights,
+    /// Milliseconds that are cut out of a clip each time; 0: it is heard as a whole.
+    pub crop: usize,
+    /// Changed copies of every track.
+    pub copies: usize,
+    /// How it is trained.
+    pub training: ClassTraining,
+}
+
+/// What most recipes have.
+const USUAL: NetworkRecipe = NetworkRecipe {
+    name: "",
+    input: RecipeInput::Clip(USUAL_CLIP),
+    layers: "",
+    first: FirstWeights::Torch,
+    crop: 0,
+    copies: 0,
+    training: PLAIN,
+};
+/// Adam and nothing besides.
+const PLAIN: ClassTraining = ClassTraining {
+    epochs: 20,
+    batch: 32,
+    rate: 1e-3,
+    schedule: Schedule::Constant,
+    epsilon: 1e-8,
+    weight_decay: 0.0,
+    l2: 0.0,
+    clip: 0.0,
+    patience: 0,
+    class_weights: ClassWeights::None,
+    label_smoothing: 0.0,
+    mixup: 0.0,
+    mask: 0.0,
+};
+
+impl NetworkRecipe {
+    /// Every network of the laboratory.
+    pub const ALL: [Self; 7] = [
+        Self {
+            name: "space",
+            input: RecipeInput::Windows,
+            training: ClassTraining {
+                epochs: 10,
+                schedule: Schedule::Cosine,
+                weight_decay: 1e-2,
+                clip: 5.0,
+                ..PLAIN
+            },
+            ..USUAL
+        },
+        Self {
+            name: "baseline-cnn",
+            layers: "conv 16 3x3 same, relu, pool 2x2, dropout 0.1, \
+                     conv 32 3x3 same, relu, pool 2x2, dropout 0.1, \
+                     conv 64 3x3 same, relu, pool 2x2, dropout 0.1, \
+                     conv 128 3x3 same, relu, pool 2x2, dropout 0.1, \
+                     flatten, linear classes",
+            ..USUAL
+        },
+        Self {
+            name: "baseline-cnn-bn",
+            layers: "conv 16 3x3 same, batch-norm, relu, pool 2x2, dropout 0.1, \
+                     conv 32 3x3 same, batch-norm, relu, pool 2x2, dropout 0.1, \
+                     conv 64 3x3 same, batch-norm, relu, pool 2x2, dropout 0.1, \
+                     conv 128 3x3 same, batch-norm, relu, pool 2x2, dropout 0.1, \
+                     flatten, linear classes",
+            ..USUAL
+        },
+        Self {
+            name: "cnn-gap",
+            layers: "conv 16 3x3 same, batch-norm, relu, pool 2x2, dropout 0.2, \
+                     conv 32 3x3 same, batch-norm, relu, pool 2x2, dropout 0.2, \
+                     conv 64 3x3 same, batch-norm, relu, pool 2x2, dropout 0.2, \
+                     conv 128 3x3 same, batch-norm, relu, pool 2x2, dropout 0.2, \
+                     gap, linear classes",
+            crop: 10_000,
+            training: ClassTraining {
+                epochs: 60,
+                schedule: Schedule::Cosine,
+                weight_decay: 1e-4,
+                patience: 10,
+                label_smoothing: 0.1,
+                mixup: 0.2,
+                mask: 0.15,
+                ..PLAIN
+            },
+            ..USUAL
+        },
+        Self {
+            name: "cnn-lstm-mfcc",
+            input: RecipeInput::Cepstrum,
+            layers: "sequence, conv1 16 2 valid, relu, pool1 2, dropout 0.2, \
+                     lstm 64 last one-bias, linear classes",
+            first: FirstWeights::Keras,
+            training: ClassTraining { epochs: 50, patience: 5, epsilon: 1e-7, ..PLAIN },
+            ..USUAL
+        },
+        Self {
+            name: "cnn-lstm-time",
+            layers: "frames, \
+                     conv1 64 5 same, batch-norm, relu, pool1 4, dropout 0.2, \
+                     conv1 128 5 same, batch-norm, relu, pool1 4, dropout 0.2, \
+                     lstm 128 last, dropout 0.3, linear classes",
+            training: ClassTraining { patience: 5, l2: 1e-4, ..PLAIN },
+            ..USUAL
+        },
+        Self {
+            name: "crnn",
+            input: RecipeInput::Clip(CRNN_CLIP),
+            layers: "conv 64 3x3 same, batch-norm, elu, pool 2x2, dropout 0.1, \
+                     conv 128 3x3 same, batch-norm, elu, pool 3x3, dropout 0.1, \
+                     conv 128 3x3 same, batch-norm, elu, pool 4x4, dropout 0.1, \
+                     conv 128 3x3 same, batch-norm, elu, pool 4x4, dropout 0.1, \
+                     frames, gru 32 all, gru 32 last, dropout 0.3, linear classes",
+            ..USUAL
+        },
+    ];
+
+    /// The recipe of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|recipe| recipe.name == name)
+    }
+
+    /// Its layers, one by one.
+    pub fn layers(&self) -> Vec<&'static str> {
+        self.layers.split(", ").filter(|layer| !layer.is_empty()).collect()
+    }
+
+    /// Seconds of its clips where nobody says otherwise.
+    pub fn seconds(&self) -> f64 {
+        match self.input {
+            RecipeInput::Clip(clip) => clip.length as f64 / 1000.0,
+            _ => 0.0,
+        }
+    }
+
+    /// One example.
+    ///
+    /// - `seconds`: of a clip
+    pub fn example(&self, seconds: f64) -> StackShape {
+        match self.input {
+            RecipeInput::Windows => StackShape::Image(1, MELS, FRAMES),
+            RecipeInput::Clip(clip) => {
+                StackShape::Image(1, clip.bands, clip.frames(seconds) + 2 * clip.margin)
+            }
+            RecipeInput::Cepstrum => StackShape::Vector(40),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::{TeacherHead, widths};
+    use voisin_encoder::Stack;
+    use voisin_kernels::conv::OpenL3Weights;
+
+    /// Numbers in the tensors that a network is built of: parameters and running statistics.
+    fn numbers(recipe: NetworkRecipe, classes: usize) -> (usize, usize) {
+        let input = recipe.example(recipe.seconds());
+        let tensors = Stack::new(&recipe.layers(), input, classes).unwrap().tensors(1, recipe.first);
+        assert!(tensors.iter().all(|one| one.shape.iter().product::<usize>() == one.values.len()));
+        let count = |is_parameter: bool| {
+            tensors.iter().filter(|one| one.is_parameter() == is_parameter).map(|one| one.values.len()).sum()
+        };
+        (count(true), count(false))
+    }
+
+    #[test]
+    fn every_network_has_as_many_parameters_as_its_description_says() {
+        for (name, classes, input, expected) in [
+            ("baseline-cnn", 8, StackShape::Image(1, 128, 1288), (752_520, 0)),
+            ("baseline-cnn-bn", 8, StackShape::Image(1, 128, 1288), (753_000, 480)),
+            ("cnn-gap", 8, StackShape::Image(1, 128, 1288), (98_664, 480)),
+            ("cnn-lstm-mfcc", 10, StackShape::Vector(40), (21_434, 0)),
+            ("cnn-lstm-time", 8, StackShape::Image(1, 128, 1288), (215_624, 384)),
+            ("crnn", 8, StackShape::Image(1, 96, 1440), (392_712, 896)),
+        ] {
+            let recipe = NetworkRecipe::named(name).unwrap();
+            assert_eq!(recipe.example(recipe.seconds()), input, "{name}");
+            assert_eq!(numbers(recipe, classes), expected, "{name}");
+        }
+        let mut space = 0;
+        let weights = OpenL3Weights::seeded(1, &widths(4).unwrap());
+        weights.for_each(|name, _, values| {
+            space += if name.contains(".running_") { 0 } else { values.len() };
+        });
+        let head = TeacherHead::seeded(weights.convs[7].cout, 8, 1);
+        assert_eq!((space, head.parameters.len()), (736_690, 4_104));
+        assert!(NetworkRecipe::named("space").is_some_and(|recipe| recipe.layers.is_empty()));
+    }
+}

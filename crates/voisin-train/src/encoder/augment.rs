@@ -1,0 +1,133 @@
+//! What real files do to music: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
+
+use super::codec::{CodecSetting, LossyCodec};
+use voisin_base::random::Random;
+use voisin_kernels::conv::{FRAMES, MELS};
+
+/// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),
+/// noise, and a lossy codec's trace. Each is left out at times.
+pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, out: &mut [f32]) {
+    let speed = if random.f64() < 0.4 { random.range(0.97, 1.03) } else { 1.0 };
+    let needed = (out.len() as f64 * speed).ceil() as usize + 3;
+    let start = random.below(patch.len().saturating_sub(needed)) as f64 + 1.0;
+    for (i, y) in out.iter_mut().enumerate() {
+        let at = start + i as f64 * speed;
+        *y = cubic(patch, at as usize, (at - at.floor()) as f32);
+    }
+    if random.f64() < 0.3 {
+        let power = out.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / out.len() as f64;
+        // White, or falling with frequency as a one-pole low-pass does.
+        let keep = if random.f64() < 0.5 { 0.0 } else { random.range(0.5, 0.98) };
+        let level = (power * 10f64.powf(random.range(-5.0, -2.0)) * (1.0 - keep * keep)).sqrt();
+        let mut state = 0.0;
+        for y in &mut *out {
+            state = keep * state + level * random.range(-1.732, 1.732);
+            *y += state as f32;
+        }
+    }
+    if random.f64() < 0.35 {
+        codec.round_trip(CodecSetting::draw(random), out);
+    }
+}
+
+/// The same at another speed, up to a tenth (pitch and tempo together), with white noise 20 to 50 dB below it.
+pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
+    let speed = random.range(0.9, 1.1);
+    let power =
+        samples.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / samples.len().max(1) as f64;
+    let level = (power * 10f64.powf(random.range(-5.0, -2.0))).sqrt();
+    let count = (samples.len() as f64 / speed) as usize;
+    let heard = (0..count).map(|i| {
+        let at = i as f64 * speed;
+        // uniform within the root of three has a power of one
+        cubic(samples, at as usize, (at - at.floor()) as f32) + (level * random.range(-1.732, 1.732)) as f32
+    });
+    heard.collect()
+}
+
+/// Catmull and Rom's cubic through four samples.
+pub(super) fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
+    let get = |i: usize| x.get(i).copied().unwrap_or(0.0);
+    let (a, b, c, d) = (get(at.wrapping_sub(1)), get(at), get(at + 1), get(at + 2));
+    b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
+}
+
+/// Changes a spectrogram `[mel][frame]` in dB below its maximum: a tilt, a soft low-pass. Keeps −80..=0 with the
+/// maximum at 0.
+pub(super) fn colour(mel: &mut [f32], random: &mut Random) {
+    let tilt = (random.f64() < 0.5).then(|| random.range(-4.0, 4.0) as f32);
+    // Bands 60 to 127 are 3.6 to 23.6 kHz; a steep fall of 4 dB a band.
+    let edge = if random.f64() < 0.25 { 62 + random.below(60) } else { MELS };
+    if tilt.is_none() && edge == MELS {
+        return;
+    }
+    let tilt = tilt.unwrap_or(0.0);
+    let mut loudest = f32::NEG_INFINITY;
+    for (band, row) in mel.chunks_exact_mut(FRAMES).enumerate() {
+        let gain = tilt * (band as f32 / (MELS - 1) as f32 - 0.5) - 4.0 * band.saturating_sub(edge) as f32;
+        for x in row {
+            *x += gain;
+            loudest = loudest.max(*x);
+        }
+    }
+    for x in mel {
+        *x = (*x - loudest).max(-80.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cubic_is_exact_for_parabolas() {
+        let x: Vec<f32> = (0..10).map(|i| (i * i) as f32).collect();
+        assert!((cubic(&x, 4, 0.25) - 4.25 * 4.25).abs() < 1e-4);
+        assert!((cubic(&x, 4, 0.0) - 16.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn degraded_music_stays_music() {
+        let patch: Vec<f32> = (0..144_000).map(|i| 0.5 * (i as f32 * 0.0576).sin()).collect();
+        let mut out = vec![0.0; 48_000];
+        let codec = LossyCodec::new(48_000);
+        let mut exact = 0;
+        for seed in 0..40 {
+            degrade(&patch, &codec, &mut Random::stream(seed, 0), &mut out);
+            let power = out[600..47_400].iter().map(|x| x * x).sum::<f32>() / 46_800.0;
+            // A coded tone may be a decibel softer.
+            assert!((0.085..0.14).contains(&power), "seed {seed}: {power}");
+            exact += usize::from((power - 0.125).abs() < 0.001);
+        }
+        assert!((10..35).contains(&exact), "{exact}");
+    }
+
+    #[test]
+    fn varied_sound_is_faster_or_slower_and_hardly_louder() {
+        let tone: Vec<f32> = (0..20_000).map(|i| (i as f32 * 0.1).sin()).collect();
+        for seed in 0..20 {
+            let heard = vary(&tone, &mut Random::stream(seed, 2));
+            let share = heard.len() as f64 / 20_000.0;
+            assert!((0.9..1.12).contains(&share) && share != 1.0, "{share}");
+            let power = heard.iter().map(|x| x * x).sum::<f32>() / heard.len() as f32;
+            assert!((0.49..0.52).contains(&power), "{power}");
+            // a tone of 0.1 a sample crosses zero once in every 31.4
+            let crossings = heard.windows(2).filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0)).count() as f64;
+            assert!(crossings >= 630.0, "{crossings}");
+        }
+    }
+
+    #[test]
+    fn coloured_spectrograms_keep_their_range() {
+        let flat: Vec<f32> = (0..MELS * FRAMES).map(|i| -((i % 83) as f32)).map(|x| x.max(-80.0)).collect();
+        let mut changed = 0;
+        for seed in 0..40 {
+            let mut mel = flat.clone();
+            colour(&mut mel, &mut Random::stream(seed, 1));
+            let loudest = mel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!(loudest.abs() < 1e-9 && mel.iter().all(|x| (-80.0..=0.0).contains(x)));
+            changed += usize::from(mel != flat);
+        }
+        assert!((15..40).contains(&changed), "{changed} of 40");
+    }
+}

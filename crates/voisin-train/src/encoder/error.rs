@@ -1,0 +1,83 @@
+//! What can go wrong in training.
+
+use std::path::{Path, PathBuf};
+
+use voisin_audio::AudioError;
+use voisin_encoder::EncoderError;
+use voisin_features::FeaturesError;
+
+/// Why preparing, training or exporting stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file could not be read or written.
+    #[error("{path}", path = path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A track could not be decoded.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// The teacher, or the weights.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The instruction set asked for cannot be had.
+    #[error(transparent)]
+    Isa(#[from] voisin_kernels::IsaError),
+    /// The front end.
+    #[error(transparent)]
+    Features(#[from] FeaturesError),
+    /// No audio below the folder.
+    #[error("{path}: no audio files found below it", path = path.display())]
+    NoMusic {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A prepared file is damaged or of another kind.
+    #[error("{path}: {reason}; delete it and prepare the music again", path = path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint is damaged, or belongs to another run.
+    #[error("{path}: {reason}", path = path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option is out of range, or options contradict each other.
+    #[error("{0}")]
+    Options(String),
+    /// The loss is no number any more.
+    #[error("the loss is {loss} at step {step}: lower the learning rate and resume from the last checkpoint")]
+    Diverged {
+        /// Optimiser steps done.
+        step: u64,
+        /// The loss.
+        loss: f32,
+    },
+}
+
+impl TrainError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "an error or a text, taken as they come")]
+    pub(super) fn cache(path: &Path, reason: impl ToString) -> Self {
+        Self::Cache { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "as above")]
+    pub(crate) fn checkpoint(path: &Path, reason: impl ToString) -> Self {
+        Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
+    }
+}

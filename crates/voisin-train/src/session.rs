@@ -1,0 +1,188 @@
+//! What every training shares: the optimiser's step over all blocks of a network, the file that says how far it got, and
+//! the loop that goes on where it was cut off.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::encoder::{AdamW, AdamWOptions, TrainError, write_safetensors};
+use voisin_base::regular_file;
+use voisin_base::vector::squared_norm;
+use voisin_encoder::Weights;
+
+/// Name of the checkpoint in a run's folder: all that is needed to go on.
+pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Largest file that is read, in bytes.
+const LARGEST: u64 = 4 << 30;
+
+/// Takes a block's parameters, its gradients, and which of the parameters weight decay applies to.
+pub type BlockVisitor<'a> = dyn FnMut(&mut [f32], &[f32], &[bool]) + 'a;
+
+/// Shows every block of a network, always in the same order.
+pub(super) type EachBlock<'a> = dyn FnMut(&mut BlockVisitor<'_>) + 'a;
+
+/// Name, shape and values of a tensor.
+pub(super) type NamedTensor = (String, Vec<usize>, Vec<f32>);
+
+/// Adam over all blocks of a network, which have one gradient.
+pub(super) struct Optimiser {
+    pub(super) adam: Vec<AdamW>,
+    /// Decoupled decay of what decays.
+    pub(super) decay: f32,
+    /// What the sum of the squares of what decays counts in the loss.
+    pub(super) l2: f64,
+    /// Longest gradient; 0: any.
+    pub(super) clip: f64,
+}
+
+impl Optimiser {
+    /// Before the first step, without decay and limits.
+    pub(super) fn new(options: AdamWOptions, blocks: &mut EachBlock<'_>) -> Self {
+        let mut adam = Vec::new();
+        blocks(&mut |parameters, _, _| adam.push(AdamW::new(parameters.len(), options)));
+        Self { adam, decay: 0.0, l2: 0.0, clip: 0.0 }
+    }
+
+    /// One step.
+    ///
+    /// - `at`, `loss`: the step's number and its loss; where that or the gradient is no number, nothing is changed
+    /// - returns: the gradient's length
+    pub(super) fn step(
+        &mut self,
+        rate: f32,
+        (at, loss): (u64, f32),
+        blocks: &mut EachBlock<'_>,
+    ) -> Result<f64, TrainError> {
+        let (l2, own, mut square) = (self.l2, self.decay, 0.0);
+        blocks(&mut |parameters, gradients, decays| {
+            square += squared_norm(&pulled(parameters, gradients, decays, l2));
+        });
+        let length = square.sqrt();
+        if !(length.is_finite() && loss.is_finite()) {
+            return Err(TrainError::Diverged { step: at, loss });
+        }
+        let scale = if self.clip > 0.0 { (self.clip / length.max(1e-12)).min(1.0) as f32 } else { 1.0 };
+        let mut adam = self.adam.iter_mut();
+        blocks(&mut |parameters, gradients, decays| {
+            let decay: Vec<f32> = decays.iter().map(|&decays| if decays { own } else { 0.0 }).collect();
+            let gradients = pulled(parameters, gradients, decays, l2);
+            if let Some(adam) = adam.next() {
+                adam.step(parameters, &gradients, rate, scale, &decay);
+            }
+        });
+        Ok(length)
+    }
+}
+
+/// Gradients with those of `l2` times the sum of squares of what decays.
+fn pulled<'a>(
+    parameters: &[f32],
+    gradients: &'a [f32],
+    decays: &[bool],
+    l2: f64,
+) -> std::borrow::Cow<'a, [f32]> {
+    if l2 == 0.0 {
+        return gradients.into();
+    }
+    let pull = |p: &f32, decays: bool| if decays { 2.0 * l2 as f32 * p } else { 0.0 };
+    parameters.iter().zip(gradients).zip(decays).map(|((p, g), decays)| g + pull(p, *decays)).collect()
+}
+
+/// Writes tensors and what is said of them, whole or not at all.
+pub(super) fn write_state(
+    path: &Path,
+    said: Option<(&str, &impl Serialize)>,
+    tensors: impl IntoIterator<Item = NamedTensor>,
+) -> Result<(), TrainError> {
+    let bad = |error: &dyn std::fmt::Display| TrainError::checkpoint(path, error.to_string());
+    let mut header = HashMap::new();
+    if let Some((key, said)) = said {
+        header.insert(key.to_owned(), serde_json::to_string(said).map_err(|error| bad(&error))?);
+    }
+    let bytes = |values: Vec<f32>| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
+    let tensors: Vec<_> =
+        tensors.into_iter().map(|(name, shape, values)| (name, Dtype::F32, shape, bytes(values))).collect();
+    write_safetensors(path, &tensors, header).map_err(|error| bad(&error))
+}
+
+/// What [`write_state`] wrote: what is said under `key`, and the tensors.
+///
+/// - `kind`: of training, in words
+pub(super) fn read_state<H: DeserializeOwned>(
+    path: &Path,
+    key: &str,
+    kind: &str,
+) -> Result<(H, BTreeMap<String, Vec<f32>>), TrainError> {
+    let bad = |reason: String| TrainError::checkpoint(path, reason);
+    let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
+    let said = header.metadata().as_ref().and_then(|words| words.get(key));
+    let said = said.ok_or_else(|| bad(format!("is no checkpoint of {kind}")))?;
+    let said = serde_json::from_str(said).map_err(|error| bad(format!("is damaged ({error})")))?;
+    Ok((said, read_tensors(path)?))
+}
+
+/// The tensors of a file that a run wrote, all of finite numbers.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
+    let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
+    let weights = Weights::from_safetensors(&bytes, &path.display().to_string())?;
+    let mut found = BTreeMap::new();
+    for (name, tensor) in weights.iter() {
+        if tensor.values.iter().any(|x| !x.is_finite()) {
+            return Err(TrainError::checkpoint(path, format!("tensor \"{name}\" holds what is no number")));
+        }
+        found.insert(name.to_owned(), tensor.values.clone());
+    }
+    Ok(found)
+}
+
+/// A training that may be cut off after any step.
+pub(super) trait Resumable {
+    /// What it tells after a step.
+    type Progress;
+
+    /// Whether the schedule is at its end.
+    fn is_finished(&self) -> bool;
+
+    /// One step, and what is due after it: lines of files, validation.
+    ///
+    /// - `clock`: seconds of this session
+    fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<Self::Progress, TrainError>;
+
+    /// Writes its checkpoint.
+    fn save(&self) -> Result<(), TrainError>;
+}
+
+/// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
+///
+/// - returns: whether the schedule is at its end
+pub(super) fn go_on<S: Resumable>(
+    training: &mut S,
+    checkpoint_every: Duration,
+    progress: &mut dyn FnMut(&S::Progress) -> bool,
+) -> Result<bool, TrainError> {
+    let (begun, mut saved) = (Instant::now(), Instant::now());
+    while !training.is_finished() && progress(&training.step(&|| begun.elapsed().as_secs_f64())?) {
+        if saved.elapsed() >= checkpoint_every {
+            training.save()?;
+            saved = Instant::now();
+        }
+    }
+    training.save()?;
+    Ok(training.is_finished())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_pull_what_decays() {
+        assert_eq!(pulled(&[1.0, -2.0], &[0.5, 0.5], &[true, false], 0.1).to_vec(), [0.7, 0.5]);
+    }
+}
