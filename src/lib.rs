@@ -96,6 +96,9 @@ pub(crate) use voisin_explore as explore;
 pub(crate) use voisin_features as features;
 pub(crate) use voisin_index as index;
 pub(crate) use voisin_kernels as kernels;
+pub(crate) use voisin_lab as lab;
+pub(crate) use voisin_lab::dataset;
+pub(crate) use voisin_lab::eval;
 pub(crate) use voisin_learn as learn;
 pub(crate) use voisin_learn::genre;
 pub(crate) use voisin_learn::metrics;
@@ -107,10 +110,7 @@ pub(crate) use voisin_train as train;
 mod answers;
 #[doc(hidden)]
 pub mod cli;
-mod dataset;
 mod error;
-mod eval;
-mod lab;
 #[cfg(feature = "python")]
 mod python;
 #[cfg_attr(

@@ -36,7 +36,8 @@ struct Package {
 
 /// The name from the workspace's point of view: modules that are rooms of their own inside a crate stand alone.
 fn as_in_the_tables(mut name: Name) -> Name {
-    let rooms = [("learn", "genre"), ("learn", "metrics"), ("base", "track")];
+    let rooms =
+        [("learn", "genre"), ("learn", "metrics"), ("base", "track"), ("lab", "dataset"), ("lab", "eval")];
     if rooms.iter().any(|(package, room)| name.len() > 1 && name[0] == *package && name[1] == *room) {
         name.remove(0);
     }

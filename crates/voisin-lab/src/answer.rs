@@ -1,0 +1,112 @@
+//! What a run answers about other tracks, and a challenge's submission.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::compare::pairs_of;
+use super::matrix::Matrix;
+use super::model::Model;
+use super::report::Report;
+use super::{LabError, csv_bytes, write};
+use crate::dataset::Fault;
+use voisin_learn::metrics::argmax;
+
+/// Answers about the tracks of a data set.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// What each track is called.
+    pub keys: Vec<String>,
+    /// `[tracks, classes]`
+    pub probabilities: Array2<f32>,
+    /// Tracks that could not be listened to.
+    pub faults: Vec<Fault>,
+}
+
+impl Answered {
+    /// The class of a track and its probability.
+    pub fn best(&self, row: usize) -> (&str, f32) {
+        let p = self.probabilities.row(row);
+        let class = argmax(p);
+        (&self.classes[class], p[class])
+    }
+}
+
+impl Answered {
+    /// What rows of probabilities say, with a column for each class.
+    pub fn of(matrix: &Matrix) -> Self {
+        Self {
+            classes: matrix.columns.clone(),
+            keys: matrix.rows.iter().map(|row| row.item.key.clone()).collect(),
+            probabilities: matrix.values.clone(),
+            faults: matrix.faults.clone(),
+        }
+    }
+}
+
+/// Asks a run's model about rows of its own features.
+pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
+    let path = run.join("model.safetensors");
+    let model = Model::read(&path)?;
+    if model.columns != matrix.columns {
+        let (n, m) = (model.columns.len(), matrix.columns.len());
+        let first = model.columns.iter().zip(&matrix.columns).find(|(a, b)| a != b);
+        let found = first.map_or_else(String::new, |(a, b)| format!(": {b} where {a} is expected"));
+        return Err(LabError::run(&path, format!("expects {n} columns, the data gives {m}{found}")));
+    }
+    Ok(Answered {
+        classes: model.classes.clone(),
+        keys: matrix.rows.iter().map(|row| row.item.key.clone()).collect(),
+        probabilities: model.probabilities(matrix.values.view()),
+        faults: matrix.faults.clone(),
+    })
+}
+
+/// Writes one row for every wanted title: in the order and form of a sample, else of the table that was asked about.
+///
+/// Titles that could not be listened to get the commonest class of the training tracks; they are returned. Nothing is
+/// written where a wanted title is not known at all.
+pub fn write_submission(
+    path: &Path,
+    run: &Path,
+    answered: &Answered,
+    keys: &[String],
+    like: Option<&Path>,
+) -> Result<Vec<String>, LabError> {
+    let report = Report::read(run)?;
+    let (wanted, header, separator): (Vec<String>, [String; 2], u8) = match like {
+        Some(sample) => {
+            let (pairs, header, separator) = pairs_of(sample)?;
+            (pairs.into_iter().map(|(key, _)| key).collect(), header, separator)
+        }
+        None => (keys.to_vec(), [report.data.key_name.clone(), report.data.label_name.clone()], b','),
+    };
+    let said: HashMap<&str, &str> =
+        answered.keys.iter().enumerate().map(|(row, key)| (key.as_str(), answered.best(row).0)).collect();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    wanted.iter().for_each(|key| *counts.entry(key).or_default() += 1);
+    let twice: Vec<&str> = counts.iter().filter(|(_, n)| **n > 1).map(|(key, _)| *key).collect();
+    let known: std::collections::HashSet<&str> = keys.iter().map(String::as_str).collect();
+    let strange: Vec<&str> = wanted.iter().map(String::as_str).filter(|key| !known.contains(key)).collect();
+    for (found, word) in [(&twice, "wanted twice"), (&strange, "wanted and in no row of the data")] {
+        if !found.is_empty() {
+            let first = found.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+            let where_from = like.unwrap_or(path);
+            let problem = format!("{} titles are {word}: {first}; nothing is written", found.len());
+            return Err(LabError::run(where_from, problem));
+        }
+    }
+    let commonest = argmax(report.data.sizes.iter().copied());
+    let commonest = report.classes.get(commonest).map_or("", String::as_str);
+    let unheard: Vec<String> =
+        wanted.iter().filter(|key| !said.contains_key(key.as_str())).cloned().collect();
+    let rows = wanted.iter().map(|key| {
+        let answer = said.get(key.as_str()).copied().unwrap_or(commonest);
+        [key.clone(), answer.to_owned()]
+    });
+    write(path, csv_bytes(&header, separator, rows))?;
+    Ok(unheard)
+}

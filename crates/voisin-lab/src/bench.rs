@@ -1,0 +1,336 @@
+//! Labelled rows, judged by algorithms that did not learn from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ndarray::{Array2, Axis};
+
+use super::LabError;
+use super::config::Config;
+use super::matrix::{Matrix, Row};
+use super::model::{Algorithm, Model};
+use super::report::{Answers, Importance, Method, intervals};
+use super::split::{AT_RANDOM, Split, deal};
+use crate::dataset::Part;
+use voisin_base::random::Random;
+use voisin_learn::Training;
+use voisin_learn::genre::{Fold, deal_folds, grouped_folds};
+use voisin_learn::metrics::{Spread, argmax};
+
+/// In place of a number of settings: this run is one of those among which is to be chosen.
+pub const TRIAL: usize = usize::MAX;
+
+/// Folds inside the training rows, for what an algorithm must learn on rows that it was not fitted on.
+const INNER: usize = 5;
+/// Shuffles of permutation importance.
+const SHUFFLES: u64 = 10;
+/// Rows that permutation importance looks at.
+const LOOKED_AT: usize = 500;
+
+/// Labelled rows with everything that the fits need.
+pub(super) struct Bench<'a> {
+    pub(super) config: &'a Config,
+    pub(super) matrix: Matrix,
+    pub(super) classes: Vec<String>,
+    pub(super) class_of: Vec<usize>,
+    pub(super) split: Split,
+}
+
+/// What an algorithm said of the rows of each fold.
+pub(super) struct Judged {
+    pub(super) algorithm: Algorithm,
+    /// `[rows, classes]` each
+    pub(super) p: Vec<Array2<f32>>,
+    pub(super) note: Option<String>,
+    pub(super) seconds: f64,
+}
+
+/// Shares in which predictions are best joined: one after the other is added, the same ones again and again, whichever
+/// lowers the loss most. Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of models", 2004.
+///
+/// - `p`: of each algorithm, the probability of the truth on each row
+fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
+    const ROUNDS: usize = 50;
+    let mut counts = vec![0.0; p.len()];
+    let mut sum = vec![0.0; p.first().map_or(0, Vec::len)];
+    for round in 1..=ROUNDS {
+        let gain = |own: &Vec<f64>| -> f64 {
+            sum.iter().zip(own).map(|(sum, p)| ((sum + p) / round as f64).max(1e-6).ln()).sum()
+        };
+        let best = argmax(p.iter().map(gain));
+        sum.iter_mut().zip(&p[best]).for_each(|(sum, p)| *sum += p);
+        counts[best] += 1.0 / ROUNDS as f64;
+    }
+    counts
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(config: &'a Config, mut matrix: Matrix) -> Result<Self, LabError> {
+        let labelled: Vec<usize> =
+            (0..matrix.rows.len()).filter(|&row| matrix.rows[row].item.label.is_some()).collect();
+        if labelled.len() < matrix.rows.len() {
+            matrix.values = matrix.values.select(Axis(0), &labelled);
+            matrix.rows = labelled.iter().map(|&row| matrix.rows[row].clone()).collect();
+        }
+        let names: BTreeSet<&String> = matrix.rows.iter().filter_map(|row| row.item.label.as_ref()).collect();
+        let mut classes: Vec<String> = names.into_iter().cloned().collect();
+        classes.sort_by_key(|name| name.trim().parse::<u64>().unwrap_or(u64::MAX));
+        if classes.len() < 2 {
+            let found = classes.first().map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
+            return Err(LabError::Asked(format!(
+                "expected tracks of two classes or more, found {found}: say which column has the labels (,label=COLUMN)"
+            )));
+        }
+        let class = |row: &Row| {
+            let label = row.item.label.as_ref();
+            classes.iter().position(|name| Some(name) == label).unwrap_or(0)
+        };
+        let class_of: Vec<usize> = matrix.rows.iter().map(class).collect();
+        let mut split = deal(&matrix.rows, &class_of, classes.len(), &config.data.split, config.seed)?;
+        if config.data.folds > 0 {
+            let groups: BTreeSet<usize> = split.groups.iter().copied().collect();
+            if groups.len() < config.data.folds {
+                return Err(LabError::Asked(format!(
+                    "{} folds need as many groups (artists), found {}: fewer folds, or --split track, which marks the figures",
+                    config.data.folds,
+                    groups.len()
+                )));
+            }
+        }
+        // Folds leave a test part of the data set's own alone; else they judge every track.
+        if config.data.folds > 0 && !matches!(split.how.as_str(), "given" | "lists" | "table") {
+            split.parts.fill(Some(Part::Training));
+            split.said = format!(
+                "{} folds by {}{}",
+                config.data.folds,
+                split.how,
+                if split.at_random {
+                    format!(": {AT_RANDOM}")
+                } else {
+                    format!(", no {} on two sides", split.how)
+                }
+            );
+        }
+        Ok(Self { config, matrix, classes, class_of, split })
+    }
+
+    /// Whether the final model learns from a row.
+    pub(super) fn learns(&self, row: usize) -> bool {
+        matches!(self.split.parts[row], Some(Part::Training | Part::Validation))
+    }
+
+    /// Rows that judge the final model; none of a trial.
+    pub(super) fn test(&self, chosen_among: usize) -> Vec<usize> {
+        if chosen_among == TRIAL { Vec::new() } else { self.split.rows(Part::Test) }
+    }
+
+    /// The folds that algorithms are judged on; without any, the validation part is the only one.
+    pub(super) fn folds(&self) -> Vec<Fold> {
+        let data = &self.config.data;
+        if data.folds == 0 {
+            let (rest, held) = (self.split.rows(Part::Training), self.split.rows(Part::Validation));
+            return vec![Fold { repeat: 0, number: 0, rest, held }];
+        }
+        let rows: Vec<usize> = (0..self.class_of.len()).filter(|&row| self.learns(row)).collect();
+        let (own, groups) = self.classes_and_groups(&rows);
+        let seeds = (0..data.repeats as u64).map(|repeat| self.config.seed.wrapping_add(1000 + repeat));
+        let mut folds = deal_folds(&own, self.classes.len(), &groups, data.folds, seeds);
+        for at in folds.iter_mut().flat_map(|fold| fold.rest.iter_mut().chain(&mut fold.held)) {
+            *at = rows[*at];
+        }
+        folds
+    }
+
+    fn classes_and_groups(&self, rows: &[usize]) -> (Vec<Vec<usize>>, Vec<usize>) {
+        rows.iter().map(|&row| (vec![self.class_of[row]], self.split.groups[row])).unzip()
+    }
+
+    /// Weights of the algorithms in a joint answer, and what such answers say of each fold's rows, where the weights
+    /// are those of the other folds (of a validation part: of its other fifths).
+    pub(super) fn select(&self, folds: &[Fold], judged: &[Judged]) -> (Vec<f64>, Vec<Array2<f32>>) {
+        let parts: Vec<Vec<usize>> = folds
+            .iter()
+            .map(|one| {
+                if self.config.data.folds == 0 {
+                    self.dealt(&one.held)
+                } else {
+                    vec![one.number; one.held.len()]
+                }
+            })
+            .collect();
+        // what each algorithm gives the truth on the rows that are wanted
+        let weights = |wanted: &dyn Fn(usize, usize) -> bool| -> Vec<f64> {
+            let of = |one: &Judged| -> Vec<f64> {
+                let at = |at: usize| -> Vec<f64> {
+                    let held = folds[at].held.iter().enumerate();
+                    let held = held.filter(|(place, _)| wanted(folds[at].repeat, parts[at][*place]));
+                    held.map(|(place, &row)| f64::from(one.p[at][[place, self.class_of[row]]])).collect()
+                };
+                (0..folds.len()).flat_map(at).collect()
+            };
+            greedy(&judged.iter().map(of).collect::<Vec<_>>())
+        };
+        let said = folds
+            .iter()
+            .enumerate()
+            .map(|(at, fold)| {
+                let mut all = Array2::zeros((fold.held.len(), self.classes.len()));
+                for part in parts[at].iter().copied().collect::<BTreeSet<usize>>() {
+                    let own = weights(&|repeat, other| repeat == fold.repeat && other != part);
+                    for place in (0..fold.held.len()).filter(|&place| parts[at][place] == part) {
+                        for (one, weight) in judged.iter().zip(&own) {
+                            all.row_mut(place).scaled_add(*weight as f32, &one.p[at].row(place));
+                        }
+                    }
+                }
+                all
+            })
+            .collect();
+        (weights(&|_, _| true), said)
+    }
+
+    /// Folds inside some rows, groups whole.
+    pub(super) fn dealt(&self, rows: &[usize]) -> Vec<usize> {
+        let (own, groups) = self.classes_and_groups(rows);
+        grouped_folds(&own, self.classes.len(), &groups, INNER, self.config.seed)
+    }
+
+    pub(super) fn fit_all(&self, algorithms: &[(Algorithm, f64)], rows: &[usize]) -> Result<Model, LabError> {
+        let mut models = Vec::new();
+        for &(algorithm, weight) in algorithms {
+            models.push((weight, self.fit(algorithm, rows)?));
+        }
+        Model::joined(models).ok_or_else(|| LabError::Asked("expected at least one algorithm".to_owned()))
+    }
+
+    pub(super) fn fit(&self, algorithm: Algorithm, rows: &[usize]) -> Result<Model, LabError> {
+        let x = self.matrix.values.select(Axis(0), rows);
+        let class_of: Vec<usize> = rows.iter().map(|&row| self.class_of[row]).collect();
+        let folds = self.dealt(rows);
+        let data = Training {
+            x: x.view(),
+            class_of: &class_of,
+            classes: self.classes.len(),
+            folds: &folds,
+            seed: self.config.seed,
+        };
+        Model::fit(algorithm, &self.config.settings, &data, &self.classes, &self.matrix.columns)
+    }
+
+    pub(super) fn answers(&self, rows: &[usize], probabilities: Array2<f32>) -> Answers<'_> {
+        Answers {
+            classes: &self.classes,
+            keys: rows.iter().map(|&row| self.matrix.rows[row].item.key.as_str()).collect(),
+            truth: rows.iter().map(|&row| vec![self.class_of[row]]).collect(),
+            probabilities,
+            groups: rows.iter().map(|&row| self.split.groups[row]).collect(),
+        }
+    }
+
+    /// How well an algorithm did, over all dealings.
+    pub(super) fn method(
+        &self,
+        name: &str,
+        folds: &[Fold],
+        judged: &[Array2<f32>],
+        seconds: f64,
+        note: Option<String>,
+    ) -> Method {
+        let (mut truth, mut said, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        let mut dealings: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (fold, p) in folds.iter().zip(judged) {
+            for (&row, p) in fold.held.iter().zip(p.outer_iter()) {
+                let answer = argmax(p);
+                let counts = dealings.entry(fold.repeat).or_default();
+                counts.0 += usize::from(answer == self.class_of[row]);
+                counts.1 += 1;
+                truth.push(self.class_of[row]);
+                said.push(answer);
+                groups.push(self.split.groups[row]);
+            }
+        }
+        let shares: Vec<f64> = dealings.values().map(|(right, all)| *right as f64 / *all as f64).collect();
+        let [accuracy, balanced_accuracy, macro_f1] = intervals(&truth, &said, &groups, self.classes.len());
+        Method {
+            name: name.to_owned(),
+            accuracy,
+            deviation: Spread::of(&shares).deviation,
+            balanced_accuracy,
+            macro_f1,
+            seconds,
+            note,
+            chosen: false,
+        }
+    }
+
+    /// Permutation importance: on the test part by the final model, else on the first fold by a model without it.
+    pub(super) fn importance(
+        &self,
+        fold: &Fold,
+        model: &Model,
+        answering: &[(Algorithm, f64)],
+        test: &[usize],
+    ) -> Result<Vec<Importance>, LabError> {
+        let own_fit = if test.is_empty() { Some(self.fit_all(answering, &fold.rest)?) } else { None };
+        let model = own_fit.as_ref().unwrap_or(model);
+        let mut rows = if test.is_empty() { fold.held.clone() } else { test.to_vec() };
+        Random::stream(self.config.seed, 0x1a9).shuffle(&mut rows);
+        rows.truncate(LOOKED_AT);
+        let x = self.matrix.values.select(Axis(0), &rows);
+        let accuracy = |x: &Array2<f32>| {
+            let p = model.probabilities(x.view());
+            let right = rows.iter().zip(p.outer_iter()).filter(|(row, p)| argmax(p) == self.class_of[**row]);
+            right.count() as f64 / rows.len().max(1) as f64
+        };
+        let mut names: Vec<&String> = Vec::new();
+        for group in &self.matrix.groups {
+            if !names.contains(&group) {
+                names.push(group);
+            }
+        }
+        // one set of numbered columns: each of them, where they are not too many
+        let each = names.len() < 2 && self.matrix.columns.len() <= 64;
+        let groups: Vec<(String, Vec<usize>)> = if each {
+            self.matrix.columns.iter().enumerate().map(|(at, name)| (name.clone(), vec![at])).collect()
+        } else {
+            let members = |name: &String| {
+                (0..self.matrix.groups.len()).filter(|&c| self.matrix.groups[c] == *name).collect()
+            };
+            names.into_iter().map(|name| (name.clone(), members(name))).collect()
+        };
+        let before = accuracy(&x);
+        let own = model.importances();
+        let mut found = Vec::new();
+        for (number, (name, columns)) in groups.into_iter().enumerate() {
+            let drops: Vec<f64> = (0..SHUFFLES)
+                .map(|shuffle| {
+                    let mut order: Vec<usize> = (0..rows.len()).collect();
+                    Random::stream(self.config.seed ^ shuffle, number as u64).shuffle(&mut order);
+                    let mut shuffled = x.clone();
+                    for (to, &from) in order.iter().enumerate() {
+                        columns.iter().for_each(|&column| shuffled[[to, column]] = x[[from, column]]);
+                    }
+                    before - accuracy(&shuffled)
+                })
+                .collect();
+            let spread = Spread::of(&drops);
+            let own = own.as_ref().map(|own| columns.iter().map(|&column| own[column]).sum());
+            found.push(Importance { columns: name, drop: spread.mean, deviation: spread.deviation, own });
+        }
+        found.sort_by(|a, b| b.drop.total_cmp(&a.drop));
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selection_joins_members_that_help_and_leaves_out_others() {
+        // two that are sure of different halves, one that knows nothing
+        let half = |first: bool| (0..40).map(|i| if (i < 20) == first { 0.9 } else { 0.3 }).collect();
+        let weights = greedy(&[half(true), half(false), vec![0.25; 40]]);
+        assert!((weights[0] - 0.5).abs() < 0.05 && (weights[1] - 0.5).abs() < 0.05, "{weights:?}");
+        assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9 && weights[2] == 0.0);
+    }
+}

@@ -1,0 +1,334 @@
+//! All settings of a run, as `config.toml` in its folder.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::LabError;
+use super::model::{Algorithm, AlgorithmSettings};
+use super::networks::NetworkSettings;
+use voisin_base::regular_file;
+use voisin_base::text::{did_you_mean, spelt_alike};
+use voisin_train::classifier::NetworkRecipe;
+
+/// Largest configuration that is read.
+const LARGEST: u64 = 1 << 20;
+
+/// Everything that decides what a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Of this file.
+    pub format: u32,
+    /// Which kind of run: `features`, `auto`, which sets the others as [`Config::auto`] says, or a network's name.
+    pub recipe: String,
+    /// Where random numbers start.
+    pub seed: u64,
+    /// The data.
+    pub data: Data,
+    /// The numbers.
+    pub features: Features,
+    /// Which algorithms take part, in this order.
+    pub algorithms: Algorithms,
+    /// How each is set.
+    pub settings: AlgorithmSettings,
+    /// Of recipes that are networks, which take no features and no algorithms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSettings>,
+}
+
+/// The data of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// `KIND:PATH` with its options.
+    pub source: String,
+    /// What is learnt: a column's name, `genre` for the usual one.
+    pub label: String,
+    /// How parts are dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file.
+    pub split: String,
+    /// Cross-validation in so many folds; 0: one held-out part.
+    pub folds: usize,
+    /// How often the folds are dealt.
+    pub repeats: usize,
+}
+
+/// The numbers of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// Sets side by side: `own`, `mfcc`, `mel` …, `model:NAME`.
+    pub sets: Vec<String>,
+}
+
+/// The algorithms of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Algorithms {
+    /// In the order in which they are fitted; of equally good ones the first wins.
+    pub names: Vec<Algorithm>,
+    /// Whether the best one answers, or several together.
+    pub combine: Combine,
+    /// No further algorithm is begun after so many minutes; 0: all are.
+    pub minutes: f64,
+}
+
+/// How algorithms answer together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Combine {
+    /// The best one answers.
+    None,
+    /// Those that help each other answer, by weights found on tracks left out.
+    Select,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let data = Data {
+            source: String::new(),
+            label: "genre".to_owned(),
+            split: "auto".to_owned(),
+            folds: 0,
+            repeats: 1,
+        };
+        Self {
+            format: 1,
+            recipe: "features".to_owned(),
+            seed: 1,
+            data,
+            features: Features { sets: Vec::new() },
+            algorithms: Algorithms { names: vec![Algorithm::Logistic], combine: Combine::None, minutes: 0.0 },
+            settings: AlgorithmSettings::default(),
+            network: None,
+        }
+    }
+}
+
+impl Config {
+    /// The usual settings, changed by a file and then by `KEY=VALUE` pairs.
+    pub fn changed(file: Option<&Path>, pairs: &[(String, String)]) -> Result<Self, LabError> {
+        let file = file.map(|path| read_table(path).map(|table| (path, table))).transpose()?;
+        let held = file.as_ref().and_then(|(_, table)| table.get("recipe")?.as_str().map(str::to_owned));
+        let asked = pairs.iter().rev().find(|(key, _)| key == "recipe").map(|(_, value)| value);
+        let recipe = asked.or(held.as_ref()).map_or("features", |recipe| recipe.trim_matches('"'));
+        let mut table = Self::of_recipe(recipe).table();
+        if let Some((path, file)) = file {
+            merge(&mut table, &file, "").map_err(|problem| LabError::run(path, problem))?;
+        }
+        for (key, text) in pairs {
+            let value = value_of(text);
+            set(&mut table, key, value)
+                .map_err(|problem| LabError::Asked(format!("{key}={text}: {problem}")))?;
+        }
+        let config: Self = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| LabError::Asked(error.message().to_owned()))?;
+        config.check()
+    }
+
+    /// What is taken where nobody wants to choose: algorithms of several kinds, the cheapest first, judged in folds and
+    /// joined.
+    pub fn auto() -> Self {
+        let mut config = Self { recipe: "auto".to_owned(), ..Self::default() };
+        config.data.folds = 5;
+        config.algorithms = Algorithms {
+            names: Algorithm::ALL[2..10].iter().map(|(_, algorithm)| *algorithm).collect(),
+            combine: Combine::Select,
+            minutes: 0.0,
+        };
+        config
+    }
+
+    /// The usual settings of a recipe; those of `features` for one that there is not.
+    fn of_recipe(recipe: &str) -> Self {
+        if let Some(network) = NetworkRecipe::named(recipe) {
+            let network = Some(NetworkSettings::of(&network));
+            return Self { recipe: recipe.to_owned(), network, ..Self::default() };
+        }
+        if recipe == "auto" { Self::auto() } else { Self::default() }
+    }
+
+    fn table(&self) -> Table {
+        Table::try_from(self).unwrap_or_default()
+    }
+
+    /// As it is written into the run's folder.
+    pub fn text(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// The configuration of a run.
+    pub fn of_run(run: &Path) -> Result<Self, LabError> {
+        let path = run.join("config.toml");
+        let table = read_table(&path)?;
+        let config: Result<Self, _> = Value::Table(table).try_into();
+        config
+            .map_err(|error: toml::de::Error| LabError::run(&path, error.message().to_owned()))?
+            .check()
+            .map_err(|error| LabError::run(&path, error.to_string()))
+    }
+
+    /// The first key whose value is another one there: the key, and both values.
+    pub fn first_difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+        flatten(&self.table(), "", &mut mine);
+        flatten(&other.table(), "", &mut theirs);
+        mine.into_iter().zip(theirs).find(|(a, b)| a != b).map(|((key, a), (_, b))| (key, a, b))
+    }
+
+    fn check(self) -> Result<Self, LabError> {
+        let refuse = |text: String| Err(LabError::Asked(text));
+        if self.format != 1 {
+            return refuse(format!("expected format 1, found {}: it is of a later voisin", self.format));
+        }
+        self.check_recipe().map_err(LabError::Asked)?;
+        if !(0.0..=1e6).contains(&self.algorithms.minutes) {
+            return refuse("algorithms.minutes: expected 0 or more".to_owned());
+        }
+        if self.data.folds == 1 || self.data.folds > 100 || !(1..=100).contains(&self.data.repeats) {
+            return refuse("expected folds 0 or 2 to 100, and repeats 1 to 100".to_owned());
+        }
+        if self.data.folds == 0 && self.data.repeats > 1 {
+            return refuse("repeats deal folds again: expected folds 2 to 100".to_owned());
+        }
+        if self.algorithms.names.is_empty() {
+            return refuse("expected at least one algorithm".to_owned());
+        }
+        self.settings.check().map_err(LabError::Asked)?;
+        Ok(self)
+    }
+}
+
+impl Config {
+    /// Whether there is such a recipe, and its network can be made.
+    fn check_recipe(&self) -> Result<(), String> {
+        if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
+            let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
+            return network.check(&recipe);
+        }
+        if self.network.is_some() {
+            return Err(format!("network: the recipe {} has none", self.recipe));
+        }
+        let known: Vec<&str> = ["features", "auto"].into_iter().chain(networks()).collect();
+        if known.contains(&self.recipe.as_str()) {
+            Ok(())
+        } else {
+            Err(format!("there is no recipe \"{}\": expected one of {}", self.recipe, known.join(", ")))
+        }
+    }
+}
+
+/// Names of the recipes that are networks.
+fn networks() -> impl Iterator<Item = &'static str> {
+    NetworkRecipe::ALL.into_iter().map(|recipe| recipe.name)
+}
+
+/// A value as a line of TOML has it; what is none is text.
+fn value_of(text: &str) -> Value {
+    let parsed = format!("value = {text}").parse::<Table>().ok();
+    let value = parsed.and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn read_table(path: &Path) -> Result<Table, LabError> {
+    let text = regular_file::read_text(path, LARGEST).map_err(LabError::io(path))?;
+    text.parse()
+        .map_err(|error: toml::de::Error| LabError::run(path, error.to_string().trim_end().to_owned()))
+}
+
+fn flatten(table: &Table, before: &str, out: &mut Vec<(String, String)>) {
+    for (key, value) in table {
+        let key = format!("{before}{key}");
+        match value {
+            Value::Table(inner) => flatten(inner, &format!("{key}."), out),
+            value => out.push((key, value.to_string())),
+        }
+    }
+}
+
+/// Takes over every value of a file; a key that is not known is an error.
+fn merge(table: &mut Table, file: &Table, before: &str) -> Result<(), String> {
+    for (key, value) in file {
+        let key = format!("{before}{key}");
+        match value {
+            Value::Table(inner) => merge(table, inner, &format!("{key}."))?,
+            value => set(table, &key, value.clone())?,
+        }
+    }
+    Ok(())
+}
+
+fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
+    let mut known = Vec::new();
+    flatten(table, "", &mut known);
+    // `svm.c` is enough where one key ends so
+    let ending = format!(".{key}");
+    let meant: Vec<&String> =
+        known.iter().map(|(name, _)| name).filter(|name| *name == key || name.ends_with(&ending)).collect();
+    let [name] = meant[..] else {
+        let near = spelt_alike(key, known.iter().map(|(name, _)| name.as_str()));
+        return Err(format!(
+            "there is no key \"{key}\"; {}",
+            if near.is_empty() { "a run's config.toml has them all".to_owned() } else { did_you_mean(&near) }
+        )
+        .trim_end()
+        .to_owned());
+    };
+    let mut parts = name.split('.').collect::<Vec<_>>();
+    let last = parts.pop().unwrap_or_default();
+    let mut at = table;
+    for part in parts {
+        let Some(Value::Table(inner)) = at.get_mut(part) else { return Err(format!("no table {part}")) };
+        at = inner;
+    }
+    // a whole number where a fraction is expected
+    let value = match (at.get(last), value) {
+        (Some(Value::Float(_)), Value::Integer(whole)) => Value::Float(whole as f64),
+        (_, value) => value,
+    };
+    at.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn settings_go_to_a_file_and_back() {
+        let config = Config::changed(None, &pairs(&[("svm.c", "3"), ("data.source", "folder:a b")])).unwrap();
+        assert_eq!((config.settings.svm.c, config.data.source.as_str()), (3.0, "folder:a b"));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), config.text()).unwrap();
+        assert_eq!(Config::of_run(folder.path()).unwrap(), config);
+        let again = Config::changed(Some(&folder.path().join("config.toml")), &[]).unwrap();
+        assert_eq!(again, config);
+        let other = Config::changed(None, &pairs(&[("svm.c", "3"), ("data.source", "folder:b")])).unwrap();
+        let (key, mine, theirs) = config.first_difference(&other).unwrap();
+        assert_eq!([key.as_str(), &mine, &theirs], ["data.source", "\"folder:a b\"", "\"folder:b\""]);
+        assert_eq!(config.first_difference(&config), None);
+    }
+
+    #[test]
+    fn keys_that_are_not_known_are_errors_with_the_nearest_one() {
+        let said =
+            |key: &str, value: &str| Config::changed(None, &pairs(&[(key, value)])).unwrap_err().to_string();
+        assert!(said("data.splt", "x").contains("did you mean data.split"), "{}", said("data.splt", "x"));
+        assert!(said("svm.c", "-1").contains("svm.c"));
+        assert!(said("seed", "\"x\"").contains("u64"), "{}", said("seed", "\"x\""));
+        assert!(said("forest.trees", "0").contains("forest.trees"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, "[data]\nsource = \"x\"\nwhat = 1\n").unwrap();
+        let error = Config::changed(Some(&path), &[]).unwrap_err().to_string();
+        assert!(error.contains("there is no key \"data.what\""), "{error}");
+        std::fs::write(&path, "= =").unwrap();
+        assert!(Config::changed(Some(&path), &[]).is_err());
+    }
+}

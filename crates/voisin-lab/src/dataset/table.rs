@@ -1,0 +1,246 @@
+//! A CSV file: a row for each track, columns known by what they are called.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::{Dataset, DatasetError, Item, Part, Source, text};
+use voisin_audio::is_audio_candidate;
+use voisin_base::text::{clean, decode, fold};
+use voisin_library::scan::scan;
+
+/// What a column may be called, in any case and without accents; the first name that is there counts.
+pub(super) const KEYS: &[&str] =
+    &["path", "file", "filename", "fichier", "titre", "title", "track", "track id", "id"];
+pub(super) const LABELS: &[&str] = &["genre", "id genre", "label", "class", "classe"];
+pub(super) const ARTISTS: &[&str] = &["artist", "artiste"];
+pub(super) const ALBUMS: &[&str] = &["album"];
+pub(super) const SPLITS: &[&str] = &["split", "set", "fold"];
+pub(super) const LICENCES: &[&str] = &["licence", "license"];
+
+/// A table's cells, whatever its encoding and separator.
+pub(crate) struct Cells {
+    /// As they are spelt.
+    pub(crate) header: Vec<String>,
+    /// Each with the line that it begins on.
+    pub(crate) rows: Vec<(u64, Vec<String>)>,
+    /// Windows-1252 rather than UTF-8.
+    pub(crate) western: bool,
+    /// The separator.
+    pub(crate) separator: u8,
+}
+
+/// Reads all cells; rows of another length than the header are filled up or cut.
+pub(crate) fn read_cells(path: &Path) -> Result<Cells, DatasetError> {
+    parse(&text::bytes(path)?).map_err(|(line, problem)| DatasetError::table(path, line, problem))
+}
+
+pub(crate) fn parse(bytes: &[u8]) -> Result<Cells, (u64, String)> {
+    let (text, western) = decode(bytes);
+    let separator = text::separator(&text);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(separator)
+        .from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| (e.position().map_or(0, csv::Position::line), e.to_string()))?;
+        // Empty lines before a row are counted to it.
+        let line = record.position().map_or(0, |position| {
+            let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
+            let empty = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
+            position.line() + empty.filter(|byte| **byte == b'\n').count() as u64
+        });
+        let cells: Vec<String> = record.iter().map(|cell| cell.trim().to_owned()).collect();
+        if cells.iter().any(|cell| !cell.is_empty()) {
+            rows.push((line, cells));
+        }
+    }
+    if rows.is_empty() {
+        return Err((1, "expected a header and rows, found an empty file".to_owned()));
+    }
+    let header = rows.remove(0).1;
+    for (_, cells) in &mut rows {
+        cells.resize(header.len(), String::new());
+    }
+    Ok(Cells { header, rows, western, separator })
+}
+
+impl Cells {
+    /// The column of one of these names.
+    pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
+        let folded: Vec<String> = self.header.iter().map(|name| fold(name)).collect();
+        names.iter().find_map(|name| folded.iter().position(|header| header == name))
+    }
+
+    /// The column that an option names, else one of `names`.
+    pub(super) fn wanted(
+        &self,
+        source: &Source,
+        option: &str,
+        names: &[&str],
+        path: &Path,
+    ) -> Result<Option<usize>, DatasetError> {
+        let Some(asked) = source.option(option) else { return Ok(self.column(names)) };
+        self.column(&[&fold(asked)]).map(Some).ok_or_else(|| {
+            let found = self.header.join(", ");
+            DatasetError::table(path, 1, format!("expected the column {asked}, found {found}"))
+        })
+    }
+}
+
+pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
+    let path = &source.path;
+    let mut cells = read_cells(path)?;
+    let key = cells.wanted(source, "path", KEYS, path)?;
+    let label = cells.wanted(source, "label", LABELS, path)?;
+    let mut headless = false;
+    let (key, label) = match (key, label) {
+        (Some(key), label) => (key, label.filter(|&label| label != key)),
+        // two columns without a header
+        (None, None) if cells.header.len() == 2 => {
+            headless = true;
+            let first = std::mem::replace(&mut cells.header, vec!["path".to_owned(), "genre".to_owned()]);
+            cells.rows.insert(0, (1, first));
+            (0, Some(1))
+        }
+        _ => {
+            let problem = format!(
+                "expected a column called path, file, filename, titre, title, track or id, found {}; say which it is with ,path=COLUMN",
+                cells.header.join(", ")
+            );
+            return Err(DatasetError::table(path, 1, problem));
+        }
+    };
+    let label_name = label.map_or("genre", |label| cells.header[label].as_str());
+    let mut set = Dataset::new(source, &cells.header[key], label_name);
+    if cells.western {
+        set.notes.push(format!("{}: not UTF-8, read as Windows-1252", path.display()));
+    }
+    if headless {
+        set.notes.push(format!("{}: no header, so path and genre", path.display()));
+    }
+    let status = cells.column(&["status"]);
+    let others = [
+        cells.wanted(source, "artist", ARTISTS, path)?,
+        cells.column(ALBUMS),
+        cells.wanted(source, "split", SPLITS, path)?,
+        cells.column(LICENCES),
+    ];
+    let files = source.path_option("audio").map(|folder| Files::below(&folder, &mut set)).transpose()?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let mut seen: HashMap<String, (u64, Option<String>)> = HashMap::new();
+    let mut used = vec![false; files.as_ref().map_or(0, |files| files.all.len())];
+    for (line, row) in &cells.rows {
+        let text =
+            |column: Option<usize>| column.map(|column| row[column].clone()).filter(|text| !text.is_empty());
+        let Some(name) = text(Some(key)) else {
+            set.fault(format!("line {line}"), format!("no {}", set.key_name));
+            continue;
+        };
+        let own = text(label);
+        if let Some((before, other)) = seen.get(&name) {
+            let same = *other == own;
+            let word = if same { "the same as" } else { "named with another label than" };
+            set.fault(&name, format!("line {line}: {word} on line {before}; the first counts"));
+            continue;
+        }
+        seen.insert(name.clone(), (*line, own.clone()));
+        set.keys.push(name.clone());
+        if let Some(why) = text(status).filter(|status| status != "ok") {
+            set.fault(&name, format!("line {line}: {why}"));
+            continue;
+        }
+        let found = match &files {
+            Some(files) => files.find(&name).map(|at| {
+                used[at] = true;
+                files.all[at].clone()
+            }),
+            None => Some(base.join(&name)).filter(|path| path.is_file()).ok_or_else(|| {
+                "there is no such file beside the table; say where with ,audio=FOLDER".to_owned()
+            }),
+        };
+        match found {
+            Ok(path) => set.items.push(Item {
+                path: Some(path),
+                key: name,
+                label: own,
+                artist: text(others[0]),
+                album: text(others[1]),
+                part: text(others[2]).and_then(|part| Part::parse(&part)),
+                licence: text(others[3]),
+            }),
+            Err(reason) => set.fault(&name, format!("line {line}: {reason}")),
+        }
+    }
+    if let Some(files) = &files {
+        for (at, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
+            set.fault(files.all[at].display().to_string(), "no row of the table names it");
+        }
+    }
+    Ok(set)
+}
+
+/// Audio files of a folder, by path below it, by name and by stem.
+struct Files {
+    all: Vec<PathBuf>,
+    by: [HashMap<String, Vec<usize>>; 3],
+}
+
+impl Files {
+    fn below(folder: &Path, set: &mut Dataset) -> Result<Self, DatasetError> {
+        let io = |source| DatasetError::Io { path: folder.to_owned(), source };
+        let root = folder.canonicalize().map_err(io)?;
+        let found = scan(std::slice::from_ref(&root), &is_audio_candidate);
+        for problem in &found.problems {
+            set.fault(problem.path.display().to_string(), problem.reason.clone());
+        }
+        let all: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
+        let mut by: [HashMap<String, Vec<usize>>; 3] = Default::default();
+        for (at, path) in all.iter().enumerate() {
+            let below = path.strip_prefix(&root).unwrap_or(path);
+            let names = [Some(below.as_os_str()), path.file_name(), path.file_stem()];
+            for (map, name) in by.iter_mut().zip(names) {
+                let name = clean(&name.unwrap_or_default().to_string_lossy());
+                map.entry(name).or_default().push(at);
+            }
+        }
+        Ok(Self { all, by })
+    }
+
+    /// The file that a cell means: a whole path, else a name, else a stem.
+    fn find(&self, cell: &str) -> Result<usize, String> {
+        let name = clean(&cell.replace('\\', "/"));
+        let Some(found) = self.by.iter().find_map(|map| map.get(&name)) else {
+            return Err("no audio file has this path, name or stem".to_owned());
+        };
+        let [one] = found[..] else {
+            let (a, b) = (self.all[found[0]].display(), self.all[found[1]].display());
+            return Err(format!("two files have this name, {a} and {b}: write more of the path"));
+        };
+        Ok(one)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_columns_are_folded() {
+        let cells = parse("Titre;ID_Genre;Durée\n a ;3;1\n\nb\n".as_bytes()).unwrap();
+        assert_eq!((cells.column(KEYS), cells.column(LABELS)), (Some(0), Some(1)));
+        assert_eq!(cells.column(&["duree"]), Some(2));
+        assert_eq!(cells.rows[1], (4, vec!["b".to_owned(), String::new(), String::new()]));
+        assert_eq!(parse(b"\n\n").err().unwrap().1, "expected a header and rows, found an empty file");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_table_or_an_error(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            if let Ok(cells) = parse(&bytes) {
+                proptest::prop_assert!(cells.rows.iter().all(|(_, row)| row.len() == cells.header.len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A report as a document: written once, shown as one HTML page that needs nothing outside itself, as Markdown with its
+//! pictures beside it, or on a terminal.
+
+use crate::eval::plots::Scene;
+use voisin_base::text::xml;
+
+const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><meta http-equiv=\"Content-Security-Policy\" \
+content=\"default-src 'none'; style-src 'unsafe-inline'\"><style>body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;\
+padding:0 1rem;color:#222}table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;\
+border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child{text-align:left;white-space:normal}\
+.best{font-weight:bold}svg{max-width:100%;height:auto}.note{color:#555;font-size:.92em}h2{margin-top:2.2rem}.wide{overflow-x:auto}\
+.picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
+@media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note{color:#a6a6b3}th,td{border-bottom-color:#3a3a46}}\
+@media(max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}</style>";
+
+/// A part of a page.
+#[derive(Debug, Clone)]
+pub enum DocumentPart {
+    /// Begins a section; not on a terminal.
+    Heading(String),
+    /// A paragraph.
+    Text(String),
+    /// What helps to read the rest; not on a terminal.
+    Hint(String),
+    /// Cells below their columns' names.
+    Table {
+        /// Names of the columns; the first stands left.
+        header: Vec<String>,
+        /// The cells.
+        rows: Vec<Vec<String>>,
+        /// The row that stands out.
+        best: Option<usize>,
+        /// Whether a terminal shows it.
+        is_brief: bool,
+    },
+    /// A drawing; not on a terminal.
+    Picture {
+        /// What its file is called after the report's name.
+        name: &'static str,
+        /// What it shows.
+        title: String,
+        /// The drawing.
+        scene: Scene,
+    },
+}
+
+/// A report.
+#[derive(Debug, Clone)]
+pub struct Document {
+    title: String,
+    /// From top to bottom.
+    pub parts: Vec<DocumentPart>,
+}
+
+impl Document {
+    /// An empty one.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), parts: Vec::new() }
+    }
+
+    /// Begins a section.
+    pub fn heading(&mut self, text: impl Into<String>) {
+        self.parts.push(DocumentPart::Heading(text.into()));
+    }
+
+    /// Adds a paragraph.
+    pub fn text(&mut self, text: impl Into<String>) {
+        self.parts.push(DocumentPart::Text(text.into()));
+    }
+
+    /// Adds what helps to read the rest.
+    pub fn hint(&mut self, text: impl Into<String>) {
+        self.parts.push(DocumentPart::Hint(text.into()));
+    }
+
+    /// Adds a table.
+    pub fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>, best: Option<usize>) {
+        self.put(header, rows, best, true);
+    }
+
+    /// Adds a table that a terminal does not show.
+    pub fn detail(&mut self, header: &[&str], rows: Vec<Vec<String>>) {
+        self.put(header, rows, None, false);
+    }
+
+    fn put(&mut self, header: &[&str], rows: Vec<Vec<String>>, best: Option<usize>, is_brief: bool) {
+        if !rows.is_empty() {
+            let header = header.iter().map(|&name| name.to_owned()).collect();
+            self.parts.push(DocumentPart::Table { header, rows, best, is_brief });
+        }
+    }
+
+    /// Adds a drawing.
+    pub fn picture(&mut self, name: &'static str, title: impl Into<String>, scene: Scene) {
+        self.parts.push(DocumentPart::Picture { name, title: title.into(), scene });
+    }
+
+    /// One page of HTML: no scripts, nothing from outside; names from tags are text.
+    pub fn html(&self) -> String {
+        let title = xml(&self.title);
+        let mut out = format!("{HEAD}<title>{title}</title></head><body><h1>{title}</h1>");
+        let cells = |tag: &str, row: &[String]| -> String {
+            row.iter().map(|cell| format!("<{tag}>{}</{tag}>", xml(cell))).collect()
+        };
+        for part in &self.parts {
+            out += &match part {
+                DocumentPart::Heading(text) => format!("<h2>{}</h2>", xml(text)),
+                DocumentPart::Text(text) => format!("<p>{}</p>", xml(text)),
+                DocumentPart::Hint(text) => format!("<p class=\"note\">{}</p>", xml(text)),
+                DocumentPart::Table { header, rows, best, .. } => {
+                    let class = |at| if *best == Some(at) { " class=\"best\"" } else { "" };
+                    let rows = rows.iter().enumerate();
+                    let rows = rows.map(|(at, row)| format!("<tr{}>{}</tr>", class(at), cells("td", row)));
+                    let (header, rows) = (cells("th", header), rows.collect::<String>());
+                    format!("<div class=\"wide\"><table><tr>{header}</tr>{rows}</table></div>")
+                }
+                DocumentPart::Picture { scene, .. } => {
+                    format!("<div class=\"wide\"><div class=\"picture\">{}</div></div>", scene.svg())
+                }
+            };
+        }
+        out + "</body></html>\n"
+    }
+
+    /// Markdown, and the pictures that it shows with their files' names.
+    ///
+    /// - `stem`: the report's name without its ending
+    pub fn markdown(&self, stem: &str) -> (String, Vec<(String, &Scene)>) {
+        let mut pictures = Vec::new();
+        let mut out = format!("# {}\n\n", plain(&self.title));
+        let line = |cells: &[String]| -> String {
+            format!("| {} |\n", cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join(" | "))
+        };
+        for part in &self.parts {
+            out += &match part {
+                DocumentPart::Heading(text) => format!("## {}\n\n", plain(text)),
+                DocumentPart::Text(text) | DocumentPart::Hint(text) => format!("{}\n\n", plain(text)),
+                DocumentPart::Table { header, rows, .. } => {
+                    let rules = "---:|".repeat(header.len().saturating_sub(1));
+                    let rows: String = rows.iter().map(|row| line(row)).collect();
+                    format!("{}|---|{rules}\n{rows}\n", line(header))
+                }
+                DocumentPart::Picture { name, title, scene } => {
+                    let file = format!("{stem}-{name}.svg");
+                    let shown = file.replace(['<', '>', '\n', '\r'], "_");
+                    pictures.push((file, scene));
+                    format!("![{title}](<{shown}>)\n\n")
+                }
+            };
+        }
+        (out, pictures)
+    }
+}
+
+/// Text for a Markdown table or paragraph: what has a meaning there is escaped, control characters are dropped.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '!' | '~' | '&') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::plots::bars;
+
+    #[test]
+    fn names_stay_text_in_every_format() {
+        let mut page = Document::new("r & b");
+        page.text("a|b <x>\u{7}[c](d)");
+        page.table(&["genre", "share"], vec![vec!["r|b".to_owned(), "1".to_owned()]], Some(0));
+        page.picture("bars", "T", bars("T", &[]));
+        let (text, pictures) = page.markdown("r");
+        let table = "| genre | share |\n|---|---:|\n| r\\|b | 1 |\n\n";
+        assert_eq!(text, format!("# r \\& b\n\na\\|b \\<x\\>\\[c\\](d)\n\n{table}![T](<r-bars.svg>)\n\n"));
+        assert_eq!(pictures[0].0, "r-bars.svg");
+        let html = page.html();
+        assert!(html.contains("<h1>r &amp; b</h1><p>a|b &lt;x&gt;[c](d)</p>"), "{html}");
+        assert!(html.contains("<tr class=\"best\"><td>r|b</td><td>1</td></tr>"), "{html}");
+    }
+}

@@ -1,0 +1,345 @@
+//! How good neighbours are, judged by labels: precision, average precision, k-NN accuracy, and whether a degraded
+//! copy finds its original.
+//!
+//! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never counts as its
+//! neighbour, else albums are found instead of styles.
+
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "views are handed over by value, as ndarray's own functions do"
+)]
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use voisin_base::random::Random;
+
+/// Redraws of the queries from which spreads are taken.
+const REDRAWS: usize = 1000;
+
+/// What cannot be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetrievalError {
+    /// Vectors, labels and artists must be as many.
+    #[error("expected as many labels and artists as vectors ({vectors}), found {labels} and {artists}")]
+    Lengths {
+        /// Number of vectors.
+        vectors: usize,
+        /// Number of labels.
+        labels: usize,
+        /// Number of artists.
+        artists: usize,
+    },
+    /// Originals and copies must be of one shape.
+    #[error("expected copies of the shape {originals:?} of the originals, found {copies:?}")]
+    Shapes {
+        /// Rows and columns of the originals.
+        originals: (usize, usize),
+        /// Rows and columns of the copies.
+        copies: (usize, usize),
+    },
+    /// Too few artists or labels to learn from some and judge others.
+    #[error("found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels")]
+    TooFewGroups {
+        /// Artists there are.
+        groups: usize,
+        /// Folds asked for.
+        folds: usize,
+    },
+    /// No query has a candidate.
+    #[error("nothing to evaluate: expected two or more tracks of different artists")]
+    TooFew,
+}
+
+/// A mean over queries, with the standard deviation of that mean (bootstrap over queries).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figure {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation of the mean.
+    pub spread: f64,
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3} ± {:.3}", self.mean, self.spread)
+    }
+}
+
+/// How to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrievalOptions {
+    /// Neighbours that are looked at.
+    pub k: usize,
+    /// Bring every dimension to mean 0 and deviation 1 first (over the set); else vectors are compared as they are.
+    pub standardise: bool,
+}
+
+impl Default for RetrievalOptions {
+    /// Ten neighbours, vectors as they are: what a search shows.
+    fn default() -> Self {
+        Self { k: 10, standardise: false }
+    }
+}
+
+/// Figures of a set of labelled vectors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Retrieval {
+    /// Tracks that were asked with: those with a candidate by another artist.
+    pub queries: usize,
+    /// Neighbours that were looked at.
+    pub k: usize,
+    /// Share of the k nearest (by other artists) that have the query's label.
+    pub precision: Figure,
+    /// The same by chance: the label's share among the candidates.
+    pub chance: f64,
+    /// Mean average precision over the whole ranking.
+    pub average_precision: Figure,
+    /// Share of queries whose k nearest vote for their label (ties go to the nearer).
+    pub knn_accuracy: Figure,
+    /// Precision of each label's queries, in the order of the labels' numbers; NaN where there are none.
+    pub by_label: Vec<f64>,
+}
+
+/// One query's figures.
+struct QueryFigures {
+    label: usize,
+    precision: f64,
+    chance: f64,
+    average_precision: f64,
+    correct: f64,
+}
+
+/// Evaluates neighbours by cosine.
+///
+/// - `vectors`: `[tracks, dimension]`, of any length
+/// - `labels`: number of each track's label
+/// - `artists`: number of each track's artist; `None` is an artist of its own
+pub fn retrieval(
+    vectors: ArrayView2<'_, f32>,
+    labels: &[usize],
+    artists: &[Option<usize>],
+    options: RetrievalOptions,
+) -> Result<Retrieval, RetrievalError> {
+    let n = vectors.nrows();
+    if labels.len() != n || artists.len() != n {
+        return Err(RetrievalError::Lengths { vectors: n, labels: labels.len(), artists: artists.len() });
+    }
+    let unit = unit(vectors, options.standardise);
+    let k = options.k.max(1);
+    let queries: Vec<QueryFigures> = (0..n)
+        .into_par_iter()
+        .filter_map(|query| {
+            let similarity: Array1<f32> = unit.dot(&unit.row(query));
+            let mut order: Vec<usize> = (0..n)
+                .filter(|&i| i != query && (artists[i].is_none() || artists[i] != artists[query]))
+                .collect();
+            if order.is_empty() {
+                return None;
+            }
+            order.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]).then(a.cmp(&b)));
+            Some(judge(labels, labels[query], &order, k))
+        })
+        .collect();
+    if queries.is_empty() {
+        return Err(RetrievalError::TooFew);
+    }
+    let count = labels.iter().max().map_or(0, |most| most + 1);
+    let by_label = (0..count)
+        .map(|label| {
+            let own: Vec<f64> = queries.iter().filter(|q| q.label == label).map(|q| q.precision).collect();
+            own.iter().sum::<f64>() / own.len() as f64
+        })
+        .collect();
+    let figure = |value: fn(&QueryFigures) -> f64| figure(&queries.iter().map(value).collect::<Vec<_>>());
+    Ok(Retrieval {
+        queries: queries.len(),
+        k,
+        precision: figure(|q| q.precision),
+        chance: queries.iter().map(|q| q.chance).sum::<f64>() / queries.len() as f64,
+        average_precision: figure(|q| q.average_precision),
+        knn_accuracy: figure(|q| q.correct),
+        by_label,
+    })
+}
+
+/// Figures of one ranking of candidates.
+fn judge(labels: &[usize], label: usize, order: &[usize], k: usize) -> QueryFigures {
+    let same = |i: &usize| labels[*i] == label;
+    let top = &order[..k.min(order.len())];
+    let (mut found, mut sum) = (0.0, 0.0);
+    for (rank, i) in order.iter().enumerate() {
+        if same(i) {
+            found += 1.0;
+            sum += found / (rank + 1) as f64;
+        }
+    }
+    // Votes; the first to reach the highest count wins, which is the nearer.
+    let mut votes: Vec<(usize, usize)> = Vec::new();
+    for &i in top {
+        match votes.iter_mut().find(|(voted, _)| *voted == labels[i]) {
+            Some((_, count)) => *count += 1,
+            None => votes.push((labels[i], 1)),
+        }
+    }
+    let most = votes.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let winner = votes.iter().find(|(_, count)| *count == most).map(|(voted, _)| *voted);
+    QueryFigures {
+        label,
+        precision: top.iter().filter(|i| same(i)).count() as f64 / top.len() as f64,
+        chance: found / order.len() as f64,
+        average_precision: if found > 0.0 { sum / found } else { 0.0 },
+        correct: f64::from(winner == Some(label)),
+    }
+}
+
+/// How many degraded copies find their original.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Robustness {
+    /// Number of copies.
+    pub copies: usize,
+    /// Share whose nearest original is their own.
+    pub found: f64,
+    /// Mean cosine of a copy and its original.
+    pub similarity: f64,
+}
+
+/// Asks with each copy among all originals; row i of `copies` is a copy of row `own[i]` of `originals`.
+///
+/// # Errors
+/// No copies, another dimension, not as many numbers as copies, or a number that is no row of the originals.
+pub fn robustness(
+    originals: ArrayView2<'_, f32>,
+    copies: ArrayView2<'_, f32>,
+    own: &[usize],
+) -> Result<Robustness, RetrievalError> {
+    let fits = own.len() == copies.nrows() && own.iter().all(|&row| row < originals.nrows());
+    if originals.ncols() != copies.ncols() || !fits {
+        return Err(RetrievalError::Shapes { originals: originals.dim(), copies: copies.dim() });
+    }
+    if originals.is_empty() || copies.is_empty() {
+        return Err(RetrievalError::TooFew);
+    }
+    let (originals, copies) = (unit(originals, false), unit(copies, false));
+    let similarity = copies.dot(&originals.t());
+    let n = copies.nrows();
+    let own = |i: usize| similarity[[i, own[i]]];
+    let found = (0..n).filter(|&i| similarity.row(i).iter().all(|&other| other <= own(i))).count();
+    Ok(Robustness {
+        copies: n,
+        found: found as f64 / n as f64,
+        similarity: (0..n).map(|i| f64::from(own(i))).sum::<f64>() / n as f64,
+    })
+}
+
+/// Rows of length 1 (rows of zeros stay), after bringing columns to deviation 1 if asked.
+fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
+    let mut rows = vectors.to_owned();
+    if standardise {
+        for mut column in rows.columns_mut() {
+            let n = column.len() as f64;
+            let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+            let deviation = (column.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n).sqrt();
+            let scale = if deviation > 1e-9 { 1.0 / deviation } else { 0.0 };
+            column.mapv_inplace(|x| ((f64::from(x) - mean) * scale) as f32);
+        }
+    }
+    for mut row in rows.axis_iter_mut(Axis(0)) {
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        if length > 0.0 {
+            row.mapv_inplace(|x| x / length);
+        }
+    }
+    rows
+}
+
+/// Mean, and its spread over redraws of the queries (Efron, 1979); the same every time.
+fn figure(values: &[f64]) -> Figure {
+    let n = values.len();
+    let mean = values.iter().sum::<f64>() / n as f64;
+    let mut random = Random::new(0);
+    let variance = (0..REDRAWS)
+        .map(|_| ((0..n).map(|_| values[random.below(n)]).sum::<f64>() / n as f64 - mean).powi(2))
+        .sum::<f64>()
+        / REDRAWS as f64;
+    Figure { mean, spread: variance.sqrt() }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn a_ranking_by_hand() {
+        // Angles 0, 10, 20, 30, 90 degrees; labels a, a, b, a, b; the first two by one artist.
+        let vectors = ndarray::Array2::from_shape_fn((5, 2), |(i, axis)| {
+            let angle = [0.0f32, 10.0, 20.0, 30.0, 90.0][i].to_radians();
+            if axis == 0 { 3.0 * angle.cos() } else { 3.0 * angle.sin() }
+        });
+        let artists = [Some(1), Some(1), None, None, Some(2)];
+        let options = RetrievalOptions { k: 2, standardise: false };
+        let r = retrieval(vectors.view(), &[0, 0, 1, 0, 1], &artists, options).unwrap();
+        assert_eq!((r.queries, r.k), (5, 2));
+        // 0: b a | b  -> 1/2, AP 1/2, tie goes to the nearer b: wrong.   1: b a | b -> the same.
+        // 2: equally near 1 and 3 (both a): a a | a b -> 0, AP 1/4, wrong.
+        // 3: b a | a b -> 1/2, AP (1/2 + 2/3) / 2, wrong.   4: a b | ... -> order 3 (a), 2 (b): 1/2, AP 1/2, a nearer: wrong.
+        assert!((r.precision.mean - 2.0 / 5.0).abs() < 1e-9, "{r:?}");
+        let expected = (0.5 + 0.5 + 0.25 + f64::midpoint(0.5, 2.0 / 3.0) + 0.5) / 5.0;
+        assert!((r.average_precision.mean - expected).abs() < 1e-9, "{r:?}");
+        assert!(r.knn_accuracy.mean.abs() < 1e-9);
+        assert!((r.chance - (1.0 / 3.0 + 1.0 / 3.0 + 0.25 + 0.5 + 0.25) / 5.0).abs() < 1e-9);
+        assert!((r.by_label[0] - 0.5).abs() < 1e-9 && (r.by_label[1] - 0.25).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_spread_is_that_of_a_mean() {
+        let values: Vec<f64> = (0..400).map(|i| f64::from(i % 2)).collect();
+        let figure = figure(&values);
+        assert!((figure.mean - 0.5).abs() < 1e-12 && (figure.spread - 0.025).abs() < 0.003, "{figure:?}");
+        assert_eq!(Figure { mean: 0.5, spread: 0.025 }.to_string(), "0.500 ± 0.025");
+    }
+
+    #[test]
+    fn standardising_hears_small_dimensions() {
+        // The first axis is loud and says nothing, the second is quiet and says all.
+        let vectors = array![[9.0f32, 0.1], [-9.0, 0.1], [8.0, -0.1], [-8.0, -0.1]];
+        let ask = |standardise| {
+            let options = RetrievalOptions { k: 1, standardise };
+            retrieval(vectors.view(), &[0, 0, 1, 1], &[None; 4], options).unwrap().precision.mean
+        };
+        assert!(ask(false).abs() < 1e-9);
+        let deep = RetrievalOptions { k: 1, standardise: true };
+        let shifted =
+            array![[1.0f32, 0.1], [-1.0, 0.11], [1.1, -0.1], [-0.9, -0.12], [0.2, 0.09], [0.1, -0.1]];
+        let r = retrieval(shifted.view(), &[0, 0, 1, 1, 0, 1], &[None; 6], deep).unwrap();
+        assert!(r.precision.mean > 0.6, "{r:?}");
+    }
+
+    #[test]
+    fn copies_and_mistakes() {
+        let originals = array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
+        let good = robustness(originals.view(), originals.view(), &[0, 1, 2]).unwrap();
+        assert!((good.found - 1.0).abs() < 1e-9 && (good.similarity - 1.0).abs() < 1e-6);
+        let copies = array![[0.9f32, 0.8], [0.1, 1.0], [0.7, 0.7]];
+        let some = robustness(originals.view(), copies.view(), &[0, 1, 2]).unwrap();
+        assert!((some.found - 2.0 / 3.0).abs() < 1e-9);
+        assert!(matches!(
+            robustness(originals.view(), copies.slice(ndarray::s![..2, ..]), &[0, 1, 2]),
+            Err(RetrievalError::Shapes { .. })
+        ));
+        // Among more originals than there are copies.
+        let some = robustness(originals.view(), originals.slice(ndarray::s![1.., ..]), &[1, 0]).unwrap();
+        assert!((some.found - 0.5).abs() < 1e-9 && some.copies == 2);
+        assert!(robustness(originals.view(), originals.view(), &[0, 1, 3]).is_err());
+        let alone = retrieval(originals.view(), &[0; 3], &[Some(1); 3], RetrievalOptions::default());
+        assert_eq!(alone, Err(RetrievalError::TooFew));
+        assert!(matches!(
+            retrieval(originals.view(), &[0; 2], &[None; 3], RetrievalOptions::default()),
+            Err(RetrievalError::Lengths { .. })
+        ));
+    }
+}

@@ -1,0 +1,212 @@
+//! Features for other programs: a table or a matrix of all tracks, an array for each track, a picture of one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use ndarray::{Array2, ArrayD, ArrayView, Dimension, s};
+use ndarray_npy::WriteNpyExt as _;
+
+use super::csv_bytes;
+use super::matrix::{FeatureSet, LONGEST, Matrix, middle};
+use crate::dataset::{Dataset, Part};
+use crate::eval::plots::{Panel, Ramp, Scene, hertz, sound};
+use voisin_audio::{self, AudioInfo};
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::text::with_causes;
+use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
+
+/// What is known of tracks besides their numbers, as far as the data set knows it of any: a header, and a row for each.
+fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
+    let columns = matrix.rows.iter().map(|row| {
+        let item = &row.item;
+        let part = item.part.map(Part::name).map(str::to_owned);
+        [item.label.clone(), item.artist.clone(), item.album.clone(), part, item.licence.clone()]
+    });
+    let columns: Vec<[Option<String>; 5]> = columns.collect();
+    let names = [set.label_name.as_str(), "artist", "album", "split", "licence"];
+    let known: Vec<usize> =
+        (0..names.len()).filter(|&at| columns.iter().any(|row| row[at].is_some())).collect();
+    let header = std::iter::once(set.key_name.clone()).chain(known.iter().map(|&at| names[at].to_owned()));
+    let rows = matrix.rows.iter().zip(&columns).map(|(row, columns)| {
+        let own = known.iter().map(|&at| columns[at].clone().unwrap_or_default());
+        std::iter::once(row.item.key.clone()).chain(own).collect()
+    });
+    (header.collect(), rows.collect())
+}
+
+/// Facts and numbers of every track as a CSV file, which `features:` reads to the same bits.
+pub fn feature_table(set: &Dataset, matrix: &Matrix) -> Vec<u8> {
+    let (mut header, rows) = facts(set, matrix);
+    header.extend(matrix.columns.iter().cloned());
+    let rows = rows.into_iter().zip(matrix.values.outer_iter());
+    let rows =
+        rows.map(|(facts, row)| facts.into_iter().chain(row.iter().map(f32::to_string).collect::<Vec<_>>()));
+    csv_bytes(&header, b',', rows)
+}
+
+/// Facts of every track as a CSV file, in the order of the rows.
+///
+/// - `files`: of each row, where there are any
+pub fn track_table(set: &Dataset, matrix: &Matrix, files: Option<&[String]>) -> Vec<u8> {
+    let (mut header, mut rows) = facts(set, matrix);
+    if let Some(files) = files {
+        header.push("array".to_owned());
+        rows.iter_mut().zip(files).for_each(|(row, file)| row.push(file.clone()));
+    }
+    csv_bytes(&header, b',', rows)
+}
+
+/// Names of columns as a CSV file.
+pub fn column_table(names: &[String]) -> Vec<u8> {
+    let rows = names.iter().enumerate().map(|(at, name)| [at.to_string(), name.clone()]);
+    csv_bytes(&["column", "name"].map(str::to_owned), b',', rows)
+}
+
+/// Writes an array, whole or not at all.
+pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Result<(), String> {
+    let write = || {
+        let mut file = AtomicFile::create(path)?;
+        values.as_standard_layout().write_npy(file.file()).map_err(std::io::Error::other)?;
+        file.commit()
+    };
+    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Computes the array of a file, or says why there is none.
+pub type HearArray = Box<dyn Fn(&Path, &AudioInfo, &AtomicBool) -> Result<ArrayD<f32>, String> + Send + Sync>;
+
+/// Writes an array of every track. As a set of features it has one column: whether the file is new.
+pub struct ArrayWriter {
+    /// What is written.
+    pub hear: HearArray,
+    /// Where the array of each file goes.
+    pub targets: HashMap<PathBuf, PathBuf>,
+    /// Whether what is there is written again.
+    pub force: bool,
+}
+
+impl FeatureSet for ArrayWriter {
+    fn name(&self) -> &'static str {
+        "array"
+    }
+
+    fn fingerprint(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn columns(&self) -> Vec<String> {
+        vec!["is_new".to_owned()]
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let target = self.targets.get(path).ok_or("has no place to be written to")?;
+        if target.exists() && !self.force {
+            return Ok(vec![0.0]);
+        }
+        let array = (self.hear)(path, info, stop)?;
+        if array.iter().any(|number| !number.is_finite()) {
+            return Err("gave what is no number".to_owned());
+        }
+        if let Some(folder) = target.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        write_array(target, array.view())?;
+        Ok(vec![1.0])
+    }
+}
+
+/// Names of the columns of [`frames`].
+pub fn frame_columns() -> Vec<String> {
+    std::iter::once("seconds".to_owned()).chain(DescriptorSet::Fma.rows_over_time()).collect()
+}
+
+/// Descriptors of a file frame by frame, `[frames, columns]`: when the frame's middle is, and the rows that the statistics
+/// of [`DescriptorSet::Fma`] are of.
+pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
+    let mut found = Array2::zeros((0, 0));
+    middle(DescriptorSet::Fma, path, info, &mut |samples, rate, start| {
+        let rows = DescriptorSet::Fma.over_time(samples, rate);
+        found = Array2::zeros((rows.ncols(), 1 + rows.nrows()));
+        found.slice_mut(s![.., 1..]).assign(&rows.t().mapv(|value| value as f32));
+        let hop = DESCRIPTOR_HOP as f64 / f64::from(rate);
+        found.column_mut(0).iter_mut().enumerate().for_each(|(at, x)| *x = (start + at as f64 * hop) as f32);
+    })?;
+    Ok(found.into_dyn())
+}
+
+/// A picture of a file: wave, spectrum, spectrograms, cepstral coefficients and pitch classes.
+pub fn picture(path: &Path) -> Result<Scene, String> {
+    let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
+    let mut scene = None;
+    middle(DescriptorSet::Fma, path, &info, &mut |samples, rate, start| {
+        scene = Some(drawn(path, &info, samples, rate, start));
+    })?;
+    scene.ok_or_else(|| "holds no sound".to_owned())
+}
+
+fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) -> Scene {
+    const PITCHES: [&str; 12] = ["C", "", "D", "", "E", "F", "", "G", "", "A", "", "B"];
+    let views = ClipViews::new(samples, rate);
+    let row_of = |hz: f64| {
+        let above = views.mel_hz.partition_point(|centre| *centre < hz).clamp(1, views.mel_hz.len() - 1);
+        let (low, high) = (views.mel_hz[above - 1], views.mel_hz[above]);
+        (above - 1) as f64 + (hz - low) / (high - low)
+    };
+    let half = f64::from(rate) / 2.0;
+    let linear = [0.0, 5e3, 1e4, 15e3, 20e3].into_iter().filter(|hz| *hz <= half);
+    let mel = [125.0, 500.0, 1e3, 2e3, 4e3, 8e3, 16e3].into_iter().filter(|hz| *hz <= half);
+    let pitches = (0..12).filter(|at| !PITCHES[*at].is_empty());
+    let scaled = standardised(&views.mfcc);
+    let loudness = |title, values, marks| Panel {
+        title,
+        rows: "frequency",
+        values,
+        range: (-80.0, 0.0),
+        ramp: Ramp::Heat,
+        marks,
+    };
+    let panels = [
+        loudness(
+            "Spectrogram, linear frequencies (decibels below the loudest cell)",
+            views.bins.view(),
+            linear.map(|hz| (hz / views.bin_hz, hertz(hz))).collect(),
+        ),
+        loudness(
+            "Mel spectrogram, 128 bands (decibels below the loudest cell)",
+            views.mel.view(),
+            mel.map(|hz| (row_of(hz), hertz(hz))).collect(),
+        ),
+        Panel {
+            title: "Mel-frequency cepstral coefficients (standard deviations from each one's mean)",
+            rows: "coefficient",
+            values: scaled.view(),
+            range: (-3.0, 3.0),
+            ramp: Ramp::Signed,
+            marks: [1, 5, 10, 15, 20].map(|at| (f64::from(at - 1), at.to_string())).to_vec(),
+        },
+        Panel {
+            title: "Chroma (energy of each pitch class, the strongest of each frame 1)",
+            rows: "pitch class",
+            values: views.chroma.view(),
+            range: (0.0, 1.0),
+            ramp: Ramp::Heat,
+            marks: pitches.map(|at| (at as f64, PITCHES[at].to_owned())).collect(),
+        },
+    ];
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let seconds = samples.len() as f64 / f64::from(rate);
+    let part = if info.seconds() > LONGEST as f64 + 1.0 { " of its middle" } else { "" };
+    let title = format!("{name}: {seconds:.1} s{part}, {} Hz", info.sample_rate);
+    sound(&title, start..start + seconds, samples, &views.spectrum, views.bin_hz, &panels)
+}
+
+/// Rows of mean 0 and deviation 1; one that does not vary becomes 0.
+fn standardised(rows: &Array2<f64>) -> Array2<f64> {
+    let mut rows = rows.clone();
+    for mut row in rows.rows_mut() {
+        let (mean, deviation) = (row.mean().unwrap_or(0.0), row.std(0.0));
+        row.mapv_inplace(|v| if deviation > 1e-9 { (v - mean) / deviation } else { 0.0 });
+    }
+    rows
+}

@@ -1,0 +1,184 @@
+//! Vectors, labels and groups from files, and predictions to one: the engine for other people's embeddings.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use ndarray::Array2;
+use ndarray_npy::{ReadNpyExt, npy::header::Header};
+
+use super::{LabError, csv_bytes};
+use crate::dataset::{DatasetError, read_cells};
+use voisin_base::regular_file;
+use voisin_learn::genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
+
+/// Largest `.npy` file that is read: ten million vectors of 512 numbers.
+const LARGEST_NPY: u64 = 20 << 30;
+
+/// Reads `[rows, dimension]` from a `.npy` of float32 or float64.
+pub fn read_vectors(path: &Path) -> Result<Array2<f32>, LabError> {
+    let bytes = regular_file::read(path, LARGEST_NPY).map_err(LabError::io(path))?;
+    let expected = "expected a two-dimensional .npy of float32 or float64";
+    parse_vectors(&bytes).map_err(|found| LabError::run(path, format!("{expected}, found {found}")))
+}
+
+/// Parses a `.npy` file; an error says what was found instead.
+///
+/// The header is held against the bytes that are there before anything is allocated for what it promises.
+pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
+    /// NumPy itself reads no longer header.
+    const LONGEST_HEADER: usize = 10_000;
+    let length = match bytes.get(..12) {
+        Some([0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..]) => {
+            10 + usize::from(u16::from_le_bytes([*low, *high]))
+        }
+        Some([0x93, b'N', b'U', b'M', b'P', b'Y', _, _, size @ ..]) => {
+            12_usize.saturating_add(u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize)
+        }
+        _ => return Err("a file that does not begin like one".to_owned()),
+    };
+    let header = bytes.get(..length).filter(|_| length <= LONGEST_HEADER);
+    let mut header = header.ok_or_else(|| format!("a header of {length} bytes"))?;
+    // A shape is one bracket within another; a parser follows them as deep as they go.
+    if header[10..].iter().filter(|byte| b"([{".contains(byte)).count() > 2 {
+        return Err("a header of nested values".to_owned());
+    }
+    let shape = Header::from_reader(&mut header).map_err(|error| error.to_string())?.shape;
+    let [rows, columns] = shape[..] else {
+        return Err(format!("an array of {} dimensions", shape.len()));
+    };
+    if columns == 0 {
+        return Err("vectors of no numbers".to_owned());
+    }
+    let values = (bytes.len() - length) as u128;
+    let expected = rows as u128 * columns as u128;
+    if ![4, 8].iter().any(|&bytes| expected.checked_mul(bytes) == Some(values)) {
+        return Err(format!("a header of {rows} x {columns} numbers and {values} bytes of them"));
+    }
+    Array2::<f32>::read_npy(bytes)
+        .or_else(|_| Array2::<f64>::read_npy(bytes).map(|m| m.mapv(|v| v as f32)))
+        .map_err(|error| error.to_string())
+}
+
+/// Reads a table with the columns `row` and `column`, rows counted from 0: row, text, and the line it is on.
+fn read_column(path: &Path, column: &str, rows: usize) -> Result<Vec<(usize, String, u64)>, DatasetError> {
+    let cells = read_cells(path)?;
+    let (Some(row_at), Some(value_at)) = (cells.column(&["row"]), cells.column(&[column])) else {
+        let found = cells.header.join(",");
+        let problem = format!("expected the columns row and {column}, found {found}");
+        return Err(DatasetError::table(path, 1, problem));
+    };
+    let last = rows.saturating_sub(1);
+    let one = |(line, mut cells): (u64, Vec<String>)| {
+        let text = &cells[row_at];
+        let problem = match text.parse() {
+            Ok(row) if row < rows => return Ok((row, std::mem::take(&mut cells[value_at]), line)),
+            Ok(row) => format!("row {row} is not there: the vectors have rows 0 to {last}"),
+            Err(_) => format!("expected a row number counted from 0, found \"{text}\""),
+        };
+        Err(DatasetError::table(path, line, problem))
+    };
+    cells.rows.into_iter().map(one).collect()
+}
+
+/// Reads labels (columns `row`, `genre`), exactly as they are spelt: `3`, `Other` and `hip-hop` are names like any
+/// other, and no synonyms are looked up.
+///
+/// Several lines of one row, and several names in one cell between `;` or `|`, are several labels. Rows without a
+/// line, or with an empty cell, have none.
+pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, DatasetError> {
+    let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); rows];
+    for (row, text, _) in read_column(path, "genre", rows)? {
+        for name in text.split([';', '|']).map(str::trim).filter(|name| !name.is_empty()) {
+            let genre = Genre::from_parts(name, name);
+            if !labels[row].contains(&genre) {
+                labels[row].push(genre);
+            }
+        }
+    }
+    Ok(labels)
+}
+
+/// Reads groups (columns `row`, `group`); a row without a line, or with an empty group, is a group of its own.
+pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError> {
+    let mut groups: Vec<usize> = (0..rows).collect();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    let mut seen: BTreeMap<usize, u64> = BTreeMap::new();
+    for (row, text, line) in read_column(path, "group", rows)? {
+        if let Some(before) = seen.insert(row, line) {
+            let problem = format!("row {row} has a group already, on line {before}");
+            return Err(DatasetError::table(path, line, problem));
+        }
+        if !text.is_empty() {
+            let next = rows + numbers.len();
+            groups[row] = *numbers.entry(text).or_insert(next);
+        }
+    }
+    Ok(groups)
+}
+
+/// Trains on one set of vectors, predicts another, and writes `row,genre,probability,unknown`.
+///
+/// `genre` is always the best known one; `unknown` says whether the engine would rather not answer.
+/// Returns the model and how many rows were written.
+pub fn predict_files(
+    set: &LabelledVectors,
+    test: &Array2<f32>,
+    out: &Path,
+    fit: &FitOptions,
+    predict: &PredictOptions,
+) -> Result<(GenreModel, usize), LabError> {
+    let (model, _) = GenreModel::fit(set, fit)?;
+    let answers = model.predict(&QueryVectors::of(test.view()), predict)?;
+    let header = ["row", "genre", "probability", "unknown"].map(str::to_owned);
+    let rows = answers.iter().enumerate().map(|(row, answer)| {
+        let (name, unknown) = (answer.best.name().to_owned(), answer.unknown.is_some().to_string());
+        [row.to_string(), name, format!("{:.6}", answer.probability), unknown]
+    });
+    std::fs::write(out, csv_bytes(&header, b',', rows)).map_err(LabError::io(out))?;
+    Ok((model, answers.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray_npy::WriteNpyExt as _;
+
+    use super::*;
+
+    fn npy(header: &str) -> Vec<u8> {
+        let header = format!("{header:<117}\n");
+        [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+    }
+
+    /// The first of these asked for 800 GB, the second never came to an end.
+    #[test]
+    fn a_header_is_held_against_the_file_before_anything_is_allocated() {
+        let of =
+            |shape: &str| npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}"));
+        for (shape, words) in [
+            ("100000000, 2000", "100000000 x 2000 numbers and 0 bytes"),
+            ("1000000000, 0", "vectors of no numbers"),
+            ("18446744073709551615, 18446744073709551615", "bytes of them"),
+            ("5,", "1 dimensions"),
+            ("5, 5, 5", "3 dimensions"),
+        ] {
+            let found = parse_vectors(&of(shape)).unwrap_err();
+            assert!(found.contains(words), "{shape}: {found}");
+        }
+        let deep = npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {}", "(".repeat(9000)));
+        assert!(parse_vectors(&deep).unwrap_err().contains("nested"));
+        let long = [&b"\x93NUMPY\x02\0\xff\xff\xff\xff"[..], &[0; 100]].concat();
+        assert!(parse_vectors(&long).unwrap_err().contains("4294967307 bytes"));
+        assert!(parse_vectors(b"").is_err() && parse_vectors(b"\x93NUMPY\x01\0").is_err());
+    }
+
+    #[test]
+    fn both_kinds_of_numbers_are_read() {
+        let expected = ndarray::arr2(&[[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let (mut single, mut double) = (Vec::new(), Vec::new());
+        expected.write_npy(&mut single).unwrap();
+        expected.mapv(f64::from).write_npy(&mut double).unwrap();
+        assert_eq!(parse_vectors(&single).unwrap(), expected);
+        assert_eq!(parse_vectors(&double).unwrap(), expected);
+        assert!(parse_vectors(&single[..single.len() - 1]).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! Cross-validation of the genre engine and its rivals on the user's own tracks.
+
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, Axis};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::LabError;
+use super::document::Document;
+use super::pages;
+use super::report::{Answers, Figures};
+use voisin_learn::genre::{
+    FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings, deal_folds,
+};
+use voisin_learn::metrics::{Spread, accuracy, argmax, balanced_accuracy_of, confusion, macro_f1_of};
+use voisin_learn::{Centroid, Standardiser, Svm};
+
+/// How an evaluation is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvalOptions {
+    /// Outer folds; a group (artist) is never split.
+    pub folds: usize,
+    /// How often the folds are dealt anew.
+    pub repeats: usize,
+    /// Start of the random numbers.
+    pub seed: u64,
+    /// Of the engine; its own choices are made inside each training part.
+    pub fit: FitOptions,
+    /// Whether the rivals run too.
+    pub rivals: bool,
+    /// What a group is, in the singular: artist, album …
+    pub group: String,
+}
+
+impl Default for EvalOptions {
+    fn default() -> Self {
+        let (fit, group) = (FitOptions::default(), "artist".to_owned());
+        Self { folds: 5, repeats: 2, seed: 1, fit, rivals: true, group }
+    }
+}
+
+/// What is judged, and what it is: the engine's answer first, then its halves, then the rivals.
+const METHODS: [(&str, &str); 6] = [
+    ("fused", "voisin's answer: head and neighbours joined"),
+    ("head", "the trained head alone"),
+    ("vote", "the vote of neighbours alone"),
+    ("rbf svm", "rival: support vector machine"),
+    ("nearest centroid", "rival: the genre whose average is nearest"),
+    ("majority", "always the commonest genre"),
+];
+
+/// One method's figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct MethodReport {
+    /// `fused`, `head`, `vote`, `rbf svm`, `nearest centroid`, `majority`.
+    pub method: String,
+    /// Share of tracks whose answer is one of their genres.
+    pub accuracy: Spread,
+    /// Mean recall over the genres of three tracks and more.
+    pub balanced_accuracy: Spread,
+    /// Mean F1 over the genres of three tracks and more.
+    pub macro_f1: Spread,
+}
+
+/// An evaluation.
+#[derive(Debug, Clone, Serialize)]
+pub struct GenreReport {
+    /// Labelled tracks.
+    pub tracks: usize,
+    /// Groups among them.
+    pub groups: usize,
+    /// What a group is: artist, album …
+    pub group: String,
+    /// Outer folds.
+    pub folds: usize,
+    /// Dealings of the folds.
+    pub repeats: usize,
+    /// Fused first, then its halves, then the rivals.
+    pub methods: Vec<MethodReport>,
+    /// Of the fused answer, over the held-out predictions of the first dealing; classes by key.
+    #[serde(skip)]
+    pub figures: Figures,
+    /// Genres of one or two tracks, which count in no mean over genres.
+    pub too_few: Vec<Genre>,
+    /// Genres with too few tracks for a head in at least one fold.
+    pub without_head: Vec<Genre>,
+}
+
+/// Cross-validates on held-out groups, nested: whatever is chosen, is chosen inside the training part.
+///
+/// Tracks without labels are left out. A track of several genres counts as right when the answer is one of them.
+pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<GenreReport, LabError> {
+    let labelled: Vec<usize> = (0..set.labels.len()).filter(|&row| !set.labels[row].is_empty()).collect();
+    let data = set.select(&labelled);
+    let genres = Spellings::count(data.labels.iter().flatten()).genres();
+    let (n, k, folds) = (labelled.len(), genres.len(), options.folds.max(2));
+    let own = |labels: &Vec<Genre>| labels.iter().filter_map(|g| genres.binary_search(g).ok()).collect();
+    let classes: Vec<Vec<usize>> = data.labels.iter().map(own).collect();
+    let groups = data.groups.iter().collect::<BTreeSet<_>>().len();
+    if groups < folds {
+        return Err(LabError::Asked(format!(
+            "found {groups} groups (artists) of labelled tracks: {folds} folds need at least {folds}; deal fewer folds, or \
+             group by something finer"
+        )));
+    }
+    let mut sizes = vec![0; k];
+    classes.iter().flatten().for_each(|&class| sizes[class] += 1);
+    // What is found of one or two tracks is chance, and would weigh as much as a genre of hundreds.
+    let some_have_enough = sizes.iter().any(|&size| size >= FEW);
+    let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
+    let judged = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
+    let mut shares: Vec<[Vec<f64>; 3]> = vec![Default::default(); judged.len()];
+    let (mut first_rows, mut first) = (Vec::new(), Array2::zeros((0, k)));
+    let mut without_head: BTreeSet<Genre> = BTreeSet::new();
+    let seed = |repeat: usize| options.seed.wrapping_add(1000 + repeat as u64);
+    for fold in deal_folds(&classes, k, &data.groups, folds, (0..options.repeats.max(1)).map(&seed)) {
+        let (train, held) = (data.set().select(&fold.rest), data.vectors.select(Axis(0), &fold.held));
+        let (model, _) = GenreModel::fit(&train.set(), &options.fit)?;
+        let said = model.probabilities(&QueryVectors::of(held.view()))?;
+        // columns of the model to columns of the whole
+        let [fused, head, vote] = [said.fused, said.head, said.vote].map(|p| {
+            let mut wide = Array2::zeros((held.nrows(), k));
+            for (genre, column) in model.genres().iter().zip(p.columns()) {
+                genres.binary_search(genre).into_iter().for_each(|to| wide.column_mut(to).assign(&column));
+            }
+            wide
+        });
+        let best = |p: &Array2<f32>| p.outer_iter().map(argmax).collect();
+        let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
+        if options.rivals {
+            let of: Vec<Vec<usize>> = fold.rest.iter().map(|&row| classes[row].clone()).collect();
+            answers.extend(rivals(&train, &of, &held, k, seed(fold.repeat)));
+        }
+        for (shares, answers) in shares.iter_mut().zip(&answers) {
+            let own = fold.held.iter().map(|&row| &classes[row]);
+            let truth: Vec<usize> =
+                own.zip(answers).map(|(own, a)| if own.contains(a) { *a } else { own[0] }).collect();
+            let m = confusion(&truth, answers, k);
+            shares[0].push(accuracy(&m));
+            shares[1].push(balanced_accuracy_of(&m, counts));
+            shares[2].push(macro_f1_of(&m, counts));
+        }
+        if fold.repeat == 0 {
+            first_rows.extend(fold.held);
+            first = ndarray::concatenate![Axis(0), first, fused];
+        }
+        without_head.extend(model.genres_without_head().into_iter().cloned());
+    }
+    // as the tracks are, not as the folds
+    let mut order: Vec<usize> = (0..first_rows.len()).collect();
+    order.sort_by_key(|&at| first_rows[at]);
+    let names: Vec<String> = genres.iter().map(|genre| genre.name().to_owned()).collect();
+    let answers = Answers {
+        classes: &names,
+        keys: Vec::new(),
+        truth: order.iter().map(|&at| classes[first_rows[at]].clone()).collect(),
+        probabilities: first.select(Axis(0), &order),
+        groups: order.iter().map(|&at| data.groups[first_rows[at]]).collect(),
+    };
+    let method = |((name, _), [a, b, c]): (&(&str, &str), &[Vec<f64>; 3])| MethodReport {
+        method: (*name).to_owned(),
+        accuracy: Spread::of(a),
+        balanced_accuracy: Spread::of(b),
+        macro_f1: Spread::of(c),
+    };
+    Ok(GenreReport {
+        tracks: n,
+        groups,
+        group: options.group.clone(),
+        folds,
+        repeats: options.repeats.max(1),
+        methods: judged.iter().zip(&shares).map(method).collect(),
+        figures: Figures::of("folds", &answers, 0),
+        too_few: (0..k).filter(|&class| !counts(class)).map(|class| genres[class].clone()).collect(),
+        without_head: without_head.into_iter().collect(),
+    })
+}
+
+/// Answers of the RBF SVM (its `C` chosen on held-out groups of the training part), of the nearest centroid, and of
+/// always saying the commonest genre.
+///
+/// - `classes`: of each row of `train`
+fn rivals(
+    train: &LabelledRows,
+    classes: &[Vec<usize>],
+    held: &Array2<f32>,
+    k: usize,
+    seed: u64,
+) -> [Vec<usize>; 3] {
+    const COSTS: [f64; 3] = [1.0, 3.0, 10.0];
+    let main: Vec<usize> = classes.iter().map(|own| own[0]).collect();
+    let mut right = [0usize; COSTS.len()];
+    for fold in deal_folds(classes, k, &train.groups, 4, [seed]) {
+        let known: Vec<usize> = fold.rest.iter().map(|&row| main[row]).collect();
+        let [x, q] = [&fold.rest, &fold.held].map(|rows| train.vectors.select(Axis(0), rows));
+        for (right, cost) in right.iter_mut().zip(COSTS) {
+            let said = Svm::fit(x.view(), &known, k, cost).predict(q.view());
+            *right += fold.held.iter().zip(&said).filter(|(row, said)| classes[**row].contains(said)).count();
+        }
+    }
+    let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(right)]);
+    let (standard, rows) = Standardiser::fit(train.vectors.view());
+    let centroid = Centroid::fit(rows.view(), &main, k);
+    let mut counts = vec![0usize; k];
+    main.iter().for_each(|&class| counts[class] += 1);
+    [
+        svm.predict(held.view()),
+        centroid.predict(standard.apply(held.view()).view()),
+        vec![argmax(counts); held.nrows()],
+    ]
+}
+
+/// A genre of fewer tracks is shown, but counts in no mean over genres.
+const FEW: usize = 3;
+
+impl GenreReport {
+    /// The documented JSON.
+    pub fn json(&self) -> Value {
+        let f = &self.figures;
+        let genre = |class: &super::report::ClassFigures| {
+            let m = class.measures;
+            json!({
+                "genre": class.name, "support": m.support, "precision": m.precision, "recall": m.recall, "f1": m.f1,
+                "auc": class.auc, "roc": class.roc,
+            })
+        };
+        let mut json = serde_json::to_value(self).unwrap_or_default();
+        json["details"] = json!({
+            "genres": f.per_class.iter().map(genre).collect::<Vec<_>>(), "confusion": f.confusion, "top2": f.top2,
+            "log_loss": f.log_loss, "calibration_error": f.calibration_error, "reliability": f.reliability,
+            "risk_coverage": f.risk_coverage,
+        });
+        json
+    }
+
+    /// The report, for people who know music better than statistics.
+    pub fn page(&self) -> Document {
+        let mut page = Document::new("How well genres are recognised");
+        let (f, group) = (&self.figures, &self.group);
+        page.text(format!(
+            "{} tracks of {} {group}s, {} genres; {} folds by {group}, dealt {}; mean ± spread over folds, %",
+            self.tracks,
+            self.groups,
+            f.per_class.len(),
+            self.folds,
+            if self.repeats == 1 { "once".to_owned() } else { format!("{} times", self.repeats) }
+        ));
+        page.hint(format!(
+            "Every track was judged by an engine that had never heard its {group}: the {group}s were dealt into {} parts, and \
+             each part was judged by what was learnt from the others.",
+            self.folds
+        ));
+        page.heading("Methods side by side");
+        page.hint(
+            "Accuracy: how often the answer is right. Balanced: the same with every genre counting alike. F1 punishes both \
+             missing a genre and naming it too often.",
+        );
+        let cell = |s: Spread| format!("{:.1} ± {:.1}", 100.0 * s.mean, 100.0 * s.deviation);
+        let row = |(m, (_, what)): (&MethodReport, &(&str, &str))| {
+            let [a, b, c] = [m.accuracy, m.balanced_accuracy, m.macro_f1].map(cell);
+            vec![m.method.clone(), a, b, c, (*what).to_owned()]
+        };
+        let best = argmax(self.methods.iter().map(|m| m.accuracy.mean));
+        let header = ["method", "accuracy", "balanced", "macro F1", "what it is"];
+        page.table(&header, self.methods.iter().zip(&METHODS).map(row).collect(), Some(best));
+        let list = |genres: &[Genre]| genres.iter().map(Genre::name).collect::<Vec<_>>().join(", ");
+        if !self.too_few.is_empty() {
+            page.text(format!(
+                "balanced and macro F1 leave out genres of fewer than {FEW} tracks, whose figures are chance: {}",
+                list(&self.too_few)
+            ));
+        }
+        pages::figures(&mut page, METHODS[0].0, f);
+        for target in [0.95, 0.9, 0.8] {
+            if let Some(step) = f.risk_coverage.iter().rev().find(|step| 1.0 - step.risk >= target) {
+                page.text(format!(
+                    "answered {:.0} % of tracks at {:.0} % precision (probability {:.2} and up), the rest \"unknown\"",
+                    100.0 * step.coverage,
+                    100.0 * target,
+                    step.threshold
+                ));
+            }
+        }
+        if !self.without_head.is_empty() {
+            let names = list(&self.without_head);
+            page.text(format!("too few tracks for a trained head, by neighbours alone: {names}"));
+        }
+        page
+    }
+}

@@ -1,0 +1,285 @@
+//! What is in a data set: every file opened and decoded once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::leak::{Leak, look};
+use super::matrix::Row;
+use super::split::{Split, deal};
+use super::{LabError, csv_bytes};
+use crate::dataset::{Dataset, Fault, Item, Part};
+use voisin_audio::{self, AudioInfo};
+use voisin_base::text::{fold, with_causes};
+
+/// A sample counts as clipped from here.
+const FULL_SCALE: f32 = 0.999;
+/// Blocks of samples; one is silent below this level.
+const BLOCK: usize = 4096;
+const SILENT_DB: f64 = -60.0;
+
+/// What decoding one file told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// What it is.
+    pub info: AudioInfo,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// RMS level, dB relative to full scale.
+    pub level: f64,
+    /// Share of its samples at full scale.
+    pub clipped: f64,
+    /// Share of its blocks that are silent.
+    pub silent: f64,
+}
+
+/// A data set as it was found.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Tracks that can be listened to.
+    pub rows: Vec<Row>,
+    /// What decoding told of each; nothing where a data set has no audio.
+    pub heard: Vec<Option<Heard>>,
+    /// All that could not be used.
+    pub faults: Vec<Fault>,
+    /// Tracks that are shorter than nearly all others.
+    pub short: Vec<(String, f64)>,
+}
+
+fn hear(path: &Path) -> Result<Heard, String> {
+    let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
+    let starts: Vec<i64> = (0..info.n_frames).step_by(BLOCK).map(|start| start as i64).collect();
+    let (mut square, mut clipped, mut silent) = (0.0f64, 0usize, 0usize);
+    let mut sink = |_: usize, block: &[f32]| {
+        let own: f64 = block.iter().map(|v| f64::from(*v).powi(2)).sum();
+        clipped += block.iter().filter(|v| v.abs() >= FULL_SCALE).count();
+        silent += usize::from(10.0 * (own / BLOCK as f64).max(1e-20).log10() < SILENT_DB);
+        square += own;
+    };
+    voisin_audio::read_windows(path, &info, info.sample_rate, &starts, BLOCK, &mut sink)
+        .map_err(|error| with_causes(&error))?;
+    let frames = info.n_frames.max(1) as f64;
+    let heard = Heard {
+        bytes: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        level: 10.0 * (square / frames).max(1e-20).log10(),
+        clipped: clipped as f64 / frames,
+        silent: silent as f64 / starts.len().max(1) as f64,
+        info,
+    };
+    if heard.silent >= 1.0 { Err("silent from beginning to end".to_owned()) } else { Ok(heard) }
+}
+
+/// Opens and decodes every file.
+pub fn inspect(
+    set: &Dataset,
+    progress: &(dyn Fn(usize) + Sync),
+    stop: &AtomicBool,
+) -> Result<Inspection, LabError> {
+    let done = AtomicUsize::new(0);
+    let heard: Vec<Result<Option<Heard>, String>> = set
+        .items
+        .par_iter()
+        .map(|item| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(String::new());
+            }
+            let heard = item.path.as_deref().map(hear).transpose();
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+            heard
+        })
+        .collect();
+    if stop.load(Ordering::Relaxed) {
+        return Err(LabError::Interrupted);
+    }
+    let mut found =
+        Inspection { rows: Vec::new(), heard: Vec::new(), faults: set.faults.clone(), short: Vec::new() };
+    for (item, heard) in set.items.iter().zip(heard) {
+        match heard {
+            Ok(heard) => {
+                let (content, seconds) =
+                    heard.as_ref().map(|heard| (heard.info.content, heard.info.seconds())).unzip();
+                found.rows.push(Row { item: item.clone(), content, seconds });
+                found.heard.push(heard);
+            }
+            Err(reason) => found.faults.push(Fault { key: item.key.clone(), reason }),
+        }
+    }
+    let mut lengths: Vec<f64> = found.rows.iter().filter_map(|row| row.seconds).collect();
+    lengths.sort_unstable_by(f64::total_cmp);
+    if let Some(&median) = lengths.get(lengths.len() / 2) {
+        let alike = lengths.iter().filter(|seconds| (**seconds - median).abs() < 0.05 * median).count();
+        // clips of one length: the others stand out
+        if alike * 10 >= lengths.len() * 8 {
+            found.short = found
+                .rows
+                .iter()
+                .filter_map(|row| Some((row.item.key.clone(), row.seconds?)))
+                .filter(|(_, seconds)| *seconds < 0.95 * median)
+                .collect();
+        }
+    }
+    Ok(found)
+}
+
+/// One class of a data set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassCounts {
+    /// Its name.
+    pub name: String,
+    /// Tracks.
+    pub tracks: usize,
+    /// Artists that are known.
+    pub artists: usize,
+    /// Share of its tracks that are of one artist.
+    pub largest_artist: f64,
+    /// Tracks for training, validation, test.
+    pub parts: [usize; 3],
+}
+
+/// All that `voisin dataset` says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Overview {
+    /// `KIND:PATH` with its options.
+    pub data: String,
+    /// Tracks that can be used.
+    pub tracks: usize,
+    /// Tracks without a label.
+    pub unlabelled: usize,
+    /// By class.
+    pub classes: Vec<ClassCounts>,
+    /// Artists that are known.
+    pub artists: usize,
+    /// Seconds of music.
+    pub seconds: f64,
+    /// Tracks of each container, codec and rate.
+    pub formats: BTreeMap<String, usize>,
+    /// Tracks of each licence.
+    pub licences: BTreeMap<String, usize>,
+    /// Mean kilobits a second.
+    pub kbit: f64,
+    /// How the parts are dealt; none where labels are missing.
+    pub split: Option<String>,
+    /// What is on both sides.
+    pub leak: Leak,
+    /// Tracks with one channel.
+    pub mono: usize,
+    /// Tracks of which more than a thousandth is at full scale.
+    pub clipped: usize,
+    /// Tracks of which more than half is silent.
+    pub mostly_silent: usize,
+    /// Tracks that are shorter than nearly all others, with their seconds.
+    pub short: Vec<(String, f64)>,
+    /// What could not be used, with reasons.
+    pub failures: Vec<(String, String)>,
+    /// What there is to know about how it was read.
+    pub notes: Vec<String>,
+}
+
+/// Sums up.
+pub fn overview(set: &Dataset, found: &Inspection, how: &str, seed: u64) -> Result<Overview, LabError> {
+    let labelled: Vec<&Row> = found.rows.iter().filter(|row| row.item.label.is_some()).collect();
+    let rows: Vec<Row> = labelled.iter().map(|row| (*row).clone()).collect();
+    let names = set.classes();
+    let class_of: Vec<usize> = rows
+        .iter()
+        .map(|row| names.iter().position(|name| Some(name) == row.item.label.as_ref()).unwrap_or(0))
+        .collect();
+    let mut notes = set.notes.clone();
+    let split: Option<Split> = match deal(&rows, &class_of, names.len(), how, seed) {
+        Ok(split) => Some(split),
+        Err(LabError::Asked(why)) => {
+            notes.push(why);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let artist = |item: &Item| item.artist.as_deref().map(fold);
+    let classes = names
+        .iter()
+        .enumerate()
+        .map(|(class, name)| {
+            let own: Vec<usize> = (0..rows.len()).filter(|&row| class_of[row] == class).collect();
+            let mut artists: BTreeMap<String, usize> = BTreeMap::new();
+            own.iter().filter_map(|&row| artist(&rows[row].item)).for_each(|name| {
+                *artists.entry(name).or_default() += 1;
+            });
+            let largest = artists.values().max().copied().unwrap_or(0);
+            let parts = Part::ALL.map(|part| {
+                let split = split.as_ref();
+                own.iter().filter(|&&row| split.is_some_and(|split| split.parts[row] == Some(part))).count()
+            });
+            ClassCounts {
+                name: name.clone(),
+                tracks: own.len(),
+                artists: artists.len(),
+                largest_artist: largest as f64 / own.len().max(1) as f64,
+                parts,
+            }
+        })
+        .collect();
+    let heard: Vec<&Heard> = found.heard.iter().flatten().collect();
+    let mut formats: BTreeMap<String, usize> = BTreeMap::new();
+    for one in &heard {
+        let info = &one.info;
+        *formats.entry(format!("{}/{} {} Hz", info.container, info.codec, info.sample_rate)).or_default() +=
+            1;
+    }
+    let mut licences: BTreeMap<String, usize> = BTreeMap::new();
+    found.rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
+        *licences.entry(licence).or_default() += 1;
+    });
+    let seconds: f64 = found.rows.iter().filter_map(|row| row.seconds).sum();
+    let bytes: u64 = heard.iter().map(|one| one.bytes).sum();
+    let artists: BTreeSet<String> = found.rows.iter().filter_map(|row| artist(&row.item)).collect();
+    Ok(Overview {
+        data: set.source.clone(),
+        tracks: found.rows.len(),
+        unlabelled: found.rows.len() - rows.len(),
+        classes,
+        artists: artists.len(),
+        seconds,
+        formats,
+        licences,
+        kbit: if seconds > 0.0 { bytes as f64 * 8.0 / 1000.0 / seconds } else { 0.0 },
+        leak: split.as_ref().map_or_else(Leak::default, |split| look(&rows, split)),
+        split: split.map(|split| split.said),
+        mono: heard.iter().filter(|one| one.info.channels == 1).count(),
+        clipped: heard.iter().filter(|one| one.clipped > 1e-3).count(),
+        mostly_silent: heard.iter().filter(|one| one.silent > 0.5).count(),
+        short: found.short.clone(),
+        failures: found.faults.iter().map(|fault| (fault.key.clone(), fault.reason.clone())).collect(),
+        notes,
+    })
+}
+
+/// The canonical table: what any data set is after reading, and what `table:` reads.
+pub fn canonical_table(found: &Inspection) -> Vec<u8> {
+    let header = ["path", "genre", "artist", "album", "split", "licence", "seconds", "content", "status"];
+    let text = |value: Option<&String>| value.cloned().unwrap_or_default();
+    let good = found.rows.iter().map(|row| {
+        let item = &row.item;
+        let path =
+            item.path.as_ref().map_or_else(|| item.key.clone(), |path| path.to_string_lossy().into_owned());
+        [
+            path,
+            text(item.label.as_ref()),
+            text(item.artist.as_ref()),
+            text(item.album.as_ref()),
+            item.part.map_or("", Part::name).to_owned(),
+            text(item.licence.as_ref()),
+            row.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}")),
+            row.content.map_or_else(String::new, |content| content.to_string()),
+            "ok".to_owned(),
+        ]
+    });
+    let bad = found.faults.iter().map(|fault| {
+        let mut row: [String; 9] = Default::default();
+        row[0].clone_from(&fault.key);
+        row[8].clone_from(&fault.reason);
+        row
+    });
+    csv_bytes(&header.map(str::to_owned), b',', good.chain(bad))
+}

@@ -1,0 +1,436 @@
+//! From a data set to numbers: a row for each track, columns from one set of features or several.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use ndarray::{Array2, Axis, concatenate};
+use rayon::prelude::*;
+
+use super::LabError;
+use super::files::{read_groups, read_labels, read_vectors};
+use crate::dataset::{Columns, Dataset, DatasetError, Fault, Item, Kind, Source, group_of};
+use voisin_audio::{self, AudioInfo};
+use voisin_base::text::with_causes;
+use voisin_base::track::ContentId;
+use voisin_base::{atomic_file, regular_file};
+use voisin_engine::{Embedder, Engine, GroupBy, WindowPlan};
+use voisin_features::DescriptorSet;
+
+/// Numbers that listening gives.
+pub trait FeatureSet: Send + Sync {
+    /// As the command line names it.
+    fn name(&self) -> &str;
+    /// Of everything that changes a number.
+    fn fingerprint(&self) -> String;
+    /// Names of the columns.
+    fn columns(&self) -> Vec<String>;
+    /// The numbers of a file, as many as there are columns, or why there are none.
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String>;
+
+    /// Why no further file can be had either, as when a disk is full.
+    fn broken(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl<T: FeatureSet + ?Sized> FeatureSet for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn fingerprint(&self) -> String {
+        (**self).fingerprint()
+    }
+
+    fn columns(&self) -> Vec<String> {
+        (**self).columns()
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        (**self).compute(path, info, stop)
+    }
+
+    fn broken(&self) -> Option<&str> {
+        (**self).broken()
+    }
+}
+
+/// Windows of a track that a model hears.
+const WINDOWS: usize = 24;
+
+/// The mean embedding of a model.
+pub struct ModelSet {
+    name: String,
+    embedder: Arc<Embedder>,
+}
+
+impl ModelSet {
+    /// - `name`: as the command line names it, `model:NAME`
+    pub fn new(name: &str, embedder: Arc<Embedder>) -> Self {
+        Self { name: name.to_owned(), embedder }
+    }
+}
+
+impl FeatureSet for ModelSet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("model-{}-{WINDOWS}", self.embedder.encoder().manifest().fingerprint())
+    }
+
+    fn columns(&self) -> Vec<String> {
+        let manifest = self.embedder.encoder().manifest();
+        (0..manifest.dimension).map(|i| format!("{}_{i:03}", manifest.name)).collect()
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let found = self.embedder.embed(path, info, WindowPlan::Spread(WINDOWS), Some(stop));
+        found.map(|found| found.vector.into_vec()).map_err(|error| with_causes(&error))
+    }
+}
+
+/// Longest piece of a track that descriptors are computed from, its middle, in seconds.
+pub(crate) const LONGEST: u64 = 600;
+
+impl FeatureSet for DescriptorSet {
+    fn name(&self) -> &str {
+        (*self).name()
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{}-1", (*self).name())
+    }
+
+    fn columns(&self) -> Vec<String> {
+        (*self).columns()
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, _: &AtomicBool) -> Result<Vec<f32>, String> {
+        let mut numbers = Vec::new();
+        middle(*self, path, info, &mut |samples, rate, _| numbers = self.of(samples, rate))?;
+        Ok(numbers)
+    }
+}
+
+/// Reads what a set of descriptors is computed from: the whole file, or the middle of one longer than [`LONGEST`].
+///
+/// - `sink`: takes samples, their rate in Hz, and the second that they begin at
+pub(crate) fn middle(
+    set: DescriptorSet,
+    path: &Path,
+    info: &AudioInfo,
+    sink: &mut dyn FnMut(&[f32], u32, f64),
+) -> Result<(), String> {
+    let rate = set.rate(info.sample_rate);
+    let all = voisin_audio::resampled_len(info, rate);
+    let length = all.min(LONGEST * u64::from(rate));
+    let start = (all - length) / 2;
+    voisin_audio::read_windows(path, info, rate, &[start as i64], length as usize, &mut |_, samples| {
+        sink(samples, rate, start as f64 / f64::from(rate));
+    })
+    .map(|_| ())
+    .map_err(|error| with_causes(&error))
+}
+
+/// Features that are kept, a file for each track: safe to delete.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    /// Why nothing is kept any more.
+    broken: OnceLock<String>,
+}
+
+impl Cache {
+    /// In a folder, which is made when there is something to keep.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, broken: OnceLock::new() }
+    }
+
+    fn path(&self, fingerprint: &str, content: ContentId) -> PathBuf {
+        let digest = content.to_string();
+        self.folder.join(fingerprint).join(&digest[..2]).join(format!("{digest}.f32"))
+    }
+
+    /// What is kept of a track; a file that is not whole counts as none.
+    fn read(&self, fingerprint: &str, content: ContentId, columns: usize) -> Option<Vec<f32>> {
+        let bytes = regular_file::read(&self.path(fingerprint, content), 32 + 4 * columns as u64).ok()?;
+        let (digest, numbers) = bytes.split_at_checked(32)?;
+        let is_whole = numbers.len() == 4 * columns && blake3::hash(numbers).as_bytes() == digest;
+        is_whole.then(|| numbers.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+    }
+
+    /// Keeps the features of a track. The first failure is remembered and nothing is tried after it.
+    fn write(&self, fingerprint: &str, content: ContentId, numbers: &[f32]) {
+        if self.broken.get().is_some() {
+            return;
+        }
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let path = self.path(fingerprint, content);
+        let write = || {
+            std::fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            atomic_file::write(&path, [blake3::hash(&bytes).as_bytes().as_slice(), &bytes].concat())
+        };
+        if let Err(error) = write() {
+            let _ = self.broken.set(format!(
+                "features are no longer kept in {}: {error}; nothing else is lost",
+                self.folder.display()
+            ));
+        }
+    }
+
+    /// Why nothing is kept any more.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+}
+
+/// What is known of a row besides its numbers.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The track.
+    pub item: Item,
+    /// Its audio's digest; none where there is no audio.
+    pub content: Option<ContentId>,
+    /// Its length.
+    pub seconds: Option<f64>,
+}
+
+/// Tracks as rows of numbers.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// One for each row of the values.
+    pub rows: Vec<Row>,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Groups of the columns: what they measure together.
+    pub groups: Vec<String>,
+    /// `[rows, columns]`
+    pub values: Array2<f32>,
+    /// Tracks that could not be listened to.
+    pub faults: Vec<Fault>,
+}
+
+/// Reads a data set of any kind.
+///
+/// - `engine`: opens the library, which only the kind `library` asks for
+pub fn open(source: &Source, engine: impl FnOnce() -> Result<Engine, LabError>) -> Result<Dataset, LabError> {
+    let mut set = match source.kind {
+        Kind::Library => of_library(source, &engine()?)?,
+        Kind::Vectors => of_vectors(source)?,
+        _ => crate::dataset::read(source)?,
+    };
+    if set.items.is_empty() {
+        let why = set.faults.first().map_or_else(String::new, |f| format!("; {}: {}", f.key, f.reason));
+        let problem = format!("expected tracks, found none that can be used{why}");
+        return Err(DatasetError::Source { text: source.to_string(), problem }.into());
+    }
+    if set.keys.is_empty() {
+        set.keys = set.items.iter().map(|item| item.key.clone()).collect();
+    }
+    Ok(set)
+}
+
+fn empty(source: &Source) -> Dataset {
+    Dataset {
+        source: source.to_string(),
+        items: Vec::new(),
+        keys: Vec::new(),
+        faults: Vec::new(),
+        notes: Vec::new(),
+        key_name: "path".to_owned(),
+        label_name: "genre".to_owned(),
+        columns: None,
+    }
+}
+
+/// The tracks of the library by their first genre, with their vectors.
+fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
+    let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Artist)?;
+    let mut set = empty(source);
+    for (facts, genres) in tracks.facts.iter().zip(&tracks.labels) {
+        set.items.push(Item {
+            path: Some(facts.path.clone()),
+            key: facts.path.to_string_lossy().into_owned(),
+            label: genres.first().map(|genre| genre.name().to_owned()),
+            artist: facts.artist.clone(),
+            ..Item::default()
+        });
+    }
+    let names = (0..tracks.vectors.ncols()).map(|i| format!("vector_{i:03}")).collect();
+    set.columns = Some(Columns { names, values: tracks.vectors });
+    Ok(set)
+}
+
+/// Vectors of a `.npy` file, labels and groups as `eval genre --vectors` takes them.
+fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
+    let values = read_vectors(&source.path)?;
+    let mut set = empty(source);
+    let labels = match source.path_option("labels") {
+        Some(path) => read_labels(&path, values.nrows())?,
+        None => vec![Vec::new(); values.nrows()],
+    };
+    let groups = source.path_option("groups").map(|path| read_groups(&path, values.nrows())).transpose()?;
+    for (row, genres) in labels.iter().enumerate() {
+        set.items.push(Item {
+            key: row.to_string(),
+            label: genres.first().map(|genre| genre.name().to_owned()),
+            artist: groups.as_ref().map(|groups| format!("group {}", groups[row])),
+            ..Item::default()
+        });
+    }
+    "row".clone_into(&mut set.key_name);
+    let names = (0..values.ncols()).map(|i| format!("column_{i:03}")).collect();
+    set.columns = Some(Columns { names, values });
+    Ok(set)
+}
+
+/// Listens to the tracks of a data set, all threads at once.
+///
+/// - `own`: whether the data set's own columns are among the features
+/// - `progress`: told how many tracks are done
+pub fn compute(
+    set: &Dataset,
+    own: bool,
+    sets: &[Box<dyn FeatureSet>],
+    cache: Option<&Cache>,
+    progress: &(dyn Fn(usize) + Sync),
+    stop: &AtomicBool,
+) -> Result<Matrix, LabError> {
+    let mut matrix = Matrix {
+        rows: Vec::new(),
+        columns: Vec::new(),
+        groups: Vec::new(),
+        values: Array2::zeros((0, 0)),
+        faults: set.faults.clone(),
+    };
+    let own = set.columns.as_ref().filter(|_| own);
+    if let Some(own) = own {
+        matrix.columns.clone_from(&own.names);
+        matrix.groups = own.names.iter().map(|name| group_of(name).to_owned()).collect();
+    }
+    let widths: Vec<usize> = sets.iter().map(|set| set.columns().len()).collect();
+    for one in sets {
+        for column in one.columns() {
+            let group = if one.name().starts_with("model:") { one.name() } else { group_of(&column) };
+            matrix.groups.push(group.to_owned());
+            matrix.columns.push(column);
+        }
+    }
+    let prints: Vec<String> = sets.iter().map(|set| set.fingerprint()).collect();
+    let done = AtomicUsize::new(0);
+    let broken = || sets.iter().find_map(|set| set.broken());
+    let heard: Vec<Result<FileNumbers, String>> = set
+        .items
+        .par_iter()
+        .map(|item| {
+            if stop.load(Ordering::Relaxed) || broken().is_some() {
+                return Err("interrupted".to_owned());
+            }
+            let heard = if sets.is_empty() {
+                Ok((None, None, Vec::new()))
+            } else {
+                listen(item, sets, &prints, &widths, cache, stop)
+            };
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+            heard
+        })
+        .collect();
+    if stop.load(Ordering::Relaxed) {
+        return Err(LabError::Interrupted);
+    }
+    if let Some(why) = broken() {
+        return Err(LabError::Asked(why.to_owned()));
+    }
+    let (mut kept, mut flat) = (Vec::new(), Vec::new());
+    for (at, (item, heard)) in set.items.iter().zip(heard).enumerate() {
+        match heard {
+            Ok((content, seconds, numbers)) => {
+                kept.push(at);
+                flat.extend(numbers);
+                matrix.rows.push(Row { item: item.clone(), content, seconds });
+            }
+            Err(reason) => matrix.faults.push(Fault { key: item.key.clone(), reason }),
+        }
+    }
+    let listened = Array2::from_shape_vec((kept.len(), widths.iter().sum()), flat);
+    let listened = listened.map_err(|error| LabError::Asked(error.to_string()))?;
+    matrix.values = match own {
+        Some(own) => {
+            let own = own.values.select(Axis(0), &kept);
+            concatenate(Axis(1), &[own.view(), listened.view()])
+                .map_err(|e| LabError::Asked(e.to_string()))?
+        }
+        None => listened,
+    };
+    if matrix.rows.is_empty() {
+        return Err(LabError::NoneHeard(matrix.faults));
+    }
+    Ok(matrix)
+}
+
+/// Digest, length and numbers of a file.
+type FileNumbers = (Option<ContentId>, Option<f64>, Vec<f32>);
+
+fn listen(
+    item: &Item,
+    sets: &[Box<dyn FeatureSet>],
+    prints: &[String],
+    widths: &[usize],
+    cache: Option<&Cache>,
+    stop: &AtomicBool,
+) -> Result<FileNumbers, String> {
+    let path = item.path.as_deref().ok_or("the data set names no audio of it")?;
+    let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
+    let mut numbers = Vec::with_capacity(widths.iter().sum());
+    for ((set, print), &width) in sets.iter().zip(prints).zip(widths) {
+        let kept = cache.and_then(|cache| cache.read(print, info.content, width));
+        if let Some(kept) = kept {
+            numbers.extend(kept);
+            continue;
+        }
+        let found = set.compute(path, &info, stop)?;
+        if found.len() != width || found.iter().any(|number| !number.is_finite()) {
+            return Err(format!("{} gave what is no number", set.name()));
+        }
+        if let Some(cache) = cache {
+            cache.write(print, info.content, &found);
+        }
+        numbers.extend(found);
+    }
+    Ok((Some(info.content), Some(info.seconds()), numbers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_matrix_comes_back_and_a_damaged_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"));
+        let content = ContentId([7; 32]);
+        assert_eq!(cache.read("x", content, 3), None);
+        cache.write("x", content, &[1.0, -0.5, 3.25]);
+        assert_eq!(cache.read("x", content, 3), Some(vec![1.0, -0.5, 3.25]));
+        assert_eq!(cache.read("x", content, 2), None);
+        let path = cache.path("x", content);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!((cache.read("x", content, 3), cache.broken()), (None, None));
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_told_once_and_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "no folder").unwrap();
+        let cache = Cache::new(file);
+        cache.write("x", ContentId([1; 32]), &[1.0]);
+        cache.write("x", ContentId([2; 32]), &[1.0]);
+        assert!(cache.broken().unwrap().contains("nothing else is lost"));
+    }
+}

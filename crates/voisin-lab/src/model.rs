@@ -1,0 +1,404 @@
+//! Algorithms by name: fitted, saved, read, asked.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::str::FromStr;
+
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use super::LabError;
+use voisin_base::regular_file;
+use voisin_learn::genre::{FusionClassifier, FusionPart};
+use voisin_learn::{
+    Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings, Knn,
+    KnnSettings, Lda, Logistic, Majority, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
+};
+
+/// A way to learn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Always the commonest class.
+    Majority,
+    /// The nearest mean.
+    Centroid,
+    /// The nearest neighbours.
+    Knn,
+    /// Multinomial logistic regression.
+    Logistic,
+    /// Linear discriminant analysis.
+    Lda,
+    /// Gaussian naive Bayes.
+    Bayes,
+    /// Support vector machine.
+    Svm,
+    /// Random forest.
+    Forest,
+    /// Extremely randomised trees.
+    ExtraTrees,
+    /// Gradient boosting.
+    Boost,
+    /// The genre engine's trained head.
+    Head,
+    /// The genre engine's vote of neighbours.
+    Vote,
+    /// The genre engine: head and vote joined.
+    Fused,
+}
+
+impl Algorithm {
+    /// All of them, the cheapest first; the last three fit the whole genre engine, its own validation included.
+    pub const ALL: [(&str, Self); 13] = [
+        ("majority", Self::Majority),
+        ("centroid", Self::Centroid),
+        ("knn", Self::Knn),
+        ("logistic", Self::Logistic),
+        ("lda", Self::Lda),
+        ("bayes", Self::Bayes),
+        ("svm", Self::Svm),
+        ("extra-trees", Self::ExtraTrees),
+        ("forest", Self::Forest),
+        ("boost", Self::Boost),
+        ("head", Self::Head),
+        ("vote", Self::Vote),
+        ("fused", Self::Fused),
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, other)| *other == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, algorithm)| *algorithm).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
+            format!("there is no algorithm \"{text}\": expected {}", names.join(", "))
+        })
+    }
+}
+
+/// Settings of logistic regression.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogisticSettings {
+    /// Weight of errors against the weights' squares.
+    pub c: f64,
+}
+
+impl Default for LogisticSettings {
+    fn default() -> Self {
+        Self { c: 1.0 }
+    }
+}
+
+/// Settings of every algorithm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlgorithmSettings {
+    /// Of `knn`.
+    pub knn: KnnSettings,
+    /// Of `logistic`.
+    pub logistic: LogisticSettings,
+    /// Of `bayes`.
+    pub bayes: BayesSettings,
+    /// Of `svm`.
+    pub svm: SvmSettings,
+    /// Of `forest`.
+    pub forest: ForestSettings,
+    /// Of `extra-trees`.
+    pub extra_trees: ForestSettings,
+    /// Of `boost`.
+    pub boost: BoostSettings,
+}
+
+impl Default for AlgorithmSettings {
+    fn default() -> Self {
+        Self {
+            knn: KnnSettings::default(),
+            logistic: LogisticSettings::default(),
+            bayes: BayesSettings::default(),
+            svm: SvmSettings::default(),
+            forest: ForestSettings::default(),
+            extra_trees: ForestSettings::extra_trees(),
+            boost: BoostSettings::default(),
+        }
+    }
+}
+
+impl AlgorithmSettings {
+    /// Says which number cannot be worked with.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let above = |x: f64| x > 0.0 && x <= 1e9;
+        let share = |x: f64| x > 0.0 && x <= 1.0;
+        let trees = |forest: ForestSettings| (1..=100_000).contains(&forest.trees);
+        let boost = self.boost;
+        for (fits, key, expected) in [
+            (self.knn.k >= 1, "knn.k", "1 or more"),
+            (above(self.logistic.c), "logistic.c", "more than 0"),
+            ((0.0..=1.0).contains(&self.bayes.var_smoothing), "bayes.var_smoothing", "0 to 1"),
+            (above(self.svm.c), "svm.c", "more than 0"),
+            (trees(self.forest), "forest.trees", "1 to 100000"),
+            (trees(self.extra_trees), "extra_trees.trees", "1 to 100000"),
+            ((1..=100_000).contains(&boost.rounds), "boost.rounds", "1 to 100000"),
+            ((1..=16).contains(&boost.depth), "boost.depth", "1 to 16"),
+            (share(boost.rate), "boost.rate", "more than 0, at most 1"),
+            (share(boost.rows), "boost.rows", "more than 0, at most 1"),
+            (share(boost.columns), "boost.columns", "more than 0, at most 1"),
+            ((0.0..=1e9).contains(&boost.lambda), "boost.lambda", "0 or more"),
+            ((0.0..=1e9).contains(&boost.least), "boost.least", "0 or more"),
+        ] {
+            if !fits {
+                return Err(format!("settings.{key}: expected {expected}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The two largest classes of an SVM's training rows at most: their kernel has this many squared numbers.
+const LARGEST_PAIR: usize = 24_000;
+
+/// One algorithm of a model, with what is done to rows before it.
+struct Member {
+    algorithm: Algorithm,
+    /// How much its answer counts.
+    weight: f64,
+    preparation: Preparation,
+    classifier: Box<dyn FittedClassifier>,
+}
+
+/// A fitted algorithm, or several whose answers are joined.
+pub struct Model {
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    members: Vec<Member>,
+}
+
+impl Model {
+    /// Fits on raw rows.
+    ///
+    /// - `data`: `x` is `[n, columns]`; `folds`: a fold of each row, groups whole, for what is learnt on rows left out
+    pub fn fit(
+        algorithm: Algorithm,
+        settings: &AlgorithmSettings,
+        data: &Training,
+        classes: &[String],
+        columns: &[String],
+    ) -> Result<Self, LabError> {
+        let (preparation, rows) = Preparation::fit(data.x);
+        let data = &Training { x: rows.view(), ..*data };
+        let mut sizes = vec![0; data.classes];
+        data.class_of.iter().for_each(|&class| sizes[class] += 1);
+        sizes.sort_unstable();
+        let pair: usize = sizes.iter().rev().take(2).sum();
+        if algorithm == Algorithm::Svm && pair > LARGEST_PAIR {
+            return Err(LabError::Asked(format!(
+                "the support vector machine would keep {pair} x {pair} numbers for the two largest classes: expected at most {LARGEST_PAIR} tracks of them; use logistic or boost"
+            )));
+        }
+        let classifier: Box<dyn FittedClassifier> = match algorithm {
+            Algorithm::Majority => Box::new(Majority::fit(data)),
+            Algorithm::Centroid => Box::new(Centroid::fit(data.x, data.class_of, data.classes)),
+            Algorithm::Knn => Box::new(Knn::fit(data, settings.knn)),
+            Algorithm::Logistic => {
+                Box::new(Logistic::of_classes(data.x, data.class_of, data.classes, settings.logistic.c))
+            }
+            Algorithm::Lda => Box::new(Lda::fit(data)),
+            Algorithm::Bayes => Box::new(Bayes::fit(data, settings.bayes)),
+            Algorithm::Svm => Box::new(SvmProbabilities::fit(data, settings.svm)),
+            Algorithm::Forest => Box::new(Forest::fit(data, settings.forest)),
+            Algorithm::ExtraTrees => Box::new(Forest::fit(data, settings.extra_trees)),
+            Algorithm::Boost => Box::new(Boost::fit(data, settings.boost)),
+            Algorithm::Head => Box::new(FusionClassifier::fit(data, FusionPart::Head)?),
+            Algorithm::Vote => Box::new(FusionClassifier::fit(data, FusionPart::Vote)?),
+            Algorithm::Fused => Box::new(FusionClassifier::fit(data, FusionPart::Fused)?),
+        };
+        let members = vec![Member { algorithm, weight: 1.0, preparation, classifier }];
+        Ok(Self { classes: classes.to_vec(), columns: columns.to_vec(), members })
+    }
+
+    /// Several models of the same rows as one, whose answers count by their weights.
+    pub fn joined(models: Vec<(f64, Self)>) -> Option<Self> {
+        let mut members = Vec::new();
+        let mut names = None;
+        for (weight, model) in models {
+            members
+                .extend(model.members.into_iter().map(|one| Member { weight: weight * one.weight, ..one }));
+            names = Some((model.classes, model.columns));
+        }
+        names.map(|(classes, columns)| Self { classes, columns, members })
+    }
+
+    /// Probability of each class for raw rows, `[n, classes]`.
+    pub fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+        let mut all = Array2::zeros((x.nrows(), self.classes.len()));
+        for one in &self.members {
+            let said = one.classifier.probabilities(one.preparation.apply(x).view());
+            all.scaled_add(one.weight as f32, &said);
+        }
+        all
+    }
+
+    /// How much each column counts, where all its algorithms tell.
+    pub fn importances(&self) -> Option<Vec<f64>> {
+        let mut all = vec![0.0; self.columns.len()];
+        for one in &self.members {
+            let own = one.classifier.importances()?;
+            all.iter_mut().zip(own).for_each(|(sum, own)| *sum += one.weight * own);
+        }
+        Some(all)
+    }
+
+    /// What fitting told besides, of a single algorithm.
+    pub fn note(&self) -> Option<String> {
+        if let [only] = self.members.as_slice() { only.classifier.note() } else { None }
+    }
+
+    /// As a safetensors file.
+    pub fn to_bytes(&self, settings: &AlgorithmSettings) -> Result<Vec<u8>, String> {
+        let head = Head {
+            format: 1,
+            algorithms: self.members.iter().map(|one| (one.algorithm, one.weight)).collect(),
+            classes: self.classes.clone(),
+            columns: self.columns.clone(),
+            settings: settings.clone(),
+        };
+        let mut tensors = Tensors::default();
+        for (number, one) in self.members.iter().enumerate() {
+            let mut own = Tensors::default();
+            one.preparation.save(&mut own);
+            one.classifier.save(&mut own);
+            tensors.put_all(number, own);
+        }
+        let head = serde_json::to_string(&head).map_err(|error| error.to_string())?;
+        tensors.to_bytes(HashMap::from([(KEY.to_owned(), head)]))
+    }
+
+    /// Reads a file; every number is checked before it is used.
+    pub fn read(path: &Path) -> Result<Self, LabError> {
+        let bytes = regular_file::read(path, LARGEST).map_err(LabError::io(path))?;
+        Self::from_bytes(&bytes).map_err(|problem| LabError::run(path, problem))
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let (tensors, header) = Tensors::from_bytes(bytes).map_err(|error| format!("damaged ({error})"))?;
+        let text = header.get(KEY).ok_or("not a model of a run: its header says nothing of one")?;
+        let head: Head = serde_json::from_str(text).map_err(|error| format!("damaged ({error})"))?;
+        if head.format != 1 {
+            return Err(format!("expected format 1, found {}: it is of a later voisin", head.format));
+        }
+        head.settings.check()?;
+        let members: Option<Vec<Member>> = head
+            .algorithms
+            .iter()
+            .enumerate()
+            .map(|(number, &(algorithm, weight))| head.member(algorithm, weight, &tensors.all_of(number)))
+            .collect();
+        match members.filter(|members| !members.is_empty() && !head.classes.is_empty()) {
+            Some(members) => Ok(Self { classes: head.classes, columns: head.columns, members }),
+            None => Err("damaged (its parts do not fit together)".to_owned()),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    algorithms: Vec<(Algorithm, f64)>,
+    classes: Vec<String>,
+    columns: Vec<String>,
+    settings: AlgorithmSettings,
+}
+
+impl Head {
+    fn member(&self, algorithm: Algorithm, weight: f64, from: &Tensors) -> Option<Member> {
+        let (k, d) = (self.classes.len(), self.columns.len());
+        let classifier = match algorithm {
+            Algorithm::Majority => boxed(Majority::load(from, k)),
+            Algorithm::Centroid => boxed(Centroid::load(from, k, d)),
+            Algorithm::Knn => boxed(Knn::load(from, self.settings.knn, k, d)),
+            Algorithm::Logistic => boxed(Logistic::load(from, k, d)),
+            Algorithm::Lda => boxed(Lda::load(from, k, d)),
+            Algorithm::Bayes => boxed(Bayes::load(from, k, d)),
+            Algorithm::Svm => boxed(SvmProbabilities::load(from, k, d)),
+            Algorithm::Forest | Algorithm::ExtraTrees => boxed(Forest::load(from, k, d)),
+            Algorithm::Boost => boxed(Boost::load(from, k, d)),
+            Algorithm::Head => boxed(FusionClassifier::load(from, FusionPart::Head, k, d)),
+            Algorithm::Vote => boxed(FusionClassifier::load(from, FusionPart::Vote, k, d)),
+            Algorithm::Fused => boxed(FusionClassifier::load(from, FusionPart::Fused, k, d)),
+        }?;
+        let preparation = Preparation::load(from).filter(|preparation| preparation.columns() == d)?;
+        Some(Member { algorithm, weight, preparation, classifier })
+    }
+}
+
+fn boxed<C: FittedClassifier + 'static>(found: Option<C>) -> Option<Box<dyn FittedClassifier>> {
+    found.map(|classifier| Box::new(classifier) as _)
+}
+
+/// Largest model that is read.
+const LARGEST: u64 = 8 << 30;
+/// Where the header of the file has the rest.
+const KEY: &str = "voisin-run";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_base::random::Random;
+
+    /// Three classes of 30 rows that overlap a little.
+    fn blobs(seed: u64) -> (Array2<f32>, Vec<usize>) {
+        let mut random = Random::new(seed);
+        let class_of: Vec<usize> = (0..90).map(|row| row % 3).collect();
+        let x = Array2::from_shape_fn((90, 6), |(row, column)| {
+            let centre = if column % 3 == class_of[row] { 1.5 } else { 0.0 };
+            (centre + random.normal()) as f32
+        });
+        (x, class_of)
+    }
+
+    #[test]
+    fn every_algorithm_learns_and_is_the_same_after_a_file_and_on_other_threads() {
+        let ((x, class_of), (queries, truth)) = (blobs(1), blobs(2));
+        let folds: Vec<usize> = (0..90).map(|row| row / 3 % 5).collect();
+        let data = Training { x: x.view(), class_of: &class_of, classes: 3, folds: &folds, seed: 7 };
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
+        let columns: Vec<String> = (0..6).map(|c| c.to_string()).collect();
+        let mut settings = AlgorithmSettings::default();
+        (settings.forest.trees, settings.extra_trees.trees, settings.boost.rounds) = (40, 40, 20);
+        for (name, algorithm) in Algorithm::ALL {
+            let fit = || Model::fit(algorithm, &settings, &data, &names, &columns).unwrap();
+            let model = fit();
+            let p = model.probabilities(queries.view());
+            assert!(p.outer_iter().all(|row| (row.sum() - 1.0).abs() < 1e-4), "{name}");
+            let right =
+                p.outer_iter().zip(&truth).filter(|(p, t)| voisin_learn::metrics::argmax(*p) == **t).count();
+            let least = if algorithm == Algorithm::Majority { 30 } else { 65 };
+            assert!(right >= least, "{name}: {right} of 90");
+            let bytes = model.to_bytes(&settings).unwrap();
+            let again = Model::from_bytes(&bytes).unwrap();
+            assert_eq!(again.probabilities(queries.view()), p, "{name}");
+            let pair =
+                Model::joined(vec![(0.25, fit()), (0.75, fit())]).unwrap().to_bytes(&settings).unwrap();
+            let pair = Model::from_bytes(&pair).unwrap().probabilities(queries.view());
+            assert!((&pair - &p).iter().all(|apart| apart.abs() < 1e-6), "{name}");
+            let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            assert_eq!(alone.install(|| fit().to_bytes(&settings)).unwrap(), bytes, "{name}");
+            for cut in (0..bytes.len()).step_by(bytes.len() / 40 + 1) {
+                assert!(Model::from_bytes(&bytes[..cut]).is_err());
+                let mut flipped = bytes.clone();
+                flipped[cut] ^= 0x41;
+                if let Ok(odd) = Model::from_bytes(&flipped) {
+                    let _ = odd.probabilities(queries.view());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! A run of a network: trained, chosen by the validation part, judged once on the test part, asked.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ndarray::{Array2, Axis};
+
+use super::clips::clip_config;
+use super::{ClipReader, KeptSpectrograms, NetworkSettings};
+use crate::LabError;
+use crate::bench::Bench;
+use crate::config::Config;
+use crate::leak;
+use crate::matrix::FeatureSet;
+use crate::report::{Learning, Method, Report};
+use crate::run::{Clock, Progress, RunInputs, among, digests, publish};
+use voisin_audio::AudioInfo;
+use voisin_base::regular_file;
+use voisin_base::text::count;
+use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
+use voisin_learn::metrics::argmax;
+use voisin_train::classifier::{
+    ClassJudge, ClassNetOptions, EpochFigures, Fitted, LayerNet, LoadExample, NetworkRecipe, RecipeInput,
+    SpaceNet, TrackExamples, Trainable, fit, read_tensors, said,
+};
+use voisin_train::encoder::TrainError;
+
+/// Name of the best epoch's weights in a run's folder.
+const BEST: &str = "best.safetensors";
+/// Time between checkpoints inside an epoch.
+const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
+/// A validation loss so much above its least one says that the network learns its training tracks by heart.
+const OVERFITTED: f64 = 1.05;
+
+impl Config {
+    /// The network of a run and its settings; nothing for a run of algorithms.
+    pub fn network(&self) -> Option<(NetworkRecipe, &NetworkSettings)> {
+        NetworkRecipe::named(&self.recipe).zip(self.network.as_ref())
+    }
+}
+
+fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError> {
+    config.network().ok_or_else(|| LabError::Asked(format!("{} is no network's recipe", config.recipe)))
+}
+
+/// The network before its first step.
+fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Trainable>, LabError> {
+    let (recipe, settings) = named(config)?;
+    if recipe.input == RecipeInput::Windows {
+        let weights = SpaceNet::beginning(settings.start().as_ref(), settings.width, config.seed)?;
+        return Ok(Box::new(SpaceNet::new(&weights, classes, config.seed, device)?));
+    }
+    let stack = Stack::new(&settings.layers, settings.input(&recipe), classes).map_err(TrainError::from)?;
+    Ok(Box::new(LayerNet::new(stack, config.seed, settings.initialise, device)))
+}
+
+/// Trains what is left of a run's network, and writes its report.
+///
+/// - `given`: its matrix counts the spectrograms of each track, as `kept` does
+pub fn train(
+    run: &Path,
+    given: RunInputs,
+    kept: &KeptSpectrograms,
+    device: DeviceChoice,
+    progress: &mut dyn FnMut(&Progress),
+    stop: &AtomicBool,
+) -> Result<Report, LabError> {
+    let config = given.config;
+    let (recipe, settings) = named(config)?;
+    let mut cost = given.cost;
+    let faults = given.matrix.faults.clone();
+    let bench = Bench::new(config, given.matrix)?;
+    let (work, digest) = bench.hold(run, given.set, &faults)?;
+    let rows = &bench.matrix.rows;
+    let kept_of: Vec<usize> = bench.matrix.values.column(0).iter().map(|count| *count as usize).collect();
+    let windows: Vec<usize> = kept_of.iter().map(|count| kept.reader().judged(*count)).collect();
+    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match rows[track].content {
+        Some(content) => kept.read(content, window, place, to),
+        None => Err(TrainError::Options(format!("{} has no audio", rows[track].item.key))),
+    };
+    let device = device.resolve().map_err(TrainError::from)?;
+    let (classes, examples) =
+        (bench.classes.len(), RunExamples { class_of: &bench.class_of, windows: &windows, load: &load });
+
+    // Every fold's network chooses its epoch by a fifth of what it may learn from; the last network is the run's own.
+    let folds = bench.folds();
+    let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
+    let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
+        let dealt = bench.dealt(rows);
+        let part = |chosen: bool| {
+            rows.iter().zip(&dealt).filter(|(_, d)| (**d == 0) == chosen).map(|(row, _)| *row).collect()
+        };
+        (part(false), part(true))
+    };
+    if config.data.folds > 0 {
+        for fold in &folds {
+            let (training, validation) = inside(&fold.rest);
+            let folder = run.join(format!("work/network-{}-{}", fold.repeat, fold.number));
+            fits.push((folder, training, validation));
+        }
+        let learnt: Vec<usize> = (0..rows.len()).filter(|&row| bench.learns(row)).collect();
+        let (training, validation) = inside(&learnt);
+        fits.push((run.to_owned(), training, validation));
+    } else {
+        fits.push((run.to_owned(), folds[0].rest.clone(), folds[0].held.clone()));
+    }
+
+    let clock = Clock::start();
+    let (count, mut answers, mut last) = (fits.len(), Vec::new(), None);
+    for (number, (folder, training, validation)) in fits.iter().enumerate() {
+        std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
+        let mut net = network(config, classes, device.clone())?;
+        let options = ClassNetOptions {
+            folder: folder.clone(),
+            training: settings.training,
+            image: match kept.reader().input() {
+                StackShape::Image(1, bands, frames) => Some([bands, frames]),
+                _ => None,
+            },
+            seed: config.seed,
+            checkpoint_every: CHECKPOINT_EVERY,
+        };
+        let learning = TrackExamples { copies: settings.copies, ..examples.of(training, validation) };
+        let fitted = fit(&mut *net, &options, learning, &mut |now| {
+            let epochs = options.training.epochs;
+            let of = if count > 1 { format!("network {} of {count}, ", number + 1) } else { String::new() };
+            progress(&Progress {
+                share: (number as f64 + now.share) / count as f64,
+                doing: format!("{of}epoch {} of {epochs}, loss {:.3}", now.epoch, now.loss),
+                seconds_left: now.seconds_left,
+            });
+            !stop.load(Ordering::Relaxed)
+        })?;
+        let Some(fitted) = fitted else { return Err(LabError::Interrupted) };
+        let net = net.finished()?;
+        if let Some(fold) = folds.get(number) {
+            answers.push(examples.answers(&*net, &fold.held, settings.training.batch)?);
+        }
+        last = Some((net, fitted));
+    }
+    let Some((net, fitted)) = last else {
+        return Err(LabError::Asked("expected something to learn from".into()));
+    };
+    cost.push(clock.cost("training the network"));
+
+    let clock = Clock::start();
+    progress(&Progress { share: 1.0, doing: "figures".to_owned(), seconds_left: 0.0 });
+    let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
+    let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
+    let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
+    let test = bench.test(given.chosen_among);
+    let said =
+        if test.is_empty() { None } else { Some(examples.answers(&*net, &test, settings.training.batch)?) };
+    let otherwise = if config.data.folds > 0 { "folds" } else { "validation" };
+    let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), otherwise)?;
+    cost.push(clock.cost("figures"));
+
+    let best = run.join(BEST);
+    let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
+    let method = Method { chosen: true, ..method };
+    let leaks = leak::look(rows, &bench.split);
+    let digests = digests(config, digest, &bytes);
+    let mut report = bench.report(
+        given.set,
+        &faults,
+        vec![method],
+        figures,
+        Vec::new(),
+        leaks,
+        cost,
+        digests,
+        given.command,
+    );
+    report.judged_by += &among(given.chosen_among);
+    let spectrograms: usize = kept_of.iter().sum();
+    let report = Report {
+        features: vec![format!("{spectrograms} spectrograms of {}", kept.reader().example())],
+        columns: kept.reader().input().cells(),
+        constant: Vec::new(),
+        learning: Some(learning(&fitted)),
+        ..report
+    };
+    publish(run, &report, &work)?;
+    Ok(report)
+}
+
+/// What a run's networks learn from and are asked about.
+#[derive(Clone, Copy)]
+struct RunExamples<'a> {
+    class_of: &'a [usize],
+    windows: &'a [usize],
+    load: &'a LoadExample<'a>,
+}
+
+impl<'a> RunExamples<'a> {
+    fn of(self, training: &'a [usize], validation: &'a [usize]) -> TrackExamples<'a> {
+        let Self { class_of, windows, load } = self;
+        TrackExamples { class_of, windows, copies: 0, training, validation, load }
+    }
+
+    /// `[tracks, classes]`
+    fn answers(self, net: &dyn ClassJudge, tracks: &[usize], batch: usize) -> Result<Array2<f32>, LabError> {
+        let rows = said(net, self.of(&[], &[]), tracks, batch)?;
+        let all = Array2::from_shape_vec((rows.len(), net.classes()), rows.concat());
+        all.map_err(|error| LabError::Asked(error.to_string()))
+    }
+}
+
+/// The curves, and what is to be seen in them.
+fn learning(fitted: &Fitted) -> Learning {
+    let history = &fitted.history;
+    let of = |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
+    let loss = [of(&|epoch| epoch.train_loss), of(&|epoch| epoch.validation_loss)];
+    let accuracy = [of(&|epoch| epoch.train_accuracy), of(&EpochFigures::validation_accuracy)];
+    let least = argmax(loss[1].iter().map(|loss| -loss));
+    let mut notes = vec![format!(
+        "The weights are those of epoch {} of {}, which named most validation tracks rightly. The validation loss is least \
+         after epoch {}.",
+        fitted.best + 1,
+        history.len(),
+        least + 1
+    )];
+    if let (Some(last), Some(first)) = (history.last(), history.get(least)) {
+        let gap = 100.0 * (last.train_accuracy - last.validation_accuracy());
+        notes.push(format!("At the end {gap:.1} points lie between training and validation."));
+        if last.validation_loss > OVERFITTED * first.validation_loss && last.train_loss < first.train_loss {
+            notes.push(format!(
+                "It overfits from epoch {} on: it goes on getting better on the tracks that it learns from alone.",
+                least + 2
+            ));
+        }
+    }
+    Learning { notes, loss, accuracy }
+}
+
+/// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other
+/// whose genres it hears as alike.
+pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
+    let (config, report) = (Config::of_run(run)?, Report::read(run)?);
+    let unfit = |why: &str| {
+        let recipe = &config.recipe;
+        LabError::run(run, format!("its recipe is {recipe}: {why}; `classify --with RUN` asks any run"))
+    };
+    let Some((recipe, settings)) = config.network() else {
+        return Err(unfit("expected a network, whose inner layer is a search vector"));
+    };
+    let network = match recipe.input {
+        RecipeInput::Windows => None,
+        RecipeInput::Clip(clip) if clip.margin == 0 => {
+            let stack = Stack::new(&settings.layers, settings.input(&recipe), report.classes.len());
+            let (layers, dimension) = stack.map_err(TrainError::from)?.inner();
+            let seconds = if settings.crop > 0.0 { settings.crop } else { settings.seconds };
+            Some((layers, clip_config(clip, seconds), dimension))
+        }
+        RecipeInput::Clip(_) => {
+            return Err(unfit(
+                "expected one that hears a spectrogram as it is, without frames of zeros around",
+            ));
+        }
+        RecipeInput::Cepstrum => {
+            return Err(unfit("expected a network that hears spectrograms, not the mean of a whole track"));
+        }
+    };
+    let kept_layers = network.as_ref().map_or(usize::MAX, |(layers, ..)| layers.len());
+    let classes = report.classes.join(", ");
+    let description = format!("a space of one's own: trained to tell {}: {classes}", report.data.label_name);
+    let run_digest = report.digests.get("run").map_or("", String::as_str);
+    let provenance = format!(
+        "trained by voisin on {} of {}; run {run_digest}",
+        count(report.data.tracks as u64, "track"),
+        report.data.source
+    );
+    let kept = keep_trained(
+        &run.join(BEST),
+        |tensor| match tensor.strip_prefix("layers.").and_then(|rest| rest.split('.').next()?.parse().ok()) {
+            Some::<usize>(layer) => layer >= kept_layers,
+            None => tensor.starts_with("head."),
+        },
+        network,
+        name,
+        [description, provenance],
+        folder,
+    );
+    Ok(kept.map_err(TrainError::from)?)
+}
+
+/// A run's network that answers about other tracks: a set of features whose columns are the classes' probabilities.
+pub struct Answering {
+    reader: ClipReader,
+    net: Box<dyn ClassJudge>,
+    classes: Vec<String>,
+    crops: usize,
+    batch: usize,
+}
+
+impl Answering {
+    /// Of a finished run.
+    pub fn of_run(run: &Path, config: &Config, device: DeviceChoice) -> Result<Self, LabError> {
+        let classes = Report::read(run)?.classes;
+        let (recipe, settings) = named(config)?;
+        let device = device.resolve().map_err(TrainError::from)?;
+        let mut net = network(config, classes.len(), device)?;
+        let path = run.join(BEST);
+        let mut tensors = read_tensors(&path)?;
+        net.restore(&mut |name| tensors.remove(name)).map_err(|problem| LabError::run(&path, problem))?;
+        // copies are for learning alone
+        let settings = NetworkSettings { copies: 0, ..settings.clone() };
+        Ok(Self {
+            reader: ClipReader::new(recipe, &settings)?,
+            net: net.finished()?,
+            classes,
+            crops: settings.crops(),
+            batch: settings.training.batch,
+        })
+    }
+
+    /// Names of the classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+}
+
+impl FeatureSet for Answering {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn fingerprint(&self) -> String {
+        "network".to_owned()
+    }
+
+    fn columns(&self) -> Vec<String> {
+        self.classes.clone()
+    }
+
+    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let heard = self.reader.decode(path, info, stop)?;
+        let cells = self.reader.example().cells();
+        let (windows, crops) = ([self.reader.judged(heard.len() / cells)], self.crops);
+        let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
+            let at = window / crops * cells;
+            self.reader.cut(&heard[at..at + cells], window, place, to);
+            Ok(())
+        };
+        let found = RunExamples { class_of: &[], windows: &windows, load: &load }.answers(
+            &*self.net,
+            &[0],
+            self.batch,
+        );
+        found.map(|p| p.index_axis(Axis(0), 0).to_vec()).map_err(|error| error.to_string())
+    }
+}

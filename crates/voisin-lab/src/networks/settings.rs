@@ -1,0 +1,103 @@
+//! The table `[network]` of a run's configuration.
+
+use serde::{Deserialize, Serialize};
+
+use voisin_encoder::{FirstWeights, ModelRef, Stack, StackShape};
+use voisin_train::classifier::{ClassTraining, NetworkRecipe, RecipeInput};
+
+/// How a network is made and trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// Its layers; none for `space`, which is OpenL3's network.
+    pub layers: Vec<String>,
+    /// Of `space`: 1, 2 or 4, the part of OpenL3's width that it has.
+    pub width: usize,
+    /// Of `space`: a model of OpenL3's shape to begin with; empty: random weights.
+    pub start: String,
+    /// Of `space`: windows of one second of each track.
+    pub windows: usize,
+    /// Seconds of a clip, of networks that hear one.
+    pub seconds: f64,
+    /// Seconds that are cut out of a clip each time, at random in training and evenly spread in the end; 0: none.
+    pub crop: f64,
+    /// Changed copies of every track to learn from: up to a tenth faster or slower, with noise 20 to 50 dB below.
+    pub copies: usize,
+    /// What its weights begin with; those of `space` have a way of their own.
+    pub initialise: FirstWeights,
+    /// How it is trained.
+    pub training: ClassTraining,
+}
+
+impl NetworkSettings {
+    /// What a recipe has.
+    pub fn of(recipe: &NetworkRecipe) -> Self {
+        let is_space = recipe.input == RecipeInput::Windows;
+        Self {
+            layers: recipe.layers().into_iter().map(str::to_owned).collect(),
+            width: 4,
+            start: String::new(),
+            windows: if is_space { 12 } else { 1 },
+            seconds: recipe.seconds(),
+            crop: recipe.crop as f64 / 1000.0,
+            copies: recipe.copies,
+            initialise: recipe.first,
+            training: recipe.training,
+        }
+    }
+
+    /// What the network takes.
+    pub fn input(&self, recipe: &NetworkRecipe) -> StackShape {
+        recipe.example(if self.crop > 0.0 { self.crop } else { self.seconds })
+    }
+
+    /// How many crops of a clip, evenly spread, are judged together.
+    pub fn crops(&self) -> usize {
+        if self.crop > 0.0 { (self.seconds / self.crop).ceil() as usize } else { 1 }
+    }
+
+    /// The model to begin with.
+    pub fn start(&self) -> Option<ModelRef> {
+        let text = self.start.trim();
+        let model = text.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+        if text.is_empty() { None } else { Some(model) }
+    }
+
+    /// Says which setting cannot be worked with.
+    pub(crate) fn check(&self, recipe: &NetworkRecipe) -> Result<(), String> {
+        let is_space = recipe.input == RecipeInput::Windows;
+        let hears_clips = matches!(recipe.input, RecipeInput::Clip(_));
+        for (fits, key, expected) in [
+            ([1, 2, 4].contains(&self.width), "width", "1, 2 or 4"),
+            (
+                is_space || self.start.is_empty(),
+                "start",
+                "nothing: only the recipe space begins with a model",
+            ),
+            ((1..=600).contains(&self.windows), "windows", "1 to 600"),
+            (is_space || self.windows == 1, "windows", "1: only the recipe space hears several"),
+            (!hears_clips || (0.5..=120.0).contains(&self.seconds), "seconds", "0.5 to 120"),
+            (
+                self.crop == 0.0 || (hears_clips && (0.5..=self.seconds).contains(&self.crop)),
+                "crop",
+                "0, or of networks that hear clips 0.5 to as much as those have",
+            ),
+            ((0..=20).contains(&self.copies), "copies", "0 to 20"),
+        ] {
+            if !fits {
+                return Err(format!("network.{key}: expected {expected}"));
+            }
+        }
+        self.training.check().map_err(|problem| format!("network.{problem}"))?;
+        if is_space {
+            return if self.layers.is_empty() {
+                Ok(())
+            } else {
+                Err("network.layers: expected none, the recipe space has OpenL3's".to_owned())
+            };
+        }
+        // How many classes there are is known when the data is; any number shows whether the layers fit each other.
+        let fitting = Stack::new(&self.layers, self.input(recipe), 2);
+        fitting.map(|_| ()).map_err(|error| format!("network.layers: {error}"))
+    }
+}

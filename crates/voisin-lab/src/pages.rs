@@ -1,0 +1,330 @@
+//! What the reports of runs and comparisons say, as [`Document`]s.
+
+use super::compare::Comparison;
+use super::document::Document;
+use super::report::{Figures, Interval, Report};
+use crate::eval::plots::{Series, bars, chart, confusion_map, curves};
+use voisin_base::text::{count, count_with};
+
+/// Classes that a matrix or a curve is drawn of.
+const DRAWN: usize = 40;
+const CURVES: usize = 8;
+
+pub(super) fn percent(value: f64) -> String {
+    format!("{:.1} %", 100.0 * value)
+}
+
+/// A share in per cent with its interval.
+pub fn between(interval: Interval) -> String {
+    format!("{} ({:.1} to {:.1})", percent(interval.value), 100.0 * interval.low, 100.0 * interval.high)
+}
+
+fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).into()
+}
+
+/// A run's report.
+pub fn run(report: &Report) -> Document {
+    let mut page = Document::new(format!("How well {} is recognised", report.data.label_name));
+    let figures = &report.figures;
+    let chosen = report.methods.iter().find(|method| method.chosen).map_or("", |method| &method.name);
+    let seconds: f64 = report.cost.iter().map(|cost| cost.seconds).sum();
+    page.text(format!(
+        "{chosen} names the {} of {} of {} rightly, on {}, that it was not trained on (95 % interval over groups). It took \
+         {seconds:.0} seconds.",
+        report.data.label_name,
+        between(figures.accuracy),
+        count(figures.tracks as u64, "track"),
+        figures.judged_on(),
+    ));
+    data_card(&mut page, report);
+    leak_card(&mut page, report);
+    learning(&mut page, report);
+    methods(&mut page, report);
+    self::figures(&mut page, chosen, figures);
+    importance(&mut page, report);
+    if !figures.wrong.is_empty() {
+        page.heading("Most confidently wrong");
+        page.hint("The labels themselves may be at fault.");
+        let wrong = figures.wrong.iter();
+        let rows = wrong.map(|w| strings([&w.path, &w.genre, &w.predicted, &percent(w.probability)]));
+        page.detail(&["track", "label", "answer", "probability"], rows.collect());
+    }
+    cost(&mut page, report);
+    page
+}
+
+fn data_card(page: &mut Document, report: &Report) {
+    let data = &report.data;
+    page.heading("The data");
+    page.hint(format!(
+        "{}: {}, {}, {} known{}; {} columns from {}.",
+        data.source,
+        count(data.tracks as u64, "track"),
+        count_with(report.classes.len() as u64, "class", "classes"),
+        count(data.artists as u64, "artist"),
+        if data.seconds > 0.0 { format!(", {:.1} hours", data.seconds / 3600.0) } else { String::new() },
+        report.columns,
+        report.features.join(" + ")
+    ));
+    page.text(&report.split);
+    if !report.constant.is_empty() {
+        let names: Vec<&str> = report.constant.iter().take(5).map(String::as_str).collect();
+        let more = if report.constant.len() > 5 { " …" } else { "" };
+        let (n, names) = (report.constant.len(), names.join(", "));
+        page.hint(format!("{n} columns never vary and are not used: {names}{more}."));
+    }
+    data.notes.iter().for_each(|note| page.hint(note));
+    if !data.licences.is_empty() {
+        let rows = data.licences.iter().map(|(name, n)| strings([name, &n.to_string()]));
+        page.detail(&["licence", "tracks"], rows.collect());
+    }
+    if data.failed > 0 {
+        page.hint(format!(
+            "{} could not be used:",
+            count_with(data.failed as u64, "track or file", "tracks or files")
+        ));
+        let rows = data.first_failures.iter().map(|(key, why)| strings([key, why]));
+        page.detail(&["track", "why"], rows.collect());
+    }
+}
+
+fn leak_card(page: &mut Document, report: &Report) {
+    page.heading("Leakage: what is on both sides of the split");
+    for shared in &report.leak.shared {
+        let pairs: Vec<String> =
+            shared.same_audio.iter().take(5).map(|(a, b)| format!("{a} = {b}")).collect();
+        let text = format!(
+            "leak: training and {} share {}, {}, {} of the same audio{}",
+            shared.with.name(),
+            count(shared.artists.len() as u64, "artist"),
+            count(shared.albums.len() as u64, "album"),
+            count(shared.same_audio.len() as u64, "pair"),
+            if pairs.is_empty() { String::new() } else { format!(" ({})", pairs.join("; ")) }
+        );
+        if shared.is_clean() { page.hint(text) } else { page.text(text) }
+    }
+    if !report.leak.contradictions.is_empty() {
+        let n = report.leak.contradictions.len() as u64;
+        page.hint(format!("{} of the same audio have different labels.", count(n, "pair")));
+    }
+    page.hint(
+        "Scaling, filling of gaps and every choice are fitted on training and validation tracks alone; no window or copy \
+         of a test track is trained on.",
+    );
+    if let Some(both) = report.leak.random_folds {
+        page.text(format!(
+            "leak: folds at random would be {:.1} points too kind ({} instead of {}, logistic regression)",
+            both.points(),
+            percent(both.random),
+            percent(both.grouped)
+        ));
+    }
+}
+
+fn learning(page: &mut Document, report: &Report) {
+    let Some(learning) = &report.learning else { return };
+    page.heading("How it learnt");
+    learning.notes.iter().for_each(|note| page.hint(note));
+    for (name, title, parts) in [
+        ("loss", "Loss after each epoch", &learning.loss),
+        ("accuracy", "Share named rightly after each epoch", &learning.accuracy),
+    ] {
+        let points = |part: &[f64]| part.iter().enumerate().map(|(at, y)| ((at + 1) as f64, *y)).collect();
+        let curves = ["training", "validation"].iter().zip(parts);
+        let curves: Vec<_> = curves.map(|(name, part)| ((*name).to_owned(), points(part))).collect();
+        page.picture(name, title, chart(title, "epoch", "", &curves));
+    }
+}
+
+fn methods(page: &mut Document, report: &Report) {
+    page.heading("Algorithms side by side");
+    page.hint(format!("{}.", report.judged_by));
+    let row = |m: &super::report::Method| {
+        strings([
+            &m.name,
+            &between(m.accuracy),
+            &if m.deviation > 0.0 { format!("± {:.1}", 100.0 * m.deviation) } else { String::new() },
+            &percent(m.balanced_accuracy.value),
+            &percent(m.macro_f1.value),
+            &format!("{:.1}", m.seconds),
+            m.note.as_deref().unwrap_or_default(),
+        ])
+    };
+    let header = ["algorithm", "accuracy", "dealings", "balanced", "macro F1", "seconds", "note"];
+    let chosen = report.methods.iter().position(|method| method.chosen);
+    page.table(&header, report.methods.iter().map(row).collect(), chosen);
+    if report.methods.len() > 1 {
+        let half = |m: Interval| (m.high - m.low) / 2.0;
+        let bar = |m: &super::report::Method| (m.name.clone(), m.accuracy.value, half(m.accuracy));
+        let rows: Vec<_> = report.methods.iter().map(bar).collect();
+        let title = "Accuracy, with 95 % intervals";
+        page.picture("methods", title, bars(title, &rows));
+    }
+}
+
+/// Confusion, class by class, curves: what every report says of one set of answers.
+///
+/// - `who`: what answered
+pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
+    page.heading("Right and wrong");
+    page.text(format!(
+        "{who}: accuracy {}; balanced {}; macro F1 {}; weighted F1 {}; Matthews {:.3}; Cohen's κ {:.3}; right among the two most \
+         probable {}; log loss {:.3}; Brier {:.3}; calibration error {:.3}",
+        between(f.accuracy),
+        between(f.balanced_accuracy),
+        between(f.macro_f1),
+        percent(f.weighted_f1),
+        f.matthews,
+        f.kappa,
+        percent(f.top2),
+        f.log_loss,
+        f.brier,
+        f.calibration_error
+    ));
+    if f.accuracy_with_failures < f.accuracy.value {
+        let with = percent(f.accuracy_with_failures);
+        page.hint(format!("With tracks that could not be listened to counted as wrong: {with}."));
+    }
+    // the largest classes, so that a page of 200 classes stays readable
+    let mut order: Vec<usize> = (0..f.per_class.len()).collect();
+    order.sort_by_key(|&c| (std::cmp::Reverse(f.per_class[c].measures.support), c));
+    let mut drawn: Vec<usize> = order.iter().copied().take(DRAWN).collect();
+    drawn.sort_unstable();
+    let names: Vec<String> = drawn.iter().map(|&c| f.per_class[c].name.clone()).collect();
+    let cells: Vec<Vec<usize>> =
+        drawn.iter().map(|&t| drawn.iter().map(|&a| f.confusion[t][a]).collect()).collect();
+    page.heading("Which are taken for which");
+    page.hint("Each row is a class as labelled, each column an answer; the darker, the more of the row.");
+    if drawn.len() < order.len() {
+        page.hint(format!("The {DRAWN} largest of {} classes.", order.len()));
+    }
+    page.picture("confusion", "Which are taken for which", confusion_map(&names, &cells));
+    for (name, answered, support, from) in f.attractors() {
+        page.text(format!(
+            "{name} attracts: answered {answered} times, true {support} times, mostly for {}",
+            from.join(", ")
+        ));
+    }
+    let pairs = f.confused(10).into_iter().map(|(t, a, n)| strings([t, a, &n.to_string()]));
+    page.detail(&["true", "answered", "tracks"], pairs.collect());
+    classes(page, f);
+    let largest: Vec<usize> =
+        order.into_iter().filter(|&c| !f.per_class[c].roc.is_empty()).take(CURVES).collect();
+    if !largest.is_empty() {
+        page.heading("Finding each class");
+        let more = if f.per_class.len() > CURVES { " The largest classes." } else { "" };
+        page.hint(format!("The nearer a curve comes to the upper left corner, the better.{more}"));
+        let series = |points: &dyn Fn(usize) -> Vec<(f64, f64)>| -> Vec<Series> {
+            let one = |&c: &usize| Series { name: &f.per_class[c].name, points: points(c), dots: false };
+            largest.iter().map(one).collect()
+        };
+        let roc = |c: usize| f.per_class[c].roc.iter().map(|p| (p.false_positive, p.true_positive)).collect();
+        let pr = |c: usize| f.per_class[c].pr.clone();
+        let scene = curves("ROC", "others taken for it", "its own found", &series(&roc), true, 1.0);
+        page.picture("roc", "ROC", scene);
+        let title = "Precision and recall";
+        page.picture("recall", title, curves(title, "recall", "precision", &series(&pr), false, 1.0));
+    }
+    page.heading("Can the probabilities be believed?");
+    page.hint(format!(
+        "When it says 80 %, is it right in 80 of 100? Points on the line are honest. Mean distance from it (expected \
+         calibration error): {:.3}.",
+        f.calibration_error
+    ));
+    let bins = f.reliability.iter().filter(|b| b.count > 0).map(|b| (b.probability, b.accuracy)).collect();
+    let one = |points, dots| [Series { name: "", points, dots }];
+    let title = "Said and true";
+    let scene = curves(title, "probability said", "share that was right", &one(bins, true), true, 1.0);
+    page.picture("calibration", title, scene);
+    page.heading("How much can be answered safely?");
+    let risk: Vec<(f64, f64)> = f.risk_coverage.iter().map(|s| (s.coverage, s.risk)).collect();
+    let top = (risk.iter().map(|point| point.1).fold(0.05, f64::max) * 10.0).ceil() / 10.0;
+    let title = "Wrong answers when only the surest are given";
+    page.picture(
+        "risk",
+        title,
+        curves(title, "share answered", "share wrong", &one(risk, false), false, top),
+    );
+}
+
+fn classes(page: &mut Document, f: &Figures) {
+    page.heading("Class by class");
+    page.hint(
+        "Precision: of the tracks given this class, how many have it. Recall: of the tracks that have it, how many were \
+         given it. AUC: chance that a track of the class is rated higher for it than a track of another.",
+    );
+    let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
+    let row = |at: usize| {
+        let (class, m) = (&f.per_class[at], f.per_class[at].measures);
+        let others = (0..f.per_class.len()).filter(|&other| other != at && f.confusion[at][other] > 0);
+        let taken = others.max_by_key(|&other| (f.confusion[at][other], std::cmp::Reverse(other)));
+        let taken = taken.map(|other| format!("{} ({})", f.per_class[other].name, f.confusion[at][other]));
+        let [precision, recall, f1] = [m.precision, m.recall, m.f1].map(|v| format!("{v:.3}"));
+        let (auc, average) = (number(class.auc), number(class.average_precision));
+        let (tracks, taken) = (m.support.to_string(), taken.unwrap_or_default());
+        strings([&class.name, &tracks, &precision, &recall, &f1, &auc, &average, &taken])
+    };
+    let header =
+        ["class", "tracks", "precision", "recall", "F1", "AUC", "average precision", "most often taken for"];
+    page.table(&header, (0..f.per_class.len()).map(row).collect(), None);
+}
+
+fn importance(page: &mut Document, report: &Report) {
+    if report.importance.is_empty() {
+        return;
+    }
+    page.heading("What it listens to");
+    page.hint(
+        "Points of accuracy lost when columns are shuffled between the judged tracks, mean and deviation of ten shuffles; \
+         beside it the algorithm's own measure.",
+    );
+    let rows = report.importance.iter().take(DRAWN).map(|i| {
+        let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
+        strings([&i.columns, &lost, &i.own.map_or_else(String::new, percent)])
+    });
+    page.detail(&["columns", "points lost", "own measure"], rows.collect());
+}
+
+fn cost(page: &mut Document, report: &Report) {
+    page.heading("What it took");
+    let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.1}"));
+    let rows = report
+        .cost
+        .iter()
+        .map(|c| strings([&c.phase, &format!("{:.1}", c.seconds), &number(c.processor), &number(c.memory)]));
+    page.detail(&["phase", "seconds", "processor seconds", "memory at most, MB"], rows.collect());
+    page.heading("How to repeat it");
+    page.hint(&report.command);
+    report.digests.iter().for_each(|(name, digest)| page.text(format!("{name} {digest}")));
+}
+
+/// Runs beside the first.
+pub fn comparison(compared: &[Comparison]) -> Document {
+    let mut page = Document::new("Runs side by side");
+    for one in compared {
+        let d = one.difference;
+        let sure =
+            if d.low > 0.0 || d.high < 0.0 { "" } else { ": no difference that 95 % of draws agree on" };
+        page.heading(format!("{} and {}", one.first, one.second));
+        page.text(format!(
+            "{} {}, {} {} on {}: {:+.1} points ({:+.1} to {:+.1}), McNemar p {:.3}{sure}",
+            one.first,
+            percent(one.accuracy[0]),
+            one.second,
+            percent(one.accuracy[1]),
+            count(one.tracks as u64, "track"),
+            100.0 * d.value,
+            100.0 * d.low,
+            100.0 * d.high,
+            one.p_value
+        ));
+        let [first, second] = one.only;
+        page.hint(format!("{first} only the first has right, {second} only the second."));
+        one.warnings.iter().for_each(|warning| page.hint(warning));
+        let recall = one.recall.iter();
+        let rows = recall.map(|(name, n, a, b)| strings([name, &n.to_string(), &percent(*a), &percent(*b)]));
+        page.table(&["class", "tracks", "first", "second"], rows.collect(), None);
+    }
+    page
+}

@@ -1,0 +1,456 @@
+//! Figures of a run, each with what is needed to believe it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::LabError;
+use super::leak::Leak;
+use voisin_base::random::Random;
+use voisin_base::regular_file;
+use voisin_learn::metrics::{
+    ClassMeasures, ReliabilityBin, RiskStep, RocPoint, accuracy, argmax, auc, average_precision,
+    balanced_accuracy, brier, cohen_kappa, confusion, expected_calibration_error, log_loss, macro_f1,
+    matthews, per_class, precision_recall_curve, reliability, risk_coverage, roc_curve, top_k_accuracy,
+    weighted_f1,
+};
+
+/// A figure and where it lies in 95 of 100 draws of the groups.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The figure.
+    pub value: f64,
+    /// 2.5 % of the draws are below.
+    pub low: f64,
+    /// 2.5 % are above.
+    pub high: f64,
+}
+
+/// One algorithm as it was judged beside the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Method {
+    /// The algorithm.
+    pub name: String,
+    /// Share of tracks named rightly, with its interval.
+    pub accuracy: Interval,
+    /// Deviation of the accuracy between dealings; 0 for one.
+    pub deviation: f64,
+    /// Mean recall over classes.
+    pub balanced_accuracy: Interval,
+    /// Mean F1 over classes.
+    pub macro_f1: Interval,
+    /// Seconds that its fits took.
+    pub seconds: f64,
+    /// What fitting told besides.
+    pub note: Option<String>,
+    /// Whether it is the one that answers.
+    pub chosen: bool,
+}
+
+/// One class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassFigures {
+    /// Its name.
+    pub name: String,
+    /// Precision, recall, F1, and how many tracks.
+    #[serde(flatten)]
+    pub measures: ClassMeasures,
+    /// How often it was answered.
+    pub answered: usize,
+    /// Area under its ROC curve.
+    pub auc: Option<f64>,
+    /// Area under its precision–recall curve, in steps.
+    pub average_precision: Option<f64>,
+    /// Its ROC curve.
+    pub roc: Vec<RocPoint>,
+    /// `(recall, precision)`.
+    pub pr: Vec<(f64, f64)>,
+}
+
+/// Everything about one set of answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// test, validation (of a network without a test part), or folds.
+    pub on: String,
+    /// Tracks judged.
+    pub tracks: usize,
+    /// Groups (artists) among them.
+    pub groups: usize,
+    /// Share named rightly.
+    pub accuracy: Interval,
+    /// The same, tracks that could not be listened to counted as wrong.
+    pub accuracy_with_failures: f64,
+    /// Mean recall over classes.
+    pub balanced_accuracy: Interval,
+    /// Mean F1 over classes.
+    pub macro_f1: Interval,
+    /// Mean F1, classes by their size.
+    pub weighted_f1: f64,
+    /// Matthews' correlation.
+    pub matthews: f64,
+    /// Cohen's kappa.
+    pub kappa: f64,
+    /// Mean negative log probability of the truth, nats.
+    pub log_loss: f64,
+    /// Mean squared error of the probabilities.
+    pub brier: f64,
+    /// Share with the truth among the two most probable.
+    pub top2: f64,
+    /// Expected calibration error, ten bins.
+    pub calibration_error: f64,
+    /// Truth (row) against answer (column).
+    pub confusion: Vec<Vec<usize>>,
+    /// By class, in the order of `confusion`.
+    pub per_class: Vec<ClassFigures>,
+    /// The reliability diagram.
+    pub reliability: Vec<ReliabilityBin>,
+    /// How often answers are wrong when only the surest are given.
+    pub risk_coverage: Vec<RiskStep>,
+    /// Most confidently wrong first.
+    pub wrong: Vec<Wrong>,
+}
+
+/// An answer that the label contradicts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Wrong {
+    /// The track.
+    pub path: String,
+    /// Its label.
+    pub genre: String,
+    /// The answer.
+    pub predicted: String,
+    /// The answer's probability.
+    pub probability: f64,
+}
+
+/// How much answers depend on some columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Importance {
+    /// The columns, by what they measure.
+    pub columns: String,
+    /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles.
+    pub drop: f64,
+    /// Deviation between shuffles.
+    pub deviation: f64,
+    /// The algorithm's own measure, as a share.
+    pub own: Option<f64>,
+}
+
+/// The data of a run, in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataCard {
+    /// `KIND:PATH` with its options.
+    pub source: String,
+    /// Header of the column of keys.
+    pub key_name: String,
+    /// Header of the column of labels.
+    pub label_name: String,
+    /// Tracks used.
+    pub tracks: usize,
+    /// Artists that are known.
+    pub artists: usize,
+    /// Tracks of each class, in the order of the classes.
+    pub sizes: Vec<usize>,
+    /// Seconds of music, where it was listened to.
+    pub seconds: f64,
+    /// Tracks of each licence.
+    pub licences: BTreeMap<String, usize>,
+    /// Tracks that could not be used.
+    pub failed: usize,
+    /// The first of them, with reasons.
+    pub first_failures: Vec<(String, String)>,
+    /// What there is to know about how it was read.
+    pub notes: Vec<String>,
+}
+
+/// A finished run: `report.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Of this file.
+    pub format: u32,
+    /// The data.
+    pub data: DataCard,
+    /// How the parts were dealt, in a sentence.
+    pub split: String,
+    /// Whether artists may be on both sides.
+    pub at_random: bool,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Sets of features and how many columns they have.
+    pub features: Vec<String>,
+    /// Columns.
+    pub columns: usize,
+    /// Columns that never vary.
+    pub constant: Vec<String>,
+    /// How the algorithms were judged side by side.
+    pub judged_by: String,
+    /// Side by side.
+    pub methods: Vec<Method>,
+    /// The chosen one's answers.
+    pub figures: Figures,
+    /// What it listens to; most important first.
+    pub importance: Vec<Importance>,
+    /// What is on both sides.
+    pub leak: Leak,
+    /// Wall and processor seconds by phase.
+    pub cost: Vec<Cost>,
+    /// Of the data (content, label, split) and of the run (settings, data, weights).
+    pub digests: BTreeMap<String, String>,
+    /// How to repeat it.
+    pub command: String,
+    /// How a network learnt, epoch by epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<Learning>,
+}
+
+/// A network's epochs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Learning {
+    /// What the curves show, in words.
+    pub notes: Vec<String>,
+    /// Mean loss of the training and the validation part after each epoch.
+    pub loss: [Vec<f64>; 2],
+    /// Share named rightly of both.
+    pub accuracy: [Vec<f64>; 2],
+}
+
+/// What a phase took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The phase.
+    pub phase: String,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// Processor seconds of all threads, where the system tells.
+    pub processor: Option<f64>,
+    /// Largest memory so far, megabytes, where the system tells.
+    pub memory: Option<f64>,
+}
+
+impl Report {
+    /// Reads the report of a finished run.
+    pub fn read(run: &Path) -> Result<Self, LabError> {
+        let path = run.join("report.json");
+        if !path.is_file() {
+            let what =
+                if run.is_dir() { "a finished run has report.json, this has none" } else { "no such folder" };
+            return Err(LabError::run(run, format!("{what}; voisin train classifier makes one")));
+        }
+        let bytes = regular_file::read(&path, 64 << 20).map_err(LabError::io(&path))?;
+        serde_json::from_slice(&bytes).map_err(|error| LabError::run(&path, format!("damaged ({error})")))
+    }
+}
+
+/// Answers to be judged, a row each.
+#[derive(Debug, Clone)]
+pub struct Answers<'a> {
+    /// Names of the classes.
+    pub classes: &'a [String],
+    /// What each track is called, where the wrong ones are to be named.
+    pub keys: Vec<&'a str>,
+    /// The classes of each; an answer that is one of them is right.
+    pub truth: Vec<Vec<usize>>,
+    /// `[tracks, classes]`
+    pub probabilities: Array2<f32>,
+    /// Tracks of one number are drawn together.
+    pub groups: Vec<usize>,
+}
+
+/// Draws of the bootstrap.
+const DRAWS: usize = 1000;
+/// Wrong answers that are listed.
+const WRONG: usize = 20;
+
+/// Accuracy, balanced accuracy and macro F1, with intervals by drawing whole groups (Efron, 1979).
+pub fn intervals(truth: &[usize], answers: &[usize], groups: &[usize], classes: usize) -> [Interval; 3] {
+    let measure = |m: &[Vec<usize>]| [accuracy(m), balanced_accuracy(m), macro_f1(m)];
+    let whole = measure(&confusion(truth, answers, classes));
+    let mut members: BTreeMap<usize, BTreeMap<(usize, usize), usize>> = BTreeMap::new();
+    for ((&t, &a), &group) in truth.iter().zip(answers).zip(groups) {
+        *members.entry(group).or_default().entry((t, a)).or_default() += 1;
+    }
+    let members: Vec<_> = members.into_values().collect();
+    let mut random = Random::new(1);
+    let mut draws: [Vec<f64>; 3] = Default::default();
+    for _ in 0..DRAWS {
+        let mut counts = vec![vec![0; classes]; classes];
+        for _ in 0..members.len() {
+            for (&(t, a), n) in &members[random.below(members.len())] {
+                counts[t][a] += n;
+            }
+        }
+        for (draws, value) in draws.iter_mut().zip(measure(&counts)) {
+            draws.push(value);
+        }
+    }
+    let mut at = 0;
+    draws.map(|mut values| {
+        values.sort_unstable_by(f64::total_cmp);
+        let value = whole[at];
+        at += 1;
+        Interval { value, low: values[DRAWS / 40], high: values[DRAWS - 1 - DRAWS / 40] }
+    })
+}
+
+impl Figures {
+    /// Which tracks they are of, in words.
+    pub fn judged_on(&self) -> &'static str {
+        match self.on.as_str() {
+            "test" => "the test part",
+            "validation" => "the validation part, which chose its epoch",
+            _ => "all folds",
+        }
+    }
+
+    /// - `failed`: tracks that should have been judged and could not be listened to
+    pub fn of(on: &str, said: &Answers, failed: usize) -> Self {
+        let k = said.classes.len();
+        let p: Vec<Vec<f64>> =
+            said.probabilities.outer_iter().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect();
+        let answers: Vec<usize> = p.iter().map(argmax).collect();
+        // the answer where it is one of the track's classes, else its first class
+        let truth = said.truth.iter().zip(&answers);
+        let truth: Vec<usize> = truth.map(|(own, a)| if own.contains(a) { *a } else { own[0] }).collect();
+        // the best ranked of a track's classes stands for it where only probabilities count
+        let likeliest = |(own, p): (&Vec<usize>, &Vec<f64>)| {
+            own.iter().copied().max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0)
+        };
+        let ranked: Vec<usize> = said.truth.iter().zip(&p).map(likeliest).collect();
+        let matrix = confusion(&truth, &answers, k);
+        let [overall, balanced, f1] = intervals(&truth, &answers, &said.groups, k);
+        let sure: Vec<(f64, bool)> =
+            p.iter().zip(&answers).zip(&truth).map(|((p, a), t)| (p[*a], a == t)).collect();
+        let by_class = per_class(&matrix)
+            .into_iter()
+            .enumerate()
+            .map(|(c, measures)| {
+                let scores: Vec<f64> = p.iter().map(|p| p[c]).collect();
+                let positive: Vec<bool> = said.truth.iter().map(|own| own.contains(&c)).collect();
+                ClassFigures {
+                    name: said.classes[c].clone(),
+                    measures,
+                    answered: answers.iter().filter(|a| **a == c).count(),
+                    auc: auc(&scores, &positive),
+                    average_precision: average_precision(&scores, &positive),
+                    roc: roc_curve(&scores, &positive),
+                    pr: thinned(precision_recall_curve(&scores, &positive)),
+                }
+            })
+            .collect();
+        let mut wrong: Vec<usize> = (0..said.keys.len()).filter(|&row| answers[row] != truth[row]).collect();
+        wrong.sort_by(|&a, &b| p[b][answers[b]].total_cmp(&p[a][answers[a]]));
+        wrong.truncate(WRONG);
+        let groups: std::collections::BTreeSet<usize> = said.groups.iter().copied().collect();
+        let n = truth.len();
+        Self {
+            on: on.to_owned(),
+            tracks: n,
+            groups: groups.len(),
+            accuracy_with_failures: overall.value * n as f64 / (n + failed).max(1) as f64,
+            accuracy: overall,
+            balanced_accuracy: balanced,
+            macro_f1: f1,
+            weighted_f1: weighted_f1(&matrix),
+            matthews: matthews(&matrix),
+            kappa: cohen_kappa(&matrix),
+            log_loss: log_loss(&ranked, &p),
+            brier: brier(&ranked, &p),
+            top2: top_k_accuracy(&ranked, &p, 2),
+            calibration_error: expected_calibration_error(&sure, 10),
+            per_class: by_class,
+            reliability: reliability(&sure, 10),
+            risk_coverage: risk_coverage(&sure),
+            wrong: wrong
+                .into_iter()
+                .map(|row| Wrong {
+                    path: said.keys[row].to_owned(),
+                    genre: said.classes[truth[row]].clone(),
+                    predicted: said.classes[answers[row]].clone(),
+                    probability: p[row][answers[row]],
+                })
+                .collect(),
+            confusion: matrix,
+        }
+    }
+
+    /// Classes that are answered at least half as often again as they occur: name, answered, true, and the two classes
+    /// that are most often taken for it.
+    pub fn attractors(&self) -> Vec<(&str, usize, usize, Vec<&str>)> {
+        let mut found: Vec<(&str, usize, usize, Vec<&str>)> = Vec::new();
+        for (c, class) in self.per_class.iter().enumerate() {
+            let support = class.measures.support;
+            if class.answered * 2 < support * 3 || class.answered < support + 3 {
+                continue;
+            }
+            let mut from: Vec<usize> =
+                (0..self.per_class.len()).filter(|&t| t != c && self.confusion[t][c] > 0).collect();
+            from.sort_by_key(|&t| std::cmp::Reverse(self.confusion[t][c]));
+            let from = from.into_iter().take(2).map(|t| self.per_class[t].name.as_str()).collect();
+            found.push((&class.name, class.answered, support, from));
+        }
+        found.sort_by(|a, b| (b.1 * a.2.max(1)).cmp(&(a.1 * b.2.max(1))));
+        found
+    }
+
+    /// Pairs that are most often taken for each other: truth, answer, how often.
+    pub fn confused(&self, most: usize) -> Vec<(&str, &str, usize)> {
+        let mut pairs: Vec<(&str, &str, usize)> = Vec::new();
+        for (t, row) in self.confusion.iter().enumerate() {
+            for (a, &count) in row.iter().enumerate().filter(|(a, count)| *a != t && **count > 0) {
+                pairs.push((&self.per_class[t].name, &self.per_class[a].name, count));
+            }
+        }
+        pairs.sort_by(|a, b| b.2.cmp(&a.2).then(a.cmp(b)));
+        pairs.truncate(most);
+        pairs
+    }
+}
+
+/// At most 200 of the points, the last among them: what a picture can show.
+pub(super) fn thinned<T: Copy>(points: Vec<T>) -> Vec<T> {
+    const MOST: usize = 200;
+    if points.len() <= MOST {
+        return points;
+    }
+    (0..MOST).map(|i| points[i * (points.len() - 1) / (MOST - 1)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_widen_where_tracks_hang_together() {
+        let truth: Vec<usize> = (0..200).map(|i| i % 2).collect();
+        // groups of ten, right or wrong as a whole
+        let answers: Vec<usize> = (0..200).map(|i| if i / 10 % 4 == 0 { 1 - i % 2 } else { i % 2 }).collect();
+        let single: Vec<usize> = (0..200).collect();
+        let tens: Vec<usize> = (0..200).map(|i| i / 10).collect();
+        let [narrow, ..] = intervals(&truth, &answers, &single, 2);
+        let [wide, ..] = intervals(&truth, &answers, &tens, 2);
+        assert_eq!((narrow.value, wide.value), (0.75, 0.75));
+        assert!(narrow.low > 0.68 && narrow.high < 0.82, "{narrow:?}");
+        assert!(wide.high - wide.low > 2.0 * (narrow.high - narrow.low), "{wide:?} {narrow:?}");
+    }
+
+    #[test]
+    fn attractors_and_pairs_are_named() {
+        let classes = ["a", "b", "c"].map(str::to_owned);
+        let truth: Vec<Vec<usize>> = (0..30).map(|i| vec![i / 10]).collect();
+        // b is always taken for c
+        let answer = |t: usize| if t == 1 { 2 } else { t };
+        let probabilities =
+            Array2::from_shape_fn((30, 3), |(i, c)| if c == answer(truth[i][0]) { 0.8 } else { 0.1 });
+        let keys = vec!["x"; 30];
+        let groups = (0..30).collect();
+        let figures =
+            Figures::of("test", &Answers { classes: &classes, keys, truth, probabilities, groups }, 10);
+        assert_eq!(figures.attractors(), [("c", 20, 10, vec!["b"])]);
+        assert_eq!(figures.confused(5), [("b", "c", 10)]);
+        assert!((figures.accuracy.value - 2.0 / 3.0).abs() < 1e-12);
+        assert!((figures.accuracy_with_failures - 0.5).abs() < 1e-12);
+        assert_eq!(figures.wrong.len(), 10);
+    }
+}

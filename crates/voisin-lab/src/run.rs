@@ -1,0 +1,584 @@
+//! A run: algorithms judged side by side, the best one fitted on all that may be learnt from and judged once.
+//!
+//! Every fit is kept in the run's folder when it ends, so a run that was cut off goes on where it was; what is left to do
+//! depends on the settings and the data alone, so it ends with the same bits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ndarray::{Array2, Axis};
+
+pub use super::bench::TRIAL;
+use super::bench::{Bench, Judged};
+use super::config::{Combine, Config};
+use super::leak::{self, Leak};
+use super::matrix::Matrix;
+use super::model::Algorithm;
+use super::report::{Cost, DataCard, Figures, Importance, Method, Report, thinned};
+use super::{LabError, csv_bytes, pages, write};
+use crate::dataset::{Dataset, Part};
+use voisin_base::regular_file;
+use voisin_base::text::{count, fold};
+use voisin_learn::Tensors;
+use voisin_learn::genre::Fold;
+use voisin_learn::metrics::argmax;
+
+/// Reasons for failures that the report repeats.
+const FIRST_FAILURES: usize = 20;
+
+/// What a run is doing.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// Share of the fits that are done.
+    pub share: f64,
+    /// In a few words.
+    pub doing: String,
+    /// Seconds that are left, as far as the fits so far tell.
+    pub seconds_left: f64,
+}
+
+/// What a run is made from.
+#[derive(Debug)]
+pub struct RunInputs<'a> {
+    /// All settings.
+    pub config: &'a Config,
+    /// The data as it was read.
+    pub set: &'a Dataset,
+    /// Its numbers.
+    pub matrix: Matrix,
+    /// Whether random folds are to be compared with grouped ones.
+    pub random_folds: bool,
+    /// Of how many settings these are the best; [`TRIAL`] leaves the test part alone.
+    pub chosen_among: usize,
+    /// How to repeat it.
+    pub command: String,
+    /// What came before: reading, listening.
+    pub cost: Vec<Cost>,
+}
+
+/// What a report says of a choice.
+pub(super) fn among(settings: usize) -> String {
+    match settings {
+        0 => String::new(),
+        TRIAL => "; a trial, which the test part knows nothing of".to_owned(),
+        settings => format!("; settings chosen among {settings} trials (trials.csv)"),
+    }
+}
+
+/// Begins a run in its folder, or finds that it was begun with the same settings.
+///
+/// - returns: whether it is finished already
+pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
+    if run.join("config.toml").exists() {
+        match Config::of_run(run)?.first_difference(config) {
+            None => return Ok(run.join("report.json").exists()),
+            Some((key, held, asked)) if run.join("data.csv").exists() => {
+                let problem = format!(
+                    "this run was begun with {key} = {held}, and {asked} is asked for: name another folder, or ask for the same"
+                );
+                return Err(LabError::run(run, problem));
+            }
+            // Nothing was judged: those settings could not be worked with, or were cut off before.
+            Some(_) => {}
+        }
+    } else if let Ok(mut entries) = run.read_dir() {
+        // what a killed run left half-written has a name that begins with a dot
+        // and trials come before the run that is chosen by them
+        let is_other = |name: std::ffi::OsString| {
+            let name = name.to_string_lossy();
+            !name.starts_with('.') && !["trials", "trials.csv"].contains(&&*name)
+        };
+        if entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
+            return Err(LabError::run(run, "expected an empty folder or one of this run, found other files"));
+        }
+    }
+    std::fs::create_dir_all(run).map_err(LabError::io(run))?;
+    write(&run.join("config.toml"), config.text())?;
+    Ok(false)
+}
+
+/// Does what is left of a run, and writes its report.
+pub fn train(
+    run: &Path,
+    given: RunInputs,
+    progress: &mut dyn FnMut(&Progress),
+    stop: &AtomicBool,
+) -> Result<Report, LabError> {
+    let config = given.config;
+    let mut cost = given.cost;
+    let faults = given.matrix.faults.clone();
+    let bench = Bench::new(config, given.matrix)?;
+    let (work, digest) = bench.hold(run, given.set, &faults)?;
+
+    let clock = Clock::start();
+    let folds = bench.folds();
+    let (judged, left_out) = bench.judge(&folds, &work, progress, stop)?;
+    let mut methods: Vec<Method> = judged
+        .iter()
+        .map(|one| bench.method(one.algorithm.name(), &folds, &one.p, one.seconds, one.note.clone()))
+        .collect();
+    let best = argmax(methods.iter().map(|method| method.accuracy.value));
+    let (mut answering, mut answers) = (vec![(judged[best].algorithm, 1.0)], judged[best].p.clone());
+    let mut chosen = best;
+    if config.algorithms.combine == Combine::Select && judged.len() > 1 {
+        let (weights, p) = bench.select(&folds, &judged);
+        let of = |(one, weight): (&Judged, &f64)| (one.algorithm, *weight);
+        let joined: Vec<(Algorithm, f64)> =
+            judged.iter().zip(&weights).map(of).filter(|(_, weight)| *weight > 0.0).collect();
+        let words = joined.iter().map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
+        let note = words.collect::<Vec<_>>().join(", ");
+        methods.push(bench.method("select", &folds, &p, 0.0, Some(note)));
+        // Where nothing is gained, one algorithm answers.
+        if methods[judged.len()].accuracy.value > methods[best].accuracy.value {
+            (answering, answers, chosen) = (joined, p, judged.len());
+        }
+    }
+    methods[chosen].chosen = true;
+    cost.push(clock.cost("judging the algorithms"));
+
+    let clock = Clock::start();
+    progress(&Progress { share: 0.95, doing: "the answer's own fit".to_owned(), seconds_left: 0.0 });
+    let test = bench.test(given.chosen_among);
+    let learnt: Vec<usize> = (0..bench.class_of.len()).filter(|&row| bench.learns(row)).collect();
+    let model = bench.fit_all(&answering, &learnt)?;
+    let bytes = model.to_bytes(&config.settings).map_err(|error| LabError::run(run, error))?;
+    write(&run.join("model.safetensors"), &bytes)?;
+    cost.push(clock.cost("the answer's own fit"));
+
+    let clock = Clock::start();
+    let said =
+        (!test.is_empty()).then(|| model.probabilities(bench.matrix.values.select(Axis(0), &test).view()));
+    let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), "folds")?;
+    let importance = bench.importance(&folds[0], &model, &answering, &test)?;
+    let mut found = leak::look(&bench.matrix.rows, &bench.split);
+    if given.random_folds {
+        let groups = &bench.split.groups;
+        let both = leak::random_folds(
+            &bench.matrix,
+            &bench.class_of,
+            &bench.classes,
+            groups,
+            &config.settings,
+            config.seed,
+        )?;
+        found.random_folds = Some(both);
+    }
+    cost.push(clock.cost("figures"));
+
+    let digests = digests(config, digest, &bytes);
+    let mut report =
+        bench.report(given.set, &faults, methods, figures, importance, found, cost, digests, given.command);
+    report.judged_by += &among(given.chosen_among);
+    if !left_out.is_empty() {
+        report.judged_by += &format!("; left out for lack of time: {}", left_out.join(", "));
+    }
+    publish(run, &report, &work)?;
+    Ok(report)
+}
+
+/// BLAKE3 of the data, and of settings, data and weights together.
+pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap<String, String> {
+    let mut hasher = blake3::Hasher::new();
+    for part in [config.text().as_bytes(), data.as_bytes(), weights] {
+        hasher.update(part);
+    }
+    let run = hasher.finalize().to_hex().to_string();
+    BTreeMap::from([("data".to_owned(), data), ("run".to_owned(), run)])
+}
+
+/// Writes a finished run's report; what it was worked out from goes.
+pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), LabError> {
+    write_cost(run, &report.cost)?;
+    write(&run.join("environment.toml"), environment())?;
+    write(&run.join("report.html"), pages::run(report).html())?;
+    let json = serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
+    // Last: a folder with a report is a finished run.
+    write(&run.join("report.json"), json)?;
+    let _ = std::fs::remove_dir_all(work);
+    Ok(())
+}
+
+impl Bench<'_> {
+    /// Judges each algorithm on rows that it did not learn from; what was done before is read from `work`.
+    ///
+    /// - returns: also the names of those that the time did not suffice for
+    fn judge(
+        &self,
+        folds: &[Fold],
+        work: &Path,
+        progress: &mut dyn FnMut(&Progress),
+        stop: &AtomicBool,
+    ) -> Result<(Vec<Judged>, Vec<&'static str>), LabError> {
+        let algorithms = &self.config.algorithms;
+        let limit = if algorithms.minutes > 0.0 { 60.0 * algorithms.minutes } else { f64::INFINITY };
+        let (all, begun) = ((algorithms.names.len() * folds.len() + 1) as f64, Instant::now());
+        let (mut done, mut fitted) = (0.0, 0.0);
+        let (mut judged, mut left_out): (Vec<Judged>, _) = (Vec::new(), Vec::new());
+        for &algorithm in &algorithms.names {
+            let mut one = Judged { algorithm, p: Vec::new(), note: None, seconds: 0.0 };
+            for fold in folds {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(LabError::Interrupted);
+                }
+                let spent = begun.elapsed().as_secs_f64();
+                let to_come = one.seconds / one.p.len().max(1) as f64 * (folds.len() - one.p.len()) as f64;
+                if spent + to_come > limit && !judged.is_empty() {
+                    break;
+                }
+                let (number, dealing) = (fold.number + 1, fold.repeat + 1);
+                progress(&Progress {
+                    share: done / all,
+                    doing: format!("{}, fold {number} of dealing {dealing}", algorithm.name()),
+                    seconds_left: if fitted > 0.0 { spent / fitted * (all - done) } else { 0.0 },
+                });
+                let name = format!("{}-{dealing}-{number}.safetensors", algorithm.name());
+                let path = work.join(name);
+                let kept = read_unit(&path, fold.held.len(), self.classes.len());
+                let (p, note, seconds) = if let Some(kept) = kept {
+                    kept
+                } else {
+                    let start = Instant::now();
+                    let model = self.fit(algorithm, &fold.rest)?;
+                    let p = model.probabilities(self.matrix.values.select(Axis(0), &fold.held).view());
+                    let (note, seconds) = (model.note(), start.elapsed().as_secs_f64());
+                    write_unit(&path, &p, note.as_deref(), seconds)?;
+                    fitted += 1.0;
+                    (p, note, seconds)
+                };
+                one = Judged { note, seconds: one.seconds + seconds, ..one };
+                one.p.push(p);
+                done += 1.0;
+            }
+            if one.p.len() == folds.len() { judged.push(one) } else { left_out.push(algorithm.name()) }
+        }
+        Ok((judged, left_out))
+    }
+
+    /// Begins or goes on with a run's folder for work, where the data are the same as when it was begun.
+    ///
+    /// - returns: that folder, and the digest of the data
+    pub(super) fn hold(
+        &self,
+        run: &Path,
+        set: &Dataset,
+        faults: &[crate::dataset::Fault],
+    ) -> Result<(PathBuf, String), LabError> {
+        let work = run.join("work");
+        std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
+        let digest = self.digest();
+        let digest_file = work.join("data.txt");
+        let both = format!("{digest}\n{}\n", self.numbers_digest());
+        match regular_file::read(&digest_file, 1000) {
+            Ok(held) if held != both.as_bytes() => {
+                let problem = "the data changed since this run was begun: name another folder for it";
+                return Err(LabError::run(run, problem));
+            }
+            Ok(_) => {}
+            Err(_) => write(&digest_file, &both)?,
+        }
+        self.write_data(run, set, faults)?;
+        Ok((work, digest))
+    }
+
+    /// BLAKE3 over the sorted (content, label, split) of all tracks; the key stands for audio that there is none of.
+    fn digest(&self) -> String {
+        let mut lines: Vec<String> = self
+            .matrix
+            .rows
+            .iter()
+            .zip(&self.split.parts)
+            .map(|(row, part)| {
+                let content = row.content.map_or_else(|| row.item.key.clone(), |content| content.to_string());
+                digest_line(&content, row.item.label.as_deref(), *part)
+            })
+            .collect();
+        lines.sort_unstable();
+        let mut hasher = blake3::Hasher::new();
+        lines.iter().for_each(|line| {
+            hasher.update(line.as_bytes());
+        });
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// BLAKE3 of the numbers: a table of features may change between two commands.
+    fn numbers_digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.matrix.values.iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+        hasher.finalize().to_hex().to_string()
+    }
+
+    fn write_data(
+        &self,
+        run: &Path,
+        set: &Dataset,
+        faults: &[crate::dataset::Fault],
+    ) -> Result<(), LabError> {
+        let header =
+            ["path", "content", "genre", "artist", "split", "group", "seconds", "status"].map(str::to_owned);
+        let rows = self.matrix.rows.iter().enumerate().map(|(at, row)| {
+            [
+                row.item.key.clone(),
+                row.content.map_or_else(String::new, |content| content.to_string()),
+                row.item.label.clone().unwrap_or_default(),
+                row.item.artist.clone().unwrap_or_default(),
+                self.split.parts[at].map_or("", Part::name).to_owned(),
+                self.split.groups[at].to_string(),
+                row.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}")),
+                "ok".to_owned(),
+            ]
+        });
+        write(&run.join("data.csv"), csv_bytes(&header, b',', rows))?;
+        let rows = faults.iter().map(|fault| [fault.key.clone(), fault.reason.clone()]);
+        write(&run.join("failed.csv"), csv_bytes(&["path", "reason"].map(str::to_owned), b',', rows))?;
+        let notes = set.notes.join("\n");
+        if notes.is_empty() { Ok(()) } else { write(&run.join("notes.txt"), notes + "\n") }
+    }
+
+    /// Figures of a run's answers to the test part, else to the folds of the first dealing; all answers are written.
+    ///
+    /// - `test`: its rows, and what is said of them; `otherwise`: what figures are on without one
+    pub(super) fn conclude(
+        &self,
+        run: &Path,
+        (set, faults): (&Dataset, &[crate::dataset::Fault]),
+        (folds, answers): (&[Fold], &[Array2<f32>]),
+        (test, said): (&[usize], Option<Array2<f32>>),
+        otherwise: &str,
+    ) -> Result<Figures, LabError> {
+        let first: Vec<(&Fold, &Array2<f32>)> =
+            folds.iter().zip(answers).filter(|(fold, _)| fold.repeat == 0).collect();
+        let held: Vec<usize> = first.iter().flat_map(|(fold, _)| fold.held.clone()).collect();
+        let parts: Vec<_> = first.iter().map(|(_, p)| p.view()).collect();
+        let out_of_fold =
+            ndarray::concatenate(Axis(0), &parts).unwrap_or_else(|_| Array2::zeros((0, self.classes.len())));
+        self.write_predictions(run, &first, said.as_ref().map(|said| (test, said)))?;
+        let (name, on, p) = match said {
+            Some(said) => ("test", test, said),
+            None => (otherwise, &held[..], out_of_fold),
+        };
+        // Failures are spread over all tracks; a test part has its share of them.
+        let failed = faults.iter().filter(|fault| set.items.iter().any(|item| item.key == fault.key)).count();
+        let failed = failed * on.len() / self.class_of.len().max(1);
+        Ok(Figures::of(name, &self.answers(on, p), failed))
+    }
+
+    fn write_predictions(
+        &self,
+        run: &Path,
+        folds: &[(&Fold, &Array2<f32>)],
+        test: Option<(&[usize], &Array2<f32>)>,
+    ) -> Result<(), LabError> {
+        let mut header: Vec<String> =
+            ["path", "genre", "split", "fold", "predicted"].map(str::to_owned).into();
+        header.extend(self.classes.iter().map(|class| format!("p_{class}")));
+        let line = |row: usize, part: &str, fold: String, p: ndarray::ArrayView1<f32>| {
+            let label = self.classes[self.class_of[row]].clone();
+            let said = self.classes[argmax(p)].clone();
+            let mut cells = vec![self.matrix.rows[row].item.key.clone(), label, part.to_owned(), fold, said];
+            cells.extend(p.iter().map(|p| format!("{p:.6}")));
+            cells
+        };
+        let mut rows = Vec::new();
+        let part = if self.config.data.folds > 0 { "fold" } else { "validation" };
+        for (fold, said) in folds {
+            let held = fold.held.iter().zip(said.outer_iter());
+            rows.extend(held.map(|(&row, p)| line(row, part, fold.number.to_string(), p)));
+        }
+        if let Some((test, said)) = test {
+            rows.extend(
+                test.iter().zip(said.outer_iter()).map(|(&row, p)| line(row, "test", String::new(), p)),
+            );
+        }
+        write(&run.join("predictions.csv"), csv_bytes(&header, b',', rows))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of a report, each made elsewhere")]
+    pub(super) fn report(
+        &self,
+        set: &Dataset,
+        faults: &[crate::dataset::Fault],
+        methods: Vec<Method>,
+        figures: Figures,
+        importance: Vec<Importance>,
+        leak: Leak,
+        cost: Vec<Cost>,
+        digests: BTreeMap<String, String>,
+        command: String,
+    ) -> Report {
+        let data = &self.config.data;
+        let rows = &self.matrix.rows;
+        let artists: BTreeSet<String> =
+            rows.iter().filter_map(|row| Some(fold(row.item.artist.as_deref()?))).collect();
+        let mut licences = BTreeMap::new();
+        rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
+            *licences.entry(licence).or_insert(0) += 1;
+        });
+        let mut sizes = vec![0; self.classes.len()];
+        self.class_of.iter().for_each(|&class| sizes[class] += 1);
+        let mut notes = set.notes.clone();
+        for (class, _) in self.classes.iter().zip(&sizes).filter(|(_, size)| **size == 1) {
+            notes.push(format!("class {class} has one track, which cannot be both learnt from and judged"));
+        }
+        let constant = voisin_learn::Preparation::fit(self.matrix.values.view()).0.constant();
+        let judged_by = if data.folds > 0 {
+            format!(
+                "{} folds, {}; no group on two sides of a fold",
+                data.folds,
+                count(data.repeats as u64, "dealing")
+            )
+        } else {
+            "Judged on the validation part".to_owned()
+        };
+        Report {
+            format: 1,
+            data: DataCard {
+                source: data.source.clone(),
+                key_name: set.key_name.clone(),
+                label_name: set.label_name.clone(),
+                tracks: rows.len(),
+                artists: artists.len(),
+                sizes,
+                seconds: rows.iter().filter_map(|row| row.seconds).sum(),
+                licences,
+                failed: faults.len(),
+                first_failures: faults
+                    .iter()
+                    .take(FIRST_FAILURES)
+                    .map(|fault| (fault.key.clone(), fault.reason.clone()))
+                    .collect(),
+                notes,
+            },
+            split: self.split.said.clone(),
+            at_random: self.split.at_random,
+            classes: self.classes.clone(),
+            features: self.config.features.sets.clone(),
+            columns: self.matrix.columns.len(),
+            constant: constant.into_iter().map(|column| self.matrix.columns[column].clone()).collect(),
+            judged_by,
+            methods,
+            figures: Figures { risk_coverage: thinned(figures.risk_coverage), ..figures },
+            importance,
+            leak,
+            cost,
+            digests,
+            command,
+            learning: None,
+        }
+    }
+}
+
+/// A track in the data set's digest, which runs are compared and gone on with by: `CONTENT NUL LABEL NUL PART LF`. A label
+/// is `Some("…")`, with a backslash before each quotation mark and backslash, a part `Some(Training)`, `Some(Validation)` or
+/// `Some(Test)`; either is `None` where there is none.
+fn digest_line(content: &str, label: Option<&str>, part: Option<Part>) -> String {
+    let label = label.map_or_else(
+        || "None".to_owned(),
+        |label| format!("Some(\"{}\")", label.replace('\\', "\\\\").replace('"', "\\\"")),
+    );
+    let part = match part {
+        Some(Part::Training) => "Some(Training)",
+        Some(Part::Validation) => "Some(Validation)",
+        Some(Part::Test) => "Some(Test)",
+        None => "None",
+    };
+    format!("{content}\0{label}\0{part}\n")
+}
+
+/// A finished fit's answers, what it told, and how long it took; nothing where the file is not whole.
+fn read_unit(path: &Path, rows: usize, classes: usize) -> Option<(Array2<f32>, Option<String>, f64)> {
+    let bytes = regular_file::read(path, 1 << 32).ok()?;
+    let (tensors, header) = Tensors::from_bytes(&bytes).ok()?;
+    let p = tensors.matrix("p").filter(|p| p.dim() == (rows, classes))?;
+    Some((p, header.get("note").cloned(), header.get("seconds")?.parse().ok()?))
+}
+
+fn write_unit(path: &Path, p: &Array2<f32>, note: Option<&str>, seconds: f64) -> Result<(), LabError> {
+    let mut tensors = Tensors::default();
+    tensors.put_matrix("p", p);
+    let note = note.map(|note| ("note".to_owned(), note.to_owned()));
+    let header = note.into_iter().chain([("seconds".to_owned(), seconds.to_string())]).collect();
+    write(path, tensors.to_bytes(header).map_err(|error| LabError::run(path, error))?)
+}
+
+/// Measures a phase.
+pub struct Clock {
+    start: Instant,
+    processor: Option<f64>,
+}
+
+impl Clock {
+    /// From now on.
+    pub fn start() -> Self {
+        Self { start: Instant::now(), processor: processor_seconds() }
+    }
+
+    /// What it took.
+    pub fn cost(&self, phase: &str) -> Cost {
+        let processor = self.processor.zip(processor_seconds()).map(|(before, now)| now - before);
+        Cost {
+            phase: phase.to_owned(),
+            seconds: self.start.elapsed().as_secs_f64(),
+            processor,
+            memory: status_number("VmHWM:").map(|kilobytes| kilobytes / 1024.0),
+        }
+    }
+}
+
+/// Processor seconds of all threads so far, where the system tells (Linux, in hundredths).
+fn processor_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // the name of the program may hold blanks; it ends at the last bracket
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
+    Some(ticks / 100.0)
+}
+
+fn status_number(name: &str) -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+fn write_cost(run: &Path, cost: &[Cost]) -> Result<(), LabError> {
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
+    let rows = cost
+        .iter()
+        .map(|c| [c.phase.clone(), format!("{:.2}", c.seconds), number(c.processor), number(c.memory)]);
+    let header = ["phase", "seconds", "processor_seconds", "memory_mb"].map(str::to_owned);
+    write(&run.join("cost.csv"), csv_bytes(&header, b',', rows))
+}
+
+fn environment() -> String {
+    let isa = voisin_kernels::isa().map_or_else(|_| "unknown".to_owned(), |isa| format!("{isa:?}"));
+    format!(
+        "voisin = {:?}\nsystem = {:?}\nprocessor = {:?}\ninstructions = {isa:?}\nthreads = {}\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        rayon::current_num_threads()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_has_the_lines_that_runs_were_begun_with() {
+        for (label, part, expected) in [
+            (Some("Rock"), Some(Part::Training), "ab\0Some(\"Rock\")\0Some(Training)\n"),
+            (
+                Some(r#"7" \ Drum 'n' Bäss"#),
+                Some(Part::Validation),
+                "ab\0Some(\"7\\\" \\\\ Drum 'n' Bäss\")\0Some(Validation)\n",
+            ),
+            (Some(""), Some(Part::Test), "ab\0Some(\"\")\0Some(Test)\n"),
+            (None, None, "ab\0None\0None\n"),
+        ] {
+            assert_eq!(digest_line("ab", label, part), expected);
+        }
+    }
+}
