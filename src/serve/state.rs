@@ -298,7 +298,7 @@ impl State {
         }
         let found = found.map_err(|error| {
             let detail = format!("the library is not there: {}: {error}", path.display());
-            Problem::later(10, detail, "put it back, or make a new one: the server goes on")
+            Problem::later(10, detail, "add music to make a new one, or put it back: the server goes on")
         })?;
         if watch.library.is_none() {
             watch.library = Some((Library::open(&self.dir, OpenMode::ReadOnly)?, found));
