@@ -103,7 +103,7 @@ pub fn embed_to_parquet(
     let mut summary =
         ParquetSummary { known: (files.len() - todo.len()) as u64, ..ParquetSummary::default() };
     for chunk in todo.chunks(options.per_file.max(1)) {
-        // A library for the occasion: who listens, what fails and how is told as by `add`.
+        // A temporary library: files are analysed, and failures reported, as by `add`.
         let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
         let mut library = Library::open(scratch.path(), OpenMode::Create)?;
         library.set_content_kind(options.kind)?;

@@ -2,7 +2,7 @@
 //! PostgreSQL with pgvector.
 //!
 //! It is for sending a library there (`push`), bringing one here (`pull`), and answering from there (`--backend`) with the
-//! same code that answers from a library on this disk: what an answer needs is fetched into a library for the occasion
+//! same code that answers from a library on this disk: what an answer needs is fetched into a temporary library
 //! ([`Remote`]). It does not divide data among servers: that is PostgreSQL's business, by the tables that
 //! [`ddl`] prints.
 

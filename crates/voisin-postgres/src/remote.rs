@@ -1,4 +1,4 @@
-//! Answers from a database: what a question needs is fetched into a library for the occasion, and the same code answers
+//! Answers from a database: what a question needs is fetched into a temporary library, and the same code answers
 //! from there as from a library on this disk. Ids are the database's.
 
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! How the library's genres lie to each other, and which tracks bear a label that looks wrong.
+//! How the library's genres are related, and which tracks bear a label that looks wrong.
 
 use super::{GroupBy, LabelSource, LabelledTracks};
 use crate::{Engine, EngineError};

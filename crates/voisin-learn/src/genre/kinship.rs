@@ -1,4 +1,4 @@
-//! How near genres lie to each other, by what the vectors say.
+//! How close genres are to one another, measured on their tracks' vectors.
 //!
 //! Three measures, each scaled so that the farthest pair has distance 1, and their mean:
 //! - centroid: 1 - cosine of the genres' mean directions;
