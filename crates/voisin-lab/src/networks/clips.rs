@@ -151,7 +151,7 @@ impl ClipReader {
         if found.is_empty() { Err("nothing but silence".to_owned()) } else { Ok(found) }
     }
 
-    /// What [`hear`](Self::hear) gives as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`, or means.
+    /// What [`decode`](Self::decode) gives as an array: `[bands, frames]` of a clip, `[windows, bands, frames]`, or means.
     pub fn array(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<ArrayD<f32>, String> {
         let cells = self.decode(path, info, stop)?;
         let shape = match (self.example(), self.recipe.input) {
