@@ -1,4 +1,4 @@
-//! How near the genres of a library lie to each other.
+//! How close the genres of a library are to one another.
 
 use serde::Serialize;
 

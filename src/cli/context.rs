@@ -30,7 +30,7 @@ pub(crate) struct Context {
     embedder: OnceCell<Arc<Embedder>>,
     /// Whether the model and its device are told although they were not asked for.
     announces: Cell<bool>,
-    /// Libraries for the occasion, which go with the program.
+    /// Temporary libraries, which go with the program.
     #[cfg(feature = "postgres")]
     folders: std::cell::RefCell<Vec<tempfile::TempDir>>,
     /// Writes the trace when it is dropped.
@@ -122,7 +122,7 @@ impl Context {
     }
 
     #[cfg(feature = "postgres")]
-    /// What happens to the index of a library for the occasion is of no interest.
+    /// What happens to the index of a temporary library is of no interest.
     pub(crate) fn listen_quietly(&self, engine: &mut Engine) {
         let console = self.console;
         engine.on_index_news(move |news| console.detail(&news.to_string()));

@@ -141,7 +141,7 @@ impl LibraryTarget {
         })
     }
 
-    /// The library for the occasion stays as long as the program.
+    /// The temporary library stays as long as the program.
     pub(crate) fn into_engine(self, context: &Context) -> Engine {
         match self {
             Self::Local(engine) => *engine,

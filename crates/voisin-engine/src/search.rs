@@ -266,7 +266,7 @@ impl Engine {
         let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
         let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
         if misses_graph || misses_lists {
-            // There is no graph by default, and a small library has no lists; the one that was asked for is built in memory for this search.
+            // There is no graph by default, and a small library has no lists: what was asked for is built in memory.
             let (ids, vectors) = index.vectors();
             let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
             let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };

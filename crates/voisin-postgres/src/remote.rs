@@ -28,7 +28,7 @@ pub enum TracksNeeded {
     All,
 }
 
-/// A database, and a library for the occasion with what was fetched from it.
+/// A database, and a temporary library with what was fetched from it.
 pub struct Remote {
     store: Postgres,
     engine: Engine,
@@ -47,7 +47,7 @@ impl Remote {
         Ok(Self { store, engine, windows, folder })
     }
 
-    /// The library for the occasion.
+    /// The temporary library.
     pub fn engine(&mut self) -> &mut Engine {
         &mut self.engine
     }

@@ -76,7 +76,7 @@ impl WriteTagsArgs {
     }
 }
 
-/// Show the library's genres, and how near they lie to each other
+/// Show the library's genres, and how close they are to one another
 ///
 /// With a genre's name: what that genre is nearest to, and which of its tracks are typical or on the border.
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! How near the genres lie to each other, as a table.
+//! How close the genres are to one another, as a table.
 
 use super::{Align, Table};
 use crate::genre::Kinship;

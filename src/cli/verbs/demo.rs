@@ -84,7 +84,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         }
     }
 
-    say("\n3. How near do the genres lie to each other? For each, the nearest others:")?;
+    say("\n3. How close are the genres to one another? For each, the nearest others:")?;
     print_kinship(&engine.kinship(&LabelSource::Tags, &KinshipOptions::default())?)?;
 
     say("\nNow on your own music:")?;

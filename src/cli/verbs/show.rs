@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     source.resolve_names(&args.tracks)?;
     source.leave_windows();
     let seeds = library_seeds(context, source.engine(), &args.tracks)?;
-    // What is near is found first: a library for the occasion knows only what was fetched.
+    // What is near is found first: a temporary library knows only what was fetched.
     let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
     let mut nearest = Vec::new();
     for seed in &seeds {

@@ -1,4 +1,4 @@
-// How near the genres lie to each other: a table of distances, and for each genre its kin, what is typical of it and what
+// How close the genres are to one another: a table of distances, and for each genre its kin, what is typical of it and what
 // stands on its border.
 import { count, h, percent } from "./dom.js";
 import { askAll } from "./api.js";
@@ -18,7 +18,7 @@ export function show(root, route, signal) {
     if (!found.genres.length) return root.replaceChildren(empty("No genres yet", "Give tracks a genre in their tags, or review the guesses."));
     const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
     root.replaceChildren(h("div", { class: "page genres-page", "data-scrolls": "" },
-      h("header", { class: "page-head" }, h("h1", {}, "Genres"), h("p", { class: "faint" }, "How near your genres lie to each other, measured from the sound of their tracks: 0 is the same, 1 is unrelated. Press one to hear why.")),
+      h("header", { class: "page-head" }, h("h1", {}, "Genres"), h("p", { class: "faint" }, "How close your genres are to one another, measured from the sound of their tracks: 0 is the same, 1 is unrelated. Press one to hear why.")),
       matrix(), detail));
     parts = { detail };
     choose(decodeURIComponent(route.parts[1] ?? "") || found.genres.toSorted((a, b) => b.tracks - a.tracks)[0].genre);
