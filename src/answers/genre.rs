@@ -17,6 +17,8 @@ pub(crate) struct AnswerJson<'a> {
     source: &'static str,
     /// Null where the answer is unknown.
     genre: Option<&'a Genre>,
+    /// The answer, then the genres that the track most likely has along with it; empty where it is unknown.
+    genres: Vec<&'a Genre>,
     /// The likeliest genre, also where the answer is unknown.
     best: Option<&'a Genre>,
     probability: f32,
@@ -71,6 +73,7 @@ impl<'a> AnswerJson<'a> {
             path: lossy(&answer.path),
             source,
             genre: answer.genre(),
+            genres: answer.genres(),
             best: answer.best(),
             probability: answer.probability(),
             unknown: answer.unknown(),

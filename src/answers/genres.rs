@@ -19,6 +19,8 @@ pub(crate) struct GenresJson {
 pub(crate) struct GenreJson {
     genre: Genre,
     tracks: usize,
+    /// The genres that it lies within, by labels.
+    within: Vec<Genre>,
     cohesion: Option<f64>,
     nearest: Vec<Kin>,
     typical: Vec<TrackRef>,
@@ -45,6 +47,7 @@ impl GenreJson {
         Ok(Self {
             genre: genre.genre.clone(),
             tracks: genre.tracks,
+            within: genre.within.clone(),
             cohesion: genre.cohesion,
             nearest: genre.nearest.clone(),
             typical: genre.typical.iter().map(|&id| track(id)).collect::<Result<_, EngineError>>()?,

@@ -9,3 +9,4 @@ mod engine;
 mod metrics;
 mod real;
 mod reports;
+mod several;

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::LabError;
 use super::document::Document;
 use super::pages;
-use super::report::{Answers, Figures};
+use super::report::{Answers, Figures, by_class};
 use voisin_learn::genre::{
     FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings, deal_folds,
 };
-use voisin_learn::metrics::{Spread, accuracy, argmax, balanced_accuracy_of, confusion, macro_f1_of};
+use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
 use voisin_learn::{Centroid, Standardiser, Svm};
 
 /// How an evaluation is done.
@@ -89,7 +89,8 @@ pub struct GenreReport {
 
 /// Cross-validates on held-out groups, nested: whatever is chosen, is chosen inside the training part.
 ///
-/// Tracks without labels are left out. A track of several genres counts as right when the answer is one of them.
+/// Tracks without labels are left out. A track of several genres counts in each, and is right in all of them when the
+/// answer is one of them.
 pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<GenreReport, LabError> {
     let labelled: Vec<usize> = (0..set.labels.len()).filter(|&row| !set.labels[row].is_empty()).collect();
     let data = set.select(&labelled);
@@ -133,11 +134,11 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
             answers.extend(rivals(&train, &of, &held, k, seed(fold.repeat)));
         }
         for (shares, answers) in shares.iter_mut().zip(&answers) {
-            let own = fold.held.iter().map(|&row| &classes[row]);
-            let truth: Vec<usize> =
-                own.zip(answers).map(|(own, a)| if own.contains(a) { *a } else { own[0] }).collect();
-            let m = confusion(&truth, answers, k);
-            shares[0].push(accuracy(&m));
+            let truth: Vec<Vec<usize>> = fold.held.iter().map(|&row| classes[row].clone()).collect();
+            let hits = truth.iter().zip(answers).filter(|(own, a)| own.contains(a)).count();
+            let (expected, found, _) = by_class(&truth, answers);
+            let m = confusion(&expected, &found, k);
+            shares[0].push(hits as f64 / truth.len() as f64);
             shares[1].push(balanced_accuracy_of(&m, counts));
             shares[2].push(macro_f1_of(&m, counts));
         }

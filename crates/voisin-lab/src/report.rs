@@ -263,6 +263,20 @@ const DRAWS: usize = 1000;
 /// Wrong answers that are listed.
 const WRONG: usize = 20;
 
+/// Truths and answers, one for each class of each track, and of which track they are: an answer that is one of a track's
+/// classes finds all of them, and any other misses all.
+pub(super) fn by_class(truth: &[Vec<usize>], answers: &[usize]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+    let (mut expected, mut said, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, (own, &answer)) in truth.iter().zip(answers).enumerate() {
+        for &class in own {
+            expected.push(class);
+            said.push(if own.contains(&answer) { class } else { answer });
+            rows.push(row);
+        }
+    }
+    (expected, said, rows)
+}
+
 /// Accuracy, balanced accuracy and macro F1, with intervals by drawing whole groups (Efron, 1979).
 pub fn intervals(truth: &[usize], answers: &[usize], groups: &[usize], classes: usize) -> [Interval; 3] {
     let measure = |m: &[Vec<usize>]| [accuracy(m), balanced_accuracy(m), macro_f1(m)];
@@ -318,8 +332,13 @@ impl Figures {
             own.iter().copied().max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0)
         };
         let ranked: Vec<usize> = said.truth.iter().zip(&p).map(likeliest).collect();
-        let matrix = confusion(&truth, &answers, k);
-        let [overall, balanced, f1] = intervals(&truth, &answers, &said.groups, k);
+        let (expected, found, rows) = by_class(&said.truth, &answers);
+        let matrix = confusion(&expected, &found, k);
+        let [overall, mut balanced, mut f1] = intervals(&truth, &answers, &said.groups, k);
+        if rows.len() > truth.len() {
+            let groups: Vec<usize> = rows.iter().map(|&row| said.groups[row]).collect();
+            [_, balanced, f1] = intervals(&expected, &found, &groups, k);
+        }
         let sure: Vec<(f64, bool)> =
             p.iter().zip(&answers).zip(&truth).map(|((p, a), t)| (p[*a], a == t)).collect();
         let by_class = per_class(&matrix)

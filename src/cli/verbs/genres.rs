@@ -8,7 +8,7 @@ use crate::answers::genres::{GenreJson, GenresJson};
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::render::kinship::print_kinship;
+use crate::cli::render::kinship::{print_kinship, within};
 use crate::cli::render::{self, Align, Table, count};
 use crate::engine::Engine;
 use crate::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
@@ -70,6 +70,7 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
         [
             "genre",
             "tracks",
+            "within",
             "cohesion",
             "other",
             "distance",
@@ -84,6 +85,7 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
                 [
                     genre.genre.to_string(),
                     genre.tracks.to_string(),
+                    genre.within.iter().map(Genre::name).collect::<Vec<_>>().join("; "),
                     genre.cohesion.map_or_else(String::new, |cohesion| format!("{cohesion:.4}")),
                     kin.genre.to_string(),
                     format!("{:.4}", kin.distance),
@@ -100,7 +102,8 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
 
 fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
     let cohesion = genre.cohesion.map_or_else(String::new, |cohesion| format!(", cohesion {cohesion:.2}"));
-    let head = format!("{}: {}{cohesion}", genre.genre, count(genre.tracks as u64, "track"));
+    let tracks = within(genre, count(genre.tracks as u64, "track"));
+    let head = format!("{}: {tracks}{cohesion}", genre.genre);
     render::print_line(&render::terminal_safe(&head))?;
     let mut table = Table::new(&[
         ("nearest", Align::Left),

@@ -53,7 +53,7 @@ function choose(name) {
   const typical = genre.typical.map(track => ({ track }));
   detail.replaceChildren(
     h("h2", {}, genre.genre),
-    h("p", { class: "faint" }, `${count(genre.tracks, "track")} · cohesion ${genre.cohesion.toFixed(2)}`),
+    h("p", { class: "faint" }, `${count(genre.tracks, "track")}${genre.within.length ? ` · within ${genre.within.join(", ")}` : ""} · cohesion ${genre.cohesion.toFixed(2)}`),
     h("div", { class: "columns" },
       h("section", { class: "part" }, h("h3", {}, "Nearest kin"), h("ul", { class: "kin" }, genre.nearest.slice(0, 8).map(kin => h("li", { title: `Between ${kin.low.toFixed(2)} and ${kin.high.toFixed(2)}, with a certainty of 95 %` },
         h("a", { href: "#/genres/" + encodeURIComponent(kin.genre) }, kin.genre),

@@ -36,6 +36,10 @@ pub enum Finding {
     Vote {
         /// Shares and voters.
         votes: Votes,
+        /// The winner, then the genres that a track most likely has along with it.
+        genres: Vec<Genre>,
+        /// These in words.
+        words: String,
         /// The voters, nearest first.
         evidence: Vec<Evidence>,
         /// Share of the votes below which the answer is unknown.
@@ -68,6 +72,15 @@ impl GenreAnswer {
             Finding::FirstGuess(guess) => guess.genre.as_ref(),
             Finding::Vote { least_share, .. } => self.best().filter(|_| self.probability() >= *least_share),
             Finding::Head { prediction, .. } => prediction.genre.as_ref(),
+        }
+    }
+
+    /// The answer, then the genres that the track most likely has along with it; empty where it is unknown.
+    pub fn genres(&self) -> Vec<&Genre> {
+        match &self.finding {
+            Finding::Vote { genres, .. } if self.genre().is_some() => genres.iter().collect(),
+            Finding::Head { prediction, .. } => prediction.genres.iter().collect(),
+            _ => self.genre().into_iter().collect(),
         }
     }
 
@@ -117,7 +130,8 @@ impl GenreAnswer {
             Finding::FirstGuess(_) => {
                 format!("{limit}{genre} ({percent}, a first guess: {})", self.labelled.shortage())
             }
-            Finding::Vote { .. } => {
+            Finding::Vote { words, .. } => {
+                let genre = if self.genre().is_some() { words } else { &genre };
                 format!("{limit}{genre} ({percent} of the votes, from {})", self.labelled)
             }
             Finding::Head { prediction, .. } => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::RETRAIN_SHARE;
 use super::answer::{Finding, GenreAnswer};
+use super::evidence::Evidence;
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
@@ -13,7 +14,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_index::SearchMode;
 use voisin_learn::genre::{
-    GenreError, GenreModel, LabelCount, PredictOptions, Priors, Taxonomy, VoteOptions,
+    GenreError, GenreModel, LabelCount, Nesting, PredictOptions, Priors, Taxonomy, VoteOptions, Votes,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -159,8 +160,18 @@ pub struct Labelled {
 }
 
 enum Voice {
-    Vote { priors: Priors, options: VoteOptions, mode: SearchMode, least_share: f32, is_limited: bool },
-    Head { model: Box<GenreModel>, options: PredictOptions },
+    Vote {
+        priors: Priors,
+        nesting: Nesting,
+        options: VoteOptions,
+        mode: SearchMode,
+        least_share: f32,
+        is_limited: bool,
+    },
+    Head {
+        model: Box<GenreModel>,
+        options: PredictOptions,
+    },
 }
 
 impl Classifier {
@@ -322,6 +333,7 @@ impl Labelled {
             let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
             Voice::Vote {
                 priors,
+                nesting: Nesting::of(&tracks.labels),
                 options: vote_options(options.neighbours),
                 mode: options.mode,
                 least_share: options.precision.unwrap_or(0.0),
@@ -342,10 +354,12 @@ impl Labelled {
             Voice::Head { model, options } => {
                 engine.ask_head(model, &self.tracks, self.count, seeds, options, self.other_artists)
             }
-            Voice::Vote { priors, options, mode, least_share, is_limited } => {
+            Voice::Vote { priors, nesting, options, mode, least_share, is_limited } => {
                 let votes = engine.vote(&seeds, &self.tracks, priors, options, self.other_artists, *mode)?;
-                let answer = |(seed, (votes, evidence))| {
-                    let finding = Finding::Vote { votes, evidence, least_share: *least_share };
+                let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
+                    let genres = nesting.together(&votes.shares);
+                    let words = nesting.words(&genres);
+                    let finding = Finding::Vote { votes, genres, words, evidence, least_share: *least_share };
                     GenreAnswer::new(seed, *is_limited, self.count, finding)
                 };
                 Ok(seeds.into_iter().zip(votes).map(answer).collect())

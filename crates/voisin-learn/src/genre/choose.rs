@@ -4,11 +4,11 @@ use ndarray::{Array2, Axis};
 
 use super::{
     GenreError, LabelCount, Near, Settings, Space, Transform, VoteSettings,
-    data::{Examples, targets},
+    data::{Examples, priors, targets},
     folds::Fold,
     nearest::nearest,
     parallel,
-    vote::{floored_log, vote_shares},
+    vote::{VotePart, floored_log, vote_shares},
 };
 use crate::{Regression, best_scale, log_softmax};
 use voisin_base::random::Random;
@@ -96,11 +96,10 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
             let queries = space.apply(examples.x.select(Axis(0), test).view());
             let lists: Vec<Vec<Near>> = nearest(queries.view(), reference.view(), NEIGHBOURS, |_, _| true);
             let classes: Vec<Vec<usize>> = train.iter().map(|&r| examples.classes[r].clone()).collect();
-            let priors: Vec<f32> =
-                t.sum_axis(Axis(0)).iter().map(|p| p.max(0.5) / train.len() as f32).collect();
+            let priors = priors(&classes, examples.n_classes());
             let wanted = targets.select(Axis(0), test);
             Ok::<_, GenreError>(settings.each_ref().map(|vote| {
-                let log = floored_log(&vote_shares(&lists, &classes, &priors, vote));
+                let log = floored_log(&vote_shares(&lists, &classes, &priors, vote, VotePart::Divided));
                 -log.iter().zip(&wanted).map(|(l, t)| f64::from(l * t)).sum::<f64>()
             }))
         })?;

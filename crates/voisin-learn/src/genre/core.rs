@@ -5,11 +5,11 @@ use ndarray::{Array2, ArrayView2, Axis};
 use super::{
     Near, Settings, Space, VoteSettings,
     choose::head_rows,
-    data::{Examples, targets},
+    data::{Examples, priors},
     nearest::nearest,
     novelty::NoveltyReference,
     space::unit_rows,
-    vote::{floored_log, vote_shares},
+    vote::{VotePart, floored_log, vote_shares},
 };
 use crate::Logistic;
 
@@ -29,19 +29,22 @@ pub(super) struct Core {
     /// In the vote's space, unit rows.
     unit: Array2<f32>,
     novelty: NoveltyReference,
-    /// Share of each class, floored.
-    priors: Vec<f32>,
+    /// Share of the tracks that bear each class, floored.
+    pub(super) priors: Vec<f32>,
 }
 
 /// What the halves say of some queries.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerSources {
-    /// Log probabilities, `[m, classes]`; classes that the head does not know have the vote's.
+    /// Log probabilities, `[m, classes]`, which a track's classes divide among them; classes that the head does not know
+    /// have the vote's.
     pub(super) head: Array2<f32>,
     /// Log shares, `[m, classes]`, floored.
     pub(super) vote: Array2<f32>,
     /// Vote shares without the floor.
     pub(super) shares: Array2<f32>,
+    /// The same, each voter's vote counted whole for each of its classes.
+    pub(super) whole: Array2<f32>,
     /// Log shares of a vote in the space that is not whitened, floored: what tracks of unknown genres are near to.
     /// Whitening sharpens the genres that it was fitted on and says nothing of others.
     pub(super) wide: Array2<f32>,
@@ -83,11 +86,9 @@ impl Core {
         classes: Vec<Vec<usize>>,
         n_classes: usize,
     ) -> Self {
-        let n = raw.nrows();
         let standard = space.standardise(raw.view());
         let whitened = space.whiten(standard.view());
-        let mut priors = targets(&classes, n_classes).sum_axis(Axis(0)).to_vec();
-        priors.iter_mut().for_each(|p| *p = p.max(0.5) / n.max(1) as f32);
+        let priors = priors(&classes, n_classes);
         Self {
             novelty: NoveltyReference::new(&standard, &whitened),
             unit: unit_rows(whitened),
@@ -116,18 +117,18 @@ impl Core {
             temperature: WIDE_TEMPERATURE,
             ..self.settings.vote.clone()
         };
-        let wide = floored_log(&self.shares(&near, &settings));
+        let wide = floored_log(&self.shares(&near, &settings, VotePart::Divided));
         let unit = unit_rows(whitened);
         let neighbours = nearest(unit.view(), self.unit.view(), self.settings.vote.k, &allowed);
-        let shares = self.shares(&neighbours, &self.settings.vote);
+        let [shares, whole] = [VotePart::Divided, VotePart::Whole]
+            .map(|part| self.shares(&neighbours, &self.settings.vote, part));
         let vote = floored_log(&shares);
         let head = self.head(x, &vote);
-        AnswerSources { head, vote, shares, wide, novelty, neighbours }
+        AnswerSources { head, vote, shares, whole, wide, novelty, neighbours }
     }
 
-    /// Vote shares of neighbour lists, `[m, classes]`; rows sum to 1.
-    pub(super) fn shares(&self, neighbours: &[Vec<Near>], vote: &VoteSettings) -> Array2<f32> {
-        vote_shares(neighbours, &self.classes, &self.priors, vote)
+    fn shares(&self, neighbours: &[Vec<Near>], vote: &VoteSettings, part: VotePart) -> Array2<f32> {
+        vote_shares(neighbours, &self.classes, &self.priors, vote, part)
     }
 
     fn head(&self, x: ArrayView2<f32>, vote: &Array2<f32>) -> Array2<f32> {

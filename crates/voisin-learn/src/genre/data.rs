@@ -211,6 +211,13 @@ impl Examples {
     }
 }
 
+/// The share of tracks that bear each class, half a track at least.
+pub(super) fn priors(classes: &[Vec<usize>], n_classes: usize) -> Vec<f32> {
+    let mut counts = vec![0.0f32; n_classes];
+    classes.iter().flatten().for_each(|&class| counts[class] += 1.0);
+    counts.iter().map(|count| count.max(0.5) / classes.len().max(1) as f32).collect()
+}
+
 pub(super) fn targets(classes: &[Vec<usize>], n_classes: usize) -> Array2<f32> {
     let mut targets = Array2::zeros((classes.len(), n_classes));
     for (i, of_track) in classes.iter().enumerate() {

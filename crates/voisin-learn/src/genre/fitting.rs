@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, Axis};
 
 use super::{
-    FitOptions, Fold, Fusion, GenreError, GenreModel, LabelledVectors, Novelty, OutOfFold, PrecisionStep,
-    Quality,
+    FitOptions, Fold, Fusion, GenreError, GenreModel, LabelledVectors, Nesting, Novelty, OutOfFold,
+    PrecisionStep, Quality,
     choose::{choose, sample_groups},
     core::{AnswerSources, Core},
     data::Examples,
@@ -57,14 +57,17 @@ impl GenreModel {
         let (voices, covered) = join_folds(&examples, &folds, of_folds);
         let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
         let fusion = Fusion::fit(Novelty::fit(&known), &voices, &examples.targets(), &covered);
-        let (fused, scores) = fusion.apply(&voices);
+        let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
+        let (mut fused, scores) = fusion.apply(&voices);
+        let mut head = voices.head.mapv(f32::exp);
+        [&mut fused, &mut head].into_iter().for_each(|p| nesting.undivide(p));
         let oof = OutOfFold {
             rows: examples.origin.clone(),
             ids: examples.ids.clone(),
             genres: examples.genres.clone(),
             classes: examples.classes.clone(),
-            head: voices.head.mapv(f32::exp),
-            vote: voices.shares.clone(),
+            head,
+            vote: voices.whole,
             fused,
             novelty: scores,
         };
@@ -78,6 +81,7 @@ impl GenreModel {
             fusion,
             precision: precision_steps(&oof, &covered),
             quality,
+            nesting,
             min_tracks: options.min_tracks,
             refitted: false,
         };
@@ -106,6 +110,7 @@ fn join_folds(
         head: Array2::from_elem((n, k), flat),
         vote: Array2::from_elem((n, k), flat),
         shares: Array2::from_elem((n, k), 1.0 / k as f32),
+        whole: Array2::from_elem((n, k), 1.0 / k as f32),
         wide: Array2::from_elem((n, k), flat),
         novelty: vec![[0.0; 2]; n],
         neighbours: vec![Vec::new(); n],
@@ -116,6 +121,7 @@ fn join_folds(
             all.head.row_mut(row).assign(&voices.head.row(i));
             all.vote.row_mut(row).assign(&voices.vote.row(i));
             all.shares.row_mut(row).assign(&voices.shares.row(i));
+            all.whole.row_mut(row).assign(&voices.whole.row(i));
             all.wide.row_mut(row).assign(&voices.wide.row(i));
             all.novelty[row] = voices.novelty[i];
             covered.push(row);

@@ -118,6 +118,7 @@ mod tests {
         let targets = Array2::from_shape_fn((n, 2), |(i, c)| if c == i % 2 { 1.0 } else { 0.0 });
         let voices = AnswerSources {
             shares: head.mapv(f32::exp),
+            whole: head.mapv(f32::exp),
             vote: head.clone(),
             head,
             wide,

@@ -4,14 +4,18 @@
 //! - centroid: 1 - cosine of the genres' mean directions;
 //! - neighbourhood: mean of 1 - cosine from each track to its five nearest of the other genre;
 //! - votes: 1 - the share that the other genre gets when a genre's tracks ask their nearest tracks of other genres.
+//!
+//! A track that bears both genres lies at distance 0 from either: genres of the very same tracks are at distance 0.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    Genre, GenreError, LabelledVectors, Space, Transform,
-    data::{Examples, targets, thinned},
+    Genre, GenreError, LabelledVectors, Nesting, Space, Transform,
+    data::{Examples, priors, thinned},
     space::unit_rows,
 };
 use voisin_base::random::Random;
@@ -54,6 +58,9 @@ pub struct GenreKinship {
     pub genre: Genre,
     /// Its tracks.
     pub tracks: usize,
+    /// The genres that it lies within, by labels: all its tracks, or nearly all, bear them too, and not the reverse; of
+    /// those within each other the narrowest.
+    pub within: Vec<Genre>,
     /// Mean cosine of its tracks to their mean direction, in [-1, 1]; higher is tighter. None for a single track.
     pub cohesion: Option<f64>,
     /// All other genres, nearest first.
@@ -182,14 +189,16 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let all: Vec<usize> = (0..examples.len()).collect();
     let members: Vec<Vec<usize>> =
         (0..k).map(|g| all.iter().copied().filter(|&i| examples.classes[i].contains(&g)).collect()).collect();
-    let centroids = centroids(&unit, &members);
+    let sums = sums(&unit, &members);
+    let centroids = unit_rows(sums.clone());
+    let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
 
     // directed measures, then their symmetric means and scales
     let mut raw = [Array2::<f64>::zeros((k, k)), Array2::zeros((k, k)), Array2::zeros((k, k))];
     for g in 0..k {
-        let rows = measures(g, &members[g], centroids.row(g).to_owned().view(), &centroids, &tracks);
+        let rows = measures(g, &members[g], |h| centroids.row(h), &examples, &tracks);
         for (matrix, row) in raw.iter_mut().zip(rows) {
-            matrix.row_mut(g).assign(&ndarray::Array1::from(row));
+            matrix.row_mut(g).assign(&Array1::from(row));
         }
     }
     let scales: Vec<f64> = raw
@@ -215,8 +224,14 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let genres = (0..k)
         .into_par_iter()
         .map(|g| {
-            let context =
-                KinshipContext { examples: &examples, unit: &unit, tracks: &tracks, centroids: &centroids };
+            let context = KinshipContext {
+                examples: &examples,
+                unit: &unit,
+                tracks: &tracks,
+                sums: &sums,
+                centroids: &centroids,
+                nesting: &nesting,
+            };
             let intervals = context.intervals(g, &members[g], &raw, &scales, options);
             let mut nearest: Vec<Kin> = (0..k)
                 .filter(|&h| h != g)
@@ -237,31 +252,35 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     Ok(Kinship { genres, distance })
 }
 
-fn centroids(unit: &Array2<f32>, members: &[Vec<usize>]) -> Array2<f32> {
+fn sums(unit: &Array2<f32>, members: &[Vec<usize>]) -> Array2<f32> {
     let mut out = Array2::zeros((members.len(), unit.ncols()));
     for (mut row, members) in out.outer_iter_mut().zip(members) {
         for &m in members {
             row += &unit.row(m);
         }
     }
-    unit_rows(out)
+    out
 }
 
-/// Distances of one genre, given by (possibly repeated) tracks and their mean direction, to every genre.
-fn measures(
+/// Distances of one genre, given by (possibly repeated) tracks, to every genre.
+fn measures<'a>(
     genre: usize,
     rows: &[usize],
-    centroid: ndarray::ArrayView1<f32>,
-    centroids: &Array2<f32>,
+    centre: impl Fn(usize) -> ArrayView1<'a, f32>,
+    examples: &Examples,
     tracks: &TrackAffinities,
 ) -> [Vec<f64>; 3] {
-    let k = centroids.nrows();
+    let k = examples.n_classes();
     let n = rows.len().max(1) as f64;
     let mut out = [vec![0.0; k], vec![0.0; k], vec![0.0; k]];
     for h in (0..k).filter(|h| *h != genre) {
-        out[0][h] = 1.0 - f64::from(centroid.dot(&centroids.row(h)));
-        out[1][h] = rows.iter().map(|&r| f64::from(tracks.near[[r, h]])).sum::<f64>() / n;
-        out[2][h] = 1.0 - rows.iter().map(|&r| f64::from(tracks.votes[[r, h]])).sum::<f64>() / n;
+        let bears = |r: usize| examples.classes[r].contains(&h);
+        // rounding apart, the same tracks have the same mean direction
+        out[0][h] = (1.0 - f64::from(centre(genre).dot(&centre(h)))).max(0.0);
+        let near = |&r: &usize| if bears(r) { 0.0 } else { f64::from(tracks.near[[r, h]]) };
+        let votes = |&r: &usize| if bears(r) { 1.0 } else { f64::from(tracks.votes[[r, h]]) };
+        out[1][h] = rows.iter().map(near).sum::<f64>() / n;
+        out[2][h] = 1.0 - rows.iter().map(votes).sum::<f64>() / n;
     }
     out
 }
@@ -271,8 +290,7 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
     const NEAR: usize = 5;
     const TEMPERATURE: f32 = 0.05;
     let (n, genres) = (examples.len(), examples.n_classes());
-    let mut priors = targets(&examples.classes, genres).sum_axis(Axis(0));
-    priors.mapv_inplace(|p| p.max(0.5) / n as f32);
+    let priors = priors(&examples.classes, genres);
     let transposed = unit.t();
     let blocks: Vec<(usize, ArrayView2<f32>)> =
         unit.axis_chunks_iter(Axis(0), 256).enumerate().map(|(i, b)| (i * 256, b)).collect();
@@ -313,14 +331,17 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
                     }
                     voters.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
                     voters.truncate(k);
-                    let mut votes = vec![0.0; genres];
+                    let (mut votes, mut divided) = (vec![0.0; genres], vec![0.0; genres]);
                     for &(s, other) in &voters {
                         let weight = ((s - voters[0].0) / TEMPERATURE).exp();
-                        for &g in &examples.classes[other] {
-                            votes[g] += weight / (examples.classes[other].len() as f32 * priors[g]);
+                        let own = &examples.classes[other];
+                        let whole = weight / own.iter().map(|&g| priors[g]).fold(0.0, f32::max);
+                        for &g in own {
+                            votes[g] += whole;
+                            divided[g] += whole / own.len() as f32;
                         }
                     }
-                    let total: f32 = votes.iter().sum();
+                    let total: f32 = divided.iter().sum();
                     if total > 0.0 {
                         votes.iter_mut().for_each(|v| *v /= total);
                     }
@@ -338,8 +359,8 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
         .collect();
     let mut tracks = TrackAffinities { near: Array2::zeros((n, genres)), votes: Array2::zeros((n, genres)) };
     for (i, (near, votes)) in rows.into_iter().enumerate() {
-        tracks.near.row_mut(i).assign(&ndarray::Array1::from(near));
-        tracks.votes.row_mut(i).assign(&ndarray::Array1::from(votes));
+        tracks.near.row_mut(i).assign(&Array1::from(near));
+        tracks.votes.row_mut(i).assign(&Array1::from(votes));
     }
     tracks
 }
@@ -348,7 +369,10 @@ struct KinshipContext<'a> {
     examples: &'a Examples,
     unit: &'a Array2<f32>,
     tracks: &'a TrackAffinities,
+    /// Of the tracks of each genre.
+    sums: &'a Array2<f32>,
     centroids: &'a Array2<f32>,
+    nesting: &'a Nesting,
 }
 
 impl KinshipContext<'_> {
@@ -362,18 +386,46 @@ impl KinshipContext<'_> {
         options: &KinshipOptions,
     ) -> Vec<(f64, f64)> {
         let k = self.centroids.nrows();
-        let mut groups: std::collections::BTreeMap<usize, Vec<usize>> = std::collections::BTreeMap::new();
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for &m in members {
             groups.entry(self.examples.groups[m]).or_default().push(m);
         }
         let groups: Vec<Vec<usize>> = groups.into_values().collect();
         let mut rng = Random::new(options.seed.wrapping_add(genre as u64));
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
+        let bears = |r: usize, h: usize| self.examples.classes[r].contains(&h);
+        let is_shared = |h: &usize| members.iter().any(|&r| bears(r, *h));
+        // genres that some of these tracks bear, with the sum of their other tracks
+        let shared: Vec<(usize, Array1<f32>)> = (0..k)
+            .filter(is_shared)
+            .map(|h| {
+                let others =
+                    |sum: Array1<f32>, &r: &usize| if bears(r, h) { sum - self.unit.row(r) } else { sum };
+                let nothing = || Array1::zeros(self.unit.ncols());
+                (
+                    h,
+                    if h == genre {
+                        nothing()
+                    } else {
+                        members.iter().fold(self.sums.row(h).to_owned(), others)
+                    },
+                )
+            })
+            .collect();
         for _ in 0..options.resamples {
             let drawn: Vec<usize> =
                 (0..groups.len()).flat_map(|_| groups[rng.below(groups.len())].iter().copied()).collect();
-            let centroid = centroids(self.unit, std::slice::from_ref(&drawn));
-            let rows = measures(genre, &drawn, centroid.row(0), self.centroids, self.tracks);
+            // tracks that other genres bear as well are drawn for these, too
+            let centres: BTreeMap<usize, Array2<f32>> = shared
+                .iter()
+                .map(|(h, others)| {
+                    let mut sum = others.clone();
+                    drawn.iter().filter(|r| bears(**r, *h)).for_each(|&r| sum += &self.unit.row(r));
+                    (*h, unit_rows(sum.insert_axis(Axis(0))))
+                })
+                .collect();
+            let centre = |h: usize| centres.get(&h).map_or_else(|| self.centroids.row(h), |own| own.row(0));
+            let rows = measures(genre, &drawn, centre, self.examples, self.tracks);
             for h in (0..k).filter(|h| *h != genre) {
                 let distance =
                     (0..3).map(|m| f64::midpoint(rows[m][h], raw[m][[h, genre]]) / scales[m]).sum::<f64>();
@@ -410,6 +462,7 @@ impl KinshipContext<'_> {
         GenreKinship {
             genre: self.examples.genres[g].clone(),
             tracks: members.len(),
+            within: self.nesting.wholes(&self.examples.genres[g]),
             cohesion,
             nearest,
             typical: typical.iter().take(list).map(|&i| self.examples.ids[i]).collect(),

@@ -5,11 +5,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, QueryVectors, Settings,
-    UnknownReason, Voter, Votes, WELL_KNOWN,
+    Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, Nesting, QueryVectors,
+    Settings, UnknownReason, Voter, Votes, WELL_KNOWN,
     core::{AnswerSources, Core},
 };
-use crate::metrics;
 use voisin_base::track::TrackId;
 
 /// How a model is fitted.
@@ -83,6 +82,8 @@ pub struct GenreModel {
     pub(super) precision: Vec<PrecisionStep>,
     pub(super) quality: Quality,
     pub(super) digest: String,
+    /// Of the tracks that vote.
+    pub(super) nesting: Nesting,
     pub(super) min_tracks: usize,
     /// Fitted by [`load`](Self::load), since the file was of an older layout.
     pub(super) refitted: bool,
@@ -192,10 +193,13 @@ impl GenreModel {
         options: &PredictOptions,
     ) -> Result<Vec<GenrePrediction>, GenreError> {
         queries.check(self.dimension())?;
-        let voices = self.voices(queries);
+        let mut voices = self.voices(queries);
         let (mut fused, scores) = self.fusion.apply(&voices);
-        let unlimited = (!options.among.is_empty()).then(|| fused.clone());
+        voices.head.mapv_inplace(f32::exp);
+        self.nesting.undivide(&mut voices.head);
+        let mut unlimited = (!options.among.is_empty()).then(|| fused.clone());
         self.keep_among(&mut fused, &options.among)?;
+        unlimited.iter_mut().chain([&mut fused]).for_each(|p| self.nesting.undivide(p));
         let threshold = options.precision.map_or(0.0, |p| self.threshold(p));
         Ok((0..queries.vectors.nrows())
             .into_par_iter()
@@ -235,8 +239,10 @@ impl GenreModel {
     pub fn probabilities(&self, queries: &QueryVectors) -> Result<Probabilities, GenreError> {
         queries.check(self.dimension())?;
         let voices = self.voices(queries);
-        let (fused, novelty) = self.fusion.apply(&voices);
-        Ok(Probabilities { fused, head: voices.head.mapv(f32::exp), vote: voices.shares, novelty })
+        let (mut fused, novelty) = self.fusion.apply(&voices);
+        let mut head = voices.head.mapv(f32::exp);
+        [&mut fused, &mut head].into_iter().for_each(|p| self.nesting.undivide(p));
+        Ok(Probabilities { fused, head, vote: voices.whole, novelty })
     }
 
     fn voices(&self, queries: &QueryVectors) -> AnswerSources {
@@ -269,7 +275,7 @@ impl GenreModel {
         options: &PredictOptions,
     ) -> GenrePrediction {
         let list = |row: ndarray::ArrayView1<f32>| self.ranked(row, options.genres);
-        let first = |row: ndarray::ArrayView1<f32>| metrics::argmax(row);
+        let first = |row: ndarray::ArrayView1<f32>| self.order(row).first().copied().unwrap_or(0);
         let best = first(fused.row(i));
         let probability = fused[[i, best]];
         let novelty = self.fusion.novelty.percentile(score) as f32;
@@ -283,7 +289,7 @@ impl GenreModel {
         let agreement = if self.core.settings.head_classes.binary_search(&best).is_err() {
             Agreement::NoHead
         } else {
-            match (first(voices.head.row(i)) == best, first(voices.shares.row(i)) == best) {
+            match (first(voices.head.row(i)) == best, first(voices.whole.row(i)) == best) {
                 (true, true) => Agreement::Both,
                 (true, false) => Agreement::HeadOnly,
                 (false, true) => Agreement::NeighboursOnly,
@@ -307,12 +313,13 @@ impl GenreModel {
             })
             .collect();
         voters.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
-        let head = if self.core.settings.head_classes.is_empty() {
-            Vec::new()
-        } else {
-            list(voices.head.row(i).mapv(f32::exp).view())
-        };
+        let head =
+            if self.core.settings.head_classes.is_empty() { Vec::new() } else { list(voices.head.row(i)) };
+        let probabilities = self.ranked(fused.row(i), usize::MAX);
+        let genres = self.nesting.together(&probabilities);
         GenrePrediction {
+            words: self.nesting.words(&genres),
+            genres: if unknown.is_none() { genres } else { Vec::new() },
             genre: unknown.is_none().then(|| self.genres[best].clone()),
             best: self.genres[best].clone(),
             probability,
@@ -324,13 +331,13 @@ impl GenreModel {
             agreement,
             probabilities: list(fused.row(i)),
             head,
-            votes: Votes { shares: list(voices.shares.row(i)), voters, count: near.len() },
+            votes: Votes { shares: list(voices.whole.row(i)), voters, count: near.len() },
         }
     }
 
     /// Says of an answer among some genres what it would be among all, and how sure it is seen from there.
     fn limited(&self, mut answer: GenrePrediction, all: ndarray::ArrayView1<f32>) -> GenrePrediction {
-        let best = metrics::argmax(all);
+        let best = self.order(all).first().copied().unwrap_or(0);
         if self.genres[best] != answer.best {
             let of = |genre: &Genre| self.genres.binary_search(genre).map_or(0.0, |at| all[at]);
             answer.confidence = Confidence::of(of(&answer.best));
@@ -339,19 +346,30 @@ impl GenreModel {
         answer
     }
 
-    /// The largest shares, ties by genre; those of nothing left out.
-    fn ranked(&self, row: ndarray::ArrayView1<f32>, most: usize) -> Vec<GenreShare> {
+    /// Classes by their share, of equals the commoner first; those of nothing left out.
+    fn order(&self, row: ndarray::ArrayView1<f32>) -> Vec<usize> {
+        let priors = &self.core.priors;
         let mut order: Vec<usize> = (0..row.len()).filter(|&c| row[c] > 0.0).collect();
-        order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
-        order.truncate(most);
-        order.iter().map(|&c| GenreShare { genre: self.genres[c].clone(), share: row[c] }).collect()
+        order.sort_by(|&a, &b| {
+            row[b].total_cmp(&row[a]).then(priors[b].total_cmp(&priors[a])).then(a.cmp(&b))
+        });
+        order
+    }
+
+    /// The largest shares.
+    fn ranked(&self, row: ndarray::ArrayView1<f32>, most: usize) -> Vec<GenreShare> {
+        self.order(row)
+            .iter()
+            .take(most)
+            .map(|&c| GenreShare { genre: self.genres[c].clone(), share: row[c] })
+            .collect()
     }
 }
 
 /// Probabilities of many tracks.
 #[derive(Debug, Clone)]
 pub struct Probabilities {
-    /// Joined, `[queries, genres]`; rows sum to 1.
+    /// Joined, `[queries, genres]`: how likely a track bears each; rows sum to 1 where no track has several.
     pub fused: Array2<f32>,
     /// The head's.
     pub head: Array2<f32>,

@@ -9,8 +9,13 @@ use super::{Genre, GenreShare, Votes};
 pub struct GenrePrediction {
     /// The answer; `None` when unknown.
     pub genre: Option<Genre>,
+    /// The answer, then the genres that the track most likely has along with it; empty when unknown.
+    pub genres: Vec<Genre>,
     /// The best known genre, also when the answer is unknown.
     pub best: Genre,
+    /// It and what it has along with it, in words.
+    #[serde(skip)]
+    pub words: String,
     /// Calibrated probability of [`Self::best`], in [0, 1].
     pub probability: f32,
     /// The likeliest of all genres and its probability, where only some were allowed and it is none of them.
@@ -25,7 +30,8 @@ pub struct GenrePrediction {
     pub confidence: Confidence,
     /// Whether head and neighbours say the same.
     pub agreement: Agreement,
-    /// Joined probabilities, largest first; they sum to 1 (only the first few are kept, see the options).
+    /// How likely the track bears each genre, largest first (only the first few are kept, see the options); they sum to 1
+    /// where no track has several.
     pub probabilities: Vec<GenreShare>,
     /// The head's probabilities, largest first.
     pub head: Vec<GenreShare>,
@@ -53,9 +59,9 @@ impl GenrePrediction {
             ),
             (None, None) if self.is_surer_than_its_parts() => format!(
                 "{}, {} ({percent}); {}, which makes it surer than either alone",
-                self.best, self.confidence, self.agreement
+                self.words, self.confidence, self.agreement
             ),
-            (None, None) => format!("{}, {} ({percent}); {}", self.best, self.confidence, self.agreement),
+            (None, None) => format!("{}, {} ({percent}); {}", self.words, self.confidence, self.agreement),
         }
     }
 
@@ -77,7 +83,7 @@ impl GenrePrediction {
             Some(UnknownReason::Unsure) => {
                 format!("unknown: too unsure to say; perhaps {}", kin.join(" or "))
             }
-            None => format!("{}, {}; {}", self.best, self.confidence, self.agreement),
+            None => format!("{}, {}; {}", self.words, self.confidence, self.agreement),
         }
     }
 }

@@ -7,8 +7,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FitOptions, Fusion, Genre, GenreError, GenreModel, PrecisionStep, Provenance, Quality, Settings, Space,
-    Transform, core::Core, data::Examples,
+    FitOptions, Fusion, Genre, GenreError, GenreModel, Nesting, PrecisionStep, Provenance, Quality, Settings,
+    Space, Transform, core::Core, data::Examples,
 };
 use crate::{Logistic, Standardiser};
 use voisin_base::atomic_file;
@@ -230,6 +230,7 @@ impl GenreModel {
         };
         let space = space(file, "space", settings.vote.transform, d)?;
         Some(Self {
+            nesting: Nesting::new(genres.clone(), &training.classes),
             core: Core::assemble(settings, space, head, raw, training.classes, k),
             genres,
             ids: training.ids,

@@ -1,7 +1,8 @@
 //! From what tags say to labels.
 //!
 //! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared: `Hip-Hop`, `hip hop`
-//! and `HIPHOP` are one genre. There are no parents: kinship is measured ([`super::kinship`]), never listed.
+//! and `HIPHOP` are one genre. No table says which genres are parts of others or related: what lies within what follows from the labels
+//! ([`super::Nesting`]), kinship is measured ([`super::kinship`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

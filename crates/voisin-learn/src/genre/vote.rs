@@ -1,8 +1,9 @@
 //! The vote of labelled neighbours.
 //!
-//! A voter's weight is `exp((similarity - best) / temperature)`; it is shared among the voter's genres; each
-//! genre's sum is then divided by its share of the collection to the power `prior_correction`, so that a genre
-//! with many tracks does not win by numbers alone. Shares sum to 1.
+//! A voter's weight is `exp((similarity - best) / temperature)`, divided by the share of the collection that its commonest
+//! genre makes up, to the power `prior_correction`, so that a genre with many tracks does not win by numbers alone. A voter
+//! of several genres votes for each with its whole weight: a genre's share is that of the votes whose voters bear it. Shares
+//! sum to 1 where no voter has several genres, and to more where some have.
 
 use std::collections::BTreeMap;
 
@@ -75,12 +76,12 @@ pub struct Priors {
 }
 
 impl Priors {
-    /// Counts labels; a track with several genres gives each an equal part of one track.
+    /// Counts labels; a track with several genres counts in each.
     pub fn from_labels<'a>(tracks: impl IntoIterator<Item = &'a [Genre]>) -> Self {
         let mut priors = Self::default();
         for genres in tracks {
             for genre in genres {
-                *priors.weights.entry(genre.clone()).or_default() += 1.0 / genres.len() as f64;
+                *priors.weights.entry(genre.clone()).or_default() += 1.0;
             }
             priors.total += f64::from(u8::from(!genres.is_empty()));
         }
@@ -91,9 +92,14 @@ impl Priors {
     pub fn share(&self, genre: &Genre) -> f64 {
         self.weights.get(genre).copied().unwrap_or(0.5).max(1e-9) / self.total.max(1.0)
     }
+
+    /// The share of the commonest of these genres.
+    fn largest(&self, genres: &[Genre]) -> f64 {
+        genres.iter().map(|genre| self.share(genre)).fold(0.0, f64::max)
+    }
 }
 
-/// A genre and its part of something that sums to 1.
+/// A genre and its part of a whole; tracks of several genres count in each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GenreShare {
     /// The genre.
@@ -118,7 +124,8 @@ pub struct Voter {
 /// The outcome of a vote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Votes {
-    /// Every genre voted for, largest share first, ties by key; they sum to 1 unless nobody voted.
+    /// Every genre voted for, largest share first, of equals the commoner genre, then by key. They sum to 1, or to more
+    /// where voters have several genres.
     pub shares: Vec<GenreShare>,
     /// Who voted, nearest first; of a trained model's vote only the weightiest.
     pub voters: Vec<Voter>,
@@ -141,7 +148,7 @@ impl Votes {
 /// Lets labelled neighbours vote.
 ///
 /// - `neighbours`: in any order, the query itself not among them; NaN similarities and empty label lists do not vote
-/// - returns: shares that sum to 1, and who voted; empty when nobody did
+/// - returns: the share of the votes that each genre has, and who voted; empty when nobody did
 ///
 /// Distance-weighted k-NN (Dudani, "The Distance-Weighted k-Nearest-Neighbor Rule", 1976) with a softmax weight.
 pub fn vote(
@@ -161,20 +168,27 @@ pub fn vote(
         .map(|n| ((f64::from(n.similarity) - best) / f64::from(options.temperature)).exp())
         .collect();
     let total: f64 = weights.iter().sum();
-    let mut sums: BTreeMap<&Genre, f64> = BTreeMap::new();
+    // of the votes for each genre: all of them, and the part that is left when a voter's genres divide its vote
+    let mut sums: BTreeMap<&Genre, (f64, f64)> = BTreeMap::new();
     for (n, w) in order.iter().zip(&weights) {
+        let whole = w / priors.largest(&n.genres).powf(f64::from(options.prior_correction));
         for genre in &n.genres {
-            let part =
-                w / (n.genres.len() as f64 * priors.share(genre).powf(f64::from(options.prior_correction)));
-            *sums.entry(genre).or_default() += part;
+            let sum = sums.entry(genre).or_default();
+            *sum = (sum.0 + whole, sum.1 + whole / n.genres.len() as f64);
         }
     }
-    let all: f64 = sums.values().sum();
+    let all: f64 = sums.values().map(|(_, part)| part).sum();
     let mut shares: Vec<GenreShare> = sums
         .into_iter()
-        .map(|(genre, sum)| GenreShare { genre: genre.clone(), share: (sum / all) as f32 })
+        .map(|(genre, (whole, _))| GenreShare {
+            genre: genre.clone(),
+            share: ((whole / all) as f32).min(1.0),
+        })
         .collect();
-    shares.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.genre.cmp(&b.genre)));
+    shares.sort_by(|a, b| {
+        let commoner = || priors.share(&b.genre).total_cmp(&priors.share(&a.genre));
+        b.share.total_cmp(&a.share).then_with(commoner).then_with(|| a.genre.cmp(&b.genre))
+    });
     let voters = order
         .iter()
         .zip(&weights)
@@ -188,7 +202,18 @@ pub fn vote(
     Ok(Votes { shares, count: order.len(), voters })
 }
 
+/// What a voter of several classes gives to each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VotePart {
+    /// Its whole vote: a row holds how much of the votes each class has.
+    Whole,
+    /// An equal part of it: rows sum to 1.
+    Divided,
+}
+
 /// Shares of the classes among voters, `[m, classes]`: what [`vote`] computes, over rows.
+///
+/// - `priors`: the share of tracks that bear each class
 ///
 /// A query without voters gets the classes' priors.
 pub(super) fn vote_shares(
@@ -196,6 +221,7 @@ pub(super) fn vote_shares(
     classes: &[Vec<usize>],
     priors: &[f32],
     vote: &VoteSettings,
+    part: VotePart,
 ) -> Array2<f32> {
     let correction: Vec<f32> = priors.iter().map(|p| p.powf(-vote.prior_correction)).collect();
     let mut shares = Array2::zeros((neighbours.len(), priors.len()));
@@ -205,14 +231,21 @@ pub(super) fn vote_shares(
             out.iter_mut().zip(priors).for_each(|(o, p)| *o = p / total);
             continue;
         };
+        let mut whole = vec![0.0; priors.len()];
         for near in list.iter().take(vote.k) {
             let weight = ((near.similarity - best) / vote.temperature).exp();
             let of_row = &classes[near.row];
+            let corrected =
+                weight * of_row.iter().map(|&class| correction[class]).fold(f32::INFINITY, f32::min);
             for &class in of_row {
-                out[class] += weight / of_row.len() as f32 * correction[class];
+                out[class] += corrected / of_row.len() as f32;
+                whole[class] += corrected;
             }
         }
         let total = out.sum();
+        if part == VotePart::Whole {
+            out.iter_mut().zip(whole).for_each(|(o, w)| *o = w);
+        }
         out /= total;
     }
     shares
@@ -244,9 +277,10 @@ mod tests {
             [neighbour(1, 0.9, &["Rock"]), neighbour(2, 0.8, &["Pop", "Rock"]), neighbour(3, 0.7, &[])];
         let options = VoteOptions { k: 5, temperature: 0.1, prior_correction: 0.0 };
         let votes = vote(&neighbours, &Priors::default(), &options).unwrap();
-        // weights 1 and 1/e; rock gets 1 + 1/2e, pop 1/2e
+        // weights 1 and 1/e; both voters are rock, the second is pop as well
         let e = std::f32::consts::E;
-        assert!((votes.share(&Genre::plain("pop")) - 0.5 / e / (1.0 + 1.0 / e)).abs() < 1e-6);
+        assert!((votes.share(&Genre::plain("rock")) - 1.0).abs() < 1e-6);
+        assert!((votes.share(&Genre::plain("pop")) - 1.0 / e / (1.0 + 1.0 / e)).abs() < 1e-6);
         assert!((votes.voters[0].weight - 1.0 / (1.0 + 1.0 / e)).abs() < 1e-6);
         assert_eq!(votes.voters.len(), 2);
         assert_eq!(votes.winner().unwrap().genre.name(), "Rock");
@@ -268,6 +302,34 @@ mod tests {
     }
 
     #[test]
+    fn voters_of_several_genres_vote_for_each_with_their_whole_weight() {
+        let neighbours = [
+            neighbour(1, 0.9, &["Jazz", "Bebop"]),
+            neighbour(2, 0.9, &["Jazz", "Bebop"]),
+            neighbour(3, 0.9, &["Jazz"]),
+            neighbour(4, 0.9, &["Rock"]),
+        ];
+        let labels: Vec<Vec<Genre>> = neighbours.iter().map(|n| n.genres.clone()).collect();
+        let options = VoteOptions { prior_correction: 0.0, ..VoteOptions::default() };
+        let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
+        let votes = vote(&neighbours, &priors, &options).unwrap();
+        let of = |name: &str| votes.share(&Genre::plain(name));
+        assert_eq!((of("Jazz"), of("Bebop"), of("Rock")), (0.75, 0.5, 0.25));
+        // of two genres on the same voters the commoner is named first, and neither hides the other
+        let votes = vote(&neighbours[..2], &priors, &options).unwrap();
+        let found: Vec<(&str, f32)> = votes.shares.iter().map(|s| (s.genre.name(), s.share)).collect();
+        assert_eq!(found, [("Jazz", 1.0), ("Bebop", 1.0)]);
+        // a rare second genre does not make a vote heavier
+        let rare = [neighbour(1, 0.9, &["Rock", "Zeuhl"]), neighbour(2, 0.9, &["Jazz"])];
+        let labels: Vec<Vec<Genre>> = (0..100)
+            .map(|i| rare[usize::from(i >= 50)].genres[..if i == 0 { 2 } else { 1 }].to_vec())
+            .collect();
+        let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
+        let votes = vote(&rare, &priors, &VoteOptions::default()).unwrap();
+        assert!((votes.share(&Genre::plain("Rock")) - 0.5).abs() < 1e-6, "{votes:?}");
+    }
+
+    #[test]
     fn nonsense_settings_are_refused() {
         for options in [
             VoteOptions { k: 0, ..VoteOptions::default() },
@@ -281,7 +343,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_sum_to_one(list in prop::collection::vec((-1.0f32..1.0, 0usize..4, 0usize..4), 1..30), k in 1usize..40) {
+        fn shares_add_up(list in prop::collection::vec((-1.0f32..1.0, 0usize..4, 0usize..4), 1..30), k in 1usize..40) {
             let neighbours: Vec<_> = list.iter().enumerate().map(|(i, &(s, a, b))| {
                 let names = ["Rock", "Pop", "Jazz", "Soul"];
                 let mut genres = vec![Genre::plain(names[a])];
@@ -290,7 +352,12 @@ mod tests {
             }).collect();
             let priors = Priors::from_labels(neighbours.iter().map(|n| n.genres.as_slice()));
             let votes = vote(&neighbours, &priors, &VoteOptions { k, ..VoteOptions::default() }).unwrap();
-            prop_assert!((votes.shares.iter().map(|s| s.share).sum::<f32>() - 1.0).abs() < 1e-5);
+            // as much as there are genres to a voter, on average
+            let sum = votes.shares.iter().map(|s| s.share).sum::<f32>();
+            prop_assert!((0.99999..2.00001).contains(&sum));
+            let is_single = votes.voters.iter().all(|v| v.genres.len() == 1);
+            prop_assert!(!is_single || (sum - 1.0).abs() < 1e-5);
+            prop_assert!(votes.shares.iter().all(|s| s.share <= 1.0));
             prop_assert!((votes.voters.iter().map(|v| v.weight).sum::<f32>() - 1.0).abs() < 1e-5);
             prop_assert!(votes.shares.is_sorted_by(|a, b| a.share >= b.share));
             prop_assert!(votes.voters.is_sorted_by(|a, b| a.similarity >= b.similarity));

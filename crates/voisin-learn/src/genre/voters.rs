@@ -1,7 +1,8 @@
 //! A trained model among today's tracks.
 
 use super::{
-    Genre, GenreError, GenreModel, LabelledVectors, choose::sample_groups, core::Core, data::Examples,
+    Genre, GenreError, GenreModel, LabelledVectors, Nesting, choose::sample_groups, core::Core,
+    data::Examples,
 };
 
 /// Reference tracks, at most; more are sampled by whole groups.
@@ -31,8 +32,10 @@ impl GenreModel {
         // both lists are in the order of the keys, so the head's columns keep theirs
         settings.head_classes = headed.iter().map(place).collect();
         let places: Vec<usize> = examples.genres.iter().map(place).collect();
-        let classes = examples.classes.iter().map(|own| own.iter().map(|&c| places[c]).collect()).collect();
+        let classes: Vec<Vec<usize>> =
+            examples.classes.iter().map(|own| own.iter().map(|&c| places[c]).collect()).collect();
         Ok(Self {
+            nesting: Nesting::new(genres.clone(), &classes),
             core: Core::assemble(settings, space, head, examples.x, classes, genres.len()),
             genres,
             ids: examples.ids,

@@ -1,0 +1,246 @@
+//! Genres that tracks have together: which lie within which, and how likely a track is to bear each.
+
+use std::collections::BTreeMap;
+
+use ndarray::Array2;
+
+use super::{Genre, GenreShare, Spellings};
+
+/// Tracks that a genre must have to be called part of another: of fewer it is chance.
+const FEWEST: usize = 3;
+/// Share of its tracks that must bear the other genre too.
+const NEARLY_ALL: f64 = 0.9;
+/// Share from which on a second genre is part of the answer.
+const LEAST: f32 = 0.5;
+/// Genres in an answer, at most.
+const MOST: usize = 4;
+/// Rounds in which the probabilities of sets of genres settle.
+const ROUNDS: usize = 100;
+
+/// How the genres of some tracks overlap.
+#[derive(Debug, Clone)]
+pub struct Nesting {
+    /// Ascending.
+    genres: Vec<Genre>,
+    /// Tracks of each.
+    tracks: Vec<usize>,
+    /// Tracks that bear two genres, the first number the smaller.
+    both: BTreeMap<(usize, usize), usize>,
+    /// Sets of genres that tracks bear and their share of the tracks; a genre that nobody bears is a set.
+    sets: Vec<(Vec<usize>, f64)>,
+}
+
+impl Nesting {
+    /// Of tracks by their labels.
+    pub fn of(labels: &[Vec<Genre>]) -> Self {
+        let genres = Spellings::count(labels.iter().flatten()).genres();
+        let classes: Vec<Vec<usize>> = labels
+            .iter()
+            .map(|own| {
+                let mut own: Vec<usize> = own.iter().filter_map(|g| genres.binary_search(g).ok()).collect();
+                own.sort_unstable();
+                own.dedup();
+                own
+            })
+            .collect();
+        Self::new(genres, &classes)
+    }
+
+    /// - `genres`: ascending; `classes`: of each track, ascending numbers of genres
+    pub(super) fn new(genres: Vec<Genre>, classes: &[Vec<usize>]) -> Self {
+        let mut tracks = vec![0; genres.len()];
+        let mut both = BTreeMap::new();
+        let mut sets: BTreeMap<&[usize], usize> = BTreeMap::new();
+        for own in classes.iter().filter(|own| !own.is_empty()) {
+            for (i, &a) in own.iter().enumerate() {
+                tracks[a] += 1;
+                own[i + 1..].iter().for_each(|&b| *both.entry((a, b)).or_default() += 1);
+            }
+            *sets.entry(own).or_default() += 1;
+        }
+        let n = sets.values().sum::<usize>().max(1) as f64;
+        let mut sets: Vec<(Vec<usize>, f64)> =
+            sets.into_iter().map(|(own, count)| (own.to_vec(), count as f64 / n)).collect();
+        sets.extend((0..genres.len()).filter(|&c| tracks[c] == 0).map(|c| (vec![c], 1.0 / n)));
+        Self { genres, tracks, both, sets }
+    }
+
+    fn both(&self, a: usize, b: usize) -> usize {
+        self.both.get(&(a.min(b), a.max(b))).copied().unwrap_or(0)
+    }
+
+    /// Whether all tracks of a genre, or nearly all, bear another one too, and not the reverse.
+    fn is_within(&self, part: usize, whole: usize) -> bool {
+        let nearly_all = |of: usize| self.both(part, whole) as f64 >= NEARLY_ALL * self.tracks[of] as f64;
+        part != whole && self.tracks[part] >= FEWEST && nearly_all(part) && !nearly_all(whole)
+    }
+
+    /// The genres that one lies within; of those within each other the narrowest.
+    pub fn wholes(&self, genre: &Genre) -> Vec<Genre> {
+        let Ok(part) = self.genres.binary_search(genre) else { return Vec::new() };
+        let around: Vec<usize> =
+            (0..self.genres.len()).filter(|&whole| self.is_within(part, whole)).collect();
+        let narrowest = |whole: &&usize| !around.iter().any(|&other| self.is_within(other, **whole));
+        around.iter().filter(narrowest).map(|&whole| self.genres[whole].clone()).collect()
+    }
+
+    /// The best genre and those that a track has along with it: on tracks that bear both, and likelier than not.
+    ///
+    /// - `shares`: largest first
+    pub fn together(&self, shares: &[GenreShare]) -> Vec<Genre> {
+        let place = |share: &GenreShare| self.genres.binary_search(&share.genre).ok();
+        let best = shares.first().and_then(place);
+        let goes_along = |share: &&GenreShare| match (best, place(share)) {
+            (Some(best), Some(other)) => share.share >= LEAST && self.both(best, other) > 0,
+            _ => false,
+        };
+        let others = shares.iter().skip(1).filter(goes_along);
+        shares.first().into_iter().chain(others).take(MOST).map(|share| share.genre.clone()).collect()
+    }
+
+    /// Genres of one track in words, such as "Jazz, and Bebop within it".
+    pub fn words(&self, genres: &[Genre]) -> String {
+        let Some((best, others)) = genres.split_first() else { return String::new() };
+        let place = |genre: &Genre| self.genres.binary_search(genre).ok();
+        let is_inside = |genre: &&Genre| match (place(genre), place(best)) {
+            (Some(part), Some(whole)) => self.is_within(part, whole),
+            _ => false,
+        };
+        let (inside, beside): (Vec<&Genre>, Vec<&Genre>) = others.iter().partition(is_inside);
+        let mut words = best.to_string();
+        beside.iter().for_each(|genre| words += &format!(" and {genre}"));
+        if !inside.is_empty() {
+            let inside: Vec<&str> = inside.into_iter().map(Genre::name).collect();
+            words += &format!(", and {} within it", inside.join(" and "));
+        }
+        words
+    }
+
+    /// Turns rows in which a track's genres divide 1 among them into the probability that it bears each.
+    ///
+    /// A row is explained by the sets of genres that tracks are known to bear: their probabilities are those under which
+    /// it is likeliest, found by expectation maximisation (Dempster, Laird and Rubin, 1977) from the sets' shares of the
+    /// tracks. Where each track has one genre, nothing changes.
+    pub(super) fn undivide(&self, probabilities: &mut Array2<f32>) {
+        if self.sets.iter().all(|(set, _)| set.len() == 1) {
+            return;
+        }
+        for mut row in probabilities.outer_iter_mut() {
+            let mut sets: Vec<(&[usize], f64)> =
+                self.sets.iter().map(|(set, share)| (&set[..], *share)).collect();
+            for _ in 0..ROUNDS {
+                let mut explained = vec![1e-12; row.len()];
+                for (set, share) in &sets {
+                    set.iter().for_each(|&class| explained[class] += share / set.len() as f64);
+                }
+                let mut change = 0.0f64;
+                for (set, share) in &mut sets {
+                    let factor = |&class: &usize| f64::from(row[class]) / explained[class];
+                    let next = *share * set.iter().map(factor).sum::<f64>() / set.len() as f64;
+                    change = change.max((next - *share).abs());
+                    *share = next;
+                }
+                sets.retain(|(_, share)| *share > 1e-7);
+                if change < 1e-5 {
+                    break;
+                }
+            }
+            let total: f64 = sets.iter().map(|(_, share)| share).sum::<f64>().max(1e-12);
+            let mut whole = vec![0.0; row.len()];
+            for (set, share) in sets {
+                set.iter().for_each(|&class| whole[class] += share / total);
+            }
+            // what is no answer stays none
+            row.iter_mut().zip(whole).filter(|(p, _)| **p > 0.0).for_each(|(p, w)| *p = w.min(1.0) as f32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(tracks: &[(usize, &[&str])]) -> Vec<Vec<Genre>> {
+        let of = |names: &[&str]| names.iter().map(|name| Genre::plain(name)).collect::<Vec<_>>();
+        tracks.iter().flat_map(|(n, names)| std::iter::repeat_n(of(names), *n)).collect()
+    }
+
+    fn jazz() -> Nesting {
+        Nesting::of(&labels(&[
+            (20, &["Jazz"]),
+            (10, &["Jazz", "Bebop"]),
+            (5, &["Hard Bop", "Bebop", "Jazz"]),
+            (30, &["Rock"]),
+            (4, &["Rock", "Pop"]),
+            (8, &["Pop"]),
+            (6, &["Metal", "Heavy"]),
+            (2, &["Ska", "Rock"]),
+        ]))
+    }
+
+    #[test]
+    fn labels_that_imply_each_other_are_nested() {
+        let nesting = jazz();
+        let wholes = |name: &str| -> Vec<String> {
+            nesting.wholes(&Genre::plain(name)).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(wholes("Bebop"), ["Jazz"]);
+        assert_eq!(wholes("Hard Bop"), ["Bebop"], "the narrowest that holds it");
+        for apart in ["Jazz", "Rock", "Pop", "Metal", "Heavy", "Ska", "Polka"] {
+            assert_eq!(wholes(apart), Vec::<String>::new(), "{apart}");
+        }
+        // nearly all are enough: one Bebop track in sixteen forgot its Jazz
+        let mut tracks = labels(&[(20, &["Jazz"]), (15, &["Jazz", "Bebop"]), (1, &["Bebop"])]);
+        assert_eq!(Nesting::of(&tracks).wholes(&Genre::plain("bebop")).len(), 1);
+        tracks.extend(labels(&[(3, &["Bebop"])]));
+        assert!(Nesting::of(&tracks).wholes(&Genre::plain("bebop")).is_empty());
+    }
+
+    #[test]
+    fn answers_name_the_genres_that_tracks_have_together() {
+        let nesting = jazz();
+        let words = |shares: &[(&str, f32)]| {
+            let share = |&(name, share): &(&str, f32)| GenreShare { genre: Genre::plain(name), share };
+            let shares: Vec<GenreShare> = shares.iter().map(share).collect();
+            nesting.words(&nesting.together(&shares))
+        };
+        assert_eq!(words(&[("Jazz", 1.0), ("Bebop", 0.8), ("Hard Bop", 0.2)]), "Jazz, and Bebop within it");
+        assert_eq!(words(&[("Rock", 0.9), ("Pop", 0.6)]), "Rock and Pop");
+        assert_eq!(words(&[("Metal", 0.9), ("Heavy", 0.9)]), "Metal and Heavy");
+        assert_eq!(words(&[("Rock", 0.5), ("Jazz", 0.5)]), "Rock", "never on one track");
+        assert_eq!(words(&[]), "");
+    }
+
+    #[test]
+    fn divided_probabilities_become_those_of_bearing_a_genre() {
+        let nesting = jazz();
+        let at = |name: &str| nesting.genres.binary_search(&Genre::plain(name)).unwrap();
+        let whole = |parts: &[(&str, f32)]| {
+            let mut row = Array2::zeros((1, nesting.genres.len()));
+            parts.iter().for_each(|(name, p)| row[[0, at(name)]] = *p);
+            nesting.undivide(&mut row);
+            row
+        };
+        let close = |row: &Array2<f32>, name: &str, p: f32| {
+            assert!((row[[0, at(name)]] - p).abs() < 0.01, "{name}: {row}");
+        };
+        let row = whole(&[("Jazz", 0.5), ("Bebop", 0.5)]);
+        close(&row, "Jazz", 1.0);
+        close(&row, "Bebop", 1.0);
+        close(&row, "Hard Bop", 0.0);
+        let row = whole(&[("Jazz", 1.0)]);
+        close(&row, "Jazz", 1.0);
+        close(&row, "Bebop", 0.0);
+        // half of it is plain jazz
+        let row = whole(&[("Jazz", 0.6), ("Bebop", 0.2), ("Rock", 0.2)]);
+        close(&row, "Jazz", 0.8);
+        close(&row, "Bebop", 0.4);
+        close(&row, "Rock", 0.2);
+        // where each track has one genre, not a bit changes
+        let single = Nesting::of(&labels(&[(3, &["A"]), (4, &["B"])]));
+        let mut row = ndarray::array![[0.123_456_7_f32, 0.876_543_3]];
+        let before = row.clone();
+        single.undivide(&mut row);
+        assert_eq!(row, before);
+    }
+}
