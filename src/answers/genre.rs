@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::lossy;
 use crate::engine::{Finding, GenreAnswer};
-use crate::genre::{Agreement, Basis, Confidence, Genre, GenreShare, UnknownReason};
+use crate::genre::{Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, UnknownReason};
 use crate::track::TrackId;
 
 /// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
@@ -27,6 +27,10 @@ pub(crate) struct AnswerJson<'a> {
     /// The likeliest genres where the answer is unknown.
     kin: Vec<&'a Genre>,
     novelty: Option<f32>,
+    /// `vote`, `head` or `fused`: what of a trained head answers.
+    answers_by: Option<FusionPart>,
+    /// Whether it trained the head: then what was learnt without its artist answers.
+    held_out: bool,
     confidence: Option<Confidence>,
     agreement: Option<Agreement>,
     summary: String,
@@ -79,6 +83,8 @@ impl<'a> AnswerJson<'a> {
             unknown: answer.unknown(),
             kin: prediction.filter(|p| p.unknown.is_some()).map(|p| p.kin()).unwrap_or_default(),
             novelty: prediction.map(|p| p.novelty),
+            answers_by: prediction.map(|p| p.answers_by),
+            held_out: prediction.is_some_and(|p| p.held_out),
             confidence: prediction.map(|p| p.confidence),
             agreement: prediction.map(|p| p.agreement),
             summary: answer.summary(),

@@ -7,6 +7,7 @@
 mod common;
 mod evidence;
 mod labels;
+mod remembered;
 mod several;
 mod shelf;
 mod writing;

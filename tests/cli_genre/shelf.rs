@@ -43,8 +43,13 @@ impl Shelf {
     /// A track near the centre of a style; three tracks an artist.
     pub(super) fn put(&mut self, path: &Path, style: usize, genre: &str, spread: f32) {
         let centre = self.centres[style].clone();
+        let artist = format!("Artist {style} {}", self.tracks / 3);
+        self.put_spread(path, &centre, genre, spread, &artist);
+    }
+
+    pub(super) fn put_spread(&mut self, path: &Path, centre: &[f32], genre: &str, spread: f32, artist: &str) {
         let vector: Vec<f32> = centre.iter().map(|c| c + spread * (self.rng.random::<f32>() - 0.5)).collect();
-        self.put_vector(path, &vector, genre, &format!("Artist {style} {}", self.tracks / 3));
+        self.put_vector(path, &vector, genre, artist);
     }
 
     pub(super) fn put_vector(&mut self, path: &Path, vector: &[f32], genre: &str, artist: &str) {

@@ -42,7 +42,7 @@ impl Default for EvalOptions {
 
 /// What is judged, and what it is: the engine's answer first, then its halves, then the rivals.
 const METHODS: [(&str, &str); 6] = [
-    ("fused", "voisin's answer: head and neighbours joined"),
+    ("fused", "voisin's answer: head, neighbours or both joined"),
     ("head", "the trained head alone"),
     ("vote", "the vote of neighbours alone"),
     ("rbf svm", "rival: support vector machine"),

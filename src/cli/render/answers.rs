@@ -7,7 +7,7 @@ use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
 use crate::engine::{Evidence, Finding, GenreAnswer};
 use crate::explore::TrackMeta;
-use crate::genre::{Basis, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes};
+use crate::genre::{Basis, FusionPart, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes};
 use crate::track::TrackId;
 
 /// Shares below this are not worth a line.
@@ -139,11 +139,18 @@ fn print_votes(votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
 }
 
 fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyhow::Result<()> {
-    line(&format!("  together:   {}", shares(&prediction.probabilities)))?;
+    let said = match prediction.answers_by {
+        FusionPart::Fused => "together:",
+        FusionPart::Head | FusionPart::Vote => "answer:  ",
+    };
+    line(&format!("  {said}   {}", shares(&prediction.probabilities)))?;
     if !prediction.head.is_empty() {
         line(&format!("  head:       {}", shares(&prediction.head)))?;
     }
     line(&format!("  neighbours: {}", shares(&prediction.votes.shares)))?;
+    if prediction.held_out {
+        line("  it trained the head: this is what was learnt without its artist")?;
+    }
     line(&format!("  stranger than {} of the library's own tracks", percent(prediction.novelty)))?;
     let voters = count(prediction.votes.count as u64, "labelled track");
     let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();

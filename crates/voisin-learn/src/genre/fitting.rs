@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, Axis};
 
 use super::{
-    FitOptions, Fold, Fusion, GenreError, GenreModel, LabelledVectors, Nesting, Novelty, OutOfFold,
-    PrecisionStep, Quality,
+    FitOptions, Fold, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Near, Nesting, Novelty,
+    OutOfFold, PrecisionStep, Quality,
     choose::{choose, sample_groups},
     core::{AnswerSources, Core},
     data::Examples,
+    held_out::HeldOut,
     parallel,
 };
 use crate::metrics::{self, argmax};
@@ -56,9 +57,38 @@ impl GenreModel {
         let core = core.unwrap_or_else(|| Core::fit(&examples, &settings));
         let (voices, covered) = join_folds(&examples, &folds, of_folds);
         let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
-        let fusion = Fusion::fit(Novelty::fit(&known), &voices, &examples.targets(), &covered);
+        let novelty = Novelty::fit(&known);
         let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
-        let (mut fused, scores) = fusion.apply(&voices);
+        let targets = examples.targets();
+        // the simplest first
+        let mut parts = vec![FusionPart::Vote];
+        if core.head.is_some() {
+            parts.extend([FusionPart::Head, FusionPart::Fused]);
+        }
+        let mut tried: Vec<(Fusion, Vec<bool>)> = parts
+            .into_iter()
+            .map(|part| {
+                let fusion = Fusion::fit(part, novelty.clone(), &voices, &targets, &covered);
+                let (mut said, _) = fusion.apply(&voices);
+                nesting.undivide(&mut said);
+                let right = |&r: &usize| examples.classes[r].contains(&argmax(said.row(r)));
+                (fusion, covered.iter().map(right).collect())
+            })
+            .collect();
+        let rights: Vec<&[bool]> = tried.iter().map(|(_, right)| &right[..]).collect();
+        let chosen = simplest_within_error(&rights);
+        let share = |right: &[bool]| right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64;
+        let accuracies: Vec<f64> = rights.iter().map(|right| share(right)).collect();
+        let (fusion, _) = tried.swap_remove(chosen);
+        let (divided, scores) = fusion.apply(&voices);
+        let held = HeldOut::new(
+            examples.ids.clone(),
+            examples.genres.clone(),
+            [divided.clone(), voices.head.mapv(f32::exp), voices.whole.clone()],
+            scores.iter().map(|score| *score as f32).collect(),
+            voices.neighbours.clone(),
+        );
+        let mut fused = divided;
         let mut head = voices.head.mapv(f32::exp);
         [&mut fused, &mut head].into_iter().for_each(|p| nesting.undivide(p));
         let oof = OutOfFold {
@@ -71,7 +101,7 @@ impl GenreModel {
             fused,
             novelty: scores,
         };
-        let quality = Quality::of(&oof, &covered, &examples.groups);
+        let quality = Quality::of(&oof, &covered, &examples.groups, &accuracies);
         let model = Self {
             core,
             digest: digest(&examples),
@@ -82,6 +112,7 @@ impl GenreModel {
             precision: precision_steps(&oof, &covered),
             quality,
             nesting,
+            held,
             min_tracks: options.min_tracks,
             refitted: false,
         };
@@ -124,6 +155,8 @@ fn join_folds(
             all.whole.row_mut(row).assign(&voices.whole.row(i));
             all.wide.row_mut(row).assign(&voices.wide.row(i));
             all.novelty[row] = voices.novelty[i];
+            let near = |near: &Near| Near { row: fold.rest[near.row], ..*near };
+            all.neighbours[row] = voices.neighbours[i].iter().map(near).collect();
             covered.push(row);
         }
     }
@@ -138,16 +171,16 @@ impl Quality {
     }
 
     /// - `covered`: the rows that were held out; `groups`: of every row
-    fn of(oof: &OutOfFold, covered: &[usize], groups: &[usize]) -> Self {
-        let share = |p: &Array2<f32>| {
-            let right = covered.iter().filter(|&&r| oof.classes[r].contains(&argmax(p.row(r)))).count();
-            right as f64 / covered.len().max(1) as f64
-        };
+    /// - `accuracies`: of the vote, and where there is a head of that and of both
+    fn of(oof: &OutOfFold, covered: &[usize], groups: &[usize], accuracies: &[f64]) -> Self {
+        let of_part = |at: usize| accuracies.get(at).or(accuracies.first()).copied().unwrap_or_default();
+        let mut hits = 0;
         let mut found = vec![(0usize, 0usize); oof.genres.len()];
         let mut sure = Vec::with_capacity(covered.len());
         for &r in covered {
             let best = argmax(oof.fused.row(r));
             let right = oof.classes[r].contains(&best);
+            hits += usize::from(right);
             for &class in &oof.classes[r] {
                 found[class].0 += usize::from(best == class);
                 found[class].1 += 1;
@@ -158,13 +191,29 @@ impl Quality {
         Self {
             tracks: covered.len(),
             groups: covered.iter().map(|&r| groups[r]).collect::<BTreeSet<_>>().len(),
-            accuracy: share(&oof.fused),
-            head_accuracy: share(&oof.head),
-            vote_accuracy: share(&oof.vote),
+            accuracy: hits as f64 / covered.len().max(1) as f64,
+            vote_accuracy: of_part(0),
+            head_accuracy: of_part(1),
+            fused_accuracy: of_part(2),
             balanced_accuracy: recalls.iter().sum::<f64>() / recalls.len().max(1) as f64,
             calibration_error: metrics::expected_calibration_error(&sure, 10),
         }
     }
+}
+
+/// The first list that is right about as often as the one that is right most often: within one standard error of what
+/// they differ by.
+fn simplest_within_error(rights: &[&[bool]]) -> usize {
+    let count = |list: &[bool]| list.iter().filter(|right| **right).count();
+    let Some(best) = rights.iter().max_by_key(|list| count(list)) else { return 0 };
+    let is_near = |list: &&[bool]| {
+        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as f64;
+        let (more, less) = (only(best, list), only(list, best));
+        // of a sum of differences, each 1, 0 or -1
+        let variance = more + less - (more - less).powi(2) / best.len().max(1) as f64;
+        more - less <= variance.sqrt()
+    };
+    rights.iter().position(is_near).unwrap_or(0)
 }
 
 /// At most 200 steps of precision against coverage, from the surest answer down.
@@ -207,4 +256,24 @@ fn digest(examples: &Examples) -> String {
         }
     }
     hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simplest_is_taken_unless_another_is_clearly_better() {
+        let right = |n: usize| -> Vec<bool> { (0..100).map(|i| i < n).collect() };
+        let [vote, near, far] = [right(76), right(77), right(90)];
+        // 77 against 76 is one track in a hundred; 90 against 76 is fourteen that nobody loses again
+        assert_eq!(simplest_within_error(&[&vote, &near]), 0);
+        assert_eq!(simplest_within_error(&[&vote, &near, &far]), 2);
+        assert_eq!(simplest_within_error(&[&near, &vote]), 0);
+        // as many more, but each is right where the other is wrong
+        let [a, b]: [Vec<bool>; 2] =
+            [(0..100).map(|i| i < 50).collect(), (0..100).map(|i| i >= 46).collect()];
+        assert_eq!(simplest_within_error(&[&a, &b]), 0);
+        assert_eq!(simplest_within_error(&[]), 0);
+    }
 }

@@ -3,17 +3,20 @@
 use ndarray::{Array2, ArrayView1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
-use super::{Novelty, core::AnswerSources};
+use super::{FusionPart, Novelty, core::AnswerSources};
 use crate::best_scale;
 use crate::metrics::argmax;
 
-/// How head and vote are joined.
+/// What answers, and how head and vote are joined.
 ///
-/// Of a track like those of the training set the probabilities are `softmax(scale · (ln head + ln vote) / 2)`: head and
-/// vote count the same, since a few hundred tracks cannot tell one mix from another. What looks like a track of a genre
+/// Of a track like those of the training set the probabilities are `softmax(scale · (ln head + ln vote) / 2)`, or of the
+/// logarithms of one of them where that one answers alone: joined, they count the same, since a few hundred tracks cannot
+/// tell one mix from another. What looks like a track of a genre
 /// that is not in the training set gets, as far as it does so, the shares of the vote in the space that is not whitened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fusion {
+    /// Whether both answer, or one of them alone.
+    pub part: FusionPart,
     /// The inverse of a temperature, which makes the probabilities come true on held-out tracks.
     pub scale: f64,
     /// What novelty is measured against.
@@ -47,15 +50,17 @@ fn no_surer_than_its_parts(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>
 impl Fusion {
     /// Fits the scale, from 1/3 to 3, by maximum likelihood.
     ///
+    /// - `part`: what is to answer
     /// - `voices`: of tracks by models that did not know them; `targets`: `[n, classes]`, rows sum to 1
     /// - `rows`: which of them count
     pub(super) fn fit(
+        part: FusionPart,
         novelty: Novelty,
         voices: &AnswerSources,
         targets: &Array2<f32>,
         rows: &[usize],
     ) -> Self {
-        let at = |scale: f64| Self { scale, novelty: novelty.clone() };
+        let at = |scale: f64| Self { part, scale, novelty: novelty.clone() };
         let loss = |scale: f64| -> f64 {
             let fusion = at(scale);
             let likelihood = |&row: &usize| {
@@ -73,11 +78,12 @@ impl Fusion {
         let score = self.novelty.score(&voices.novelty[row]);
         let strange = self.novelty.strangeness(score);
         let said = voices.head.row(row);
-        let mut p: Vec<f64> = said
-            .iter()
-            .zip(voices.vote.row(row))
-            .map(|(&head, &vote)| 0.5 * self.scale * f64::from(head + vote))
-            .collect();
+        let joined = |(&head, &vote): (&f32, &f32)| match self.part {
+            FusionPart::Fused => 0.5 * self.scale * f64::from(head + vote),
+            FusionPart::Head => self.scale * f64::from(head),
+            FusionPart::Vote => self.scale * f64::from(vote),
+        };
+        let mut p: Vec<f64> = said.iter().zip(voices.vote.row(row)).map(joined).collect();
         let max = p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         p.iter_mut().for_each(|z| *z = (*z - max).exp());
         let sum: f64 = p.iter().sum();
@@ -94,8 +100,10 @@ impl Fusion {
         for (row, mut p) in out.outer_iter_mut().enumerate() {
             let (joined, score) = self.joined(voices, row);
             p.iter_mut().zip(&joined).for_each(|(p, v)| *p = *v as f32);
-            let head = voices.head.row(row).mapv(f32::exp);
-            no_surer_than_its_parts(p, head.view(), voices.shares.row(row));
+            if self.part == FusionPart::Fused {
+                let head = voices.head.row(row).mapv(f32::exp);
+                no_surer_than_its_parts(p, head.view(), voices.shares.row(row));
+            }
             scores.push(score);
         }
         (out, scores)
@@ -131,7 +139,7 @@ mod tests {
     fn fitted(voices: &AnswerSources, targets: &Array2<f32>) -> Fusion {
         let novelty = Novelty { mean: [0.0; 2], deviation: [1.0; 2], quantiles: vec![0.0; 101] };
         let rows: Vec<usize> = (0..targets.nrows()).collect();
-        Fusion::fit(novelty, voices, targets, &rows)
+        Fusion::fit(FusionPart::Fused, novelty, voices, targets, &rows)
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod error;
 mod fitting;
 mod folds;
 mod fusion;
+mod held_out;
 mod id3;
 mod kinship;
 mod label_count;

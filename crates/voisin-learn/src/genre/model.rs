@@ -8,6 +8,7 @@ use super::{
     Agreement, Confidence, Fusion, Genre, GenreError, GenrePrediction, GenreShare, Nesting, QueryVectors,
     Settings, UnknownReason, Voter, Votes, WELL_KNOWN,
     core::{AnswerSources, Core},
+    held_out::HeldOut,
 };
 use voisin_base::track::TrackId;
 
@@ -59,12 +60,14 @@ pub struct Quality {
     /// Groups (artists) that they were held out by. As many as tracks: nothing is known of who made them, and copies of
     /// a recording on both sides of a fold make all these figures too kind.
     pub groups: usize,
-    /// Share of them whose best genre is one of their own: joined.
+    /// Share of them whose best genre is one of their own: of what answers.
     pub accuracy: f64,
     /// The head alone.
     pub head_accuracy: f64,
     /// The vote alone.
     pub vote_accuracy: f64,
+    /// Head and vote joined.
+    pub fused_accuracy: f64,
     /// Mean over genres of the share found.
     pub balanced_accuracy: f64,
     /// Expected calibration error of the joined probability, ten bins.
@@ -84,6 +87,8 @@ pub struct GenreModel {
     pub(super) digest: String,
     /// Of the tracks that vote.
     pub(super) nesting: Nesting,
+    /// What was said of the tracks that it was trained on by models that had not heard their groups.
+    pub(super) held: HeldOut,
     pub(super) min_tracks: usize,
     /// Fitted by [`load`](Self::load), since the file was of an older layout.
     pub(super) refitted: bool,
@@ -194,8 +199,14 @@ impl GenreModel {
     ) -> Result<Vec<GenrePrediction>, GenreError> {
         queries.check(self.dimension())?;
         let mut voices = self.voices(queries);
-        let (mut fused, scores) = self.fusion.apply(&voices);
+        let (mut fused, mut scores) = self.fusion.apply(&voices);
         voices.head.mapv_inplace(f32::exp);
+        let held: Vec<Option<usize>> = (0..scores.len()).map(|q| self.held_row(queries, q)).collect();
+        let reference = self.ids.iter().enumerate().map(|(row, id)| (*id, row)).collect();
+        for (to, row) in held.iter().enumerate().filter_map(|(to, row)| Some((to, (*row)?))) {
+            let answer = (&mut fused, &mut scores[to], &mut voices);
+            self.held.answer(row, to, &self.genres, &reference, answer);
+        }
         self.nesting.undivide(&mut voices.head);
         let mut unlimited = (!options.among.is_empty()).then(|| fused.clone());
         self.keep_among(&mut fused, &options.among)?;
@@ -204,7 +215,8 @@ impl GenreModel {
         Ok((0..queries.vectors.nrows())
             .into_par_iter()
             .map(|i| {
-                let answer = self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
+                let mut answer = self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
+                answer.held_out = held[i].is_some();
                 match &unlimited {
                     Some(all) => self.limited(answer, all.row(i)),
                     None => answer,
@@ -253,6 +265,16 @@ impl GenreModel {
             !same_track
                 && !same_group
                 && !queries.same_recording.is_some_and(|least| self.cosine(queries, q, r) >= least)
+        })
+    }
+
+    /// Where the folds' answer for a query lies, if it, or another copy of it, trained the model.
+    fn held_row(&self, queries: &QueryVectors, q: usize) -> Option<usize> {
+        let id = queries.ids.get(q).copied().flatten();
+        id.and_then(|id| self.held.row(id)).or_else(|| {
+            let least = queries.same_recording?;
+            let copy = (0..self.ids.len()).find(|&r| self.cosine(queries, q, r) >= least)?;
+            self.held.row(self.ids[copy])
         })
     }
 
@@ -324,6 +346,8 @@ impl GenreModel {
             best: self.genres[best].clone(),
             probability,
             without_limit: None,
+            answers_by: self.fusion.part,
+            held_out: false,
             unknown,
             novelty,
             novelty_score: score as f32,

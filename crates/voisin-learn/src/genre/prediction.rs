@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Genre, GenreShare, Votes};
+use super::{FusionPart, Genre, GenreShare, Votes};
 
 /// What the engine says of one track.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +20,10 @@ pub struct GenrePrediction {
     pub probability: f32,
     /// The likeliest of all genres and its probability, where only some were allowed and it is none of them.
     pub without_limit: Option<GenreShare>,
+    /// What of the model answers.
+    pub answers_by: FusionPart,
+    /// Whether it, or another copy of it, trained the model: then those parts answer that never heard its artist.
+    pub held_out: bool,
     /// Why the answer is unknown.
     pub unknown: Option<UnknownReason>,
     /// Share of the collection's own tracks that lie nearer to the rest than this track does, in [0, 1].
@@ -69,7 +73,8 @@ impl GenrePrediction {
     fn is_surer_than_its_parts(&self) -> bool {
         let in_head =
             self.head.iter().find(|share| share.genre == self.best).map_or(0.0, |share| share.share);
-        self.agreement == Agreement::Both
+        self.answers_by == FusionPart::Fused
+            && self.agreement == Agreement::Both
             && self.probability > in_head.max(self.votes.share(&self.best)) + 0.005
     }
 

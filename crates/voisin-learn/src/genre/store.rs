@@ -7,17 +7,17 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FitOptions, Fusion, Genre, GenreError, GenreModel, Nesting, PrecisionStep, Provenance, Quality, Settings,
-    Space, Transform, core::Core, data::Examples,
+    FitOptions, Fusion, Genre, GenreError, GenreModel, Near, Nesting, PrecisionStep, Provenance, Quality,
+    Settings, Space, Transform, core::Core, data::Examples, held_out::HeldOut,
 };
 use crate::{Logistic, Standardiser};
 use voisin_base::atomic_file;
 use voisin_base::track::TrackId;
 
-/// Layout of the file. Files of [`OLD_VERSION`] are fitted anew from what they were trained on; others are refused.
-const VERSION: u32 = 2;
-/// Had several heads on several transforms, and a perceptron.
-const OLD_VERSION: u32 = 1;
+/// Layout of the file. Older files are fitted anew from what they were trained on; newer ones are refused.
+const VERSION: u32 = 3;
+/// Had several heads on several transforms, a perceptron, and its seal among the words. Version 2 kept no answers of folds.
+const FIRST_VERSION: u32 = 1;
 /// Key of the JSON in the header.
 const KEY: &str = "voisin_genre";
 /// Key of the BLAKE3 of that JSON and of the tensors' bytes in the order of their names.
@@ -44,7 +44,7 @@ struct StoredTraining {
     groups: Vec<usize>,
     classes: Vec<Vec<usize>>,
     min_tracks: usize,
-    /// BLAKE3 of the tensors' bytes in the order of their names, in files of [`OLD_VERSION`].
+    /// BLAKE3 of the tensors' bytes in the order of their names, in files of [`FIRST_VERSION`].
     #[serde(default, skip_serializing)]
     checksum: String,
 }
@@ -84,6 +84,21 @@ impl GenreModel {
             let weight = head.weight.iter().copied().collect();
             tensors.push(("head.weight".into(), head.weight.shape().to_vec(), weight));
             tensors.push(("head.bias".into(), vec![head.bias.len()], head.bias.to_vec()));
+        }
+        let held = &self.held;
+        for (name, values) in [("fused", &held.fused), ("head", &held.head), ("votes", &held.votes)] {
+            let values = values.as_standard_layout();
+            tensors.push((format!("held.{name}"), values.shape().to_vec(), values.iter().copied().collect()));
+        }
+        tensors.push(("held.novelty".into(), vec![held.novelty.len()], held.novelty.to_vec()));
+        let near = || held.voters.iter().flatten();
+        let counts: Vec<f32> = held.voters.iter().map(|voters| voters.len() as f32).collect();
+        for (name, values) in [
+            ("voters", counts),
+            ("voter", near().map(|near| near.row as f32).collect()),
+            ("similarity", near().map(|near| near.similarity).collect()),
+        ] {
+            tensors.push((format!("held.{name}"), vec![values.len()], values));
         }
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
@@ -144,7 +159,7 @@ impl GenreModel {
             .ok()
             .and_then(|v| v.get("version")?.as_u64())
             .ok_or("damaged (its header has no version)")?;
-        if version != u64::from(VERSION) && version != u64::from(OLD_VERSION) {
+        if !(u64::from(FIRST_VERSION)..=u64::from(VERSION)).contains(&version) {
             return Err(format!("its layout is version {version}, this program reads version {VERSION}"));
         }
         let training: StoredTraining = serde_json::from_str(json).map_err(|e| say(&e))?;
@@ -158,17 +173,17 @@ impl GenreModel {
         let file = SafeTensors::deserialize(bytes).map_err(|e| say(&e))?;
         let mut names = file.names();
         names.sort_unstable();
-        let is_old = version == u64::from(OLD_VERSION);
-        let mut all = if is_old { Vec::new() } else { vec![(KEY, json.as_bytes())] };
+        let is_first = version == u64::from(FIRST_VERSION);
+        let mut all = if is_first { Vec::new() } else { vec![(KEY, json.as_bytes())] };
         for name in names {
             let tensor = file.tensor(name).map_err(|e| say(&e))?;
             all.push((name, tensor.data()));
         }
-        let seal = if is_old { Some(&training.checksum) } else { said(SEAL) };
+        let seal = if is_first { Some(&training.checksum) } else { said(SEAL) };
         if seal != Some(&checksum(all.into_iter())) {
             return Err("damaged (its numbers do not match their checksum)".into());
         }
-        if is_old {
+        if version != u64::from(VERSION) {
             let model = Self::fitted_anew(&file, training);
             return Ok((model.ok_or("damaged (its parts do not fit together)")??, provenance));
         }
@@ -229,7 +244,18 @@ impl GenreModel {
             None
         };
         let space = space(file, "space", settings.vote.transform, d)?;
+        let held = HeldOut::new(
+            training.ids.clone(),
+            genres.clone(),
+            [matrix(file, "held.fused")?, matrix(file, "held.head")?, matrix(file, "held.votes")?],
+            vector(file, "held.novelty")?,
+            held_voters(file)?,
+        );
+        if !held.is_whole() {
+            return None;
+        }
         Some(Self {
+            held,
             nesting: Nesting::new(genres.clone(), &training.classes),
             core: Core::assemble(settings, space, head, raw, training.classes, k),
             genres,
@@ -243,6 +269,26 @@ impl GenreModel {
             refitted: false,
         })
     }
+}
+
+/// Who voted in the folds; `None` where the lists do not add up.
+fn held_voters(file: &SafeTensors) -> Option<Vec<Vec<Near>>> {
+    let [counts, rows, similarities] =
+        ["voters", "voter", "similarity"].map(|name| vector(file, &format!("held.{name}")));
+    let (counts, rows, similarities) = (counts?, rows?, similarities?);
+    let all: Vec<Near> = rows
+        .iter()
+        .zip(&similarities)
+        .map(|(&row, &similarity)| Near { row: row as usize, similarity })
+        .collect();
+    let mut left = &all[..];
+    let mut voters = Vec::new();
+    for &count in &counts {
+        let (own, rest) = left.split_at_checked(count as usize)?;
+        voters.push(own.to_vec());
+        left = rest;
+    }
+    (left.is_empty() && rows.len() == similarities.len()).then_some(voters)
 }
 
 fn push_standard(tensors: &mut Vec<(String, Vec<usize>, Vec<f32>)>, prefix: &str, standard: &Standardiser) {

@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::{GenreHead, LabelledTracks};
-use crate::genre::{FitOptions, Genre, Quality, Settings};
+use crate::genre::{FitOptions, FusionPart, Genre, Quality, Settings};
 
 /// The documented JSON of `train genre`.
 #[derive(Serialize)]
@@ -25,6 +25,8 @@ struct TrainedJson<'a> {
     without_head: Vec<SmallGenre>,
     quality: &'a Quality,
     settings: &'a Settings,
+    /// What of it answers.
+    answers_by: FusionPart,
     seconds: f64,
 }
 
@@ -84,6 +86,7 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
             without_head: small,
             quality: head.model.quality(),
             settings: head.model.settings(),
+            answers_by: head.model.fusion().part,
             seconds,
         })?;
         return Ok(Ending::Fine);
@@ -144,15 +147,29 @@ fn report(
         "vote:     {} neighbours, temperature {}, prior correction {}",
         settings.vote.k, settings.vote.temperature, settings.vote.prior_correction
     ));
-    let head_alone =
-        if is_headless { String::new() } else { format!("head alone {}, ", percent(quality.head_accuracy)) };
+    let with_head = if is_headless {
+        String::new()
+    } else {
+        let (head, both) = (percent(quality.head_accuracy), percent(quality.fused_accuracy));
+        format!(", head alone {head}, both {both}")
+    };
     lines.push(format!(
-        "quality:  {} right on {} left out ({head_alone}neighbours alone {}), calibration error {:.3}",
+        "quality:  {} right on {} left out (neighbours alone {}{with_head}), calibration error {:.3}",
         percent(quality.accuracy),
         if quality.knows_groups() { "artists" } else { "tracks" },
         percent(quality.vote_accuracy),
         quality.calibration_error
     ));
+    if !is_headless {
+        let chosen = match model.fusion().part {
+            FusionPart::Vote => "the neighbours alone",
+            FusionPart::Head => "the head alone",
+            FusionPart::Fused => "head and neighbours together",
+        };
+        lines.push(format!(
+            "answers:  by {chosen}: the simplest that is right as often as any, within one standard error"
+        ));
+    }
     if !quality.knows_groups() {
         lines.push(
             "artists:  none are known, and copies of a recording may be on both sides: the quality is at most this"
