@@ -4,11 +4,12 @@
 //! ```text
 //! load DIR                      base.npy and queries.npy
 //! queries DIR                   queries.npy alone, to search an index that is there
-//! build GRAPH_FROM M EFC LISTS_FROM TARGET    with rayon's threads (RAYON_NUM_THREADS); - for what is the default
+//! build GRAPH_FROM M EFC LISTS_FROM TARGET [hnsw_rs]    with rayon's threads (RAYON_NUM_THREADS); - for what is the default,
+//!                               hnsw_rs to build the graph with it
 //! save FILE | open FILE
 //! search MODE EF K OUT          one thread, every query by itself; ids to OUT.npy; EF 0: default
 //! filter SHARE MODE K OUT       as search, with a filter that passes about SHARE of the tracks
-//! batch MODE K OUT              all queries in one call
+//! batch MODE K OUT [EF]         all queries in one call
 //! knn K                         the K nearest of every track
 //! insert N | remove N | check | stats
 //! hnsw_rs M EFC                 hnsw_rs by itself over the same vectors (float32)
@@ -24,7 +25,9 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use voisin::internals::index::{IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex};
+use voisin::internals::index::{
+    GraphBuilder, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex,
+};
 use voisin::internals::library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
@@ -142,10 +145,13 @@ impl State {
                 self.queries = ndarray_npy::read_npy(format!("{dir}/queries.npy"))?;
                 json!({ "queries": self.queries.nrows() })
             }
-            ["build", from, m, efc, lists_from, target] => {
+            ["build", from, m, efc, lists_from, target, ref builder @ ..] => {
                 let ids: Vec<TrackId> = (0..self.base.nrows() as i64).map(TrackId).collect();
                 let mut options =
                     IndexOptions { m: m.parse()?, ef_construction: efc.parse()?, ..IndexOptions::default() };
+                if builder == ["hnsw_rs"] {
+                    options.builder = GraphBuilder::HnswRs;
+                }
                 if from != "-" {
                     options.graph_from = from.parse()?;
                 }
@@ -192,10 +198,11 @@ impl State {
                 };
                 self.timed(&params, k.parse()?, out)?
             }
-            ["batch", mode, k, out] => {
+            ["batch", mode, k, out, ref ef @ ..] => {
                 let (k, queries) = (k.parse()?, std::mem::take(&mut self.queries));
                 let params = SearchParams {
                     mode: mode.parse().map_err(anyhow::Error::msg)?,
+                    ef: ef.first().and_then(|ef| ef.parse().ok()).filter(|&ef| ef > 0),
                     ..SearchParams::default()
                 };
                 let before = cpu_nanoseconds();

@@ -145,8 +145,8 @@ pub use library::{
 
 // The index.
 pub use index::{
-    IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck, Subset,
-    VectorIndex,
+    GraphBuilder, IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams,
+    SelfCheck, Subset, VectorIndex,
 };
 
 // The parts joined: add, search.

@@ -197,6 +197,13 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson, u64) {
     let lists_from = IndexOptions::default().lists_from;
     let (tracks, threshold) = (count(status.vectors, "track"), grouped(lists_from as u64));
     let search = match found.as_ref().ok().filter(|_| matches!(json.state, "current" | "behind")) {
+        Some(IndexSummary { mode: SearchMode::Hnsw, ef: Some(width), .. }) => SearchJson {
+            mode: SearchMode::Hnsw.name(),
+            why: format!(
+                "{tracks}; a walk of the graph costs less than a search of the lists (width {}; filters that leave few tracks are scanned)",
+                grouped(*width as u64)
+            ),
+        },
         Some(index @ IndexSummary { lists: Some(lists), .. }) => SearchJson {
             mode: index.mode.name(),
             why: format!(

@@ -1,33 +1,24 @@
-//! Builds the graph: `hnsw_rs` inserts, the result is frozen into flat arrays, every point's links are chosen
-//! again from a wide search of the frozen graph, and points that do not find themselves get more links.
+//! Builds the graph: every slot's nearest come from the lists (or from a graph that `hnsw_rs` inserts into), those
+//! that no nearer one stands for are linked, both ways.
 
 use hnsw_rs::prelude::{Distance, Hnsw};
 use rayon::prelude::*;
 
-use super::codes::{Codec, Codes};
-use super::graph::{Candidate, Graph, NONE, better};
-use super::types::IndexOptions;
+use super::codes::{CodeSource, PreparedQuery};
+use super::graph::{Graph, NONE};
+use super::lists::{LANES, Lists, Reach};
+use super::top::{Candidate, better};
+use super::types::{GraphBuilder, IndexOptions};
 use voisin_base::random::Random;
-use voisin_kernels::Isa;
 
-/// Room kept free in each row of links for repairs.
-const SPARE: usize = 4;
 /// `hnsw_rs` keeps at most this many layers.
 const MAX_LAYERS: usize = 16;
 /// Width of `hnsw_rs`'s own insertion, at most: its links only have to lead the wide search that follows.
 const FIRST_WIDTH: usize = 40;
-/// Width of the searches that the first repair is for: narrow, so that it is thorough.
-const FIRST_REPAIR: usize = 32;
-/// Passes of links for points that do not find themselves.
-const REPAIRS: usize = 8;
-
-/// What the builder reads.
-#[derive(Clone, Copy)]
-pub(crate) struct CodeSource<'a> {
-    pub(crate) isa: Isa,
-    pub(crate) codec: &'a Codec,
-    pub(crate) codes: &'a Codes,
-}
+/// Slots whose neighbours are looked for together.
+const TOGETHER: usize = 512;
+/// Lists that a slot's neighbours are looked for in.
+const LOOKED_AT: usize = 80;
 
 /// Distance of two slots at 8 bits. A point of `hnsw_rs` holds its slot only, so vectors are not copied.
 struct SlotDistance<'a>(CodeSource<'a>);
@@ -39,26 +30,35 @@ impl Distance<u32> for SlotDistance<'_> {
     }
 }
 
-impl CodeSource<'_> {
-    fn similarity(&self, a: u32, b: u32) -> f32 {
-        self.codec.stored8(self.isa, self.codes, a as usize, b as usize)
+/// Builds a graph over all slots, in parallel on rayon's current pool.
+///
+/// From lists the result does not depend on the number of threads; with `hnsw_rs`, on one thread the same vectors,
+/// options and seed give the same graph.
+pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOptions) -> Graph {
+    let (width, stride) = (options.ef_construction, (2 * options.m).next_multiple_of(LANES));
+    let order = lists.order();
+    let query = |&slot: &u32| source.codec.query_at(source.codes, slot as usize);
+    match options.builder {
+        GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
+            let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
+            let reach = Reach { lists: LOOKED_AT, codes: width };
+            lists.nearest_of_all(source.isa, source.codes, &queries, reach, |at, found| {
+                then(slots[at], found);
+            });
+        }),
+        GraphBuilder::HnswRs => {
+            let first = insert_all(source, stride, options);
+            link(source, &order, stride, |slots, then| {
+                for slot in slots {
+                    first.walk(lists, source, &query(slot), width, Some(*slot), |found| then(*slot, found));
+                }
+            })
+        }
     }
 }
 
-/// Builds a graph over all slots, in parallel on rayon's current pool.
-///
-/// With one thread the same vectors, options and seed give the same graph.
-pub(crate) fn build(source: CodeSource<'_>, options: &IndexOptions) -> Graph {
-    let (width, limit) = (options.ef_construction, 2 * options.m);
-    let mut graph = insert_all(source, options);
-    graph = refine(source, &graph, width, limit);
-    refine_upper(source, &mut graph, width, limit);
-    repair(source, &mut graph, FIRST_REPAIR);
-    graph
-}
-
-/// `hnsw_rs` builds, then its layers are copied out.
-fn insert_all(source: CodeSource<'_>, options: &IndexOptions) -> Graph {
+/// `hnsw_rs` builds, then its lowest layer is copied out.
+fn insert_all(source: CodeSource<'_>, stride: usize, options: &IndexOptions) -> Graph {
     let n = source.codes.len();
     let mut order: Vec<u32> = (0..n as u32).collect();
     Random::new(options.seed).shuffle(&mut order);
@@ -74,165 +74,131 @@ fn insert_all(source: CodeSource<'_>, options: &IndexOptions) -> Graph {
         first.iter().for_each(insert);
         rest.par_iter().for_each(insert);
     }
-    freeze(&hnsw, n, options.m)
+    let mut links = vec![NONE; n * stride];
+    let stored = hnsw.get_point_indexation();
+    // hnsw_rs lists each point in its highest layer only.
+    for layer in 0..=usize::from(hnsw.get_max_level_observed()) {
+        for point in stored.get_layer_iterator(layer) {
+            let slot = point.get_origin_id();
+            let neighbours = point.get_neighborhood_id();
+            let linked = neighbours.first().into_iter().flatten().map(|other| other.d_id);
+            let kept = linked.filter(|&other| other != slot && other < n);
+            links[slot * stride..][..stride]
+                .iter_mut()
+                .zip(kept)
+                .for_each(|(link, other)| *link = other as u32);
+        }
+    }
+    Graph::new(stride, links)
 }
 
-fn freeze(hnsw: &Hnsw<'_, u32, SlotDistance<'_>>, n: usize, m: usize) -> Graph {
-    let stored = hnsw.get_point_indexation();
-    let layers = usize::from(hnsw.get_max_level_observed()) + 1;
-    // hnsw_rs lists each point in its highest layer only: from the highest down, that is the order of ranks.
-    let points: Vec<_> = (0..layers).rev().flat_map(|layer| stored.get_layer_iterator(layer)).collect();
-    let sizes: Vec<usize> = (0..layers)
-        .map(|layer| points.iter().take_while(|point| usize::from(point.get_point_id().0) >= layer).count())
-        .collect();
-    let mut rank_of = vec![NONE; n];
-    for (rank, point) in points.iter().enumerate() {
-        rank_of[point.get_origin_id()] = rank as u32;
+/// Links all slots, each with the best of its candidates and of those slots that chose it.
+///
+/// Rows depend on the candidates alone: not on the number of threads.
+///
+/// - `order`: slots, near ones near each other
+/// - `nearest`: hands on candidates for each of some slots
+fn link(
+    source: CodeSource<'_>,
+    order: &[u32],
+    stride: usize,
+    nearest: impl Fn(&[u32], &mut dyn FnMut(u32, &mut [Candidate])) + Sync,
+) -> Graph {
+    let n = source.codes.len();
+    let choose = |slots: &[u32]| {
+        let mut chosen = Vec::with_capacity(slots.len());
+        nearest(slots, &mut |slot, found: &mut [Candidate]| {
+            let others = found.iter().copied().filter(|candidate| candidate.1 != slot).collect();
+            chosen.push((slot, Chosen::of(source, others, stride)));
+        });
+        chosen
+    };
+    let mut forward = vec![Chosen::default(); n];
+    let mut reverse: Vec<Vec<Candidate>> = vec![Vec::new(); n];
+    let parts: Vec<_> = order.par_chunks(TOGETHER).map(choose).collect();
+    for (slot, chosen) in parts.into_iter().flatten() {
+        for &(similarity, other) in &chosen.kept {
+            reverse[other as usize].push((similarity, slot));
+        }
+        forward[slot as usize] = chosen;
     }
-    let stride = 2 * m + SPARE;
     let mut links = vec![NONE; n * stride];
-    let mut upper: Vec<Vec<u32>> = sizes[1..].iter().map(|&size| vec![NONE; size * 2 * m]).collect();
-    let neighbourhoods: Vec<_> = points.par_iter().map(|point| point.get_neighborhood_id()).collect();
-    for (rank, (point, neighbourhood)) in points.iter().zip(&neighbourhoods).enumerate() {
-        let slot = point.get_origin_id();
-        for (layer, neighbours) in neighbourhood.iter().enumerate().take(layers) {
-            // Lists above a point's own layer, and neighbours below the list's, are left-overs of insertion.
-            if rank >= sizes[layer] {
+    links.par_chunks_exact_mut(stride).zip(&forward).zip(reverse).for_each(|((row, chosen), mut all)| {
+        all.retain(|one| !chosen.kept.contains(one));
+        all.extend(&chosen.kept);
+        if all.len() > stride {
+            all = Chosen::of(source, all, stride).whole();
+        }
+        row.iter_mut().zip(all).for_each(|(link, (_, other))| *link = other);
+    });
+    // Where rows have room, comparing more of them costs nothing: first those that few lead to, in the rows of their
+    // nearest.
+    let mut leading = vec![0_usize; n];
+    links.iter().filter(|&&link| link != NONE).for_each(|&link| leading[link as usize] += 1);
+    let near: Vec<Vec<Candidate>> = forward
+        .iter()
+        .map(|chosen| {
+            let mut near = chosen.clone().whole();
+            near.sort_unstable_by(better);
+            near
+        })
+        .collect();
+    let mut asked = vec![0_usize; n];
+    for want in (0..=stride).step_by(4) {
+        for (slot, near) in near.iter().enumerate() {
+            while leading[slot] < want && asked[slot] < near.len() {
+                let other = near[asked[slot]].1 as usize;
+                leading[slot] += usize::from(add(&mut links[other * stride..][..stride], slot as u32));
+                asked[slot] += 1;
+            }
+        }
+    }
+    links.par_chunks_exact_mut(stride).zip(&forward).for_each(|(row, chosen)| {
+        chosen.spare.iter().for_each(|one| {
+            add(row, one.1);
+        });
+    });
+    Graph::new(stride, links)
+}
+
+/// Adds a link to a row; whether there was room, and it was not there.
+fn add(row: &mut [u32], slot: u32) -> bool {
+    let end = row.iter_mut().find(|link| **link == NONE || **link == slot);
+    end.is_some_and(|link| std::mem::replace(link, slot) == NONE)
+}
+
+/// Candidates for links, `limit` at most, nearest first.
+#[derive(Default, Clone)]
+struct Chosen {
+    /// Those that no nearer one stands for.
+    kept: Vec<Candidate>,
+    /// The nearest of the others.
+    spare: Vec<Candidate>,
+}
+
+impl Chosen {
+    /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is
+    /// nearer to the point than to any kept before.
+    fn of(source: CodeSource<'_>, mut candidates: Vec<Candidate>, limit: usize) -> Self {
+        candidates.sort_unstable_by(better);
+        let mut chosen = Self::default();
+        for candidate in candidates {
+            if chosen.kept.len() == limit {
                 break;
             }
-            let ranks = neighbours.iter().map(|neighbour| rank_of[neighbour.d_id]);
-            let kept = ranks.filter(|&other| other != NONE && other as usize != rank);
-            let kept = kept.filter(|&other| (other as usize) < sizes[layer]);
-            if layer == 0 {
-                let row = &mut links[slot * stride..][..2 * m];
-                row.iter_mut().zip(kept).for_each(|(link, other)| {
-                    *link = points[other as usize].get_origin_id() as u32;
-                });
-            } else {
-                let row = &mut upper[layer - 1][rank * 2 * m..][..m];
-                row.iter_mut().zip(kept).for_each(|(link, other)| *link = other);
+            if chosen.kept.iter().all(|other| source.similarity(candidate.1, other.1) < candidate.0) {
+                chosen.kept.push(candidate);
+            } else if chosen.spare.len() < limit {
+                chosen.spare.push(candidate);
             }
         }
+        chosen.spare.truncate(limit - chosen.kept.len());
+        chosen
     }
-    let slot_at = |rank: usize| points.get(rank).map_or(0, |point| point.get_origin_id() as u32);
-    let ranked = (0..sizes.get(1).copied().unwrap_or(0)).map(slot_at).collect();
-    Graph { stride, links, entry: slot_at(0), ranked, upper_stride: 2 * m, upper }
-}
 
-/// Chooses all links of the lowest layer again, from the `ef_construction` nearest that the graph finds.
-///
-/// Every row is computed from the old graph alone: the result does not depend on the number of threads.
-fn refine(source: CodeSource<'_>, old: &Graph, width: usize, limit: usize) -> Graph {
-    let n = source.codes.len();
-    let forward: Vec<Vec<Candidate>> = (0..n as u32)
-        .into_par_iter()
-        .map(|slot| {
-            let query = source.codec.query_at(source.codes, slot as usize);
-            let linked = old.linked(slot as usize);
-            old.walk(source.isa, source.codes, &query, width, None, |pool| {
-                let mut candidates: Vec<Candidate> =
-                    pool.iter().copied().filter(|&(_, other)| other != slot).collect();
-                for &other in linked {
-                    if !candidates.iter().any(|candidate| candidate.1 == other) {
-                        candidates.push((source.similarity(slot, other), other));
-                    }
-                }
-                sort(&mut candidates);
-                select(source, &candidates, limit)
-            })
-        })
-        .collect();
-    let mut reverse: Vec<Vec<Candidate>> = vec![Vec::new(); n];
-    for (slot, chosen) in forward.iter().enumerate() {
-        for &(similarity, other) in chosen {
-            reverse[other as usize].push((similarity, slot as u32));
-        }
+    /// All of them.
+    fn whole(mut self) -> Vec<Candidate> {
+        self.kept.append(&mut self.spare);
+        self.kept
     }
-    let mut links = vec![NONE; n * old.stride];
-    links.par_chunks_exact_mut(old.stride).zip(forward).zip(reverse).for_each(
-        |((row, mut chosen), mut back)| {
-            back.retain(|candidate| !chosen.iter().any(|other| other.1 == candidate.1));
-            chosen.append(&mut back);
-            if chosen.len() > limit {
-                sort(&mut chosen);
-                chosen = select(source, &chosen, limit);
-            }
-            row.iter_mut().zip(chosen).for_each(|(link, (_, other))| *link = other);
-        },
-    );
-    Graph { links, ..old.clone() }
-}
-
-/// Chooses the links of the upper layers again, each layer as a graph of its own.
-fn refine_upper(source: CodeSource<'_>, graph: &mut Graph, width: usize, limit: usize) {
-    for layer in &mut graph.upper {
-        let size = layer.len() / graph.upper_stride;
-        let mut codes = Codes::empty(source.codes.width);
-        for &slot in &graph.ranked[..size] {
-            let slot = slot as usize;
-            codes.push_row(source.codes.hi_row(slot), source.codes.lo_row(slot), source.codes.meta[slot]);
-        }
-        let alone = Graph { stride: graph.upper_stride, links: std::mem::take(layer), ..Graph::default() };
-        *layer = refine(CodeSource { codes: &codes, ..source }, &alone, width, limit).links;
-    }
-}
-
-/// Nearest first, equals by slot.
-fn sort(candidates: &mut [Candidate]) {
-    candidates.sort_unstable_by(better);
-}
-
-/// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is
-/// nearer to the point than to any kept before.
-fn select(source: CodeSource<'_>, candidates: &[Candidate], limit: usize) -> Vec<Candidate> {
-    let mut kept: Vec<Candidate> = Vec::with_capacity(limit);
-    for &candidate in candidates {
-        if kept.len() == limit {
-            break;
-        }
-        if kept.iter().all(|other| source.similarity(candidate.1, other.1) < candidate.0) {
-            kept.push(candidate);
-        }
-    }
-    kept
-}
-
-/// Links points that a search of width `ef` for their own vector does not find to where that search ends.
-pub(crate) fn repair(source: CodeSource<'_>, graph: &mut Graph, ef: usize) {
-    for pass in 0..REPAIRS {
-        let lost = lost(source, graph, ef);
-        if lost.is_empty() {
-            return;
-        }
-        for (slot, near) in lost {
-            let mut added = 0;
-            for (_, other) in near {
-                let row = &mut graph.links[other as usize * graph.stride..][..graph.stride];
-                if row.contains(&slot) {
-                    continue;
-                }
-                if let Some(free) = row.iter_mut().find(|link| **link == NONE) {
-                    *free = slot;
-                    added += 1;
-                    if added == 2 + pass {
-                        break;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Slots that are not found by their own vector with a search of width `ef`, and what was found instead.
-fn lost(source: CodeSource<'_>, graph: &Graph, ef: usize) -> Vec<(u32, Vec<Candidate>)> {
-    let search = |slot: u32| {
-        let query = source.codec.query_at(source.codes, slot as usize);
-        graph.walk(source.isa, source.codes, &query, ef, None, |pool| {
-            let own = source.codec.stored8(source.isa, source.codes, slot as usize, slot as usize);
-            let found = pool.iter().any(|&(_, other)| other == slot)
-                || pool.last().is_some_and(|&(similarity, _)| similarity >= own);
-            (!found).then(|| (slot, pool.iter().copied().filter(|&(_, other)| other != slot).collect()))
-        })
-    };
-    (0..graph.len() as u32).into_par_iter().filter_map(search).collect()
 }

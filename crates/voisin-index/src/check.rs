@@ -15,26 +15,20 @@ impl VectorIndex {
     pub fn stats(&self) -> IndexStats {
         let graph = self.graph.as_ref();
         let held = |segment: &Segment| segment.len() * (2 * self.codec.width + 8 + 8);
-        let links = graph
-            .map_or(0, |graph| 4 * (graph.links.len() + graph.upper.iter().map(Vec::len).sum::<usize>()));
+        let links = graph.map_or(0, |graph| 4 * graph.links.len() + graph.block_bytes());
         let mapped = self.base.codes.is_mapped();
         let bytes = held(&self.base) + held(&self.tail) + links + self.lists.as_ref().map_or(0, Lists::bytes);
         let on_demand = if mapped { self.base.len() * self.codec.width } else { 0 };
         IndexStats {
             tracks: self.len(),
             dimension: self.codec.dimension,
-            mode: match (&self.lists, graph) {
-                (Some(_), _) => SearchMode::Lists,
-                (None, Some(_)) => SearchMode::Hnsw,
-                (None, None) => SearchMode::Scan,
-            },
+            mode: self.tuning.mode(self.lists.is_some(), graph.is_some()),
             ef: self.tuning.ef(10),
             lists: self.lists.as_ref().map(|_| self.tuning.list_stats()),
             list_count: self.lists.as_ref().map_or(0, Lists::len),
             tail: self.tail.live.count,
             tombstones: self.base.len() - self.base.live.count,
             links: graph.map_or(0, super::graph::Graph::count_links),
-            layers: graph.map_or(0, |graph| graph.upper.len() + 1),
             bytes,
             resident: bytes - on_demand + self.base.sign_bytes() + self.tail.sign_bytes(),
             isa: self.isa.name(),

@@ -46,7 +46,7 @@ pub(crate) enum Plane {
 
 impl Plane {
     /// Zeroed bytes.
-    fn zeroed(len: usize) -> Self {
+    pub(crate) fn zeroed(len: usize) -> Self {
         match MmapMut::map_anon(len.max(1)) {
             Ok(map) => {
                 #[cfg(target_os = "linux")]
@@ -64,7 +64,7 @@ impl Plane {
         plane
     }
 
-    fn as_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
         match self {
             Self::Pages(map) => map,
             Self::Growing(bytes) => bytes,
@@ -270,6 +270,21 @@ pub(crate) struct Codes {
     pub(crate) hi: Plane,
     pub(crate) lo: Plane,
     pub(crate) meta: Vec<Meta>,
+}
+
+/// Vectors, how they are quantised, and by what they are compared.
+#[derive(Clone, Copy)]
+pub(crate) struct CodeSource<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) codec: &'a Codec,
+    pub(crate) codes: &'a Codes,
+}
+
+impl CodeSource<'_> {
+    /// Similarity of two slots at 8 bits.
+    pub(crate) fn similarity(&self, a: u32, b: u32) -> f32 {
+        self.codec.stored8(self.isa, self.codes, a as usize, b as usize)
+    }
 }
 
 impl Codes {

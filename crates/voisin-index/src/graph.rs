@@ -1,44 +1,39 @@
-//! The frozen graph: flat arrays of links, and the loop that walks them.
+//! The frozen graph: rows of links, and the loop that walks them by short codes.
+//!
+//! Beside each slot stand the short codes of the slots that it is linked to, in blocks as the [lists](super::lists)
+//! have them: one sweep of the lists' kernel compares them all (Gou et al., `SymphonyQG`, SIGMOD 2025, do so with signs).
+//! A search starts with the nearest list, follows the nearest by short code, and compares what it ends with at 8 bits.
+//! The blocks are made of links and lists at the first walk: a file has the links alone.
 
 use std::cell::RefCell;
+use std::sync::OnceLock;
 
-use super::codes::{Codes, PreparedQuery};
+use rayon::prelude::*;
+
+use super::codes::{CodeSource, Plane, PreparedQuery};
+use super::lists::{BLOCK_BYTES, LANES, Lists, Scored, ShortQuery, empty_blocks};
+use super::top::Candidate;
 use voisin_kernels::Isa;
+use voisin_kernels::dot::short;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;
-/// Candidates are followed until this many new slots are to be compared.
-const TOGETHER: usize = 24;
+/// Candidates that are followed together: while one's blocks are compared, the next ones' come from memory.
+const TOGETHER: usize = 2;
+/// Lists that a walk starts with.
+const ENTRIES: usize = 4;
 /// Marks a pooled candidate whose links were followed.
 const FOLLOWED: u64 = 1;
 
-/// A hierarchical graph over the slots of a segment.
-///
-/// Points of the upper layers have a rank, highest layer first: layer `l` holds the ranks below its size, so a
-/// rank means the same point in every layer. Rank 0 is where every search starts.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// A graph over the slots of a segment that has [`Lists`].
+#[derive(Default)]
 pub(crate) struct Graph {
-    /// Links per slot in the lowest layer, spare ones included.
+    /// Links per slot: whole blocks.
     pub(crate) stride: usize,
     /// `[slots][stride]`: linked slots, then [`NONE`].
     pub(crate) links: Vec<u32>,
-    /// Slot where a search starts if there are no upper layers.
-    pub(crate) entry: u32,
-    /// Slots of the upper layers' points by rank.
-    pub(crate) ranked: Vec<u32>,
-    /// Links per rank in the upper layers.
-    pub(crate) upper_stride: usize,
-    /// Layers from 1 up, each `[size][upper_stride]`: linked ranks, then [`NONE`].
-    pub(crate) upper: Vec<Vec<u32>>,
-}
-
-/// A slot and its similarity to the query at 8 bits.
-pub(crate) type Candidate = (f32, u32);
-
-/// The order of candidates: nearest first, equals by slot.
-#[inline]
-pub(crate) fn better(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+    /// `[slots][stride / LANES]` blocks of the linked slots' short codes; made at the first walk.
+    blocks: OnceLock<Plane>,
 }
 
 /// A candidate as one number, nearer ones smaller, equals by slot: similarity, slot (31 bits), [`FOLLOWED`].
@@ -68,14 +63,14 @@ fn candidate(pooled: Pooled) -> Candidate {
 /// Memory of a walk, kept per thread.
 #[derive(Default)]
 pub(crate) struct GraphWalk {
-    visited: Vec<u64>,
     /// Nearest first.
     pool: Vec<Pooled>,
+    scored: Vec<Scored>,
+    /// Those of one comparison that enter the pool.
+    fresh: Vec<Pooled>,
     slots: Vec<u32>,
     products: Vec<i32>,
     similarities: Vec<f32>,
-    /// Those of one comparison that enter the pool.
-    fresh: Vec<Pooled>,
     found: Vec<Candidate>,
 }
 
@@ -84,47 +79,79 @@ thread_local! {
 }
 
 impl Graph {
+    pub(crate) fn new(stride: usize, links: Vec<u32>) -> Self {
+        Self { stride, links, blocks: OnceLock::new() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.links.len() / self.stride.max(1)
     }
 
-    pub(crate) fn row(&self, slot: usize) -> &[u32] {
-        &self.links[slot * self.stride..][..self.stride]
-    }
-
     pub(crate) fn linked(&self, slot: usize) -> &[u32] {
-        let row = self.row(slot);
+        let row = &self.links[slot * self.stride..][..self.stride];
         let end = row.iter().position(|&link| link == NONE).unwrap_or(row.len());
         &row[..end]
     }
 
-    /// Number of links of all layers.
+    /// Number of links.
     pub(crate) fn count_links(&self) -> usize {
-        let links = self.links.iter().chain(self.upper.iter().flatten());
-        links.filter(|&&link| link != NONE).count()
+        self.links.iter().filter(|&&link| link != NONE).count()
     }
 
-    /// The best `ef` slots found for `query`, nearest first; `skip` is never visited.
+    /// Bytes of the blocks, made or not.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.links.len() / LANES * BLOCK_BYTES
+    }
+
+    fn blocks(&self, lists: &Lists) -> &[u8] {
+        self.blocks.get_or_init(|| {
+            let codes = lists.codes_by_slot(self.len());
+            let step = self.stride / LANES * BLOCK_BYTES;
+            let mut plane = Plane::zeroed(self.len() * step);
+            let write = |(slot, blocks): (usize, &mut [u8])| {
+                blocks.copy_from_slice(&empty_blocks(self.stride));
+                for (at, &link) in self.linked(slot).iter().enumerate() {
+                    let (code, scale, offset) = &codes[link as usize];
+                    let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
+                    short::write(block, at % LANES, code, *scale, *offset, link);
+                }
+            };
+            let rows = &mut plane.as_mut()[..self.len() * step];
+            if rayon::current_thread_index().is_none() {
+                rows.par_chunks_exact_mut(step.max(1)).enumerate().for_each(write);
+            } else {
+                // A worker that waits may take up another search, which would wait for these blocks: for ever.
+                rows.chunks_exact_mut(step.max(1)).enumerate().for_each(write);
+            }
+            plane
+        })
+    }
+
+    /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in no order; `skip` is
+    /// left out.
     pub(crate) fn walk<R>(
         &self,
-        isa: Isa,
-        codes: &Codes,
+        lists: &Lists,
+        CodeSource { isa, codes, .. }: CodeSource<'_>,
         query: &PreparedQuery,
         ef: usize,
         skip: Option<u32>,
         then: impl FnOnce(&mut [Candidate]) -> R,
     ) -> R {
+        let blocks = self.blocks(lists);
         WALK.with_borrow_mut(|walk| {
+            let short = lists.short(isa, query);
             walk.pool.clear();
-            walk.found.clear();
-            if self.len() > 0 {
-                let mut search = Search { graph: self, isa, codes, query, ef: ef.max(1), next: 0, walk };
-                search.start(skip);
-                search.descend();
-                search.spread(skip);
-            }
-            walk.found.extend(walk.pool.iter().copied().map(candidate));
-            then(&mut walk.found)
+            let mut search = Search { graph: self, blocks, isa, short: &short, ef: ef.max(1), next: 0, walk };
+            lists.with_nearest(isa, &short, ENTRIES, |list| search.compare(list, skip));
+            search.spread(skip);
+            let GraphWalk { pool, slots, products, similarities, found, .. } = walk;
+            slots.clear();
+            slots.extend(pool.iter().map(|&one| slot_of(one)));
+            codes.similarities8(isa, query, slots, products, similarities);
+            found.clear();
+            found.extend(similarities.iter().copied().zip(slots.iter().copied()));
+            then(found)
         })
     }
 }
@@ -132,9 +159,9 @@ impl Graph {
 /// One search of a graph.
 struct Search<'a> {
     graph: &'a Graph,
+    blocks: &'a [u8],
     isa: Isa,
-    codes: &'a Codes,
-    query: &'a PreparedQuery,
+    short: &'a ShortQuery,
     ef: usize,
     /// Everything before it in the pool was followed.
     next: usize,
@@ -142,126 +169,68 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn start(&mut self, skip: Option<u32>) {
-        self.walk.visited.clear();
-        self.walk.visited.resize(self.graph.len().div_ceil(64), 0);
-        if let Some(skip) = skip {
-            self.walk.visited[skip as usize / 64] |= 1 << (skip % 64);
-        }
-        self.walk.slots.clear();
+    /// Puts those of `blocks` that are near enough into `walk.scored`.
+    fn near(&mut self, blocks: &[u8]) {
+        let pool = &self.walk.pool;
+        let limit = if pool.len() == self.ef { candidate(pool[self.ef - 1]).0 } else { f32::NEG_INFINITY };
+        self.isa.near(blocks, self.short, limit, &mut self.walk.scored);
     }
 
-    /// Adds those of `linked`, up to the first [`NONE`], that are new to `walk.slots`.
-    #[inline]
-    fn gather(&mut self, linked: impl ExactSizeIterator<Item = u32>) {
-        let GraphWalk { visited, slots, .. } = &mut *self.walk;
-        let mut n = slots.len();
-        slots.resize(n + linked.len(), 0);
-        for slot in linked {
-            if slot == NONE {
-                break;
+    /// Puts `walk.scored` into the pool. The same slot always has the same score: what is there already is equal.
+    fn enter(&mut self, skip: Option<u32>) {
+        let GraphWalk { pool, scored, fresh, .. } = &mut *self.walk;
+        let limit = if pool.len() == self.ef { pool[self.ef - 1] & !FOLLOWED } else { u64::MAX };
+        fresh.clear();
+        for one in scored.drain(..) {
+            let new = pooled(one);
+            if new < limit && Some(one.1) != skip {
+                let at = pool.partition_point(|&old| old < new);
+                if pool.get(at).is_none_or(|&old| old & !FOLLOWED != new) {
+                    fresh.push(new);
+                }
             }
-            // Without a branch: whether a slot is new cannot be foreseen.
-            let (word, bit) = (&mut visited[slot as usize / 64], slot % 64);
-            let new = !*word >> bit & 1;
-            *word |= 1 << bit;
-            Isa::prefetch(&self.codes.meta, slot as usize);
-            slots[n] = slot;
-            n += new as usize;
         }
-        slots.truncate(n);
-    }
-
-    /// Compares the query with `walk.slots` and puts them into the pool.
-    fn compare(&mut self) {
-        let GraphWalk { pool, slots, products, similarities, fresh, .. } = &mut *self.walk;
-        self.codes.similarities8(self.isa, self.query, slots, products, similarities);
-        // As large as the farthest, if there is no room for more: what is not smaller cannot enter.
-        let limit = if pool.len() == self.ef { pool[self.ef - 1] >> 32 << 32 } else { u64::MAX };
-        fresh.resize(slots.len(), 0);
-        let mut n = 0;
-        for (&slot, &similarity) in slots.iter().zip(similarities.iter()) {
-            let new = pooled((similarity, slot));
-            fresh[n] = new;
-            n += usize::from(new < limit);
-        }
-        fresh.truncate(n);
-        if n == 0 {
+        if fresh.is_empty() {
             return;
         }
-        for &new in &*fresh {
-            // It may be followed next.
-            let row = slot_of(new) as usize * self.graph.stride;
-            Isa::prefetch(&self.graph.links, row);
-            Isa::prefetch(&self.graph.links, row + 16);
-        }
         fresh.sort_unstable();
+        fresh.dedup();
         self.next = self.next.min(merge(pool, fresh, self.ef));
     }
 
-    /// Goes to the nearest point of each upper layer in turn. All that is met on the way is in the pool.
-    fn descend(&mut self) {
-        let graph = self.graph;
-        let Some(&first) = graph.ranked.first() else {
-            return self.visit(graph.entry);
-        };
-        self.visit(first);
-        let mut best = self.walk.similarities.first().copied().unwrap_or(f32::NEG_INFINITY);
-        let mut rank = 0_u32;
-        for layer in graph.upper.iter().rev() {
-            loop {
-                let row = &layer[rank as usize * graph.upper_stride..][..graph.upper_stride];
-                self.walk.slots.clear();
-                let end = row.iter().position(|&link| link == NONE).unwrap_or(row.len());
-                self.gather(row[..end].iter().map(|&link| graph.ranked[link as usize]));
-                self.compare();
-                // Of those that are new; the others were no nearer than the point that they were met from.
-                let found = self.walk.slots.iter().zip(&self.walk.similarities);
-                let nearest = found.max_by(|a, b| a.1.total_cmp(b.1)).filter(|found| *found.1 > best);
-                let Some((&slot, &similarity)) = nearest else { break };
-                let at = row.iter().find(|&&link| graph.ranked.get(link as usize) == Some(&slot));
-                let Some(&link) = at else { break };
-                (best, rank) = (similarity, link);
-            }
-        }
+    fn compare(&mut self, blocks: &[u8], skip: Option<u32>) {
+        self.near(blocks);
+        self.enter(skip);
     }
 
-    fn visit(&mut self, slot: u32) {
-        self.walk.slots.clear();
-        self.gather(std::iter::once(slot));
-        self.compare();
-    }
-
-    /// Best-first search of the lowest layer with one sorted pool of `ef` candidates.
+    /// Best-first search with one sorted pool of `ef` candidates.
     fn spread(&mut self, skip: Option<u32>) {
-        let graph = self.graph;
-        if let Some(skip) = skip.filter(|_| self.walk.pool.is_empty()) {
-            // The start itself is to be skipped: from its neighbours, then.
-            self.walk.slots.clear();
-            self.gather(graph.row(skip as usize).iter().copied());
-            self.compare();
-        }
+        let step = self.graph.stride / LANES * BLOCK_BYTES;
+        let blocks = self.blocks;
+        let mut followed = [0_usize; TOGETHER];
         loop {
-            // Links of several candidates are compared together: while one row of a vector comes from memory, the
-            // next are on their way.
-            self.walk.slots.clear();
-            while self.walk.slots.len() < TOGETHER {
+            let mut n = 0;
+            while n < TOGETHER {
                 let pool = &mut self.walk.pool;
                 while self.next < pool.len() && pool[self.next] & FOLLOWED != 0 {
                     self.next += 1;
                 }
-                let Some(nearest) = pool.get_mut(self.next) else {
-                    break;
-                };
-                let slot = slot_of(*nearest) as usize;
+                let Some(nearest) = pool.get_mut(self.next) else { break };
                 *nearest |= FOLLOWED;
+                followed[n] = slot_of(*nearest) as usize * step;
+                for line in (0..step).step_by(64) {
+                    Isa::prefetch(blocks, followed[n] + line);
+                }
                 self.next += 1;
-                self.gather(graph.row(slot).iter().copied());
+                n += 1;
             }
-            if self.walk.slots.is_empty() {
-                break;
+            if n == 0 {
+                return;
             }
-            self.compare();
+            for &at in &followed[..n] {
+                self.near(&blocks[at..at + step]);
+            }
+            self.enter(skip);
         }
     }
 }
@@ -293,6 +262,7 @@ fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::top::better;
     use rand::{Rng, SeedableRng};
 
     #[test]

@@ -11,8 +11,9 @@
 //!   built, against the exact search.
 //! - *lists*: vectors grouped by k-means, in codes of 64 bytes; those of the nearest lists are compared, the best go on
 //!   to 8 and 16 bits. How many lists and how many vectors is measured when the index is built.
-//! - *hnsw*: the graph that `hnsw_rs` builds (Malkov and Yashunin 2018), frozen into flat arrays and walked at
-//!   8 bits by a short loop of its own. Filters that leave few tracks are scanned instead.
+//! - *hnsw*: a graph whose links are chosen among each vector's nearest in the lists (or by `hnsw_rs`) as HNSW chooses
+//!   them (Malkov and Yashunin 2018), walked by codes of 64 bytes that stand beside each other; the best go on to 8 and 16
+//!   bits. Filters that leave few tracks are scanned instead.
 //!
 //! Vectors inserted after the build form a tail that is scanned beside the lists or the graph; removed ones are skipped.
 //! [`VectorIndex::needs_rebuild`] says when to build again.
@@ -62,8 +63,7 @@ use rayon::prelude::*;
 use voisin_base::track::TrackId;
 use voisin_base::vector::{self, NORM_TOLERANCE};
 
-use builder::CodeSource;
-use codes::{Codec, Codes};
+use codes::{CodeSource, Codec, Codes};
 use graph::Graph;
 use lists::Lists;
 use segment::Segment;
@@ -73,8 +73,8 @@ use voisin_kernels::{Isa, isa};
 pub use error::IndexError;
 pub use subset::Subset;
 pub use types::{
-    IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode, SearchParams,
-    SelfCheck,
+    GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode,
+    SearchParams, SelfCheck,
 };
 
 /// Slots are numbered by 31 bits.
@@ -91,7 +91,7 @@ pub struct VectorIndex {
     codec: Codec,
     /// Sorted by id.
     base: Segment,
-    /// Over the base, if it is large enough.
+    /// Over the base and its lists, if it is large enough.
     graph: Option<Graph>,
     /// Over the base, if it is large enough.
     lists: Option<Lists>,
@@ -108,8 +108,9 @@ pub struct VectorIndex {
 impl VectorIndex {
     /// Builds an index of `vectors` (`[ids.len(), dimension]`, unit rows), in parallel on rayon's current pool.
     ///
-    /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph from [`IndexOptions::graph_from`] on. The
-    /// result depends only on the vectors and the options; if there is a graph, only with a pool of one thread.
+    /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be) from
+    /// [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options; with
+    /// [`GraphBuilder::HnswRs`], only with a pool of one thread.
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],
@@ -150,13 +151,12 @@ impl VectorIndex {
     fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
         let isa = isa()?;
         let source = CodeSource { isa, codec: &codec, codes: &base.codes };
-        let mut graph = (base.len() >= options.graph_from.max(2)).then(|| builder::build(source, &options));
-        let lists = (base.len() >= options.lists_from.max(2)).then(|| Lists::build(source));
+        // A graph is walked by the codes of lists.
+        let lists_from = options.lists_from.min(options.graph_from).max(2);
+        let lists = (base.len() >= lists_from).then(|| Lists::build(source));
+        let of = lists.as_ref().filter(|_| base.len() >= options.graph_from.max(2));
+        let graph = of.map(|lists| builder::build(source, lists, &options));
         let tuning = tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), options.target_recall);
-        if let Some(graph) = &mut graph {
-            // Every vector has to be found by the search that is the default.
-            builder::repair(source, graph, tuning.ef(10));
-        }
         Ok(Self { graph, lists, ..Self::assemble(options, isa, codec, base, tuning) })
     }
 

@@ -13,13 +13,12 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::builder::CodeSource;
-use super::codes::{Codes, Plane, PreparedQuery};
-use super::graph::{Candidate, better};
+use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
+use super::top::{Candidate, better};
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
 pub use voisin_kernels::dot::short::{
-    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, empty_blocks, read, write,
+    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, code, empty_blocks, read, write,
 };
 use voisin_kernels::dot::{ALIGN, QueryCode};
 
@@ -35,6 +34,8 @@ const ROUNDS: usize = 8;
 const LEAST: usize = 32;
 /// There are about this many times the square root of the number of vectors lists.
 const LISTS: f64 = 6.;
+/// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
+const HANDED_ON_COST: usize = 16;
 /// Centres compared in one call.
 const CENTRE_BLOCKS: usize = 16;
 
@@ -352,9 +353,11 @@ impl Lists {
         self.directions.rows.len() + self.centres.len() + 4 * self.starts.len() + self.blocks.len()
     }
 
-    /// Places in the lists that a search of so many looks at, about.
-    pub(crate) fn places(&self, lists: usize) -> usize {
-        self.blocks.len() / BLOCK_BYTES * LANES * lists.min(self.len()) / self.len().max(1)
+    /// What a search costs, in vectors that are compared by their short codes, about.
+    pub(crate) fn cost(&self, reach: Reach) -> usize {
+        let places =
+            self.blocks.len() / BLOCK_BYTES * LANES * reach.lists.min(self.len()) / self.len().max(1);
+        places.saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
     }
 
     fn list(&self, list: u32) -> &[u8] {
@@ -374,6 +377,34 @@ impl Lists {
         }
         ranked.cut();
         ranked.found.sort_unstable_by(better);
+    }
+
+    /// Hands on the blocks of the nearest `lists` lists, nearest first.
+    pub(crate) fn with_nearest(
+        &self,
+        isa: Isa,
+        query: &ShortQuery,
+        lists: usize,
+        mut then: impl FnMut(&[u8]),
+    ) {
+        BUFFERS.with_borrow_mut(|buffers| {
+            self.rank(isa, query, lists, &mut buffers.ranked);
+            buffers.ranked.found.iter().for_each(|&(_, list)| then(self.list(list)));
+        });
+    }
+
+    /// Code, scale and offset of each slot, of `n`.
+    pub(crate) fn codes_by_slot(&self, n: usize) -> Vec<([i8; SHORT], f32, f32)> {
+        let mut codes = vec![([0; SHORT], 0., f32::NEG_INFINITY); n];
+        for block in self.blocks.chunks_exact(BLOCK_BYTES) {
+            for lane in 0..LANES {
+                let (scale, offset, name) = read(block, lane);
+                if let Some(to) = codes.get_mut(name as usize) {
+                    *to = (code(block, lane), scale, offset);
+                }
+            }
+        }
+        codes
     }
 
     /// The best slots by short code within `reach`, each with its similarity by 8 bits, in no order; `skip` is left out.

@@ -8,8 +8,7 @@ use rayon::prelude::*;
 use voisin_base::track::TrackId;
 
 use super::codes::PreparedQuery;
-use super::graph::Candidate;
-use super::top::Top;
+use super::top::{Candidate, Top};
 use super::ways::Way;
 use super::{IndexError, Neighbor, SearchParams, VectorIndex, check_vector};
 

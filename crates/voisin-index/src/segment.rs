@@ -6,9 +6,8 @@ use std::sync::OnceLock;
 use voisin_base::track::TrackId;
 
 use super::codes::{Codec, Codes, Meta, PreparedQuery};
-use super::graph::{Candidate, better};
 use super::subset::Bitmap;
-use super::top::Top;
+use super::top::{Candidate, Top, better};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::{BLOCK, BitBlocks, BitMatch};
 

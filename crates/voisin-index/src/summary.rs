@@ -7,7 +7,7 @@ use std::path::Path;
 use voisin_kernels::dot::ALIGN;
 
 use super::file::{self, Damage, array};
-use super::types::{IndexSummary, SearchMode};
+use super::types::IndexSummary;
 use super::{IndexError, VectorIndex, tail_file};
 
 /// Heads are smaller than this: the header and 32 bytes for each MiB of vectors.
@@ -51,15 +51,11 @@ impl VectorIndex {
             // Without the second half, with a sign of each component for scans.
             resident: (length + header.n as u64 * width / 8).saturating_sub(header.n as u64 * width),
             tracks: (header.n + added).saturating_sub(removed),
-            mode: match (&header.lists, &header.graph) {
-                (Some(_), _) => SearchMode::Lists,
-                (None, Some(_)) => SearchMode::Hnsw,
-                (None, None) => SearchMode::Scan,
-            },
+            mode: header.tuning.mode(header.lists.is_some(), header.has_graph()),
             graph_from: header.options.graph_from,
             lists_from: header.options.lists_from,
             lists: header.lists.as_ref().map(|_| header.tuning.list_stats()),
-            ef: header.graph.is_some().then(|| header.tuning.ef(10)),
+            ef: header.has_graph().then(|| header.tuning.ef(10)),
             tail: added,
             tombstones: removed,
         })

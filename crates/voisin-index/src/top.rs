@@ -64,6 +64,15 @@ impl Top {
     }
 }
 
+/// A slot and its similarity to the query at 8 bits.
+pub(crate) type Candidate = (f32, u32);
+
+/// The order of candidates: nearest first, equals by slot.
+#[inline]
+pub(crate) fn better(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
 /// The order of results: nearest first, equals by id.
 pub(crate) fn nearer(a: &Neighbor, b: &Neighbor) -> std::cmp::Ordering {
     b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track))

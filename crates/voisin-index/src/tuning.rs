@@ -5,13 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use voisin_base::track::TrackId;
 
-use super::builder::CodeSource;
-use super::codes::PreparedQuery;
-use super::graph::{Candidate, Graph};
+use super::codes::{CodeSource, PreparedQuery};
+use super::graph::Graph;
 use super::lists::{Lists, Reach};
 use super::segment::{Budget, Segment, SignModel, rerank};
-use super::top::Top;
-use super::types::ListStats;
+use super::top::{Candidate, Top};
+use super::types::{ListStats, SearchMode};
 
 /// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
 const AT: [usize; 2] = [10, 100];
@@ -26,8 +25,8 @@ const WIDTHS: [usize; 24] = [
 const FIRST_SHARE: f64 = 0.97;
 /// Share of the true neighbours that a stage of the cascade has to hand on.
 const HANDED_ON: f64 = 0.9995;
-/// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
-pub(crate) const HANDED_ON_COST: usize = 16;
+/// A candidate of a walk, whose links are compared, costs about as much as so many vectors of the lists.
+const FOLLOWED_COST: usize = 100;
 /// Ranks are measured in a quarter of the lists, but in so many at least.
 const RANKED_LISTS: usize = 400;
 /// Numbers of lists tried: each about a twelfth more than the one before.
@@ -55,6 +54,9 @@ pub(crate) struct Tuning {
     /// Of a search of the lists.
     #[serde(default)]
     lists: ListTuning,
+    /// Whether a walk of the graph costs less than a search of the lists.
+    #[serde(default)]
+    walks: bool,
 }
 
 /// What a search of the lists looks at for [`AT`] neighbours each, and how good that is.
@@ -84,6 +86,7 @@ impl Default for Tuning {
             sign_error: 6.,
             error8: 0.03,
             lists: ListTuning::default(),
+            walks: false,
         }
     }
 }
@@ -102,6 +105,15 @@ impl Tuning {
             && (0. ..=100.).contains(&self.sign_error)
             && (0. ..=2.).contains(&self.error8)
             && [self.lists.recall, self.lists.error].iter().all(|share| (0. ..=1.).contains(share))
+    }
+
+    /// How [`SearchMode::Auto`] searches where there are lists, and a graph over them.
+    pub(crate) fn mode(&self, lists: bool, graph: bool) -> SearchMode {
+        match (lists, graph) {
+            (true, true) if self.walks => SearchMode::Hnsw,
+            (true, _) => SearchMode::Lists,
+            _ => SearchMode::Scan,
+        }
     }
 
     /// How much of the lists is looked at for `k` neighbours.
@@ -153,21 +165,22 @@ pub(crate) fn measure(
         (0..base.len()).into_par_iter().step_by(step).map(|slot| trial(source, base, slot)).collect();
     measure_cascade(source, base, &trials, &mut tuning);
     let error8 = tuning.error8;
-    if let Some(graph) = graph {
+    if let Some(lists) = lists {
+        measure_lists(source, lists, &trials, target, &mut tuning);
+    }
+    if let (Some(graph), Some(lists)) = (graph, lists) {
         for (at, k) in AT.into_iter().enumerate() {
             let target = if k == AT[0] { target } else { target.min(0.99) };
             let walk = |width: usize| {
                 move |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
-                    graph.walk(source.isa, source.codes, query, width, Some(slot), then);
+                    graph.walk(lists, source, query, width, Some(slot), then);
                 }
             };
             let enough =
                 |&width: &usize| width >= k && recall(source, walk(width), &trials, k, error8).0 >= target;
             tuning.ef[at] = WIDTHS.iter().copied().find(enough).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
         }
-    }
-    if let Some(lists) = lists {
-        measure_lists(source, lists, &trials, target, &mut tuning);
+        tuning.walks = tuning.ef(AT[0]) * FOLLOWED_COST < lists.cost(tuning.reach(AT[0]));
     }
     tuning
 }
@@ -201,7 +214,7 @@ fn measure_lists(
             if needed > 0 && codes.len() >= needed {
                 let last = *codes.select_nth_unstable(needed - 1).1;
                 let reach = Reach { lists: tried, codes: last.saturating_add(1).max(k) };
-                let cost = lists.places(tried).saturating_add(reach.codes.saturating_mul(HANDED_ON_COST));
+                let cost = lists.cost(reach);
                 if best.is_none_or(|best| cost < best.0) {
                     best = Some((cost, reach));
                 }

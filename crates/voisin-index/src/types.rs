@@ -19,8 +19,8 @@ pub struct Neighbor {
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SearchMode {
-    /// The lists where there are any, or else the graph, unless a filter leaves few tracks; then, and for small
-    /// indexes, the scan.
+    /// The lists where there are any, or the graph where that was found to cost less when it was built, unless a filter
+    /// leaves few tracks; then, and for small indexes, the scan.
     #[default]
     Auto,
     /// Every vector at full precision: the oracle.
@@ -30,7 +30,7 @@ pub enum SearchMode {
     /// The lists nearest to the query at 64 bytes a vector, the best of them at 8 bits, the best of those at full
     /// precision.
     Lists,
-    /// The HNSW graph at 8 bits, the best at full precision.
+    /// The HNSW graph at 64 bytes a vector, the best of it at 8 bits, the best of those at full precision.
     Hnsw,
 }
 
@@ -92,11 +92,12 @@ impl std::fmt::Debug for SearchParams<'_> {
 /// How an index is built.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct IndexOptions {
-    /// Links of a point in the upper layers; twice as many in the lowest. 4 to 32.
+    /// Half the links of a point, which are made up to a multiple of 16. 4 to 32.
     pub m: usize,
-    /// Width of the search for a new point's neighbours. 16 to 2 000.
+    /// Nearest vectors that a point's links are chosen among. 16 to 2 000.
     pub ef_construction: usize,
-    /// A graph is built from this many tracks on. By default there is none: lists are faster to search and to build.
+    /// A graph is built from this many tracks on, over lists. By default there is none: lists are faster to search, up to
+    /// hundreds of thousands of tracks, and to build.
     pub graph_from: usize,
     /// Lists are made from this many tracks on; below, the scan is as fast and exact.
     #[serde(default = "lists_from")]
@@ -105,8 +106,21 @@ pub struct IndexOptions {
     ///
     /// 0.995 leaves room above 0.99.
     pub target_recall: f64,
-    /// Order of insertion. With one thread the same seed gives the same index.
+    /// How a graph is built.
+    #[serde(default)]
+    pub builder: GraphBuilder,
+    /// Order of insertion of `hnsw_rs`. With one thread the same seed gives the same index.
     pub seed: u64,
+}
+
+/// How a graph is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum GraphBuilder {
+    /// From the lists: quicker, and the same graph on any number of threads.
+    #[default]
+    Lists,
+    /// By `hnsw_rs` (Malkov and Yashunin 2018).
+    HnswRs,
 }
 
 impl Default for IndexOptions {
@@ -117,6 +131,7 @@ impl Default for IndexOptions {
             graph_from: usize::MAX,
             lists_from: lists_from(),
             target_recall: 0.995,
+            builder: GraphBuilder::default(),
             seed: 1,
         }
     }
@@ -199,8 +214,6 @@ pub struct IndexStats {
     pub tombstones: usize,
     /// Links in the graph.
     pub links: usize,
-    /// Layers of the graph.
-    pub layers: usize,
     /// Bytes of the index in memory or mapped from its file.
     pub bytes: usize,
     /// Those that searches keep in memory; of a mapped file the rest, the second half of the vectors, is read as it is

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::codes::PreparedQuery;
-use super::graph::{Candidate, Graph, better};
+use super::codes::{CodeSource, PreparedQuery};
+use super::graph::Graph;
 use super::lists::{Lists, Reach};
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
-use super::top::Top;
-use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex, tuning};
+use super::top::{Candidate, Top, better};
+use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
 const WALK_COST: usize = 60;
@@ -18,7 +18,7 @@ pub(super) enum Way<'a> {
     Exact,
     Scan,
     Lists(&'a Lists),
-    Graph(&'a Graph),
+    Graph(&'a Graph, &'a Lists),
 }
 
 impl VectorIndex {
@@ -57,7 +57,9 @@ impl VectorIndex {
                 return Ok(top.into_sorted());
             }
             Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top),
-            Way::Graph(graph) => self.search_graph(graph, query, k, params, &base, &mut top),
+            Way::Graph(graph, lists) => {
+                self.search_graph((graph, lists), query, k, params, &base, &mut top);
+            }
             Way::Scan => self.scan(&self.base, query, &base, k, &mut top),
         }
         self.scan(&self.tail, query, &tail, k, &mut top);
@@ -66,11 +68,15 @@ impl VectorIndex {
 
     /// What a mode comes to in this index.
     pub(super) fn way(&self, mode: SearchMode) -> Result<Way<'_>, IndexError> {
+        let mode = match mode {
+            SearchMode::Auto => self.tuning.mode(self.lists.is_some(), self.graph.is_some()),
+            mode => mode,
+        };
         Ok(match (mode, &self.lists, &self.graph) {
             (SearchMode::Exact, _, _) => Way::Exact,
-            (SearchMode::Auto | SearchMode::Lists, Some(lists), _) => Way::Lists(lists),
-            (SearchMode::Auto | SearchMode::Hnsw, _, Some(graph)) => Way::Graph(graph),
-            (SearchMode::Hnsw, _, None) => {
+            (SearchMode::Hnsw, Some(lists), Some(graph)) => Way::Graph(graph, lists),
+            (SearchMode::Lists, Some(lists), _) => Way::Lists(lists),
+            (SearchMode::Hnsw, ..) => {
                 return Err(IndexError::NoGraph { tracks: self.len(), graph_from: self.options.graph_from });
             }
             (SearchMode::Lists, None, _) => {
@@ -94,7 +100,7 @@ impl VectorIndex {
     /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that cannot be trusted.
     fn search_graph(
         &self,
-        graph: &Graph,
+        (graph, lists): (&Graph, &Lists),
         query: &PreparedQuery,
         k: usize,
         params: &SearchParams<'_>,
@@ -109,7 +115,8 @@ impl VectorIndex {
             return self.scan(&self.base, query, allowed, k, top);
         }
         let within = |count: usize| self.tuning.ef(count) <= ef;
-        let enough = graph.walk(self.isa, &self.base.codes, query, ef.min(n), None, |pool| {
+        let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
+        let enough = graph.walk(lists, source, query, ef.min(n), None, |pool| {
             self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
         });
         if !enough {
@@ -161,10 +168,9 @@ impl VectorIndex {
         if let Some(width) = params.ef {
             reach.lists = width;
         }
-        let cost = lists.places(reach.lists) + tuning::HANDED_ON_COST * reach.codes;
         // Widths are measured without a filter: far beyond them nothing is known.
         let is_sure = !is_filtered || 3 * reach.lists <= lists.len();
-        (k > 0 && (params.ef.is_some() || cost < allowed.count && is_sure)).then_some(reach)
+        (k > 0 && (params.ef.is_some() || lists.cost(reach) < allowed.count && is_sure)).then_some(reach)
     }
 
     /// Whether a search of so much of the lists was wide enough for so many neighbours.

@@ -3,13 +3,13 @@
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
 //! header (JSON) · BLAKE3 of every MiB of the body · zeros to a multiple of 4 096
-//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · ranked u32
-//!       upper layers u32 · f32 [n, 2] or nothing · starts of lists u32 · zeros to 4 096
+//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · starts of lists u32
+//!       zeros to 4 096
 //!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
 //! ```
 //!
-//! Graph and lists are there or not. Version 1 had no lists, and is read as an index without. What stands between
-//! graph and lists, hub scales of earlier states of the program, is no longer written, and passed over.
+//! Links and lists are there or not. Version 1 had no lists, and is read as an index without. The graph of versions 1
+//! and 2, which was walked in another way, and the hub scales behind it are passed over.
 //!
 //! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
 //! of the file is checked before it is trusted; then every number that is used as an index is checked again.
@@ -35,7 +35,7 @@ use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// The oldest version that is read.
 pub(crate) const OLDEST: u32 = 1;
 const MAGIC: &[u8; 8] = b"voisinIX";
@@ -56,14 +56,25 @@ pub(crate) struct Header {
     pub(crate) n: usize,
     pub(crate) options: IndexOptions,
     pub(crate) tuning: Tuning,
-    pub(crate) graph: Option<GraphShape>,
+    /// Links of a slot.
+    #[serde(default)]
+    stride: Option<usize>,
     #[serde(default)]
     pub(crate) lists: Option<ListShape>,
+    /// A graph that is passed over.
+    #[serde(default, skip_serializing)]
+    graph: Option<OldGraphShape>,
     /// Whether hub scales are passed over.
+    #[serde(default, skip_serializing)]
     hubs: bool,
 }
 
 impl Header {
+    /// Whether there is a graph, which is over lists.
+    pub(crate) fn has_graph(&self) -> bool {
+        self.stride.is_some() && self.lists.is_some()
+    }
+
     pub(crate) fn stamp(&self) -> IndexStamp {
         IndexStamp {
             generation: self.generation,
@@ -73,10 +84,10 @@ impl Header {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-pub(crate) struct GraphShape {
+/// The graph of versions 1 and 2.
+#[derive(Deserialize)]
+struct OldGraphShape {
     stride: usize,
-    entry: u32,
     ranked: usize,
     upper_stride: usize,
     /// Points of each layer from 1 up.
@@ -97,8 +108,6 @@ struct Sections {
     meta: std::ops::Range<usize>,
     ids: std::ops::Range<usize>,
     links: std::ops::Range<usize>,
-    ranked: std::ops::Range<usize>,
-    upper: Vec<std::ops::Range<usize>>,
     starts: std::ops::Range<usize>,
     directions: std::ops::Range<usize>,
     centres: std::ops::Range<usize>,
@@ -119,12 +128,14 @@ impl Sections {
         let mean = take(header.dimension, 4)?;
         let meta = take(n, 8)?;
         let ids = take(n, 8)?;
-        let graph = header.graph.as_ref();
-        let links = take(n, graph.map_or(0, |graph| graph.stride).checked_mul(4)?)?;
-        let ranked = take(graph.map_or(0, |graph| graph.ranked), 4)?;
-        let upper =
-            graph.into_iter().flat_map(|graph| graph.upper.iter().map(|&size| (size, graph.upper_stride)));
-        let upper = upper.map(|(size, stride)| take(size, stride.checked_mul(4)?)).collect::<Option<_>>()?;
+        let links = take(n, header.stride.unwrap_or(0).checked_mul(4)?)?;
+        if let Some(old) = &header.graph {
+            take(n, old.stride.checked_mul(4)?)?;
+            take(old.ranked, 4)?;
+            for &size in &old.upper {
+                take(size, old.upper_stride.checked_mul(4)?)?;
+            }
+        }
         take(if header.hubs { n } else { 0 }, 8)?;
         let shape = header.lists.as_ref();
         let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
@@ -136,7 +147,7 @@ impl Sections {
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
         let hi = take(n, width)?;
         let lo = take(n, width)?;
-        Some(Self { mean, meta, ids, links, ranked, upper, starts, directions, centres, blocks, hi, lo })
+        Some(Self { mean, meta, ids, links, starts, directions, centres, blocks, hi, lo })
     }
 
     fn end(&self) -> usize {

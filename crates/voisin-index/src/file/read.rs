@@ -17,12 +17,9 @@ use voisin_kernels::buffer::{fetch, let_go, map_file, read_file};
 pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, read};
 
 use super::{
-    BaseFile, CHUNK, DIGEST, Damage, GraphShape, Header, ListShape, PAGE, PREFIX, Sections, array, pairs,
-    parse_head, words,
+    BaseFile, CHUNK, DIGEST, Damage, Header, ListShape, PAGE, PREFIX, Sections, array, pairs, parse_head,
+    words,
 };
-
-/// More layers than `hnsw_rs` makes.
-const MAX_LAYERS: usize = 16;
 
 /// Maps and checks the file at `path`: every byte by its digest, then every number by its range.
 pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
@@ -76,9 +73,9 @@ fn parse(
     let ids = body[sections.ids.clone()].chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id))));
     let ids: Vec<TrackId> = ids.collect();
     damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;
-    let graph = match &header.graph {
+    let graph = match header.stride.filter(|_| header.has_graph()) {
         None => None,
-        Some(shape) => Some(parse_graph(damage, header.n, shape, sections, body)?),
+        Some(stride) => Some(parse_graph(damage, header.n, stride, &body[sections.links.clone()])?),
     };
     let plane = |range: &std::ops::Range<usize>| {
         Plane::Mapped(Arc::clone(map), body_start + range.start..body_start + range.end)
@@ -138,41 +135,12 @@ fn parse_lists(
     Ok(Lists { directions, centres, starts, blocks })
 }
 
-fn parse_graph(
-    damage: &Damage,
-    n: usize,
-    shape: &GraphShape,
-    sections: &Sections,
-    body: &[u8],
-) -> Result<Graph, IndexError> {
-    damage.check(n > 0 && (1..=128).contains(&shape.stride), "links out of range")?;
-    damage.check(
-        (1..=128).contains(&shape.upper_stride) && shape.upper.len() < MAX_LAYERS,
-        "layers out of range",
-    )?;
-    damage.check((shape.entry as usize) < n, "entry out of range")?;
-    let sizes = &shape.upper;
-    damage.check(sizes.is_sorted_by(|a, b| a >= b) && sizes.iter().all(|&size| size > 0), "layer sizes")?;
-    damage.check(shape.ranked == sizes.first().copied().unwrap_or(0), "layer sizes")?;
-    let links = words(&body[sections.links.clone()]);
-    let inside = |limit: usize| move |&link: &u32| link == NONE || (link as usize) < limit;
-    damage.check(links.par_iter().all(inside(n)), "link out of range")?;
-    let ranked = words(&body[sections.ranked.clone()]);
-    damage.check(ranked.iter().all(|&slot| (slot as usize) < n), "upper point out of range")?;
-    let mut upper = Vec::with_capacity(sizes.len());
-    for (range, &size) in sections.upper.iter().zip(sizes) {
-        let layer = words(&body[range.clone()]);
-        damage.check(layer.iter().all(inside(size)), "upper link out of range")?;
-        upper.push(layer);
-    }
-    Ok(Graph {
-        stride: shape.stride,
-        links,
-        entry: shape.entry,
-        ranked,
-        upper_stride: shape.upper_stride,
-        upper,
-    })
+fn parse_graph(damage: &Damage, n: usize, stride: usize, links: &[u8]) -> Result<Graph, IndexError> {
+    let whole = (LANES..=8 * LANES).contains(&stride) && stride.is_multiple_of(LANES);
+    damage.check(n > 0 && whole, "links out of range")?;
+    let links = words(links);
+    damage.check(links.par_iter().all(|&link| link == NONE || (link as usize) < n), "link out of range")?;
+    Ok(Graph::new(stride, links))
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

@@ -9,8 +9,7 @@ use voisin_base::atomic_file::AtomicFile;
 pub use voisin_kernels::dot::short::BLOCK_BYTES;
 
 use super::{
-    BaseParts, CHUNK, DIGEST, GraphShape, Header, ListShape, MAGIC, PAGE, PREFIX, Sections, VERSION,
-    head_digest,
+    BaseParts, CHUNK, DIGEST, Header, ListShape, MAGIC, PAGE, PREFIX, Sections, VERSION, head_digest,
 };
 
 /// Writes and hashes the body.
@@ -82,18 +81,13 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
         n: parts.base.len(),
         options: *parts.options,
         tuning: parts.tuning,
-        graph: parts.graph.map(|graph| GraphShape {
-            stride: graph.stride,
-            entry: graph.entry,
-            ranked: graph.ranked.len(),
-            upper_stride: graph.upper_stride,
-            upper: graph.upper.iter().map(|layer| layer.len() / graph.upper_stride).collect(),
-        }),
+        stride: parts.graph.map(|graph| graph.stride),
         lists: parts.lists.map(|lists| ListShape {
             lists: lists.len(),
             blocks: lists.blocks.len() / BLOCK_BYTES,
             step: lists.directions.step,
         }),
+        graph: None,
         hubs: false,
     };
     replace(path, |file| {
@@ -134,9 +128,7 @@ fn write_body<W: Write>(
     body.words(codes.meta.iter().flat_map(|meta| [meta.scale.to_le_bytes(), meta.offset.to_le_bytes()]))?;
     body.words(parts.base.ids.iter().map(|id| id.0.to_le_bytes()))?;
     if let Some(graph) = parts.graph {
-        for part in [&graph.links, &graph.ranked].into_iter().chain(&graph.upper) {
-            body.words(part.iter().map(|link| link.to_le_bytes()))?;
-        }
+        body.words(graph.links.iter().map(|link| link.to_le_bytes()))?;
     }
     if let Some(lists) = parts.lists {
         body.words(lists.starts.iter().map(|start| start.to_le_bytes()))?;

@@ -72,6 +72,11 @@ pub fn write(block: &mut [u8], lane: usize, code: &[i8; SHORT], scale: f32, offs
     block[NAMES + 4 * lane..][..4].copy_from_slice(&name.to_le_bytes());
 }
 
+/// The components in a place.
+pub fn code(block: &[u8], lane: usize) -> [i8; SHORT] {
+    std::array::from_fn(|i| (block[GROUP * (i / 4) + 4 * lane + i % 4] ^ 0x80) as i8)
+}
+
 /// Scale, offset and name of a place.
 pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
     let at = |start: usize| {
