@@ -193,6 +193,10 @@ fn a_run_that_is_killed_goes_on_to_the_same_bits() {
         assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(cut.join(file)).unwrap(), "{file}");
     }
     assert!(!cut.join("work").exists());
+    // killed between its report and the end
+    fs::create_dir(cut.join("work")).unwrap();
+    fine(sandbox.run(train(&data, &cut, &more)));
+    assert!(!cut.join("work").exists());
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub struct Progress {
     pub seconds_left: f64,
 }
 
+/// What a run that is not finished has worked out so far, in its folder.
+const WORK: &str = "work";
+
 /// What a run is made from.
 #[derive(Debug)]
 pub struct RunInputs<'a> {
@@ -73,7 +76,14 @@ pub(super) fn among(settings: usize) -> String {
 pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
     if run.join("config.toml").exists() {
         match Config::of_run(run)?.first_difference(config) {
-            None => return Ok(run.join("report.json").exists()),
+            None => {
+                let finished = run.join("report.json").exists();
+                if finished {
+                    // a run that was killed after its report and before this left it behind
+                    let _ = std::fs::remove_dir_all(run.join(WORK));
+                }
+                return Ok(finished);
+            }
             Some((key, held, asked)) if run.join("data.csv").exists() => {
                 let problem = format!(
                     "this run was begun with {key} = {held}, and {asked} is asked for: name another folder, or ask for the same"
@@ -265,7 +275,7 @@ impl Bench<'_> {
         set: &Dataset,
         faults: &[crate::dataset::Fault],
     ) -> Result<(PathBuf, String), LabError> {
-        let work = run.join("work");
+        let work = run.join(WORK);
         std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
         let digest = self.digest();
         let digest_file = work.join("data.txt");
